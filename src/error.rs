@@ -1,0 +1,248 @@
+//! Every way in which this crate can fail, grouped by the stage that fails.
+
+use std::path::PathBuf;
+
+use crate::tensor::Shape;
+
+/// An error of any stage, with the names and numbers that say what to change.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // === Tensors ===
+    /// Data does not fill the sizes of its tensor.
+    #[error("a tensor of sizes {dims:?} cannot hold {got} scalars")]
+    TensorLength {
+        /// Sizes of the tensor.
+        dims: Vec<usize>,
+        /// Scalars given.
+        got: usize,
+    },
+    /// A tensor has the wrong number of sizes.
+    #[error("expected a tensor of {expected} sizes, got {dims:?}")]
+    TensorRank {
+        /// Number of sizes wanted.
+        expected: usize,
+        /// Sizes of the tensor given.
+        dims: Vec<usize>,
+    },
+
+    // === Weights ===
+    /// A file cannot be opened or read.
+    #[error("cannot read '{path}': {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A weight file is damaged or is not of the format that it seems to be.
+    #[error("weights '{path}': {reason}")]
+    WeightsUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The tensor names belong to no known network family, or to several.
+    #[error("weights: {reason}")]
+    WeightsUnrecognised {
+        /// Which names were looked for and which were found.
+        reason: String,
+    },
+    /// The network needs a tensor that the file does not have.
+    #[error("weight '{name}' is missing: the network expects shape {expected:?}")]
+    WeightMissing {
+        /// Key in the file.
+        name: String,
+        /// Shape in the order of the file.
+        expected: Vec<usize>,
+    },
+    /// A tensor has another shape than the network expects.
+    #[error("weight '{name}': expected shape {expected:?}, got {got:?}")]
+    WeightShape {
+        /// Key in the file.
+        name: String,
+        /// Shape that the network expects, in the order of the file.
+        expected: Vec<usize>,
+        /// Shape in the file.
+        got: Vec<usize>,
+    },
+    /// A tensor has a type that is not a supported float.
+    #[error("weight '{name}': element type {got} is not supported; convert it to f32, f16 or bf16")]
+    WeightType {
+        /// Key in the file.
+        name: String,
+        /// Element type in the file.
+        got: String,
+    },
+    /// A tensor holds a NaN or an infinity.
+    #[error(
+        "weight '{name}': element {index} is {value}; the file is damaged or training diverged"
+    )]
+    WeightNotFinite {
+        /// Key in the file.
+        name: String,
+        /// Flat index of the first such element.
+        index: usize,
+        /// The element.
+        value: f32,
+    },
+    /// The file holds tensors that the network does not use.
+    #[error("weights: {count} tensors are not part of the network, the first is '{first}'")]
+    WeightsUnused {
+        /// How many.
+        count: usize,
+        /// The first in alphabetical order.
+        first: String,
+    },
+
+    // === Graph ===
+    /// Two values would have the same name.
+    #[error("node '{node}': the name is taken")]
+    DuplicateName {
+        /// Name of the node being added.
+        node: String,
+    },
+    /// A node got the wrong number of inputs.
+    #[error("node '{node}': expected {expected} inputs, got {got}")]
+    InputCount {
+        /// Name of the node.
+        node: String,
+        /// Inputs that the op takes, such as `1` or `1 or 2`.
+        expected: &'static str,
+        /// Inputs given.
+        got: usize,
+    },
+    /// A node names a value or a parameter of another graph.
+    #[error("node '{node}': input {index} does not belong to this graph")]
+    UnknownInput {
+        /// Name of the node.
+        node: String,
+        /// Position of the input.
+        index: usize,
+    },
+    /// A parameter of a node has the wrong shape.
+    #[error("node '{node}': {parameter} must have shape {expected:?}, got {got:?}")]
+    ParameterShape {
+        /// Name of the node.
+        node: String,
+        /// Role of the parameter, such as `weight`.
+        parameter: &'static str,
+        /// Expected sizes.
+        expected: Vec<usize>,
+        /// Sizes given.
+        got: Vec<usize>,
+    },
+    /// Two activations that must have the same shape do not.
+    #[error("node '{node}': expected an input of shape {expected}, got {got}")]
+    InputShape {
+        /// Name of the node.
+        node: String,
+        /// Expected shape.
+        expected: Shape,
+        /// Shape given.
+        got: Shape,
+    },
+    /// The geometry of a node makes no sense for its input.
+    #[error("node '{node}': {reason}")]
+    Geometry {
+        /// Name of the node.
+        node: String,
+        /// What does not fit, with the numbers.
+        reason: String,
+    },
+    /// No value has this name.
+    #[error("no value is called '{name}'; {hint}")]
+    UnknownValue {
+        /// The name asked for.
+        name: String,
+        /// Names that exist.
+        hint: String,
+    },
+    /// A model cannot be built as asked.
+    #[error("{model}: {reason}")]
+    Model {
+        /// Model asked for.
+        model: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+
+    // === Plan ===
+    /// A layer needs more than the adapter allows.
+    #[error("node '{node}': needs {what} of {needed}, the device allows {allowed}; {hint}")]
+    LimitExceeded {
+        /// Name of the node.
+        node: String,
+        /// Name of the limit.
+        what: &'static str,
+        /// Needed.
+        needed: u64,
+        /// Allowed.
+        allowed: u64,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A shader cannot be specialised as asked.
+    #[error("kernel '{kernel}': {reason}")]
+    Specialise {
+        /// Name of the kernel.
+        kernel: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+
+    // === GPU ===
+    /// There is no adapter of the kind asked for.
+    #[error("no suitable GPU adapter: {reason}")]
+    NoAdapter {
+        /// What was asked for and what there is.
+        reason: String,
+    },
+    /// The adapter refuses to create a device.
+    #[error("the adapter '{adapter}' gave no device: {reason}")]
+    NoDevice {
+        /// Name of the adapter.
+        adapter: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The driver rejected a pipeline, a buffer or a command.
+    #[error("{what}: {reason}")]
+    Gpu {
+        /// What was being made or run.
+        what: String,
+        /// What wgpu or the driver said.
+        reason: String,
+    },
+    /// The device ran out of memory.
+    #[error("{what}: out of GPU memory; try a smaller batch or image")]
+    OutOfMemory {
+        /// What was being made.
+        what: String,
+    },
+    /// An input does not fit the network.
+    #[error("input: expected shape {expected}, got {got}")]
+    Input {
+        /// Shape that the plan was made for.
+        expected: String,
+        /// Shape given.
+        got: String,
+    },
+
+    // === Images and labels ===
+    /// An image cannot be decoded.
+    #[error("image '{path}': {reason}")]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Labels do not fit the network.
+    #[error("labels: {reason}")]
+    Labels {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+}

@@ -1,0 +1,249 @@
+//! Shapes, host tensors, and the one place that defines how activations lie in memory.
+//!
+//! On the host a [`Tensor`] is row-major in its natural order: activations are NCHW, convolution
+//! weights OIHW, linear weights `[out, in]`. On the GPU an activation is *channel-packed*
+//! ("NC4HW4" with the channel groups outermost): four channels of one pixel are one `vec4<f32>`,
+//! and the vectors of one channel group lie together for all pixels of all images:
+//!
+//! ```text
+//! vector index (n, c, y, x) = (c / 4) · (N·H·W) + (n·H + y)·W + x        lane = c % 4
+//! ```
+//!
+//! Pixels of the whole batch are therefore one contiguous axis, and lanes past the last channel
+//! are zero. [`pack`] and [`unpack`] convert; every shader relies on exactly this order.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Error;
+
+/// Channels in one packed vector: the lanes of a `vec4<f32>`.
+pub const LANES: usize = 4;
+
+/// The shape of an activation: images, channels, rows, columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Images in the batch.
+    pub n: usize,
+    /// Channels.
+    pub c: usize,
+    /// Rows.
+    pub h: usize,
+    /// Columns.
+    pub w: usize,
+}
+
+impl Shape {
+    /// A shape from its four sizes, in NCHW order.
+    pub const fn new(n: usize, c: usize, h: usize, w: usize) -> Self {
+        Self { n, c, h, w }
+    }
+
+    /// Number of scalars.
+    pub const fn len(&self) -> usize {
+        self.n * self.c * self.h * self.w
+    }
+
+    /// Whether any side is zero.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Pixels of the whole batch, N·H·W.
+    pub const fn pixels(&self) -> usize {
+        self.n * self.h * self.w
+    }
+
+    /// Groups of four channels, the last one possibly partial.
+    pub const fn channel_groups(&self) -> usize {
+        self.c.div_ceil(LANES)
+    }
+
+    /// Scalars in the packed layout, channel tails included.
+    pub const fn packed_len(&self) -> usize {
+        self.channel_groups() * self.pixels() * LANES
+    }
+
+    /// The sizes in NCHW order.
+    pub const fn dims(&self) -> [usize; 4] {
+        [self.n, self.c, self.h, self.w]
+    }
+
+    /// The number of scalars and the packed size in bytes, unless either overflows `usize`.
+    pub(crate) fn checked_packed_bytes(&self) -> Option<usize> {
+        self.c
+            .div_ceil(LANES)
+            .checked_mul(self.n)?
+            .checked_mul(self.h)?
+            .checked_mul(self.w)?
+            .checked_mul(LANES * size_of::<f32>())
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}, {}, {}, {}]", self.n, self.c, self.h, self.w)
+    }
+}
+
+/// A host tensor of 32-bit floats, row-major. Cloning shares the data.
+#[derive(Clone, PartialEq)]
+pub struct Tensor {
+    dims: Vec<usize>,
+    data: Arc<[f32]>,
+}
+
+impl Tensor {
+    /// A tensor from its sizes and row-major data.
+    ///
+    /// # Errors
+    /// [`Error::TensorLength`] when the data does not fill the sizes exactly.
+    pub fn new(dims: &[usize], data: impl Into<Arc<[f32]>>) -> Result<Self, Error> {
+        let data = data.into();
+        let expected = dims.iter().try_fold(1usize, |len, &d| len.checked_mul(d));
+        if expected != Some(data.len()) {
+            return Err(Error::TensorLength {
+                dims: dims.to_vec(),
+                got: data.len(),
+            });
+        }
+        Ok(Self {
+            dims: dims.to_vec(),
+            data,
+        })
+    }
+
+    /// A tensor whose every scalar is the function of its flat, row-major index.
+    pub fn from_fn(dims: &[usize], f: impl FnMut(usize) -> f32) -> Self {
+        let len = dims.iter().product();
+        Self {
+            dims: dims.to_vec(),
+            data: (0..len).map(f).collect(),
+        }
+    }
+
+    /// The sizes, outermost first.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// The scalars, row-major.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// Number of scalars.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether there is no scalar at all.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// The sizes as an activation shape.
+    ///
+    /// # Errors
+    /// [`Error::TensorRank`] unless there are exactly four sizes.
+    pub fn shape(&self) -> Result<Shape, Error> {
+        match self.dims[..] {
+            [n, c, h, w] => Ok(Shape::new(n, c, h, w)),
+            _ => Err(Error::TensorRank {
+                expected: 4,
+                dims: self.dims.clone(),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor{:?}", self.dims)
+    }
+}
+
+/// Row-major NCHW scalars to the channel-packed layout; channel tails become zero.
+///
+/// # Panics
+/// When `data` does not hold exactly `shape.len()` scalars.
+pub fn pack(shape: Shape, data: &[f32]) -> Vec<f32> {
+    assert_eq!(data.len(), shape.len(), "data must fill {shape}");
+    let plane = shape.h * shape.w;
+    let mut packed = vec![0.0; shape.packed_len()];
+    for n in 0..shape.n {
+        for c in 0..shape.c {
+            let source = &data[(n * shape.c + c) * plane..][..plane];
+            let first = ((c / LANES) * shape.pixels() + n * plane) * LANES + c % LANES;
+            for (pixel, &value) in source.iter().enumerate() {
+                packed[first + pixel * LANES] = value;
+            }
+        }
+    }
+    packed
+}
+
+/// Channel-packed scalars back to row-major NCHW; channel tails are dropped.
+///
+/// # Panics
+/// When `packed` does not hold exactly `shape.packed_len()` scalars.
+pub fn unpack(shape: Shape, packed: &[f32]) -> Vec<f32> {
+    assert_eq!(
+        packed.len(),
+        shape.packed_len(),
+        "packed data must fill {shape}"
+    );
+    let plane = shape.h * shape.w;
+    let mut data = vec![0.0; shape.len()];
+    for n in 0..shape.n {
+        for c in 0..shape.c {
+            let target = &mut data[(n * shape.c + c) * plane..][..plane];
+            let first = ((c / LANES) * shape.pixels() + n * plane) * LANES + c % LANES;
+            for (pixel, value) in target.iter_mut().enumerate() {
+                *value = packed[first + pixel * LANES];
+            }
+        }
+    }
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packing_puts_four_channels_of_a_pixel_side_by_side() {
+        let shape = Shape::new(2, 5, 1, 2);
+        let data: Vec<f32> = (0u8..20).map(f32::from).collect();
+        let packed = pack(shape, &data);
+        // Group 0: pixels (n0,x0) (n0,x1) (n1,x0) (n1,x1), channels 0..4 each.
+        assert_eq!(
+            packed[..8],
+            [0.0, 2.0, 4.0, 6.0, 1.0, 3.0, 5.0, 7.0],
+            "image 0"
+        );
+        assert_eq!(
+            packed[8..12],
+            [10.0, 12.0, 14.0, 16.0],
+            "image 1, first pixel"
+        );
+        // Group 1: channel 4 and three zero lanes.
+        assert_eq!(packed[16..20], [8.0, 0.0, 0.0, 0.0], "channel tail is zero");
+        assert_eq!(unpack(shape, &packed), data, "round trip");
+    }
+
+    #[test]
+    fn a_tensor_refuses_data_of_the_wrong_length() {
+        assert!(
+            matches!(
+                Tensor::new(&[2, 3], vec![0.0; 5]),
+                Err(Error::TensorLength { got: 5, .. })
+            ),
+            "5 scalars cannot fill [2, 3]"
+        );
+        assert!(
+            Tensor::new(&[usize::MAX, 3], vec![0.0; 5]).is_err(),
+            "overflow"
+        );
+    }
+}
