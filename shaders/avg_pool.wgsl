@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       positions outside the image add 0; `count` includes them when COUNT_PADDING; no window lies wholly outside
-// Host        src/kernels/pool.rs     Reference  src/reference/avg_pool.rs
+// Host        src/kernels/avg_pool.rs     Reference  src/reference/avg_pool.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;

@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       lanes past C have zero scale and shift, so tails stay zero
-// Host        src/kernels/elementwise.rs     Reference  src/reference/batch_norm.rs
+// Host        src/kernels/batch_norm.rs     Reference  src/reference/batch_norm.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> scale: array<vec4<f32>>;

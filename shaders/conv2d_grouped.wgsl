@@ -10,7 +10,7 @@
 // Memory      none
 // Barriers    none
 // Edges       padding loads as 0; lanes past OUT_C have zero weights and bias
-// Host        src/kernels/conv2d.rs     Reference  src/reference/conv2d.rs
+// Host        src/kernels/conv2d_grouped.rs     Reference  src/reference/conv2d.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;

@@ -9,7 +9,7 @@
 // Memory      input_tile TILE_K·TILE_PX·4 B + weight_tile TILE_K·TILE_CO·4 B of workgroup memory
 // Barriers    two per K step; no invocation returns before the last one
 // Edges       pixels past the end and channels past IN_C load as 0; stores past the end are skipped
-// Host        src/kernels/conv2d.rs     Reference  src/reference/conv2d.rs
+// Host        src/kernels/conv2d_pointwise.rs     Reference  src/reference/conv2d.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;

@@ -11,7 +11,7 @@
 // K           implicit GEMM: taps outside, channel groups inside, no im2col in memory
 // Barriers    two per K step; no invocation returns before the last one
 // Edges       padding, pixels past the end and channels past IN_C load as 0; stores past the end are skipped
-// Host        src/kernels/conv2d.rs     Reference  src/reference/conv2d.rs
+// Host        src/kernels/conv2d_tiled.rs     Reference  src/reference/conv2d.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;

@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       lanes past C·H·W store 0
-// Host        src/kernels/linear.rs     Reference  src/reference/flatten.rs
+// Host        src/kernels/flatten.rs     Reference  src/reference/flatten.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;

@@ -9,7 +9,7 @@
 // Memory      partial THREADS·16 B of workgroup memory
 // Barriers    one per level of the tree; no invocation returns before the last one
 // Edges       any number of pixels, including fewer than THREADS
-// Host        src/kernels/pool.rs     Reference  src/reference/global_avg_pool.rs
+// Host        src/kernels/global_avg_pool.rs     Reference  src/reference/global_avg_pool.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;

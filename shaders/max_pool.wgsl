@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       positions outside the image are skipped, or count as 0 when ZERO_PADDED; no window lies wholly outside
-// Host        src/kernels/pool.rs     Reference  src/reference/max_pool.rs
+// Host        src/kernels/max_pool.rs     Reference  src/reference/max_pool.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;

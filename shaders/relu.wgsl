@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       channel tails stay zero
-// Host        src/kernels/elementwise.rs     Reference  src/reference/relu.rs
+// Host        src/kernels/relu.rs     Reference  src/reference/relu.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;

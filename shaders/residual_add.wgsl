@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       channel tails are sums of zeros
-// Host        src/kernels/elementwise.rs     Reference  src/reference/add.rs
+// Host        src/kernels/residual_add.rs     Reference  src/reference/add.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> residual: array<vec4<f32>>;

@@ -9,7 +9,7 @@
 // Memory      partial THREADS·4 B of workgroup memory
 // Barriers    one per level of each tree and one between them; no invocation returns before the last one
 // Edges       lanes past C neither win the maximum nor add to the sum, and store 0
-// Host        src/kernels/linear.rs     Reference  src/reference/softmax.rs
+// Host        src/kernels/softmax.rs     Reference  src/reference/softmax.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
