@@ -239,6 +239,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// Rules of preprocessing cannot be read or carried out.
+    #[error("preprocessing: {reason}")]
+    Preprocess {
+        /// What is wrong.
+        reason: String,
+    },
     /// Labels do not fit the network.
     #[error("labels: {reason}")]
     Labels {

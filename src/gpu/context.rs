@@ -24,8 +24,20 @@ pub fn adapter_rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
 }
 
 impl Adapters {
-    /// Lists the adapters of some backends.
-    pub async fn enumerate(backends: wgpu::Backends) -> Self {
+    /// Lists the adapters of some backends; without any given, those of the native APIs, and of
+    /// OpenGL only where there is no other.
+    pub async fn enumerate(backends: Option<wgpu::Backends>) -> Self {
+        if let Some(backends) = backends {
+            return Self::of(backends).await;
+        }
+        let native = Self::of(wgpu::Backends::PRIMARY).await;
+        if native.adapters.is_empty() {
+            return Self::of(wgpu::Backends::GL).await;
+        }
+        native
+    }
+
+    async fn of(backends: wgpu::Backends) -> Self {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends,
             ..wgpu::InstanceDescriptor::new_without_display_handle()
@@ -140,14 +152,13 @@ pub struct Context {
 }
 
 impl Context {
-    /// The best adapter of the backends that `WGPU_BACKEND` names (all by default), or the one that
+    /// The best adapter of the backends that `WGPU_BACKEND` names, or the one that
     /// `WGPU_ADAPTER_NAME` names.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] and [`Error::NoDevice`].
     pub async fn from_env() -> Result<Self, Error> {
-        let backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
-        let adapters = Adapters::enumerate(backends).await;
+        let adapters = Adapters::enumerate(wgpu::Backends::from_env()).await;
         let wanted = std::env::var("WGPU_ADAPTER_NAME").ok();
         adapters.open(adapters.choose(wanted.as_deref())?).await
     }

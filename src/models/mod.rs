@@ -1,0 +1,205 @@
+//! Models: from weights to a [`Graph`], with a record of everything that had to be decided.
+//!
+//! [`build`] is the one entry. It finds out what network the weights are of, or takes the one that
+//! is asked for, lets [`resnet`] or [`notebook`] add the nodes, proves that every weight was used,
+//! and returns a [`Model`]: the graph, its notable values, and how images have to be prepared.
+
+mod arch;
+mod layers;
+mod notebook;
+mod resnet;
+
+pub use arch::{Arch, Structure};
+pub use notebook::NotebookConfig;
+pub use resnet::{Block, ResNetConfig, StrideSite};
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::graph::{Graph, Op, ValueId};
+use crate::labels::Labels;
+use crate::preprocess::Preprocess;
+use crate::tensor::Shape;
+use crate::weights::{Family, Weights};
+
+/// What the caller decides; the rest follows from the weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelOptions {
+    /// Images in a batch.
+    pub batch: usize,
+    /// Rows and columns of the image; those of the family if `None`.
+    pub size: Option<[usize; 2]>,
+    /// Classes of made-up weights; a file must agree.
+    pub classes: Option<usize>,
+    /// Whether the graph ends with the probabilities instead of the logits.
+    pub softmax: bool,
+    /// Where bottlenecks stride, which no file shows; the middle (v1.5) if `None`.
+    pub stride_site: Option<StrideSite>,
+}
+
+impl Default for ModelOptions {
+    /// One image of the family's size, with probabilities.
+    fn default() -> Self {
+        Self {
+            batch: 1,
+            size: None,
+            classes: None,
+            softmax: true,
+            stride_site: None,
+        }
+    }
+}
+
+/// A network that is ready to be planned or run.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The operations. Logits, and probabilities if asked for, are its outputs.
+    pub graph: Graph,
+    /// The image: RGB, or what [`Preprocess::channels`] says.
+    pub input: ValueId,
+    /// The last activation that still has rows and columns, for class activation maps.
+    pub feature_map: ValueId,
+    /// The vector that the classifier reads, for embeddings.
+    pub features: ValueId,
+    /// Scores of the classes. The value has the name of the classifier.
+    pub logits: ValueId,
+    /// Softmax of the logits, if asked for.
+    pub probabilities: Option<ValueId>,
+    /// Name of the architecture, such as `resnet50` or `notebook`.
+    pub arch: String,
+    /// Where the weights are from.
+    pub family: Family,
+    /// Structure of the network.
+    pub structure: Structure,
+    /// Classes.
+    pub classes: usize,
+    /// How images are prepared, for the size that the graph was built for.
+    pub preprocess: Preprocess,
+    /// Names of the classes, if the file has them.
+    pub labels: Option<Labels>,
+    /// What was decided and why, for people.
+    pub decisions: Vec<Decision>,
+}
+
+/// One fact about a network that the shapes of its weights do not prove, or that a user may doubt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// What had to be decided, such as `stride`.
+    pub what: &'static str,
+    /// What was chosen.
+    pub choice: String,
+    /// What the choice rests on.
+    pub because: &'static str,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<14} {}  ({})", self.what, self.choice, self.because)
+    }
+}
+
+impl Model {
+    /// Rows and columns of the image.
+    pub fn size(&self) -> [usize; 2] {
+        let shape = self.graph.shape(self.input);
+        [shape.h, shape.w]
+    }
+
+    /// Trained numbers: everything but the running statistics of the batch normalisations.
+    pub fn parameter_count(&self) -> usize {
+        let params = self.graph.params().iter();
+        params
+            .filter(|p| !p.name.ends_with(".running_mean") && !p.name.ends_with(".running_var"))
+            .map(|p| p.tensor.len())
+            .sum()
+    }
+}
+
+/// What a builder needs to know beside the structure.
+struct Settings {
+    input: Shape,
+    epsilon: f32,
+}
+
+/// What a builder returns.
+struct Body {
+    graph: Graph,
+    input: ValueId,
+    feature_map: ValueId,
+    features: ValueId,
+    logits: ValueId,
+}
+
+/// Builds the network that the weights are of; `arch` is needed for made-up weights only, and
+/// checked against a file.
+///
+/// ```
+/// use resnet_wgpu::models::{self, Arch, ModelOptions};
+/// use resnet_wgpu::weights::Weights;
+///
+/// let mut weights = Weights::random(0);
+/// let model = models::build(Some(Arch::ResNet18), &mut weights, &ModelOptions::default())?;
+/// assert_eq!(model.graph.value(model.logits).name, "fc");
+/// # Ok::<(), resnet_wgpu::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Model`] when the weights and the options do not fit each other, the
+/// [weights section](Error) of the errors for the tensors, [`Error::Geometry`] for images that are
+/// too small.
+pub fn build(
+    arch: Option<Arch>,
+    weights: &mut Weights,
+    options: &ModelOptions,
+) -> Result<Model, Error> {
+    let structure = arch::resolve(arch, weights, options)?;
+    build_structure(&structure, weights, options)
+}
+
+/// [`build`] for a structure that is known exactly.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_structure(
+    structure: &Structure,
+    weights: &mut Weights,
+    options: &ModelOptions,
+) -> Result<Model, Error> {
+    let facts = arch::Facts::gather(structure, weights, options)?;
+    let [h, w] = facts.preprocess.size;
+    let settings = Settings {
+        input: Shape::new(options.batch, 3, h, w),
+        epsilon: facts.epsilon,
+    };
+    let mut body = match structure {
+        Structure::ResNet(config) => resnet::build(config, weights, &settings)?,
+        Structure::Notebook(config) => notebook::build(config, weights, &settings)?,
+    };
+    weights.finish()?;
+
+    body.graph.mark_output(body.logits)?;
+    let probabilities = if options.softmax {
+        let softmax = body.graph.add("softmax", Op::Softmax, &[body.logits])?;
+        body.graph.mark_output(softmax)?;
+        Some(softmax)
+    } else {
+        None
+    };
+    Ok(Model {
+        graph: body.graph,
+        input: body.input,
+        feature_map: body.feature_map,
+        features: body.features,
+        logits: body.logits,
+        probabilities,
+        arch: structure.name(),
+        family: weights.family(),
+        structure: structure.clone(),
+        classes: structure.classes(),
+        preprocess: facts.preprocess,
+        labels: facts.labels,
+        decisions: facts.decisions,
+    })
+}

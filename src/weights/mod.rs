@@ -1,0 +1,280 @@
+//! Weights: where the numbers of a network come from.
+//!
+//! In goes a safetensors file (or a seed); out come the parameters that a builder of
+//! [`crate::models`] asks for, layer by layer, each checked against the shape that the network
+//! expects and converted to `f32`. Afterwards [`Weights::finish`] proves that the file held nothing
+//! else. Files are recognised by their key set; [`scheme`] knows the names, [`file`] the bytes.
+
+mod container;
+mod file;
+mod random;
+mod scheme;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use scheme::{Family, Role};
+
+use crate::error::Error;
+use crate::tensor::Tensor;
+use file::WeightFile;
+use scheme::Scheme;
+
+/// The most scalars of one made-up tensor: 1 GiB. Real ones are a hundred times smaller; only a
+/// mistyped size or number of classes comes here.
+const MAX_RANDOM_LEN: usize = 1 << 28;
+
+/// A source of parameters, consumed one by one.
+///
+/// ```no_run
+/// use resnet_wgpu::weights::{Role, Weights};
+///
+/// let mut weights = Weights::open("resnet50.safetensors")?;
+/// let kernel = weights.take("conv1", Role::Weight, &[64, 3, 7, 7])?;
+/// # Ok::<(), resnet_wgpu::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Weights {
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    File {
+        file: WeightFile,
+        scheme: Scheme,
+        /// Keys that nothing asked for yet.
+        unused: BTreeSet<String>,
+    },
+    Random {
+        seed: u64,
+    },
+}
+
+impl Weights {
+    /// Opens a safetensors file and recognises its family. The tensors are read when taken.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::WeightsUnreadable`] for a damaged file or one of another format,
+    /// [`Error::WeightsUnrecognised`] for an unknown family.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::from_file(WeightFile::open(path.as_ref())?)
+    }
+
+    /// [`Self::open`] for a file that is in memory; `name` stands for its path in errors.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_bytes(name: &str, bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
+        Self::from_file(WeightFile::from_bytes(Path::new(name), bytes.into())?)
+    }
+
+    fn from_file(file: WeightFile) -> Result<Self, Error> {
+        let keys = file.keys().filter(|key| !Scheme::is_counter(key));
+        let unused: BTreeSet<String> = keys.map(str::to_owned).collect();
+        let scheme = Scheme::recognise(&unused)?;
+        Ok(Self {
+            source: Source::File {
+                file,
+                scheme,
+                unused,
+            },
+        })
+    }
+
+    /// Made-up weights as the lesson initialises them: Glorot uniform kernels, zero biases, batch
+    /// normalisations that change nothing. The same seed gives the same numbers, always.
+    pub const fn random(seed: u64) -> Self {
+        Self {
+            source: Source::Random { seed },
+        }
+    }
+
+    /// The family of the file, or [`Family::Random`].
+    pub const fn family(&self) -> Family {
+        match &self.source {
+            Source::File { scheme, .. } => scheme.family(),
+            Source::Random { .. } => Family::Random,
+        }
+    }
+
+    /// The path of the file, if there is one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.source {
+            Source::File { file, .. } => Some(file.path()),
+            Source::Random { .. } => None,
+        }
+    }
+
+    /// A text that the file says about itself, such as `epsilon` or `classes`.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        match &self.source {
+            Source::File { file, .. } => file.metadata(key),
+            Source::Random { .. } => None,
+        }
+    }
+
+    /// The shape of a parameter in canonical order (OIHW, `[out, in]`), if the file has it.
+    pub fn shape(&self, layer: &str, role: Role) -> Option<Vec<usize>> {
+        match &self.source {
+            Source::File { file, scheme, .. } => {
+                let dims = file.dims(&scheme.key(layer, role))?;
+                Some(if scheme.channels_last() {
+                    channels_first(dims)
+                } else {
+                    dims.to_vec()
+                })
+            }
+            Source::Random { .. } => None,
+        }
+    }
+
+    /// Keys of the file that nothing took yet, in alphabetical order.
+    pub fn unused(&self) -> impl Iterator<Item = &str> {
+        let unused = match &self.source {
+            Source::File { unused, .. } => Some(unused),
+            Source::Random { .. } => None,
+        };
+        unused.into_iter().flatten().map(String::as_str)
+    }
+
+    /// Takes a parameter of a layer. `shape` is in canonical order (OIHW, `[out, in]`).
+    ///
+    /// # Errors
+    /// [`Error::WeightMissing`], [`Error::WeightShape`], [`Error::WeightType`] and
+    /// [`Error::WeightNotFinite`] name the key and the shapes as the file has them.
+    pub fn take(&mut self, layer: &str, role: Role, shape: &[usize]) -> Result<Tensor, Error> {
+        match &mut self.source {
+            Source::File {
+                file,
+                scheme,
+                unused,
+            } => {
+                let key = scheme.key(layer, role);
+                let data = if scheme.channels_last() {
+                    let data = file.read(&key, &channels_last(shape))?;
+                    transpose(data, shape)
+                } else {
+                    file.read(&key, shape)?
+                };
+                unused.remove(&key);
+                Tensor::new(shape, data)
+            }
+            Source::Random { seed } => {
+                let len = shape.iter().try_fold(1usize, |len, &d| len.checked_mul(d));
+                if len.is_none_or(|len| len > MAX_RANDOM_LEN) {
+                    return Err(Error::Model {
+                        model: layer.to_owned(),
+                        reason: format!(
+                            "a {} of shape {shape:?} is too large; reduce the size or the classes",
+                            role.name()
+                        ),
+                    });
+                }
+                Ok(random::parameter(*seed, layer, role, shape))
+            }
+        }
+    }
+
+    /// Proves that every tensor of the file was taken.
+    ///
+    /// # Errors
+    /// [`Error::WeightsUnused`]: the file is of another network than the one built.
+    pub fn finish(&self) -> Result<(), Error> {
+        let mut unused = self.unused();
+        match unused.next() {
+            None => Ok(()),
+            Some(first) => Err(Error::WeightsUnused {
+                first: first.to_owned(),
+                count: 1 + unused.count(),
+            }),
+        }
+    }
+}
+
+/// OIHW to HWIO, `[out, in]` to `[in, out]`; vectors stay.
+fn channels_last(dims: &[usize]) -> Vec<usize> {
+    match dims {
+        [out_c, in_c, window @ ..] => [window, &[*in_c, *out_c]].concat(),
+        _ => dims.to_vec(),
+    }
+}
+
+/// The inverse of [`channels_last`].
+fn channels_first(dims: &[usize]) -> Vec<usize> {
+    match dims {
+        [window @ .., in_c, out_c] => [&[*out_c, *in_c], window].concat(),
+        _ => dims.to_vec(),
+    }
+}
+
+/// Data in the [`channels_last`] order of `shape` to row-major `shape`.
+fn transpose(data: Arc<[f32]>, shape: &[usize]) -> Arc<[f32]> {
+    /// Input channels that are gathered for one output channel before the next: their sources, one
+    /// cache line each, stay in the first-level cache while neighbouring outputs are gathered.
+    const BLOCK: usize = 32;
+    let [out_c, in_c, window @ ..] = shape else {
+        return data;
+    };
+    let (out_c, in_c) = (*out_c, *in_c);
+    let window: usize = window.iter().product();
+    let mut transposed: Arc<[f32]> = std::iter::repeat_n(0.0, data.len()).collect();
+    // The data was just made, so there is no second owner.
+    let Some(target) = Arc::get_mut(&mut transposed) else {
+        return data;
+    };
+    for first_co in (0..out_c).step_by(BLOCK) {
+        for first_ci in (0..in_c).step_by(BLOCK) {
+            for k in 0..window {
+                for co in first_co..out_c.min(first_co + BLOCK) {
+                    for ci in first_ci..in_c.min(first_ci + BLOCK) {
+                        target[(co * in_c + ci) * window + k] = data[(k * in_c + ci) * out_c + co];
+                    }
+                }
+            }
+        }
+    }
+    transposed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hwio_becomes_oihw() {
+        // Sizes past one block, all different.
+        let (h, w, i, o) = (2, 3, 35, 40);
+        let code =
+            |o: usize, i: usize, h: usize, w: usize| (((h * 3 + w) * 35 + i) * 40 + o) as f32;
+        let hwio: Arc<[f32]> = (0..h * w * i * o).map(|n| n as f32).collect();
+        let oihw = transpose(hwio, &[o, i, h, w]);
+        let mut index = 0;
+        for co in 0..o {
+            for ci in 0..i {
+                for ky in 0..h {
+                    for kx in 0..w {
+                        assert_eq!(oihw[index], code(co, ci, ky, kx), "[{co},{ci},{ky},{kx}]");
+                        index += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(channels_last(&[o, i, h, w]), [h, w, i, o], "shape");
+        assert_eq!(channels_first(&[h, w, i, o]), [o, i, h, w], "and back");
+        assert_eq!(channels_first(&[7]), [7], "vectors stay");
+    }
+
+    #[test]
+    fn made_up_tensors_have_a_limit() {
+        let shape = [usize::MAX, 2, 1, 1];
+        assert!(
+            matches!(
+                Weights::random(0).take("fc", Role::Weight, &shape),
+                Err(Error::Model { .. })
+            ),
+            "overflow is an error"
+        );
+    }
+}
