@@ -46,7 +46,8 @@ impl Shape {
 
     /// Whether any side is zero.
     pub const fn is_empty(&self) -> bool {
-        self.len() == 0
+        // Not the length: sizes that a caller asked for may overflow it.
+        self.n == 0 || self.c == 0 || self.h == 0 || self.w == 0
     }
 
     /// Pixels of the whole batch, N·H·W.
