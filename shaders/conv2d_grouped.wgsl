@@ -1,0 +1,108 @@
+// conv2d_grouped
+//
+//   y[n,co,oy,ox] = act( bias[co] + Σ_{ky,kx,i} w[co,i,ky,kx] · x[n, g·GROUP_IN+i, oy·STRIDE_H+ky-PAD_TOP, ox·STRIDE_W+kx-PAD_LEFT]
+//                        + residual[n,co,oy,ox] ),   g = co / GROUP_OUT
+//
+// Layout      x, residual, y: channel-packed vec4<f32>   w: [co group][(ky,kx)][i] vec4 over four co   bias: [co], zero-padded
+// Workgroup   THREADS outputs of four channels
+// Thread      four output channels of one pixel
+// Grid        grid-stride over OUT_GROUPS · OUT_PIXELS threads, x only
+// Memory      none
+// Barriers    none
+// Edges       padding loads as 0; lanes past OUT_C have zero weights and bias
+// Host        src/kernels/conv2d_grouped.rs     Reference  src/reference/conv2d.rs
+
+@group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> residual: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>;
+
+// GROUP_IN and GROUP_OUT are channels per group; IN_PIXELS and OUT_PIXELS count the whole batch.
+override IN_C: u32;
+override IN_H: u32;
+override IN_W: u32;
+override IN_PIXELS: u32;
+override OUT_GROUPS: u32;
+override OUT_H: u32;
+override OUT_W: u32;
+override OUT_PIXELS: u32;
+override GROUP_IN: u32;
+override GROUP_OUT: u32;
+override KERNEL_H: u32;
+override KERNEL_W: u32;
+override STRIDE_H: u32;
+override STRIDE_W: u32;
+override PAD_TOP: u32;
+override PAD_LEFT: u32;
+override RELU: bool;
+// 0: none, 1: read from `residual`, 2: in place, read from `output`.
+override RESIDUAL: u32;
+override STRIDE_THREADS: u32;
+
+const THREADS: u32 = 64u;
+
+/// One channel of one pixel; a channel past the end belongs to a lane whose weights are zero.
+fn channel_at(ci: u32, pixel: u32) -> f32 {
+    let c = min(ci, IN_C - 1u);
+    return input[(c / 4u) * IN_PIXELS + pixel][c % 4u];
+}
+
+fn convolve(co_group: u32, px: u32) -> vec4<f32> {
+    let ox = px % OUT_W;
+    let row = px / OUT_W;
+    let oy = row % OUT_H;
+    let n = row / OUT_H;
+    // First input channel of each of the four output channels.
+    let first = (vec4(4u * co_group) + vec4(0u, 1u, 2u, 3u)) / GROUP_OUT * GROUP_IN;
+    let aligned = GROUP_OUT % 4u == 0u && GROUP_IN % 4u == 0u;
+    var sum = vec4<f32>();
+    for (var ky = 0u; ky < KERNEL_H; ky++) {
+        let iy = i32(oy * STRIDE_H + ky) - i32(PAD_TOP);
+        if (iy < 0 || iy >= i32(IN_H)) {
+            continue;
+        }
+        for (var kx = 0u; kx < KERNEL_W; kx++) {
+            let ix = i32(ox * STRIDE_W + kx) - i32(PAD_LEFT);
+            if (ix < 0 || ix >= i32(IN_W)) {
+                continue;
+            }
+            let pixel = (n * IN_H + u32(iy)) * IN_W + u32(ix);
+            let weight_ix = ((co_group * KERNEL_H + ky) * KERNEL_W + kx) * GROUP_IN;
+            if (aligned) {
+                for (var i = 0u; i < GROUP_IN; i += 4u) {
+                    let x = input[((first.x + i) / 4u) * IN_PIXELS + pixel];
+                    sum += weight[weight_ix + i] * x.x;
+                    sum += weight[weight_ix + i + 1u] * x.y;
+                    sum += weight[weight_ix + i + 2u] * x.z;
+                    sum += weight[weight_ix + i + 3u] * x.w;
+                }
+            } else {
+                for (var i = 0u; i < GROUP_IN; i++) {
+                    let x = vec4<f32>(
+                        channel_at(first.x + i, pixel),
+                        channel_at(first.y + i, pixel),
+                        channel_at(first.z + i, pixel),
+                        channel_at(first.w + i, pixel),
+                    );
+                    sum += weight[weight_ix + i] * x;
+                }
+            }
+        }
+    }
+    return sum;
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(global_invocation_id) global: vec3<u32>) {
+    for (var output_ix = global.x; output_ix < OUT_GROUPS * OUT_PIXELS; output_ix += STRIDE_THREADS) {
+        let co_group = output_ix / OUT_PIXELS;
+        var y = convolve(co_group, output_ix % OUT_PIXELS) + bias[co_group];
+        if (RESIDUAL == 1u) {
+            y += residual[output_ix];
+        } else if (RESIDUAL == 2u) {
+            y += output[output_ix];
+        }
+        output[output_ix] = select(y, max(y, vec4<f32>()), RELU);
+    }
+}

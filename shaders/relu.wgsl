@@ -1,0 +1,27 @@
+// relu
+//
+//   y[n,c,h,w] = max( x[n,c,h,w], 0 )
+//
+// Layout      x, y: channel-packed vec4<f32>
+// Workgroup   THREADS vectors
+// Thread      one vector per trip of a grid-stride loop
+// Grid        grid-stride over LEN threads, x only
+// Memory      none
+// Barriers    none
+// Edges       channel tails stay zero
+// Host        src/kernels/relu.rs     Reference  src/reference/relu.rs
+
+@group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
+
+override LEN: u32;
+override STRIDE_THREADS: u32;
+
+const THREADS: u32 = 256u;
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(global_invocation_id) global: vec3<u32>) {
+    for (var ix = global.x; ix < LEN; ix += STRIDE_THREADS) {
+        output[ix] = max(input[ix], vec4<f32>());
+    }
+}

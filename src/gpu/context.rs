@@ -1,0 +1,241 @@
+//! Adapter and device for programs that have none of their own.
+
+use std::sync::{Arc, Mutex};
+
+use super::{optional_features, required_features, required_limits};
+use crate::error::Error;
+
+/// The adapters of this machine, best first.
+#[derive(Debug)]
+pub struct Adapters {
+    adapters: Vec<wgpu::Adapter>,
+}
+
+/// Where an adapter stands in the list: real GPUs before software, native APIs before OpenGL.
+pub fn adapter_rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    };
+    (kind, u8::from(info.backend == wgpu::Backend::Gl))
+}
+
+impl Adapters {
+    /// Lists the adapters of some backends; without any given, those of the native APIs, and of
+    /// OpenGL only where there is no other.
+    pub async fn enumerate(backends: Option<wgpu::Backends>) -> Self {
+        if let Some(backends) = backends {
+            return Self::of(backends).await;
+        }
+        let native = Self::of(wgpu::Backends::PRIMARY).await;
+        if native.adapters.is_empty() {
+            return Self::of(wgpu::Backends::GL).await;
+        }
+        native
+    }
+
+    async fn of(backends: wgpu::Backends) -> Self {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends,
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let mut adapters = instance.enumerate_adapters(backends).await;
+        adapters.sort_by_key(|adapter| adapter_rank(&adapter.get_info()));
+        Self { adapters }
+    }
+
+    /// What each adapter says of itself, in the order of their indices.
+    pub fn infos(&self) -> Vec<wgpu::AdapterInfo> {
+        self.adapters.iter().map(wgpu::Adapter::get_info).collect()
+    }
+
+    /// The adapters, in the order of their indices.
+    pub fn all(&self) -> &[wgpu::Adapter] {
+        &self.adapters
+    }
+
+    /// What keeps an adapter from running the kernels; `None` when nothing does.
+    pub fn unsuitable(adapter: &wgpu::Adapter) -> Option<String> {
+        let compute = wgpu::DownlevelFlags::COMPUTE_SHADERS;
+        if !adapter.get_downlevel_capabilities().flags.contains(compute) {
+            return Some("no compute shaders".to_owned());
+        }
+        let mut failure = None;
+        required_limits().check_limits_with_fail_fn(
+            &adapter.limits(),
+            true,
+            |name, needed, allowed| {
+                failure = Some(format!("{name} is {allowed}, needed are {needed}"));
+            },
+        );
+        failure
+    }
+
+    /// The index of the best adapter, or of the one asked for by its index or a part of its name.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`], with the adapters that there are.
+    pub fn choose(&self, wanted: Option<&str>) -> Result<usize, Error> {
+        let no_adapter = |reason: String| Err(Error::NoAdapter { reason });
+        let infos = self.infos();
+        let Some(wanted) = wanted else {
+            let suitable = |a: &wgpu::Adapter| Self::unsuitable(a).is_none();
+            return match self.adapters.iter().position(suitable) {
+                Some(index) => Ok(index),
+                None => no_adapter(if infos.is_empty() {
+                    "there is no GPU driver; install one (Mesa's `mesa-vulkan-drivers` has a \
+                     software Vulkan) or use `--backend cpu`"
+                        .to_owned()
+                } else {
+                    format!("none of {} can run the kernels", names(&infos))
+                }),
+            };
+        };
+        let by_name = || {
+            let wanted = wanted.to_lowercase();
+            let matches = |info: &wgpu::AdapterInfo| info.name.to_lowercase().contains(&wanted);
+            infos.iter().position(matches)
+        };
+        let index = wanted
+            .parse()
+            .ok()
+            .filter(|&i: &usize| i < infos.len())
+            .or_else(by_name);
+        let Some(index) = index else {
+            return no_adapter(format!("'{wanted}' is none of {}", names(&infos)));
+        };
+        match Self::unsuitable(&self.adapters[index]) {
+            Some(reason) => no_adapter(format!("'{}': {reason}", infos[index].name)),
+            None => Ok(index),
+        }
+    }
+
+    /// Creates a device on one of the adapters.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] when the driver refuses.
+    ///
+    /// # Panics
+    /// When the index is not one that [`Self::choose`] returned.
+    pub async fn open(&self, index: usize) -> Result<Context, Error> {
+        Context::new(&self.adapters[index]).await
+    }
+}
+
+fn names(infos: &[wgpu::AdapterInfo]) -> String {
+    let list: Vec<String> = infos
+        .iter()
+        .enumerate()
+        .map(|(i, info)| format!("{i}: {}", info.name))
+        .collect();
+    if list.is_empty() {
+        "no adapter at all".to_owned()
+    } else {
+        list.join(", ")
+    }
+}
+
+/// A device of our own, for programs that bring none.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The device.
+    pub device: wgpu::Device,
+    /// Its queue.
+    pub queue: wgpu::Queue,
+    /// What the adapter says of itself.
+    pub info: wgpu::AdapterInfo,
+    /// The first error that no error scope caught, if there was one.
+    failure: Arc<Mutex<Option<Error>>>,
+}
+
+impl Context {
+    /// The best adapter of the backends that `WGPU_BACKEND` names, or the one that
+    /// `WGPU_ADAPTER_NAME` names.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] and [`Error::NoDevice`].
+    pub async fn from_env() -> Result<Self, Error> {
+        let adapters = Adapters::enumerate(wgpu::Backends::from_env()).await;
+        let wanted = std::env::var("WGPU_ADAPTER_NAME").ok();
+        adapters.open(adapters.choose(wanted.as_deref())?).await
+    }
+
+    async fn new(adapter: &wgpu::Adapter) -> Result<Self, Error> {
+        let info = adapter.get_info();
+        let allowed = adapter.limits();
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("resnet-wgpu"),
+                required_features: required_features() | (adapter.features() & optional_features()),
+                required_limits: wgpu::Limits {
+                    max_storage_buffer_binding_size: allowed.max_storage_buffer_binding_size,
+                    max_buffer_size: allowed.max_buffer_size,
+                    ..required_limits()
+                },
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| Error::NoDevice {
+                adapter: info.name.clone(),
+                reason: error.to_string(),
+            })?;
+
+        // wgpu's default handler panics; an error here must reach the caller of the next run.
+        let failure = Arc::new(Mutex::new(None));
+        let report = |failure: &Mutex<Option<Error>>, error: Error| {
+            log::error!("{error}");
+            if let Ok(mut first) = failure.lock() {
+                first.get_or_insert(error);
+            }
+        };
+        let sink = Arc::clone(&failure);
+        device.on_uncaptured_error(Arc::new(move |error| {
+            report(&sink, super::gpu_error("GPU command", &error));
+        }));
+        let sink = Arc::clone(&failure);
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                let what = "the device was lost".to_owned();
+                report(
+                    &sink,
+                    Error::Gpu {
+                        what,
+                        reason: message,
+                    },
+                );
+            }
+        });
+        Ok(Self {
+            device,
+            queue,
+            info,
+            failure,
+        })
+    }
+
+    /// The first error that the device reported outside of any call that returns one.
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        self.failure.lock().ok().and_then(|mut first| first.take())
+    }
+
+    /// Submits and waits until the device is done.
+    pub(super) fn submit_and_wait(&self, commands: wgpu::CommandBuffer) -> Result<(), Error> {
+        self.queue.submit([commands]);
+        self.wait_idle()
+    }
+
+    /// Waits until the device has finished everything that was submitted.
+    pub(super) fn wait_idle(&self) -> Result<(), Error> {
+        let waited = self.device.poll(wgpu::PollType::wait_indefinitely());
+        if let Some(failure) = self.take_failure() {
+            return Err(failure);
+        }
+        waited.map(|_| ()).map_err(|error| Error::Gpu {
+            what: "waiting for the GPU".to_owned(),
+            reason: error.to_string(),
+        })
+    }
+}

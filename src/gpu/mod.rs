@@ -1,0 +1,88 @@
+//! The only module that uses wgpu: a [`Plan`](crate::plan::Plan) becomes pipelines, buffers and
+//! commands.
+//!
+//! A host that has a device builds an [`Executor`] from it and records into its own encoder. A
+//! program that has none starts with a [`Context`], and [`Session`] shows how the parts go together.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Poll, Waker};
+
+use crate::error::Error;
+use crate::plan;
+
+mod context;
+mod executor;
+mod readback;
+mod session;
+mod timing;
+
+pub use context::{Adapters, Context, adapter_rank};
+pub use executor::{Executor, Progress};
+pub use readback::Readback;
+pub use session::Session;
+pub use timing::StepTimer;
+
+/// Features that a host's device must have: none.
+pub fn required_features() -> wgpu::Features {
+    wgpu::Features::empty()
+}
+
+/// Features that are used where a device has them.
+pub fn optional_features() -> wgpu::Features {
+    wgpu::Features::TIMESTAMP_QUERY
+}
+
+/// Limits that a host's device must have: WebGPU's defaults. Larger storage buffers allow larger
+/// batches and images.
+pub fn required_limits() -> wgpu::Limits {
+    wgpu::Limits::default()
+}
+
+/// What a device allows, as the planner wants it.
+pub fn plan_limits(device: &wgpu::Device) -> plan::Limits {
+    let limits = device.limits();
+    plan::Limits {
+        storage_binding_bytes: limits.max_storage_buffer_binding_size,
+        buffer_bytes: limits.max_buffer_size,
+        workgroups_per_dimension: limits.max_compute_workgroups_per_dimension.into(),
+    }
+}
+
+/// Runs something that creates GPU objects and turns what wgpu reports into an error, so that a bad
+/// shader or a full memory never reaches the host's error handler.
+fn guarded<T>(device: &wgpu::Device, what: &str, create: impl FnOnce() -> T) -> Result<T, Error> {
+    let scopes = [
+        wgpu::ErrorFilter::Internal,
+        wgpu::ErrorFilter::OutOfMemory,
+        wgpu::ErrorFilter::Validation,
+    ]
+    .map(|filter| device.push_error_scope(filter));
+    let created = create();
+    // Scopes are a stack: the last one pushed is popped first.
+    let mut first_error = None;
+    for scope in scopes.into_iter().rev() {
+        first_error = first_error.or(ready(scope.pop()).flatten());
+    }
+    first_error.map_or(Ok(created), |error| Err(gpu_error(what, &error)))
+}
+
+fn gpu_error(what: &str, error: &wgpu::Error) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory {
+            what: what.to_owned(),
+        },
+        _ => Error::Gpu {
+            what: what.to_owned(),
+            reason: error.to_string(),
+        },
+    }
+}
+
+/// The result of a future that is ready at once, as error scopes are everywhere but in a browser.
+fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut std::task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}

@@ -1,0 +1,130 @@
+//! The blocking convenience on top of the parts; its body documents how to use them.
+
+use super::{Context, Executor, Progress, Readback, StepTimer, ready};
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::tensor::Tensor;
+
+/// A plan on a device of our own: tensors in, tensors out, waiting for each run.
+#[derive(Debug)]
+pub struct Session {
+    context: Context,
+    executor: Executor,
+    readback: Readback,
+    total_timer: Option<StepTimer>,
+    step_timer: Option<StepTimer>,
+}
+
+impl Session {
+    /// Builds the executor and everything around it.
+    ///
+    /// # Errors
+    /// As [`Executor::new`].
+    pub fn new(
+        context: &Context,
+        plan: &Plan,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, Error> {
+        let Context { device, queue, .. } = context;
+        let executor = Executor::with_progress(device, plan, progress)?;
+        Ok(Self {
+            readback: Readback::new(device, &executor)?,
+            total_timer: StepTimer::new(device, queue, 1)?,
+            step_timer: StepTimer::new(device, queue, executor.dispatch_count())?,
+            executor,
+            context: context.clone(),
+        })
+    }
+
+    /// The executor.
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// The device.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Runs on an NCHW tensor and returns the graph's outputs, NCHW.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a tensor of the wrong shape, [`Error::Gpu`] when the device fails.
+    pub fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
+        self.executor.write_tensor(&self.context.queue, input)?;
+        self.run_uploaded()
+    }
+
+    /// Runs on RGBA8 pixels, N×H×W×4 bytes.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_pixels(&self, rgba: &[u8]) -> Result<Vec<Tensor>, Error> {
+        self.executor.write_pixels(&self.context.queue, rgba)?;
+        self.run_uploaded()
+    }
+
+    /// Runs on what was uploaded last.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the device fails.
+    pub fn run_uploaded(&self) -> Result<Vec<Tensor>, Error> {
+        self.submit(|encoder| {
+            self.executor.record(encoder);
+            self.readback.record(encoder);
+        })?;
+        let read = self.readback.read();
+        // The device is idle, so one poll delivers the mapping; the future was started by then.
+        let mut read = std::pin::pin!(read);
+        if let Some(result) = ready(read.as_mut()) {
+            return result;
+        }
+        self.context.wait_idle()?;
+        ready(read).unwrap_or_else(|| {
+            Err(Error::Gpu {
+                what: "readback".to_owned(),
+                reason: "the device did not finish".to_owned(),
+            })
+        })
+    }
+
+    /// Runs on what was uploaded last, reads nothing back, and returns the GPU's own time in
+    /// milliseconds where the device has timestamps.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the device fails.
+    pub fn run_timed(&self) -> Result<Option<f64>, Error> {
+        self.submit(|encoder| match &self.total_timer {
+            Some(timer) => self.executor.record_total_timed(encoder, timer),
+            None => self.executor.record(encoder),
+        })?;
+        let Some(timer) = &self.total_timer else {
+            return Ok(None);
+        };
+        Ok(timer.read(&self.context.device)?.first().copied())
+    }
+
+    /// Runs on what was uploaded last, one pass per dispatch, and returns the milliseconds of each,
+    /// where the device has timestamps.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the device fails.
+    pub fn run_step_timed(&self) -> Result<Option<Vec<f64>>, Error> {
+        let Some(timer) = &self.step_timer else {
+            return Ok(None);
+        };
+        self.submit(|encoder| self.executor.record_timed(encoder, timer))?;
+        timer.read(&self.context.device).map(Some)
+    }
+
+    fn submit(&self, record: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<(), Error> {
+        let mut encoder =
+            self.context
+                .device
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor {
+                    label: Some("resnet-wgpu"),
+                });
+        record(&mut encoder);
+        self.context.submit_and_wait(encoder.finish())
+    }
+}

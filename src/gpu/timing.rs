@@ -1,0 +1,111 @@
+//! GPU time by timestamp queries, where the device has them.
+
+use super::guarded;
+use crate::error::Error;
+
+/// WebGPU allows this many queries in one set.
+const MAX_QUERIES: u32 = 4096;
+
+/// Timestamps around a number of compute passes.
+#[derive(Debug)]
+pub struct StepTimer {
+    queries: wgpu::QuerySet,
+    query_count: u32,
+    resolved: wgpu::Buffer,
+    readback: wgpu::Buffer,
+    period_ns: f32,
+}
+
+impl StepTimer {
+    /// A timer of some passes, or `None` when the device has no timestamp queries.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] and [`Error::Gpu`] when the queries cannot be made.
+    pub fn new(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        passes: usize,
+    ) -> Result<Option<Self>, Error> {
+        let query_count = u32::try_from(passes).unwrap_or(u32::MAX).saturating_mul(2);
+        let available = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        if !available || query_count > MAX_QUERIES || query_count == 0 {
+            return Ok(None);
+        }
+        let bytes = u64::from(query_count) * 8;
+        let buffer = |usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("resnet-wgpu timestamps"),
+                size: bytes,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        guarded(device, "timestamps", || {
+            Some(Self {
+                queries: device.create_query_set(&wgpu::QuerySetDescriptor {
+                    label: Some("resnet-wgpu timestamps"),
+                    ty: wgpu::QueryType::Timestamp,
+                    count: query_count,
+                }),
+                query_count,
+                resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
+                readback: buffer(wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ),
+                period_ns: queue.get_timestamp_period(),
+            })
+        })
+    }
+
+    /// The queries of one pass.
+    pub(super) fn writes_of(&self, pass: usize) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
+        let first = u32::try_from(pass).ok()?.checked_mul(2)?;
+        (first + 1 < self.query_count).then_some(wgpu::ComputePassTimestampWrites {
+            query_set: &self.queries,
+            beginning_of_pass_write_index: Some(first),
+            end_of_pass_write_index: Some(first + 1),
+        })
+    }
+
+    /// Records the copies of the timestamps.
+    pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
+        encoder.resolve_query_set(&self.queries, 0..self.query_count, &self.resolved, 0);
+        encoder.copy_buffer_to_buffer(
+            &self.resolved,
+            0,
+            &self.readback,
+            0,
+            u64::from(self.query_count) * 8,
+        );
+    }
+
+    /// Milliseconds of each pass of a run that the device has finished.
+    pub(super) fn read(&self, device: &wgpu::Device) -> Result<Vec<f64>, Error> {
+        let error = |reason: String| Error::Gpu {
+            what: "timestamps".to_owned(),
+            reason,
+        };
+        self.readback.map_async(wgpu::MapMode::Read, .., |_| ());
+        device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|e| error(e.to_string()))?;
+        let ticks: Vec<u64> = {
+            let mapped = self
+                .readback
+                .get_mapped_range(..)
+                .map_err(|e| error(e.to_string()))?;
+            bytemuck::pod_collect_to_vec(&mapped[..])
+        };
+        self.readback.unmap();
+        Ok(ticks
+            .chunks_exact(2)
+            .map(|pair| self.milliseconds(pair[0], pair[1]))
+            .collect())
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a difference of ticks within one run is far below 2^53"
+    )]
+    fn milliseconds(&self, begin: u64, end: u64) -> f64 {
+        end.saturating_sub(begin) as f64 * f64::from(self.period_ns) * 1e-6
+    }
+}

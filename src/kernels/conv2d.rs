@@ -1,0 +1,212 @@
+//! What the convolution kernels share: geometry, tile sizes and the order of their weights.
+
+use super::{Binding, Kernel, Launch, flag, number, read, write};
+use crate::graph::Padding;
+use crate::tensor::{LANES, Shape, Tensor};
+
+/// Buffers of every convolution kernel.
+pub const BINDINGS: &[Binding] = &[
+    read("input"),
+    read("weight"),
+    read("bias"),
+    read("residual"),
+    write("output"),
+];
+
+/// Where the epilogue finds the residual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Residual {
+    /// There is none.
+    None,
+    /// In a buffer of its own.
+    Buffer,
+    /// In the output buffer, which it shares.
+    InPlace,
+}
+
+/// The geometry of one convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Geometry {
+    /// Shape of the input.
+    pub input: Shape,
+    /// Shape of the output.
+    pub output: Shape,
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// Stride along rows and columns.
+    pub stride: [usize; 2],
+    /// Zeros around the input.
+    pub padding: Padding,
+    /// Channel groups.
+    pub groups: usize,
+    /// Whether the epilogue clamps at zero.
+    pub relu: bool,
+    /// Where the epilogue finds the residual.
+    pub residual: Residual,
+}
+
+impl Geometry {
+    /// Whether one output pixel reads exactly one input pixel and nothing of the padding.
+    pub fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1] && self.padding == Padding::all(0) && self.groups == 1
+    }
+
+    /// Values of the overrides that all convolution kernels have.
+    pub(super) fn overrides(&self) -> Vec<(&'static str, f64)> {
+        let residual = match self.residual {
+            Residual::None => 0.0,
+            Residual::Buffer => 1.0,
+            Residual::InPlace => 2.0,
+        };
+        vec![
+            ("IN_H", number(self.input.h)),
+            ("IN_W", number(self.input.w)),
+            ("IN_PIXELS", number(self.input.pixels())),
+            ("OUT_GROUPS", number(self.output.channel_groups())),
+            ("OUT_H", number(self.output.h)),
+            ("OUT_W", number(self.output.w)),
+            ("OUT_PIXELS", number(self.output.pixels())),
+            ("STRIDE_H", number(self.stride[0])),
+            ("STRIDE_W", number(self.stride[1])),
+            ("RELU", flag(self.relu)),
+            ("RESIDUAL", residual),
+        ]
+    }
+
+    /// Values of the overrides of kernels with a window.
+    pub(super) fn window_overrides(&self) -> [(&'static str, f64); 4] {
+        [
+            ("KERNEL_H", number(self.kernel[0])),
+            ("KERNEL_W", number(self.kernel[1])),
+            ("PAD_TOP", number(self.padding.top)),
+            ("PAD_LEFT", number(self.padding.left)),
+        ]
+    }
+
+    /// A launch of one of the tiled kernels.
+    pub(super) fn tiled_launch(&self, kernel: &'static Kernel, tile: Tile) -> Launch {
+        let mut overrides = self.overrides();
+        overrides.push(("IN_GROUPS", number(self.input.channel_groups())));
+        Launch {
+            kernel,
+            overrides,
+            tile: tile.constants(),
+            threads: tile.threads() as usize,
+            workgroups: [
+                // x: tiles of output pixels of the whole batch
+                self.output.pixels().div_ceil(tile.px as usize) as u64,
+                // y: tiles of output channels
+                self.output.c.div_ceil(tile.co as usize) as u64,
+                1,
+            ],
+        }
+    }
+}
+
+/// Tile geometry of the tiled kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Output pixels of a workgroup.
+    pub px: u32,
+    /// Output channels of a workgroup.
+    pub co: u32,
+    /// Input channels (times taps) per step.
+    pub k: u32,
+    /// Output pixels of a thread.
+    pub per_thread_px: u32,
+    /// Output channels of a thread.
+    pub per_thread_co: u32,
+}
+
+impl Tile {
+    /// Threads of a workgroup.
+    pub const fn threads(&self) -> u32 {
+        (self.px / self.per_thread_px) * (self.co / self.per_thread_co)
+    }
+
+    /// Bytes of workgroup memory: one tile of the input and one of the weights.
+    pub const fn workgroup_bytes(&self) -> u32 {
+        (self.px + self.co) * self.k * 4
+    }
+
+    fn constants(&self) -> Vec<(&'static str, u32)> {
+        vec![
+            ("TILE_PX", self.px),
+            ("TILE_CO", self.co),
+            ("TILE_K", self.k),
+            ("PER_THREAD_PX", self.per_thread_px),
+            ("PER_THREAD_CO", self.per_thread_co),
+        ]
+    }
+}
+
+/// Length of the reduction as the tiled kernels walk it: taps × channel groups, padded to `TILE_K`.
+pub(super) fn packed_k(in_c: usize, taps: usize, tile: Tile) -> usize {
+    (taps * in_c.next_multiple_of(LANES)).next_multiple_of(tile.k as usize)
+}
+
+/// OIHW weights to `[co block][(ky, kx, ci)][TILE_CO]`: each step of each workgroup reads one
+/// contiguous run, and no edge test is left for the shader.
+pub(super) fn pack_tiles(weight: &Tensor, tile: Tile) -> Vec<f32> {
+    let &[out_c, in_c, kernel_h, kernel_w] = weight.dims() else {
+        unreachable!("the graph has checked that the weight is OIHW");
+    };
+    let taps = kernel_h * kernel_w;
+    let tile_co = tile.co as usize;
+    let k_len = packed_k(in_c, taps, tile);
+    let in_c_padded = in_c.next_multiple_of(LANES);
+    let mut packed = vec![0.0; out_c.next_multiple_of(tile_co) * k_len];
+    for (co, row) in weight.data().chunks_exact(in_c * taps).enumerate() {
+        let first = (co / tile_co) * k_len * tile_co + co % tile_co;
+        for (ci, channel) in row.chunks_exact(taps).enumerate() {
+            for (tap, &value) in channel.iter().enumerate() {
+                packed[first + (tap * in_c_padded + ci) * tile_co] = value;
+            }
+        }
+    }
+    packed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_put_the_output_channels_of_one_tap_and_input_channel_side_by_side() {
+        let tile = Tile {
+            px: 8,
+            co: 4,
+            k: 4,
+            per_thread_px: 4,
+            per_thread_co: 4,
+        };
+        // w[co, ci, 0, kx] = 100·co + 10·ci + kx; five outputs, two inputs, 1×2 taps.
+        let weight = Tensor::from_fn(&[5, 2, 1, 2], |i| {
+            let (co, ci, kx) = (i / 4, i / 2 % 2, i % 2);
+            f32::from(u16::try_from(100 * co + 10 * ci + kx).unwrap())
+        });
+        let packed = pack_tiles(&weight, tile);
+        assert_eq!(
+            packed.len(),
+            2 * 8 * 4,
+            "two blocks of K = 2 taps × 4 lanes"
+        );
+        assert_eq!(packed[..4], [0.0, 100.0, 200.0, 300.0], "tap 0, channel 0");
+        assert_eq!(
+            packed[4..8],
+            [10.0, 110.0, 210.0, 310.0],
+            "tap 0, channel 1"
+        );
+        assert_eq!(packed[8..16], [0.0; 8], "channels 2 and 3 do not exist");
+        assert_eq!(
+            packed[16..20],
+            [1.0, 101.0, 201.0, 301.0],
+            "tap 1, channel 0"
+        );
+        assert_eq!(
+            packed[32..36],
+            [400.0, 0.0, 0.0, 0.0],
+            "second block has one output"
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! Convolution whose channel groups do not see each other, depthwise included.
+
+use super::conv2d::{BINDINGS, Geometry};
+use super::{Kernel, Launch, grid_stride, number};
+use crate::tensor::{LANES, Tensor};
+
+/// `shaders/conv2d_grouped.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "conv2d_grouped",
+    source: include_str!("../../shaders/conv2d_grouped.wgsl"),
+    bindings: BINDINGS,
+};
+
+/// Threads of a workgroup, as in the shader.
+pub const THREADS: usize = 64;
+
+/// One launch: a grid-stride loop over channel groups × output pixels.
+pub fn launch(geometry: &Geometry) -> Launch {
+    let Geometry {
+        input,
+        output,
+        groups,
+        ..
+    } = *geometry;
+    let (workgroups, stride) = grid_stride(output.channel_groups() * output.pixels(), THREADS);
+    let mut overrides = geometry.overrides();
+    overrides.extend(geometry.window_overrides());
+    overrides.extend([
+        ("IN_C", number(input.c)),
+        ("GROUP_IN", number(input.c / groups)),
+        ("GROUP_OUT", number(output.c / groups)),
+        stride,
+    ]);
+    Launch {
+        kernel: &KERNEL,
+        overrides,
+        tile: vec![],
+        threads: THREADS,
+        workgroups,
+    }
+}
+
+/// OIHW weights to `[co / 4][(ky, kx)][i][co % 4]`.
+pub(super) fn pack_weight(weight: &Tensor) -> Vec<f32> {
+    let &[out_c, group_in, kernel_h, kernel_w] = weight.dims() else {
+        unreachable!("the graph has checked that the weight is OIHW");
+    };
+    let taps = kernel_h * kernel_w;
+    let mut packed = vec![0.0; out_c.next_multiple_of(LANES) * group_in * taps];
+    for (co, row) in weight.data().chunks_exact(group_in * taps).enumerate() {
+        for (i, channel) in row.chunks_exact(taps).enumerate() {
+            for (tap, &value) in channel.iter().enumerate() {
+                let vector = ((co / LANES) * taps + tap) * group_in + i;
+                packed[vector * LANES + co % LANES] = value;
+            }
+        }
+    }
+    packed
+}

@@ -1,0 +1,35 @@
+//! All scalars of an image as channels of one pixel.
+
+use super::{Kernel, Launch, flag, grid_stride, number, read, write};
+use crate::graph::FlattenOrder;
+use crate::tensor::{LANES, Shape};
+
+/// `shaders/flatten.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "flatten",
+    source: include_str!("../../shaders/flatten.wgsl"),
+    bindings: &[read("input"), write("output")],
+};
+
+/// Threads of a workgroup, as in the shader.
+pub const THREADS: usize = 64;
+
+/// One launch: a grid-stride loop over the output's vectors.
+pub fn launch(input: Shape, order: FlattenOrder) -> Launch {
+    let pixels = input.h * input.w;
+    let vectors = (input.c * pixels).div_ceil(LANES) * input.n;
+    let (workgroups, stride) = grid_stride(vectors, THREADS);
+    Launch {
+        kernel: &KERNEL,
+        overrides: vec![
+            ("CHANNELS", number(input.c)),
+            ("PIXELS", number(pixels)),
+            ("BATCH", number(input.n)),
+            ("CHANNELS_LAST", flag(order == FlattenOrder::Hwc)),
+            stride,
+        ],
+        tile: vec![],
+        threads: THREADS,
+        workgroups,
+    }
+}

@@ -1,0 +1,49 @@
+//! RGBA8 pixels to the normalised input tensor; resizing happens before.
+
+use super::{Kernel, Launch, flag, grid_stride, number, read, write};
+use crate::tensor::Shape;
+
+/// `shaders/image_to_tensor.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "image_to_tensor",
+    source: include_str!("../../shaders/image_to_tensor.wgsl"),
+    bindings: &[read("pixels"), write("output")],
+};
+
+/// How the values of a pixel become the values of a tensor: `(v / 255 − mean) / std`, per channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Normalization {
+    /// Mean of each channel, in units of the full range, in the order of the tensor's channels.
+    pub mean: [f32; 3],
+    /// Standard deviation of each channel, likewise.
+    pub std: [f32; 3],
+    /// Whether the tensor's channels are blue, green, red.
+    pub swap_red_blue: bool,
+}
+
+/// Threads of a workgroup, as in the shader.
+pub const THREADS: usize = 256;
+
+/// One launch: a grid-stride loop over the pixels of the batch.
+pub fn launch(output: Shape, normalization: &Normalization) -> Launch {
+    let (workgroups, stride) = grid_stride(output.pixels(), THREADS);
+    let scale = |c: usize| 1.0 / (255.0 * f64::from(normalization.std[c]));
+    let shift = |c: usize| -f64::from(normalization.mean[c]) / f64::from(normalization.std[c]);
+    Launch {
+        kernel: &KERNEL,
+        overrides: vec![
+            ("PIXELS", number(output.pixels())),
+            ("SCALE_0", scale(0)),
+            ("SCALE_1", scale(1)),
+            ("SCALE_2", scale(2)),
+            ("SHIFT_0", shift(0)),
+            ("SHIFT_1", shift(1)),
+            ("SHIFT_2", shift(2)),
+            ("SWAP_RED_BLUE", flag(normalization.swap_red_blue)),
+            stride,
+        ],
+        tile: vec![],
+        threads: THREADS,
+        workgroups,
+    }
+}

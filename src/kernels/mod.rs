@@ -1,0 +1,301 @@
+//! One file per shader: what it binds, which constants it needs, and how a layer becomes a launch.
+//!
+//! A [`Kernel`] declares a WGSL file once; `tests/shaders.rs` proves the declaration equal to the
+//! text by reflection, without a GPU. A geometry struct per kernel turns shapes into a [`Launch`]:
+//! override constants, tile geometry and the number of workgroups. Nothing here uses wgpu.
+//!
+//! To add a kernel: an oracle in `reference/`, the shader, the file here with a line in [`ALL`],
+//! cases in `tests/kernels.rs`, and a row in [`crate::plan`]'s choice.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::error::Error;
+use crate::tensor::{LANES, Tensor};
+
+pub mod avg_pool;
+pub mod batch_norm;
+pub mod conv2d;
+pub mod conv2d_grouped;
+pub mod conv2d_pointwise;
+pub mod conv2d_tiled;
+pub mod flatten;
+pub mod global_avg_pool;
+pub mod image_to_tensor;
+pub mod linear;
+pub mod max_pool;
+pub mod relu;
+pub mod residual_add;
+pub mod softmax;
+
+/// Every kernel of the crate.
+pub const ALL: &[&Kernel] = &[
+    &avg_pool::KERNEL,
+    &batch_norm::KERNEL,
+    &conv2d_grouped::KERNEL,
+    &conv2d_pointwise::KERNEL,
+    &conv2d_tiled::KERNEL,
+    &flatten::KERNEL,
+    &global_avg_pool::KERNEL,
+    &image_to_tensor::KERNEL,
+    &linear::KERNEL,
+    &max_pool::KERNEL,
+    &relu::KERNEL,
+    &residual_add::KERNEL,
+    &softmax::KERNEL,
+];
+
+/// How a kernel uses a storage buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Read only.
+    Read,
+    /// Written, and possibly read.
+    ReadWrite,
+}
+
+/// One storage buffer of a kernel; its position in the list is its `@binding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Binding {
+    /// Name of the variable in WGSL.
+    pub name: &'static str,
+    /// How it is used.
+    pub access: Access,
+}
+
+const fn read(name: &'static str) -> Binding {
+    Binding {
+        name,
+        access: Access::Read,
+    }
+}
+
+const fn write(name: &'static str) -> Binding {
+    Binding {
+        name,
+        access: Access::ReadWrite,
+    }
+}
+
+/// A shader file, declared once.
+#[derive(PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// File stem, pipeline label and bench id.
+    pub name: &'static str,
+    /// The WGSL text.
+    pub source: &'static str,
+    /// Storage buffers of group 0, in the order of their `@binding`.
+    pub bindings: &'static [Binding],
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// A kernel with everything that is known when the plan is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Launch {
+    /// The shader.
+    pub kernel: &'static Kernel,
+    /// Values of its `override` constants: shapes and flags.
+    pub overrides: Vec<(&'static str, f64)>,
+    /// Values that replace its `const` declarations: tile geometry. Others keep the file's value.
+    pub tile: Vec<(&'static str, u32)>,
+    /// Threads of a workgroup.
+    pub threads: usize,
+    /// Workgroups along x, y and z.
+    pub workgroups: [u64; 3],
+}
+
+impl Launch {
+    /// Whether two launches need the same pipeline: they may differ in their grid only.
+    pub fn same_pipeline(&self, other: &Self) -> bool {
+        self.kernel.name == other.kernel.name
+            && self.overrides == other.overrides
+            && self.tile == other.tile
+    }
+
+    /// The WGSL text with this launch's tile geometry.
+    ///
+    /// # Errors
+    /// [`Error::Specialise`] when a tile constant is unknown or declared twice.
+    pub fn source(&self) -> Result<Cow<'static, str>, Error> {
+        specialise(self.kernel, &self.tile)
+    }
+}
+
+/// Replaces the value of `const NAME: u32 = …;` declarations in a kernel's text.
+///
+/// # Errors
+/// [`Error::Specialise`] unless each name is declared exactly once, at the start of a line.
+pub fn specialise(
+    kernel: &'static Kernel,
+    constants: &[(&'static str, u32)],
+) -> Result<Cow<'static, str>, Error> {
+    let mut source = Cow::Borrowed(kernel.source);
+    for (name, value) in constants {
+        let declaration = format!("\nconst {name}: u32 = ");
+        let error = |reason| Error::Specialise {
+            kernel: kernel.name,
+            reason,
+        };
+        let mut found = source.match_indices(&declaration).map(|(at, _)| at);
+        let at = found
+            .next()
+            .ok_or_else(|| error(format!("there is no `const {name}: u32`")))?;
+        if found.next().is_some() {
+            return Err(error(format!("`const {name}: u32` is declared twice")));
+        }
+        let value_at = at + declaration.len();
+        let end = source[value_at..]
+            .find(';')
+            .ok_or_else(|| error(format!("the declaration of {name} has no end")))?;
+        let text = format!(
+            "{}{value}u{}",
+            &source[..value_at],
+            &source[value_at + end..]
+        );
+        source = Cow::Owned(text);
+    }
+    Ok(source)
+}
+
+/// Threads that one elementwise dispatch starts at most: a grid-stride loop does the rest. Enough
+/// to fill any GPU, and far below 65,535 workgroups, the WebGPU default limit.
+const MAX_GRID_STRIDE_WORKGROUPS: usize = 16_384;
+
+/// Workgroups of a grid-stride loop over `len` items, and the `STRIDE_THREADS` that goes with them.
+fn grid_stride(len: usize, threads: usize) -> ([u64; 3], (&'static str, f64)) {
+    let workgroups = len.div_ceil(threads).clamp(1, MAX_GRID_STRIDE_WORKGROUPS);
+    (
+        [workgroups as u64, 1, 1],
+        ("STRIDE_THREADS", number(workgroups * threads)),
+    )
+}
+
+/// A size as the value of an override constant: exact, since every size is below 2^53.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "sizes that fit a buffer are far below 2^53"
+)]
+const fn number(size: usize) -> f64 {
+    size as f64
+}
+
+/// A flag as the value of an override constant.
+const fn flag(set: bool) -> f64 {
+    if set { 1.0 } else { 0.0 }
+}
+
+/// How parameters are laid out for a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// A vector, zero-padded to a multiple of this many scalars; zeros when there is no tensor.
+    Vector {
+        /// Scalars before padding.
+        len: usize,
+        /// The length is rounded up to a multiple of this.
+        multiple: usize,
+    },
+    /// Convolution weights in the order in which a workgroup of a tiled kernel streams them.
+    ConvTiles(conv2d::Tile),
+    /// Grouped convolution weights: four output channels side by side.
+    ConvGrouped,
+    /// Linear weights in blocks of 4 × 4.
+    Linear,
+    /// Scale of a batch norm; tensors gamma, variance.
+    BatchNormScale(batch_norm::Epsilon),
+    /// Shift of a batch norm; tensors gamma, beta, mean, variance.
+    BatchNormShift(batch_norm::Epsilon),
+}
+
+impl Packing {
+    /// The packed scalars of some parameters.
+    pub fn pack(&self, tensors: &[Tensor]) -> Vec<f32> {
+        match (self, tensors) {
+            (&Self::Vector { len, multiple }, tensors) => {
+                let mut packed = tensors.first().map_or_else(Vec::new, |t| t.data().to_vec());
+                packed.resize(len.next_multiple_of(multiple), 0.0);
+                packed
+            }
+            (Self::ConvTiles(tile), [weight]) => conv2d::pack_tiles(weight, *tile),
+            (Self::ConvGrouped, [weight]) => conv2d_grouped::pack_weight(weight),
+            (Self::Linear, [weight]) => linear::pack_weight(weight),
+            (Self::BatchNormScale(epsilon), [gamma, variance]) => {
+                batch_norm::pack_scale(gamma, variance, *epsilon)
+            }
+            (Self::BatchNormShift(epsilon), [gamma, beta, mean, variance]) => {
+                batch_norm::pack_shift([gamma, beta, mean, variance], *epsilon)
+            }
+            _ => unreachable!("the planner pairs each packing with its tensors"),
+        }
+    }
+
+    /// Scalars after packing, known without packing.
+    pub fn len(&self, tensors: &[Tensor]) -> usize {
+        let dims = tensors.first().map_or(&[][..], Tensor::dims);
+        match (self, dims) {
+            (&Self::Vector { len, multiple }, _) => len.next_multiple_of(multiple),
+            (Self::ConvTiles(tile), &[out_c, in_c, kernel_h, kernel_w]) => {
+                conv2d::packed_k(in_c, kernel_h * kernel_w, *tile)
+                    * out_c.next_multiple_of(tile.co as usize)
+            }
+            (Self::ConvGrouped, &[out_c, group_in, kernel_h, kernel_w]) => {
+                out_c.next_multiple_of(LANES) * group_in * kernel_h * kernel_w
+            }
+            (Self::Linear, &[out, inputs]) => {
+                out.next_multiple_of(LANES) * inputs.next_multiple_of(LANES)
+            }
+            (Self::BatchNormScale(_) | Self::BatchNormShift(_), &[c]) => c.next_multiple_of(LANES),
+            _ => unreachable!("the planner pairs each packing with its tensors"),
+        }
+    }
+
+    /// Always false: packed parameters hold at least one vector.
+    pub fn is_empty(&self, tensors: &[Tensor]) -> bool {
+        self.len(tensors) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specialising_replaces_exactly_one_declaration() {
+        let source = specialise(&conv2d_tiled::KERNEL, &[("TILE_PX", 32)]).unwrap();
+        assert!(source.contains("const TILE_PX: u32 = 32u;"), "new value");
+        assert!(
+            !source.contains("const TILE_PX: u32 = 64u;"),
+            "old value is gone"
+        );
+        assert_eq!(
+            source.lines().count(),
+            conv2d_tiled::KERNEL.source.lines().count(),
+            "one line changed"
+        );
+    }
+
+    #[test]
+    fn specialising_an_unknown_constant_is_an_error() {
+        for name in ["TILE", "TILE_P", "IN_GROUPS"] {
+            let result = specialise(&conv2d_tiled::KERNEL, &[(name, 32)]);
+            assert!(matches!(result, Err(Error::Specialise { .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn specialising_a_repeated_constant_is_an_error() {
+        static TWICE: Kernel = Kernel {
+            name: "twice",
+            source: "\nconst A: u32 = 1u;\nconst A: u32 = 2u;\n",
+            bindings: &[],
+        };
+        assert!(
+            specialise(&TWICE, &[("A", 3)]).is_err(),
+            "A is declared twice"
+        );
+    }
+}

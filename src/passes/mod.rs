@@ -1,0 +1,191 @@
+//! Graph → Graph rewrites that keep every output's value and make fewer, larger operations.
+//!
+//! Each pass is one pattern of two neighbouring nodes. A pair is only fused when nothing else reads
+//! the value between them: outputs of the graph, taps included, are never fused away.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Error;
+use crate::graph::{Graph, Node, Op, ParamId, ValueId};
+
+mod fold_batch_norm;
+mod fuse_relu;
+mod fuse_residual_add;
+
+/// How far neighbouring operations are merged before they are planned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fusion {
+    /// Every node is its own dispatch.
+    None,
+    /// ReLU joins the batch norm or the addition before it: the chain conv → batch norm + ReLU →
+    /// … → residual add + ReLU of the classic lesson.
+    Layers,
+    /// Batch norm is folded into the convolution; residual add and ReLU run in its epilogue.
+    #[default]
+    Full,
+}
+
+impl FromStr for Fusion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            "layers" => Ok(Self::Layers),
+            "full" => Ok(Self::Full),
+            _ => Err(format!("'{text}' is not one of none, layers, full")),
+        }
+    }
+}
+
+impl fmt::Display for Fusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Layers => "layers",
+            Self::Full => "full",
+        })
+    }
+}
+
+/// Runs the passes of a fusion level, in order.
+///
+/// # Errors
+/// Only when a rewritten node fails the graph's own checks, which a graph that was built through
+/// [`Graph::add`] cannot cause.
+pub fn optimize(graph: &Graph, fusion: Fusion) -> Result<Graph, Error> {
+    match fusion {
+        Fusion::None => Ok(graph.clone()),
+        Fusion::Layers => fuse_relu::run(graph),
+        Fusion::Full => {
+            let graph = fold_batch_norm::run(graph)?;
+            // The addition moves first: its ReLU then lands on the convolution that absorbed it.
+            let graph = fuse_residual_add::run(&graph)?;
+            fuse_relu::run(&graph)
+        }
+    }
+}
+
+/// What a pair of nodes becomes: an op, its parameters already in the new graph, and its inputs,
+/// still named as in the old graph.
+struct Fused {
+    op: Op,
+    inputs: Vec<ValueId>,
+}
+
+/// Rebuilds a graph, replacing pairs (producer, consumer) by what `fuse` makes of them.
+///
+/// The replacement runs where the consumer ran, keeps the producer's name (the layer that holds the
+/// weights) and names its result like the consumer's.
+fn fuse_pairs(
+    old: &Graph,
+    fuse: impl Fn(&mut Rebuild<'_>, &Node, &Node) -> Option<Fused>,
+) -> Result<Graph, Error> {
+    let uses = old.use_counts();
+    let producers: HashMap<ValueId, usize> = old
+        .nodes()
+        .iter()
+        .enumerate()
+        .map(|(i, n)| (n.output, i))
+        .collect();
+
+    let mut rebuild = Rebuild::new(old)?;
+    // Decide first: a producer that will be absorbed is skipped at its own place.
+    let mut absorbed = vec![false; old.nodes().len()];
+    let mut replacements: HashMap<usize, (usize, Fused)> = HashMap::new();
+    for (index, consumer) in old.nodes().iter().enumerate() {
+        // The producer that runs last is preferred: the main branch of a residual block.
+        let mut candidates: Vec<usize> = consumer
+            .inputs
+            .iter()
+            .filter(|&&value| uses[value.0] == 1)
+            .filter_map(|value| producers.get(value).copied())
+            .collect();
+        candidates.sort_unstable();
+        for producer in candidates.into_iter().rev() {
+            if absorbed[producer] || replacements.contains_key(&producer) {
+                continue;
+            }
+            if let Some(fused) = fuse(&mut rebuild, &old.nodes()[producer], consumer) {
+                absorbed[producer] = true;
+                replacements.insert(index, (producer, fused));
+                break;
+            }
+        }
+    }
+
+    for (index, node) in old.nodes().iter().enumerate() {
+        if absorbed[index] {
+            continue;
+        }
+        match replacements.remove(&index) {
+            Some((producer, fused)) => {
+                let producer = &old.nodes()[producer];
+                rebuild.emit(&producer.name, node.output, fused.op, &fused.inputs)?;
+            }
+            None => {
+                let op = rebuild.keep(node.op);
+                rebuild.emit(&node.name, node.output, op, &node.inputs)?;
+            }
+        }
+    }
+    rebuild.finish()
+}
+
+/// A graph under construction, with the correspondence to the old one.
+struct Rebuild<'a> {
+    old: &'a Graph,
+    new: Graph,
+    values: HashMap<ValueId, ValueId>,
+    params: HashMap<ParamId, ParamId>,
+}
+
+impl<'a> Rebuild<'a> {
+    fn new(old: &'a Graph) -> Result<Self, Error> {
+        let mut new = Graph::new();
+        let mut values = HashMap::new();
+        for &input in old.inputs() {
+            let value = old.value(input);
+            values.insert(input, new.input(&value.name, value.shape)?);
+        }
+        Ok(Self {
+            old,
+            new,
+            values,
+            params: HashMap::new(),
+        })
+    }
+
+    /// The op with its parameters carried over to the new graph.
+    fn keep(&mut self, op: Op) -> Op {
+        op.map_params(|param| {
+            *self.params.entry(param).or_insert_with(|| {
+                let old = &self.old.params()[param.0];
+                self.new.param(old.name.clone(), old.tensor.clone())
+            })
+        })
+    }
+
+    fn emit(
+        &mut self,
+        name: &str,
+        old_output: ValueId,
+        op: Op,
+        inputs: &[ValueId],
+    ) -> Result<(), Error> {
+        let inputs: Vec<ValueId> = inputs.iter().map(|v| self.values[v]).collect();
+        let value_name = &self.old.value(old_output).name;
+        let output = self.new.add_fused(name, value_name, op, &inputs)?;
+        self.values.insert(old_output, output);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Graph, Error> {
+        for output in self.old.outputs() {
+            self.new.mark_output(self.values[output])?;
+        }
+        Ok(self.new)
+    }
+}

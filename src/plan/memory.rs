@@ -1,0 +1,210 @@
+//! Which activations share a buffer: liveness, and a greedy assignment of slots.
+//!
+//! Pure: steps and sizes in, slots out. A value lives from the step that writes it to the last step
+//! that reads it. Two values may share a slot when their lives do not overlap; a value may also take
+//! over the slot of one that it replaces element by element (the in-place residual), even though
+//! the one is read while the other is written.
+
+/// One step as the memory planner sees it; values are indices into the list of sizes.
+#[derive(Clone, Debug, Default)]
+pub struct StepUse {
+    /// Values that the step reads.
+    pub reads: Vec<usize>,
+    /// The value that it writes.
+    pub write: usize,
+    /// A value among `reads` that `write` may replace element by element.
+    pub in_place: Option<usize>,
+}
+
+/// Where every value lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// Slot of each value; `None` for values that no step writes.
+    pub slot_of: Vec<Option<usize>>,
+    /// Bytes of each slot.
+    pub slot_bytes: Vec<u64>,
+    /// The largest number of bytes alive at once: no assignment can do with less.
+    pub lower_bound_bytes: u64,
+}
+
+impl Assignment {
+    /// Bytes of all slots.
+    pub fn total_bytes(&self) -> u64 {
+        self.slot_bytes.iter().sum()
+    }
+}
+
+/// First and last step of each value's life; `None` for values that no step writes.
+fn lives(bytes: &[u64], steps: &[StepUse], kept: &[usize]) -> Vec<Option<(usize, usize)>> {
+    let mut lives: Vec<Option<(usize, usize)>> = vec![None; bytes.len()];
+    for (index, step) in steps.iter().enumerate() {
+        lives[step.write] = Some((index, index));
+        for &read in &step.reads {
+            if let Some((_, last)) = &mut lives[read] {
+                *last = index;
+            }
+        }
+    }
+    for &value in kept {
+        if let Some((_, last)) = &mut lives[value] {
+            *last = steps.len();
+        }
+    }
+    lives
+}
+
+/// Whether the step's output takes over the slot of a value that dies in this step.
+fn takes_over(
+    index: usize,
+    step: &StepUse,
+    bytes: &[u64],
+    lives: &[Option<(usize, usize)>],
+) -> Option<usize> {
+    let source = step.in_place?;
+    let (_, last) = lives[source]?;
+    let only_read_once = step.reads.iter().filter(|&&r| r == source).count() == 1;
+    (last == index && only_read_once && bytes[source] == bytes[step.write]).then_some(source)
+}
+
+/// Assigns slots; `kept` values stay intact until after the last step.
+///
+/// Two greedy orders are tried and the smaller result is taken: values in the order in which they
+/// are written, and the largest values first (Pisarchyk & Lee 2020, arXiv:2001.03288).
+pub fn assign(bytes: &[u64], steps: &[StepUse], kept: &[usize]) -> Assignment {
+    let lives = lives(bytes, steps, kept);
+
+    // Values joined by in-place steps form one chain that lives in one slot.
+    let mut chain_of: Vec<Option<usize>> = vec![None; bytes.len()];
+    let mut chains: Vec<Chain> = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        let Some(life) = lives[step.write] else {
+            continue;
+        };
+        if let Some(chain) = takes_over(index, step, bytes, &lives).and_then(|s| chain_of[s]) {
+            chains[chain].last = life.1;
+            chain_of[step.write] = Some(chain);
+        } else {
+            chain_of[step.write] = Some(chains.len());
+            chains.push(Chain {
+                bytes: bytes[step.write],
+                first: life.0,
+                last: life.1,
+            });
+        }
+    }
+
+    let in_order: Vec<usize> = (0..chains.len()).collect();
+    let mut largest_first = in_order.clone();
+    largest_first.sort_by_key(|&c| std::cmp::Reverse(chains[c].bytes));
+    let (slot_of_chain, slot_bytes) = [in_order, largest_first]
+        .iter()
+        .map(|order| place(&chains, order))
+        .min_by_key(|(_, slot_bytes)| slot_bytes.iter().sum::<u64>())
+        .unwrap_or_default();
+
+    let alive = |step: usize| -> u64 {
+        let alive = chains.iter().filter(|c| c.first <= step && step <= c.last);
+        alive.map(|c| c.bytes).sum()
+    };
+    Assignment {
+        slot_of: chain_of
+            .iter()
+            .map(|chain| chain.map(|c| slot_of_chain[c]))
+            .collect(),
+        slot_bytes,
+        lower_bound_bytes: (0..steps.len()).map(alive).max().unwrap_or(0),
+    }
+}
+
+/// Values that share a slot by taking over from each other.
+struct Chain {
+    bytes: u64,
+    first: usize,
+    last: usize,
+}
+
+/// Gives each chain the free slot that wastes or grows least, in the order asked for.
+fn place(chains: &[Chain], order: &[usize]) -> (Vec<usize>, Vec<u64>) {
+    let mut slot_of = vec![usize::MAX; chains.len()];
+    let mut slots: Vec<(u64, Vec<usize>)> = Vec::new();
+    for &index in order {
+        let chain = &chains[index];
+        let free = slots.iter().enumerate().filter(|(_, (_, members))| {
+            members
+                .iter()
+                .all(|&m| chains[m].last < chain.first || chain.last < chains[m].first)
+        });
+        let best = free
+            .min_by_key(|(_, (bytes, _))| {
+                (
+                    chain.bytes.saturating_sub(*bytes),
+                    bytes.saturating_sub(chain.bytes),
+                )
+            })
+            .map(|(slot, _)| slot);
+        let slot = best.unwrap_or_else(|| {
+            slots.push((0, Vec::new()));
+            slots.len() - 1
+        });
+        slots[slot].0 = slots[slot].0.max(chain.bytes);
+        slots[slot].1.push(index);
+        slot_of[index] = slot;
+    }
+    (slot_of, slots.into_iter().map(|(bytes, _)| bytes).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(reads: &[usize], write: usize, in_place: Option<usize>) -> StepUse {
+        StepUse {
+            reads: reads.to_vec(),
+            write,
+            in_place,
+        }
+    }
+
+    #[test]
+    fn a_chain_of_steps_needs_two_slots() {
+        // Value 0 comes from the caller.
+        let steps = [
+            step(&[0], 1, None),
+            step(&[1], 2, None),
+            step(&[2], 3, None),
+        ];
+        let plan = assign(&[8, 8, 8, 8], &steps, &[3]);
+        assert_eq!(plan.slot_of[0], None, "the caller's value has no slot");
+        assert_eq!(plan.slot_bytes, [8, 8], "two slots");
+        assert_eq!(plan.slot_of[1], plan.slot_of[3], "the first is reused");
+        assert_eq!(plan.lower_bound_bytes, 16, "two values are alive at once");
+    }
+
+    #[test]
+    fn an_in_place_step_takes_over_the_slot_only_when_the_value_dies_there() {
+        let dies = [
+            step(&[0], 1, None),
+            step(&[0], 2, None),
+            step(&[2, 1], 3, Some(1)),
+        ];
+        let plan = assign(&[8; 4], &dies, &[3]);
+        assert_eq!(
+            plan.slot_of[1], plan.slot_of[3],
+            "value 1 dies in the last step"
+        );
+        assert_ne!(
+            plan.slot_of[2], plan.slot_of[3],
+            "value 2 is read while 3 is written"
+        );
+
+        let kept = assign(&[8; 4], &dies, &[1, 3]);
+        assert_ne!(kept.slot_of[1], kept.slot_of[3], "value 1 is asked for");
+
+        let read_twice = [step(&[0], 1, None), step(&[1, 1], 2, Some(1))];
+        let plan = assign(&[8; 3], &read_twice, &[2]);
+        assert_ne!(
+            plan.slot_of[1], plan.slot_of[2],
+            "value 1 is also an ordinary input"
+        );
+    }
+}

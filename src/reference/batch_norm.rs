@@ -1,0 +1,69 @@
+//! Batch normalisation with running statistics, and ReLU.
+//!
+//! `y[n,c,..] = gamma[c] · (x[n,c,..] − mean[c]) / √(variance[c] + epsilon) + beta[c]`
+
+use super::round;
+use crate::error::Error;
+use crate::graph::BatchNorm;
+use crate::tensor::{Shape, Tensor};
+
+/// See the module; the parameters are gamma, beta, mean and variance.
+pub(super) fn batch_norm(
+    norm: &BatchNorm,
+    x: &Tensor,
+    params: [&Tensor; 4],
+    out: Shape,
+) -> Result<Tensor, Error> {
+    let plane_len = out.h * out.w;
+    let mut y = vec![0.0f32; out.len()];
+    for n in 0..out.n {
+        for c in 0..out.c {
+            let [gamma, beta, mean, variance] = params.map(|p| f64::from(p.data()[c]));
+            let scale = gamma / (variance + f64::from(norm.epsilon)).sqrt();
+            let first = (n * out.c + c) * plane_len;
+            let x = &x.data()[first..][..plane_len];
+            for (y, &x) in y[first..][..plane_len].iter_mut().zip(x) {
+                let value = scale * (f64::from(x) - mean) + beta;
+                *y = round(if norm.relu { value.max(0.0) } else { value });
+            }
+        }
+    }
+    Tensor::new(&out.dims(), y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::run_op;
+    use super::*;
+    use crate::graph::{Graph, Op};
+
+    fn normalised(relu: bool) -> Vec<f32> {
+        let mut graph = Graph::new();
+        let mut param = |name: &str, data: [f32; 2]| {
+            graph.param(name, Tensor::new(&[2], data.to_vec()).unwrap())
+        };
+        let norm = BatchNorm {
+            gamma: param("gamma", [2.0, 3.0]),
+            beta: param("beta", [1.0, -1.0]),
+            mean: param("mean", [10.0, 0.0]),
+            variance: param("variance", [15.0, 0.0]),
+            epsilon: 1.0,
+            relu,
+        };
+        // Channel 0: 2·(x − 10)/4 + 1. Channel 1: 3·x/1 − 1.
+        let x = [10.0, 14.0, 0.0, 1.0, 2.0, 6.0, -1.0, 2.0];
+        run_op(&mut graph, Op::BatchNorm(norm), Shape::new(2, 2, 1, 2), &x)
+    }
+
+    #[test]
+    fn every_channel_of_every_image_has_its_scale_and_shift() {
+        let want = [1.0, 3.0, -1.0, 2.0, -3.0, -1.0, -4.0, 5.0];
+        assert_eq!(normalised(false), want, "batch 2, two channels");
+    }
+
+    #[test]
+    fn relu_clamps_after_the_shift() {
+        let want = [1.0, 3.0, 0.0, 2.0, 0.0, 0.0, 0.0, 5.0];
+        assert_eq!(normalised(true), want, "clamped");
+    }
+}

@@ -1,0 +1,81 @@
+//! What the test binaries share: a device, seeded tensors, and a comparison that says where.
+
+#![allow(
+    dead_code,
+    reason = "each test binary uses its own part of this module"
+)]
+
+use resnet_wgpu::compare::{Difference, Tolerance};
+use resnet_wgpu::gpu::{Context, Session, plan_limits};
+use resnet_wgpu::graph::{Graph, ValueId};
+use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::tensor::Tensor;
+
+/// The device that GPU tests run on: the best adapter, or what `WGPU_BACKEND` and
+/// `WGPU_ADAPTER_NAME` say. There is no silent way out when there is none.
+pub fn gpu() -> Context {
+    pollster::block_on(Context::from_env()).unwrap_or_else(|error| {
+        panic!(
+            "GPU tests need an adapter ({error}); run the other test binaries by name without one"
+        )
+    })
+}
+
+/// Reproducible numbers between −1 and 1, by xorshift (Marsaglia 2003).
+pub struct Numbers(u64);
+
+impl Numbers {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn next(&mut self) -> f32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        let bits = u16::try_from(self.0 >> 48).unwrap();
+        f32::from(bits) / 32_768.0 - 1.0
+    }
+
+    pub fn tensor(&mut self, dims: &[usize]) -> Tensor {
+        Tensor::from_fn(dims, |_| self.next())
+    }
+
+    /// Numbers between 0.5 and 1.5, for variances and scales.
+    pub fn positive(&mut self, dims: &[usize]) -> Tensor {
+        Tensor::from_fn(dims, |_| self.next() * 0.5 + 1.0)
+    }
+}
+
+/// Fails with the place and both numbers unless the tensors agree.
+#[track_caller]
+pub fn assert_close(what: &str, want: &Tensor, got: &Tensor, tolerance: Tolerance) {
+    let difference =
+        Difference::between(want, got, tolerance).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(difference.is_within(), "{what}: {difference}");
+}
+
+/// Plans a graph without any fusion and runs it.
+pub fn run_unfused(gpu: &Context, graph: &Graph, input: &Tensor) -> Vec<Tensor> {
+    run_fused(gpu, graph, Fusion::None, input)
+}
+
+/// Optimises, plans and runs a graph; the outputs in the graph's order.
+pub fn run_fused(gpu: &Context, graph: &Graph, fusion: Fusion, input: &Tensor) -> Vec<Tensor> {
+    let graph = optimize(graph, fusion).unwrap();
+    let options = PlanOptions {
+        input: InputFormat::Tensor,
+        limits: plan_limits(&gpu.device),
+    };
+    let plan = Plan::new(&graph, &options).unwrap();
+    let session = Session::new(gpu, &plan, &mut |_| ()).unwrap();
+    session.run(input).unwrap()
+}
+
+/// The oracle's outputs, in the graph's order.
+pub fn reference(graph: &Graph, input: &Tensor) -> Vec<Tensor> {
+    let activations = resnet_wgpu::reference::run(graph, std::slice::from_ref(input)).unwrap();
+    let get = |id: &ValueId| activations.get(*id).unwrap().clone();
+    graph.outputs().iter().map(get).collect()
+}

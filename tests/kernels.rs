@@ -1,0 +1,586 @@
+//! Every kernel on the GPU against the oracle, over hostile shapes. Needs an adapter.
+
+mod common;
+
+use common::{Numbers, assert_close, gpu, reference, run_fused, run_unfused};
+use resnet_wgpu::compare::Tolerance;
+use resnet_wgpu::gpu::{Context, Session, plan_limits};
+use resnet_wgpu::graph::{
+    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, ValueId, Window,
+};
+use resnet_wgpu::kernels::image_to_tensor::Normalization;
+use resnet_wgpu::passes::Fusion;
+use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::tensor::{Shape, Tensor};
+
+/// Builds a graph around one op, runs it on the GPU and compares with the oracle.
+fn check_op(
+    gpu: &Context,
+    what: &str,
+    shape: Shape,
+    terms: usize,
+    build: impl Fn(&mut Graph, ValueId, &mut Numbers) -> ValueId,
+) {
+    let mut numbers = Numbers::new(shape.len() as u64 + terms as u64);
+    let mut graph = Graph::new();
+    let input = graph.input("input", shape).unwrap();
+    let output = build(&mut graph, input, &mut numbers);
+    graph.mark_output(output).unwrap();
+    let x = numbers.tensor(&shape.dims());
+    let want = reference(&graph, &x);
+    let got = run_unfused(gpu, &graph, &x);
+    assert_close(what, &want[0], &got[0], Tolerance::for_sum_of(terms));
+}
+
+/// One convolution of the table: input N×C×H×W, outputs, kernel, stride, padding, groups.
+struct ConvCase {
+    /// What it guards.
+    guards: &'static str,
+    input: [usize; 4],
+    out_c: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 4],
+    groups: usize,
+}
+
+const PLAIN: ConvCase = ConvCase {
+    guards: "",
+    input: [1, 4, 5, 7],
+    out_c: 4,
+    kernel: [1, 1],
+    stride: [1, 1],
+    padding: [0; 4],
+    groups: 1,
+};
+
+const CONVOLUTIONS: &[ConvCase] = &[
+    ConvCase {
+        guards: "1×1 on one pixel",
+        input: [1, 4, 1, 1],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "1×1 with channels that are no multiple of four",
+        input: [1, 5, 3, 4],
+        out_c: 7,
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "1×1 with more channels than a tile, and a partial last tile",
+        input: [1, 70, 9, 8],
+        out_c: 130,
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "1×1 with stride 2 on odd sizes and a batch of 3",
+        input: [3, 6, 7, 9],
+        out_c: 10,
+        stride: [2, 2],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "1×1 with padding, which only the general kernel has",
+        input: [1, 8, 4, 4],
+        padding: [1, 1, 1, 1],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "1×1 with unequal strides",
+        input: [2, 4, 6, 9],
+        stride: [3, 2],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "3×3 on one pixel: the kernel is mostly padding",
+        input: [1, 3, 1, 1],
+        kernel: [3, 3],
+        padding: [1; 4],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "3×3, H ≠ W, batch 3",
+        input: [3, 5, 6, 11],
+        out_c: 9,
+        kernel: [3, 3],
+        padding: [1; 4],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "3×3 with stride 2 on odd sizes",
+        input: [1, 8, 13, 7],
+        out_c: 12,
+        kernel: [3, 3],
+        stride: [2, 2],
+        padding: [1; 4],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "3×3 with stride 2 and TensorFlow's SAME padding: 0 before, 1 after",
+        input: [2, 8, 8, 6],
+        kernel: [3, 3],
+        stride: [2, 2],
+        padding: [0, 1, 0, 1],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "padding that differs on all four sides",
+        input: [1, 4, 5, 6],
+        kernel: [3, 3],
+        padding: [2, 0, 1, 3],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "3×3 with two tiles of pixels and of channels",
+        input: [1, 32, 12, 13],
+        out_c: 100,
+        kernel: [3, 3],
+        padding: [1; 4],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "7×7 stem, three channels",
+        input: [2, 3, 31, 20],
+        out_c: 64,
+        kernel: [7, 7],
+        stride: [2, 2],
+        padding: [3; 4],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "a kernel that is not square",
+        input: [1, 6, 8, 9],
+        out_c: 5,
+        kernel: [1, 5],
+        padding: [0, 0, 2, 2],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "a kernel as large as the image",
+        input: [1, 4, 6, 5],
+        out_c: 8,
+        kernel: [6, 5],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "depthwise",
+        input: [2, 7, 9, 6],
+        out_c: 7,
+        kernel: [3, 3],
+        padding: [1; 4],
+        groups: 7,
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "depthwise with a channel multiplier",
+        input: [1, 3, 5, 5],
+        out_c: 6,
+        kernel: [3, 3],
+        padding: [1; 4],
+        groups: 3,
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "groups whose channels straddle vectors",
+        input: [1, 6, 5, 4],
+        out_c: 9,
+        kernel: [3, 3],
+        padding: [1; 4],
+        groups: 3,
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "groups of whole vectors, stride 2, as in ResNeXt",
+        input: [2, 32, 7, 9],
+        out_c: 64,
+        kernel: [3, 3],
+        stride: [2, 2],
+        padding: [1; 4],
+        groups: 8,
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "grouped 1×1",
+        input: [1, 8, 3, 3],
+        out_c: 12,
+        groups: 2,
+        ..PLAIN
+    },
+];
+
+#[test]
+fn convolutions_of_hostile_shapes_agree_with_the_oracle() {
+    let gpu = gpu();
+    for case in CONVOLUTIONS {
+        let [n, c, h, w] = case.input;
+        let [top, bottom, left, right] = case.padding;
+        let weight_dims = [case.out_c, c / case.groups, case.kernel[0], case.kernel[1]];
+        let terms = weight_dims[1..].iter().product::<usize>() + 1;
+        for (bias, relu) in [(false, false), (true, true)] {
+            let what = format!("{} (bias {bias}, relu {relu})", case.guards);
+            check_op(
+                &gpu,
+                &what,
+                Shape::new(n, c, h, w),
+                terms,
+                |graph, input, numbers| {
+                    let weight = graph.param("weight", numbers.tensor(&weight_dims));
+                    let bias = bias.then(|| graph.param("bias", numbers.tensor(&[case.out_c])));
+                    let conv = Conv2d {
+                        stride: case.stride,
+                        padding: Padding {
+                            top,
+                            bottom,
+                            left,
+                            right,
+                        },
+                        groups: case.groups,
+                        relu,
+                        ..Conv2d::new(weight).bias(bias)
+                    };
+                    graph.add("conv", Op::Conv2d(conv), &[input]).unwrap()
+                },
+            );
+        }
+    }
+}
+
+/// y = conv(x) + r, where r is another value that dies there or is kept.
+fn residual_graph(groups: usize, kernel: usize, keep: bool) -> (Graph, Tensor) {
+    let mut numbers = Numbers::new(77);
+    let mut graph = Graph::new();
+    let shape = Shape::new(2, 8, 5, 6);
+    let input = graph.input("input", shape).unwrap();
+    let shift = graph.param("shift", numbers.tensor(&[8]));
+    let scale = graph.param("scale", numbers.positive(&[8]));
+    let norm = BatchNorm {
+        gamma: scale,
+        beta: shift,
+        mean: shift,
+        variance: scale,
+        epsilon: 1e-5,
+        relu: false,
+    };
+    let residual = graph
+        .add("residual", Op::BatchNorm(norm), &[input])
+        .unwrap();
+    let weight = graph.param("weight", numbers.tensor(&[8, 8 / groups, kernel, kernel]));
+    let conv = Conv2d {
+        relu: true,
+        ..Conv2d::new(weight).padding(kernel / 2).groups(groups)
+    };
+    let y = graph
+        .add("conv", Op::Conv2d(conv), &[input, residual])
+        .unwrap();
+    graph.mark_output(y).unwrap();
+    if keep {
+        graph.mark_output(residual).unwrap();
+    }
+    (graph, numbers.tensor(&shape.dims()))
+}
+
+#[test]
+fn a_fused_residual_is_added_before_the_relu_in_place_and_out_of_place() {
+    let gpu = gpu();
+    for (groups, kernel) in [(1, 1), (1, 3), (2, 3)] {
+        for keep in [false, true] {
+            let (graph, x) = residual_graph(groups, kernel, keep);
+            let plan = Plan::new(&graph, &PlanOptions::default()).unwrap();
+            let [residual, conv] = plan.steps() else {
+                panic!("two steps")
+            };
+            let in_place = residual.buffers.last() == conv.buffers.last();
+            assert_eq!(
+                in_place, !keep,
+                "the residual's buffer is taken over when nobody keeps it"
+            );
+            let want = reference(&graph, &x);
+            let got = run_unfused(&gpu, &graph, &x);
+            for (want, got) in want.iter().zip(&got) {
+                let what = format!("groups {groups}, kernel {kernel}, keep {keep}");
+                assert_close(
+                    &what,
+                    want,
+                    got,
+                    Tolerance::for_sum_of(8 * kernel * kernel + 2),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn elementwise_kernels_agree_with_the_oracle() {
+    let gpu = gpu();
+    // The last shape has more vectors than one round of the grid-stride loop has threads.
+    for dims in [[1, 1, 1, 1], [3, 5, 4, 7], [1, 64, 9, 9], [2, 21, 500, 900]] {
+        let [n, c, h, w] = dims;
+        let shape = Shape::new(n, c, h, w);
+        for relu in [false, true] {
+            check_op(
+                &gpu,
+                &format!("batch_norm {shape}"),
+                shape,
+                4,
+                |graph, input, numbers| {
+                    let mut param = |positive: bool, numbers: &mut Numbers| {
+                        let tensor = if positive {
+                            numbers.positive(&[c])
+                        } else {
+                            numbers.tensor(&[c])
+                        };
+                        graph.param("p", tensor)
+                    };
+                    let norm = BatchNorm {
+                        gamma: param(true, numbers),
+                        beta: param(false, numbers),
+                        mean: param(false, numbers),
+                        variance: param(true, numbers),
+                        epsilon: 1e-3,
+                        relu,
+                    };
+                    graph.add("norm", Op::BatchNorm(norm), &[input]).unwrap()
+                },
+            );
+            check_op(
+                &gpu,
+                &format!("residual_add {shape}"),
+                shape,
+                2,
+                |graph, input, _| {
+                    let y = graph.add("relu", Op::Relu, &[input]).unwrap();
+                    graph.add("add", Op::Add { relu }, &[input, y]).unwrap()
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn pools_of_hostile_shapes_agree_with_the_oracle() {
+    let gpu = gpu();
+    let window = |kernel, stride, padding: [usize; 4]| {
+        let [top, bottom, left, right] = padding;
+        Window {
+            kernel,
+            stride,
+            padding: Padding {
+                top,
+                bottom,
+                left,
+                right,
+            },
+        }
+    };
+    let windows = [
+        (window([3, 3], [2, 2], [1; 4]), [2, 5, 9, 7]),
+        (window([3, 3], [2, 2], [0; 4]), [1, 4, 32, 31]),
+        (window([3, 3], [2, 2], [0, 1, 0, 1]), [1, 4, 8, 6]),
+        (window([2, 2], [2, 2], [0; 4]), [3, 8, 2, 2]),
+        (window([1, 1], [2, 3], [0; 4]), [1, 6, 5, 7]),
+        (window([2, 5], [1, 2], [1, 0, 4, 2]), [1, 3, 4, 6]),
+        (window([3, 3], [1, 1], [1; 4]), [1, 1, 1, 1]),
+    ];
+    for (window, [n, c, h, w]) in windows {
+        let shape = Shape::new(n, c, h, w);
+        // All inputs below zero: a zero that leaks in from the padding would win.
+        let below_zero = |graph: &mut Graph, input: ValueId| {
+            let one = graph.param("one", Tensor::from_fn(&[c], |_| 1.0));
+            let two = graph.param("two", Tensor::from_fn(&[c], |_| 2.0));
+            let zero = graph.param("zero", Tensor::from_fn(&[c], |_| 0.0));
+            let norm = BatchNorm {
+                gamma: one,
+                beta: zero,
+                mean: two,
+                variance: one,
+                epsilon: 0.0,
+                relu: false,
+            };
+            graph.add("shift", Op::BatchNorm(norm), &[input]).unwrap()
+        };
+        for pad_value in [PadValue::NegInfinity, PadValue::Zero] {
+            let what = format!("max pool {window:?} of {shape}, {pad_value:?}");
+            check_op(&gpu, &what, shape, 4, |graph, input, _| {
+                let x = below_zero(graph, input);
+                graph
+                    .add("pool", Op::MaxPool { window, pad_value }, &[x])
+                    .unwrap()
+            });
+        }
+        for count_padding in [false, true] {
+            let what = format!("average pool {window:?} of {shape}, count padding {count_padding}");
+            check_op(&gpu, &what, shape, 16, |graph, input, _| {
+                graph
+                    .add(
+                        "pool",
+                        Op::AvgPool {
+                            window,
+                            count_padding,
+                        },
+                        &[input],
+                    )
+                    .unwrap()
+            });
+        }
+    }
+    for [n, c, h, w] in [[1, 1, 1, 1], [3, 7, 5, 9], [2, 2048, 7, 7], [1, 3, 40, 50]] {
+        let shape = Shape::new(n, c, h, w);
+        check_op(
+            &gpu,
+            &format!("global average pool {shape}"),
+            shape,
+            h * w,
+            |graph, input, _| graph.add("pool", Op::GlobalAvgPool, &[input]).unwrap(),
+        );
+    }
+}
+
+#[test]
+fn flatten_and_linear_agree_with_the_oracle() {
+    let gpu = gpu();
+    for order in [FlattenOrder::Chw, FlattenOrder::Hwc] {
+        for [n, c, h, w] in [[1, 3, 1, 1], [3, 5, 2, 3], [2, 8, 4, 1], [2, 6, 1, 1]] {
+            let shape = Shape::new(n, c, h, w);
+            let what = format!("flatten {order:?} {shape}");
+            check_op(&gpu, &what, shape, 1, |graph, input, _| {
+                let x = graph.add("relu", Op::Relu, &[input]).unwrap();
+                graph.add("flatten", Op::Flatten { order }, &[x]).unwrap()
+            });
+        }
+    }
+    for (n, inputs, outputs) in [(1, 1, 1), (3, 7, 5), (2, 2048, 1000), (1, 513, 10)] {
+        let what = format!("linear {inputs} → {outputs}, batch {n}");
+        for with_bias in [false, true] {
+            check_op(
+                &gpu,
+                &what,
+                Shape::new(n, inputs, 1, 1),
+                inputs,
+                |graph, input, numbers| {
+                    let weight = graph.param("weight", numbers.tensor(&[outputs, inputs]));
+                    let bias = with_bias.then(|| graph.param("bias", numbers.tensor(&[outputs])));
+                    graph
+                        .add("fc", Op::Linear { weight, bias }, &[input])
+                        .unwrap()
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn softmax_agrees_with_the_oracle_and_survives_large_logits() {
+    let gpu = gpu();
+    for (n, c) in [(1, 1), (3, 6), (2, 10), (1, 1000), (2, 1001)] {
+        for scale in [1.0, 300.0] {
+            let what = format!("softmax of {c}, batch {n}, scale {scale}");
+            check_op(
+                &gpu,
+                &what,
+                Shape::new(n, c, 1, 1),
+                256,
+                |graph, input, _| {
+                    let gamma = graph.param("gamma", Tensor::from_fn(&[c], |_| scale));
+                    let one = graph.param("one", Tensor::from_fn(&[c], |_| 1.0));
+                    let zero = graph.param("zero", Tensor::from_fn(&[c], |_| 0.0));
+                    let norm = BatchNorm {
+                        gamma,
+                        beta: zero,
+                        mean: zero,
+                        variance: one,
+                        epsilon: 0.0,
+                        relu: false,
+                    };
+                    let x = graph.add("scale", Op::BatchNorm(norm), &[input]).unwrap();
+                    graph.add("softmax", Op::Softmax, &[x]).unwrap()
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn pixels_become_the_tensor_that_the_oracle_makes_of_them() {
+    let gpu = gpu();
+    let shape = Shape::new(2, 3, 5, 7);
+    let mut numbers = Numbers::new(9);
+    let rgba: Vec<u8> = (0..shape.pixels() * 4)
+        .map(|_| (numbers.next() * 127.0 + 128.0) as u8)
+        .collect();
+    for swap_red_blue in [false, true] {
+        let normalization = Normalization {
+            mean: [0.485, 0.456, 0.406],
+            std: [0.229, 0.224, 0.225],
+            swap_red_blue,
+        };
+        let mut graph = Graph::new();
+        let input = graph.input("input", shape).unwrap();
+        graph.mark_output(input).unwrap();
+        let relu = graph.add("relu", Op::Relu, &[input]).unwrap();
+        graph.mark_output(relu).unwrap();
+        let options = PlanOptions {
+            input: InputFormat::Rgba8(normalization),
+            limits: plan_limits(&gpu.device),
+        };
+        let plan = Plan::new(&graph, &options).unwrap();
+        let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+        let got = session.run_pixels(&rgba).unwrap();
+        let want = resnet_wgpu::reference::image_to_tensor(&rgba, shape, &normalization).unwrap();
+        assert_close("image_to_tensor", &want, &got[0], Tolerance::for_sum_of(4));
+        assert!(
+            session.run_pixels(&rgba[1..]).is_err(),
+            "a missing byte is an error"
+        );
+        assert!(session.run(&want).is_err(), "a tensor is not pixels");
+    }
+}
+
+#[test]
+fn the_fused_block_equals_the_chain_of_single_kernels() {
+    let gpu = gpu();
+    let mut numbers = Numbers::new(5);
+    let mut graph = Graph::new();
+    let shape = Shape::new(2, 16, 9, 7);
+    let input = graph.input("input", shape).unwrap();
+    let mut x = graph.add("pre", Op::Relu, &[input]).unwrap();
+    let shortcut = x;
+    for (index, (in_c, out_c, kernel)) in
+        [(16, 8, 1), (8, 8, 3), (8, 16, 1)].into_iter().enumerate()
+    {
+        let weight = graph.param("weight", numbers.tensor(&[out_c, in_c, kernel, kernel]));
+        let conv = Conv2d::new(weight).padding(kernel / 2);
+        x = graph
+            .add(&format!("conv{index}"), Op::Conv2d(conv), &[x])
+            .unwrap();
+        let norm = BatchNorm {
+            gamma: graph.param("gamma", numbers.positive(&[out_c])),
+            beta: graph.param("beta", numbers.tensor(&[out_c])),
+            mean: graph.param("mean", numbers.tensor(&[out_c])),
+            variance: graph.param("variance", numbers.positive(&[out_c])),
+            epsilon: 1e-5,
+            relu: false,
+        };
+        x = graph
+            .add(&format!("bn{index}"), Op::BatchNorm(norm), &[x])
+            .unwrap();
+        if index < 2 {
+            x = graph.add(&format!("relu{index}"), Op::Relu, &[x]).unwrap();
+        }
+    }
+    let x = graph
+        .add("add", Op::Add { relu: false }, &[x, shortcut])
+        .unwrap();
+    let y = graph.add("out", Op::Relu, &[x]).unwrap();
+    graph.mark_output(y).unwrap();
+    let x = numbers.tensor(&shape.dims());
+    let want = reference(&graph, &x);
+    for fusion in [Fusion::None, Fusion::Layers, Fusion::Full] {
+        let got = run_fused(&gpu, &graph, fusion, &x);
+        let scale = want[0].data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
+        let tolerance = Tolerance {
+            atol: scale * 1e-6,
+            rtol: 1e-5,
+        };
+        assert_close(&format!("fusion {fusion}"), &want[0], &got[0], tolerance);
+    }
+}

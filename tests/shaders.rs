@@ -1,0 +1,354 @@
+//! Every shader on disk: declared, valid, bound as declared, within the default limits, and
+//! translatable for every backend with the constants of real layers. Needs no GPU.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use naga::back::PipelineConstants;
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use resnet_wgpu::graph::{BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Window};
+use resnet_wgpu::kernels::image_to_tensor::Normalization;
+use resnet_wgpu::kernels::{self, Access, Kernel, Launch};
+use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::tensor::{Shape, Tensor};
+
+/// WebGPU's default limits.
+const MAX_INVOCATIONS: u32 = 256;
+const MAX_WORKGROUP_BYTES: u32 = 16_384;
+const MAX_STORAGE_BUFFERS: usize = 8;
+
+fn parse(name: &str, source: &str) -> naga::Module {
+    naga::front::wgsl::parse_str(source)
+        .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string_with_path(source, name)))
+}
+
+fn validate(name: &str, module: &naga::Module) -> naga::valid::ModuleInfo {
+    Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(module)
+        .unwrap_or_else(|error| panic!("{name}: {error:?}"))
+}
+
+/// Layers of every kind, chosen so that every kernel and every flag is planned at least once.
+fn launches() -> Vec<Launch> {
+    let mut graph = Graph::new();
+    let input = graph.input("input", Shape::new(2, 3, 17, 13)).unwrap();
+    let ones = |dims: &[usize]| Tensor::from_fn(dims, |_| 1.0);
+    let conv = |graph: &mut Graph, dims: &[usize]| {
+        let weight = graph.param("weight", ones(dims));
+        let bias = graph.param("bias", ones(&dims[..1]));
+        Conv2d::new(weight).bias(Some(bias))
+    };
+    let stem = conv(&mut graph, &[64, 3, 7, 7]).stride(2).padding(3);
+    let x = graph.add("stem", Op::Conv2d(stem), &[input]).unwrap();
+    let vector = graph.param("vector", ones(&[64]));
+    let norm = BatchNorm {
+        gamma: vector,
+        beta: vector,
+        mean: vector,
+        variance: vector,
+        epsilon: 1e-5,
+        relu: true,
+    };
+    let x = graph.add("norm", Op::BatchNorm(norm), &[x]).unwrap();
+    let r = graph.add("relu", Op::Relu, &[x]).unwrap();
+    let x = graph.add("add", Op::Add { relu: true }, &[x, r]).unwrap();
+    let window = Window::square(3, 1).padded(1);
+    let pool = Op::MaxPool {
+        window,
+        pad_value: PadValue::Zero,
+    };
+    let y = graph.add("max", pool, &[x]).unwrap();
+    let pool = Op::AvgPool {
+        window: Window::square(2, 2),
+        count_padding: true,
+    };
+    let y = graph.add("avg", pool, &[y]).unwrap();
+    let pointwise = conv(&mut graph, &[256, 64, 1, 1]);
+    let a = graph.add("pointwise", Op::Conv2d(pointwise), &[y]).unwrap();
+    let reduce = conv(&mut graph, &[256, 256, 1, 1]);
+    let b = graph
+        .add(
+            "in place",
+            Op::Conv2d(Conv2d {
+                relu: true,
+                ..reduce
+            }),
+            &[a, a],
+        )
+        .unwrap();
+    let grouped = conv(&mut graph, &[256, 8, 3, 3]).padding(1).groups(32);
+    let c = graph.add("grouped", Op::Conv2d(grouped), &[b, a]).unwrap();
+    let odd = Conv2d {
+        padding: Padding {
+            bottom: 1,
+            right: 1,
+            ..Padding::all(0)
+        },
+        ..conv(&mut graph, &[5, 256, 2, 2])
+    };
+    let d = graph.add("odd", Op::Conv2d(odd), &[c]).unwrap();
+    let e = graph
+        .add(
+            "flatten",
+            Op::Flatten {
+                order: FlattenOrder::Hwc,
+            },
+            &[d],
+        )
+        .unwrap();
+    let g = graph.add("gap", Op::GlobalAvgPool, &[d]).unwrap();
+    let features = graph.shape(e).c;
+    let weight = graph.param("fc.weight", ones(&[10, features]));
+    let f = graph
+        .add("fc", Op::Linear { weight, bias: None }, &[e])
+        .unwrap();
+    let p = graph.add("softmax", Op::Softmax, &[f]).unwrap();
+    for output in [p, g] {
+        graph.mark_output(output).unwrap();
+    }
+    let normalization = Normalization {
+        mean: [0.5; 3],
+        std: [0.25; 3],
+        swap_red_blue: true,
+    };
+    let options = PlanOptions {
+        input: InputFormat::Rgba8(normalization),
+        ..PlanOptions::default()
+    };
+    let plan = Plan::new(&graph, &options).unwrap();
+    plan.steps()
+        .iter()
+        .map(|step| step.launch.clone())
+        .collect()
+}
+
+fn launches_by_kernel() -> BTreeMap<&'static str, Vec<Launch>> {
+    let mut by_kernel: BTreeMap<&str, Vec<Launch>> = BTreeMap::new();
+    for launch in launches() {
+        by_kernel
+            .entry(launch.kernel.name)
+            .or_default()
+            .push(launch);
+    }
+    by_kernel
+}
+
+/// The module of a launch as the driver gets it: specialised, overrides resolved, validated.
+fn resolved(launch: &Launch) -> (naga::Module, naga::valid::ModuleInfo) {
+    let name = launch.kernel.name;
+    let source = launch.source().unwrap();
+    let module = parse(name, &source);
+    let info = validate(name, &module);
+    let constants: PipelineConstants = launch
+        .overrides
+        .iter()
+        .map(|&(k, v)| (k.to_owned(), v))
+        .collect();
+    let (module, info) =
+        naga::back::pipeline_constants::process_overrides(&module, &info, None, &constants)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    (module.into_owned(), info.into_owned())
+}
+
+#[test]
+fn every_shader_on_disk_is_a_declared_kernel_and_the_reverse() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let on_disk: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "wgsl"))
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    let declared: BTreeSet<String> = kernels::ALL.iter().map(|k| k.name.to_owned()).collect();
+    assert_eq!(on_disk, declared, "shaders/*.wgsl and kernels::ALL");
+}
+
+#[test]
+fn every_kernel_is_planned_by_the_cases_of_this_file() {
+    let planned: BTreeSet<&str> = launches_by_kernel().into_keys().collect();
+    let declared: BTreeSet<&str> = kernels::ALL.iter().map(|k| k.name).collect();
+    assert_eq!(planned, declared, "add a layer to `launches`");
+}
+
+#[test]
+fn every_shader_is_valid_without_any_optional_capability() {
+    for kernel in kernels::ALL {
+        validate(kernel.name, &parse(kernel.name, kernel.source));
+    }
+}
+
+fn reflected_bindings(kernel: &Kernel) -> Vec<(String, u32, Access)> {
+    let module = parse(kernel.name, kernel.source);
+    let mut bindings: Vec<(String, u32, Access)> = module
+        .global_variables
+        .iter()
+        .filter_map(|(_, variable)| {
+            let binding = variable.binding.as_ref()?;
+            assert_eq!(binding.group, 0, "{}: one bind group", kernel.name);
+            let naga::AddressSpace::Storage { access } = variable.space else {
+                panic!("{}: only storage buffers are bound", kernel.name);
+            };
+            let access = if access.contains(naga::StorageAccess::STORE) {
+                Access::ReadWrite
+            } else {
+                Access::Read
+            };
+            Some((variable.name.clone().unwrap(), binding.binding, access))
+        })
+        .collect();
+    bindings.sort_by_key(|binding| binding.1);
+    bindings
+}
+
+#[test]
+fn the_bindings_of_every_shader_are_those_declared_in_rust() {
+    for kernel in kernels::ALL {
+        let declared: Vec<(String, u32, Access)> = (0u32..)
+            .zip(kernel.bindings)
+            .map(|(i, b)| (b.name.to_owned(), i, b.access))
+            .collect();
+        assert_eq!(reflected_bindings(kernel), declared, "{}", kernel.name);
+        assert!(declared.len() <= MAX_STORAGE_BUFFERS, "{}", kernel.name);
+        let last = declared.last().unwrap();
+        assert_eq!(
+            (last.0.as_str(), last.2),
+            ("output", Access::ReadWrite),
+            "{}: the result is bound last",
+            kernel.name
+        );
+    }
+}
+
+#[test]
+fn the_overrides_of_every_shader_are_those_that_its_launch_sets() {
+    for (name, launches) in launches_by_kernel() {
+        let module = parse(name, launches[0].kernel.source);
+        let mut declared: Vec<String> = Vec::new();
+        for (_, constant) in module.overrides.iter() {
+            let text = constant.name.clone().unwrap();
+            assert!(
+                constant.init.is_none(),
+                "{name}: override {text} must not have a default"
+            );
+            declared.push(text);
+        }
+        declared.sort();
+        for launch in launches {
+            let mut set: Vec<String> = launch
+                .overrides
+                .iter()
+                .map(|(k, _)| (*k).to_owned())
+                .collect();
+            set.sort();
+            assert_eq!(set, declared, "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_launch_stays_within_the_default_limits_and_says_its_workgroup_size() {
+    for launch in launches() {
+        let name = launch.kernel.name;
+        let (module, _) = resolved(&launch);
+        let [x, y, z] = module.entry_points[0].workgroup_size;
+        assert_eq!((x * y * z) as usize, launch.threads, "{name}: threads");
+        assert!(x * y * z <= MAX_INVOCATIONS, "{name}: invocations");
+        let layouts = module.to_ctx();
+        let bytes: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup)
+            .map(|(_, v)| module.types[v.ty].inner.size(layouts))
+            .sum();
+        assert!(
+            bytes <= MAX_WORKGROUP_BYTES,
+            "{name}: {bytes} bytes of workgroup memory"
+        );
+    }
+}
+
+#[test]
+fn every_launch_translates_to_every_backend() {
+    for launch in launches() {
+        let name = launch.kernel.name;
+        let (module, info) = resolved(&launch);
+
+        let options = naga::back::spv::Options {
+            lang_version: (1, 3),
+            ..Default::default()
+        };
+        naga::back::spv::write_vec(&module, &info, &options, None)
+            .unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
+
+        let options = naga::back::msl::Options {
+            fake_missing_bindings: true,
+            lang_version: (2, 4),
+            ..Default::default()
+        };
+        let pipeline = naga::back::msl::PipelineOptions::default();
+        naga::back::msl::write_string(&module, &info, &options, &pipeline)
+            .unwrap_or_else(|e| panic!("{name}: MSL: {e}"));
+
+        let options = naga::back::hlsl::Options {
+            fake_missing_bindings: true,
+            ..Default::default()
+        };
+        let pipeline = naga::back::hlsl::PipelineOptions::default();
+        let mut text = String::new();
+        naga::back::hlsl::Writer::new(&mut text, &options, &pipeline)
+            .write(&module, &info, None)
+            .unwrap_or_else(|e| panic!("{name}: HLSL: {e}"));
+
+        let options = naga::back::glsl::Options {
+            version: naga::back::glsl::Version::new_gles(310),
+            ..Default::default()
+        };
+        let pipeline = naga::back::glsl::PipelineOptions {
+            shader_stage: naga::ShaderStage::Compute,
+            entry_point: "main".to_owned(),
+            multiview: None,
+        };
+        let mut text = String::new();
+        let policies = naga::proc::BoundsCheckPolicies::default();
+        naga::back::glsl::Writer::new(&mut text, &module, &info, &options, &pipeline, policies)
+            .and_then(|mut writer| writer.write())
+            .unwrap_or_else(|e| panic!("{name}: GLSL: {e}"));
+    }
+}
+
+#[test]
+fn every_shader_opens_with_its_contract() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let keys = [
+        "Layout",
+        "Workgroup",
+        "Thread",
+        "Grid",
+        "Memory",
+        "Barriers",
+        "Edges",
+        "Host",
+        "Reference",
+    ];
+    for kernel in kernels::ALL {
+        let name = kernel.name;
+        let header: Vec<&str> = kernel
+            .source
+            .lines()
+            .take_while(|line| line.starts_with("//"))
+            .collect();
+        assert_eq!(header[0], format!("// {name}"), "{name}: first line");
+        for key in keys {
+            let present = header.iter().any(|line| {
+                line.split_whitespace().nth(1) == Some(key)
+                    || line.contains(&format!("     {key}  "))
+            });
+            assert!(present, "{name}: the contract lacks {key}");
+        }
+        for word in header.iter().flat_map(|line| line.split_whitespace()) {
+            if word.starts_with("src/") {
+                assert!(root.join(word).exists(), "{name}: {word} does not exist");
+            }
+        }
+    }
+}
