@@ -159,7 +159,6 @@ fn the_host_can_read_an_output_buffer_without_any_readback_of_ours() {
 
 #[test]
 fn a_device_with_nothing_but_the_default_limits_is_enough() {
-    let gpu = gpu();
     assert_eq!(
         required_features(),
         wgpu::Features::empty(),
