@@ -3,7 +3,7 @@
 //! Goes in: a [`Graph`], best after [`crate::passes`], so that batch normalisation is folded and
 //! ReLU and residuals are part of the convolutions. [`CpuExecutor::new`] packs the weights once;
 //! [`CpuExecutor::run`] computes the outputs on all cores of the global `rayon` pool, in buffers
-//! that are kept for the next run. Reading order: [`layout`], [`conv2d`], [`microkernel`].
+//! that are kept for the next run. Reading order: `layout`, `conv2d`, `microkernel`.
 //! The plain version of every operation is [`crate::reference`].
 
 mod conv2d;
