@@ -140,7 +140,7 @@ impl Backend {
 }
 
 /// What to run.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArgs {
     /// Weights (safetensors); made-up ones when there are none

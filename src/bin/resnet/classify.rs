@@ -78,16 +78,17 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
     let images = expand(&args.images, &mut errors);
     // Padding a batch costs time: no more images run together than there are.
     let batch = args.batch.min(images.len()).max(1);
-    let network = Network::load(&args.network, batch)?;
-    let labels = network.labels(&args.labels)?;
     let start = Instant::now();
     let device = Device::open(&args.device)?;
+    let adapter_ms = milliseconds(start.elapsed());
+    let network = Network::load(&args.network, batch)?;
+    let labels = network.labels(&args.labels)?;
     let mut job = Job {
         args,
         quiet,
         labels,
         timings: Timings {
-            adapter_ms: milliseconds(start.elapsed()),
+            adapter_ms,
             weights_ms: network.weights_ms,
             ..Timings::default()
         },

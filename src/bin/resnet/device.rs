@@ -14,7 +14,7 @@ use crate::failure::Failure;
 /// Where the network runs.
 #[derive(Debug)]
 pub(crate) enum Device {
-    Gpu(Context),
+    Gpu(Box<Context>),
     Cpu,
 }
 
@@ -75,7 +75,7 @@ impl Device {
             .choose(&adapters)
             .and_then(|index| Ok(block_on(adapters.open(index))?));
         match opened {
-            Ok(context) => Ok(Self::Gpu(context)),
+            Ok(context) => Ok(Self::Gpu(Box::new(context))),
             Err(_) if !request.is_explicit() => {
                 log::warn!("no usable GPU adapter: running on the CPU, which is slower");
                 Ok(Self::Cpu)
@@ -150,8 +150,8 @@ impl Request {
             Ok(index) => Ok(index),
             Err(Error::NoAdapter { .. }) if adapters.all().is_empty() && self.is_explicit() => {
                 Err(Failure::adapter(
-                    "no adapter of the backend asked for; `resnet devices` lists those that there \
-                     are, `--backend cpu` needs none",
+                    "nothing that was asked for is there; `resnet devices` lists what is, \
+                     `--backend cpu` needs no adapter",
                 ))
             }
             Err(error) => Err(error.into()),

@@ -4,12 +4,14 @@
 //! an exit code.
 
 mod args;
-// mod bench;
+mod bench;
 mod classify;
-// mod compare;
+mod compare;
 mod device;
 mod devices;
 mod failure;
+mod golden;
+mod input;
 mod inspect;
 mod network;
 mod output;
@@ -38,8 +40,8 @@ fn main() -> ExitCode {
         Command::Devices(args) => devices::run(args),
         Command::Classify(args) => classify::run(args, cli.quiet),
         Command::Inspect(args) => inspect::run(args),
-        Command::Compare(_) => todo!(),
-        Command::Bench(_) => todo!(),
+        Command::Compare(args) => compare::run(args, cli.quiet),
+        Command::Bench(args) => bench::run(args, cli.quiet),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -28,7 +28,7 @@ enum Engine {
         session: Box<Session>,
         plan: Box<Plan>,
     },
-    Cpu(CpuExecutor),
+    Cpu(Box<CpuExecutor>),
 }
 
 impl Runner {
@@ -54,7 +54,7 @@ impl Runner {
                     plan,
                 }
             }
-            Device::Cpu => Engine::Cpu(CpuExecutor::new(graph)?),
+            Device::Cpu => Engine::Cpu(Box::new(CpuExecutor::new(graph)?)),
         };
         Ok(Self {
             engine,
