@@ -82,9 +82,8 @@ pub(crate) enum Command {
         fusion: the network is fused first and read layer by layer after. The logits are those of \
         a second run as `classify` makes it, with shared buffers.\n\
         max rel is the largest difference over the largest magnitude of the layer. Exit code 5 \
-        when a layer is outside --layer-tolerance, when the logits are outside --tolerance, or \
-        when their five best classes differ. Made-up networks have huge logits: where they exceed \
-        64 the tolerance grows in proportion.\n\
+        when a layer is outside --layer-tolerance, when the logits are outside --tolerance or \
+        --layer-tolerance, or when their five best classes differ.\n\
         A golden file has a tensor `input` and any number of tensors with the names of values, \
         such as `layer1.0.relu` or `fc`, all f32 and NCHW."
     )]
