@@ -61,13 +61,9 @@ impl PackedConv {
             kernel: geometry.kernel,
             groups: geometry.groups,
         };
-        let mut bias_lines = vec![Line::ZERO; Layout::new(geometry.out).blocks()];
-        for (line, bias) in bias_lines.iter_mut().zip(bias.unwrap_or(&[]).chunks(LANES)) {
-            line.0[..bias.len()].copy_from_slice(bias);
-        }
         Self {
             tiles: pack::pack(shape, weight, arch.dispatch(TileBlocks), rows),
-            bias: bias_lines,
+            bias: pack::bias_lines(geometry.out.c, bias),
             geometry,
             arch,
             rows,

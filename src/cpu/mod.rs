@@ -17,6 +17,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod vector;
+mod winograd;
 
 use std::sync::{Mutex, PoisonError};
 

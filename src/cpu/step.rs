@@ -5,6 +5,7 @@ use super::elementwise::{self, ScaleShift};
 use super::layout::{Layout, Line};
 use super::pool::{self, Pool, WindowPool};
 use super::vector;
+use super::winograd::Winograd;
 use crate::graph::{Conv2d, FlattenOrder, Graph, Node, Op};
 use crate::tensor::Shape;
 
@@ -13,6 +14,7 @@ use crate::tensor::Shape;
 pub(super) enum Step {
     /// Also a linear layer: a convolution of one pixel.
     Conv(PackedConv),
+    Winograd(Winograd),
     BatchNorm {
         norm: ScaleShift,
         plane: usize,
@@ -84,6 +86,9 @@ impl Step {
             relu: conv.relu,
         };
         let bias = conv.bias.map(|id| graph.tensor(id).data());
+        if Winograd::suits(&geometry) {
+            return Self::Winograd(Winograd::new(geometry, weight.data(), bias));
+        }
         Self::Conv(PackedConv::new(geometry, weight.data(), bias))
     }
 
@@ -91,6 +96,7 @@ impl Step {
     pub(super) fn scratch_lines(&self) -> usize {
         match self {
             Self::Conv(conv) => conv.scratch_lines(),
+            Self::Winograd(winograd) => winograd.scratch_lines(),
             _ => 0,
         }
     }
@@ -105,6 +111,7 @@ impl Step {
         let x = read(0).expect("a graph checks the number of inputs");
         match self {
             Self::Conv(conv) => conv.run(x, read(1), scratch, out),
+            Self::Winograd(winograd) => winograd.run(x, read(1), scratch, out),
             Self::BatchNorm { norm, plane } => norm.run(*plane, x, out),
             Self::Relu => elementwise::relu(x, out),
             Self::Add { relu } => {
