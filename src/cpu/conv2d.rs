@@ -52,8 +52,12 @@ impl fmt::Debug for PackedConv {
 }
 
 impl PackedConv {
-    pub(super) fn new(geometry: Geometry, weight: &[f32], bias: Option<&[f32]>) -> Self {
-        let arch = Arch::new();
+    pub(super) fn new(
+        geometry: Geometry,
+        arch: Arch,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Self {
         let rows = geometry.groups == 1 && geometry.x.c <= MAX_ROW_CHANNELS;
         let shape = WeightShape {
             out_c: geometry.out.c,

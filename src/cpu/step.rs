@@ -1,5 +1,7 @@
 //! One operation of a graph, prepared.
 
+use pulp::Arch;
+
 use super::conv2d::{Geometry, PackedConv};
 use super::elementwise::{self, ScaleShift};
 use super::layout::{Layout, Line};
@@ -33,7 +35,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    pub(super) fn new(graph: &Graph, node: &Node) -> Self {
+    pub(super) fn new(graph: &Graph, node: &Node, arch: Arch) -> Self {
         let x = graph.shape(node.inputs[0]);
         let out = graph.shape(node.output);
         let pool = |window, pool| {
@@ -45,9 +47,9 @@ impl Step {
             })
         };
         match node.op {
-            Op::Conv2d(conv) => Self::conv(graph, conv, x, out),
+            Op::Conv2d(conv) => Self::conv(graph, conv, [x, out], arch),
             Op::Linear { weight, bias } => {
-                Self::conv(graph, Conv2d::new(weight).bias(bias), x, out)
+                Self::conv(graph, Conv2d::new(weight).bias(bias), [x, out], arch)
             }
             Op::BatchNorm(norm) => Self::BatchNorm {
                 norm: ScaleShift::new(graph, &norm),
@@ -69,7 +71,7 @@ impl Step {
         }
     }
 
-    fn conv(graph: &Graph, conv: Conv2d, x: Shape, out: Shape) -> Self {
+    fn conv(graph: &Graph, conv: Conv2d, [x, out]: [Shape; 2], arch: Arch) -> Self {
         let weight = graph.tensor(conv.weight);
         // A linear weight has no kernel sizes.
         let kernel = match *weight.dims() {
@@ -87,9 +89,9 @@ impl Step {
         };
         let bias = conv.bias.map(|id| graph.tensor(id).data());
         if Winograd::suits(&geometry) {
-            return Self::Winograd(Winograd::new(geometry, weight.data(), bias));
+            return Self::Winograd(Winograd::new(geometry, arch, weight.data(), bias));
         }
-        Self::Conv(PackedConv::new(geometry, weight.data(), bias))
+        Self::Conv(PackedConv::new(geometry, arch, weight.data(), bias))
     }
 
     /// Lines of scratch memory that [`Self::run`] needs.

@@ -107,9 +107,13 @@ impl Winograd {
         fits && x.c.min(out.c) >= LANES && Squares::new(geometry).len >= MIN_SQUARES
     }
 
-    pub(super) fn new(geometry: Geometry, weight: &[f32], bias: Option<&[f32]>) -> Self {
-        let arch = Arch::new();
-        let mut transformed = vec![Vec::with_capacity(weight.len() / 9); POSITIONS];
+    pub(super) fn new(
+        geometry: Geometry,
+        arch: Arch,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Self {
+        let mut transformed = vec![Vec::new(); POSITIONS];
         for kernel in weight.as_chunks::<9>().0 {
             for (position, value) in transformed.iter_mut().zip(transform_kernel(kernel)) {
                 position.push(value);
