@@ -58,9 +58,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// A launch for each kernel and tile.
+type Variants = BTreeMap<(&'static str, String), Launch>;
+
 /// Every distinct convolution kernel and tile, each with the first layer that uses it.
-fn variants() -> Result<BTreeMap<(&'static str, String), Launch>, Box<dyn Error>> {
-    let mut variants = BTreeMap::new();
+fn variants() -> Result<Variants, Box<dyn Error>> {
+    let mut variants = Variants::new();
     for batch in [1, 8] {
         let options = ModelOptions {
             batch,
