@@ -1,6 +1,6 @@
 //! Images on the CPU: from a file to the pixels that a network gets.
 //!
-//! [`Picture::open`] decodes; [`Batch::prepare`] resizes and crops by the rules of a [`Preprocess`],
+//! [`Picture::open`] decodes; [`Batch::prepare`] resizes and crops by the rules of a [`Preprocess`](crate::preprocess::Preprocess),
 //! bit for bit as Pillow does, because a network that was trained on Pillow's pixels loses accuracy
 //! on others. The result is 8-bit RGBA for the kernel that normalises on the GPU;
 //! [`Batch::tensor`] does the same on the CPU.

@@ -3,7 +3,7 @@
 //! In goes a safetensors file (or a seed); out come the parameters that a builder of
 //! [`crate::models`] asks for, layer by layer, each checked against the shape that the network
 //! expects and converted to `f32`. Afterwards [`Weights::finish`] proves that the file held nothing
-//! else. Files are recognised by their key set; [`scheme`] knows the names, [`file`] the bytes.
+//! else. Files are recognised by their key set; `scheme` knows the names, `file` the bytes.
 
 mod container;
 mod file;
