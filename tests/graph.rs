@@ -38,7 +38,8 @@ impl Bench {
 
 #[test]
 fn convolution_shapes_follow_the_formula() {
-    let cases: &[(&str, [usize; 4], fn(Conv2d) -> Conv2d, [usize; 2])] = &[
+    type Case = (&'static str, [usize; 4], fn(Conv2d) -> Conv2d, [usize; 2]);
+    let cases: &[Case] = &[
         ("1×1", [5, 6, 1, 1], |c| c, [9, 7]),
         ("3×3 padded", [5, 6, 3, 3], |c| c.padding(1), [9, 7]),
         (

@@ -52,8 +52,12 @@ impl fmt::Debug for PackedConv {
 }
 
 impl PackedConv {
-    pub(super) fn new(geometry: Geometry, weight: &[f32], bias: Option<&[f32]>) -> Self {
-        let arch = Arch::new();
+    pub(super) fn new(
+        geometry: Geometry,
+        arch: Arch,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Self {
         let rows = geometry.groups == 1 && geometry.x.c <= MAX_ROW_CHANNELS;
         let shape = WeightShape {
             out_c: geometry.out.c,
@@ -61,13 +65,9 @@ impl PackedConv {
             kernel: geometry.kernel,
             groups: geometry.groups,
         };
-        let mut bias_lines = vec![Line::ZERO; Layout::new(geometry.out).blocks()];
-        for (line, bias) in bias_lines.iter_mut().zip(bias.unwrap_or(&[]).chunks(LANES)) {
-            line.0[..bias.len()].copy_from_slice(bias);
-        }
         Self {
             tiles: pack::pack(shape, weight, arch.dispatch(TileBlocks), rows),
-            bias: bias_lines,
+            bias: pack::bias_lines(geometry.out.c, bias),
             geometry,
             arch,
             rows,

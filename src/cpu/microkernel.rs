@@ -143,23 +143,44 @@ fn accumulate<S: Simd, const VECTORS: usize, const PIXELS: usize>(
             reduction.run
         };
         for starts in starts {
-            // Slices of one length: the compiler needs no bounds checks in the loop below.
-            let x: [&[f32]; PIXELS] = starts.map(|start| &x[start..][..run]);
             let (now, later) = weights.split_at(run);
             weights = later;
-            for lane in 0..run {
-                let weight = now[lane];
-                for pixel in 0..PIXELS {
-                    let value = simd.splat_f32s(x[pixel][lane]);
-                    for vector in 0..VECTORS {
-                        let sum = &mut sums[pixel][vector];
-                        *sum = multiply_add(simd, value, weight[vector], *sum);
-                    }
+            // Whole blocks, the common case, as arrays: no bounds checks, a known trip count.
+            if let Some(now) = now.first_chunk::<LANES>()
+                && run == LANES
+            {
+                let x: [&[f32; LANES]; PIXELS] = starts.map(|start| {
+                    let (lanes, _) = x[start..].split_first_chunk().expect("whole blocks");
+                    lanes
+                });
+                for lane in 0..LANES {
+                    add_products(simd, x.map(|x| x[lane]), &now[lane], &mut sums);
+                }
+            } else {
+                let x: [&[f32]; PIXELS] = starts.map(|start| &x[start..][..run]);
+                for lane in 0..run {
+                    add_products(simd, x.map(|x| x[lane]), &now[lane], &mut sums);
                 }
             }
         }
     }
     sums
+}
+
+#[inline(always)]
+fn add_products<S: Simd, const VECTORS: usize, const PIXELS: usize>(
+    simd: S,
+    x: [f32; PIXELS],
+    weight: &[S::f32s; VECTORS],
+    sums: &mut [[S::f32s; VECTORS]; PIXELS],
+) {
+    for pixel in 0..PIXELS {
+        let value = simd.splat_f32s(x[pixel]);
+        for vector in 0..VECTORS {
+            let sum = &mut sums[pixel][vector];
+            *sum = multiply_add(simd, value, weight[vector], *sum);
+        }
+    }
 }
 
 #[inline(always)]

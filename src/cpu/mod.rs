@@ -1,10 +1,10 @@
 //! The fast CPU path: what runs when there is no GPU, and what GPU times are compared with.
 //!
-//! Goes in: a [`Graph`], best after [`crate::passes`], so that batch normalisation is folded and
-//! ReLU and residuals are part of the convolutions. [`CpuExecutor::new`] packs the weights once;
-//! [`CpuExecutor::run`] computes the outputs on all cores of the global `rayon` pool, in buffers
-//! that are kept for the next run. Reading order: `layout`, `conv2d`, `microkernel`.
-//! The plain version of every operation is [`crate::reference`].
+//! Goes in: a [`Graph`], best after the optimising passes, so that batch normalisation is folded
+//! and ReLU and residuals are part of the convolutions. [`CpuExecutor::new`] packs the weights
+//! once; [`CpuExecutor::run`] computes the outputs on all cores of the current `rayon` pool, in
+//! buffers that are kept for the next run. Reading order: `layout.rs`, `step.rs`, `conv2d.rs`,
+//! `microkernel.rs`, `winograd.rs`. The plain version of every operation is [`crate::reference`].
 
 mod conv2d;
 mod elementwise;
@@ -17,8 +17,11 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod vector;
+mod winograd;
 
 use std::sync::{Mutex, PoisonError};
+
+use pulp::Arch;
 
 use crate::error::Error;
 use crate::graph::{Graph, ValueId};
@@ -66,13 +69,18 @@ impl CpuExecutor {
     /// # Errors
     /// None today: every operation of a [`Graph`] has a CPU version.
     pub fn new(graph: &Graph) -> Result<Self, Error> {
-        let steps = graph.nodes().iter().map(|node| Step::new(graph, node));
-        Ok(Self {
-            steps: steps.collect(),
+        Ok(Self::with_arch(graph, Arch::new()))
+    }
+
+    /// For vector instructions of the caller's choice.
+    fn with_arch(graph: &Graph, arch: Arch) -> Self {
+        let nodes = graph.nodes().iter();
+        Self {
+            steps: nodes.map(|node| Step::new(graph, node, arch)).collect(),
             memory: Assignment::new(graph),
             graph: graph.clone(),
             idle: Mutex::default(),
-        })
+        }
     }
 
     /// The outputs of the graph, in the order of [`Graph::outputs`].

@@ -46,6 +46,15 @@ pub(super) struct CoTile {
     pub(super) weights: Vec<Line>,
 }
 
+/// The bias, one line per block of output channels.
+pub(super) fn bias_lines(out_c: usize, bias: Option<&[f32]>) -> Vec<Line> {
+    let mut lines = vec![Line::ZERO; out_c.div_ceil(LANES)];
+    for (line, bias) in lines.iter_mut().zip(bias.unwrap_or(&[]).chunks(LANES)) {
+        line.0[..bias.len()].copy_from_slice(bias);
+    }
+    lines
+}
+
 /// Cuts the outputs into tiles of at most `max_blocks` blocks and packs their weights.
 ///
 /// With `rows`, a whole row of taps and all its input channels are one run of lanes.

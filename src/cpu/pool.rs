@@ -71,7 +71,7 @@ impl WindowPool {
 
 /// The part of a window that lies inside the image; `start` counts from the edge of the padding.
 fn clipped(start: usize, kernel: usize, padding: usize, size: usize) -> Range<usize> {
-    start.saturating_sub(padding)..(start + kernel - padding.min(start + kernel)).min(size)
+    start.saturating_sub(padding)..(start + kernel).saturating_sub(padding).min(size)
 }
 
 fn mean<'a>(pixels: impl Iterator<Item = &'a Line>, count: usize) -> Line {

@@ -1,10 +1,13 @@
 //! One operation of a graph, prepared.
 
+use pulp::Arch;
+
 use super::conv2d::{Geometry, PackedConv};
 use super::elementwise::{self, ScaleShift};
 use super::layout::{Layout, Line};
 use super::pool::{self, Pool, WindowPool};
 use super::vector;
+use super::winograd::Winograd;
 use crate::graph::{Conv2d, FlattenOrder, Graph, Node, Op};
 use crate::tensor::Shape;
 
@@ -13,6 +16,7 @@ use crate::tensor::Shape;
 pub(super) enum Step {
     /// Also a linear layer: a convolution of one pixel.
     Conv(PackedConv),
+    Winograd(Winograd),
     BatchNorm {
         norm: ScaleShift,
         plane: usize,
@@ -31,7 +35,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    pub(super) fn new(graph: &Graph, node: &Node) -> Self {
+    pub(super) fn new(graph: &Graph, node: &Node, arch: Arch) -> Self {
         let x = graph.shape(node.inputs[0]);
         let out = graph.shape(node.output);
         let pool = |window, pool| {
@@ -43,9 +47,9 @@ impl Step {
             })
         };
         match node.op {
-            Op::Conv2d(conv) => Self::conv(graph, conv, x, out),
+            Op::Conv2d(conv) => Self::conv(graph, conv, [x, out], arch),
             Op::Linear { weight, bias } => {
-                Self::conv(graph, Conv2d::new(weight).bias(bias), x, out)
+                Self::conv(graph, Conv2d::new(weight).bias(bias), [x, out], arch)
             }
             Op::BatchNorm(norm) => Self::BatchNorm {
                 norm: ScaleShift::new(graph, &norm),
@@ -67,7 +71,7 @@ impl Step {
         }
     }
 
-    fn conv(graph: &Graph, conv: Conv2d, x: Shape, out: Shape) -> Self {
+    fn conv(graph: &Graph, conv: Conv2d, [x, out]: [Shape; 2], arch: Arch) -> Self {
         let weight = graph.tensor(conv.weight);
         // A linear weight has no kernel sizes.
         let kernel = match *weight.dims() {
@@ -84,13 +88,17 @@ impl Step {
             relu: conv.relu,
         };
         let bias = conv.bias.map(|id| graph.tensor(id).data());
-        Self::Conv(PackedConv::new(geometry, weight.data(), bias))
+        if Winograd::suits(&geometry) {
+            return Self::Winograd(Winograd::new(geometry, arch, weight.data(), bias));
+        }
+        Self::Conv(PackedConv::new(geometry, arch, weight.data(), bias))
     }
 
     /// Lines of scratch memory that [`Self::run`] needs.
     pub(super) fn scratch_lines(&self) -> usize {
         match self {
             Self::Conv(conv) => conv.scratch_lines(),
+            Self::Winograd(winograd) => winograd.scratch_lines(),
             _ => 0,
         }
     }
@@ -105,6 +113,7 @@ impl Step {
         let x = read(0).expect("a graph checks the number of inputs");
         match self {
             Self::Conv(conv) => conv.run(x, read(1), scratch, out),
+            Self::Winograd(winograd) => winograd.run(x, read(1), scratch, out),
             Self::BatchNorm { norm, plane } => norm.run(*plane, x, out),
             Self::Relu => elementwise::relu(x, out),
             Self::Add { relu } => {
