@@ -1,4 +1,66 @@
-//! ResNet forward pass on any GPU.
+//! ResNet forward pass on any GPU that [`wgpu`] reaches, with handwritten WGSL kernels.
+//!
+//! Everything left of the executor is plain data that prints and is tested without a GPU:
+//!
+//! ```text
+//! weights ─► models ─► Graph ─► passes ─► Graph ─► plan ─► Plan ─► gpu::Executor ─► your encoder
+//!                        └──► reference (the oracle) and cpu (the fast fallback) run the same Graph
+//! ```
+//!
+//! The modules, in the order in which a network passes through them:
+//!
+//! 1. [`tensor`]: shapes, host tensors, and the one definition of the memory layout;
+//! 2. [`weights`]: a weight file as named tensors, every one of which must be used;
+//! 3. [`models`]: ResNet-18 to 152 and the classic lesson's network as graphs;
+//! 4. [`graph`]: what to compute, with shapes checked when a node is added;
+//! 5. [`passes`]: batch norm folded, ReLU and residual add moved into the convolution;
+//! 6. [`kernels`]: one file per shader: what it binds and how a layer becomes a launch;
+//! 7. [`plan`]: which kernel runs each node and which activations share a buffer;
+//! 8. [`gpu`]: the only module that uses wgpu: pipelines, buffers, commands, readback;
+//! 9. [`mod@reference`] and [`cpu`]: the same graph on the CPU, once to be believed, once to be fast;
+//! 10. [`preprocess`], [`image`] and [`labels`]: pictures in, words out; [`compare`] says whether
+//!     two results agree.
+//!
+//! # In a host that has a device
+//!
+//! The executor is built from the host's device and records into the host's encoder. It never
+//! submits, polls or blocks.
+//!
+//! ```no_run
+//! use resnet_wgpu::gpu::{Executor, plan_limits};
+//! use resnet_wgpu::models::{self, ModelOptions};
+//! use resnet_wgpu::passes::{Fusion, optimize};
+//! use resnet_wgpu::plan::{Plan, PlanOptions};
+//! use resnet_wgpu::weights::Weights;
+//! # use resnet_wgpu::wgpu;
+//! # fn host(device: &wgpu::Device, queue: &wgpu::Queue, image: &resnet_wgpu::tensor::Tensor)
+//! # -> Result<(), resnet_wgpu::Error> {
+//! let model = models::build(None, &mut Weights::open("resnet50.safetensors")?, &ModelOptions::default())?;
+//! let graph = optimize(&model.graph, Fusion::Full)?;
+//! let options = PlanOptions { limits: plan_limits(device), ..PlanOptions::default() };
+//! let executor = Executor::new(device, &Plan::new(&graph, &options)?)?;
+//!
+//! // Every frame:
+//! let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+//! executor.write_tensor(queue, image)?;
+//! executor.record(&mut encoder);
+//! let (logits, buffer) = executor.output("fc")?;
+//! println!("{} logits in {buffer:?}", logits.shape.c);
+//! queue.submit([encoder.finish()]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Without one
+//!
+//! [`gpu::Context`] finds an adapter and [`gpu::Session`] waits for results; the body of the latter
+//! shows how the parts go together.
+//!
+//! # Features
+//!
+//! * `cli` (default): the `resnet` program, and everything below;
+//! * `cpu`: the modules [`cpu`] and [`mod@reference`];
+//! * `image`: decoding and resizing of pictures.
 
 pub mod compare;
 #[cfg(feature = "cpu")]

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::kernels::image_to_tensor::Normalization;
 
 /// ImageNet mean per channel, in RGB order (torchvision, timm and Hugging Face).
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -195,6 +196,15 @@ impl Preprocess {
             size,
             resize,
             ..self
+        }
+    }
+
+    /// The last step, as the kernel and the reference take it.
+    pub const fn normalization(&self) -> Normalization {
+        Normalization {
+            mean: self.mean,
+            std: self.std,
+            swap_red_blue: matches!(self.channels, ChannelOrder::Bgr),
         }
     }
 

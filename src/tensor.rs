@@ -69,7 +69,7 @@ impl Shape {
 
     /// Whether any side is zero.
     pub const fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.n == 0 || self.c == 0 || self.h == 0 || self.w == 0
     }
 
     /// Pixels of the whole batch, N·H·W.
@@ -92,7 +92,7 @@ impl Shape {
         [self.n, self.c, self.h, self.w]
     }
 
-    /// The number of scalars and the packed size in bytes, unless either overflows `usize`.
+    /// Bytes in the packed layout, unless they overflow `usize`.
     pub(crate) fn checked_packed_bytes(&self) -> Option<usize> {
         self.c
             .div_ceil(LANES)

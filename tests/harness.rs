@@ -1,5 +1,7 @@
 //! The comparison itself: a wrong answer must fail.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::panic::catch_unwind;

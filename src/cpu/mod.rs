@@ -1,25 +1,86 @@
 //! The fast CPU path: what runs when there is no GPU, and what GPU times are compared with.
+//!
+//! Goes in: a [`Graph`], best after the optimising passes, so that batch normalisation is folded
+//! and ReLU and residuals are part of the convolutions. [`CpuExecutor::new`] packs the weights
+//! once; [`CpuExecutor::run`] computes the outputs on all cores of the current `rayon` pool, in
+//! buffers that are kept for the next run. Reading order: `layout.rs`, `step.rs`, `conv2d.rs`,
+//! `microkernel.rs`, `winograd.rs`. The plain version of every operation is [`crate::reference`].
+
+mod conv2d;
+mod elementwise;
+mod layout;
+mod memory;
+mod microkernel;
+mod pack;
+mod pool;
+mod step;
+#[cfg(test)]
+mod tests;
+mod vector;
+mod winograd;
+
+use std::sync::{Mutex, PoisonError};
+
+use pulp::Arch;
 
 use crate::error::Error;
-use crate::graph::Graph;
-use crate::reference::{self, Activations, Keep};
+use crate::graph::{Graph, ValueId};
+use crate::reference::{Activations, check_inputs};
 use crate::tensor::Tensor;
+use layout::{Layout, Line};
+use memory::Assignment;
+use step::Step;
 
 /// A graph prepared for running on all cores.
+///
+/// ```
+/// use resnet_wgpu::cpu::CpuExecutor;
+/// use resnet_wgpu::graph::{Graph, Op};
+/// use resnet_wgpu::tensor::{Shape, Tensor};
+///
+/// let mut graph = Graph::new();
+/// let image = graph.input("image", Shape::new(1, 1, 1, 2))?;
+/// let y = graph.add("relu", Op::Relu, &[image])?;
+/// graph.mark_output(y)?;
+/// let executor = CpuExecutor::new(&graph)?;
+/// let outputs = executor.run(&[Tensor::new(&[1, 1, 1, 2], vec![-1.0, 2.0])?])?;
+/// assert_eq!(outputs[0].data(), [0.0, 2.0]);
+/// # Ok::<(), resnet_wgpu::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct CpuExecutor {
     graph: Graph,
+    steps: Vec<Step>,
+    memory: Assignment,
+    /// Buffers of runs that are over, for the runs to come.
+    idle: Mutex<Vec<Buffers>>,
+}
+
+/// The memory of one run.
+#[derive(Debug)]
+struct Buffers {
+    values: Vec<Vec<Line>>,
+    scratch: Vec<Line>,
 }
 
 impl CpuExecutor {
-    /// Prepares the graph.
+    /// Packs the weights and assigns buffers.
     ///
     /// # Errors
-    /// When the graph needs what this path does not have.
+    /// None today: every operation of a [`Graph`] has a CPU version.
     pub fn new(graph: &Graph) -> Result<Self, Error> {
-        Ok(Self {
+        Ok(Self::with_arch(graph, Arch::new()))
+    }
+
+    /// For vector instructions of the caller's choice.
+    fn with_arch(graph: &Graph, arch: Arch) -> Self {
+        let nodes = graph.nodes().iter();
+        Self {
+            steps: nodes.map(|node| Step::new(graph, node, arch)).collect(),
+            memory: Assignment::new(graph),
             graph: graph.clone(),
-        })
+            idle: Mutex::default(),
+        }
     }
 
     /// The outputs of the graph, in the order of [`Graph::outputs`].
@@ -27,13 +88,15 @@ impl CpuExecutor {
     /// # Errors
     /// [`Error::Input`] when the inputs are not those of the graph.
     pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
-        let activations = reference::run(&self.graph, inputs)?;
-        Ok(self
-            .graph
-            .outputs()
-            .iter()
-            .filter_map(|&id| activations.get(id).cloned())
-            .collect())
+        check_inputs(&self.graph, inputs)?;
+        let mut buffers = self.idle_buffers();
+        self.compute(inputs, &mut buffers, |_, _| Ok(()))?;
+        let outputs = self.graph.outputs().iter();
+        let outputs = outputs
+            .map(|&id| self.read(id, &buffers.values[self.memory.buffer(id)]))
+            .collect();
+        self.lock_idle().push(buffers);
+        outputs
     }
 
     /// Every value of the graph, for comparisons layer by layer.
@@ -41,6 +104,80 @@ impl CpuExecutor {
     /// # Errors
     /// [`Error::Input`] when the inputs are not those of the graph.
     pub fn run_keeping_all(&self, inputs: &[Tensor]) -> Result<Activations, Error> {
-        reference::run_keeping(&self.graph, inputs, Keep::All)
+        check_inputs(&self.graph, inputs)?;
+        let mut buffers = self.idle_buffers();
+        let mut activations = Activations::default();
+        for (&id, tensor) in self.graph.inputs().iter().zip(inputs) {
+            activations.insert(id, tensor.clone());
+        }
+        self.compute(inputs, &mut buffers, |id, lines| {
+            activations.insert(id, self.read(id, lines)?);
+            Ok(())
+        })?;
+        self.lock_idle().push(buffers);
+        Ok(activations)
+    }
+
+    /// Runs every step and shows each result before a later one may overwrite it.
+    fn compute(
+        &self,
+        inputs: &[Tensor],
+        buffers: &mut Buffers,
+        mut show: impl FnMut(ValueId, &[Line]) -> Result<(), Error> + Send,
+    ) -> Result<(), Error> {
+        for (&id, tensor) in self.graph.inputs().iter().zip(inputs) {
+            let layout = Layout::new(self.graph.shape(id));
+            let lines = &mut buffers.values[self.memory.buffer(id)][..layout.lines()];
+            layout.pack(tensor.data(), lines);
+        }
+        // Inside the pool, so that each step need not wake it anew.
+        rayon::scope(|_| {
+            for (step, node) in self.steps.iter().zip(self.graph.nodes()) {
+                let layout = Layout::new(self.graph.shape(node.output));
+                let target = self.memory.buffer(node.output);
+                let mut taken = std::mem::take(&mut buffers.values[target]);
+                let out = &mut taken[..layout.lines()];
+                let values = &buffers.values;
+                let read = |index: usize| {
+                    let id: ValueId = *node.inputs.get(index)?;
+                    let lines = Layout::new(self.graph.shape(id)).lines();
+                    Some(&values[self.memory.buffer(id)][..lines])
+                };
+                step.run(&read, &mut buffers.scratch, out);
+                layout.clear_zero_lines(out);
+                show(node.output, out)?;
+                buffers.values[target] = taken;
+            }
+            Ok(())
+        })
+    }
+
+    fn read(&self, id: ValueId, lines: &[Line]) -> Result<Tensor, Error> {
+        let shape = self.graph.shape(id);
+        Tensor::new(&shape.dims(), Layout::new(shape).unpack(lines))
+    }
+
+    fn idle_buffers(&self) -> Buffers {
+        self.lock_idle().pop().unwrap_or_else(|| Buffers {
+            values: self
+                .memory
+                .lines()
+                .iter()
+                .map(|&lines| vec![Line::ZERO; lines])
+                .collect(),
+            scratch: vec![
+                Line::ZERO;
+                self.steps
+                    .iter()
+                    .map(Step::scratch_lines)
+                    .max()
+                    .unwrap_or(0)
+            ],
+        })
+    }
+
+    fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Buffers>> {
+        // A panic elsewhere cannot leave the list half-changed.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

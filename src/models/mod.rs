@@ -1,7 +1,7 @@
 //! Models: from weights to a [`Graph`], with a record of everything that had to be decided.
 //!
 //! [`build`] is the one entry. It finds out what network the weights are of, or takes the one that
-//! is asked for, lets [`resnet`] or [`notebook`] add the nodes, proves that every weight was used,
+//! is asked for, lets the builder of its family add the nodes, proves that every weight was used,
 //! and returns a [`Model`]: the graph, its notable values, and how images have to be prepared.
 
 mod arch;

@@ -3,7 +3,7 @@
 //! In goes a safetensors file (or a seed); out come the parameters that a builder of
 //! [`crate::models`] asks for, layer by layer, each checked against the shape that the network
 //! expects and converted to `f32`. Afterwards [`Weights::finish`] proves that the file held nothing
-//! else. Files are recognised by their key set; [`scheme`] knows the names, [`file`] the bytes.
+//! else. Files are recognised by their key set; `scheme` knows the names, `file` the bytes.
 
 mod container;
 mod file;
@@ -211,31 +211,55 @@ fn channels_first(dims: &[usize]) -> Vec<usize> {
 
 /// Data in the [`channels_last`] order of `shape` to row-major `shape`.
 fn transpose(data: Arc<[f32]>, shape: &[usize]) -> Arc<[f32]> {
-    /// Input channels that are gathered for one output channel before the next: their sources, one
-    /// cache line each, stay in the first-level cache while neighbouring outputs are gathered.
-    const BLOCK: usize = 32;
     let [out_c, in_c, window @ ..] = shape else {
         return data;
     };
-    let (out_c, in_c) = (*out_c, *in_c);
-    let window: usize = window.iter().product();
+    let matrices = Matrices {
+        out_c: *out_c,
+        in_c: *in_c,
+        window: window.iter().product(),
+    };
     let mut transposed: Arc<[f32]> = std::iter::repeat_n(0.0, data.len()).collect();
     // The data was just made, so there is no second owner.
     let Some(target) = Arc::get_mut(&mut transposed) else {
         return data;
     };
-    for first_co in (0..out_c).step_by(BLOCK) {
-        for first_ci in (0..in_c).step_by(BLOCK) {
-            for k in 0..window {
-                for co in first_co..out_c.min(first_co + BLOCK) {
-                    for ci in first_ci..in_c.min(first_ci + BLOCK) {
-                        target[(co * in_c + ci) * window + k] = data[(k * in_c + ci) * out_c + co];
-                    }
-                }
+    for co in (0..matrices.out_c).step_by(TILE) {
+        for ci in (0..matrices.in_c).step_by(TILE) {
+            for k in 0..matrices.window {
+                matrices.transpose_tile(&data, target, [co, ci, k]);
             }
         }
     }
     transposed
+}
+
+/// Sides of the tiles that are transposed at a time: the floats of one cache line. Whole lines are
+/// read, because the channels are powers of two and their rows therefore evict each other.
+const TILE: usize = 16;
+
+/// One matrix `[in, out]` for each position `k` of a window.
+struct Matrices {
+    out_c: usize,
+    in_c: usize,
+    window: usize,
+}
+
+impl Matrices {
+    fn transpose_tile(&self, data: &[f32], target: &mut [f32], [co, ci, k]: [usize; 3]) {
+        let height = TILE.min(self.in_c - ci);
+        let width = TILE.min(self.out_c - co);
+        let mut tile = [[0.0; TILE]; TILE];
+        for (i, row) in tile[..height].iter_mut().enumerate() {
+            let from = (k * self.in_c + ci + i) * self.out_c + co;
+            row[..width].copy_from_slice(&data[from..from + width]);
+        }
+        for o in 0..width {
+            for (i, row) in tile[..height].iter().enumerate() {
+                target[((co + o) * self.in_c + ci + i) * self.window + k] = row[o];
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,11 @@
     dead_code,
     reason = "each test binary uses its own part of this module"
 )]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    unreachable_pub,
+    reason = "the module is compiled into each test binary"
+)]
 
 use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::gpu::{Context, Session, plan_limits};

@@ -1,0 +1,47 @@
+//! An image and a weight file to the five best classes, with the library alone.
+//!
+//!     cargo run --release --example classify -- resnet50.safetensors photo.jpg
+
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
+
+use resnet_wgpu::Error;
+use resnet_wgpu::compare::top_k;
+use resnet_wgpu::gpu::{Context, Session, plan_limits};
+use resnet_wgpu::image::{Batch, Picture};
+use resnet_wgpu::labels::Labels;
+use resnet_wgpu::models::{self, ModelOptions};
+use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::weights::Weights;
+
+fn main() -> Result<(), Error> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(weights), Some(image)) = (arguments.next(), arguments.next()) else {
+        println!("usage: classify WEIGHTS.safetensors IMAGE");
+        return Ok(());
+    };
+
+    let model = models::build(None, &mut Weights::open(weights)?, &ModelOptions::default())?;
+    let picture = Picture::open(image)?;
+    let batch = Batch::prepare(&[picture], &model.preprocess)?;
+
+    let context = pollster::block_on(Context::from_env())?;
+    let options = PlanOptions {
+        input: InputFormat::Rgba8(*batch.normalization()),
+        limits: plan_limits(&context.device),
+    };
+    let plan = Plan::new(&optimize(&model.graph, Fusion::Full)?, &options)?;
+    let session = Session::new(&context, &plan, &mut |_| ())?;
+    let outputs = session.run_pixels(batch.rgba())?;
+
+    // The graph's outputs are the logits and their softmax.
+    let probabilities = outputs[1].data();
+    let labels = model
+        .labels
+        .or_else(|| (model.classes == 1000).then(Labels::imagenet1k));
+    for class in top_k(probabilities, 5) {
+        let label = labels.as_ref().and_then(|l| l.get(class)).unwrap_or("?");
+        println!("{:6.2} %  {class:4}  {label}", probabilities[class] * 100.0);
+    }
+    Ok(())
+}

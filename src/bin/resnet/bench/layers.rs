@@ -1,0 +1,88 @@
+//! The time of each dispatch, by timestamps around it.
+
+use std::time::Instant;
+
+use resnet_wgpu::gpu::Session;
+use resnet_wgpu::plan::Plan;
+use serde::Serialize;
+
+use crate::args::BenchArgs;
+use crate::failure::Failure;
+use crate::output::{Table, sizes};
+use crate::stats::median;
+
+/// One dispatch of a run.
+#[derive(Debug, Serialize)]
+pub(super) struct Layer {
+    pub(super) batch: usize,
+    node: String,
+    kernel: &'static str,
+    output: [usize; 4],
+    ms: f64,
+    /// Part of the sum of all dispatches.
+    share: f64,
+    gflops: f64,
+    /// Inputs, parameters and output, each counted once, in GB/s.
+    gigabytes_per_s: f64,
+}
+
+/// Times every dispatch, each in a pass of its own; nothing where there are no timestamps.
+pub(super) fn measure(
+    session: &Session,
+    plan: &Plan,
+    batch: usize,
+    args: &BenchArgs,
+) -> Result<Vec<Layer>, Failure> {
+    let mut samples = vec![Vec::new(); plan.steps().len()];
+    let begin = Instant::now();
+    for _ in 0..args.iterations {
+        let Some(times) = session.run_step_timed()? else {
+            log::warn!("this adapter has no timestamps: there are no times of layers");
+            return Ok(Vec::new());
+        };
+        for (samples, time) in samples.iter_mut().zip(times) {
+            samples.push(time);
+        }
+        if begin.elapsed().as_secs_f64() >= args.seconds {
+            break;
+        }
+    }
+    let times: Vec<f64> = samples.iter().map(|samples| median(samples)).collect();
+    let total: f64 = times.iter().sum();
+    let layers = plan.steps().iter().zip(times).map(|(step, ms)| Layer {
+        batch,
+        node: step.node.clone(),
+        kernel: step.launch.kernel.name,
+        output: step.shape.dims(),
+        ms,
+        share: per(ms, total),
+        gflops: per(2.0 * step.macs as f64 * 1e-6, ms),
+        gigabytes_per_s: per(step.bytes as f64 * 1e-6, ms),
+    });
+    Ok(layers.collect())
+}
+
+/// A quotient; zero for times too short for the clock.
+fn per(amount: f64, ms: f64) -> f64 {
+    if ms > 0.0 { amount / ms } else { 0.0 }
+}
+
+/// The dispatches as a table.
+pub(super) fn table(layers: &[Layer]) -> Table {
+    let header = [
+        "layer", "kernel", "output", "ms", "share", "GFLOP/s", "GB/s",
+    ];
+    let mut table = Table::new(3, &header);
+    for layer in layers {
+        table.row([
+            layer.node.clone(),
+            layer.kernel.to_owned(),
+            sizes(&layer.output),
+            format!("{:.4}", layer.ms),
+            format!("{:.1}%", layer.share * 100.0),
+            format!("{:.1}", layer.gflops),
+            format!("{:.1}", layer.gigabytes_per_s),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,218 @@
+//! `resnet bench`: how long the network takes, on the GPU and on the CPU.
+
+mod layers;
+mod report;
+
+use std::time::Instant;
+
+use resnet_wgpu::cpu::CpuExecutor;
+use resnet_wgpu::gpu::Session;
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::plan::InputFormat;
+use resnet_wgpu::reference;
+use resnet_wgpu::tensor::Tensor;
+
+use crate::args::BenchArgs;
+use crate::compare::logits_allowance;
+use crate::device::Device;
+use crate::failure::Failure;
+use crate::input;
+use crate::inspect::PlanInfo;
+use crate::network::Network;
+use crate::output::SCHEMA_VERSION;
+use crate::runner::Runner;
+use crate::stats::milliseconds;
+use report::{Report, Run, Startup};
+
+/// Largest difference of a logit from what the other path computes.
+const TOLERANCE: f32 = 1e-3;
+
+pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
+    let begin = Instant::now();
+    let device = Device::open(&args.device)?;
+    let mut bench = Bench {
+        args,
+        quiet,
+        begin,
+        startup: Startup {
+            adapter_ms: milliseconds(begin.elapsed()),
+            ..Startup::default()
+        },
+        device,
+        runs: Vec::new(),
+        plans: Vec::new(),
+        layers: Vec::new(),
+    };
+    let mut model = None;
+    for &batch in &args.batch {
+        let network = Network::load(&args.network, batch)?;
+        model.get_or_insert_with(|| network.info());
+        bench.measure(&network)?;
+    }
+    let Some(model) = model else {
+        return Err(Failure::usage("--batch needs at least one number"));
+    };
+    let report = Report {
+        schema_version: SCHEMA_VERSION,
+        adapter: bench.device.info(),
+        model,
+        precision: "f32",
+        runs: bench.runs,
+        plan: bench.plans.first().cloned(),
+        plans: bench.plans,
+        layers: bench.layers,
+        startup: bench.startup,
+    };
+    report.print(args)
+}
+
+struct Bench<'a> {
+    args: &'a BenchArgs,
+    quiet: bool,
+    begin: Instant,
+    device: Device,
+    runs: Vec<Run>,
+    plans: Vec<PlanInfo>,
+    layers: Vec<layers::Layer>,
+    startup: Startup,
+}
+
+impl Bench<'_> {
+    /// Times one batch size on every path that was asked for.
+    fn measure(&mut self, network: &Network) -> Result<(), Failure> {
+        let is_first = self.runs.is_empty();
+        let graph = network.optimized()?;
+        let input = input::random(network.model.graph.shape(network.model.input));
+
+        let runner = Runner::new(&self.device, &graph, InputFormat::Tensor, self.quiet)?;
+        let first = runner.run(&input)?;
+        if is_first {
+            self.startup.weights_ms = network.weights_ms;
+            self.startup.pipelines_ms = runner.pipelines_ms;
+            self.startup.first_result_ms = milliseconds(self.begin.elapsed());
+        }
+
+        if let Some((session, plan)) = runner.gpu() {
+            let cpu = CpuExecutor::new(&graph)?;
+            check(
+                "the GPU",
+                &first,
+                "the CPU path",
+                &cpu.run(std::slice::from_ref(&input))?,
+            )?;
+            log::debug!("batch {}: results agree with the CPU path", network.batch());
+            let samples = self.time(self.args.warmup, || {
+                session.run_uploaded().map_err(Failure::from).map(drop)
+            })?;
+            let gpu_ms = self.gpu_times(session)?;
+            self.push("gpu", network, samples, gpu_ms);
+            self.plans.push(PlanInfo::new(plan));
+            if self.args.layers {
+                let timed = layers::measure(session, plan, network.batch(), self.args)?;
+                self.layers.extend(timed);
+            }
+            if self.args.cpu {
+                self.time_cpu(network, &cpu, &input)?;
+            }
+        } else {
+            if self.args.layers {
+                log::warn!("--layers needs a GPU: times of layers are those of its timestamps");
+            }
+            drop(runner);
+            let expected = expected(&network.model.graph, &input)?;
+            check("the CPU path", &first, "the reference", &expected)?;
+            self.time_cpu(network, &CpuExecutor::new(&graph)?, &input)?;
+        }
+        if self.args.reference {
+            // Not warmed up: a run takes seconds.
+            let samples = self.time(0, || expected(&network.model.graph, &input).map(drop))?;
+            self.push("reference", network, samples, Vec::new());
+        }
+        Ok(())
+    }
+
+    fn time_cpu(
+        &mut self,
+        network: &Network,
+        cpu: &CpuExecutor,
+        input: &Tensor,
+    ) -> Result<(), Failure> {
+        let samples = self.time(self.args.warmup, || {
+            let outputs = cpu.run(std::slice::from_ref(input));
+            outputs.map_err(Failure::from).map(drop)
+        })?;
+        self.push("cpu", network, samples, Vec::new());
+        Ok(())
+    }
+
+    /// Milliseconds of each run, at least one.
+    fn time(
+        &self,
+        warmup: usize,
+        mut run: impl FnMut() -> Result<(), Failure>,
+    ) -> Result<Vec<f64>, Failure> {
+        let begin = Instant::now();
+        let is_over = || begin.elapsed().as_secs_f64() >= self.args.seconds;
+        for _ in 0..warmup {
+            if is_over() {
+                break;
+            }
+            run()?;
+        }
+        let begin = Instant::now();
+        let mut samples = Vec::new();
+        while samples.len() < self.args.iterations {
+            let start = Instant::now();
+            run()?;
+            samples.push(milliseconds(start.elapsed()));
+            if begin.elapsed().as_secs_f64() >= self.args.seconds {
+                break;
+            }
+        }
+        Ok(samples)
+    }
+
+    /// The GPU's own milliseconds of each run; empty without timestamps.
+    fn gpu_times(&self, session: &Session) -> Result<Vec<f64>, Failure> {
+        let mut times = Vec::new();
+        self.time(0, || {
+            times.extend(session.run_timed()?);
+            Ok(())
+        })?;
+        Ok(times)
+    }
+
+    fn push(&mut self, path: &'static str, network: &Network, samples: Vec<f64>, gpu: Vec<f64>) {
+        self.runs.push(Run::new(path, network, samples, &gpu));
+    }
+}
+
+fn expected(graph: &Graph, input: &Tensor) -> Result<Vec<Tensor>, Failure> {
+    let activations = reference::run(graph, std::slice::from_ref(input))?;
+    let outputs = graph.outputs().iter();
+    Ok(outputs
+        .filter_map(|&id| activations.get(id).cloned())
+        .collect())
+}
+
+/// Wrong results are not worth timing.
+fn check(who: &str, got: &[Tensor], other: &str, want: &[Tensor]) -> Result<(), Failure> {
+    let ([got, ..], [want, ..]) = (got, want) else {
+        return Err(Failure::runtime("the network has no logits"));
+    };
+    let allowed = logits_allowance(want, TOLERANCE);
+    let pairs = got.data().iter().zip(want.data());
+    // A NaN must not pass, so that what is asked is whether all are near.
+    let is_near = pairs
+        .clone()
+        .all(|(got, want)| (got - want).abs() <= allowed);
+    if is_near && got.dims() == want.dims() {
+        return Ok(());
+    }
+    let worst = pairs.map(|(got, want)| (got - want).abs());
+    let worst = worst.fold(0.0f32, |a, b| if b.is_nan() { b } else { a.max(b) });
+    Err(Failure::outside(format!(
+        "{who} and {other} differ by {worst:.2e} in a logit, allowed are {allowed:.2e}: wrong \
+         results are not timed; `resnet compare` shows the first wrong layer"
+    )))
+}

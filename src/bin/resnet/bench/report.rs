@@ -1,0 +1,150 @@
+//! What `resnet bench` prints.
+
+use serde::Serialize;
+
+use super::layers::{self, Layer};
+use crate::args::BenchArgs;
+use crate::device::AdapterInfo;
+use crate::failure::Failure;
+use crate::inspect::PlanInfo;
+use crate::network::{ModelInfo, Network};
+use crate::output::{Format, Out, Table, grouped, sizes};
+use crate::stats::{median, quantile};
+
+#[derive(Serialize)]
+pub(super) struct Report {
+    pub(super) schema_version: u32,
+    pub(super) adapter: AdapterInfo,
+    pub(super) model: ModelInfo,
+    pub(super) precision: &'static str,
+    pub(super) runs: Vec<Run>,
+    /// That of the first batch size; null on the CPU.
+    pub(super) plan: Option<PlanInfo>,
+    /// Those of all batch sizes.
+    pub(super) plans: Vec<PlanInfo>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) layers: Vec<Layer>,
+    pub(super) startup: Startup,
+}
+
+/// Times until there is something to measure, of the first batch size.
+#[derive(Default, Serialize)]
+pub(super) struct Startup {
+    pub(super) adapter_ms: f64,
+    pub(super) weights_ms: f64,
+    pub(super) pipelines_ms: f64,
+    /// From the start of the program.
+    pub(super) first_result_ms: f64,
+}
+
+/// One path at one batch size.
+#[derive(Serialize)]
+pub(super) struct Run {
+    path: &'static str,
+    batch: usize,
+    size: [usize; 2],
+    median_ms: f64,
+    min_ms: f64,
+    p95_ms: f64,
+    images_per_s: f64,
+    gflops: f64,
+    samples_ms: Vec<f64>,
+    /// The GPU's own time, where it has timestamps.
+    gpu_ms: Option<f64>,
+}
+
+impl Run {
+    pub(super) fn new(
+        path: &'static str,
+        network: &Network,
+        samples_ms: Vec<f64>,
+        gpu: &[f64],
+    ) -> Self {
+        let median_ms = median(&samples_ms);
+        Self {
+            path,
+            batch: network.batch(),
+            size: network.model.size(),
+            median_ms,
+            min_ms: quantile(&samples_ms, 0.0),
+            p95_ms: quantile(&samples_ms, 0.95),
+            images_per_s: network.batch() as f64 * 1e3 / median_ms,
+            gflops: 2.0 * network.macs() as f64 * 1e-6 / median_ms,
+            samples_ms,
+            gpu_ms: (!gpu.is_empty()).then(|| median(gpu)),
+        }
+    }
+}
+
+impl Report {
+    pub(super) fn print(&self, args: &BenchArgs) -> Result<(), Failure> {
+        let mut out = Out::new();
+        match args.format {
+            Format::Json => out.json(self)?,
+            Format::Csv if args.layers => out.table(&layers::table(&self.layers), Format::Csv)?,
+            Format::Csv => out.table(&self.runs_table(), Format::Csv)?,
+            _ => self.text(&mut out)?,
+        }
+        out.flush()
+    }
+
+    fn text(&self, out: &mut Out) -> Result<(), Failure> {
+        let Self { adapter, model, .. } = self;
+        let driver = format!("{} {}", adapter.driver, adapter.driver_info);
+        out.line(format!("{} ({}) {}", adapter.name, adapter.backend, driver.trim()).trim_end())?;
+        out.line(format_args!(
+            "{} at {}, {} parameters, {:.3} GMACs an image, fusion {}, f32\n",
+            model.name,
+            sizes(&model.size),
+            grouped(model.parameters as u64),
+            model.macs_per_image as f64 * 1e-9,
+            model.fusion,
+        ))?;
+        out.table(&self.runs_table(), Format::Text)?;
+        out.line("")?;
+        let batches = self.runs.iter().filter(|run| run.path == "gpu");
+        for (run, plan) in batches.zip(&self.plans) {
+            out.line(format_args!("plan of batch {}: {plan}", run.batch))?;
+        }
+        let startup = &self.startup;
+        out.line(format_args!(
+            "startup: adapter {:.0} ms, weights {:.0} ms, pipelines {:.0} ms; first result after \
+             {:.0} ms",
+            startup.adapter_ms, startup.weights_ms, startup.pipelines_ms, startup.first_result_ms
+        ))?;
+        for layers in self.layers.chunk_by(|a, b| a.batch == b.batch) {
+            out.line(format_args!("\nlayers of batch {}", layers[0].batch))?;
+            out.table(&layers::table(layers), Format::Text)?;
+        }
+        Ok(())
+    }
+
+    fn runs_table(&self) -> Table {
+        let header = [
+            "path",
+            "batch",
+            "runs",
+            "median ms",
+            "min ms",
+            "p95 ms",
+            "images/s",
+            "GFLOP/s",
+            "GPU ms",
+        ];
+        let mut table = Table::new(1, &header);
+        for run in &self.runs {
+            table.row([
+                run.path.to_owned(),
+                run.batch.to_string(),
+                run.samples_ms.len().to_string(),
+                format!("{:.3}", run.median_ms),
+                format!("{:.3}", run.min_ms),
+                format!("{:.3}", run.p95_ms),
+                format!("{:.1}", run.images_per_s),
+                format!("{:.1}", run.gflops),
+                run.gpu_ms.map_or_else(String::new, |ms| format!("{ms:.3}")),
+            ]);
+        }
+        table
+    }
+}

@@ -1,0 +1,310 @@
+//! `resnet classify`: the best classes of images.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rayon::prelude::*;
+use resnet_wgpu::compare::top_k;
+use resnet_wgpu::image::{Batch, Picture};
+use resnet_wgpu::labels::Labels;
+use resnet_wgpu::plan::InputFormat;
+use serde::Serialize;
+
+use crate::args::ClassifyArgs;
+use crate::device::{AdapterInfo, Device};
+use crate::failure::{Failure, complain};
+use crate::network::{ModelInfo, Network};
+use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
+use crate::runner::Runner;
+use crate::stats::milliseconds;
+
+/// Endings of the files that are taken from a folder.
+const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+
+#[derive(Serialize)]
+struct Report {
+    schema_version: u32,
+    adapter: AdapterInfo,
+    model: ModelInfo,
+    results: Vec<Answer>,
+    errors: Vec<Unreadable>,
+    timings: Timings,
+}
+
+/// What one image shows.
+#[derive(Serialize)]
+struct Answer {
+    image: String,
+    top: Vec<Guess>,
+}
+
+#[derive(Serialize)]
+struct Guess {
+    class: usize,
+    label: String,
+    probability: f32,
+    logit: f32,
+}
+
+/// An image without an answer.
+#[derive(Serialize)]
+struct Unreadable {
+    image: String,
+    error: String,
+}
+
+/// Where the time went.
+#[derive(Default, Serialize)]
+struct Timings {
+    adapter_ms: f64,
+    weights_ms: f64,
+    pipelines_ms: f64,
+    /// Decoding and resizing, all images.
+    images_ms: f64,
+    /// Upload, kernels and readback, all batches.
+    run_ms: f64,
+}
+
+/// One line of `jsonl`.
+#[derive(Serialize)]
+struct Line<'a> {
+    schema_version: u32,
+    #[serde(flatten)]
+    answer: &'a Answer,
+}
+
+pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
+    let mut errors = Vec::new();
+    let images = expand(&args.images, &mut errors);
+    // Padding a batch costs time: no more images run together than there are.
+    let batch = args.batch.min(images.len()).max(1);
+    let start = Instant::now();
+    let device = Device::open(&args.device)?;
+    let adapter_ms = milliseconds(start.elapsed());
+    let network = Network::load(&args.network, batch)?;
+    let labels = network.labels(&args.labels)?;
+    let mut job = Job {
+        args,
+        quiet,
+        labels,
+        timings: Timings {
+            adapter_ms,
+            weights_ms: network.weights_ms,
+            ..Timings::default()
+        },
+        network,
+        device,
+        runner: None,
+        errors,
+        out: Out::new(),
+    };
+    let results = job.answer_all(&images, batch)?;
+    job.finish(results)
+}
+
+/// Folders become the images in them, by name.
+fn expand(paths: &[PathBuf], errors: &mut Vec<Unreadable>) -> Vec<PathBuf> {
+    let mut images = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            images.push(path.clone());
+            continue;
+        }
+        match images_of(path) {
+            Ok(found) if found.is_empty() => refuse(
+                errors,
+                path,
+                &format!("no image in it: nothing ends with {}", ENDINGS.join(", ")),
+            ),
+            Ok(found) => images.extend(found),
+            Err(error) => refuse(errors, path, &error.to_string()),
+        }
+    }
+    images
+}
+
+fn images_of(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let is_image = ending.is_some_and(|e| ENDINGS.contains(&e.to_lowercase().as_str()));
+        if is_image && path.is_file() {
+            images.push(path);
+        }
+    }
+    images.sort();
+    Ok(images)
+}
+
+fn refuse(errors: &mut Vec<Unreadable>, image: &Path, error: &str) {
+    let image = image.display().to_string();
+    let error = if error.contains(&image) {
+        error.to_owned()
+    } else {
+        format!("'{image}': {error}")
+    };
+    complain(&error);
+    errors.push(Unreadable { image, error });
+}
+
+/// All that is needed for answering.
+struct Job<'a> {
+    args: &'a ClassifyArgs,
+    quiet: bool,
+    network: Network,
+    labels: Option<Labels>,
+    device: Device,
+    /// Made for the first batch that can be read.
+    runner: Option<Runner>,
+    errors: Vec<Unreadable>,
+    timings: Timings,
+    out: Out,
+}
+
+impl Job<'_> {
+    /// Answers batch by batch; the formats that can be written line by line are.
+    fn answer_all(&mut self, images: &[PathBuf], batch: usize) -> Result<Vec<Answer>, Failure> {
+        let mut answers = Vec::new();
+        if self.args.format == Format::Csv {
+            let header = ["image", "rank", "class", "label", "probability", "logit"];
+            self.out.line(header.join(","))?;
+        }
+        for paths in images.chunks(batch) {
+            let start = Instant::now();
+            let decoded: Vec<_> = paths.par_iter().map(Picture::open).collect();
+            let mut good = Vec::new();
+            let mut pictures = Vec::new();
+            for (path, picture) in paths.iter().zip(decoded) {
+                match picture {
+                    Ok(picture) => {
+                        good.push(path);
+                        pictures.push(picture);
+                    }
+                    Err(error) => refuse(&mut self.errors, path, &error.to_string()),
+                }
+            }
+            self.timings.images_ms += milliseconds(start.elapsed());
+            for answer in self.answer(&good, pictures, batch)? {
+                self.print(&answer)?;
+                answers.push(answer);
+            }
+        }
+        Ok(answers)
+    }
+
+    fn answer(
+        &mut self,
+        paths: &[&PathBuf],
+        mut pictures: Vec<Picture>,
+        batch: usize,
+    ) -> Result<Vec<Answer>, Failure> {
+        let Some(first) = pictures.first().cloned() else {
+            return Ok(Vec::new());
+        };
+        let start = Instant::now();
+        // The plan is for whole batches. What fills the last one up is computed and forgotten.
+        pictures.resize(batch, first);
+        let rules = &self.network.model.preprocess;
+        let prepared = Batch::prepare(&pictures, rules)?;
+        self.timings.images_ms += milliseconds(start.elapsed());
+
+        let runner = match self.runner.take() {
+            Some(runner) => runner,
+            None => {
+                let graph = self.network.optimized()?;
+                let input = InputFormat::Rgba8(rules.normalization());
+                let runner = Runner::new(&self.device, &graph, input, self.quiet)?;
+                self.timings.pipelines_ms = runner.pipelines_ms;
+                runner
+            }
+        };
+        let start = Instant::now();
+        let outputs = runner.run_pictures(&prepared)?;
+        self.timings.run_ms += milliseconds(start.elapsed());
+        self.runner = Some(runner);
+
+        let [logits, probabilities] = &outputs[..] else {
+            return Err(Failure::runtime("the network has no probabilities"));
+        };
+        let classes = self.network.model.classes;
+        let rows = logits.data().chunks_exact(classes);
+        let rows = rows.zip(probabilities.data().chunks_exact(classes));
+        let answers = paths
+            .iter()
+            .zip(rows)
+            .map(|(path, (logits, probabilities))| {
+                let best = top_k(logits, self.args.top);
+                Answer {
+                    image: path.display().to_string(),
+                    top: best
+                        .into_iter()
+                        .map(|class| Guess {
+                            class,
+                            label: self.label(class),
+                            probability: probabilities[class],
+                            logit: logits[class],
+                        })
+                        .collect(),
+                }
+            });
+        Ok(answers.collect())
+    }
+
+    fn label(&self, class: usize) -> String {
+        let label = self.labels.as_ref().and_then(|labels| labels.get(class));
+        label.map_or_else(|| format!("class {class}"), str::to_owned)
+    }
+
+    fn print(&mut self, answer: &Answer) -> Result<(), Failure> {
+        match self.args.format {
+            Format::Json => return Ok(()),
+            Format::Jsonl => self.out.jsonl(&Line {
+                schema_version: SCHEMA_VERSION,
+                answer,
+            })?,
+            Format::Csv => {
+                for (rank, guess) in (1..).zip(&answer.top) {
+                    let line = csv_line(&[
+                        answer.image.clone(),
+                        format!("{rank}"),
+                        guess.class.to_string(),
+                        guess.label.clone(),
+                        guess.probability.to_string(),
+                        guess.logit.to_string(),
+                    ]);
+                    self.out.line(line.trim_end())?;
+                }
+            }
+            Format::Text => {
+                self.out.line(&answer.image)?;
+                for guess in &answer.top {
+                    let percent = guess.probability * 100.0;
+                    self.out
+                        .line(format_args!("  {percent:6.2}%  {}", guess.label))?;
+                }
+            }
+        }
+        // A reader at the other end of a pipe gets each batch when it is done.
+        self.out.flush()
+    }
+
+    fn finish(mut self, results: Vec<Answer>) -> Result<(), Failure> {
+        let failed = self.errors.len();
+        if self.args.format == Format::Json {
+            self.out.json(&Report {
+                schema_version: SCHEMA_VERSION,
+                adapter: self.device.info(),
+                model: self.network.info(),
+                results,
+                errors: self.errors,
+                timings: self.timings,
+            })?;
+        }
+        self.out.flush()?;
+        if failed > 0 {
+            return Err(Failure::silent());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! Where the network runs: an adapter, or the CPU.
+
+use std::env;
+
+use pollster::block_on;
+use resnet_wgpu::Error;
+use resnet_wgpu::gpu::{Adapters, Context};
+use resnet_wgpu::wgpu;
+use serde::Serialize;
+
+use crate::args::{Backend, DeviceArgs};
+use crate::failure::Failure;
+
+/// Where the network runs.
+#[derive(Debug)]
+pub(crate) enum Device {
+    Gpu(Box<Context>),
+    Cpu,
+}
+
+/// What the results say about it.
+#[derive(Debug, Serialize)]
+pub(crate) struct AdapterInfo {
+    pub(crate) name: String,
+    pub(crate) backend: String,
+    pub(crate) driver: String,
+    pub(crate) driver_info: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+}
+
+impl AdapterInfo {
+    pub(crate) fn new(info: &wgpu::AdapterInfo) -> Self {
+        Self {
+            name: info.name.clone(),
+            backend: info.backend.to_string(),
+            driver: info.driver.clone(),
+            driver_info: info.driver_info.clone(),
+            kind: match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => "discrete GPU",
+                wgpu::DeviceType::IntegratedGpu => "integrated GPU",
+                wgpu::DeviceType::VirtualGpu => "virtual GPU",
+                wgpu::DeviceType::Cpu => "software",
+                wgpu::DeviceType::Other => "other",
+            },
+        }
+    }
+
+    fn cpu() -> Self {
+        let threads = rayon::current_num_threads();
+        let threads = if threads == 1 {
+            "1 thread".to_owned()
+        } else {
+            format!("{threads} threads")
+        };
+        Self {
+            name: format!("CPU, {threads}"),
+            backend: "cpu".to_owned(),
+            driver: String::new(),
+            driver_info: String::new(),
+            kind: "cpu",
+        }
+    }
+}
+
+impl Device {
+    /// The adapter that the flags and the environment ask for, else the best one, else the CPU.
+    pub(crate) fn open(args: &DeviceArgs) -> Result<Self, Failure> {
+        let request = Request::new(args)?;
+        if request.cpu {
+            return Ok(Self::Cpu);
+        }
+        let adapters = request.adapters();
+        let opened = request
+            .choose(&adapters)
+            .and_then(|index| Ok(block_on(adapters.open(index))?));
+        match opened {
+            Ok(context) => Ok(Self::Gpu(Box::new(context))),
+            Err(_) if !request.is_explicit() => {
+                log::warn!("no usable GPU adapter: running on the CPU, which is slower");
+                Ok(Self::Cpu)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// What the results say about it.
+    pub(crate) fn info(&self) -> AdapterInfo {
+        match self {
+            Self::Gpu(context) => AdapterInfo::new(&context.info),
+            Self::Cpu => AdapterInfo::cpu(),
+        }
+    }
+}
+
+/// What flags and environment ask for.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// No adapter at all.
+    pub(crate) cpu: bool,
+    backends: Option<wgpu::Backends>,
+    name: Option<String>,
+}
+
+impl Request {
+    pub(crate) fn new(args: &DeviceArgs) -> Result<Self, Failure> {
+        let cpu = args.backend == Some(Backend::Cpu);
+        if cpu && args.device.is_some() {
+            return Err(Failure::usage(
+                "--device names an adapter, which --backend cpu does without; give one of them",
+            ));
+        }
+        let variable = |name| env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let backends = match (args.backend, variable("WGPU_BACKEND")) {
+            (Some(backend), _) => Some(backend.wgpu()),
+            (None, Some(list)) => {
+                let backends = wgpu::Backends::from_comma_list(&list);
+                if backends.is_empty() {
+                    return Err(Failure::usage(format!(
+                        "WGPU_BACKEND is '{list}', which names no backend; there are vulkan, metal, \
+                         dx12, gl"
+                    )));
+                }
+                Some(backends)
+            }
+            (None, None) => None,
+        };
+        Ok(Self {
+            cpu,
+            backends,
+            name: args
+                .device
+                .clone()
+                .or_else(|| variable("WGPU_ADAPTER_NAME")),
+        })
+    }
+
+    /// Whether somebody asked for an adapter: then the CPU is no answer.
+    pub(crate) const fn is_explicit(&self) -> bool {
+        self.backends.is_some() || self.name.is_some()
+    }
+
+    pub(crate) fn adapters(&self) -> Adapters {
+        block_on(Adapters::enumerate(self.backends))
+    }
+
+    pub(crate) fn choose(&self, adapters: &Adapters) -> Result<usize, Failure> {
+        let chosen = adapters.choose(self.name.as_deref());
+        match chosen {
+            Ok(index) => Ok(index),
+            Err(Error::NoAdapter { .. }) if adapters.all().is_empty() && self.is_explicit() => {
+                Err(Failure::adapter(
+                    "nothing that was asked for is there; `resnet devices` lists what is, \
+                     `--backend cpu` needs no adapter",
+                ))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

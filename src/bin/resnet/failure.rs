@@ -1,0 +1,113 @@
+//! How the program ends when it cannot do what was asked: one line on stderr and an exit code.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use resnet_wgpu::Error;
+
+/// Something failed while running.
+const RUNTIME: u8 = 1;
+/// The command line makes no sense.
+pub(crate) const USAGE: u8 = 2;
+/// Weights are unreadable, unsupported or ambiguous.
+const WEIGHTS: u8 = 3;
+/// There is no suitable adapter.
+const ADAPTER: u8 = 4;
+/// A comparison is outside its tolerance.
+const OUTSIDE: u8 = 5;
+
+/// What every `--help` ends with.
+pub(crate) const EXIT_CODES: &str = "Exit codes: 0 ok, 1 runtime error, 2 usage, 3 weights \
+    unreadable or unsupported, 4 no suitable adapter, 5 results outside the tolerance";
+
+/// The end of the program before its time.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    /// `None` when everything was said already.
+    message: Option<String>,
+}
+
+impl Failure {
+    fn new(code: u8, message: impl Into<String>) -> Self {
+        let message = Some(message.into());
+        Self { code, message }
+    }
+
+    /// Something failed while running.
+    pub(crate) fn runtime(message: impl Into<String>) -> Self {
+        Self::new(RUNTIME, message)
+    }
+
+    /// The flags make no sense.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(USAGE, message)
+    }
+
+    /// There is no adapter of the kind that was asked for.
+    pub(crate) fn adapter(message: impl Into<String>) -> Self {
+        Self::new(ADAPTER, message)
+    }
+
+    /// Results differ from what they must be.
+    pub(crate) fn outside(message: impl Into<String>) -> Self {
+        Self::new(OUTSIDE, message)
+    }
+
+    /// Something failed while running, and was reported already.
+    pub(crate) const fn silent() -> Self {
+        Self {
+            code: RUNTIME,
+            message: None,
+        }
+    }
+
+    /// Any error while a weight file is read and its network built.
+    pub(crate) fn weights(error: &Error) -> Self {
+        Self::new(WEIGHTS, error.to_string())
+    }
+
+    /// Prints the message and returns the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        if let Some(message) = self.message {
+            complain(&message);
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+/// Prints an error line. `eprintln!` would panic where stderr is closed.
+pub(crate) fn complain(message: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "error: {message}");
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match error {
+            Error::WeightsUnreadable { .. }
+            | Error::WeightsUnrecognised { .. }
+            | Error::WeightMissing { .. }
+            | Error::WeightShape { .. }
+            | Error::WeightType { .. }
+            | Error::WeightNotFinite { .. }
+            | Error::WeightsUnused { .. } => WEIGHTS,
+            Error::NoAdapter { .. } | Error::NoDevice { .. } => ADAPTER,
+            _ => RUNTIME,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Only writing to stdout gives bare I/O errors. A reader that has seen enough, such as `head`,
+    /// is no failure.
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self {
+                code: 0,
+                message: None,
+            };
+        }
+        Self::runtime(format!("cannot write the results: {error}"))
+    }
+}

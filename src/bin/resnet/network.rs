@@ -1,0 +1,205 @@
+//! The network that the flags ask for: weights, preprocessing and labels.
+
+use std::path::Path;
+use std::time::Instant;
+
+use resnet_wgpu::Error;
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::labels::Labels;
+use resnet_wgpu::models::{self, Arch, Decision, Model, ModelOptions};
+use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::preprocess::Preprocess;
+use resnet_wgpu::weights::Weights;
+use serde::Serialize;
+
+use crate::args::{LabelArgs, NetworkArgs};
+use crate::failure::Failure;
+use crate::stats::milliseconds;
+
+/// Seed of made-up weights.
+const SEED: u64 = 0;
+
+/// A network with what the flags changed about it.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) model: Model,
+    pub(crate) fusion: Fusion,
+    weights: Option<String>,
+    /// Time for reading the weights and building the graph.
+    pub(crate) weights_ms: f64,
+}
+
+/// What the results say about a network.
+#[derive(Debug, Serialize)]
+pub(crate) struct ModelInfo {
+    pub(crate) name: String,
+    pub(crate) family: &'static str,
+    /// Null when the weights are made up.
+    pub(crate) weights: Option<String>,
+    pub(crate) classes: usize,
+    pub(crate) size: [usize; 2],
+    pub(crate) parameters: usize,
+    pub(crate) macs_per_image: u64,
+    pub(crate) fusion: String,
+}
+
+impl Network {
+    /// Reads or makes up the weights and builds the network for a batch.
+    pub(crate) fn load(args: &NetworkArgs, batch: usize) -> Result<Self, Failure> {
+        let start = Instant::now();
+        let rules = args.preprocess.as_deref().map(Rules::read).transpose()?;
+        let options = ModelOptions {
+            batch,
+            size: args.size.or(match &rules {
+                Some(Rules::File(rules)) => Some(rules.size),
+                _ => None,
+            }),
+            stride_site: args.stride_site,
+            ..ModelOptions::default()
+        };
+        let mut model = match &args.weights {
+            Some(path) => from_file(args.arch, path, &options)?,
+            None => made_up(args.arch, &options)?,
+        };
+        if let Some(rules) = rules {
+            apply(rules, &mut model)?;
+        }
+        Ok(Self {
+            model,
+            fusion: args.fusion,
+            weights: args.weights.as_ref().map(|path| path.display().to_string()),
+            weights_ms: milliseconds(start.elapsed()),
+        })
+    }
+
+    /// The graph after fusion. Its outputs are the logits and the probabilities.
+    pub(crate) fn optimized(&self) -> Result<Graph, Failure> {
+        Ok(optimize(&self.model.graph, self.fusion)?)
+    }
+
+    /// Multiply-accumulate operations of a run.
+    pub(crate) fn macs(&self) -> u64 {
+        let graph = &self.model.graph;
+        graph.nodes().iter().map(|node| graph.macs(node)).sum()
+    }
+
+    /// Images in a batch.
+    pub(crate) fn batch(&self) -> usize {
+        self.model.graph.shape(self.model.input).n
+    }
+
+    /// What the results say about it.
+    pub(crate) fn info(&self) -> ModelInfo {
+        ModelInfo {
+            name: self.model.arch.clone(),
+            family: self.model.family.name(),
+            weights: self.weights.clone(),
+            classes: self.model.classes,
+            size: self.model.size(),
+            parameters: self.model.parameter_count(),
+            macs_per_image: self.macs() / self.batch() as u64,
+            fusion: self.fusion.to_string(),
+        }
+    }
+
+    /// The names of the classes: those asked for, else those of the weight file, else ImageNet's
+    /// where there are as many.
+    pub(crate) fn labels(&self, args: &LabelArgs) -> Result<Option<Labels>, Failure> {
+        let classes = self.model.classes;
+        if let Some(asked) = &args.labels {
+            let labels = match asked.as_str() {
+                "imagenet1k" => Labels::imagenet1k(),
+                path => Labels::from_file(path)
+                    .map_err(|error| Failure::runtime(format!("--labels {path}: {error}")))?,
+            };
+            labels
+                .check(classes)
+                .map_err(|error| Failure::runtime(format!("--labels {asked}: {error}")))?;
+            return Ok(Some(labels));
+        }
+        let imagenet = Labels::imagenet1k();
+        let imagenet = (imagenet.len() == classes).then_some(imagenet);
+        Ok(self.model.labels.clone().or(imagenet))
+    }
+}
+
+fn from_file(arch: Option<Arch>, path: &Path, options: &ModelOptions) -> Result<Model, Failure> {
+    let built =
+        Weights::open(path).and_then(|mut weights| models::build(arch, &mut weights, options));
+    built.map_err(|error| match error {
+        // The file is fine, the image is not.
+        Error::Geometry { .. } => Failure::from(error),
+        _ => Failure::weights(&error),
+    })
+}
+
+fn made_up(arch: Option<Arch>, options: &ModelOptions) -> Result<Model, Failure> {
+    let arch = arch.unwrap_or(Arch::ResNet50);
+    log::info!(
+        "no --weights: {arch} with made-up numbers (Glorot uniform, seed {SEED}), whose answers \
+         mean nothing"
+    );
+    Ok(models::build(
+        Some(arch),
+        &mut Weights::random(SEED),
+        options,
+    )?)
+}
+
+/// Preprocessing as the flag gives it.
+enum Rules {
+    /// By name: the size stays the network's.
+    Named(Preprocess),
+    /// From a file, which says the size.
+    File(Preprocess),
+}
+
+impl Rules {
+    fn read(text: &str) -> Result<Self, Failure> {
+        if let Some(rules) = Preprocess::named(text) {
+            return Ok(Self::Named(rules));
+        }
+        let is_file = Path::new(text)
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        if !is_file {
+            return Err(Failure::usage(format!(
+                "--preprocess '{text}' is no name and no JSON file; the names are {}",
+                Preprocess::NAMES.join(", ")
+            )));
+        }
+        let json = std::fs::read_to_string(text)
+            .map_err(|error| Failure::runtime(format!("cannot read '{text}': {error}")))?;
+        Preprocess::from_json(&json)
+            .map(Self::File)
+            .map_err(|error| Failure::runtime(format!("'{text}': {error}")))
+    }
+}
+
+fn apply(rules: Rules, model: &mut Model) -> Result<(), Failure> {
+    let (Rules::Named(rules) | Rules::File(rules)) = rules;
+    model.preprocess = rules.with_size(model.size());
+    model.preprocess.check()?;
+    let Preprocess {
+        size: [h, w],
+        resize,
+        filter,
+        mean,
+        std,
+        channels,
+        ..
+    } = &model.preprocess;
+    let decision = Decision {
+        what: "preprocessing",
+        choice: format!(
+            "{h}x{w}, {resize:?}, {filter:?}, {channels:?}, /255, mean {mean:?}, std {std:?}"
+        ),
+        because: "--preprocess",
+    };
+    let decisions = &mut model.decisions;
+    match decisions.iter_mut().find(|d| d.what == decision.what) {
+        Some(old) => *old = decision,
+        None => decisions.push(decision),
+    }
+    Ok(())
+}

@@ -1,0 +1,339 @@
+//! Convolution and linear layers: cuts the output into work items, runs them on all cores.
+
+use std::fmt;
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::layout::{LANES, Layout, Line};
+use super::microkernel::{Epilogue, MAX_PIXELS, Reduction, Tile, TileBlocks};
+use super::pack::{self, CoTile, WeightShape};
+use crate::graph::Padding;
+use crate::tensor::Shape;
+
+/// Input channels up to which a convolution first rewrites its input as padded rows of pixels:
+/// a block of 16 lanes would be mostly empty. 4: an RGB or RGBA image.
+const MAX_ROW_CHANNELS: usize = 4;
+
+/// Bytes of weights and of input that a work item may touch repeatedly: together they should fit
+/// the 512 KiB to 2 MiB of second-level cache that a core has to itself.
+const ITEM_BYTES: usize = 256 << 10;
+
+/// What a convolution computes, apart from its weights.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Geometry {
+    pub(super) x: Shape,
+    pub(super) out: Shape,
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: [usize; 2],
+    pub(super) padding: Padding,
+    pub(super) groups: usize,
+    pub(super) relu: bool,
+}
+
+/// A convolution with packed weights.
+pub(super) struct PackedConv {
+    geometry: Geometry,
+    arch: Arch,
+    tiles: Vec<CoTile>,
+    /// One line per block of output channels.
+    bias: Vec<Line>,
+    /// Whether the input is rewritten as rows first.
+    rows: bool,
+}
+
+impl fmt::Debug for PackedConv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PackedConv")
+            .field("geometry", &self.geometry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PackedConv {
+    pub(super) fn new(
+        geometry: Geometry,
+        arch: Arch,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Self {
+        let rows = geometry.groups == 1 && geometry.x.c <= MAX_ROW_CHANNELS;
+        let shape = WeightShape {
+            out_c: geometry.out.c,
+            in_c: geometry.x.c,
+            kernel: geometry.kernel,
+            groups: geometry.groups,
+        };
+        Self {
+            tiles: pack::pack(shape, weight, arch.dispatch(TileBlocks), rows),
+            bias: pack::bias_lines(geometry.out.c, bias),
+            geometry,
+            arch,
+            rows,
+        }
+    }
+
+    /// Lines of scratch memory that [`Self::run`] needs.
+    pub(super) fn scratch_lines(&self) -> usize {
+        if !self.rows {
+            return 0;
+        }
+        let padded = self.padded();
+        (padded.pixels() * padded.c).div_ceil(LANES)
+    }
+
+    /// Computes all output lines except the zero lines.
+    pub(super) fn run(
+        &self,
+        x: &[Line],
+        residual: Option<&[Line]>,
+        scratch: &mut [Line],
+        out: &mut [Line],
+    ) {
+        let input: &[f32] = if self.rows {
+            let scratch = bytemuck::cast_slice_mut(&mut scratch[..self.scratch_lines()]);
+            self.write_rows(x, scratch);
+            scratch
+        } else {
+            bytemuck::cast_slice(x)
+        };
+        let mut items = self.items(out);
+        items.par_iter_mut().with_max_len(1).for_each(|item| {
+            self.arch.dispatch(ItemRun {
+                conv: self,
+                x: input,
+                residual,
+                item,
+            });
+        });
+    }
+
+    /// Shape of the input with its padding.
+    fn padded(&self) -> Shape {
+        let Geometry { x, padding, .. } = self.geometry;
+        Shape {
+            h: padding.top + x.h + padding.bottom,
+            w: padding.left + x.w + padding.right,
+            ..x
+        }
+    }
+
+    /// Rewrites the one block of the input as `[n][y][x][c]` with padding.
+    fn write_rows(&self, x: &[Line], rows: &mut [f32]) {
+        let Geometry {
+            x: shape, padding, ..
+        } = self.geometry;
+        let padded = self.padded();
+        let row_len = padded.w * padded.c;
+        rows[..padded.pixels() * padded.c]
+            .par_chunks_mut(row_len)
+            .enumerate()
+            .for_each(|(row, values)| {
+                values.fill(0.0);
+                let (n, py) = (row / padded.h, row % padded.h);
+                let Some(iy) = py.checked_sub(padding.top).filter(|&iy| iy < shape.h) else {
+                    return;
+                };
+                let source = &x[(n * shape.h + iy) * shape.w..][..shape.w];
+                let target = &mut values[padding.left * shape.c..][..shape.w * shape.c];
+                for (pixel, line) in target.chunks_exact_mut(shape.c).zip(source) {
+                    pixel.copy_from_slice(&line.0[..shape.c]);
+                }
+            });
+    }
+
+    /// Cuts the output into pieces that are computed independently.
+    fn items<'out>(&self, out: &'out mut [Line]) -> Vec<Item<'out>> {
+        let layout = Layout::new(self.geometry.out);
+        let pixels = self.geometry.out.pixels();
+        let [pixel_chunks, tile_chunks] = self.grid();
+
+        let mut planes: Vec<_> = out
+            .chunks_exact_mut(layout.plane())
+            .map(|plane| &mut plane[..pixels])
+            .collect();
+        let mut items = Vec::with_capacity(pixel_chunks * tile_chunks);
+        for chunk in 0..pixel_chunks {
+            // Boundaries are multiples of the tile, but for the last.
+            let boundary = |chunk: usize| {
+                let tiles = pixels.div_ceil(MAX_PIXELS);
+                (tiles * chunk / pixel_chunks * MAX_PIXELS).min(pixels)
+            };
+            let range = boundary(chunk)..boundary(chunk + 1);
+            let mut slices = planes.iter_mut().map(|plane| {
+                plane
+                    .split_off_mut(..range.len())
+                    .expect("chunks add up to the plane")
+            });
+            for tiles in split(self.tiles.len(), tile_chunks) {
+                let blocks = self.tiles[tiles.clone()].iter().map(|t| t.blocks).sum();
+                items.push(Item {
+                    tiles,
+                    pixels: range.clone(),
+                    out: slices.by_ref().take(blocks).collect(),
+                });
+            }
+        }
+        items
+    }
+
+    /// Into how many pieces the pixels and the tiles of output channels are cut.
+    fn grid(&self) -> [usize; 2] {
+        let Geometry { x, out, .. } = self.geometry;
+        let pixel_tiles = out.pixels().div_ceil(MAX_PIXELS);
+        let input_bytes = x.len() * size_of::<f32>();
+        let weight_bytes = self.tiles.iter().map(|t| size_of_val(&t.weights[..])).sum();
+        let mut pixel_chunks = input_bytes.div_ceil(ITEM_BYTES).min(pixel_tiles);
+        let mut tile_chunks = usize::div_ceil(weight_bytes, ITEM_BYTES).min(self.tiles.len());
+        // Enough items that no core waits long for the last one, more of whatever is larger.
+        let wanted = 4 * rayon::current_num_threads();
+        while pixel_chunks * tile_chunks < wanted {
+            let more_pixels = pixel_chunks < pixel_tiles;
+            let more_tiles = tile_chunks < self.tiles.len();
+            if more_tiles && (weight_bytes > input_bytes || !more_pixels) {
+                tile_chunks += 1;
+            } else if more_pixels {
+                pixel_chunks += 1;
+            } else {
+                break;
+            }
+        }
+        [pixel_chunks, tile_chunks]
+    }
+
+    /// The reduction of one tile.
+    fn reduction(&self, tile: &CoTile) -> Reduction {
+        let [kernel_h, kernel_w] = self.geometry.kernel;
+        if self.rows {
+            let run = kernel_w * self.geometry.x.c;
+            return Reduction {
+                blocks: 1,
+                run,
+                last_run: run,
+                block_step: 0,
+                taps: kernel_h,
+            };
+        }
+        let blocks = tile.in_c.len().div_ceil(LANES);
+        Reduction {
+            blocks,
+            run: LANES,
+            last_run: tile.in_c.len() - (blocks - 1) * LANES,
+            block_step: Layout::new(self.geometry.x).plane() * LANES,
+            taps: kernel_h * kernel_w,
+        }
+    }
+
+    /// Where each tap of each pixel begins, `[taps][pixels]`, from the first block on.
+    fn write_starts(&self, pixels: Range<usize>, starts: &mut Vec<usize>) {
+        let Geometry {
+            x,
+            out,
+            kernel,
+            stride,
+            padding,
+            ..
+        } = self.geometry;
+        let layout = Layout::new(x);
+        let padded = self.padded();
+        let mut corners = [[0; 3]; MAX_PIXELS];
+        let corners = &mut corners[..pixels.len()];
+        for (corner, pixel) in corners.iter_mut().zip(pixels) {
+            let (row, ox) = (pixel / out.w, pixel % out.w);
+            *corner = [row / out.h, row % out.h * stride[0], ox * stride[1]];
+        }
+        starts.clear();
+        for ky in 0..kernel[0] {
+            if self.rows {
+                let starting = corners
+                    .iter()
+                    .map(|&[n, y, x]| ((n * padded.h + y + ky) * padded.w + x) * padded.c);
+                starts.extend(starting);
+                continue;
+            }
+            for kx in 0..kernel[1] {
+                starts.extend(corners.iter().map(|&[n, y, px]| {
+                    let iy = (y + ky).wrapping_sub(padding.top);
+                    let ix = (px + kx).wrapping_sub(padding.left);
+                    if iy < x.h && ix < x.w {
+                        layout.pixel(n, iy, ix) * LANES
+                    } else {
+                        x.pixels() * LANES
+                    }
+                }));
+            }
+        }
+    }
+}
+
+/// A range cut into parts of nearly equal length.
+fn split(len: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..parts).map(move |part| len * part / parts..len * (part + 1) / parts)
+}
+
+/// A rectangle of the output: some tiles of channels by some pixels.
+struct Item<'out> {
+    tiles: Range<usize>,
+    pixels: Range<usize>,
+    /// One slice per block of the tiles.
+    out: Vec<&'out mut [Line]>,
+}
+
+/// Computes one item.
+struct ItemRun<'a, 'out> {
+    conv: &'a PackedConv,
+    x: &'a [f32],
+    residual: Option<&'a [Line]>,
+    item: &'a mut Item<'out>,
+}
+
+impl WithSimd for ItemRun<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            conv,
+            x,
+            residual,
+            item,
+        } = self;
+        let plane = Layout::new(conv.geometry.out).plane();
+        let in_plane = Layout::new(conv.geometry.x).plane();
+        let mut starts = Vec::new();
+        let mut out = &mut item.out[..];
+        for tile in &conv.tiles[item.tiles.clone()] {
+            let reduction = conv.reduction(tile);
+            debug_assert_eq!(
+                tile.weights.len(),
+                reduction.len() * tile.blocks,
+                "weights fill the reduction"
+            );
+            let x = &x[tile.in_c.start / LANES * in_plane * LANES..];
+            let (tile_out, rest) = out.split_at_mut(tile.blocks);
+            out = rest;
+            let epilogue = Epilogue {
+                bias: &conv.bias[tile.first_block..],
+                residual: residual.map(|lines| (&lines[tile.first_block * plane..], plane)),
+                relu: conv.geometry.relu,
+            };
+            for pixel in item.pixels.clone().step_by(MAX_PIXELS) {
+                let end = (pixel + MAX_PIXELS).min(item.pixels.end);
+                conv.write_starts(pixel..end, &mut starts);
+                Tile {
+                    x,
+                    starts: &starts,
+                    reduction,
+                    weights: bytemuck::cast_slice(&tile.weights),
+                    epilogue,
+                    out: tile_out,
+                    out_pixel: pixel - item.pixels.start,
+                    pixel,
+                    pixels: end - pixel,
+                }
+                .run(simd);
+            }
+        }
+    }
+}

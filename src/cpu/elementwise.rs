@@ -1,0 +1,73 @@
+//! Operations on each pixel of its own: batch normalisation, ReLU, sum.
+
+use rayon::prelude::*;
+
+use super::layout::{LANES, Line};
+use crate::graph::{BatchNorm, Graph};
+
+/// Lines that are worth handing to another core: 64 KiB.
+const CHUNK: usize = 1024;
+
+/// Batch normalisation as one multiplication and one addition per channel.
+#[derive(Debug)]
+pub(super) struct ScaleShift {
+    /// One line per block of channels; zero past the last channel.
+    lines: Vec<[Line; 2]>,
+    relu: bool,
+}
+
+impl ScaleShift {
+    pub(super) fn new(graph: &Graph, norm: &BatchNorm) -> Self {
+        let [gamma, beta, mean, variance] =
+            [norm.gamma, norm.beta, norm.mean, norm.variance].map(|p| graph.tensor(p).data());
+        let mut lines = vec![[Line::ZERO; 2]; gamma.len().div_ceil(LANES)];
+        for c in 0..gamma.len() {
+            let scale = gamma[c] / (variance[c] + norm.epsilon).sqrt();
+            let [scales, shifts] = &mut lines[c / LANES];
+            scales.0[c % LANES] = scale;
+            shifts.0[c % LANES] = beta[c] - mean[c] * scale;
+        }
+        Self {
+            lines,
+            relu: norm.relu,
+        }
+    }
+
+    /// Planes of `plane` lines each.
+    pub(super) fn run(&self, plane: usize, x: &[Line], out: &mut [Line]) {
+        let low = if self.relu { 0.0 } else { f32::NEG_INFINITY };
+        out.par_chunks_mut(plane)
+            .zip(x.par_chunks(plane))
+            .zip(&self.lines)
+            .for_each(|((out, x), [scale, shift])| {
+                for (out, &x) in out.iter_mut().zip(x) {
+                    let scaled = x.zip(*scale, |x, scale| x * scale);
+                    *out = scaled.zip(*shift, |x, shift| (x + shift).max(low));
+                }
+            });
+    }
+}
+
+/// `max(x, 0)`.
+pub(super) fn relu(x: &[Line], out: &mut [Line]) {
+    out.par_chunks_mut(CHUNK)
+        .zip(x.par_chunks(CHUNK))
+        .for_each(|(out, x)| {
+            for (out, x) in out.iter_mut().zip(x) {
+                *out = x.map(|x| x.max(0.0));
+            }
+        });
+}
+
+/// The sum, clamped at zero if `relu`.
+pub(super) fn add(x: &[Line], residual: &[Line], relu: bool, out: &mut [Line]) {
+    let low = if relu { 0.0 } else { f32::NEG_INFINITY };
+    out.par_chunks_mut(CHUNK)
+        .zip(x.par_chunks(CHUNK))
+        .zip(residual.par_chunks(CHUNK))
+        .for_each(|((out, x), residual)| {
+            for ((out, x), &residual) in out.iter_mut().zip(x).zip(residual) {
+                *out = x.zip(residual, |x, r| (x + r).max(low));
+            }
+        });
+}

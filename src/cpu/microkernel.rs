@@ -1,0 +1,226 @@
+//! The innermost loops of a convolution: a few pixels × a few vectors of output channels, kept
+//! in registers while the reduction runs.
+//!
+//! The input is described by *starts*: for each tap of the kernel and each pixel of the tile, the
+//! index of the first of `run` consecutive scalars. Whatever stride, padding or kernel there is
+//! has become an index by then, so there is one kernel for all convolutions ("indirect
+//! convolution", Dukhan 2019, arXiv:1907.02129). Weights come in the order in which they are read.
+
+use pulp::{Scalar128b, Simd, WithSimd};
+
+use super::layout::{LANES, Line};
+
+/// Pixels of a tile. Six pixels by four vectors are 24 of the 32 registers of AVX-512 and NEON;
+/// by two vectors, 12 of the 16 of AVX2.
+pub(super) const MAX_PIXELS: usize = 6;
+
+/// Blocks of 16 output channels of a tile, at most: four vectors of AVX-512.
+pub(super) const MAX_BLOCKS: usize = 4;
+
+/// How the reduction of one tile walks through the input.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reduction {
+    /// Blocks of input channels.
+    pub(super) blocks: usize,
+    /// Consecutive scalars read at each start.
+    pub(super) run: usize,
+    /// The same in the last block, which may be partial.
+    pub(super) last_run: usize,
+    /// Scalars from one block to the next.
+    pub(super) block_step: usize,
+    /// Taps per block.
+    pub(super) taps: usize,
+}
+
+impl Reduction {
+    /// Products per output.
+    pub(super) const fn len(&self) -> usize {
+        self.taps * ((self.blocks - 1) * self.run + self.last_run)
+    }
+}
+
+/// What is done to the sums before they are stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Epilogue<'a> {
+    /// One line per block of the tile.
+    pub(super) bias: &'a [Line],
+    /// The residual from the first block of the tile on, and its plane.
+    pub(super) residual: Option<(&'a [Line], usize)>,
+    pub(super) relu: bool,
+}
+
+/// One tile: at most [`MAX_PIXELS`] pixels by at most [`MAX_BLOCKS`] blocks.
+pub(super) struct Tile<'a, 'out> {
+    pub(super) x: &'a [f32],
+    /// `[taps][pixels]`.
+    pub(super) starts: &'a [usize],
+    pub(super) reduction: Reduction,
+    /// `[blocks][taps][run][channels of the tile]`.
+    pub(super) weights: &'a [f32],
+    pub(super) epilogue: Epilogue<'a>,
+    /// One slice of lines per block, which begin at the same pixel.
+    pub(super) out: &'a mut [&'out mut [Line]],
+    /// First pixel, counted from that of the slices of `out`.
+    pub(super) out_pixel: usize,
+    /// First pixel, counted from that of the activation.
+    pub(super) pixel: usize,
+    pub(super) pixels: usize,
+}
+
+/// Blocks of a tile that make good use of the registers of this machine.
+pub(super) struct TileBlocks;
+
+impl WithSimd for TileBlocks {
+    type Output = usize;
+
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        if S::F32_LANES == LANES { MAX_BLOCKS } else { 1 }
+    }
+}
+
+impl Tile<'_, '_> {
+    /// Computes the tile.
+    #[inline(always)]
+    pub(super) fn run<S: Simd>(self, simd: S) {
+        match (S::F32_LANES, self.out.len()) {
+            (16, 4) => self.run_pixels::<S, 4>(simd),
+            (16, 3) => self.run_pixels::<S, 3>(simd),
+            (16, 2) => self.run_pixels::<S, 2>(simd),
+            (16, _) => self.run_pixels::<S, 1>(simd),
+            (8, _) => self.run_pixels::<S, 2>(simd),
+            (4, _) => self.run_pixels::<S, 4>(simd),
+            // Without vectors known to `pulp`, groups of four give the compiler the choice.
+            _ => self.run_pixels::<Scalar128b, 4>(Scalar128b),
+        }
+    }
+
+    #[inline(always)]
+    fn run_pixels<S: Simd, const VECTORS: usize>(self, simd: S) {
+        match self.pixels {
+            6 => self.vectorised::<S, VECTORS, 6>(simd),
+            5 => self.vectorised::<S, VECTORS, 5>(simd),
+            4 => self.vectorised::<S, VECTORS, 4>(simd),
+            3 => self.vectorised::<S, VECTORS, 3>(simd),
+            2 => self.vectorised::<S, VECTORS, 2>(simd),
+            _ => self.vectorised::<S, VECTORS, 1>(simd),
+        }
+    }
+
+    #[inline(always)]
+    fn vectorised<S: Simd, const VECTORS: usize, const PIXELS: usize>(self, simd: S) {
+        simd.vectorize(FixedTile::<'_, '_, VECTORS, PIXELS>(self));
+    }
+}
+
+/// A tile whose sizes are known to the compiler, so that its sums can live in registers.
+struct FixedTile<'a, 'out, const VECTORS: usize, const PIXELS: usize>(Tile<'a, 'out>);
+
+impl<const VECTORS: usize, const PIXELS: usize> WithSimd for FixedTile<'_, '_, VECTORS, PIXELS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let tile = self.0;
+        let sums = accumulate::<S, VECTORS, PIXELS>(simd, &tile);
+        store(simd, tile, sums);
+    }
+}
+
+#[inline(always)]
+fn accumulate<S: Simd, const VECTORS: usize, const PIXELS: usize>(
+    simd: S,
+    tile: &Tile<'_, '_>,
+) -> [[S::f32s; VECTORS]; PIXELS] {
+    let reduction = tile.reduction;
+    let (mut weights, _) = S::as_simd_f32s(tile.weights).0.as_chunks::<VECTORS>();
+    let (starts, _) = tile.starts.as_chunks::<PIXELS>();
+    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; PIXELS];
+    for block in 0..reduction.blocks {
+        let x = &tile.x[block * reduction.block_step..];
+        let run = if block + 1 == reduction.blocks {
+            reduction.last_run
+        } else {
+            reduction.run
+        };
+        for starts in starts {
+            let (now, later) = weights.split_at(run);
+            weights = later;
+            // Whole blocks, the common case, as arrays: no bounds checks, a known trip count.
+            if let Some(now) = now.first_chunk::<LANES>()
+                && run == LANES
+            {
+                let x: [&[f32; LANES]; PIXELS] = starts.map(|start| {
+                    let (lanes, _) = x[start..].split_first_chunk().expect("whole blocks");
+                    lanes
+                });
+                for lane in 0..LANES {
+                    add_products(simd, x.map(|x| x[lane]), &now[lane], &mut sums);
+                }
+            } else {
+                let x: [&[f32]; PIXELS] = starts.map(|start| &x[start..][..run]);
+                for lane in 0..run {
+                    add_products(simd, x.map(|x| x[lane]), &now[lane], &mut sums);
+                }
+            }
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+fn add_products<S: Simd, const VECTORS: usize, const PIXELS: usize>(
+    simd: S,
+    x: [f32; PIXELS],
+    weight: &[S::f32s; VECTORS],
+    sums: &mut [[S::f32s; VECTORS]; PIXELS],
+) {
+    for pixel in 0..PIXELS {
+        let value = simd.splat_f32s(x[pixel]);
+        for vector in 0..VECTORS {
+            let sum = &mut sums[pixel][vector];
+            *sum = multiply_add(simd, value, weight[vector], *sum);
+        }
+    }
+}
+
+#[inline(always)]
+fn store<S: Simd, const VECTORS: usize, const PIXELS: usize>(
+    simd: S,
+    tile: Tile<'_, '_>,
+    sums: [[S::f32s; VECTORS]; PIXELS],
+) {
+    let vectors_per_block = LANES / S::F32_LANES;
+    let epilogue = tile.epilogue;
+    let zero = simd.splat_f32s(0.0);
+    for (block, out) in tile.out.iter_mut().enumerate() {
+        let out = &mut out[tile.out_pixel..][..PIXELS];
+        let residual = epilogue
+            .residual
+            .map(|(lines, plane)| &lines[block * plane + tile.pixel..][..PIXELS]);
+        let bias = S::as_simd_f32s(&epilogue.bias[block].0).0;
+        for pixel in 0..PIXELS {
+            let out = S::as_mut_simd_f32s(&mut out[pixel].0).0;
+            for part in 0..vectors_per_block {
+                let mut sum = sums[pixel][block * vectors_per_block + part];
+                sum = simd.add_f32s(sum, bias[part]);
+                if let Some(residual) = residual {
+                    sum = simd.add_f32s(sum, S::as_simd_f32s(&residual[pixel].0).0[part]);
+                }
+                if epilogue.relu {
+                    sum = simd.max_f32s(sum, zero);
+                }
+                out[part] = sum;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn multiply_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
+    // Without hardware for it, a fused multiply-add is a slow function call.
+    if std::any::TypeId::of::<S>() == std::any::TypeId::of::<Scalar128b>() {
+        simd.add_f32s(simd.mul_f32s(a, b), c)
+    } else {
+        simd.mul_add_e_f32s(a, b, c)
+    }
+}

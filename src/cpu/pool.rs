@@ -1,0 +1,93 @@
+//! Pooling over windows and over whole images.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::layout::{Layout, Line};
+use crate::graph::{PadValue, Window};
+
+/// What a pool makes of the pixels that it sees.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pool {
+    Max(PadValue),
+    Avg { count_padding: bool },
+}
+
+/// A pool over windows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WindowPool {
+    pub(super) window: Window,
+    pub(super) pool: Pool,
+    pub(super) x: Layout,
+    pub(super) out: Layout,
+}
+
+impl WindowPool {
+    pub(super) fn run(&self, x: &[Line], out: &mut [Line]) {
+        let pixels = self.out.shape.pixels();
+        let planes = out.par_chunks_exact_mut(self.out.plane());
+        planes
+            .zip(x.par_chunks_exact(self.x.plane()))
+            .for_each(|(out, x)| {
+                let rows = out[..pixels].par_chunks_exact_mut(self.out.shape.w);
+                rows.enumerate().for_each(|(row, out)| {
+                    let (n, oy) = (row / self.out.shape.h, row % self.out.shape.h);
+                    self.run_row(n, oy, x, out);
+                });
+            });
+    }
+
+    fn run_row(&self, n: usize, oy: usize, x: &[Line], out: &mut [Line]) {
+        let Window {
+            kernel,
+            stride,
+            padding,
+        } = self.window;
+        let area = kernel[0] * kernel[1];
+        let rows = clipped(oy * stride[0], kernel[0], padding.top, self.x.shape.h);
+        for (ox, out) in out.iter_mut().enumerate() {
+            let columns = clipped(ox * stride[1], kernel[1], padding.left, self.x.shape.w);
+            let seen = rows.len() * columns.len();
+            let pixels = rows
+                .clone()
+                .flat_map(|iy| &x[self.x.pixel(n, iy, 0)..][columns.clone()]);
+            *out = match self.pool {
+                Pool::Max(pad_value) => {
+                    let low = match pad_value {
+                        PadValue::Zero if seen < area => 0.0,
+                        PadValue::Zero | PadValue::NegInfinity => f32::NEG_INFINITY,
+                    };
+                    pixels.fold(Line([low; _]), |max, &x| max.zip(x, f32::max))
+                }
+                Pool::Avg { count_padding } => {
+                    let count = if count_padding { area } else { seen };
+                    mean(pixels, count)
+                }
+            };
+        }
+    }
+}
+
+/// The part of a window that lies inside the image; `start` counts from the edge of the padding.
+fn clipped(start: usize, kernel: usize, padding: usize, size: usize) -> Range<usize> {
+    start.saturating_sub(padding)..(start + kernel).saturating_sub(padding).min(size)
+}
+
+fn mean<'a>(pixels: impl Iterator<Item = &'a Line>, count: usize) -> Line {
+    let sum = pixels.fold(Line::ZERO, |sum, &x| sum.zip(x, |sum, x| sum + x));
+    let scale = 1.0 / count as f32;
+    sum.map(|sum| sum * scale)
+}
+
+/// Mean over all pixels of an image; `out` has one pixel per image.
+pub(super) fn global_avg(layout: Layout, x: &[Line], out: &mut [Line]) {
+    let image = layout.shape.h * layout.shape.w;
+    out.par_chunks_exact_mut(layout.shape.n + 1)
+        .zip(x.par_chunks_exact(layout.plane()))
+        .for_each(|(out, x)| {
+            for (out, x) in out.iter_mut().zip(x.chunks_exact(image)) {
+                *out = mean(x.iter(), image);
+            }
+        });
+}

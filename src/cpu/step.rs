@@ -1,0 +1,129 @@
+//! One operation of a graph, prepared.
+
+use pulp::Arch;
+
+use super::conv2d::{Geometry, PackedConv};
+use super::elementwise::{self, ScaleShift};
+use super::layout::{Layout, Line};
+use super::pool::{self, Pool, WindowPool};
+use super::vector;
+use super::winograd::Winograd;
+use crate::graph::{Conv2d, FlattenOrder, Graph, Node, Op};
+use crate::tensor::Shape;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Also a linear layer: a convolution of one pixel.
+    Conv(PackedConv),
+    Winograd(Winograd),
+    BatchNorm {
+        norm: ScaleShift,
+        plane: usize,
+    },
+    Relu,
+    Add {
+        relu: bool,
+    },
+    Pool(WindowPool),
+    GlobalAvgPool(Layout),
+    Flatten {
+        order: FlattenOrder,
+        x: Layout,
+    },
+    Softmax(Layout),
+}
+
+impl Step {
+    pub(super) fn new(graph: &Graph, node: &Node, arch: Arch) -> Self {
+        let x = graph.shape(node.inputs[0]);
+        let out = graph.shape(node.output);
+        let pool = |window, pool| {
+            Self::Pool(WindowPool {
+                window,
+                pool,
+                x: Layout::new(x),
+                out: Layout::new(out),
+            })
+        };
+        match node.op {
+            Op::Conv2d(conv) => Self::conv(graph, conv, [x, out], arch),
+            Op::Linear { weight, bias } => {
+                Self::conv(graph, Conv2d::new(weight).bias(bias), [x, out], arch)
+            }
+            Op::BatchNorm(norm) => Self::BatchNorm {
+                norm: ScaleShift::new(graph, &norm),
+                plane: Layout::new(x).plane(),
+            },
+            Op::Relu => Self::Relu,
+            Op::Add { relu } => Self::Add { relu },
+            Op::MaxPool { window, pad_value } => pool(window, Pool::Max(pad_value)),
+            Op::AvgPool {
+                window,
+                count_padding,
+            } => pool(window, Pool::Avg { count_padding }),
+            Op::GlobalAvgPool => Self::GlobalAvgPool(Layout::new(x)),
+            Op::Flatten { order } => Self::Flatten {
+                order,
+                x: Layout::new(x),
+            },
+            Op::Softmax => Self::Softmax(Layout::new(x)),
+        }
+    }
+
+    fn conv(graph: &Graph, conv: Conv2d, [x, out]: [Shape; 2], arch: Arch) -> Self {
+        let weight = graph.tensor(conv.weight);
+        // A linear weight has no kernel sizes.
+        let kernel = match *weight.dims() {
+            [_, _, h, w] => [h, w],
+            _ => [1, 1],
+        };
+        let geometry = Geometry {
+            x,
+            out,
+            kernel,
+            stride: conv.stride,
+            padding: conv.padding,
+            groups: conv.groups,
+            relu: conv.relu,
+        };
+        let bias = conv.bias.map(|id| graph.tensor(id).data());
+        if Winograd::suits(&geometry) {
+            return Self::Winograd(Winograd::new(geometry, arch, weight.data(), bias));
+        }
+        Self::Conv(PackedConv::new(geometry, arch, weight.data(), bias))
+    }
+
+    /// Lines of scratch memory that [`Self::run`] needs.
+    pub(super) fn scratch_lines(&self) -> usize {
+        match self {
+            Self::Conv(conv) => conv.scratch_lines(),
+            Self::Winograd(winograd) => winograd.scratch_lines(),
+            _ => 0,
+        }
+    }
+
+    /// Computes the result, zero lines excepted. `read` gives the inputs by position.
+    pub(super) fn run<'a>(
+        &self,
+        read: &impl Fn(usize) -> Option<&'a [Line]>,
+        scratch: &mut [Line],
+        out: &mut [Line],
+    ) {
+        let x = read(0).expect("a graph checks the number of inputs");
+        match self {
+            Self::Conv(conv) => conv.run(x, read(1), scratch, out),
+            Self::Winograd(winograd) => winograd.run(x, read(1), scratch, out),
+            Self::BatchNorm { norm, plane } => norm.run(*plane, x, out),
+            Self::Relu => elementwise::relu(x, out),
+            Self::Add { relu } => {
+                let residual = read(1).expect("a graph checks the number of inputs");
+                elementwise::add(x, residual, *relu, out);
+            }
+            Self::Pool(pool) => pool.run(x, out),
+            Self::GlobalAvgPool(layout) => pool::global_avg(*layout, x, out),
+            Self::Flatten { order, x: layout } => vector::flatten(*order, *layout, x, out),
+            Self::Softmax(layout) => vector::softmax(*layout, x, out),
+        }
+    }
+}

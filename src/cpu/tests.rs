@@ -1,0 +1,411 @@
+//! The fast path against the oracle, over shapes that are meant to break it.
+
+use pulp::Arch;
+
+use super::CpuExecutor;
+use crate::graph::{
+    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, ParamId, ValueId, Window,
+};
+use crate::reference;
+use crate::tensor::{Shape, Tensor};
+
+/// Seeded numbers in [-1, 1): xorshift (Marsaglia 2003).
+struct Random(u64);
+
+impl Random {
+    fn tensor(&mut self, dims: &[usize]) -> Tensor {
+        Tensor::from_fn(dims, |_| {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            let bits = u16::try_from(self.0 >> 48).unwrap();
+            f32::from(bits) / 32768.0 - 1.0
+        })
+    }
+}
+
+/// `|got − want| ≤ atol + rtol·|want|` with the same number for both.
+///
+/// A sum of 4608 products of numbers below 1, the longest here, wanders as far as 16 or so; 4608
+/// roundings of numbers of that size add up to 2^-24 · 16 · 0.3 · √4608 = 2·10⁻⁵, five times that
+/// at worst.
+const DIRECT: f32 = 1e-4;
+/// The transforms of [`super::winograd`] lose about one digit, on sums of at most 594 products.
+const WINOGRAD: f32 = 2e-4;
+
+fn assert_close(name: &str, got: &Tensor, want: &Tensor, tolerance: f32) {
+    assert_eq!(got.dims(), want.dims(), "{name}: sizes");
+    for (i, (got, want)) in got.data().iter().zip(want.data()).enumerate() {
+        let close = (got - want).abs() <= tolerance + tolerance * want.abs();
+        assert!(close, "{name}: element {i} is {got}, want {want}");
+    }
+}
+
+/// Every kind of vector that this machine has, and none.
+fn archs() -> Vec<Arch> {
+    let mut archs = vec![Arch::new(), Arch::Scalar];
+    #[cfg(target_arch = "x86_64")]
+    archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    archs
+}
+
+/// Compares every value of the graph, twice, since the second run finds used buffers.
+fn check(graph: &Graph, tolerance: f32) {
+    let mut random = Random(7);
+    let executors = archs().into_iter();
+    let executors: Vec<_> = executors
+        .map(|arch| CpuExecutor::with_arch(graph, arch))
+        .collect();
+    for _ in 0..2 {
+        let shapes = graph.inputs().iter().map(|&id| graph.shape(id).dims());
+        let inputs: Vec<_> = shapes.map(|dims| random.tensor(&dims)).collect();
+        let want = reference::run_keeping(graph, &inputs, reference::Keep::All).unwrap();
+        for executor in &executors {
+            let got = executor.run_keeping_all(&inputs).unwrap();
+            for (id, value) in graph.values() {
+                let [got, want] = [&got, &want].map(|values| values.get(id).unwrap());
+                assert_close(&value.name, got, want, tolerance);
+            }
+            let outputs = executor.run(&inputs).unwrap();
+            for (&id, output) in graph.outputs().iter().zip(&outputs) {
+                assert_close("output", output, want.get(id).unwrap(), tolerance);
+            }
+        }
+    }
+}
+
+/// A graph of one operation.
+fn check_op(shape: Shape, build: impl FnOnce(&mut Graph, &mut Random) -> Op) {
+    let mut graph = Graph::new();
+    let x = graph.input("x", shape).unwrap();
+    let op = build(&mut graph, &mut Random(1));
+    let y = graph.add(&format!("{op:?} of {shape}"), op, &[x]).unwrap();
+    graph.mark_output(y).unwrap();
+    check(&graph, DIRECT);
+}
+
+struct ConvCase {
+    x: Shape,
+    out_c: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: Padding,
+    groups: usize,
+}
+
+impl ConvCase {
+    fn new(x: Shape, out_c: usize, kernel: usize, stride: usize, padding: usize) -> Self {
+        Self {
+            x,
+            out_c,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: Padding::all(padding),
+            groups: 1,
+        }
+    }
+
+    /// With and without bias, residual and ReLU.
+    fn check(&self, tolerance: f32) {
+        for fused in [false, true] {
+            let mut graph = Graph::new();
+            let mut random = Random(3);
+            let x = graph.input("x", self.x).unwrap();
+            let [kernel_h, kernel_w] = self.kernel;
+            let weight = random.tensor(&[self.out_c, self.x.c / self.groups, kernel_h, kernel_w]);
+            let weight = graph.param("weight", weight);
+            let conv = Conv2d {
+                stride: self.stride,
+                padding: self.padding,
+                groups: self.groups,
+                ..Conv2d::new(weight)
+            };
+            let mut y = graph.add("plain", Op::Conv2d(conv), &[x]).unwrap();
+            if fused {
+                let residual = graph.input("residual", graph.shape(y)).unwrap();
+                let bias = graph.param("bias", random.tensor(&[self.out_c]));
+                let conv = Conv2d {
+                    bias: Some(bias),
+                    relu: true,
+                    ..conv
+                };
+                y = graph
+                    .add("fused", Op::Conv2d(conv), &[x, residual])
+                    .unwrap();
+            }
+            graph.mark_output(y).unwrap();
+            check(&graph, tolerance);
+        }
+    }
+}
+
+#[test]
+fn convolutions_of_hostile_shapes() {
+    for case in [
+        // One pixel, fewer channels than a vector, padding all around.
+        ConvCase::new(Shape::new(1, 1, 1, 1), 1, 1, 1, 0),
+        ConvCase::new(Shape::new(1, 5, 1, 1), 3, 3, 1, 1),
+        // The stem on an odd, oblong image; one channel; four; five (the first in blocks).
+        ConvCase::new(Shape::new(1, 3, 13, 9), 20, 7, 2, 3),
+        ConvCase::new(Shape::new(2, 1, 5, 8), 16, 3, 1, 1),
+        ConvCase::new(Shape::new(1, 4, 6, 5), 8, 5, 2, 2),
+        ConvCase::new(Shape::new(1, 5, 6, 5), 8, 5, 2, 2),
+        // Channels that are no multiple of anything, stride 2 on odd sizes, batch 3.
+        ConvCase::new(Shape::new(3, 19, 7, 5), 33, 3, 2, 1),
+        ConvCase::new(Shape::new(3, 33, 5, 3), 70, 1, 1, 0),
+        ConvCase::new(Shape::new(1, 17, 9, 7), 100, 1, 2, 0),
+        // Several work items in both directions, four and five blocks, all remainders of pixels.
+        ConvCase::new(Shape::new(1, 64, 14, 13), 128, 3, 2, 1),
+        ConvCase::new(Shape::new(2, 96, 7, 7), 80, 3, 1, 1),
+        ConvCase::new(Shape::new(1, 512, 3, 3), 64, 3, 1, 1),
+        ConvCase::new(Shape::new(1, 48, 11, 11), 48, 3, 1, 1),
+        // Padding larger than the image, and stride larger than the kernel.
+        ConvCase::new(Shape::new(1, 18, 2, 1), 16, 3, 1, 4),
+        ConvCase::new(Shape::new(1, 18, 9, 10), 16, 2, 3, 0),
+    ] {
+        case.check(DIRECT);
+    }
+}
+
+#[test]
+fn winograd_convolutions_of_hostile_shapes() {
+    let cases = [
+        // Squares that stick out, partial blocks of channels, five blocks.
+        ConvCase::new(Shape::new(1, 64, 14, 13), 128, 3, 1, 1),
+        ConvCase::new(Shape::new(3, 19, 7, 5), 70, 3, 1, 1),
+        // No padding, more than the kernel needs, and unequal.
+        ConvCase::new(Shape::new(1, 33, 19, 14), 17, 3, 1, 0),
+        ConvCase::new(Shape::new(1, 18, 9, 10), 16, 3, 1, 4),
+        ConvCase {
+            padding: Padding {
+                top: 0,
+                bottom: 2,
+                left: 3,
+                right: 1,
+            },
+            ..ConvCase::new(Shape::new(2, 16, 11, 6), 31, 3, 1, 0)
+        },
+        // Two stripes, the border between them inside the second image.
+        ConvCase::new(Shape::new(2, 16, 109, 110), 16, 3, 1, 1),
+    ];
+    for case in cases {
+        case.check(WINOGRAD);
+    }
+}
+
+#[test]
+fn convolutions_with_unequal_sides() {
+    for x in [Shape::new(2, 21, 6, 9), Shape::new(1, 3, 6, 9)] {
+        ConvCase {
+            kernel: [3, 2],
+            stride: [2, 1],
+            padding: Padding {
+                top: 0,
+                bottom: 2,
+                left: 1,
+                right: 3,
+            },
+            ..ConvCase::new(x, 18, 1, 1, 0)
+        }
+        .check(DIRECT);
+    }
+}
+
+#[test]
+fn grouped_and_depthwise_convolutions() {
+    // Input channels, output channels, groups.
+    for (in_c, out_c, groups) in [
+        (128, 128, 32),
+        (64, 64, 64),
+        (20, 20, 20),
+        (6, 9, 3),
+        (64, 32, 2),
+        (96, 32, 32),
+        (10, 20, 10),
+        (40, 24, 2),
+    ] {
+        ConvCase {
+            groups,
+            ..ConvCase::new(Shape::new(2, in_c, 5, 7), out_c, 3, 2, 1)
+        }
+        .check(DIRECT);
+    }
+}
+
+#[test]
+fn linear_layers() {
+    for (n, in_c, out_c) in [(1, 7, 5), (3, 2048, 10), (9, 100, 1000)] {
+        for with_bias in [false, true] {
+            check_op(Shape::new(n, in_c, 1, 1), |graph, random| {
+                let weight = graph.param("weight", random.tensor(&[out_c, in_c]));
+                let bias = with_bias.then(|| graph.param("bias", random.tensor(&[out_c])));
+                Op::Linear { weight, bias }
+            });
+        }
+    }
+}
+
+#[test]
+fn operations_without_weights() {
+    let windows = [
+        Window::square(3, 2).padded(1),
+        Window::square(2, 2),
+        Window {
+            kernel: [2, 3],
+            stride: [1, 2],
+            padding: Padding {
+                top: 1,
+                bottom: 0,
+                left: 0,
+                right: 2,
+            },
+        },
+    ];
+    let mut ops = vec![
+        Op::Relu,
+        Op::GlobalAvgPool,
+        Op::Flatten {
+            order: FlattenOrder::Chw,
+        },
+        Op::Flatten {
+            order: FlattenOrder::Hwc,
+        },
+    ];
+    for window in windows {
+        let max = |pad_value| Op::MaxPool { window, pad_value };
+        let avg = |count_padding| Op::AvgPool {
+            window,
+            count_padding,
+        };
+        ops.extend([max(PadValue::NegInfinity), max(PadValue::Zero)]);
+        ops.extend([avg(false), avg(true)]);
+    }
+    for shape in [Shape::new(1, 3, 7, 5), Shape::new(3, 35, 4, 9)] {
+        for &op in &ops {
+            check_op(shape, |_, _| op);
+        }
+    }
+    check_op(Shape::new(3, 37, 1, 1), |_, _| Op::Softmax);
+}
+
+#[test]
+fn unfused_batch_norm_relu_and_residual_sum() {
+    let mut graph = Graph::new();
+    let mut random = Random(5);
+    let x = graph.input("x", Shape::new(2, 21, 3, 5)).unwrap();
+    let mut param = |name: &str| graph.param(name, random.tensor(&[21]));
+    let [gamma, beta, mean] = ["gamma", "beta", "mean"].map(&mut param);
+    let variance = graph.param("variance", Tensor::from_fn(&[21], |_| 0.5));
+    let mut norm = BatchNorm {
+        gamma,
+        beta,
+        mean,
+        variance,
+        epsilon: 1e-5,
+        relu: false,
+    };
+    let a = graph.add("norm", Op::BatchNorm(norm), &[x]).unwrap();
+    norm.relu = true;
+    let b = graph.add("norm_relu", Op::BatchNorm(norm), &[x]).unwrap();
+    let c = graph.add("sum", Op::Add { relu: false }, &[a, b]).unwrap();
+    let d = graph.add("sum_relu", Op::Add { relu: true }, &[c, a]);
+    graph.mark_output(d.unwrap()).unwrap();
+    graph.mark_output(x).unwrap();
+    check(&graph, DIRECT);
+}
+
+/// ResNet-50 v1.5 in fused form with random weights.
+struct Net {
+    graph: Graph,
+    random: Random,
+}
+
+impl Net {
+    fn resnet50(image: Shape) -> Graph {
+        let mut net = Self {
+            graph: Graph::new(),
+            random: Random(11),
+        };
+        let x = net.graph.input("image", image).unwrap();
+        let mut x = net.conv("stem", &[x], [64, 7, 2], true);
+        let pool = Op::MaxPool {
+            window: Window::square(3, 2).padded(1),
+            pad_value: PadValue::NegInfinity,
+        };
+        x = net.graph.add("pool", pool, &[x]).unwrap();
+        for (stage, (width, blocks)) in [(64, 3), (128, 4), (256, 6), (512, 3)]
+            .into_iter()
+            .enumerate()
+        {
+            for block in 0..blocks {
+                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+                let name = |part| format!("layer{stage}.{block}.{part}");
+                let mut y = net.conv(&name("conv1"), &[x], [width, 1, 1], true);
+                y = net.conv(&name("conv2"), &[y], [width, 3, stride], true);
+                if block == 0 {
+                    x = net.conv(&name("shortcut"), &[x], [4 * width, 1, stride], false);
+                }
+                x = net.conv(&name("conv3"), &[y, x], [4 * width, 1, 1], true);
+            }
+        }
+        x = net.graph.add("pooled", Op::GlobalAvgPool, &[x]).unwrap();
+        let weight = net.weight("fc", &[1000, 2048]);
+        let fc = Op::Linear { weight, bias: None };
+        x = net.graph.add("fc", fc, &[x]).unwrap();
+        net.graph.mark_output(x).unwrap();
+        net.graph
+    }
+
+    /// Scaled so that activations neither grow nor fade.
+    fn weight(&mut self, name: &str, dims: &[usize]) -> ParamId {
+        let fan_in: usize = dims[1..].iter().product();
+        let scale = (3.0 / fan_in as f32).sqrt();
+        let tensor = self.random.tensor(dims);
+        let scaled = Tensor::from_fn(dims, |i| tensor.data()[i] * scale);
+        self.graph.param(name, scaled)
+    }
+
+    fn conv(
+        &mut self,
+        name: &str,
+        inputs: &[ValueId],
+        [out_c, kernel, stride]: [usize; 3],
+        relu: bool,
+    ) -> ValueId {
+        let in_c = self.graph.shape(inputs[0]).c;
+        let weight = self.weight(name, &[out_c, in_c, kernel, kernel]);
+        let bias = self.graph.param(name, self.random.tensor(&[out_c]));
+        let conv = Conv2d {
+            relu,
+            bias: Some(bias),
+            ..Conv2d::new(weight).stride(stride).padding(kernel / 2)
+        };
+        self.graph.add(name, Op::Conv2d(conv), inputs).unwrap()
+    }
+}
+
+#[test]
+fn resnet50_on_a_small_oblong_image() {
+    check(&Net::resnet50(Shape::new(1, 3, 40, 65)), WINOGRAD);
+}
+
+#[test]
+#[ignore = "timing; run with --release --ignored --nocapture"]
+fn time_resnet50() {
+    let sizes = std::env::var("BATCHES").unwrap_or_else(|_| "1,8".to_owned());
+    for n in sizes.split(',').map(|n| n.parse().unwrap()) {
+        let graph = Net::resnet50(Shape::new(n, 3, 224, 224));
+        let executor = CpuExecutor::new(&graph).unwrap();
+        let input = Random(1).tensor(&[n, 3, 224, 224]);
+        let mut times: Vec<f64> = (0..if n == 1 { 40 } else { 8 })
+            .map(|_| {
+                let start = std::time::Instant::now();
+                executor.run(std::slice::from_ref(&input)).unwrap();
+                start.elapsed().as_secs_f64() * 1e3
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        let median = times[times.len() / 2];
+        println!("batch {n}: median {median:.1} ms, min {:.1} ms", times[0]);
+    }
+}

@@ -1,0 +1,200 @@
+//! The executor inside a host: the host's device, encoder and buffers. Needs an adapter.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::task::Poll;
+
+use common::{Numbers, assert_close, gpu, reference};
+use resnet_wgpu::Error;
+use resnet_wgpu::compare::Tolerance;
+use resnet_wgpu::gpu::{
+    Adapters, Context, Executor, Readback, plan_limits, required_features, required_limits,
+};
+use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::plan::{Plan, PlanOptions};
+use resnet_wgpu::tensor::{Shape, Tensor, pack, unpack};
+use resnet_wgpu::wgpu;
+
+const SHAPE: Shape = Shape::new(1, 3, 6, 5);
+
+/// A convolution and a pool, seeded.
+fn network(seed: u64) -> Graph {
+    let mut numbers = Numbers::new(seed);
+    let mut graph = Graph::new();
+    let input = graph.input("image", SHAPE).unwrap();
+    let weight = graph.param("weight", numbers.tensor(&[8, 3, 3, 3]));
+    let conv = Conv2d::new(weight).padding(1);
+    let x = graph.add("conv", Op::Conv2d(conv), &[input]).unwrap();
+    let y = graph.add("pool", Op::GlobalAvgPool, &[x]).unwrap();
+    graph.mark_output(y).unwrap();
+    graph
+}
+
+fn plan(gpu: &Context, graph: &Graph) -> Plan {
+    let options = PlanOptions {
+        limits: plan_limits(&gpu.device),
+        ..PlanOptions::default()
+    };
+    Plan::new(graph, &options).unwrap()
+}
+
+fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
+    gpu.device
+        .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+}
+
+/// Submits, and waits as a host would.
+fn finish(gpu: &Context, encoder: wgpu::CommandEncoder) {
+    gpu.queue.submit([encoder.finish()]);
+    gpu.device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+}
+
+/// Awaits a readback as a host does: it asks, polls its device in its own time, and looks again.
+fn read(device: &wgpu::Device, readback: &Readback) -> Vec<Tensor> {
+    let mut future = std::pin::pin!(readback.read());
+    let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(
+        future.as_mut().poll(&mut task).is_pending(),
+        "nothing polls behind the host's back"
+    );
+    device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    match future.as_mut().poll(&mut task) {
+        Poll::Ready(tensors) => tensors.unwrap(),
+        Poll::Pending => panic!("the host has polled"),
+    }
+}
+
+/// A device on the adapter under test with no optional feature and exactly these limits.
+fn small_device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
+    let name = gpu().info.name;
+    let adapters = pollster::block_on(Adapters::enumerate(wgpu::Backends::from_env()));
+    let adapter = adapters
+        .all()
+        .iter()
+        .find(|a| a.get_info().name == name)
+        .unwrap();
+    pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+        required_features: required_features(),
+        required_limits,
+        ..Default::default()
+    }))
+    .unwrap()
+}
+
+#[test]
+fn two_executors_and_the_host_share_one_encoder() {
+    let gpu = gpu();
+    let graphs = [network(1), network(2)];
+    let executors = [0, 1].map(|i| Executor::new(&gpu.device, &plan(&gpu, &graphs[i])).unwrap());
+    let readbacks = [0, 1].map(|i| Readback::new(&gpu.device, &executors[i]).unwrap());
+    let image = Numbers::new(3).tensor(&SHAPE.dims());
+
+    // The host has the image in a buffer of its own and copies it on the GPU.
+    let host = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("host image"),
+        size: executors[0].input().size(),
+        usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    gpu.queue
+        .write_buffer(&host, 0, bytemuck::cast_slice(&pack(SHAPE, image.data())));
+    let mut encoder = encoder(&gpu);
+    for executor in &executors {
+        encoder.copy_buffer_to_buffer(&host, 0, executor.input(), 0, host.size());
+    }
+    for (executor, readback) in executors.iter().zip(&readbacks) {
+        executor.record(&mut encoder);
+        readback.record(&mut encoder);
+    }
+    finish(&gpu, encoder);
+
+    for (graph, readback) in graphs.iter().zip(&readbacks) {
+        let want = reference(graph, &image);
+        let got = read(&gpu.device, readback);
+        assert_close("pool", &want[0], &got[0], Tolerance::for_sum_of(27));
+    }
+}
+
+#[test]
+fn the_host_can_read_an_output_buffer_without_any_readback_of_ours() {
+    let gpu = gpu();
+    let graph = network(4);
+    let executor = Executor::new(&gpu.device, &plan(&gpu, &graph)).unwrap();
+    let image = Numbers::new(5).tensor(&SHAPE.dims());
+    executor.write_tensor(&gpu.queue, &image).unwrap();
+    let (output, buffer) = executor.output("pool").unwrap();
+    assert_eq!(output.shape, Shape::new(1, 8, 1, 1), "shape");
+    let bytes = output.shape.packed_len() as u64 * 4;
+    let host = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("host result"),
+        size: bytes,
+        usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+        mapped_at_creation: false,
+    });
+    let mut encoder = encoder(&gpu);
+    executor.record(&mut encoder);
+    encoder.copy_buffer_to_buffer(buffer, 0, &host, 0, bytes);
+    gpu.queue.submit([encoder.finish()]);
+    host.map_async(wgpu::MapMode::Read, .., |_| ());
+    gpu.device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+    let packed: Vec<f32> = bytemuck::pod_collect_to_vec(&host.get_mapped_range(..).unwrap()[..]);
+    let got = Tensor::new(&output.shape.dims(), unpack(output.shape, &packed)).unwrap();
+    assert_close(
+        "pool",
+        &reference(&graph, &image)[0],
+        &got,
+        Tolerance::for_sum_of(27),
+    );
+    assert!(
+        executor.output("conv").is_err(),
+        "a value that nobody asked for"
+    );
+}
+
+#[test]
+fn a_device_with_nothing_but_the_default_limits_is_enough() {
+    assert_eq!(
+        required_features(),
+        wgpu::Features::empty(),
+        "no feature is needed"
+    );
+    let (device, queue) = small_device(required_limits());
+    let graph = network(6);
+    let plan = Plan::new(&graph, &PlanOptions::default()).unwrap();
+    let executor = Executor::new(&device, &plan).unwrap();
+    let image = Numbers::new(7).tensor(&SHAPE.dims());
+    executor.write_tensor(&queue, &image).unwrap();
+    let readback = Readback::new(&device, &executor).unwrap();
+    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    executor.record(&mut encoder);
+    readback.record(&mut encoder);
+    queue.submit([encoder.finish()]);
+    let got = read(&device, &readback);
+    assert_close(
+        "pool",
+        &reference(&graph, &image)[0],
+        &got[0],
+        Tolerance::for_sum_of(27),
+    );
+}
+
+#[test]
+fn a_pipeline_that_the_device_rejects_is_an_error_and_leaves_no_error_scope() {
+    let (device, _) = small_device(wgpu::Limits {
+        max_compute_invocations_per_workgroup: 16,
+        ..required_limits()
+    });
+    let plan = Plan::new(&network(8), &PlanOptions::default()).unwrap();
+    let error = Executor::new(&device, &plan).unwrap_err();
+    assert!(matches!(error, Error::Gpu { .. }), "{error:?}");
+
+    // The host's own scope must be the innermost again, and must catch nothing of ours.
+    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    assert!(pollster::block_on(scope.pop()).is_none(), "no error leaked");
+}

@@ -1,0 +1,237 @@
+//! Every pass keeps the value of every output. Needs no GPU.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Numbers, assert_close, reference};
+use resnet_wgpu::compare::Tolerance;
+use resnet_wgpu::graph::{BatchNorm, Conv2d, Graph, Op, ValueId};
+use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::tensor::{Shape, Tensor};
+
+struct Net {
+    graph: Graph,
+    numbers: Numbers,
+}
+
+impl Net {
+    fn new() -> (Self, ValueId) {
+        let mut graph = Graph::new();
+        let input = graph.input("input", Shape::new(2, 6, 5, 7)).unwrap();
+        (
+            Self {
+                graph,
+                numbers: Numbers::new(3),
+            },
+            input,
+        )
+    }
+
+    fn conv(&mut self, name: &str, x: ValueId, with_bias: bool) -> ValueId {
+        let c = self.graph.shape(x).c;
+        let weight = self
+            .graph
+            .param("weight", self.numbers.tensor(&[6, c, 3, 3]));
+        let bias = with_bias.then(|| self.graph.param("bias", self.numbers.tensor(&[6])));
+        let conv = Conv2d::new(weight).bias(bias).padding(1);
+        self.graph.add(name, Op::Conv2d(conv), &[x]).unwrap()
+    }
+
+    fn norm(&mut self, name: &str, x: ValueId) -> ValueId {
+        let norm = BatchNorm {
+            gamma: self.graph.param("gamma", self.numbers.positive(&[6])),
+            beta: self.graph.param("beta", self.numbers.tensor(&[6])),
+            mean: self.graph.param("mean", self.numbers.tensor(&[6])),
+            variance: self.graph.param("variance", self.numbers.positive(&[6])),
+            epsilon: 1e-3,
+            relu: false,
+        };
+        self.graph.add(name, Op::BatchNorm(norm), &[x]).unwrap()
+    }
+
+    fn op(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> ValueId {
+        self.graph.add(name, op, inputs).unwrap()
+    }
+
+    /// Kinds of the optimised nodes, after checking that the outputs kept their values.
+    fn optimised(&mut self, fusion: Fusion) -> Vec<&'static str> {
+        let x = self.numbers.tensor(&[2, 6, 5, 7]);
+        let want = reference(&self.graph, &x);
+        let graph = optimize(&self.graph, fusion).unwrap();
+        let got = reference(&graph, &x);
+        assert_eq!(want.len(), got.len(), "outputs");
+        for (index, (want, got)) in want.iter().zip(&got).enumerate() {
+            let scale = largest(want);
+            let tolerance = Tolerance {
+                atol: scale * 1e-6,
+                rtol: 1e-5,
+            };
+            assert_close(
+                &format!("output {index}, fusion {fusion}"),
+                want,
+                got,
+                tolerance,
+            );
+        }
+        let names = |g: &Graph| -> Vec<String> {
+            g.outputs()
+                .iter()
+                .map(|&v| g.value(v).name.clone())
+                .collect()
+        };
+        assert_eq!(
+            names(&self.graph),
+            names(&graph),
+            "outputs keep their names"
+        );
+        graph.nodes().iter().map(|n| n.op.kind()).collect()
+    }
+}
+
+fn largest(tensor: &Tensor) -> f32 {
+    tensor.data().iter().fold(0.0, |a, b| a.max(b.abs()))
+}
+
+/// conv, norm, relu, conv, norm, + shortcut, relu
+fn block(with_bias: bool) -> Net {
+    let (mut net, x) = Net::new();
+    let a = net.conv("conv1", x, with_bias);
+    let a = net.norm("bn1", a);
+    let a = net.op("relu1", Op::Relu, &[a]);
+    let a = net.conv("conv2", a, with_bias);
+    let a = net.norm("bn2", a);
+    let a = net.op("add", Op::Add { relu: false }, &[a, x]);
+    let y = net.op("relu2", Op::Relu, &[a]);
+    net.graph.mark_output(y).unwrap();
+    net
+}
+
+#[test]
+fn a_residual_block_becomes_two_convolutions() {
+    for with_bias in [false, true] {
+        assert_eq!(
+            block(with_bias).optimised(Fusion::Full),
+            ["conv2d", "conv2d"],
+            "fused"
+        );
+        assert_eq!(
+            block(with_bias).optimised(Fusion::Layers),
+            [
+                "conv2d",
+                "batch_norm",
+                "conv2d",
+                "batch_norm",
+                "residual_add"
+            ],
+            "the lesson's chain"
+        );
+        assert_eq!(
+            block(with_bias).optimised(Fusion::None).len(),
+            7,
+            "nothing fused"
+        );
+    }
+}
+
+#[test]
+fn fused_values_are_called_like_the_last_node_and_layers_like_the_first() {
+    let net = block(true);
+    let graph = optimize(&net.graph, Fusion::Full).unwrap();
+    let nodes: Vec<(&str, &str)> = graph
+        .nodes()
+        .iter()
+        .map(|n| (n.name.as_str(), graph.value(n.output).name.as_str()))
+        .collect();
+    assert_eq!(
+        nodes,
+        [("conv1", "relu1"), ("conv2", "relu2")],
+        "layer and value"
+    );
+}
+
+#[test]
+fn a_value_that_is_asked_for_is_not_fused_away() {
+    for name in ["conv1", "bn1", "relu1", "conv2", "bn2", "add"] {
+        let mut net = block(true);
+        let tap = net.graph.find(name).unwrap();
+        net.graph.mark_output(tap).unwrap();
+        let kinds = net.optimised(Fusion::Full);
+        // relu1 and the output are values of the fused graph anyway.
+        let more = usize::from(name != "relu1");
+        assert!(kinds.len() >= 2 + more, "{name}: {kinds:?}");
+        net.optimised(Fusion::Layers);
+    }
+}
+
+#[test]
+fn a_value_with_two_readers_is_not_fused_away() {
+    let (mut net, x) = Net::new();
+    let a = net.conv("conv", x, true);
+    let b = net.norm("bn", a);
+    let y = net.op("add", Op::Add { relu: false }, &[a, b]);
+    net.graph.mark_output(y).unwrap();
+    assert_eq!(
+        net.optimised(Fusion::Full),
+        ["conv2d", "batch_norm", "residual_add"],
+        "conv is read twice"
+    );
+}
+
+#[test]
+fn a_relu_between_convolution_and_batch_norm_stays_there() {
+    let (mut net, x) = Net::new();
+    let a = net.conv("conv", x, true);
+    let a = net.op("relu", Op::Relu, &[a]);
+    let y = net.norm("bn", a);
+    net.graph.mark_output(y).unwrap();
+    assert_eq!(
+        net.optimised(Fusion::Full),
+        ["conv2d", "batch_norm"],
+        "the ReLU joins the convolution"
+    );
+}
+
+#[test]
+fn a_projection_block_keeps_its_shortcut_convolution() {
+    let (mut net, x) = Net::new();
+    let a = net.conv("main", x, false);
+    let a = net.norm("bn main", a);
+    let b = net.conv("shortcut", x, false);
+    let b = net.norm("bn shortcut", b);
+    let a = net.op("add", Op::Add { relu: false }, &[a, b]);
+    let y = net.op("relu", Op::Relu, &[a]);
+    net.graph.mark_output(y).unwrap();
+    assert_eq!(
+        net.optimised(Fusion::Full),
+        ["conv2d", "conv2d"],
+        "one of them adds the other"
+    );
+}
+
+#[test]
+fn twice_the_same_value_can_be_added() {
+    let (mut net, x) = Net::new();
+    let a = net.conv("conv", x, true);
+    let y = net.op("add", Op::Add { relu: true }, &[a, a]);
+    net.graph.mark_output(y).unwrap();
+    assert_eq!(
+        net.optimised(Fusion::Full),
+        ["conv2d", "residual_add"],
+        "conv is read twice"
+    );
+}
+
+#[test]
+fn two_additions_in_a_row_do_not_both_land_in_one_convolution() {
+    let (mut net, x) = Net::new();
+    let a = net.conv("conv", x, true);
+    let a = net.op("add1", Op::Add { relu: false }, &[a, x]);
+    let y = net.op("add2", Op::Add { relu: false }, &[a, x]);
+    net.graph.mark_output(y).unwrap();
+    assert_eq!(
+        net.optimised(Fusion::Full),
+        ["conv2d", "residual_add"],
+        "one residual per convolution"
+    );
+}

@@ -1,0 +1,253 @@
+//! The planner: the dispatch list of ResNet-50 as a snapshot, memory reuse as a property, and
+//! limits as errors. Needs no GPU.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use resnet_wgpu::Error;
+use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::kernels::image_to_tensor::Normalization;
+use resnet_wgpu::models::{self, Arch, Model, ModelOptions};
+use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::plan::memory::{StepUse, assign};
+use resnet_wgpu::plan::{Content, InputFormat, Limits, Plan, PlanOptions};
+use resnet_wgpu::tensor::{Shape, Tensor};
+use resnet_wgpu::weights::Weights;
+
+fn model(arch: Arch, batch: usize) -> Model {
+    let options = ModelOptions {
+        batch,
+        ..ModelOptions::default()
+    };
+    models::build(Some(arch), &mut Weights::random(0), &options).unwrap()
+}
+
+fn rgba8() -> InputFormat {
+    InputFormat::Rgba8(Normalization {
+        mean: [0.485, 0.456, 0.406],
+        std: [0.229, 0.224, 0.225],
+        swap_red_blue: false,
+    })
+}
+
+fn plan(model: &Model, fusion: Fusion) -> Plan {
+    let graph = optimize(&model.graph, fusion).unwrap();
+    let options = PlanOptions {
+        input: rgba8(),
+        ..PlanOptions::default()
+    };
+    Plan::new(&graph, &options).unwrap()
+}
+
+/// Compares with a file; `UPDATE_SNAPSHOTS=1 cargo test --test plan` writes it anew.
+#[track_caller]
+fn assert_snapshot(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/snapshots")
+        .join(name);
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let want = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        want,
+        text,
+        "{} is outdated; UPDATE_SNAPSHOTS=1 cargo test --test plan writes it anew",
+        path.display()
+    );
+}
+
+#[test]
+fn the_dispatch_list_of_resnet50_is_the_one_on_record() {
+    let model = model(Arch::ResNet50, 1);
+    assert_snapshot("resnet50.plan.txt", &plan(&model, Fusion::Full).to_string());
+}
+
+#[test]
+fn the_dispatch_list_of_the_lesson_is_the_one_on_record() {
+    let model = model(Arch::Notebook, 1);
+    assert_snapshot(
+        "notebook.plan.txt",
+        &plan(&model, Fusion::Layers).to_string(),
+    );
+}
+
+#[test]
+fn fusion_leaves_58_dispatches_of_resnet50_image_conversion_and_softmax_included() {
+    let model = model(Arch::ResNet50, 1);
+    let dispatches = |fusion| plan(&model, fusion).steps().len();
+    // Image, 53 convolutions, 2 pools, fc, softmax.
+    assert_eq!(dispatches(Fusion::Full), 58, "fused");
+    // Plus 53 batch norms and 16 additions.
+    assert_eq!(
+        dispatches(Fusion::Layers),
+        58 + 53 + 16,
+        "the lesson's chain"
+    );
+    // Plus 49 ReLUs: one after the stem, three per block.
+    assert_eq!(dispatches(Fusion::None), 58 + 53 + 16 + 49, "nothing fused");
+}
+
+#[test]
+fn activations_of_resnet50_stay_within_a_tenth_of_the_lower_bound() {
+    for batch in [1, 8] {
+        let plan = plan(&model(Arch::ResNet50, batch), Fusion::Full);
+        let (bytes, bound) = (plan.activation_bytes(), plan.activation_lower_bound_bytes());
+        assert!(
+            bound <= bytes && bytes * 10 <= bound * 11,
+            "batch {batch}: {bytes} of {bound}"
+        );
+    }
+}
+
+#[test]
+fn no_step_writes_the_buffer_of_a_value_that_it_or_a_later_step_reads() {
+    for arch in Arch::ALL {
+        for fusion in [Fusion::None, Fusion::Layers, Fusion::Full] {
+            let graph = optimize(&model(arch, 1).graph, fusion).unwrap();
+            let plan = Plan::new(&graph, &PlanOptions::default()).unwrap();
+            for step in plan.steps() {
+                let (output, inputs) = step.buffers.split_last().unwrap();
+                assert!(
+                    !inputs.contains(output),
+                    "{arch:?} {fusion}: {} is bound twice",
+                    step.node
+                );
+                let content = &plan.buffer(*output).content;
+                assert!(
+                    matches!(content, Content::Activations),
+                    "{}: writes activations",
+                    step.node
+                );
+            }
+        }
+    }
+}
+
+/// Random steps: each reads some of the values so far; value 0 is the caller's.
+fn programs() -> impl Strategy<Value = (Vec<u64>, Vec<StepUse>, Vec<usize>)> {
+    let step = |index: usize| {
+        let reads = prop::collection::vec(0..=index, 1..4);
+        (reads, any::<bool>(), 0..8usize).prop_map(move |(reads, in_place, pick)| StepUse {
+            in_place: in_place.then(|| reads[pick % reads.len()]),
+            reads,
+            write: index + 1,
+        })
+    };
+    (2..24usize).prop_flat_map(move |len| {
+        let steps: Vec<_> = (0..len).map(step).collect();
+        let bytes = prop::collection::vec(prop::sample::select(vec![4u64, 8, 8, 8, 64]), len + 1);
+        let kept = prop::collection::vec(0..=len, 0..4);
+        (bytes, steps, kept)
+    })
+}
+
+proptest! {
+    /// Plays the program on the assigned slots: whoever reads a value must find that value there.
+    #[test]
+    fn every_read_finds_its_value_intact((bytes, steps, kept) in programs()) {
+        let plan = assign(&bytes, &steps, &kept);
+        let mut holds = vec![0; plan.slot_bytes.len()];
+        for step in &steps {
+            let target = plan.slot_of[step.write].unwrap();
+            prop_assert!(plan.slot_bytes[target] >= bytes[step.write], "the slot is large enough");
+            for &read in &step.reads {
+                let Some(slot) = plan.slot_of[read] else { continue };
+                prop_assert_eq!(holds[slot], read, "value {} was overwritten", read);
+                let once = step.reads.iter().filter(|&&r| r == read).count() == 1;
+                prop_assert!(
+                    slot != target || (step.in_place == Some(read) && once),
+                    "value {} is overwritten while it is read", read
+                );
+            }
+            holds[target] = step.write;
+        }
+        for &value in &kept {
+            if let Some(slot) = plan.slot_of[value] {
+                prop_assert_eq!(holds[slot], value, "output {} was overwritten", value);
+            }
+        }
+        prop_assert!(plan.total_bytes() >= plan.lower_bound_bytes, "the lower bound is one");
+    }
+}
+
+#[test]
+fn a_layer_beyond_the_limits_is_an_error_that_names_it() {
+    let graph = optimize(&model(Arch::ResNet18, 1).graph, Fusion::Full).unwrap();
+    let plan_with = |limits| {
+        Plan::new(
+            &graph,
+            &PlanOptions {
+                limits,
+                ..PlanOptions::default()
+            },
+        )
+    };
+    let small_buffers = Limits {
+        storage_binding_bytes: 1 << 20,
+        ..Limits::default()
+    };
+    match plan_with(small_buffers) {
+        Err(Error::LimitExceeded { node, allowed, .. }) => {
+            assert_eq!(allowed, 1 << 20, "the limit");
+            assert!(
+                graph.nodes().iter().any(|n| n.name == node),
+                "{node} is a layer"
+            );
+        }
+        other => panic!("expected a limit error, got {other:?}"),
+    }
+    let few_workgroups = Limits {
+        workgroups_per_dimension: 100,
+        ..Limits::default()
+    };
+    let error = plan_with(few_workgroups).unwrap_err();
+    assert!(error.to_string().contains("'conv1'"), "{error}");
+}
+
+#[test]
+fn a_graph_without_output_or_with_gray_pixels_is_an_error() {
+    let mut graph = Graph::new();
+    let input = graph.input("input", Shape::new(1, 1, 4, 4)).unwrap();
+    assert!(
+        Plan::new(&graph, &PlanOptions::default()).is_err(),
+        "no output"
+    );
+    let weight = graph.param("weight", Tensor::from_fn(&[1, 1, 1, 1], |_| 1.0));
+    let y = graph
+        .add("conv", Op::Conv2d(Conv2d::new(weight)), &[input])
+        .unwrap();
+    graph.mark_output(y).unwrap();
+    let options = PlanOptions {
+        input: rgba8(),
+        ..PlanOptions::default()
+    };
+    assert!(
+        Plan::new(&graph, &options).is_err(),
+        "one channel is not RGB"
+    );
+    assert!(
+        Plan::new(&graph, &PlanOptions::default()).is_ok(),
+        "a tensor of one channel is fine"
+    );
+}
+
+#[test]
+fn a_normalization_that_divides_by_zero_is_an_error() {
+    let normalization = Normalization {
+        mean: [0.0; 3],
+        std: [1.0, 0.0, 1.0],
+        swap_red_blue: false,
+    };
+    let options = PlanOptions {
+        input: InputFormat::Rgba8(normalization),
+        ..PlanOptions::default()
+    };
+    let model = model(Arch::ResNet18, 1);
+    assert!(
+        Plan::new(&model.graph, &options).is_err(),
+        "standard deviation 0"
+    );
+}
