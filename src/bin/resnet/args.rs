@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use resnet_wgpu::models::{Arch, StrideSite};
 use resnet_wgpu::passes::Fusion;
+use resnet_wgpu::plan::Path;
 use resnet_wgpu::wgpu;
 
 use crate::failure::EXIT_CODES;
@@ -114,6 +115,10 @@ pub(crate) struct DeviceArgs {
     /// API to use, or `cpu` for no GPU at all
     #[arg(long, value_enum)]
     pub(crate) backend: Option<Backend>,
+
+    /// What activations lie in: textures are faster on software Vulkan
+    #[arg(long, default_value = "auto", value_parser = path_parser())]
+    pub(crate) path: Path,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -368,6 +373,10 @@ fn arch_parser() -> impl TypedValueParser<Value = Arch> {
 
 fn fusion_parser() -> impl TypedValueParser<Value = Fusion> {
     PossibleValuesParser::new(["none", "layers", "full"]).try_map(|name| name.parse::<Fusion>())
+}
+
+fn path_parser() -> impl TypedValueParser<Value = Path> {
+    PossibleValuesParser::new(["auto", "buffers", "textures"]).try_map(|name| name.parse::<Path>())
 }
 
 fn stride_parser() -> impl TypedValueParser<Value = StrideSite> {
