@@ -45,6 +45,7 @@ impl Runner {
                 let options = PlanOptions {
                     input,
                     limits: plan_limits(&context.device),
+                    ..PlanOptions::default()
                 };
                 let plan = Box::new(Plan::new(graph, &options)?);
                 let mut bars = Bars::new(quiet);
