@@ -1,39 +1,36 @@
 // avg_pool_texture
 //
-//   y[n,c,oy,ox] = Σ_{ky,kx} x[n,c, oy·stride_h+ky-pad_top, ox·stride_w+kx-pad_left] / count
+//   y[n,c,oy,ox] = Σ_{ky,kx} x[n,c, oy·STRIDE_H+ky-PAD_TOP, ox·STRIDE_W+kx-PAD_LEFT] / count
 //
 // Layout      x, y: folded textures, one texel = four channels of one pixel
 // Workgroup   THREADS outputs of four channels
 // Thread      four channels of one output pixel per trip of a grid-stride loop
-// Grid        grid-stride over groups · out_pixels threads, x only
+// Grid        grid-stride over GROUPS · OUT_PIXELS threads, x only
 // Memory      none
 // Barriers    none
-// Edges       positions outside the image add 0; `count` includes them when count_padding; no window lies wholly outside
+// Edges       positions outside the image add 0; `count` includes them when COUNT_PADDING; no window lies wholly outside
 // Host        src/kernels/avg_pool_texture.rs     Reference  src/reference/avg_pool.rs
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var output: texture_storage_2d<rgba32float, write>;
 
-struct Geometry {
-    groups: u32,
-    in_h: u32,
-    in_w: u32,
-    in_pixels: u32,
-    out_h: u32,
-    out_w: u32,
-    out_pixels: u32,
-    kernel_h: u32,
-    kernel_w: u32,
-    stride_h: u32,
-    stride_w: u32,
-    pad_top: u32,
-    pad_left: u32,
-    count_padding: u32,
-    stride_threads: u32,
-}
-var<immediate> geometry: Geometry;
+override GROUPS: u32;
+override IN_H: u32;
+override IN_W: u32;
+override IN_PIXELS: u32;
+override OUT_H: u32;
+override OUT_W: u32;
+override OUT_PIXELS: u32;
+override KERNEL_H: u32;
+override KERNEL_W: u32;
+override STRIDE_H: u32;
+override STRIDE_W: u32;
+override PAD_TOP: u32;
+override PAD_LEFT: u32;
+override COUNT_PADDING: bool;
+override STRIDE_THREADS: u32;
 
-const THREADS: u32 = 64u;
+const THREADS: u32 = 256u;
 
 // A texture is FOLD_WIDTH texels wide; the first row of an activation is zero.
 const FOLD_SHIFT: u32 = 10u;
@@ -44,34 +41,33 @@ fn folded(ix: u32) -> vec2<u32> {
 }
 
 fn pool(c_group: u32, px: u32) -> vec4<f32> {
-    let ox = px % geometry.out_w;
-    let row = px / geometry.out_w;
-    let oy = row % geometry.out_h;
-    let n = row / geometry.out_h;
+    let ox = px % OUT_W;
+    let row = px / OUT_W;
+    let oy = row % OUT_H;
+    let n = row / OUT_H;
     var sum = vec4<f32>();
     var seen = 0u;
-    for (var ky = 0u; ky < geometry.kernel_h; ky++) {
-        let iy = i32(oy * geometry.stride_h + ky) - i32(geometry.pad_top);
-        for (var kx = 0u; kx < geometry.kernel_w; kx++) {
-            let ix = i32(ox * geometry.stride_w + kx) - i32(geometry.pad_left);
+    for (var ky = 0u; ky < KERNEL_H; ky++) {
+        let iy = i32(oy * STRIDE_H + ky) - i32(PAD_TOP);
+        for (var kx = 0u; kx < KERNEL_W; kx++) {
+            let ix = i32(ox * STRIDE_W + kx) - i32(PAD_LEFT);
             // A coordinate below zero is a large one as an unsigned number.
-            if (u32(iy) < geometry.in_h && u32(ix) < geometry.in_w) {
-                let input_ix = c_group * geometry.in_pixels + (n * geometry.in_h + u32(iy)) * geometry.in_w + u32(ix);
+            if (u32(iy) < IN_H && u32(ix) < IN_W) {
+                let input_ix = c_group * IN_PIXELS + (n * IN_H + u32(iy)) * IN_W + u32(ix);
                 let x = textureLoad(input, folded(FOLD_WIDTH + input_ix));
                 sum += x;
                 seen++;
             }
         }
     }
-    let count = select(seen, geometry.kernel_h * geometry.kernel_w, geometry.count_padding != 0u);
+    let count = select(seen, KERNEL_H * KERNEL_W, COUNT_PADDING);
     return sum / f32(count);
 }
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
-    let len = geometry.groups * geometry.out_pixels;
-    for (var ix = global.x; ix < len; ix += geometry.stride_threads) {
-        let y = pool(ix / geometry.out_pixels, ix % geometry.out_pixels);
+    for (var ix = global.x; ix < GROUPS * OUT_PIXELS; ix += STRIDE_THREADS) {
+        let y = pool(ix / OUT_PIXELS, ix % OUT_PIXELS);
         textureStore(output, folded(FOLD_WIDTH + ix), y);
     }
 }

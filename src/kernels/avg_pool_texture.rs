@@ -1,7 +1,6 @@
 //! Mean over a sliding window, on textures.
 
-use super::max_pool_texture::window_launch;
-use super::{Kernel, Launch, load, store};
+use super::{Kernel, Launch, avg_pool, load, store};
 use crate::graph::Window;
 use crate::tensor::Shape;
 
@@ -13,10 +12,12 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 /// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = super::max_pool_texture::THREADS;
+pub const THREADS: usize = avg_pool::THREADS;
 
 /// One launch: a grid-stride loop over channel groups × output pixels.
 pub fn launch(input: Shape, output: Shape, window: &Window, count_padding: bool) -> Launch {
-    let count = ("count_padding", i32::from(count_padding));
-    window_launch(&KERNEL, input, output, window, count)
+    Launch {
+        kernel: &KERNEL,
+        ..avg_pool::launch(input, output, window, count_padding)
+    }
 }

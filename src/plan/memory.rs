@@ -5,6 +5,8 @@
 //! over the slot of one that it replaces element by element (the in-place residual), even though
 //! the one is read while the other is written. Buffers and textures never share.
 
+use std::cmp::Reverse;
+
 use crate::kernels::Storage;
 
 /// One value: its size, and what holds it.
@@ -89,8 +91,9 @@ fn takes_over(
 
 /// Assigns slots; `kept` values stay intact until after the last step.
 ///
-/// Two greedy orders are tried and the smaller result is taken: values in the order in which they
-/// are written, and the largest values first (Pisarchyk & Lee 2020, arXiv:2001.03288).
+/// Three greedy orders are tried and the smallest result is taken: values in the order in which they
+/// are written; the largest first (Pisarchyk & Lee 2020, arXiv:2001.03288); and of equally large ones
+/// first those that live longest, later ones before earlier ones.
 pub fn assign(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Assignment {
     let lives = lives(values, steps, kept);
 
@@ -116,8 +119,14 @@ pub fn assign(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Assignment
 
     let in_order: Vec<usize> = (0..chains.len()).collect();
     let mut largest_first = in_order.clone();
-    largest_first.sort_by_key(|&c| std::cmp::Reverse(chains[c].size.bytes));
-    let (slot_of_chain, slots) = [in_order, largest_first]
+    largest_first.sort_by_key(|&c| Reverse(chains[c].size.bytes));
+    let mut longest_first: Vec<usize> = in_order.iter().rev().copied().collect();
+    longest_first.sort_by_key(|&c| {
+        let chain = &chains[c];
+        Reverse((chain.size.bytes, chain.last - chain.first))
+    });
+    let orders = [in_order, largest_first, longest_first];
+    let (slot_of_chain, slots) = orders
         .iter()
         .map(|order| place(&chains, order))
         .min_by_key(|(_, slots)| slots.iter().map(|slot| slot.bytes).sum::<u64>())
