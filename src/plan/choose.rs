@@ -1,8 +1,9 @@
 //! Which kernel runs a node: one table, read top to bottom.
 
 use super::Constant;
+use super::tiles::tile_for;
 use crate::graph::{BatchNorm, Conv2d, Graph, Node, Op, ParamId, ValueId};
-use crate::kernels::conv2d::{Geometry, Residual, Tile};
+use crate::kernels::conv2d::{Geometry, Residual};
 use crate::kernels::{
     Launch, Packing, Storage, avg_pool, avg_pool_texture, batch_norm, conv2d_grouped,
     conv2d_pointwise, conv2d_texture, conv2d_tiled, flatten, global_avg_pool,
@@ -51,16 +52,6 @@ pub(super) fn in_place_input(node: &Node, textures: bool) -> Option<ValueId> {
         _ => None,
     }
 }
-
-/// 64 pixels × 64 channels × 16, 8 × 8 per thread: 64 threads, 8 KiB of workgroup memory. 85 % of
-/// the hot block are multiply-adds on RDNA2, eight waves per SIMD.
-const TILE: Tile = Tile {
-    px: 64,
-    co: 64,
-    k: 16,
-    per_thread_px: 8,
-    per_thread_co: 8,
-};
 
 /// The kernel of a node on textures, `None` when it runs on buffers.
 pub(super) fn texture_kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
@@ -251,6 +242,7 @@ fn conv2d_on_textures(graph: &Graph, node: &Node, conv: &Conv2d) -> Choice {
 fn conv2d(graph: &Graph, node: &Node, conv: &Conv2d, in_place: bool) -> Choice {
     let weight: &Tensor = graph.tensor(conv.weight);
     let geometry = geometry_of(graph, node, conv, in_place);
+    let tile = tile_for(&geometry);
     let (launch, packing, multiple) = if geometry.groups > 1 {
         // Tiles would multiply mostly zeros: a group of ResNeXt-50 has 4 to 32 channels.
         (
@@ -260,15 +252,15 @@ fn conv2d(graph: &Graph, node: &Node, conv: &Conv2d, in_place: bool) -> Choice {
         )
     } else if geometry.is_pointwise() {
         (
-            conv2d_pointwise::launch(&geometry, TILE),
-            Packing::ConvTiles(TILE),
-            TILE.co as usize,
+            conv2d_pointwise::launch(&geometry, tile),
+            Packing::ConvTiles(tile),
+            tile.co as usize,
         )
     } else {
         (
-            conv2d_tiled::launch(&geometry, TILE),
-            Packing::ConvTiles(TILE),
-            TILE.co as usize,
+            conv2d_tiled::launch(&geometry, tile),
+            Packing::ConvTiles(tile),
+            tile.co as usize,
         )
     };
     let weight = Constant {

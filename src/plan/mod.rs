@@ -20,6 +20,7 @@ use crate::tensor::{FOLD_ROW_BYTES, FOLD_WIDTH, LANES, Shape, Tensor, folded_row
 
 mod choose;
 pub mod memory;
+mod tiles;
 
 /// Names one buffer of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
