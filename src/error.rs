@@ -183,6 +183,14 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// The kernels that the caller insists on cannot run on this device.
+    #[error("the path '{path}' is not available: {reason}; use the path 'auto'")]
+    PathUnavailable {
+        /// The path asked for.
+        path: crate::plan::Path,
+        /// What the device lacks.
+        reason: String,
+    },
     /// A shader cannot be specialised as asked.
     #[error("kernel '{kernel}': {reason}")]
     Specialise {

@@ -4,8 +4,10 @@ use super::Constant;
 use crate::graph::{BatchNorm, Conv2d, Graph, Node, Op, ParamId, ValueId};
 use crate::kernels::conv2d::{Geometry, Residual, Tile};
 use crate::kernels::{
-    Launch, Packing, avg_pool, batch_norm, conv2d_grouped, conv2d_pointwise, conv2d_tiled, flatten,
-    global_avg_pool, linear, max_pool, relu, residual_add, softmax,
+    Launch, Packing, Storage, avg_pool, avg_pool_texture, batch_norm, conv2d_grouped,
+    conv2d_pointwise, conv2d_texture, conv2d_tiled, flatten, global_avg_pool,
+    global_avg_pool_texture, linear, linear_texture, max_pool, max_pool_texture, relu,
+    residual_add, softmax,
 };
 use crate::tensor::{LANES, Tensor};
 
@@ -28,9 +30,23 @@ pub(super) struct Choice {
     pub(super) operands: Vec<Operand>,
 }
 
-/// The input whose buffer the result may take over, element by element.
-pub(super) fn in_place_input(node: &Node) -> Option<ValueId> {
+/// Where the kernel of a node finds its inputs and leaves its result.
+pub(super) fn storages_of(node: &Node, textures: bool) -> [Storage; 2] {
     match node.op {
+        Op::Conv2d(conv) if textures && conv.groups == 1 => [Storage::Texture; 2],
+        Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool if textures => {
+            [Storage::Texture; 2]
+        }
+        Op::Linear { .. } if textures => [Storage::Texture, Storage::Buffer],
+        _ => [Storage::Buffer; 2],
+    }
+}
+
+/// The input whose buffer the result may take over, element by element. Never on textures: a kernel
+/// reads or writes one, not both.
+pub(super) fn in_place_input(node: &Node, textures: bool) -> Option<ValueId> {
+    match node.op {
+        Op::Conv2d(_) if storages_of(node, textures)[0] == Storage::Texture => None,
         Op::Conv2d(_) => node.inputs.get(1).copied(),
         _ => None,
     }
@@ -46,7 +62,55 @@ const TILE: Tile = Tile {
     per_thread_co: 8,
 };
 
-/// The kernel of a node; `in_place` says that the result shares its buffer with [`in_place_input`].
+/// The kernel of a node on textures, `None` when it runs on buffers.
+pub(super) fn texture_kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
+    if storages_of(node, true)[0] == Storage::Buffer {
+        return None;
+    }
+    let x = graph.shape(node.inputs[0]);
+    let y = graph.shape(node.output);
+    let unary = |launch| Choice {
+        launch,
+        constants: vec![],
+        operands: vec![Operand::Input(0), Operand::Output],
+    };
+    Some(match node.op {
+        Op::Conv2d(conv) => conv2d_on_textures(graph, node, &conv),
+        Op::MaxPool { window, pad_value } => {
+            unary(max_pool_texture::launch(x, y, &window, pad_value))
+        }
+        Op::AvgPool {
+            window,
+            count_padding,
+        } => unary(avg_pool_texture::launch(x, y, &window, count_padding)),
+        Op::GlobalAvgPool => unary(global_avg_pool_texture::launch(x)),
+        Op::Linear { weight, bias } => Choice {
+            launch: linear_texture::launch(x, y),
+            constants: vec![texels(graph, weight, bias, linear_texture::TILE_CO)],
+            operands: vec![Operand::Input(0), Operand::Constant(0), Operand::Output],
+        },
+        _ => return None,
+    })
+}
+
+/// Weights and biases for a kernel on textures.
+fn texels(
+    graph: &Graph,
+    weight: ParamId,
+    bias: Option<ParamId>,
+    tile_co: usize,
+) -> (&'static str, Constant) {
+    let params = [Some(weight), bias].into_iter().flatten();
+    (
+        "weight",
+        Constant {
+            packing: Packing::Texels { tile_co },
+            tensors: params.map(|p| graph.tensor(p).clone()).collect(),
+        },
+    )
+}
+
+/// The kernel of a node on buffers; `in_place` says that the result shares its buffer with [`in_place_input`].
 pub(super) fn kernel_for(graph: &Graph, node: &Node, in_place: bool) -> Choice {
     let x = graph.shape(node.inputs[0]);
     let y = graph.shape(node.output);
@@ -123,10 +187,10 @@ pub(super) fn kernel_for(graph: &Graph, node: &Node, in_place: bool) -> Choice {
     }
 }
 
-fn conv2d(graph: &Graph, node: &Node, conv: &Conv2d, in_place: bool) -> Choice {
+fn geometry_of(graph: &Graph, node: &Node, conv: &Conv2d, in_place: bool) -> Geometry {
     let weight: &Tensor = graph.tensor(conv.weight);
     let has_residual = node.inputs.len() > 1;
-    let geometry = Geometry {
+    Geometry {
         input: graph.shape(node.inputs[0]),
         output: graph.shape(node.output),
         kernel: [weight.dims()[2], weight.dims()[3]],
@@ -139,7 +203,54 @@ fn conv2d(graph: &Graph, node: &Node, conv: &Conv2d, in_place: bool) -> Choice {
             (true, false) => Residual::Buffer,
             (true, true) => Residual::InPlace,
         },
+    }
+}
+
+/// Tiles of the texture kernel, the one that is preferred at equal cost first.
+const TEXTURE_TILES: [conv2d_texture::Tile; 2] = [
+    conv2d_texture::Tile {
+        co: 32,
+        px_groups: 4,
+    },
+    conv2d_texture::Tile {
+        co: 16,
+        px_groups: 7,
+    },
+];
+
+/// The tile that wastes the fewest outputs.
+fn texture_tile(geometry: &Geometry) -> conv2d_texture::Tile {
+    let cost = |tile: &conv2d_texture::Tile| {
+        let [x, y] = tile.workgroups(geometry);
+        x * y * u64::from(tile.co * tile.px_groups)
     };
+    let best = TEXTURE_TILES.into_iter().min_by_key(cost);
+    best.unwrap_or(TEXTURE_TILES[0])
+}
+
+fn conv2d_on_textures(graph: &Graph, node: &Node, conv: &Conv2d) -> Choice {
+    let geometry = geometry_of(graph, node, conv, false);
+    let tile = texture_tile(&geometry);
+    let residual = match geometry.residual {
+        // The binding must be filled; the shader does not read it.
+        Residual::None => Operand::Constant(0),
+        Residual::Buffer | Residual::InPlace => Operand::Input(1),
+    };
+    Choice {
+        launch: conv2d_texture::launch(&geometry, tile),
+        constants: vec![texels(graph, conv.weight, conv.bias, tile.co as usize)],
+        operands: vec![
+            Operand::Input(0),
+            Operand::Constant(0),
+            residual,
+            Operand::Output,
+        ],
+    }
+}
+
+fn conv2d(graph: &Graph, node: &Node, conv: &Conv2d, in_place: bool) -> Choice {
+    let weight: &Tensor = graph.tensor(conv.weight);
+    let geometry = geometry_of(graph, node, conv, in_place);
     let (launch, packing, multiple) = if geometry.groups > 1 {
         // Tiles would multiply mostly zeros: a group of ResNeXt-50 has 4 to 32 channels.
         (

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use resnet_wgpu::models::{Arch, StrideSite};
 use resnet_wgpu::passes::Fusion;
+use resnet_wgpu::plan::Path;
 use resnet_wgpu::wgpu;
 
 use crate::failure::EXIT_CODES;
 use crate::output::Format;
 use crate::values::{
-    arch_parser, batch, count, formats, fusion_parser, seconds, size, stride_parser, tolerance,
+    arch_parser, batch, count, formats, fusion_parser, path_parser, seconds, size, stride_parser,
+    tolerance,
 };
 
 /// ResNet on any GPU: handwritten WGSL kernels over wgpu.
@@ -116,6 +118,10 @@ pub(crate) struct DeviceArgs {
     /// API to use, or `cpu` for no GPU at all
     #[arg(long, value_enum)]
     pub(crate) backend: Option<Backend>,
+
+    /// What activations lie in: textures are faster on software Vulkan
+    #[arg(long, default_value = "auto", value_parser = path_parser())]
+    pub(crate) path: Path,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,6 +3,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use resnet_wgpu::models::{Arch, StrideSite};
 use resnet_wgpu::passes::Fusion;
+use resnet_wgpu::plan::Path;
 
 use crate::output::Format;
 
@@ -69,6 +70,10 @@ pub(crate) fn arch_parser() -> impl TypedValueParser<Value = Arch> {
 
 pub(crate) fn fusion_parser() -> impl TypedValueParser<Value = Fusion> {
     PossibleValuesParser::new(["none", "layers", "full"]).try_map(|name| name.parse::<Fusion>())
+}
+
+pub(crate) fn path_parser() -> impl TypedValueParser<Value = Path> {
+    PossibleValuesParser::new(["auto", "buffers", "textures"]).try_map(|name| name.parse::<Path>())
 }
 
 pub(crate) fn stride_parser() -> impl TypedValueParser<Value = StrideSite> {
