@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use resnet_wgpu::models::{Arch, StrideSite};
 use resnet_wgpu::passes::Fusion;
@@ -11,6 +10,10 @@ use resnet_wgpu::wgpu;
 
 use crate::failure::EXIT_CODES;
 use crate::output::Format;
+use crate::values::{
+    arch_parser, batch, count, formats, fusion_parser, path_parser, seconds, size, stride_parser,
+    tolerance,
+};
 
 /// ResNet on any GPU: handwritten WGSL kernels over wgpu.
 #[derive(Debug, Parser)]
@@ -204,7 +207,7 @@ pub(crate) struct ClassifyArgs {
     pub(crate) top: usize,
 
     /// Images that run together
-    #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = batch)]
     pub(crate) batch: usize,
 
     /// Form of the results
@@ -228,7 +231,7 @@ pub(crate) struct InspectArgs {
     pub(crate) plan: bool,
 
     /// Images that run together
-    #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = batch)]
     pub(crate) batch: usize,
 
     /// Form of the results
@@ -265,7 +268,7 @@ pub(crate) struct CompareArgs {
     pub(crate) layer_tolerance: f32,
 
     /// Images that run together
-    #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = batch)]
     pub(crate) batch: usize,
 
     /// Form of the results
@@ -282,7 +285,7 @@ pub(crate) struct CompareArgs {
 #[derive(Args, Debug)]
 pub(crate) struct BenchArgs {
     /// Images that run together; a list measures each
-    #[arg(long, value_name = "N,…", default_value = "1", value_delimiter = ',', value_parser = count)]
+    #[arg(long, value_name = "N,…", default_value = "1", value_delimiter = ',', value_parser = batch)]
     pub(crate) batch: Vec<usize>,
 
     /// Timed runs of each path
@@ -320,72 +323,6 @@ pub(crate) struct BenchArgs {
     pub(crate) device: DeviceArgs,
 }
 
-/// The largest side of an image and the largest count: keeps a typing error from filling the memory.
-const MAX_SIDE: usize = 16_384;
-const MAX_COUNT: usize = 100_000;
-
-fn size(text: &str) -> Result<[usize; 2], String> {
-    let side = |text: &str| match text.trim().parse() {
-        Ok(side) if (1..=MAX_SIDE).contains(&side) => Ok(side),
-        _ => Err(format!(
-            "expected HxW or N, with sides from 1 to {MAX_SIDE}, such as 224x320"
-        )),
-    };
-    match text.split_once(['x', 'X', '×']) {
-        Some((h, w)) => Ok([side(h)?, side(w)?]),
-        None => side(text).map(|side| [side, side]),
-    }
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    match text.trim().parse() {
-        Ok(count) if (1..=MAX_COUNT).contains(&count) => Ok(count),
-        _ => Err(format!("expected a number from 1 to {MAX_COUNT}")),
-    }
-}
-
-fn tolerance(text: &str) -> Result<f32, String> {
-    match text.parse() {
-        Ok(tolerance) if (0.0..f32::INFINITY).contains(&tolerance) => Ok(tolerance),
-        _ => Err("expected a number that is not negative, such as 1e-3".to_owned()),
-    }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.0..=1e6).contains(&seconds) => Ok(seconds),
-        _ => Err("expected a number of seconds".to_owned()),
-    }
-}
-
-fn formats(names: &'static [&'static str]) -> impl TypedValueParser<Value = Format> {
-    PossibleValuesParser::new(names).map(|name| match name.as_str() {
-        "json" => Format::Json,
-        "jsonl" => Format::Jsonl,
-        "csv" => Format::Csv,
-        _ => Format::Text,
-    })
-}
-
-fn arch_parser() -> impl TypedValueParser<Value = Arch> {
-    PossibleValuesParser::new(Arch::ALL.map(Arch::name)).try_map(|name| name.parse::<Arch>())
-}
-
-fn fusion_parser() -> impl TypedValueParser<Value = Fusion> {
-    PossibleValuesParser::new(["none", "layers", "full"]).try_map(|name| name.parse::<Fusion>())
-}
-
-fn path_parser() -> impl TypedValueParser<Value = Path> {
-    PossibleValuesParser::new(["auto", "buffers", "textures"]).try_map(|name| name.parse::<Path>())
-}
-
-fn stride_parser() -> impl TypedValueParser<Value = StrideSite> {
-    PossibleValuesParser::new(["first", "middle"]).map(|name| match name.as_str() {
-        "first" => StrideSite::First,
-        _ => StrideSite::Middle,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -394,23 +331,5 @@ mod tests {
     fn the_declarations_are_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_are_square_or_rows_by_columns() {
-        assert_eq!(size("64"), Ok([64, 64]), "square");
-        assert_eq!(size("160x240"), Ok([160, 240]), "rows first");
-        for text in [
-            "",
-            "x",
-            "0",
-            "64x",
-            "64x0",
-            "-1",
-            "64x64x3",
-            "99999999999999999999",
-        ] {
-            assert!(size(text).is_err(), "{text:?}");
-        }
     }
 }

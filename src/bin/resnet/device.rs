@@ -76,7 +76,11 @@ impl Device {
             .choose(&adapters)
             .and_then(|index| Ok(block_on(adapters.open(index))?));
         match opened {
-            Ok(context) => Ok(Self::Gpu(Box::new(context), args.path)),
+            Ok(context) => {
+                let wgpu::AdapterInfo { name, backend, .. } = &context.info;
+                log::debug!("running on {name} ({backend})");
+                Ok(Self::Gpu(Box::new(context), args.path))
+            }
             Err(_) if !request.is_explicit() => {
                 log::warn!("no usable GPU adapter: running on the CPU, which is slower");
                 Ok(Self::Cpu)

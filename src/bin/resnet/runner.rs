@@ -57,9 +57,11 @@ impl Runner {
             }
             Device::Cpu => Engine::Cpu(Box::new(CpuExecutor::new(graph)?)),
         };
+        let pipelines_ms = milliseconds(start.elapsed());
+        log::debug!("weights and pipelines are on the device after {pipelines_ms:.0} ms");
         Ok(Self {
             engine,
-            pipelines_ms: milliseconds(start.elapsed()),
+            pipelines_ms,
         })
     }
 

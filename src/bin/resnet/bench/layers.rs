@@ -70,7 +70,7 @@ fn per(amount: f64, ms: f64) -> f64 {
 /// The dispatches as a table.
 pub(super) fn table(layers: &[Layer]) -> Table {
     let header = [
-        "layer", "kernel", "output", "ms", "share", "GFLOP/s", "GB/s",
+        "layer", "kernel", "output", "ms", "share %", "GFLOP/s", "GB/s",
     ];
     let mut table = Table::new(3, &header);
     for layer in layers {
@@ -79,7 +79,7 @@ pub(super) fn table(layers: &[Layer]) -> Table {
             layer.kernel.to_owned(),
             sizes(&layer.output),
             format!("{:.4}", layer.ms),
-            format!("{:.1}%", layer.share * 100.0),
+            format!("{:.1}", layer.share * 100.0),
             format!("{:.1}", layer.gflops),
             format!("{:.1}", layer.gigabytes_per_s),
         ]);
