@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use resnet_wgpu::models::{Arch, StrideSite};
 use resnet_wgpu::passes::Fusion;
+use resnet_wgpu::plan::Path;
 use resnet_wgpu::wgpu;
 
 use crate::failure::EXIT_CODES;
@@ -82,9 +83,8 @@ pub(crate) enum Command {
         fusion: the network is fused first and read layer by layer after. The logits are those of \
         a second run as `classify` makes it, with shared buffers.\n\
         max rel is the largest difference over the largest magnitude of the layer. Exit code 5 \
-        when a layer is outside --layer-tolerance, when the logits are outside --tolerance, or \
-        when their five best classes differ. Made-up networks have huge logits: where they exceed \
-        64 the tolerance grows in proportion.\n\
+        when a layer is outside --layer-tolerance, when the logits are outside --tolerance or \
+        --layer-tolerance, or when their five best classes differ.\n\
         A golden file has a tensor `input` and any number of tensors with the names of values, \
         such as `layer1.0.relu` or `fc`, all f32 and NCHW."
     )]
@@ -115,6 +115,10 @@ pub(crate) struct DeviceArgs {
     /// API to use, or `cpu` for no GPU at all
     #[arg(long, value_enum)]
     pub(crate) backend: Option<Backend>,
+
+    /// What activations lie in: textures are faster on software Vulkan
+    #[arg(long, default_value = "auto", value_parser = path_parser())]
+    pub(crate) path: Path,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -369,6 +373,10 @@ fn arch_parser() -> impl TypedValueParser<Value = Arch> {
 
 fn fusion_parser() -> impl TypedValueParser<Value = Fusion> {
     PossibleValuesParser::new(["none", "layers", "full"]).try_map(|name| name.parse::<Fusion>())
+}
+
+fn path_parser() -> impl TypedValueParser<Value = Path> {
+    PossibleValuesParser::new(["auto", "buffers", "textures"]).try_map(|name| name.parse::<Path>())
 }
 
 fn stride_parser() -> impl TypedValueParser<Value = StrideSite> {

@@ -20,9 +20,6 @@ use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, Table};
 use crate::runner::Runner;
 
-/// Logits of trained networks stay below this; see [`logits_allowance`].
-const USUAL_LOGIT: f32 = 64.0;
-
 /// Classes whose order must be right.
 const BEST: usize = 5;
 
@@ -45,8 +42,7 @@ struct Logits {
     max_rel: f32,
     cosine: f64,
     top5_equal: bool,
-    /// Largest `max_abs` that is allowed.
-    allowed: f32,
+    within: bool,
 }
 
 #[derive(Serialize)]
@@ -168,7 +164,7 @@ fn compute(
     drop(runner);
     let layers = match device {
         Device::Cpu => cpu_layers(&graph, &input.tensor())?,
-        Device::Gpu(_) => gpu_layers(graph, device, input, quiet)?,
+        Device::Gpu(..) => gpu_layers(graph, device, input, quiet)?,
     };
     Ok(Computed { layers, logits })
 }
@@ -254,11 +250,11 @@ fn judge(
     let logits = want(&graph.value(network.model.logits).name)?;
     let classes = network.model.classes;
     let logits = logits
-        .map(|want| judge_logits(&want, &computed.logits, classes, args.tolerance))
+        .map(|want| judge_logits(&want, &computed.logits, classes, args))
         .transpose()?;
     let first_outside = layers.iter().find(|layer| !layer.within);
     let first_outside = first_outside.map(|layer| layer.name.clone());
-    let logits_within = logits.as_ref().is_none_or(Logits::within);
+    let logits_within = logits.as_ref().is_none_or(|logits| logits.within);
     Ok(Report {
         schema_version: SCHEMA_VERSION,
         adapter: device.info(),
@@ -285,7 +281,7 @@ fn report_unused(golden: &Golden, layers: &[ComputedLayer]) -> Result<(), Failur
     Ok(())
 }
 
-fn difference(want: &Tensor, got: &Tensor) -> Result<Difference, Failure> {
+pub(crate) fn difference(want: &Tensor, got: &Tensor) -> Result<Difference, Failure> {
     let exact = Tolerance {
         atol: 0.0,
         rtol: 0.0,
@@ -294,7 +290,7 @@ fn difference(want: &Tensor, got: &Tensor) -> Result<Difference, Failure> {
 }
 
 /// The relative difference; where only zeros are wanted, the absolute one.
-fn relative(difference: &Difference) -> f32 {
+pub(crate) fn relative(difference: &Difference) -> f32 {
     if difference.max_rel == 0.0 {
         difference.max_abs
     } else {
@@ -302,18 +298,11 @@ fn relative(difference: &Difference) -> f32 {
     }
 }
 
-/// The largest allowed difference of logits. A 32-bit float has seven digits: where logits are huge,
-/// as those of made-up networks are, the tolerance grows with them.
-pub(crate) fn logits_allowance(want: &Tensor, tolerance: f32) -> f32 {
-    let largest = want.data().iter().fold(0.0f32, |max, x| max.max(x.abs()));
-    tolerance * (largest / USUAL_LOGIT).max(1.0)
-}
-
 fn judge_logits(
     want: &Tensor,
     got: &Tensor,
     classes: usize,
-    tolerance: f32,
+    args: &CompareArgs,
 ) -> Result<Logits, Failure> {
     let difference = difference(want, got)?;
     let images = want.data().chunks(classes).zip(got.data().chunks(classes));
@@ -325,15 +314,11 @@ fn judge_logits(
         max_rel: difference.max_rel,
         cosine: difference.cosine,
         top5_equal,
-        allowed: logits_allowance(want, tolerance),
-    })
-}
-
-impl Logits {
-    fn within(&self) -> bool {
         // A NaN is not within anything.
-        self.max_abs <= self.allowed && self.top5_equal
-    }
+        within: difference.max_abs <= args.tolerance
+            && relative(&difference) <= args.layer_tolerance
+            && top5_equal,
+    })
 }
 
 fn print(report: &Report, format: Format) -> Result<(), Failure> {
@@ -362,9 +347,8 @@ fn print(report: &Report, format: Format) -> Result<(), Failure> {
         ))?;
         if let Some(logits) = &report.logits {
             out.line(format_args!(
-                "logits: max abs {:.2e} (allowed {:.2e}), max rel {:.2e}, five best classes {}",
+                "logits: max abs {:.2e}, max rel {:.2e}, five best classes {}",
                 logits.max_abs,
-                logits.allowed,
                 logits.max_rel,
                 if logits.top5_equal {
                     "equal"
@@ -388,7 +372,13 @@ fn verdict(report: &Report, args: &CompareArgs) -> Result<(), Failure> {
             layer.name, layer.kernel, layer.max_abs, layer.max_rel, args.layer_tolerance
         )));
     }
-    Err(Failure::outside(
-        "every layer is within the tolerance, the logits are not",
-    ))
+    let logits = report.logits.as_ref().filter(|logits| !logits.within);
+    Err(Failure::outside(logits.map_or_else(String::new, |logits| {
+        let best = if logits.top5_equal { "" } else { ", and their five best classes differ" };
+        format!(
+            "the logits are outside the tolerance: max abs {:.2e}, allowed {:.2e}, max rel {:.2e}, \
+             allowed {:.2e}{best}",
+            logits.max_abs, args.tolerance, logits.max_rel, args.layer_tolerance
+        )
+    })))
 }

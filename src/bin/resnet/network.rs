@@ -1,6 +1,7 @@
 //! The network that the flags ask for: weights, preprocessing and labels.
 
 use std::path::Path;
+use std::sync::Once;
 use std::time::Instant;
 
 use resnet_wgpu::Error;
@@ -135,10 +136,14 @@ fn from_file(arch: Option<Arch>, path: &Path, options: &ModelOptions) -> Result<
 
 fn made_up(arch: Option<Arch>, options: &ModelOptions) -> Result<Model, Failure> {
     let arch = arch.unwrap_or(Arch::ResNet50);
-    log::info!(
-        "no --weights: {arch} with made-up numbers (Glorot uniform, seed {SEED}), whose answers \
-         mean nothing"
-    );
+    // `bench` comes here once for each batch size.
+    static NOTE: Once = Once::new();
+    NOTE.call_once(|| {
+        log::info!(
+            "no --weights: {arch} with made-up numbers (Glorot uniform, seed {SEED}), whose answers \
+             mean nothing"
+        );
+    });
     Ok(models::build(
         Some(arch),
         &mut Weights::random(SEED),

@@ -41,11 +41,11 @@ impl Runner {
     ) -> Result<Self, Failure> {
         let start = Instant::now();
         let engine = match device {
-            Device::Gpu(context) => {
+            Device::Gpu(context, path) => {
                 let options = PlanOptions {
                     input,
                     limits: plan_limits(&context.device),
-                    ..PlanOptions::default()
+                    path: *path,
                 };
                 let plan = Box::new(Plan::new(graph, &options)?);
                 let mut bars = Bars::new(quiet);

@@ -13,7 +13,7 @@ use resnet_wgpu::reference;
 use resnet_wgpu::tensor::Tensor;
 
 use crate::args::BenchArgs;
-use crate::compare::logits_allowance;
+use crate::compare::{difference, relative};
 use crate::device::Device;
 use crate::failure::Failure;
 use crate::input;
@@ -24,8 +24,10 @@ use crate::runner::Runner;
 use crate::stats::milliseconds;
 use report::{Report, Run, Startup};
 
-/// Largest difference of a logit from what the other path computes.
-const TOLERANCE: f32 = 1e-3;
+/// Largest difference of a logit from what the other path computes, as such and as a part of the
+/// largest logit: the defaults of `resnet compare`.
+const MAX_ABS: f32 = 1e-3;
+const MAX_REL: f32 = 1e-4;
 
 pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
     let begin = Instant::now();
@@ -200,19 +202,16 @@ fn check(who: &str, got: &[Tensor], other: &str, want: &[Tensor]) -> Result<(), 
     let ([got, ..], [want, ..]) = (got, want) else {
         return Err(Failure::runtime("the network has no logits"));
     };
-    let allowed = logits_allowance(want, TOLERANCE);
-    let pairs = got.data().iter().zip(want.data());
-    // A NaN must not pass, so that what is asked is whether all are near.
-    let is_near = pairs
-        .clone()
-        .all(|(got, want)| (got - want).abs() <= allowed);
-    if is_near && got.dims() == want.dims() {
+    let difference = difference(want, got)?;
+    let relative = relative(&difference);
+    // Written so that a NaN is outside.
+    if difference.max_abs <= MAX_ABS && relative <= MAX_REL {
         return Ok(());
     }
-    let worst = pairs.map(|(got, want)| (got - want).abs());
-    let worst = worst.fold(0.0f32, |a, b| if b.is_nan() { b } else { a.max(b) });
     Err(Failure::outside(format!(
-        "{who} and {other} differ by {worst:.2e} in a logit, allowed are {allowed:.2e}: wrong \
-         results are not timed; `resnet compare` shows the first wrong layer"
+        "{who} and {other} differ by {:.2e} in a logit, {relative:.2e} of the largest; allowed are \
+         {MAX_ABS:.0e} and {MAX_REL:.0e}: wrong results are not timed; `resnet compare` shows the \
+         first wrong layer",
+        difference.max_abs
     )))
 }
