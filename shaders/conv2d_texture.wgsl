@@ -39,7 +39,7 @@ struct Geometry {
 }
 var<immediate> geometry: Geometry;
 
-// Whether no tap can fall outside the image.
+// Whether every pixel reads the input pixel of its own index and no other.
 override POINTWISE: bool;
 override RESIDUAL: bool;
 
@@ -76,15 +76,19 @@ fn main(
     var input_ix: array<i32, PX_GROUPS>;
     for (var p = 0u; p < PX_GROUPS; p++) {
         let px = first_px + i32(p * LANES);
-        let row = px / geometry.out_w;
-        let n = row / geometry.out_h;
-        iy[p] = (row - n * geometry.out_h) * geometry.stride_h - geometry.pad_top;
-        ix[p] = (px - row * geometry.out_w) * geometry.stride_w - geometry.pad_left;
-        input_ix[p] = FOLD_WIDTH + (n * geometry.in_h + iy[p]) * geometry.in_w + ix[p];
-        if (px >= geometry.out_pixels) {
-            // Below the top of every image, and far enough for any kernel.
-            iy[p] = -0x40000000;
-            input_ix[p] = 0;
+        if (POINTWISE) {
+            // All images are one row of pixels; what is past the end is not stored.
+            input_ix[p] = FOLD_WIDTH + min(px, geometry.out_pixels - 1);
+        } else {
+            let row = px / geometry.out_w;
+            let n = row / geometry.out_h;
+            iy[p] = (row - n * geometry.out_h) * geometry.stride_h - geometry.pad_top;
+            ix[p] = (px - row * geometry.out_w) * geometry.stride_w - geometry.pad_left;
+            input_ix[p] = FOLD_WIDTH + (n * geometry.in_h + iy[p]) * geometry.in_w + ix[p];
+            if (px >= geometry.out_pixels) {
+                // Above the top of every image, and far enough for any kernel.
+                iy[p] = -0x40000000;
+            }
         }
     }
     let biases = textureLoad(weight, folded(weight_ix));

@@ -60,7 +60,7 @@ pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
     Launch {
         kernel: &KERNEL,
         overrides: vec![
-            ("POINTWISE", flag(geometry.is_pointwise())),
+            ("POINTWISE", flag(reads_its_own_pixels(geometry))),
             ("RESIDUAL", flag(geometry.residual != Residual::None)),
         ],
         tile: vec![
@@ -88,6 +88,11 @@ pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
         threads: SUBGROUP as usize,
         workgroups: [x, y, 1],
     }
+}
+
+/// Whether each output pixel reads the input pixel of its own index and no other.
+fn reads_its_own_pixels(geometry: &Geometry) -> bool {
+    geometry.is_pointwise() && geometry.stride == [1, 1]
 }
 
 /// Channels of a texel that are not always zero: three for images, which saves the stem a quarter.
