@@ -60,7 +60,8 @@
 //!
 //! * `cli` (default): the `resnet` program, and everything below;
 //! * `cpu`: the modules [`cpu`] and [`mod@reference`];
-//! * `image`: decoding and resizing of pictures.
+//! * `image`: decoding and resizing of pictures;
+//! * `torch`: checkpoints of PyTorch.
 
 pub mod compare;
 #[cfg(feature = "cpu")]
