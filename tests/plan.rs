@@ -302,7 +302,7 @@ fn a_layer_beyond_the_limits_is_an_error_that_names_it() {
         other => panic!("expected a limit error, got {other:?}"),
     }
     let few_workgroups = Limits {
-        workgroups_per_dimension: 100,
+        workgroups_per_dimension: 50,
         ..Limits::default()
     };
     let error = plan_with(few_workgroups).unwrap_err();
