@@ -545,7 +545,7 @@ mod tests {
             Value::Text("x"),
         ];
         assert_eq!(pickle.objects.items(list), expected, "items");
-        assert_eq!(pickle.bytes, 27, "the rest is not of the pickle");
+        assert_eq!(pickle.bytes, 25, "the rest is not of the pickle");
     }
 
     #[test]
