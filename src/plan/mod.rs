@@ -528,9 +528,11 @@ impl<'a> Planner<'a> {
         });
         let mut outputs = self.graph.outputs().iter();
         let wanted = outputs.any(|v| self.alias[v.0] == write.value);
-        if wanted && write.storage == Storage::Texture {
+        let buffer = self.place(write.value, Storage::Buffer);
+        // The caller's own tensor lies in a buffer before it lies in a texture.
+        if wanted && write.storage == Storage::Texture && !drafts.exists[buffer.index()] {
             // At once, so that the texture need not live until the end.
-            self.add_conversion(drafts, self.place(write.value, Storage::Buffer));
+            self.add_conversion(drafts, buffer);
         }
     }
 
