@@ -49,7 +49,7 @@ pub struct Weights {
 #[derive(Debug)]
 enum Source {
     File {
-        file: WeightFile,
+        file: Box<WeightFile>,
         scheme: Scheme,
         /// Keys that nothing asked for yet.
         unused: BTreeSet<String>,
@@ -87,7 +87,7 @@ impl Weights {
         let scheme = Scheme::recognise(&unused)?;
         Ok(Self {
             source: Source::File {
-                file,
+                file: Box::new(file),
                 scheme,
                 unused,
             },
