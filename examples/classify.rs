@@ -29,6 +29,7 @@ fn main() -> Result<(), Error> {
     let options = PlanOptions {
         input: InputFormat::Rgba8(*batch.normalization()),
         limits: plan_limits(&context.device),
+        ..PlanOptions::default()
     };
     let plan = Plan::new(&optimize(&model.graph, Fusion::Full)?, &options)?;
     let session = Session::new(&context, &plan, &mut |_| ())?;

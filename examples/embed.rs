@@ -55,7 +55,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
         limits: plan_limits(&device),
         ..PlanOptions::default()
     };
-    let executor = Executor::new(&device, &Plan::new(&graph, &options)?)?;
+    let executor = Executor::new(&device, &queue, &Plan::new(&graph, &options)?)?;
 
     // Once: the host's own pass over the logits.
     let (_, logits) = executor.output("fc")?;

@@ -43,6 +43,17 @@ pub enum Error {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// A pickle asks for a Python object that is not on the short list of those that hold tensors.
+    #[error(
+        "weights '{path}': the file asks for the Python object '{global}', which is refused: only \
+         tensors are read and no code of a file is ever run; save `model.state_dict()` instead"
+    )]
+    WeightsForbidden {
+        /// The file.
+        path: PathBuf,
+        /// Module and name, such as `os.system`.
+        global: String,
+    },
     /// The tensor names belong to no known network family, or to several.
     #[error("weights: {reason}")]
     WeightsUnrecognised {
@@ -68,7 +79,7 @@ pub enum Error {
         got: Vec<usize>,
     },
     /// A tensor has a type that is not a supported float.
-    #[error("weight '{name}': element type {got} is not supported; convert it to f32, f16 or bf16")]
+    #[error("weight '{name}': element type {got} is not supported; convert it to f32")]
     WeightType {
         /// Key in the file.
         name: String,
@@ -182,6 +193,14 @@ pub enum Error {
         allowed: u64,
         /// What to do.
         hint: &'static str,
+    },
+    /// The kernels that the caller insists on cannot run on this device.
+    #[error("the path '{path}' is not available: {reason}; use the path 'auto'")]
+    PathUnavailable {
+        /// The path asked for.
+        path: crate::plan::Path,
+        /// What the device lacks.
+        reason: String,
     },
     /// A shader cannot be specialised as asked.
     #[error("kernel '{kernel}': {reason}")]

@@ -38,7 +38,7 @@
 //! let model = models::build(None, &mut Weights::open("resnet50.safetensors")?, &ModelOptions::default())?;
 //! let graph = optimize(&model.graph, Fusion::Full)?;
 //! let options = PlanOptions { limits: plan_limits(device), ..PlanOptions::default() };
-//! let executor = Executor::new(device, &Plan::new(&graph, &options)?)?;
+//! let executor = Executor::new(device, queue, &Plan::new(&graph, &options)?)?;
 //!
 //! // Every frame:
 //! let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -60,7 +60,8 @@
 //!
 //! * `cli` (default): the `resnet` program, and everything below;
 //! * `cpu`: the modules [`cpu`] and [`mod@reference`];
-//! * `image`: decoding and resizing of pictures.
+//! * `image`: decoding and resizing of pictures;
+//! * `torch`: checkpoints of PyTorch.
 
 pub mod compare;
 #[cfg(feature = "cpu")]

@@ -89,7 +89,8 @@ fn small_device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
 fn two_executors_and_the_host_share_one_encoder() {
     let gpu = gpu();
     let graphs = [network(1), network(2)];
-    let executors = [0, 1].map(|i| Executor::new(&gpu.device, &plan(&gpu, &graphs[i])).unwrap());
+    let executors =
+        [0, 1].map(|i| Executor::new(&gpu.device, &gpu.queue, &plan(&gpu, &graphs[i])).unwrap());
     let readbacks = [0, 1].map(|i| Readback::new(&gpu.device, &executors[i]).unwrap());
     let image = Numbers::new(3).tensor(&SHAPE.dims());
 
@@ -123,7 +124,7 @@ fn two_executors_and_the_host_share_one_encoder() {
 fn the_host_can_read_an_output_buffer_without_any_readback_of_ours() {
     let gpu = gpu();
     let graph = network(4);
-    let executor = Executor::new(&gpu.device, &plan(&gpu, &graph)).unwrap();
+    let executor = Executor::new(&gpu.device, &gpu.queue, &plan(&gpu, &graph)).unwrap();
     let image = Numbers::new(5).tensor(&SHAPE.dims());
     executor.write_tensor(&gpu.queue, &image).unwrap();
     let (output, buffer) = executor.output("pool").unwrap();
@@ -167,7 +168,7 @@ fn a_device_with_nothing_but_the_default_limits_is_enough() {
     let (device, queue) = small_device(required_limits());
     let graph = network(6);
     let plan = Plan::new(&graph, &PlanOptions::default()).unwrap();
-    let executor = Executor::new(&device, &plan).unwrap();
+    let executor = Executor::new(&device, &queue, &plan).unwrap();
     let image = Numbers::new(7).tensor(&SHAPE.dims());
     executor.write_tensor(&queue, &image).unwrap();
     let readback = Readback::new(&device, &executor).unwrap();
@@ -186,12 +187,12 @@ fn a_device_with_nothing_but_the_default_limits_is_enough() {
 
 #[test]
 fn a_pipeline_that_the_device_rejects_is_an_error_and_leaves_no_error_scope() {
-    let (device, _) = small_device(wgpu::Limits {
+    let (device, queue) = small_device(wgpu::Limits {
         max_compute_invocations_per_workgroup: 16,
         ..required_limits()
     });
     let plan = Plan::new(&network(8), &PlanOptions::default()).unwrap();
-    let error = Executor::new(&device, &plan).unwrap_err();
+    let error = Executor::new(&device, &queue, &plan).unwrap_err();
     assert!(matches!(error, Error::Gpu { .. }), "{error:?}");
 
     // The host's own scope must be the innermost again, and must catch nothing of ours.

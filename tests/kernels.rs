@@ -4,18 +4,19 @@
 
 mod common;
 
-use common::{Numbers, assert_close, gpu, reference, run_fused, run_unfused};
+use common::{Numbers, assert_close, gpu, paths, reference, run_fused, run_on};
 use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
 use resnet_wgpu::graph::{
     BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, ValueId, Window,
 };
+use resnet_wgpu::kernels::Storage;
 use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::passes::Fusion;
-use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{InputFormat, Path, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
-/// Builds a graph around one op, runs it on the GPU and compares with the oracle.
+/// Builds a graph around one op, runs it on every path of the GPU and compares with the oracle.
 fn check_op(
     gpu: &Context,
     what: &str,
@@ -30,8 +31,11 @@ fn check_op(
     graph.mark_output(output).unwrap();
     let x = numbers.tensor(&shape.dims());
     let want = reference(&graph, &x);
-    let got = run_unfused(gpu, &graph, &x);
-    assert_close(what, &want[0], &got[0], Tolerance::for_sum_of(terms));
+    for path in paths(gpu) {
+        let got = run_on(gpu, path, &graph, &x);
+        let what = format!("{what}, on {path}");
+        assert_close(&what, &want[0], &got[0], Tolerance::for_sum_of(terms));
+    }
 }
 
 /// One convolution of the table: input N×C×H×W, outputs, kernel, stride, padding, groups.
@@ -286,7 +290,11 @@ fn a_fused_residual_is_added_before_the_relu_in_place_and_out_of_place() {
     for (groups, kernel) in [(1, 1), (1, 3), (2, 3)] {
         for keep in [false, true] {
             let (graph, x) = residual_graph(groups, kernel, keep);
-            let plan = Plan::new(&graph, &PlanOptions::default()).unwrap();
+            let buffers = PlanOptions {
+                path: Path::Buffers,
+                ..PlanOptions::default()
+            };
+            let plan = Plan::new(&graph, &buffers).unwrap();
             let [residual, conv] = plan.steps() else {
                 panic!("two steps")
             };
@@ -296,15 +304,17 @@ fn a_fused_residual_is_added_before_the_relu_in_place_and_out_of_place() {
                 "the residual's buffer is taken over when nobody keeps it"
             );
             let want = reference(&graph, &x);
-            let got = run_unfused(&gpu, &graph, &x);
-            for (want, got) in want.iter().zip(&got) {
-                let what = format!("groups {groups}, kernel {kernel}, keep {keep}");
-                assert_close(
-                    &what,
-                    want,
-                    got,
-                    Tolerance::for_sum_of(8 * kernel * kernel + 2),
-                );
+            for path in paths(&gpu) {
+                let got = run_on(&gpu, path, &graph, &x);
+                for (want, got) in want.iter().zip(&got) {
+                    let what = format!("groups {groups}, kernel {kernel}, keep {keep}, on {path}");
+                    assert_close(
+                        &what,
+                        want,
+                        got,
+                        Tolerance::for_sum_of(8 * kernel * kernel + 2),
+                    );
+                }
             }
         }
     }
@@ -524,6 +534,7 @@ fn pixels_become_the_tensor_that_the_oracle_makes_of_them() {
         let options = PlanOptions {
             input: InputFormat::Rgba8(normalization),
             limits: plan_limits(&gpu.device),
+            ..PlanOptions::default()
         };
         let plan = Plan::new(&graph, &options).unwrap();
         let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
@@ -585,5 +596,108 @@ fn the_fused_block_equals_the_chain_of_single_kernels() {
             rtol: 1e-5,
         };
         assert_close(&format!("fusion {fusion}"), &want[0], &got[0], tolerance);
+    }
+}
+
+#[test]
+fn pixels_become_a_texture_where_the_first_layer_reads_one() {
+    let gpu = gpu();
+    let shape = Shape::new(2, 3, 5, 7);
+    let mut numbers = Numbers::new(10);
+    // Every byte value occurs, in an order that repeats with no side of the image.
+    let rgba: Vec<u8> = (0u8..=255)
+        .cycle()
+        .step_by(37)
+        .take(shape.pixels() * 4)
+        .collect();
+    let normalization = Normalization {
+        mean: [0.485, 0.456, 0.406],
+        std: [0.229, 0.224, 0.225],
+        swap_red_blue: false,
+    };
+    let mut graph = Graph::new();
+    let input = graph.input("input", shape).unwrap();
+    let weight = graph.param("weight", numbers.tensor(&[6, 3, 3, 3]));
+    let conv = Conv2d::new(weight).stride(2).padding(1);
+    let y = graph.add("conv", Op::Conv2d(conv), &[input]).unwrap();
+    for output in [y, input] {
+        graph.mark_output(output).unwrap();
+    }
+    let x = resnet_wgpu::reference::image_to_tensor(&rgba, shape, &normalization).unwrap();
+    let want = reference(&graph, &x);
+    for path in paths(&gpu) {
+        let options = PlanOptions {
+            input: InputFormat::Rgba8(normalization),
+            limits: plan_limits(&gpu.device),
+            path,
+        };
+        let plan = Plan::new(&graph, &options).unwrap();
+        let conversions = plan.steps().iter().filter(|s| s.macs == 0).count();
+        assert_eq!(
+            conversions,
+            if path == Path::Textures { 3 } else { 1 },
+            "from pixels, and of both outputs to buffers, on {path}"
+        );
+        let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+        let got = session.run_pixels(&rgba).unwrap();
+        for (want, got) in want.iter().zip(&got) {
+            let what = format!("pixels on {path}");
+            assert_close(&what, want, got, Tolerance::for_sum_of(28));
+        }
+    }
+}
+
+#[test]
+fn a_value_that_both_kinds_of_kernel_read_is_converted_once() {
+    let gpu = gpu();
+    let mut numbers = Numbers::new(11);
+    let mut graph = Graph::new();
+    let shape = Shape::new(3, 6, 7, 5);
+    let input = graph.input("input", shape).unwrap();
+    let weight = graph.param("weight", numbers.tensor(&[6, 6, 3, 3]));
+    let conv = Conv2d::new(weight).padding(1);
+    let a = graph.add("a", Op::Conv2d(conv), &[input]).unwrap();
+    let b = graph.add("b", Op::Conv2d(conv), &[a]).unwrap();
+    let c = graph.add("c", Op::Add { relu: true }, &[a, b]).unwrap();
+    let weight = graph.param("grouped", numbers.tensor(&[4, 3, 3, 3]));
+    let grouped = Conv2d::new(weight).groups(2);
+    let d = graph.add("d", Op::Conv2d(grouped), &[a]).unwrap();
+    let e = graph.add("e", Op::GlobalAvgPool, &[c]).unwrap();
+    for output in [d, e] {
+        graph.mark_output(output).unwrap();
+    }
+    let x = numbers.tensor(&shape.dims());
+    let want = reference(&graph, &x);
+    for path in paths(&gpu) {
+        if path == Path::Textures {
+            let options = PlanOptions {
+                limits: plan_limits(&gpu.device),
+                path,
+                ..PlanOptions::default()
+            };
+            let plan = Plan::new(&graph, &options).unwrap();
+            let copies = plan.steps().iter().filter(|s| {
+                let [from, .., to] = s.launch.kernel.bindings else {
+                    return false;
+                };
+                s.macs == 0 && s.launch.kernel.bindings.len() == 2 && from.storage != to.storage
+            });
+            let copied: Vec<&str> = copies.map(|s| s.value.as_str()).collect();
+            assert_eq!(copied, ["input", "a", "b", "c", "e"], "each value once");
+            for step in plan.steps() {
+                for (binding, &id) in step.launch.kernel.bindings.iter().zip(&step.buffers) {
+                    let storage = plan.buffer(id).storage;
+                    assert_eq!(binding.storage, storage, "{}: {}", step.node, binding.name);
+                }
+            }
+            let kept = plan.outputs().iter();
+            let mut kept = kept.map(|output| plan.buffer(output.buffer).storage);
+            assert!(kept.all(|s| s == Storage::Buffer), "outputs are buffers");
+        }
+        let got = run_on(&gpu, path, &graph, &x);
+        for (want, got) in want.iter().zip(&got) {
+            let what = format!("mixed kernels on {path}");
+            assert_close(&what, want, got, Tolerance::for_sum_of(2000));
+        }
     }
 }

@@ -3,16 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
+use std::path::Path as FilePath;
 
 use proptest::prelude::*;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::kernels::Storage;
 use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::models::{self, Arch, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::memory::{StepUse, assign};
-use resnet_wgpu::plan::{Content, InputFormat, Limits, Plan, PlanOptions};
+use resnet_wgpu::plan::memory::{Place, StepUse, assign};
+use resnet_wgpu::plan::{Content, InputFormat, Limits, Path, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::weights::Weights;
 
@@ -41,10 +42,28 @@ fn plan(model: &Model, fusion: Fusion) -> Plan {
     Plan::new(&graph, &options).unwrap()
 }
 
+/// What a software Vulkan of eight lanes offers.
+fn software() -> Limits {
+    Limits {
+        immediate_bytes: 128,
+        subgroup_lanes: Some([8, 8]),
+        software: true,
+        ..Limits::default()
+    }
+}
+
+fn textures() -> PlanOptions {
+    PlanOptions {
+        input: rgba8(),
+        limits: software(),
+        path: Path::Auto,
+    }
+}
+
 /// Compares with a file; `UPDATE_SNAPSHOTS=1 cargo test --test plan` writes it anew.
 #[track_caller]
 fn assert_snapshot(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+    let path = FilePath::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/snapshots")
         .join(name);
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
@@ -107,27 +126,99 @@ fn no_step_writes_the_buffer_of_a_value_that_it_or_a_later_step_reads() {
     for arch in Arch::ALL {
         for fusion in [Fusion::None, Fusion::Layers, Fusion::Full] {
             let graph = optimize(&model(arch, 1).graph, fusion).unwrap();
-            let plan = Plan::new(&graph, &PlanOptions::default()).unwrap();
-            for step in plan.steps() {
-                let (output, inputs) = step.buffers.split_last().unwrap();
-                assert!(
-                    !inputs.contains(output),
-                    "{arch:?} {fusion}: {} is bound twice",
-                    step.node
-                );
-                let content = &plan.buffer(*output).content;
-                assert!(
-                    matches!(content, Content::Activations),
-                    "{}: writes activations",
-                    step.node
-                );
+            let plans = [PlanOptions::default(), textures()];
+            for plan in plans.map(|options| Plan::new(&graph, &options).unwrap()) {
+                for step in plan.steps() {
+                    let (output, inputs) = step.buffers.split_last().unwrap();
+                    assert!(
+                        !inputs.contains(output),
+                        "{arch:?} {fusion}: {} is bound twice",
+                        step.node
+                    );
+                    let content = &plan.buffer(*output).content;
+                    assert!(
+                        matches!(content, Content::Activations),
+                        "{}: writes activations",
+                        step.node
+                    );
+                }
             }
         }
     }
 }
 
+#[test]
+fn textures_are_chosen_on_software_with_subgroups_of_eight_and_immediates_only() {
+    let graph = optimize(&model(Arch::ResNet18, 1).graph, Fusion::Full).unwrap();
+    let on_textures = |limits, path| {
+        let options = PlanOptions {
+            limits,
+            path,
+            ..PlanOptions::default()
+        };
+        let plan = Plan::new(&graph, &options)?;
+        let mut slots = plan.buffers().iter();
+        Ok::<_, Error>(slots.any(|b| b.storage == Storage::Texture))
+    };
+    let gpu = Limits {
+        software: false,
+        ..software()
+    };
+    let unable = [
+        Limits::default(),
+        Limits {
+            subgroup_lanes: Some([4, 8]),
+            ..software()
+        },
+        Limits {
+            subgroup_lanes: None,
+            ..software()
+        },
+        Limits {
+            immediate_bytes: 0,
+            ..software()
+        },
+    ];
+    assert!(on_textures(software(), Path::Auto).unwrap(), "software");
+    assert!(!on_textures(gpu, Path::Auto).unwrap(), "a GPU");
+    assert!(on_textures(gpu, Path::Textures).unwrap(), "a GPU, forced");
+    assert!(!on_textures(software(), Path::Buffers).unwrap(), "forced");
+    for limits in unable {
+        assert!(!on_textures(limits, Path::Auto).unwrap(), "{limits:?}");
+        let forced = on_textures(limits, Path::Textures);
+        assert!(
+            matches!(forced, Err(Error::PathUnavailable { .. })),
+            "{limits:?}"
+        );
+    }
+}
+
+#[test]
+fn fused_networks_run_on_textures_up_to_the_classifier() {
+    for arch in Arch::ALL {
+        let graph = optimize(&model(arch, 1).graph, Fusion::Full).unwrap();
+        let plan = Plan::new(&graph, &textures()).unwrap();
+        let kernels = plan.steps().iter().map(|s| s.launch.kernel.name);
+        let on_buffers: Vec<&str> = kernels.filter(|k| !k.ends_with("_texture")).collect();
+        assert_eq!(on_buffers, ["softmax"], "{arch}");
+    }
+}
+
+#[test]
+fn texture_activations_of_resnet50_stay_within_15_percent_of_the_lower_bound() {
+    for batch in [1, 8] {
+        let graph = optimize(&model(Arch::ResNet50, batch).graph, Fusion::Full).unwrap();
+        let plan = Plan::new(&graph, &textures()).unwrap();
+        let (bytes, bound) = (plan.activation_bytes(), plan.activation_lower_bound_bytes());
+        assert!(
+            bound <= bytes && bytes * 100 <= bound * 115,
+            "batch {batch}: {bytes} of {bound}"
+        );
+    }
+}
+
 /// Random steps: each reads some of the values so far; value 0 is the caller's.
-fn programs() -> impl Strategy<Value = (Vec<u64>, Vec<StepUse>, Vec<usize>)> {
+fn programs() -> impl Strategy<Value = (Vec<Place>, Vec<StepUse>, Vec<usize>)> {
     let step = |index: usize| {
         let reads = prop::collection::vec(0..=index, 1..4);
         (reads, any::<bool>(), 0..8usize).prop_map(move |(reads, in_place, pick)| StepUse {
@@ -138,21 +229,32 @@ fn programs() -> impl Strategy<Value = (Vec<u64>, Vec<StepUse>, Vec<usize>)> {
     };
     (2..24usize).prop_flat_map(move |len| {
         let steps: Vec<_> = (0..len).map(step).collect();
-        let bytes = prop::collection::vec(prop::sample::select(vec![4u64, 8, 8, 8, 64]), len + 1);
+        let place = (prop::sample::select(vec![4u64, 8, 8, 8, 64]), any::<bool>());
+        let place = place.prop_map(|(bytes, texture)| Place {
+            bytes,
+            storage: if texture {
+                Storage::Texture
+            } else {
+                Storage::Buffer
+            },
+        });
+        let values = prop::collection::vec(place, len + 1);
         let kept = prop::collection::vec(0..=len, 0..4);
-        (bytes, steps, kept)
+        (values, steps, kept)
     })
 }
 
 proptest! {
     /// Plays the program on the assigned slots: whoever reads a value must find that value there.
     #[test]
-    fn every_read_finds_its_value_intact((bytes, steps, kept) in programs()) {
-        let plan = assign(&bytes, &steps, &kept);
-        let mut holds = vec![0; plan.slot_bytes.len()];
+    fn every_read_finds_its_value_intact((values, steps, kept) in programs()) {
+        let plan = assign(&values, &steps, &kept);
+        let mut holds = vec![0; plan.slots.len()];
         for step in &steps {
             let target = plan.slot_of[step.write].unwrap();
-            prop_assert!(plan.slot_bytes[target] >= bytes[step.write], "the slot is large enough");
+            let (slot, value) = (plan.slots[target], values[step.write]);
+            prop_assert!(slot.bytes >= value.bytes, "the slot is large enough");
+            prop_assert_eq!(slot.storage, value.storage, "buffers and textures never share");
             for &read in &step.reads {
                 let Some(slot) = plan.slot_of[read] else { continue };
                 prop_assert_eq!(holds[slot], read, "value {} was overwritten", read);
@@ -200,7 +302,7 @@ fn a_layer_beyond_the_limits_is_an_error_that_names_it() {
         other => panic!("expected a limit error, got {other:?}"),
     }
     let few_workgroups = Limits {
-        workgroups_per_dimension: 100,
+        workgroups_per_dimension: 50,
         ..Limits::default()
     };
     let error = plan_with(few_workgroups).unwrap_err();

@@ -4,20 +4,21 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::Path as FilePath;
 
 use naga::back::PipelineConstants;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use resnet_wgpu::graph::{BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Window};
 use resnet_wgpu::kernels::image_to_tensor::Normalization;
-use resnet_wgpu::kernels::{self, Access, Kernel, Launch};
-use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Storage};
+use resnet_wgpu::plan::{InputFormat, Limits, Path, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// WebGPU's default limits.
 const MAX_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_BYTES: u32 = 16_384;
 const MAX_STORAGE_BUFFERS: usize = 8;
+const MAX_STORAGE_TEXTURES: usize = 4;
 
 fn parse(name: &str, source: &str) -> naga::Module {
     naga::front::wgsl::parse_str(source)
@@ -25,9 +26,22 @@ fn parse(name: &str, source: &str) -> naga::Module {
 }
 
 fn validate(name: &str, module: &naga::Module) -> naga::valid::ModuleInfo {
-    Validator::new(ValidationFlags::all(), Capabilities::empty())
+    // What kernels on textures may use, and no other kernel does: see the test below.
+    let allowed = Capabilities::SUBGROUP | Capabilities::IMMEDIATES;
+    let capabilities = if uses_textures(name) {
+        allowed
+    } else {
+        Capabilities::empty()
+    };
+    Validator::new(ValidationFlags::all(), capabilities)
         .validate(module)
         .unwrap_or_else(|error| panic!("{name}: {error:?}"))
+}
+
+fn uses_textures(kernel: &str) -> bool {
+    let kernel = kernels::ALL.iter().find(|k| k.name == kernel).unwrap();
+    let mut bindings = kernel.bindings.iter();
+    bindings.any(|b| b.storage == Storage::Texture)
 }
 
 /// Layers of every kind, chosen so that every kernel and every flag is planned at least once.
@@ -113,15 +127,24 @@ fn launches() -> Vec<Launch> {
         std: [0.25; 3],
         swap_red_blue: true,
     };
-    let options = PlanOptions {
-        input: InputFormat::Rgba8(normalization),
-        ..PlanOptions::default()
+    let limits = Limits {
+        immediate_bytes: 64,
+        subgroup_lanes: Some([8, 8]),
+        ..Limits::default()
     };
-    let plan = Plan::new(&graph, &options).unwrap();
-    plan.steps()
-        .iter()
-        .map(|step| step.launch.clone())
-        .collect()
+    let mut launches = Vec::new();
+    for path in [Path::Buffers, Path::Textures] {
+        for input in [InputFormat::Rgba8(normalization), InputFormat::Tensor] {
+            let options = PlanOptions {
+                input,
+                limits,
+                path,
+            };
+            let plan = Plan::new(&graph, &options).unwrap();
+            launches.extend(plan.steps().iter().map(|step| step.launch.clone()));
+        }
+    }
+    launches
 }
 
 fn launches_by_kernel() -> BTreeMap<&'static str, Vec<Launch>> {
@@ -154,7 +177,7 @@ fn resolved(launch: &Launch) -> (naga::Module, naga::valid::ModuleInfo) {
 
 #[test]
 fn every_shader_on_disk_is_a_declared_kernel_and_the_reverse() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
     let on_disk: BTreeSet<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -173,29 +196,45 @@ fn every_kernel_is_planned_by_the_cases_of_this_file() {
 }
 
 #[test]
-fn every_shader_is_valid_without_any_optional_capability() {
+fn every_shader_is_valid_and_only_those_on_textures_use_optional_capabilities() {
     for kernel in kernels::ALL {
         validate(kernel.name, &parse(kernel.name, kernel.source));
     }
 }
 
-fn reflected_bindings(kernel: &Kernel) -> Vec<(String, u32, Access)> {
+fn reflected_bindings(kernel: &Kernel) -> Vec<(String, u32, Storage, Access)> {
     let module = parse(kernel.name, kernel.source);
-    let mut bindings: Vec<(String, u32, Access)> = module
+    let mut bindings: Vec<(String, u32, Storage, Access)> = module
         .global_variables
         .iter()
         .filter_map(|(_, variable)| {
             let binding = variable.binding.as_ref()?;
             assert_eq!(binding.group, 0, "{}: one bind group", kernel.name);
-            let naga::AddressSpace::Storage { access } = variable.space else {
-                panic!("{}: only storage buffers are bound", kernel.name);
+            let (storage, access) = match (variable.space, &module.types[variable.ty].inner) {
+                (naga::AddressSpace::Storage { access }, _) => (Storage::Buffer, access),
+                (
+                    _,
+                    &naga::TypeInner::Image {
+                        class: naga::ImageClass::Storage { format, access },
+                        dim: naga::ImageDimension::D2,
+                        arrayed: false,
+                    },
+                ) => {
+                    assert_eq!(format, naga::StorageFormat::Rgba32Float, "{}", kernel.name);
+                    (Storage::Texture, access)
+                }
+                _ => panic!("{}: only storage buffers and textures", kernel.name),
             };
-            let access = if access.contains(naga::StorageAccess::STORE) {
-                Access::ReadWrite
-            } else {
-                Access::Read
+            let access = match (
+                access.contains(naga::StorageAccess::LOAD),
+                access.contains(naga::StorageAccess::STORE),
+            ) {
+                (true, true) => Access::ReadWrite,
+                (false, true) => Access::Write,
+                (_, false) => Access::Read,
             };
-            Some((variable.name.clone().unwrap(), binding.binding, access))
+            let name = variable.name.clone().unwrap();
+            Some((name, binding.binding, storage, access))
         })
         .collect();
     bindings.sort_by_key(|binding| binding.1);
@@ -205,19 +244,73 @@ fn reflected_bindings(kernel: &Kernel) -> Vec<(String, u32, Access)> {
 #[test]
 fn the_bindings_of_every_shader_are_those_declared_in_rust() {
     for kernel in kernels::ALL {
-        let declared: Vec<(String, u32, Access)> = (0u32..)
+        let declared: Vec<(String, u32, Storage, Access)> = (0u32..)
             .zip(kernel.bindings)
-            .map(|(i, b)| (b.name.to_owned(), i, b.access))
+            .map(|(i, b)| (b.name.to_owned(), i, b.storage, b.access))
             .collect();
         assert_eq!(reflected_bindings(kernel), declared, "{}", kernel.name);
-        assert!(declared.len() <= MAX_STORAGE_BUFFERS, "{}", kernel.name);
-        let last = declared.last().unwrap();
-        assert_eq!(
-            (last.0.as_str(), last.2),
-            ("output", Access::ReadWrite),
-            "{}: the result is bound last",
+        let count = |storage| {
+            kernel
+                .bindings
+                .iter()
+                .filter(|b| b.storage == storage)
+                .count()
+        };
+        assert!(
+            count(Storage::Buffer) <= MAX_STORAGE_BUFFERS,
+            "{}",
             kernel.name
         );
+        assert!(
+            count(Storage::Texture) <= MAX_STORAGE_TEXTURES,
+            "{}",
+            kernel.name
+        );
+        let last = kernel.bindings.last().unwrap();
+        assert_eq!(last.name, "output", "{}: the result is last", kernel.name);
+        assert_ne!(last.access, Access::Read, "{}", kernel.name);
+    }
+}
+
+#[test]
+fn the_immediates_of_every_shader_are_those_that_its_launch_sets() {
+    for (name, launches) in launches_by_kernel() {
+        let module = parse(name, launches[0].kernel.source);
+        let mut declared: Vec<(String, u32)> = Vec::new();
+        for (_, variable) in module.global_variables.iter() {
+            if variable.space != naga::AddressSpace::Immediate {
+                continue;
+            }
+            let naga::TypeInner::Struct { members, .. } = &module.types[variable.ty].inner else {
+                panic!("{name}: immediates are a struct");
+            };
+            for member in members {
+                let size = module.types[member.ty].inner.size(module.to_ctx());
+                assert_eq!(size, 4, "{name}: immediates are 32-bit scalars");
+                declared.push((member.name.clone().unwrap(), member.offset));
+            }
+        }
+        for launch in launches {
+            let set: Vec<(String, u32)> = launch
+                .immediates
+                .iter()
+                .zip((0u32..).step_by(4))
+                .map(|((field, _), offset)| ((*field).to_owned(), offset))
+                .collect();
+            assert_eq!(set, declared, "{name}");
+            let bytes = set.len() as u64 * 4;
+            let allowed = kernels::conv2d_texture::IMMEDIATE_BYTES;
+            assert!(bytes <= allowed, "{name}: {bytes} bytes of immediates");
+        }
+    }
+}
+
+#[test]
+fn every_shader_on_textures_folds_them_as_the_host_does() {
+    for kernel in kernels::ALL.iter().filter(|k| uses_textures(k.name)) {
+        let shift = resnet_wgpu::tensor::FOLD_WIDTH.ilog2();
+        let declaration = format!("\nconst FOLD_SHIFT: u32 = {shift}u;\n");
+        assert!(kernel.source.contains(&declaration), "{}", kernel.name);
     }
 }
 
@@ -293,6 +386,11 @@ fn every_launch_translates_to_every_backend() {
 
         let options = naga::back::hlsl::Options {
             fake_missing_bindings: true,
+            shader_model: naga::back::hlsl::ShaderModel::V6_0,
+            immediates_target: Some(naga::back::hlsl::BindTarget {
+                space: 1,
+                ..Default::default()
+            }),
             ..Default::default()
         };
         let pipeline = naga::back::hlsl::PipelineOptions::default();
@@ -320,7 +418,7 @@ fn every_launch_translates_to_every_backend() {
 
 #[test]
 fn every_shader_opens_with_its_contract() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = FilePath::new(env!("CARGO_MANIFEST_DIR"));
     let keys = [
         "Layout",
         "Workgroup",

@@ -256,7 +256,7 @@ fn keras_names_give_the_notebook_network_with_and_without_suffix() {
 }
 
 #[test]
-fn halves_are_read_and_integers_refused() {
+fn halves_and_doubles_are_read_and_integers_refused() {
     let structure = Structure::ResNet(tiny_resnet());
     let mut file = torchvision_file(&structure);
     let (_, dims, _) = file.tensors["fc.bias"].clone();
@@ -272,7 +272,16 @@ fn halves_are_read_and_integers_refused() {
     let bias = weights.take("fc", Role::Bias, &[5]).expect("f16");
     assert_eq!(bias.data(), values, "widened");
 
-    for (dtype, bytes) in [(Dtype::I32, 4), (Dtype::F64, 8), (Dtype::U8, 1)] {
+    let doubles = values.iter().flat_map(|&v| f64::from(v).to_le_bytes());
+    file.tensors.insert(
+        "fc.bias".to_owned(),
+        (Dtype::F64, dims.clone(), doubles.collect()),
+    );
+    let mut weights = file.open().expect("recognised");
+    let bias = weights.take("fc", Role::Bias, &[5]).expect("f64");
+    assert_eq!(bias.data(), values, "narrowed");
+
+    for (dtype, bytes) in [(Dtype::I32, 4), (Dtype::I64, 8), (Dtype::U8, 1)] {
         let zeros = vec![0; 5 * bytes];
         file.tensors
             .insert("fc.bias".to_owned(), (dtype, dims.clone(), zeros));
@@ -591,10 +600,10 @@ fn other_formats_and_paths_say_what_to_do() {
     let path = folder.path().join("resnet50.pth");
     std::fs::write(&path, b"PK\x03\x04 and so on").expect("written");
     let message = open(&path);
-    assert!(
-        message.contains("PyTorch") && message.contains("safetensors"),
-        "{message}"
-    );
+    assert!(message.contains("PyTorch"), "{message}");
+    let path = folder.path().join("config.json");
+    std::fs::write(&path, b"{\"model_type\": \"resnet\"}").expect("written");
+    assert!(open(&path).contains("weight_map"), "{}", open(&path));
     let path = folder.path().join("model.h5");
     std::fs::write(&path, b"\x89HDF\r\n\x1a\n....").expect("written");
     assert!(open(&path).contains("HDF5"), "{}", open(&path));
@@ -623,4 +632,110 @@ fn a_file_on_disk_is_mapped_and_read() {
     assert_eq!(weights.path(), Some(path.as_path()), "path");
     models::build(None, &mut weights, &small(&structure)).expect("built");
     weights.finish().expect("nothing is left");
+}
+
+// === Shards ===
+
+/// A network in two files and their index, which a test then spoils.
+struct Shards {
+    folder: tempfile::TempDir,
+    parts: [FileContent; 2],
+    index: HashMap<String, String>,
+}
+
+const SHARDS: [&str; 2] = [
+    "model-00001-of-00002.safetensors",
+    "model-00002-of-00002.safetensors",
+];
+
+impl Shards {
+    fn new() -> Self {
+        let mut shards = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            parts: [FileContent::default(), FileContent::default()],
+            index: HashMap::new(),
+        };
+        for (number, (name, dims, data)) in parameters(&Structure::ResNet(tiny_resnet()))
+            .iter()
+            .enumerate()
+        {
+            shards.parts[number % 2].put(name, dims, data);
+            let file = SHARDS[number % 2].to_owned();
+            shards.index.insert(name.clone(), file);
+        }
+        shards
+    }
+
+    fn open(&self) -> Result<Weights, Error> {
+        for (name, part) in SHARDS.iter().zip(&self.parts) {
+            std::fs::write(self.folder.path().join(name), part.bytes()).expect("written");
+        }
+        self.open_written()
+    }
+
+    fn open_written(&self) -> Result<Weights, Error> {
+        let path = self.folder.path().join("model.safetensors.index.json");
+        let index = serde_json::json!({
+            "metadata": { "total_size": 0 },
+            "weight_map": self.index,
+        });
+        std::fs::write(&path, index.to_string()).expect("written");
+        Weights::open(path)
+    }
+
+    fn refused(&self) -> String {
+        self.open().expect_err("refused").to_string()
+    }
+}
+
+#[test]
+fn shards_give_the_network_of_one_file() {
+    let shards = Shards::new();
+    let mut weights = shards.open().expect("opened");
+    assert_eq!(weights.format(), Some("2 shards of safetensors"), "format");
+    let structure = Structure::ResNet(tiny_resnet());
+    let model = models::build(None, &mut weights, &small(&structure)).expect("built");
+    for (param, (name, _, data)) in model.graph.params().iter().zip(parameters(&structure)) {
+        assert_eq!(param.name, name, "order");
+        assert!(param.tensor.data() == data, "{name}: other numbers");
+    }
+}
+
+#[test]
+fn shards_that_are_missing_foreign_or_elsewhere_are_errors() {
+    let error = Shards::new().open_written().expect_err("no shards");
+    assert!(
+        error.to_string().contains(SHARDS[0]) && error.to_string().contains("download"),
+        "{error}"
+    );
+
+    let mut shards = Shards::new();
+    shards.parts[1].tensors.remove("fc.bias");
+    shards.parts[0].tensors.remove("fc.bias");
+    assert!(shards.refused().contains("lacks tensor 'fc.bias'"), "lacks");
+
+    let mut shards = Shards::new();
+    shards.index.remove("fc.bias");
+    assert!(
+        shards.refused().contains("not name tensor 'fc.bias'"),
+        "extra"
+    );
+
+    for escape in ["../model.safetensors", "/etc/passwd", "..", "sub/x", ""] {
+        let mut shards = Shards::new();
+        let tensor = "fc.bias".to_owned();
+        shards.index.insert(tensor, escape.to_owned());
+        assert!(
+            shards.refused().contains("beside the index"),
+            "{escape}: {}",
+            shards.refused()
+        );
+    }
+
+    // An index that names itself goes no deeper.
+    let mut shards = Shards::new();
+    for file in shards.index.values_mut() {
+        *file = "model.safetensors.index.json".to_owned();
+    }
+    assert!(shards.refused().contains("JSON"), "{}", shards.refused());
 }

@@ -173,6 +173,8 @@ impl Context {
                 required_limits: wgpu::Limits {
                     max_storage_buffer_binding_size: allowed.max_storage_buffer_binding_size,
                     max_buffer_size: allowed.max_buffer_size,
+                    max_texture_dimension_2d: allowed.max_texture_dimension_2d,
+                    max_immediate_size: allowed.max_immediate_size,
                     ..required_limits()
                 },
                 ..Default::default()

@@ -3,9 +3,9 @@
 use super::guarded;
 use super::timing::StepTimer;
 use crate::error::Error;
-use crate::kernels::{Access, Kernel, Launch};
+use crate::kernels::{Access, Binding, Kernel, Launch, Storage};
 use crate::plan::{Buffer, BufferId, Content, InputFormat, Output, Plan};
-use crate::tensor::{Shape, Tensor, pack};
+use crate::tensor::{FOLD_ROW_BYTES, FOLD_WIDTH, Shape, Tensor, pack};
 
 /// How far the building of an [`Executor`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,24 @@ pub enum Progress {
 struct Dispatch {
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
+    immediates: Vec<u8>,
     workgroups: [u32; 3],
+}
+
+/// What a buffer of the plan is on the device.
+#[derive(Debug)]
+enum Resource {
+    Buffer(wgpu::Buffer),
+    Texture(wgpu::TextureView),
+}
+
+impl Resource {
+    fn as_binding(&self) -> wgpu::BindingResource<'_> {
+        match self {
+            Self::Buffer(buffer) => buffer.as_entire_binding(),
+            Self::Texture(view) => wgpu::BindingResource::TextureView(view),
+        }
+    }
 }
 
 /// A plan on a device.
@@ -41,7 +58,7 @@ struct Dispatch {
 #[derive(Debug)]
 pub struct Executor {
     dispatches: Vec<Dispatch>,
-    buffers: Vec<wgpu::Buffer>,
+    resources: Vec<Resource>,
     pipeline_count: usize,
     input: BufferId,
     input_shape: Shape,
@@ -51,13 +68,14 @@ pub struct Executor {
 
 impl Executor {
     /// Makes everything that the plan needs on the caller's device. Parameters are written to
-    /// buffers that are mapped at creation; the copies run with the caller's next submission.
+    /// buffers that are mapped at creation, or to textures by the queue; the copies run with the
+    /// caller's next submission.
     ///
     /// # Errors
     /// [`Error::Gpu`] when the driver rejects a pipeline or a buffer, [`Error::OutOfMemory`] when
     /// the device is full.
-    pub fn new(device: &wgpu::Device, plan: &Plan) -> Result<Self, Error> {
-        Self::with_progress(device, plan, &mut |_| ())
+    pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, plan: &Plan) -> Result<Self, Error> {
+        Self::with_progress(device, queue, plan, &mut |_| ())
     }
 
     /// [`Executor::new`], telling how far it is.
@@ -66,14 +84,18 @@ impl Executor {
     /// As [`Executor::new`].
     pub fn with_progress(
         device: &wgpu::Device,
+        queue: &wgpu::Queue,
         plan: &Plan,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, Error> {
         let total = plan.weight_bytes();
         let mut done = 0;
-        let mut buffers = Vec::with_capacity(plan.buffers().len());
+        let mut resources = Vec::with_capacity(plan.buffers().len());
         for buffer in plan.buffers() {
-            buffers.push(create_buffer(device, buffer)?);
+            resources.push(match buffer.storage {
+                Storage::Buffer => Resource::Buffer(create_buffer(device, buffer)?),
+                Storage::Texture => Resource::Texture(create_texture(device, queue, buffer)?),
+            });
             if let Content::Constant(_) = buffer.content {
                 done += buffer.bytes;
                 progress(Progress::Weights { done, total });
@@ -88,7 +110,7 @@ impl Executor {
                 .zip(&step.buffers)
                 .map(|(binding, id)| wgpu::BindGroupEntry {
                     binding,
-                    resource: buffers[id.0].as_entire_binding(),
+                    resource: resources[id.0].as_binding(),
                 })
                 .collect();
             let bind_group = guarded(device, &step.node, || {
@@ -101,12 +123,13 @@ impl Executor {
             dispatches.push(Dispatch {
                 pipeline,
                 bind_group,
+                immediates: immediates(&step.launch),
                 workgroups: workgroups(&step.node, &step.launch)?,
             });
         }
         Ok(Self {
             dispatches,
-            buffers,
+            resources,
             pipeline_count: pipelines.count(),
             input: plan.input(),
             input_shape: plan.input_shape(),
@@ -166,7 +189,7 @@ impl Executor {
     /// The buffer that holds the input: the channel-packed tensor or RGBA8 pixels, by the plan's
     /// [`InputFormat`]. It may be written by the queue or copied to by commands.
     pub fn input(&self) -> &wgpu::Buffer {
-        &self.buffers[self.input.0]
+        self.buffer(self.input)
     }
 
     /// Shape of the input tensor.
@@ -240,7 +263,10 @@ impl Executor {
     }
 
     pub(super) fn buffer(&self, id: BufferId) -> &wgpu::Buffer {
-        &self.buffers[id.0]
+        match &self.resources[id.0] {
+            Resource::Buffer(buffer) => buffer,
+            Resource::Texture(_) => unreachable!("the planner keeps what callers see in buffers"),
+        }
     }
 }
 
@@ -249,6 +275,9 @@ impl Dispatch {
         let [x, y, z] = self.workgroups;
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
+        if !self.immediates.is_empty() {
+            pass.set_immediates(0, &self.immediates);
+        }
         pass.dispatch_workgroups(x, y, z);
     }
 }
@@ -270,6 +299,59 @@ fn workgroups(node: &str, launch: &Launch) -> Result<[u32; 3], Error> {
             hint: "use a smaller batch or image",
         }),
     }
+}
+
+fn immediates(launch: &Launch) -> Vec<u8> {
+    let values = launch.immediates.iter();
+    values.flat_map(|(_, value)| value.to_ne_bytes()).collect()
+}
+
+/// A folded texture, with the row of zeros that activations start with, or with its parameters.
+fn create_texture(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    buffer: &Buffer,
+) -> Result<wgpu::TextureView, Error> {
+    let label = label(&buffer.name);
+    let size = |rows: u64| wgpu::Extent3d {
+        width: side(FOLD_WIDTH as u64),
+        height: side(rows),
+        depth_or_array_layers: 1,
+    };
+    let mut texels = match &buffer.content {
+        Content::Constant(constant) => constant.packing.pack(&constant.tensors),
+        Content::Input | Content::Activations => Vec::new(),
+    };
+    let row_len = FOLD_ROW_BYTES / size_of::<f32>();
+    texels.resize(texels.len().next_multiple_of(row_len).max(row_len), 0.0);
+    guarded(device, &buffer.name, || {
+        let texture = device.create_texture(&wgpu::TextureDescriptor {
+            label: Some(&label),
+            size: size(buffer.texture_rows()),
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba32Float,
+            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
+            view_formats: &[],
+        });
+        queue.write_texture(
+            texture.as_image_copy(),
+            bytemuck::cast_slice(&texels),
+            wgpu::TexelCopyBufferLayout {
+                offset: 0,
+                bytes_per_row: Some(side(FOLD_ROW_BYTES as u64)),
+                rows_per_image: None,
+            },
+            size((texels.len() / row_len) as u64),
+        );
+        texture.create_view(&wgpu::TextureViewDescriptor::default())
+    })
+}
+
+/// A side of a texture: the planner has compared it with the device's limit.
+fn side(size: u64) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
 }
 
 fn create_buffer(device: &wgpu::Device, buffer: &Buffer) -> Result<wgpu::Buffer, Error> {
@@ -308,6 +390,45 @@ fn create_buffer(device: &wgpu::Device, buffer: &Buffer) -> Result<wgpu::Buffer,
     }
 }
 
+/// A module without the run-time checks that cost a fifth of a kernel's instructions.
+#[expect(
+    unsafe_code,
+    reason = "create_shader_module_trusted is the only way to leave out the checks"
+)]
+fn create_module(
+    device: &wgpu::Device,
+    descriptor: wgpu::ShaderModuleDescriptor<'_>,
+) -> wgpu::ShaderModule {
+    // SAFETY: only this crate's own kernels come here. Each proves by its own edge tests that it
+    // stays within its buffers and textures, whose sizes the planner derives from the same shapes;
+    // all loops end: their bounds are constants or immediates. The tests run every kernel over
+    // ragged shapes.
+    unsafe {
+        device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+    }
+}
+
+fn binding_type(binding: &Binding) -> wgpu::BindingType {
+    match binding.storage {
+        Storage::Buffer => wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage {
+                read_only: binding.access == Access::Read,
+            },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
+        Storage::Texture => wgpu::BindingType::StorageTexture {
+            access: match binding.access {
+                Access::Read => wgpu::StorageTextureAccess::ReadOnly,
+                Access::Write => wgpu::StorageTextureAccess::WriteOnly,
+                Access::ReadWrite => wgpu::StorageTextureAccess::ReadWrite,
+            },
+            format: wgpu::TextureFormat::Rgba32Float,
+            view_dimension: wgpu::TextureViewDimension::D2,
+        },
+    }
+}
+
 /// Pipelines by kernel and constants: a pure function of the launch, made once each.
 struct Pipelines<'a> {
     device: &'a wgpu::Device,
@@ -337,7 +458,7 @@ impl<'a> Pipelines<'a> {
         launch: &Launch,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(wgpu::ComputePipeline, wgpu::BindGroupLayout), Error> {
-        let (bind_group_layout, layout) = self.layouts_of(launch.kernel)?;
+        let (bind_group_layout, layout) = self.layouts_of(launch)?;
         if let Some((_, pipeline)) = self
             .made
             .iter()
@@ -379,11 +500,11 @@ impl<'a> Pipelines<'a> {
         let source = launch.source()?;
         let label = label(launch.kernel.name);
         let module = guarded(self.device, launch.kernel.name, || {
-            self.device
-                .create_shader_module(wgpu::ShaderModuleDescriptor {
-                    label: Some(&label),
-                    source: wgpu::ShaderSource::Wgsl(source),
-                })
+            let descriptor = wgpu::ShaderModuleDescriptor {
+                label: Some(&label),
+                source: wgpu::ShaderSource::Wgsl(source),
+            };
+            create_module(self.device, descriptor)
         })?;
         self.modules.push((launch.clone(), module.clone()));
         Ok(module)
@@ -391,8 +512,9 @@ impl<'a> Pipelines<'a> {
 
     fn layouts_of(
         &mut self,
-        kernel: &'static Kernel,
+        launch: &Launch,
     ) -> Result<(wgpu::BindGroupLayout, wgpu::PipelineLayout), Error> {
+        let kernel: &'static Kernel = launch.kernel;
         if let Some((_, group, layout)) =
             self.layouts.iter().find(|(name, ..)| *name == kernel.name)
         {
@@ -403,13 +525,7 @@ impl<'a> Pipelines<'a> {
             .map(|(binding, declared)| wgpu::BindGroupLayoutEntry {
                 binding,
                 visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Storage {
-                        read_only: declared.access == Access::Read,
-                    },
-                    has_dynamic_offset: false,
-                    min_binding_size: None,
-                },
+                ty: binding_type(declared),
                 count: None,
             })
             .collect();
@@ -426,7 +542,7 @@ impl<'a> Pipelines<'a> {
                 .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                     label: Some(&label),
                     bind_group_layouts: &[Some(&group)],
-                    immediate_size: 0,
+                    immediate_size: side(immediates(launch).len() as u64),
                 });
             (group, layout)
         })?;

@@ -30,22 +30,31 @@ pub fn required_features() -> wgpu::Features {
 
 /// Features that are used where a device has them.
 pub fn optional_features() -> wgpu::Features {
-    wgpu::Features::TIMESTAMP_QUERY
+    wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::IMMEDIATES
 }
 
-/// Limits that a host's device must have: WebGPU's defaults. Larger storage buffers allow larger
-/// batches and images.
+/// Limits that a host's device must have: WebGPU's defaults. Larger storage buffers and textures
+/// allow larger batches and images; a software adapter is several times faster with the
+/// [optional features](optional_features) and its own `max_immediate_size`.
 pub fn required_limits() -> wgpu::Limits {
     wgpu::Limits::default()
 }
 
-/// What a device allows, as the planner wants it.
+/// What a device allows and offers, as the planner wants it.
 pub fn plan_limits(device: &wgpu::Device) -> plan::Limits {
     let limits = device.limits();
+    let features = device.features();
+    let info = device.adapter_info();
     plan::Limits {
         storage_binding_bytes: limits.max_storage_buffer_binding_size,
         buffer_bytes: limits.max_buffer_size,
         workgroups_per_dimension: limits.max_compute_workgroups_per_dimension.into(),
+        texture_side: limits.max_texture_dimension_2d.into(),
+        immediate_bytes: limits.max_immediate_size.into(),
+        subgroup_lanes: features
+            .contains(wgpu::Features::SUBGROUP)
+            .then_some([info.subgroup_min_size, info.subgroup_max_size]),
+        software: info.device_type == wgpu::DeviceType::Cpu,
     }
 }
 

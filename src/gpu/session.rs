@@ -26,7 +26,7 @@ impl Session {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, Error> {
         let Context { device, queue, .. } = context;
-        let executor = Executor::with_progress(device, plan, progress)?;
+        let executor = Executor::with_progress(device, queue, plan, progress)?;
         Ok(Self {
             readback: Readback::new(device, &executor)?,
             total_timer: StepTimer::new(device, queue, 1)?,

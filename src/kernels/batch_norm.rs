@@ -35,6 +35,7 @@ pub fn launch(shape: Shape, relu: bool) -> Launch {
             stride,
         ],
         tile: vec![],
+        immediates: vec![],
         threads: THREADS,
         workgroups,
     }

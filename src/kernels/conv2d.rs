@@ -91,6 +91,7 @@ impl Geometry {
             kernel,
             overrides,
             tile: tile.constants(),
+            immediates: vec![],
             threads: tile.threads() as usize,
             workgroups: [
                 // x: tiles of output pixels of the whole batch

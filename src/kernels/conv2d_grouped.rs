@@ -35,6 +35,7 @@ pub fn launch(geometry: &Geometry) -> Launch {
         kernel: &KERNEL,
         overrides,
         tile: vec![],
+        immediates: vec![],
         threads: THREADS,
         workgroups,
     }

@@ -29,6 +29,7 @@ pub fn launch(input: Shape, order: FlattenOrder) -> Launch {
             stride,
         ],
         tile: vec![],
+        immediates: vec![],
         threads: THREADS,
         workgroups,
     }

@@ -22,6 +22,7 @@ pub fn launch(input: Shape) -> Launch {
             ("BATCH", number(input.n)),
         ],
         tile: vec![],
+        immediates: vec![],
         threads: THREADS,
         workgroups: [input.channel_groups() as u64, input.n as u64, 1],
     }

@@ -43,6 +43,7 @@ pub fn launch(output: Shape, normalization: &Normalization) -> Launch {
             stride,
         ],
         tile: vec![],
+        immediates: vec![],
         threads: THREADS,
         workgroups,
     }

@@ -22,6 +22,7 @@ pub fn launch(input: Shape, output: Shape) -> Launch {
             ("BATCH", number(input.n)),
         ],
         tile: vec![],
+        immediates: vec![],
         threads: THREADS,
         workgroups: [output.channel_groups() as u64, output.n as u64, 1],
     }

@@ -49,6 +49,7 @@ pub(super) fn window_launch(
             stride,
         ],
         tile: vec![],
+        immediates: vec![],
         threads: THREADS,
         workgroups,
     }

@@ -16,51 +16,80 @@ use crate::error::Error;
 use crate::tensor::{LANES, Tensor};
 
 pub mod avg_pool;
+pub mod avg_pool_texture;
 pub mod batch_norm;
 pub mod conv2d;
 pub mod conv2d_grouped;
 pub mod conv2d_pointwise;
+pub mod conv2d_texture;
 pub mod conv2d_tiled;
 pub mod flatten;
 pub mod global_avg_pool;
+pub mod global_avg_pool_texture;
 pub mod image_to_tensor;
+pub mod image_to_tensor_texture;
 pub mod linear;
+pub mod linear_texture;
 pub mod max_pool;
+pub mod max_pool_texture;
 pub mod relu;
 pub mod residual_add;
 pub mod softmax;
+pub mod tensor_to_texture;
+pub mod texture_to_tensor;
 
 /// Every kernel of the crate.
 pub const ALL: &[&Kernel] = &[
     &avg_pool::KERNEL,
+    &avg_pool_texture::KERNEL,
     &batch_norm::KERNEL,
     &conv2d_grouped::KERNEL,
     &conv2d_pointwise::KERNEL,
+    &conv2d_texture::KERNEL,
     &conv2d_tiled::KERNEL,
     &flatten::KERNEL,
     &global_avg_pool::KERNEL,
+    &global_avg_pool_texture::KERNEL,
     &image_to_tensor::KERNEL,
+    &image_to_tensor_texture::KERNEL,
     &linear::KERNEL,
+    &linear_texture::KERNEL,
     &max_pool::KERNEL,
+    &max_pool_texture::KERNEL,
     &relu::KERNEL,
     &residual_add::KERNEL,
     &softmax::KERNEL,
+    &tensor_to_texture::KERNEL,
+    &texture_to_tensor::KERNEL,
 ];
 
-/// How a kernel uses a storage buffer.
+/// What holds the scalars of an activation or a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Storage {
+    /// A storage buffer of `vec4<f32>`.
+    Buffer,
+    /// A folded storage texture of `rgba32float` ([`crate::tensor::FOLD_WIDTH`]).
+    Texture,
+}
+
+/// How a kernel uses a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Read only.
     Read,
-    /// Written, and possibly read.
+    /// Written only: a texture.
+    Write,
+    /// Written, and possibly read: a buffer.
     ReadWrite,
 }
 
-/// One storage buffer of a kernel; its position in the list is its `@binding`.
+/// One resource of a kernel; its position in the list is its `@binding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Binding {
     /// Name of the variable in WGSL.
     pub name: &'static str,
+    /// What it is.
+    pub storage: Storage,
     /// How it is used.
     pub access: Access,
 }
@@ -68,6 +97,7 @@ pub struct Binding {
 const fn read(name: &'static str) -> Binding {
     Binding {
         name,
+        storage: Storage::Buffer,
         access: Access::Read,
     }
 }
@@ -75,7 +105,26 @@ const fn read(name: &'static str) -> Binding {
 const fn write(name: &'static str) -> Binding {
     Binding {
         name,
+        storage: Storage::Buffer,
         access: Access::ReadWrite,
+    }
+}
+
+/// A texture that is read.
+const fn load(name: &'static str) -> Binding {
+    Binding {
+        name,
+        storage: Storage::Texture,
+        access: Access::Read,
+    }
+}
+
+/// A texture that is written.
+const fn store(name: &'static str) -> Binding {
+    Binding {
+        name,
+        storage: Storage::Texture,
+        access: Access::Write,
     }
 }
 
@@ -86,7 +135,7 @@ pub struct Kernel {
     pub name: &'static str,
     /// The WGSL text.
     pub source: &'static str,
-    /// Storage buffers of group 0, in the order of their `@binding`.
+    /// Resources of group 0, in the order of their `@binding`.
     pub bindings: &'static [Binding],
 }
 
@@ -105,6 +154,9 @@ pub struct Launch {
     pub overrides: Vec<(&'static str, f64)>,
     /// Values that replace its `const` declarations: tile geometry. Others keep the file's value.
     pub tile: Vec<(&'static str, u32)>,
+    /// Values of the fields of its `var<immediate>`, in their order: shapes that do not make a new
+    /// pipeline.
+    pub immediates: Vec<(&'static str, i32)>,
     /// Threads of a workgroup.
     pub threads: usize,
     /// Workgroups along x, y and z.
@@ -112,7 +164,8 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Whether two launches need the same pipeline: they may differ in their grid only.
+    /// Whether two launches need the same pipeline: they may differ in their grid and
+    /// their immediates only.
     pub fn same_pipeline(&self, other: &Self) -> bool {
         self.kernel.name == other.kernel.name
             && self.overrides == other.overrides
@@ -190,6 +243,17 @@ fn grid_stride(len: usize, threads: usize) -> ([u64; 3], (&'static str, f64)) {
     )
 }
 
+/// Threads of a whole grid, as an immediate.
+fn stride_threads(workgroups: [u64; 3], threads: usize) -> i32 {
+    i32::try_from(workgroups[0]).map_or(i32::MAX, |w| w.saturating_mul(immediate(threads)))
+}
+
+/// A size as an immediate. Everything that is indexed fits a texture of 2^28 texels; the planner
+/// refuses larger activations.
+fn immediate(size: usize) -> i32 {
+    i32::try_from(size).unwrap_or(i32::MAX)
+}
+
 /// A size as the value of an override constant: exact, since every size is below 2^53.
 #[expect(
     clippy::cast_precision_loss,
@@ -218,6 +282,11 @@ pub enum Packing {
     ConvTiles(conv2d::Tile),
     /// Grouped convolution weights: four output channels side by side.
     ConvGrouped,
+    /// Convolution or linear weights and, if there are two tensors, biases for a kernel on textures.
+    Texels {
+        /// Output channels of a workgroup.
+        tile_co: usize,
+    },
     /// Linear weights in blocks of 4 × 4.
     Linear,
     /// Scale of a batch norm; tensors gamma, variance.
@@ -227,6 +296,14 @@ pub enum Packing {
 }
 
 impl Packing {
+    /// What holds the packed scalars.
+    pub const fn storage(&self) -> Storage {
+        match self {
+            Self::Texels { .. } => Storage::Texture,
+            _ => Storage::Buffer,
+        }
+    }
+
     /// The packed scalars of some parameters.
     pub fn pack(&self, tensors: &[Tensor]) -> Vec<f32> {
         match (self, tensors) {
@@ -237,6 +314,9 @@ impl Packing {
             }
             (Self::ConvTiles(tile), [weight]) => conv2d::pack_tiles(weight, *tile),
             (Self::ConvGrouped, [weight]) => conv2d_grouped::pack_weight(weight),
+            (&Self::Texels { tile_co }, [weight, bias @ ..]) => {
+                conv2d_texture::pack(weight, bias.first(), tile_co)
+            }
             (Self::Linear, [weight]) => linear::pack_weight(weight),
             (Self::BatchNormScale(epsilon), [gamma, variance]) => {
                 batch_norm::pack_scale(gamma, variance, *epsilon)
@@ -259,6 +339,9 @@ impl Packing {
             }
             (Self::ConvGrouped, &[out_c, group_in, kernel_h, kernel_w]) => {
                 out_c.next_multiple_of(LANES) * group_in * kernel_h * kernel_w
+            }
+            (&Self::Texels { tile_co }, &[out_c, in_c, ref window @ ..]) => {
+                conv2d_texture::packed_len([out_c, in_c, window.iter().product()], tile_co)
             }
             (Self::Linear, &[out, inputs]) => {
                 out.next_multiple_of(LANES) * inputs.next_multiple_of(LANES)

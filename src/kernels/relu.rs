@@ -21,6 +21,7 @@ pub fn launch(shape: Shape) -> Launch {
         kernel: &KERNEL,
         overrides: vec![("LEN", number(len)), stride],
         tile: vec![],
+        immediates: vec![],
         threads: THREADS,
         workgroups,
     }

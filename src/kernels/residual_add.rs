@@ -21,6 +21,7 @@ pub fn launch(shape: Shape, relu: bool) -> Launch {
         kernel: &KERNEL,
         overrides: vec![("LEN", number(len)), ("RELU", flag(relu)), stride],
         tile: vec![],
+        immediates: vec![],
         threads: THREADS,
         workgroups,
     }

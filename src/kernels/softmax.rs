@@ -19,6 +19,7 @@ pub fn launch(shape: Shape) -> Launch {
         kernel: &KERNEL,
         overrides: vec![("CHANNELS", number(shape.c)), ("BATCH", number(shape.n))],
         tile: vec![],
+        immediates: vec![],
         threads: THREADS,
         workgroups: [shape.n as u64, 1, 1],
     }

@@ -179,7 +179,12 @@ impl Facts {
             labels: None,
             decisions: Vec::new(),
         };
-        facts.note("architecture", structure.name(), "shapes of the weights");
+        let evidence = if weights.path().is_some() {
+            "shapes of the weights"
+        } else {
+            "asked for"
+        };
+        facts.note("architecture", structure.name(), evidence);
         match weights.path() {
             Some(path) => facts.note(
                 "weights",

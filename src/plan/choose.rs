@@ -1,11 +1,14 @@
 //! Which kernel runs a node: one table, read top to bottom.
 
 use super::Constant;
+use super::tiles::tile_for;
 use crate::graph::{BatchNorm, Conv2d, Graph, Node, Op, ParamId, ValueId};
-use crate::kernels::conv2d::{Geometry, Residual, Tile};
+use crate::kernels::conv2d::{Geometry, Residual};
 use crate::kernels::{
-    Launch, Packing, avg_pool, batch_norm, conv2d_grouped, conv2d_pointwise, conv2d_tiled, flatten,
-    global_avg_pool, linear, max_pool, relu, residual_add, softmax,
+    Launch, Packing, Storage, avg_pool, avg_pool_texture, batch_norm, conv2d_grouped,
+    conv2d_pointwise, conv2d_texture, conv2d_tiled, flatten, global_avg_pool,
+    global_avg_pool_texture, linear, linear_texture, max_pool, max_pool_texture, relu,
+    residual_add, softmax,
 };
 use crate::tensor::{LANES, Tensor};
 
@@ -28,25 +31,77 @@ pub(super) struct Choice {
     pub(super) operands: Vec<Operand>,
 }
 
-/// The input whose buffer the result may take over, element by element.
-pub(super) fn in_place_input(node: &Node) -> Option<ValueId> {
+/// Where the kernel of a node finds its inputs and leaves its result.
+pub(super) fn storages_of(node: &Node, textures: bool) -> [Storage; 2] {
     match node.op {
+        Op::Conv2d(conv) if textures && conv.groups == 1 => [Storage::Texture; 2],
+        Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool if textures => {
+            [Storage::Texture; 2]
+        }
+        Op::Linear { .. } if textures => [Storage::Texture, Storage::Buffer],
+        _ => [Storage::Buffer; 2],
+    }
+}
+
+/// The input whose buffer the result may take over, element by element. Never on textures: a kernel
+/// reads or writes one, not both.
+pub(super) fn in_place_input(node: &Node, textures: bool) -> Option<ValueId> {
+    match node.op {
+        Op::Conv2d(_) if storages_of(node, textures)[0] == Storage::Texture => None,
         Op::Conv2d(_) => node.inputs.get(1).copied(),
         _ => None,
     }
 }
 
-/// 64 pixels × 64 channels × 16, 8 × 8 per thread: 64 threads, 8 KiB of workgroup memory. 85 % of
-/// the hot block are multiply-adds on RDNA2, eight waves per SIMD.
-const TILE: Tile = Tile {
-    px: 64,
-    co: 64,
-    k: 16,
-    per_thread_px: 8,
-    per_thread_co: 8,
-};
+/// The kernel of a node on textures, `None` when it runs on buffers.
+pub(super) fn texture_kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
+    if storages_of(node, true)[0] == Storage::Buffer {
+        return None;
+    }
+    let x = graph.shape(node.inputs[0]);
+    let y = graph.shape(node.output);
+    let unary = |launch| Choice {
+        launch,
+        constants: vec![],
+        operands: vec![Operand::Input(0), Operand::Output],
+    };
+    Some(match node.op {
+        Op::Conv2d(conv) => conv2d_on_textures(graph, node, &conv),
+        Op::MaxPool { window, pad_value } => {
+            unary(max_pool_texture::launch(x, y, &window, pad_value))
+        }
+        Op::AvgPool {
+            window,
+            count_padding,
+        } => unary(avg_pool_texture::launch(x, y, &window, count_padding)),
+        Op::GlobalAvgPool => unary(global_avg_pool_texture::launch(x)),
+        Op::Linear { weight, bias } => Choice {
+            launch: linear_texture::launch(x, y),
+            constants: vec![texels(graph, weight, bias, linear_texture::TILE_CO)],
+            operands: vec![Operand::Input(0), Operand::Constant(0), Operand::Output],
+        },
+        _ => return None,
+    })
+}
 
-/// The kernel of a node; `in_place` says that the result shares its buffer with [`in_place_input`].
+/// Weights and biases for a kernel on textures.
+fn texels(
+    graph: &Graph,
+    weight: ParamId,
+    bias: Option<ParamId>,
+    tile_co: usize,
+) -> (&'static str, Constant) {
+    let params = [Some(weight), bias].into_iter().flatten();
+    (
+        "weight",
+        Constant {
+            packing: Packing::Texels { tile_co },
+            tensors: params.map(|p| graph.tensor(p).clone()).collect(),
+        },
+    )
+}
+
+/// The kernel of a node on buffers; `in_place` says that the result shares its buffer with [`in_place_input`].
 pub(super) fn kernel_for(graph: &Graph, node: &Node, in_place: bool) -> Choice {
     let x = graph.shape(node.inputs[0]);
     let y = graph.shape(node.output);
@@ -123,10 +178,10 @@ pub(super) fn kernel_for(graph: &Graph, node: &Node, in_place: bool) -> Choice {
     }
 }
 
-fn conv2d(graph: &Graph, node: &Node, conv: &Conv2d, in_place: bool) -> Choice {
+fn geometry_of(graph: &Graph, node: &Node, conv: &Conv2d, in_place: bool) -> Geometry {
     let weight: &Tensor = graph.tensor(conv.weight);
     let has_residual = node.inputs.len() > 1;
-    let geometry = Geometry {
+    Geometry {
         input: graph.shape(node.inputs[0]),
         output: graph.shape(node.output),
         kernel: [weight.dims()[2], weight.dims()[3]],
@@ -139,7 +194,71 @@ fn conv2d(graph: &Graph, node: &Node, conv: &Conv2d, in_place: bool) -> Choice {
             (true, false) => Residual::Buffer,
             (true, true) => Residual::InPlace,
         },
+    }
+}
+
+/// A tile of the texture kernel and its speed where it fits exactly, in GFLOP/s on one core of Zen 4
+/// (Mesa 22.3, LLVM 15). `shaders/README.md` has the tiles that lost.
+const TEXTURE_TILES: [(conv2d_texture::Tile, u64); 2] = [
+    (
+        conv2d_texture::Tile {
+            co: 32,
+            px_groups: 7,
+        },
+        42,
+    ),
+    (
+        conv2d_texture::Tile {
+            co: 32,
+            px_groups: 5,
+        },
+        41,
+    ),
+];
+
+/// Images have three channels: a step has a quarter less to multiply, and a smaller tile wins.
+const TEXTURE_STEM_TILE: conv2d_texture::Tile = conv2d_texture::Tile {
+    co: 32,
+    px_groups: 4,
+};
+
+/// The tile that should be fastest: outputs past the edges cost as much as others.
+fn texture_tile(geometry: &Geometry) -> conv2d_texture::Tile {
+    if geometry.input.c == 3 {
+        return TEXTURE_STEM_TILE;
+    }
+    let cost = |&(tile, speed): &(conv2d_texture::Tile, u64)| {
+        let [x, y] = tile.workgroups(geometry);
+        x * y * u64::from(tile.co * tile.px_groups) * 1000 / speed
     };
+    let best = TEXTURE_TILES.into_iter().min_by_key(cost);
+    best.map_or(TEXTURE_STEM_TILE, |(tile, _)| tile)
+}
+
+fn conv2d_on_textures(graph: &Graph, node: &Node, conv: &Conv2d) -> Choice {
+    let geometry = geometry_of(graph, node, conv, false);
+    let tile = texture_tile(&geometry);
+    let residual = match geometry.residual {
+        // The binding must be filled; the shader does not read it.
+        Residual::None => Operand::Constant(0),
+        Residual::Buffer | Residual::InPlace => Operand::Input(1),
+    };
+    Choice {
+        launch: conv2d_texture::launch(&geometry, tile),
+        constants: vec![texels(graph, conv.weight, conv.bias, tile.co as usize)],
+        operands: vec![
+            Operand::Input(0),
+            Operand::Constant(0),
+            residual,
+            Operand::Output,
+        ],
+    }
+}
+
+fn conv2d(graph: &Graph, node: &Node, conv: &Conv2d, in_place: bool) -> Choice {
+    let weight: &Tensor = graph.tensor(conv.weight);
+    let geometry = geometry_of(graph, node, conv, in_place);
+    let tile = tile_for(&geometry);
     let (launch, packing, multiple) = if geometry.groups > 1 {
         // Tiles would multiply mostly zeros: a group of ResNeXt-50 has 4 to 32 channels.
         (
@@ -149,15 +268,15 @@ fn conv2d(graph: &Graph, node: &Node, conv: &Conv2d, in_place: bool) -> Choice {
         )
     } else if geometry.is_pointwise() {
         (
-            conv2d_pointwise::launch(&geometry, TILE),
-            Packing::ConvTiles(TILE),
-            TILE.co as usize,
+            conv2d_pointwise::launch(&geometry, tile),
+            Packing::ConvTiles(tile),
+            tile.co as usize,
         )
     } else {
         (
-            conv2d_tiled::launch(&geometry, TILE),
-            Packing::ConvTiles(TILE),
-            TILE.co as usize,
+            conv2d_tiled::launch(&geometry, tile),
+            Packing::ConvTiles(tile),
+            tile.co as usize,
         )
     };
     let weight = Constant {

@@ -3,7 +3,30 @@
 //! Pure: steps and sizes in, slots out. A value lives from the step that writes it to the last step
 //! that reads it. Two values may share a slot when their lives do not overlap; a value may also take
 //! over the slot of one that it replaces element by element (the in-place residual), even though
-//! the one is read while the other is written.
+//! the one is read while the other is written. Buffers and textures never share.
+
+use std::cmp::Reverse;
+
+use crate::kernels::Storage;
+
+/// One value: its size, and what holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Bytes.
+    pub bytes: u64,
+    /// Values of different storage never share a slot.
+    pub storage: Storage,
+}
+
+impl Place {
+    /// A value in a buffer.
+    pub const fn buffer(bytes: u64) -> Self {
+        Self {
+            bytes,
+            storage: Storage::Buffer,
+        }
+    }
+}
 
 /// One step as the memory planner sees it; values are indices into the list of sizes.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +44,8 @@ pub struct StepUse {
 pub struct Assignment {
     /// Slot of each value; `None` for values that no step writes.
     pub slot_of: Vec<Option<usize>>,
-    /// Bytes of each slot.
-    pub slot_bytes: Vec<u64>,
+    /// Size and storage of each slot.
+    pub slots: Vec<Place>,
     /// The largest number of bytes alive at once: no assignment can do with less.
     pub lower_bound_bytes: u64,
 }
@@ -30,13 +53,13 @@ pub struct Assignment {
 impl Assignment {
     /// Bytes of all slots.
     pub fn total_bytes(&self) -> u64 {
-        self.slot_bytes.iter().sum()
+        self.slots.iter().map(|slot| slot.bytes).sum()
     }
 }
 
 /// First and last step of each value's life; `None` for values that no step writes.
-fn lives(bytes: &[u64], steps: &[StepUse], kept: &[usize]) -> Vec<Option<(usize, usize)>> {
-    let mut lives: Vec<Option<(usize, usize)>> = vec![None; bytes.len()];
+fn lives(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Vec<Option<(usize, usize)>> {
+    let mut lives: Vec<Option<(usize, usize)>> = vec![None; values.len()];
     for (index, step) in steps.iter().enumerate() {
         lives[step.write] = Some((index, index));
         for &read in &step.reads {
@@ -57,36 +80,37 @@ fn lives(bytes: &[u64], steps: &[StepUse], kept: &[usize]) -> Vec<Option<(usize,
 fn takes_over(
     index: usize,
     step: &StepUse,
-    bytes: &[u64],
+    values: &[Place],
     lives: &[Option<(usize, usize)>],
 ) -> Option<usize> {
     let source = step.in_place?;
     let (_, last) = lives[source]?;
     let only_read_once = step.reads.iter().filter(|&&r| r == source).count() == 1;
-    (last == index && only_read_once && bytes[source] == bytes[step.write]).then_some(source)
+    (last == index && only_read_once && values[source] == values[step.write]).then_some(source)
 }
 
 /// Assigns slots; `kept` values stay intact until after the last step.
 ///
-/// Two greedy orders are tried and the smaller result is taken: values in the order in which they
-/// are written, and the largest values first (Pisarchyk & Lee 2020, arXiv:2001.03288).
-pub fn assign(bytes: &[u64], steps: &[StepUse], kept: &[usize]) -> Assignment {
-    let lives = lives(bytes, steps, kept);
+/// Three greedy orders are tried and the smallest result is taken: values in the order in which they
+/// are written; the largest first (Pisarchyk & Lee 2020, arXiv:2001.03288); and of equally large ones
+/// first those that live longest, later ones before earlier ones.
+pub fn assign(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Assignment {
+    let lives = lives(values, steps, kept);
 
     // Values joined by in-place steps form one chain that lives in one slot.
-    let mut chain_of: Vec<Option<usize>> = vec![None; bytes.len()];
+    let mut chain_of: Vec<Option<usize>> = vec![None; values.len()];
     let mut chains: Vec<Chain> = Vec::new();
     for (index, step) in steps.iter().enumerate() {
         let Some(life) = lives[step.write] else {
             continue;
         };
-        if let Some(chain) = takes_over(index, step, bytes, &lives).and_then(|s| chain_of[s]) {
+        if let Some(chain) = takes_over(index, step, values, &lives).and_then(|s| chain_of[s]) {
             chains[chain].last = life.1;
             chain_of[step.write] = Some(chain);
         } else {
             chain_of[step.write] = Some(chains.len());
             chains.push(Chain {
-                bytes: bytes[step.write],
+                size: values[step.write],
                 first: life.0,
                 last: life.1,
             });
@@ -95,62 +119,69 @@ pub fn assign(bytes: &[u64], steps: &[StepUse], kept: &[usize]) -> Assignment {
 
     let in_order: Vec<usize> = (0..chains.len()).collect();
     let mut largest_first = in_order.clone();
-    largest_first.sort_by_key(|&c| std::cmp::Reverse(chains[c].bytes));
-    let (slot_of_chain, slot_bytes) = [in_order, largest_first]
+    largest_first.sort_by_key(|&c| Reverse(chains[c].size.bytes));
+    let mut longest_first: Vec<usize> = in_order.iter().rev().copied().collect();
+    longest_first.sort_by_key(|&c| {
+        let chain = &chains[c];
+        Reverse((chain.size.bytes, chain.last - chain.first))
+    });
+    let orders = [in_order, largest_first, longest_first];
+    let (slot_of_chain, slots) = orders
         .iter()
         .map(|order| place(&chains, order))
-        .min_by_key(|(_, slot_bytes)| slot_bytes.iter().sum::<u64>())
+        .min_by_key(|(_, slots)| slots.iter().map(|slot| slot.bytes).sum::<u64>())
         .unwrap_or_default();
 
     let alive = |step: usize| -> u64 {
         let alive = chains.iter().filter(|c| c.first <= step && step <= c.last);
-        alive.map(|c| c.bytes).sum()
+        alive.map(|c| c.size.bytes).sum()
     };
     Assignment {
         slot_of: chain_of
             .iter()
             .map(|chain| chain.map(|c| slot_of_chain[c]))
             .collect(),
-        slot_bytes,
+        slots,
         lower_bound_bytes: (0..steps.len()).map(alive).max().unwrap_or(0),
     }
 }
 
 /// Values that share a slot by taking over from each other.
 struct Chain {
-    bytes: u64,
+    size: Place,
     first: usize,
     last: usize,
 }
 
 /// Gives each chain the free slot that wastes or grows least, in the order asked for.
-fn place(chains: &[Chain], order: &[usize]) -> (Vec<usize>, Vec<u64>) {
+fn place(chains: &[Chain], order: &[usize]) -> (Vec<usize>, Vec<Place>) {
     let mut slot_of = vec![usize::MAX; chains.len()];
-    let mut slots: Vec<(u64, Vec<usize>)> = Vec::new();
+    let mut slots: Vec<(Place, Vec<usize>)> = Vec::new();
     for &index in order {
         let chain = &chains[index];
-        let free = slots.iter().enumerate().filter(|(_, (_, members))| {
-            members
-                .iter()
-                .all(|&m| chains[m].last < chain.first || chain.last < chains[m].first)
+        let free = slots.iter().enumerate().filter(|(_, (slot, members))| {
+            slot.storage == chain.size.storage
+                && members
+                    .iter()
+                    .all(|&m| chains[m].last < chain.first || chain.last < chains[m].first)
         });
         let best = free
-            .min_by_key(|(_, (bytes, _))| {
+            .min_by_key(|(_, (slot, _))| {
                 (
-                    chain.bytes.saturating_sub(*bytes),
-                    bytes.saturating_sub(chain.bytes),
+                    chain.size.bytes.saturating_sub(slot.bytes),
+                    slot.bytes.saturating_sub(chain.size.bytes),
                 )
             })
             .map(|(slot, _)| slot);
         let slot = best.unwrap_or_else(|| {
-            slots.push((0, Vec::new()));
+            slots.push((chain.size, Vec::new()));
             slots.len() - 1
         });
-        slots[slot].0 = slots[slot].0.max(chain.bytes);
+        slots[slot].0.bytes = slots[slot].0.bytes.max(chain.size.bytes);
         slots[slot].1.push(index);
         slot_of[index] = slot;
     }
-    (slot_of, slots.into_iter().map(|(bytes, _)| bytes).collect())
+    (slot_of, slots.into_iter().map(|(slot, _)| slot).collect())
 }
 
 #[cfg(test)]
@@ -173,9 +204,9 @@ mod tests {
             step(&[1], 2, None),
             step(&[2], 3, None),
         ];
-        let plan = assign(&[8, 8, 8, 8], &steps, &[3]);
+        let plan = assign(&[Place::buffer(8); 4], &steps, &[3]);
         assert_eq!(plan.slot_of[0], None, "the caller's value has no slot");
-        assert_eq!(plan.slot_bytes, [8, 8], "two slots");
+        assert_eq!(plan.slots, [Place::buffer(8); 2], "two slots");
         assert_eq!(plan.slot_of[1], plan.slot_of[3], "the first is reused");
         assert_eq!(plan.lower_bound_bytes, 16, "two values are alive at once");
     }
@@ -187,7 +218,7 @@ mod tests {
             step(&[0], 2, None),
             step(&[2, 1], 3, Some(1)),
         ];
-        let plan = assign(&[8; 4], &dies, &[3]);
+        let plan = assign(&[Place::buffer(8); 4], &dies, &[3]);
         assert_eq!(
             plan.slot_of[1], plan.slot_of[3],
             "value 1 dies in the last step"
@@ -197,14 +228,34 @@ mod tests {
             "value 2 is read while 3 is written"
         );
 
-        let kept = assign(&[8; 4], &dies, &[1, 3]);
+        let kept = assign(&[Place::buffer(8); 4], &dies, &[1, 3]);
         assert_ne!(kept.slot_of[1], kept.slot_of[3], "value 1 is asked for");
 
         let read_twice = [step(&[0], 1, None), step(&[1, 1], 2, Some(1))];
-        let plan = assign(&[8; 3], &read_twice, &[2]);
+        let plan = assign(&[Place::buffer(8); 3], &read_twice, &[2]);
         assert_ne!(
             plan.slot_of[1], plan.slot_of[2],
             "value 1 is also an ordinary input"
         );
+    }
+    #[test]
+    fn a_texture_never_takes_the_slot_of_a_buffer() {
+        let texture = Place {
+            bytes: 8,
+            storage: Storage::Texture,
+        };
+        let values = [Place::buffer(8), Place::buffer(8), texture, texture];
+        let steps = [
+            step(&[0], 1, None),
+            step(&[1], 2, None),
+            step(&[2], 3, None),
+        ];
+        let plan = assign(&values, &steps, &[3]);
+        assert_eq!(plan.slots.len(), 3, "value 3 may not reuse the buffer");
+        assert_eq!(plan.lower_bound_bytes, 16, "two values are alive at once");
+        for (value, slot) in plan.slot_of.iter().enumerate().skip(1) {
+            let slot = plan.slots[slot.unwrap()];
+            assert_eq!(slot.storage, values[value].storage, "value {value}");
+        }
     }
 }

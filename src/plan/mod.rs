@@ -7,15 +7,20 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::str::FromStr;
 
 use crate::error::Error;
 use crate::graph::{Graph, Node, Op, ValueId};
 use crate::kernels::image_to_tensor::{self, Normalization};
-use crate::kernels::{Launch, Packing};
-use crate::tensor::{Shape, Tensor};
+use crate::kernels::{
+    Launch, Packing, Storage, conv2d_texture, image_to_tensor_texture, tensor_to_texture,
+    texture_to_tensor,
+};
+use crate::tensor::{FOLD_ROW_BYTES, FOLD_WIDTH, LANES, Shape, Tensor, folded_rows};
 
 mod choose;
 pub mod memory;
+mod tiles;
 
 /// Names one buffer of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,7 +36,7 @@ pub enum InputFormat {
     Rgba8(Normalization),
 }
 
-/// What the device allows. The defaults are WebGPU's default limits.
+/// What the device allows and offers. The defaults are WebGPU's default limits and features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one storage buffer binding.
@@ -40,6 +45,14 @@ pub struct Limits {
     pub buffer_bytes: u64,
     /// Workgroups along one dimension of a dispatch.
     pub workgroups_per_dimension: u64,
+    /// Texels along one side of a texture.
+    pub texture_side: u64,
+    /// Bytes of immediates; none where the device has no such feature.
+    pub immediate_bytes: u64,
+    /// Smallest and largest number of lanes in a subgroup, where shaders may use subgroups.
+    pub subgroup_lanes: Option<[u32; 2]>,
+    /// Whether the device is a CPU.
+    pub software: bool,
 }
 
 impl Default for Limits {
@@ -48,7 +61,69 @@ impl Default for Limits {
             storage_binding_bytes: 128 << 20,
             buffer_bytes: 256 << 20,
             workgroups_per_dimension: 65_535,
+            texture_side: 8192,
+            immediate_bytes: 0,
+            subgroup_lanes: None,
+            software: false,
         }
+    }
+}
+
+impl Limits {
+    /// What keeps the device from running the kernels on textures; `None` when nothing does.
+    pub fn texture_path_obstacle(&self) -> Option<String> {
+        let lanes = conv2d_texture::SUBGROUP;
+        if self.immediate_bytes < conv2d_texture::IMMEDIATE_BYTES {
+            Some(format!(
+                "it needs {} bytes of immediates, the device has {}",
+                conv2d_texture::IMMEDIATE_BYTES,
+                self.immediate_bytes
+            ))
+        } else if let Some([min, max]) = self.subgroup_lanes {
+            let fits = min == lanes && max == lanes;
+            (!fits).then(|| {
+                format!("it needs subgroups of {lanes} lanes, the device has {min} to {max}")
+            })
+        } else {
+            Some(format!(
+                "it needs subgroups of {lanes} lanes, the device has none"
+            ))
+        }
+    }
+}
+
+/// What activations and weights lie in, and with that which kernels run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Path {
+    /// Textures on a CPU that can, buffers everywhere else.
+    #[default]
+    Auto,
+    /// Storage buffers: every device can.
+    Buffers,
+    /// Storage textures and subgroups of eight lanes, on any device that has them.
+    Textures,
+}
+
+impl FromStr for Path {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "buffers" => Ok(Self::Buffers),
+            "textures" => Ok(Self::Textures),
+            _ => Err(format!("'{text}' is not one of auto, buffers, textures")),
+        }
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Buffers => "buffers",
+            Self::Textures => "textures",
+        })
     }
 }
 
@@ -57,8 +132,29 @@ impl Default for Limits {
 pub struct PlanOptions {
     /// What the caller uploads.
     pub input: InputFormat,
-    /// What the device allows.
+    /// What the device allows and offers.
     pub limits: Limits,
+    /// What activations and weights lie in.
+    pub path: Path,
+}
+
+impl PlanOptions {
+    /// Whether the kernels on textures are to run.
+    ///
+    /// A texel fetch costs llvmpipe a tenth of a load from a storage buffer; GPUs have shared memory
+    /// for that, which the kernels on buffers use.
+    fn textures(&self) -> Result<bool, Error> {
+        let obstacle = self.limits.texture_path_obstacle();
+        match (self.path, obstacle) {
+            (Path::Buffers, _) => Ok(false),
+            (Path::Auto, obstacle) => Ok(self.limits.software && obstacle.is_none()),
+            (Path::Textures, None) => Ok(true),
+            (Path::Textures, Some(reason)) => Err(Error::PathUnavailable {
+                path: self.path,
+                reason,
+            }),
+        }
+    }
 }
 
 /// Parameters as the kernels want them, and the tensors that they come from.
@@ -88,8 +184,17 @@ pub struct Buffer {
     pub name: String,
     /// Size.
     pub bytes: u64,
+    /// Whether it is a buffer or a texture after all.
+    pub storage: Storage,
     /// What it holds.
     pub content: Content,
+}
+
+impl Buffer {
+    /// Rows of a texture of [`FOLD_WIDTH`] columns.
+    pub const fn texture_rows(&self) -> u64 {
+        self.bytes / FOLD_ROW_BYTES as u64
+    }
 }
 
 /// One dispatch.
@@ -138,7 +243,8 @@ impl Plan {
     /// Plans a graph of one input.
     ///
     /// # Errors
-    /// [`Error::LimitExceeded`] when a layer needs more than the device allows, and
+    /// [`Error::LimitExceeded`] when a layer needs more than the device allows,
+    /// [`Error::PathUnavailable`] when the device cannot run the kernels asked for, and
     /// [`Error::Model`] when the graph has not exactly one input, or no output.
     pub fn new(graph: &Graph, options: &PlanOptions) -> Result<Self, Error> {
         let &[input] = graph.inputs() else {
@@ -218,16 +324,50 @@ impl Plan {
     }
 }
 
+/// Where a value lies: values that several kernels read may lie in a buffer and in a texture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    value: ValueId,
+    storage: Storage,
+}
+
+impl Place {
+    /// Position in the list of all places.
+    const fn index(self) -> usize {
+        self.value.0 * 2 + self.storage as usize
+    }
+}
+
+/// What a dispatch does.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    /// Computes a node.
+    Node(&'a Node),
+    /// Makes the input tensor of pixels.
+    Pixels(Normalization),
+    /// Copies a value between buffer and texture.
+    Convert,
+}
+
 /// One dispatch before activations have slots; the launch follows once it is known what is in place.
 struct Draft<'a> {
-    node: &'a Node,
-    reads: Vec<ValueId>,
-    in_place: Option<ValueId>,
+    work: Work<'a>,
+    reads: Vec<Place>,
+    write: Place,
+    in_place: Option<Place>,
+}
+
+/// The dispatches so far, and the places that they fill.
+struct Drafts<'a> {
+    list: Vec<Draft<'a>>,
+    exists: Vec<bool>,
 }
 
 struct Planner<'a> {
     graph: &'a Graph,
     options: &'a PlanOptions,
+    /// Whether the kernels on textures run.
+    textures: bool,
     input: ValueId,
     /// The value whose memory each value shares by being the same numbers in the same order.
     alias: Vec<ValueId>,
@@ -260,11 +400,13 @@ impl<'a> Planner<'a> {
         Ok(Self {
             graph,
             options,
+            textures: options.textures()?,
             input,
             alias,
             buffers: vec![Buffer {
                 name,
                 bytes,
+                storage: Storage::Buffer,
                 content: Content::Input,
             }],
             steps: Vec::new(),
@@ -272,39 +414,36 @@ impl<'a> Planner<'a> {
     }
 
     fn finish(mut self) -> Result<Plan, Error> {
-        let converts = matches!(self.options.input, InputFormat::Rgba8(_));
         let drafts = self.drafts();
-        let assignment = self.assign_memory(&drafts, converts);
+        let assignment = self.assign_memory(&drafts);
 
         let first_slot = self.buffers.len();
-        for (slot, &bytes) in assignment.slot_bytes.iter().enumerate() {
+        for (slot, size) in assignment.slots.iter().enumerate() {
             self.buffers.push(Buffer {
                 name: format!("activations {slot}"),
-                bytes,
+                bytes: match size.storage {
+                    Storage::Buffer => size.bytes,
+                    Storage::Texture => folded_bytes(size.bytes / TEXEL_BYTES),
+                },
+                storage: size.storage,
                 content: Content::Activations,
             });
         }
-        let places: Vec<BufferId> = self
-            .graph
-            .values()
-            .map(|(id, _)| {
-                let slot = assignment.slot_of[self.alias[id.0].0];
-                slot.map_or(INPUT_BUFFER, |slot| BufferId(first_slot + slot))
-            })
+        let places: Vec<BufferId> = assignment
+            .slot_of
+            .iter()
+            .map(|slot| slot.map_or(INPUT_BUFFER, |slot| BufferId(first_slot + slot)))
             .collect();
 
-        if let InputFormat::Rgba8(normalization) = self.options.input {
-            self.push_conversion(&normalization, &places)?;
-        }
-        for draft in drafts {
-            self.push_step(&draft, &places)?;
+        for draft in &drafts {
+            self.push_draft(draft, &places)?;
         }
         self.check_buffers()?;
 
         let outputs = self.graph.outputs().iter().map(|&id| Output {
             name: self.graph.value(id).name.clone(),
             shape: self.graph.shape(id),
-            buffer: places[id.0],
+            buffer: places[self.place(id, Storage::Buffer).index()],
         });
         Ok(Plan {
             outputs: outputs.collect(),
@@ -317,82 +456,188 @@ impl<'a> Planner<'a> {
         })
     }
 
+    /// Where the numbers of a value lie.
+    fn place(&self, value: ValueId, storage: Storage) -> Place {
+        Place {
+            value: self.alias[value.0],
+            storage,
+        }
+    }
+
+    /// All dispatches: those of the nodes, and conversions where a kernel or the caller wants a value
+    /// in the other storage.
     fn drafts(&self) -> Vec<Draft<'a>> {
         let nodes = self.graph.nodes().iter();
-        nodes
-            .filter(|node| !is_alias(self.graph, node))
-            .map(|node| Draft {
-                node,
-                reads: node.inputs.iter().map(|v| self.alias[v.0]).collect(),
-                in_place: choose::in_place_input(node).map(|v| self.alias[v.0]),
-            })
-            .collect()
+        let nodes: Vec<&Node> = nodes.filter(|n| !is_alias(self.graph, n)).collect();
+        let mut drafts = Drafts {
+            list: Vec::new(),
+            exists: vec![false; self.graph.values().count() * 2],
+        };
+        match self.options.input {
+            InputFormat::Tensor => {
+                drafts.exists[self.place(self.input, Storage::Buffer).index()] = true;
+            }
+            InputFormat::Rgba8(normalization) => {
+                let mut readers = nodes.iter().filter(|n| n.inputs.contains(&self.input));
+                let on_textures = |n: &&Node| self.storages_of(n)[0] == Storage::Texture;
+                let storage = if readers.any(on_textures) {
+                    Storage::Texture
+                } else {
+                    Storage::Buffer
+                };
+                let write = self.place(self.input, storage);
+                self.add_draft(&mut drafts, Work::Pixels(normalization), vec![], write);
+            }
+        }
+        for node in nodes {
+            let [from, to] = self.storages_of(node);
+            let reads: Vec<Place> = node.inputs.iter().map(|&v| self.place(v, from)).collect();
+            for &read in &reads {
+                if !drafts.exists[read.index()] {
+                    self.add_conversion(&mut drafts, read);
+                }
+            }
+            let write = self.place(node.output, to);
+            self.add_draft(&mut drafts, Work::Node(node), reads, write);
+        }
+        // The caller's own buffer, or a value that was made for a texture kernel, may be wanted too.
+        for &output in self.graph.outputs() {
+            let place = self.place(output, Storage::Buffer);
+            if !drafts.exists[place.index()] {
+                self.add_conversion(&mut drafts, place);
+            }
+        }
+        drafts.list
     }
 
-    fn assign_memory(&self, drafts: &[Draft<'_>], converts: bool) -> memory::Assignment {
-        let bytes: Vec<u64> = self
+    fn storages_of(&self, node: &Node) -> [Storage; 2] {
+        choose::storages_of(node, self.textures)
+    }
+
+    fn add_draft(&self, drafts: &mut Drafts<'a>, work: Work<'a>, reads: Vec<Place>, write: Place) {
+        let in_place = match work {
+            Work::Node(node) => choose::in_place_input(node, self.textures),
+            Work::Pixels(_) | Work::Convert => None,
+        };
+        drafts.exists[write.index()] = true;
+        drafts.list.push(Draft {
+            work,
+            reads,
+            write,
+            in_place: in_place.map(|v| self.place(v, write.storage)),
+        });
+        let mut outputs = self.graph.outputs().iter();
+        let wanted = outputs.any(|v| self.alias[v.0] == write.value);
+        if wanted && write.storage == Storage::Texture {
+            // At once, so that the texture need not live until the end.
+            self.add_conversion(drafts, self.place(write.value, Storage::Buffer));
+        }
+    }
+
+    fn add_conversion(&self, drafts: &mut Drafts<'a>, to: Place) {
+        let from = match to.storage {
+            Storage::Buffer => Storage::Texture,
+            Storage::Texture => Storage::Buffer,
+        };
+        let reads = vec![self.place(to.value, from)];
+        self.add_draft(drafts, Work::Convert, reads, to);
+    }
+
+    fn assign_memory(&self, drafts: &[Draft<'_>]) -> memory::Assignment {
+        let sizes: Vec<memory::Place> = self
             .graph
             .values()
-            .map(|(_, v)| packed_bytes(v.shape))
+            .flat_map(|(_, value)| {
+                let texels = (value.shape.packed_len() / LANES) as u64;
+                [
+                    memory::Place::buffer(packed_bytes(value.shape)),
+                    memory::Place {
+                        // Without the row of zeros, which a texture has once, whatever it holds.
+                        bytes: texels * TEXEL_BYTES,
+                        storage: Storage::Texture,
+                    },
+                ]
+            })
             .collect();
-        let mut uses = Vec::new();
-        if converts {
-            uses.push(memory::StepUse {
-                write: self.input.0,
-                ..Default::default()
-            });
-        }
-        uses.extend(drafts.iter().map(|draft| memory::StepUse {
-            reads: draft.reads.iter().map(|v| v.0).collect(),
-            write: draft.node.output.0,
-            in_place: draft.in_place.map(|v| v.0),
-        }));
-        let kept: Vec<usize> = self
-            .graph
-            .outputs()
+        let uses: Vec<memory::StepUse> = drafts
             .iter()
-            .map(|v| self.alias[v.0].0)
+            .map(|draft| memory::StepUse {
+                reads: draft.reads.iter().map(|place| place.index()).collect(),
+                write: draft.write.index(),
+                in_place: draft.in_place.map(Place::index),
+            })
             .collect();
-        memory::assign(&bytes, &uses, &kept)
+        let outputs = self.graph.outputs().iter();
+        let kept: Vec<usize> = outputs
+            .map(|&v| self.place(v, Storage::Buffer).index())
+            .collect();
+        memory::assign(&sizes, &uses, &kept)
     }
 
-    fn push_conversion(
-        &mut self,
-        normalization: &Normalization,
-        places: &[BufferId],
-    ) -> Result<(), Error> {
-        if let Some(c) = (0..3).find(|&c| {
-            let (mean, std) = (normalization.mean[c], normalization.std[c]);
-            !(mean.is_finite() && std.is_finite() && std > 0.0)
-        }) {
-            return Err(Error::Geometry {
-                node: "image_to_tensor".to_owned(),
-                reason: format!(
-                    "channel {c} has mean {} and standard deviation {}",
-                    normalization.mean[c], normalization.std[c]
-                ),
-            });
+    fn push_draft(&mut self, draft: &Draft<'_>, places: &[BufferId]) -> Result<(), Error> {
+        let id = draft.write.value;
+        match draft.work {
+            Work::Node(node) => self.push_node(node, draft, places),
+            Work::Pixels(normalization) => {
+                check_normalization(&normalization)?;
+                let shape = self.graph.shape(id);
+                let launch = match draft.write.storage {
+                    Storage::Buffer => image_to_tensor::launch(shape, &normalization),
+                    Storage::Texture => image_to_tensor_texture::launch(shape, &normalization),
+                };
+                let input_bytes = self.buffers[INPUT_BUFFER.0].bytes;
+                let buffers = vec![INPUT_BUFFER, places[draft.write.index()]];
+                self.push_copy("image_to_tensor", id, launch, buffers, input_bytes)
+            }
+            Work::Convert => {
+                let shape = self.graph.shape(id);
+                let launch = match draft.write.storage {
+                    Storage::Buffer => texture_to_tensor::launch(shape),
+                    Storage::Texture => tensor_to_texture::launch(shape),
+                };
+                let buffers = vec![places[draft.reads[0].index()], places[draft.write.index()]];
+                self.push_copy(launch.kernel.name, id, launch, buffers, packed_bytes(shape))
+            }
         }
-        let value = self.graph.value(self.input);
-        let launch = image_to_tensor::launch(value.shape, normalization);
-        let bytes = packed_bytes(value.shape) + self.buffers[INPUT_BUFFER.0].bytes;
+    }
+
+    /// A step that computes nothing of the graph.
+    fn push_copy(
+        &mut self,
+        name: &str,
+        value: ValueId,
+        launch: Launch,
+        buffers: Vec<BufferId>,
+        input_bytes: u64,
+    ) -> Result<(), Error> {
+        let value = self.graph.value(value);
         self.push(Step {
-            node: "image_to_tensor".to_owned(),
+            node: name.to_owned(),
             value: value.name.clone(),
             shape: value.shape,
             launch,
-            buffers: vec![INPUT_BUFFER, places[self.input.0]],
+            buffers,
             macs: 0,
-            bytes,
+            bytes: input_bytes + packed_bytes(value.shape),
         })
     }
 
-    fn push_step(&mut self, draft: &Draft<'_>, places: &[BufferId]) -> Result<(), Error> {
-        let node = draft.node;
+    fn push_node(
+        &mut self,
+        node: &Node,
+        draft: &Draft<'_>,
+        places: &[BufferId],
+    ) -> Result<(), Error> {
         let in_place = draft
             .in_place
-            .is_some_and(|v| places[v.0] == places[node.output.0]);
-        let choice = choose::kernel_for(self.graph, node, in_place);
+            .is_some_and(|v| places[v.index()] == places[draft.write.index()]);
+        let texture_kernel = if self.textures {
+            choose::texture_kernel_for(self.graph, node)
+        } else {
+            None
+        };
+        let choice =
+            texture_kernel.unwrap_or_else(|| choose::kernel_for(self.graph, node, in_place));
 
         let constants: Vec<BufferId> = choice
             .constants
@@ -406,9 +651,9 @@ impl<'a> Planner<'a> {
             .sum::<u64>();
 
         let buffers = choice.operands.iter().map(|operand| match *operand {
-            choose::Operand::Input(index) => places[node.inputs[index].0],
+            choose::Operand::Input(index) => places[draft.reads[index].index()],
             choose::Operand::Constant(index) => constants[index],
-            choose::Operand::Output => places[node.output.0],
+            choose::Operand::Output => places[draft.write.index()],
         });
         let step = Step {
             node: node.name.clone(),
@@ -423,10 +668,15 @@ impl<'a> Planner<'a> {
     }
 
     fn push_constant(&mut self, node: &Node, role: &str, constant: Constant) -> BufferId {
-        let scalars = constant.packing.len(&constant.tensors) as u64;
+        let scalars = constant.packing.len(&constant.tensors);
+        let storage = constant.packing.storage();
         self.buffers.push(Buffer {
             name: format!("{}.{role}", node.name),
-            bytes: scalars * 4,
+            bytes: match storage {
+                Storage::Buffer => scalars as u64 * 4,
+                Storage::Texture => (folded_rows(scalars / LANES) * FOLD_ROW_BYTES) as u64,
+            },
+            storage,
             content: Content::Constant(constant),
         });
         BufferId(self.buffers.len() - 1)
@@ -448,32 +698,62 @@ impl<'a> Planner<'a> {
     }
 
     fn check_buffers(&self) -> Result<(), Error> {
-        let Limits {
-            storage_binding_bytes,
-            buffer_bytes,
-            ..
-        } = self.options.limits;
-        let allowed = storage_binding_bytes.min(buffer_bytes);
-        let Some((id, buffer)) = self
-            .buffers
-            .iter()
-            .enumerate()
-            .find(|(_, b)| b.bytes > allowed)
-        else {
-            return Ok(());
-        };
-        let user = self
-            .steps
-            .iter()
-            .find(|s| s.buffers.contains(&BufferId(id)));
-        Err(Error::LimitExceeded {
-            node: user.map_or_else(|| buffer.name.clone(), |s| s.node.clone()),
-            what: "bytes in one storage buffer",
-            needed: buffer.bytes,
-            allowed,
-            hint: "use a smaller batch or image",
-        })
+        for (id, buffer) in self.buffers.iter().enumerate() {
+            let (what, allowed) = self.allowed_bytes(buffer);
+            if buffer.bytes > allowed {
+                let id = BufferId(id);
+                let user = self.steps.iter().find(|s| s.buffers.contains(&id));
+                return Err(Error::LimitExceeded {
+                    node: user.map_or_else(|| buffer.name.clone(), |s| s.node.clone()),
+                    what,
+                    needed: buffer.bytes,
+                    allowed,
+                    hint: "use a smaller batch or image",
+                });
+            }
+        }
+        Ok(())
     }
+
+    fn allowed_bytes(&self, buffer: &Buffer) -> (&'static str, u64) {
+        let limits = &self.options.limits;
+        match buffer.storage {
+            Storage::Buffer => (
+                "bytes in one storage buffer",
+                limits.storage_binding_bytes.min(limits.buffer_bytes),
+            ),
+            Storage::Texture => (
+                "bytes in one texture",
+                limits.texture_side * FOLD_ROW_BYTES as u64,
+            ),
+        }
+    }
+}
+
+fn check_normalization(normalization: &Normalization) -> Result<(), Error> {
+    let broken = (0..3).find(|&c| {
+        let (mean, std) = (normalization.mean[c], normalization.std[c]);
+        !(mean.is_finite() && std.is_finite() && std > 0.0)
+    });
+    match broken {
+        None => Ok(()),
+        Some(c) => Err(Error::Geometry {
+            node: "image_to_tensor".to_owned(),
+            reason: format!(
+                "channel {c} has mean {} and standard deviation {}",
+                normalization.mean[c], normalization.std[c]
+            ),
+        }),
+    }
+}
+
+/// Bytes of one texel, or of one vector in a buffer.
+const TEXEL_BYTES: u64 = (LANES * size_of::<f32>()) as u64;
+
+/// Bytes of a texture for activations of so many texels: one row of zeros comes first.
+fn folded_bytes(texels: u64) -> u64 {
+    let texels = usize::try_from(texels).unwrap_or(usize::MAX - FOLD_WIDTH);
+    (folded_rows(FOLD_WIDTH + texels) * FOLD_ROW_BYTES) as u64
 }
 
 /// Whether a node only renames its input: flattening one pixel changes nothing.

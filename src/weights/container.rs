@@ -1,8 +1,26 @@
-//! Recognises files that are not safetensors, to say what they are and what to do about it.
+//! Tells containers apart by their first bytes, and says of those that are not read what they are
+//! and what to do about it.
 
 /// What to do with weights of another framework.
 const CONVERT: &str = "not supported yet: convert it to safetensors, for example with \
                        `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`";
+
+/// What the first bytes of a file show.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Container {
+    /// A safetensors file, or nothing known: the header will tell.
+    Safetensors,
+    /// A zip archive, as PyTorch writes since 1.6.
+    #[cfg(feature = "torch")]
+    Zip,
+    /// A Python pickle, as PyTorch wrote before.
+    #[cfg(feature = "torch")]
+    Pickle,
+    /// A JSON text, which may be an index of shards.
+    Json,
+    /// A format that is not read: what it is, and what to do.
+    Foreign(String),
+}
 
 /// The first bytes of a format, and what to say about it.
 struct Magic {
@@ -23,23 +41,10 @@ const fn magic(bytes: &'static [u8], kind: &'static str, convert: bool) -> Magic
 
 const MAGICS: &[Magic] = &[
     magic(
-        b"PK\x03\x04",
-        "a zip archive, as PyTorch (.pth, .pt), Keras 3 (.keras) and NumPy (.npz) write",
-        true,
-    ),
-    magic(
         b"\x89HDF\r\n\x1a\n",
         "an HDF5 file, as Keras (.h5) writes",
         true,
     ),
-    magic(
-        b"\x80\x02",
-        "a Python pickle, as PyTorch (.pth) wrote before 1.6",
-        true,
-    ),
-    magic(b"\x80\x03", "a Python pickle", true),
-    magic(b"\x80\x04", "a Python pickle", true),
-    magic(b"\x80\x05", "a Python pickle", true),
     magic(b"\x93NUMPY", "a NumPy array (.npy)", true),
     magic(b"GGUF", "a GGUF file", true),
     Magic {
@@ -56,32 +61,67 @@ const MAGICS: &[Magic] = &[
     magic(b"<!DOCTYPE", "a web page; the download went wrong", false),
     magic(b"<!doctype", "a web page; the download went wrong", false),
     magic(b"<html", "a web page; the download went wrong", false),
-    magic(
-        b"{",
-        "a JSON text; name the .safetensors file itself (one file, not a list of shards)",
-        false,
-    ),
 ];
 
-/// What a file is when its first bytes show that it is no safetensors file.
-pub(super) fn foreign(data: &[u8]) -> Option<String> {
+/// Starts of a PyTorch checkpoint, and what it is called where it cannot be read. An archive
+/// without files starts with its end.
+const PYTORCH: &[(&[u8], &str)] = &[
+    (b"PK\x03\x04", ZIP),
+    (b"PK\x05\x06", ZIP),
+    (b"\x80\x02", PICKLE),
+    (b"\x80\x03", PICKLE),
+    (b"\x80\x04", PICKLE),
+    (b"\x80\x05", PICKLE),
+];
+const ZIP: &str = "a zip archive, as PyTorch (.pth, .pt), Keras 3 (.keras) and NumPy (.npz) write";
+const PICKLE: &str = "a Python pickle, as PyTorch (.pth) wrote before 1.6";
+
+/// Which reader a file is for.
+pub(super) fn recognise(data: &[u8]) -> Container {
     // A safetensors header starts with `{` after its length; a file that agrees is never refused
     // here, whatever its length happens to spell.
     if data.get(8) == Some(&b'{') && !data.starts_with(b"{") {
-        return None;
+        return Container::Safetensors;
+    }
+    if data.starts_with(b"{") {
+        return Container::Json;
     }
     if is_onnx(data) {
-        return Some(format!("this is an ONNX file, {CONVERT}"));
+        return Container::Foreign(format!("this is an ONNX file, {CONVERT}"));
+    }
+    let found = PYTORCH.iter().find(|(start, _)| data.starts_with(start));
+    if let Some((_, kind)) = found {
+        return pytorch(kind);
     }
     let found = MAGICS.iter().find(|magic| {
         data.get(magic.offset..)
             .is_some_and(|rest| rest.starts_with(magic.bytes))
-    })?;
-    Some(if found.convert {
-        format!("this is {}, {CONVERT}", found.kind)
+    });
+    match found {
+        None => Container::Safetensors,
+        Some(Magic { kind, convert, .. }) => Container::Foreign(if *convert {
+            format!("this is {kind}, {CONVERT}")
+        } else {
+            format!("this is {kind}")
+        }),
+    }
+}
+
+#[cfg(feature = "torch")]
+fn pytorch(kind: &'static str) -> Container {
+    if kind == ZIP {
+        Container::Zip
     } else {
-        format!("this is {}", found.kind)
-    })
+        Container::Pickle
+    }
+}
+
+#[cfg(not(feature = "torch"))]
+fn pytorch(kind: &'static str) -> Container {
+    Container::Foreign(format!(
+        "this is {kind}; this program was built without the cargo feature `torch`, which reads \
+         PyTorch's, and otherwise it is {CONVERT}"
+    ))
 }
 
 /// An ONNX model is a protobuf message without magic bytes. It starts with field 1, the version of
@@ -98,20 +138,43 @@ mod tests {
     fn other_formats_are_called_by_their_name() {
         let tar = [&[0u8; 257][..], b"ustar"].concat();
         for (bytes, expected) in [
-            (&b"PK\x03\x04rest of it"[..], "PyTorch (.pth"),
-            (b"\x89HDF\r\n\x1a\nrest", "HDF5"),
-            (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "pickle"),
+            (&b"\x89HDF\r\n\x1a\nrest"[..], "HDF5"),
             (b"\x08\x08\x12\x07pytorch\x1a\x03", "ONNX"),
             (
                 b"version https://git-lfs.github.com/spec/v1",
                 "git lfs pull",
             ),
             (b"<!DOCTYPE html><html>", "web page"),
-            (b"{\"weight_map\": {}}", "JSON"),
             (&tar, "tar"),
         ] {
-            let reason = foreign(bytes).unwrap_or_default();
-            assert!(reason.contains(expected), "{expected}: got '{reason}'");
+            match recognise(bytes) {
+                Container::Foreign(reason) => {
+                    assert!(reason.contains(expected), "{expected}: got '{reason}'");
+                }
+                other => panic!("{expected}: {other:?}"),
+            }
+        }
+        assert_eq!(recognise(b"{\"weight_map\": {}}"), Container::Json, "JSON");
+    }
+
+    #[test]
+    #[cfg(feature = "torch")]
+    fn checkpoints_of_pytorch_are_told_apart() {
+        assert_eq!(recognise(b"PK\x03\x04rest of it"), Container::Zip, "zip");
+        let legacy = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.";
+        assert_eq!(recognise(legacy), Container::Pickle, "pickle");
+    }
+
+    #[test]
+    #[cfg(not(feature = "torch"))]
+    fn checkpoints_of_pytorch_name_the_feature_that_reads_them() {
+        for start in [&b"PK\x03\x04rest of it"[..], b"\x80\x02\x8a\nl\xfc"] {
+            match recognise(start) {
+                Container::Foreign(reason) => {
+                    assert!(reason.contains("feature `torch`"), "{reason}");
+                }
+                other => panic!("{other:?}"),
+            }
         }
     }
 
@@ -124,6 +187,6 @@ mod tests {
             file.starts_with(b"\x80\x02"),
             "the length looks like a pickle"
         );
-        assert_eq!(foreign(&file), None, "still a safetensors file");
+        assert_eq!(recognise(&file), Container::Safetensors, "still one");
     }
 }

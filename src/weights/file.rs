@@ -1,38 +1,34 @@
-//! A safetensors file: its header checked once, its tensors converted to `f32` one by one.
+//! Open weight files: their tables of contents checked once, their tensors converted to `f32` one by
+//! one.
 //!
-//! Layout of the format: eight bytes little-endian header length, a JSON header that gives each
-//! tensor's type, shape and byte range, then the bytes. The `safetensors` crate checks that the
-//! ranges are contiguous, match the shapes and fill the file; what it leaves to its caller (the size
-//! of the header, empty tensors, types, finite numbers) is checked here. Names and meaning of the
-//! tensors are the business of [`super::scheme`].
+//! In goes a path or the bytes of a file; the container is recognised by its first bytes and read by
+//! `header` (safetensors) or `torch` (PyTorch), or is an index of such files. Names and meaning of
+//! the tensors are the business of [`super::scheme`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::fs::File;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors};
-
-use super::container;
+use super::container::{self, Container};
+use super::contents::{Contents, Entry, Fault};
+use super::{convert, header, shards};
 use crate::error::Error;
 
-/// A header of ResNet-152 has about 0.1 MB. The limit leaves room for metadata and keeps a hostile
-/// file from making the JSON parser allocate gigabytes.
-const MAX_HEADER_BYTES: u64 = 16 << 20;
-
-/// Scalars converted at a time: small enough for the first-level cache.
-const CHUNK_LEN: usize = 2048;
-
-/// An open weight file.
+/// The open file of the weights, or the shards of one.
 pub(super) struct WeightFile {
     path: PathBuf,
-    bytes: Bytes,
-    entries: HashMap<String, Entry>,
+    parts: Vec<Part>,
+    entries: HashMap<String, Located>,
     metadata: HashMap<String, String>,
+    format: String,
+}
+
+/// One file.
+struct Part {
+    path: PathBuf,
+    bytes: Bytes,
 }
 
 /// Where the bytes of a file are.
@@ -41,99 +37,103 @@ enum Bytes {
     Owned(Vec<u8>),
 }
 
-/// One tensor of the header.
-struct Entry {
-    dtype: Dtype,
-    dims: Vec<usize>,
-    /// Byte range in the file.
-    range: Range<usize>,
+/// A tensor, and which of the parts it is in.
+struct Located {
+    part: usize,
+    entry: Entry,
 }
 
 impl WeightFile {
-    /// Maps a file into memory and checks its header.
+    /// Maps a file, or all files of an index, into memory and checks the tables of contents.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let io = |source| Error::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let file = File::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        if metadata.is_dir() {
-            return Err(unreadable(path, "this is a directory; name a file in it"));
+        let part = Part::map(path)?;
+        if let Container::Json = container::recognise(part.bytes.as_slice()) {
+            return Self::open_shards(path, part.bytes.as_slice());
         }
-        // A mapping of no bytes is an error of the operating system, which would say less.
-        if metadata.len() == 0 {
-            return Err(unreadable(path, "the file is empty"));
-        }
-        #[expect(unsafe_code, reason = "a memory map has no safe constructor")]
-        // SAFETY: the map is private to this value and is only read. Should another program truncate
-        // the file meanwhile, the system ends this process: the price that every reader of mapped
-        // weights pays for not holding a second copy of them.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        Self::parse(path, Bytes::Mapped(map))
+        Self::from_part(part)
     }
 
-    /// Checks the header of a file that is in memory already; `name` stands for its path in errors.
+    /// Checks a file that is in memory already; `name` stands for its path in errors.
     pub(super) fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
-        Self::parse(name, Bytes::Owned(bytes))
+        Self::from_part(Part {
+            path: name.to_owned(),
+            bytes: Bytes::Owned(bytes),
+        })
     }
 
-    fn parse(path: &Path, bytes: Bytes) -> Result<Self, Error> {
-        let data = bytes.as_slice();
-        if let Some(reason) = container::foreign(data) {
-            return Err(unreadable(path, &reason));
-        }
-        let header_bytes = data
-            .first_chunk::<8>()
-            .map(|length| u64::from_le_bytes(*length))
-            .ok_or_else(|| unreadable(path, "the file is too short to be safetensors"))?;
-        if header_bytes > MAX_HEADER_BYTES {
-            return Err(unreadable(
-                path,
-                &format!(
-                    "not a safetensors file, or a damaged one: the header would have \
-                     {header_bytes} bytes, at most {MAX_HEADER_BYTES} are accepted"
-                ),
-            ));
-        }
-        let (header_bytes, header) = SafeTensors::read_metadata(data).map_err(|error| {
-            unreadable(
-                path,
-                &format!(
-                    "not a safetensors file, or a damaged one ({error}); if it was downloaded, \
-                     compare its size with the source"
-                ),
-            )
-        })?;
-        let first_byte = size_of::<u64>() + header_bytes;
-        let mut entries = HashMap::new();
-        for (name, info) in header.tensors() {
-            // Every size of a tensor is from here on at most the length of the file, which keeps
-            // arithmetic on sizes far from overflow.
-            if info.shape.contains(&0) {
+    fn from_part(part: Part) -> Result<Self, Error> {
+        let contents = part.contents()?;
+        let mut file = Self {
+            path: part.path.clone(),
+            parts: Vec::new(),
+            entries: HashMap::new(),
+            metadata: HashMap::new(),
+            format: contents.format.clone(),
+        };
+        file.add(part, contents);
+        Ok(file)
+    }
+
+    fn open_shards(path: &Path, index: &[u8]) -> Result<Self, Error> {
+        let shards = shards::read(index).map_err(|fault| fault.in_file(path))?;
+        let mut file = Self {
+            path: path.to_owned(),
+            parts: Vec::new(),
+            entries: HashMap::new(),
+            metadata: HashMap::new(),
+            format: String::new(),
+        };
+        let count = shards.len();
+        for (name, wanted) in shards {
+            let shard = path.with_file_name(&name);
+            if !shard.exists() {
                 return Err(unreadable(
                     path,
-                    &format!("tensor '{name}' is empty: shape {:?}", info.shape),
+                    &format!("the index names '{name}', which is not beside it; download it too"),
                 ));
             }
-            let (start, end) = info.data_offsets;
-            let entry = Entry {
-                dtype: info.dtype,
-                dims: info.shape.clone(),
-                range: first_byte + start..first_byte + end,
+            let part = Part::map(&shard)?;
+            let contents = part.contents()?;
+            let held: BTreeSet<String> = contents.entries.keys().cloned().collect();
+            let differ = |what: &str, tensor: &str| {
+                unreadable(
+                    &shard,
+                    &format!("{what} tensor '{tensor}': it does not belong to this index"),
+                )
             };
-            entries.insert(name, entry);
+            if let Some(tensor) = wanted.difference(&held).next() {
+                return Err(differ("the shard lacks", tensor));
+            }
+            if let Some(tensor) = held.difference(&wanted).next() {
+                return Err(differ("the index does not name", tensor));
+            }
+            file.format = format!("{count} shards of {}", contents.format);
+            file.add(part, contents);
         }
-        Ok(Self {
-            path: path.to_owned(),
-            entries,
-            metadata: header.metadata().clone().unwrap_or_default(),
-            bytes,
-        })
+        Ok(file)
+    }
+
+    fn add(&mut self, part: Part, contents: Contents) {
+        let number = self.parts.len();
+        self.parts.push(part);
+        let entries = contents.entries.into_iter().map(|(name, entry)| {
+            let located = Located {
+                part: number,
+                entry,
+            };
+            (name, located)
+        });
+        self.entries.extend(entries);
+        self.metadata.extend(contents.metadata);
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The format in words.
+    pub(super) fn format(&self) -> &str {
+        &self.format
     }
 
     /// Names of all tensors, in no order.
@@ -143,20 +143,21 @@ impl WeightFile {
 
     /// Sizes of a tensor, in the order of the file.
     pub(super) fn dims(&self, key: &str) -> Option<&[usize]> {
-        self.entries.get(key).map(|entry| &entry.dims[..])
+        self.entries.get(key).map(|at| &at.entry.dims[..])
     }
 
-    /// A text of the header's `__metadata__`.
+    /// A text that the file says about itself.
     pub(super) fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
     }
 
     /// Reads a tensor whose shape is known, in the order of the file.
     pub(super) fn read(&self, key: &str, expected: &[usize]) -> Result<Arc<[f32]>, Error> {
-        let entry = self.entries.get(key).ok_or_else(|| Error::WeightMissing {
-            name: key.to_owned(),
-            expected: expected.to_vec(),
-        })?;
+        let Located { part, entry } =
+            self.entries.get(key).ok_or_else(|| Error::WeightMissing {
+                name: key.to_owned(),
+                expected: expected.to_vec(),
+            })?;
         if entry.dims != expected {
             return Err(Error::WeightShape {
                 name: key.to_owned(),
@@ -164,14 +165,25 @@ impl WeightFile {
                 got: entry.dims.clone(),
             });
         }
-        let bytes = self
+        let part = &self.parts[*part];
+        let outside = || unreadable(&part.path, &format!("tensor '{key}' ends past its storage"));
+        let bytes = part
             .bytes
             .as_slice()
             .get(entry.range.clone())
-            .ok_or_else(|| unreadable(&self.path, &format!("tensor '{key}' ends past the file")))?;
-        let data = to_f32(entry.dtype, bytes).ok_or_else(|| Error::WeightType {
+            .ok_or_else(outside)?;
+        let data = match &entry.strides {
+            None => convert::to_f32(entry.dtype, bytes),
+            Some(strides) => {
+                let element_bytes = entry.dtype.element_bytes();
+                let rows = convert::gather(bytes, element_bytes, &entry.dims, strides)
+                    .ok_or_else(outside)?;
+                convert::to_f32(entry.dtype, &rows)
+            }
+        };
+        let data = data.ok_or_else(|| Error::WeightType {
             name: key.to_owned(),
-            got: format!("{:?}", entry.dtype),
+            got: entry.dtype.name().to_owned(),
         })?;
         // Folding all of them first lets the compiler use vector instructions.
         if !data.iter().fold(true, |finite, x| finite & x.is_finite()) {
@@ -192,9 +204,54 @@ impl fmt::Debug for WeightFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WeightFile")
             .field("path", &self.path)
+            .field("format", &self.format)
             .field("tensors", &self.entries.len())
             .field("metadata", &self.metadata)
             .finish_non_exhaustive()
+    }
+}
+
+impl Part {
+    fn map(path: &Path) -> Result<Self, Error> {
+        let io = |source| Error::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        if metadata.is_dir() {
+            return Err(unreadable(path, "this is a directory; name a file in it"));
+        }
+        // A mapping of no bytes is an error of the operating system, which would say less.
+        if metadata.len() == 0 {
+            return Err(unreadable(path, "the file is empty"));
+        }
+        #[expect(unsafe_code, reason = "a memory map has no safe constructor")]
+        // SAFETY: the map is private to this value and is only read. Should another program truncate
+        // the file meanwhile, the system ends this process: the price that every reader of mapped
+        // weights pays for not holding a second copy of them.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+        Ok(Self {
+            path: path.to_owned(),
+            bytes: Bytes::Mapped(map),
+        })
+    }
+
+    fn contents(&self) -> Result<Contents, Error> {
+        let data = self.bytes.as_slice();
+        let contents = match container::recognise(data) {
+            Container::Safetensors => header::read(data),
+            #[cfg(feature = "torch")]
+            Container::Zip => super::torch::read_zip(data),
+            #[cfg(feature = "torch")]
+            Container::Pickle => super::torch::read_legacy(data),
+            Container::Json => Err(Fault::damaged(
+                "this is a JSON text; an index of shards is opened by its path, and names files of \
+                 weights only",
+            )),
+            Container::Foreign(reason) => Err(Fault::Damaged(reason)),
+        };
+        contents.map_err(|fault| fault.in_file(&self.path))
     }
 }
 
@@ -208,78 +265,5 @@ impl Bytes {
 }
 
 fn unreadable(path: &Path, reason: &str) -> Error {
-    Error::WeightsUnreadable {
-        path: path.to_owned(),
-        reason: reason.to_owned(),
-    }
-}
-
-/// Little-endian floats of a supported type as `f32`. The bytes may start at any address.
-fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Arc<[f32]>> {
-    match dtype {
-        Dtype::F32 => {
-            let words = bytes.as_chunks::<4>().0;
-            Some(words.iter().map(|w| f32::from_le_bytes(*w)).collect())
-        }
-        Dtype::F16 => Some(widen(bytes, f16::from_le_bytes, |from, to| {
-            from.convert_to_f32_slice(to);
-        })),
-        Dtype::BF16 => Some(widen(bytes, bf16::from_le_bytes, |from, to| {
-            from.convert_to_f32_slice(to);
-        })),
-        _ => None,
-    }
-}
-
-/// Two-byte floats as `f32`, a chunk at a time: only on slices does `half` use the processor's own
-/// conversion without asking for it at every number.
-fn widen<T: Copy + Default>(
-    bytes: &[u8],
-    decode: impl Fn([u8; 2]) -> T,
-    convert: impl Fn(&[T], &mut [f32]),
-) -> Arc<[f32]> {
-    let mut data: Arc<[f32]> = std::iter::repeat_n(0.0, bytes.len() / 2).collect();
-    let mut narrow = [T::default(); CHUNK_LEN];
-    // The data was just made, so there is no second owner.
-    if let Some(data) = Arc::get_mut(&mut data) {
-        let words = bytes.as_chunks::<2>().0;
-        for (words, wide) in words.chunks(CHUNK_LEN).zip(data.chunks_mut(CHUNK_LEN)) {
-            let narrow = &mut narrow[..words.len()];
-            for (number, word) in narrow.iter_mut().zip(words) {
-                *number = decode(*word);
-            }
-            convert(narrow, wide);
-        }
-    }
-    data
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn halves_are_widened_across_chunks_and_from_odd_addresses() {
-        let count = 2 * CHUNK_LEN + 3;
-        let values: Vec<f32> = (0..count).map(|i| i as f32 / 16.0 - 20.0).collect();
-        let mut bytes = vec![0u8];
-        bytes.extend(values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()));
-        let read = to_f32(Dtype::F16, &bytes[1..]).expect("f16 is supported");
-        let expected: Vec<f32> = values.iter().map(|&v| f16::from_f32(v).to_f32()).collect();
-        assert_eq!(read[..], expected[..], "f16");
-
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|&v| bf16::from_f32(v).to_le_bytes())
-            .collect();
-        let read = to_f32(Dtype::BF16, &bytes).expect("bf16 is supported");
-        let expected: Vec<f32> = values.iter().map(|&v| bf16::from_f32(v).to_f32()).collect();
-        assert_eq!(read[..], expected[..], "bf16");
-    }
-
-    #[test]
-    fn integers_are_not_weights() {
-        assert!(to_f32(Dtype::I64, &[0; 8]).is_none(), "i64");
-        assert!(to_f32(Dtype::U8, &[0; 8]).is_none(), "u8");
-    }
+    Fault::damaged(reason).in_file(path)
 }

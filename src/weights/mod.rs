@@ -1,14 +1,21 @@
 //! Weights: where the numbers of a network come from.
 //!
-//! In goes a safetensors file (or a seed); out come the parameters that a builder of
+//! In goes a weight file (or a seed); out come the parameters that a builder of
 //! [`crate::models`] asks for, layer by layer, each checked against the shape that the network
 //! expects and converted to `f32`. Afterwards [`Weights::finish`] proves that the file held nothing
-//! else. Files are recognised by their key set; `scheme` knows the names, `file` the bytes.
+//! else. Files are recognised by their key set; `scheme` knows the names, `file` the bytes, `header`
+//! and `torch` the formats.
 
 mod container;
+mod contents;
+mod convert;
 mod file;
+mod header;
 mod random;
 mod scheme;
+mod shards;
+#[cfg(feature = "torch")]
+mod torch;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -42,7 +49,7 @@ pub struct Weights {
 #[derive(Debug)]
 enum Source {
     File {
-        file: WeightFile,
+        file: Box<WeightFile>,
         scheme: Scheme,
         /// Keys that nothing asked for yet.
         unused: BTreeSet<String>,
@@ -53,10 +60,14 @@ enum Source {
 }
 
 impl Weights {
-    /// Opens a safetensors file and recognises its family. The tensors are read when taken.
+    /// Opens a weight file and recognises its family. The tensors are read when taken.
+    ///
+    /// The file is safetensors, an index of shards (`model.safetensors.index.json`) or, with the
+    /// cargo feature `torch`, a checkpoint of PyTorch (`.pth`, `.pt`, `.bin`) of which no code is run.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::WeightsUnreadable`] for a damaged file or one of another format,
+    /// [`Error::WeightsForbidden`] for a pickle that asks for more than tensors,
     /// [`Error::WeightsUnrecognised`] for an unknown family.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::from_file(WeightFile::open(path.as_ref())?)
@@ -76,7 +87,7 @@ impl Weights {
         let scheme = Scheme::recognise(&unused)?;
         Ok(Self {
             source: Source::File {
-                file,
+                file: Box::new(file),
                 scheme,
                 unused,
             },
@@ -103,6 +114,14 @@ impl Weights {
     pub fn path(&self) -> Option<&Path> {
         match &self.source {
             Source::File { file, .. } => Some(file.path()),
+            Source::Random { .. } => None,
+        }
+    }
+
+    /// The format of the file in words, such as `safetensors`, if there is one.
+    pub fn format(&self) -> Option<&str> {
+        match &self.source {
+            Source::File { file, .. } => Some(file.format()),
             Source::Random { .. } => None,
         }
     }

@@ -14,7 +14,7 @@ use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
 use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{InputFormat, Path, Plan, PlanOptions};
 use resnet_wgpu::tensor::Tensor;
 
 /// The device that GPU tests run on: the best adapter, or what `WGPU_BACKEND` and
@@ -68,14 +68,26 @@ pub fn run_unfused(gpu: &Context, graph: &Graph, input: &Tensor) -> Vec<Tensor> 
 
 /// Optimises, plans and runs a graph; the outputs in the graph's order.
 pub fn run_fused(gpu: &Context, graph: &Graph, fusion: Fusion, input: &Tensor) -> Vec<Tensor> {
-    let graph = optimize(graph, fusion).unwrap();
+    run_on(gpu, Path::Auto, &optimize(graph, fusion).unwrap(), input)
+}
+
+/// Plans a graph as it is for one path and runs it.
+pub fn run_on(gpu: &Context, path: Path, graph: &Graph, input: &Tensor) -> Vec<Tensor> {
     let options = PlanOptions {
         input: InputFormat::Tensor,
         limits: plan_limits(&gpu.device),
+        path,
     };
-    let plan = Plan::new(&graph, &options).unwrap();
+    let plan = Plan::new(graph, &options).unwrap();
     let session = Session::new(gpu, &plan, &mut |_| ()).unwrap();
     session.run(input).unwrap()
+}
+
+/// The paths that this device can run: buffers always, textures on some.
+pub fn paths(gpu: &Context) -> Vec<Path> {
+    let obstacle = plan_limits(&gpu.device).texture_path_obstacle();
+    let textures = obstacle.is_none().then_some(Path::Textures);
+    [Path::Buffers].into_iter().chain(textures).collect()
 }
 
 /// The oracle's outputs, in the graph's order.

@@ -2,14 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use resnet_wgpu::models::{Arch, StrideSite};
 use resnet_wgpu::passes::Fusion;
+use resnet_wgpu::plan::Path;
 use resnet_wgpu::wgpu;
 
 use crate::failure::EXIT_CODES;
 use crate::output::Format;
+use crate::values::{
+    arch_parser, batch, count, formats, fusion_parser, path_parser, seconds, size, stride_parser,
+    svg, threshold, tolerance,
+};
 
 /// ResNet on any GPU: handwritten WGSL kernels over wgpu.
 #[derive(Debug, Parser)]
@@ -119,6 +123,10 @@ pub(crate) struct DeviceArgs {
     /// API to use, or `cpu` for no GPU at all
     #[arg(long, value_enum)]
     pub(crate) backend: Option<Backend>,
+
+    /// What activations lie in: textures are faster on software Vulkan
+    #[arg(long, default_value = "auto", value_parser = path_parser())]
+    pub(crate) path: Path,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -147,7 +155,7 @@ impl Backend {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArgs {
-    /// Weights (safetensors); made-up ones when there are none
+    /// Weights (safetensors, .pth); made-up ones when there are none
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
 
@@ -204,7 +212,7 @@ pub(crate) struct ClassifyArgs {
     pub(crate) top: usize,
 
     /// Images that run together
-    #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = batch)]
     pub(crate) batch: usize,
 
     /// Form of the results
@@ -228,7 +236,7 @@ pub(crate) struct InspectArgs {
     pub(crate) plan: bool,
 
     /// Images that run together
-    #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = batch)]
     pub(crate) batch: usize,
 
     /// Form of the results
@@ -265,7 +273,7 @@ pub(crate) struct CompareArgs {
     pub(crate) layer_tolerance: f32,
 
     /// Images that run together
-    #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = batch)]
     pub(crate) batch: usize,
 
     /// Form of the results
@@ -286,7 +294,7 @@ pub(crate) struct BenchArgs {
     pub(crate) command: Option<BenchCommand>,
 
     /// Images that run together; a list measures each
-    #[arg(long, value_name = "N,…", default_value = "1", value_delimiter = ',', value_parser = count)]
+    #[arg(long, value_name = "N,…", default_value = "1", value_delimiter = ',', value_parser = batch)]
     pub(crate) batch: Vec<usize>,
 
     /// Timed runs of each path
@@ -367,86 +375,6 @@ pub(crate) struct DiffArgs {
     pub(crate) format: Format,
 }
 
-/// The largest side of an image and the largest count: keeps a typing error from filling the memory.
-const MAX_SIDE: usize = 16_384;
-const MAX_COUNT: usize = 100_000;
-
-fn size(text: &str) -> Result<[usize; 2], String> {
-    let side = |text: &str| match text.trim().parse() {
-        Ok(side) if (1..=MAX_SIDE).contains(&side) => Ok(side),
-        _ => Err(format!(
-            "expected HxW or N, with sides from 1 to {MAX_SIDE}, such as 224x320"
-        )),
-    };
-    match text.split_once(['x', 'X', '×']) {
-        Some((h, w)) => Ok([side(h)?, side(w)?]),
-        None => side(text).map(|side| [side, side]),
-    }
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    match text.trim().parse() {
-        Ok(count) if (1..=MAX_COUNT).contains(&count) => Ok(count),
-        _ => Err(format!("expected a number from 1 to {MAX_COUNT}")),
-    }
-}
-
-fn tolerance(text: &str) -> Result<f32, String> {
-    match text.parse() {
-        Ok(tolerance) if (0.0..f32::INFINITY).contains(&tolerance) => Ok(tolerance),
-        _ => Err("expected a number that is not negative, such as 1e-3".to_owned()),
-    }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.0..=1e6).contains(&seconds) => Ok(seconds),
-        _ => Err("expected a number of seconds".to_owned()),
-    }
-}
-
-fn threshold(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(ratio) if (1.0..=1e3).contains(&ratio) => Ok(ratio),
-        _ => Err("expected a ratio from 1 to 1000, such as 1.05".to_owned()),
-    }
-}
-
-fn svg() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(|path| {
-        let is_svg = path
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
-        is_svg
-            .then_some(path)
-            .ok_or("the chart is an SVG: give a name that ends in .svg")
-    })
-}
-
-fn formats(names: &'static [&'static str]) -> impl TypedValueParser<Value = Format> {
-    PossibleValuesParser::new(names).map(|name| match name.as_str() {
-        "json" => Format::Json,
-        "jsonl" => Format::Jsonl,
-        "csv" => Format::Csv,
-        _ => Format::Text,
-    })
-}
-
-fn arch_parser() -> impl TypedValueParser<Value = Arch> {
-    PossibleValuesParser::new(Arch::ALL.map(Arch::name)).try_map(|name| name.parse::<Arch>())
-}
-
-fn fusion_parser() -> impl TypedValueParser<Value = Fusion> {
-    PossibleValuesParser::new(["none", "layers", "full"]).try_map(|name| name.parse::<Fusion>())
-}
-
-fn stride_parser() -> impl TypedValueParser<Value = StrideSite> {
-    PossibleValuesParser::new(["first", "middle"]).map(|name| match name.as_str() {
-        "first" => StrideSite::First,
-        _ => StrideSite::Middle,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -455,23 +383,5 @@ mod tests {
     fn the_declarations_are_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_are_square_or_rows_by_columns() {
-        assert_eq!(size("64"), Ok([64, 64]), "square");
-        assert_eq!(size("160x240"), Ok([160, 240]), "rows first");
-        for text in [
-            "",
-            "x",
-            "0",
-            "64x",
-            "64x0",
-            "-1",
-            "64x64x3",
-            "99999999999999999999",
-        ] {
-            assert!(size(text).is_err(), "{text:?}");
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::env;
 use pollster::block_on;
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::{Adapters, Context};
+use resnet_wgpu::plan::Path;
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
@@ -14,7 +15,7 @@ use crate::failure::Failure;
 /// Where the network runs.
 #[derive(Debug)]
 pub(crate) enum Device {
-    Gpu(Box<Context>),
+    Gpu(Box<Context>, Path),
     Cpu,
 }
 
@@ -75,7 +76,11 @@ impl Device {
             .choose(&adapters)
             .and_then(|index| Ok(block_on(adapters.open(index))?));
         match opened {
-            Ok(context) => Ok(Self::Gpu(Box::new(context))),
+            Ok(context) => {
+                let wgpu::AdapterInfo { name, backend, .. } = &context.info;
+                log::debug!("running on {name} ({backend})");
+                Ok(Self::Gpu(Box::new(context), args.path))
+            }
             Err(_) if !request.is_explicit() => {
                 log::warn!("no usable GPU adapter: running on the CPU, which is slower");
                 Ok(Self::Cpu)
@@ -87,7 +92,7 @@ impl Device {
     /// What the results say about it.
     pub(crate) fn info(&self) -> AdapterInfo {
         match self {
-            Self::Gpu(context) => AdapterInfo::new(&context.info),
+            Self::Gpu(context, _) => AdapterInfo::new(&context.info),
             Self::Cpu => AdapterInfo::cpu(),
         }
     }

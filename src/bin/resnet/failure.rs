@@ -93,6 +93,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error {
             Error::WeightsUnreadable { .. }
+            | Error::WeightsForbidden { .. }
             | Error::WeightsUnrecognised { .. }
             | Error::WeightMissing { .. }
             | Error::WeightShape { .. }

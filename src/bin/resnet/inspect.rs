@@ -136,6 +136,7 @@ fn plan_of(network: &Network) -> Result<Plan, Failure> {
             buffer_bytes: u64::MAX,
             ..plan::Limits::default()
         },
+        ..PlanOptions::default()
     };
     Ok(Plan::new(&network.optimized()?, &options)?)
 }

@@ -18,6 +18,7 @@ mod output;
 mod progress;
 mod runner;
 mod stats;
+mod values;
 
 use std::io::Write;
 use std::process::ExitCode;

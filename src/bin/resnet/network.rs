@@ -66,11 +66,13 @@ impl Network {
         if let Some(rules) = rules {
             apply(rules, &mut model)?;
         }
+        let weights_ms = milliseconds(start.elapsed());
+        log::debug!("{} is ready after {weights_ms:.0} ms", model.arch);
         Ok(Self {
             model,
             fusion: args.fusion,
             weights: args.weights.as_ref().map(|path| path.display().to_string()),
-            weights_ms: milliseconds(start.elapsed()),
+            weights_ms,
         })
     }
 

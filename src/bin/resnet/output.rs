@@ -196,7 +196,7 @@ mod tests {
         let mut table = Table::new(1, &["name", "n"]);
         table.row(["a,\"b\"".to_owned(), "10".to_owned()]);
         table.row(["ü".to_owned(), "7".to_owned()]);
-        assert_eq!(table.aligned(), "name     n\na,\"b\"  10\nü        7\n");
+        assert_eq!(table.aligned(), "name    n\na,\"b\"  10\nü       7\n");
         assert_eq!(table.csv(), "name,n\n\"a,\"\"b\"\"\",10\nü,7\n");
     }
 }

@@ -41,10 +41,11 @@ impl Runner {
     ) -> Result<Self, Failure> {
         let start = Instant::now();
         let engine = match device {
-            Device::Gpu(context) => {
+            Device::Gpu(context, path) => {
                 let options = PlanOptions {
                     input,
                     limits: plan_limits(&context.device),
+                    path: *path,
                 };
                 let plan = Box::new(Plan::new(graph, &options)?);
                 let mut bars = Bars::new(quiet);
@@ -56,9 +57,11 @@ impl Runner {
             }
             Device::Cpu => Engine::Cpu(Box::new(CpuExecutor::new(graph)?)),
         };
+        let pipelines_ms = milliseconds(start.elapsed());
+        log::debug!("weights and pipelines are on the device after {pipelines_ms:.0} ms");
         Ok(Self {
             engine,
-            pipelines_ms: milliseconds(start.elapsed()),
+            pipelines_ms,
         })
     }
 

@@ -88,10 +88,10 @@ pub(super) fn table(layers: &[Layer]) -> Table {
         "kernel",
         "output",
         "ms",
-        "share",
+        "share %",
         "GFLOP/s",
         "GB/s",
-        "share of peak",
+        "% of peak",
     ];
     let mut table = Table::new(3, &header);
     for layer in layers {
@@ -100,10 +100,10 @@ pub(super) fn table(layers: &[Layer]) -> Table {
             layer.kernel.to_owned(),
             sizes(&layer.output),
             format!("{:.4}", layer.ms),
-            format!("{:.1}%", layer.share * 100.0),
+            format!("{:.1}", layer.share * 100.0),
             format!("{:.1}", layer.gflops),
             format!("{:.1}", layer.gigabytes_per_s),
-            format!("{:.1}%", layer.share_of_peak * 100.0),
+            format!("{:.1}", layer.share_of_peak * 100.0),
         ]);
     }
     table

@@ -158,7 +158,7 @@ impl Bench<'_> {
 
     /// The roof over the layers, where there are any.
     fn peak(&mut self) -> Result<Option<Peak>, Failure> {
-        let Device::Gpu(context) = &self.device else {
+        let Device::Gpu(context, _) = &self.device else {
             return Ok(None);
         };
         if self.layers.is_empty() {

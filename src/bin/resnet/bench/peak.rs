@@ -96,6 +96,7 @@ fn copy(context: &Context, side: usize) -> Result<Option<(f64, u64)>, Failure> {
     let options = PlanOptions {
         input: InputFormat::Tensor,
         limits: plan_limits(&context.device),
+        ..PlanOptions::default()
     };
     let ready = Plan::new(&graph, &options).and_then(|plan| {
         let session = Session::new(context, &plan, &mut |_| ())?;

@@ -1,0 +1,166 @@
+// conv2d_texture
+//
+//   y[n,co,oy,ox] = act( bias[co] + Σ_{ky,kx,ci} w[co,ci,ky,kx] · x[n,ci, oy·stride_h+ky-pad_top, ox·stride_w+kx-pad_left]
+//                        + residual[n,co,oy,ox] )
+//
+// Layout      x, residual, y: folded textures, one texel = four channels of one pixel
+//             w: folded texture, [co block][1 + (ky,kx,ci group)][TILE_CO]: first the biases, four to a texel, then one texel =
+//             four input channels of one output channel; zero-padded
+// Workgroup   one subgroup of LANES: TILE_CO output channels × PX_GROUPS · LANES output pixels of the whole batch
+// Thread      TILE_CO × PX_GROUPS outputs, in registers; pixels LANES apart
+// Grid        [ceil(N·OUT_H·OUT_W / (PX_GROUPS·LANES)), ceil(OUT_C / TILE_CO), 1]
+// Memory      none; each lane fetches the weights of its own output channels and the subgroup passes them round
+// Barriers    none
+// Edges       taps outside the image and pixels past the end read texel 0, which is zero; stores past the end are skipped
+// Host        src/kernels/conv2d_texture.rs     Reference  src/reference/conv2d.rs
+
+@group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var weight: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(2) var residual: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(3) var output: texture_storage_2d<rgba32float, write>;
+
+struct Geometry {
+    in_groups: i32,
+    in_h: i32,
+    in_w: i32,
+    in_pixels: i32,
+    out_groups: i32,
+    out_h: i32,
+    out_w: i32,
+    out_pixels: i32,
+    kernel_w: i32,
+    stride_h: i32,
+    stride_w: i32,
+    pad_top: i32,
+    pad_left: i32,
+    // Taps × channel groups.
+    steps: i32,
+    relu: i32,
+}
+var<immediate> geometry: Geometry;
+
+// Whether every pixel reads the input pixel of its own index and no other.
+override POINTWISE: bool;
+override RESIDUAL: bool;
+
+const TILE_CO: u32 = 32u;
+const PX_GROUPS: u32 = 4u;
+// Channels of a texel that are not always zero.
+const TAP_CHANNELS: u32 = 4u;
+
+const LANES: u32 = 8u;
+const CO_GROUPS: u32 = TILE_CO / 4u;
+const WEIGHTS_PER_LANE: u32 = (TILE_CO + LANES - 1u) / LANES;
+
+// A texture is FOLD_WIDTH texels wide; the first row of an activation is zero.
+const FOLD_SHIFT: u32 = 10u;
+const FOLD_WIDTH: i32 = 1 << FOLD_SHIFT;
+
+fn folded(ix: i32) -> vec2<i32> {
+    return vec2<i32>(ix & (FOLD_WIDTH - 1), ix >> FOLD_SHIFT);
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let lane = local.x;
+    let co_block = i32(workgroup.y);
+    let first_px = i32(workgroup.x * PX_GROUPS * LANES + lane);
+    var weight_ix = co_block * (geometry.steps + 1) * i32(TILE_CO) + i32(lane);
+
+    // 1. Place the window of every pixel
+    var iy: array<i32, PX_GROUPS>;
+    var ix: array<i32, PX_GROUPS>;
+    var input_ix: array<i32, PX_GROUPS>;
+    for (var p = 0u; p < PX_GROUPS; p++) {
+        let px = first_px + i32(p * LANES);
+        if (POINTWISE) {
+            // All images are one row of pixels; what is past the end is not stored.
+            input_ix[p] = FOLD_WIDTH + min(px, geometry.out_pixels - 1);
+        } else {
+            let row = px / geometry.out_w;
+            let n = row / geometry.out_h;
+            iy[p] = (row - n * geometry.out_h) * geometry.stride_h - geometry.pad_top;
+            ix[p] = (px - row * geometry.out_w) * geometry.stride_w - geometry.pad_left;
+            input_ix[p] = FOLD_WIDTH + (n * geometry.in_h + iy[p]) * geometry.in_w + ix[p];
+            if (px >= geometry.out_pixels) {
+                // Above the top of every image, and far enough for any kernel.
+                iy[p] = -0x40000000;
+            }
+        }
+    }
+    let biases = textureLoad(weight, folded(weight_ix));
+    var sums: array<array<array<f32, PX_GROUPS>, 4>, CO_GROUPS>;
+    for (var c = 0u; c < CO_GROUPS; c++) {
+        for (var i = 0u; i < 4u; i++) {
+            for (var p = 0u; p < PX_GROUPS; p++) {
+                sums[c][i][p] = subgroupShuffle(biases[i], c);
+            }
+        }
+    }
+
+    // 2. Multiply, taps outside, channel groups inside
+    var ci_group = 0;
+    var ky = 0;
+    var kx = 0;
+    var offset = 0;
+    for (var step = 0; step < geometry.steps; step++) {
+        var x: array<vec4<f32>, PX_GROUPS>;
+        for (var p = 0u; p < PX_GROUPS; p++) {
+            var texel = input_ix[p] + offset;
+            if (!POINTWISE) {
+                let inside = u32(iy[p] + ky) < u32(geometry.in_h) && u32(ix[p] + kx) < u32(geometry.in_w);
+                texel = select(0, texel, inside);
+            }
+            x[p] = textureLoad(input, folded(texel));
+        }
+        weight_ix += i32(TILE_CO);
+        var w: array<vec4<f32>, WEIGHTS_PER_LANE>;
+        for (var i = 0u; i < WEIGHTS_PER_LANE; i++) {
+            w[i] = textureLoad(weight, folded(weight_ix + i32(i * LANES)));
+        }
+        for (var c = 0u; c < CO_GROUPS; c++) {
+            for (var i = 0u; i < 4u; i++) {
+                let co = c * 4u + i;
+                for (var k = 0u; k < TAP_CHANNELS; k++) {
+                    let weight_of_co = subgroupShuffle(w[co / LANES][k], co % LANES);
+                    for (var p = 0u; p < PX_GROUPS; p++) {
+                        sums[c][i][p] += weight_of_co * x[p][k];
+                    }
+                }
+            }
+        }
+
+        if (POINTWISE) {
+            offset += geometry.in_pixels;
+        } else {
+            ci_group += 1;
+            let next_tap = ci_group == geometry.in_groups;
+            ci_group = select(ci_group, 0, next_tap);
+            kx = select(kx, kx + 1, next_tap);
+            let next_row = kx == geometry.kernel_w;
+            kx = select(kx, 0, next_row);
+            ky = select(ky, ky + 1, next_row);
+            offset = ci_group * geometry.in_pixels + ky * geometry.in_w + kx;
+        }
+    }
+
+    // 3. Store
+    let first_group = co_block * i32(CO_GROUPS);
+    for (var c = 0u; c < CO_GROUPS; c++) {
+        let co_group = first_group + i32(c);
+        for (var p = 0u; p < PX_GROUPS; p++) {
+            let px = first_px + i32(p * LANES);
+            let texel = folded(FOLD_WIDTH + co_group * geometry.out_pixels + px);
+            var y = vec4<f32>(sums[c][0][p], sums[c][1][p], sums[c][2][p], sums[c][3][p]);
+            if (co_group < geometry.out_groups && px < geometry.out_pixels) {
+                if (RESIDUAL) {
+                    y += textureLoad(residual, texel);
+                }
+                textureStore(output, texel, select(y, max(y, vec4<f32>()), geometry.relu != 0));
+            }
+        }
+    }
+}

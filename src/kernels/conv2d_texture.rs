@@ -1,0 +1,167 @@
+//! Convolution on folded textures: one subgroup per tile, weights passed round by shuffles, geometry
+//! in immediates so that a network needs a handful of pipelines.
+
+use super::conv2d::{Geometry, Residual};
+use super::{Kernel, Launch, flag, immediate, load, store};
+use crate::tensor::{LANES, Tensor};
+
+/// `shaders/conv2d_texture.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "conv2d_texture",
+    source: include_str!("../../shaders/conv2d_texture.wgsl"),
+    bindings: &[
+        load("input"),
+        load("weight"),
+        load("residual"),
+        store("output"),
+    ],
+};
+
+/// Lanes of the subgroups that the kernel is written for, and threads of a workgroup.
+pub const SUBGROUP: u32 = 8;
+
+/// Bytes of the kernel's immediates, the most of any kernel.
+pub const IMMEDIATE_BYTES: u64 = 60;
+
+/// Tile geometry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Output channels of a workgroup, a multiple of [`SUBGROUP`].
+    pub co: u32,
+    /// Groups of [`SUBGROUP`] output pixels of a workgroup.
+    pub px_groups: u32,
+}
+
+impl Tile {
+    /// Workgroups of a convolution along x and y.
+    pub fn workgroups(&self, geometry: &Geometry) -> [u64; 2] {
+        let px = u64::from(self.px_groups * SUBGROUP);
+        [
+            // x: tiles of output pixels of the whole batch
+            (geometry.output.pixels() as u64).div_ceil(px),
+            // y: tiles of output channels
+            (geometry.output.c as u64).div_ceil(self.co.into()),
+        ]
+    }
+}
+
+/// One launch: `[ceil(N·OUT_H·OUT_W / (PX_GROUPS·LANES)), ceil(OUT_C / TILE_CO), 1]` workgroups.
+pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
+    let Geometry {
+        input,
+        output,
+        kernel,
+        stride,
+        padding,
+        ..
+    } = *geometry;
+    let [x, y] = tile.workgroups(geometry);
+    let taps = kernel[0] * kernel[1];
+    Launch {
+        kernel: &KERNEL,
+        overrides: vec![
+            ("POINTWISE", flag(reads_its_own_pixels(geometry))),
+            ("RESIDUAL", flag(geometry.residual != Residual::None)),
+        ],
+        tile: vec![
+            ("TILE_CO", tile.co),
+            ("PX_GROUPS", tile.px_groups),
+            ("TAP_CHANNELS", tap_channels(input.c)),
+        ],
+        immediates: vec![
+            ("in_groups", immediate(input.channel_groups())),
+            ("in_h", immediate(input.h)),
+            ("in_w", immediate(input.w)),
+            ("in_pixels", immediate(input.pixels())),
+            ("out_groups", immediate(output.channel_groups())),
+            ("out_h", immediate(output.h)),
+            ("out_w", immediate(output.w)),
+            ("out_pixels", immediate(output.pixels())),
+            ("kernel_w", immediate(kernel[1])),
+            ("stride_h", immediate(stride[0])),
+            ("stride_w", immediate(stride[1])),
+            ("pad_top", immediate(padding.top)),
+            ("pad_left", immediate(padding.left)),
+            ("steps", immediate(taps * input.channel_groups())),
+            ("relu", i32::from(geometry.relu)),
+        ],
+        threads: SUBGROUP as usize,
+        workgroups: [x, y, 1],
+    }
+}
+
+/// Whether each output pixel reads the input pixel of its own index and no other.
+fn reads_its_own_pixels(geometry: &Geometry) -> bool {
+    geometry.is_pointwise() && geometry.stride == [1, 1]
+}
+
+/// Channels of a texel that are not always zero: three for images, which saves the stem a quarter.
+fn tap_channels(in_c: usize) -> u32 {
+    if in_c == 3 { 3 } else { 4 }
+}
+
+/// Texels of one block of output channels: a row of biases, then a row per tap and channel group.
+fn block_texels(in_c: usize, taps: usize, tile_co: usize) -> usize {
+    (1 + taps * in_c.div_ceil(LANES)) * tile_co
+}
+
+/// Scalars of packed weights and biases.
+pub(super) fn packed_len([out_c, in_c, taps]: [usize; 3], tile_co: usize) -> usize {
+    out_c.div_ceil(tile_co) * block_texels(in_c, taps, tile_co) * LANES
+}
+
+/// OIHW weights (or `[out, in]`) to `[co block][1 + (ky, kx, ci / 4)][co % TILE_CO][ci % 4]`, where
+/// row 0 of a block holds its biases, four to a texel.
+pub(super) fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize) -> Vec<f32> {
+    let [out_c, in_c, window @ ..] = weight.dims() else {
+        unreachable!("the graph has checked that the weight has outputs and inputs");
+    };
+    let (out_c, in_c) = (*out_c, *in_c);
+    let taps: usize = window.iter().product();
+    let block = block_texels(in_c, taps, tile_co) * LANES;
+    let in_groups = in_c.div_ceil(LANES);
+    let mut packed = vec![0.0; packed_len([out_c, in_c, taps], tile_co)];
+    for (co, row) in weight.data().chunks_exact(in_c * taps).enumerate() {
+        let first = (co / tile_co) * block;
+        if let Some(bias) = bias {
+            packed[first + co % tile_co] = bias.data()[co];
+        }
+        for (ci, channel) in row.chunks_exact(taps).enumerate() {
+            for (tap, &value) in channel.iter().enumerate() {
+                let texel = (1 + tap * in_groups + ci / LANES) * tile_co + co % tile_co;
+                packed[first + texel * LANES + ci % LANES] = value;
+            }
+        }
+    }
+    packed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_starts_with_its_biases_and_goes_on_tap_by_tap() {
+        // w[co, ci, 0, kx] = 100·co + 10·ci + kx; nine outputs, five inputs, 1×2 taps.
+        let code = |co: usize, ci: usize, kx: usize| (100 * co + 10 * ci + kx) as f32;
+        let weight = Tensor::from_fn(&[9, 5, 1, 2], |i| code(i / 10, i / 2 % 5, i % 2));
+        let bias = Tensor::from_fn(&[9], |co| co as f32 + 0.5);
+        let packed = pack(&weight, Some(&bias), 8);
+        let block = (1 + 2 * 2) * 8 * 4;
+        assert_eq!(packed.len(), 2 * block, "two blocks");
+        assert_eq!(packed.len(), packed_len([9, 5, 2], 8), "known in advance");
+        assert_eq!(packed[..3], [0.5, 1.5, 2.5], "biases of block 0");
+        assert_eq!(packed[8..32], [0.0; 24], "the rest of row 0 is not used");
+        let texel = |block_ix: usize, row: usize, co: usize| {
+            let at = block_ix * block + (row * 8 + co) * 4;
+            packed[at..at + 4].to_vec()
+        };
+        let want = [code(3, 0, 0), code(3, 1, 0), code(3, 2, 0), code(3, 3, 0)];
+        assert_eq!(texel(0, 1, 3), want, "tap 0, channels 0 to 3");
+        assert_eq!(texel(0, 2, 3), [code(3, 4, 0), 0.0, 0.0, 0.0], "channel 4");
+        assert_eq!(texel(0, 3, 0)[0], code(0, 0, 1), "tap 1");
+        assert_eq!(packed[block], 8.5, "bias of block 1");
+        assert_eq!(texel(1, 1, 0)[0], code(8, 0, 0), "output 8");
+        assert_eq!(texel(1, 1, 1), [0.0; 4], "output 9 does not exist");
+    }
+}

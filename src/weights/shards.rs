@@ -1,0 +1,95 @@
+//! The index of weights that are split over several files, as Hugging Face names them:
+//! `model.safetensors.index.json` beside `model-00001-of-00002.safetensors`.
+//!
+//! In goes the JSON text; out comes the file of every tensor. The files are only ever looked for in
+//! the folder of the index.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::Deserialize;
+
+use super::contents::Fault;
+
+/// An index of the largest ResNet has 0.1 MB.
+const MAX_INDEX_BYTES: usize = 16 << 20;
+/// Files that are open at once; a process may have 256 on some systems.
+const MAX_SHARDS: usize = 128;
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: HashMap<String, String>,
+}
+
+/// Names of the tensors of each file, by the name of the file.
+pub(super) fn read(data: &[u8]) -> Result<BTreeMap<String, BTreeSet<String>>, Fault> {
+    if data.len() > MAX_INDEX_BYTES {
+        return Err(Fault::Damaged(format!(
+            "a JSON text of {} bytes is no index of weights",
+            data.len()
+        )));
+    }
+    let index: Index = serde_json::from_slice(data).map_err(|error| {
+        Fault::Damaged(format!(
+            "this is a JSON text, but no index of weights with a `weight_map` ({error}); name the \
+             file of the weights itself"
+        ))
+    })?;
+    let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (tensor, file) in index.weight_map {
+        if !is_plain(&file) {
+            return Err(Fault::Damaged(format!(
+                "the index wants tensor '{tensor}' from '{file}'; only files beside the index are \
+                 read"
+            )));
+        }
+        shards.entry(file).or_default().insert(tensor);
+    }
+    match shards.len() {
+        0 => Err(Fault::damaged("the index names no tensor")),
+        1..=MAX_SHARDS => Ok(shards),
+        count => Err(Fault::Damaged(format!(
+            "the index names {count} files, at most {MAX_SHARDS} are accepted"
+        ))),
+    }
+}
+
+/// Whether a name stays in its folder on every system: no separators, no drive, no parent.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', ':', '\0'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_leave_the_folder_are_refused() {
+        for name in [
+            "../up.safetensors",
+            "/etc/passwd",
+            "..",
+            "",
+            ".",
+            "a/b",
+            "a\\b",
+            "C:x",
+            "a\0",
+        ] {
+            assert!(!is_plain(name), "{name}");
+        }
+        for name in ["model-00001-of-00002.safetensors", "..b", "a b"] {
+            assert!(is_plain(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn tensors_are_grouped_by_file() {
+        let shards = read(br#"{"metadata":{},"weight_map":{"a":"1","b":"2","c":"1"}}"#);
+        let shards = shards.expect("an index");
+        assert_eq!(shards["1"].iter().collect::<Vec<_>>(), ["a", "c"], "file 1");
+        assert_eq!(shards["2"].len(), 1, "file 2");
+        for text in ["{}", r#"{"weight_map":{}}"#, r#"{"weight_map":{"a":1}}"#] {
+            assert!(read(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The state dict in a checkpoint, as a table of contents.
+//!
+//! In go the objects of a pickle; out come the tensors of one dict, each with a checked byte range.
+//! Training scripts wrap the state dict in another dict, beside the state of the optimiser.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use super::objects::{Id, Objects, Storage, Tensor, Value};
+use crate::weights::contents::{Contents, Entry, Fault};
+
+/// Where the wrapped state dict is, by the usual names. If several are there the first wins: an
+/// average of the weights beside them, such as `model_ema`, is used only where it is alone.
+const WRAPPERS: &[&str] = &[
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "module",
+    "weights",
+    "params",
+];
+
+/// Dicts in dicts that are searched for weights.
+const MAX_DEPTH: usize = 4;
+/// State dicts that an error may list.
+const MAX_FOUND: usize = 16;
+/// ResNet-152 has 932.
+const MAX_TENSORS: usize = 1 << 16;
+/// Bytes of a tensor's name.
+const MAX_NAME_BYTES: usize = 1024;
+/// What shared storages may add to the size of the file when every view becomes a tensor of its own.
+const MAX_GROWTH: usize = 2;
+const GROWTH_ALLOWANCE_BYTES: usize = 1 << 16;
+
+/// Where the numbers are.
+pub(super) trait Source {
+    /// The length of the whole file.
+    fn file_bytes(&self) -> usize;
+    /// The format in words.
+    fn format(&self) -> &'static str;
+    /// The bytes of a whole storage.
+    fn locate(&self, storage: &Storage<'_>) -> Result<Range<usize>, Fault>;
+}
+
+/// Finds the state dict and checks every tensor of it.
+pub(super) fn contents(
+    objects: &Objects<'_>,
+    root: Value<'_>,
+    source: &impl Source,
+) -> Result<Contents, Fault> {
+    let (path, dict) = state_dict(objects, root)?;
+    let mut entries = HashMap::new();
+    let mut used_bytes = 0usize;
+    for (name, value) in objects.named(dict) {
+        let Value::Tensor(tensor) = value else {
+            continue;
+        };
+        if name.len() > MAX_NAME_BYTES {
+            return Err(Fault::damaged("the name of a tensor is too long"));
+        }
+        let tensor = objects.tensor(tensor);
+        let entry = entry(tensor, objects.storage(tensor.storage), source)
+            .map_err(|fault| in_tensor(name, fault))?;
+        let len: usize = entry.dims.iter().product();
+        used_bytes = used_bytes.saturating_add(len * entry.dtype.element_bytes());
+        entries.insert(name.to_owned(), entry);
+        if entries.len() > MAX_TENSORS {
+            return Err(Fault::Damaged(format!(
+                "the checkpoint has more than {MAX_TENSORS} tensors"
+            )));
+        }
+    }
+    let limit = source.file_bytes().saturating_mul(MAX_GROWTH);
+    if used_bytes > limit.saturating_add(GROWTH_ALLOWANCE_BYTES) {
+        return Err(Fault::Damaged(format!(
+            "the tensors share storages: apart they have {used_bytes} bytes, far more than the file \
+             with {}",
+            source.file_bytes()
+        )));
+    }
+    let format = source.format();
+    Ok(Contents {
+        entries,
+        metadata: HashMap::new(),
+        format: if path.is_empty() {
+            format.to_owned()
+        } else {
+            format!("{format}, entry '{path}'")
+        },
+    })
+}
+
+fn in_tensor(name: &str, fault: Fault) -> Fault {
+    match fault {
+        Fault::Damaged(reason) => Fault::Damaged(format!("tensor '{name}': {reason}")),
+        forbidden @ Fault::Forbidden(_) => forbidden,
+    }
+}
+
+// === The state dict ===
+
+/// The dict of weights, and its place.
+fn state_dict(objects: &Objects<'_>, root: Value<'_>) -> Result<(String, Id), Fault> {
+    let Value::Dict(root) = root else {
+        return Err(Fault::Damaged(format!(
+            "the checkpoint is {}, not a dict of tensors; save `model.state_dict()`",
+            match root {
+                Value::Tensor(_) => "a single tensor",
+                Value::List(_) | Value::Tuple(_) => "a list",
+                _ => "something else",
+            }
+        )));
+    };
+    let mut search = Search {
+        objects,
+        seen: HashSet::new(),
+        path: Vec::new(),
+        found: Vec::new(),
+    };
+    search.visit(root)?;
+    let mut found = search.found;
+    let rank = |path: &[&str]| match path {
+        [] => 0,
+        [.., last] => {
+            let usual = WRAPPERS.iter().position(|name| name == last);
+            1 + usual.unwrap_or(WRAPPERS.len())
+        }
+    };
+    found.sort_by_key(|(path, _)| rank(path));
+    let shown = |path: &[&str]| path.join(".");
+    match &found[..] {
+        [] => Err(Fault::damaged(
+            "the checkpoint holds no dict of weights; save `model.state_dict()`",
+        )),
+        [(first, _), (second, _), ..] if rank(first) == rank(second) => {
+            let all: Vec<String> = found
+                .iter()
+                .map(|(path, _)| format!("'{}'", shown(path)))
+                .collect();
+            Err(Fault::Damaged(format!(
+                "the checkpoint holds several networks ({}); save the one that is meant alone",
+                all.join(", ")
+            )))
+        }
+        [(path, dict), ..] => Ok((shown(path), *dict)),
+    }
+}
+
+struct Search<'a, 'o> {
+    objects: &'o Objects<'a>,
+    seen: HashSet<Id>,
+    path: Vec<&'a str>,
+    found: Vec<(Vec<&'a str>, Id)>,
+}
+
+impl Search<'_, '_> {
+    fn visit(&mut self, dict: Id) -> Result<(), Fault> {
+        if !self.seen.insert(dict) {
+            return Ok(());
+        }
+        // Names of weights have a layer and a role; a tensor called `loss` is none.
+        let mut entries = self.objects.named(dict);
+        let holds_weights = entries
+            .any(|(name, value)| matches!(value, Value::Tensor(_)) && name.contains(['.', '/']));
+        if holds_weights {
+            if self.found.len() == MAX_FOUND {
+                return Err(Fault::damaged("the checkpoint holds too many networks"));
+            }
+            self.found.push((self.path.clone(), dict));
+        }
+        if self.path.len() < MAX_DEPTH {
+            for (name, value) in self.objects.named(dict) {
+                if let Value::Dict(inner) = value
+                    && name.len() <= MAX_NAME_BYTES
+                {
+                    self.path.push(name);
+                    self.visit(inner)?;
+                    self.path.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+// === One tensor ===
+
+/// A tensor of which every element is proved to be in the file.
+fn entry(tensor: &Tensor, storage: &Storage<'_>, source: &impl Source) -> Result<Entry, Fault> {
+    if tensor.dims.contains(&0) {
+        return Err(Fault::Damaged(format!(
+            "it is empty: shape {:?}",
+            tensor.dims
+        )));
+    }
+    let whole = source.locate(storage)?;
+    let bytes = part(storage, whole.len())
+        .ok_or_else(|| Fault::damaged("its storage has fewer bytes than the checkpoint says"))?;
+    let element_bytes = tensor.dtype.element_bytes();
+    let held = bytes.len() / element_bytes;
+    let start = whole.start + bytes.start;
+    let outside = || {
+        Fault::Damaged(format!(
+            "shape {:?} with strides {:?} from element {} is outside of its storage of {held}",
+            tensor.dims, tensor.strides, tensor.offset
+        ))
+    };
+    let last = last_element(tensor).ok_or_else(outside)?;
+    let len = tensor
+        .dims
+        .iter()
+        .try_fold(1usize, |len, &d| len.checked_mul(d));
+    // A view may repeat elements, and a few bytes could pass for gigabytes.
+    if last >= held || len.is_none_or(|len| len > held) {
+        return Err(outside());
+    }
+    Ok(Entry {
+        dtype: tensor.dtype,
+        dims: tensor.dims.clone(),
+        range: start + tensor.offset * element_bytes..start + (last + 1) * element_bytes,
+        strides: (!is_row_major(tensor)).then(|| tensor.strides.clone()),
+    })
+}
+
+/// The bytes of a storage that are meant, counted from its start.
+fn part(storage: &Storage<'_>, held_bytes: usize) -> Option<Range<usize>> {
+    let element_bytes = storage.dtype.element_bytes();
+    let bytes = storage.len.checked_mul(element_bytes)?;
+    let part = match storage.view {
+        None => 0..bytes,
+        Some((start, len)) => {
+            let start = start.checked_mul(element_bytes)?;
+            start..start.checked_add(len.checked_mul(element_bytes)?)?
+        }
+    };
+    (bytes.max(part.end) <= held_bytes).then_some(part)
+}
+
+/// The number of the last element in the storage.
+fn last_element(tensor: &Tensor) -> Option<usize> {
+    let axes = tensor.dims.iter().zip(&tensor.strides);
+    axes.into_iter()
+        .try_fold(tensor.offset, |last, (&dim, &stride)| {
+            last.checked_add((dim - 1).checked_mul(stride)?)
+        })
+}
+
+fn is_row_major(tensor: &Tensor) -> bool {
+    let mut expected = 1;
+    for (&dim, &stride) in tensor.dims.iter().zip(&tensor.strides).rev() {
+        // Nothing is beside the only element of an axis, so its stride says nothing.
+        if dim > 1 && stride != expected {
+            return false;
+        }
+        expected *= dim;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::contents::Dtype;
+
+    struct OneStorage(usize);
+
+    impl Source for OneStorage {
+        fn file_bytes(&self) -> usize {
+            self.0
+        }
+        fn format(&self) -> &'static str {
+            "test"
+        }
+        fn locate(&self, _: &Storage<'_>) -> Result<Range<usize>, Fault> {
+            Ok(100..100 + self.0)
+        }
+    }
+
+    fn check(offset: usize, dims: &[usize], strides: &[usize], held_bytes: usize) -> Option<Entry> {
+        let storage = Storage {
+            key: "0",
+            dtype: Dtype::F32,
+            len: 12,
+            view: None,
+        };
+        let mut objects = Objects::default();
+        let Value::Storage(id) = objects.add_storage(storage) else {
+            panic!("a storage was added");
+        };
+        let tensor = Tensor {
+            storage: id,
+            dtype: Dtype::F32,
+            offset,
+            dims: dims.to_vec(),
+            strides: strides.to_vec(),
+        };
+        entry(&tensor, objects.storage(id), &OneStorage(held_bytes)).ok()
+    }
+
+    #[test]
+    fn views_are_checked_against_their_storage() {
+        let whole = check(0, &[3, 4], &[4, 1], 48).expect("fits");
+        assert_eq!((whole.range, whole.strides), (100..148, None), "row-major");
+        let turned = check(0, &[4, 3], &[1, 4], 48).expect("fits");
+        assert_eq!(turned.strides, Some(vec![1, 4]), "column-major");
+        let part = check(5, &[2, 1, 3], &[3, 77, 1], 48).expect("fits");
+        assert_eq!((part.range, part.strides), (120..144, None), "an offset");
+        assert!(check(11, &[], &[], 48).is_some(), "the last as a scalar");
+
+        for (offset, dims, strides, held_bytes) in [
+            (0, &[3, 4][..], &[4, 1][..], 47),
+            (1, &[3, 4], &[4, 1], 48),
+            (12, &[], &[], 48),
+            (0, &[0, 4], &[4, 1], 48),
+            (0, &[1 << 40], &[0], 48),
+            (0, &[1 << 40, 1 << 40], &[0, 0], 48),
+            (0, &[2], &[usize::MAX], 48),
+            (usize::MAX, &[2], &[1], 48),
+            (0, &[3, 5], &[0, 1], 48),
+        ] {
+            assert!(
+                check(offset, dims, strides, held_bytes).is_none(),
+                "{offset} {dims:?} {strides:?} {held_bytes}"
+            );
+        }
+    }
+}

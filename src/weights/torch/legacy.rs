@@ -1,0 +1,118 @@
+//! Checkpoints as PyTorch wrote them before 1.6: a stream of pickles, then the numbers.
+//!
+//! In order: a magic number, the version of the protocol, facts about the computer, the objects, the
+//! keys of the storages; then for each key the number of its elements and their bytes.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::checkpoint::{self, Source};
+use super::objects::{Objects, Storage, Value};
+use super::{check_byte_order, pickle};
+use crate::weights::contents::{Contents, Dtype, Fault};
+
+/// `0x1950a86a20f9469cfc6c`, the first pickle.
+const MAGIC: &[u8] = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+const PROTOCOL: i64 = 1001;
+
+/// Reads the table of contents of a stream.
+pub(in crate::weights) fn read(data: &[u8]) -> Result<Contents, Fault> {
+    let mut at = 0;
+    let mut next = || {
+        let pickle = pickle::load(&data[at..])?;
+        at += pickle.bytes;
+        Ok::<_, Fault>(pickle)
+    };
+    if next()?.root != Value::Long(MAGIC) {
+        return Err(Fault::damaged(
+            "this is a Python pickle, but not one that `torch.save` wrote",
+        ));
+    }
+    let version = next()?.root;
+    if version != Value::Int(PROTOCOL) {
+        return Err(Fault::Damaged(format!(
+            "the checkpoint has another protocol than {PROTOCOL}: {version:?}"
+        )));
+    }
+    let computer = next()?;
+    if let Value::Dict(facts) = computer.root {
+        let mut facts = computer.objects.named(facts);
+        let order = facts.find(|(name, _)| *name == "little_endian");
+        check_byte_order(order.is_none_or(|(_, little)| little == Value::Bool(true)))?;
+    }
+    let pickle = next()?;
+    let keys = next()?;
+    let places = places(data, at, &pickle.objects, &keys)?;
+    let source = StreamSource {
+        file_bytes: data.len(),
+        places,
+    };
+    checkpoint::contents(&pickle.objects, pickle.root, &source)
+}
+
+/// Where the bytes of every storage are.
+fn places<'a>(
+    data: &[u8],
+    mut at: usize,
+    objects: &Objects<'a>,
+    keys: &pickle::Pickle<'a>,
+) -> Result<HashMap<&'a str, Range<usize>>, Fault> {
+    let Value::List(list) = keys.root else {
+        return Err(Fault::damaged("the checkpoint does not list its storages"));
+    };
+    let types: HashMap<&str, Dtype> = objects
+        .storages()
+        .iter()
+        .map(|storage| (storage.key, storage.dtype))
+        .collect();
+    let mut places = HashMap::new();
+    for key in keys.objects.items(list) {
+        let Value::Text(key) = *key else {
+            return Err(Fault::damaged("the key of a storage is not a text"));
+        };
+        let cut_off = || {
+            Fault::Damaged(format!(
+                "the file ends within storage '{key}': it is cut off or damaged"
+            ))
+        };
+        let dtype = types.get(key).ok_or_else(|| {
+            Fault::Damaged(format!(
+                "no tensor uses storage '{key}': the file is damaged"
+            ))
+        })?;
+        let len = data.get(at..).and_then(|rest| rest.first_chunk::<8>());
+        let len = usize::try_from(u64::from_le_bytes(*len.ok_or_else(cut_off)?)).ok();
+        let bytes = len.and_then(|len| len.checked_mul(dtype.element_bytes()));
+        let start = at + size_of::<u64>();
+        at = bytes
+            .and_then(|bytes| start.checked_add(bytes))
+            .filter(|&end| end <= data.len())
+            .ok_or_else(cut_off)?;
+        if places.insert(key, start..at).is_some() {
+            return Err(Fault::Damaged(format!("two storages are called '{key}'")));
+        }
+    }
+    Ok(places)
+}
+
+/// Storages that are after the pickles.
+struct StreamSource<'a> {
+    file_bytes: usize,
+    places: HashMap<&'a str, Range<usize>>,
+}
+
+impl Source for StreamSource<'_> {
+    fn file_bytes(&self) -> usize {
+        self.file_bytes
+    }
+
+    fn format(&self) -> &'static str {
+        "PyTorch checkpoint of the old format"
+    }
+
+    fn locate(&self, storage: &Storage<'_>) -> Result<Range<usize>, Fault> {
+        let key = storage.key;
+        let place = self.places.get(key).cloned();
+        place.ok_or_else(|| Fault::Damaged(format!("the checkpoint lacks storage '{key}'")))
+    }
+}

@@ -1,0 +1,103 @@
+//! Checkpoints of PyTorch (`.pth`, `.pt`, `.bin`), read without Python and without running anything.
+//!
+//! Since 1.6 a checkpoint is a zip archive: a pickle that describes the objects (`data.pkl`), and the
+//! numbers of each storage as a file of their own (`data/0`, `data/1` …). Before, it was a stream of
+//! pickles with the numbers at its end. `zip` finds the files of an archive, `pickle` makes data of a
+//! pickle, `objects` says what that data can be, and `checkpoint` finds the state dict in it.
+//!
+//! A pickle is a program for a small stack machine, which can name any function of any Python module
+//! and call it. This one has a fixed list of names ([`objects::Global`]) that all stand for data; any
+//! other name ends the reading with an error that tells it. Each step costs at least one byte of the
+//! file and makes at most one value, so memory is bounded by the file; steps are counted.
+
+mod checkpoint;
+mod legacy;
+mod objects;
+mod pickle;
+mod zip;
+
+use std::ops::Range;
+
+use super::contents::{Contents, Fault};
+use checkpoint::Source;
+use objects::Storage;
+use zip::Archive;
+
+pub(super) use legacy::read as read_legacy;
+
+/// Reads the table of contents of an archive.
+pub(super) fn read_zip(data: &[u8]) -> Result<Contents, Fault> {
+    let archive = Archive::open(data)?;
+    let prefix = prefix(&archive)?;
+    let file = |name: &str| archive.find(&[prefix.as_bytes(), name.as_bytes()].concat());
+    if archive.names().any(|name| {
+        name.strip_prefix(prefix.as_bytes())
+            .is_some_and(|name| name == b"constants.pkl" || name.starts_with(b"code/"))
+    }) {
+        return Err(Fault::damaged(
+            "this is a TorchScript archive, which holds a program; take its weights out with \
+             `torch.save(torch.jit.load(\"model.pt\").state_dict(), \"weights.pth\")`",
+        ));
+    }
+    if let Some(order) = file("byteorder")? {
+        check_byte_order(&data[order] == b"little")?;
+    }
+    let pickle = file("data.pkl")?
+        .ok_or_else(|| Fault::damaged("the archive has no 'data.pkl', which describes tensors"))?;
+    let pickle = pickle::load(&data[pickle])?;
+    checkpoint::contents(&pickle.objects, pickle.root, &ZipSource { data, file })
+}
+
+/// What stands before every name of the archive: the name that the file had when it was saved.
+fn prefix<'a>(archive: &Archive<'a>) -> Result<&'a str, Fault> {
+    let mut found = archive.names().filter_map(|name| {
+        let prefix = name.strip_suffix(b"data.pkl")?;
+        let folders = prefix.iter().filter(|byte| **byte == b'/').count();
+        let whole = prefix.is_empty() || prefix.ends_with(b"/");
+        let prefix = str::from_utf8(prefix).ok()?;
+        (folders <= 1 && whole).then_some(prefix)
+    });
+    match (found.next(), found.next()) {
+        (Some(prefix), None) => Ok(prefix),
+        (Some(_), Some(_)) => Err(Fault::damaged(
+            "a zip archive with several 'data.pkl'; it must hold exactly one checkpoint",
+        )),
+        (None, _) => Err(Fault::Damaged(format!(
+            "this is a zip archive, but not a checkpoint of PyTorch: {}",
+            archive.kind()
+        ))),
+    }
+}
+
+fn check_byte_order(little: bool) -> Result<(), Fault> {
+    if little {
+        Ok(())
+    } else {
+        Err(Fault::damaged(
+            "the checkpoint was saved by a big-endian computer; load it with PyTorch and save it \
+             again on a little-endian one",
+        ))
+    }
+}
+
+/// Storages that are files of the archive.
+struct ZipSource<'a, F> {
+    data: &'a [u8],
+    file: F,
+}
+
+impl<F: Fn(&str) -> Result<Option<Range<usize>>, Fault>> Source for ZipSource<'_, F> {
+    fn file_bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    fn format(&self) -> &'static str {
+        "PyTorch checkpoint"
+    }
+
+    fn locate(&self, storage: &Storage<'_>) -> Result<Range<usize>, Fault> {
+        let key = storage.key;
+        (self.file)(&format!("data/{key}"))?
+            .ok_or_else(|| Fault::Damaged(format!("the archive lacks the storage 'data/{key}'")))
+    }
+}

@@ -1,0 +1,230 @@
+//! The data that a checkpoint's pickle can be made of.
+//!
+//! Values are small and copied; what has parts lies in [`Objects`] and is referred to by number. A
+//! list that holds itself is therefore as harmless as a deep one.
+
+use crate::weights::contents::Dtype;
+
+/// A Python object, as far as it matters for weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Value<'a> {
+    None,
+    Bool(bool),
+    Int(i64),
+    /// A number past 64 bits: little-endian, two's complement.
+    Long(&'a [u8]),
+    Text(&'a str),
+    Tuple(Id),
+    List(Id),
+    /// Keys and values take turns.
+    Dict(Id),
+    Global(Global),
+    Storage(Id),
+    Tensor(Id),
+    /// Something that has nothing to do with weights.
+    Other,
+}
+
+/// The number of an object among those of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Id(usize);
+
+/// A Python name on the list of those that a checkpoint may mention. All stand for data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Global {
+    OrderedDict,
+    /// `_rebuild_tensor(_v2)`: storage, offset, sizes, strides, and what does not matter.
+    Tensor,
+    /// `_rebuild_tensor_v3`: the same with a type, which the storage does not have.
+    TensorOfType,
+    /// A tensor with attributes: how to make it, its class, its arguments.
+    TensorWithAttributes,
+    /// `_rebuild_parameter`: a tensor, and what does not matter.
+    Parameter,
+    StorageType(Dtype),
+    Type(Dtype),
+    /// Harmless and of no use here; whatever it is called with is [`Value::Other`].
+    Ignored,
+}
+
+/// The bytes of one or more tensors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Storage<'a> {
+    pub(super) key: &'a str,
+    pub(super) dtype: Dtype,
+    pub(super) len: usize,
+    /// Start and length in elements of the part that is meant: old files share storages so.
+    pub(super) view: Option<(usize, usize)>,
+}
+
+/// A view of a storage; numbers are elements.
+#[derive(Clone, Debug)]
+pub(super) struct Tensor {
+    pub(super) storage: Id,
+    pub(super) dtype: Dtype,
+    pub(super) offset: usize,
+    pub(super) dims: Vec<usize>,
+    pub(super) strides: Vec<usize>,
+}
+
+/// All objects of one pickle.
+#[derive(Debug, Default)]
+pub(super) struct Objects<'a> {
+    items: Vec<Vec<Value<'a>>>,
+    storages: Vec<Storage<'a>>,
+    tensors: Vec<Tensor>,
+}
+
+impl<'a> Objects<'a> {
+    pub(super) fn add_items(&mut self, items: Vec<Value<'a>>) -> Id {
+        self.items.push(items);
+        Id(self.items.len() - 1)
+    }
+
+    pub(super) fn add_storage(&mut self, storage: Storage<'a>) -> Value<'a> {
+        self.storages.push(storage);
+        Value::Storage(Id(self.storages.len() - 1))
+    }
+
+    pub(super) fn add_tensor(&mut self, tensor: Tensor) -> Value<'a> {
+        self.tensors.push(tensor);
+        Value::Tensor(Id(self.tensors.len() - 1))
+    }
+
+    /// The parts of a tuple, list or dict.
+    pub(super) fn items(&self, id: Id) -> &[Value<'a>] {
+        &self.items[id.0]
+    }
+
+    pub(super) fn extend(&mut self, id: Id, items: &[Value<'a>]) {
+        self.items[id.0].extend_from_slice(items);
+    }
+
+    /// Keys and values of a dict that are called by a text.
+    pub(super) fn named(&self, id: Id) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+        let pairs = self.items(id).as_chunks::<2>().0;
+        pairs.iter().filter_map(|[key, value]| match key {
+            Value::Text(key) => Some((*key, *value)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn storage(&self, id: Id) -> &Storage<'a> {
+        &self.storages[id.0]
+    }
+
+    pub(super) fn storages(&self) -> &[Storage<'a>] {
+        &self.storages
+    }
+
+    pub(super) fn tensor(&self, id: Id) -> &Tensor {
+        &self.tensors[id.0]
+    }
+}
+
+/// A type of PyTorch: its storage, its name, and what it is here.
+const TYPES: &[(&str, &str, Dtype)] = &[
+    ("FloatStorage", "float32", Dtype::F32),
+    ("HalfStorage", "float16", Dtype::F16),
+    ("BFloat16Storage", "bfloat16", Dtype::BF16),
+    ("DoubleStorage", "float64", Dtype::F64),
+    ("LongStorage", "int64", other("I64", 8)),
+    ("IntStorage", "int32", other("I32", 4)),
+    ("ShortStorage", "int16", other("I16", 2)),
+    ("CharStorage", "int8", other("I8", 1)),
+    ("ByteStorage", "uint8", other("U8", 1)),
+    ("BoolStorage", "bool", other("BOOL", 1)),
+    ("ComplexFloatStorage", "complex64", other("C64", 8)),
+    ("ComplexDoubleStorage", "complex128", other("C128", 16)),
+    ("QInt8Storage", "qint8", other("QI8", 1)),
+    ("QUInt8Storage", "quint8", other("QU8", 1)),
+    ("QInt32Storage", "qint32", other("QI32", 4)),
+    ("UntypedStorage", "", other("untyped", 1)),
+    ("", "uint16", other("U16", 2)),
+    ("", "uint32", other("U32", 4)),
+    ("", "uint64", other("U64", 8)),
+    ("", "float8_e4m3fn", other("F8_E4M3", 1)),
+    ("", "float8_e4m3fnuz", other("F8_E4M3FNUZ", 1)),
+    ("", "float8_e5m2", other("F8_E5M2", 1)),
+    ("", "float8_e5m2fnuz", other("F8_E5M2FNUZ", 1)),
+];
+
+const fn other(name: &'static str, element_bytes: usize) -> Dtype {
+    Dtype::Other {
+        name,
+        element_bytes,
+    }
+}
+
+/// What training scripts put beside the weights.
+const IGNORED: &[(&str, &str)] = &[
+    ("torch", "Size"),
+    ("torch", "device"),
+    ("torch", "Tensor"),
+    ("torch.utils.hooks", "RemovableHandle"),
+    ("torch.serialization", "_get_layout"),
+    ("argparse", "Namespace"),
+    ("collections", "Counter"),
+    ("collections", "defaultdict"),
+    ("datetime", "datetime"),
+    ("datetime", "timedelta"),
+    ("pathlib", "Path"),
+    ("pathlib", "PosixPath"),
+    ("pathlib", "WindowsPath"),
+    ("pathlib", "PurePosixPath"),
+    ("pathlib._local", "PosixPath"),
+    ("pathlib._local", "WindowsPath"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("_codecs", "encode"),
+    ("builtins", "set"),
+    ("builtins", "dict"),
+    ("builtins", "list"),
+    ("builtins", "int"),
+    ("builtins", "float"),
+    ("builtins", "complex"),
+    ("builtins", "bytearray"),
+    ("__builtin__", "set"),
+    ("__builtin__", "dict"),
+    ("__builtin__", "list"),
+    ("__builtin__", "int"),
+    ("__builtin__", "float"),
+    ("__builtin__", "complex"),
+    ("__builtin__", "bytearray"),
+];
+
+impl Global {
+    /// The data that a name stands for, if it is on the list.
+    pub(super) fn find(module: &str, name: &str) -> Option<Self> {
+        match (module, name) {
+            ("collections", "OrderedDict") => return Some(Self::OrderedDict),
+            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => {
+                return Some(Self::Tensor);
+            }
+            ("torch._utils", "_rebuild_tensor_v3") => return Some(Self::TensorOfType),
+            ("torch._tensor", "_rebuild_from_type_v2") => {
+                return Some(Self::TensorWithAttributes);
+            }
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state")
+            | ("torch.nn.parameter", "Parameter" | "Buffer") => return Some(Self::Parameter),
+            _ => (),
+        }
+        let types = || TYPES.iter().filter(|_| !name.is_empty());
+        match module {
+            "torch" | "torch.cuda" | "torch.storage" => {
+                if let Some((.., dtype)) = types().find(|(storage, ..)| *storage == name) {
+                    return Some(Self::StorageType(*dtype));
+                }
+                if let Some((.., dtype)) = types().find(|(_, plain, _)| *plain == name) {
+                    return Some(Self::Type(*dtype));
+                }
+            }
+            _ => (),
+        }
+        IGNORED.contains(&(module, name)).then_some(Self::Ignored)
+    }
+}

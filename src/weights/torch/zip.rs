@@ -1,0 +1,227 @@
+//! The files of a zip archive, as far as PyTorch uses the format: stored without compression, with
+//! 64-bit sizes where needed.
+//!
+//! In goes the whole archive; out come byte ranges in it. Nothing is unpacked, so there is no bomb to
+//! go off: a compressed file is refused. Checksums are not compared, since PyTorch can be told to
+//! leave them out (`torch.serialization.set_crc32_options(False)`).
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use crate::weights::contents::Fault;
+
+/// Every storage is a file: a ResNet-152 with the state of its optimiser has 2,500.
+const MAX_FILES: u64 = 1 << 16;
+
+/// Fixed part of the record at the end of an archive, which a comment of up to 64 KiB follows.
+const END_LEN: usize = 22;
+const END_COMMENT_LEN: usize = 0xffff;
+const END64_LOCATOR_LEN: usize = 20;
+const ENTRY_LEN: usize = 46;
+const LOCAL_LEN: usize = 30;
+/// The extra field that holds 64-bit sizes.
+const EXTRA64: u16 = 1;
+/// Stands for a size that is in the extra field.
+const IN_EXTRA64: u64 = 0xffff_ffff;
+const FLAG_ENCRYPTED: u16 = 1;
+
+/// The directory of an archive.
+pub(super) struct Archive<'a> {
+    data: &'a [u8],
+    files: HashMap<&'a [u8], Entry>,
+}
+
+/// A line of the directory.
+#[derive(Debug)]
+struct Entry {
+    flags: u16,
+    method: u16,
+    stored_bytes: u64,
+    bytes: u64,
+    /// Where the header before the data is.
+    local: u64,
+}
+
+impl<'a> Archive<'a> {
+    /// Reads the directory.
+    pub(super) fn open(data: &'a [u8]) -> Result<Self, Fault> {
+        let directory = Directory::find(data).ok_or_else(|| {
+            Fault::damaged(
+                "this is a zip archive, as PyTorch writes, without a directory at its end: the file \
+                 is cut off or damaged; compare its size with the source",
+            )
+        })?;
+        if directory.files > MAX_FILES {
+            return Err(Fault::Damaged(format!(
+                "the archive holds {} files, at most {MAX_FILES} are accepted",
+                directory.files
+            )));
+        }
+        let damaged = || Fault::damaged("the directory of the zip archive is damaged");
+        let mut files = HashMap::new();
+        let mut at = directory.at;
+        for _ in 0..directory.files {
+            let (name, entry, next) = entry(data, at).ok_or_else(damaged)?;
+            if files.insert(name, entry).is_some() {
+                return Err(Fault::Damaged(format!(
+                    "the zip archive has two files named '{}'",
+                    String::from_utf8_lossy(name)
+                )));
+            }
+            at = next;
+        }
+        Ok(Self { data, files })
+    }
+
+    /// Names of the files, in no order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.files.keys().copied()
+    }
+
+    /// Where the bytes of a file are.
+    pub(super) fn find(&self, name: &[u8]) -> Result<Option<Range<usize>>, Fault> {
+        let Some(entry) = self.files.get(name) else {
+            return Ok(None);
+        };
+        let shown = String::from_utf8_lossy(name);
+        if entry.flags & FLAG_ENCRYPTED != 0 {
+            return Err(Fault::Damaged(format!("'{shown}' in it is encrypted")));
+        }
+        if entry.method != 0 || entry.stored_bytes != entry.bytes {
+            return Err(Fault::Damaged(format!(
+                "'{shown}' in the archive is compressed, which PyTorch never does; unpack it and \
+                 pack it without compression (`zip -0`), or save the checkpoint again"
+            )));
+        }
+        let range = range(self.data, entry).ok_or_else(|| {
+            Fault::Damaged(format!("'{shown}' in the archive ends past the file"))
+        })?;
+        Ok(Some(range))
+    }
+
+    /// What an archive is that holds no checkpoint.
+    pub(super) fn kind(&self) -> String {
+        let has = |end: &[u8]| self.names().any(|name| name.ends_with(end));
+        if has(b"model.weights.h5") {
+            return "it is a Keras 3 model (.keras), which is not supported yet".to_owned();
+        }
+        if has(b".npy") {
+            return "it holds NumPy arrays (.npz), which are not supported yet".to_owned();
+        }
+        match self.names().min() {
+            Some(first) => format!(
+                "it holds no 'data.pkl', but '{}'",
+                String::from_utf8_lossy(&first[..first.len().min(80)])
+            ),
+            None => "it is empty".to_owned(),
+        }
+    }
+}
+
+/// Where the directory starts, and how many lines it has.
+struct Directory {
+    at: usize,
+    files: u64,
+}
+
+impl Directory {
+    fn find(data: &[u8]) -> Option<Self> {
+        let last = data.len().checked_sub(END_LEN)?;
+        let first = last.saturating_sub(END_COMMENT_LEN);
+        let end = (first..=last).rev().find(|&at| {
+            data[at..].starts_with(b"PK\x05\x06")
+                && u16_at(data, at + 20)
+                    .is_some_and(|comment| at + END_LEN + usize::from(comment) == data.len())
+        })?;
+        let locator = end.checked_sub(END64_LOCATOR_LEN);
+        if let Some(locator) = locator.filter(|&at| data[at..].starts_with(b"PK\x06\x07")) {
+            let end64 = usize::try_from(u64_at(data, locator + 8)?).ok()?;
+            if !data.get(end64..)?.starts_with(b"PK\x06\x06") {
+                return None;
+            }
+            return Some(Self {
+                at: usize::try_from(u64_at(data, end64.checked_add(48)?)?).ok()?,
+                files: u64_at(data, end64.checked_add(32)?)?,
+            });
+        }
+        Some(Self {
+            at: usize::try_from(u32_at(data, end + 16)?).ok()?,
+            files: u64::from(u16_at(data, end + 10)?),
+        })
+    }
+}
+
+/// A line of the directory, its name, and where the next line starts.
+fn entry(data: &[u8], at: usize) -> Option<(&[u8], Entry, usize)> {
+    let fixed = data.get(at..at.checked_add(ENTRY_LEN)?)?;
+    if !fixed.starts_with(b"PK\x01\x02") {
+        return None;
+    }
+    let length = |offset| u16_at(fixed, offset).map(usize::from);
+    let name = at + ENTRY_LEN;
+    let extra = name + length(28)?;
+    let comment = extra + length(30)?;
+    let next = comment + length(32)?;
+    let mut entry = Entry {
+        flags: u16_at(fixed, 8)?,
+        method: u16_at(fixed, 10)?,
+        stored_bytes: u64::from(u32_at(fixed, 20)?),
+        bytes: u64::from(u32_at(fixed, 24)?),
+        local: u64::from(u32_at(fixed, 42)?),
+    };
+    entry.widen(data.get(extra..comment)?)?;
+    Some((data.get(name..extra)?, entry, next))
+}
+
+impl Entry {
+    /// Takes the sizes that need 64 bits from the extra field: those alone are in it, in this order.
+    fn widen(&mut self, mut extra: &[u8]) -> Option<()> {
+        while extra.len() >= 4 {
+            let (id, len) = (u16_at(extra, 0)?, usize::from(u16_at(extra, 2)?));
+            let field = extra.get(4..4 + len)?;
+            extra = &extra[4 + len..];
+            if id != EXTRA64 {
+                continue;
+            }
+            let mut at = 0;
+            for size in [&mut self.bytes, &mut self.stored_bytes, &mut self.local] {
+                if *size == IN_EXTRA64 {
+                    *size = u64_at(field, at)?;
+                    at += 8;
+                }
+            }
+            return Some(());
+        }
+        Some(())
+    }
+}
+
+/// Where the data of a file is: after a header that repeats its name.
+fn range(data: &[u8], entry: &Entry) -> Option<Range<usize>> {
+    let local = usize::try_from(entry.local).ok()?;
+    let fixed = data.get(local..local.checked_add(LOCAL_LEN)?)?;
+    if !fixed.starts_with(b"PK\x03\x04") {
+        return None;
+    }
+    let name_len = usize::from(u16_at(fixed, 26)?);
+    let extra_len = usize::from(u16_at(fixed, 28)?);
+    let start = local + LOCAL_LEN + name_len + extra_len;
+    let end = start.checked_add(usize::try_from(entry.bytes).ok()?)?;
+    (end <= data.len()).then_some(start..end)
+}
+
+fn chunk_at<const N: usize>(data: &[u8], at: usize) -> Option<[u8; N]> {
+    data.get(at..)?.first_chunk().copied()
+}
+
+fn u16_at(data: &[u8], at: usize) -> Option<u16> {
+    chunk_at(data, at).map(u16::from_le_bytes)
+}
+
+fn u32_at(data: &[u8], at: usize) -> Option<u32> {
+    chunk_at(data, at).map(u32::from_le_bytes)
+}
+
+fn u64_at(data: &[u8], at: usize) -> Option<u64> {
+    chunk_at(data, at).map(u64::from_le_bytes)
+}
