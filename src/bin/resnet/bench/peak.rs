@@ -67,8 +67,9 @@ impl Peak {
     /// The part of the peak that a layer reaches: of the arithmetic or of the memory, whichever is
     /// more.
     pub(super) fn share(&self, layer: &Layer) -> f64 {
-        let arithmetic = layer.gflops / self.gflops;
-        arithmetic.max(layer.gigabytes_per_s / self.gigabytes_per_s)
+        let part = |of: f64, best: f64| if best > 0.0 { of / best } else { 0.0 };
+        let memory = part(layer.gigabytes_per_s, self.gigabytes_per_s);
+        part(layer.gflops, self.gflops).max(memory)
     }
 
     fn see_gflops(&mut self, gflops: f64, of: &str) {

@@ -29,8 +29,11 @@ pub(super) fn write(report: &Report, path: &Path) -> Result<(), Failure> {
             "--plot: there are no times of layers, so there is nothing to draw",
         ));
     };
-    let Some(peak) = &report.peak else {
-        return Err(Failure::runtime("--plot: no peak was measured"));
+    let is_seen = |peak: &&Peak| peak.gflops > 0.0 && peak.gigabytes_per_s > 0.0;
+    let Some(peak) = report.peak.as_ref().filter(is_seen) else {
+        return Err(Failure::runtime(
+            "--plot: every layer is too short for the clock of this adapter",
+        ));
     };
     let batch = layers[0].batch;
     if layers.len() < report.layers.len() {
@@ -213,11 +216,9 @@ fn draw_bars(svg: &mut Svg, area: Area, layers: &[Layer]) {
         "Time of each layer, in network order",
     );
     let slowest = layers.iter().map(|layer| layer.ms).fold(0.0, f64::max);
-    // All times may be below what the clock sees.
-    let slowest = if slowest > 0.0 { slowest } else { 1.0 };
     let step = tick_step(slowest / 5.0);
     let height = area.bottom - area.top;
-    let place = |ms: f64| area.bottom - height * ms / slowest;
+    let place = |ms: f64| area.bottom - 0.97 * height * ms / slowest;
     let mut tick = 0.0;
     while tick <= slowest {
         svg.line(area.left, place(tick), area.right, place(tick), "grid");
@@ -262,7 +263,7 @@ fn draw_legend(svg: &mut Svg, area: Area, layers: &[Layer]) {
         let colour = svg.colour(kernel);
         let of_kernel = layers.iter().filter(|layer| layer.kernel == kernel);
         let ms: f64 = of_kernel.map(|layer| layer.ms).sum();
-        let share = if total > 0.0 { ms / total * 100.0 } else { 0.0 };
+        let share = ms / total * 100.0;
         let y = top - 10.0;
         let _ = writeln!(
             svg.text,
