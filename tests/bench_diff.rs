@@ -1,5 +1,7 @@
 //! The record of `resnet bench`, and what `resnet bench diff` says about two of them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
