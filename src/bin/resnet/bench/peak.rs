@@ -49,13 +49,17 @@ impl Peak {
             gigabytes_per_s_of: String::new(),
         };
         for entry in ["main", "fused"] {
-            peak.see_gflops(multiply_add(context, entry)?, "multiply-add loop");
+            let rate = multiply_add(context, entry)?;
+            log::debug!("peak.wgsl, {entry}: {rate:.1} GFLOP/s");
+            peak.see_gflops(rate, "multiply-add loop");
         }
         for side in COPY_SIDES {
             let Some((rate, bytes_each)) = copy(context, side)? else {
                 break;
             };
-            peak.see_bandwidth(rate, &format!("relu on {}", bytes(bytes_each)));
+            let of = format!("relu on {}", bytes(bytes_each));
+            log::debug!("{of}: {rate:.1} GB/s");
+            peak.see_bandwidth(rate, &of);
         }
         for layer in layers {
             peak.see_gflops(layer.gflops, &layer.node);

@@ -17,8 +17,8 @@ const COLOURS: [&str; 12] = [
 ];
 
 const LEFT: f64 = 80.0;
-const LEGEND: f64 = 210.0;
-const MIN_WIDTH: f64 = 1080.0;
+const LEGEND: f64 = 245.0;
+const MIN_WIDTH: f64 = 1100.0;
 /// Space of a bar with its gap: room for a line of its label.
 const BAR: f64 = 17.0;
 
@@ -126,7 +126,7 @@ fn draw_roofline(svg: &mut Svg, area: Area, layers: &[Layer], peak: &Peak) {
     };
     let y = LogAxis {
         low: rates.fold(peak.gflops, f64::min) / 1.6,
-        high: peak.gflops * 2.0,
+        high: peak.gflops * 2.5,
         from: area.bottom,
         to: area.top,
     };
@@ -166,7 +166,8 @@ fn draw_roofline(svg: &mut Svg, area: Area, layers: &[Layer], peak: &Peak) {
     let arithmetic = format!("{} GFLOP/s, {}", number(peak.gflops), peak.gflops_of);
     svg.text(
         area.right - 6.0,
-        corner.1 - 8.0,
+        // Above the circles of the best layers.
+        corner.1 - 18.0,
         "end",
         "roof-label",
         &arithmetic,
@@ -182,7 +183,7 @@ fn draw_roofline(svg: &mut Svg, area: Area, layers: &[Layer], peak: &Peak) {
     if dx.hypot(dy) > 7.0 * memory.chars().count() as f64 {
         svg.turned(
             f64::midpoint(from_x, corner.0),
-            f64::midpoint(from_y, corner.1) - 9.0,
+            f64::midpoint(from_y, corner.1) - 12.0,
             angle,
             "middle",
             "roof-label",
