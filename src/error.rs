@@ -179,6 +179,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A node of a file makes no sense, or is not supported.
+    #[error("node '{node}' ({op}): {reason}")]
+    Operator {
+        /// Name of the node, or of its result if it has none.
+        node: String,
+        /// The operator, as the file calls it.
+        op: String,
+        /// What is wrong or not supported.
+        reason: String,
+    },
+
     // === Plan ===
     /// A layer needs more than the adapter allows.
     #[error("node '{node}': needs {what} of {needed}, the device allows {allowed}; {hint}")]

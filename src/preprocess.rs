@@ -3,6 +3,8 @@
 //! [`crate::image`] carries the rules out on 8-bit pixels; the numbers of the last step,
 //! `(pixel / 255 − mean) / std`, are also what a kernel that reads textures needs.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -236,6 +238,25 @@ impl Preprocess {
             return refuse(format!("the standard deviation is {:?}", self.std));
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Preprocess {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            size: [h, w],
+            resize,
+            filter,
+            mean,
+            std,
+            channels,
+            ..
+        } = self;
+        write!(
+            f,
+            "{h}x{w}, {resize:?}, {filter:?}, {channels:?}, /255, mean {mean:?}, std {std:?}"
+        )
     }
 }
 

@@ -124,6 +124,12 @@ pub(super) fn resolve(
 ) -> Result<Structure, Error> {
     let refuse = |model: String, reason: String| Err(Error::Model { model, reason });
     let mut structure = match (weights.family(), arch) {
+        (Family::Onnx, _) => {
+            return refuse(
+                "an ONNX file".to_owned(),
+                "it brings its own graph; open it with `models::open`".to_owned(),
+            );
+        }
         (Family::Random, None) => {
             return refuse(
                 "random weights".to_owned(),
@@ -278,19 +284,7 @@ impl Facts {
         let size = decide_size(structure, weights, options, self.preprocess.size)?;
         self.preprocess = self.preprocess.clone().with_size(size);
         self.preprocess.check()?;
-        let Preprocess {
-            size: [h, w],
-            resize,
-            filter,
-            mean,
-            std,
-            channels,
-            ..
-        } = &self.preprocess;
-        let choice = format!(
-            "{h}x{w}, {resize:?}, {filter:?}, {channels:?}, /255, mean {mean:?}, std {std:?}"
-        );
-        self.note("preprocessing", choice, because);
+        self.note("preprocessing", self.preprocess.to_string(), because);
         Ok(())
     }
 

@@ -14,6 +14,9 @@ pub use notebook::NotebookConfig;
 pub use resnet::{Block, ResNetConfig, StrideSite};
 
 use std::fmt;
+#[cfg(feature = "onnx")]
+use std::io::Read;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -71,8 +74,8 @@ pub struct Model {
     pub arch: String,
     /// Where the weights are from.
     pub family: Family,
-    /// Structure of the network.
-    pub structure: Structure,
+    /// Structure of the network; `None` for an ONNX file, which lists the layers one by one.
+    pub structure: Option<Structure>,
     /// Classes.
     pub classes: usize,
     /// How images are prepared, for the size that the graph was built for.
@@ -130,6 +133,40 @@ struct Body {
     feature_map: ValueId,
     features: ValueId,
     logits: ValueId,
+}
+
+/// Opens a weight file of any supported format, recognised by its content, and builds its network.
+/// `arch` is checked against the file.
+///
+/// # Errors
+/// As [`Weights::open`] and [`build`], or as `onnx::open`.
+pub fn open(
+    arch: Option<Arch>,
+    path: impl AsRef<Path>,
+    options: &ModelOptions,
+) -> Result<Model, Error> {
+    let path = path.as_ref();
+    #[cfg(feature = "onnx")]
+    if is_onnx(path) {
+        if let Some(arch) = arch {
+            return Err(Error::Model {
+                model: arch.name().to_owned(),
+                reason: "an ONNX file says itself what network it is; leave the architecture out"
+                    .to_owned(),
+            });
+        }
+        return crate::onnx::open(path, options);
+    }
+    build(arch, &mut Weights::open(path)?, options)
+}
+
+/// Whether the first bytes of a file are those of ONNX. What cannot be read is left to
+/// [`Weights::open`], which says why.
+#[cfg(feature = "onnx")]
+fn is_onnx(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(16).read_to_end(&mut head));
+    read.is_ok() && crate::weights::is_onnx(&head)
 }
 
 /// Builds the network that the weights are of; `arch` is needed for made-up weights only, and
@@ -196,7 +233,7 @@ pub fn build_structure(
         probabilities,
         arch: structure.name(),
         family: weights.family(),
-        structure: structure.clone(),
+        structure: Some(structure.clone()),
         classes: structure.classes(),
         preprocess: facts.preprocess,
         labels: facts.labels,

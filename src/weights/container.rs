@@ -87,7 +87,12 @@ pub(super) fn recognise(data: &[u8]) -> Container {
         return Container::Json;
     }
     if is_onnx(data) {
-        return Container::Foreign(format!("this is an ONNX file, {CONVERT}"));
+        let how = if cfg!(feature = "onnx") {
+            "a whole network; open it with `models::open`"
+        } else {
+            "which takes the feature `onnx`"
+        };
+        return Container::Foreign(format!("this is an ONNX file, {how}"));
     }
     let found = PYTORCH.iter().find(|(start, _)| data.starts_with(start));
     if let Some((_, kind)) = found {
@@ -125,9 +130,15 @@ fn pytorch(kind: &'static str) -> Container {
 }
 
 /// An ONNX model is a protobuf message without magic bytes. It starts with field 1, the version of
-/// the format (a small number), and goes on with field 2, the producer's name, or 7, the graph.
-fn is_onnx(data: &[u8]) -> bool {
-    matches!(data, [0x08, 1..=31, 0x12 | 0x3a, rest @ ..] if rest.len() > 8)
+/// the format (a small number), and goes on with another field of a model: texts, the graph (7), or
+/// the versions of its operators (8). No safetensors file starts like that: its header would be
+/// longer than any.
+pub(crate) fn is_onnx(data: &[u8]) -> bool {
+    matches!(
+        data,
+        [0x08, 1..=31, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42 | 0x72, rest @ ..]
+            if rest.len() > 8 && rest.get(5) != Some(&b'{')
+    )
 }
 
 #[cfg(test)]

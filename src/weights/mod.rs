@@ -21,6 +21,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "onnx")]
+pub(crate) use container::is_onnx;
 pub use scheme::{Family, Role};
 
 use crate::error::Error;

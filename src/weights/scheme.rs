@@ -59,6 +59,8 @@ pub enum Family {
     HuggingFace,
     /// The classic lesson's notebook: Keras names such as `res2a_branch2a/kernel`, HWIO.
     Notebook,
+    /// An ONNX file, which brings its own graph.
+    Onnx,
     /// Made up by [`Weights::random`](super::Weights::random).
     Random,
 }
@@ -70,6 +72,7 @@ impl Family {
             Self::Torchvision => "torchvision",
             Self::HuggingFace => "huggingface",
             Self::Notebook => "notebook",
+            Self::Onnx => "onnx",
             Self::Random => "random",
         }
     }

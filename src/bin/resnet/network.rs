@@ -148,9 +148,7 @@ impl Network {
 }
 
 fn from_file(arch: Option<Arch>, path: &Path, options: &ModelOptions) -> Result<Model, Failure> {
-    let built =
-        Weights::open(path).and_then(|mut weights| models::build(arch, &mut weights, options));
-    built.map_err(|error| match error {
+    models::open(arch, path, options).map_err(|error| match error {
         // The file is fine, the image is not.
         Error::Geometry { .. } => Failure::from(error),
         _ => Failure::weights(&error),
@@ -208,20 +206,9 @@ fn apply(rules: Rules, model: &mut Model) -> Result<(), Failure> {
     let (Rules::Named(rules) | Rules::File(rules)) = rules;
     model.preprocess = rules.with_size(model.size());
     model.preprocess.check()?;
-    let Preprocess {
-        size: [h, w],
-        resize,
-        filter,
-        mean,
-        std,
-        channels,
-        ..
-    } = &model.preprocess;
     let decision = Decision {
         what: "preprocessing",
-        choice: format!(
-            "{h}x{w}, {resize:?}, {filter:?}, {channels:?}, /255, mean {mean:?}, std {std:?}"
-        ),
+        choice: model.preprocess.to_string(),
         because: "--preprocess",
     };
     let decisions = &mut model.decisions;
