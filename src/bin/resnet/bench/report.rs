@@ -19,7 +19,7 @@ pub(super) struct Report {
     pub(super) model: ModelInfo,
     pub(super) precision: &'static str,
     pub(super) versions: Versions,
-    /// XXH3-128 of all shaders, see [`kernels::set_hash`].
+    /// XXH3-128 of all shaders, see [`resnet_wgpu::kernels::set_hash`].
     pub(super) kernel_set_hash: String,
     /// XXH3-128 of all parameters, see [`Network::weights_hash`].
     pub(super) weights_hash: String,
