@@ -10,6 +10,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use twox_hash::xxhash3_128;
+
 use crate::error::Error;
 use crate::tensor::{LANES, Tensor};
 
@@ -218,6 +220,19 @@ pub fn specialise(
         source = Cow::Owned(text);
     }
     Ok(source)
+}
+
+/// A number that changes with any kernel: XXH3-128 of the names and texts of [`ALL`] in their order,
+/// each ended by a zero byte.
+pub fn set_hash() -> u128 {
+    let mut hasher = xxhash3_128::Hasher::new();
+    for kernel in ALL {
+        for text in [kernel.name, kernel.source] {
+            hasher.write(text.as_bytes());
+            hasher.write(&[0]);
+        }
+    }
+    hasher.finish_128()
 }
 
 /// Threads that one elementwise dispatch starts at most: a grid-stride loop does the rest. Enough

@@ -41,6 +41,14 @@ impl OutTile {
         }
     }
 
+    /// The value of `OUT_TILE` in the shaders.
+    pub(super) const fn constant(self) -> (&'static str, u32) {
+        match self {
+            Self::Two => ("OUT_TILE", 2),
+            Self::Four => ("OUT_TILE", 4),
+        }
+    }
+
     /// Components: the square of the side of a tile of inputs.
     pub const fn components(self) -> usize {
         (self.side() + 2) * (self.side() + 2)

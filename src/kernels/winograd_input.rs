@@ -23,7 +23,7 @@ pub fn launch(geometry: &Geometry, out_tile: OutTile) -> Launch {
     Launch {
         kernel: &KERNEL,
         overrides: vec![],
-        tile: vec![("OUT_TILE", out_tile.side() as u32)],
+        tile: vec![out_tile.constant()],
         immediates: vec![
             ("in_groups", immediate(input.channel_groups())),
             ("in_h", immediate(input.h)),

@@ -23,7 +23,7 @@ pub fn launch(geometry: &Geometry, out_tile: OutTile) -> Launch {
     Launch {
         kernel: &KERNEL,
         overrides: vec![("RESIDUAL", flag(geometry.residual != Residual::None))],
-        tile: vec![("OUT_TILE", out_tile.side() as u32)],
+        tile: vec![out_tile.constant()],
         immediates: vec![
             ("out_groups", immediate(output.channel_groups())),
             ("out_h", immediate(output.h)),

@@ -619,7 +619,8 @@ impl<'a> Planner<'a> {
         let mut outputs = self.graph.outputs().iter();
         let wanted = outputs.any(|v| self.alias[v.0] == self.alias[value.0]);
         if wanted && storage == Storage::Texture {
-            // At once, so that the texture need not live until the end.
+            // At once, so that the texture need not live until the end. The caller's own tensor lies
+            // in a buffer before.
             self.add_conversion(drafts, value, Storage::Buffer);
         }
     }

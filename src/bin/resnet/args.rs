@@ -12,7 +12,7 @@ use crate::failure::EXIT_CODES;
 use crate::output::Format;
 use crate::values::{
     arch_parser, batch, count, formats, fusion_parser, path_parser, seconds, size, stride_parser,
-    tolerance,
+    svg, threshold, tolerance,
 };
 
 /// ResNet on any GPU: handwritten WGSL kernels over wgpu.
@@ -96,14 +96,19 @@ pub(crate) enum Command {
     /// Measure the time of the network, and of each layer
     #[command(after_help = "Examples:\n  resnet bench --arch resnet50\n  \
         resnet bench --weights resnet50.safetensors --batch 1,8 --cpu\n  \
-        resnet bench --arch resnet50 --layers\n  \
-        resnet bench --arch resnet50 --format json > today.json\n\n\
+        resnet bench --arch resnet50 --layers --plot roofline.svg\n  \
+        resnet bench --arch resnet50 --format json > today.json\n  \
+        resnet bench diff yesterday.json today.json\n\n\
         Times are of runs without upload: submission, kernels, and the copy of the results back \
         to the host. GPU time is that of the kernels alone, by timestamps, where the adapter has \
         them. Results are checked against the CPU path before anything is timed; wrong results \
         are not timed (exit code 5). Startup: adapter_ms until there is a device, weights_ms for \
         reading and building, pipelines_ms for upload and pipelines, first_result_ms from the \
-        start of the program to the first result on the host.")]
+        start of the program to the first result on the host.\n\
+        Share of peak is that of the arithmetic or of the memory, whichever the layer uses more \
+        of: the peaks are the best rates of a loop of multiply-adds and of copies of several \
+        sizes, measured on this adapter, or of a layer where that is better. Bytes of a layer are \
+        its inputs, parameters and output, each counted once.")]
     Bench(BenchArgs),
 }
 
@@ -283,7 +288,11 @@ pub(crate) struct CompareArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<BenchCommand>,
+
     /// Images that run together; a list measures each
     #[arg(long, value_name = "N,…", default_value = "1", value_delimiter = ',', value_parser = batch)]
     pub(crate) batch: Vec<usize>,
@@ -312,6 +321,10 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) layers: bool,
 
+    /// Draw the layers of the first batch size against the roofline of the adapter
+    #[arg(long, value_name = "FILE.svg", requires = "layers", value_parser = svg())]
+    pub(crate) plot: Option<PathBuf>,
+
     /// Form of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
     pub(crate) format: Format,
@@ -321,6 +334,45 @@ pub(crate) struct BenchArgs {
 
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Compare two records of `bench --format json`
+    #[command(
+        after_help = "Examples:\n  resnet bench --format json > before.json\n  \
+        resnet bench --format json > after.json\n  \
+        resnet bench diff before.json after.json --threshold 1.1\n\n\
+        Runs match when path, batch and size are the same. The ratio is the median of AFTER over \
+        the median of BEFORE, so that 1.1 is a tenth slower. Its 95% interval is a percentile \
+        bootstrap: 4,000 times, as many samples as there are are drawn with replacement from each \
+        of the two, and the ratio of their medians is taken; the interval holds the middle 95% of \
+        these ratios. The random numbers are always the same. Fewer than five samples on a side \
+        give no interval.\n\
+        The interval says how much samples scatter within the two records, not how much a machine \
+        changes from one hour to the next: alternate the two programs where that matters.\n\
+        Exit code 6 when an interval lies wholly above the threshold, 2 when no runs match."
+    )]
+    Diff(DiffArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiffArgs {
+    /// Record to compare with
+    #[arg(value_name = "BEFORE.json")]
+    pub(crate) before: PathBuf,
+
+    /// Record that must not be slower
+    #[arg(value_name = "AFTER.json")]
+    pub(crate) after: PathBuf,
+
+    /// Ratio of times that is still no regression
+    #[arg(long, value_name = "RATIO", default_value = "1.05", value_parser = threshold)]
+    pub(crate) threshold: f64,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
+    pub(crate) format: Format,
 }
 
 #[cfg(test)]

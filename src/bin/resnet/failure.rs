@@ -15,10 +15,13 @@ const WEIGHTS: u8 = 3;
 const ADAPTER: u8 = 4;
 /// A comparison is outside its tolerance.
 const OUTSIDE: u8 = 5;
+/// A benchmark became slower.
+const SLOWER: u8 = 6;
 
 /// What every `--help` ends with.
 pub(crate) const EXIT_CODES: &str = "Exit codes: 0 ok, 1 runtime error, 2 usage, 3 weights \
-    unreadable or unsupported, 4 no suitable adapter, 5 results outside the tolerance";
+    unreadable or unsupported, 4 no suitable adapter, 5 results outside the tolerance, \
+    6 benchmark became slower";
 
 /// The end of the program before its time.
 #[derive(Debug)]
@@ -52,6 +55,11 @@ impl Failure {
     /// Results differ from what they must be.
     pub(crate) fn outside(message: impl Into<String>) -> Self {
         Self::new(OUTSIDE, message)
+    }
+
+    /// A benchmark is slower than the one before.
+    pub(crate) fn slower(message: impl Into<String>) -> Self {
+        Self::new(SLOWER, message)
     }
 
     /// Something failed while running, and was reported already.

@@ -12,6 +12,7 @@ use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::preprocess::Preprocess;
 use resnet_wgpu::weights::Weights;
 use serde::Serialize;
+use twox_hash::xxhash3_128;
 
 use crate::args::{LabelArgs, NetworkArgs};
 use crate::failure::Failure;
@@ -78,6 +79,26 @@ impl Network {
     /// The graph after fusion. Its outputs are the logits and the probabilities.
     pub(crate) fn optimized(&self) -> Result<Graph, Failure> {
         Ok(optimize(&self.model.graph, self.fusion)?)
+    }
+
+    /// A number that changes with any parameter: XXH3-128 over the name, sizes and 32-bit floats of
+    /// each, in the order of the network, before fusion. The name ends with a zero byte; sizes are
+    /// 64-bit, their count before them; everything is little-endian.
+    pub(crate) fn weights_hash(&self) -> u128 {
+        let mut hasher = xxhash3_128::Hasher::new();
+        for param in self.model.graph.params() {
+            hasher.write(param.name.as_bytes());
+            hasher.write(&[0]);
+            let dims = param.tensor.dims();
+            for size in std::iter::once(dims.len()).chain(dims.iter().copied()) {
+                hasher.write(&(size as u64).to_le_bytes());
+            }
+            for block in param.tensor.data().chunks(1024) {
+                let bytes: Vec<u8> = block.iter().flat_map(|x| x.to_le_bytes()).collect();
+                hasher.write(&bytes);
+            }
+        }
+        hasher.finish_128()
     }
 
     /// Multiply-accumulate operations of a run.

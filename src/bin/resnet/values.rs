@@ -1,6 +1,8 @@
 //! How the values of flags are read, and what is said when they cannot be.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use resnet_wgpu::models::{Arch, StrideSite};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::plan::Path;
@@ -53,6 +55,24 @@ pub(crate) fn seconds(text: &str) -> Result<f64, String> {
         Ok(seconds) if (0.0..=1e6).contains(&seconds) => Ok(seconds),
         _ => Err("expected a number of seconds".to_owned()),
     }
+}
+
+pub(crate) fn threshold(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ratio) if (1.0..=1e3).contains(&ratio) => Ok(ratio),
+        _ => Err("expected a ratio from 1 to 1000, such as 1.05".to_owned()),
+    }
+}
+
+pub(crate) fn svg() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        let is_svg = path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
+        is_svg
+            .then_some(path)
+            .ok_or("the chart is an SVG: give a name that ends in .svg")
+    })
 }
 
 pub(crate) fn formats(names: &'static [&'static str]) -> impl TypedValueParser<Value = Format> {

@@ -15,15 +15,26 @@ use crate::stats::median;
 #[derive(Debug, Serialize)]
 pub(super) struct Layer {
     pub(super) batch: usize,
-    node: String,
-    kernel: &'static str,
+    pub(super) node: String,
+    pub(super) kernel: &'static str,
     output: [usize; 4],
-    ms: f64,
+    macs: u64,
+    /// Of inputs, parameters and output, each counted once.
+    bytes: u64,
+    pub(super) ms: f64,
     /// Part of the sum of all dispatches.
     share: f64,
-    gflops: f64,
-    /// Inputs, parameters and output, each counted once, in GB/s.
-    gigabytes_per_s: f64,
+    pub(super) gflops: f64,
+    pub(super) gigabytes_per_s: f64,
+    /// Part of what the adapter can do at best, see [`super::peak::Peak::share`].
+    pub(super) share_of_peak: f64,
+}
+
+impl Layer {
+    /// Operations a byte; zero for layers that only move or compare.
+    pub(super) fn intensity(&self) -> f64 {
+        2.0 * self.macs as f64 / self.bytes as f64
+    }
 }
 
 /// Times every dispatch, each in a pass of its own; nothing where there are no timestamps.
@@ -54,10 +65,13 @@ pub(super) fn measure(
         node: step.node.clone(),
         kernel: step.launch.kernel.name,
         output: step.shape.dims(),
+        macs: step.macs,
+        bytes: step.bytes,
         ms,
         share: per(ms, total),
         gflops: per(2.0 * step.macs as f64 * 1e-6, ms),
         gigabytes_per_s: per(step.bytes as f64 * 1e-6, ms),
+        share_of_peak: 0.0,
     });
     Ok(layers.collect())
 }
@@ -70,7 +84,14 @@ fn per(amount: f64, ms: f64) -> f64 {
 /// The dispatches as a table.
 pub(super) fn table(layers: &[Layer]) -> Table {
     let header = [
-        "layer", "kernel", "output", "ms", "share %", "GFLOP/s", "GB/s",
+        "layer",
+        "kernel",
+        "output",
+        "ms",
+        "share %",
+        "GFLOP/s",
+        "GB/s",
+        "% of peak",
     ];
     let mut table = Table::new(3, &header);
     for layer in layers {
@@ -82,6 +103,7 @@ pub(super) fn table(layers: &[Layer]) -> Table {
             format!("{:.1}", layer.share * 100.0),
             format!("{:.1}", layer.gflops),
             format!("{:.1}", layer.gigabytes_per_s),
+            format!("{:.1}", layer.share_of_peak * 100.0),
         ]);
     }
     table

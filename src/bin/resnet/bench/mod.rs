@@ -1,6 +1,9 @@
 //! `resnet bench`: how long the network takes, on the GPU and on the CPU.
 
+mod diff;
 mod layers;
+mod peak;
+mod plot;
 mod report;
 
 use std::time::Instant;
@@ -8,11 +11,12 @@ use std::time::Instant;
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::Graph;
+use resnet_wgpu::kernels;
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::reference;
 use resnet_wgpu::tensor::Tensor;
 
-use crate::args::BenchArgs;
+use crate::args::{BenchArgs, BenchCommand};
 use crate::compare::{difference, relative};
 use crate::device::Device;
 use crate::failure::Failure;
@@ -22,7 +26,8 @@ use crate::network::Network;
 use crate::output::SCHEMA_VERSION;
 use crate::runner::Runner;
 use crate::stats::milliseconds;
-use report::{Report, Run, Startup};
+use peak::Peak;
+use report::{Report, Run, Startup, Versions};
 
 /// Largest difference of a logit from what the other path computes, as such and as a part of the
 /// largest logit: the defaults of `resnet compare`.
@@ -30,6 +35,9 @@ const MAX_ABS: f32 = 1e-3;
 const MAX_REL: f32 = 1e-4;
 
 pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
+    if let Some(BenchCommand::Diff(args)) = &args.command {
+        return diff::run(args);
+    }
     let begin = Instant::now();
     let device = Device::open(&args.device)?;
     let mut bench = Bench {
@@ -48,24 +56,39 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
     let mut model = None;
     for &batch in &args.batch {
         let network = Network::load(&args.network, batch)?;
-        model.get_or_insert_with(|| network.info());
+        model.get_or_insert_with(|| (network.info(), network.weights_hash()));
         bench.measure(&network)?;
     }
-    let Some(model) = model else {
+    let Some((model, weights_hash)) = model else {
         return Err(Failure::usage("--batch needs at least one number"));
     };
+    let peak = bench.peak()?;
     let report = Report {
         schema_version: SCHEMA_VERSION,
         adapter: bench.device.info(),
         model,
         precision: "f32",
+        versions: Versions::new(),
+        kernel_set_hash: hex(kernels::set_hash()),
+        weights_hash: hex(weights_hash),
+        threads: rayon::current_num_threads(),
         runs: bench.runs,
         plan: bench.plans.first().cloned(),
         plans: bench.plans,
         layers: bench.layers,
+        peak,
         startup: bench.startup,
     };
-    report.print(args)
+    report.print(args)?;
+    match &args.plot {
+        Some(path) => plot::write(&report, path),
+        None => Ok(()),
+    }
+}
+
+/// A hash as text, as `xxhsum -H2` shows it.
+fn hex(hash: u128) -> String {
+    format!("{hash:032x}")
 }
 
 struct Bench<'a> {
@@ -133,6 +156,21 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// The roof over the layers, where there are any.
+    fn peak(&mut self) -> Result<Option<Peak>, Failure> {
+        let Device::Gpu(context, _) = &self.device else {
+            return Ok(None);
+        };
+        if self.layers.is_empty() {
+            return Ok(None);
+        }
+        let peak = Peak::measure(context, &self.layers)?;
+        for layer in &mut self.layers {
+            layer.share_of_peak = peak.share(layer);
+        }
+        Ok(Some(peak))
+    }
+
     fn time_cpu(
         &mut self,
         network: &Network,
@@ -185,7 +223,7 @@ impl Bench<'_> {
     }
 
     fn push(&mut self, path: &'static str, network: &Network, samples: Vec<f64>, gpu: Vec<f64>) {
-        self.runs.push(Run::new(path, network, samples, &gpu));
+        self.runs.push(Run::new(path, network, samples, gpu));
     }
 }
 

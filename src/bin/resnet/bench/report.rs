@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::layers::{self, Layer};
+use super::peak::Peak;
 use crate::args::BenchArgs;
 use crate::device::AdapterInfo;
 use crate::failure::Failure;
@@ -17,6 +18,13 @@ pub(super) struct Report {
     pub(super) adapter: AdapterInfo,
     pub(super) model: ModelInfo,
     pub(super) precision: &'static str,
+    pub(super) versions: Versions,
+    /// XXH3-128 of all shaders, see [`kernels::set_hash`].
+    pub(super) kernel_set_hash: String,
+    /// XXH3-128 of all parameters, see [`Network::weights_hash`].
+    pub(super) weights_hash: String,
+    /// Threads of the CPU path.
+    pub(super) threads: usize,
     pub(super) runs: Vec<Run>,
     /// That of the first batch size; null on the CPU.
     pub(super) plan: Option<PlanInfo>,
@@ -24,7 +32,35 @@ pub(super) struct Report {
     pub(super) plans: Vec<PlanInfo>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) layers: Vec<Layer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) peak: Option<Peak>,
     pub(super) startup: Startup,
+}
+
+/// What was measured, in which version.
+#[derive(Serialize)]
+pub(super) struct Versions {
+    #[serde(rename = "resnet-wgpu")]
+    own: &'static str,
+    /// Null where the lock file does not name it.
+    wgpu: Option<&'static str>,
+}
+
+impl Versions {
+    pub(super) fn new() -> Self {
+        Self {
+            own: env!("CARGO_PKG_VERSION"),
+            wgpu: locked_version(include_str!("../../../../Cargo.lock"), "wgpu"),
+        }
+    }
+}
+
+/// The version of a package in a lock file. wgpu does not tell its own.
+fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
+    let name = format!("name = \"{package}\"");
+    let mut lines = lock.lines().skip_while(|line| *line != name);
+    let version = lines.nth(1)?.strip_prefix("version = \"")?;
+    version.strip_suffix('"')
 }
 
 /// Times until there is something to measure, of the first batch size.
@@ -51,6 +87,8 @@ pub(super) struct Run {
     samples_ms: Vec<f64>,
     /// The GPU's own time, where it has timestamps.
     gpu_ms: Option<f64>,
+    /// Of runs of their own, after those of `samples_ms`.
+    gpu_samples_ms: Vec<f64>,
 }
 
 impl Run {
@@ -58,7 +96,7 @@ impl Run {
         path: &'static str,
         network: &Network,
         samples_ms: Vec<f64>,
-        gpu: &[f64],
+        gpu_samples_ms: Vec<f64>,
     ) -> Self {
         let median_ms = median(&samples_ms);
         Self {
@@ -71,7 +109,8 @@ impl Run {
             images_per_s: network.batch() as f64 * 1e3 / median_ms,
             gflops: 2.0 * network.macs() as f64 * 1e-6 / median_ms,
             samples_ms,
-            gpu_ms: (!gpu.is_empty()).then(|| median(gpu)),
+            gpu_ms: (!gpu_samples_ms.is_empty()).then(|| median(&gpu_samples_ms)),
+            gpu_samples_ms,
         }
     }
 }
@@ -89,9 +128,8 @@ impl Report {
     }
 
     fn text(&self, out: &mut Out) -> Result<(), Failure> {
-        let Self { adapter, model, .. } = self;
-        let driver = format!("{} {}", adapter.driver, adapter.driver_info);
-        out.line(format!("{} ({}) {}", adapter.name, adapter.backend, driver.trim()).trim_end())?;
+        let model = &self.model;
+        out.line(self.adapter_line())?;
         out.line(format_args!(
             "{} at {}, {} parameters, {:.3} GMACs an image, fusion {}, f32\n",
             model.name,
@@ -112,11 +150,25 @@ impl Report {
              {:.0} ms",
             startup.adapter_ms, startup.weights_ms, startup.pipelines_ms, startup.first_result_ms
         ))?;
+        if let Some(peak) = &self.peak {
+            out.line(format_args!(
+                "peak: {:.1} GFLOP/s ({}), {:.1} GB/s ({})",
+                peak.gflops, peak.gflops_of, peak.gigabytes_per_s, peak.gigabytes_per_s_of
+            ))?;
+        }
         for layers in self.layers.chunk_by(|a, b| a.batch == b.batch) {
             out.line(format_args!("\nlayers of batch {}", layers[0].batch))?;
             out.table(&layers::table(layers), Format::Text)?;
         }
         Ok(())
+    }
+
+    /// The adapter with its driver.
+    pub(super) fn adapter_line(&self) -> String {
+        let adapter = &self.adapter;
+        let driver = format!("{} {}", adapter.driver, adapter.driver_info);
+        let line = format!("{} ({}) {}", adapter.name, adapter.backend, driver.trim());
+        line.trim_end().to_owned()
     }
 
     fn runs_table(&self) -> Table {
@@ -146,5 +198,24 @@ impl Report {
             ]);
         }
         table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_wgpu_is_known() {
+        let version = Versions::new().wgpu.unwrap();
+        assert!(version.starts_with("30."), "{version}");
+    }
+
+    #[test]
+    fn a_locked_version_is_that_of_the_very_package() {
+        let lock = "[[package]]\nname = \"wgpu-hal\"\nversion = \"1.0.0\"\n\n[[package]]\n\
+                    name = \"wgpu\"\nversion = \"2.0.1\"\n";
+        assert_eq!(locked_version(lock, "wgpu"), Some("2.0.1"));
+        assert_eq!(locked_version(lock, "naga"), None);
     }
 }

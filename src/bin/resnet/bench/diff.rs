@@ -1,0 +1,485 @@
+//! `resnet bench diff`: whether a record of `resnet bench` is slower than an earlier one.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::args::DiffArgs;
+use crate::failure::Failure;
+use crate::output::{Format, Out, SCHEMA_VERSION, Table, sizes};
+use crate::stats::{median, quantile};
+
+/// Part of the resampled ratios that the interval holds.
+const CONFIDENCE: f64 = 0.95;
+/// Enough for a limit of the interval to move by less than its second digit from seed to seed.
+const RESAMPLES: usize = 4000;
+/// With fewer samples a bootstrap says more about the resampling than about the times.
+const MIN_SAMPLES: usize = 5;
+
+/// What is read of a record. Whatever else it holds is not compared.
+#[derive(Deserialize)]
+struct Record {
+    schema_version: u32,
+    adapter: Adapter,
+    model: Model,
+    precision: Option<String>,
+    kernel_set_hash: Option<String>,
+    weights_hash: Option<String>,
+    threads: Option<usize>,
+    runs: Vec<Run>,
+}
+
+#[derive(Deserialize)]
+struct Adapter {
+    name: String,
+    backend: String,
+    driver: Option<String>,
+    driver_info: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    name: String,
+    fusion: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Run {
+    #[serde(flatten)]
+    key: Key,
+    samples_ms: Vec<f64>,
+}
+
+/// What two runs must share.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+struct Key {
+    path: String,
+    batch: usize,
+    size: [usize; 2],
+}
+
+impl Record {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let failure =
+            |error: String| Failure::runtime(format!("cannot read '{}': {error}", path.display()));
+        let json = fs::read(path).map_err(|error| failure(error.to_string()))?;
+        let record: Self = serde_json::from_slice(&json)
+            .map_err(|error| failure(format!("no record of `bench --format json`: {error}")))?;
+        if record.schema_version != SCHEMA_VERSION {
+            return Err(failure(format!(
+                "its schema_version is {}, this program reads {SCHEMA_VERSION}",
+                record.schema_version
+            )));
+        }
+        for run in &record.runs {
+            let is_time = |&ms: &f64| ms.is_finite() && ms > 0.0;
+            if run.samples_ms.is_empty() || !run.samples_ms.iter().all(is_time) {
+                return Err(failure(format!(
+                    "samples_ms of the run on path {:?} must be positive numbers, at least one",
+                    run.key.path
+                )));
+            }
+        }
+        Ok(record)
+    }
+
+    /// The samples of all runs with a key: `--batch 1,1` gives two.
+    fn samples(&self, key: &Key) -> Vec<f64> {
+        let runs = self.runs.iter().filter(|run| run.key == *key);
+        runs.flat_map(|run| run.samples_ms.iter().copied())
+            .collect()
+    }
+
+    /// The keys in their order, each once.
+    fn keys(&self) -> Vec<&Key> {
+        let mut keys = Vec::new();
+        for run in &self.runs {
+            if !keys.contains(&&run.key) {
+                keys.push(&run.key);
+            }
+        }
+        keys
+    }
+
+    /// Everything that makes times comparable, by name.
+    fn circumstances(&self) -> [(&'static str, Option<String>); 10] {
+        let text = |text: &str| Some(text.to_owned());
+        [
+            ("adapter", text(&self.adapter.name)),
+            ("backend", text(&self.adapter.backend)),
+            ("driver", self.adapter.driver.clone()),
+            ("driver version", self.adapter.driver_info.clone()),
+            ("model", text(&self.model.name)),
+            ("weights hash", self.weights_hash.clone()),
+            ("kernel set", self.kernel_set_hash.clone()),
+            ("fusion", self.model.fusion.clone()),
+            ("precision", self.precision.clone()),
+            ("threads", self.threads.map(|threads| threads.to_string())),
+        ]
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema_version: u32,
+    before: String,
+    after: String,
+    threshold: f64,
+    confidence: f64,
+    resamples: usize,
+    /// What may explain a difference of times other than the code; null where it is not recorded.
+    differences: Vec<Circumstance>,
+    runs: Vec<Comparison>,
+    only_before: Vec<Key>,
+    only_after: Vec<Key>,
+}
+
+#[derive(Serialize)]
+struct Circumstance {
+    what: &'static str,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Comparison {
+    #[serde(flatten)]
+    key: Key,
+    before_samples: usize,
+    after_samples: usize,
+    before_ms: f64,
+    after_ms: f64,
+    /// The median after over the median before.
+    ratio: f64,
+    /// Null with too few samples.
+    interval: Option<[f64; 2]>,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    /// The interval lies above the threshold.
+    Regression,
+    /// The interval lies above 1.
+    Slower,
+    /// The interval holds 1.
+    Same,
+    /// The interval lies below 1.
+    Faster,
+    /// There is no interval.
+    TooFewSamples,
+}
+
+impl Verdict {
+    fn new(interval: Option<[f64; 2]>, threshold: f64) -> Self {
+        match interval {
+            None => Self::TooFewSamples,
+            Some([low, _]) if low > threshold => Self::Regression,
+            Some([low, _]) if low > 1.0 => Self::Slower,
+            Some([_, high]) if high < 1.0 => Self::Faster,
+            Some(_) => Self::Same,
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Regression => "regression",
+            Self::Slower => "slower",
+            Self::Same => "no difference seen",
+            Self::Faster => "faster",
+            Self::TooFewSamples => "too few samples",
+        }
+    }
+}
+
+pub(super) fn run(args: &DiffArgs) -> Result<(), Failure> {
+    let before = Record::read(&args.before)?;
+    let after = Record::read(&args.after)?;
+    let report = Report::new(args, &before, &after);
+    if report.runs.is_empty() {
+        let list = |keys: &[Key]| match keys {
+            [] => "no run".to_owned(),
+            keys => keys.iter().map(Key::text).collect::<Vec<_>>().join("; "),
+        };
+        return Err(Failure::usage(format!(
+            "no run of '{}' matches one of '{}' in path, batch and size: {} against {}",
+            report.before,
+            report.after,
+            list(&report.only_before),
+            list(&report.only_after)
+        )));
+    }
+    report.warn();
+    report.print(args.format)?;
+    let slower = |run: &&Comparison| run.verdict == Verdict::Regression;
+    let regressions: Vec<_> = report.runs.iter().filter(slower).collect();
+    match regressions[..] {
+        [] => Ok(()),
+        [first, ..] => Err(Failure::slower(format!(
+            "{} of {} runs slower than {} times, first {}",
+            regressions.len(),
+            report.runs.len(),
+            args.threshold,
+            first.key.text()
+        ))),
+    }
+}
+
+impl Key {
+    fn text(&self) -> String {
+        let Self { path, batch, size } = self;
+        let path = path.escape_debug();
+        format!("{path}, batch {batch}, {}", sizes(size))
+    }
+}
+
+impl Report {
+    fn new(args: &DiffArgs, before: &Record, after: &Record) -> Self {
+        let pairs = before.circumstances().into_iter();
+        let pairs = pairs.zip(after.circumstances());
+        let differences = pairs
+            .filter(|((_, before), (_, after))| before != after)
+            .map(|((what, before), (_, after))| Circumstance {
+                what,
+                before,
+                after,
+            });
+        let (before_keys, after_keys) = (before.keys(), after.keys());
+        let only = |keys: &[&Key], others: &[&Key]| {
+            let keys = keys.iter().filter(|key| !others.contains(key));
+            keys.map(|&key| key.clone()).collect()
+        };
+        let common = before_keys.iter().filter(|key| after_keys.contains(key));
+        let runs = common.map(|&key| {
+            Comparison::new(
+                key,
+                &before.samples(key),
+                &after.samples(key),
+                args.threshold,
+            )
+        });
+        Self {
+            schema_version: SCHEMA_VERSION,
+            before: args.before.display().to_string(),
+            after: args.after.display().to_string(),
+            threshold: args.threshold,
+            confidence: CONFIDENCE,
+            resamples: RESAMPLES,
+            differences: differences.collect(),
+            runs: runs.collect(),
+            only_before: only(&before_keys, &after_keys),
+            only_after: only(&after_keys, &before_keys),
+        }
+    }
+
+    fn warn(&self) {
+        let shown = |text: &Option<String>| match text {
+            Some(text) => format!("{text:?}"),
+            None => "not recorded".to_owned(),
+        };
+        for Circumstance {
+            what,
+            before,
+            after,
+        } in &self.differences
+        {
+            log::warn!("{what} differs: {} and {}", shown(before), shown(after));
+        }
+        for (keys, file) in [
+            (&self.only_before, &self.before),
+            (&self.only_after, &self.after),
+        ] {
+            for key in keys {
+                log::info!("only in '{file}': {}", key.text());
+            }
+        }
+    }
+
+    fn print(&self, format: Format) -> Result<(), Failure> {
+        let mut out = Out::new();
+        if format == Format::Json {
+            out.json(self)?;
+        } else {
+            out.table(&self.table(), format)?;
+        }
+        out.flush()
+    }
+
+    fn table(&self) -> Table {
+        let header = [
+            "path",
+            "verdict",
+            "batch",
+            "size",
+            "before ms",
+            "after ms",
+            "ratio",
+            "95% interval",
+        ];
+        let mut table = Table::new(2, &header);
+        for run in &self.runs {
+            let interval = run
+                .interval
+                .map(|[low, high]| format!("{low:.3} to {high:.3}"));
+            table.row([
+                run.key.path.escape_debug().to_string(),
+                run.verdict.text().to_owned(),
+                run.key.batch.to_string(),
+                sizes(&run.key.size),
+                format!("{:.3}", run.before_ms),
+                format!("{:.3}", run.after_ms),
+                format!("{:.3}", run.ratio),
+                interval.unwrap_or_default(),
+            ]);
+        }
+        table
+    }
+}
+
+impl Comparison {
+    fn new(key: &Key, before: &[f64], after: &[f64], threshold: f64) -> Self {
+        let (before_ms, after_ms) = (median(before), median(after));
+        let interval = bootstrap(before, after);
+        Self {
+            key: key.clone(),
+            before_samples: before.len(),
+            after_samples: after.len(),
+            before_ms,
+            after_ms,
+            ratio: after_ms / before_ms,
+            interval,
+            verdict: Verdict::new(interval, threshold),
+        }
+    }
+}
+
+/// The interval of the ratio of medians, by the percentile bootstrap (Efron & Tibshirani, An
+/// Introduction to the Bootstrap, 1993, section 13.3).
+fn bootstrap(before: &[f64], after: &[f64]) -> Option<[f64; 2]> {
+    if before.len().min(after.len()) < MIN_SAMPLES {
+        return None;
+    }
+    let mut random = Random(0);
+    let mut before = Resampled::new(before);
+    let mut after = Resampled::new(after);
+    let ratios: Vec<f64> = (0..RESAMPLES)
+        .map(|_| after.median(&mut random) / before.median(&mut random))
+        .collect();
+    let tail = (1.0 - CONFIDENCE) / 2.0;
+    Some([tail, 1.0 - tail].map(|q| quantile(&ratios, q)))
+}
+
+/// Samples to draw from.
+struct Resampled {
+    sorted: Vec<f64>,
+    /// How often each was drawn.
+    counts: Vec<usize>,
+}
+
+impl Resampled {
+    fn new(samples: &[f64]) -> Self {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        Self {
+            counts: vec![0; sorted.len()],
+            sorted,
+        }
+    }
+
+    /// The median of as many samples as there are, drawn with replacement.
+    fn median(&mut self, random: &mut Random) -> f64 {
+        let len = self.sorted.len();
+        self.counts.fill(0);
+        for _ in 0..len {
+            self.counts[random.below(len)] += 1;
+        }
+        (self.ranked((len - 1) / 2) + self.ranked(len / 2)) / 2.0
+    }
+
+    /// The drawn sample with so many drawn samples before it.
+    fn ranked(&self, rank: usize) -> f64 {
+        let mut drawn = 0;
+        let mut counted = self.sorted.iter().zip(&self.counts);
+        let found = counted.find(|&(_, count)| {
+            drawn += count;
+            drawn > rank
+        });
+        found.map_or(f64::NAN, |(&sample, _)| sample)
+    }
+}
+
+/// `SplitMix64` (Steele, Lea & Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `len`.
+    fn below(&mut self, len: usize) -> usize {
+        let scaled = (u128::from(self.next()) * len as u128) >> 64;
+        usize::try_from(scaled).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resampled_median_is_that_of_what_was_drawn() {
+        let mut samples = Resampled::new(&[3.0, 1.0, 2.0, 4.0]);
+        for (counts, median) in [
+            ([1, 1, 1, 1], 2.5),
+            ([4, 0, 0, 0], 1.0),
+            ([0, 2, 0, 2], 3.0),
+            ([0, 0, 1, 3], 4.0),
+        ] {
+            samples.counts = counts.to_vec();
+            let got = (samples.ranked(1) + samples.ranked(2)) / 2.0;
+            assert!((got - median).abs() < 1e-12, "{counts:?}: {got}");
+        }
+    }
+
+    #[test]
+    fn intervals_hold_the_true_ratio_about_as_often_as_they_say() {
+        // Exponential times, whose scatter is large; the second ones are 1.5 times as long.
+        let mut random = Random(1);
+        let mut draw = |scale: f64| -> Vec<f64> {
+            let mut unit = || ((random.next() >> 11) as f64 + 1.0) * 2.0f64.powi(-53);
+            (0..25).map(|_| 1.0 - scale * unit().ln()).collect()
+        };
+        // Medians: 1 + ln 2 and 1 + 1.5 ln 2.
+        let ln2 = std::f64::consts::LN_2;
+        let ratio = (1.0 + 1.5 * ln2) / (1.0 + ln2);
+        let trials = 200;
+        let held = (0..trials)
+            .filter(|_| {
+                let [low, high] = bootstrap(&draw(1.0), &draw(1.5)).unwrap();
+                (low..=high).contains(&ratio)
+            })
+            .count();
+        assert!((180..=200).contains(&held), "{held} of {trials}");
+    }
+
+    #[test]
+    fn verdicts_follow_from_the_interval() {
+        for (interval, verdict) in [
+            (None, Verdict::TooFewSamples),
+            (Some([1.06, 1.2]), Verdict::Regression),
+            (Some([1.05, 1.2]), Verdict::Slower),
+            (Some([1.0, 1.2]), Verdict::Same),
+            (Some([0.9, 1.0]), Verdict::Same),
+            (Some([0.8, 0.9]), Verdict::Faster),
+        ] {
+            assert_eq!(Verdict::new(interval, 1.05), verdict, "{interval:?}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What the adapter does at best: the roof over the layers.
+//!
+//! Williams, Waterman & Patterson, Roofline, 2009: a layer with so many operations a byte cannot be
+//! faster than the arithmetic allows, nor faster than the memory brings the bytes.
+
+use std::time::Instant;
+
+use pollster::block_on;
+use resnet_wgpu::gpu::{Context, Session, plan_limits};
+use resnet_wgpu::graph::{Graph, Op};
+use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::tensor::Shape;
+use resnet_wgpu::wgpu;
+use serde::Serialize;
+
+use super::layers::Layer;
+use crate::failure::Failure;
+use crate::output::bytes;
+use crate::stats::{milliseconds, quantile};
+
+/// Rows and columns of the 64-channel images that are copied: 1 to 64 MiB.
+const COPY_SIDES: [usize; 4] = [64, 128, 256, 512];
+const COPY_RUNS: usize = 5;
+
+/// Workgroups of `peak.wgsl`, its threads, and the operations of a round of its loop.
+const WORKGROUPS: u32 = 4096;
+const THREADS: u32 = 64;
+const ROUND_FLOPS: u32 = 2 * 8 * 8;
+/// So long that neither the submission nor the clock is seen.
+const PROBE_MS: f64 = 30.0;
+const MAX_ROUNDS: u32 = 1 << 20;
+
+/// The best rates that were seen, and at what.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Peak {
+    pub(super) gflops: f64,
+    pub(super) gflops_of: String,
+    pub(super) gigabytes_per_s: f64,
+    pub(super) gigabytes_per_s_of: String,
+}
+
+impl Peak {
+    /// Runs the probes. A layer that is faster than they are is the peak.
+    pub(super) fn measure(context: &Context, layers: &[Layer]) -> Result<Self, Failure> {
+        let mut peak = Self {
+            gflops: 0.0,
+            gflops_of: String::new(),
+            gigabytes_per_s: 0.0,
+            gigabytes_per_s_of: String::new(),
+        };
+        for entry in ["main", "fused"] {
+            peak.see_gflops(multiply_add(context, entry)?, "multiply-add loop");
+        }
+        for side in COPY_SIDES {
+            let Some((rate, bytes_each)) = copy(context, side)? else {
+                break;
+            };
+            peak.see_bandwidth(rate, &format!("relu on {}", bytes(bytes_each)));
+        }
+        for layer in layers {
+            peak.see_gflops(layer.gflops, &layer.node);
+            peak.see_bandwidth(layer.gigabytes_per_s, &layer.node);
+        }
+        Ok(peak)
+    }
+
+    /// The part of the peak that a layer reaches: of the arithmetic or of the memory, whichever is
+    /// more.
+    pub(super) fn share(&self, layer: &Layer) -> f64 {
+        let part = |of: f64, best: f64| if best > 0.0 { of / best } else { 0.0 };
+        let memory = part(layer.gigabytes_per_s, self.gigabytes_per_s);
+        part(layer.gflops, self.gflops).max(memory)
+    }
+
+    fn see_gflops(&mut self, gflops: f64, of: &str) {
+        if gflops > self.gflops {
+            (self.gflops, self.gflops_of) = (gflops, of.to_owned());
+        }
+    }
+
+    fn see_bandwidth(&mut self, rate: f64, of: &str) {
+        if rate > self.gigabytes_per_s {
+            (self.gigabytes_per_s, self.gigabytes_per_s_of) = (rate, of.to_owned());
+        }
+    }
+}
+
+/// GB/s of a ReLU, by timestamps, and the bytes that it reads; nothing where the device does not
+/// have the memory.
+fn copy(context: &Context, side: usize) -> Result<Option<(f64, u64)>, Failure> {
+    let shape = Shape::new(1, 64, side, side);
+    let mut graph = Graph::new();
+    let input = graph.input("input", shape)?;
+    let output = graph.add("relu", Op::Relu, &[input])?;
+    graph.mark_output(output)?;
+    let options = PlanOptions {
+        input: InputFormat::Tensor,
+        limits: plan_limits(&context.device),
+        ..PlanOptions::default()
+    };
+    let ready = Plan::new(&graph, &options).and_then(|plan| {
+        let session = Session::new(context, &plan, &mut |_| ())?;
+        Ok((plan, session))
+    });
+    let (plan, session) = match ready {
+        Ok(ready) => ready,
+        Err(error) => {
+            log::debug!("no copy of {side}×{side}: {error}");
+            return Ok(None);
+        }
+    };
+    let mut times = Vec::new();
+    for _ in 0..COPY_RUNS {
+        let step_times = session.run_step_timed()?;
+        times.extend(step_times.map(|times| times.iter().sum::<f64>()));
+    }
+    let moved: u64 = plan.steps().iter().map(|step| step.bytes).sum();
+    let ms = quantile(&times, 0.0);
+    // NaN without timestamps, zero where they are too coarse.
+    Ok((ms > 0.0).then(|| (moved as f64 * 1e-6 / ms, 4 * shape.len() as u64)))
+}
+
+/// GFLOP/s of `peak.wgsl`, by the clock of the host.
+fn multiply_add(context: &Context, entry: &str) -> Result<f64, Failure> {
+    let Context { device, queue, .. } = context;
+    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let module = device.create_shader_module(wgpu::include_wgsl!("peak.wgsl"));
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some("peak"),
+        layout: None,
+        module: &module,
+        entry_point: Some(entry),
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    });
+    let work = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("peak"),
+        size: 16,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some("peak"),
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &[wgpu::BindGroupEntry {
+            binding: 0,
+            resource: work.as_entire_binding(),
+        }],
+    });
+    let failure = |error: String| Failure::runtime(format!("the peak cannot be measured: {error}"));
+    if let Some(error) = block_on(scope.pop()) {
+        return Err(failure(error.to_string()));
+    }
+    let run = |rounds: u32| {
+        // Bounded: a · 0.5 + 1 tends to 2.
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&0.5f32.to_le_bytes());
+        bytes[4..8].copy_from_slice(&1.0f32.to_le_bytes());
+        bytes[8..12].copy_from_slice(&rounds.to_le_bytes());
+        queue.write_buffer(&work, 0, &bytes);
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        pass.set_pipeline(&pipeline);
+        pass.set_bind_group(0, &bind_group, &[]);
+        pass.dispatch_workgroups(WORKGROUPS, 1, 1);
+        drop(pass);
+        let commands = encoder.finish();
+        let start = Instant::now();
+        queue.submit([commands]);
+        device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|error| failure(error.to_string()))?;
+        let ms = milliseconds(start.elapsed());
+        let flops = f64::from(WORKGROUPS * THREADS) * f64::from(ROUND_FLOPS) * f64::from(rounds);
+        Ok::<_, Failure>((ms, flops * 1e-6 / ms))
+    };
+    let mut rounds = 1;
+    loop {
+        let (ms, _) = run(rounds)?;
+        if ms >= PROBE_MS || rounds >= MAX_ROUNDS {
+            break;
+        }
+        rounds *= 2;
+    }
+    let mut best = 0.0f64;
+    for _ in 0..3 {
+        best = best.max(run(rounds)?.1);
+    }
+    Ok(best)
+}

@@ -1,0 +1,483 @@
+//! `--plot`: the layers of a run under the roofline, and their times in network order, as SVG.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use super::layers::Layer;
+use super::peak::Peak;
+use super::report::Report;
+use crate::failure::Failure;
+use crate::output::sizes;
+
+/// Colours that people with colour blindness tell apart: Okabe & Ito 2008, then Tol's muted set.
+const COLOURS: [&str; 12] = [
+    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#882255", "#999933",
+    "#332288", "#117733", "#aa4499", "#777777",
+];
+
+const LEFT: f64 = 80.0;
+const LEGEND: f64 = 210.0;
+const MIN_WIDTH: f64 = 1080.0;
+/// Space of a bar with its gap: room for a line of its label.
+const BAR: f64 = 17.0;
+
+/// Writes the chart of the first batch size.
+pub(super) fn write(report: &Report, path: &Path) -> Result<(), Failure> {
+    let Some(layers) = report.layers.chunk_by(|a, b| a.batch == b.batch).next() else {
+        return Err(Failure::runtime(
+            "--plot: there are no times of layers, so there is nothing to draw",
+        ));
+    };
+    let is_seen = |peak: &&Peak| peak.gflops > 0.0 && peak.gigabytes_per_s > 0.0;
+    let Some(peak) = report.peak.as_ref().filter(is_seen) else {
+        return Err(Failure::runtime(
+            "--plot: every layer is too short for the clock of this adapter",
+        ));
+    };
+    let batch = layers[0].batch;
+    if layers.len() < report.layers.len() {
+        log::info!("--plot: the chart is that of batch {batch}");
+    }
+    let model = &report.model;
+    let title = format!(
+        "{} at {}, batch {batch}, {}, fusion {}",
+        model.name,
+        sizes(&model.size),
+        report.precision,
+        model.fusion
+    );
+    let svg = chart(&title, &report.adapter_line(), layers, peak);
+    fs::write(path, svg)
+        .map_err(|error| Failure::runtime(format!("cannot write '{}': {error}", path.display())))
+}
+
+fn chart(title: &str, adapter: &str, layers: &[Layer], peak: &Peak) -> String {
+    let width = MIN_WIDTH.max(LEFT + layers.len() as f64 * BAR + LEGEND);
+    let mut svg = Svg::new(width, 990.0);
+    svg.text(LEFT, 30.0, "start", "title", title);
+    svg.text(LEFT, 50.0, "start", "note", adapter);
+    let roofline = Area {
+        left: LEFT,
+        top: 100.0,
+        right: width - LEGEND,
+        bottom: 480.0,
+    };
+    draw_roofline(&mut svg, roofline, layers, peak);
+    let bars = Area {
+        top: 590.0,
+        bottom: 850.0,
+        ..roofline
+    };
+    draw_bars(&mut svg, bars, layers);
+    draw_legend(&mut svg, roofline, layers);
+    svg.finish()
+}
+
+/// Where a diagram is.
+#[derive(Clone, Copy)]
+struct Area {
+    left: f64,
+    top: f64,
+    right: f64,
+    bottom: f64,
+}
+
+/// Numbers along an axis, by their logarithm.
+struct LogAxis {
+    low: f64,
+    high: f64,
+    from: f64,
+    to: f64,
+}
+
+impl LogAxis {
+    fn place(&self, value: f64) -> f64 {
+        let part = (value / self.low).log10() / (self.high / self.low).log10();
+        self.from + part * (self.to - self.from)
+    }
+
+    /// The marks inside: 1, 2 and 5 times each power of ten, or the powers where there are many.
+    fn ticks(&self) -> Vec<f64> {
+        let decades = (self.high / self.low).log10();
+        let steps: &[f64] = if decades <= 4.0 {
+            &[1.0, 2.0, 5.0]
+        } else {
+            &[1.0]
+        };
+        let powers = (-12..=12).map(|power| 10.0f64.powi(power));
+        let ticks = powers.flat_map(|power| steps.iter().map(move |step| step * power));
+        ticks
+            .filter(|tick| (self.low..=self.high).contains(tick))
+            .collect()
+    }
+}
+
+fn draw_roofline(svg: &mut Svg, area: Area, layers: &[Layer], peak: &Peak) {
+    let layers: Vec<_> = layers.iter().filter(|layer| layer.gflops > 0.0).collect();
+    let ridge = peak.gflops / peak.gigabytes_per_s;
+    let intensities = layers.iter().map(|layer| layer.intensity());
+    let rates = layers.iter().map(|layer| layer.gflops);
+    let x = LogAxis {
+        low: intensities.clone().fold(ridge, f64::min) / 1.6,
+        high: intensities.fold(ridge, f64::max) * 1.6,
+        from: area.left,
+        to: area.right,
+    };
+    let y = LogAxis {
+        low: rates.fold(peak.gflops, f64::min) / 1.6,
+        high: peak.gflops * 2.0,
+        from: area.bottom,
+        to: area.top,
+    };
+    svg.text(
+        area.left,
+        area.top - 12.0,
+        "start",
+        "heading",
+        "Layers under the roofline",
+    );
+    for tick in x.ticks() {
+        let at = x.place(tick);
+        svg.line(at, area.top, at, area.bottom, "grid");
+        svg.text(at, area.bottom + 18.0, "middle", "tick", &number(tick));
+    }
+    for tick in y.ticks() {
+        let at = y.place(tick);
+        svg.line(area.left, at, area.right, at, "grid");
+        svg.text(area.left - 8.0, at + 4.0, "end", "tick", &number(tick));
+    }
+    let middle = f64::midpoint(area.left, area.right);
+    svg.text(
+        middle,
+        area.bottom + 40.0,
+        "middle",
+        "axis",
+        "arithmetic intensity, FLOP per byte of inputs, parameters and output",
+    );
+    svg.upright(24.0, f64::midpoint(area.top, area.bottom), "GFLOP/s");
+
+    // The memory bounds from the left edge, or from where its line enters at the bottom.
+    let start = x.low.max(y.low / peak.gigabytes_per_s);
+    let corner = (x.place(ridge), y.place(peak.gflops));
+    let (from_x, from_y) = (x.place(start), y.place(start * peak.gigabytes_per_s));
+    svg.line(from_x, from_y, corner.0, corner.1, "roof");
+    svg.line(corner.0, corner.1, area.right, corner.1, "roof");
+    let arithmetic = format!("{} GFLOP/s, {}", number(peak.gflops), peak.gflops_of);
+    svg.text(
+        area.right - 6.0,
+        corner.1 - 8.0,
+        "end",
+        "roof-label",
+        &arithmetic,
+    );
+    let memory = format!(
+        "{} GB/s, {}",
+        number(peak.gigabytes_per_s),
+        peak.gigabytes_per_s_of
+    );
+    let angle = (corner.1 - from_y).atan2(corner.0 - from_x).to_degrees();
+    let (dx, dy) = (corner.0 - from_x, corner.1 - from_y);
+    // Along the line where it is long enough, else in the free corner above it.
+    if dx.hypot(dy) > 7.0 * memory.chars().count() as f64 {
+        svg.turned(
+            f64::midpoint(from_x, corner.0),
+            f64::midpoint(from_y, corner.1) - 9.0,
+            angle,
+            "middle",
+            "roof-label",
+            &memory,
+        );
+    } else {
+        svg.text(
+            area.left + 8.0,
+            area.top + 16.0,
+            "start",
+            "roof-label",
+            &memory,
+        );
+    }
+
+    let slowest = layers.iter().map(|layer| layer.ms).fold(0.0, f64::max);
+    for layer in &layers {
+        // The area of a circle grows with the time.
+        let radius = 3.0 + 9.0 * (layer.ms / slowest).sqrt();
+        let at = (x.place(layer.intensity()), y.place(layer.gflops));
+        svg.circle(at, radius, layer);
+    }
+}
+
+fn draw_bars(svg: &mut Svg, area: Area, layers: &[Layer]) {
+    svg.text(
+        area.left,
+        area.top - 14.0,
+        "start",
+        "heading",
+        "Time of each layer, in network order",
+    );
+    let slowest = layers.iter().map(|layer| layer.ms).fold(0.0, f64::max);
+    let step = tick_step(slowest / 5.0);
+    let height = area.bottom - area.top;
+    let place = |ms: f64| area.bottom - 0.97 * height * ms / slowest;
+    let mut tick = 0.0;
+    while tick <= slowest {
+        svg.line(area.left, place(tick), area.right, place(tick), "grid");
+        svg.text(
+            area.left - 8.0,
+            place(tick) + 4.0,
+            "end",
+            "tick",
+            &number(tick),
+        );
+        tick += step;
+    }
+    svg.upright(24.0, f64::midpoint(area.top, area.bottom), "milliseconds");
+    let slot = (area.right - area.left) / layers.len() as f64;
+    for (index, layer) in layers.iter().enumerate() {
+        let left = area.left + (index as f64 + 0.15) * slot;
+        svg.bar(
+            left,
+            place(layer.ms),
+            0.7 * slot,
+            area.bottom - place(layer.ms),
+            layer,
+        );
+        svg.turned(
+            left + 0.35 * slot + 4.0,
+            area.bottom + 12.0,
+            -60.0,
+            "end",
+            "small",
+            &layer.node,
+        );
+    }
+}
+
+fn draw_legend(svg: &mut Svg, area: Area, layers: &[Layer]) {
+    let total: f64 = layers.iter().map(|layer| layer.ms).sum();
+    let left = area.right + 24.0;
+    let mut top = area.top + 8.0;
+    svg.text(left, top, "start", "axis", "kernel, share of time");
+    for kernel in svg.kernels_of(layers) {
+        top += 20.0;
+        let colour = svg.colour(kernel);
+        let of_kernel = layers.iter().filter(|layer| layer.kernel == kernel);
+        let ms: f64 = of_kernel.map(|layer| layer.ms).sum();
+        let share = ms / total * 100.0;
+        let y = top - 10.0;
+        let _ = writeln!(
+            svg.text,
+            r#"<rect x="{left:.1}" y="{y:.1}" width="12" height="12" fill="{colour}"/>"#
+        );
+        let label = format!("{kernel}  {share:.1}%");
+        svg.text(left + 18.0, top, "start", "tick", &label);
+    }
+    for line in ["Larger circles take longer.", "Layers without arithmetic"] {
+        top += 28.0;
+        svg.text(left, top, "start", "note", line);
+    }
+    svg.text(left, top + 16.0, "start", "note", "are below only.");
+}
+
+/// A round number not below the one given: 1, 2 or 5 times a power of ten.
+fn tick_step(least: f64) -> f64 {
+    let power = 10.0f64.powf(least.log10().floor());
+    let steps = [1.0, 2.0, 5.0].map(|step| step * power);
+    let enough = steps.into_iter().find(|&step| step >= least);
+    enough.unwrap_or(10.0 * power)
+}
+
+/// A number with about three digits.
+fn number(value: f64) -> String {
+    let magnitude = value.abs();
+    let text = if magnitude >= 100.0 || magnitude == 0.0 {
+        format!("{value:.0}")
+    } else if magnitude >= 10.0 {
+        format!("{value:.1}")
+    } else if magnitude >= 0.1 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.4}")
+    };
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+/// A picture that is being drawn. Writing to a string cannot fail.
+struct Svg {
+    text: String,
+    /// Kernels in the order of their colours.
+    kernels: Vec<&'static str>,
+}
+
+const STYLE: &str = "\
+text { font-family: Helvetica, Arial, 'DejaVu Sans', sans-serif; fill: #222 }
+.title { font-size: 18px; font-weight: bold }
+.heading { font-size: 14px; font-weight: bold }
+.axis { font-size: 13px }
+.tick, .note, .roof-label { font-size: 12px }
+.small { font-size: 11px }
+.note { fill: #555 }
+.roof-label { fill: #a00 }
+.grid { stroke: #ddd; stroke-width: 1 }
+.roof { stroke: #a00; stroke-width: 2 }
+";
+
+impl Svg {
+    fn new(width: f64, height: f64) -> Self {
+        let mut text = String::new();
+        let _ = write!(
+            text,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
+             viewBox=\"0 0 {width:.0} {height:.0}\">\n<style>\n{STYLE}</style>\n\
+             <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
+        );
+        Self {
+            text,
+            kernels: Vec::new(),
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.text.push_str("</svg>\n");
+        self.text
+    }
+
+    fn line(&mut self, x1: f64, y1: f64, x2: f64, y2: f64, class: &str) {
+        let _ = writeln!(
+            self.text,
+            r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" class="{class}"/>"#
+        );
+    }
+
+    fn text(&mut self, x: f64, y: f64, anchor: &str, class: &str, text: &str) {
+        self.turned(x, y, 0.0, anchor, class, text);
+    }
+
+    fn turned(&mut self, x: f64, y: f64, degrees: f64, anchor: &str, class: &str, text: &str) {
+        let text = escaped(text);
+        let _ = writeln!(
+            self.text,
+            r#"<text transform="translate({x:.1} {y:.1}) rotate({degrees:.1})" text-anchor="{anchor}" class="{class}">{text}</text>"#
+        );
+    }
+
+    /// The title of a vertical axis.
+    fn upright(&mut self, x: f64, y: f64, text: &str) {
+        self.turned(x, y, -90.0, "middle", "axis", text);
+    }
+
+    fn circle(&mut self, (x, y): (f64, f64), radius: f64, layer: &Layer) {
+        let (colour, hint) = (self.colour(layer.kernel), hint(layer));
+        let _ = writeln!(
+            self.text,
+            r#"<circle cx="{x:.1}" cy="{y:.1}" r="{radius:.1}" fill="{colour}" fill-opacity="0.65" stroke="{colour}">{hint}</circle>"#
+        );
+    }
+
+    fn bar(&mut self, x: f64, y: f64, width: f64, height: f64, layer: &Layer) {
+        let (colour, hint) = (self.colour(layer.kernel), hint(layer));
+        let _ = writeln!(
+            self.text,
+            r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}" fill="{colour}">{hint}</rect>"#
+        );
+    }
+
+    /// The kernels of some layers, each once.
+    fn kernels_of(&self, layers: &[Layer]) -> Vec<&'static str> {
+        let is_used = |kernel: &&str| layers.iter().any(|layer| layer.kernel == *kernel);
+        self.kernels.iter().copied().filter(is_used).collect()
+    }
+
+    fn colour(&mut self, kernel: &'static str) -> &'static str {
+        let known = self.kernels.iter().position(|&name| name == kernel);
+        let index = known.unwrap_or_else(|| {
+            self.kernels.push(kernel);
+            self.kernels.len() - 1
+        });
+        COLOURS[index % COLOURS.len()]
+    }
+}
+
+/// What a viewer shows under the pointer.
+fn hint(layer: &Layer) -> String {
+    let text = format!(
+        "{} ({}): {} ms, {} GFLOP/s, {} GB/s, {:.1}% of peak",
+        layer.node,
+        layer.kernel,
+        number(layer.ms),
+        number(layer.gflops),
+        number(layer.gigabytes_per_s),
+        layer.share_of_peak * 100.0
+    );
+    format!("<title>{}</title>", escaped(&text))
+}
+
+/// Text as XML allows it.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            character if character.is_control() => escaped.push('\u{fffd}'),
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_ticks_are_round_and_large_enough() {
+        for (least, step) in [
+            (0.03, 0.05),
+            (1.0, 1.0),
+            (1.1, 2.0),
+            (5.1, 10.0),
+            (70.0, 100.0),
+        ] {
+            assert!((tick_step(least) - step).abs() < 1e-9 * step, "{least}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.0123, "0.0123"),
+            (0.5, "0.5"),
+            (2.0, "2"),
+            (12.34, "12.3"),
+            (120.0, "120"),
+            (54_321.9, "54322"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn ticks_are_inside_the_axis() {
+        let axis = LogAxis {
+            low: 3.0,
+            high: 60.0,
+            from: 0.0,
+            to: 100.0,
+        };
+        assert_eq!(axis.ticks(), [5.0, 10.0, 20.0, 50.0]);
+        assert!((axis.place(3.0)).abs() < 1e-9, "low end");
+        assert!((axis.place(60.0) - 100.0).abs() < 1e-9, "high end");
+    }
+
+    #[test]
+    fn text_cannot_break_out_of_its_element() {
+        assert_eq!(escaped("a<b>&\u{1b}"), "a&lt;b&gt;&amp;\u{fffd}");
+    }
+}
