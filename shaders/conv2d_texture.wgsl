@@ -8,7 +8,8 @@
 //             four input channels of one output channel; zero-padded
 // Workgroup   one subgroup of LANES: TILE_CO output channels × PX_GROUPS · LANES output pixels of the whole batch
 // Thread      TILE_CO × PX_GROUPS outputs, in registers; pixels LANES apart
-// Grid        [ceil(N·OUT_H·OUT_W / (PX_GROUPS·LANES)), ceil(OUT_C / TILE_CO), 1]
+// Grid        [ceil(N·OUT_H·OUT_W / (PX_GROUPS·LANES)), ceil(OUT_C / TILE_CO), problems]; those along z lie one after the other
+//             in every texture and are POINTWISE: the components of a Winograd convolution
 // Memory      none; each lane fetches the weights of its own output channels and the subgroup passes them round
 // Barriers    none
 // Edges       taps outside the image and pixels past the end read texel 0, which is zero; stores past the end are skipped
@@ -63,12 +64,14 @@ fn folded(ix: i32) -> vec2<i32> {
 @compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let lane = local.x;
     let co_block = i32(workgroup.y);
     let first_px = i32(workgroup.x * PX_GROUPS * LANES + lane);
-    var weight_ix = co_block * (geometry.steps + 1) * i32(TILE_CO) + i32(lane);
+    let problem = i32(workgroup.z);
+    var weight_ix = (problem * i32(workgroups.y) + co_block) * (geometry.steps + 1) * i32(TILE_CO) + i32(lane);
 
     // 1. Place the window of every pixel
     var iy: array<i32, PX_GROUPS>;
@@ -78,7 +81,8 @@ fn main(
         let px = first_px + i32(p * LANES);
         if (POINTWISE) {
             // All images are one row of pixels; what is past the end is not stored.
-            input_ix[p] = FOLD_WIDTH + min(px, geometry.out_pixels - 1);
+            let row = problem * geometry.in_groups * geometry.in_pixels;
+            input_ix[p] = FOLD_WIDTH + row + min(px, geometry.out_pixels - 1);
         } else {
             let row = px / geometry.out_w;
             let n = row / geometry.out_h;
@@ -153,7 +157,7 @@ fn main(
         let co_group = first_group + i32(c);
         for (var p = 0u; p < PX_GROUPS; p++) {
             let px = first_px + i32(p * LANES);
-            let texel = folded(FOLD_WIDTH + co_group * geometry.out_pixels + px);
+            let texel = folded(FOLD_WIDTH + (problem * geometry.out_groups + co_group) * geometry.out_pixels + px);
             var y = vec4<f32>(sums[c][0][p], sums[c][1][p], sums[c][2][p], sums[c][3][p]);
             if (co_group < geometry.out_groups && px < geometry.out_pixels) {
                 if (RESIDUAL) {

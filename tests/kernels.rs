@@ -13,7 +13,7 @@ use resnet_wgpu::graph::{
 use resnet_wgpu::kernels::Storage;
 use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::passes::Fusion;
-use resnet_wgpu::plan::{InputFormat, Path, Plan, PlanOptions};
+use resnet_wgpu::plan::{InputFormat, Path, Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// Builds a graph around one op, runs it on every path of the GPU and compares with the oracle.
@@ -630,6 +630,7 @@ fn pixels_become_a_texture_where_the_first_layer_reads_one() {
             input: InputFormat::Rgba8(normalization),
             limits: plan_limits(&gpu.device),
             path,
+            ..PlanOptions::default()
         };
         let plan = Plan::new(&graph, &options).unwrap();
         let conversions = plan.steps().iter().filter(|s| s.macs == 0).count();
@@ -698,6 +699,76 @@ fn a_value_that_both_kinds_of_kernel_read_is_converted_once() {
         for (want, got) in want.iter().zip(&got) {
             let what = format!("mixed kernels on {path}");
             assert_close(&what, want, got, Tolerance::for_sum_of(2000));
+        }
+    }
+}
+
+#[test]
+fn winograd_convolutions_agree_with_the_oracle_whatever_the_tiles_cut_off() {
+    let gpu = gpu();
+    // Input N×C×H×W, outputs, padding.
+    let cases = [
+        ([1, 4, 8, 8], 4, [1; 4]),
+        ([3, 5, 7, 6], 9, [1; 4]),
+        ([2, 70, 9, 11], 40, [0; 4]),
+        ([1, 8, 3, 3], 8, [0; 4]),
+        ([1, 3, 5, 4], 6, [2, 1, 0, 1]),
+        ([1, 64, 14, 14], 64, [1; 4]),
+        ([2, 33, 1, 1], 35, [1; 4]),
+    ];
+    for ([n, c, h, w], out_c, [top, bottom, left, right]) in cases {
+        let mut numbers = Numbers::new((c * h) as u64);
+        let mut graph = Graph::new();
+        let shape = Shape::new(n, c, h, w);
+        let input = graph.input("input", shape).unwrap();
+        let weight = graph.param("weight", numbers.tensor(&[out_c, c, 3, 3]));
+        let bias = graph.param("bias", numbers.tensor(&[out_c]));
+        let conv = Conv2d {
+            padding: Padding {
+                top,
+                bottom,
+                left,
+                right,
+            },
+            ..Conv2d::new(weight).bias(Some(bias))
+        };
+        let a = graph.add("a", Op::Conv2d(conv), &[input]).unwrap();
+        let relu = Conv2d { relu: true, ..conv };
+        let b = graph.add("b", Op::Conv2d(relu), &[input, a]).unwrap();
+        for output in [a, b] {
+            graph.mark_output(output).unwrap();
+        }
+        let x = numbers.tensor(&shape.dims());
+        let want = reference(&graph, &x);
+        let winograds = [Winograd::Two, Winograd::Four];
+        let runs = paths(&gpu).into_iter();
+        for (path, winograd) in runs.flat_map(|path| winograds.map(|w| (path, w))) {
+            let options = PlanOptions {
+                limits: plan_limits(&gpu.device),
+                path,
+                winograd,
+                ..PlanOptions::default()
+            };
+            let plan = Plan::new(&graph, &options).unwrap();
+            let mut products = plan.steps().iter().filter(|s| s.macs > 0);
+            assert_eq!(
+                products.all(|s| s.launch.workgroups[2] > 1),
+                path == Path::Textures,
+                "buffers have no Winograd"
+            );
+            let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+            let got = session.run(&x).unwrap();
+            for (want, got) in want.iter().zip(&got) {
+                let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
+                // Transforms lose bits: one in F(2², 3²), four in F(4², 3²).
+                let loss = if winograd == Winograd::Two { 2.0 } else { 16.0 };
+                let tolerance = Tolerance {
+                    atol: scale * loss * 1e-6,
+                    rtol: loss * 1e-6,
+                };
+                let what = format!("Winograd {winograd} of {shape} to {out_c}");
+                assert_close(&what, want, got, tolerance);
+            }
         }
     }
 }

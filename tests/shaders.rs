@@ -11,7 +11,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use resnet_wgpu::graph::{BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Window};
 use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Storage};
-use resnet_wgpu::plan::{InputFormat, Limits, Path, Plan, PlanOptions};
+use resnet_wgpu::plan::{InputFormat, Limits, Path, Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// WebGPU's default limits.
@@ -103,6 +103,9 @@ fn launches() -> Vec<Launch> {
         ..conv(&mut graph, &[5, 256, 2, 2])
     };
     let d = graph.add("odd", Op::Conv2d(odd), &[c]).unwrap();
+    let square = conv(&mut graph, &[5, 5, 3, 3]).padding(1);
+    let d = graph.add("square", Op::Conv2d(square), &[d]).unwrap();
+    let d = graph.add("block", Op::Conv2d(square), &[d, d]).unwrap();
     let e = graph
         .add(
             "flatten",
@@ -133,12 +136,16 @@ fn launches() -> Vec<Launch> {
         ..Limits::default()
     };
     let mut launches = Vec::new();
-    for path in [Path::Buffers, Path::Textures] {
+    let winograds = [Winograd::Off, Winograd::Two, Winograd::Four];
+    let on_textures = winograds.map(|winograd| (Path::Textures, winograd));
+    let buffers = (Path::Buffers, Winograd::Off);
+    for (path, winograd) in [buffers].into_iter().chain(on_textures) {
         for input in [InputFormat::Rgba8(normalization), InputFormat::Tensor] {
             let options = PlanOptions {
                 input,
                 limits,
                 path,
+                winograd,
             };
             let plan = Plan::new(&graph, &options).unwrap();
             launches.extend(plan.steps().iter().map(|step| step.launch.clone()));

@@ -37,6 +37,9 @@ pub mod residual_add;
 pub mod softmax;
 pub mod tensor_to_texture;
 pub mod texture_to_tensor;
+pub mod winograd;
+pub mod winograd_input;
+pub mod winograd_output;
 
 /// Every kernel of the crate.
 pub const ALL: &[&Kernel] = &[
@@ -61,6 +64,8 @@ pub const ALL: &[&Kernel] = &[
     &softmax::KERNEL,
     &tensor_to_texture::KERNEL,
     &texture_to_tensor::KERNEL,
+    &winograd_input::KERNEL,
+    &winograd_output::KERNEL,
 ];
 
 /// What holds the scalars of an activation or a parameter.
@@ -287,6 +292,13 @@ pub enum Packing {
         /// Output channels of a workgroup.
         tile_co: usize,
     },
+    /// As [`Packing::Texels`], a matrix of weights for each component of a Winograd convolution.
+    WinogradTexels {
+        /// Output channels of a workgroup.
+        tile_co: usize,
+        /// Sides of the tiles of outputs.
+        out_tile: winograd::OutTile,
+    },
     /// Linear weights in blocks of 4 × 4.
     Linear,
     /// Scale of a batch norm; tensors gamma, variance.
@@ -299,7 +311,7 @@ impl Packing {
     /// What holds the packed scalars.
     pub const fn storage(&self) -> Storage {
         match self {
-            Self::Texels { .. } => Storage::Texture,
+            Self::Texels { .. } | Self::WinogradTexels { .. } => Storage::Texture,
             _ => Storage::Buffer,
         }
     }
@@ -316,6 +328,9 @@ impl Packing {
             (Self::ConvGrouped, [weight]) => conv2d_grouped::pack_weight(weight),
             (&Self::Texels { tile_co }, [weight, bias @ ..]) => {
                 conv2d_texture::pack(weight, bias.first(), tile_co)
+            }
+            (&Self::WinogradTexels { tile_co, out_tile }, [weight, bias @ ..]) => {
+                winograd::pack(weight, bias.first(), tile_co, out_tile)
             }
             (Self::Linear, [weight]) => linear::pack_weight(weight),
             (Self::BatchNormScale(epsilon), [gamma, variance]) => {
@@ -342,6 +357,9 @@ impl Packing {
             }
             (&Self::Texels { tile_co }, &[out_c, in_c, ref window @ ..]) => {
                 conv2d_texture::packed_len([out_c, in_c, window.iter().product()], tile_co)
+            }
+            (&Self::WinogradTexels { tile_co, out_tile }, &[out_c, in_c, ..]) => {
+                winograd::packed_len([out_c, in_c], tile_co, out_tile)
             }
             (Self::Linear, &[out, inputs]) => {
                 out.next_multiple_of(LANES) * inputs.next_multiple_of(LANES)

@@ -1,16 +1,17 @@
 //! Which kernel runs a node: one table, read top to bottom.
 
-use super::Constant;
 use super::tiles::tile_for;
+use super::{Constant, Winograd};
 use crate::graph::{BatchNorm, Conv2d, Graph, Node, Op, ParamId, ValueId};
 use crate::kernels::conv2d::{Geometry, Residual};
+use crate::kernels::winograd::OutTile;
 use crate::kernels::{
     Launch, Packing, Storage, avg_pool, avg_pool_texture, batch_norm, conv2d_grouped,
     conv2d_pointwise, conv2d_texture, conv2d_tiled, flatten, global_avg_pool,
     global_avg_pool_texture, linear, linear_texture, max_pool, max_pool_texture, relu,
-    residual_add, softmax,
+    residual_add, softmax, winograd, winograd_input, winograd_output,
 };
-use crate::tensor::{LANES, Tensor};
+use crate::tensor::{LANES, Shape, Tensor};
 
 /// One buffer of a launch, in the order of the kernel's bindings.
 #[derive(Clone, Copy, Debug)]
@@ -222,22 +223,124 @@ const TEXTURE_STEM_TILE: conv2d_texture::Tile = conv2d_texture::Tile {
     px_groups: 4,
 };
 
-/// The tile that should be fastest: outputs past the edges cost as much as others.
-fn texture_tile(geometry: &Geometry) -> conv2d_texture::Tile {
-    if geometry.input.c == 3 {
-        return TEXTURE_STEM_TILE;
-    }
-    let cost = |&(tile, speed): &(conv2d_texture::Tile, u64)| {
+/// The tile that should be fastest, and the time of all workgroups of one problem on one core.
+fn texture_tile(geometry: &Geometry) -> (conv2d_texture::Tile, u64) {
+    let steps = geometry.kernel[0] * geometry.kernel[1] * geometry.input.channel_groups();
+    let picoseconds = |(tile, speed): (conv2d_texture::Tile, u64)| {
         let [x, y] = tile.workgroups(geometry);
-        x * y * u64::from(tile.co * tile.px_groups) * 1000 / speed
+        // Eight lanes, four products of a step, two operations each.
+        let outputs = u64::from(tile.co * tile.px_groups);
+        let step = outputs * 8 * 4 * 2 * 1000 / speed;
+        // Four outputs are a texel; a store takes 40 ns with what comes before the loop.
+        let rest = outputs / 4 * 40_000;
+        x * y * (steps as u64 * step + rest)
     };
-    let best = TEXTURE_TILES.into_iter().min_by_key(cost);
-    best.map_or(TEXTURE_STEM_TILE, |(tile, _)| tile)
+    if geometry.input.c == 3 {
+        return (TEXTURE_STEM_TILE, picoseconds((TEXTURE_STEM_TILE, 38)));
+    }
+    let timed = TEXTURE_TILES.map(|tile| (tile.0, picoseconds(tile)));
+    let best = timed.into_iter().min_by_key(|&(_, time)| time);
+    best.unwrap_or((TEXTURE_STEM_TILE, 0))
+}
+
+/// The sides of Winograd tiles for a convolution on textures, `None` to compute it directly.
+pub(super) fn winograd_for(graph: &Graph, node: &Node, wanted: Winograd) -> Option<OutTile> {
+    let Op::Conv2d(conv) = node.op else {
+        return None;
+    };
+    let geometry = geometry_of(graph, node, &conv, false);
+    if !winograd::applies(&geometry) {
+        return None;
+    }
+    match wanted {
+        Winograd::Off => None,
+        Winograd::Two => Some(OutTile::Two),
+        Winograd::Four => Some(OutTile::Four),
+        Winograd::Auto => {
+            let (_, direct) = texture_tile(&geometry);
+            let timed = [OutTile::Two, OutTile::Four].map(|t| (t, winograd_time(&geometry, t)));
+            let best = timed.into_iter().min_by_key(|&(_, time)| time);
+            // A gain below a tenth is within the error of the estimate.
+            best.filter(|(_, time)| time * 10 < direct * 9)
+                .map(|(out_tile, _)| out_tile)
+        }
+    }
+}
+
+/// Time of the three dispatches on one core, in picoseconds: 15 ns for each texel fetched and 40 ns
+/// for each one stored by eight lanes, as much again for the sums.
+fn winograd_time(geometry: &Geometry, out_tile: OutTile) -> u64 {
+    let product = winograd::product(geometry, out_tile);
+    let components = out_tile.components() as u64;
+    let outputs = (out_tile.side() * out_tile.side()) as u64;
+    let (_, products) = texture_tile(&product);
+    let lanes = |shape: Shape| ((shape.pixels() * shape.channel_groups()) as u64).div_ceil(8);
+    let before = lanes(product.input) * components * (15 + 40 + 15) * 1000;
+    let after = lanes(product.output) * (components * (15 + 10) + outputs * 40) * 1000;
+    components * products + before + after
+}
+
+/// One of the dispatches of a Winograd convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// From the input to its components.
+    Input,
+    /// From components to components.
+    Products,
+    /// From components, and the residual, to the output.
+    Output,
+}
+
+pub(super) fn winograd_stage(
+    graph: &Graph,
+    node: &Node,
+    out_tile: OutTile,
+    stage: Stage,
+) -> Option<Choice> {
+    let Op::Conv2d(conv) = node.op else {
+        return None;
+    };
+    let geometry = geometry_of(graph, node, &conv, false);
+    Some(match stage {
+        Stage::Input => Choice {
+            launch: winograd_input::launch(&geometry, out_tile),
+            constants: vec![],
+            operands: vec![Operand::Input(0), Operand::Output],
+        },
+        Stage::Products => {
+            let (tile, _) = texture_tile(&winograd::product(&geometry, out_tile));
+            let (role, mut weight) = texels(graph, conv.weight, conv.bias, 0);
+            weight.packing = Packing::WinogradTexels {
+                tile_co: tile.co as usize,
+                out_tile,
+            };
+            Choice {
+                launch: winograd::product_launch(&geometry, out_tile, tile),
+                constants: vec![(role, weight)],
+                operands: vec![
+                    Operand::Input(0),
+                    Operand::Constant(0),
+                    Operand::Constant(0),
+                    Operand::Output,
+                ],
+            }
+        }
+        Stage::Output => Choice {
+            launch: winograd_output::launch(&geometry, out_tile),
+            constants: vec![],
+            operands: vec![
+                Operand::Input(0),
+                // The binding must be filled; the shader does not read it.
+                Operand::Input(node.inputs.len() - 1),
+                Operand::Output,
+            ],
+        },
+    })
 }
 
 fn conv2d_on_textures(graph: &Graph, node: &Node, conv: &Conv2d) -> Choice {
     let geometry = geometry_of(graph, node, conv, false);
-    let tile = texture_tile(&geometry);
+    let (tile, _) = texture_tile(&geometry);
     let residual = match geometry.residual {
         // The binding must be filled; the shader does not read it.
         Residual::None => Operand::Constant(0),

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use crate::error::Error;
 use crate::graph::{Graph, Node, Op, ValueId};
 use crate::kernels::image_to_tensor::{self, Normalization};
+use crate::kernels::winograd::OutTile;
 use crate::kernels::{
     Launch, Packing, Storage, conv2d_texture, image_to_tensor_texture, tensor_to_texture,
     texture_to_tensor,
@@ -127,6 +128,45 @@ impl fmt::Display for Path {
     }
 }
 
+/// Whether 3×3 convolutions of stride 1 are computed with fewer multiplications, on textures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Winograd {
+    /// Where it should be faster.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// Wherever it can be done, in tiles of 2×2 outputs.
+    Two,
+    /// Wherever it can be done, in tiles of 4×4 outputs.
+    Four,
+}
+
+impl FromStr for Winograd {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            "f2" => Ok(Self::Two),
+            "f4" => Ok(Self::Four),
+            _ => Err(format!("'{text}' is not one of auto, off, f2, f4")),
+        }
+    }
+}
+
+impl fmt::Display for Winograd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+            Self::Two => "f2",
+            Self::Four => "f4",
+        })
+    }
+}
+
 /// How a graph is planned.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PlanOptions {
@@ -136,6 +176,8 @@ pub struct PlanOptions {
     pub limits: Limits,
     /// What activations and weights lie in.
     pub path: Path,
+    /// Whether 3×3 convolutions are computed with fewer multiplications, on textures.
+    pub winograd: Winograd,
 }
 
 impl PlanOptions {
@@ -324,43 +366,47 @@ impl Plan {
     }
 }
 
-/// Where a value lies: values that several kernels read may lie in a buffer and in a texture.
+/// Names something that a dispatch reads or writes: a value in a buffer, a value in a texture, or
+/// what the dispatches of one node hand on to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    value: ValueId,
-    storage: Storage,
-}
-
-impl Place {
-    /// Position in the list of all places.
-    const fn index(self) -> usize {
-        self.value.0 * 2 + self.storage as usize
-    }
-}
+struct PlaceId(usize);
 
 /// What a dispatch does.
 #[derive(Clone, Copy)]
 enum Work<'a> {
     /// Computes a node.
     Node(&'a Node),
+    /// Computes a part of a node.
+    Winograd(&'a Node, OutTile, choose::Stage),
     /// Makes the input tensor of pixels.
-    Pixels(Normalization),
-    /// Copies a value between buffer and texture.
-    Convert,
+    Pixels(Normalization, Storage),
+    /// Copies a value to the other storage.
+    Convert(ValueId, Storage),
 }
 
 /// One dispatch before activations have slots; the launch follows once it is known what is in place.
 struct Draft<'a> {
     work: Work<'a>,
-    reads: Vec<Place>,
-    write: Place,
-    in_place: Option<Place>,
+    reads: Vec<PlaceId>,
+    write: PlaceId,
+    in_place: Option<PlaceId>,
 }
 
 /// The dispatches so far, and the places that they fill.
 struct Drafts<'a> {
     list: Vec<Draft<'a>>,
+    /// Size of every place.
+    sizes: Vec<memory::Place>,
+    /// Whether a place is filled.
     exists: Vec<bool>,
+}
+
+impl Drafts<'_> {
+    fn new_place(&mut self, size: memory::Place) -> PlaceId {
+        self.sizes.push(size);
+        self.exists.push(false);
+        PlaceId(self.sizes.len() - 1)
+    }
 }
 
 struct Planner<'a> {
@@ -416,6 +462,7 @@ impl<'a> Planner<'a> {
     fn finish(mut self) -> Result<Plan, Error> {
         let drafts = self.drafts();
         let assignment = self.assign_memory(&drafts);
+        let drafts = drafts.list;
 
         let first_slot = self.buffers.len();
         for (slot, size) in assignment.slots.iter().enumerate() {
@@ -443,7 +490,7 @@ impl<'a> Planner<'a> {
         let outputs = self.graph.outputs().iter().map(|&id| Output {
             name: self.graph.value(id).name.clone(),
             shape: self.graph.shape(id),
-            buffer: places[self.place(id, Storage::Buffer).index()],
+            buffer: places[self.place(id, Storage::Buffer).0],
         });
         Ok(Plan {
             outputs: outputs.collect(),
@@ -457,25 +504,27 @@ impl<'a> Planner<'a> {
     }
 
     /// Where the numbers of a value lie.
-    fn place(&self, value: ValueId, storage: Storage) -> Place {
-        Place {
-            value: self.alias[value.0],
-            storage,
-        }
+    fn place(&self, value: ValueId, storage: Storage) -> PlaceId {
+        PlaceId(self.alias[value.0].0 * 2 + storage as usize)
     }
 
     /// All dispatches: those of the nodes, and conversions where a kernel or the caller wants a value
     /// in the other storage.
-    fn drafts(&self) -> Vec<Draft<'a>> {
+    fn drafts(&self) -> Drafts<'a> {
         let nodes = self.graph.nodes().iter();
         let nodes: Vec<&Node> = nodes.filter(|n| !is_alias(self.graph, n)).collect();
         let mut drafts = Drafts {
             list: Vec::new(),
-            exists: vec![false; self.graph.values().count() * 2],
+            sizes: Vec::new(),
+            exists: Vec::new(),
         };
+        for (_, value) in self.graph.values() {
+            drafts.new_place(memory::Place::buffer(packed_bytes(value.shape)));
+            drafts.new_place(texture_place(value.shape, 1));
+        }
         match self.options.input {
             InputFormat::Tensor => {
-                drafts.exists[self.place(self.input, Storage::Buffer).index()] = true;
+                drafts.exists[self.place(self.input, Storage::Buffer).0] = true;
             }
             InputFormat::Rgba8(normalization) => {
                 let mut readers = nodes.iter().filter(|n| n.inputs.contains(&self.input));
@@ -485,120 +534,162 @@ impl<'a> Planner<'a> {
                 } else {
                     Storage::Buffer
                 };
-                let write = self.place(self.input, storage);
-                self.add_draft(&mut drafts, Work::Pixels(normalization), vec![], write);
+                let work = Work::Pixels(normalization, storage);
+                self.add_value(&mut drafts, work, vec![], self.input, storage);
             }
         }
         for node in nodes {
-            let [from, to] = self.storages_of(node);
-            let reads: Vec<Place> = node.inputs.iter().map(|&v| self.place(v, from)).collect();
-            for &read in &reads {
-                if !drafts.exists[read.index()] {
-                    self.add_conversion(&mut drafts, read);
-                }
-            }
-            let write = self.place(node.output, to);
-            self.add_draft(&mut drafts, Work::Node(node), reads, write);
+            self.add_node(&mut drafts, node);
         }
         // The caller's own buffer, or a value that was made for a texture kernel, may be wanted too.
         for &output in self.graph.outputs() {
-            let place = self.place(output, Storage::Buffer);
-            if !drafts.exists[place.index()] {
-                self.add_conversion(&mut drafts, place);
+            if !drafts.exists[self.place(output, Storage::Buffer).0] {
+                self.add_conversion(&mut drafts, output, Storage::Buffer);
             }
         }
-        drafts.list
+        drafts
     }
 
     fn storages_of(&self, node: &Node) -> [Storage; 2] {
         choose::storages_of(node, self.textures)
     }
 
-    fn add_draft(&self, drafts: &mut Drafts<'a>, work: Work<'a>, reads: Vec<Place>, write: Place) {
+    fn add_node(&self, drafts: &mut Drafts<'a>, node: &'a Node) {
+        let [from, to] = self.storages_of(node);
+        for &input in &node.inputs {
+            if !drafts.exists[self.place(input, from).0] {
+                self.add_conversion(drafts, input, from);
+            }
+        }
+        let reads: Vec<PlaceId> = node.inputs.iter().map(|&v| self.place(v, from)).collect();
+        let winograd = if from == Storage::Texture {
+            choose::winograd_for(self.graph, node, self.options.winograd)
+        } else {
+            None
+        };
+        let Some(out_tile) = winograd else {
+            self.add_value(drafts, Work::Node(node), reads, node.output, to);
+            return;
+        };
+        let components = |value: ValueId| {
+            let shape = self.graph.shape(value);
+            let component = out_tile.component(self.graph.shape(node.output), shape.c);
+            texture_place(component, out_tile.components())
+        };
+        let work = |stage| Work::Winograd(node, out_tile, stage);
+        let transformed = drafts.new_place(components(node.inputs[0]));
+        let products = drafts.new_place(components(node.output));
+        for (stage, read, write) in [
+            (choose::Stage::Input, reads[0], transformed),
+            (choose::Stage::Products, transformed, products),
+        ] {
+            drafts.list.push(Draft {
+                work: work(stage),
+                reads: vec![read],
+                write,
+                in_place: None,
+            });
+        }
+        let reads = [&[products], &reads[1..]].concat();
+        let last = work(choose::Stage::Output);
+        self.add_value(drafts, last, reads, node.output, to);
+    }
+
+    /// Adds a dispatch that completes a value.
+    fn add_value(
+        &self,
+        drafts: &mut Drafts<'a>,
+        work: Work<'a>,
+        reads: Vec<PlaceId>,
+        value: ValueId,
+        storage: Storage,
+    ) {
+        let write = self.place(value, storage);
         let in_place = match work {
             Work::Node(node) => choose::in_place_input(node, self.textures),
-            Work::Pixels(_) | Work::Convert => None,
+            Work::Winograd(..) | Work::Pixels(..) | Work::Convert(..) => None,
         };
-        drafts.exists[write.index()] = true;
+        drafts.exists[write.0] = true;
         drafts.list.push(Draft {
             work,
             reads,
             write,
-            in_place: in_place.map(|v| self.place(v, write.storage)),
+            in_place: in_place.map(|v| self.place(v, storage)),
         });
         let mut outputs = self.graph.outputs().iter();
-        let wanted = outputs.any(|v| self.alias[v.0] == write.value);
-        let buffer = self.place(write.value, Storage::Buffer);
-        // The caller's own tensor lies in a buffer before it lies in a texture.
-        if wanted && write.storage == Storage::Texture && !drafts.exists[buffer.index()] {
-            // At once, so that the texture need not live until the end.
-            self.add_conversion(drafts, buffer);
+        let wanted = outputs.any(|v| self.alias[v.0] == self.alias[value.0]);
+        if wanted && storage == Storage::Texture {
+            // At once, so that the texture need not live until the end. The caller's own tensor lies
+            // in a buffer before.
+            self.add_conversion(drafts, value, Storage::Buffer);
         }
     }
 
-    fn add_conversion(&self, drafts: &mut Drafts<'a>, to: Place) {
-        let from = match to.storage {
+    fn add_conversion(&self, drafts: &mut Drafts<'a>, value: ValueId, to: Storage) {
+        let from = match to {
             Storage::Buffer => Storage::Texture,
             Storage::Texture => Storage::Buffer,
         };
-        let reads = vec![self.place(to.value, from)];
-        self.add_draft(drafts, Work::Convert, reads, to);
+        let reads = vec![self.place(value, from)];
+        let value = self.alias[value.0];
+        if !drafts.exists[self.place(value, to).0] {
+            self.add_value(drafts, Work::Convert(value, to), reads, value, to);
+        }
     }
 
-    fn assign_memory(&self, drafts: &[Draft<'_>]) -> memory::Assignment {
-        let sizes: Vec<memory::Place> = self
-            .graph
-            .values()
-            .flat_map(|(_, value)| {
-                let texels = (value.shape.packed_len() / LANES) as u64;
-                [
-                    memory::Place::buffer(packed_bytes(value.shape)),
-                    memory::Place {
-                        // Without the row of zeros, which a texture has once, whatever it holds.
-                        bytes: texels * TEXEL_BYTES,
-                        storage: Storage::Texture,
-                    },
-                ]
-            })
-            .collect();
-        let uses: Vec<memory::StepUse> = drafts
-            .iter()
-            .map(|draft| memory::StepUse {
-                reads: draft.reads.iter().map(|place| place.index()).collect(),
-                write: draft.write.index(),
-                in_place: draft.in_place.map(Place::index),
-            })
-            .collect();
+    fn assign_memory(&self, drafts: &Drafts<'_>) -> memory::Assignment {
+        let drafts_uses = drafts.list.iter().map(|draft| memory::StepUse {
+            reads: draft.reads.iter().map(|place| place.0).collect(),
+            write: draft.write.0,
+            in_place: draft.in_place.map(|place| place.0),
+        });
+        let uses: Vec<memory::StepUse> = drafts_uses.collect();
         let outputs = self.graph.outputs().iter();
-        let kept: Vec<usize> = outputs
-            .map(|&v| self.place(v, Storage::Buffer).index())
-            .collect();
-        memory::assign(&sizes, &uses, &kept)
+        let kept: Vec<usize> = outputs.map(|&v| self.place(v, Storage::Buffer).0).collect();
+        memory::assign(&drafts.sizes, &uses, &kept)
     }
 
     fn push_draft(&mut self, draft: &Draft<'_>, places: &[BufferId]) -> Result<(), Error> {
-        let id = draft.write.value;
         match draft.work {
-            Work::Node(node) => self.push_node(node, draft, places),
-            Work::Pixels(normalization) => {
+            Work::Node(node) => {
+                let in_place = draft
+                    .in_place
+                    .is_some_and(|place| places[place.0] == places[draft.write.0]);
+                let texture_kernel = if self.textures {
+                    choose::texture_kernel_for(self.graph, node)
+                } else {
+                    None
+                };
+                let choice = texture_kernel
+                    .unwrap_or_else(|| choose::kernel_for(self.graph, node, in_place));
+                self.push_choice(node, choice, draft, places)
+            }
+            Work::Winograd(node, out_tile, stage) => {
+                match choose::winograd_stage(self.graph, node, out_tile, stage) {
+                    Some(choice) => self.push_choice(node, choice, draft, places),
+                    None => unreachable!("only convolutions have stages"),
+                }
+            }
+            Work::Pixels(normalization, storage) => {
                 check_normalization(&normalization)?;
-                let shape = self.graph.shape(id);
-                let launch = match draft.write.storage {
+                let shape = self.graph.shape(self.input);
+                let launch = match storage {
                     Storage::Buffer => image_to_tensor::launch(shape, &normalization),
                     Storage::Texture => image_to_tensor_texture::launch(shape, &normalization),
                 };
                 let input_bytes = self.buffers[INPUT_BUFFER.0].bytes;
-                let buffers = vec![INPUT_BUFFER, places[draft.write.index()]];
-                self.push_copy("image_to_tensor", id, launch, buffers, input_bytes)
+                let buffers = vec![INPUT_BUFFER, places[draft.write.0]];
+                self.push_copy("image_to_tensor", self.input, launch, buffers, input_bytes)
             }
-            Work::Convert => {
-                let shape = self.graph.shape(id);
-                let launch = match draft.write.storage {
+            Work::Convert(value, to) => {
+                let shape = self.graph.shape(value);
+                let launch = match to {
                     Storage::Buffer => texture_to_tensor::launch(shape),
                     Storage::Texture => tensor_to_texture::launch(shape),
                 };
-                let buffers = vec![places[draft.reads[0].index()], places[draft.write.index()]];
-                self.push_copy(launch.kernel.name, id, launch, buffers, packed_bytes(shape))
+                let buffers = vec![places[draft.reads[0].0], places[draft.write.0]];
+                let name = launch.kernel.name;
+                self.push_copy(name, value, launch, buffers, packed_bytes(shape))
             }
         }
     }
@@ -624,38 +715,38 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn push_node(
+    /// A step that computes a node, or a part of it. Of several parts, the one that multiplies counts
+    /// as the arithmetic of the node, and the one that completes the value as its traffic.
+    fn push_choice(
         &mut self,
         node: &Node,
+        choice: choose::Choice,
         draft: &Draft<'_>,
         places: &[BufferId],
     ) -> Result<(), Error> {
-        let in_place = draft
-            .in_place
-            .is_some_and(|v| places[v.index()] == places[draft.write.index()]);
-        let texture_kernel = if self.textures {
-            choose::texture_kernel_for(self.graph, node)
-        } else {
-            None
-        };
-        let choice =
-            texture_kernel.unwrap_or_else(|| choose::kernel_for(self.graph, node, in_place));
-
         let constants: Vec<BufferId> = choice
             .constants
             .into_iter()
             .map(|(role, c)| self.push_constant(node, role, c))
             .collect();
+        let (multiplies, completes) = match draft.work {
+            Work::Winograd(_, _, stage) => (
+                stage == choose::Stage::Products,
+                stage == choose::Stage::Output,
+            ),
+            _ => (true, true),
+        };
         let mut bytes: u64 = constants.iter().map(|id| self.buffers[id.0].bytes).sum();
-        let values = node.inputs.iter().chain([&node.output]);
-        bytes += values
-            .map(|&v| packed_bytes(self.graph.shape(v)))
-            .sum::<u64>();
-
+        if completes {
+            let values = node.inputs.iter().chain([&node.output]);
+            bytes += values
+                .map(|&v| packed_bytes(self.graph.shape(v)))
+                .sum::<u64>();
+        }
         let buffers = choice.operands.iter().map(|operand| match *operand {
-            choose::Operand::Input(index) => places[draft.reads[index].index()],
+            choose::Operand::Input(index) => places[draft.reads[index].0],
             choose::Operand::Constant(index) => constants[index],
-            choose::Operand::Output => places[draft.write.index()],
+            choose::Operand::Output => places[draft.write.0],
         });
         let step = Step {
             node: node.name.clone(),
@@ -663,7 +754,7 @@ impl<'a> Planner<'a> {
             shape: self.graph.shape(node.output),
             launch: choice.launch,
             buffers: buffers.collect(),
-            macs: self.graph.macs(node),
+            macs: if multiplies { self.graph.macs(node) } else { 0 },
             bytes,
         };
         self.push(step)
@@ -751,6 +842,16 @@ fn check_normalization(normalization: &Normalization) -> Result<(), Error> {
 
 /// Bytes of one texel, or of one vector in a buffer.
 const TEXEL_BYTES: u64 = (LANES * size_of::<f32>()) as u64;
+
+/// Activations of a number of equal shapes in one texture, without the row of zeros, which a texture
+/// has once, whatever it holds.
+fn texture_place(shape: Shape, count: usize) -> memory::Place {
+    let texels = (shape.packed_len() / LANES * count) as u64;
+    memory::Place {
+        bytes: texels * TEXEL_BYTES,
+        storage: Storage::Texture,
+    }
+}
 
 /// Bytes of a texture for activations of so many texels: one row of zeros comes first.
 fn folded_bytes(texels: u64) -> u64 {

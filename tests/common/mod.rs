@@ -77,6 +77,7 @@ pub fn run_on(gpu: &Context, path: Path, graph: &Graph, input: &Tensor) -> Vec<T
         input: InputFormat::Tensor,
         limits: plan_limits(&gpu.device),
         path,
+        ..PlanOptions::default()
     };
     let plan = Plan::new(graph, &options).unwrap();
     let session = Session::new(gpu, &plan, &mut |_| ()).unwrap();

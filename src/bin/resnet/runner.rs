@@ -46,6 +46,7 @@ impl Runner {
                     input,
                     limits: plan_limits(&context.device),
                     path: *path,
+                    ..PlanOptions::default()
                 };
                 let plan = Box::new(Plan::new(graph, &options)?);
                 let mut bars = Bars::new(quiet);

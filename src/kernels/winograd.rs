@@ -1,0 +1,180 @@
+//! Winograd convolution F(m², 3²) (Lavin & Gray 2015, arXiv:1509.09308): what its three dispatches
+//! share. Tiles of the image are transformed, multiplied component by component by
+//! [`conv2d_texture`], and transformed back.
+
+use super::conv2d::{Geometry, Residual};
+use super::{Launch, conv2d_texture};
+use crate::graph::Padding;
+use crate::tensor::{Shape, Tensor};
+
+/// Sides of the tiles of outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OutTile {
+    /// 2×2 outputs: 2.25 times fewer multiplications.
+    Two,
+    /// 4×4 outputs: 4 times fewer, and less exact.
+    Four,
+}
+
+/// One row per point: what it makes of the three taps of a kernel's row.
+const KERNEL_2: [[f64; 3]; 4] = [
+    [1.0, 0.0, 0.0],
+    [0.5, 0.5, 0.5],
+    [0.5, -0.5, 0.5],
+    [0.0, 0.0, 1.0],
+];
+const KERNEL_4: [[f64; 3]; 6] = [
+    [1.0 / 4.0, 0.0, 0.0],
+    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+    [0.0, 0.0, 1.0],
+];
+
+impl OutTile {
+    /// Outputs along a side.
+    pub const fn side(self) -> usize {
+        match self {
+            Self::Two => 2,
+            Self::Four => 4,
+        }
+    }
+
+    /// The value of `OUT_TILE` in the shaders.
+    pub(super) const fn constant(self) -> (&'static str, u32) {
+        match self {
+            Self::Two => ("OUT_TILE", 2),
+            Self::Four => ("OUT_TILE", 4),
+        }
+    }
+
+    /// Components: the square of the side of a tile of inputs.
+    pub const fn components(self) -> usize {
+        (self.side() + 2) * (self.side() + 2)
+    }
+
+    /// Tiles of one image along its sides.
+    pub fn tiles(self, output: Shape) -> [usize; 2] {
+        [output.h, output.w].map(|side| side.div_ceil(self.side()))
+    }
+
+    /// The shape of one component: a pixel per tile of the batch.
+    pub fn component(self, output: Shape, channels: usize) -> Shape {
+        let [h, w] = self.tiles(output);
+        Shape::new(output.n, channels, h, w)
+    }
+
+    fn kernel_rows(self) -> &'static [[f64; 3]] {
+        match self {
+            Self::Two => &KERNEL_2,
+            Self::Four => &KERNEL_4,
+        }
+    }
+}
+
+/// Whether a convolution can be computed so.
+pub fn applies(geometry: &Geometry) -> bool {
+    geometry.kernel == [3, 3] && geometry.stride == [1, 1] && geometry.groups == 1
+}
+
+/// The products of all components as 1×1 convolutions.
+pub fn product(geometry: &Geometry, out_tile: OutTile) -> Geometry {
+    Geometry {
+        input: out_tile.component(geometry.output, geometry.input.c),
+        output: out_tile.component(geometry.output, geometry.output.c),
+        kernel: [1, 1],
+        padding: Padding::all(0),
+        relu: false,
+        residual: Residual::None,
+        ..*geometry
+    }
+}
+
+/// The launch of the products: one layer of workgroups along z per component.
+pub fn product_launch(
+    geometry: &Geometry,
+    out_tile: OutTile,
+    tile: conv2d_texture::Tile,
+) -> Launch {
+    let mut launch = conv2d_texture::launch(&product(geometry, out_tile), tile);
+    launch.workgroups[2] = out_tile.components() as u64;
+    launch
+}
+
+/// Scalars of packed weights.
+pub(super) fn packed_len([out_c, in_c]: [usize; 2], tile_co: usize, out_tile: OutTile) -> usize {
+    out_tile.components() * conv2d_texture::packed_len([out_c, in_c, 1], tile_co)
+}
+
+/// OIHW weights of 3×3 to one matrix of weights per component, each as [`conv2d_texture`] wants it.
+///
+/// The biases ride on the component of point 1 in both directions: its polynomial is constant, so
+/// that all outputs of a tile get them.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the one rounding to the precision of the kernel"
+)]
+pub(super) fn pack(
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    tile_co: usize,
+    out_tile: OutTile,
+) -> Vec<f32> {
+    let &[out_c, in_c, 3, 3] = weight.dims() else {
+        unreachable!("the planner chooses Winograd for kernels of 3×3 only");
+    };
+    let rows = out_tile.kernel_rows();
+    let mut packed = Vec::with_capacity(packed_len([out_c, in_c], tile_co, out_tile));
+    for (u, row) in rows.iter().enumerate() {
+        for (v, column) in rows.iter().enumerate() {
+            let component = Tensor::from_fn(&[out_c, in_c], |i| {
+                let taps = &weight.data()[i * 9..][..9];
+                let rows = taps.chunks_exact(3).zip(row);
+                let sum: f64 = rows
+                    .map(|(taps, r)| {
+                        let taps = taps.iter().zip(column);
+                        r * taps.map(|(&w, c)| f64::from(w) * c).sum::<f64>()
+                    })
+                    .sum();
+                sum as f32
+            });
+            let bias = bias.filter(|_| [u, v] == [1, 1]);
+            packed.extend(conv2d_texture::pack(&component, bias, tile_co));
+        }
+    }
+    packed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_copies_the_pixel_in_the_middle_is_what_its_points_say() {
+        // The polynomial of the row [0, 1, 0] is x: its value at the points, over the norms of the
+        // interpolation, and 0 at infinity.
+        let weight = Tensor::from_fn(&[1, 1, 3, 3], |i| if i == 4 { 1.0 } else { 0.0 });
+        let bias = Tensor::from_fn(&[1], |_| 7.0);
+        for (out_tile, row) in [
+            (OutTile::Two, &[0.0, 0.5, -0.5, 0.0][..]),
+            (
+                OutTile::Four,
+                &[0.0, -1.0 / 6.0, 1.0 / 6.0, 1.0 / 12.0, -1.0 / 12.0, 0.0],
+            ),
+        ] {
+            let packed = pack(&weight, Some(&bias), 8, out_tile);
+            assert_eq!(packed.len(), packed_len([1, 1], 8, out_tile), "length");
+            let component = packed.len() / out_tile.components();
+            let side = row.len();
+            for (index, matrix) in packed.chunks_exact(component).enumerate() {
+                let (u, v) = (index / side, index % side);
+                let want: f64 = row[u] * row[v];
+                // Row 0 holds the biases, row 1 the only group of channels.
+                assert!((f64::from(matrix[32]) - want).abs() < 1e-7, "{u}, {v}");
+                let bias = if [u, v] == [1, 1] { 7.0 } else { 0.0 };
+                assert_eq!(matrix[0], bias, "bias of {u}, {v}");
+            }
+        }
+    }
+}
