@@ -12,16 +12,15 @@ use resnet_wgpu::labels::Labels;
 use resnet_wgpu::models::{self, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
-use resnet_wgpu::weights::Weights;
 
 fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
     let (Some(weights), Some(image)) = (arguments.next(), arguments.next()) else {
-        println!("usage: classify WEIGHTS.safetensors IMAGE");
+        println!("usage: classify WEIGHTS IMAGE");
         return Ok(());
     };
 
-    let model = models::build(None, &mut Weights::open(weights)?, &ModelOptions::default())?;
+    let model = models::open(None, weights, &ModelOptions::default())?;
     let picture = Picture::open(image)?;
     let batch = Batch::prepare(&[picture], &model.preprocess)?;
 
