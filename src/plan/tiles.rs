@@ -8,13 +8,11 @@ use crate::kernels::conv2d::{Geometry, Tile};
 
 /// From the largest to the smallest. Each row stands for what `cargo run --example isa` prints for
 /// RDNA2: no tile spills, and at least 80 % of its hottest block are multiply-adds.
-const TILES: [Tile; 4] = [
+const TILES: [Tile; 3] = [
     // 90 % multiply-adds, 8 waves per SIMD; 12 KiB of workgroup memory.
     tile(128, 64, 16, 8, 8),
     // 90 %, 8 waves.
     tile(64, 64, 16, 8, 8),
-    // 86 %, 10 waves: as many workgroups as the one above, with twice the threads to hide latency.
-    tile(64, 64, 16, 8, 4),
     // 83 %, 12 waves.
     tile(32, 64, 16, 4, 8),
 ];
