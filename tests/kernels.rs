@@ -13,7 +13,9 @@ use resnet_wgpu::graph::{
 use resnet_wgpu::kernels::Storage;
 use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::passes::Fusion;
-use resnet_wgpu::plan::{InputFormat, Path, Plan, PlanOptions, Winograd};
+use resnet_wgpu::plan::{
+    Candidate, ConvShape, InputFormat, Path, Plan, PlanOptions, Winograd, candidates,
+};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// Builds a graph around one op, runs it on every path of the GPU and compares with the oracle.
@@ -769,6 +771,82 @@ fn winograd_convolutions_agree_with_the_oracle_whatever_the_tiles_cut_off() {
                 let what = format!("Winograd {winograd} of {shape} to {out_c}");
                 assert_close(&what, want, got, tolerance);
             }
+        }
+    }
+}
+
+/// A stem, a 3×3, a 1×1 and a strided convolution, the last ones with a residual.
+fn convolutions_of_each_kind() -> (Graph, Tensor) {
+    let mut numbers = Numbers::new(11);
+    let mut graph = Graph::new();
+    let shape = Shape::new(2, 3, 23, 17);
+    let input = graph.input("input", shape).unwrap();
+    let mut conv = |graph: &mut Graph, dims: &[usize]| {
+        let weight = graph.param("weight", numbers.tensor(dims));
+        let bias = graph.param("bias", numbers.tensor(&dims[..1]));
+        let padding = Padding::all(dims[2] / 2);
+        Conv2d {
+            padding,
+            ..Conv2d::new(weight).bias(Some(bias))
+        }
+    };
+    let stem = conv(&mut graph, &[40, 3, 7, 7]).stride(2);
+    let x = graph.add("stem", Op::Conv2d(stem), &[input]).unwrap();
+    let square = conv(&mut graph, &[72, 40, 3, 3]);
+    let y = graph.add("square", Op::Conv2d(square), &[x]).unwrap();
+    let pointwise = Conv2d {
+        relu: true,
+        ..conv(&mut graph, &[72, 40, 1, 1])
+    };
+    let y = graph.add("expand", Op::Conv2d(pointwise), &[x, y]).unwrap();
+    let block = conv(&mut graph, &[72, 72, 3, 3]);
+    let y = graph.add("block", Op::Conv2d(block), &[y, y]).unwrap();
+    let strided = conv(&mut graph, &[33, 72, 3, 3]).stride(2);
+    let y = graph.add("strided", Op::Conv2d(strided), &[y]).unwrap();
+    graph.mark_output(y).unwrap();
+    let x = numbers.tensor(&shape.dims());
+    (graph, x)
+}
+
+#[test]
+fn every_candidate_of_a_convolution_agrees_with_the_oracle() {
+    let gpu = gpu();
+    let (graph, x) = convolutions_of_each_kind();
+    let want = &reference(&graph, &x)[0];
+    let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
+    for path in paths(&gpu) {
+        let mut options = PlanOptions {
+            limits: plan_limits(&gpu.device),
+            path,
+            ..PlanOptions::default()
+        };
+        let shapes = graph
+            .nodes()
+            .iter()
+            .filter_map(|n| ConvShape::of(&graph, n));
+        let possible: Vec<(ConvShape, Vec<Candidate>)> = shapes
+            .map(|shape| (shape, candidates(&shape, &options).unwrap()))
+            .collect();
+        let most = possible.iter().map(|(_, list)| list.len()).max().unwrap();
+        for round in 0..most {
+            let choices = possible
+                .iter()
+                .filter_map(|(s, c)| Some((*s, *c.get(round)?)));
+            options.choices = choices.collect();
+            let plan = Plan::new(&graph, &options).unwrap();
+            let chosen: Vec<String> = plan
+                .steps()
+                .iter()
+                .filter_map(|s| s.choice.map(|c| c.to_string()))
+                .collect();
+            let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+            // Transforms of Winograd lose up to four bits.
+            let tolerance = Tolerance {
+                atol: scale * 2e-5,
+                rtol: 2e-5,
+            };
+            let got = session.run(&x).unwrap();
+            assert_close(&chosen.join(" "), want, &got[0], tolerance);
         }
     }
 }

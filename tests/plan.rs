@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::path::Path as FilePath;
 
 use proptest::prelude::*;
@@ -13,7 +14,10 @@ use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::models::{self, Arch, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::memory::{Place, StepUse, assign};
-use resnet_wgpu::plan::{Content, InputFormat, Limits, Path, Plan, PlanOptions, Winograd};
+use resnet_wgpu::plan::{
+    Candidate, Content, ConvShape, Device, InputFormat, Limits, Path, Plan, PlanOptions, Winograd,
+    candidates,
+};
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::weights::Weights;
 
@@ -47,7 +51,7 @@ fn software() -> Limits {
     Limits {
         immediate_bytes: 128,
         subgroup_lanes: Some([8, 8]),
-        software: true,
+        device: Device::SOFTWARE,
         ..Limits::default()
     }
 }
@@ -162,7 +166,7 @@ fn textures_are_chosen_on_software_with_subgroups_of_eight_and_immediates_only()
         Ok::<_, Error>(slots.any(|b| b.storage == Storage::Texture))
     };
     let gpu = Limits {
-        software: false,
+        device: Device::default(),
         ..software()
     };
     let unable = [
@@ -278,6 +282,102 @@ proptest! {
             }
         }
         prop_assert!(plan.total_bytes() >= plan.lower_bound_bytes, "the lower bound is one");
+    }
+}
+
+/// Each convolution of a fused network once, and how many layers have its shape.
+fn convolutions(graph: &Graph) -> Vec<(ConvShape, usize)> {
+    let mut counts: Vec<(ConvShape, usize)> = Vec::new();
+    for shape in graph.nodes().iter().filter_map(|n| ConvShape::of(graph, n)) {
+        match counts.iter_mut().find(|(seen, _)| *seen == shape) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((shape, 1)),
+        }
+    }
+    counts
+}
+
+#[test]
+fn resnet50_has_convolutions_of_27_shapes_whose_names_differ() {
+    let graph = optimize(&model(Arch::ResNet50, 1).graph, Fusion::Full).unwrap();
+    let shapes = convolutions(&graph);
+    assert_eq!(shapes.iter().map(|(_, count)| count).sum::<usize>(), 53);
+    assert_eq!(shapes.len(), 27, "distinct");
+    let names: BTreeSet<String> = shapes.iter().map(|(s, _)| s.to_string()).collect();
+    assert_eq!(names.len(), shapes.len(), "one name for each");
+    for name in [
+        "1x3x224x224-64x112x112-k7x7-s2x2-p3.3-relu",
+        "1x64x56x56-64x56x56-k3x3-s1x1-p1.1-relu",
+        "1x512x7x7-2048x7x7-k1x1-s1x1-p0.0-add-relu",
+    ] {
+        assert!(names.contains(name), "{name} in {names:#?}");
+    }
+}
+
+#[test]
+fn a_choice_replaces_the_default_of_all_layers_of_its_shape_and_of_no_other() {
+    let graph = optimize(&model(Arch::ResNet50, 1).graph, Fusion::Full).unwrap();
+    for mut options in [PlanOptions::default(), textures()] {
+        let before = Plan::new(&graph, &options).unwrap();
+        for (shape, count) in convolutions(&graph) {
+            let possible = candidates(&shape, &options).unwrap();
+            assert!(possible.len() > 1, "{shape}: something to choose");
+            let default = possible[0];
+            let other = possible[possible.len() - 1];
+            assert_ne!(default, other, "{shape}");
+            options.choices = [(shape, other)].into_iter().collect();
+            let after = Plan::new(&graph, &options).unwrap();
+            let layers = |plan: &Plan, choice| -> BTreeSet<String> {
+                let steps = plan.steps().iter().filter(|s| s.choice == Some(choice));
+                steps.map(|s| s.node.clone()).collect()
+            };
+            let added = &layers(&after, other) - &layers(&before, other);
+            assert_eq!(added.len(), count, "{shape}: {other}");
+            let removed = &layers(&before, default) - &layers(&after, default);
+            assert_eq!(removed, added, "{shape}: {default}");
+        }
+    }
+}
+
+#[test]
+fn a_choice_that_is_no_candidate_of_the_layer_is_ignored() {
+    let graph = optimize(&model(Arch::ResNet18, 1).graph, Fusion::Full).unwrap();
+    let shapes = convolutions(&graph);
+    let foreign = [(textures(), Candidate::Grouped), {
+        let options = textures();
+        let on_textures = candidates(&shapes[0].0, &options).unwrap()[0];
+        (PlanOptions::default(), on_textures)
+    }];
+    for (mut options, choice) in foreign {
+        let want = Plan::new(&graph, &options).unwrap().to_string();
+        options.choices = shapes.iter().map(|&(s, _)| (s, choice)).collect();
+        assert_eq!(Plan::new(&graph, &options).unwrap().to_string(), want);
+    }
+    let mut options = textures();
+    let winograd = |c: &Candidate| matches!(c, Candidate::WinogradTexture(..));
+    let (shape, choice) = shapes
+        .iter()
+        .find_map(|&(shape, _)| {
+            let mut possible = candidates(&shape, &options).unwrap().into_iter();
+            Some((shape, possible.find(winograd)?))
+        })
+        .unwrap();
+    options.choices.set(shape, choice);
+    options.winograd = Winograd::Off;
+    let plan = Plan::new(&graph, &options).unwrap();
+    let mut choices = plan.steps().iter().filter_map(|s| s.choice);
+    assert!(!choices.any(|c| winograd(&c)), "Winograd is off");
+}
+
+#[test]
+fn candidates_are_distinct_and_so_are_their_names() {
+    let graph = optimize(&model(Arch::ResNet50, 1).graph, Fusion::Full).unwrap();
+    for (shape, _) in convolutions(&graph) {
+        for options in [PlanOptions::default(), textures()] {
+            let possible = candidates(&shape, &options).unwrap();
+            let names: BTreeSet<String> = possible.iter().map(Candidate::to_string).collect();
+            assert_eq!(names.len(), possible.len(), "{shape}: {possible:?}");
+        }
     }
 }
 

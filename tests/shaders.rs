@@ -11,7 +11,9 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use resnet_wgpu::graph::{BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Window};
 use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Storage};
-use resnet_wgpu::plan::{InputFormat, Limits, Path, Plan, PlanOptions, Winograd};
+use resnet_wgpu::plan::{
+    Candidate, ConvShape, InputFormat, Limits, Path, Plan, PlanOptions, candidates,
+};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// WebGPU's default limits.
@@ -136,19 +138,37 @@ fn launches() -> Vec<Launch> {
         ..Limits::default()
     };
     let mut launches = Vec::new();
-    let winograds = [Winograd::Off, Winograd::Two, Winograd::Four];
-    let on_textures = winograds.map(|winograd| (Path::Textures, winograd));
-    let buffers = (Path::Buffers, Winograd::Off);
-    for (path, winograd) in [buffers].into_iter().chain(on_textures) {
+    for path in [Path::Buffers, Path::Textures] {
         for input in [InputFormat::Rgba8(normalization), InputFormat::Tensor] {
             let options = PlanOptions {
                 input,
                 limits,
                 path,
-                winograd,
+                ..PlanOptions::default()
             };
-            let plan = Plan::new(&graph, &options).unwrap();
-            launches.extend(plan.steps().iter().map(|step| step.launch.clone()));
+            launches.extend(launches_of_all_candidates(&graph, options));
+        }
+    }
+    launches
+}
+
+/// Every candidate of every layer: as many plans as the layer with the most candidates has.
+fn launches_of_all_candidates(graph: &Graph, mut options: PlanOptions) -> Vec<Launch> {
+    let shapes = graph.nodes().iter().filter_map(|n| ConvShape::of(graph, n));
+    let possible: Vec<(ConvShape, Vec<Candidate>)> = shapes
+        .map(|shape| (shape, candidates(&shape, &options).unwrap()))
+        .collect();
+    let most = possible.iter().map(|(_, list)| list.len()).max().unwrap();
+    let mut launches = Vec::new();
+    for round in 0..most {
+        let choose =
+            |(shape, list): &(ConvShape, Vec<Candidate>)| Some((*shape, *list.get(round)?));
+        options.choices = possible.iter().filter_map(choose).collect();
+        let plan = Plan::new(graph, &options).unwrap();
+        for step in plan.steps() {
+            if !launches.contains(&step.launch) {
+                launches.push(step.launch.clone());
+            }
         }
     }
     launches

@@ -54,7 +54,17 @@ pub fn plan_limits(device: &wgpu::Device) -> plan::Limits {
         subgroup_lanes: features
             .contains(wgpu::Features::SUBGROUP)
             .then_some([info.subgroup_min_size, info.subgroup_max_size]),
-        software: info.device_type == wgpu::DeviceType::Cpu,
+        device: plan::Device {
+            class: match info.device_type {
+                wgpu::DeviceType::Cpu => plan::DeviceClass::Software,
+                wgpu::DeviceType::IntegratedGpu => plan::DeviceClass::Integrated,
+                wgpu::DeviceType::DiscreteGpu => plan::DeviceClass::Discrete,
+                wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => {
+                    plan::DeviceClass::Unknown
+                }
+            },
+            vendor: plan::Vendor::new(info.vendor, &info.name),
+        },
     }
 }
 

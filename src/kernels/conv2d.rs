@@ -1,5 +1,7 @@
 //! What the convolution kernels share: geometry, tile sizes and the order of their weights.
 
+use std::fmt;
+
 use super::{Binding, Kernel, Launch, flag, number, read, write};
 use crate::graph::Padding;
 use crate::tensor::{LANES, Shape, Tensor};
@@ -138,6 +140,20 @@ impl Tile {
             ("PER_THREAD_PX", self.per_thread_px),
             ("PER_THREAD_CO", self.per_thread_co),
         ]
+    }
+}
+
+impl fmt::Display for Tile {
+    /// Pixels × output channels × step of the reduction, then pixels × output channels of a thread.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            px,
+            co,
+            k,
+            per_thread_px,
+            per_thread_co,
+        } = self;
+        write!(f, "{px}x{co}x{k}-{per_thread_px}x{per_thread_co}")
     }
 }
 

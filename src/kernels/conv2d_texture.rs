@@ -1,6 +1,8 @@
 //! Convolution on folded textures: one subgroup per tile, weights passed round by shuffles, geometry
 //! in immediates so that a network needs a handful of pipelines.
 
+use std::fmt;
+
 use super::conv2d::{Geometry, Residual};
 use super::{Kernel, Launch, flag, immediate, load, store};
 use crate::tensor::{LANES, Tensor};
@@ -42,6 +44,13 @@ impl Tile {
             // y: tiles of output channels
             (geometry.output.c as u64).div_ceil(self.co.into()),
         ]
+    }
+}
+
+impl fmt::Display for Tile {
+    /// Output channels × groups of pixels.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.co, self.px_groups)
     }
 }
 
