@@ -60,6 +60,16 @@ pub enum Error {
         /// Which names were looked for and which were found.
         reason: String,
     },
+    /// Several networks have such tensors, and nothing says which of them the file is of.
+    #[error("{model}: {reason}; say which variant it is: {}", variants.join(", "))]
+    WeightsAmbiguous {
+        /// What is certain about the network.
+        model: String,
+        /// What cannot be told.
+        reason: String,
+        /// Names of the [variants](crate::models::Variant) to choose from.
+        variants: Vec<&'static str>,
+    },
     /// The network needs a tensor that the file does not have.
     #[error("weight '{name}' is missing: the network expects shape {expected:?}")]
     WeightMissing {

@@ -163,6 +163,38 @@ fn weights_that_cannot_be_used_are_their_own_exit_code() {
 }
 
 #[test]
+fn strict_refuses_what_is_assumed_until_a_flag_says_it() {
+    let inspect = [
+        "inspect",
+        "--weights",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/torch/zip.pth"),
+        "--size",
+        "48x64",
+    ];
+    let json = Run::new(&[&inspect, &["--format", "json"]])
+        .ends_with(0)
+        .json();
+    let assumed = |json: &Value| -> Vec<String> {
+        let decisions = json["decisions"].as_array().unwrap().iter();
+        let assumed = decisions.filter(|decision| decision["confidence"] == "assumed");
+        assumed.map(|d| d["what"].to_string()).collect()
+    };
+    assert_eq!(assumed(&json), ["\"preprocessing\""], "{json}");
+    Run::new(&[&inspect, &["--strict"]])
+        .ends_with(3)
+        .complains_of("--preprocess");
+    let stated = ["--strict", "--preprocess", "timm", "--format", "json"];
+    let json = Run::new(&[&inspect, &stated]).ends_with(0).json();
+    assert!(assumed(&json).is_empty(), "{json}");
+
+    // Names of torchvision cannot be of the lesson's network.
+    Run::new(&[&inspect, &["--variant", "notebook"]])
+        .ends_with(3)
+        .complains_of("possible: v1.5, v1");
+    Run::new(&[&inspect, &["--variant", "v3"]]).ends_with(2);
+}
+
+#[test]
 fn devices_prints_json_with_and_without_adapters() {
     let json = Run::new(&[&["devices", "--format", "json"]])
         .ends_with(0)
@@ -340,7 +372,9 @@ fn inspect_shows_the_decisions_the_layers_and_the_plan() {
     assert_eq!(sum, 25_557_032, "sum over the layers");
     for decision in json["decisions"].as_array().unwrap() {
         assert!(
-            decision["what"].is_string() && decision["because"].is_string(),
+            ["what", "value", "evidence", "confidence"]
+                .iter()
+                .all(|key| decision[key].is_string()),
             "{decision}"
         );
     }

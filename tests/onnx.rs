@@ -165,7 +165,7 @@ fn notable_values_and_names_are_found() {
         model
             .decisions
             .iter()
-            .any(|d| d.what == "preprocessing" && d.because.starts_with("assumed")),
+            .any(|d| d.what == "preprocessing" && d.confidence == models::Confidence::Assumed),
         "preprocessing is assumed: {:?}",
         model.decisions
     );
@@ -236,12 +236,12 @@ fn what_does_not_fit_the_file_is_refused() {
         ),
         "an architecture"
     );
-    options.stride_site = Some(models::StrideSite::First);
+    options.variant = Some(models::Variant::V1);
     assert!(
         matches!(open(None, &options), Err(Error::Model { .. })),
         "a stride"
     );
-    options.stride_site = None;
+    options.variant = None;
     options.size = Some([1 << 20, 224]);
     assert!(
         matches!(open(None, &options), Err(Error::Preprocess { .. })),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use resnet_wgpu::Error;
 use resnet_wgpu::models::{
-    self, Block, ModelOptions, NotebookConfig, ResNetConfig, StrideSite, Structure,
+    self, Block, ModelOptions, NotebookConfig, ResNetConfig, Structure, Variant,
 };
 use resnet_wgpu::weights::{Family, Role, Weights};
 use safetensors::Dtype;
@@ -416,7 +416,7 @@ fn metadata_decides_epsilon_labels_and_preprocessing() {
         model
             .decisions
             .iter()
-            .any(|d| d.what == "epsilon" && d.choice == "2e-4"),
+            .any(|d| d.what == "epsilon" && d.value == "2e-4"),
         "{:?}",
         model.decisions
     );
@@ -445,7 +445,7 @@ fn options_that_contradict_the_file_are_refused() {
         assert!(matches!(result, Err(Error::Model { .. })), "{result:?}");
     }
     let options = ModelOptions {
-        stride_site: Some(StrideSite::First),
+        variant: Some(Variant::V1),
         ..small(&structure)
     };
     let model = models::build(None, &mut file.open().expect("opens"), &options).expect("v1");

@@ -1,14 +1,14 @@
-//! What network it is: by its name, or by what the weights show, and what their metadata adds.
+//! What network it is: by its name, or by what the weights show.
 
 use std::fmt;
 use std::str::FromStr;
 
+use super::ModelOptions;
+use super::decision::{Confidence, Decision};
 use super::notebook::{self, NotebookConfig};
-use super::resnet::{self, Block, ResNetConfig, StrideSite};
-use super::{Decision, ModelOptions};
+use super::resnet::{Block, ResNetConfig, StrideSite};
+use super::variant::{self, Choice, Variant};
 use crate::error::Error;
-use crate::labels::Labels;
-use crate::preprocess::Preprocess;
 use crate::weights::{Family, Weights};
 
 /// A network by its name.
@@ -116,14 +116,41 @@ impl Structure {
     }
 }
 
+/// A structure, and what was decided to find it.
+pub(super) struct Resolved {
+    pub(super) structure: Structure,
+    pub(super) decisions: Vec<Decision>,
+}
+
+impl Resolved {
+    /// A structure that the caller knows.
+    pub(super) fn stated(structure: &Structure) -> Self {
+        let name = structure.name();
+        Self {
+            structure: structure.clone(),
+            decisions: vec![Decision::certain("architecture", name, "asked for")],
+        }
+    }
+
+    /// A structure that the weights show.
+    fn shown(structure: Structure) -> Self {
+        let name = structure.name();
+        let architecture = Decision::certain("architecture", name, "shapes of the weights");
+        Self {
+            structure,
+            decisions: vec![architecture],
+        }
+    }
+}
+
 /// The structure to build: the one of the file, or of the name for made-up weights.
 pub(super) fn resolve(
     arch: Option<Arch>,
     weights: &Weights,
     options: &ModelOptions,
-) -> Result<Structure, Error> {
+) -> Result<Resolved, Error> {
     let refuse = |model: String, reason: String| Err(Error::Model { model, reason });
-    let mut structure = match (weights.family(), arch) {
+    let resolved = match (weights.family(), arch) {
         (Family::Onnx, _) => {
             return refuse(
                 "an ONNX file".to_owned(),
@@ -136,219 +163,93 @@ pub(super) fn resolve(
                 "they are of no network yet; name an architecture".to_owned(),
             );
         }
-        (Family::Random, Some(arch)) => arch.structure(options.classes),
-        (Family::Notebook, _) => Structure::Notebook(NotebookConfig::infer(weights)?.0),
-        (Family::Torchvision | Family::HuggingFace, _) => {
-            Structure::ResNet(ResNetConfig::infer(weights)?)
+        (Family::Random, Some(arch)) => made_up(arch.structure(options.classes), options)?,
+        (Family::Notebook, _) => {
+            let (config, _) = NotebookConfig::infer(weights, options.variant)?;
+            Resolved::shown(Structure::Notebook(config))
+        }
+        (family @ (Family::Torchvision | Family::HuggingFace), _) => {
+            let mut config = ResNetConfig::infer(weights)?;
+            let stride = decide_stride(&mut config, family, options.variant)?;
+            let mut resolved = Resolved::shown(Structure::ResNet(config));
+            resolved.decisions.push(stride);
+            resolved
         }
     };
-    if let (Structure::ResNet(config), Some(site)) = (&mut structure, options.stride_site) {
-        config.stride_site = site;
-    }
-    let name = structure.name();
+    let name = resolved.structure.name();
     if let Some(arch) = arch.filter(|arch| arch.name() != name) {
         return refuse(
             arch.name().to_owned(),
             format!("the weights are of {name}; leave the architecture out to use them"),
         );
     }
-    Ok(structure)
+    Ok(resolved)
 }
 
-/// What has to be known beside the structure, and where each fact is from.
-pub(super) struct Facts {
-    pub(super) preprocess: Preprocess,
-    pub(super) epsilon: f32,
-    pub(super) labels: Option<Labels>,
-    pub(super) decisions: Vec<Decision>,
-}
-
-impl Facts {
-    pub(super) fn gather(
-        structure: &Structure,
-        weights: &Weights,
-        options: &ModelOptions,
-    ) -> Result<Self, Error> {
-        let classes = structure.classes();
-        if options.classes.is_some_and(|asked| asked != classes) {
-            return Err(Error::Model {
-                model: structure.name(),
-                reason: format!(
-                    "the weights are of {classes} classes, not {}",
-                    options.classes.unwrap_or_default()
-                ),
-            });
+/// A network of a name, in the variant asked for.
+fn made_up(mut structure: Structure, options: &ModelOptions) -> Result<Resolved, Error> {
+    let model = structure.name();
+    let stride = match &mut structure {
+        Structure::ResNet(config) => Some(decide_stride(config, Family::Random, options.variant)?),
+        Structure::Notebook(_) => {
+            let choice = Choice {
+                model: &model,
+                possible: &[Variant::Notebook],
+                usual: Some((Variant::Notebook, Confidence::Certain)),
+                reason: "",
+            };
+            variant::choose(&choice, options.variant)?;
+            None
         }
-        let mut facts = Self {
-            preprocess: Preprocess::TORCHVISION,
-            epsilon: 0.0,
-            labels: None,
-            decisions: Vec::new(),
-        };
-        let evidence = if weights.path().is_some() {
-            "shapes of the weights"
-        } else {
-            "asked for"
-        };
-        facts.note("architecture", structure.name(), evidence);
-        match weights.path() {
-            Some(path) => facts.note(
-                "weights",
-                format!("{}, {} names", path.display(), weights.family()),
-                "key set",
-            ),
-            None => facts.note("weights", "made up".to_owned(), "no file"),
-        }
-        facts.decide_epsilon(structure, weights)?;
-        facts.decide_geometry(structure);
-        facts.decide_preprocess(structure, weights, options)?;
-        facts.decide_labels(classes, weights);
-        Ok(facts)
-    }
-
-    fn note(&mut self, what: &'static str, choice: String, because: &'static str) {
-        self.decisions.push(Decision {
-            what,
-            choice,
-            because,
-        });
-    }
-
-    fn decide_epsilon(&mut self, structure: &Structure, weights: &Weights) -> Result<(), Error> {
-        let usual = match structure {
-            Structure::ResNet(_) => resnet::EPSILON,
-            Structure::Notebook(_) => notebook::EPSILON,
-        };
-        let (epsilon, because) = match weights.metadata("epsilon") {
-            None => (usual, "family"),
-            Some(text) => {
-                let number = text.trim().parse().ok();
-                let number = number.filter(|e: &f32| e.is_finite() && *e >= 0.0);
-                let number = number.ok_or_else(|| Error::Model {
-                    model: structure.name(),
-                    reason: format!("the metadata says epsilon '{text}', which is no number >= 0"),
-                })?;
-                (number, "metadata")
-            }
-        };
-        self.epsilon = epsilon;
-        self.note("epsilon", format!("{epsilon:e}"), because);
-        Ok(())
-    }
-
-    fn decide_geometry(&mut self, structure: &Structure) {
-        match structure {
-            Structure::ResNet(config) => {
-                let stride = match (config.block, config.stride_site) {
-                    (Block::Basic, _) => "first 3x3 of a block",
-                    (Block::Bottleneck, StrideSite::Middle) => "3x3 of a bottleneck (v1.5)",
-                    (Block::Bottleneck, StrideSite::First) => "first 1x1 of a bottleneck (v1)",
-                };
-                self.note("stride", stride.to_owned(), "family");
-                self.note("max pool", "3x3/2, padding 1".to_owned(), "family");
-                self.note("head", "global average, linear".to_owned(), "family");
-            }
-            Structure::Notebook(_) => {
-                let stride = "first 1x1 of a block, and its shortcut";
-                self.note("stride", stride.to_owned(), "family");
-                self.note("max pool", "3x3/2, no padding".to_owned(), "family");
-                let head = "2x2 average, flatten (HWC), linear";
-                self.note("head", head.to_owned(), "family");
-            }
-        }
-    }
-
-    fn decide_preprocess(
-        &mut self,
-        structure: &Structure,
-        weights: &Weights,
-        options: &ModelOptions,
-    ) -> Result<(), Error> {
-        let usual = match (structure, weights.family()) {
-            (Structure::Notebook(_), _) => Preprocess::NOTEBOOK,
-            (_, Family::HuggingFace) => Preprocess::HUGGING_FACE,
-            _ => Preprocess::TORCHVISION,
-        };
-        let mut because = "family";
-        self.preprocess = usual;
-        if let Some(text) = weights.metadata("preprocess") {
-            let stated = Preprocess::named(text).or_else(|| Preprocess::from_json(text).ok());
-            if let Some(stated) = stated {
-                self.preprocess = stated;
-                because = "metadata";
-            } else {
-                // A remark for people: shown, so that a user can compare it with what was chosen.
-                self.note("remark", format!("preprocessing: '{text}'"), "metadata");
-            }
-        }
-        let size = decide_size(structure, weights, options, self.preprocess.size)?;
-        self.preprocess = self.preprocess.clone().with_size(size);
-        self.preprocess.check()?;
-        self.note("preprocessing", self.preprocess.to_string(), because);
-        Ok(())
-    }
-
-    fn decide_labels(&mut self, classes: usize, weights: &Weights) {
-        let keys = ["labels", "classes", "id2label"];
-        let Some(text) = keys.into_iter().find_map(|key| weights.metadata(key)) else {
-            return;
-        };
-        // The plain form is a list with commas; a lone number is how many there are.
-        let parsed = if text.trim_start().starts_with(['[', '{']) {
-            Labels::parse(text).ok()
-        } else {
-            Some(Labels::new(text.split(',').map(str::trim)))
-        };
-        match parsed {
-            Some(labels) if labels.len() == classes => {
-                self.note("labels", format!("{classes} names"), "metadata");
-                self.labels = Some(labels);
-            }
-            _ if text.trim() == classes.to_string() => {}
-            _ => {
-                let choice =
-                    format!("none: the file does not name its {classes} classes one by one");
-                self.note("labels", choice, "metadata");
-            }
-        }
-    }
-}
-
-/// Rows and columns of the image. The classifier of the notebook family fits some sizes only.
-fn decide_size(
-    structure: &Structure,
-    weights: &Weights,
-    options: &ModelOptions,
-    stated: [usize; 2],
-) -> Result<[usize; 2], Error> {
-    let (Structure::Notebook(config), Family::Notebook) = (structure, weights.family()) else {
-        return Ok(options.size.unwrap_or(stated));
     };
-    let (_, features) = NotebookConfig::infer(weights)?;
-    let fitting = config.size_for(features);
-    let size = match options.size {
-        Some(size) => size,
-        None if config.features(stated) == Some(features) => stated,
-        None => fitting.ok_or_else(|| Error::Model {
-            model: structure.name(),
-            reason: format!(
-                "the classifier takes {features} features, which no square image gives; state the \
-                 size of the images that it was trained with"
-            ),
-        })?,
-    };
-    if config.features(size) == Some(features) {
-        return Ok(size);
-    }
-    let [h, w] = size;
-    let got = config
-        .features(size)
-        .map_or_else(|| "is too small".to_owned(), |got| format!("gives {got}"));
-    let hint = fitting.map_or_else(String::new, |[h, w]| format!("; use {h}x{w}"));
-    Err(Error::Model {
-        model: structure.name(),
-        reason: format!(
-            "the classifier takes {features} features, an image of {h}x{w} {got}{hint}"
+    let mut resolved = Resolved::stated(&structure);
+    resolved.decisions.extend(stride);
+    Ok(resolved)
+}
+
+/// Where the bottlenecks stride, which no shape shows.
+fn decide_stride(
+    config: &mut ResNetConfig,
+    family: Family,
+    asked: Option<Variant>,
+) -> Result<Decision, Error> {
+    let (usual, evidence) = match family {
+        Family::HuggingFace => (
+            Confidence::Assumed,
+            "the default of Hugging Face; its networks may have `downsample_in_bottleneck`",
         ),
-    })
+        Family::Random => (Confidence::Certain, "asked for"),
+        _ => (
+            Confidence::Inferred,
+            "the names are torchvision's and timm's, which stride there",
+        ),
+    };
+    let (chosen, mut confidence) = variant::choose(
+        &Choice {
+            model: &config.name(),
+            possible: &[Variant::V1_5, Variant::V1],
+            usual: Some((Variant::V1_5, usual)),
+            reason: "",
+        },
+        asked,
+    )?;
+    let evidence = if config.block == Block::Basic {
+        // Its only strided convolution comes first in either variant.
+        confidence = Confidence::Certain;
+        "a basic block"
+    } else if asked.is_some() {
+        "asked for"
+    } else {
+        evidence
+    };
+    config.stride_site = match chosen {
+        Variant::V1 => StrideSite::First,
+        _ => StrideSite::Middle,
+    };
+    let value = match (config.block, config.stride_site) {
+        (Block::Basic, _) => "first 3x3 of a block",
+        (Block::Bottleneck, StrideSite::Middle) => "3x3 of a bottleneck (v1.5)",
+        (Block::Bottleneck, StrideSite::First) => "first 1x1 of a bottleneck (v1)",
+    };
+    Ok(Decision::new("stride", value, evidence, confidence))
 }

@@ -5,20 +5,25 @@
 //! and returns a [`Model`]: the graph, its notable values, and how images have to be prepared.
 
 mod arch;
+mod decision;
+mod facts;
 mod layers;
 mod notebook;
 mod resnet;
+mod variant;
 
 pub use arch::{Arch, Structure};
+pub use decision::{Confidence, Decision, Decisions};
 pub use notebook::NotebookConfig;
 pub use resnet::{Block, ResNetConfig, StrideSite};
+pub use variant::Variant;
 
-use std::fmt;
 #[cfg(feature = "onnx")]
 use std::io::Read;
 use std::path::Path;
 
-use serde::Serialize;
+use arch::Resolved;
+use facts::Facts;
 
 use crate::error::Error;
 use crate::graph::{Graph, Op, ValueId};
@@ -38,8 +43,8 @@ pub struct ModelOptions {
     pub classes: Option<usize>,
     /// Whether the graph ends with the probabilities instead of the logits.
     pub softmax: bool,
-    /// Where bottlenecks stride, which no file shows; the middle (v1.5) if `None`.
-    pub stride_site: Option<StrideSite>,
+    /// Which of several networks with the same weights is meant; the usual one if `None`.
+    pub variant: Option<Variant>,
 }
 
 impl Default for ModelOptions {
@@ -50,7 +55,7 @@ impl Default for ModelOptions {
             size: None,
             classes: None,
             softmax: true,
-            stride_site: None,
+            variant: None,
         }
     }
 }
@@ -82,25 +87,8 @@ pub struct Model {
     pub preprocess: Preprocess,
     /// Names of the classes, if the file has them.
     pub labels: Option<Labels>,
-    /// What was decided and why, for people.
-    pub decisions: Vec<Decision>,
-}
-
-/// One fact about a network that the shapes of its weights do not prove, or that a user may doubt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Decision {
-    /// What had to be decided, such as `stride`.
-    pub what: &'static str,
-    /// What was chosen.
-    pub choice: String,
-    /// What the choice rests on.
-    pub because: &'static str,
-}
-
-impl fmt::Display for Decision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<14} {}  ({})", self.what, self.choice, self.because)
-    }
+    /// What was decided, on what evidence, and how sure it is.
+    pub decisions: Decisions,
 }
 
 impl Model {
@@ -191,8 +179,7 @@ pub fn build(
     weights: &mut Weights,
     options: &ModelOptions,
 ) -> Result<Model, Error> {
-    let structure = arch::resolve(arch, weights, options)?;
-    build_structure(&structure, weights, options)
+    build_resolved(&arch::resolve(arch, weights, options)?, weights, options)
 }
 
 /// [`build`] for a structure that is known exactly.
@@ -204,7 +191,16 @@ pub fn build_structure(
     weights: &mut Weights,
     options: &ModelOptions,
 ) -> Result<Model, Error> {
-    let facts = arch::Facts::gather(structure, weights, options)?;
+    build_resolved(&Resolved::stated(structure), weights, options)
+}
+
+fn build_resolved(
+    resolved: &Resolved,
+    weights: &mut Weights,
+    options: &ModelOptions,
+) -> Result<Model, Error> {
+    let structure = &resolved.structure;
+    let facts = Facts::gather(resolved, weights, options)?;
     let [h, w] = facts.preprocess.size;
     let settings = Settings {
         input: Shape::new(options.batch, 3, h, w),

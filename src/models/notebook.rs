@@ -6,7 +6,8 @@
 //! innermost, stand before the classifier, which therefore fixes the size of the image.
 
 use super::layers::{Conv, Layers};
-use super::{Body, Settings};
+use super::variant::{self, Choice};
+use super::{Body, Confidence, Settings, Variant};
 use crate::error::Error;
 use crate::graph::{FlattenOrder, Op, PadValue, ValueId, Window};
 use crate::weights::{Role, Weights};
@@ -45,7 +46,7 @@ impl NotebookConfig {
     ///
     /// # Errors
     /// [`Error::Model`] for shapes that no structure explains.
-    pub(super) fn infer(weights: &Weights) -> Result<(Self, usize), Error> {
+    pub(super) fn infer(weights: &Weights, asked: Option<Variant>) -> Result<(Self, usize), Error> {
         let unexplained = |reason: String| Error::Model {
             model: "notebook".to_owned(),
             reason,
@@ -90,13 +91,24 @@ impl NotebookConfig {
         if config.fc == "fc1000"
             && features == config.out_c()
             && !declared.is_some_and(|family| LESSON.contains(&family))
+            && asked != Some(Variant::Notebook)
         {
             return Err(unexplained(format!(
                 "a classifier 'fc1000' of {features} features is usually that of Keras' first \
                  ResNet-50, which has the same names but another pooling and is not supported; if \
-                 this is the lesson's network, say `family: notebook` in the file's metadata"
+                 this is the lesson's network, ask for the variant '{}'",
+                Variant::Notebook
             )));
         }
+        variant::choose(
+            &Choice {
+                model: "notebook",
+                possible: &[Variant::Notebook],
+                usual: Some((Variant::Notebook, Confidence::Inferred)),
+                reason: "",
+            },
+            asked,
+        )?;
         Ok((config, features))
     }
 

@@ -13,7 +13,7 @@ use super::wire::{Damaged, Message};
 use super::{USUAL_SIZE, name, operator, unreadable};
 use crate::error::Error;
 use crate::graph::{Graph, Op, PadValue, Padding, ParamId, ValueId};
-use crate::models::ModelOptions;
+use crate::models::{Confidence, ModelOptions};
 use crate::tensor::{Shape, Tensor};
 use crate::weights::Role;
 
@@ -61,8 +61,8 @@ pub(super) struct Imported<'a> {
     /// Name of the final softmax, if the file has one.
     pub(super) softmax: Option<&'a str>,
     pub(super) channels_last: bool,
-    /// Who says the size of the image.
-    pub(super) size_from: &'static str,
+    /// Who says the size of the image, and how surely.
+    pub(super) size_from: (&'static str, Confidence),
     pub(super) names: Names,
 }
 
@@ -211,7 +211,7 @@ struct Image {
     shape: Shape,
     channels_last: bool,
     file_batch: Option<usize>,
-    size_from: &'static str,
+    size_from: (&'static str, Confidence),
 }
 
 impl Image {
@@ -253,11 +253,14 @@ impl Image {
         }
         let side = |size: Option<i64>| size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
         let (size, size_from) = match (options.size, side(h), side(w)) {
-            (Some(size), ..) => (size, "asked for"),
-            (None, None, None) => ([USUAL_SIZE; 2], "assumed: the file takes any size"),
+            (Some(size), ..) => (size, ("asked for", Confidence::Certain)),
+            (None, None, None) => (
+                [USUAL_SIZE; 2],
+                ("the file takes any size", Confidence::Assumed),
+            ),
             (None, h, w) => (
                 [h.or(w).unwrap_or(USUAL_SIZE), w.or(h).unwrap_or(USUAL_SIZE)],
-                "the file",
+                ("the file", Confidence::Certain),
             ),
         };
         // Checked before the shape is computed with.

@@ -126,8 +126,8 @@ fn build(path: &Path, bytes: &[u8], options: &ModelOptions) -> Result<Model, Err
             "the file has {classes} classes, not {asked}"
         )));
     }
-    if options.stride_site.is_some() {
-        let reason = "an ONNX file states its strides; leave the stride out".to_owned();
+    if options.variant.is_some() {
+        let reason = "an ONNX file states its layers; leave the variant out".to_owned();
         return Err(refuse(reason));
     }
     graph.mark_output(logits)?;
@@ -145,48 +145,29 @@ fn build(path: &Path, bytes: &[u8], options: &ModelOptions) -> Result<Model, Err
     preprocess.check()?;
     let layout = if channels_last { "NHWC" } else { "NCHW" };
     let depth = depth(&graph);
-    let (of_file, operators) = ("the file", "operators of the file");
+    let operators = "operators of the file";
+    let architecture =
+        format!("'{model_name}', {depth} convolutions and linear layers on the longest path");
+    let origin = format!(
+        "{}, ONNX of '{}', opset {opset}",
+        path.display(),
+        file.producer
+    );
+    let input_form = format!("'{}', {layout} in the file", graph.value(input).name);
+    let size = format!("{}x{}", shape.h, shape.w);
     let decisions = [
-        (
-            "architecture",
-            format!("'{model_name}', {depth} convolutions and linear layers on the longest path"),
-            operators,
-        ),
-        (
-            "weights",
-            format!(
-                "{}, ONNX of '{}', opset {opset}",
-                path.display(),
-                file.producer
-            ),
-            of_file,
-        ),
-        (
-            "input",
-            format!("'{}', {layout} in the file", graph.value(input).name),
-            operators,
-        ),
-        (
-            "size",
-            format!("{}x{}", shape.h, shape.w),
-            imported.size_from,
-        ),
+        Decision::certain("architecture", architecture, operators),
+        Decision::certain("weights", origin, "the file"),
+        Decision::certain("input", input_form, operators),
+        Decision::new("size", size, imported.size_from.0, imported.size_from.1),
         match softmax {
-            Some(_) => (
-                "logits",
-                "what the final Softmax reads".to_owned(),
-                operators,
-            ),
-            None => (
-                "logits",
-                "the output".to_owned(),
-                "assumed: the file ends without Softmax",
-            ),
+            Some(_) => Decision::certain("logits", "what the final Softmax reads", operators),
+            None => Decision::inferred("logits", "the output", "the file ends without Softmax"),
         },
-        (
+        Decision::assumed(
             "preprocessing",
             preprocess.to_string(),
-            "assumed: no ONNX file says it",
+            "torchvision's; no ONNX file says it",
         ),
     ];
     let (feature_map, features) = features(&graph, logits);
@@ -202,14 +183,7 @@ fn build(path: &Path, bytes: &[u8], options: &ModelOptions) -> Result<Model, Err
         classes,
         preprocess,
         labels: None,
-        decisions: decisions
-            .into_iter()
-            .map(|(what, choice, because)| Decision {
-                what,
-                choice,
-                because,
-            })
-            .collect(),
+        decisions: decisions.into_iter().collect(),
         graph,
     })
 }

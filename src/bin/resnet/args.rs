@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use resnet_wgpu::models::{Arch, StrideSite};
+use resnet_wgpu::models::{Arch, Variant};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::plan::Path;
 use resnet_wgpu::wgpu;
@@ -11,8 +11,8 @@ use resnet_wgpu::wgpu;
 use crate::failure::EXIT_CODES;
 use crate::output::Format;
 use crate::values::{
-    arch_parser, batch, count, formats, fusion_parser, path_parser, seconds, size, stride_parser,
-    svg, threshold, tolerance,
+    arch_parser, batch, count, formats, fusion_parser, path_parser, seconds, size, svg, threshold,
+    tolerance, variant_parser,
 };
 
 /// ResNet on any GPU: handwritten WGSL kernels over wgpu.
@@ -172,9 +172,13 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "NAME|FILE.json")]
     pub(crate) preprocess: Option<String>,
 
-    /// Where bottlenecks stride, which no weight file shows
-    #[arg(long, value_parser = stride_parser())]
-    pub(crate) stride_site: Option<StrideSite>,
+    /// Which of several networks with the same weights it is; `inspect` names those that are possible
+    #[arg(long, value_parser = variant_parser())]
+    pub(crate) variant: Option<Variant>,
+
+    /// Refuse to assume anything that neither the weight file nor a flag says
+    #[arg(long)]
+    pub(crate) strict: bool,
 
     /// How far layers are merged before they run
     #[arg(long, default_value = "full", value_parser = fusion_parser())]

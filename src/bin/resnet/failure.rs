@@ -20,7 +20,7 @@ const SLOWER: u8 = 6;
 
 /// What every `--help` ends with.
 pub(crate) const EXIT_CODES: &str = "Exit codes: 0 ok, 1 runtime error, 2 usage, 3 weights \
-    unreadable or unsupported, 4 no suitable adapter, 5 results outside the tolerance, \
+    unreadable, unsupported or ambiguous, 4 no suitable adapter, 5 results outside the tolerance, \
     6 benchmark became slower";
 
 /// The end of the program before its time.
@@ -70,6 +70,11 @@ impl Failure {
         }
     }
 
+    /// A weight file leaves open what must not be guessed.
+    pub(crate) fn unsure(message: impl Into<String>) -> Self {
+        Self::new(WEIGHTS, message)
+    }
+
     /// Any error while a weight file is read and its network built.
     pub(crate) fn weights(error: &Error) -> Self {
         Self::new(WEIGHTS, error.to_string())
@@ -95,6 +100,7 @@ impl From<Error> for Failure {
             Error::WeightsUnreadable { .. }
             | Error::WeightsForbidden { .. }
             | Error::WeightsUnrecognised { .. }
+            | Error::WeightsAmbiguous { .. }
             | Error::WeightMissing { .. }
             | Error::WeightShape { .. }
             | Error::WeightType { .. }

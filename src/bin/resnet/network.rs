@@ -56,7 +56,7 @@ impl Network {
                 Some(Rules::File(rules)) => Some(rules.size),
                 _ => None,
             }),
-            stride_site: args.stride_site,
+            variant: args.variant,
             ..ModelOptions::default()
         };
         let mut model = match &args.weights {
@@ -65,6 +65,9 @@ impl Network {
         };
         if let Some(rules) = rules {
             apply(rules, &mut model)?;
+        }
+        if args.strict {
+            refuse_assumptions(&model)?;
         }
         let weights_ms = milliseconds(start.elapsed());
         log::debug!("{} is ready after {weights_ms:.0} ms", model.arch);
@@ -206,15 +209,37 @@ fn apply(rules: Rules, model: &mut Model) -> Result<(), Failure> {
     let (Rules::Named(rules) | Rules::File(rules)) = rules;
     model.preprocess = rules.with_size(model.size());
     model.preprocess.check()?;
-    let decision = Decision {
-        what: "preprocessing",
-        choice: model.preprocess.to_string(),
-        because: "--preprocess",
-    };
-    let decisions = &mut model.decisions;
-    match decisions.iter_mut().find(|d| d.what == decision.what) {
-        Some(old) => *old = decision,
-        None => decisions.push(decision),
-    }
+    let rules = model.preprocess.to_string();
+    let decision = Decision::certain("preprocessing", rules, "--preprocess");
+    model.decisions.record(decision);
     Ok(())
+}
+
+/// The end of a run with `--strict` when something about the network is a guess.
+fn refuse_assumptions(model: &Model) -> Result<(), Failure> {
+    let guesses: Vec<String> = model.decisions.assumed().map(guess).collect();
+    if guesses.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::unsure(format!(
+        "--strict: nothing says the {}",
+        guesses.join("; nothing says the ")
+    )))
+}
+
+/// A guess, and the flag that replaces it by a fact.
+fn guess(decision: &Decision) -> String {
+    let Decision {
+        what,
+        value,
+        evidence,
+        ..
+    } = decision;
+    let flag = match *what {
+        "preprocessing" => "; state it with --preprocess",
+        "size" => "; state it with --size",
+        "stride" => "; state it with --variant",
+        _ => "",
+    };
+    format!("{what}, taken to be '{value}' ({evidence}){flag}")
 }

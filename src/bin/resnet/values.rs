@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
-use resnet_wgpu::models::{Arch, StrideSite};
+use resnet_wgpu::models::{Arch, Variant};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::plan::Path;
 
@@ -96,11 +96,9 @@ pub(crate) fn path_parser() -> impl TypedValueParser<Value = Path> {
     PossibleValuesParser::new(["auto", "buffers", "textures"]).try_map(|name| name.parse::<Path>())
 }
 
-pub(crate) fn stride_parser() -> impl TypedValueParser<Value = StrideSite> {
-    PossibleValuesParser::new(["first", "middle"]).map(|name| match name.as_str() {
-        "first" => StrideSite::First,
-        _ => StrideSite::Middle,
-    })
+pub(crate) fn variant_parser() -> impl TypedValueParser<Value = Variant> {
+    let names = Variant::ALL.iter().map(|variant| variant.name());
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Variant>())
 }
 
 #[cfg(test)]
