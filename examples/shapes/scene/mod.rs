@@ -2,123 +2,25 @@
 //!
 //! A [`Scene`] is one picture, in numbers; [`Scene::random`] makes one from a shape and a seed, and the
 //! same seed makes the same one. [`Renderer`] draws many scenes of one shape per dispatch into a
-//! texture, through `scene.wgsl`. Shared by the examples `shapes` (which writes data sets) and
-//! `viewer` (which shows one scene, live).
+//! texture, through `scene.wgsl`; [`Studio`] brings them back to the host. Shared by the examples
+//! `shapes` (which writes data sets) and `viewer` (which shows one scene, live), and by tests.
+
+#![allow(dead_code, reason = "each program uses its own part of this module")]
+
+mod dice;
+mod renderer;
+mod shape;
+mod studio;
 
 use std::f32::consts::{PI, TAU};
 
 use bytemuck::{Pod, Zeroable};
 use glam::{EulerRot, Mat3, Quat, Vec2, Vec3, vec2, vec3};
-use resnet_wgpu::wgpu;
 
-/// What a picture shows: its class. The order is that of the classes and of `SHAPE` in the shader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    Sphere,
-    Cube,
-    Cylinder,
-    Cone,
-    Torus,
-    Pyramid,
-    Octahedron,
-    Capsule,
-    HexagonalPrism,
-    Star,
-    Cross,
-    Arch,
-}
-
-impl Shape {
-    /// All of them, by class.
-    pub(crate) const ALL: [Self; 12] = [
-        Self::Sphere,
-        Self::Cube,
-        Self::Cylinder,
-        Self::Cone,
-        Self::Torus,
-        Self::Pyramid,
-        Self::Octahedron,
-        Self::Capsule,
-        Self::HexagonalPrism,
-        Self::Star,
-        Self::Cross,
-        Self::Arch,
-    ];
-
-    /// The label.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Sphere => "sphere",
-            Self::Cube => "cube",
-            Self::Cylinder => "cylinder",
-            Self::Cone => "cone",
-            Self::Torus => "torus",
-            Self::Pyramid => "pyramid",
-            Self::Octahedron => "octahedron",
-            Self::Capsule => "capsule",
-            Self::HexagonalPrism => "hexagonal prism",
-            Self::Star => "star",
-            Self::Cross => "cross",
-            Self::Arch => "arch",
-        }
-    }
-
-    /// The ranges of the two proportions that the shader's field of this shape takes. Every solid
-    /// stays within the unit sphere.
-    const fn proportions(self) -> [[f32; 2]; 2] {
-        match self {
-            Self::Sphere | Self::Cube | Self::Octahedron => [[0.0, 0.0], [0.0, 0.0]],
-            Self::Cylinder => [[0.42, 0.6], [0.5, 0.75]],
-            Self::Cone => [[0.5, 0.68], [0.5, 0.7]],
-            Self::Torus => [[0.62, 0.7], [0.18, 0.27]],
-            Self::Pyramid => [[0.5, 0.58], [0.42, 0.55]],
-            Self::Capsule => [[0.28, 0.4], [0.42, 0.55]],
-            Self::HexagonalPrism => [[0.5, 0.62], [0.3, 0.6]],
-            Self::Star => [[0.36, 0.46], [0.12, 0.25]],
-            Self::Cross => [[0.2, 0.3], [0.15, 0.3]],
-            Self::Arch => [[0.12, 0.17], [0.15, 0.25]],
-        }
-    }
-
-    /// How far the solid reaches below its centre when it stands upright.
-    const fn depth(self, proportions: Vec2) -> f32 {
-        match self {
-            Self::Sphere => 0.9,
-            Self::Cube => 0.57,
-            Self::Cylinder | Self::Cone | Self::Pyramid | Self::HexagonalPrism => proportions.y,
-            Self::Torus => proportions.y,
-            Self::Octahedron => 0.98,
-            Self::Capsule => proportions.x + proportions.y,
-            Self::Star => 0.761,
-            Self::Cross => 0.88,
-            Self::Arch => 0.6,
-        }
-    }
-
-    /// Whether the shape shows from this side. `view` points to the camera, in the solid's own frame.
-    ///
-    /// From some sides two shapes are one picture: a cone from its tip is a disc, a pyramid from
-    /// below is the face of a cube, a torus from its edge is a capsule. Such pictures would be noise
-    /// among the labels.
-    pub(crate) fn shows_from(self, view: Vec3) -> bool {
-        let side = view.abs();
-        match self {
-            Self::Sphere => true,
-            // Two faces at least.
-            Self::Cube => side.max_element() < 0.93,
-            // The top and the side.
-            Self::Cylinder | Self::HexagonalPrism => (0.25..0.9).contains(&side.y),
-            Self::Cone => (-0.35..0.8).contains(&view.y),
-            Self::Pyramid => (-0.25..0.75).contains(&view.y),
-            // The hole.
-            Self::Torus => side.y > 0.48,
-            // Away from the tips, where it is a square with a cross, as a pyramid is.
-            Self::Octahedron => side.max_element() < 0.88,
-            Self::Capsule => side.y < 0.8,
-            Self::Star | Self::Cross | Self::Arch => side.z > 0.5,
-        }
-    }
-}
+use dice::Dice;
+pub(crate) use renderer::{FORMAT, Renderer};
+pub(crate) use shape::{CLASSES, Shape};
+pub(crate) use studio::{Pictures, Studio};
 
 /// What covers a surface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,7 +99,9 @@ impl Scene {
     pub(crate) fn random(shape: Shape, seed: u64, size: u32) -> Self {
         let mut dice = Dice::new(seed);
         let standing = dice.chance(0.6);
-        let proportions = shape.proportions().map(|[low, high]| dice.between(low, high));
+        let proportions = shape
+            .proportions()
+            .map(|[low, high]| dice.between(low, high));
         let proportions = Vec2::from(proportions);
         let (camera, frame) = pose(shape, standing, &mut dice);
         let with_ground = standing || dice.chance(0.5);
@@ -217,17 +121,33 @@ impl Scene {
             sky_top: packed(colours.sky_top),
             sky_bottom: packed(colours.sky_bottom),
             light_colour: packed(vec3(1.0, dice.between(0.86, 1.0), dice.between(0.75, 1.0))),
-            board_colour: packed(hsv(dice.unit(), dice.between(0.0, 0.7), dice.between(0.15, 0.9))),
+            board_colour: packed(hsv(
+                dice.unit(),
+                dice.between(0.0, 0.7),
+                dice.between(0.15, 0.9),
+            )),
             solid_pattern: pattern(&mut dice, 0.45),
             ground_pattern: pattern(&mut dice, 0.4),
             solid_scale: dice.between(1.6, 3.0),
             ground_scale: dice.between(0.4, 1.4),
             ground_height,
-            sky_clouds: if dice.chance(0.5) { dice.between(0.2, 0.9) } else { 0.0 },
-            specular: if dice.chance(0.6) { dice.between(0.1, 0.8) } else { 0.0 },
+            sky_clouds: if dice.chance(0.5) {
+                dice.between(0.2, 0.9)
+            } else {
+                0.0
+            },
+            specular: if dice.chance(0.6) {
+                dice.between(0.1, 0.8)
+            } else {
+                0.0
+            },
             shininess: dice.between(5.0, 80.0),
             ambient: dice.between(0.22, 0.45),
-            noise: if dice.chance(0.5) { dice.between(0.0, 0.035) } else { 0.0 },
+            noise: if dice.chance(0.5) {
+                dice.between(0.0, 0.035)
+            } else {
+                0.0
+            },
             exposure: dice.between(0.9, 1.3),
             shadow: dice.between(0.5, 1.0),
             size: size as f32,
@@ -308,7 +228,11 @@ fn pose(shape: Shape, standing: bool, dice: &mut Dice) -> (Camera, Mat3) {
     loop {
         let camera = Camera {
             yaw: dice.between(0.0, TAU),
-            pitch: if standing { dice.between(0.06, 1.1) } else { dice.between(-0.3, 1.0) },
+            pitch: if standing {
+                dice.between(0.06, 1.1)
+            } else {
+                dice.between(-0.3, 1.0)
+            },
             roll: dice.between(-0.3, 0.3),
             half_view: dice.between(0.26, 0.5),
             share: dice.between(0.55, 0.92),
@@ -357,7 +281,11 @@ impl Colours {
     /// Any colours with which the solid stands out from what is behind it.
     fn random(dice: &mut Dice) -> Self {
         let muted = |dice: &mut Dice| {
-            hsv(dice.unit(), dice.between(0.0, 0.55), dice.between(0.2, 0.95))
+            hsv(
+                dice.unit(),
+                dice.between(0.0, 0.55),
+                dice.between(0.2, 0.95),
+            )
         };
         loop {
             let solid = hsv(dice.unit(), dice.between(0.1, 1.0), dice.between(0.35, 1.0));
@@ -401,149 +329,12 @@ fn hsv(hue: f32, saturation: f32, value: f32) -> Vec3 {
 
 /// As the shader unpacks it: red in the lowest byte.
 fn packed(colour: Vec3) -> u32 {
-    let [r, g, b] = colour.to_array().map(|c| (c.clamp(0.0, 1.0) * 255.0).round() as u8);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the number is 0 to 255"
+    )]
+    let byte = |c: f32| (c.clamp(0.0, 1.0) * 255.0).round() as u8;
+    let [r, g, b] = colour.to_array().map(byte);
     u32::from_le_bytes([r, g, b, 255])
-}
-
-/// Random numbers that are the same on every machine: `SplitMix64` (Steele, Lea & Flood 2014).
-struct Dice(u64);
-
-impl Dice {
-    const fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
-    }
-
-    const fn bits(&mut self) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((bits ^ (bits >> 31)) >> 32) as u32
-    }
-
-    /// From 0 to 1, in 24 bits.
-    fn unit(&mut self) -> f32 {
-        (self.bits() >> 8) as f32 / (1 << 24) as f32
-    }
-
-    fn between(&mut self, low: f32, high: f32) -> f32 {
-        low + (high - low) * self.unit()
-    }
-
-    fn chance(&mut self, probability: f32) -> bool {
-        self.unit() < probability
-    }
-}
-
-/// Draws scenes into textures, on any device.
-#[derive(Debug)]
-pub(crate) struct Renderer {
-    layout: wgpu::BindGroupLayout,
-    /// By class.
-    pipelines: Vec<wgpu::ComputePipeline>,
-}
-
-/// What a renderer draws into.
-pub(crate) const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
-
-/// Sides of the square of pixels that a workgroup draws: `TILE` of the shader.
-const TILE: u32 = 8;
-
-impl Renderer {
-    /// `rays` along each side of a pixel are averaged.
-    pub(crate) fn new(device: &wgpu::Device, rays: u32) -> Self {
-        let module = device.create_shader_module(wgpu::include_wgsl!("scene.wgsl"));
-        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some("scene"),
-            entries: &[
-                layout_entry(
-                    0,
-                    wgpu::BindingType::Buffer {
-                        ty: wgpu::BufferBindingType::Storage { read_only: true },
-                        has_dynamic_offset: false,
-                        min_binding_size: None,
-                    },
-                ),
-                layout_entry(
-                    1,
-                    wgpu::BindingType::StorageTexture {
-                        access: wgpu::StorageTextureAccess::WriteOnly,
-                        format: FORMAT,
-                        view_dimension: wgpu::TextureViewDimension::D2,
-                    },
-                ),
-            ],
-        });
-        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some("scene"),
-            bind_group_layouts: &[Some(&layout)],
-            ..Default::default()
-        });
-        let pipeline = |shape: Shape| {
-            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(shape.name()),
-                layout: Some(&pipeline_layout),
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    constants: &[("SHAPE", shape as u32 as f64), ("RAYS", f64::from(rays))],
-                    ..Default::default()
-                },
-                cache: None,
-            })
-        };
-        Self {
-            pipelines: Shape::ALL.map(pipeline).into(),
-            layout,
-        }
-    }
-
-    /// Scenes in a storage buffer, and the texture of [`FORMAT`], a storage binding, that they are
-    /// drawn into.
-    pub(crate) fn bind(
-        &self,
-        device: &wgpu::Device,
-        scenes: wgpu::BufferBinding<'_>,
-        target: &wgpu::TextureView,
-    ) -> wgpu::BindGroup {
-        device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("scene"),
-            layout: &self.layout,
-            entries: &[
-                wgpu::BindGroupEntry {
-                    binding: 0,
-                    resource: wgpu::BindingResource::Buffer(scenes),
-                },
-                wgpu::BindGroupEntry {
-                    binding: 1,
-                    resource: wgpu::BindingResource::TextureView(target),
-                },
-            ],
-        })
-    }
-
-    /// Draws the first `count` of the scenes, all of one shape and of `size` pixels a side, each at its
-    /// `tile`.
-    pub(crate) fn draw(
-        &self,
-        pass: &mut wgpu::ComputePass<'_>,
-        shape: Shape,
-        bound: &wgpu::BindGroup,
-        size: u32,
-        count: u32,
-    ) {
-        pass.set_pipeline(&self.pipelines[shape as usize]);
-        pass.set_bind_group(0, bound, &[]);
-        let tiles = size.div_ceil(TILE);
-        pass.dispatch_workgroups(tiles, tiles, count);
-    }
-}
-
-const fn layout_entry(binding: u32, ty: wgpu::BindingType) -> wgpu::BindGroupLayoutEntry {
-    wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty,
-        count: None,
-    }
 }

@@ -1,0 +1,121 @@
+//! The pipelines that draw scenes.
+
+use resnet_wgpu::wgpu;
+
+use super::shape::Shape;
+
+/// Draws scenes into textures, on any device.
+#[derive(Debug)]
+pub(crate) struct Renderer {
+    layout: wgpu::BindGroupLayout,
+    /// By class.
+    pipelines: Vec<wgpu::ComputePipeline>,
+}
+
+/// What a renderer draws into.
+pub(crate) const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
+
+/// Sides of the square of pixels that a workgroup draws: `TILE` of the shader.
+const TILE: u32 = 8;
+
+impl Renderer {
+    /// `rays` along each side of a pixel are averaged.
+    pub(crate) fn new(device: &wgpu::Device, rays: u32) -> Self {
+        let module = device.create_shader_module(wgpu::include_wgsl!("scene.wgsl"));
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some("scene"),
+            entries: &[
+                layout_entry(
+                    0,
+                    wgpu::BindingType::Buffer {
+                        ty: wgpu::BufferBindingType::Storage { read_only: true },
+                        has_dynamic_offset: false,
+                        min_binding_size: None,
+                    },
+                ),
+                layout_entry(
+                    1,
+                    wgpu::BindingType::StorageTexture {
+                        access: wgpu::StorageTextureAccess::WriteOnly,
+                        format: FORMAT,
+                        view_dimension: wgpu::TextureViewDimension::D2,
+                    },
+                ),
+            ],
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some("scene"),
+            bind_group_layouts: &[Some(&layout)],
+            ..Default::default()
+        });
+        let pipeline = |shape: Shape| {
+            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(shape.name()),
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &[("SHAPE", f64::from(shape as u8)), ("RAYS", f64::from(rays))],
+                    ..Default::default()
+                },
+                cache: None,
+            })
+        };
+        Self {
+            pipelines: Shape::ALL.map(pipeline).into(),
+            layout,
+        }
+    }
+
+    /// Scenes in a storage buffer, and the texture of [`FORMAT`], a storage binding, that they are
+    /// drawn into.
+    pub(crate) fn bind(
+        &self,
+        device: &wgpu::Device,
+        scenes: wgpu::BufferBinding<'_>,
+        target: &wgpu::TextureView,
+    ) -> wgpu::BindGroup {
+        device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("scene"),
+            layout: &self.layout,
+            entries: &[
+                wgpu::BindGroupEntry {
+                    binding: 0,
+                    resource: wgpu::BindingResource::Buffer(scenes),
+                },
+                wgpu::BindGroupEntry {
+                    binding: 1,
+                    resource: wgpu::BindingResource::TextureView(target),
+                },
+            ],
+        })
+    }
+
+    /// Draws the first `count` of the scenes, all of one shape and of `size` pixels a side, each at its
+    /// `tile`.
+    pub(crate) fn draw(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        shape: Shape,
+        bound: &wgpu::BindGroup,
+        size: u32,
+        count: usize,
+    ) {
+        let Ok(count @ 1..) = u32::try_from(count) else {
+            return;
+        };
+        pass.set_pipeline(&self.pipelines[shape as usize]);
+        pass.set_bind_group(0, bound, &[]);
+        let tiles = size.div_ceil(TILE);
+        pass.dispatch_workgroups(tiles, tiles, count);
+    }
+}
+
+const fn layout_entry(binding: u32, ty: wgpu::BindingType) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty,
+        count: None,
+    }
+}

@@ -1,0 +1,116 @@
+//! The solids: their names, their sizes, and the sides from which they can be told apart.
+
+use glam::{Vec2, Vec3};
+
+/// How many there are.
+pub(crate) const CLASSES: u32 = 12;
+
+/// What a picture shows: its class. The order is that of the classes and of `SHAPE` in the shader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Shape {
+    Sphere,
+    Cube,
+    Cylinder,
+    Cone,
+    Torus,
+    Pyramid,
+    Octahedron,
+    Capsule,
+    HexagonalPrism,
+    Star,
+    Cross,
+    Arch,
+}
+
+impl Shape {
+    /// All of them, by class.
+    pub(crate) const ALL: [Self; CLASSES as usize] = [
+        Self::Sphere,
+        Self::Cube,
+        Self::Cylinder,
+        Self::Cone,
+        Self::Torus,
+        Self::Pyramid,
+        Self::Octahedron,
+        Self::Capsule,
+        Self::HexagonalPrism,
+        Self::Star,
+        Self::Cross,
+        Self::Arch,
+    ];
+
+    /// The label.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sphere => "sphere",
+            Self::Cube => "cube",
+            Self::Cylinder => "cylinder",
+            Self::Cone => "cone",
+            Self::Torus => "torus",
+            Self::Pyramid => "pyramid",
+            Self::Octahedron => "octahedron",
+            Self::Capsule => "capsule",
+            Self::HexagonalPrism => "hexagonal prism",
+            Self::Star => "star",
+            Self::Cross => "cross",
+            Self::Arch => "arch",
+        }
+    }
+
+    /// The ranges of the two proportions that the shader's field of this shape takes. Every solid
+    /// stays within the unit sphere.
+    pub(super) const fn proportions(self) -> [[f32; 2]; 2] {
+        match self {
+            Self::Sphere | Self::Cube | Self::Octahedron => [[0.0, 0.0], [0.0, 0.0]],
+            Self::Cylinder => [[0.42, 0.6], [0.5, 0.75]],
+            Self::Cone => [[0.5, 0.68], [0.5, 0.7]],
+            Self::Torus => [[0.62, 0.7], [0.18, 0.27]],
+            Self::Pyramid => [[0.5, 0.58], [0.42, 0.55]],
+            Self::Capsule => [[0.28, 0.4], [0.42, 0.55]],
+            Self::HexagonalPrism => [[0.5, 0.62], [0.3, 0.6]],
+            Self::Star => [[0.36, 0.46], [0.12, 0.25]],
+            Self::Cross => [[0.2, 0.3], [0.15, 0.3]],
+            Self::Arch => [[0.12, 0.17], [0.15, 0.25]],
+        }
+    }
+
+    /// How far the solid reaches below its centre when it stands upright.
+    pub(super) const fn depth(self, proportions: Vec2) -> f32 {
+        match self {
+            Self::Sphere => 0.9,
+            Self::Cube => 0.57,
+            Self::Cylinder | Self::Cone | Self::Pyramid | Self::HexagonalPrism => proportions.y,
+            Self::Torus => proportions.y,
+            Self::Octahedron => 0.98,
+            Self::Capsule => proportions.x + proportions.y,
+            Self::Star => 0.761,
+            Self::Cross => 0.88,
+            Self::Arch => 0.6,
+        }
+    }
+
+    /// Whether the shape shows from this side. `view` points to the camera, in the solid's own frame.
+    ///
+    /// From some sides two shapes are one picture: a cone from its tip is a disc, a pyramid from
+    /// below is the face of a cube, a torus from its edge is a capsule. Such pictures would be noise
+    /// among the labels.
+    pub(crate) fn shows_from(self, view: Vec3) -> bool {
+        let side = view.abs();
+        match self {
+            Self::Sphere => true,
+            // Two faces at least.
+            Self::Cube => side.max_element() < 0.93,
+            // The top and the side.
+            Self::Cylinder | Self::HexagonalPrism => (0.25..0.9).contains(&side.y),
+            Self::Cone => (-0.35..0.8).contains(&view.y),
+            Self::Pyramid => (-0.25..0.75).contains(&view.y),
+            // The hole.
+            Self::Torus => side.y > 0.48,
+            // Away from the tips, where it is a square with a cross, as a pyramid is.
+            Self::Octahedron => side.max_element() < 0.88,
+            Self::Capsule => side.y < 0.8,
+            Self::Star | Self::Cross | Self::Arch => side.z > 0.5,
+        }
+    }
+}

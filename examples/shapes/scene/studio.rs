@@ -1,0 +1,187 @@
+//! Many pictures, back on the host.
+
+use resnet_wgpu::Error;
+use resnet_wgpu::gpu::Context;
+use resnet_wgpu::wgpu;
+
+use super::{CLASSES, FORMAT, Renderer, Scene, Shape};
+
+/// Rendered pictures, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Pictures {
+    /// Three bytes a pixel.
+    pub(crate) rgb: Vec<u8>,
+    /// A byte a pixel.
+    pub(crate) masks: Vec<u8>,
+    pub(crate) labels: Vec<Shape>,
+}
+
+/// What `Scene::random` makes picture `i` of a data set from.
+const fn picture_seed(seed: u32, i: u32) -> u64 {
+    (seed as u64) << 32 | i as u64
+}
+
+/// A texture with room for as many pictures of each shape, and what renders into it.
+#[derive(Debug)]
+pub(crate) struct Studio<'c> {
+    context: &'c Context,
+    renderer: Renderer,
+    size: u32,
+    /// Pictures of each shape.
+    depth: u32,
+    /// Pictures in a row of the texture.
+    columns: u32,
+    scenes: wgpu::Buffer,
+    /// By class.
+    bound: Vec<wgpu::BindGroup>,
+    texture: wgpu::Texture,
+    readback: wgpu::Buffer,
+}
+
+/// Sides of the texture in pixels, at most.
+const SIDE: u32 = 2048;
+
+impl<'c> Studio<'c> {
+    pub(crate) fn new(context: &'c Context, size: u32, rays: u32) -> Self {
+        let device = &context.device;
+        let columns = SIDE / size;
+        // Rows of the texture in bytes must be multiples of 256 to be copied to a buffer.
+        let width = (columns * size).next_multiple_of(64);
+        let depth = (columns * columns / CLASSES).clamp(1, 32);
+        let rows = (depth * CLASSES).div_ceil(columns);
+        let renderer = Renderer::new(device, rays);
+        let texture = device.create_texture(&wgpu::TextureDescriptor {
+            label: Some("pictures"),
+            size: wgpu::Extent3d {
+                width,
+                height: rows * size,
+                depth_or_array_layers: 1,
+            },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: FORMAT,
+            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_SRC,
+            view_formats: &[],
+        });
+        let scene_bytes = size_of::<Scene>() as u64;
+        let scenes = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("scenes"),
+            size: u64::from(CLASSES * depth) * scene_bytes,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let readback = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("pictures"),
+            size: u64::from(4 * width * rows * size),
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
+        let of_class = |class: u32| wgpu::BufferBinding {
+            buffer: &scenes,
+            offset: u64::from(class * depth) * scene_bytes,
+            size: None,
+        };
+        let bound = (0..CLASSES)
+            .map(|class| renderer.bind(device, of_class(class), &view))
+            .collect();
+        Self {
+            context,
+            renderer,
+            size,
+            depth,
+            columns,
+            scenes,
+            bound,
+            texture,
+            readback,
+        }
+    }
+
+    /// Pictures that are rendered together, at most.
+    pub(crate) const fn capacity(&self) -> u32 {
+        self.depth * CLASSES
+    }
+
+    /// Renders some pictures and appends them.
+    pub(crate) fn render(
+        &mut self,
+        seed: u32,
+        first: u32,
+        count: u32,
+        pictures: &mut Pictures,
+    ) -> Result<(), Error> {
+        let Context { device, queue, .. } = self.context;
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for (class, shape) in (0..).zip(Shape::ALL) {
+                let of_class: Vec<Scene> = (0..count)
+                    .filter(|i| (first + i) % CLASSES == class)
+                    .map(|i| Scene {
+                        tile: self.tile(i),
+                        ..Scene::random(shape, picture_seed(seed, first + i), self.size)
+                    })
+                    .collect();
+                let offset = u64::from(class * self.depth) * size_of::<Scene>() as u64;
+                queue.write_buffer(&self.scenes, offset, bytemuck::cast_slice(&of_class));
+                let bound = &self.bound[class as usize];
+                self.renderer
+                    .draw(&mut pass, shape, bound, self.size, of_class.len());
+            }
+        }
+        encoder.copy_texture_to_buffer(
+            self.texture.as_image_copy(),
+            wgpu::TexelCopyBufferInfo {
+                buffer: &self.readback,
+                layout: wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(4 * self.texture.width()),
+                    rows_per_image: None,
+                },
+            },
+            self.texture.size(),
+        );
+        queue.submit([encoder.finish()]);
+        self.readback.map_async(wgpu::MapMode::Read, .., |_| ());
+        let failed = |reason: String| Error::Gpu {
+            what: "rendering".to_owned(),
+            reason,
+        };
+        device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|error| failed(error.to_string()))?;
+        {
+            let bytes = self
+                .readback
+                .get_mapped_range(..)
+                .map_err(|error| failed(error.to_string()))?;
+            for i in 0..count {
+                self.append(&bytes, i, pictures);
+                pictures
+                    .labels
+                    .push(Shape::ALL[((first + i) % CLASSES) as usize]);
+            }
+        }
+        self.readback.unmap();
+        Ok(())
+    }
+
+    /// The corner of a picture in the texture.
+    const fn tile(&self, i: u32) -> [u32; 2] {
+        [i % self.columns * self.size, i / self.columns * self.size]
+    }
+
+    fn append(&self, texture: &[u8], i: u32, pictures: &mut Pictures) {
+        let [x, y] = self.tile(i);
+        for row in y..y + self.size {
+            let start = 4 * (row * self.texture.width() + x) as usize;
+            let row = &texture[start..start + 4 * self.size as usize];
+            for &[r, g, b, covered] in row.as_chunks::<4>().0 {
+                pictures.rgb.extend([r, g, b]);
+                pictures.masks.push(covered);
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""Trains the network that `resnet` uses when it is given no weights, and measures it.
+
+    train.py train TRAIN VALIDATE --checkpoint CHECKPOINT.pt --minutes 60 --out shapes.f16.safetensors
+    train.py evaluate shapes.f16.safetensors TEST
+
+TRAIN, VALIDATE and TEST are folders that `cargo run --release --example shapes` wrote. The network is
+the ResNet-50 of the classic notebook: 64x64 RGB pixels divided by 255, the stride on the first 1x1 of
+a block, biases in the convolutions, batch normalisation with Keras' epsilon, a max pool without padding,
+and a 2x2 average pool before the classifier. It is written under Keras' names in half precision.
+
+The learning rate follows the clock, not the number of steps: the training ends on time on a machine
+that others use too. One thread is the default, because threads that wait for each other on a shared
+machine were four times slower. Needs numpy, safetensors and torch.
+"""
+
+import argparse
+import json
+import math
+import os
+import time
+
+import numpy
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional as F
+
+EPSILON = 1e-3
+SIZE = 64
+# Side of the pictures in the first part of the training, which is faster for it.
+SMALL = 48
+SMALL_SHARE = 0.35
+BATCH = 64
+PEAK_RATE = 1e-3
+WARM_UP = 0.05
+STAGES = [(3, 64, 1), (4, 128, 2), (6, 256, 2), (3, 512, 2)]
+
+
+class ConvNorm(nn.Module):
+    """A convolution with a bias, and its batch normalisation, under their Keras names."""
+
+    def __init__(self, conv_name, norm_name, in_c, out_c, window, stride=1, padding=0):
+        super().__init__()
+        self.names = conv_name, norm_name
+        self.conv = nn.Conv2d(in_c, out_c, window, stride, padding)
+        self.norm = nn.BatchNorm2d(out_c, eps=EPSILON)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.conv.bias)
+
+    def forward(self, x):
+        return self.norm(self.conv(x))
+
+
+class Block(nn.Module):
+    """Three convolutions and a shortcut, which has a convolution where the shape changes."""
+
+    def __init__(self, name, in_c, filters, stride, convolutional):
+        super().__init__()
+        res, bn = f"res{name}_branch", f"bn{name}_branch"
+        out_c = 4 * filters
+        self.a = ConvNorm(res + "2a", bn + "2a", in_c, filters, 1, stride)
+        self.b = ConvNorm(res + "2b", bn + "2b", filters, filters, 3, 1, 1)
+        self.c = ConvNorm(res + "2c", bn + "2c", filters, out_c, 1)
+        self.shortcut = nn.Identity()
+        if convolutional:
+            self.shortcut = ConvNorm(res + "1", bn + "1", in_c, out_c, 1, stride)
+        # A block starts as its shortcut: deep networks then learn from the first step on.
+        nn.init.zeros_(self.c.norm.weight)
+
+    def forward(self, x):
+        return F.relu(self.c(F.relu(self.b(F.relu(self.a(x))))) + self.shortcut(x))
+
+
+class Network(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.stem = ConvNorm("conv1", "bn_conv1", 3, 64, 7, 2, 3)
+        blocks, channels = [], 64
+        for stage, (count, filters, stride) in enumerate(STAGES, 2):
+            for i in range(count):
+                name = f"{stage}{'abcdef'[i]}"
+                blocks.append(Block(name, channels, filters, stride if i == 0 else 1, i == 0))
+                channels = 4 * filters
+        self.blocks = nn.Sequential(*blocks)
+        self.fc = nn.Linear(channels, classes)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.stem(x)), 3, 2)
+        return self.fc(F.avg_pool2d(self.blocks(x), 2).flatten(1))
+
+    def keras_tensors(self):
+        """Views of the parameters by their Keras names: HWIO kernels, [in, out] for the classifier."""
+        tensors = {}
+        for module in self.modules():
+            if isinstance(module, ConvNorm):
+                conv, norm = module.names
+                tensors[conv + "/kernel"] = module.conv.weight.permute(2, 3, 1, 0)
+                tensors[conv + "/bias"] = module.conv.bias
+                tensors[norm + "/gamma"] = module.norm.weight
+                tensors[norm + "/beta"] = module.norm.bias
+                tensors[norm + "/moving_mean"] = module.norm.running_mean
+                tensors[norm + "/moving_variance"] = module.norm.running_var
+        fc = f"fc{self.fc.out_features}"
+        tensors[fc + "/kernel"] = self.fc.weight.t()
+        tensors[fc + "/bias"] = self.fc.bias
+        return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+def load(folder):
+    """Pixels (uint8, NCHW), labels and the names of the classes."""
+    images = torch.from_numpy(numpy.load(os.path.join(folder, "images.npy"))).permute(0, 3, 1, 2)
+    labels = torch.from_numpy(numpy.load(os.path.join(folder, "labels.npy"))).long()
+    with open(os.path.join(folder, "classes.txt")) as file:
+        return images, labels, file.read().split("\n")[:-1]
+
+
+def augment(pixels, size):
+    """Other colours, places and sharpness, so that the network does not learn the renderer's."""
+    n = len(pixels)
+    x = pixels.float() / 255
+    dx, dy = (int(d) for d in torch.randint(0, 9, (2,)))
+    x = F.pad(x, (4, 4, 4, 4), mode="replicate")[:, :, dy : dy + SIZE, dx : dx + SIZE]
+    flip = torch.rand(n, 1, 1, 1) < 0.5
+    x = torch.where(flip, x.flip(3), x)
+    # As larger pictures become when they are made smaller, up to a 3x3 mean.
+    if torch.rand(()) < 0.4:
+        blurred = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        x = torch.lerp(x, blurred, torch.rand(n, 1, 1, 1))
+    contrast = 0.75 + 0.5 * torch.rand(n, 1, 1, 1)
+    x = (x - 0.5) * contrast + 0.5 + 0.3 * (torch.rand(n, 1, 1, 1) - 0.5)
+    x = (x * (0.9 + 0.2 * torch.rand(n, 3, 1, 1))).clamp(0, 1)
+    if size != SIZE:
+        x = F.interpolate(x, (size, size), mode="area")
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def logits(network, images, half):
+    network.eval()
+    out = []
+    for pixels in images.split(200):
+        x = (pixels.float() / 255).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            out.append(network(x).float())
+    return torch.cat(out)
+
+
+def learning_rate(progress):
+    """One cycle: up in a straight line, down along half a cosine, almost to zero."""
+    if progress < WARM_UP:
+        return PEAK_RATE * (0.05 + 0.95 * progress / WARM_UP)
+    rest = (progress - WARM_UP) / (1 - WARM_UP)
+    return PEAK_RATE * max(0.5 * (1 + math.cos(math.pi * min(rest, 1.0))), 1e-3)
+
+
+def parameters(network):
+    """Kernels decay, biases and batch normalisations do not."""
+    kernels = [p for p in network.parameters() if p.dim() > 1]
+    others = [p for p in network.parameters() if p.dim() <= 1]
+    return [{"params": kernels, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
+
+
+def train(args):
+    torch.manual_seed(args.seed)
+    images, labels, classes = load(args.train)
+    held_images, held_labels, _ = load(args.validate)
+    network = Network(len(classes)).to(memory_format=torch.channels_last)
+    # Gradient descent with momentum learnt nothing in the time in which this was at 17 %.
+    optimizer = torch.optim.AdamW(parameters(network), betas=(0.9, 0.99), fused=True)
+    epoch, steps, elapsed = 0, 0, 0.0
+    if os.path.exists(args.checkpoint):
+        state = torch.load(args.checkpoint)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        epoch, steps, elapsed = state["epoch"], state["steps"], state["elapsed"]
+        torch.manual_seed(args.seed + epoch)
+    budget = 60 * args.minutes
+    while elapsed < budget:
+        network.train()
+        total, seen, start, before = 0.0, 0, time.monotonic(), elapsed
+        for chosen in torch.randperm(len(images)).split(BATCH):
+            if len(chosen) < BATCH:
+                break
+            elapsed = before + time.monotonic() - start
+            progress = elapsed / budget
+            if progress >= 1:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(progress)
+            x = augment(images[chosen], SMALL if progress < SMALL_SHARE else SIZE)
+            with torch.autocast("cpu", torch.bfloat16):
+                y = network(x)
+            loss = F.cross_entropy(y.float(), labels[chosen], label_smoothing=0.05)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total, seen, steps = total + float(loss.detach()), seen + BATCH, steps + 1
+            if steps % 50 == 0:
+                rate = seen / (time.monotonic() - start)
+                print(f"  step {steps} {100 * progress:.1f} % loss {total * BATCH / seen:.3f} {rate:.0f} pictures/s", flush=True)
+        epoch += 1
+        right = (logits(network, held_images, True).argmax(1) == held_labels).float().mean()
+        print(f"epoch {epoch} at {elapsed / 60:.1f} min: loss {total * BATCH / max(seen, 1):.3f} accuracy {right:.4f}", flush=True)
+        state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
+        state.update(epoch=epoch, steps=steps, elapsed=elapsed)
+        torch.save(state, args.checkpoint + ".part")
+        os.replace(args.checkpoint + ".part", args.checkpoint)
+    print(f"{steps} steps of {BATCH} pictures")
+    write(network, classes, args.out)
+
+
+def write(network, classes, path):
+    """One file that says by itself how it is to be used."""
+    metadata = {
+        "family": "notebook",
+        "epsilon": f"{EPSILON:g}",
+        "preprocess": "notebook",
+        "labels": json.dumps(classes),
+    }
+    tensors = {name: tensor.half().contiguous() for name, tensor in network.keras_tensors().items()}
+    save_file(tensors, path + ".part", metadata=metadata)
+    os.replace(path + ".part", path)
+
+
+def read(path, classes):
+    """The network of a file that `write` wrote, in single precision."""
+    network = Network(classes)
+    tensors = load_file(path)
+    for name, target in network.keras_tensors().items():
+        target.copy_(tensors.pop(name).float())
+    assert not tensors, f"{path} has more: {sorted(tensors)[:3]}"
+    return network
+
+
+def evaluate(args):
+    images, labels, classes = load(args.test)
+    predicted = logits(read(args.weights, len(classes)), images, False).argmax(1)
+    right = int((predicted == labels).sum())
+    print(f"{right} of {len(labels)} right: {100 * right / len(labels):.2f} %\n")
+    table = torch.zeros(len(classes), len(classes), dtype=torch.int64)
+    table.index_put_((labels, predicted), torch.ones_like(labels), accumulate=True)
+    print("| shown | right | taken for |\n|---|---|---|")
+    for row, name in enumerate(classes):
+        share = 100 * float(table[row, row]) / max(int(table[row].sum()), 1)
+        order = table[row].argsort(descending=True)
+        others = [f"{classes[c]} {table[row, c]}" for c in order if c != row and table[row, c] > 0]
+        print(f"| {name} | {share:.1f} % | {', '.join(others)} |")
+    if args.predictions:
+        numpy.save(args.predictions, predicted.numpy().astype(numpy.uint8))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--threads", type=int, default=1)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("train", help="train, or go on from the checkpoint")
+    command.add_argument("train")
+    command.add_argument("validate")
+    command.add_argument("--checkpoint", required=True)
+    command.add_argument("--out", required=True)
+    command.add_argument("--minutes", type=float, default=60)
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(run=train)
+    command = commands.add_parser("evaluate", help="accuracy on a data set, by class")
+    command.add_argument("weights")
+    command.add_argument("test")
+    command.add_argument("--predictions", help="file for the predicted classes (.npy)")
+    command.set_defaults(run=evaluate)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+//! The pictures that the bundled network was trained on: that their renderer takes what the host
+//! writes, and that what is in them is what their labels say. Needs a GPU.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+#[path = "../examples/shapes/scene/mod.rs"]
+mod scene;
+
+use std::mem::offset_of;
+
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+use scene::{CLASSES, Pictures, Scene, Shape, Studio};
+
+/// The first pictures of a seed.
+fn render(studio: &mut Studio<'_>, seed: u32, count: u32) -> Pictures {
+    let mut pictures = Pictures::default();
+    studio.render(seed, 0, count, &mut pictures).unwrap();
+    pictures
+}
+
+const SIZE: u32 = 64;
+const PIXELS: usize = (SIZE * SIZE) as usize;
+
+fn pixels(pictures: &Pictures) -> impl Iterator<Item = &[[u8; 3]]> {
+    pictures.rgb.as_chunks::<3>().0.chunks(PIXELS)
+}
+
+#[test]
+fn a_scene_in_the_shader_is_laid_out_as_on_the_host() {
+    let source = include_str!("../examples/shapes/scene/scene.wgsl");
+    let module = naga::front::wgsl::parse_str(source).unwrap();
+    Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .unwrap();
+    let (_, scene) = module
+        .types
+        .iter()
+        .find(|(_, ty)| ty.name.as_deref() == Some("Scene"))
+        .unwrap();
+    let naga::TypeInner::Struct { members, span } = &scene.inner else {
+        panic!("Scene is {:?}", scene.inner);
+    };
+    assert_eq!(*span as usize, size_of::<Scene>(), "size");
+    let offsets: Vec<(&str, usize)> = members
+        .iter()
+        .map(|m| (m.name.as_deref().unwrap(), m.offset as usize))
+        .collect();
+    macro_rules! on_the_host {
+        ($($field:ident)*) => { vec![$((stringify!($field), offset_of!(Scene, $field))),*] };
+    }
+    let expected = on_the_host! {
+        eye focal right centre_x up centre_y forward size frame_x proportion_x frame_y
+        proportion_y frame_z seed light shadow tile solid_a solid_b ground_a ground_b sky_top
+        sky_bottom light_colour board_colour solid_pattern ground_pattern solid_scale
+        ground_scale ground_height sky_clouds specular shininess ambient noise
+        board_direction board_inner board_outer board_length exposure
+    };
+    assert_eq!(offsets, expected, "fields");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_picture_wherever_it_is_in_the_batch() {
+    let context = common::gpu();
+    let mut studio = Studio::new(&context, SIZE, 2);
+    let pictures = render(&mut studio, 7, 2 * CLASSES);
+    let again = render(&mut studio, 7, 2 * CLASSES + 5);
+    assert_eq!(pictures.rgb, again.rgb[..pictures.rgb.len()], "pixels");
+    assert_eq!(pictures.masks, again.masks[..pictures.masks.len()], "masks");
+    let other = render(&mut studio, 8, 2 * CLASSES);
+    for (i, (a, b)) in pixels(&pictures).zip(pixels(&other)).enumerate() {
+        let same = a.iter().zip(b).filter(|(a, b)| a == b).count();
+        assert!(same < PIXELS, "picture {i} is the same from another seed");
+    }
+}
+
+#[test]
+fn every_solid_is_in_its_picture_and_none_fills_it() {
+    let context = common::gpu();
+    let mut studio = Studio::new(&context, SIZE, 2);
+    let pictures = render(&mut studio, 9, 10 * CLASSES);
+    assert_eq!(
+        pictures.labels[..12],
+        Shape::ALL,
+        "labels follow the classes"
+    );
+    for (i, mask) in pictures.masks.chunks(PIXELS).enumerate() {
+        let shape = pictures.labels[i];
+        let covered = mask.iter().filter(|&&m| m > 127).count() as f32 / PIXELS as f32;
+        assert!(
+            (0.015..0.8).contains(&covered),
+            "{i}: {shape:?} covers {covered}"
+        );
+    }
+}
