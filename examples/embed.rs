@@ -6,7 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
-use resnet_wgpu::gpu::{Executor, plan_limits, required_features, required_limits};
+use resnet_wgpu::gpu::{Executor, Input, Output, plan_limits, required_features, required_limits};
 use resnet_wgpu::models::{self, Arch, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{Plan, PlanOptions};
@@ -102,7 +102,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     // Every frame: one encoder, one submission.
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     encoder.clear_buffer(executor.input(), 0, None);
-    executor.record(&mut encoder);
+    executor.record(&mut encoder, &Input::uploaded(), &Output::kept())?;
     {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         pass.set_pipeline(&argmax);

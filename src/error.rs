@@ -261,6 +261,18 @@ pub enum Error {
         /// What was being made.
         what: String,
     },
+    /// A texture of the host cannot be read or written as asked.
+    #[error("texture: {reason}")]
+    Texture {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Something is recorded with what it does not belong to, or at the wrong time.
+    #[error("recording: {reason}")]
+    Recording {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// An input does not fit the network.
     #[error("input: expected shape {expected}, got {got}")]
     Input {

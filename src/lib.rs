@@ -83,6 +83,7 @@ pub mod plan;
 pub mod preprocess;
 #[cfg(feature = "cpu")]
 pub mod reference;
+mod resample;
 pub mod tensor;
 pub mod weights;
 

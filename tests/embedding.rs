@@ -4,13 +4,12 @@
 
 mod common;
 
-use std::task::Poll;
-
-use common::{Numbers, assert_close, gpu, reference};
+use common::{Numbers, assert_close, gpu, read, reference};
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::{
-    Adapters, Context, Executor, Readback, plan_limits, required_features, required_limits,
+    Adapters, Context, Executor, Input, Output, Readback, plan_limits, required_features,
+    required_limits,
 };
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
 use resnet_wgpu::plan::{Plan, PlanOptions};
@@ -53,21 +52,6 @@ fn finish(gpu: &Context, encoder: wgpu::CommandEncoder) {
         .unwrap();
 }
 
-/// Awaits a readback as a host does: it asks, polls its device in its own time, and looks again.
-fn read(device: &wgpu::Device, readback: &Readback) -> Vec<Tensor> {
-    let mut future = std::pin::pin!(readback.read());
-    let mut task = std::task::Context::from_waker(std::task::Waker::noop());
-    assert!(
-        future.as_mut().poll(&mut task).is_pending(),
-        "nothing polls behind the host's back"
-    );
-    device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
-    match future.as_mut().poll(&mut task) {
-        Poll::Ready(tensors) => tensors.unwrap(),
-        Poll::Pending => panic!("the host has polled"),
-    }
-}
-
 /// A device on the adapter under test with no optional feature and exactly these limits.
 fn small_device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     let name = gpu().info.name;
@@ -108,7 +92,9 @@ fn two_executors_and_the_host_share_one_encoder() {
         encoder.copy_buffer_to_buffer(&host, 0, executor.input(), 0, host.size());
     }
     for (executor, readback) in executors.iter().zip(&readbacks) {
-        executor.record(&mut encoder);
+        executor
+            .record(&mut encoder, &Input::uploaded(), &Output::kept())
+            .unwrap();
         readback.record(&mut encoder);
     }
     finish(&gpu, encoder);
@@ -137,7 +123,9 @@ fn the_host_can_read_an_output_buffer_without_any_readback_of_ours() {
         mapped_at_creation: false,
     });
     let mut encoder = encoder(&gpu);
-    executor.record(&mut encoder);
+    executor
+        .record(&mut encoder, &Input::uploaded(), &Output::kept())
+        .unwrap();
     encoder.copy_buffer_to_buffer(buffer, 0, &host, 0, bytes);
     gpu.queue.submit([encoder.finish()]);
     host.map_async(wgpu::MapMode::Read, .., |_| ());
@@ -173,7 +161,9 @@ fn a_device_with_nothing_but_the_default_limits_is_enough() {
     executor.write_tensor(&queue, &image).unwrap();
     let readback = Readback::new(&device, &executor).unwrap();
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    executor.record(&mut encoder);
+    executor
+        .record(&mut encoder, &Input::uploaded(), &Output::kept())
+        .unwrap();
     readback.record(&mut encoder);
     queue.submit([encoder.finish()]);
     let got = read(&device, &readback);

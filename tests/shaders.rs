@@ -11,6 +11,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use resnet_wgpu::graph::{BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Window};
 use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Storage};
+use resnet_wgpu::kernels::{heat_map, resample_columns, resample_rows};
 use resnet_wgpu::plan::{
     Candidate, ConvShape, InputFormat, Limits, Path, Plan, PlanOptions, candidates,
 };
@@ -40,10 +41,11 @@ fn validate(name: &str, module: &naga::Module) -> naga::valid::ModuleInfo {
         .unwrap_or_else(|error| panic!("{name}: {error:?}"))
 }
 
+/// Whether a kernel reads or writes activations in textures; those of the host are others.
 fn uses_textures(kernel: &str) -> bool {
     let kernel = kernels::ALL.iter().find(|k| k.name == kernel).unwrap();
     let mut bindings = kernel.bindings.iter();
-    bindings.any(|b| b.storage == Storage::Texture)
+    bindings.any(|b| b.storage == Storage::Texture && b.access != Access::Sample)
 }
 
 /// Layers of every kind, chosen so that every kernel and every flag is planned at least once.
@@ -149,6 +151,11 @@ fn launches() -> Vec<Launch> {
             launches.extend(launches_of_all_candidates(&graph, options));
         }
     }
+    launches.extend([
+        heat_map::launch([30, 20]),
+        resample_rows::launch([30, 20]),
+        resample_columns::launch([30, 20]),
+    ]);
     launches
 }
 
@@ -249,6 +256,21 @@ fn reflected_bindings(kernel: &Kernel) -> Vec<(String, u32, Storage, Access)> {
                 ) => {
                     assert_eq!(format, naga::StorageFormat::Rgba32Float, "{}", kernel.name);
                     (Storage::Texture, access)
+                }
+                (
+                    _,
+                    naga::TypeInner::Image {
+                        class:
+                            naga::ImageClass::Sampled {
+                                kind: naga::ScalarKind::Float,
+                                multi: false,
+                            },
+                        dim: naga::ImageDimension::D2,
+                        arrayed: false,
+                    },
+                ) => {
+                    let name = variable.name.clone().unwrap();
+                    return Some((name, binding.binding, Storage::Texture, Access::Sample));
                 }
                 _ => panic!("{}: only storage buffers and textures", kernel.name),
             };

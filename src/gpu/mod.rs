@@ -12,16 +12,32 @@ use crate::error::Error;
 use crate::plan;
 
 mod context;
+mod cursor;
+mod dispatch;
 mod executor;
+mod heat_map;
+mod helpers;
+mod input;
+mod output;
+mod pipelines;
 mod readback;
+mod record;
+mod resources;
 mod session;
+mod texture;
 mod timing;
 
 pub use context::{Adapters, Context, adapter_rank};
-pub use executor::{Executor, Progress};
+pub use cursor::{Cursor, Prewarm, Slice};
+pub use executor::Executor;
+pub use heat_map::{Colors, HeatMap};
+pub use input::Input;
+pub use output::{Output, OutputBuilder};
+pub use pipelines::Progress;
 pub use readback::Readback;
 pub use session::Session;
-pub use timing::StepTimer;
+pub use texture::{Encoding, Origin, TextureRead, TextureRect};
+pub use timing::{StepTimer, StepTimes};
 
 /// Features that a host's device must have: none.
 pub fn required_features() -> wgpu::Features {

@@ -32,13 +32,23 @@ impl Readback {
     /// # Errors
     /// [`Error::OutOfMemory`] and [`Error::Gpu`] when the buffer cannot be made.
     pub fn new(device: &wgpu::Device, executor: &Executor) -> Result<Self, Error> {
+        let names: Vec<&str> = executor.outputs().iter().map(|o| o.name.as_str()).collect();
+        Self::of(device, executor, &names)
+    }
+
+    /// A readback of some outputs of an executor, in this order.
+    ///
+    /// # Errors
+    /// [`Error::UnknownValue`] for a name that is no output, and as [`Readback::new`].
+    pub fn of(device: &wgpu::Device, executor: &Executor, names: &[&str]) -> Result<Self, Error> {
         let mut total = 0;
         let mut parts = Vec::new();
-        for output in executor.outputs() {
+        for name in names {
+            let (output, source) = executor.output(name)?;
             let bytes = output.shape.packed_len() as u64 * 4;
             parts.push(Part {
                 output: output.clone(),
-                source: executor.buffer(output.buffer).clone(),
+                source: source.clone(),
                 offset: total,
                 bytes,
             });
@@ -62,36 +72,45 @@ impl Readback {
         }
     }
 
-    /// The outputs of the last submitted run, NCHW, in the order of [`Executor::outputs`].
+    /// The outputs of the last submitted run, NCHW, in the order of [`Executor::outputs`], or in that
+    /// of the names given to [`Readback::of`].
     ///
     /// # Errors
     /// [`Error::Gpu`] when the device was lost.
     pub async fn read(&self) -> Result<Vec<Tensor>, Error> {
-        let error = |reason: String| Error::Gpu {
-            what: "readback".to_owned(),
-            reason,
-        };
-        let (sender, receiver) = oneshot::channel();
-        self.buffer
-            .map_async(wgpu::MapMode::Read, .., move |result| {
-                // The receiver is gone when the caller dropped the future: nobody wants the result.
-                let _ = sender.send(result);
-            });
-        match receiver.await {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => return Err(error(reason.to_string())),
-            Err(_) => return Err(error("the device dropped the request".to_owned())),
-        }
-        let tensors = {
-            let mapped = self
-                .buffer
-                .get_mapped_range(..)
-                .map_err(|e| error(e.to_string()))?;
-            self.parts.iter().map(|part| part.tensor(&mapped)).collect()
-        };
-        self.buffer.unmap();
-        tensors
+        let tensors = |mapped: &[u8]| self.parts.iter().map(|part| part.tensor(mapped)).collect();
+        map("readback", &self.buffer, tensors).await?
     }
+}
+
+/// Maps a buffer, looks at its bytes, and unmaps it. Whoever owns the device polls it.
+pub(super) async fn map<T>(
+    what: &str,
+    buffer: &wgpu::Buffer,
+    look: impl FnOnce(&[u8]) -> T,
+) -> Result<T, Error> {
+    let error = |reason: String| Error::Gpu {
+        what: what.to_owned(),
+        reason,
+    };
+    let (sender, receiver) = oneshot::channel();
+    buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+        // The receiver is gone when the caller dropped the future: nobody wants the result.
+        let _ = sender.send(result);
+    });
+    match receiver.await {
+        Ok(Ok(())) => {}
+        Ok(Err(reason)) => return Err(error(reason.to_string())),
+        Err(_) => return Err(error("the device dropped the request".to_owned())),
+    }
+    let seen = {
+        let mapped = buffer
+            .get_mapped_range(..)
+            .map_err(|e| error(e.to_string()))?;
+        look(&mapped)
+    };
+    buffer.unmap();
+    Ok(seen)
 }
 
 impl Part {

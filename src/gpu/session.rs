@@ -1,6 +1,9 @@
 //! The blocking convenience on top of the parts; its body documents how to use them.
 
-use super::{Context, Executor, Progress, Readback, StepTimer, ready};
+use std::future::Future;
+use std::pin::pin;
+
+use super::{Context, Executor, Input, Output, Progress, Readback, StepTimer, ready};
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -70,22 +73,12 @@ impl Session {
     /// [`Error::Gpu`] when the device fails.
     pub fn run_uploaded(&self) -> Result<Vec<Tensor>, Error> {
         self.submit(|encoder| {
-            self.executor.record(encoder);
+            self.executor
+                .record(encoder, &Input::uploaded(), &Output::kept())?;
             self.readback.record(encoder);
+            Ok(())
         })?;
-        let read = self.readback.read();
-        // The device is idle, so one poll delivers the mapping; the future was started by then.
-        let mut read = std::pin::pin!(read);
-        if let Some(result) = ready(read.as_mut()) {
-            return result;
-        }
-        self.context.wait_idle()?;
-        ready(read).unwrap_or_else(|| {
-            Err(Error::Gpu {
-                what: "readback".to_owned(),
-                reason: "the device did not finish".to_owned(),
-            })
-        })
+        self.wait_for(self.readback.read())
     }
 
     /// Runs on what was uploaded last, reads nothing back, and returns the GPU's own time in
@@ -94,14 +87,18 @@ impl Session {
     /// # Errors
     /// [`Error::Gpu`] when the device fails.
     pub fn run_timed(&self) -> Result<Option<f64>, Error> {
+        let (input, output) = (Input::uploaded(), Output::kept());
         self.submit(|encoder| match &self.total_timer {
-            Some(timer) => self.executor.record_total_timed(encoder, timer),
-            None => self.executor.record(encoder),
+            Some(timer) => self
+                .executor
+                .record_total_timed(encoder, &input, &output, timer),
+            None => self.executor.record(encoder, &input, &output),
         })?;
         let Some(timer) = &self.total_timer else {
             return Ok(None);
         };
-        Ok(timer.read(&self.context.device)?.first().copied())
+        let times = self.wait_for(timer.times())?;
+        Ok(times.milliseconds().first().copied())
     }
 
     /// Runs on what was uploaded last, one pass per dispatch, and returns the milliseconds of each,
@@ -113,18 +110,40 @@ impl Session {
         let Some(timer) = &self.step_timer else {
             return Ok(None);
         };
-        self.submit(|encoder| self.executor.record_timed(encoder, timer))?;
-        timer.read(&self.context.device).map(Some)
+        self.submit(|encoder| {
+            self.executor
+                .record_timed(encoder, &Input::uploaded(), &Output::kept(), timer)
+        })?;
+        let times = self.wait_for(timer.times())?;
+        Ok(Some(times.milliseconds().to_vec()))
     }
 
-    fn submit(&self, record: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<(), Error> {
+    fn submit(
+        &self,
+        record: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut encoder =
             self.context
                 .device
                 .create_command_encoder(&wgpu::CommandEncoderDescriptor {
                     label: Some("resnet-wgpu"),
                 });
-        record(&mut encoder);
+        record(&mut encoder)?;
         self.context.submit_and_wait(encoder.finish())
+    }
+
+    /// The result of a mapping. The device is idle, so one poll delivers it once it is asked for.
+    fn wait_for<T>(&self, mapped: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let mut mapped = pin!(mapped);
+        if let Some(result) = ready(mapped.as_mut()) {
+            return result;
+        }
+        self.context.wait_idle()?;
+        ready(mapped).unwrap_or_else(|| {
+            Err(Error::Gpu {
+                what: "readback".to_owned(),
+                reason: "the device did not finish".to_owned(),
+            })
+        })
     }
 }

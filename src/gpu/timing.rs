@@ -1,6 +1,7 @@
 //! GPU time by timestamp queries, where the device has them.
 
 use super::guarded;
+use super::readback::map;
 use crate::error::Error;
 
 /// WebGPU allows this many queries in one set.
@@ -77,28 +78,22 @@ impl StepTimer {
         );
     }
 
-    /// Milliseconds of each pass of a run that the device has finished.
-    pub(super) fn read(&self, device: &wgpu::Device) -> Result<Vec<f64>, Error> {
-        let error = |reason: String| Error::Gpu {
-            what: "timestamps".to_owned(),
-            reason,
-        };
-        self.readback.map_async(wgpu::MapMode::Read, .., |_| ());
-        device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|e| error(e.to_string()))?;
-        let ticks: Vec<u64> = {
-            let mapped = self
-                .readback
-                .get_mapped_range(..)
-                .map_err(|e| error(e.to_string()))?;
-            bytemuck::pod_collect_to_vec(&mapped[..])
-        };
-        self.readback.unmap();
-        Ok(ticks
-            .chunks_exact(2)
-            .map(|pair| self.milliseconds(pair[0], pair[1]))
-            .collect())
+    /// How many passes it times.
+    pub(super) fn steps(&self) -> usize {
+        self.query_count as usize / 2
+    }
+
+    /// What each pass of the last submitted run took. The future completes when the host polls its
+    /// device or submits again; it never polls itself.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the device was lost.
+    pub async fn times(&self) -> Result<StepTimes, Error> {
+        let ticks: Vec<u64> =
+            map("timestamps", &self.readback, bytemuck::pod_collect_to_vec).await?;
+        let passes = ticks.chunks_exact(2);
+        let times = passes.map(|pair| self.milliseconds(pair[0], pair[1]));
+        Ok(StepTimes(times.collect()))
     }
 
     #[expect(
@@ -107,5 +102,26 @@ impl StepTimer {
     )]
     fn milliseconds(&self, begin: u64, end: u64) -> f64 {
         end.saturating_sub(begin) as f64 * f64::from(self.period_ns) * 1e-6
+    }
+}
+
+/// What each kernel of a run took, in the order in which they are recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepTimes(Vec<f64>);
+
+impl StepTimes {
+    /// Times that were measured elsewhere, in milliseconds.
+    pub fn new(milliseconds: Vec<f64>) -> Self {
+        Self(milliseconds)
+    }
+
+    /// Milliseconds of each kernel.
+    pub fn milliseconds(&self) -> &[f64] {
+        &self.0
+    }
+
+    /// Milliseconds of all together.
+    pub fn total(&self) -> f64 {
+        self.0.iter().sum()
     }
 }

@@ -12,6 +12,7 @@ mod resize;
 pub use prepare::Batch;
 
 use crate::preprocess::Filter;
+use crate::resample::Axis;
 
 /// A decoded image: 8-bit RGB, row by row.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,15 +20,6 @@ pub struct Picture {
     height: usize,
     width: usize,
     rgb: Vec<u8>,
-}
-
-/// Rows and columns of a rectangle in an image, and where it starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rect {
-    top: usize,
-    left: usize,
-    height: usize,
-    width: usize,
 }
 
 impl Picture {
@@ -59,13 +51,9 @@ impl Picture {
     #[must_use]
     pub fn resized(&self, size: [usize; 2], filter: Filter) -> Self {
         assert!(!size.contains(&0), "a picture cannot be empty: {size:?}");
-        let whole = Rect {
-            top: 0,
-            left: 0,
-            height: size[0],
-            width: size[1],
-        };
-        resize::resize(self, size, whole, filter)
+        let rows = Axis::whole(self.height, size[0]);
+        let columns = Axis::whole(self.width, size[1]);
+        resize::resize(self, rows, columns, filter)
     }
 }
 

@@ -1,9 +1,10 @@
 //! A batch of pictures by the rules of one network.
 
-use super::{Picture, Rect, resize};
+use super::{Picture, resize};
 use crate::error::Error;
 use crate::kernels::image_to_tensor::Normalization;
-use crate::preprocess::{Crop, Preprocess, Resize};
+use crate::preprocess::Preprocess;
+use crate::resample;
 use crate::tensor::{Shape, Tensor};
 
 /// Pictures of one size, as the network gets them but for the normalisation.
@@ -29,7 +30,8 @@ impl Batch {
         let [h, w] = rules.size;
         let mut rgba = Vec::with_capacity(pictures.len() * h * w * 4);
         for picture in pictures {
-            let fitted = fit(picture, rules);
+            let [rows, columns] = resample::fit([picture.height, picture.width], rules);
+            let fitted = resize::resize(picture, rows, columns, rules.filter);
             let pixels = fitted.rgb.as_chunks::<3>().0;
             rgba.extend(pixels.iter().flat_map(|&[r, g, b]| [r, g, b, 255]));
         }
@@ -85,76 +87,11 @@ fn table(mean: f32, std: f32) -> [f32; 256] {
     table
 }
 
-/// One picture at the size of the network.
-fn fit(picture: &Picture, rules: &Preprocess) -> Picture {
-    let [h, w] = rules.size;
-    let full = match rules.resize {
-        Resize::Squash => rules.size,
-        Resize::Cover(cover) => covering([picture.height, picture.width], cover),
-    };
-    let rect = Rect {
-        top: margin(full[0] - h, rules.crop),
-        left: margin(full[1] - w, rules.crop),
-        height: h,
-        width: w,
-    };
-    resize::resize(picture, full, rect, rules.filter)
-}
-
-/// The smallest size of an image's proportions that covers a rectangle: one side fits exactly, the
-/// other is cut off to an integer as torchvision's `int(edge * long / short)`.
-const fn covering([h, w]: [usize; 2], [cover_h, cover_w]: [usize; 2]) -> [usize; 2] {
-    if h * cover_w <= w * cover_h {
-        [cover_h, cover_h * w / h]
-    } else {
-        [cover_w * h / w, cover_w]
-    }
-}
-
-/// What is cut off before the centre, of all that is cut off along an axis.
-const fn margin(cut: usize, crop: Crop) -> usize {
-    let half = cut / 2;
-    match crop {
-        Crop::Floor => half,
-        // Python rounds halves to the even neighbour.
-        Crop::Round => half + (cut % 2) * (half % 2),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::preprocess::Filter;
-
-    #[test]
-    fn sizes_are_torchvisions() {
-        for (size, expected) in [
-            // Short edge to 256, long edge int(256 * long / short).
-            ([480, 640], [256, 341]),
-            ([640, 480], [341, 256]),
-            ([500, 333], [384, 256]),
-            ([100, 100], [256, 256]),
-            ([1, 3], [256, 768]),
-        ] {
-            assert_eq!(covering(size, [256, 256]), expected, "{size:?}");
-        }
-        assert_eq!(covering([100, 100], [64, 128]), [128, 128], "not square");
-        assert_eq!(
-            covering([100, 300], [64, 128]),
-            [64, 192],
-            "not square, wide"
-        );
-    }
-
-    #[test]
-    fn margins_round_halves_to_even_or_down() {
-        // Python: [round(d / 2) for d in range(8)].
-        let rounded = [0, 0, 1, 2, 2, 2, 3, 4];
-        for (cut, expected) in rounded.into_iter().enumerate() {
-            assert_eq!(margin(cut, Crop::Round), expected, "{cut}");
-            assert_eq!(margin(cut, Crop::Floor), cut / 2, "{cut}");
-        }
-    }
+    use crate::resample::Axis;
 
     #[test]
     fn a_crop_is_a_part_of_the_whole_resized_image() {
@@ -170,13 +107,15 @@ mod tests {
         for filter in filters {
             for size in [[20, 19], [50, 41], [37, 30]] {
                 let whole = picture.resized(size, filter);
-                let rect = Rect {
-                    top: 3,
-                    left: 5,
-                    height: 11,
-                    width: 7,
+                let axis = |from, to, first, count| Axis {
+                    from,
+                    to,
+                    first,
+                    count,
                 };
-                let part = resize::resize(&picture, size, rect, filter);
+                let rows = axis(picture.height, size[0], 3, 11);
+                let columns = axis(picture.width, size[1], 5, 7);
+                let part = resize::resize(&picture, rows, columns, filter);
                 for y in 0..11 {
                     let from = ((y + 3) * size[1] + 5) * 3;
                     assert_eq!(

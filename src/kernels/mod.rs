@@ -26,6 +26,7 @@ pub mod conv2d_tiled;
 pub mod flatten;
 pub mod global_avg_pool;
 pub mod global_avg_pool_texture;
+pub mod heat_map;
 pub mod image_to_tensor;
 pub mod image_to_tensor_texture;
 pub mod linear;
@@ -33,6 +34,9 @@ pub mod linear_texture;
 pub mod max_pool;
 pub mod max_pool_texture;
 pub mod relu;
+pub mod resample;
+pub mod resample_columns;
+pub mod resample_rows;
 pub mod residual_add;
 pub mod softmax;
 pub mod tensor_to_texture;
@@ -53,6 +57,7 @@ pub const ALL: &[&Kernel] = &[
     &flatten::KERNEL,
     &global_avg_pool::KERNEL,
     &global_avg_pool_texture::KERNEL,
+    &heat_map::KERNEL,
     &image_to_tensor::KERNEL,
     &image_to_tensor_texture::KERNEL,
     &linear::KERNEL,
@@ -60,6 +65,8 @@ pub const ALL: &[&Kernel] = &[
     &max_pool::KERNEL,
     &max_pool_texture::KERNEL,
     &relu::KERNEL,
+    &resample_columns::KERNEL,
+    &resample_rows::KERNEL,
     &residual_add::KERNEL,
     &softmax::KERNEL,
     &tensor_to_texture::KERNEL,
@@ -86,6 +93,8 @@ pub enum Access {
     Write,
     /// Written, and possibly read: a buffer.
     ReadWrite,
+    /// Read from a texture that the host made, of any format with floats.
+    Sample,
 }
 
 /// One resource of a kernel; its position in the list is its `@binding`.
@@ -130,6 +139,15 @@ const fn store(name: &'static str) -> Binding {
         name,
         storage: Storage::Texture,
         access: Access::Write,
+    }
+}
+
+/// A texture of the host.
+const fn sample(name: &'static str) -> Binding {
+    Binding {
+        name,
+        storage: Storage::Texture,
+        access: Access::Sample,
     }
 }
 

@@ -14,6 +14,9 @@ mod fold_batch_norm;
 mod fuse_relu;
 mod fuse_residual_add;
 
+/// Name of the value that holds a class activation map.
+pub const CLASS_MAP: &str = "class_map";
+
 /// How far neighbouring operations are merged before they are planned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fusion {

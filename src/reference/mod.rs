@@ -11,6 +11,7 @@ mod batch_norm;
 mod conv2d;
 mod flatten;
 mod global_avg_pool;
+mod heat_map;
 mod image_to_tensor;
 mod linear;
 mod max_pool;
@@ -19,6 +20,7 @@ mod softmax;
 
 use std::collections::HashMap;
 
+pub use heat_map::heat_map;
 pub use image_to_tensor::image_to_tensor;
 
 use crate::error::Error;

@@ -10,12 +10,15 @@
     reason = "the module is compiled into each test binary"
 )]
 
+use std::task::Poll;
+
 use resnet_wgpu::compare::{Difference, Tolerance};
-use resnet_wgpu::gpu::{Context, Session, plan_limits};
+use resnet_wgpu::gpu::{Context, Readback, Session, plan_limits};
 use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{InputFormat, Path, Plan, PlanOptions};
 use resnet_wgpu::tensor::Tensor;
+use resnet_wgpu::wgpu;
 
 /// The device that GPU tests run on: the best adapter, or what `WGPU_BACKEND` and
 /// `WGPU_ADAPTER_NAME` say. There is no silent way out when there is none.
@@ -96,4 +99,19 @@ pub fn reference(graph: &Graph, input: &Tensor) -> Vec<Tensor> {
     let activations = resnet_wgpu::reference::run(graph, std::slice::from_ref(input)).unwrap();
     let get = |id: &ValueId| activations.get(*id).unwrap().clone();
     graph.outputs().iter().map(get).collect()
+}
+
+/// Awaits a readback as a host does: it asks, polls its device in its own time, and looks again.
+pub fn read(device: &wgpu::Device, readback: &Readback) -> Vec<Tensor> {
+    let mut future = std::pin::pin!(readback.read());
+    let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(
+        future.as_mut().poll(&mut task).is_pending(),
+        "nothing polls behind the host's back"
+    );
+    device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    match future.as_mut().poll(&mut task) {
+        Poll::Ready(tensors) => tensors.unwrap(),
+        Poll::Pending => panic!("the host has polled"),
+    }
 }

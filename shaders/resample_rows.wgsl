@@ -1,0 +1,72 @@
+// resample_rows
+//
+//   y[r,ox] = byte(Σ_k w[ox,k] · x[row(r), first[ox] + k]),   x = 255 · the encoded colour, rounded
+//
+// Layout      image: a view of the host's, any float format   y: RGBA8, one u32 each, red in the lowest byte
+//             table: TABLE_HEADER integers (see below), then three integers for each column of y: the first column of
+//             the rectangle that it reads, how many, and where in the table their weights lie, in units of 2^−PRECISION_BITS
+// Workgroup   8 × 8 pixels of y
+// Thread      one pixel
+// Grid        [ceil(OUT_W / 8), ceil(rows / 8), 1]
+// Memory      none
+// Barriers    none
+// Edges       pixels past the last row or column are skipped; alpha is ignored and stores 255
+// Host        src/kernels/resample.rs     Reference  src/image/resize.rs
+
+@group(0) @binding(0) var image: texture_2d<f32>;
+@group(0) @binding(1) var<storage, read> table: array<i32>;
+@group(0) @binding(2) var<storage, read_write> output: array<u32>;
+
+const SIDE: u32 = 8u;
+const PRECISION_BITS: u32 = 22u;
+
+// What the integers of the header are.
+const OUT_W: u32 = 0u;
+const ROWS: u32 = 1u;
+const LEFT: u32 = 2u;
+const TOP: u32 = 3u;
+// 1 downwards, -1 upwards.
+const ROW_STEP: u32 = 4u;
+// Whether the colours are linear, as the sampler makes them of an sRGB view.
+const LINEAR: u32 = 5u;
+const SWAP_RED_BLUE: u32 = 6u;
+const TABLE_HEADER: u32 = 7u;
+
+/// The sRGB transfer function, IEC 61966-2-1.
+fn encoded(linear: vec3<f32>) -> vec3<f32> {
+    let dark = linear * 12.92;
+    let bright = 1.055 * pow(max(linear, vec3(1e-9)), vec3(1.0 / 2.4)) - 0.055;
+    return select(bright, dark, linear <= vec3(0.0031308));
+}
+
+/// A colour as bytes. What is no number becomes 0.
+fn bytes_at(column: i32, row: i32) -> vec3<i32> {
+    var color = textureLoad(image, vec2(column, row), 0).rgb;
+    color = select(vec3<f32>(), min(color, vec3(1.0)), color > vec3<f32>());
+    if (table[LINEAR] != 0) {
+        color = encoded(color);
+    }
+    if (table[SWAP_RED_BLUE] != 0) {
+        color = color.bgr;
+    }
+    return vec3<i32>(color * 255.0 + 0.5);
+}
+
+@compute @workgroup_size(SIDE, SIDE)
+fn main(@builtin(global_invocation_id) global: vec3<u32>) {
+    let out_w = u32(table[OUT_W]);
+    if (global.x >= out_w || global.y >= u32(table[ROWS])) {
+        return;
+    }
+    let tap = TABLE_HEADER + 3u * global.x;
+    let row = table[TOP] + table[ROW_STEP] * i32(global.y);
+    let first = table[LEFT] + table[tap];
+    let count = table[tap + 1u];
+    let weights = table[tap + 2u];
+    var sum = vec3<i32>(1 << (PRECISION_BITS - 1u));
+    for (var k = 0; k < count; k++) {
+        sum += table[weights + k] * bytes_at(first + k, row);
+    }
+    let rgb = vec3<u32>(clamp(sum >> vec3(PRECISION_BITS), vec3(0), vec3(255)));
+    output[global.y * out_w + global.x] = rgb.r | rgb.g << 8u | rgb.b << 16u | 255u << 24u;
+}

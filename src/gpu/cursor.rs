@@ -1,0 +1,232 @@
+//! A run spread over several frames, and pipelines compiled before they are needed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::dispatch::Dispatch;
+use super::record::Sequence;
+use super::{Executor, Input, Output, Progress, StepTimes};
+use crate::error::Error;
+
+/// How much of a run is recorded next.
+#[derive(Clone, Copy, Debug)]
+pub enum Slice<'a> {
+    /// So many kernels; none is a mistake.
+    Steps(usize),
+    /// As many kernels as should take at most so long, but at least one.
+    Time {
+        /// Milliseconds.
+        milliseconds: f64,
+        /// What each kernel of this run took when it was measured.
+        times: &'a StepTimes,
+    },
+    /// All that is left.
+    Rest,
+}
+
+/// A run that is recorded slice by slice, one slice in each frame. The result is bit for bit that of
+/// [`Executor::record`].
+///
+/// ```no_run
+/// # use resnet_wgpu::{Error, gpu::*, wgpu};
+/// # fn frame(executor: &Executor, input: &Input, output: &Output, cursor: &mut Option<Cursor>,
+/// # encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+/// // Every frame:
+/// let run = match cursor {
+///     Some(run) if !run.is_done() => run,
+///     finished => finished.insert(executor.start(input, output)?),
+/// };
+/// run.record(encoder, Slice::Steps(8))?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// What the input reads must not change between the first slice and the one that reads it, and no other
+/// run of the same executor may be recorded between: it would overwrite what this one has computed.
+#[derive(Debug)]
+pub struct Cursor {
+    sequence: Sequence,
+    runs: Arc<AtomicU64>,
+    /// Which run of the executor this one is.
+    run: u64,
+    next: usize,
+    done: bool,
+}
+
+impl Executor {
+    /// Starts a run that is recorded in slices. A run that was started before cannot go on.
+    ///
+    /// # Errors
+    /// [`Error::Recording`] when the input or the output is another executor's.
+    pub fn start(&self, input: &Input, output: &Output) -> Result<Cursor, Error> {
+        Ok(Cursor {
+            sequence: Sequence::new(self, input, output)?,
+            run: self.runs.fetch_add(1, Ordering::Relaxed) + 1,
+            runs: Arc::clone(&self.runs),
+            next: 0,
+            done: false,
+        })
+    }
+
+    /// Every pipeline of a run once, to be recorded before the first run.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn prewarm(&self, input: &Input, output: &Output) -> Result<Prewarm, Error> {
+        let sequence = Sequence::new(self, input, output)?;
+        let mut distinct: Vec<Dispatch> = Vec::new();
+        for dispatch in sequence.dispatches() {
+            if !distinct.iter().any(|d| d.pipeline == dispatch.pipeline) {
+                distinct.push(dispatch.of_one_workgroup());
+            }
+        }
+        Ok(Prewarm {
+            dispatches: distinct,
+            runs: Arc::clone(&self.runs),
+            next: 0,
+        })
+    }
+}
+
+impl Cursor {
+    /// Whether everything has been recorded.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Kernels recorded so far.
+    pub fn steps_done(&self) -> usize {
+        self.next
+    }
+
+    /// Kernels of the whole run.
+    pub fn steps_total(&self) -> usize {
+        self.sequence.len()
+    }
+
+    /// Records the next kernels, in one compute pass, and returns whether the run is complete. As
+    /// [`Executor::record`] it makes nothing, submits nothing, polls nothing.
+    ///
+    /// # Errors
+    /// [`Error::Recording`] when the run is complete already, when another run of the executor was
+    /// started since, when the slice is empty, and when the times are of a run with another number
+    /// of kernels.
+    pub fn record(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        slice: Slice<'_>,
+    ) -> Result<bool, Error> {
+        self.check()?;
+        let count = self.count(slice)?;
+        if self.next == 0 {
+            self.sequence.begin(encoder);
+        }
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some("resnet-wgpu"),
+                timestamp_writes: None,
+            });
+            for dispatch in self.sequence.dispatches().skip(self.next).take(count) {
+                dispatch.record(&mut pass);
+            }
+        }
+        self.next += count;
+        if self.next == self.sequence.len() {
+            self.sequence.end(encoder);
+            self.done = true;
+        }
+        Ok(self.done)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let reason = if self.done {
+            "the run is complete; start another one"
+        } else if self.runs.load(Ordering::Relaxed) != self.run {
+            "another run of the executor was started, which overwrites this one's values; start again"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Recording {
+            reason: reason.to_owned(),
+        })
+    }
+
+    /// Kernels of a slice, at most those that are left.
+    fn count(&self, slice: Slice<'_>) -> Result<usize, Error> {
+        let total = self.sequence.len();
+        let left = total - self.next;
+        match slice {
+            Slice::Rest => Ok(left),
+            Slice::Steps(0) => Err(Error::Recording {
+                reason: "a slice of no steps never completes the run".to_owned(),
+            }),
+            Slice::Steps(steps) => Ok(steps.min(left)),
+            Slice::Time {
+                milliseconds,
+                times,
+            } => {
+                let times = times.milliseconds();
+                if times.len() != total {
+                    return Err(Error::Recording {
+                        reason: format!(
+                            "the times are of a run of {} steps, this one has {total}; measure it \
+                             with the same input and output",
+                            times.len()
+                        ),
+                    });
+                }
+                let mut sum = 0.0;
+                let fits = times[self.next..].iter().take_while(|&&time| {
+                    sum += time;
+                    sum <= milliseconds
+                });
+                Ok(fits.count().max(1).min(left))
+            }
+        }
+    }
+}
+
+/// Dispatches of one workgroup, one for each pipeline of a run.
+///
+/// Some drivers, software ones above all, compile a pipeline when it first runs; in a run that would
+/// freeze one frame for seconds. A host records a few of these in each frame while it shows how far
+/// they are, and then starts its first run. They overwrite what earlier runs computed.
+#[derive(Debug)]
+pub struct Prewarm {
+    dispatches: Vec<Dispatch>,
+    runs: Arc<AtomicU64>,
+    next: usize,
+}
+
+impl Prewarm {
+    /// How far it is: pipelines recorded, of all.
+    pub fn progress(&self) -> Progress {
+        Progress::Pipelines {
+            done: self.next,
+            total: self.dispatches.len(),
+        }
+    }
+
+    /// Whether every pipeline has been recorded.
+    pub fn is_done(&self) -> bool {
+        self.next == self.dispatches.len()
+    }
+
+    /// Records the next pipelines, at most `count`, and returns whether these were the last ones.
+    /// Recording none, and recording after the last one, does nothing.
+    pub fn record(&mut self, encoder: &mut wgpu::CommandEncoder, count: usize) -> bool {
+        let end = self.next.saturating_add(count).min(self.dispatches.len());
+        if self.next < end {
+            self.runs.fetch_add(1, Ordering::Relaxed);
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some("resnet-wgpu prewarm"),
+                timestamp_writes: None,
+            });
+            for dispatch in &self.dispatches[self.next..end] {
+                dispatch.record(&mut pass);
+            }
+            self.next = end;
+        }
+        self.is_done()
+    }
+}

@@ -1,0 +1,238 @@
+//! A value of one channel as a picture in a texture of the host.
+
+use super::Executor;
+use super::dispatch::Dispatch;
+use super::output::TextureCopy;
+use super::resources::{create_scratch, create_table, side};
+use super::texture::TextureRect;
+use crate::error::Error;
+use crate::kernels::heat_map::{self, Picture};
+use crate::passes::CLASS_MAP;
+
+/// How a map is painted.
+///
+/// The texture is a 2-D one with the usage `COPY_DST` and the format `r32float` (the numbers of the map
+/// themselves) or `rgba8unorm`, `bgra8unorm` or their sRGB forms (colours, written as they are, so that
+/// an sRGB texture shows the same as any other). The map is interpolated to the size of the rectangle,
+/// which stands for the image that the network saw: all of the picture for rules that squash, its
+/// centre for rules that crop.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeatMap {
+    /// Name of the value; [`CLASS_MAP`] unless the host has another.
+    pub value: String,
+    /// Which image of the batch.
+    pub image: usize,
+    /// Whether the smallest and the largest value become 0 and 1; else values are taken as they are, and
+    /// clamped to 0..1 where they become colours.
+    pub stretch: bool,
+    /// Colours from 0 to 1; of no use for `r32float`.
+    pub colors: Colors,
+    /// The part of the texture that is painted; all of it if `None`.
+    pub rect: Option<TextureRect>,
+}
+
+impl Default for HeatMap {
+    fn default() -> Self {
+        Self {
+            value: CLASS_MAP.to_owned(),
+            image: 0,
+            stretch: true,
+            colors: Colors::Heat,
+            rect: None,
+        }
+    }
+}
+
+/// What colours the values from 0 to 1 become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Colors {
+    /// Black to white, opaque.
+    Gray,
+    /// Blue, cyan, yellow, red, opaque.
+    Rainbow,
+    /// Nothing, then red, yellow and white: to be blended over the picture. Alpha grows with the value
+    /// to nine tenths and is not multiplied into the colours.
+    Heat,
+    /// 256 colours, red first, alpha last.
+    Table(Box<[[u8; 4]; 256]>),
+}
+
+impl Colors {
+    /// All 256 colours, RGBA.
+    pub fn table(&self) -> [[u8; 4]; 256] {
+        if let Self::Table(table) = self {
+            return **table;
+        }
+        let mut table = [[0; 4]; 256];
+        for (index, color) in (0u8..=255).zip(&mut table) {
+            *color = self.color(f32::from(index) / 255.0);
+        }
+        table
+    }
+
+    fn color(&self, value: f32) -> [u8; 4] {
+        // A tent or a ramp, clamped to a byte.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped to a byte before"
+        )]
+        let byte = |x: f32| (x.clamp(0.0, 1.0) * 255.0 + 0.5) as u8;
+        let tent = |center: f32| byte(1.5 - (4.0 * value - center).abs());
+        match self {
+            Self::Gray => [byte(value), byte(value), byte(value), 255],
+            Self::Rainbow => [tent(3.0), tent(2.0), tent(1.0), 255],
+            Self::Heat | Self::Table(_) => [
+                255,
+                byte(2.0 * value - 0.6),
+                byte(4.0 * value - 3.0),
+                byte(0.9 * value),
+            ],
+        }
+    }
+}
+
+/// What paints a map.
+pub(super) struct Painted {
+    pub(super) dispatch: Dispatch,
+    pub(super) copy: TextureCopy,
+}
+
+/// The order of the bytes in a pixel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pixel {
+    Scalar,
+    Rgba,
+    Bgra,
+}
+
+impl HeatMap {
+    pub(super) fn paint(
+        &self,
+        device: &wgpu::Device,
+        executor: &Executor,
+        texture: &wgpu::Texture,
+    ) -> Result<Painted, Error> {
+        let (output, values) = executor.output(&self.value)?;
+        let shape = output.shape;
+        if shape.c != 1 || self.image >= shape.n {
+            return Err(refuse(format!(
+                "'{}' is {shape}, which has no map of one channel for image {}",
+                self.value, self.image
+            )));
+        }
+        let pixel = pixel_of(texture)?;
+        let rect = TextureRect::within(self.rect, [texture.height(), texture.width()])?;
+
+        let row_bytes = (rect.width * 4).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
+        let colors = (pixel != Pixel::Scalar).then(|| words(&self.colors.table(), pixel));
+        let size = [rect.height as usize, rect.width as usize];
+        let table = heat_map::table(
+            shape,
+            &Picture {
+                size,
+                pitch: row_bytes as usize / 4,
+                image: self.image,
+                stretch: self.stretch,
+                colors: colors.as_deref(),
+            },
+        );
+        let table = create_table(device, "heat map table", &table)?;
+        let pixels = create_scratch(
+            device,
+            "heat map",
+            u64::from(row_bytes) * u64::from(rect.height),
+            wgpu::BufferUsages::COPY_SRC,
+        )?;
+        let launch = heat_map::launch(size);
+        let dispatch = Dispatch::new(
+            device,
+            "heat map",
+            &launch,
+            executor.helpers.heat_map.get(device, &launch)?,
+            [values, &table, &pixels].map(wgpu::Buffer::as_entire_binding),
+        )?;
+        Ok(Painted {
+            dispatch,
+            copy: TextureCopy {
+                from: pixels,
+                layout: wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(row_bytes),
+                    rows_per_image: None,
+                },
+                to: texture.clone(),
+                origin: wgpu::Origin3d {
+                    x: rect.left,
+                    y: rect.top,
+                    z: 0,
+                },
+                size: wgpu::Extent3d {
+                    width: side(rect.width.into()),
+                    height: rect.height,
+                    depth_or_array_layers: 1,
+                },
+            },
+        })
+    }
+}
+
+fn refuse(reason: String) -> Error {
+    Error::Texture { reason }
+}
+
+/// What a pixel of the texture is, if it can be painted.
+fn pixel_of(texture: &wgpu::Texture) -> Result<Pixel, Error> {
+    use wgpu::TextureFormat as F;
+    if !texture.usage().contains(wgpu::TextureUsages::COPY_DST) {
+        return Err(refuse("the texture lacks the usage COPY_DST".to_owned()));
+    }
+    if texture.dimension() != wgpu::TextureDimension::D2 || texture.sample_count() > 1 {
+        return Err(refuse("the texture must be 2-D with one sample".to_owned()));
+    }
+    match texture.format() {
+        F::R32Float => Ok(Pixel::Scalar),
+        F::Rgba8Unorm | F::Rgba8UnormSrgb => Ok(Pixel::Rgba),
+        F::Bgra8Unorm | F::Bgra8UnormSrgb => Ok(Pixel::Bgra),
+        format => Err(refuse(format!(
+            "a map cannot be painted to {format:?}; use R32Float, Rgba8Unorm or Bgra8Unorm"
+        ))),
+    }
+}
+
+/// Colours as words in the order of the texture's bytes.
+fn words(table: &[[u8; 4]; 256], pixel: Pixel) -> Vec<u32> {
+    let word = |&[r, g, b, a]: &[u8; 4]| match pixel {
+        Pixel::Bgra => u32::from_le_bytes([b, g, r, a]),
+        Pixel::Rgba | Pixel::Scalar => u32::from_le_bytes([r, g, b, a]),
+    };
+    table.iter().map(word).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colors_run_from_their_first_to_their_last() {
+        let gray = Colors::Gray.table();
+        assert_eq!([gray[0], gray[255]], [[0, 0, 0, 255], [255; 4]], "gray");
+        let rainbow = Colors::Rainbow.table();
+        assert_eq!(rainbow[64], [0, 129, 255, 255], "between blue and cyan");
+        assert_eq!(rainbow[191], [255, 129, 0, 255], "orange");
+        let heat = Colors::Heat.table();
+        assert_eq!(heat[0][3], 0, "nothing");
+        assert_eq!(heat[255], [255, 255, 255, 230], "white");
+        assert!(
+            heat.windows(2).all(|w| w[0][3] <= w[1][3]),
+            "alpha never falls"
+        );
+    }
+
+    #[test]
+    fn a_word_has_the_bytes_of_the_format() {
+        let table = Box::new([[1, 2, 3, 4]; 256]);
+        assert_eq!(words(&table, Pixel::Rgba)[9], 0x0403_0201, "red first");
+        assert_eq!(words(&table, Pixel::Bgra)[9], 0x0401_0203, "blue first");
+    }
+}

@@ -1,0 +1,245 @@
+//! What a run reads: what was uploaded, a buffer of the host, or textures of the host.
+
+use std::sync::Arc;
+
+use super::Executor;
+use super::dispatch::Dispatch;
+use super::resources::{create_scratch, create_table};
+use super::texture::TextureRead;
+use crate::error::Error;
+use crate::kernels::Launch;
+use crate::kernels::resample::{self, Passes};
+use crate::plan::InputFormat;
+use crate::preprocess::Preprocess;
+use crate::resample::fit;
+
+/// What a run of an [`Executor`] reads. Made once, recorded as often as wanted; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Input(Option<Arc<Made>>);
+
+#[derive(Debug)]
+struct Made {
+    /// The executor that it is for.
+    owner: u64,
+    copy: Option<HostCopy>,
+    /// Two for each image: along its rows, along its columns.
+    dispatches: Vec<Dispatch>,
+    images: Vec<Image>,
+}
+
+/// A copy of the host's buffer to the executor's.
+#[derive(Debug)]
+struct HostCopy {
+    from: wgpu::Buffer,
+    to: wgpu::Buffer,
+}
+
+/// What is kept of an image for reading the same part of another texture.
+#[derive(Clone, Debug)]
+struct Image {
+    read: TextureRead,
+    format: wgpu::TextureFormat,
+    size: [u32; 2],
+    launch: Launch,
+    table: wgpu::Buffer,
+    between: wgpu::Buffer,
+}
+
+impl Input {
+    /// What was written to [`Executor::input`] before, by whatever means.
+    pub fn uploaded() -> Self {
+        Self::default()
+    }
+
+    /// The same parts of other textures: one view per image of the batch, of textures of the same size
+    /// and format as before. Makes a bind group per image and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Texture`] when the views are not such; [`Error::Recording`] when the input is none of
+    /// textures, or another executor's.
+    pub fn with_views(
+        &self,
+        device: &wgpu::Device,
+        executor: &Executor,
+        views: &[&wgpu::TextureView],
+    ) -> Result<Self, Error> {
+        let made = match &self.0 {
+            Some(made) if made.owner == executor.id && made.images.len() == views.len() => made,
+            _ => {
+                return Err(Error::Recording {
+                    reason: format!(
+                        "{} views cannot replace those of an input that was made of other things, \
+                         of another number of them, or for another executor",
+                        views.len()
+                    ),
+                });
+            }
+        };
+        let mut dispatches = made.dispatches.clone();
+        for (index, (view, image)) in views.iter().zip(&made.images).enumerate() {
+            image.read.check(view)?;
+            let (size, format) = (image.read.size(view), view.texture().format());
+            if size != image.size || format != image.format {
+                return Err(Error::Texture {
+                    reason: format!(
+                        "image {index}: {size:?} rows and columns of {format:?} cannot replace {:?} \
+                         of {:?}; make another input",
+                        image.size, image.format
+                    ),
+                });
+            }
+            dispatches[2 * index] = image.dispatch(device, executor, view)?;
+        }
+        Ok(Self(Some(Arc::new(Made {
+            owner: made.owner,
+            copy: None,
+            dispatches,
+            images: made.images.clone(),
+        }))))
+    }
+
+    pub(super) fn owner(&self) -> Option<u64> {
+        self.0.as_ref().map(|made| made.owner)
+    }
+
+    pub(super) fn dispatches(&self) -> &[Dispatch] {
+        self.0.as_ref().map_or(&[], |made| &made.dispatches)
+    }
+
+    pub(super) fn record_copy(&self, encoder: &mut wgpu::CommandEncoder) {
+        if let Some(copy) = self.0.as_ref().and_then(|made| made.copy.as_ref()) {
+            encoder.copy_buffer_to_buffer(&copy.from, 0, &copy.to, 0, copy.to.size());
+        }
+    }
+}
+
+impl Image {
+    /// The pass along the rows of a view.
+    fn dispatch(
+        &self,
+        device: &wgpu::Device,
+        executor: &Executor,
+        view: &wgpu::TextureView,
+    ) -> Result<Dispatch, Error> {
+        Dispatch::new(
+            device,
+            "resample rows",
+            &self.launch,
+            executor.helpers.resample_rows.get(device, &self.launch)?,
+            [
+                wgpu::BindingResource::TextureView(view),
+                self.table.as_entire_binding(),
+                self.between.as_entire_binding(),
+            ],
+        )
+    }
+}
+
+impl Executor {
+    /// An input that copies a buffer of the host, which holds what [`Executor::input`] is to hold: the
+    /// channel-packed tensor, or RGBA8 pixels. It has the usage `COPY_SRC`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the buffer is too small or lacks the usage.
+    pub fn buffer_input(&self, buffer: &wgpu::Buffer) -> Result<Input, Error> {
+        let to = self.input().clone();
+        if buffer.size() < to.size() {
+            return Err(self.input_error(format!("a buffer of {} bytes", buffer.size())));
+        }
+        if !buffer.usage().contains(wgpu::BufferUsages::COPY_SRC) {
+            return Err(self.input_error("a buffer without the usage COPY_SRC".to_owned()));
+        }
+        Ok(Input(Some(Arc::new(Made {
+            owner: self.id,
+            copy: Some(HostCopy {
+                from: buffer.clone(),
+                to,
+            }),
+            dispatches: Vec::new(),
+            images: Vec::new(),
+        }))))
+    }
+
+    /// An input that reads textures of the host, one view for each image of the batch, resizes and
+    /// crops them by the rules of the network, all on the GPU: the pixels are those of
+    /// `image::Batch::prepare`. The plan must be one for [`InputFormat::Rgba8`] with the rules'
+    /// normalisation.
+    ///
+    /// What the textures show is read in each run. [`Input::with_views`] reads other textures of the
+    /// same size.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the plan is not one for pixels of the rules' size and normalisation, or
+    /// the batch has another number of images; [`Error::Texture`] for a view that cannot be read;
+    /// [`Error::Preprocess`] for rules that cannot be carried out; [`Error::Gpu`] and
+    /// [`Error::OutOfMemory`] from the device.
+    pub fn texture_input(
+        &self,
+        device: &wgpu::Device,
+        views: &[(&wgpu::TextureView, TextureRead)],
+        rules: &Preprocess,
+    ) -> Result<Input, Error> {
+        rules.check()?;
+        let shape = self.input_shape();
+        if self.input_format() != InputFormat::Rgba8(rules.normalization()) {
+            return Err(self.input_error(format!("textures for the rules {rules}")));
+        }
+        if views.len() != shape.n || rules.size != [shape.h, shape.w] {
+            let [h, w] = rules.size;
+            return Err(self.input_error(format!("{} textures for {h}x{w}", views.len())));
+        }
+        let mut images = Vec::with_capacity(views.len());
+        let mut dispatches = Vec::with_capacity(views.len() * 2);
+        for (index, (view, read)) in views.iter().enumerate() {
+            read.check(view)?;
+            let (source, size) = read.source(view)?;
+            let first_pixel = index * shape.h * shape.w;
+            let axes = fit(size, rules);
+            let passes = resample::passes(source, axes, rules.filter, first_pixel);
+            let (image, columns) = self.image(device, view, *read, &passes)?;
+            dispatches.extend([image.dispatch(device, self, view)?, columns]);
+            images.push(image);
+        }
+        Ok(Input(Some(Arc::new(Made {
+            owner: self.id,
+            copy: None,
+            dispatches,
+            images,
+        }))))
+    }
+
+    /// What both passes over one image need, and the second of them.
+    fn image(
+        &self,
+        device: &wgpu::Device,
+        view: &wgpu::TextureView,
+        read: TextureRead,
+        passes: &Passes,
+    ) -> Result<(Image, Dispatch), Error> {
+        let Passes {
+            rows,
+            columns,
+            between,
+        } = passes;
+        let bytes = *between as u64 * 4;
+        let none = wgpu::BufferUsages::empty();
+        let between = create_scratch(device, "resampled rows", bytes, none)?;
+        let table = create_table(device, "resample columns table", &columns.table)?;
+        let dispatch = Dispatch::new(
+            device,
+            "resample columns",
+            &columns.launch,
+            self.helpers.resample_columns.get(device, &columns.launch)?,
+            [&between, &table, self.input()].map(wgpu::Buffer::as_entire_binding),
+        )?;
+        let image = Image {
+            read,
+            format: view.texture().format(),
+            size: read.size(view),
+            launch: rows.launch.clone(),
+            table: create_table(device, "resample rows table", &rows.table)?,
+            between,
+        };
+        Ok((image, dispatch))
+    }
+}

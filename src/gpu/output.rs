@@ -1,0 +1,182 @@
+//! Where the results of a run go: they stay, are copied to the host's buffers, or become pictures in
+//! the host's textures.
+
+use std::sync::Arc;
+
+use super::Executor;
+use super::dispatch::Dispatch;
+use super::heat_map::{HeatMap, Painted};
+use crate::error::Error;
+
+/// Where the results of a run of an [`Executor`] go. Made once, recorded as often as wanted; clones
+/// share it.
+///
+/// Every output of the graph lies in a buffer of the executor after the run ([`Executor::output`]).
+/// A network that computes more than this output wants is recorded only as far as needed.
+#[derive(Clone, Debug, Default)]
+pub struct Output(Option<Arc<Wanted>>);
+
+#[derive(Debug)]
+struct Wanted {
+    /// The executor that it is for.
+    owner: u64,
+    /// Dispatches of the network until everything that is wanted is complete.
+    network_steps: usize,
+    copies: Vec<BufferCopy>,
+    dispatches: Vec<Dispatch>,
+    textures: Vec<TextureCopy>,
+}
+
+/// A copy of a value to a buffer of the host.
+#[derive(Debug)]
+struct BufferCopy {
+    from: wgpu::Buffer,
+    to: wgpu::Buffer,
+    offset: u64,
+    bytes: u64,
+}
+
+/// A copy of pixels to a texture of the host.
+#[derive(Debug)]
+pub(super) struct TextureCopy {
+    pub(super) from: wgpu::Buffer,
+    pub(super) layout: wgpu::TexelCopyBufferLayout,
+    pub(super) to: wgpu::Texture,
+    pub(super) origin: wgpu::Origin3d,
+    pub(super) size: wgpu::Extent3d,
+}
+
+impl Output {
+    /// All outputs of the graph, left where they are.
+    pub fn kept() -> Self {
+        Self::default()
+    }
+
+    /// Only what the builder is asked for.
+    pub fn builder(executor: &Executor) -> OutputBuilder<'_> {
+        OutputBuilder {
+            executor,
+            wanted: Wanted {
+                owner: executor.id,
+                network_steps: 0,
+                copies: Vec::new(),
+                dispatches: Vec::new(),
+                textures: Vec::new(),
+            },
+        }
+    }
+
+    pub(super) fn owner(&self) -> Option<u64> {
+        self.0.as_ref().map(|wanted| wanted.owner)
+    }
+
+    pub(super) fn network_steps(&self) -> Option<usize> {
+        self.0.as_ref().map(|wanted| wanted.network_steps)
+    }
+
+    pub(super) fn dispatches(&self) -> &[Dispatch] {
+        self.0.as_ref().map_or(&[], |wanted| &wanted.dispatches)
+    }
+
+    pub(super) fn record_copies(&self, encoder: &mut wgpu::CommandEncoder) {
+        let Some(wanted) = &self.0 else {
+            return;
+        };
+        for copy in &wanted.copies {
+            encoder.copy_buffer_to_buffer(&copy.from, 0, &copy.to, copy.offset, copy.bytes);
+        }
+        for copy in &wanted.textures {
+            encoder.copy_buffer_to_texture(
+                wgpu::TexelCopyBufferInfo {
+                    buffer: &copy.from,
+                    layout: copy.layout,
+                },
+                wgpu::TexelCopyTextureInfo {
+                    texture: &copy.to,
+                    mip_level: 0,
+                    origin: copy.origin,
+                    aspect: wgpu::TextureAspect::All,
+                },
+                copy.size,
+            );
+        }
+    }
+}
+
+/// Collects what a run is wanted for.
+#[derive(Debug)]
+pub struct OutputBuilder<'a> {
+    executor: &'a Executor,
+    wanted: Wanted,
+}
+
+impl OutputBuilder<'_> {
+    /// Computes an output of the graph and leaves it where it is.
+    ///
+    /// # Errors
+    /// [`Error::UnknownValue`] when the plan did not keep a value of that name.
+    pub fn keep(mut self, name: &str) -> Result<Self, Error> {
+        let (_, steps) = self.executor.find_output(name)?;
+        self.wanted.network_steps = self.wanted.network_steps.max(steps);
+        Ok(self)
+    }
+
+    /// Copies an output of the graph, channel-packed ([`crate::tensor::pack`]), to a buffer of the
+    /// host that has the usage `COPY_DST`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownValue`] for a name that is no output, [`Error::Recording`] for a buffer that
+    /// is too small, lacks the usage, or an offset that is no multiple of 4.
+    pub fn copy(self, name: &str, buffer: &wgpu::Buffer, offset: u64) -> Result<Self, Error> {
+        let mut builder = self.keep(name)?;
+        let (output, from) = builder.executor.output(name)?;
+        let bytes = output.shape.packed_len() as u64 * 4;
+        let refuse = |reason: String| Err(Error::Recording { reason });
+        if !buffer.usage().contains(wgpu::BufferUsages::COPY_DST) {
+            return refuse(format!("the buffer for '{name}' lacks the usage COPY_DST"));
+        }
+        if !offset.is_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT) {
+            return refuse(format!("the offset {offset} is no multiple of 4"));
+        }
+        if offset
+            .checked_add(bytes)
+            .is_none_or(|end| end > buffer.size())
+        {
+            return refuse(format!(
+                "'{name}' needs {bytes} bytes, the buffer has {} from {offset} on",
+                buffer.size().saturating_sub(offset)
+            ));
+        }
+        builder.wanted.copies.push(BufferCopy {
+            from: from.clone(),
+            to: buffer.clone(),
+            offset,
+            bytes,
+        });
+        Ok(builder)
+    }
+
+    /// Paints an output of one channel, such as a class activation map, to a texture of the host.
+    ///
+    /// # Errors
+    /// [`Error::UnknownValue`] for a name that is no output; [`Error::Texture`] for a value of more
+    /// than one channel and for a texture that cannot be painted ([`HeatMap`]); [`Error::Gpu`] and
+    /// [`Error::OutOfMemory`] from the device.
+    pub fn heat_map(
+        self,
+        device: &wgpu::Device,
+        texture: &wgpu::Texture,
+        how: &HeatMap,
+    ) -> Result<Self, Error> {
+        let mut builder = self.keep(&how.value)?;
+        let Painted { dispatch, copy } = how.paint(device, builder.executor, texture)?;
+        builder.wanted.dispatches.push(dispatch);
+        builder.wanted.textures.push(copy);
+        Ok(builder)
+    }
+
+    /// The output.
+    pub fn build(self) -> Output {
+        Output(Some(Arc::new(self.wanted)))
+    }
+}

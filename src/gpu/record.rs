@@ -1,0 +1,163 @@
+//! A run written into the host's encoder: at once, or with timestamps.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::dispatch::Dispatch;
+use super::{Executor, Input, Output, StepTimer};
+use crate::error::Error;
+
+/// All that is recorded for one run, in order.
+#[derive(Clone, Debug)]
+pub(super) struct Sequence {
+    input: Input,
+    network: Arc<[Dispatch]>,
+    /// How much of the network the output needs.
+    network_steps: usize,
+    output: Output,
+}
+
+impl Sequence {
+    pub(super) fn new(executor: &Executor, input: &Input, output: &Output) -> Result<Self, Error> {
+        let stranger = |what: &str| Error::Recording {
+            reason: format!("the {what} was made for another executor; make one for this executor"),
+        };
+        if input.owner().is_some_and(|owner| owner != executor.id) {
+            return Err(stranger("input"));
+        }
+        if output.owner().is_some_and(|owner| owner != executor.id) {
+            return Err(stranger("output"));
+        }
+        Ok(Self {
+            input: input.clone(),
+            network: Arc::clone(&executor.dispatches),
+            network_steps: output.network_steps().unwrap_or(executor.dispatches.len()),
+            output: output.clone(),
+        })
+    }
+
+    /// Dispatches.
+    pub(super) fn len(&self) -> usize {
+        self.input.dispatches().len() + self.network_steps + self.output.dispatches().len()
+    }
+
+    /// Dispatches from the first one on: those of the input, of the network, of the output.
+    pub(super) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
+        self.input
+            .dispatches()
+            .iter()
+            .chain(&self.network[..self.network_steps])
+            .chain(self.output.dispatches())
+    }
+
+    /// What comes before the first dispatch.
+    pub(super) fn begin(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.input.record_copy(encoder);
+    }
+
+    /// What comes after the last dispatch.
+    pub(super) fn end(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.output.record_copies(encoder);
+    }
+}
+
+impl Executor {
+    /// Records a run: the copies and kernels of the input, the network as far as the output needs it,
+    /// the kernels and copies of the output. All kernels run in one compute pass. Makes nothing on
+    /// the device, submits nothing, polls nothing.
+    ///
+    /// # Errors
+    /// [`Error::Recording`] when the input or the output is another executor's.
+    pub fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        input: &Input,
+        output: &Output,
+    ) -> Result<(), Error> {
+        self.record_in_one_pass(encoder, input, output, None)
+    }
+
+    /// [`Self::record`] with timestamps before the first kernel and after the last one.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn record_total_timed(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        input: &Input,
+        output: &Output,
+        timer: &StepTimer,
+    ) -> Result<(), Error> {
+        self.record_in_one_pass(encoder, input, output, timer.writes_of(0))?;
+        timer.resolve(encoder);
+        Ok(())
+    }
+
+    fn record_in_one_pass(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        input: &Input,
+        output: &Output,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+    ) -> Result<(), Error> {
+        let sequence = Sequence::new(self, input, output)?;
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        sequence.begin(encoder);
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some("resnet-wgpu"),
+                timestamp_writes,
+            });
+            for dispatch in sequence.dispatches() {
+                dispatch.record(&mut pass);
+            }
+        }
+        sequence.end(encoder);
+        Ok(())
+    }
+
+    /// [`Self::record`] with every kernel in a compute pass of its own and timestamps around each.
+    ///
+    /// # Errors
+    /// As [`Self::record`], and [`Error::Recording`] when the timer is for fewer steps than
+    /// [`Self::step_count`].
+    pub fn record_timed(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        input: &Input,
+        output: &Output,
+        timer: &StepTimer,
+    ) -> Result<(), Error> {
+        let sequence = Sequence::new(self, input, output)?;
+        if timer.steps() != sequence.len() {
+            return Err(Error::Recording {
+                reason: format!(
+                    "the timer is for {} steps, the run has {}",
+                    timer.steps(),
+                    sequence.len()
+                ),
+            });
+        }
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        sequence.begin(encoder);
+        for (index, dispatch) in sequence.dispatches().enumerate() {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some("resnet-wgpu"),
+                timestamp_writes: timer.writes_of(index),
+            });
+            dispatch.record(&mut pass);
+        }
+        sequence.end(encoder);
+        timer.resolve(encoder);
+        Ok(())
+    }
+
+    /// Number of kernels in a run: the input's, the network's as far as the output needs it, and the
+    /// output's.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn step_count(&self, input: &Input, output: &Output) -> Result<usize, Error> {
+        Ok(Sequence::new(self, input, output)?.len())
+    }
+}

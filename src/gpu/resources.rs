@@ -1,0 +1,150 @@
+//! Buffers and textures: those of a plan, and small tables for what is bound to the host's.
+
+use super::dispatch::label;
+use super::guarded;
+use crate::error::Error;
+use crate::plan::{Buffer, Content};
+use crate::tensor::{FOLD_ROW_BYTES, FOLD_WIDTH};
+
+/// What a buffer of the plan is on the device.
+#[derive(Debug)]
+pub(super) enum Resource {
+    Buffer(wgpu::Buffer),
+    Texture(wgpu::TextureView),
+}
+
+impl Resource {
+    pub(super) fn as_binding(&self) -> wgpu::BindingResource<'_> {
+        match self {
+            Self::Buffer(buffer) => buffer.as_entire_binding(),
+            Self::Texture(view) => wgpu::BindingResource::TextureView(view),
+        }
+    }
+}
+
+/// A folded texture, with the row of zeros that activations start with, or with its parameters.
+pub(super) fn create_texture(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    buffer: &Buffer,
+) -> Result<wgpu::TextureView, Error> {
+    let label = label(&buffer.name);
+    let size = |rows: u64| wgpu::Extent3d {
+        width: side(FOLD_WIDTH as u64),
+        height: side(rows),
+        depth_or_array_layers: 1,
+    };
+    let mut texels = match &buffer.content {
+        Content::Constant(constant) => constant.packing.pack(&constant.tensors),
+        Content::Input | Content::Activations => Vec::new(),
+    };
+    let row_len = FOLD_ROW_BYTES / size_of::<f32>();
+    texels.resize(texels.len().next_multiple_of(row_len).max(row_len), 0.0);
+    guarded(device, &buffer.name, || {
+        let texture = device.create_texture(&wgpu::TextureDescriptor {
+            label: Some(&label),
+            size: size(buffer.texture_rows()),
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba32Float,
+            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
+            view_formats: &[],
+        });
+        queue.write_texture(
+            texture.as_image_copy(),
+            bytemuck::cast_slice(&texels),
+            wgpu::TexelCopyBufferLayout {
+                offset: 0,
+                bytes_per_row: Some(side(FOLD_ROW_BYTES as u64)),
+                rows_per_image: None,
+            },
+            size((texels.len() / row_len) as u64),
+        );
+        texture.create_view(&wgpu::TextureViewDescriptor::default())
+    })
+}
+
+/// A side of a texture: the planner has compared it with the device's limit.
+pub(super) fn side(size: u64) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+pub(super) fn create_buffer(device: &wgpu::Device, buffer: &Buffer) -> Result<wgpu::Buffer, Error> {
+    let label = label(&buffer.name);
+    let create = |usage, mapped_at_creation| {
+        guarded(device, &buffer.name, || {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(&label),
+                size: buffer.bytes,
+                usage: wgpu::BufferUsages::STORAGE | usage,
+                mapped_at_creation,
+            })
+        })
+    };
+    match &buffer.content {
+        // An input may itself be an output of the graph.
+        Content::Input => create(
+            wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+            false,
+        ),
+        Content::Activations => create(wgpu::BufferUsages::COPY_SRC, false),
+        Content::Constant(constant) => {
+            let created = create(wgpu::BufferUsages::empty(), true)?;
+            let packed = constant.packing.pack(&constant.tensors);
+            let mut mapped = created
+                .get_mapped_range_mut(..)
+                .map_err(|error| Error::Gpu {
+                    what: buffer.name.clone(),
+                    reason: error.to_string(),
+                })?;
+            mapped.copy_from_slice(bytemuck::cast_slice(&packed));
+            drop(mapped);
+            created.unmap();
+            Ok(created)
+        }
+    }
+}
+
+/// A buffer that a kernel reads and nothing writes again.
+pub(super) fn create_table<T: bytemuck::NoUninit>(
+    device: &wgpu::Device,
+    name: &str,
+    table: &[T],
+) -> Result<wgpu::Buffer, Error> {
+    let buffer = guarded(device, name, || {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(&label(name)),
+            size: size_of_val(table) as u64,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: true,
+        })
+    })?;
+    let mut mapped = buffer
+        .get_mapped_range_mut(..)
+        .map_err(|error| Error::Gpu {
+            what: name.to_owned(),
+            reason: error.to_string(),
+        })?;
+    mapped.copy_from_slice(bytemuck::cast_slice(table));
+    drop(mapped);
+    buffer.unmap();
+    Ok(buffer)
+}
+
+/// A buffer that kernels write and read.
+pub(super) fn create_scratch(
+    device: &wgpu::Device,
+    name: &str,
+    bytes: u64,
+    usage: wgpu::BufferUsages,
+) -> Result<wgpu::Buffer, Error> {
+    guarded(device, name, || {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(&label(name)),
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE | usage,
+            mapped_at_creation: false,
+        })
+    })
+}

@@ -1,0 +1,60 @@
+//! A map of one channel as an image: interpolated, stretched, coloured.
+
+use super::{Kernel, Launch, read, write};
+use crate::tensor::Shape;
+
+/// `shaders/heat_map.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "heat_map",
+    source: include_str!("../../shaders/heat_map.wgsl"),
+    bindings: &[read("input"), read("table"), write("output")],
+};
+
+/// Pixels of a side of a workgroup, as in the shader.
+pub const SIDE: usize = 8;
+
+/// What becomes of a map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture<'a> {
+    /// Rows and columns.
+    pub size: [usize; 2],
+    /// 32-bit words in a row of the buffer.
+    pub pitch: usize,
+    /// Image of the batch.
+    pub image: usize,
+    /// Whether the map is stretched to 0..1.
+    pub stretch: bool,
+    /// 256 words for the values from 0 to 1; without them the bits of the values themselves.
+    pub colors: Option<&'a [u32]>,
+}
+
+/// One launch over the pixels of the image.
+pub fn launch([h, w]: [usize; 2]) -> Launch {
+    Launch {
+        kernel: &KERNEL,
+        overrides: vec![],
+        tile: vec![],
+        immediates: vec![],
+        threads: SIDE * SIDE,
+        workgroups: [w.div_ceil(SIDE) as u64, h.div_ceil(SIDE) as u64, 1],
+    }
+}
+
+/// What the shader calls `table`, for a map of `shape`.
+pub fn table(shape: Shape, picture: &Picture<'_>) -> Vec<u32> {
+    let [h, w] = picture.size;
+    let header = [
+        w,
+        h,
+        picture.pitch,
+        picture.image * shape.h * shape.w,
+        shape.w,
+        shape.h,
+        picture.stretch.into(),
+        picture.colors.is_some().into(),
+    ];
+    let sizes = header.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
+    let mut table = sizes.to_vec();
+    table.extend(picture.colors.unwrap_or(&[0; 256]));
+    table
+}

@@ -1,0 +1,164 @@
+//! Tables for the two passes that make a part of a host's texture the image of a network.
+//!
+//! The passes do what `image::Batch` does on the CPU, with the same integers: first along the rows,
+//! then along the columns, each rounded to 8 bits. Everything that depends on the texture's size is
+//! in a table, so that another size needs no other pipeline.
+
+use super::{Launch, resample_columns, resample_rows};
+use crate::preprocess::Filter;
+use crate::resample::{Axis, Tap};
+
+/// A rectangle of a texture and how its texels are to be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// First column of the rectangle.
+    pub left: usize,
+    /// First row of the rectangle in memory, whichever way the image is up.
+    pub top: usize,
+    /// Whether the first row in memory is the lowest one of the image.
+    pub bottom_up: bool,
+    /// Whether the sampler gives linear light, which is to be encoded again.
+    pub linear: bool,
+    /// Whether red and blue are to change places.
+    pub swap_red_blue: bool,
+}
+
+/// One pass: its launch and its table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pass {
+    /// Grid and pipeline.
+    pub launch: Launch,
+    /// What the shader calls `table`.
+    pub table: Vec<i32>,
+}
+
+/// Both passes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Passes {
+    /// From the texture to rows of the final width.
+    pub rows: Pass,
+    /// From these to the final image.
+    pub columns: Pass,
+    /// Pixels between the two.
+    pub between: usize,
+}
+
+/// The passes for one image, whose first pixel is `first_pixel` of the output.
+pub(crate) fn passes(
+    source: Source,
+    [rows, columns]: [Axis; 2],
+    filter: Filter,
+    first_pixel: usize,
+) -> Passes {
+    let mut row_taps = rows.taps(filter);
+    // Rows that no output row reads are not resampled.
+    let first = row_taps.iter().map(|tap| tap.first).min().unwrap_or(0);
+    let end = row_taps.iter().map(Tap::end).max().unwrap_or(0);
+    for tap in &mut row_taps {
+        tap.first -= first;
+    }
+    let read = end - first;
+    let [top, step] = if source.bottom_up {
+        [int(source.top + rows.from - 1 - first), -1]
+    } else {
+        [int(source.top + first), 1]
+    };
+    Passes {
+        rows: Pass {
+            launch: resample_rows::launch([read, columns.count]),
+            table: table(
+                &[
+                    int(columns.count),
+                    int(read),
+                    int(source.left),
+                    top,
+                    step,
+                    source.linear.into(),
+                    source.swap_red_blue.into(),
+                ],
+                &columns.taps(filter),
+            ),
+        },
+        columns: Pass {
+            launch: resample_columns::launch([rows.count, columns.count]),
+            table: table(
+                &[int(columns.count), int(rows.count), int(first_pixel)],
+                &row_taps,
+            ),
+        },
+        between: read * columns.count,
+    }
+}
+
+/// A header, then what each tap reads and where its weights are, then the weights.
+fn table(header: &[i32], taps: &[Tap]) -> Vec<i32> {
+    let mut table = header.to_vec();
+    let mut weights = header.len() + taps.len() * 3;
+    for tap in taps {
+        table.extend([int(tap.first), int(tap.weights.len()), int(weights)]);
+        weights += tap.weights.len();
+    }
+    table.extend(taps.iter().flat_map(|tap| &tap.weights));
+    table
+}
+
+/// A size of an image as an integer of a table.
+fn int(size: usize) -> i32 {
+    i32::try_from(size).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: Source = Source {
+        left: 5,
+        top: 7,
+        bottom_up: false,
+        linear: false,
+        swap_red_blue: true,
+    };
+
+    fn axis(from: usize, to: usize, first: usize, count: usize) -> Axis {
+        Axis {
+            from,
+            to,
+            first,
+            count,
+        }
+    }
+
+    #[test]
+    fn tables_list_what_each_pixel_reads() {
+        // Rows 2 and 3 of 4 at their size; columns 4 → 2 with a box, each the mean of two.
+        let passes = passes(SOURCE, [axis(4, 4, 2, 2), axis(4, 2, 0, 2)], Filter::Box, 9);
+        let half = 1 << (crate::resample::PRECISION_BITS - 1);
+        assert_eq!(
+            passes.rows.table,
+            [
+                2, 2, 5, 9, 1, 0, 1, // header: the first row read is row 2 of the rectangle
+                0, 2, 13, 2, 2, 15, // two taps of two
+                half, half, half, half,
+            ],
+            "rows"
+        );
+        let one = 2 * half;
+        assert_eq!(
+            passes.columns.table,
+            [2, 2, 9, 0, 1, 9, 1, 1, 10, one, one],
+            "columns"
+        );
+        assert_eq!(passes.between, 4, "two rows of two pixels");
+    }
+
+    #[test]
+    fn an_image_that_is_upside_down_in_memory_is_read_upwards() {
+        let source = Source {
+            bottom_up: true,
+            ..SOURCE
+        };
+        let passes = passes(source, [axis(4, 4, 1, 2), axis(1, 1, 0, 1)], Filter::Box, 0);
+        // The image's row 1 of 4 is row 2 in memory.
+        assert_eq!(passes.rows.table[3..5], [7 + 2, -1], "top and step");
+    }
+}

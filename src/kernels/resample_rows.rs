@@ -1,0 +1,26 @@
+//! From a texture of the host to rows of 8-bit RGBA as wide as the network's image.
+//! [`super::resample`] makes its table.
+
+use super::{Kernel, Launch, read, sample, write};
+
+/// `shaders/resample_rows.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "resample_rows",
+    source: include_str!("../../shaders/resample_rows.wgsl"),
+    bindings: &[sample("image"), read("table"), write("output")],
+};
+
+/// Pixels of a side of a workgroup, as in the shader.
+pub const SIDE: usize = 8;
+
+/// One launch over the rows that are read.
+pub fn launch([h, w]: [usize; 2]) -> Launch {
+    Launch {
+        kernel: &KERNEL,
+        overrides: vec![],
+        tile: vec![],
+        immediates: vec![],
+        threads: SIDE * SIDE,
+        workgroups: [w.div_ceil(SIDE) as u64, h.div_ceil(SIDE) as u64, 1],
+    }
+}

@@ -1,0 +1,662 @@
+//! Textures of the host as input and output. Needs an adapter.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Numbers, gpu, paths, reference};
+use half::f16;
+use resnet_wgpu::Error;
+use resnet_wgpu::gpu::{
+    Colors, Context, Encoding, Executor, HeatMap, Input, Origin, Output, Readback, TextureRead,
+    TextureRect, plan_limits,
+};
+use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::image::{Batch, Picture};
+use resnet_wgpu::plan::{InputFormat, Path, Plan, PlanOptions};
+use resnet_wgpu::preprocess::{ChannelOrder, Crop, Filter, Preprocess, Resize};
+use resnet_wgpu::reference::heat_map;
+use resnet_wgpu::tensor::{Shape, Tensor};
+use resnet_wgpu::wgpu::{self, TextureFormat as F, TextureUsages as U};
+
+/// A network's rules: not square, cropped, blue first.
+fn rules() -> Preprocess {
+    Preprocess {
+        size: [9, 14],
+        resize: Resize::Cover([11, 15]),
+        filter: Filter::Bilinear,
+        crop: Crop::Round,
+        mean: [0.5, 0.25, 0.125],
+        std: [0.5, 0.25, 1.0],
+        channels: ChannelOrder::Bgr,
+    }
+}
+
+/// A convolution over images of the rules' size: `conv`, and the map of its only channel, `map`.
+fn network(batch: usize, [h, w]: [usize; 2]) -> Graph {
+    let mut graph = Graph::new();
+    let input = graph.input("image", Shape::new(batch, 3, h, w)).unwrap();
+    let weight = graph.param("weight", Numbers::new(1).tensor(&[5, 3, 3, 3]));
+    let conv = Conv2d::new(weight).padding(1).stride(2);
+    let x = graph.add("conv", Op::Conv2d(conv), &[input]).unwrap();
+    let weight = graph.param("map.weight", Numbers::new(2).tensor(&[1, 5, 1, 1]));
+    let map = graph
+        .add("map", Op::Conv2d(Conv2d::new(weight)), &[x])
+        .unwrap();
+    let y = graph.add("mean", Op::GlobalAvgPool, &[x]).unwrap();
+    for output in [x, map, y] {
+        graph.mark_output(output).unwrap();
+    }
+    graph
+}
+
+fn executor(gpu: &Context, path: Path, batch: usize, rules: &Preprocess) -> Executor {
+    let options = PlanOptions {
+        input: InputFormat::Rgba8(rules.normalization()),
+        limits: plan_limits(&gpu.device),
+        path,
+        ..PlanOptions::default()
+    };
+    let plan = Plan::new(&network(batch, rules.size), &options).unwrap();
+    Executor::new(&gpu.device, &gpu.queue, &plan).unwrap()
+}
+
+/// Seeded noise: every pixel differs from its neighbours, so that nothing can be off by one.
+fn noise(height: usize, width: usize, seed: u64) -> Picture {
+    let mut numbers = Numbers::new(seed);
+    let rgb = (0..height * width * 3).map(|_| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to 255"
+        )]
+        let byte = ((numbers.next() + 1.0) * 127.99) as u8;
+        byte
+    });
+    Picture::new(height, width, rgb.collect()).unwrap()
+}
+
+fn texture(
+    gpu: &Context,
+    size: [usize; 2],
+    format: F,
+    usage: U,
+    mip_level_count: u32,
+) -> wgpu::Texture {
+    gpu.device.create_texture(&wgpu::TextureDescriptor {
+        label: Some("host"),
+        size: extent(size),
+        mip_level_count,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format,
+        usage,
+        view_formats: &[format.add_srgb_suffix(), format.remove_srgb_suffix()],
+    })
+}
+
+fn extent([height, width]: [usize; 2]) -> wgpu::Extent3d {
+    wgpu::Extent3d {
+        width: u32::try_from(width).unwrap(),
+        height: u32::try_from(height).unwrap(),
+        depth_or_array_layers: 1,
+    }
+}
+
+/// The bytes of a pixel in a format.
+fn pixel(format: F, [r, g, b]: [u8; 3]) -> Vec<u8> {
+    let scale = |byte: u8| f32::from(byte) / 255.0;
+    match format {
+        F::Rgba8Unorm | F::Rgba8UnormSrgb => vec![r, g, b, 77],
+        F::Bgra8Unorm | F::Bgra8UnormSrgb => vec![b, g, r, 77],
+        F::Rgba16Float => [scale(r), scale(g), scale(b), 0.3]
+            .map(|x| f16::from_f32(x).to_le_bytes())
+            .concat(),
+        F::Rgba32Float => [scale(r), scale(g), scale(b), 0.3]
+            .map(f32::to_le_bytes)
+            .concat(),
+        _ => panic!("{format:?} is not tested"),
+    }
+}
+
+/// A picture in a level of a texture, its top left pixel at `[top, left]`.
+fn upload(gpu: &Context, texture: &wgpu::Texture, level: u32, at: [u32; 2], picture: &Picture) {
+    let pixels = picture.rgb().as_chunks::<3>().0.iter();
+    let bytes: Vec<u8> = pixels.flat_map(|&p| pixel(texture.format(), p)).collect();
+    let size = [picture.height(), picture.width()];
+    gpu.queue.write_texture(
+        wgpu::TexelCopyTextureInfo {
+            mip_level: level,
+            origin: wgpu::Origin3d {
+                x: at[1],
+                y: at[0],
+                z: 0,
+            },
+            ..texture.as_image_copy()
+        },
+        &bytes,
+        wgpu::TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some(u32::try_from(bytes.len() / size[0]).unwrap()),
+            rows_per_image: None,
+        },
+        extent(size),
+    );
+}
+
+fn uploaded(gpu: &Context, picture: &Picture, format: F) -> wgpu::TextureView {
+    let size = [picture.height(), picture.width()];
+    let texture = texture(gpu, size, format, U::TEXTURE_BINDING | U::COPY_DST, 1);
+    upload(gpu, &texture, 0, [0, 0], picture);
+    texture.create_view(&wgpu::TextureViewDescriptor::default())
+}
+
+/// The bytes of a buffer after some commands.
+fn read(gpu: &Context, mut encoder: wgpu::CommandEncoder, buffer: &wgpu::Buffer) -> Vec<u8> {
+    let visible = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("visible"),
+        size: buffer.size(),
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    encoder.copy_buffer_to_buffer(buffer, 0, &visible, 0, buffer.size());
+    gpu.queue.submit([encoder.finish()]);
+    visible.map_async(wgpu::MapMode::Read, .., |_| ());
+    gpu.device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+    let mapped = visible.get_mapped_range(..).unwrap();
+    mapped.to_vec()
+}
+
+fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
+    gpu.device
+        .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+}
+
+/// What the network gets of an input: its pixels, as they lie in the executor's input buffer.
+fn pixels_of(gpu: &Context, executor: &Executor, input: &Input) -> Vec<u8> {
+    let mut encoder = encoder(gpu);
+    executor
+        .record(&mut encoder, input, &Output::kept())
+        .unwrap();
+    read(gpu, encoder, executor.input())
+}
+
+#[track_caller]
+fn assert_pixels(what: &str, want: &Batch, got: &[u8], allowed: u8) {
+    assert_eq!(want.rgba().len(), got.len(), "{what}: number of bytes");
+    let worst = want.rgba().iter().zip(got).map(|(a, b)| a.abs_diff(*b));
+    let worst = worst.max().unwrap();
+    assert!(worst <= allowed, "{what}: off by {worst} of 255");
+}
+
+/// Every format and filter, shrinking along one axis and growing along the other where it can.
+#[test]
+fn a_texture_of_any_format_becomes_the_pixels_of_the_cpu_path() {
+    let gpu = gpu();
+    let picture = noise(23, 17, 3);
+    let rules = rules();
+    let executor = executor(&gpu, Path::Auto, 1, &rules);
+    for format in [
+        F::Rgba8Unorm,
+        F::Bgra8Unorm,
+        F::Rgba8UnormSrgb,
+        F::Bgra8UnormSrgb,
+        F::Rgba16Float,
+        F::Rgba32Float,
+    ] {
+        let view = uploaded(&gpu, &picture, format);
+        for filter in [
+            Filter::Nearest,
+            Filter::Box,
+            Filter::Bilinear,
+            Filter::Bicubic,
+            Filter::Lanczos,
+        ] {
+            for (size, resize) in [
+                (rules.size, rules.resize),
+                (rules.size, Resize::Squash),
+                (rules.size, Resize::Cover([40, 30])),
+            ] {
+                let rules = Preprocess {
+                    size,
+                    resize,
+                    filter,
+                    ..rules.clone()
+                };
+                let want = Batch::prepare(std::slice::from_ref(&picture), &rules).unwrap();
+                let input = executor
+                    .texture_input(&gpu.device, &[(&view, TextureRead::default())], &rules)
+                    .unwrap();
+                let got = pixels_of(&gpu, &executor, &input);
+                assert_pixels(&format!("{format:?} {filter:?} {resize:?}"), &want, &got, 0);
+            }
+        }
+    }
+}
+
+/// The values between: an upside-down part of a mip level, with red and blue exchanged, in linear light.
+#[test]
+fn a_part_of_a_texture_is_read_as_it_is_described() {
+    let gpu = gpu();
+    let rules = rules();
+    let executor = executor(&gpu, Path::Auto, 1, &rules);
+    let picture = noise(16, 13, 4);
+    let want = Batch::prepare(std::slice::from_ref(&picture), &rules).unwrap();
+    let (h, w) = (picture.height(), picture.width());
+    let rows = picture.rgb().chunks_exact(w * 3);
+
+    let flipped: Vec<u8> = rows.clone().rev().flatten().copied().collect();
+    let swapped: Vec<u8> = picture
+        .rgb()
+        .as_chunks::<3>()
+        .0
+        .iter()
+        .flat_map(|&[r, g, b]| [b, g, r])
+        .collect();
+    let plain = TextureRead::default();
+    let cases = [
+        (
+            "upside down",
+            flipped,
+            TextureRead {
+                origin: Origin::BottomLeft,
+                ..plain
+            },
+        ),
+        (
+            "blue first",
+            swapped,
+            TextureRead {
+                channels: ChannelOrder::Bgr,
+                ..plain
+            },
+        ),
+        ("as it is", picture.rgb().to_vec(), plain),
+    ];
+    for (what, rgb, read) in cases {
+        let part = Picture::new(h, w, rgb).unwrap();
+        // Level 1 of 64×48 is 32×24; the rest of it is another picture.
+        let format = F::Rgba8Unorm;
+        let texture = texture(&gpu, [64, 48], format, U::TEXTURE_BINDING | U::COPY_DST, 2);
+        upload(&gpu, &texture, 0, [0, 0], &noise(64, 48, 5));
+        upload(&gpu, &texture, 1, [0, 0], &noise(32, 24, 6));
+        upload(&gpu, &texture, 1, [7, 5], &part);
+        let view = texture.create_view(&wgpu::TextureViewDescriptor {
+            base_mip_level: 1,
+            ..Default::default()
+        });
+        let read = TextureRead {
+            mip_level: 1,
+            rect: Some(TextureRect {
+                left: 5,
+                top: 7,
+                width: 13,
+                height: 16,
+            }),
+            ..read
+        };
+        let input = executor
+            .texture_input(&gpu.device, &[(&view, read)], &rules)
+            .unwrap();
+        assert_pixels(what, &want, &pixels_of(&gpu, &executor, &input), 0);
+    }
+}
+
+#[test]
+fn linear_light_is_encoded_and_an_srgb_view_can_be_read_as_it_is() {
+    let gpu = gpu();
+    let rules = rules();
+    let executor = executor(&gpu, Path::Auto, 1, &rules);
+    let picture = noise(16, 13, 7);
+    let want = Batch::prepare(std::slice::from_ref(&picture), &rules).unwrap();
+
+    // A render target with linear light, in 32-bit floats.
+    let texture = texture(
+        &gpu,
+        [16, 13],
+        F::Rgba32Float,
+        U::TEXTURE_BINDING | U::COPY_DST,
+        1,
+    );
+    let linear = |byte: u8| {
+        let encoded = f32::from(byte) / 255.0;
+        if encoded <= 0.04045 {
+            encoded / 12.92
+        } else {
+            ((encoded + 0.055) / 1.055).powf(2.4)
+        }
+    };
+    let texels = picture.rgb().as_chunks::<3>().0.iter();
+    let texels: Vec<f32> = texels
+        .flat_map(|&[r, g, b]| [linear(r), linear(g), linear(b), 1.0])
+        .collect();
+    gpu.queue.write_texture(
+        texture.as_image_copy(),
+        bytemuck::cast_slice(&texels),
+        wgpu::TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some(13 * 16),
+            rows_per_image: None,
+        },
+        extent([16, 13]),
+    );
+    let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
+    let read = TextureRead {
+        encoding: Encoding::Linear,
+        ..TextureRead::default()
+    };
+    let input = executor
+        .texture_input(&gpu.device, &[(&view, read)], &rules)
+        .unwrap();
+    assert_pixels("linear", &want, &pixels_of(&gpu, &executor, &input), 0);
+
+    // A plain view of an sRGB texture is not linearised, and must not be encoded twice.
+    let srgb = uploaded(&gpu, &picture, F::Rgba8UnormSrgb);
+    let view = srgb.texture().create_view(&wgpu::TextureViewDescriptor {
+        format: Some(F::Rgba8Unorm),
+        ..Default::default()
+    });
+    let read = TextureRead {
+        format: Some(F::Rgba8Unorm),
+        ..TextureRead::default()
+    };
+    let input = executor
+        .texture_input(&gpu.device, &[(&view, read)], &rules)
+        .unwrap();
+    assert_pixels("plain view", &want, &pixels_of(&gpu, &executor, &input), 0);
+}
+
+#[test]
+fn a_batch_of_textures_gives_the_results_of_its_pixels_on_every_path() {
+    let gpu = gpu();
+    let rules = rules();
+    let pictures = [noise(30, 21, 8), noise(12, 40, 9)];
+    let views = [0, 1].map(|i| uploaded(&gpu, &pictures[i], F::Rgba8Unorm));
+    let batch = Batch::prepare(&pictures, &rules).unwrap();
+    for path in paths(&gpu) {
+        let executor = executor(&gpu, path, 2, &rules);
+        let readback = Readback::new(&gpu.device, &executor).unwrap();
+        let run = |input: &Input| -> Vec<Tensor> {
+            let mut encoder = encoder(&gpu);
+            executor
+                .record(&mut encoder, input, &Output::kept())
+                .unwrap();
+            readback.record(&mut encoder);
+            gpu.queue.submit([encoder.finish()]);
+            common::read(&gpu.device, &readback)
+        };
+        let read = TextureRead::default();
+        let input = executor
+            .texture_input(&gpu.device, &[(&views[0], read), (&views[1], read)], &rules)
+            .unwrap();
+        let from_textures = run(&input);
+        executor.write_pixels(&gpu.queue, batch.rgba()).unwrap();
+        assert_eq!(from_textures, run(&Input::uploaded()), "{path}");
+        assert_eq!(from_textures, run(&Input::uploaded()), "{path}, again");
+
+        // Another view, of the same size, changes the first image only.
+        let other = uploaded(&gpu, &noise(30, 21, 10), F::Rgba8Unorm);
+        let input = input
+            .with_views(&gpu.device, &executor, &[&other, &views[1]])
+            .unwrap();
+        let changed = run(&input);
+        let means = |outputs: &[Tensor]| outputs[2].data().to_vec();
+        let (before, after) = (means(&from_textures), means(&changed));
+        assert_ne!(before[..5], after[..5], "{path}: image 0");
+        assert_eq!(before[5..], after[5..], "{path}: image 1");
+    }
+}
+
+#[test]
+fn textures_that_cannot_be_read_are_errors() {
+    let gpu = gpu();
+    let rules = rules();
+    let executor = executor(&gpu, Path::Auto, 1, &rules);
+    let view_of = |format, usage| {
+        let texture = texture(&gpu, [8, 8], format, usage, 1);
+        texture.create_view(&wgpu::TextureViewDescriptor::default())
+    };
+    let good = view_of(F::Rgba8Unorm, U::TEXTURE_BINDING);
+    let read = TextureRead::default();
+    let rect = |left, width| {
+        Some(TextureRect {
+            left,
+            top: 0,
+            width,
+            height: 8,
+        })
+    };
+    let cases = [
+        (&view_of(F::R32Float, U::TEXTURE_BINDING), read, "none of"),
+        (
+            &view_of(F::Rgba8Unorm, U::COPY_SRC),
+            read,
+            "TEXTURE_BINDING",
+        ),
+        (
+            &good,
+            TextureRead {
+                mip_level: 1,
+                ..read
+            },
+            "mip level 1",
+        ),
+        (
+            &good,
+            TextureRead {
+                rect: rect(4, 5),
+                ..read
+            },
+            "not within",
+        ),
+        (
+            &good,
+            TextureRead {
+                rect: rect(8, 0),
+                ..read
+            },
+            "is empty",
+        ),
+        (
+            &good,
+            TextureRead {
+                rect: rect(u32::MAX, 2),
+                ..read
+            },
+            "not within",
+        ),
+        (
+            &good,
+            TextureRead {
+                format: Some(F::Bgra8Unorm),
+                ..read
+            },
+            "cannot have the format",
+        ),
+    ];
+    for (view, read, says) in cases {
+        let error = executor
+            .texture_input(&gpu.device, &[(view, read)], &rules)
+            .unwrap_err();
+        assert!(matches!(error, Error::Texture { .. }), "{error:?}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    // Another number of images, another size, another normalisation than the plan's.
+    let twice = [(&good, read), (&good, read)];
+    let wide = Preprocess {
+        size: [9, 15],
+        ..rules.clone()
+    };
+    let gray = Preprocess {
+        mean: [0.0; 3],
+        ..rules.clone()
+    };
+    for (views, rules) in [
+        (&twice[..], &rules),
+        (&twice[..1], &wide),
+        (&twice[..1], &gray),
+    ] {
+        let error = executor
+            .texture_input(&gpu.device, views, rules)
+            .unwrap_err();
+        assert!(matches!(error, Error::Input { .. }), "{error:?}");
+    }
+    let input = executor
+        .texture_input(&gpu.device, &twice[..1], &rules)
+        .unwrap();
+    let larger = texture(&gpu, [9, 8], F::Rgba8Unorm, U::TEXTURE_BINDING, 1);
+    let larger = larger.create_view(&wgpu::TextureViewDescriptor::default());
+    let error = input
+        .with_views(&gpu.device, &executor, &[&larger])
+        .unwrap_err();
+    assert!(matches!(error, Error::Texture { .. }), "{error:?}");
+    let error = Input::uploaded()
+        .with_views(&gpu.device, &executor, &[&good])
+        .unwrap_err();
+    assert!(matches!(error, Error::Recording { .. }), "{error:?}");
+}
+
+#[test]
+fn a_map_is_painted_into_the_part_of_the_hosts_texture() {
+    let gpu = gpu();
+    let rules = rules();
+    let pictures = [noise(20, 20, 11), noise(20, 20, 12)];
+    let batch = Batch::prepare(&pictures, &rules).unwrap();
+    let want = &reference(&network(2, rules.size), &batch.tensor())[1];
+    for path in paths(&gpu) {
+        let executor = executor(&gpu, path, 2, &rules);
+        executor.write_pixels(&gpu.queue, batch.rgba()).unwrap();
+        // Larger than the map along the rows, smaller along the columns.
+        let size = [31, 5];
+        let rect = TextureRect {
+            left: 2,
+            top: 1,
+            width: 5,
+            height: 31,
+        };
+        let paint = |format, image, stretch, colors| {
+            let texture = texture(&gpu, [40, 64], format, U::COPY_DST | U::COPY_SRC, 1);
+            let how = HeatMap {
+                value: "map".to_owned(),
+                image,
+                stretch,
+                colors,
+                rect: Some(rect),
+            };
+            let output = Output::builder(&executor)
+                .heat_map(&gpu.device, &texture, &how)
+                .unwrap()
+                .build();
+            let mut encoder = encoder(&gpu);
+            executor
+                .record(&mut encoder, &Input::uploaded(), &output)
+                .unwrap();
+            let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("painted"),
+                size: 40 * 64 * 4,
+                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            });
+            encoder.copy_texture_to_buffer(
+                texture.as_image_copy(),
+                wgpu::TexelCopyBufferInfo {
+                    buffer: &buffer,
+                    layout: wgpu::TexelCopyBufferLayout {
+                        offset: 0,
+                        bytes_per_row: Some(64 * 4),
+                        rows_per_image: None,
+                    },
+                },
+                extent([40, 64]),
+            );
+            let bytes = read(&gpu, encoder, &buffer);
+            move |y: usize, x: usize| -> [u8; 4] {
+                bytes[(y * 64 + x) * 4..][..4].try_into().unwrap()
+            }
+        };
+        for image in [0, 1] {
+            let expected = [false, true].map(|stretch| heat_map(want, size, stretch).unwrap());
+            let values = |stretch: bool, y: usize, x: usize| {
+                expected[usize::from(stretch)].data()[(image * size[0] + y) * size[1] + x]
+            };
+
+            let raw = paint(F::R32Float, image, false, Colors::Gray);
+            let stretched = paint(F::R32Float, image, true, Colors::Gray);
+            let gray = paint(F::Rgba8UnormSrgb, image, true, Colors::Gray);
+            let table = Box::new(std::array::from_fn(|i| {
+                [u8::try_from(i).unwrap(), 7, 9, 11]
+            }));
+            let blue = paint(F::Bgra8Unorm, image, true, Colors::Table(table));
+            for y in 0..31 {
+                for x in 0..5 {
+                    let what = format!("{path}, image {image}, row {y}, column {x}");
+                    let value = values(false, y, x);
+                    let got = f32::from_le_bytes(raw(y + 1, x + 2));
+                    assert!((got - value).abs() < 1e-4, "{what}: {got} for {value}");
+                    let value = values(true, y, x);
+                    let got = f32::from_le_bytes(stretched(y + 1, x + 2));
+                    assert!((got - value).abs() < 1e-4, "{what}: {got} for {value}");
+                    let [r, g, b, a] = gray(y + 1, x + 2);
+                    assert!((f32::from(r) - value * 255.0).abs() < 0.6, "{what}: {r}");
+                    assert_eq!([g, b, a], [r, r, 255], "{what}: gray");
+                    assert_eq!(blue(y + 1, x + 2), [9, 7, r, 11], "{what}: blue first");
+                }
+            }
+            assert_eq!(raw(0, 2), [0; 4], "above the rectangle");
+            assert_eq!(raw(1, 1), [0; 4], "left of it");
+            assert_eq!(raw(1, 7), [0; 4], "right of it");
+            assert_eq!(raw(32, 2), [0; 4], "below it");
+        }
+    }
+}
+
+#[test]
+fn textures_that_cannot_be_painted_are_errors() {
+    let gpu = gpu();
+    let executor = executor(&gpu, Path::Auto, 1, &rules());
+    let map = || HeatMap {
+        value: "map".to_owned(),
+        ..HeatMap::default()
+    };
+    let texture = |format, usage| texture(&gpu, [8, 8], format, usage, 1);
+    let good = texture(F::R32Float, U::COPY_DST);
+    let cases = [
+        (texture(F::Rgba16Float, U::COPY_DST), map(), "Rgba16Float"),
+        (texture(F::R32Float, U::COPY_SRC), map(), "COPY_DST"),
+        (good.clone(), HeatMap { image: 1, ..map() }, "image 1"),
+        (
+            good.clone(),
+            HeatMap {
+                value: "conv".to_owned(),
+                ..map()
+            },
+            "'conv' is [1, 5, 5, 7]",
+        ),
+        (
+            good.clone(),
+            HeatMap {
+                rect: Some(TextureRect {
+                    left: 0,
+                    top: 1,
+                    width: 8,
+                    height: 8,
+                }),
+                ..map()
+            },
+            "not within",
+        ),
+    ];
+    for (texture, how, says) in cases {
+        let error = Output::builder(&executor)
+            .heat_map(&gpu.device, &texture, &how)
+            .unwrap_err();
+        assert!(matches!(error, Error::Texture { .. }), "{error:?}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    let error = Output::builder(&executor)
+        .heat_map(&gpu.device, &good, &HeatMap::default())
+        .unwrap_err();
+    assert!(matches!(error, Error::UnknownValue { .. }), "{error:?}");
+}
