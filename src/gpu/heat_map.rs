@@ -218,8 +218,8 @@ mod tests {
         let gray = Colors::Gray.table();
         assert_eq!([gray[0], gray[255]], [[0, 0, 0, 255], [255; 4]], "gray");
         let rainbow = Colors::Rainbow.table();
-        assert_eq!(rainbow[64], [0, 129, 255, 255], "between blue and cyan");
-        assert_eq!(rainbow[191], [255, 129, 0, 255], "orange");
+        assert_eq!(rainbow[0], [0, 0, 128, 255], "dark blue");
+        assert_eq!(rainbow[255], [128, 0, 0, 255], "dark red");
         let heat = Colors::Heat.table();
         assert_eq!(heat[0][3], 0, "nothing");
         assert_eq!(heat[255], [255, 255, 255, 230], "white");
