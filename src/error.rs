@@ -282,6 +282,16 @@ pub enum Error {
         got: String,
     },
 
+    // === Caches ===
+    /// A file that saves time cannot be used; everything works without it.
+    #[error("cache '{path}': {reason}")]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+
     // === Images and labels ===
     /// An image cannot be decoded.
     #[error("image '{path}': {reason}")]

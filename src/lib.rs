@@ -85,6 +85,7 @@ pub mod preprocess;
 pub mod reference;
 mod resample;
 pub mod tensor;
+pub mod tune;
 pub mod weights;
 
 pub use error::Error;

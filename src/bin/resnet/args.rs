@@ -39,7 +39,7 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "\
 Results go to stdout, notes and progress to stderr.
-WGPU_BACKEND, WGPU_ADAPTER_NAME and RUST_LOG are honoured; flags win over them.
+WGPU_BACKEND, WGPU_ADAPTER_NAME, RESNET_CACHE_DIR and RUST_LOG are honoured; flags win over them.
 
 Examples:
   resnet devices
@@ -110,6 +110,26 @@ pub(crate) enum Command {
         sizes, measured on this adapter, or of a layer where that is better. Bytes of a layer are \
         its inputs, parameters and output, each counted once.")]
     Bench(BenchArgs),
+
+    /// Measure kernel variants on this adapter and keep the fastest
+    #[command(after_help = "Examples:\n  resnet tune --arch resnet50\n  \
+        resnet tune --weights resnet50.safetensors --batch 1,8 --seconds 60\n  \
+        resnet tune --arch resnet18 --dry-run --format json\n\n\
+        Each distinct convolution is measured with every kernel and tile that the adapter can run, \
+        those first in which the network spends most of its time. What wins must agree with the \
+        default kernel's results, and must then make the whole network faster, or is discarded. \
+        Choices are stored for this adapter, driver and version, and used by the other commands \
+        for layers of the same shape; --untuned leaves them out.")]
+    Tune(TuneArgs),
+
+    /// Test every kernel that a network uses on small cases, against the CPU
+    #[command(after_help = "Examples:\n  resnet selftest\n  \
+        resnet selftest --arch notebook --fusion layers --device 1\n  \
+        resnet selftest --weights resnet50.safetensors --format json\n\n\
+        Each kind of layer runs with the network's parameters on two images of a few pixels, by the \
+        kernel and tile that the network's plan has for it, and is compared with the reference \
+        implementation. Exit code 5 when a result is wrong.")]
+    Selftest(SelftestArgs),
 }
 
 /// Where to run.
@@ -127,6 +147,15 @@ pub(crate) struct DeviceArgs {
     /// What activations lie in: textures are faster on software Vulkan
     #[arg(long, default_value = "auto", value_parser = path_parser())]
     pub(crate) path: Path,
+
+    /// Use the default kernels even where `resnet tune` has stored faster ones
+    #[arg(long)]
+    pub(crate) untuned: bool,
+
+    /// Folder for what `resnet tune` stores [default: `RESNET_CACHE_DIR`, else `resnet-wgpu` in the
+    /// system's folder for caches]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -329,6 +358,44 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE.svg", requires = "layers", value_parser = svg())]
     pub(crate) plot: Option<PathBuf>,
 
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TuneArgs {
+    /// Images that run together; each of a list is measured
+    #[arg(long, value_name = "N,…", default_value = "1", value_delimiter = ',', value_parser = batch)]
+    pub(crate) batch: Vec<usize>,
+
+    /// Stop after so many seconds for each batch size; layers that were not reached keep their defaults
+    #[arg(long, value_name = "S", default_value = "120", value_parser = seconds)]
+    pub(crate) seconds: f64,
+
+    /// Store nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SelftestArgs {
     /// Form of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
     pub(crate) format: Format,

@@ -164,7 +164,7 @@ fn compute(
     drop(runner);
     let layers = match device {
         Device::Cpu => cpu_layers(&graph, &input.tensor())?,
-        Device::Gpu(..) => gpu_layers(graph, device, input, quiet)?,
+        Device::Gpu(_) => gpu_layers(graph, device, input, quiet)?,
     };
     Ok(Computed { layers, logits })
 }

@@ -4,19 +4,52 @@ use std::env;
 
 use pollster::block_on;
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{Adapters, Context};
-use resnet_wgpu::plan::Path;
+use resnet_wgpu::gpu::{Adapters, Context, plan_limits};
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::plan::{Choices, InputFormat, Path, PlanOptions};
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
 use crate::args::{Backend, DeviceArgs};
+use crate::caches::Caches;
 use crate::failure::Failure;
 
 /// Where the network runs.
 #[derive(Debug)]
 pub(crate) enum Device {
-    Gpu(Box<Context>, Path),
+    Gpu(Box<Gpu>),
     Cpu,
+}
+
+/// An adapter, and how the flags want it to be used.
+#[derive(Debug)]
+pub(crate) struct Gpu {
+    pub(crate) context: Context,
+    path: Path,
+    /// `None` when tuned choices are not wanted.
+    caches: Option<Caches>,
+}
+
+impl Gpu {
+    /// How a graph is planned by default.
+    pub(crate) fn default_options(&self, input: InputFormat) -> PlanOptions {
+        PlanOptions {
+            input,
+            limits: plan_limits(&self.context.device),
+            path: self.path,
+            ..PlanOptions::default()
+        }
+    }
+
+    /// How a graph is planned: with the choices that are stored for it.
+    pub(crate) fn options(&self, graph: &Graph, input: InputFormat) -> PlanOptions {
+        let options = self.default_options(input);
+        let choices = match &self.caches {
+            Some(caches) => caches.choices(&self.context, graph, &options),
+            None => Choices::default(),
+        };
+        PlanOptions { choices, ..options }
+    }
 }
 
 /// What the results say about it.
@@ -79,7 +112,11 @@ impl Device {
             Ok(context) => {
                 let wgpu::AdapterInfo { name, backend, .. } = &context.info;
                 log::debug!("running on {name} ({backend})");
-                Ok(Self::Gpu(Box::new(context), args.path))
+                Ok(Self::Gpu(Box::new(Gpu {
+                    context,
+                    path: args.path,
+                    caches: (!args.untuned).then(|| Caches::new(args)).flatten(),
+                })))
             }
             Err(_) if !request.is_explicit() => {
                 log::warn!("no usable GPU adapter: running on the CPU, which is slower");
@@ -92,7 +129,7 @@ impl Device {
     /// What the results say about it.
     pub(crate) fn info(&self) -> AdapterInfo {
         match self {
-            Self::Gpu(context, _) => AdapterInfo::new(&context.info),
+            Self::Gpu(gpu) => AdapterInfo::new(&gpu.context.info),
             Self::Cpu => AdapterInfo::cpu(),
         }
     }

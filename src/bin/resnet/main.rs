@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod caches;
 mod classify;
 mod compare;
 mod device;
@@ -17,8 +18,11 @@ mod network;
 mod output;
 mod progress;
 mod runner;
+mod selftest;
 mod stats;
+mod tune;
 mod values;
+mod versions;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -43,6 +47,8 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Compare(args) => compare::run(args, cli.quiet),
         Command::Bench(args) => bench::run(args, cli.quiet),
+        Command::Tune(args) => tune::run(args, cli.quiet),
+        Command::Selftest(args) => selftest::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

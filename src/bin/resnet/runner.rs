@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use resnet_wgpu::cpu::CpuExecutor;
-use resnet_wgpu::gpu::{Session, plan_limits};
+use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::image::Batch;
-use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{InputFormat, Plan};
 use resnet_wgpu::tensor::Tensor;
 
 use crate::device::Device;
@@ -41,16 +41,11 @@ impl Runner {
     ) -> Result<Self, Failure> {
         let start = Instant::now();
         let engine = match device {
-            Device::Gpu(context, path) => {
-                let options = PlanOptions {
-                    input,
-                    limits: plan_limits(&context.device),
-                    path: *path,
-                    ..PlanOptions::default()
-                };
-                let plan = Box::new(Plan::new(graph, &options)?);
+            Device::Gpu(gpu) => {
+                let plan = Box::new(Plan::new(graph, &gpu.options(graph, input))?);
                 let mut bars = Bars::new(quiet);
-                let session = Session::new(context, &plan, &mut |progress| bars.show(progress))?;
+                let session =
+                    Session::new(&gpu.context, &plan, &mut |progress| bars.show(progress))?;
                 Engine::Gpu {
                     session: Box::new(session),
                     plan,

@@ -26,8 +26,9 @@ use crate::network::Network;
 use crate::output::SCHEMA_VERSION;
 use crate::runner::Runner;
 use crate::stats::milliseconds;
+use crate::versions::Versions;
 use peak::Peak;
-use report::{Report, Run, Startup, Versions};
+use report::{Report, Run, Startup};
 
 /// Largest difference of a logit from what the other path computes, as such and as a part of the
 /// largest logit: the defaults of `resnet compare`.
@@ -158,13 +159,13 @@ impl Bench<'_> {
 
     /// The roof over the layers, where there are any.
     fn peak(&mut self) -> Result<Option<Peak>, Failure> {
-        let Device::Gpu(context, _) = &self.device else {
+        let Device::Gpu(gpu) = &self.device else {
             return Ok(None);
         };
         if self.layers.is_empty() {
             return Ok(None);
         }
-        let peak = Peak::measure(context, &self.layers)?;
+        let peak = Peak::measure(&gpu.context, &self.layers)?;
         for layer in &mut self.layers {
             layer.share_of_peak = peak.share(layer);
         }

@@ -11,6 +11,7 @@ use crate::inspect::PlanInfo;
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, Table, grouped, sizes};
 use crate::stats::{median, quantile};
+use crate::versions::Versions;
 
 #[derive(Serialize)]
 pub(super) struct Report {
@@ -35,32 +36,6 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) peak: Option<Peak>,
     pub(super) startup: Startup,
-}
-
-/// What was measured, in which version.
-#[derive(Serialize)]
-pub(super) struct Versions {
-    #[serde(rename = "resnet-wgpu")]
-    own: &'static str,
-    /// Null where the lock file does not name it.
-    wgpu: Option<&'static str>,
-}
-
-impl Versions {
-    pub(super) fn new() -> Self {
-        Self {
-            own: env!("CARGO_PKG_VERSION"),
-            wgpu: locked_version(include_str!("../../../../Cargo.lock"), "wgpu"),
-        }
-    }
-}
-
-/// The version of a package in a lock file. wgpu does not tell its own.
-fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
-    let name = format!("name = \"{package}\"");
-    let mut lines = lock.lines().skip_while(|line| *line != name);
-    let version = lines.nth(1)?.strip_prefix("version = \"")?;
-    version.strip_suffix('"')
 }
 
 /// Times until there is something to measure, of the first batch size.
@@ -198,24 +173,5 @@ impl Report {
             ]);
         }
         table
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_of_wgpu_is_known() {
-        let version = Versions::new().wgpu.unwrap();
-        assert!(version.starts_with("30."), "{version}");
-    }
-
-    #[test]
-    fn a_locked_version_is_that_of_the_very_package() {
-        let lock = "[[package]]\nname = \"wgpu-hal\"\nversion = \"1.0.0\"\n\n[[package]]\n\
-                    name = \"wgpu\"\nversion = \"2.0.1\"\n";
-        assert_eq!(locked_version(lock, "wgpu"), Some("2.0.1"));
-        assert_eq!(locked_version(lock, "naga"), None);
     }
 }

@@ -1,0 +1,82 @@
+//! What is kept on disk because it saves time.
+
+use std::env;
+use std::path::PathBuf;
+
+use etcetera::BaseStrategy;
+use etcetera::base_strategy::choose_native_strategy;
+use resnet_wgpu::Error;
+use resnet_wgpu::gpu::Context;
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::plan::{Choices, PlanOptions};
+use resnet_wgpu::tune::Tuned;
+use resnet_wgpu::tune::cache::{Cache, Key};
+
+use crate::args::DeviceArgs;
+use crate::versions::Versions;
+
+/// The folder of caches.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    folder: PathBuf,
+}
+
+impl Caches {
+    /// The folder that the flag or the environment names, else one of the system; `None` when it has
+    /// none.
+    pub(crate) fn new(args: &DeviceArgs) -> Option<Self> {
+        let named = args.cache_dir.clone().or_else(|| {
+            let variable = env::var_os("RESNET_CACHE_DIR").filter(|folder| !folder.is_empty());
+            variable.map(PathBuf::from)
+        });
+        let folder = named.or_else(|| {
+            let system = choose_native_strategy().ok()?;
+            Some(system.cache_dir().join("resnet-wgpu"))
+        })?;
+        Some(Self { folder })
+    }
+
+    /// The choices that are stored for the layers of a graph. A cache that cannot be used is worth a
+    /// line, and no failure.
+    pub(crate) fn choices(
+        &self,
+        context: &Context,
+        graph: &Graph,
+        options: &PlanOptions,
+    ) -> Choices {
+        let (cache, key) = self.tuned(context, options);
+        match cache.load(&key, graph, options) {
+            Ok(choices) => {
+                if !choices.is_empty() {
+                    let file = cache.file(&key);
+                    log::debug!(
+                        "{} distinct layers run as tuned: {}",
+                        choices.len(),
+                        file.display()
+                    );
+                }
+                choices
+            }
+            Err(error) => {
+                log::warn!("{error}; using the default kernels, `resnet tune` writes it anew");
+                Choices::default()
+            }
+        }
+    }
+
+    /// Stores what was found.
+    pub(crate) fn store(
+        &self,
+        context: &Context,
+        options: &PlanOptions,
+        tuned: &Tuned,
+    ) -> Result<PathBuf, Error> {
+        let (cache, key) = self.tuned(context, options);
+        cache.store(&key, tuned)
+    }
+
+    fn tuned(&self, context: &Context, options: &PlanOptions) -> (Cache, Key) {
+        let wgpu = Versions::new().wgpu.unwrap_or_default();
+        (Cache::new(&self.folder), Key::new(context, options, wgpu))
+    }
+}

@@ -1,0 +1,333 @@
+//! `resnet selftest`: every kernel that a network uses, on a small case, against the reference.
+//!
+//! Each kind of layer becomes a graph of its own: the same parameters and channels on an image of a few
+//! pixels, computed by the kernel and tile that the network's plan has for it.
+
+use std::collections::BTreeSet;
+
+use resnet_wgpu::compare::{Difference, Tolerance};
+use resnet_wgpu::gpu::Session;
+use resnet_wgpu::graph::{BatchNorm, Conv2d, Graph, Node, Op, Padding, ParamId, ValueId};
+use resnet_wgpu::plan::{Candidate, ConvShape, InputFormat, Plan, PlanOptions};
+use resnet_wgpu::reference;
+use resnet_wgpu::tensor::{Shape, Tensor};
+use serde::Serialize;
+
+use crate::args::SelftestArgs;
+use crate::compare::relative;
+use crate::device::{AdapterInfo, Device, Gpu};
+use crate::failure::Failure;
+use crate::input;
+use crate::network::{ModelInfo, Network};
+use crate::output::{Format, Out, SCHEMA_VERSION, Table, sizes};
+
+/// Largest rows, columns and images of a case: odd, not square, and more than one image.
+const SMALL: Shape = Shape::new(2, 0, 9, 7);
+
+/// Largest difference, as a part of the largest magnitude.
+const TOLERANCE: f32 = 1e-4;
+
+#[derive(Serialize)]
+struct Report {
+    schema_version: u32,
+    adapter: AdapterInfo,
+    model: ModelInfo,
+    cases: Vec<Outcome>,
+    within: bool,
+}
+
+/// What came of a case.
+#[derive(Serialize)]
+struct Outcome {
+    /// The first layer of the kind.
+    layer: String,
+    /// Kernel and tile, where there is a choice.
+    choice: Option<Candidate>,
+    /// Every kernel that ran, conversions included.
+    kernels: Vec<&'static str>,
+    input: [usize; 4],
+    max_abs: f32,
+    max_rel: f32,
+    within: bool,
+}
+
+/// A kind of layer on a small image.
+struct Case {
+    layer: String,
+    graph: Graph,
+    /// The convolution's kernel, where it is one.
+    choice: Option<(ConvShape, Candidate)>,
+    format: InputFormat,
+}
+
+pub(crate) fn run(args: &SelftestArgs) -> Result<(), Failure> {
+    let device = Device::open(&args.device)?;
+    let Device::Gpu(gpu) = &device else {
+        return Err(Failure::adapter(
+            "`resnet selftest` tests the kernels of an adapter, see `resnet devices`; for the CPU \
+             there is `resnet compare --cpu`",
+        ));
+    };
+    let network = Network::load(&args.network, 1)?;
+    let graph = network.optimized()?;
+    let format = InputFormat::Rgba8(network.model.preprocess.normalization());
+    let plan = Plan::new(&graph, &gpu.options(&graph, format))?;
+    let mut untested: BTreeSet<&str> = plan.steps().iter().map(|s| s.launch.kernel.name).collect();
+    let mut cases = Vec::new();
+    for case in cases_of(&graph, &plan, format)? {
+        let outcome = case.run(gpu)?;
+        for kernel in &outcome.kernels {
+            untested.remove(kernel);
+        }
+        cases.push(outcome);
+    }
+    if !untested.is_empty() {
+        let untested: Vec<&str> = untested.into_iter().collect();
+        return Err(Failure::runtime(format!(
+            "no case runs {}: a fault of this program",
+            untested.join(", ")
+        )));
+    }
+    let report = Report {
+        schema_version: SCHEMA_VERSION,
+        adapter: device.info(),
+        model: network.info(),
+        within: cases.iter().all(|case| case.within),
+        cases,
+    };
+    report.print(args.format)?;
+    report.verdict()
+}
+
+/// A case for each kind of layer, the first one of pixels.
+fn cases_of(graph: &Graph, plan: &Plan, pixels: InputFormat) -> Result<Vec<Case>, Failure> {
+    let mut kinds = BTreeSet::new();
+    let mut cases = Vec::new();
+    for node in graph.nodes() {
+        let mut steps = plan.steps().iter().filter(|s| s.node == node.name);
+        let candidate = steps.find_map(|step| step.choice);
+        let is_first = graph.inputs().contains(&node.inputs[0]);
+        if !kinds.insert((kind(graph, node, candidate), is_first)) {
+            continue;
+        }
+        let small = small_graph(graph, node)?;
+        let mut nodes = small.nodes().iter().rev();
+        let shape = nodes.find_map(|node| ConvShape::of(&small, node));
+        cases.push(Case {
+            layer: node.name.clone(),
+            choice: shape.zip(candidate),
+            format: if is_first {
+                pixels
+            } else {
+                InputFormat::Tensor
+            },
+            graph: small,
+        });
+    }
+    Ok(cases)
+}
+
+/// What makes layers the same kind: all but their parameters and sizes.
+fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> String {
+    let residual = node.inputs.len() > 1;
+    match node.op {
+        Op::Conv2d(conv) => {
+            let Conv2d {
+                stride,
+                padding,
+                relu,
+                ..
+            } = conv;
+            let window = &graph.tensor(conv.weight).dims()[2..];
+            format!("{candidate:?} {window:?} {stride:?} {padding:?} {relu} {residual}")
+        }
+        Op::BatchNorm(norm) => format!("batch norm {}", norm.relu),
+        Op::Linear { .. } => "linear".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A graph of the layer alone, on a small image. A second input is the layer without it, or the
+/// first one once more.
+fn small_graph(graph: &Graph, node: &Node) -> Result<Graph, Failure> {
+    let mut small = Graph::new();
+    let shape = graph.shape(node.inputs[0]);
+    let [least_h, least_w] = least_sides(graph, node);
+    let shape = Shape {
+        n: SMALL.n,
+        h: shape.h.min(SMALL.h.max(least_h)),
+        w: shape.w.min(SMALL.w.max(least_w)),
+        ..shape
+    };
+    let input = small.input("input", shape)?;
+    let op = with_params(graph, &node.op, &mut small);
+    let mut inputs = vec![input];
+    if node.inputs.len() > 1 {
+        inputs.push(second_input(&mut small, &op, input)?);
+    }
+    let output = small.add(&node.name, op, &inputs)?;
+    small.mark_output(output)?;
+    Ok(small)
+}
+
+fn second_input(small: &mut Graph, op: &Op, input: ValueId) -> Result<ValueId, Failure> {
+    Ok(match *op {
+        Op::Conv2d(conv) => {
+            let plain = Conv2d {
+                relu: false,
+                ..conv
+            };
+            small.add("residual", Op::Conv2d(plain), &[input])?
+        }
+        _ => small.add("residual", Op::Relu, &[input])?,
+    })
+}
+
+/// Rows and columns that the window covers beyond the padding.
+fn least_sides(graph: &Graph, node: &Node) -> [usize; 2] {
+    let (kernel, padding) = match node.op {
+        Op::Conv2d(conv) => {
+            let dims = graph.tensor(conv.weight).dims();
+            ([dims[2], dims[3]], conv.padding)
+        }
+        Op::MaxPool { window, .. } | Op::AvgPool { window, .. } => (window.kernel, window.padding),
+        _ => ([1, 1], Padding::all(0)),
+    };
+    [
+        kernel[0].saturating_sub(padding.top + padding.bottom),
+        kernel[1].saturating_sub(padding.left + padding.right),
+    ]
+}
+
+/// The operation with its parameters in another graph.
+fn with_params(graph: &Graph, op: &Op, small: &mut Graph) -> Op {
+    let mut copy = |id: ParamId| {
+        let name = format!("parameter {}", small.params().len());
+        small.param(name, graph.tensor(id).clone())
+    };
+    match *op {
+        Op::Conv2d(conv) => Op::Conv2d(Conv2d {
+            weight: copy(conv.weight),
+            bias: conv.bias.map(copy),
+            ..conv
+        }),
+        Op::BatchNorm(norm) => Op::BatchNorm(BatchNorm {
+            gamma: copy(norm.gamma),
+            beta: copy(norm.beta),
+            mean: copy(norm.mean),
+            variance: copy(norm.variance),
+            ..norm
+        }),
+        Op::Linear { weight, bias } => Op::Linear {
+            weight: copy(weight),
+            bias: bias.map(copy),
+        },
+        other => other,
+    }
+}
+
+impl Case {
+    fn run(self, gpu: &Gpu) -> Result<Outcome, Failure> {
+        let options = PlanOptions {
+            choices: self.choice.into_iter().collect(),
+            ..gpu.default_options(self.format)
+        };
+        let plan = Plan::new(&self.graph, &options)?;
+        let session = Session::new(&gpu.context, &plan, &mut |_| ())?;
+        let shape = plan.input_shape();
+        let (x, got) = match self.format {
+            InputFormat::Rgba8(normalization) => {
+                let rgba = pixels(shape);
+                let x = reference::image_to_tensor(&rgba, shape, &normalization)?;
+                (x, session.run_pixels(&rgba)?)
+            }
+            _ => {
+                let x = input::random(shape);
+                let got = session.run(&x)?;
+                (x, got)
+            }
+        };
+        let activations = reference::run(&self.graph, std::slice::from_ref(&x))?;
+        let outputs = self.graph.outputs().iter();
+        let want: Vec<&Tensor> = outputs.filter_map(|&id| activations.get(id)).collect();
+        let ([want], [got]) = (&want[..], &got[..]) else {
+            return Err(Failure::runtime("a case has not exactly one result"));
+        };
+        let everything = Tolerance {
+            atol: f32::INFINITY,
+            rtol: 0.0,
+        };
+        let difference = Difference::between(want, got, everything)?;
+        let max_rel = relative(&difference);
+        let steps = plan.steps().iter();
+        Ok(Outcome {
+            choice: steps.clone().rev().find_map(|step| step.choice),
+            kernels: steps.map(|step| step.launch.kernel.name).collect(),
+            layer: self.layer,
+            input: shape.dims(),
+            max_abs: difference.max_abs,
+            max_rel,
+            // Written so that a NaN is outside.
+            within: max_rel <= TOLERANCE,
+        })
+    }
+}
+
+/// Bytes without any pattern that a wrong order would keep.
+fn pixels(shape: Shape) -> Vec<u8> {
+    let bytes = (0u32..).map(|i| {
+        let [byte, ..] = i.wrapping_mul(0x9E37_79B1).to_be_bytes();
+        byte
+    });
+    bytes.take(shape.pixels() * 4).collect()
+}
+
+impl Report {
+    fn print(&self, format: Format) -> Result<(), Failure> {
+        let mut out = Out::new();
+        match format {
+            Format::Json => out.json(self)?,
+            _ => out.table(&self.table(), format)?,
+        }
+        out.flush()
+    }
+
+    fn table(&self) -> Table {
+        let header = [
+            "layer", "kernels", "choice", "input", "", "max abs", "max rel",
+        ];
+        let mut table = Table::new(5, &header);
+        for case in &self.cases {
+            let mut kernels = case.kernels.clone();
+            kernels.dedup();
+            table.row([
+                case.layer.clone(),
+                kernels.join(" "),
+                case.choice.map_or_else(String::new, |c| c.to_string()),
+                sizes(&case.input),
+                if case.within { "ok" } else { "WRONG" }.to_owned(),
+                format!("{:.2e}", case.max_abs),
+                format!("{:.2e}", case.max_rel),
+            ]);
+        }
+        table
+    }
+
+    fn verdict(&self) -> Result<(), Failure> {
+        let wrong: Vec<&str> = self
+            .cases
+            .iter()
+            .filter(|case| !case.within)
+            .map(|case| case.layer.as_str())
+            .collect();
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::outside(format!(
+            "{} of {} cases differ by more than {TOLERANCE:.0e} of the largest magnitude: {}",
+            wrong.len(),
+            self.cases.len(),
+            wrong.join(", ")
+        )))
+    }
+}

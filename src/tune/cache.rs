@@ -1,0 +1,425 @@
+//! Tuned choices on disk: one JSON file for each device and kind of plan.
+//!
+//! A file is evidence, never an instruction: what it says is looked up among the candidates that the
+//! planner has today, and is ignored unless everything that can change the outcome is as it was.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_128;
+
+use super::Tuned;
+use crate::error::Error;
+use crate::gpu::Context;
+use crate::graph::Graph;
+use crate::kernels;
+use crate::plan::{Choices, ConvShape, PlanOptions, candidates};
+
+/// Version of the form of the files.
+const SCHEMA_VERSION: u32 = 1;
+
+/// No file is larger: a network of a thousand distinct layers has a tenth of it.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// Everything that a measurement depends on, except the layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    adapter: String,
+    vendor: u32,
+    device: u32,
+    backend: String,
+    driver: String,
+    driver_info: String,
+    features: String,
+    path: String,
+    winograd: String,
+    precision: String,
+    /// Version of this crate.
+    version: String,
+    /// Version of wgpu, which writes what the driver compiles.
+    wgpu: String,
+    /// [`kernels::set_hash`].
+    kernel_set_hash: String,
+}
+
+impl Key {
+    /// The key of a device and the options of its plans. wgpu does not tell its version; the caller
+    /// may know it.
+    pub fn new(context: &Context, options: &PlanOptions, wgpu_version: &str) -> Self {
+        let info = &context.info;
+        Self {
+            adapter: info.name.clone(),
+            vendor: info.vendor,
+            device: info.device,
+            backend: info.backend.to_string(),
+            driver: info.driver.clone(),
+            driver_info: info.driver_info.clone(),
+            features: format!("{:?}", context.device.features()),
+            path: options.path.to_string(),
+            winograd: options.winograd.to_string(),
+            precision: "f32".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            wgpu: wgpu_version.to_owned(),
+            kernel_set_hash: format!("{:032x}", kernels::set_hash()),
+        }
+    }
+
+    /// The name of its file.
+    fn file_name(&self) -> String {
+        // A map of strings and numbers has a JSON form.
+        let text = serde_json::to_string(self).unwrap_or_default();
+        format!("tuned-{:032x}.json", XxHash3_128::oneshot(text.as_bytes()))
+    }
+}
+
+/// What a file holds.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    schema_version: u32,
+    key: Key,
+    /// By the name of the layer's shape.
+    layers: BTreeMap<String, Entry>,
+}
+
+/// A layer whose choice is not its default.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    choice: String,
+    ms: f64,
+    default_ms: f64,
+}
+
+/// Tuned choices in a folder.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    folder: PathBuf,
+}
+
+impl Cache {
+    /// The cache in a folder, which need not exist yet.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+        }
+    }
+
+    /// The file of a key, whether it exists or not.
+    pub fn file(&self, key: &Key) -> PathBuf {
+        self.folder.join(key.file_name())
+    }
+
+    /// The stored choices for the layers of a graph; none when there is no file. A choice that is not
+    /// among today's candidates of its layer is left out.
+    ///
+    /// # Errors
+    /// [`Error::Cache`] when the file is damaged or of another key; defaults serve as well.
+    pub fn load(&self, key: &Key, graph: &Graph, options: &PlanOptions) -> Result<Choices, Error> {
+        let Some(record) = self.read(key)? else {
+            return Ok(Choices::default());
+        };
+        let mut choices = Choices::default();
+        for shape in graph.nodes().iter().filter_map(|n| ConvShape::of(graph, n)) {
+            let Some(entry) = record.layers.get(&shape.to_string()) else {
+                continue;
+            };
+            let mut possible = candidates(&shape, options)?.into_iter();
+            match possible.find(|candidate| candidate.to_string() == entry.choice) {
+                Some(candidate) => choices.set(shape, candidate),
+                None => log::debug!("{shape}: '{}' is no candidate", entry.choice),
+            }
+        }
+        Ok(choices)
+    }
+
+    /// Stores what was found, beside what is stored for other layers of the same key. A layer whose
+    /// default won loses its entry; so do all that were measured when the network did not get faster.
+    ///
+    /// # Errors
+    /// [`Error::Cache`] when the folder or the file cannot be written.
+    pub fn store(&self, key: &Key, tuned: &Tuned) -> Result<PathBuf, Error> {
+        let path = self.file(key);
+        // What cannot be read is not worth keeping.
+        let mut layers = match self.read(key) {
+            Ok(Some(record)) => record.layers,
+            Ok(None) | Err(_) => BTreeMap::new(),
+        };
+        let choices = tuned.choices();
+        for layer in &tuned.layers {
+            let name = layer.shape.to_string();
+            match choices.get(&layer.shape) {
+                Some(choice) => {
+                    let entry = Entry {
+                        choice: choice.to_string(),
+                        ms: layer.choice_ms,
+                        default_ms: layer.default_ms,
+                    };
+                    layers.insert(name, entry);
+                }
+                None => {
+                    layers.remove(&name);
+                }
+            }
+        }
+        let record = Record {
+            schema_version: SCHEMA_VERSION,
+            key: key.clone(),
+            layers,
+        };
+        let written = serde_json::to_vec_pretty(&record)
+            .map_err(io::Error::from)
+            .and_then(|json| write_atomically(&path, &json));
+        match written {
+            Ok(()) => Ok(path),
+            Err(error) => Err(Error::Cache {
+                path,
+                reason: format!("cannot be written: {error}"),
+            }),
+        }
+    }
+
+    /// The record of a key, `None` when there is no file.
+    fn read(&self, key: &Key) -> Result<Option<Record>, Error> {
+        let path = self.file(key);
+        let broken = |path: &Path, reason: String| {
+            let path = path.to_path_buf();
+            Err(Error::Cache { path, reason })
+        };
+        let bytes = match read_at_most(&path, MAX_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return broken(&path, error.to_string()),
+        };
+        match serde_json::from_slice::<Record>(&bytes) {
+            Err(error) => broken(&path, format!("is damaged: {error}")),
+            Ok(record) if record.schema_version != SCHEMA_VERSION => broken(
+                &path,
+                format!("has schema version {}", record.schema_version),
+            ),
+            Ok(record) if record.key != *key => {
+                broken(&path, "is of another device, driver or version".to_owned())
+            }
+            Ok(record) => Ok(Some(record)),
+        }
+    }
+}
+
+fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?
+        .take(max + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(io::Error::other(format!("is larger than {max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Writes a file so that a reader, or a crash, finds the old one or the new one, never a part.
+fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let written = fs::File::create(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Conv2d, Op};
+    use crate::plan::Candidate;
+    use crate::tensor::{Shape, Tensor};
+    use crate::tune::{Layer, Networks};
+
+    fn key(driver: &str) -> Key {
+        Key {
+            adapter: "Test GPU".to_owned(),
+            vendor: 1,
+            device: 2,
+            backend: "vulkan".to_owned(),
+            driver: driver.to_owned(),
+            driver_info: "1.0".to_owned(),
+            features: String::new(),
+            path: "auto".to_owned(),
+            winograd: "auto".to_owned(),
+            precision: "f32".to_owned(),
+            version: "1.2.3".to_owned(),
+            wgpu: "4.5.6".to_owned(),
+            kernel_set_hash: "00".to_owned(),
+        }
+    }
+
+    /// Convolutions from 8 channels to each of these numbers.
+    fn graph(outputs: &[usize]) -> Graph {
+        let mut graph = Graph::new();
+        let input = graph.input("input", Shape::new(1, 8, 6, 5)).unwrap();
+        for &out_c in outputs {
+            let weight = Tensor::from_fn(&[out_c, 8, 1, 1], |_| 1.0);
+            let weight = graph.param(format!("weight{out_c}"), weight);
+            let conv = Op::Conv2d(Conv2d::new(weight));
+            let y = graph.add(&format!("conv{out_c}"), conv, &[input]).unwrap();
+            graph.mark_output(y).unwrap();
+        }
+        graph
+    }
+
+    fn shapes(graph: &Graph) -> Vec<ConvShape> {
+        let nodes = graph.nodes().iter();
+        nodes.filter_map(|n| ConvShape::of(graph, n)).collect()
+    }
+
+    /// A result in which the last candidate of each layer won, or the default.
+    fn tuned(graph: &Graph, faster: bool, default_wins: bool) -> Tuned {
+        let layer = |shape: ConvShape| {
+            let possible = candidates(&shape, &PlanOptions::default()).unwrap();
+            let last = possible[possible.len() - 1];
+            assert_ne!(possible[0], last, "something to choose");
+            Layer {
+                shape,
+                count: 1,
+                measured: possible.len(),
+                wrong: 0,
+                default: possible[0],
+                default_ms: 2.0,
+                choice: if default_wins { possible[0] } else { last },
+                choice_ms: 1.0,
+            }
+        };
+        Tuned {
+            layers: shapes(graph).into_iter().map(layer).collect(),
+            unmeasured: 0,
+            networks: Some(Networks {
+                default_ms: 2.0,
+                tuned_ms: 1.0,
+                faster,
+            }),
+        }
+    }
+
+    fn load(cache: &Cache, key: &Key, graph: &Graph) -> Result<Choices, Error> {
+        cache.load(key, graph, &PlanOptions::default())
+    }
+
+    #[track_caller]
+    fn assert_refused(cache: &Cache, reason: &str) {
+        let file = cache.file(&key("a"));
+        let error = load(cache, &key("a"), &graph(&[4]))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(reason), "{error}");
+        assert!(error.contains(&file.display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn what_is_stored_is_loaded_for_the_same_key_and_shape_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().join("not").join("yet"));
+        let stored = graph(&[4, 8]);
+        let found = tuned(&stored, true, false);
+        assert!(
+            load(&cache, &key("a"), &stored).unwrap().is_empty(),
+            "no file"
+        );
+        let path = cache.store(&key("a"), &found).unwrap();
+        assert_eq!(path, cache.file(&key("a")));
+        assert_eq!(load(&cache, &key("a"), &stored).unwrap(), found.choices());
+        assert_eq!(found.choices().len(), 2);
+        assert!(
+            load(&cache, &key("b"), &stored).unwrap().is_empty(),
+            "driver"
+        );
+        let other = load(&cache, &key("a"), &graph(&[8, 12])).unwrap();
+        assert_eq!(other.len(), 1, "12 outputs were never measured");
+        let files = fs::read_dir(path.parent().unwrap()).unwrap();
+        assert_eq!(files.count(), 1, "nothing temporary is left");
+    }
+
+    #[test]
+    fn a_second_result_replaces_its_own_layers_and_keeps_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        let both = graph(&[4, 8]);
+        let stored = || load(&cache, &key("a"), &both).unwrap().len();
+        cache
+            .store(&key("a"), &tuned(&graph(&[4]), true, false))
+            .unwrap();
+        cache
+            .store(&key("a"), &tuned(&graph(&[8]), true, false))
+            .unwrap();
+        assert_eq!(stored(), 2, "one after the other");
+        cache
+            .store(&key("a"), &tuned(&graph(&[8]), true, true))
+            .unwrap();
+        assert_eq!(stored(), 1, "the default of one layer won");
+        cache.store(&key("a"), &tuned(&both, false, false)).unwrap();
+        assert_eq!(stored(), 0, "the network did not get faster");
+    }
+
+    #[test]
+    fn a_damaged_foreign_or_enormous_file_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        let found = tuned(&graph(&[4]), true, false);
+        let path = cache.store(&key("a"), &found).unwrap();
+        let good = fs::read_to_string(&path).unwrap();
+        for length in [0, 1, good.len() / 2, good.len() - 3] {
+            fs::write(&path, &good[..length]).unwrap();
+            assert_refused(&cache, "is damaged");
+        }
+        fs::write(&path, [0xFF, 0xFE]).unwrap();
+        assert_refused(&cache, "is damaged");
+        let newer = good.replace("\"schema_version\": 1", "\"schema_version\": 2");
+        fs::write(&path, newer).unwrap();
+        assert_refused(&cache, "schema version 2");
+        let foreign = cache.store(&key("b"), &found).unwrap();
+        fs::copy(foreign, &path).unwrap();
+        assert_refused(&cache, "of another device");
+        let length = usize::try_from(MAX_BYTES).unwrap() + 1;
+        fs::write(&path, vec![b' '; length]).unwrap();
+        assert_refused(&cache, "is larger than");
+        cache.store(&key("a"), &found).unwrap();
+        let loaded = load(&cache, &key("a"), &graph(&[4])).unwrap();
+        assert_eq!(loaded, found.choices(), "written anew");
+    }
+
+    #[test]
+    fn a_choice_that_is_no_candidate_any_more_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        let graph = graph(&[4]);
+        let found = tuned(&graph, true, false);
+        let path = cache.store(&key("a"), &found).unwrap();
+        let choice = found.choices().get(&shapes(&graph)[0]).unwrap();
+        let good = fs::read_to_string(&path).unwrap();
+        assert!(good.contains(&choice.to_string()), "{good}");
+        for other in [Candidate::Grouped.to_string(), "../../etc".to_owned()] {
+            fs::write(&path, good.replace(&choice.to_string(), &other)).unwrap();
+            assert!(
+                load(&cache, &key("a"), &graph).unwrap().is_empty(),
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let cache = Cache::new(file.join("below"));
+        let error = cache.store(&key("a"), &tuned(&graph(&[4]), true, false));
+        assert!(matches!(error, Err(Error::Cache { .. })), "{error:?}");
+    }
+}

@@ -1,0 +1,244 @@
+//! The candidates of one convolution, measured against each other.
+
+use std::time::{Duration, Instant};
+
+use super::samples::{Samples, noise, time};
+use super::{Layer, agrees};
+use crate::error::Error;
+use crate::gpu::{Context, Session};
+use crate::graph::{Conv2d, Graph, Op};
+use crate::kernels::conv2d::Residual;
+use crate::plan::{Candidate, ConvShape, Plan, PlanOptions, candidates};
+use crate::tensor::Tensor;
+
+/// Samples of each candidate, at least and at most.
+const SAMPLES: [usize; 2] = [5, 25];
+
+/// After at least [`SAMPLES`], a layer has no more time than this.
+const ENOUGH: Duration = Duration::from_millis(400);
+
+/// A candidate this much slower than the best one is not measured any further.
+const HOPELESS: f64 = 1.5;
+/// Samples before that is decided.
+const BEFORE_HOPELESS: usize = 2;
+
+/// Another candidate must take less than this part of the default's time: what is within the noise
+/// stays as it is.
+const WORTHWHILE: f64 = 0.97;
+
+/// A sample by the wall clock lasts at least so long.
+const LEAST_WALL_MS: f64 = 2.0;
+
+/// What a layer is called in the graph around it.
+const NODE: &str = "layer";
+
+/// What came out for a layer.
+pub(super) struct Measured {
+    measured: usize,
+    wrong: usize,
+    default: (Candidate, f64),
+    best: (Candidate, f64),
+}
+
+impl Measured {
+    pub(super) fn of(self, shape: ConvShape, count: usize) -> Layer {
+        Layer {
+            shape,
+            count,
+            measured: self.measured,
+            wrong: self.wrong,
+            default: self.default.0,
+            default_ms: self.default.1,
+            choice: self.best.0,
+            choice_ms: self.best.1,
+        }
+    }
+}
+
+/// A candidate on the device.
+struct Contestant {
+    candidate: Candidate,
+    session: Session,
+    /// Which dispatches are those of the layer.
+    own: Vec<bool>,
+    /// Runs of a sample where there are no timestamps.
+    runs: usize,
+    samples: Samples,
+}
+
+impl Contestant {
+    /// Milliseconds of the layer, by timestamps; else of the whole graph, by the wall clock.
+    fn sample(&mut self) -> Result<(), Error> {
+        let ms = match self.session.run_step_timed()? {
+            Some(times) => {
+                let own = times.iter().zip(&self.own).filter(|(_, own)| **own);
+                own.map(|(ms, _)| ms).sum()
+            }
+            None => self.sample_wall()?,
+        };
+        self.samples.push(ms);
+        Ok(())
+    }
+
+    fn sample_wall(&mut self) -> Result<f64, Error> {
+        let run =
+            |runs: usize| time(|| (0..runs).try_for_each(|_| self.session.run_timed().map(drop)));
+        if self.runs == 0 {
+            let once = run(1)?.max(1e-3);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "at most 2000"
+            )]
+            let runs = (LEAST_WALL_MS / once).ceil() as usize;
+            self.runs = runs.max(1);
+        }
+        Ok(run(self.runs)? / self.runs as f64)
+    }
+}
+
+/// A graph of one convolution of a shape; its residual is the same convolution without one.
+fn graph_of(shape: &ConvShape) -> Result<Graph, Error> {
+    let geometry = shape.geometry();
+    let [kernel_h, kernel_w] = geometry.kernel;
+    let group_in = geometry.input.c / geometry.groups;
+    let terms = group_in * kernel_h * kernel_w;
+    let mut graph = Graph::new();
+    let input = graph.input("input", geometry.input)?;
+    let dims = [geometry.output.c, group_in, kernel_h, kernel_w];
+    let weight = graph.param("weight", noise(&dims, 1.0 / (terms as f32).sqrt()));
+    let bias = graph.param("bias", noise(&dims[..1], 1.0));
+    let conv = Conv2d {
+        stride: geometry.stride,
+        padding: geometry.padding,
+        groups: geometry.groups,
+        ..Conv2d::new(weight).bias(Some(bias))
+    };
+    let mut inputs = vec![input];
+    if geometry.residual != Residual::None {
+        inputs.push(graph.add("residual", Op::Conv2d(conv), &inputs)?);
+    }
+    let relu = geometry.relu;
+    let output = graph.add(NODE, Op::Conv2d(Conv2d { relu, ..conv }), &inputs)?;
+    graph.mark_output(output)?;
+    Ok(graph)
+}
+
+/// Measures the candidates of a layer in turns. `None` when the deadline came before each had its
+/// least number of samples.
+pub(super) fn measure(
+    context: &Context,
+    shape: &ConvShape,
+    options: &PlanOptions,
+    deadline: Instant,
+) -> Result<Option<Measured>, Error> {
+    let graph = graph_of(shape)?;
+    let input = noise(&shape.geometry().input.dims(), 1.0);
+    let mut contestants: Vec<Contestant> = Vec::new();
+    let mut want: Option<Vec<Tensor>> = None;
+    let mut wrong = 0;
+    for candidate in candidates(shape, options)? {
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        let Some(contestant) = contestant(context, &graph, shape, candidate, options)? else {
+            continue;
+        };
+        // The first run compiles, on some drivers, and warms up.
+        let got = contestant.session.run(&input)?;
+        let want = want.get_or_insert_with(|| got.clone());
+        let agreements = want.iter().zip(&got).map(|(want, got)| agrees(want, got));
+        if agreements
+            .collect::<Result<Vec<bool>, Error>>()?
+            .contains(&false)
+        {
+            log::warn!("{candidate} computes something else than the default for {shape}");
+            wrong += 1;
+        } else {
+            contestants.push(contestant);
+        }
+    }
+    let measured = contestants.len();
+    if !run_rounds(&mut contestants, deadline)? {
+        return Ok(None);
+    }
+    Ok(verdict(&contestants).map(|(default, best)| Measured {
+        measured,
+        wrong,
+        default,
+        best,
+    }))
+}
+
+/// The candidate on the device; `None` when the device is too small for it.
+fn contestant(
+    context: &Context,
+    graph: &Graph,
+    shape: &ConvShape,
+    candidate: Candidate,
+    options: &PlanOptions,
+) -> Result<Option<Contestant>, Error> {
+    let options = PlanOptions {
+        choices: [(*shape, candidate)].into_iter().collect(),
+        ..options.clone()
+    };
+    let plan = match Plan::new(graph, &options) {
+        Ok(plan) => plan,
+        Err(Error::LimitExceeded { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let session = match Session::new(context, &plan, &mut |_| ()) {
+        Ok(session) => session,
+        Err(Error::OutOfMemory { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Contestant {
+        candidate,
+        session,
+        own: plan.steps().iter().map(|step| step.node == NODE).collect(),
+        runs: 0,
+        samples: Samples::default(),
+    }))
+}
+
+/// Samples all in turns, so that none has a cooler processor or a busier hour than another; those
+/// without hope stop early. False when the deadline came too early.
+fn run_rounds(contestants: &mut [Contestant], deadline: Instant) -> Result<bool, Error> {
+    let start = Instant::now();
+    let [least, most] = SAMPLES;
+    for round in 0..most {
+        if round >= least && start.elapsed() >= ENOUGH {
+            break;
+        }
+        let best = contestants.iter().map(|c| c.samples.min());
+        let best = best.fold(f64::INFINITY, f64::min);
+        for (index, contestant) in contestants.iter_mut().enumerate() {
+            if Instant::now() >= deadline {
+                return Ok(round >= least);
+            }
+            // The default, which is the first one, is what all are compared with.
+            let is_hopeless =
+                index > 0 && round >= BEFORE_HOPELESS && contestant.samples.min() > HOPELESS * best;
+            if !is_hopeless {
+                contestant.sample()?;
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The default and what wins, with their shortest times.
+fn verdict(contestants: &[Contestant]) -> Option<((Candidate, f64), (Candidate, f64))> {
+    let (default, others) = contestants.split_first()?;
+    let result = |c: &Contestant| (c.candidate, c.samples.min());
+    let [least, _] = SAMPLES;
+    let better = others.iter().filter(|other| {
+        let faster = |q| other.samples.quantile(q) < WORTHWHILE * default.samples.quantile(q);
+        other.samples.len() >= least && faster(0.0) && faster(0.5)
+    });
+    let best = better.min_by(|a, b| a.samples.min().total_cmp(&b.samples.min()));
+    Some((
+        result(default),
+        best.map_or_else(|| result(default), result),
+    ))
+}

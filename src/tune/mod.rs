@@ -1,0 +1,262 @@
+//! Measures the [candidates](crate::plan::candidates) of every convolution of a network on a device, and
+//! keeps what wins.
+//!
+//! In goes a graph and a budget of time, out come [`Choices`] for
+//! [`PlanOptions::choices`](crate::plan::PlanOptions::choices); [`cache`] keeps them on disk. Nothing
+//! here runs unless it is asked for.
+//!
+//! Distinct layers are measured in the order of the time that the network spends in them, each in a
+//! graph of its own (`layer`), until three quarters of the budget are spent; the others keep their
+//! defaults. What won layer by layer must then win as a network, or is discarded: kernels that are fast
+//! alone can push each other's data out of a cache.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::compare::{Difference, Tolerance};
+use crate::error::Error;
+use crate::gpu::{Context, Session};
+use crate::graph::Graph;
+use crate::plan::{Candidate, Choices, ConvShape, InputFormat, Plan, PlanOptions, candidates};
+use crate::tensor::Tensor;
+
+pub mod cache;
+mod layer;
+mod samples;
+
+use samples::{Samples, time};
+
+/// Part of the budget for single layers, in quarters; the rest is for the comparison of networks.
+const LAYERS_QUARTERS: u32 = 3;
+
+/// Runs of the default network, at most, that say where the time goes.
+const PROFILE_RUNS: usize = 3;
+
+/// Runs of each of the two networks, at least and at most.
+const NETWORK_RUNS: [usize; 2] = [7, 31];
+
+/// How far [`tune`] is.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// A layer is about to be measured.
+    Layer {
+        /// Layers before it.
+        done: usize,
+        /// Distinct layers.
+        total: usize,
+        /// Its shape.
+        shape: &'a ConvShape,
+        /// Candidates for it.
+        candidates: usize,
+    },
+    /// The networks with and without the choices are about to be compared.
+    Networks,
+}
+
+/// A layer that was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Layer {
+    /// Its shape.
+    pub shape: ConvShape,
+    /// Layers of this shape in the network.
+    pub count: usize,
+    /// Candidates that were measured, the default included.
+    pub measured: usize,
+    /// Candidates whose results differed from those of the default.
+    pub wrong: usize,
+    /// What it is by default.
+    pub default: Candidate,
+    /// Milliseconds of the default.
+    pub default_ms: f64,
+    /// What won.
+    pub choice: Candidate,
+    /// Milliseconds of what won.
+    pub choice_ms: f64,
+}
+
+/// What [`tune`] found.
+#[derive(Clone, Debug)]
+pub struct Tuned {
+    /// Distinct layers that were measured, in that order.
+    pub layers: Vec<Layer>,
+    /// Distinct layers for which the budget did not suffice.
+    pub unmeasured: usize,
+    /// The two networks, where any layer has another choice than its default.
+    pub networks: Option<Networks>,
+}
+
+/// The network as a whole, by default and with the choices.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Networks {
+    /// Median milliseconds by default.
+    pub default_ms: f64,
+    /// Median milliseconds with the choices.
+    pub tuned_ms: f64,
+    /// Whether the choices made it faster, by the median and by the best quarter of the runs.
+    pub faster: bool,
+}
+
+impl Tuned {
+    /// The choices that made the network faster; empty when nothing did.
+    pub fn choices(&self) -> Choices {
+        if self.networks.is_some_and(|networks| networks.faster) {
+            self.winners()
+        } else {
+            Choices::default()
+        }
+    }
+
+    /// The choices that won layer by layer.
+    fn winners(&self) -> Choices {
+        let other = self.layers.iter().filter(|l| l.choice != l.default);
+        other.map(|layer| (layer.shape, layer.choice)).collect()
+    }
+}
+
+/// Measures the candidates of each distinct convolution of a graph.
+///
+/// The options say what the device can and what is wanted; their choices are not used.
+///
+/// # Errors
+/// [`Error::Gpu`] when the device fails, and what [`Plan::new`] returns for the graph.
+pub fn tune(
+    context: &Context,
+    graph: &Graph,
+    options: &PlanOptions,
+    budget: Duration,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Tuned, Error> {
+    let start = Instant::now();
+    let defaults = PlanOptions {
+        input: InputFormat::Tensor,
+        choices: Choices::default(),
+        ..options.clone()
+    };
+    let plan = Plan::new(graph, &defaults)?;
+    let network = Session::new(context, &plan, &mut |_| ())?;
+    let shape = plan.input_shape();
+    let input = samples::noise(&shape.dims(), 1.0);
+    network.run(&input)?;
+
+    let shapes = by_time(graph, &plan, &network)?;
+    let total = shapes.len();
+    let deadline = start + budget * LAYERS_QUARTERS / 4;
+    let mut layers = Vec::with_capacity(total);
+    for (shape, count) in shapes {
+        if Instant::now() >= deadline {
+            break;
+        }
+        progress(Progress::Layer {
+            done: layers.len(),
+            total,
+            shape: &shape,
+            candidates: candidates(&shape, &defaults)?.len(),
+        });
+        match layer::measure(context, &shape, &defaults, deadline)? {
+            Some(measured) => layers.push(measured.of(shape, count)),
+            None => break,
+        }
+    }
+    let mut tuned = Tuned {
+        unmeasured: total - layers.len(),
+        layers,
+        networks: None,
+    };
+    let winners = tuned.winners();
+    if !winners.is_empty() {
+        progress(Progress::Networks);
+        let options = PlanOptions {
+            choices: winners,
+            ..defaults
+        };
+        let other = Session::new(context, &Plan::new(graph, &options)?, &mut |_| ())?;
+        tuned.networks = Some(compare([&network, &other], &input, start + budget)?);
+    }
+    Ok(tuned)
+}
+
+/// Each distinct convolution of a graph and the number of layers that have its shape; first those in
+/// which the network spends most of its time.
+fn by_time(
+    graph: &Graph,
+    plan: &Plan,
+    network: &Session,
+) -> Result<Vec<(ConvShape, usize)>, Error> {
+    let mut times = vec![f64::INFINITY; plan.steps().len()];
+    for _ in 0..PROFILE_RUNS {
+        let Some(run) = network.run_step_timed()? else {
+            // Without timestamps, arithmetic stands for time.
+            times = plan.steps().iter().map(|s| s.macs as f64).collect();
+            break;
+        };
+        for (best, time) in times.iter_mut().zip(run) {
+            *best = best.min(time);
+        }
+    }
+    let mut layers: HashMap<ConvShape, (usize, f64)> = HashMap::new();
+    for node in graph.nodes() {
+        let Some(shape) = ConvShape::of(graph, node) else {
+            continue;
+        };
+        let steps = plan.steps().iter().zip(&times);
+        let own = steps.filter(|(step, _)| step.node == node.name);
+        let layer = layers.entry(shape).or_default();
+        layer.0 += 1;
+        layer.1 += own.map(|(_, time)| time).sum::<f64>();
+    }
+    let mut layers: Vec<_> = layers.into_iter().collect();
+    layers.sort_by(|(_, (_, a)), (_, (_, b))| b.total_cmp(a));
+    Ok(layers
+        .into_iter()
+        .map(|(shape, (count, _))| (shape, count))
+        .collect())
+}
+
+/// Runs both networks in turns until the deadline, but a few times at least.
+fn compare(
+    [default, tuned]: [&Session; 2],
+    input: &Tensor,
+    deadline: Instant,
+) -> Result<Networks, Error> {
+    let want = default.run(input)?;
+    let got = tuned.run(input)?;
+    let agree = want.len() == got.len()
+        && want
+            .iter()
+            .zip(&got)
+            .map(|(want, got)| agrees(want, got))
+            .collect::<Result<Vec<bool>, Error>>()?
+            .into_iter()
+            .all(|agrees| agrees);
+    let [least, most] = NETWORK_RUNS;
+    let mut samples = [Samples::default(), Samples::default()];
+    for run in 0..most {
+        if run >= least && Instant::now() >= deadline {
+            break;
+        }
+        for (session, samples) in [default, tuned].into_iter().zip(&mut samples) {
+            samples.push(time(|| session.run_uploaded().map(drop))?);
+        }
+    }
+    let [default, tuned] = samples;
+    let better = |q: f64| tuned.quantile(q) < default.quantile(q);
+    Ok(Networks {
+        default_ms: default.quantile(0.5),
+        tuned_ms: tuned.quantile(0.5),
+        faster: agree && better(0.5) && better(0.25),
+    })
+}
+
+/// Largest difference of a candidate's results from the default's, as a part of the largest magnitude:
+/// Winograd's transforms lose four bits of 24.
+const GATE: f32 = 1e-4;
+
+/// Whether results are the same up to rounding.
+fn agrees(want: &Tensor, got: &Tensor) -> Result<bool, Error> {
+    let largest = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
+    let tolerance = Tolerance {
+        atol: largest * GATE,
+        rtol: 0.0,
+    };
+    Ok(Difference::between(want, got, tolerance)?.is_within())
+}
