@@ -38,7 +38,7 @@ struct Geometry {
     steps: i32,
     relu: i32,
 }
-var<immediate> geometry: Geometry;
+var<immediate> immediates: Geometry;
 
 // Whether every pixel reads the input pixel of its own index and no other.
 override POINTWISE: bool;
@@ -61,12 +61,23 @@ fn folded(ix: i32) -> vec2<i32> {
     return vec2<i32>(ix & (FOLD_WIDTH - 1), ix >> FOLD_SHIFT);
 }
 
+// Σ_k w[k] · x[k] as a tree: shorter than a chain, and one sum to add to the accumulator.
+fn products(w: vec4<f32>, x: vec4<f32>) -> f32 {
+    let first = w[0] * x[0] + w[1] * x[1];
+    if (TAP_CHANNELS == 3u) {
+        return first + w[2] * x[2];
+    }
+    return first + (w[2] * x[2] + w[3] * x[3]);
+}
+
 @compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
+    // Once: a read of an immediate inside of a loop or a branch is a gather on llvmpipe.
+    let geometry = immediates;
     let lane = local.x;
     let co_block = i32(workgroup.y);
     let first_px = i32(workgroup.x * PX_GROUPS * LANES + lane);
@@ -126,13 +137,14 @@ fn main(
             w[i] = textureLoad(weight, folded(weight_ix + i32(i * LANES)));
         }
         for (var c = 0u; c < CO_GROUPS; c++) {
+            var weight_of_co: array<vec4<f32>, 4>;
             for (var i = 0u; i < 4u; i++) {
                 let co = c * 4u + i;
-                for (var k = 0u; k < TAP_CHANNELS; k++) {
-                    let weight_of_co = subgroupShuffle(w[co / LANES][k], co % LANES);
-                    for (var p = 0u; p < PX_GROUPS; p++) {
-                        sums[c][i][p] += weight_of_co * x[p][k];
-                    }
+                weight_of_co[i] = subgroupShuffle(w[co / LANES], co % LANES);
+            }
+            for (var p = 0u; p < PX_GROUPS; p++) {
+                for (var i = 0u; i < 4u; i++) {
+                    sums[c][i][p] += products(weight_of_co[i], x[p]);
                 }
             }
         }
@@ -153,6 +165,7 @@ fn main(
 
     // 3. Store
     let first_group = co_block * i32(CO_GROUPS);
+    let relu = vec4<bool>(geometry.relu != 0);
     for (var c = 0u; c < CO_GROUPS; c++) {
         let co_group = first_group + i32(c);
         for (var p = 0u; p < PX_GROUPS; p++) {
@@ -163,7 +176,7 @@ fn main(
                 if (RESIDUAL) {
                     y += textureLoad(residual, texel);
                 }
-                textureStore(output, texel, select(y, max(y, vec4<f32>()), geometry.relu != 0));
+                textureStore(output, texel, select(y, max(y, vec4<f32>()), relu));
             }
         }
     }

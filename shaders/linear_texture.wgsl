@@ -22,7 +22,7 @@ struct Geometry {
     out_groups: u32,
     batch: u32,
 }
-var<immediate> geometry: Geometry;
+var<immediate> immediates: Geometry;
 
 const TILE_CO: u32 = 8u;
 
@@ -39,6 +39,8 @@ fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
+    // Once: a read of an immediate inside of a loop or a branch is a gather on llvmpipe.
+    let geometry = immediates;
     let n = workgroup.y;
     let first = workgroup.x * (geometry.in_groups + 1u) * TILE_CO;
     var sum = textureLoad(weight, folded(first + local.x / 4u))[local.x % 4u];

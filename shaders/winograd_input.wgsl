@@ -28,7 +28,7 @@ struct Geometry {
     pad_left: u32,
     stride_threads: u32,
 }
-var<immediate> geometry: Geometry;
+var<immediate> immediates: Geometry;
 
 const OUT_TILE: u32 = 4u;
 
@@ -66,6 +66,8 @@ fn transformed(x: Line) -> Line {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
+    // Once: a read of an immediate inside of a loop or a branch is a gather on llvmpipe.
+    let geometry = immediates;
     let len = geometry.in_groups * geometry.tiles;
     for (var item = global.x; item < len; item += geometry.stride_threads) {
         let ci_group = item / geometry.tiles;

@@ -28,7 +28,7 @@ struct Geometry {
     relu: u32,
     stride_threads: u32,
 }
-var<immediate> geometry: Geometry;
+var<immediate> immediates: Geometry;
 
 override RESIDUAL: bool;
 
@@ -66,6 +66,8 @@ fn transformed(m: Line) -> array<vec4<f32>, 4> {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
+    // Once: a read of an immediate inside of a loop or a branch is a gather on llvmpipe.
+    let geometry = immediates;
     let len = geometry.out_groups * geometry.tiles;
     for (var item = global.x; item < len; item += geometry.stride_threads) {
         let co_group = item / geometry.tiles;

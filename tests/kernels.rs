@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{Numbers, assert_close, gpu, paths, reference, run_fused, run_on};
+use common::{
+    Numbers, assert_close, gpu, paths, quads, reference, run_fused, run_on, run_with,
+};
 use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
 use resnet_wgpu::graph::{
@@ -36,6 +38,11 @@ fn check_op(
     for path in paths(gpu) {
         let got = run_on(gpu, path, &graph, &x);
         let what = format!("{what}, on {path}");
+        assert_close(&what, &want[0], &got[0], Tolerance::for_sum_of(terms));
+    }
+    if let Some(options) = quads(gpu) {
+        let got = run_with(gpu, &options, &graph, &x);
+        let what = format!("{what}, on quads");
         assert_close(&what, &want[0], &got[0], Tolerance::for_sum_of(terms));
     }
 }
@@ -306,8 +313,15 @@ fn a_fused_residual_is_added_before_the_relu_in_place_and_out_of_place() {
                 "the residual's buffer is taken over when nobody keeps it"
             );
             let want = reference(&graph, &x);
-            for path in paths(&gpu) {
+            let on_paths = paths(&gpu).into_iter().map(|path| {
                 let got = run_on(&gpu, path, &graph, &x);
+                (path.to_string(), got)
+            });
+            let on_quads = quads(&gpu).map(|options| {
+                let got = run_with(&gpu, &options, &graph, &x);
+                ("quads".to_owned(), got)
+            });
+            for (path, got) in on_paths.chain(on_quads) {
                 for (want, got) in want.iter().zip(&got) {
                     let what = format!("groups {groups}, kernel {kernel}, keep {keep}, on {path}");
                     assert_close(

@@ -176,6 +176,10 @@ fn textures_are_chosen_on_software_with_subgroups_of_eight_and_immediates_only()
             ..software()
         },
         Limits {
+            subgroup_lanes: Some([32, 32]),
+            ..software()
+        },
+        Limits {
             subgroup_lanes: None,
             ..software()
         },
@@ -184,7 +188,13 @@ fn textures_are_chosen_on_software_with_subgroups_of_eight_and_immediates_only()
             ..software()
         },
     ];
-    assert!(on_textures(software(), Path::Auto).unwrap(), "software");
+    for lanes in [4, 8, 16] {
+        let limits = Limits {
+            subgroup_lanes: Some([lanes, lanes]),
+            ..software()
+        };
+        assert!(on_textures(limits, Path::Auto).unwrap(), "{lanes} lanes");
+    }
     assert!(!on_textures(gpu, Path::Auto).unwrap(), "a GPU");
     assert!(on_textures(gpu, Path::Textures).unwrap(), "a GPU, forced");
     assert!(!on_textures(software(), Path::Buffers).unwrap(), "forced");

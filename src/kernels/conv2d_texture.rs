@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::conv2d::{Geometry, Residual};
-use super::{Kernel, Launch, flag, immediate, load, store};
+use super::{Kernel, Launch, conv2d_quad, flag, immediate, load, store};
 use crate::tensor::{LANES, Tensor};
 
 /// `shaders/conv2d_texture.wgsl`.
@@ -19,8 +19,8 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Lanes of the subgroups that the kernel is written for, and threads of a workgroup.
-pub const SUBGROUP: u32 = 8;
+/// Numbers of lanes that subgroups may have. With four lanes it is [`conv2d_quad`] that runs.
+pub const SUBGROUPS: [u32; 3] = [conv2d_quad::LANES, 8, 16];
 
 /// Bytes of the kernel's immediates, the most of any kernel.
 pub const IMMEDIATE_BYTES: u64 = 60;
@@ -28,16 +28,18 @@ pub const IMMEDIATE_BYTES: u64 = 60;
 /// Tile geometry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
-    /// Output channels of a workgroup, a multiple of [`SUBGROUP`].
+    /// Output channels of a workgroup, a multiple of the lanes and at most four times as many.
     pub co: u32,
-    /// Groups of [`SUBGROUP`] output pixels of a workgroup.
+    /// Groups of output pixels of a workgroup, as many pixels as there are lanes in each.
     pub px_groups: u32,
+    /// Lanes of the subgroups, and threads of a workgroup: one of [`SUBGROUPS`].
+    pub lanes: u32,
 }
 
 impl Tile {
     /// Workgroups of a convolution along x and y.
     pub fn workgroups(&self, geometry: &Geometry) -> [u64; 2] {
-        let px = u64::from(self.px_groups * SUBGROUP);
+        let px = u64::from(self.px_groups * self.lanes);
         [
             // x: tiles of output pixels of the whole batch
             (geometry.output.pixels() as u64).div_ceil(px),
@@ -48,7 +50,7 @@ impl Tile {
 }
 
 impl fmt::Display for Tile {
-    /// Output channels × groups of pixels.
+    /// Output channels × groups of pixels; the lanes are the device's.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.co, self.px_groups)
     }
@@ -56,6 +58,32 @@ impl fmt::Display for Tile {
 
 /// One launch: `[ceil(N·OUT_H·OUT_W / (PX_GROUPS·LANES)), ceil(OUT_C / TILE_CO), 1]` workgroups.
 pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
+    let taps = ("TAP_CHANNELS", tap_channels(geometry.input.c));
+    let (kernel, constants) = if tile == conv2d_quad::TILE {
+        (&conv2d_quad::KERNEL, vec![taps])
+    } else {
+        let tile = [
+            ("TILE_CO", tile.co),
+            ("PX_GROUPS", tile.px_groups),
+            ("LANES", tile.lanes),
+        ];
+        (&KERNEL, [&tile[..], &[taps]].concat())
+    };
+    let [x, y] = tile.workgroups(geometry);
+    Launch {
+        kernel,
+        overrides: vec![
+            ("POINTWISE", flag(reads_its_own_pixels(geometry))),
+            ("RESIDUAL", flag(geometry.residual != Residual::None)),
+        ],
+        tile: constants,
+        immediates: immediates(geometry),
+        threads: tile.lanes as usize,
+        workgroups: [x, y, 1],
+    }
+}
+
+fn immediates(geometry: &Geometry) -> Vec<(&'static str, i32)> {
     let Geometry {
         input,
         output,
@@ -64,39 +92,24 @@ pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
         padding,
         ..
     } = *geometry;
-    let [x, y] = tile.workgroups(geometry);
     let taps = kernel[0] * kernel[1];
-    Launch {
-        kernel: &KERNEL,
-        overrides: vec![
-            ("POINTWISE", flag(reads_its_own_pixels(geometry))),
-            ("RESIDUAL", flag(geometry.residual != Residual::None)),
-        ],
-        tile: vec![
-            ("TILE_CO", tile.co),
-            ("PX_GROUPS", tile.px_groups),
-            ("TAP_CHANNELS", tap_channels(input.c)),
-        ],
-        immediates: vec![
-            ("in_groups", immediate(input.channel_groups())),
-            ("in_h", immediate(input.h)),
-            ("in_w", immediate(input.w)),
-            ("in_pixels", immediate(input.pixels())),
-            ("out_groups", immediate(output.channel_groups())),
-            ("out_h", immediate(output.h)),
-            ("out_w", immediate(output.w)),
-            ("out_pixels", immediate(output.pixels())),
-            ("kernel_w", immediate(kernel[1])),
-            ("stride_h", immediate(stride[0])),
-            ("stride_w", immediate(stride[1])),
-            ("pad_top", immediate(padding.top)),
-            ("pad_left", immediate(padding.left)),
-            ("steps", immediate(taps * input.channel_groups())),
-            ("relu", i32::from(geometry.relu)),
-        ],
-        threads: SUBGROUP as usize,
-        workgroups: [x, y, 1],
-    }
+    vec![
+        ("in_groups", immediate(input.channel_groups())),
+        ("in_h", immediate(input.h)),
+        ("in_w", immediate(input.w)),
+        ("in_pixels", immediate(input.pixels())),
+        ("out_groups", immediate(output.channel_groups())),
+        ("out_h", immediate(output.h)),
+        ("out_w", immediate(output.w)),
+        ("out_pixels", immediate(output.pixels())),
+        ("kernel_w", immediate(kernel[1])),
+        ("stride_h", immediate(stride[0])),
+        ("stride_w", immediate(stride[1])),
+        ("pad_top", immediate(padding.top)),
+        ("pad_left", immediate(padding.left)),
+        ("steps", immediate(taps * input.channel_groups())),
+        ("relu", i32::from(geometry.relu)),
+    ]
 }
 
 /// Whether each output pixel reads the input pixel of its own index and no other.

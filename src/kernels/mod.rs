@@ -21,6 +21,7 @@ pub mod batch_norm;
 pub mod conv2d;
 pub mod conv2d_grouped;
 pub mod conv2d_pointwise;
+pub mod conv2d_quad;
 pub mod conv2d_texture;
 pub mod conv2d_tiled;
 pub mod flatten;
@@ -52,6 +53,7 @@ pub const ALL: &[&Kernel] = &[
     &batch_norm::KERNEL,
     &conv2d_grouped::KERNEL,
     &conv2d_pointwise::KERNEL,
+    &conv2d_quad::KERNEL,
     &conv2d_texture::KERNEL,
     &conv2d_tiled::KERNEL,
     &flatten::KERNEL,
@@ -93,7 +95,8 @@ pub enum Access {
     Write,
     /// Written, and possibly read: a buffer.
     ReadWrite,
-    /// Read from a texture that the host made, of any format with floats.
+    /// Read through the texture unit: one of our textures, or one that the host made, of any format
+    /// with floats.
     Sample,
 }
 
@@ -142,7 +145,7 @@ const fn store(name: &'static str) -> Binding {
     }
 }
 
-/// A texture of the host.
+/// A texture that is read through the texture unit.
 const fn sample(name: &'static str) -> Binding {
     Binding {
         name,

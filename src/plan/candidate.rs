@@ -144,13 +144,11 @@ pub fn candidates(shape: &ConvShape, options: &PlanOptions) -> Result<Vec<Candid
         return Ok(candidates);
     }
     if options.textures()? {
-        let tiles = defaults::texture_tiles(geometry);
-        candidates.extend(tiles.iter().copied().map(Candidate::Texture));
+        let tiles = || defaults::texture_tiles(&options.limits);
+        candidates.extend(tiles().map(Candidate::Texture));
         let out_tiles = [OutTile::Two, OutTile::Four].into_iter();
         for out_tile in out_tiles.filter(|&o| allows(options.winograd, geometry, o)) {
-            let product = winograd::product(geometry, out_tile);
-            let tiles = defaults::texture_tiles(&product).iter();
-            candidates.extend(tiles.map(|&tile| Candidate::WinogradTexture(out_tile, tile)));
+            candidates.extend(tiles().map(|tile| Candidate::WinogradTexture(out_tile, tile)));
         }
         if matches!(default, Candidate::WinogradTexture(..)) && options.winograd != Winograd::Auto {
             candidates.retain(|c| matches!(c, Candidate::WinogradTexture(..)));

@@ -7,10 +7,10 @@
 
 use super::candidate::{Candidate, ConvShape, allows};
 use super::device::{Device, DeviceClass, Vendor};
-use super::options::{PlanOptions, Winograd};
+use super::options::{Limits, PlanOptions, Winograd};
 use crate::error::Error;
 use crate::kernels::conv2d::{Geometry, Tile};
-use crate::kernels::conv2d_texture;
+use crate::kernels::{conv2d_quad, conv2d_texture};
 use crate::kernels::winograd::{self, OutTile};
 use crate::tensor::Shape;
 
@@ -131,86 +131,126 @@ pub(super) fn candidate_for(shape: &ConvShape, options: &PlanOptions) -> Result<
         let row = BufferDefaults::of(options.limits.device);
         return Ok(Candidate::Tiled(row.tile_for(geometry)));
     }
-    let (tile, direct) = texture_tile(geometry);
+    let tiles = TextureTiles::of(&options.limits);
+    let (tile, direct) = tiles.fastest(geometry);
     let out_tiles = [OutTile::Two, OutTile::Four].into_iter();
     let timed = out_tiles
         .filter(|&out_tile| allows(options.winograd, geometry, out_tile))
-        .map(|out_tile| (out_tile, winograd_time(geometry, out_tile)));
+        .map(|out_tile| (out_tile, tiles.winograd_time(geometry, out_tile)));
     let best = timed.min_by_key(|&(_, time)| time);
     // A gain below a tenth is within the error of the estimate.
     let best =
         best.filter(|(_, time)| options.winograd != Winograd::Auto || time * 10 < direct * 9);
     Ok(match best {
         Some((out_tile, _)) => {
-            let (tile, _) = texture_tile(&winograd::product(geometry, out_tile));
+            let (tile, _) = tiles.fastest(&winograd::product(geometry, out_tile));
             Candidate::WinogradTexture(out_tile, tile)
         }
         None => Candidate::Texture(tile),
     })
 }
 
-const fn texture(co: u32, px_groups: u32) -> conv2d_texture::Tile {
-    conv2d_texture::Tile { co, px_groups }
+/// A tile of the kernels on textures and its speed where it fits exactly, without what comes before and
+/// after its loop, in GFLOP/s on one core of Zen 5. `shaders/README.md` has the tiles that lost.
+#[derive(Clone, Copy)]
+struct TextureTile {
+    tile: conv2d_texture::Tile,
+    speed: u64,
 }
 
-/// A tile of the texture kernel and its speed where it fits exactly, in GFLOP/s on one core of Zen 4
-/// (Mesa 22.3, LLVM 15). `shaders/README.md` has the tiles that lost.
-const TEXTURE_TILES: [(conv2d_texture::Tile, u64); 2] =
-    [(texture(32, 7), 42), (texture(32, 5), 41)];
+const fn texture(lanes: u32, co: u32, px_groups: u32, speed: u64) -> TextureTile {
+    TextureTile {
+        tile: conv2d_texture::Tile {
+            co,
+            px_groups,
+            lanes,
+        },
+        speed,
+    }
+}
 
-/// Images have three channels: a step has a quarter less to multiply, and a smaller tile wins.
-const TEXTURE_STEM_TILE: conv2d_texture::Tile = texture(32, 4);
+/// SwiftShader: 32×4, 16×8 and 8×8 were within the noise of 16×4.
+const QUAD_TILES: &[TextureTile] = &[TextureTile {
+    tile: conv2d_quad::TILE,
+    speed: 6,
+}];
 
-/// The tiles that may be fastest on textures, for images and for all other inputs. 32×4 and 16×7 are
-/// for processors with a smaller cache of decoded instructions than Zen 4's.
-const IMAGE_TILES: [conv2d_texture::Tile; 3] = [texture(32, 4), texture(32, 5), texture(32, 7)];
-const CHANNEL_TILES: [conv2d_texture::Tile; 4] = [
-    texture(32, 7),
-    texture(32, 5),
-    texture(32, 4),
-    texture(16, 7),
+/// llvmpipe at its usual width (Mesa 22.3, LLVM 15). 32×2 is for the products of Winograd convolutions
+/// of few tiles; 32×4 and 16×7 are for processors with a smaller cache of decoded instructions than
+/// Zen 4's and are candidates only.
+const EIGHT_LANE_TILES: &[TextureTile] = &[
+    texture(8, 32, 7, 70),
+    texture(8, 32, 5, 65),
+    texture(8, 32, 2, 50),
+    texture(8, 32, 4, 0),
+    texture(8, 16, 7, 0),
 ];
 
-/// The tiles that may be fastest on textures.
-pub(super) const fn texture_tiles(geometry: &Geometry) -> &'static [conv2d_texture::Tile] {
-    if geometry.input.c == 3 {
-        &IMAGE_TILES
-    } else {
-        &CHANNEL_TILES
+/// llvmpipe with `LP_NATIVE_VECTOR_WIDTH=512`: half as many groups fill the small layers.
+const SIXTEEN_LANE_TILES: &[TextureTile] = &[
+    texture(16, 32, 7, 102),
+    texture(16, 32, 4, 86),
+    texture(16, 32, 2, 72),
+];
+
+/// What the kernels on textures can do on a device.
+struct TextureTiles(&'static [TextureTile]);
+
+impl TextureTiles {
+    /// Those for the device's subgroups.
+    fn of(limits: &Limits) -> Self {
+        Self(match limits.texture_lanes() {
+            Ok(conv2d_quad::LANES) => QUAD_TILES,
+            Ok(16) => SIXTEEN_LANE_TILES,
+            _ => EIGHT_LANE_TILES,
+        })
+    }
+
+    /// The tile that should be fastest, and the time of all workgroups of one problem on one core.
+    fn fastest(&self, geometry: &Geometry) -> (conv2d_texture::Tile, u64) {
+        let timed = self.0.iter().filter(|tile| tile.speed > 0);
+        let timed = timed.map(|tile| (tile.tile, tile.picoseconds(geometry)));
+        let best = timed.min_by_key(|&(_, time)| time);
+        best.unwrap_or((self.0[0].tile, 0))
+    }
+
+    /// Time of the three dispatches on one core, in picoseconds: 12 ns for each texel fetched and 40 ns
+    /// for each one stored by a subgroup, as much again for the sums.
+    fn winograd_time(&self, geometry: &Geometry, out_tile: OutTile) -> u64 {
+        let product = winograd::product(geometry, out_tile);
+        let components = out_tile.components() as u64;
+        let outputs = (out_tile.side() * out_tile.side()) as u64;
+        let (tile, products) = self.fastest(&product);
+        let subgroups = |shape: Shape| {
+            let texels = (shape.pixels() * shape.channel_groups()) as u64;
+            texels.div_ceil(tile.lanes.into())
+        };
+        // Four lanes are SwiftShader's, which keeps the arrays of the transforms in memory.
+        let slowness = if tile.lanes == conv2d_quad::LANES { 10 } else { 1 };
+        let before = subgroups(product.input) * components * (12 + 40 + 12);
+        let after = subgroups(product.output) * (components * (12 + 8) + outputs * 40);
+        components * products + (before + after) * slowness * 1000
     }
 }
 
-/// The tile that should be fastest, and the time of all workgroups of one problem on one core.
-fn texture_tile(geometry: &Geometry) -> (conv2d_texture::Tile, u64) {
-    let steps = geometry.kernel[0] * geometry.kernel[1] * geometry.input.channel_groups();
-    let picoseconds = |(tile, speed): (conv2d_texture::Tile, u64)| {
+impl TextureTile {
+    /// Time of all workgroups of one problem on one core.
+    fn picoseconds(&self, geometry: &Geometry) -> u64 {
+        let Self { tile, speed } = *self;
+        let steps = geometry.kernel[0] * geometry.kernel[1] * geometry.input.channel_groups();
         let [x, y] = tile.workgroups(geometry);
-        // Eight lanes, four products of a step, two operations each.
         let outputs = u64::from(tile.co * tile.px_groups);
-        let step = outputs * 8 * 4 * 2 * 1000 / speed;
-        // Four outputs are a texel; a store takes 40 ns with what comes before the loop.
-        let rest = outputs / 4 * 40_000;
+        // Four products of a step, two operations each.
+        let step = outputs * u64::from(tile.lanes) * 4 * 2 * 1000 / speed;
+        // Four outputs are a texel; a store takes 50 ns with what comes before the loop.
+        let rest = outputs / 4 * 50_000;
         x * y * (steps as u64 * step + rest)
-    };
-    if geometry.input.c == 3 {
-        return (TEXTURE_STEM_TILE, picoseconds((TEXTURE_STEM_TILE, 38)));
     }
-    let timed = TEXTURE_TILES.map(|tile| (tile.0, picoseconds(tile)));
-    let best = timed.into_iter().min_by_key(|&(_, time)| time);
-    best.unwrap_or((TEXTURE_STEM_TILE, 0))
 }
 
-/// Time of the three dispatches on one core, in picoseconds: 15 ns for each texel fetched and 40 ns
-/// for each one stored by eight lanes, as much again for the sums.
-fn winograd_time(geometry: &Geometry, out_tile: OutTile) -> u64 {
-    let product = winograd::product(geometry, out_tile);
-    let components = out_tile.components() as u64;
-    let outputs = (out_tile.side() * out_tile.side()) as u64;
-    let (_, products) = texture_tile(&product);
-    let lanes = |shape: Shape| ((shape.pixels() * shape.channel_groups()) as u64).div_ceil(8);
-    let before = lanes(product.input) * components * (15 + 40 + 15) * 1000;
-    let after = lanes(product.output) * (components * (15 + 10) + outputs * 40) * 1000;
-    components * products + before + after
+/// The tiles that may be fastest on textures.
+pub(super) fn texture_tiles(limits: &Limits) -> impl Iterator<Item = conv2d_texture::Tile> {
+    TextureTiles::of(limits).0.iter().map(|tile| tile.tile)
 }
 
 #[cfg(test)]

@@ -55,23 +55,30 @@ impl Default for Limits {
 impl Limits {
     /// What keeps the device from running the kernels on textures; `None` when nothing does.
     pub fn texture_path_obstacle(&self) -> Option<String> {
-        let lanes = conv2d_texture::SUBGROUP;
+        self.texture_lanes().err()
+    }
+
+    /// Lanes of the subgroups for the kernels on textures, or what keeps them from running.
+    pub(super) fn texture_lanes(&self) -> Result<u32, String> {
         if self.immediate_bytes < conv2d_texture::IMMEDIATE_BYTES {
-            Some(format!(
+            return Err(format!(
                 "it needs {} bytes of immediates, the device has {}",
                 conv2d_texture::IMMEDIATE_BYTES,
                 self.immediate_bytes
-            ))
-        } else if let Some([min, max]) = self.subgroup_lanes {
-            let fits = min == lanes && max == lanes;
-            (!fits).then(|| {
-                format!("it needs subgroups of {lanes} lanes, the device has {min} to {max}")
-            })
-        } else {
-            Some(format!(
-                "it needs subgroups of {lanes} lanes, the device has none"
-            ))
+            ));
         }
+        let has = match self.subgroup_lanes {
+            Some([min, max]) if min == max && conv2d_texture::SUBGROUPS.contains(&min) => {
+                return Ok(min);
+            }
+            Some([min, max]) if min == max => min.to_string(),
+            Some([min, max]) => format!("{min} to {max}"),
+            None => "none".to_owned(),
+        };
+        let [first, second, third] = conv2d_texture::SUBGROUPS;
+        Err(format!(
+            "it needs subgroups of {first}, {second} or {third} lanes, the device has {has}"
+        ))
     }
 }
 
@@ -83,7 +90,7 @@ pub enum Path {
     Auto,
     /// Storage buffers: every device can.
     Buffers,
-    /// Storage textures and subgroups of eight lanes, on any device that has them.
+    /// Textures and subgroups of a known number of lanes, on any device that has them.
     Textures,
 }
 

@@ -82,9 +82,34 @@ pub fn run_on(gpu: &Context, path: Path, graph: &Graph, input: &Tensor) -> Vec<T
         path,
         ..PlanOptions::default()
     };
-    let plan = Plan::new(graph, &options).unwrap();
+    run_with(gpu, &options, graph, input)
+}
+
+/// Plans a graph as it is and runs it.
+pub fn run_with(
+    gpu: &Context,
+    options: &PlanOptions,
+    graph: &Graph,
+    input: &Tensor,
+) -> Vec<Tensor> {
+    let plan = Plan::new(graph, options).unwrap();
     let session = Session::new(gpu, &plan, &mut |_| ()).unwrap();
     session.run(input).unwrap()
+}
+
+/// The kernels for subgroups of four lanes, where the device runs kernels on textures at all: every
+/// subgroup consists of quads.
+pub fn quads(gpu: &Context) -> Option<PlanOptions> {
+    let mut limits = plan_limits(&gpu.device);
+    if limits.texture_path_obstacle().is_some() {
+        return None;
+    }
+    limits.subgroup_lanes = Some([4, 4]);
+    Some(PlanOptions {
+        limits,
+        path: Path::Textures,
+        ..PlanOptions::default()
+    })
 }
 
 /// The paths that this device can run: buffers always, textures on some.
