@@ -4,9 +4,7 @@
 
 mod common;
 
-use common::{
-    Numbers, assert_close, gpu, paths, quads, reference, run_fused, run_on, run_with,
-};
+use common::{Numbers, assert_close, gpu, paths, quads, reference, run_fused, run_on, run_with};
 use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
 use resnet_wgpu::graph::{
@@ -40,7 +38,7 @@ fn check_op(
         let what = format!("{what}, on {path}");
         assert_close(&what, &want[0], &got[0], Tolerance::for_sum_of(terms));
     }
-    if let Some(options) = quads(gpu) {
+    if let Some(options) = quads(gpu, &graph) {
         let got = run_with(gpu, &options, &graph, &x);
         let what = format!("{what}, on quads");
         assert_close(&what, &want[0], &got[0], Tolerance::for_sum_of(terms));
@@ -317,7 +315,7 @@ fn a_fused_residual_is_added_before_the_relu_in_place_and_out_of_place() {
                 let got = run_on(&gpu, path, &graph, &x);
                 (path.to_string(), got)
             });
-            let on_quads = quads(&gpu).map(|options| {
+            let on_quads = quads(&gpu, &graph).map(|options| {
                 let got = run_with(&gpu, &options, &graph, &x);
                 ("quads".to_owned(), got)
             });

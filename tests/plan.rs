@@ -153,7 +153,7 @@ fn no_step_writes_the_buffer_of_a_value_that_it_or_a_later_step_reads() {
 }
 
 #[test]
-fn textures_are_chosen_on_software_with_subgroups_of_eight_and_immediates_only() {
+fn textures_are_chosen_on_software_with_immediates_and_subgroups_of_a_known_size_only() {
     let graph = optimize(&model(Arch::ResNet18, 1).graph, Fusion::Full).unwrap();
     let on_textures = |limits, path| {
         let options = PlanOptions {

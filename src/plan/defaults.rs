@@ -10,8 +10,8 @@ use super::device::{Device, DeviceClass, Vendor};
 use super::options::{Limits, PlanOptions, Winograd};
 use crate::error::Error;
 use crate::kernels::conv2d::{Geometry, Tile};
-use crate::kernels::{conv2d_quad, conv2d_texture};
 use crate::kernels::winograd::{self, OutTile};
+use crate::kernels::{conv2d_quad, conv2d_texture};
 use crate::tensor::Shape;
 
 const fn tile(px: u32, co: u32, k: u32, per_thread_px: u32, per_thread_co: u32) -> Tile {
@@ -226,7 +226,11 @@ impl TextureTiles {
             texels.div_ceil(tile.lanes.into())
         };
         // Four lanes are SwiftShader's, which keeps the arrays of the transforms in memory.
-        let slowness = if tile.lanes == conv2d_quad::LANES { 10 } else { 1 };
+        let slowness = if tile.lanes == conv2d_quad::LANES {
+            5
+        } else {
+            1
+        };
         let before = subgroups(product.input) * components * (12 + 40 + 12);
         let after = subgroups(product.output) * (components * (12 + 8) + outputs * 40);
         components * products + (before + after) * slowness * 1000

@@ -14,7 +14,7 @@ use std::task::Poll;
 
 use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::gpu::{Context, Readback, Session, plan_limits};
-use resnet_wgpu::graph::{Graph, ValueId};
+use resnet_wgpu::graph::{Graph, Node, Op, ValueId};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{InputFormat, Path, Plan, PlanOptions};
 use resnet_wgpu::tensor::Tensor;
@@ -97,11 +97,12 @@ pub fn run_with(
     session.run(input).unwrap()
 }
 
-/// The kernels for subgroups of four lanes, where the device runs kernels on textures at all: every
-/// subgroup consists of quads.
-pub fn quads(gpu: &Context) -> Option<PlanOptions> {
+/// The kernels for subgroups of four lanes, where the graph has a use for them and the device runs
+/// kernels on textures at all: every subgroup consists of quads.
+pub fn quads(gpu: &Context, graph: &Graph) -> Option<PlanOptions> {
     let mut limits = plan_limits(&gpu.device);
-    if limits.texture_path_obstacle().is_some() {
+    let convolves = |node: &Node| matches!(node.op, Op::Conv2d(_));
+    if limits.texture_path_obstacle().is_some() || !graph.nodes().iter().any(convolves) {
         return None;
     }
     limits.subgroup_lanes = Some([4, 4]);
