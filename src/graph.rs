@@ -165,7 +165,7 @@ impl Conv2d {
     }
 }
 
-/// Batch normalisation with running statistics (Ioffe & Szegedy 2015, arXiv:1502.03167):
+/// Batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167):
 /// `y = gamma · (x − mean) / √(variance + epsilon) + beta`, per channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNorm {
@@ -179,8 +179,21 @@ pub struct BatchNorm {
     pub variance: ParamId,
     /// Added to the variance.
     pub epsilon: f32,
+    /// Which mean and variance are used.
+    pub statistics: Statistics,
     /// Clamp the result at zero.
     pub relu: bool,
+}
+
+/// Which mean and variance a batch normalisation uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Statistics {
+    /// Those that training collected, which are parameters.
+    #[default]
+    Running,
+    /// Those of the batch at hand, over all its images and pixels, as in training: the mean of the
+    /// squared distance from the mean, not corrected for the number. The parameters are not read.
+    Batch,
 }
 
 /// What a max pool sees outside the image.
@@ -491,6 +504,18 @@ impl Graph {
                 hint,
             }
         })
+    }
+
+    /// Makes all batch normalisations use the same statistics, and says how many there are.
+    pub(crate) fn set_statistics(&mut self, statistics: Statistics) -> usize {
+        let mut count = 0;
+        for node in &mut self.nodes {
+            if let Op::BatchNorm(norm) = &mut node.op {
+                norm.statistics = statistics;
+                count += 1;
+            }
+        }
+        count
     }
 
     /// How many nodes read each value, plus one if it is an output of the graph.

@@ -11,8 +11,8 @@
 //!
 //! 1. [`tensor`]: shapes, host tensors, and the one definition of the memory layout;
 //! 2. [`weights`]: a weight file as named tensors, every one of which must be used;
-//! 3. [`models`]: ResNet-18 to 152 and the classic lesson's network as graphs; [`onnx`] reads
-//!    files that bring their own;
+//! 3. [`models`]: ResNet-18 to 152 and the classic lesson's network as graphs; [`onnx`] and
+//!    [`keras`] read files that bring their own;
 //! 4. [`graph`]: what to compute, with shapes checked when a node is added;
 //! 5. [`passes`]: batch norm folded, ReLU and residual add moved into the convolution;
 //! 6. [`kernels`]: one file per shader: what it binds and how a layer becomes a launch;
@@ -63,7 +63,8 @@
 //! * `cpu`: the modules [`cpu`] and [`mod@reference`];
 //! * `image`: decoding and resizing of pictures;
 //! * `torch`: checkpoints of PyTorch;
-//! * `onnx`: the module [`onnx`].
+//! * `onnx`: the module [`onnx`];
+//! * `keras`: the module [`keras`].
 
 pub mod compare;
 #[cfg(feature = "cpu")]
@@ -73,6 +74,8 @@ pub mod gpu;
 pub mod graph;
 #[cfg(feature = "image")]
 pub mod image;
+#[cfg(feature = "keras")]
+pub mod keras;
 pub mod kernels;
 pub mod labels;
 pub mod models;

@@ -4,7 +4,8 @@
 
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, ParamId, ValueId, Window,
+    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, ParamId, Statistics, ValueId,
+    Window,
 };
 use resnet_wgpu::tensor::{Shape, Tensor};
 
@@ -203,6 +204,7 @@ fn batch_norm_checks_every_vector_and_epsilon() {
             mean: params[2],
             variance: params[3],
             epsilon: 1e-5,
+            statistics: Statistics::Running,
             relu: false,
         };
         match bench.add(Op::BatchNorm(norm)) {
@@ -219,6 +221,7 @@ fn batch_norm_checks_every_vector_and_epsilon() {
             mean: p,
             variance: p,
             epsilon,
+            statistics: Statistics::Running,
             relu: false,
         };
         assert!(bench.add(Op::BatchNorm(norm)).is_err(), "epsilon {epsilon}");

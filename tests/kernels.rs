@@ -8,7 +8,7 @@ use common::{Numbers, assert_close, gpu, paths, quads, reference, run_fused, run
 use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, ValueId, Window,
+    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, ValueId, Window,
 };
 use resnet_wgpu::kernels::Storage;
 use resnet_wgpu::kernels::image_to_tensor::Normalization;
@@ -271,6 +271,7 @@ fn residual_graph(groups: usize, kernel: usize, keep: bool) -> (Graph, Tensor) {
         mean: shift,
         variance: scale,
         epsilon: 1e-5,
+        statistics: Statistics::Running,
         relu: false,
     };
     let residual = graph
@@ -341,10 +342,15 @@ fn elementwise_kernels_agree_with_the_oracle() {
     for dims in [[1, 1, 1, 1], [3, 5, 4, 7], [1, 64, 9, 9], [2, 21, 500, 900]] {
         let [n, c, h, w] = dims;
         let shape = Shape::new(n, c, h, w);
-        for relu in [false, true] {
+        for (relu, statistics) in [
+            (false, Statistics::Running),
+            (true, Statistics::Running),
+            (false, Statistics::Batch),
+            (true, Statistics::Batch),
+        ] {
             check_op(
                 &gpu,
-                &format!("batch_norm {shape}"),
+                &format!("batch_norm {shape} {statistics:?}"),
                 shape,
                 4,
                 |graph, input, numbers| {
@@ -362,6 +368,7 @@ fn elementwise_kernels_agree_with_the_oracle() {
                         mean: param(false, numbers),
                         variance: param(true, numbers),
                         epsilon: 1e-3,
+                        statistics,
                         relu,
                     };
                     graph.add("norm", Op::BatchNorm(norm), &[input]).unwrap()
@@ -419,6 +426,7 @@ fn pools_of_hostile_shapes_agree_with_the_oracle() {
                 mean: two,
                 variance: one,
                 epsilon: 0.0,
+                statistics: Statistics::Running,
                 relu: false,
             };
             graph.add("shift", Op::BatchNorm(norm), &[input]).unwrap()
@@ -514,6 +522,7 @@ fn softmax_agrees_with_the_oracle_and_survives_large_logits() {
                         mean: zero,
                         variance: one,
                         epsilon: 0.0,
+                        statistics: Statistics::Running,
                         relu: false,
                     };
                     let x = graph.add("scale", Op::BatchNorm(norm), &[input]).unwrap();
@@ -586,6 +595,7 @@ fn the_fused_block_equals_the_chain_of_single_kernels() {
             mean: graph.param("mean", numbers.tensor(&[out_c])),
             variance: graph.param("variance", numbers.positive(&[out_c])),
             epsilon: 1e-5,
+            statistics: Statistics::Running,
             relu: false,
         };
         x = graph

@@ -6,7 +6,7 @@ mod common;
 
 use common::{Numbers, assert_close, reference};
 use resnet_wgpu::compare::Tolerance;
-use resnet_wgpu::graph::{BatchNorm, Conv2d, Graph, Op, ValueId};
+use resnet_wgpu::graph::{BatchNorm, Conv2d, Graph, Op, Statistics, ValueId};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
@@ -45,6 +45,7 @@ impl Net {
             mean: self.graph.param("mean", self.numbers.tensor(&[6])),
             variance: self.graph.param("variance", self.numbers.positive(&[6])),
             epsilon: 1e-3,
+            statistics: Statistics::Running,
             relu: false,
         };
         self.graph.add(name, Op::BatchNorm(norm), &[x]).unwrap()

@@ -8,7 +8,9 @@ use std::path::Path as FilePath;
 
 use naga::back::PipelineConstants;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use resnet_wgpu::graph::{BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Window};
+use resnet_wgpu::graph::{
+    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, Window,
+};
 use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Storage};
 use resnet_wgpu::kernels::{heat_map, resample_columns, resample_rows};
@@ -67,9 +69,17 @@ fn launches() -> Vec<Launch> {
         mean: vector,
         variance: vector,
         epsilon: 1e-5,
+        statistics: Statistics::Running,
         relu: true,
     };
     let x = graph.add("norm", Op::BatchNorm(norm), &[x]).unwrap();
+    let of_batch = BatchNorm {
+        statistics: Statistics::Batch,
+        ..norm
+    };
+    let x = graph
+        .add("norm of batch", Op::BatchNorm(of_batch), &[x])
+        .unwrap();
     let r = graph.add("relu", Op::Relu, &[x]).unwrap();
     let x = graph.add("add", Op::Add { relu: true }, &[x, r]).unwrap();
     let window = Window::square(3, 1).padded(1);

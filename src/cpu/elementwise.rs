@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::layout::{LANES, Line};
+use super::layout::{LANES, Layout, Line};
 use crate::graph::{BatchNorm, Graph};
+use crate::tensor::Shape;
 
 /// Lines that are worth handing to another core: 64 KiB.
 const CHUNK: usize = 1024;
@@ -46,6 +47,80 @@ impl ScaleShift {
                 }
             });
     }
+}
+
+/// Batch normalisation with the statistics of the batch at hand.
+#[derive(Debug)]
+pub(super) struct BatchStatistics {
+    layout: Layout,
+    /// Gamma and beta: one line each per block of channels; zero past the last channel.
+    lines: Vec<[Line; 2]>,
+    epsilon: f32,
+    relu: bool,
+}
+
+impl BatchStatistics {
+    pub(super) fn new(graph: &Graph, norm: &BatchNorm, x: Shape) -> Self {
+        let [gamma, beta] = [norm.gamma, norm.beta].map(|p| graph.tensor(p).data());
+        let mut lines = vec![[Line::ZERO; 2]; gamma.len().div_ceil(LANES)];
+        for c in 0..gamma.len() {
+            let [gammas, betas] = &mut lines[c / LANES];
+            gammas.0[c % LANES] = gamma[c];
+            betas.0[c % LANES] = beta[c];
+        }
+        Self {
+            layout: Layout::new(x),
+            lines,
+            epsilon: norm.epsilon,
+            relu: norm.relu,
+        }
+    }
+
+    pub(super) fn run(&self, x: &[Line], out: &mut [Line]) {
+        let low = if self.relu { 0.0 } else { f32::NEG_INFINITY };
+        let plane = self.layout.plane();
+        let pixels = plane - 1;
+        out.par_chunks_mut(plane)
+            .zip(x.par_chunks(plane))
+            .zip(&self.lines)
+            .for_each(|((out, x), [gamma, beta])| {
+                let x = &x[..pixels];
+                let mean = mean(x.iter().copied());
+                // The distances from the mean that is known now: x² − μ² would cancel.
+                let variance = mean_of_squares(x, mean);
+                let scale = gamma.zip(variance, |gamma, variance| {
+                    gamma / (variance + self.epsilon).max(f32::MIN_POSITIVE).sqrt()
+                });
+                for (out, &x) in out[..pixels].iter_mut().zip(x) {
+                    let scaled = x.zip(mean, |x, mean| x - mean);
+                    let scaled = scaled.zip(scale, |x, scale| x * scale);
+                    *out = scaled.zip(*beta, |x, beta| (x + beta).max(low));
+                }
+            });
+    }
+}
+
+fn mean_of_squares(x: &[Line], mean: Line) -> Line {
+    self::mean(
+        x.iter()
+            .map(|x| x.zip(mean, |x, mean| (x - mean) * (x - mean))),
+    )
+}
+
+/// The mean of each lane, summed in f64.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the one rounding of the mean"
+)]
+fn mean(lines: impl ExactSizeIterator<Item = Line>) -> Line {
+    let count = lines.len() as f64;
+    let mut sums = [0.0f64; LANES];
+    for line in lines {
+        for (sum, x) in sums.iter_mut().zip(line.0) {
+            *sum += f64::from(x);
+        }
+    }
+    Line(sums.map(|sum| (sum / count) as f32))
 }
 
 /// `max(x, 0)`.

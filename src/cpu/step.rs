@@ -3,12 +3,12 @@
 use pulp::Arch;
 
 use super::conv2d::{Geometry, PackedConv};
-use super::elementwise::{self, ScaleShift};
+use super::elementwise::{self, BatchStatistics, ScaleShift};
 use super::layout::{Layout, Line};
 use super::pool::{self, Pool, WindowPool};
 use super::vector;
 use super::winograd::Winograd;
-use crate::graph::{Conv2d, FlattenOrder, Graph, Node, Op};
+use crate::graph::{Conv2d, FlattenOrder, Graph, Node, Op, Statistics};
 use crate::tensor::Shape;
 
 /// See the module.
@@ -21,6 +21,7 @@ pub(super) enum Step {
         norm: ScaleShift,
         plane: usize,
     },
+    BatchNormOfBatch(BatchStatistics),
     Relu,
     Add {
         relu: bool,
@@ -50,6 +51,9 @@ impl Step {
             Op::Conv2d(conv) => Self::conv(graph, conv, [x, out], arch),
             Op::Linear { weight, bias } => {
                 Self::conv(graph, Conv2d::new(weight).bias(bias), [x, out], arch)
+            }
+            Op::BatchNorm(norm) if norm.statistics == Statistics::Batch => {
+                Self::BatchNormOfBatch(BatchStatistics::new(graph, &norm, x))
             }
             Op::BatchNorm(norm) => Self::BatchNorm {
                 norm: ScaleShift::new(graph, &norm),
@@ -115,6 +119,7 @@ impl Step {
             Self::Conv(conv) => conv.run(x, read(1), scratch, out),
             Self::Winograd(winograd) => winograd.run(x, read(1), scratch, out),
             Self::BatchNorm { norm, plane } => norm.run(*plane, x, out),
+            Self::BatchNormOfBatch(norm) => norm.run(x, out),
             Self::Relu => elementwise::relu(x, out),
             Self::Add { relu } => {
                 let residual = read(1).expect("a graph checks the number of inputs");

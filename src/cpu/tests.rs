@@ -4,7 +4,8 @@ use pulp::Arch;
 
 use super::CpuExecutor;
 use crate::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, ParamId, ValueId, Window,
+    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, ParamId, Statistics, ValueId,
+    Window,
 };
 use crate::reference;
 use crate::tensor::{Shape, Tensor};
@@ -302,11 +303,17 @@ fn unfused_batch_norm_relu_and_residual_sum() {
         mean,
         variance,
         epsilon: 1e-5,
+        statistics: Statistics::Running,
         relu: false,
     };
     let a = graph.add("norm", Op::BatchNorm(norm), &[x]).unwrap();
     norm.relu = true;
     let b = graph.add("norm_relu", Op::BatchNorm(norm), &[x]).unwrap();
+    norm.statistics = Statistics::Batch;
+    let of_batch = graph.add("of_batch", Op::BatchNorm(norm), &[b]).unwrap();
+    let a = graph
+        .add("both", Op::Add { relu: false }, &[a, of_batch])
+        .unwrap();
     let c = graph.add("sum", Op::Add { relu: false }, &[a, b]).unwrap();
     let d = graph.add("sum_relu", Op::Add { relu: true }, &[c, a]);
     graph.mark_output(d.unwrap()).unwrap();

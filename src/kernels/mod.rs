@@ -18,6 +18,7 @@ use crate::tensor::{LANES, Tensor};
 pub mod avg_pool;
 pub mod avg_pool_texture;
 pub mod batch_norm;
+pub mod batch_norm_of_batch;
 pub mod conv2d;
 pub mod conv2d_grouped;
 pub mod conv2d_pointwise;
@@ -51,6 +52,7 @@ pub const ALL: &[&Kernel] = &[
     &avg_pool::KERNEL,
     &avg_pool_texture::KERNEL,
     &batch_norm::KERNEL,
+    &batch_norm_of_batch::KERNEL,
     &conv2d_grouped::KERNEL,
     &conv2d_pointwise::KERNEL,
     &conv2d_quad::KERNEL,

@@ -151,9 +151,9 @@ pub(super) fn resolve(
 ) -> Result<Resolved, Error> {
     let refuse = |model: String, reason: String| Err(Error::Model { model, reason });
     let resolved = match (weights.family(), arch) {
-        (Family::Onnx, _) => {
+        (family @ (Family::Onnx | Family::Keras), _) => {
             return refuse(
-                "an ONNX file".to_owned(),
+                format!("a file of {family}"),
                 "it brings its own graph; open it with `models::open`".to_owned(),
             );
         }

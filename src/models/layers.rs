@@ -1,7 +1,7 @@
 //! Layers: one node of the graph together with the parameters that it takes from the weights.
 
 use crate::error::Error;
-use crate::graph::{BatchNorm, Conv2d, Graph, Op, ParamId, ValueId};
+use crate::graph::{BatchNorm, Conv2d, Graph, Op, ParamId, Statistics, ValueId};
 use crate::tensor::Shape;
 use crate::weights::{Role, Weights};
 
@@ -97,6 +97,7 @@ impl<'w> Layers<'w> {
             mean: self.param(name, Role::Mean, &channels)?,
             variance: self.param(name, Role::Variance, &channels)?,
             epsilon: self.epsilon,
+            statistics: Statistics::Running,
             relu: false,
         };
         self.graph.add(name, Op::BatchNorm(op), &[x])

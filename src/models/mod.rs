@@ -5,14 +5,16 @@
 //! and returns a [`Model`]: the graph, its notable values, and how images have to be prepared.
 
 mod arch;
+mod bn_mode;
 mod decision;
 mod facts;
 mod layers;
 mod notebook;
 mod resnet;
-mod variant;
+pub(crate) mod variant;
 
 pub use arch::{Arch, Structure};
+pub use bn_mode::BnMode;
 pub use decision::{Confidence, Decision, Decisions};
 pub use notebook::NotebookConfig;
 pub use resnet::{Block, ResNetConfig, StrideSite};
@@ -45,6 +47,9 @@ pub struct ModelOptions {
     pub softmax: bool,
     /// Which of several networks with the same weights is meant; the usual one if `None`.
     pub variant: Option<Variant>,
+    /// Which statistics batch normalisations use; those that the file says, which are nearly always
+    /// the running ones, if `None`.
+    pub bn_mode: Option<BnMode>,
 }
 
 impl Default for ModelOptions {
@@ -56,6 +61,7 @@ impl Default for ModelOptions {
             classes: None,
             softmax: true,
             variant: None,
+            bn_mode: None,
         }
     }
 }
@@ -145,7 +151,41 @@ pub fn open(
         }
         return crate::onnx::open(path, options);
     }
+    #[cfg(feature = "keras")]
+    if is_keras(path) {
+        if let Some(arch) = arch {
+            return Err(Error::Model {
+                model: arch.name().to_owned(),
+                reason: "a Keras file says itself what network it is; leave the architecture out"
+                    .to_owned(),
+            });
+        }
+        return crate::keras::open(path, options);
+    }
     build(arch, &mut Weights::open(path)?, options)
+}
+
+/// Whether a file is of Keras. What cannot be read is left to [`Weights::open`], which says why.
+#[cfg(feature = "keras")]
+fn is_keras(path: &Path) -> bool {
+    crate::weights::map(path).is_ok_and(|map| crate::keras::is_keras(&map))
+}
+
+/// The last activation before the final pooling, and the vector that the classifier reads.
+#[cfg(any(feature = "onnx", feature = "keras"))]
+pub(crate) fn features(graph: &Graph, logits: ValueId) -> (ValueId, ValueId) {
+    let producer = |value| graph.nodes().iter().rev().find(|node| node.output == value);
+    let features = producer(logits).map_or(logits, |classifier| classifier.inputs[0]);
+    let mut map = features;
+    while let Some(node) = producer(map)
+        && matches!(
+            node.op,
+            Op::Flatten { .. } | Op::GlobalAvgPool | Op::AvgPool { .. }
+        )
+    {
+        map = node.inputs[0];
+    }
+    (map, features)
 }
 
 /// Whether the first bytes of a file are those of ONNX. What cannot be read is left to
@@ -220,7 +260,7 @@ fn build_resolved(
     } else {
         None
     };
-    Ok(Model {
+    let mut model = Model {
         graph: body.graph,
         input: body.input,
         feature_map: body.feature_map,
@@ -234,5 +274,7 @@ fn build_resolved(
         preprocess: facts.preprocess,
         labels: facts.labels,
         decisions: facts.decisions,
-    })
+    };
+    model.ask_bn_mode(options.bn_mode);
+    Ok(model)
 }

@@ -119,7 +119,7 @@ impl NotebookConfig {
 
     /// The size of the image for a classifier that takes so many features: the lesson's 64×64, or
     /// the square that every 64 pixels more add a row and a column to.
-    pub(super) fn size_for(&self, features: usize) -> Option<[usize; 2]> {
+    pub(crate) fn size_for(&self, features: usize) -> Option<[usize; 2]> {
         let pixels = features / self.out_c();
         let side = pixels.isqrt();
         if side == 0 || self.features([64 * side, 64 * side]) != Some(features) {

@@ -19,11 +19,34 @@ pub enum Variant {
     /// The classic lesson's network: no padding before the max pool, 2×2 average before the
     /// classifier.
     Notebook,
+    /// The first ResNet-50 of Keras (fchollet, keras_applications before 1.0.7), with the padding
+    /// before the max pool that it has since 2018-08-31.
+    Fchollet,
+    /// The same without that padding, as it was before.
+    FcholletUnpadded,
+    /// keras.applications: ResNet50, ResNet101, ResNet152.
+    KerasApplications,
+    /// keras.applications: ResNet50V2, ResNet101V2, ResNet152V2.
+    KerasApplicationsV2,
+    /// TensorFlow's official ResNet v1.5, which has the names of Keras' first ResNet-50.
+    TfOfficial,
+    /// KerasHub's backbone.
+    KerasHub,
 }
 
 impl Variant {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::V1_5, Self::V1, Self::Notebook];
+    pub const ALL: &[Self] = &[
+        Self::V1_5,
+        Self::V1,
+        Self::Notebook,
+        Self::Fchollet,
+        Self::FcholletUnpadded,
+        Self::KerasApplications,
+        Self::KerasApplicationsV2,
+        Self::TfOfficial,
+        Self::KerasHub,
+    ];
 
     /// The name that [`FromStr`] reads.
     pub const fn name(self) -> &'static str {
@@ -31,6 +54,12 @@ impl Variant {
             Self::V1_5 => "v1.5",
             Self::V1 => "v1",
             Self::Notebook => "notebook",
+            Self::Fchollet => "keras-fchollet",
+            Self::FcholletUnpadded => "keras-fchollet-unpadded",
+            Self::KerasApplications => "keras-applications",
+            Self::KerasApplicationsV2 => "keras-applications-v2",
+            Self::TfOfficial => "tf-official",
+            Self::KerasHub => "keras-hub",
         }
     }
 }
@@ -54,16 +83,16 @@ impl FromStr for Variant {
 }
 
 /// What the weights leave open.
-pub(super) struct Choice<'a> {
+pub(crate) struct Choice<'a> {
     /// What the weights are of, for errors.
-    pub(super) model: &'a str,
+    pub(crate) model: &'a str,
     /// All networks that have such weights.
-    pub(super) possible: &'a [Variant],
+    pub(crate) possible: &'a [Variant],
     /// The one that is taken when nobody says which, and how sure that is. `None` if files of
     /// several are equally common.
-    pub(super) usual: Option<(Variant, Confidence)>,
+    pub(crate) usual: Option<(Variant, Confidence)>,
     /// Why it is open.
-    pub(super) reason: &'a str,
+    pub(crate) reason: &'a str,
 }
 
 /// The variant to build, and how sure it is.
@@ -71,7 +100,7 @@ pub(super) struct Choice<'a> {
 /// # Errors
 /// [`Error::Model`] when the weights cannot be of the variant asked for, [`Error::WeightsAmbiguous`]
 /// when none is asked for and there is no usual one.
-pub(super) fn choose(
+pub(crate) fn choose(
     choice: &Choice<'_>,
     asked: Option<Variant>,
 ) -> Result<(Variant, Confidence), Error> {

@@ -19,7 +19,7 @@ mod wire;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::graph::{Op, ValueId};
+use crate::graph::Op;
 use crate::models::{Decision, Model, ModelOptions};
 use crate::preprocess::Preprocess;
 use crate::weights::Family;
@@ -170,8 +170,8 @@ fn build(path: &Path, bytes: &[u8], options: &ModelOptions) -> Result<Model, Err
             "torchvision's; no ONNX file says it",
         ),
     ];
-    let (feature_map, features) = features(&graph, logits);
-    Ok(Model {
+    let (feature_map, features) = crate::models::features(&graph, logits);
+    let mut model = Model {
         input,
         feature_map,
         features,
@@ -185,7 +185,9 @@ fn build(path: &Path, bytes: &[u8], options: &ModelOptions) -> Result<Model, Err
         labels: None,
         decisions: decisions.into_iter().collect(),
         graph,
-    })
+    };
+    model.ask_bn_mode(options.bn_mode);
+    Ok(model)
 }
 
 /// Convolutions and linear layers on the longest path: 50 for a ResNet-50.
@@ -197,20 +199,4 @@ fn depth(graph: &crate::graph::Graph) -> usize {
         depths[node.output.0] = before.unwrap_or_default() + usize::from(own);
     }
     depths.into_iter().max().unwrap_or_default()
-}
-
-/// The last activation before the final pooling, and the vector that the classifier reads.
-fn features(graph: &crate::graph::Graph, logits: ValueId) -> (ValueId, ValueId) {
-    let producer = |value| graph.nodes().iter().rev().find(|node| node.output == value);
-    let features = producer(logits).map_or(logits, |classifier| classifier.inputs[0]);
-    let mut map = features;
-    while let Some(node) = producer(map)
-        && matches!(
-            node.op,
-            Op::Flatten { .. } | Op::GlobalAvgPool | Op::AvgPool { .. }
-        )
-    {
-        map = node.inputs[0];
-    }
-    (map, features)
 }

@@ -5,7 +5,7 @@
 
 use super::{Fused, Rebuild, fuse_pairs};
 use crate::error::Error;
-use crate::graph::{BatchNorm, Conv2d, Graph, Node, Op, ParamId};
+use crate::graph::{BatchNorm, Conv2d, Graph, Node, Op, ParamId, Statistics};
 use crate::tensor::Tensor;
 
 pub(super) fn run(graph: &Graph) -> Result<Graph, Error> {
@@ -13,6 +13,10 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Error> {
         let (Op::Conv2d(conv), Op::BatchNorm(norm)) = (producer.op, consumer.op) else {
             return None;
         };
+        // What the batch decides is not known before it runs.
+        if norm.statistics == Statistics::Batch {
+            return None;
+        }
         // A ReLU or a residual before the normalisation cannot be moved behind it.
         if conv.relu || producer.inputs.len() > 1 {
             return None;

@@ -1,11 +1,11 @@
 //! Which kernel runs a node other than a convolution: one table, read top to bottom.
 
 use super::Constant;
-use crate::graph::{BatchNorm, Graph, Node, Op, ParamId, ValueId};
+use crate::graph::{BatchNorm, Graph, Node, Op, ParamId, Statistics, ValueId};
 use crate::kernels::{
-    Launch, Packing, Storage, avg_pool, avg_pool_texture, batch_norm, flatten, global_avg_pool,
-    global_avg_pool_texture, linear, linear_texture, max_pool, max_pool_texture, relu,
-    residual_add, softmax,
+    Launch, Packing, Storage, avg_pool, avg_pool_texture, batch_norm, batch_norm_of_batch, flatten,
+    global_avg_pool, global_avg_pool_texture, linear, linear_texture, max_pool, max_pool_texture,
+    relu, residual_add, softmax,
 };
 use crate::tensor::LANES;
 
@@ -108,6 +108,19 @@ pub(super) fn kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
     };
     Some(match node.op {
         Op::Conv2d(_) => return None,
+        Op::BatchNorm(norm) if norm.statistics == Statistics::Batch => Choice {
+            launch: batch_norm_of_batch::launch(x, norm.epsilon, norm.relu),
+            constants: vec![
+                ("gamma", vector(graph, Some(norm.gamma), x.c, LANES)),
+                ("beta", vector(graph, Some(norm.beta), x.c, LANES)),
+            ],
+            operands: vec![
+                Operand::Input(0),
+                Operand::Constant(0),
+                Operand::Constant(1),
+                Operand::Output,
+            ],
+        },
         Op::BatchNorm(norm) => {
             let tensors =
                 |params: &[ParamId]| params.iter().map(|&p| graph.tensor(p).clone()).collect();
@@ -118,6 +131,7 @@ pub(super) fn kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
                 variance,
                 epsilon,
                 relu,
+                ..
             } = norm;
             let scale = Constant {
                 packing: Packing::BatchNormScale(epsilon.into()),

@@ -10,29 +10,29 @@ use std::path::Path;
 use crate::error::Error;
 
 /// The table of contents of a container.
-pub(super) struct Contents {
-    pub(super) entries: HashMap<String, Entry>,
+pub(crate) struct Contents {
+    pub(crate) entries: HashMap<String, Entry>,
     /// Texts that the file says about itself.
-    pub(super) metadata: HashMap<String, String>,
+    pub(crate) metadata: HashMap<String, String>,
     /// The format in words.
-    pub(super) format: String,
+    pub(crate) format: String,
 }
 
 /// One tensor.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) dtype: Dtype,
-    pub(super) dims: Vec<usize>,
+pub(crate) struct Entry {
+    pub(crate) dtype: Dtype,
+    pub(crate) dims: Vec<usize>,
     /// Byte range in the file: from the first element of the tensor to the last, or further if it is
     /// a view of a larger storage.
-    pub(super) range: Range<usize>,
+    pub(crate) range: Range<usize>,
     /// Distance of neighbours along each axis in elements, where the order is not row-major.
-    pub(super) strides: Option<Vec<usize>>,
+    pub(crate) strides: Option<Vec<usize>>,
 }
 
 /// The type of the elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dtype {
+pub(crate) enum Dtype {
     F32,
     F16,
     BF16,
@@ -45,7 +45,7 @@ pub(super) enum Dtype {
 }
 
 impl Dtype {
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::F32 => "F32",
             Self::F16 => "F16",
@@ -55,7 +55,7 @@ impl Dtype {
         }
     }
 
-    pub(super) const fn element_bytes(self) -> usize {
+    pub(crate) const fn element_bytes(self) -> usize {
         match self {
             Self::F64 => 8,
             Self::F32 => 4,
@@ -67,7 +67,7 @@ impl Dtype {
 
 /// Why a container is refused, before the path is known.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// What is wrong, and what to do.
     Damaged(String),
     /// A pickle asks for this object.
@@ -79,11 +79,11 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) fn damaged(reason: impl Into<String>) -> Self {
+    pub(crate) fn damaged(reason: impl Into<String>) -> Self {
         Self::Damaged(reason.into())
     }
 
-    pub(super) fn in_file(self, path: &Path) -> Error {
+    pub(crate) fn in_file(self, path: &Path) -> Error {
         let path = path.to_owned();
         match self {
             Self::Damaged(reason) => Error::WeightsUnreadable { path, reason },

@@ -1,7 +1,7 @@
 //! The bytes of a tensor as `f32` in row-major order.
 //!
-//! In goes a slice of a file, at any address; out come numbers. [`super::file`] checks afterwards
-//! that all of them are finite.
+//! In goes a slice of a file, at any address; out come numbers. [`check_finite`] checks
+//! afterwards that they are numbers.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::contents::Dtype;
+use crate::error::Error;
 
 /// Scalars converted at a time: small enough for the first-level cache.
 const CHUNK_LEN: usize = 2048;
@@ -44,7 +45,7 @@ pub(super) fn gather(
 }
 
 /// Little-endian floats of a supported type as `f32`. The bytes may start at any address.
-pub(super) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Arc<[f32]>> {
+pub(crate) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Arc<[f32]>> {
     match dtype {
         Dtype::F32 => {
             let words = bytes.as_chunks::<4>().0;
@@ -66,6 +67,22 @@ pub(super) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Arc<[f32]>> {
             )
         }
         Dtype::Other { .. } => None,
+    }
+}
+
+/// Refuses a tensor that holds a NaN or an infinity.
+pub(crate) fn check_finite(name: &str, data: &[f32]) -> Result<(), Error> {
+    // Folding all of them first lets the compiler use vector instructions.
+    if data.iter().fold(true, |finite, x| finite & x.is_finite()) {
+        return Ok(());
+    }
+    match data.iter().enumerate().find(|(_, x)| !x.is_finite()) {
+        None => Ok(()),
+        Some((index, &value)) => Err(Error::WeightNotFinite {
+            name: name.to_owned(),
+            index,
+            value,
+        }),
     }
 }
 

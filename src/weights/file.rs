@@ -185,17 +185,7 @@ impl WeightFile {
             name: key.to_owned(),
             got: entry.dtype.name().to_owned(),
         })?;
-        // Folding all of them first lets the compiler use vector instructions.
-        if !data.iter().fold(true, |finite, x| finite & x.is_finite()) {
-            let bad = data.iter().enumerate().find(|(_, x)| !x.is_finite());
-            if let Some((index, &value)) = bad {
-                return Err(Error::WeightNotFinite {
-                    name: key.to_owned(),
-                    index,
-                    value,
-                });
-            }
-        }
+        convert::check_finite(key, &data)?;
         Ok(data)
     }
 }
@@ -213,27 +203,9 @@ impl fmt::Debug for WeightFile {
 
 impl Part {
     fn map(path: &Path) -> Result<Self, Error> {
-        let io = |source| Error::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let file = File::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        if metadata.is_dir() {
-            return Err(unreadable(path, "this is a directory; name a file in it"));
-        }
-        // A mapping of no bytes is an error of the operating system, which would say less.
-        if metadata.len() == 0 {
-            return Err(unreadable(path, "the file is empty"));
-        }
-        #[expect(unsafe_code, reason = "a memory map has no safe constructor")]
-        // SAFETY: the map is private to this value and is only read. Should another program truncate
-        // the file meanwhile, the system ends this process: the price that every reader of mapped
-        // weights pays for not holding a second copy of them.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
         Ok(Self {
             path: path.to_owned(),
-            bytes: Bytes::Mapped(map),
+            bytes: Bytes::Mapped(map(path)?),
         })
     }
 
@@ -253,6 +225,28 @@ impl Part {
         };
         contents.map_err(|fault| fault.in_file(&self.path))
     }
+}
+
+/// Maps a file that is not empty into memory.
+pub(crate) fn map(path: &Path) -> Result<memmap2::Mmap, Error> {
+    let io = |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if metadata.is_dir() {
+        return Err(unreadable(path, "this is a directory; name a file in it"));
+    }
+    // A mapping of no bytes is an error of the operating system, which would say less.
+    if metadata.len() == 0 {
+        return Err(unreadable(path, "the file is empty"));
+    }
+    #[expect(unsafe_code, reason = "a memory map has no safe constructor")]
+    // SAFETY: the map is only ever read. Should another program truncate
+    // the file meanwhile, the system ends this process: the price that every reader of mapped
+    // weights pays for not holding a second copy of them.
+    unsafe { memmap2::Mmap::map(&file) }.map_err(io)
 }
 
 impl Bytes {

@@ -37,7 +37,8 @@ impl Role {
         }
     }
 
-    const fn keras_name(self) -> &'static str {
+    /// The name in files of Keras.
+    pub(crate) const fn keras_name(self) -> &'static str {
         match self {
             Self::Weight => "kernel",
             Self::Bias => "bias",
@@ -61,6 +62,8 @@ pub enum Family {
     Notebook,
     /// An ONNX file, which brings its own graph.
     Onnx,
+    /// A file of Keras.
+    Keras,
     /// Made up by [`Weights::random`](super::Weights::random).
     Random,
 }
@@ -73,6 +76,7 @@ impl Family {
             Self::HuggingFace => "huggingface",
             Self::Notebook => "notebook",
             Self::Onnx => "onnx",
+            Self::Keras => "keras",
             Self::Random => "random",
         }
     }

@@ -11,7 +11,7 @@ use super::import::{Activation, Import, Pending, Site, Value};
 use super::proto::is_standard;
 use super::tensor::{Constant, FLOAT, FLOAT16};
 use crate::error::Error;
-use crate::graph::{BatchNorm, Op};
+use crate::graph::{BatchNorm, Op, Statistics};
 use crate::tensor::Tensor;
 use crate::weights::Role;
 
@@ -96,6 +96,7 @@ fn batch_norm<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Err
         mean,
         variance,
         epsilon,
+        statistics: Statistics::Running,
         relu: false,
     });
     let id = import.graph.add(&name, op, &[x.id])?;

@@ -14,14 +14,13 @@ mod checkpoint;
 mod legacy;
 mod objects;
 mod pickle;
-mod zip;
 
 use std::ops::Range;
 
 use super::contents::{Contents, Fault};
+use super::zip::Archive;
 use checkpoint::Source;
 use objects::Storage;
-use zip::Archive;
 
 pub(super) use legacy::read as read_legacy;
 

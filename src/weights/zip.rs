@@ -26,7 +26,7 @@ const IN_EXTRA64: u64 = 0xffff_ffff;
 const FLAG_ENCRYPTED: u16 = 1;
 
 /// The directory of an archive.
-pub(super) struct Archive<'a> {
+pub(crate) struct Archive<'a> {
     data: &'a [u8],
     files: HashMap<&'a [u8], Entry>,
 }
@@ -44,7 +44,7 @@ struct Entry {
 
 impl<'a> Archive<'a> {
     /// Reads the directory.
-    pub(super) fn open(data: &'a [u8]) -> Result<Self, Fault> {
+    pub(crate) fn open(data: &'a [u8]) -> Result<Self, Fault> {
         let directory = Directory::find(data).ok_or_else(|| {
             Fault::damaged(
                 "this is a zip archive, as PyTorch writes, without a directory at its end: the file \
@@ -74,12 +74,12 @@ impl<'a> Archive<'a> {
     }
 
     /// Names of the files, in no order.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a [u8]> {
         self.files.keys().copied()
     }
 
     /// Where the bytes of a file are.
-    pub(super) fn find(&self, name: &[u8]) -> Result<Option<Range<usize>>, Fault> {
+    pub(crate) fn find(&self, name: &[u8]) -> Result<Option<Range<usize>>, Fault> {
         let Some(entry) = self.files.get(name) else {
             return Ok(None);
         };
@@ -100,7 +100,7 @@ impl<'a> Archive<'a> {
     }
 
     /// What an archive is that holds no checkpoint.
-    pub(super) fn kind(&self) -> String {
+    pub(crate) fn kind(&self) -> String {
         let has = |end: &[u8]| self.names().any(|name| name.ends_with(end));
         if has(b"model.weights.h5") {
             return "it is a Keras 3 model (.keras), which is not supported yet".to_owned();

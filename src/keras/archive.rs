@@ -1,0 +1,139 @@
+//! The containers: an HDF5 file, or a `.keras` archive that holds one beside texts.
+
+use std::sync::Arc;
+
+use hdf5_reader::storage::{DynStorage, Storage, StorageBuffer};
+use serde_json::Value;
+
+use super::Fault;
+use super::store::Store;
+use crate::weights::zip;
+
+/// How every HDF5 file starts.
+pub(crate) const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
+
+const WEIGHTS: &str = "model.weights.h5";
+const CONFIG: &str = "config.json";
+const METADATA: &str = "metadata.json";
+
+/// A description of a ResNet-152 has 0.5 MB. The limit keeps a hostile file from making the JSON
+/// parser allocate gigabytes.
+const MAX_TEXT_BYTES: usize = 16 << 20;
+
+/// An open file.
+pub(super) struct Archive {
+    pub(super) store: Store,
+    /// What describes the network, if anything does.
+    pub(super) config: Option<String>,
+    /// The format in words.
+    pub(super) format: &'static str,
+    /// Version of Keras that wrote it, and what it computed with.
+    pub(super) written_by: Option<String>,
+    /// Whether Theano wrote it, which mirrors kernels.
+    pub(super) theano: bool,
+}
+
+/// A part of a file as a file of its own.
+struct Section {
+    inner: DynStorage,
+    start: u64,
+    len: u64,
+}
+
+impl Storage for Section {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_range(&self, offset: u64, len: usize) -> hdf5_reader::error::Result<StorageBuffer> {
+        let end = u64::try_from(len)
+            .ok()
+            .and_then(|len| offset.checked_add(len));
+        if end.is_none_or(|end| end > self.len) {
+            return Err(hdf5_reader::error::Error::OffsetOutOfBounds(offset));
+        }
+        self.inner.read_range(self.start + offset, len)
+    }
+}
+
+impl Archive {
+    /// Opens a file of either container: `data` are its bytes, `storage` reads them once more, piece by
+    /// piece, when a tensor is needed. No second copy of the weights is ever held.
+    pub(super) fn open(data: &[u8], storage: DynStorage) -> Result<Self, Fault> {
+        if data.starts_with(HDF5) {
+            return Self::open_hdf5(storage);
+        }
+        Self::open_zip(data, storage)
+    }
+
+    fn open_hdf5(storage: DynStorage) -> Result<Self, Fault> {
+        let store = Store::open(storage)?;
+        let config = store.text("model_config")?;
+        if config
+            .as_ref()
+            .is_some_and(|config| config.len() > MAX_TEXT_BYTES)
+        {
+            return Err(Fault(
+                "the description of the network is too long".to_owned(),
+            ));
+        }
+        let backend = store.text("backend")?;
+        let written_by = store.text("keras_version")?.map(|version| {
+            let backend = backend.as_deref().unwrap_or("an unknown backend");
+            format!("Keras {version} with {backend}")
+        });
+        Ok(Self {
+            format: match config {
+                Some(_) => "HDF5 model of Keras",
+                None => "HDF5 weights of Keras",
+            },
+            store,
+            config,
+            written_by,
+            theano: backend.as_deref() == Some("theano"),
+        })
+    }
+
+    fn open_zip(data: &[u8], storage: DynStorage) -> Result<Self, Fault> {
+        let archive = zip::Archive::open(data)?;
+        let text = |name: &str| -> Result<Option<&str>, Fault> {
+            let Some(range) = archive.find(name.as_bytes())? else {
+                return Ok(None);
+            };
+            if range.len() > MAX_TEXT_BYTES {
+                return Err(Fault(format!("'{name}' in the archive is too long")));
+            }
+            let text = str::from_utf8(&data[range]);
+            text.map(Some)
+                .map_err(|_| Fault(format!("'{name}' in the archive is no text")))
+        };
+        let lacks =
+            |name: &str, what: &str| Fault(format!("the archive has no '{name}', which {what}"));
+        let config = text(CONFIG)?.ok_or_else(|| lacks(CONFIG, "describes the network"))?;
+        let written_by = text(METADATA)?.and_then(|metadata| {
+            let metadata: Value = serde_json::from_str(metadata).ok()?;
+            let version = metadata.get("keras_version")?.as_str()?;
+            Some(format!("Keras {version}"))
+        });
+        let weights = archive.find(WEIGHTS.as_bytes())?;
+        let weights = weights.ok_or_else(|| lacks(WEIGHTS, "holds the weights"))?;
+        let section = Section {
+            inner: storage,
+            start: weights.start as u64,
+            len: weights.len() as u64,
+        };
+        Ok(Self {
+            store: Store::open(Arc::new(section))?,
+            config: Some(config.to_owned()),
+            format: "Keras 3 archive",
+            written_by,
+            theano: false,
+        })
+    }
+}
+
+/// Whether a zip archive is of Keras.
+pub(super) fn is_archive(data: &[u8]) -> bool {
+    let archive = zip::Archive::open(data);
+    archive.is_ok_and(|archive| archive.names().any(|name| name == WEIGHTS.as_bytes()))
+}

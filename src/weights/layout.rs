@@ -1,0 +1,101 @@
+//! The order of the numbers of kernels and matrices: channels last in files of Keras, first here.
+
+use std::sync::Arc;
+
+/// OIHW to HWIO, `[out, in]` to `[in, out]`; vectors stay.
+pub(crate) fn channels_last(dims: &[usize]) -> Vec<usize> {
+    match dims {
+        [out_c, in_c, window @ ..] => [window, &[*in_c, *out_c]].concat(),
+        _ => dims.to_vec(),
+    }
+}
+
+/// The inverse of [`channels_last`].
+pub(crate) fn channels_first(dims: &[usize]) -> Vec<usize> {
+    match dims {
+        [window @ .., in_c, out_c] => [&[*out_c, *in_c], window].concat(),
+        _ => dims.to_vec(),
+    }
+}
+
+/// Data in the [`channels_last`] order of `shape` to row-major `shape`.
+pub(crate) fn transpose(data: Arc<[f32]>, shape: &[usize]) -> Arc<[f32]> {
+    let [out_c, in_c, window @ ..] = shape else {
+        return data;
+    };
+    let matrices = Matrices {
+        out_c: *out_c,
+        in_c: *in_c,
+        window: window.iter().product(),
+    };
+    let mut transposed: Arc<[f32]> = std::iter::repeat_n(0.0, data.len()).collect();
+    // The data was just made, so there is no second owner.
+    let Some(target) = Arc::get_mut(&mut transposed) else {
+        return data;
+    };
+    for co in (0..matrices.out_c).step_by(TILE) {
+        for ci in (0..matrices.in_c).step_by(TILE) {
+            for k in 0..matrices.window {
+                matrices.transpose_tile(&data, target, [co, ci, k]);
+            }
+        }
+    }
+    transposed
+}
+
+/// Sides of the tiles that are transposed at a time: the floats of one cache line. Whole lines are
+/// read, because the channels are powers of two and their rows therefore evict each other.
+const TILE: usize = 16;
+
+/// One matrix `[in, out]` for each position `k` of a window.
+struct Matrices {
+    out_c: usize,
+    in_c: usize,
+    window: usize,
+}
+
+impl Matrices {
+    fn transpose_tile(&self, data: &[f32], target: &mut [f32], [co, ci, k]: [usize; 3]) {
+        let height = TILE.min(self.in_c - ci);
+        let width = TILE.min(self.out_c - co);
+        let mut tile = [[0.0; TILE]; TILE];
+        for (i, row) in tile[..height].iter_mut().enumerate() {
+            let from = (k * self.in_c + ci + i) * self.out_c + co;
+            row[..width].copy_from_slice(&data[from..from + width]);
+        }
+        for o in 0..width {
+            for (i, row) in tile[..height].iter().enumerate() {
+                target[((co + o) * self.in_c + ci + i) * self.window + k] = row[o];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hwio_becomes_oihw() {
+        // Sizes past one block, all different.
+        let (h, w, i, o) = (2, 3, 35, 40);
+        let code =
+            |o: usize, i: usize, h: usize, w: usize| (((h * 3 + w) * 35 + i) * 40 + o) as f32;
+        let hwio: Arc<[f32]> = (0..h * w * i * o).map(|n| n as f32).collect();
+        let oihw = transpose(hwio, &[o, i, h, w]);
+        let mut index = 0;
+        for co in 0..o {
+            for ci in 0..i {
+                for ky in 0..h {
+                    for kx in 0..w {
+                        assert_eq!(oihw[index], code(co, ci, ky, kx), "[{co},{ci},{ky},{kx}]");
+                        index += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(channels_last(&[o, i, h, w]), [h, w, i, o], "shape");
+        assert_eq!(channels_first(&[h, w, i, o]), [o, i, h, w], "and back");
+        assert_eq!(channels_first(&[7]), [7], "vectors stay");
+    }
+}
