@@ -3,9 +3,11 @@
 //! A [`Plan`] holds everything in which the families differ; [`Plan::network`] lays the layers out in
 //! the order in which Keras numbers them. Sources: `keras_applications/resnet50.py` and
 //! `resnet_common.py`, Keras' `applications/resnet.py` and `resnet_v2.py`, TensorFlow's
-//! `official/legacy/image_classification/resnet/resnet_model.py`, KerasHub's `resnet_backbone.py`.
+//! `official/legacy/image_classification/resnet/resnet_model.py`, `KerasHub`'s `resnet_backbone.py`.
 
-use super::network::{Activation, Channels, Conv, Dense, Kind, Layer, Network, Norm, Pool};
+use super::network::{
+    Activation, Channels, Conv, Dense, Kind, Layer, Network, Norm, Pool, Training,
+};
 use crate::graph::{PadValue, Padding};
 use crate::models::{Block, StrideSite};
 
@@ -234,7 +236,7 @@ impl Sketch<'_> {
             class: class.to_owned(),
             kind,
             inputs: inputs.to_vec(),
-            training: false,
+            training: Training::No,
         });
         self.layers.len() - 1
     }
@@ -327,10 +329,10 @@ impl Sketch<'_> {
             Some(shortcut) => shortcut,
             None => self.shortcut(site, x, entry),
         };
-        let sum = self.push(&format!("{name}_add"), "Add", Kind::Add, &[shortcut, y]);
         if self.plan.pre_activation {
-            return sum;
+            return self.push(&format!("{name}_out"), "Add", Kind::Add, &[shortcut, y]);
         }
+        let sum = self.push(&format!("{name}_add"), "Add", Kind::Add, &[shortcut, y]);
         self.relu(&format!("{name}_out"), sum)
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::hub;
 use super::layers;
-use super::network::{Kind, Layer, Network};
+use super::network::{Kind, Layer, Network, Training};
 use super::{layer_error, unreadable};
 use crate::error::Error;
 
@@ -126,7 +126,7 @@ fn sequential(entry: &Entry<'_>, depth: usize) -> Result<Network, Error> {
                     size: layers::image_size(&inner)?,
                 },
                 inputs: Vec::new(),
-                training: false,
+                training: Training::No,
             });
         }
         layers.push(Layer {
@@ -134,7 +134,7 @@ fn sequential(entry: &Entry<'_>, depth: usize) -> Result<Network, Error> {
             class: inner.class.to_owned(),
             inputs: layers.len().checked_sub(1).into_iter().collect(),
             kind,
-            training: false,
+            training: Training::No,
         });
     }
     Ok(Network {
@@ -168,7 +168,7 @@ fn functional(entry: &Entry<'_>, depth: usize) -> Result<Network, Error> {
             class: inner.class.to_owned(),
             kind: inner.layer(depth, value)?,
             inputs,
-            training: call.training && !frozen,
+            training: if frozen { Training::No } else { call.training },
         });
     }
     Ok(Network {
@@ -201,7 +201,7 @@ fn output(entry: &Entry<'_>, positions: &HashMap<&str, usize>) -> Result<usize, 
 #[derive(Default)]
 struct Call<'a> {
     inputs: Vec<Source<'a>>,
-    training: bool,
+    training: Training,
 }
 
 /// The result of a layer.
@@ -224,7 +224,9 @@ impl<'a> Call<'a> {
                     }
                 }
                 let options = arguments.get("kwargs");
-                call.training = is_true(options.and_then(|o| o.get("training")));
+                if is_true(options.and_then(|options| options.get("training"))) {
+                    call.training = Training::Overruled;
+                }
             }
             calls => {
                 return Err(entry.refuse(format!(
@@ -256,7 +258,9 @@ impl<'a> Call<'a> {
         let Some(options) = input.get(3).and_then(Value::as_object) else {
             return Ok(());
         };
-        self.training |= is_true(options.get("training"));
+        if is_true(options.get("training")) {
+            self.training = Training::Yes;
+        }
         // The second summand of `x + y`.
         if let Some(other) = options.get("y").and_then(Value::as_array) {
             let source = Source::read(other);

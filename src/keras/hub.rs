@@ -1,9 +1,9 @@
-//! Networks of KerasHub, whose files hold the numbers that they are built from instead of layers.
+//! Networks of `KerasHub`, whose files hold the numbers that they are built from instead of layers.
 
 use serde_json::Value;
 
 use super::blueprint::{Bias, MaxPool, Naming, Plan, StridePadding};
-use super::network::{Activation, Dense, Kind, Layer, Network};
+use super::network::{Activation, Dense, Kind, Layer, Network, Training};
 use super::{layer_error, layers, unreadable};
 use crate::error::Error;
 use crate::models::{Block, StrideSite};
@@ -14,7 +14,7 @@ const CLASSIFIERS: [&str; 2] = ["ImageClassifier", "ResNetImageClassifier"];
 /// Stages and blocks of a stage are at most this many.
 const MAX_BLOCKS: u64 = 1 << 8;
 
-/// Whether a class is a network of KerasHub that is known.
+/// Whether a class is a network of `KerasHub` that is known.
 pub(super) fn is_network(class: &str) -> bool {
     class == BACKBONE || CLASSIFIERS.contains(&class)
 }
@@ -64,7 +64,7 @@ fn classifier(class: &str, config: &Value) -> Result<Network, Error> {
         class: class.to_owned(),
         kind,
         inputs,
-        training: false,
+        training: Training::No,
     };
     let input = Kind::Input {
         size: size.unwrap_or_default(),

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::bind::{self, Bound};
 use super::network::{
-    Activation, Channels, Conv, Dense, Kind, Layer, Network, Norm, Pool, Rescale,
+    Activation, Channels, Conv, Dense, Kind, Layer, Network, Norm, Pool, Rescale, Training,
 };
 use super::{layer_error, unreadable};
 use crate::error::Error;
@@ -49,8 +49,17 @@ pub(super) struct Imported {
     pub(super) softmax: Option<String>,
     /// What the network itself does to the pixels of the image.
     pub(super) rescale: Option<Rescale>,
-    /// Batch normalisations that use the statistics of the batch.
-    pub(super) batch_norms: usize,
+    /// Batch normalisations that were called with `training=True`.
+    pub(super) trained: Trained,
+}
+
+/// How many batch normalisations were called with `training=True`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Trained {
+    /// Those that use the statistics of the batch.
+    pub(super) obeyed: usize,
+    /// Those that `predict` of Keras 3 computes with running statistics all the same.
+    pub(super) overruled: usize,
 }
 
 /// What the caller decides.
@@ -69,7 +78,7 @@ struct Import {
     names: HashSet<String>,
     channels: Option<Channels>,
     rescale: Option<Rescale>,
-    batch_norms: usize,
+    trained: Trained,
 }
 
 /// A layer that is being imported.
@@ -77,7 +86,7 @@ struct Site<'a> {
     layer: &'a Layer,
     path: String,
     /// Whether a network around it was called with `training=True`.
-    training: bool,
+    training: Training,
 }
 
 /// Builds the graph.
@@ -104,14 +113,14 @@ pub(super) fn run(
         names: HashSet::from([name]),
         channels: None,
         rescale: None,
-        batch_norms: 0,
+        trained: Trained::default(),
     };
     let image = Value {
         id: input,
         is_image: true,
         pending: Pending::Nothing,
     };
-    let result = import.network(network, image, "", false)?;
+    let result = import.network(network, image, "", Training::No)?;
     let softmax =
         (result.pending == Pending::Softmax).then(|| network.layers[network.output].name.clone());
     if matches!(result.pending, Pending::Pad(..)) || result.id == input {
@@ -127,7 +136,7 @@ pub(super) fn run(
         is_image: result.is_image,
         softmax,
         rescale: import.rescale,
-        batch_norms: import.batch_norms,
+        trained: import.trained,
     })
 }
 
@@ -143,7 +152,7 @@ impl Import {
         network: &Network,
         given: Value,
         scope: &str,
-        training: bool,
+        training: Training,
     ) -> Result<Value, Error> {
         let order = network.order().ok_or_else(|| {
             unreadable(format!(
@@ -158,7 +167,7 @@ impl Import {
             let site = Site {
                 layer,
                 path: bind::path(scope, &layer.name),
-                training: training || layer.training,
+                training: training.max(layer.training),
             };
             let read: Option<Vec<Value>> =
                 layer.inputs.iter().map(|&input| values[input]).collect();
@@ -270,18 +279,24 @@ impl Import {
         let beta = self.vector(site, Role::Beta, norm.center, constant(0.0))?;
         let mean = self.vector(site, Role::Mean, true, constant(0.0))?;
         let variance = self.vector(site, Role::Variance, true, constant(1.0))?;
-        self.batch_norms += usize::from(site.training);
+        let statistics = match site.training {
+            Training::No => Statistics::Running,
+            Training::Overruled => {
+                self.trained.overruled += 1;
+                Statistics::Running
+            }
+            Training::Yes => {
+                self.trained.obeyed += 1;
+                Statistics::Batch
+            }
+        };
         let op = Op::BatchNorm(BatchNorm {
             gamma,
             beta,
             mean,
             variance,
             epsilon: norm.epsilon,
-            statistics: if site.training {
-                Statistics::Batch
-            } else {
-                Statistics::Running
-            },
+            statistics,
             relu: false,
         });
         self.node(site, op, &[x])

@@ -28,12 +28,14 @@ use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
 
 use crate::error::Error;
 use crate::graph::Op;
-use crate::models::{Decision, Decisions, Model, ModelOptions, NotebookConfig, Variant};
+use crate::models::{
+    Confidence, Decision, Decisions, Model, ModelOptions, NotebookConfig, Variant,
+};
 use crate::tensor::Shape;
 use crate::weights::Family;
 use archive::Archive;
 use bind::Bound;
-use import::{Imported, Settings};
+use import::{Imported, Settings, Trained};
 use network::{Kind, Network};
 
 /// Rows and columns of the image where neither the file nor the caller states them.
@@ -176,14 +178,13 @@ impl Source {
 
     /// Rows and columns of the image, and who says so.
     fn size(&self, options: &ModelOptions) -> Result<([usize; 2], Decision), Error> {
-        let decide = |size: [usize; 2],
-                      decision: fn(&'static str, String, &'static str) -> Decision,
-                      why| {
+        let decided = |size: [usize; 2], confidence, evidence: &str| {
             let [h, w] = size;
-            Ok((size, decision("size", format!("{h}x{w}"), why)))
+            let decision = Decision::new("size", format!("{h}x{w}"), evidence, confidence);
+            Ok((size, decision))
         };
         if let Some(size) = options.size {
-            return decide(size, |a, b, c| Decision::certain(a, b, c), "asked for");
+            return decided(size, Confidence::Certain, "asked for");
         }
         let stated = self
             .network
@@ -195,15 +196,17 @@ impl Source {
             });
         if let Some([h, w]) = stated {
             let size = [h.or(w).unwrap_or(USUAL_SIZE), w.or(h).unwrap_or(USUAL_SIZE)];
-            return decide(size, |a, b, c| Decision::certain(a, b, c), "the file");
+            return decided(size, Confidence::Certain, "the file");
         }
-        let lesson = self.variant == Some(Variant::Notebook);
-        if let Some([features, channels]) = self.features.filter(|_| lesson) {
+        let is_lesson = self.variant == Some(Variant::Notebook);
+        if let Some([features, channels]) = self.features.filter(|_| is_lesson) {
+            // Its last blocks give 32 times as many channels as the stem.
+            let stem = channels / 32;
             let lesson = NotebookConfig {
-                stem: channels / 32,
+                stem,
                 ..NotebookConfig::new(1)
             };
-            let size = lesson.size_for(features);
+            let size = (stem > 0).then(|| lesson.size_for(features)).flatten();
             let size = size.ok_or_else(|| Error::Model {
                 model: self.network.name.clone(),
                 reason: format!(
@@ -211,18 +214,10 @@ impl Source {
                      the size of the images that it was trained with"
                 ),
             })?;
-            return decide(
-                size,
-                |a, b, c| Decision::inferred(a, b, c),
-                "what the classifier takes",
-            );
+            return decided(size, Confidence::Inferred, "what the classifier takes");
         }
-        let usual = [USUAL_SIZE; 2];
-        decide(
-            usual,
-            |a, b, c| Decision::assumed(a, b, c),
-            "the network takes any size",
-        )
+        let evidence = "the network takes any size";
+        decided([USUAL_SIZE; 2], Confidence::Assumed, evidence)
     }
 }
 
@@ -265,27 +260,39 @@ fn build(path: &Path, archive: &Archive, options: &ModelOptions) -> Result<Model
     .chain(found)
     .chain([size_decision])
     .collect();
-    if let Some(decision) = batch_norm(&imported, options) {
+    if let Some(decision) = batch_norm(imported.trained, options) {
         decisions.record(decision);
     }
     finish(&network, imported, variant, decisions, size, options)
 }
 
 /// What batch normalisations compute, where that is not what they usually do.
-fn batch_norm(imported: &Imported, options: &ModelOptions) -> Option<Decision> {
-    let count = imported.batch_norms;
-    if count == 0 || options.bn_mode.is_some() {
+fn batch_norm(trained: Trained, options: &ModelOptions) -> Option<Decision> {
+    if options.bn_mode.is_some() || trained == Trained::default() {
         return None;
     }
+    let Trained { obeyed, overruled } = trained;
+    if obeyed > 0 {
+        log::warn!(
+            "{obeyed} batch normalisations were saved with training=True: they use the mean and \
+             variance of the batch, as in training, and every image changes the results of all \
+             others; `--bn-mode running` uses the statistics that the training collected instead"
+        );
+        return Some(Decision::certain(
+            "batch norm",
+            format!("statistics of the batch in {obeyed} layers"),
+            "the layers are called with training=True, which Keras 2 obeys",
+        ));
+    }
     log::warn!(
-        "{count} batch normalisations were saved with training=True: they use the mean and variance \
-         of the batch, as in training, so that every image changes the results of all others; \
-         `--bn-mode running` uses the statistics that the training collected instead"
+        "{overruled} batch normalisations were saved with training=True, which `predict` of Keras 3 \
+         overrules: they use the running statistics; `--bn-mode batch` uses the mean and variance \
+         of the batch instead, as calling the model does"
     );
-    Some(Decision::certain(
+    Some(Decision::inferred(
         "batch norm",
-        format!("statistics of the batch in {count} layers"),
-        "the layers are called with training=True in the file",
+        format!("running statistics in {overruled} layers"),
+        "the layers are called with training=True, which `predict` of Keras 3 overrules",
     ))
 }
 

@@ -25,8 +25,18 @@ pub(super) struct Layer {
     pub(super) kind: Kind,
     /// Layers that it reads, by position.
     pub(super) inputs: Vec<usize>,
-    /// Whether it computes as in training: it was called with `training=True`, and is not frozen.
-    pub(super) training: bool,
+    pub(super) training: Training,
+}
+
+/// Whether a layer was made to compute as in training, by calling it with `training=True`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Training {
+    #[default]
+    No,
+    /// With Keras 3, whose `predict` computes as in inference all the same.
+    Overruled,
+    /// With Keras 2, which obeys.
+    Yes,
 }
 
 /// What a layer computes.
@@ -188,7 +198,7 @@ mod tests {
             class: "Add".to_owned(),
             kind: Kind::Add,
             inputs: inputs.to_vec(),
-            training: false,
+            training: Training::No,
         });
         Network {
             name: "test".to_owned(),

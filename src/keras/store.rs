@@ -64,7 +64,7 @@ pub(super) struct Folder {
     pub(super) name: Option<String>,
     /// Its own variables, by number.
     pub(super) variables: BTreeMap<usize, Variable>,
-    pub(super) folders: BTreeMap<String, Folder>,
+    pub(super) folders: BTreeMap<String, Self>,
 }
 
 /// An open file.

@@ -19,18 +19,18 @@ pub enum Variant {
     /// The classic lesson's network: no padding before the max pool, 2×2 average before the
     /// classifier.
     Notebook,
-    /// The first ResNet-50 of Keras (fchollet, keras_applications before 1.0.7), with the padding
+    /// The first ResNet-50 of Keras (fchollet, `keras_applications` before 1.0.7), with the padding
     /// before the max pool that it has since 2018-08-31.
     Fchollet,
     /// The same without that padding, as it was before.
     FcholletUnpadded,
-    /// keras.applications: ResNet50, ResNet101, ResNet152.
+    /// keras.applications: `ResNet50`, `ResNet101`, `ResNet152`.
     KerasApplications,
-    /// keras.applications: ResNet50V2, ResNet101V2, ResNet152V2.
+    /// keras.applications: `ResNet50V2`, `ResNet101V2`, `ResNet152V2`.
     KerasApplicationsV2,
     /// TensorFlow's official ResNet v1.5, which has the names of Keras' first ResNet-50.
     TfOfficial,
-    /// KerasHub's backbone.
+    /// `KerasHub`'s backbone.
     KerasHub,
 }
 

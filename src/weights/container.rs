@@ -40,11 +40,6 @@ const fn magic(bytes: &'static [u8], kind: &'static str, convert: bool) -> Magic
 }
 
 const MAGICS: &[Magic] = &[
-    magic(
-        b"\x89HDF\r\n\x1a\n",
-        "an HDF5 file, as Keras (.h5) writes",
-        true,
-    ),
     magic(b"\x93NUMPY", "a NumPy array (.npy)", true),
     magic(b"GGUF", "a GGUF file", true),
     Magic {
@@ -93,6 +88,16 @@ pub(super) fn recognise(data: &[u8]) -> Container {
             "which takes the feature `onnx`"
         };
         return Container::Foreign(format!("this is an ONNX file, {how}"));
+    }
+    if data.starts_with(b"\x89HDF\r\n\x1a\n") {
+        let how = if cfg!(feature = "keras") {
+            "which may be a whole network; open it with `models::open`"
+        } else {
+            "which takes the feature `keras`"
+        };
+        return Container::Foreign(format!(
+            "this is an HDF5 file, as Keras writes (.h5), {how}"
+        ));
     }
     let found = PYTORCH.iter().find(|(start, _)| data.starts_with(start));
     if let Some((_, kind)) = found {

@@ -1,5 +1,5 @@
-//! The files of a zip archive, as far as PyTorch uses the format: stored without compression, with
-//! 64-bit sizes where needed.
+//! The files of a zip archive, as far as PyTorch and Keras use the format: stored without compression,
+//! with 64-bit sizes where needed.
 //!
 //! In goes the whole archive; out come byte ranges in it. Nothing is unpacked, so there is no bomb to
 //! go off: a compressed file is refused. Checksums are not compared, since PyTorch can be told to
@@ -89,8 +89,8 @@ impl<'a> Archive<'a> {
         }
         if entry.method != 0 || entry.stored_bytes != entry.bytes {
             return Err(Fault::Damaged(format!(
-                "'{shown}' in the archive is compressed, which PyTorch never does; unpack it and \
-                 pack it without compression (`zip -0`), or save the checkpoint again"
+                "'{shown}' in the archive is compressed, which neither PyTorch nor Keras does; unpack \
+                 it and pack it without compression (`zip -0`), or save it again"
             )));
         }
         let range = range(self.data, entry).ok_or_else(|| {
@@ -103,7 +103,9 @@ impl<'a> Archive<'a> {
     pub(crate) fn kind(&self) -> String {
         let has = |end: &[u8]| self.names().any(|name| name.ends_with(end));
         if has(b"model.weights.h5") {
-            return "it is a Keras 3 model (.keras), which is not supported yet".to_owned();
+            return "it is a Keras 3 model (.keras), which `models::open` reads with the feature \
+                    `keras`"
+                .to_owned();
         }
         if has(b".npy") {
             return "it holds NumPy arrays (.npz), which are not supported yet".to_owned();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use resnet_wgpu::models::{Arch, Variant};
+use resnet_wgpu::models::{Arch, BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::plan::Path;
 use resnet_wgpu::wgpu;
@@ -11,8 +11,8 @@ use resnet_wgpu::wgpu;
 use crate::failure::EXIT_CODES;
 use crate::output::Format;
 use crate::values::{
-    arch_parser, batch, count, formats, fusion_parser, path_parser, seconds, size, svg, threshold,
-    tolerance, variant_parser,
+    arch_parser, batch, bn_mode_parser, count, formats, fusion_parser, path_parser, seconds, size,
+    svg, threshold, tolerance, variant_parser,
 };
 
 /// ResNet on any GPU: handwritten WGSL kernels over wgpu.
@@ -204,6 +204,11 @@ pub(crate) struct NetworkArgs {
     /// Which of several networks with the same weights it is; `inspect` names those that are possible
     #[arg(long, value_parser = variant_parser())]
     pub(crate) variant: Option<Variant>,
+
+    /// Statistics of batch normalisations, instead of those that the weight file says: running ones,
+    /// or those of the batch, with which every image changes the results of all others
+    #[arg(long, value_name = "MODE", value_parser = bn_mode_parser())]
+    pub(crate) bn_mode: Option<BnMode>,
 
     /// Refuse to assume anything that neither the weight file nor a flag says
     #[arg(long)]

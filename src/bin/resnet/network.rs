@@ -57,6 +57,7 @@ impl Network {
                 _ => None,
             }),
             variant: args.variant,
+            bn_mode: args.bn_mode,
             ..ModelOptions::default()
         };
         let mut model = match &args.weights {
@@ -238,7 +239,7 @@ fn guess(decision: &Decision) -> String {
     let flag = match *what {
         "preprocessing" => "; state it with --preprocess",
         "size" => "; state it with --size",
-        "stride" => "; state it with --variant",
+        "stride" | "variant" => "; state it with --variant",
         _ => "",
     };
     format!("{what}, taken to be '{value}' ({evidence}){flag}")

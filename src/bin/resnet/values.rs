@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
-use resnet_wgpu::models::{Arch, Variant};
+use resnet_wgpu::models::{Arch, BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::plan::Path;
 
@@ -94,6 +94,10 @@ pub(crate) fn fusion_parser() -> impl TypedValueParser<Value = Fusion> {
 
 pub(crate) fn path_parser() -> impl TypedValueParser<Value = Path> {
     PossibleValuesParser::new(["auto", "buffers", "textures"]).try_map(|name| name.parse::<Path>())
+}
+
+pub(crate) fn bn_mode_parser() -> impl TypedValueParser<Value = BnMode> {
+    PossibleValuesParser::new(["running", "batch"]).try_map(|name| name.parse::<BnMode>())
 }
 
 pub(crate) fn variant_parser() -> impl TypedValueParser<Value = Variant> {
