@@ -4,8 +4,9 @@
 //!     cargo run --release --example isa [-- FAMILY…]
 //!
 //! Mesa's RADV driver compiles for the chip that `RADV_FORCE_FAMILY` names even when no chip is there
-//! (Debian: `mesa-vulkan-drivers`). Every distinct convolution variant of the plans of ResNet-50 at
-//! batch 1 and 8 is compiled as the executor would: specialised, without bounds checks.
+//! (Debian: `mesa-vulkan-drivers`). Every distinct convolution variant of the plans of ResNet-50 for
+//! hardware of any kind, at batch 1 and 8, in both precisions, with and without Winograd's algorithms,
+//! is compiled as the executor would: specialised, without bounds checks.
 
 #![expect(
     unsafe_code,
@@ -19,10 +20,10 @@ use std::ffi::CStr;
 use std::process::Command;
 
 use ash::{khr, vk};
-use resnet_wgpu::kernels::Launch;
+use resnet_wgpu::kernels::{Launch, Precision};
 use resnet_wgpu::models::{self, Arch, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{Plan, PlanOptions};
+use resnet_wgpu::plan::{Device, DeviceClass, Limits, Path, Plan, PlanOptions, Vendor, Winograd};
 use resnet_wgpu::weights::Weights;
 
 /// Set in the child processes, one per chip: the driver reads its environment once.
@@ -41,9 +42,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .find(|path| path.to_string_lossy().contains("radeon_icd"))
         .ok_or("RADV is not installed; Debian: apt-get install mesa-vulkan-drivers")?;
     println!(
-        "| chip | kernel | tile px×co×k, per thread | VGPRs | spills | scratch | LDS | waves | hottest block: multiply-adds / instructions |"
+        "| chip | kernel | stores | tile px×co×k, per thread | VGPRs | spills | scratch | LDS | waves | hottest block: multiply-adds / instructions |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     for family in families {
         let status = Command::new(std::env::current_exe()?)
             .env(CHILD, &family)
@@ -58,8 +59,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A launch for each kernel and tile.
-type Variants = BTreeMap<(&'static str, String), Launch>;
+/// A launch for each kernel, precision and tile.
+type Variants = BTreeMap<(&'static str, Precision, String), Launch>;
+
+/// Hardware of every kind that the planner tells apart.
+fn devices() -> Vec<Device> {
+    use DeviceClass::{Discrete, Integrated, Unknown};
+    let makers = [
+        Vendor::Amd,
+        Vendor::Apple,
+        Vendor::Intel,
+        Vendor::Mobile,
+        Vendor::Nvidia,
+    ];
+    let of = |class| makers.map(|vendor| Device { class, vendor });
+    let unknown = Device {
+        class: Unknown,
+        vendor: Vendor::Unknown,
+    };
+    [&of(Discrete)[..], &of(Integrated), &[unknown]].concat()
+}
 
 /// Every distinct convolution kernel and tile, each with the first layer that uses it.
 fn variants() -> Result<Variants, Box<dyn Error>> {
@@ -70,35 +89,58 @@ fn variants() -> Result<Variants, Box<dyn Error>> {
             ..ModelOptions::default()
         };
         let model = models::build(Some(Arch::ResNet50), &mut Weights::random(0), &options)?;
-        let plan = Plan::new(
-            &optimize(&model.graph, Fusion::Full)?,
-            &PlanOptions::default(),
-        )?;
-        for step in plan.steps() {
-            let launch = &step.launch;
-            if launch.kernel.name.starts_with("conv2d") {
-                let value = |name| {
-                    launch
-                        .tile
-                        .iter()
-                        .find(|(n, _)| *n == name)
-                        .map_or(0, |t| t.1)
-                };
-                let tile = format!(
-                    "{}×{}×{}, {}×{}",
-                    value("TILE_PX"),
-                    value("TILE_CO"),
-                    value("TILE_K"),
-                    value("PER_THREAD_PX"),
-                    value("PER_THREAD_CO")
-                );
-                variants
-                    .entry((launch.kernel.name, tile))
-                    .or_insert_with(|| launch.clone());
+        let graph = optimize(&model.graph, Fusion::Full)?;
+        for device in devices() {
+            for precision in Precision::ALL {
+                for winograd in [Winograd::Auto, Winograd::Two, Winograd::Four] {
+                    let options = PlanOptions {
+                        limits: Limits {
+                            device,
+                            half_arithmetic: true,
+                            ..Limits::default()
+                        },
+                        path: Path::Buffers,
+                        precision,
+                        winograd,
+                        ..PlanOptions::default()
+                    };
+                    for step in Plan::new(&graph, &options)?.steps() {
+                        if step.choice.is_some() {
+                            let launch = &step.launch;
+                            let key = (launch.kernel.name, launch.precision, tile_of(launch));
+                            variants.entry(key).or_insert_with(|| launch.clone());
+                        }
+                    }
+                }
             }
         }
     }
     Ok(variants)
+}
+
+/// The tile of a launch, and whether it leaves sums for another dispatch.
+fn tile_of(launch: &Launch) -> String {
+    let value = |name| {
+        let mut tile = launch.tile.iter();
+        tile.find(|(n, _)| *n == name).map(|(_, value)| value)
+    };
+    if let Some(side) = value("OUT_TILE") {
+        return format!("{side}×{side} outputs");
+    }
+    let sizes = [
+        "TILE_PX",
+        "TILE_CO",
+        "TILE_K",
+        "PER_THREAD_PX",
+        "PER_THREAD_CO",
+    ]
+    .map(value);
+    let [Some(px), Some(co), Some(k), Some(per_px), Some(per_co)] = sizes else {
+        return String::new();
+    };
+    let leaves_sums = launch.overrides.contains(&("FINISH", 0.0));
+    let end = if leaves_sums { ", sums" } else { "" };
+    format!("{px}×{co}×{k}, {per_px}×{per_co}{end}")
 }
 
 /// The SPIR-V of a launch, with its constants resolved and without bounds checks.
@@ -133,18 +175,24 @@ fn spirv(launch: &Launch) -> Result<Vec<u32>, Box<dyn Error>> {
 fn compile_all() -> Result<(), Box<dyn Error>> {
     let chip = std::env::var(CHILD)?;
     let compiler = Compiler::new()?;
-    for ((kernel, tile), launch) in variants()? {
+    for ((kernel, precision, tile), launch) in variants()? {
         let report = compiler.compile(&launch)?;
         let value = |name: &str| report.statistics.get(name).copied().unwrap_or(0);
-        let (multiply_adds, instructions) = hottest_block(&report.assembly);
+        // The others move numbers: what they compute costs nothing beside it.
+        let hottest = if kernel.starts_with("conv2d_tiled") {
+            let (multiply_adds, instructions) = hottest_block(&report.assembly);
+            let share = multiply_adds * 100 / instructions.max(1);
+            format!("{share} % ({multiply_adds} / {instructions})")
+        } else {
+            "–".to_owned()
+        };
         println!(
-            "| {chip} | {kernel} | {tile} | {} | {} | {} | {} | {} | {} % ({multiply_adds} / {instructions}) |",
+            "| {chip} | {kernel} | {precision} | {tile} | {} | {} | {} | {} | {} | {hottest} |",
             value("VGPRs"),
             value("Spilled VGPRs") + value("Spilled SGPRs"),
             value("Scratch size"),
             value("LDS size"),
             value("Subgroups per SIMD"),
-            multiply_adds * 100 / instructions.max(1),
         );
     }
     Ok(())

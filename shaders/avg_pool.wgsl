@@ -2,7 +2,7 @@
 //
 //   y[n,c,oy,ox] = Σ_{ky,kx} x[n,c, oy·STRIDE_H+ky-PAD_TOP, ox·STRIDE_W+kx-PAD_LEFT] / count
 //
-// Layout      x, y: channel-packed vec4<f32>
+// Layout      x, y: channel-packed vectors
 // Workgroup   THREADS outputs of four channels
 // Thread      four channels of one output pixel per trip of a grid-stride loop
 // Grid        grid-stride over GROUPS · OUT_PIXELS threads, x only
@@ -11,8 +11,19 @@
 // Edges       positions outside the image add 0; `count` includes them when COUNT_PADDING; no window lies wholly outside
 // Host        src/kernels/avg_pool.rs     Reference  src/reference/avg_pool.rs
 
-@group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
+// Four channels of a pixel as they lie in memory.
+alias Stored = vec4<f32>;
+
+fn widened(stored: Stored) -> vec4<f32> {
+    return stored;
+}
+
+fn narrowed(value: vec4<f32>) -> Stored {
+    return value;
+}
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
+@group(0) @binding(1) var<storage, read_write> output: array<Stored>;
 
 override GROUPS: u32;
 override IN_H: u32;
@@ -44,7 +55,7 @@ fn pool(c_group: u32, px: u32) -> vec4<f32> {
         for (var kx = 0u; kx < KERNEL_W; kx++) {
             let ix = i32(ox * STRIDE_W + kx) - i32(PAD_LEFT);
             if (iy >= 0 && iy < i32(IN_H) && ix >= 0 && ix < i32(IN_W)) {
-                sum += input[c_group * IN_PIXELS + (n * IN_H + u32(iy)) * IN_W + u32(ix)];
+                sum += widened(input[c_group * IN_PIXELS + (n * IN_H + u32(iy)) * IN_W + u32(ix)]);
                 seen++;
             }
         }
@@ -55,6 +66,6 @@ fn pool(c_group: u32, px: u32) -> vec4<f32> {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     for (var output_ix = global.x; output_ix < GROUPS * OUT_PIXELS; output_ix += STRIDE_THREADS) {
-        output[output_ix] = pool(output_ix / OUT_PIXELS, output_ix % OUT_PIXELS);
+        output[output_ix] = narrowed(pool(output_ix / OUT_PIXELS, output_ix % OUT_PIXELS));
     }
 }

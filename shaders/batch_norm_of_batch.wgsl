@@ -2,7 +2,7 @@
 //
 //   y[n,c,h,w] = act( (x[n,c,h,w] − μ[c]) · γ[c] / √(σ²[c] + ε) + β[c] ),   μ, σ² over n, h and w of this x
 //
-// Layout      x, y: channel-packed vec4<f32>   gamma, beta: [c], zero-padded
+// Layout      x, y: channel-packed vectors   gamma, beta: [c], zero-padded
 // Workgroup   four channels of the whole batch
 // Thread      every THREADS-th pixel, three times: mean, variance, result
 // Grid        [C / 4, 1, 1], rounded up
@@ -12,10 +12,21 @@
 //             kept from zero, so tails stay zero
 // Host        src/kernels/batch_norm_of_batch.rs     Reference  src/reference/batch_norm.rs
 
-@group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
+// Four channels of a pixel as they lie in memory.
+alias Stored = vec4<f32>;
+
+fn widened(stored: Stored) -> vec4<f32> {
+    return stored;
+}
+
+fn narrowed(value: vec4<f32>) -> Stored {
+    return value;
+}
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
 @group(0) @binding(1) var<storage, read> gamma: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> beta: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> output: array<Stored>;
 
 // Pixels of the whole batch.
 override PIXELS: u32;
@@ -55,14 +66,14 @@ fn main(
     // 1. Mean
     var sum = vec4<f32>();
     for (var pixel = thread; pixel < PIXELS; pixel += THREADS) {
-        sum += input[first + pixel];
+        sum += widened(input[first + pixel]);
     }
     let mean = total(thread, sum) / f32(PIXELS);
 
     // 2. Variance: the distances from the mean that is known now, as x² − μ² would cancel
     sum = vec4<f32>();
     for (var pixel = thread; pixel < PIXELS; pixel += THREADS) {
-        let distance = input[first + pixel] - mean;
+        let distance = widened(input[first + pixel]) - mean;
         sum += distance * distance;
     }
     let variance = total(thread, sum) / f32(PIXELS);
@@ -71,7 +82,7 @@ fn main(
     let scale = gamma[c_group] / sqrt(max(variance + EPSILON, vec4<f32>(LEAST)));
     let shift = beta[c_group];
     for (var pixel = thread; pixel < PIXELS; pixel += THREADS) {
-        let y = (input[first + pixel] - mean) * scale + shift;
-        output[first + pixel] = select(y, max(y, vec4<f32>()), RELU);
+        let y = (widened(input[first + pixel]) - mean) * scale + shift;
+        output[first + pixel] = narrowed(select(y, max(y, vec4<f32>()), RELU));
     }
 }

@@ -3,7 +3,7 @@
 //   y[n,co,oy,ox] = act( bias[co] + Σ_{ky,kx,i} w[co,i,ky,kx] · x[n, g·GROUP_IN+i, oy·STRIDE_H+ky-PAD_TOP, ox·STRIDE_W+kx-PAD_LEFT]
 //                        + residual[n,co,oy,ox] ),   g = co / GROUP_OUT
 //
-// Layout      x, residual, y: channel-packed vec4<f32>   w: [co group][(ky,kx)][i] vec4 over four co   bias: [co], zero-padded
+// Layout      x, residual, y: channel-packed vectors   w: [co group][(ky,kx)][i] vec4 over four co   bias: [co], zero-padded
 // Workgroup   THREADS outputs of four channels
 // Thread      four output channels of one pixel
 // Grid        grid-stride over OUT_GROUPS · OUT_PIXELS threads, x only
@@ -12,11 +12,22 @@
 // Edges       padding loads as 0; lanes past OUT_C have zero weights and bias
 // Host        src/kernels/conv2d_grouped.rs     Reference  src/reference/conv2d.rs
 
-@group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
+// Four channels of a pixel as they lie in memory.
+alias Stored = vec4<f32>;
+
+fn widened(stored: Stored) -> vec4<f32> {
+    return stored;
+}
+
+fn narrowed(value: vec4<f32>) -> Stored {
+    return value;
+}
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> residual: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> residual: array<Stored>;
+@group(0) @binding(4) var<storage, read_write> output: array<Stored>;
 
 // GROUP_IN and GROUP_OUT are channels per group; IN_PIXELS and OUT_PIXELS count the whole batch.
 override IN_C: u32;
@@ -45,7 +56,7 @@ const THREADS: u32 = 64u;
 /// One channel of one pixel; a channel past the end belongs to a lane whose weights are zero.
 fn channel_at(ci: u32, pixel: u32) -> f32 {
     let c = min(ci, IN_C - 1u);
-    return input[(c / 4u) * IN_PIXELS + pixel][c % 4u];
+    return widened(input[(c / 4u) * IN_PIXELS + pixel])[c % 4u];
 }
 
 fn convolve(co_group: u32, px: u32) -> vec4<f32> {
@@ -71,11 +82,11 @@ fn convolve(co_group: u32, px: u32) -> vec4<f32> {
             let weight_ix = ((co_group * KERNEL_H + ky) * KERNEL_W + kx) * GROUP_IN;
             if (aligned) {
                 for (var i = 0u; i < GROUP_IN; i += 4u) {
-                    let x = input[((first.x + i) / 4u) * IN_PIXELS + pixel];
-                    sum += weight[weight_ix + i] * x.x;
-                    sum += weight[weight_ix + i + 1u] * x.y;
-                    sum += weight[weight_ix + i + 2u] * x.z;
-                    sum += weight[weight_ix + i + 3u] * x.w;
+                    let x = widened(input[((first.x + i) / 4u) * IN_PIXELS + pixel]);
+                    sum += widened(weight[weight_ix + i]) * x.x;
+                    sum += widened(weight[weight_ix + i + 1u]) * x.y;
+                    sum += widened(weight[weight_ix + i + 2u]) * x.z;
+                    sum += widened(weight[weight_ix + i + 3u]) * x.w;
                 }
             } else {
                 for (var i = 0u; i < GROUP_IN; i++) {
@@ -85,7 +96,7 @@ fn convolve(co_group: u32, px: u32) -> vec4<f32> {
                         channel_at(first.z + i, pixel),
                         channel_at(first.w + i, pixel),
                     );
-                    sum += weight[weight_ix + i] * x;
+                    sum += widened(weight[weight_ix + i]) * x;
                 }
             }
         }
@@ -93,16 +104,22 @@ fn convolve(co_group: u32, px: u32) -> vec4<f32> {
     return sum;
 }
 
+// The end of every convolution.
+fn finished(sum: vec4<f32>, co_group: u32, output_ix: u32) -> vec4<f32> {
+    var y = sum + bias[co_group];
+    if (RESIDUAL == 1u) {
+        y += widened(residual[output_ix]);
+    } else if (RESIDUAL == 2u) {
+        y += widened(output[output_ix]);
+    }
+    return select(y, max(y, vec4<f32>()), RELU);
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     for (var output_ix = global.x; output_ix < OUT_GROUPS * OUT_PIXELS; output_ix += STRIDE_THREADS) {
         let co_group = output_ix / OUT_PIXELS;
-        var y = convolve(co_group, output_ix % OUT_PIXELS) + bias[co_group];
-        if (RESIDUAL == 1u) {
-            y += residual[output_ix];
-        } else if (RESIDUAL == 2u) {
-            y += output[output_ix];
-        }
-        output[output_ix] = select(y, max(y, vec4<f32>()), RELU);
+        let sum = convolve(co_group, output_ix % OUT_PIXELS);
+        output[output_ix] = narrowed(finished(sum, co_group, output_ix));
     }
 }

@@ -3,21 +3,33 @@
 //   y[n,co,oy,ox] = act( bias[co] + Σ_{ky,kx,ci} w[co,ci,ky,kx] · x[n,ci, oy·STRIDE_H+ky-PAD_TOP, ox·STRIDE_W+kx-PAD_LEFT]
 //                        + residual[n,co,oy,ox] )
 //
-// Layout      x, residual, y: channel-packed vec4<f32>   w: [co block][(ky,kx,ci)][TILE_CO], zero-padded   bias: [co], zero-padded
+// Layout      x, residual, y: channel-packed vectors   w: [co block][(ky,kx,ci)][TILE_CO], zero-padded   bias: [co], zero-padded
 // Workgroup   TILE_CO output channels × TILE_PX output pixels of the whole batch
 // Thread      PER_THREAD_CO × PER_THREAD_PX outputs, in registers; pixels THREADS_PX apart
-// Grid        [ceil(N·OUT_H·OUT_W / TILE_PX), ceil(OUT_C / TILE_CO), 1]
+// Grid        [ceil(N·OUT_H·OUT_W / TILE_PX), ceil(OUT_C / TILE_CO), problems · SLICES]; problems lie one after the other in x, w
+//             and y. A slice is a part of the reduction; without FINISH each leaves its bare sums, one after the other in y
 // Memory      input_tile TILE_K·TILE_PX·4 B + weight_tile TILE_K·TILE_CO·4 B of workgroup memory
-// K           implicit GEMM: taps outside, channel groups inside, no im2col in memory
+// K           implicit GEMM: taps outside, channel groups inside, no im2col in memory; a 1×1 kernel has one tap
 // Barriers    two per K step; no invocation returns before the last one
 // Edges       padding, pixels past the end and channels past IN_C load as 0; stores past the end are skipped
 // Host        src/kernels/conv2d_tiled.rs     Reference  src/reference/conv2d.rs
 
-@group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
+// Four channels of a pixel as they lie in memory.
+alias Stored = vec4<f32>;
+
+fn widened(stored: Stored) -> vec4<f32> {
+    return stored;
+}
+
+fn narrowed(value: vec4<f32>) -> Stored {
+    return value;
+}
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> residual: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> residual: array<Stored>;
+@group(0) @binding(4) var<storage, read_write> output: array<Stored>;
 
 // Channel groups of four; IN_PIXELS and OUT_PIXELS count the whole batch.
 override IN_GROUPS: u32;
@@ -34,6 +46,8 @@ override STRIDE_H: u32;
 override STRIDE_W: u32;
 override PAD_TOP: u32;
 override PAD_LEFT: u32;
+override SLICES: u32;
+override FINISH: bool;
 override RELU: bool;
 // 0: none, 1: read from `residual`, 2: in place, read from `output`.
 override RESIDUAL: u32;
@@ -51,46 +65,90 @@ const TILE_K_GROUPS: u32 = TILE_K / 4u;
 const TILE_CO_GROUPS: u32 = TILE_CO / 4u;
 const PER_THREAD_CO_GROUPS: u32 = PER_THREAD_CO / 4u;
 
+// Each thread loads one pixel of every INPUT_ROWS-th channel group, and so divides only once to find it.
+const INPUT_ROWS: u32 = THREADS / TILE_PX;
+const_assert INPUT_ROWS * TILE_PX == THREADS;
+const_assert TILE_K_GROUPS % INPUT_ROWS == 0u;
+const WEIGHT_LOADS: u32 = TILE_K * TILE_CO_GROUPS / THREADS;
+const_assert WEIGHT_LOADS * THREADS == TILE_K * TILE_CO_GROUPS;
+
 // [channel group][pixel] and [channel][output channel group].
 var<workgroup> input_tile: array<vec4<f32>, TILE_K_GROUPS * TILE_PX>;
 var<workgroup> weight_tile: array<vec4<f32>, TILE_K * TILE_CO_GROUPS>;
 
-fn input_at(k_group: u32, px: u32) -> vec4<f32> {
-    let ci_group = k_group % IN_GROUPS;
-    let tap = k_group / IN_GROUPS;
+// Where the window of an output pixel starts: row, column, and the index of that pixel in a channel group.
+struct Window {
+    iy: i32,
+    ix: i32,
+    pixel: i32,
+}
+
+fn window_of(px: u32) -> Window {
     let ox = px % OUT_W;
     let row = px / OUT_W;
     let oy = row % OUT_H;
     let n = row / OUT_H;
-    let iy = i32(oy * STRIDE_H + tap / KERNEL_W) - i32(PAD_TOP);
-    let ix = i32(ox * STRIDE_W + tap % KERNEL_W) - i32(PAD_LEFT);
-    let inside = iy >= 0 && iy < i32(IN_H) && ix >= 0 && ix < i32(IN_W);
-    if (!inside || tap >= KERNEL_H * KERNEL_W || px >= OUT_PIXELS) {
+    let iy = i32(oy * STRIDE_H) - i32(PAD_TOP);
+    let ix = i32(ox * STRIDE_W) - i32(PAD_LEFT);
+    let pixel = (i32(n * IN_H) + iy) * i32(IN_W) + ix;
+    // A pixel past the end is above the top of every image, and far enough for any kernel.
+    return Window(select(iy, -0x40000000, px >= OUT_PIXELS), ix, pixel);
+}
+
+fn input_at(problem: u32, k_group: u32, window: Window) -> vec4<f32> {
+    let tap = k_group / IN_GROUPS;
+    let ci_group = problem * IN_GROUPS + k_group % IN_GROUPS;
+    let ky = i32(tap / KERNEL_W);
+    let kx = i32(tap % KERNEL_W);
+    // Below zero, a row or column is large as an unsigned number.
+    let inside = u32(window.iy + ky) < IN_H && u32(window.ix + kx) < IN_W;
+    if (!inside || tap >= KERNEL_H * KERNEL_W) {
         return vec4<f32>();
     }
-    return input[ci_group * IN_PIXELS + (n * IN_H + u32(iy)) * IN_W + u32(ix)];
+    return widened(input[i32(ci_group * IN_PIXELS) + window.pixel + ky * i32(IN_W) + kx]);
+}
+
+// The end of every convolution.
+fn finished(sum: vec4<f32>, co_group: u32, output_ix: u32) -> vec4<f32> {
+    var y = sum + bias[co_group];
+    if (RESIDUAL == 1u) {
+        y += widened(residual[output_ix]);
+    } else if (RESIDUAL == 2u) {
+        y += widened(output[output_ix]);
+    }
+    return select(y, max(y, vec4<f32>()), RELU);
 }
 
 @compute @workgroup_size(THREADS_PX, THREADS_CO)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
     let tile_px = workgroup.x * TILE_PX;
+    let problem = workgroup.z / SLICES;
     let k_steps = (KERNEL_H * KERNEL_W * IN_GROUPS + TILE_K_GROUPS - 1u) / TILE_K_GROUPS;
-    var weight_ix = workgroup.y * k_steps * TILE_K * TILE_CO_GROUPS;
+    let slice_steps = (k_steps + SLICES - 1u) / SLICES;
+    let first_step = workgroup.z % SLICES * slice_steps;
+    let end_step = min(first_step + slice_steps, k_steps);
+    let weight_block = (problem * workgroups.y + workgroup.y) * k_steps * TILE_K * TILE_CO_GROUPS;
 
-    var sums: array<vec4<f32>, PER_THREAD_PX * PER_THREAD_CO_GROUPS>;
-    for (var step = 0u; step < k_steps; step++) {
+    let load_px = thread % TILE_PX;
+    let load_k = thread / TILE_PX;
+    let window = window_of(tile_px + load_px);
+
+    var sums: array<array<vec4<f32>, PER_THREAD_PX>, PER_THREAD_CO_GROUPS>;
+    for (var step = first_step; step < end_step; step++) {
         // 1. Load tiles
-        for (var i = thread; i < TILE_K_GROUPS * TILE_PX; i += THREADS) {
-            input_tile[i] = input_at(step * TILE_K_GROUPS + i / TILE_PX, tile_px + i % TILE_PX);
+        for (var k = 0u; k < TILE_K_GROUPS; k += INPUT_ROWS) {
+            let k_group = step * TILE_K_GROUPS + k + load_k;
+            input_tile[k * TILE_PX + thread] = input_at(problem, k_group, window);
         }
-        for (var i = thread; i < TILE_K * TILE_CO_GROUPS; i += THREADS) {
-            weight_tile[i] = weight[weight_ix + i];
+        let weight_ix = weight_block + step * TILE_K * TILE_CO_GROUPS + thread;
+        for (var i = 0u; i < WEIGHT_LOADS; i++) {
+            weight_tile[i * THREADS + thread] = widened(weight[weight_ix + i * THREADS]);
         }
-        weight_ix += TILE_K * TILE_CO_GROUPS;
         workgroupBarrier();
 
         // 2. Multiply
@@ -106,11 +164,10 @@ fn main(
                 let w2 = weight_tile[w_ix + 2u * TILE_CO_GROUPS];
                 let w3 = weight_tile[w_ix + 3u * TILE_CO_GROUPS];
                 for (var p = 0u; p < PER_THREAD_PX; p++) {
-                    let s = c * PER_THREAD_PX + p;
-                    sums[s] += w0 * x[p].x;
-                    sums[s] += w1 * x[p].y;
-                    sums[s] += w2 * x[p].z;
-                    sums[s] += w3 * x[p].w;
+                    sums[c][p] += w0 * x[p].x;
+                    sums[c][p] += w1 * x[p].y;
+                    sums[c][p] += w2 * x[p].z;
+                    sums[c][p] += w3 * x[p].w;
                 }
             }
         }
@@ -124,13 +181,11 @@ fn main(
             let px = tile_px + local.x + p * THREADS_PX;
             if (co_group < OUT_GROUPS && px < OUT_PIXELS) {
                 let output_ix = co_group * OUT_PIXELS + px;
-                var y = sums[c * PER_THREAD_PX + p] + bias[co_group];
-                if (RESIDUAL == 1u) {
-                    y += residual[output_ix];
-                } else if (RESIDUAL == 2u) {
-                    y += output[output_ix];
+                if (FINISH) {
+                    output[output_ix] = narrowed(finished(sums[c][p], co_group, output_ix));
+                } else {
+                    output[workgroup.z * OUT_GROUPS * OUT_PIXELS + output_ix] = narrowed(sums[c][p]);
                 }
-                output[output_ix] = select(y, max(y, vec4<f32>()), RELU);
             }
         }
     }

@@ -11,7 +11,18 @@
 // Edges       any number of pixels, including fewer than THREADS
 // Host        src/kernels/global_avg_pool.rs     Reference  src/reference/global_avg_pool.rs
 
-@group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
+// Four channels of a pixel as they lie in memory.
+alias Stored = vec4<f32>;
+
+fn widened(stored: Stored) -> vec4<f32> {
+    return stored;
+}
+
+fn narrowed(value: vec4<f32>) -> Stored {
+    return value;
+}
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
 @group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
 
 // Pixels of one image.
@@ -32,7 +43,7 @@ fn main(
     let first = (c_group * BATCH + n) * PIXELS;
     var sum = vec4<f32>();
     for (var pixel = thread; pixel < PIXELS; pixel += THREADS) {
-        sum += input[first + pixel];
+        sum += widened(input[first + pixel]);
     }
     partial[thread] = sum;
     for (var half = THREADS / 2u; half > 0u; half /= 2u) {

@@ -11,8 +11,19 @@
 // Edges       alpha is ignored; the fourth lane stores 0
 // Host        src/kernels/image_to_tensor.rs     Reference  src/reference/image_to_tensor.rs
 
+// Four channels of a pixel as they lie in memory.
+alias Stored = vec4<f32>;
+
+fn widened(stored: Stored) -> vec4<f32> {
+    return stored;
+}
+
+fn narrowed(value: vec4<f32>) -> Stored {
+    return value;
+}
+
 @group(0) @binding(0) var<storage, read> pixels: array<u32>;
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> output: array<Stored>;
 
 // Pixels of the whole batch; scale and shift are in the order of the tensor's channels.
 override PIXELS: u32;
@@ -34,6 +45,6 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     for (var px = global.x; px < PIXELS; px += STRIDE_THREADS) {
         let bytes = (vec3(pixels[px]) >> vec3(0u, 8u, 16u)) & vec3(255u);
         let channels = vec3<f32>(select(bytes, bytes.zyx, SWAP_RED_BLUE));
-        output[px] = vec4<f32>(channels * scale + shift, 0.0);
+        output[px] = narrowed(vec4<f32>(channels * scale + shift, 0.0));
     }
 }

@@ -11,8 +11,19 @@
 // Edges       input and output tails have zero weights and bias
 // Host        src/kernels/linear.rs     Reference  src/reference/linear.rs
 
+// Four channels of a pixel as they lie in memory.
+alias Stored = vec4<f32>;
+
+fn widened(stored: Stored) -> vec4<f32> {
+    return stored;
+}
+
+fn narrowed(value: vec4<f32>) -> Stored {
+    return value;
+}
+
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
 
@@ -35,10 +46,10 @@ fn main(
         let x = input[i_group * BATCH + n];
         let weight_ix = (o_group * IN_GROUPS + i_group) * 4u;
         sum += vec4<f32>(
-            dot(weight[weight_ix], x),
-            dot(weight[weight_ix + 1u], x),
-            dot(weight[weight_ix + 2u], x),
-            dot(weight[weight_ix + 3u], x),
+            dot(widened(weight[weight_ix]), x),
+            dot(widened(weight[weight_ix + 1u]), x),
+            dot(widened(weight[weight_ix + 2u]), x),
+            dot(widened(weight[weight_ix + 3u]), x),
         );
     }
     partial[thread] = sum;

@@ -2,7 +2,7 @@
 //
 //   y[n,c,h,w] = max( x[n,c,h,w], 0 )
 //
-// Layout      x, y: channel-packed vec4<f32>
+// Layout      x, y: channel-packed vectors
 // Workgroup   THREADS vectors
 // Thread      one vector per trip of a grid-stride loop
 // Grid        grid-stride over LEN threads, x only
@@ -11,8 +11,19 @@
 // Edges       channel tails stay zero
 // Host        src/kernels/relu.rs     Reference  src/reference/relu.rs
 
-@group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
+// Four channels of a pixel as they lie in memory.
+alias Stored = vec4<f32>;
+
+fn widened(stored: Stored) -> vec4<f32> {
+    return stored;
+}
+
+fn narrowed(value: vec4<f32>) -> Stored {
+    return value;
+}
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
+@group(0) @binding(1) var<storage, read_write> output: array<Stored>;
 
 override LEN: u32;
 override STRIDE_THREADS: u32;
@@ -22,6 +33,6 @@ const THREADS: u32 = 256u;
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     for (var ix = global.x; ix < LEN; ix += STRIDE_THREADS) {
-        output[ix] = max(input[ix], vec4<f32>());
+        output[ix] = narrowed(max(widened(input[ix]), vec4<f32>()));
     }
 }

@@ -1,34 +1,43 @@
 // winograd_input
 //
-//   V[u,v] = Σ_{i,j} B[u,i] · B[v,j] · x[n,ci, ty·OUT_TILE+i-pad_top, tx·OUT_TILE+j-pad_left]      Winograd F(OUT_TILE², 3²)
+//   V[u,v] = Σ_{i,j} B[u,i] · B[v,j] · x[n,ci, ty·OUT_TILE+i-PAD_TOP, tx·OUT_TILE+j-PAD_LEFT]      Winograd F(OUT_TILE², 3²)
 //
-// Layout      x: folded texture, one texel = four channels of one pixel
-//             V: folded texture, [component (u,v)][ci group][tile (n,ty,tx)], one texel = four channels
+// Layout      x: channel-packed vectors
+//             V: [component (u,v)][ci group][tile (n,ty,tx)], one vector = four channels
 // Workgroup   THREADS tiles of four channels
 // Thread      four channels of one tile per trip of a grid-stride loop
-// Grid        grid-stride over in_groups · tiles threads, x only
+// Grid        grid-stride over IN_GROUPS · TILES threads, x only
 // Memory      none
 // Barriers    none
-// Edges       pixels outside the image read texel 0, which is zero
+// Edges       pixels outside the image load as 0
 // Host        src/kernels/winograd_input.rs     Reference  src/reference/conv2d.rs
 
-@group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(1) var output: texture_storage_2d<rgba32float, write>;
+// Four channels of a pixel as they lie in memory.
+alias Stored = vec4<f32>;
 
-struct Geometry {
-    in_groups: u32,
-    in_h: u32,
-    in_w: u32,
-    in_pixels: u32,
-    // Tiles of one image along its sides, and of the whole batch.
-    tiles_h: u32,
-    tiles_w: u32,
-    tiles: u32,
-    pad_top: u32,
-    pad_left: u32,
-    stride_threads: u32,
+fn widened(stored: Stored) -> vec4<f32> {
+    return stored;
 }
-var<immediate> immediates: Geometry;
+
+fn narrowed(value: vec4<f32>) -> Stored {
+    return value;
+}
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
+@group(0) @binding(1) var<storage, read_write> output: array<Stored>;
+
+// Channel groups of four; IN_PIXELS counts the whole batch.
+override IN_GROUPS: u32;
+override IN_H: u32;
+override IN_W: u32;
+override IN_PIXELS: u32;
+// Tiles of one image along its sides, and of the whole batch.
+override TILES_H: u32;
+override TILES_W: u32;
+override TILES: u32;
+override PAD_TOP: u32;
+override PAD_LEFT: u32;
+override STRIDE_THREADS: u32;
 
 const OUT_TILE: u32 = 4u;
 
@@ -36,14 +45,6 @@ const THREADS: u32 = 64u;
 const SIDE: u32 = OUT_TILE + 2u;
 
 alias Line = array<vec4<f32>, 6>;
-
-// A texture is FOLD_WIDTH texels wide; the first row of an activation is zero.
-const FOLD_SHIFT: u32 = 10u;
-const FOLD_WIDTH: u32 = 1u << FOLD_SHIFT;
-
-fn folded(ix: u32) -> vec2<u32> {
-    return vec2<u32>(ix & (FOLD_WIDTH - 1u), ix >> FOLD_SHIFT);
-}
 
 // Σ_i B[u,i] · x[i] for all u. Lavin & Gray 2015, arXiv:1509.09308: points 0, ±1, ∞ and 0, ±1, ±2, ∞.
 fn transformed(x: Line) -> Line {
@@ -64,30 +65,31 @@ fn transformed(x: Line) -> Line {
     );
 }
 
+fn input_at(image: u32, iy: u32, ix: u32) -> vec4<f32> {
+    if (iy >= IN_H || ix >= IN_W) {
+        return vec4<f32>();
+    }
+    return widened(input[image + iy * IN_W + ix]);
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
-    // Once: a read of an immediate inside of a loop or a branch is a gather on llvmpipe.
-    let geometry = immediates;
-    let len = geometry.in_groups * geometry.tiles;
-    for (var item = global.x; item < len; item += geometry.stride_threads) {
-        let ci_group = item / geometry.tiles;
-        let tile = item - ci_group * geometry.tiles;
-        let row = tile / geometry.tiles_w;
-        let n = row / geometry.tiles_h;
+    let len = IN_GROUPS * TILES;
+    for (var item = global.x; item < len; item += STRIDE_THREADS) {
+        let ci_group = item / TILES;
+        let tile = item % TILES;
+        let n = tile / TILES_W / TILES_H;
         // Below zero, these are large as unsigned numbers.
-        let first_y = (row - n * geometry.tiles_h) * OUT_TILE - geometry.pad_top;
-        let first_x = (tile - row * geometry.tiles_w) * OUT_TILE - geometry.pad_left;
-        let image = FOLD_WIDTH + ci_group * geometry.in_pixels + n * geometry.in_h * geometry.in_w;
+        let first_y = tile / TILES_W % TILES_H * OUT_TILE - PAD_TOP;
+        let first_x = tile % TILES_W * OUT_TILE - PAD_LEFT;
+        let image = ci_group * IN_PIXELS + n * IN_H * IN_W;
 
         // 1. Columns: half[j][u] = Σ_i B[u,i] · x[i,j]
         var half: array<Line, SIDE>;
         for (var j = 0u; j < SIDE; j++) {
             var x: Line;
             for (var i = 0u; i < SIDE; i++) {
-                let iy = first_y + i;
-                let ix = first_x + j;
-                let inside = iy < geometry.in_h && ix < geometry.in_w;
-                x[i] = textureLoad(input, folded(select(0u, image + iy * geometry.in_w + ix, inside)));
+                x[i] = input_at(image, first_y + i, first_x + j);
             }
             half[j] = transformed(x);
         }
@@ -100,8 +102,7 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
             }
             var components = transformed(row);
             for (var v = 0u; v < SIDE; v++) {
-                let component = u * SIDE + v;
-                textureStore(output, folded(FOLD_WIDTH + component * len + item), components[v]);
+                output[(u * SIDE + v) * len + item] = narrowed(components[v]);
             }
         }
     }

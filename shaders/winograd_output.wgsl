@@ -1,36 +1,47 @@
 // winograd_output
 //
-//   y[n,co, ty·OUT_TILE+i, tx·OUT_TILE+j] = act( Σ_{u,v} A[i,u] · A[j,v] · M[u,v] + residual )      Winograd F(OUT_TILE², 3²)
+//   y[n,co, ty·OUT_TILE+i, tx·OUT_TILE+j] = act( bias[co] + Σ_{u,v} A[i,u] · A[j,v] · M[u,v] + residual )
+//                                                                                     Winograd F(OUT_TILE², 3²)
 //
-// Layout      M: folded texture, [component (u,v)][co group][tile (n,ty,tx)], one texel = four channels, biases included
-//             residual, y: folded textures, one texel = four channels of one pixel
+// Layout      M: [component (u,v)][co group][tile (n,ty,tx)], one vector = four channels
+//             residual, y: channel-packed vectors   bias: [co], zero-padded
 // Workgroup   THREADS tiles of four channels
 // Thread      four channels of one tile per trip of a grid-stride loop
-// Grid        grid-stride over out_groups · tiles threads, x only
+// Grid        grid-stride over OUT_GROUPS · TILES threads, x only
 // Memory      none
 // Barriers    none
 // Edges       pixels of a tile outside the image are not stored
 // Host        src/kernels/winograd_output.rs     Reference  src/reference/conv2d.rs
 
-@group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(1) var residual: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(2) var output: texture_storage_2d<rgba32float, write>;
+// Four channels of a pixel as they lie in memory.
+alias Stored = vec4<f32>;
 
-struct Geometry {
-    out_groups: u32,
-    out_h: u32,
-    out_w: u32,
-    out_pixels: u32,
-    // Tiles of one image along its sides, and of the whole batch.
-    tiles_h: u32,
-    tiles_w: u32,
-    tiles: u32,
-    relu: u32,
-    stride_threads: u32,
+fn widened(stored: Stored) -> vec4<f32> {
+    return stored;
 }
-var<immediate> immediates: Geometry;
 
-override RESIDUAL: bool;
+fn narrowed(value: vec4<f32>) -> Stored {
+    return value;
+}
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
+@group(0) @binding(1) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> residual: array<Stored>;
+@group(0) @binding(3) var<storage, read_write> output: array<Stored>;
+
+// Channel groups of four; OUT_PIXELS counts the whole batch.
+override OUT_GROUPS: u32;
+override OUT_H: u32;
+override OUT_W: u32;
+override OUT_PIXELS: u32;
+// Tiles of one image along its sides, and of the whole batch.
+override TILES_H: u32;
+override TILES_W: u32;
+override TILES: u32;
+override RELU: bool;
+// 0: none, 1: read from `residual`, 2: in place, read from `output`.
+override RESIDUAL: u32;
+override STRIDE_THREADS: u32;
 
 const OUT_TILE: u32 = 4u;
 
@@ -38,14 +49,6 @@ const THREADS: u32 = 64u;
 const SIDE: u32 = OUT_TILE + 2u;
 
 alias Line = array<vec4<f32>, 6>;
-
-// A texture is FOLD_WIDTH texels wide; the first row of an activation is zero.
-const FOLD_SHIFT: u32 = 10u;
-const FOLD_WIDTH: u32 = 1u << FOLD_SHIFT;
-
-fn folded(ix: u32) -> vec2<u32> {
-    return vec2<u32>(ix & (FOLD_WIDTH - 1u), ix >> FOLD_SHIFT);
-}
 
 // Σ_u A[i,u] · m[u] for all i. Lavin & Gray 2015, arXiv:1509.09308: points 0, ±1, ∞ and 0, ±1, ±2, ∞.
 fn transformed(m: Line) -> array<vec4<f32>, 4> {
@@ -64,26 +67,34 @@ fn transformed(m: Line) -> array<vec4<f32>, 4> {
     );
 }
 
+// The end of every convolution.
+fn finished(sum: vec4<f32>, co_group: u32, output_ix: u32) -> vec4<f32> {
+    var y = sum + bias[co_group];
+    if (RESIDUAL == 1u) {
+        y += widened(residual[output_ix]);
+    } else if (RESIDUAL == 2u) {
+        y += widened(output[output_ix]);
+    }
+    return select(y, max(y, vec4<f32>()), RELU);
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
-    // Once: a read of an immediate inside of a loop or a branch is a gather on llvmpipe.
-    let geometry = immediates;
-    let len = geometry.out_groups * geometry.tiles;
-    for (var item = global.x; item < len; item += geometry.stride_threads) {
-        let co_group = item / geometry.tiles;
-        let tile = item - co_group * geometry.tiles;
-        let row = tile / geometry.tiles_w;
-        let n = row / geometry.tiles_h;
-        let first_y = (row - n * geometry.tiles_h) * OUT_TILE;
-        let first_x = (tile - row * geometry.tiles_w) * OUT_TILE;
-        let image = FOLD_WIDTH + co_group * geometry.out_pixels + n * geometry.out_h * geometry.out_w;
+    let len = OUT_GROUPS * TILES;
+    for (var item = global.x; item < len; item += STRIDE_THREADS) {
+        let co_group = item / TILES;
+        let tile = item % TILES;
+        let n = tile / TILES_W / TILES_H;
+        let first_y = tile / TILES_W % TILES_H * OUT_TILE;
+        let first_x = tile % TILES_W * OUT_TILE;
+        let image = co_group * OUT_PIXELS + n * OUT_H * OUT_W;
 
         // 1. Columns: half[v][i] = Σ_u A[i,u] · M[u,v]
         var half: array<array<vec4<f32>, 4>, SIDE>;
         for (var v = 0u; v < SIDE; v++) {
             var m: Line;
             for (var u = 0u; u < SIDE; u++) {
-                m[u] = textureLoad(input, folded(FOLD_WIDTH + (u * SIDE + v) * len + item));
+                m[u] = widened(input[(u * SIDE + v) * len + item]);
             }
             half[v] = transformed(m);
         }
@@ -96,15 +107,11 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
             }
             var pixels = transformed(row);
             for (var j = 0u; j < OUT_TILE; j++) {
-                var y = pixels[j];
                 let oy = first_y + i;
                 let ox = first_x + j;
-                if (oy < geometry.out_h && ox < geometry.out_w) {
-                    let texel = folded(image + oy * geometry.out_w + ox);
-                    if (RESIDUAL) {
-                        y += textureLoad(residual, texel);
-                    }
-                    textureStore(output, texel, select(y, max(y, vec4<f32>()), geometry.relu != 0u));
+                if (oy < OUT_H && ox < OUT_W) {
+                    let output_ix = image + oy * OUT_W + ox;
+                    output[output_ix] = narrowed(finished(pixels[j], co_group, output_ix));
                 }
             }
         }

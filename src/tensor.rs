@@ -27,8 +27,8 @@ pub const LANES: usize = 4;
 /// much as its default limit of a storage buffer binding.
 pub const FOLD_WIDTH: usize = 1 << 10;
 
-/// Bytes of a row of a folded texture.
-pub const FOLD_ROW_BYTES: usize = FOLD_WIDTH * LANES * size_of::<f32>();
+/// Scalars in a row of a folded texture.
+pub const FOLD_ROW_SCALARS: usize = FOLD_WIDTH * LANES;
 
 /// Rows of a folded texture for so many texels.
 ///

@@ -542,6 +542,16 @@ fn bench_on_the_cpu_has_the_documented_json() {
 }
 
 #[test]
+fn half_precision_and_matrices_need_an_adapter_and_each_other() {
+    Run::new(&[&["bench"], &TINY, &ON_CPU, &["--precision", "f16"]])
+        .ends_with(2)
+        .complains_of("--precision f16 needs an adapter");
+    Run::new(&[&["bench"], &TINY, &["--cooperative-matrix"]])
+        .ends_with(2)
+        .complains_of("add --precision f16");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     // More than a pipe holds, so that writing fails for sure.
     let inspect = [
@@ -565,6 +575,19 @@ fn a_reader_that_goes_away_is_no_error() {
 /// Needs an adapter.
 mod gpu {
     use super::*;
+
+    #[test]
+    fn half_precision_is_compared_by_its_own_tolerance_and_named_by_bench() {
+        let half = ["--precision", "f16", "--format", "json"];
+        let json = Run::new(&[&["compare"], &TINY, &half]).ends_with(0).json();
+        let error = json["logits"]["max_rel"].as_f64().unwrap();
+        assert!(error > 1e-6, "halves are not exact: {error:e}");
+        let strict = ["--layer-tolerance", "1e-6"];
+        Run::new(&[&["compare"], &TINY, &half, &strict]).ends_with(5);
+        let bench = ["bench", "--iterations", "1"];
+        let json = Run::new(&[&bench, &TINY, &half]).ends_with(0).json();
+        assert_eq!(json["precision"], "f16");
+    }
 
     #[test]
     fn classify_answers_as_on_the_cpu() {

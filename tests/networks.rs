@@ -4,13 +4,14 @@
 
 mod common;
 
-use common::{Numbers, assert_close, gpu, reference};
+use common::{Numbers, assert_close, gpu, paths, reference, run_with};
 use resnet_wgpu::compare::{Tolerance, top_k};
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
 use resnet_wgpu::graph::Graph;
+use resnet_wgpu::kernels::Precision;
 use resnet_wgpu::models::{self, Arch, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{Plan, PlanOptions};
+use resnet_wgpu::plan::{Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::Tensor;
 use resnet_wgpu::weights::Weights;
 
@@ -103,6 +104,42 @@ fn resnet101_on_the_smallest_image() {
 #[test]
 fn resnet152_on_the_smallest_image() {
     check(Arch::ResNet152, 1, [32, 32], &[Fusion::Full]);
+}
+
+#[test]
+fn resnet18_with_winograd_and_on_halves() {
+    let gpu = gpu();
+    let model = model(Arch::ResNet18, 2, [32, 40], 10);
+    let graph = optimize(&model.graph, Fusion::Full).unwrap();
+    let input = Numbers::new(9).tensor(&model.graph.shape(model.input).dims());
+    let want = &reference(&model.graph, &input)[0];
+    let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
+    let cases = [
+        (Precision::F32, Winograd::Four, 1e-4),
+        (Precision::F16, Winograd::Two, 2e-2),
+    ];
+    for (precision, winograd, allowed) in cases {
+        for path in paths(&gpu) {
+            let options = PlanOptions {
+                limits: plan_limits(&gpu.device),
+                path,
+                precision,
+                winograd,
+                ..PlanOptions::default()
+            };
+            let got = &run_with(&gpu, &options, &graph, &input)[0];
+            let what = format!("{precision}, Winograd {winograd}, on {path}");
+            let tolerance = Tolerance {
+                atol: scale * allowed,
+                rtol: 0.0,
+            };
+            assert_close(&what, want, got, tolerance);
+            let rows = want.data().chunks(10).zip(got.data().chunks(10));
+            for (want, got) in rows {
+                assert_eq!(top_k(want, 5), top_k(got, 5), "{what}");
+            }
+        }
+    }
 }
 
 #[test]

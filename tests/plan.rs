@@ -9,14 +9,14 @@ use std::path::Path as FilePath;
 use proptest::prelude::*;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
-use resnet_wgpu::kernels::Storage;
 use resnet_wgpu::kernels::image_to_tensor::Normalization;
+use resnet_wgpu::kernels::{Precision, Storage};
 use resnet_wgpu::models::{self, Arch, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::memory::{Place, StepUse, assign};
 use resnet_wgpu::plan::{
-    Candidate, Content, ConvShape, Device, InputFormat, Limits, Path, Plan, PlanOptions, Winograd,
-    candidates,
+    Candidate, Content, ConvShape, Device, InputFormat, Limits, Path, Plan, PlanOptions, Step,
+    Winograd, candidates,
 };
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::weights::Weights;
@@ -101,7 +101,11 @@ fn the_dispatch_list_of_the_lesson_is_the_one_on_record() {
 #[test]
 fn fusion_leaves_58_dispatches_of_resnet50_image_conversion_and_softmax_included() {
     let model = model(Arch::ResNet50, 1);
-    let dispatches = |fusion| plan(&model, fusion).steps().len();
+    let is_sum = |s: &&Step| s.launch.kernel.name == "conv2d_reduce";
+    let dispatches = |fusion| {
+        let plan = plan(&model, fusion);
+        plan.steps().len() - plan.steps().iter().filter(is_sum).count()
+    };
     // Image, 53 convolutions, 2 pools, fc, softmax.
     assert_eq!(dispatches(Fusion::Full), 58, "fused");
     // Plus 53 batch norms and 16 additions.
@@ -146,6 +150,58 @@ fn no_step_writes_the_buffer_of_a_value_that_it_or_a_later_step_reads() {
                         "{}: writes activations",
                         step.node
                     );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn halves_take_half_the_memory_and_outputs_stay_in_single_precision() {
+    let graph = optimize(&model(Arch::ResNet50, 1).graph, Fusion::Full).unwrap();
+    let buffers = PlanOptions {
+        input: rgba8(),
+        ..PlanOptions::default()
+    };
+    for single in [buffers, textures()] {
+        let half = PlanOptions {
+            precision: Precision::F16,
+            winograd: Winograd::Off,
+            ..single.clone()
+        };
+        let single = PlanOptions {
+            winograd: Winograd::Off,
+            ..single
+        };
+        let [single, half] = [single, half].map(|o| Plan::new(&graph, &o).unwrap());
+        for (what, single, half) in [
+            ("weights", single.weight_bytes(), half.weight_bytes()),
+            (
+                "activations",
+                single.activation_bytes(),
+                half.activation_bytes(),
+            ),
+        ] {
+            // Biases and vectors of one pixel keep 32 bits.
+            let [low, high] = [single * 49 / 100, single * 51 / 100];
+            assert!((low..=high).contains(&half), "{what}: {half} of {single}");
+        }
+        for output in half.outputs() {
+            let buffer = half.buffer(output.buffer);
+            assert_eq!(buffer.storage, Storage::Buffer, "{}", output.name);
+            let bytes = (output.shape.packed_len() * 4) as u64;
+            assert!(
+                buffer.bytes >= bytes,
+                "{} is of single precision",
+                output.name
+            );
+        }
+        for step in half.steps() {
+            let bound = step.launch.kernel.bindings.iter().zip(&step.buffers);
+            for (binding, &id) in bound {
+                let buffer = half.buffer(id);
+                if matches!(buffer.content, Content::Constant(_)) && binding.name == "weight" {
+                    assert_eq!(buffer.precision, step.launch.precision, "{}", step.node);
                 }
             }
         }

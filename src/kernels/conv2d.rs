@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Binding, Kernel, Launch, flag, number, read, write};
+use super::{Binding, Precision, flag, number, read, read_single, write};
 use crate::graph::Padding;
 use crate::tensor::{LANES, Shape, Tensor};
 
@@ -10,7 +10,7 @@ use crate::tensor::{LANES, Shape, Tensor};
 pub const BINDINGS: &[Binding] = &[
     read("input"),
     read("weight"),
-    read("bias"),
+    read_single("bias"),
     read("residual"),
     write("output"),
 ];
@@ -24,6 +24,17 @@ pub enum Residual {
     Buffer,
     /// In the output buffer, which it shares.
     InPlace,
+}
+
+impl Residual {
+    /// The value of `RESIDUAL` in the shaders on buffers.
+    pub(super) const fn constant(self) -> f64 {
+        match self {
+            Self::None => 0.0,
+            Self::Buffer => 1.0,
+            Self::InPlace => 2.0,
+        }
+    }
 }
 
 /// The geometry of one convolution.
@@ -55,11 +66,6 @@ impl Geometry {
 
     /// Values of the overrides that all convolution kernels have.
     pub(super) fn overrides(&self) -> Vec<(&'static str, f64)> {
-        let residual = match self.residual {
-            Residual::None => 0.0,
-            Residual::Buffer => 1.0,
-            Residual::InPlace => 2.0,
-        };
         vec![
             ("IN_H", number(self.input.h)),
             ("IN_W", number(self.input.w)),
@@ -71,7 +77,7 @@ impl Geometry {
             ("STRIDE_H", number(self.stride[0])),
             ("STRIDE_W", number(self.stride[1])),
             ("RELU", flag(self.relu)),
-            ("RESIDUAL", residual),
+            ("RESIDUAL", self.residual.constant()),
         ]
     }
 
@@ -84,29 +90,9 @@ impl Geometry {
             ("PAD_LEFT", number(self.padding.left)),
         ]
     }
-
-    /// A launch of one of the tiled kernels.
-    pub(super) fn tiled_launch(&self, kernel: &'static Kernel, tile: Tile) -> Launch {
-        let mut overrides = self.overrides();
-        overrides.push(("IN_GROUPS", number(self.input.channel_groups())));
-        Launch {
-            kernel,
-            overrides,
-            tile: tile.constants(),
-            immediates: vec![],
-            threads: tile.threads() as usize,
-            workgroups: [
-                // x: tiles of output pixels of the whole batch
-                self.output.pixels().div_ceil(tile.px as usize) as u64,
-                // y: tiles of output channels
-                self.output.c.div_ceil(tile.co as usize) as u64,
-                1,
-            ],
-        }
-    }
 }
 
-/// Tile geometry of the tiled kernels.
+/// Tile geometry of the tiled kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     /// Output pixels of a workgroup.
@@ -119,6 +105,8 @@ pub struct Tile {
     pub per_thread_px: u32,
     /// Output channels of a thread.
     pub per_thread_co: u32,
+    /// What the products of a step are multiplied and summed in; steps are summed in single precision.
+    pub arithmetic: Precision,
 }
 
 impl Tile {
@@ -129,10 +117,26 @@ impl Tile {
 
     /// Bytes of workgroup memory: one tile of the input and one of the weights.
     pub const fn workgroup_bytes(&self) -> u32 {
-        (self.px + self.co) * self.k * 4
+        (self.px + self.co) * self.k * self.arithmetic.bytes() as u32
     }
 
-    fn constants(&self) -> Vec<(&'static str, u32)> {
+    /// Workgroups of a convolution along x and y.
+    pub const fn workgroups(&self, geometry: &Geometry) -> [u64; 2] {
+        [
+            // x: tiles of output pixels of the whole batch
+            geometry.output.pixels().div_ceil(self.px as usize) as u64,
+            // y: tiles of output channels
+            geometry.output.c.div_ceil(self.co as usize) as u64,
+        ]
+    }
+
+    /// Steps of the reduction.
+    pub fn k_steps(&self, geometry: &Geometry) -> usize {
+        let taps = geometry.kernel[0] * geometry.kernel[1];
+        packed_k(geometry.input.c, taps, *self) / self.k as usize
+    }
+
+    pub(super) fn constants(&self) -> Vec<(&'static str, u32)> {
         vec![
             ("TILE_PX", self.px),
             ("TILE_CO", self.co),
@@ -152,12 +156,17 @@ impl fmt::Display for Tile {
             k,
             per_thread_px,
             per_thread_co,
+            arithmetic,
         } = self;
-        write!(f, "{px}x{co}x{k}-{per_thread_px}x{per_thread_co}")
+        write!(f, "{px}x{co}x{k}-{per_thread_px}x{per_thread_co}")?;
+        match arithmetic {
+            Precision::F32 => Ok(()),
+            Precision::F16 => write!(f, "-{arithmetic}"),
+        }
     }
 }
 
-/// Length of the reduction as the tiled kernels walk it: taps × channel groups, padded to `TILE_K`.
+/// Length of the reduction as the tiled kernel walks it: taps × channel groups, padded to `TILE_K`.
 pub(super) fn packed_k(in_c: usize, taps: usize, tile: Tile) -> usize {
     (taps * in_c.next_multiple_of(LANES)).next_multiple_of(tile.k as usize)
 }
@@ -196,6 +205,7 @@ mod tests {
             k: 4,
             per_thread_px: 4,
             per_thread_co: 4,
+            arithmetic: Precision::F32,
         };
         // w[co, ci, 0, kx] = 100·co + 10·ci + kx; five outputs, two inputs, 1×2 taps.
         let weight = Tensor::from_fn(&[5, 2, 1, 2], |i| {

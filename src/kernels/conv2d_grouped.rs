@@ -32,12 +32,8 @@ pub fn launch(geometry: &Geometry) -> Launch {
         stride,
     ]);
     Launch {
-        kernel: &KERNEL,
         overrides,
-        tile: vec![],
-        immediates: vec![],
-        threads: THREADS,
-        workgroups,
+        ..Launch::new(&KERNEL, THREADS, workgroups)
     }
 }
 

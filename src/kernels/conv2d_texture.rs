@@ -71,15 +71,13 @@ pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
     };
     let [x, y] = tile.workgroups(geometry);
     Launch {
-        kernel,
         overrides: vec![
             ("POINTWISE", flag(reads_its_own_pixels(geometry))),
             ("RESIDUAL", flag(geometry.residual != Residual::None)),
         ],
         tile: constants,
         immediates: immediates(geometry),
-        threads: tile.lanes as usize,
-        workgroups: [x, y, 1],
+        ..Launch::new(kernel, tile.lanes as usize, [x, y, 1])
     }
 }
 

@@ -1,7 +1,8 @@
-//! Convolution of any kernel size as an implicit matrix product over tiles in workgroup memory.
+//! Convolution of any kernel size as an implicit matrix product over tiles in workgroup memory: most
+//! of the arithmetic of a network on buffers.
 
 use super::conv2d::{BINDINGS, Geometry, Tile};
-use super::{Kernel, Launch};
+use super::{Kernel, Launch, Precision, conv2d_tiled_f16, flag, number};
 
 /// `shaders/conv2d_tiled.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -10,9 +11,39 @@ pub static KERNEL: Kernel = Kernel {
     bindings: BINDINGS,
 };
 
-/// One launch: `[ceil(N·OUT_H·OUT_W / TILE_PX), ceil(OUT_C / TILE_CO), 1]` workgroups.
-pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
-    let mut launch = geometry.tiled_launch(&KERNEL, tile);
-    launch.overrides.extend(geometry.window_overrides());
-    launch
+/// What a launch computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The whole convolution.
+    Whole,
+    /// Sums over so many parts of the reduction, for `conv2d_reduce` to finish.
+    Slices(usize),
+    /// The bare products of so many problems of the same geometry.
+    Problems(usize),
+}
+
+/// One launch: `[ceil(N·OUT_H·OUT_W / TILE_PX), ceil(OUT_C / TILE_CO), problems · slices]` workgroups.
+pub fn launch(geometry: &Geometry, tile: Tile, part: Part) -> Launch {
+    let (slices, layers) = match part {
+        Part::Whole => (1, 1),
+        Part::Slices(slices) => (slices, slices),
+        Part::Problems(problems) => (1, problems),
+    };
+    let kernel = match tile.arithmetic {
+        Precision::F32 => &KERNEL,
+        Precision::F16 => &conv2d_tiled_f16::KERNEL,
+    };
+    let [x, y] = tile.workgroups(geometry);
+    let mut overrides = geometry.overrides();
+    overrides.extend(geometry.window_overrides());
+    overrides.extend([
+        ("IN_GROUPS", number(geometry.input.channel_groups())),
+        ("SLICES", number(slices)),
+        ("FINISH", flag(part == Part::Whole)),
+    ]);
+    Launch {
+        overrides,
+        tile: tile.constants(),
+        ..Launch::new(kernel, tile.threads() as usize, [x, y, layers as u64])
+    }
 }

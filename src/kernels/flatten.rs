@@ -1,6 +1,6 @@
 //! All scalars of an image as channels of one pixel.
 
-use super::{Kernel, Launch, flag, grid_stride, number, read, write};
+use super::{Kernel, Launch, flag, grid_stride, number, read_single, write_single};
 use crate::graph::FlattenOrder;
 use crate::tensor::{LANES, Shape};
 
@@ -8,7 +8,7 @@ use crate::tensor::{LANES, Shape};
 pub static KERNEL: Kernel = Kernel {
     name: "flatten",
     source: include_str!("../../shaders/flatten.wgsl"),
-    bindings: &[read("input"), write("output")],
+    bindings: &[read_single("input"), write_single("output")],
 };
 
 /// Threads of a workgroup, as in the shader.
@@ -20,7 +20,6 @@ pub fn launch(input: Shape, order: FlattenOrder) -> Launch {
     let vectors = (input.c * pixels).div_ceil(LANES) * input.n;
     let (workgroups, stride) = grid_stride(vectors, THREADS);
     Launch {
-        kernel: &KERNEL,
         overrides: vec![
             ("CHANNELS", number(input.c)),
             ("PIXELS", number(pixels)),
@@ -28,9 +27,6 @@ pub fn launch(input: Shape, order: FlattenOrder) -> Launch {
             ("CHANNELS_LAST", flag(order == FlattenOrder::Hwc)),
             stride,
         ],
-        tile: vec![],
-        immediates: vec![],
-        threads: THREADS,
-        workgroups,
+        ..Launch::new(&KERNEL, THREADS, workgroups)
     }
 }

@@ -1,13 +1,13 @@
 //! Mean over all pixels of an image.
 
-use super::{Kernel, Launch, number, read, write};
+use super::{Kernel, Launch, number, read, write_single};
 use crate::tensor::Shape;
 
 /// `shaders/global_avg_pool.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "global_avg_pool",
     source: include_str!("../../shaders/global_avg_pool.wgsl"),
-    bindings: &[read("input"), write("output")],
+    bindings: &[read("input"), write_single("output")],
 };
 
 /// Threads of a workgroup, as in the shader.
@@ -16,14 +16,14 @@ pub const THREADS: usize = 64;
 /// One launch: x: channel groups, y: images.
 pub fn launch(input: Shape) -> Launch {
     Launch {
-        kernel: &KERNEL,
         overrides: vec![
             ("PIXELS", number(input.h * input.w)),
             ("BATCH", number(input.n)),
         ],
-        tile: vec![],
-        immediates: vec![],
-        threads: THREADS,
-        workgroups: [input.channel_groups() as u64, input.n as u64, 1],
+        ..Launch::new(
+            &KERNEL,
+            THREADS,
+            [input.channel_groups() as u64, input.n as u64, 1],
+        )
     }
 }

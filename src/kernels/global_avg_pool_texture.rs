@@ -18,15 +18,11 @@ pub fn launch(input: Shape) -> Launch {
     let len = input.channel_groups() * input.n;
     let (workgroups, _) = grid_stride(len, THREADS);
     Launch {
-        kernel: &KERNEL,
-        overrides: vec![],
-        tile: vec![],
         immediates: vec![
             ("len", immediate(len)),
             ("pixels", immediate(input.h * input.w)),
             ("stride_threads", stride_threads(workgroups, THREADS)),
         ],
-        threads: THREADS,
-        workgroups,
+        ..Launch::new(&KERNEL, THREADS, workgroups)
     }
 }

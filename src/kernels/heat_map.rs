@@ -1,13 +1,17 @@
 //! A map of one channel as an image: interpolated, stretched, coloured.
 
-use super::{Kernel, Launch, read, write};
+use super::{Kernel, Launch, read_single, write_single};
 use crate::tensor::Shape;
 
 /// `shaders/heat_map.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "heat_map",
     source: include_str!("../../shaders/heat_map.wgsl"),
-    bindings: &[read("input"), read("table"), write("output")],
+    bindings: &[
+        read_single("input"),
+        read_single("table"),
+        write_single("output"),
+    ],
 };
 
 /// Pixels of a side of a workgroup, as in the shader.
@@ -30,14 +34,11 @@ pub struct Picture<'a> {
 
 /// One launch over the pixels of the image.
 pub fn launch([h, w]: [usize; 2]) -> Launch {
-    Launch {
-        kernel: &KERNEL,
-        overrides: vec![],
-        tile: vec![],
-        immediates: vec![],
-        threads: SIDE * SIDE,
-        workgroups: [w.div_ceil(SIDE) as u64, h.div_ceil(SIDE) as u64, 1],
-    }
+    Launch::new(
+        &KERNEL,
+        SIDE * SIDE,
+        [w.div_ceil(SIDE) as u64, h.div_ceil(SIDE) as u64, 1],
+    )
 }
 
 /// What the shader calls `table`, for a map of `shape`.

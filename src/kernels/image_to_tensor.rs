@@ -1,13 +1,13 @@
 //! RGBA8 pixels to the normalised input tensor; resizing happens before.
 
-use super::{Kernel, Launch, flag, grid_stride, number, read, write};
+use super::{Kernel, Launch, flag, grid_stride, number, read_single, write};
 use crate::tensor::Shape;
 
 /// `shaders/image_to_tensor.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "image_to_tensor",
     source: include_str!("../../shaders/image_to_tensor.wgsl"),
-    bindings: &[read("pixels"), write("output")],
+    bindings: &[read_single("pixels"), write("output")],
 };
 
 /// How the values of a pixel become the values of a tensor: `(v / 255 − mean) / std`, per channel.
@@ -30,7 +30,6 @@ pub fn launch(output: Shape, normalization: &Normalization) -> Launch {
     let scale = |c: usize| 1.0 / (255.0 * f64::from(normalization.std[c]));
     let shift = |c: usize| -f64::from(normalization.mean[c]) / f64::from(normalization.std[c]);
     Launch {
-        kernel: &KERNEL,
         overrides: vec![
             ("PIXELS", number(output.pixels())),
             ("SCALE_0", scale(0)),
@@ -42,9 +41,6 @@ pub fn launch(output: Shape, normalization: &Normalization) -> Launch {
             ("SWAP_RED_BLUE", flag(normalization.swap_red_blue)),
             stride,
         ],
-        tile: vec![],
-        immediates: vec![],
-        threads: THREADS,
-        workgroups,
+        ..Launch::new(&KERNEL, THREADS, workgroups)
     }
 }

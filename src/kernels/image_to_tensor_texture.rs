@@ -1,14 +1,14 @@
 //! RGBA8 pixels to the normalised input tensor in a texture.
 
 use super::image_to_tensor::{self, Normalization};
-use super::{Kernel, Launch, read, store};
+use super::{Kernel, Launch, read_single, store};
 use crate::tensor::Shape;
 
 /// `shaders/image_to_tensor_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "image_to_tensor_texture",
     source: include_str!("../../shaders/image_to_tensor_texture.wgsl"),
-    bindings: &[read("pixels"), store("output")],
+    bindings: &[read_single("pixels"), store("output")],
 };
 
 /// Threads of a workgroup, as in the shader.

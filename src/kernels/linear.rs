@@ -1,13 +1,18 @@
 //! `y = W·x + b`, streamed once through a workgroup per four outputs.
 
-use super::{Kernel, Launch, number, read, write};
+use super::{Kernel, Launch, number, read, read_single, write_single};
 use crate::tensor::{LANES, Shape, Tensor};
 
 /// `shaders/linear.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "linear",
     source: include_str!("../../shaders/linear.wgsl"),
-    bindings: &[read("input"), read("weight"), read("bias"), write("output")],
+    bindings: &[
+        read_single("input"),
+        read("weight"),
+        read_single("bias"),
+        write_single("output"),
+    ],
 };
 
 /// Threads of a workgroup, as in the shader.
@@ -16,15 +21,15 @@ pub const THREADS: usize = 64;
 /// One launch: x: groups of four outputs, y: images.
 pub fn launch(input: Shape, output: Shape) -> Launch {
     Launch {
-        kernel: &KERNEL,
         overrides: vec![
             ("IN_GROUPS", number(input.channel_groups())),
             ("BATCH", number(input.n)),
         ],
-        tile: vec![],
-        immediates: vec![],
-        threads: THREADS,
-        workgroups: [output.channel_groups() as u64, output.n as u64, 1],
+        ..Launch::new(
+            &KERNEL,
+            THREADS,
+            [output.channel_groups() as u64, output.n as u64, 1],
+        )
     }
 }
 

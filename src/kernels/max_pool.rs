@@ -30,7 +30,6 @@ pub(super) fn window_launch(
 ) -> Launch {
     let (workgroups, stride) = grid_stride(output.channel_groups() * output.pixels(), THREADS);
     Launch {
-        kernel,
         overrides: vec![
             ("GROUPS", number(output.channel_groups())),
             ("IN_H", number(input.h)),
@@ -48,9 +47,6 @@ pub(super) fn window_launch(
             padding_rule,
             stride,
         ],
-        tile: vec![],
-        immediates: vec![],
-        threads: THREADS,
-        workgroups,
+        ..Launch::new(kernel, THREADS, workgroups)
     }
 }

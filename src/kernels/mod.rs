@@ -12,6 +12,7 @@ use std::fmt;
 
 use twox_hash::xxhash3_128;
 
+pub use self::precision::Precision;
 use crate::error::Error;
 use crate::tensor::{LANES, Tensor};
 
@@ -20,11 +21,13 @@ pub mod avg_pool_texture;
 pub mod batch_norm;
 pub mod batch_norm_of_batch;
 pub mod conv2d;
+pub mod conv2d_cooperative;
 pub mod conv2d_grouped;
-pub mod conv2d_pointwise;
 pub mod conv2d_quad;
+pub mod conv2d_reduce;
 pub mod conv2d_texture;
 pub mod conv2d_tiled;
+pub mod conv2d_tiled_f16;
 pub mod flatten;
 pub mod global_avg_pool;
 pub mod global_avg_pool_texture;
@@ -35,6 +38,8 @@ pub mod linear;
 pub mod linear_texture;
 pub mod max_pool;
 pub mod max_pool_texture;
+pub mod narrow;
+pub mod precision;
 pub mod relu;
 pub mod resample;
 pub mod resample_columns;
@@ -43,9 +48,12 @@ pub mod residual_add;
 pub mod softmax;
 pub mod tensor_to_texture;
 pub mod texture_to_tensor;
+pub mod widen;
 pub mod winograd;
 pub mod winograd_input;
+pub mod winograd_input_texture;
 pub mod winograd_output;
+pub mod winograd_output_texture;
 
 /// Every kernel of the crate.
 pub const ALL: &[&Kernel] = &[
@@ -53,11 +61,13 @@ pub const ALL: &[&Kernel] = &[
     &avg_pool_texture::KERNEL,
     &batch_norm::KERNEL,
     &batch_norm_of_batch::KERNEL,
+    &conv2d_cooperative::KERNEL,
     &conv2d_grouped::KERNEL,
-    &conv2d_pointwise::KERNEL,
     &conv2d_quad::KERNEL,
+    &conv2d_reduce::KERNEL,
     &conv2d_texture::KERNEL,
     &conv2d_tiled::KERNEL,
+    &conv2d_tiled_f16::KERNEL,
     &flatten::KERNEL,
     &global_avg_pool::KERNEL,
     &global_avg_pool_texture::KERNEL,
@@ -68,6 +78,7 @@ pub const ALL: &[&Kernel] = &[
     &linear_texture::KERNEL,
     &max_pool::KERNEL,
     &max_pool_texture::KERNEL,
+    &narrow::KERNEL,
     &relu::KERNEL,
     &resample_columns::KERNEL,
     &resample_rows::KERNEL,
@@ -75,16 +86,19 @@ pub const ALL: &[&Kernel] = &[
     &softmax::KERNEL,
     &tensor_to_texture::KERNEL,
     &texture_to_tensor::KERNEL,
+    &widen::KERNEL,
     &winograd_input::KERNEL,
+    &winograd_input_texture::KERNEL,
     &winograd_output::KERNEL,
+    &winograd_output_texture::KERNEL,
 ];
 
 /// What holds the scalars of an activation or a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Storage {
-    /// A storage buffer of `vec4<f32>`.
+    /// A storage buffer of vectors of four.
     Buffer,
-    /// A folded storage texture of `rgba32float` ([`crate::tensor::FOLD_WIDTH`]).
+    /// A folded storage texture of four components ([`crate::tensor::FOLD_WIDTH`]).
     Texture,
 }
 
@@ -111,49 +125,52 @@ pub struct Binding {
     pub storage: Storage,
     /// How it is used.
     pub access: Access,
+    /// Whether it has the precision of the launch; otherwise its scalars have 32 bits always.
+    pub stored: bool,
 }
 
+const fn binding(name: &'static str, storage: Storage, access: Access, stored: bool) -> Binding {
+    Binding {
+        name,
+        storage,
+        access,
+        stored,
+    }
+}
+
+/// A buffer that is read.
 const fn read(name: &'static str) -> Binding {
-    Binding {
-        name,
-        storage: Storage::Buffer,
-        access: Access::Read,
-    }
+    binding(name, Storage::Buffer, Access::Read, true)
 }
 
+/// A buffer that is read, of single precision always.
+const fn read_single(name: &'static str) -> Binding {
+    binding(name, Storage::Buffer, Access::Read, false)
+}
+
+/// A buffer that is written.
 const fn write(name: &'static str) -> Binding {
-    Binding {
-        name,
-        storage: Storage::Buffer,
-        access: Access::ReadWrite,
-    }
+    binding(name, Storage::Buffer, Access::ReadWrite, true)
+}
+
+/// A buffer that is written, of single precision always.
+const fn write_single(name: &'static str) -> Binding {
+    binding(name, Storage::Buffer, Access::ReadWrite, false)
 }
 
 /// A texture that is read.
 const fn load(name: &'static str) -> Binding {
-    Binding {
-        name,
-        storage: Storage::Texture,
-        access: Access::Read,
-    }
+    binding(name, Storage::Texture, Access::Read, true)
 }
 
 /// A texture that is written.
 const fn store(name: &'static str) -> Binding {
-    Binding {
-        name,
-        storage: Storage::Texture,
-        access: Access::Write,
-    }
+    binding(name, Storage::Texture, Access::Write, true)
 }
 
 /// A texture that is read through the texture unit.
 const fn sample(name: &'static str) -> Binding {
-    Binding {
-        name,
-        storage: Storage::Texture,
-        access: Access::Sample,
-    }
+    binding(name, Storage::Texture, Access::Sample, true)
 }
 
 /// A shader file, declared once.
@@ -167,6 +184,13 @@ pub struct Kernel {
     pub bindings: &'static [Binding],
 }
 
+impl Kernel {
+    /// Whether it multiplies halves, which not every device can, and stores nothing else.
+    pub fn is_half(&self) -> bool {
+        self.source.contains("\nenable f16;\n")
+    }
+}
+
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
@@ -178,6 +202,8 @@ impl fmt::Debug for Kernel {
 pub struct Launch {
     /// The shader.
     pub kernel: &'static Kernel,
+    /// What its [stored](Binding::stored) bindings hold.
+    pub precision: Precision,
     /// Values of its `override` constants: shapes and flags.
     pub overrides: Vec<(&'static str, f64)>,
     /// Values that replace its `const` declarations: tile geometry. Others keep the file's value.
@@ -192,20 +218,49 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// A launch in single precision without any constants.
+    const fn new(kernel: &'static Kernel, threads: usize, workgroups: [u64; 3]) -> Self {
+        Self {
+            kernel,
+            precision: Precision::F32,
+            overrides: Vec::new(),
+            tile: Vec::new(),
+            immediates: Vec::new(),
+            threads,
+            workgroups,
+        }
+    }
+
+    /// The same launch on what is stored in this precision; a kernel that stores nothing stays as it is.
+    pub fn storing(self, precision: Precision) -> Self {
+        let stores = self.kernel.bindings.iter().any(|binding| binding.stored);
+        Self {
+            precision: if stores { precision } else { Precision::F32 },
+            ..self
+        }
+    }
+
     /// Whether two launches need the same pipeline: they may differ in their grid and
     /// their immediates only.
     pub fn same_pipeline(&self, other: &Self) -> bool {
+        self.same_module(other) && self.overrides == other.overrides
+    }
+
+    /// Whether two launches need the same WGSL text.
+    pub fn same_module(&self, other: &Self) -> bool {
         self.kernel.name == other.kernel.name
-            && self.overrides == other.overrides
+            && self.precision == other.precision
             && self.tile == other.tile
     }
 
-    /// The WGSL text with this launch's tile geometry.
+    /// The WGSL text with this launch's tile geometry and precision.
     ///
     /// # Errors
-    /// [`Error::Specialise`] when a tile constant is unknown or declared twice.
+    /// [`Error::Specialise`] when a tile constant is unknown or declared twice, or when the kernel does
+    /// not say what it stores.
     pub fn source(&self) -> Result<Cow<'static, str>, Error> {
-        specialise(self.kernel, &self.tile)
+        let source = specialise(self.kernel, &self.tile)?;
+        precision::fit(self.kernel, source, self.precision)
     }
 }
 
@@ -308,6 +363,13 @@ pub enum Packing {
     },
     /// Convolution weights in the order in which a workgroup of a tiled kernel streams them.
     ConvTiles(conv2d::Tile),
+    /// As [`Packing::ConvTiles`], a matrix of weights for each component of a Winograd convolution.
+    WinogradTiles {
+        /// Tile of the products.
+        tile: conv2d::Tile,
+        /// Sides of the tiles of outputs.
+        out_tile: winograd::OutTile,
+    },
     /// Grouped convolution weights: four output channels side by side.
     ConvGrouped,
     /// Convolution or linear weights and, if there are two tensors, biases for a kernel on textures.
@@ -348,6 +410,9 @@ impl Packing {
                 packed
             }
             (Self::ConvTiles(tile), [weight]) => conv2d::pack_tiles(weight, *tile),
+            (&Self::WinogradTiles { tile, out_tile }, [weight]) => {
+                winograd::pack_tiles(weight, tile, out_tile)
+            }
             (Self::ConvGrouped, [weight]) => conv2d_grouped::pack_weight(weight),
             (&Self::Texels { tile_co }, [weight, bias @ ..]) => {
                 conv2d_texture::pack(weight, bias.first(), tile_co)
@@ -374,6 +439,9 @@ impl Packing {
             (Self::ConvTiles(tile), &[out_c, in_c, kernel_h, kernel_w]) => {
                 conv2d::packed_k(in_c, kernel_h * kernel_w, *tile)
                     * out_c.next_multiple_of(tile.co as usize)
+            }
+            (&Self::WinogradTiles { tile, out_tile }, &[out_c, in_c, ..]) => {
+                winograd::packed_tiles_len([out_c, in_c], tile, out_tile)
             }
             (Self::ConvGrouped, &[out_c, group_in, kernel_h, kernel_w]) => {
                 out_c.next_multiple_of(LANES) * group_in * kernel_h * kernel_w

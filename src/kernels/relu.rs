@@ -18,11 +18,7 @@ pub fn launch(shape: Shape) -> Launch {
     let len = shape.channel_groups() * shape.pixels();
     let (workgroups, stride) = grid_stride(len, THREADS);
     Launch {
-        kernel: &KERNEL,
         overrides: vec![("LEN", number(len)), stride],
-        tile: vec![],
-        immediates: vec![],
-        threads: THREADS,
-        workgroups,
+        ..Launch::new(&KERNEL, THREADS, workgroups)
     }
 }

@@ -1,13 +1,17 @@
 //! From rows of 8-bit RGBA to the network's image.
 //! [`super::resample`] makes its table.
 
-use super::{Kernel, Launch, read, write};
+use super::{Kernel, Launch, read_single, write_single};
 
 /// `shaders/resample_columns.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "resample_columns",
     source: include_str!("../../shaders/resample_columns.wgsl"),
-    bindings: &[read("input"), read("table"), write("output")],
+    bindings: &[
+        read_single("input"),
+        read_single("table"),
+        write_single("output"),
+    ],
 };
 
 /// Pixels of a side of a workgroup, as in the shader.
@@ -15,12 +19,9 @@ pub const SIDE: usize = 8;
 
 /// One launch over the rows of the image.
 pub fn launch([h, w]: [usize; 2]) -> Launch {
-    Launch {
-        kernel: &KERNEL,
-        overrides: vec![],
-        tile: vec![],
-        immediates: vec![],
-        threads: SIDE * SIDE,
-        workgroups: [w.div_ceil(SIDE) as u64, h.div_ceil(SIDE) as u64, 1],
-    }
+    Launch::new(
+        &KERNEL,
+        SIDE * SIDE,
+        [w.div_ceil(SIDE) as u64, h.div_ceil(SIDE) as u64, 1],
+    )
 }

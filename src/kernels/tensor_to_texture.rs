@@ -1,13 +1,13 @@
 //! From a storage buffer to a folded texture: where a texture kernel reads what a buffer kernel wrote.
 
-use super::{Kernel, Launch, grid_stride, immediate, read, store};
+use super::{Kernel, Launch, grid_stride, immediate, read_single, store};
 use crate::tensor::Shape;
 
 /// `shaders/tensor_to_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "tensor_to_texture",
     source: include_str!("../../shaders/tensor_to_texture.wgsl"),
-    bindings: &[read("input"), store("output")],
+    bindings: &[read_single("input"), store("output")],
 };
 
 /// Threads of a workgroup, as in the shader.
@@ -23,14 +23,10 @@ pub(super) fn copy_launch(kernel: &'static Kernel, shape: Shape) -> Launch {
     let len = shape.channel_groups() * shape.pixels();
     let (workgroups, _) = grid_stride(len, THREADS);
     Launch {
-        kernel,
-        overrides: vec![],
-        tile: vec![],
         immediates: vec![
             ("len", immediate(len)),
             ("stride_threads", super::stride_threads(workgroups, THREADS)),
         ],
-        threads: THREADS,
-        workgroups,
+        ..Launch::new(kernel, THREADS, workgroups)
     }
 }

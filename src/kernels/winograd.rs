@@ -1,9 +1,9 @@
 //! Winograd convolution F(m², 3²) (Lavin & Gray 2015, arXiv:1509.09308): what its three dispatches
 //! share. Tiles of the image are transformed, multiplied component by component by
-//! [`conv2d_texture`], and transformed back.
+//! [`conv2d_tiled`] or [`conv2d_texture`], and transformed back.
 
-use super::conv2d::{Geometry, Residual};
-use super::{Launch, conv2d_texture};
+use super::conv2d::{self, Geometry, Residual};
+use super::{Launch, conv2d_texture, conv2d_tiled};
 use crate::graph::Padding;
 use crate::tensor::{Shape, Tensor};
 
@@ -91,7 +91,13 @@ pub fn product(geometry: &Geometry, out_tile: OutTile) -> Geometry {
     }
 }
 
-/// The launch of the products: one layer of workgroups along z per component.
+/// The launch of the products on buffers: one layer of workgroups along z per component.
+pub fn tiled_launch(geometry: &Geometry, out_tile: OutTile, tile: conv2d::Tile) -> Launch {
+    let components = conv2d_tiled::Part::Problems(out_tile.components());
+    conv2d_tiled::launch(&product(geometry, out_tile), tile, components)
+}
+
+/// The launch of the products on textures: one layer of workgroups along z per component.
 pub fn product_launch(
     geometry: &Geometry,
     out_tile: OutTile,
@@ -102,48 +108,76 @@ pub fn product_launch(
     launch
 }
 
-/// Scalars of packed weights.
+/// Scalars of weights that are packed for textures.
 pub(super) fn packed_len([out_c, in_c]: [usize; 2], tile_co: usize, out_tile: OutTile) -> usize {
     out_tile.components() * conv2d_texture::packed_len([out_c, in_c, 1], tile_co)
+}
+
+/// Scalars of weights that are packed for buffers.
+pub(super) fn packed_tiles_len(
+    [out_c, in_c]: [usize; 2],
+    tile: conv2d::Tile,
+    out_tile: OutTile,
+) -> usize {
+    let matrix = conv2d::packed_k(in_c, 1, tile) * out_c.next_multiple_of(tile.co as usize);
+    out_tile.components() * matrix
 }
 
 /// OIHW weights of 3×3 to one matrix of weights per component, each as [`conv2d_texture`] wants it.
 ///
 /// The biases ride on the component of point 1 in both directions: its polynomial is constant, so
 /// that all outputs of a tile get them.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the one rounding to the precision of the kernel"
-)]
 pub(super) fn pack(
     weight: &Tensor,
     bias: Option<&Tensor>,
     tile_co: usize,
     out_tile: OutTile,
 ) -> Vec<f32> {
+    let packed = components(weight, out_tile).map(|(point, matrix)| {
+        let bias = bias.filter(|_| point == [1, 1]);
+        conv2d_texture::pack(&matrix, bias, tile_co)
+    });
+    packed.flatten().collect()
+}
+
+/// OIHW weights of 3×3 to one matrix of weights per component, each as [`conv2d_tiled`] wants it.
+pub(super) fn pack_tiles(weight: &Tensor, tile: conv2d::Tile, out_tile: OutTile) -> Vec<f32> {
+    let packed = components(weight, out_tile).map(|(_, m)| conv2d::pack_tiles(&m, tile));
+    packed.flatten().collect()
+}
+
+/// The matrix of weights of each component, as 1×1 kernels, with its points along rows and columns.
+fn components(
+    weight: &Tensor,
+    out_tile: OutTile,
+) -> impl Iterator<Item = ([usize; 2], Tensor)> + '_ {
     let &[out_c, in_c, 3, 3] = weight.dims() else {
         unreachable!("the planner chooses Winograd for kernels of 3×3 only");
     };
     let rows = out_tile.kernel_rows();
-    let mut packed = Vec::with_capacity(packed_len([out_c, in_c], tile_co, out_tile));
-    for (u, row) in rows.iter().enumerate() {
-        for (v, column) in rows.iter().enumerate() {
-            let component = Tensor::from_fn(&[out_c, in_c], |i| {
-                let taps = &weight.data()[i * 9..][..9];
-                let rows = taps.chunks_exact(3).zip(row);
-                let sum: f64 = rows
-                    .map(|(taps, r)| {
-                        let taps = taps.iter().zip(column);
-                        r * taps.map(|(&w, c)| f64::from(w) * c).sum::<f64>()
-                    })
-                    .sum();
-                sum as f32
-            });
-            let bias = bias.filter(|_| [u, v] == [1, 1]);
-            packed.extend(conv2d_texture::pack(&component, bias, tile_co));
-        }
-    }
-    packed
+    let points = (0..rows.len()).flat_map(|u| (0..rows.len()).map(move |v| [u, v]));
+    points.map(move |[u, v]| {
+        let matrix = Tensor::from_fn(&[out_c, in_c, 1, 1], |i| {
+            transformed(&weight.data()[i * 9..][..9], &rows[u], &rows[v])
+        });
+        ([u, v], matrix)
+    })
+}
+
+/// Σ_{i,j} row[i] · taps[i,j] · column[j].
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the one rounding to the precision of the kernel"
+)]
+fn transformed(taps: &[f32], row: &[f64; 3], column: &[f64; 3]) -> f32 {
+    let rows = taps.chunks_exact(3).zip(row);
+    let sum: f64 = rows
+        .map(|(taps, r)| {
+            let taps = taps.iter().zip(column);
+            r * taps.map(|(&w, c)| f64::from(w) * c).sum::<f64>()
+        })
+        .sum();
+    sum as f32
 }
 
 #[cfg(test)]

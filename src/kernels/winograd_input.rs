@@ -1,14 +1,14 @@
-//! Tiles of an image to the components of a Winograd convolution.
+//! Tiles of an image to the components of a Winograd convolution, on buffers.
 
 use super::conv2d::Geometry;
 use super::winograd::OutTile;
-use super::{Kernel, Launch, grid_stride, immediate, load, store, stride_threads};
+use super::{Kernel, Launch, grid_stride, number, read, write};
 
 /// `shaders/winograd_input.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "winograd_input",
     source: include_str!("../../shaders/winograd_input.wgsl"),
-    bindings: &[load("input"), store("output")],
+    bindings: &[read("input"), write("output")],
 };
 
 /// Threads of a workgroup, as in the shader.
@@ -19,24 +19,21 @@ pub fn launch(geometry: &Geometry, out_tile: OutTile) -> Launch {
     let input = geometry.input;
     let [tiles_h, tiles_w] = out_tile.tiles(geometry.output);
     let tiles = input.n * tiles_h * tiles_w;
-    let (workgroups, _) = grid_stride(input.channel_groups() * tiles, THREADS);
+    let (workgroups, stride) = grid_stride(input.channel_groups() * tiles, THREADS);
     Launch {
-        kernel: &KERNEL,
-        overrides: vec![],
-        tile: vec![out_tile.constant()],
-        immediates: vec![
-            ("in_groups", immediate(input.channel_groups())),
-            ("in_h", immediate(input.h)),
-            ("in_w", immediate(input.w)),
-            ("in_pixels", immediate(input.pixels())),
-            ("tiles_h", immediate(tiles_h)),
-            ("tiles_w", immediate(tiles_w)),
-            ("tiles", immediate(tiles)),
-            ("pad_top", immediate(geometry.padding.top)),
-            ("pad_left", immediate(geometry.padding.left)),
-            ("stride_threads", stride_threads(workgroups, THREADS)),
+        overrides: vec![
+            ("IN_GROUPS", number(input.channel_groups())),
+            ("IN_H", number(input.h)),
+            ("IN_W", number(input.w)),
+            ("IN_PIXELS", number(input.pixels())),
+            ("TILES_H", number(tiles_h)),
+            ("TILES_W", number(tiles_w)),
+            ("TILES", number(tiles)),
+            ("PAD_TOP", number(geometry.padding.top)),
+            ("PAD_LEFT", number(geometry.padding.left)),
+            stride,
         ],
-        threads: THREADS,
-        workgroups,
+        tile: vec![out_tile.constant()],
+        ..Launch::new(&KERNEL, THREADS, workgroups)
     }
 }

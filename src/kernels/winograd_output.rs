@@ -1,14 +1,19 @@
-//! Components of a Winograd convolution back to an image, with residual and ReLU.
+//! Components of a Winograd convolution back to an image, with bias, residual and ReLU, on buffers.
 
-use super::conv2d::{Geometry, Residual};
+use super::conv2d::Geometry;
 use super::winograd::OutTile;
-use super::{Kernel, Launch, flag, grid_stride, immediate, load, store, stride_threads};
+use super::{Kernel, Launch, flag, grid_stride, number, read, read_single, write};
 
 /// `shaders/winograd_output.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "winograd_output",
     source: include_str!("../../shaders/winograd_output.wgsl"),
-    bindings: &[load("input"), load("residual"), store("output")],
+    bindings: &[
+        read("input"),
+        read_single("bias"),
+        read("residual"),
+        write("output"),
+    ],
 };
 
 /// Threads of a workgroup, as in the shader.
@@ -19,23 +24,21 @@ pub fn launch(geometry: &Geometry, out_tile: OutTile) -> Launch {
     let output = geometry.output;
     let [tiles_h, tiles_w] = out_tile.tiles(output);
     let tiles = output.n * tiles_h * tiles_w;
-    let (workgroups, _) = grid_stride(output.channel_groups() * tiles, THREADS);
+    let (workgroups, stride) = grid_stride(output.channel_groups() * tiles, THREADS);
     Launch {
-        kernel: &KERNEL,
-        overrides: vec![("RESIDUAL", flag(geometry.residual != Residual::None))],
-        tile: vec![out_tile.constant()],
-        immediates: vec![
-            ("out_groups", immediate(output.channel_groups())),
-            ("out_h", immediate(output.h)),
-            ("out_w", immediate(output.w)),
-            ("out_pixels", immediate(output.pixels())),
-            ("tiles_h", immediate(tiles_h)),
-            ("tiles_w", immediate(tiles_w)),
-            ("tiles", immediate(tiles)),
-            ("relu", i32::from(geometry.relu)),
-            ("stride_threads", stride_threads(workgroups, THREADS)),
+        overrides: vec![
+            ("OUT_GROUPS", number(output.channel_groups())),
+            ("OUT_H", number(output.h)),
+            ("OUT_W", number(output.w)),
+            ("OUT_PIXELS", number(output.pixels())),
+            ("TILES_H", number(tiles_h)),
+            ("TILES_W", number(tiles_w)),
+            ("TILES", number(tiles)),
+            ("RELU", flag(geometry.relu)),
+            ("RESIDUAL", geometry.residual.constant()),
+            stride,
         ],
-        threads: THREADS,
-        workgroups,
+        tile: vec![out_tile.constant()],
+        ..Launch::new(&KERNEL, THREADS, workgroups)
     }
 }

@@ -15,8 +15,8 @@ use super::options::{PlanOptions, Winograd};
 use crate::error::Error;
 use crate::graph::{Conv2d, Graph, Node, Op};
 use crate::kernels::conv2d::{self, Geometry, Residual};
-use crate::kernels::conv2d_texture;
 use crate::kernels::winograd::{self, OutTile};
+use crate::kernels::{Precision, conv2d_texture};
 
 /// A convolution up to its weights: layers of equal shape are equally fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,10 +107,24 @@ pub enum Candidate {
     Grouped,
     /// Tiles in workgroup memory, on buffers.
     Tiled(conv2d::Tile),
+    /// The same with the reduction in so many slices, each with workgroups of its own, and a dispatch
+    /// that adds them up.
+    Split(conv2d::Tile, usize),
+    /// Fewer multiplications in three dispatches, on buffers; the tile is that of the products.
+    WinogradTiled(OutTile, conv2d::Tile),
+    /// Cooperative matrices of halves, on buffers.
+    Cooperative,
     /// A subgroup per tile, on textures.
     Texture(conv2d_texture::Tile),
     /// Fewer multiplications in three dispatches, on textures; the tile is that of the products.
     WinogradTexture(OutTile, conv2d_texture::Tile),
+}
+
+impl Candidate {
+    /// Whether it is one of Winograd's algorithms.
+    pub const fn is_winograd(&self) -> bool {
+        matches!(self, Self::WinogradTiled(..) | Self::WinogradTexture(..))
+    }
 }
 
 impl fmt::Display for Candidate {
@@ -118,6 +132,11 @@ impl fmt::Display for Candidate {
         match self {
             Self::Grouped => f.write_str("grouped"),
             Self::Tiled(tile) => write!(f, "tiled-{tile}"),
+            Self::Split(tile, slices) => write!(f, "split{slices}-tiled-{tile}"),
+            Self::WinogradTiled(out_tile, tile) => {
+                write!(f, "winograd{}-tiled-{tile}", out_tile.side())
+            }
+            Self::Cooperative => f.write_str("cooperative"),
             Self::Texture(tile) => write!(f, "texture-{tile}"),
             Self::WinogradTexture(out_tile, tile) => {
                 write!(f, "winograd{}-texture-{tile}", out_tile.side())
@@ -143,18 +162,32 @@ pub fn candidates(shape: &ConvShape, options: &PlanOptions) -> Result<Vec<Candid
     if geometry.groups > 1 {
         return Ok(candidates);
     }
+    let out_tiles = [OutTile::Two, OutTile::Four].into_iter();
+    let mut out_tiles = out_tiles.filter(|&o| allows(options, geometry, o));
     if options.textures()? {
         let tiles = || defaults::texture_tiles(&options.limits);
         candidates.extend(tiles().map(Candidate::Texture));
-        let out_tiles = [OutTile::Two, OutTile::Four].into_iter();
-        for out_tile in out_tiles.filter(|&o| allows(options.winograd, geometry, o)) {
+        for out_tile in out_tiles.by_ref() {
             candidates.extend(tiles().map(|tile| Candidate::WinogradTexture(out_tile, tile)));
         }
-        if matches!(default, Candidate::WinogradTexture(..)) && options.winograd != Winograd::Auto {
-            candidates.retain(|c| matches!(c, Candidate::WinogradTexture(..)));
-        }
     } else {
-        candidates.extend(defaults::BUFFER_TILES.map(Candidate::Tiled));
+        let tiles = defaults::tiles(options);
+        candidates.extend(tiles.iter().copied().map(Candidate::Tiled));
+        if defaults::may_cooperate(geometry, options) {
+            candidates.push(Candidate::Cooperative);
+        }
+        for slices in defaults::SLICES {
+            let tiles = tiles.iter().copied();
+            let tiles = tiles.filter(|&tile| defaults::may_split(geometry, tile, slices));
+            candidates.extend(tiles.map(|tile| Candidate::Split(tile, slices)));
+        }
+        for out_tile in out_tiles.by_ref() {
+            let tiles = defaults::PRODUCT_TILES.into_iter();
+            candidates.extend(tiles.map(|tile| Candidate::WinogradTiled(out_tile, tile)));
+        }
+    }
+    if default.is_winograd() && options.winograd != Winograd::Auto {
+        candidates.retain(Candidate::is_winograd);
     }
     let mut seen = Vec::new();
     candidates.retain(|&candidate| {
@@ -166,9 +199,10 @@ pub fn candidates(shape: &ConvShape, options: &PlanOptions) -> Result<Vec<Candid
 }
 
 /// Whether a layer may be computed in such tiles.
-pub(super) fn allows(wanted: Winograd, geometry: &Geometry, out_tile: OutTile) -> bool {
-    let wanted = match wanted {
-        Winograd::Auto => true,
+pub(super) fn allows(options: &PlanOptions, geometry: &Geometry, out_tile: OutTile) -> bool {
+    let wanted = match options.winograd {
+        // Tiles of 4×4 lose four bits of the eleven that halves have.
+        Winograd::Auto => options.precision == Precision::F32 || out_tile == OutTile::Two,
         Winograd::Off => false,
         Winograd::Two => out_tile == OutTile::Two,
         Winograd::Four => out_tile == OutTile::Four,

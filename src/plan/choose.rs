@@ -3,9 +3,9 @@
 use super::Constant;
 use crate::graph::{BatchNorm, Graph, Node, Op, ParamId, Statistics, ValueId};
 use crate::kernels::{
-    Launch, Packing, Storage, avg_pool, avg_pool_texture, batch_norm, batch_norm_of_batch, flatten,
-    global_avg_pool, global_avg_pool_texture, linear, linear_texture, max_pool, max_pool_texture,
-    relu, residual_add, softmax,
+    Launch, Packing, Precision, Storage, avg_pool, avg_pool_texture, batch_norm,
+    batch_norm_of_batch, flatten, global_avg_pool, global_avg_pool_texture, linear, linear_texture,
+    max_pool, max_pool_texture, relu, residual_add, softmax,
 };
 use crate::tensor::LANES;
 
@@ -28,31 +28,65 @@ pub(super) struct Choice {
     pub(super) operands: Vec<Operand>,
 }
 
-/// Where the kernel of a node finds its inputs and leaves its result.
-pub(super) fn storages_of(node: &Node, textures: bool) -> [Storage; 2] {
-    match node.op {
-        Op::Conv2d(conv) if textures && conv.groups == 1 => [Storage::Texture; 2],
-        Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool if textures => {
-            [Storage::Texture; 2]
+/// How a value lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A buffer of single precision: what callers see.
+    Single,
+    /// A buffer of half precision.
+    Half,
+    /// A texture, of the precision of the plan.
+    Texture,
+}
+
+impl Form {
+    /// How many there are: the next one would have this number.
+    pub(super) const COUNT: usize = 3;
+
+    /// What holds such a value.
+    pub(super) const fn storage(self) -> Storage {
+        match self {
+            Self::Single | Self::Half => Storage::Buffer,
+            Self::Texture => Storage::Texture,
         }
-        Op::Linear { .. } if textures => [Storage::Texture, Storage::Buffer],
-        _ => [Storage::Buffer; 2],
+    }
+}
+
+/// The form of feature maps, from the kernels that have the most to do.
+pub(super) const fn form_of_maps(textures: bool, precision: Precision) -> Form {
+    match (textures, precision) {
+        (true, _) => Form::Texture,
+        (false, Precision::F16) => Form::Half,
+        (false, Precision::F32) => Form::Single,
+    }
+}
+
+/// Where the kernel of a node finds its inputs and leaves its result. Vectors of one pixel have single
+/// precision: they cost nothing, and are what callers want.
+pub(super) const fn forms_of(node: &Node, maps: Form) -> [Form; 2] {
+    match (&node.op, maps) {
+        (Op::Flatten { .. } | Op::Softmax, _) => [Form::Single; 2],
+        (Op::Conv2d(conv), Form::Texture) if conv.groups > 1 => [Form::Single; 2],
+        (Op::BatchNorm(_) | Op::Relu | Op::Add { .. }, Form::Texture) => [Form::Single; 2],
+        (Op::Linear { .. }, Form::Texture) => [Form::Texture, Form::Single],
+        (Op::Linear { .. }, _) => [Form::Single; 2],
+        (Op::GlobalAvgPool, Form::Half) => [Form::Half, Form::Single],
+        _ => [maps; 2],
     }
 }
 
 /// The input whose buffer the result may take over, element by element. Never on textures: a kernel
 /// reads or writes one, not both.
-pub(super) fn in_place_input(node: &Node, textures: bool) -> Option<ValueId> {
+pub(super) fn in_place_input(node: &Node, maps: Form) -> Option<ValueId> {
     match node.op {
-        Op::Conv2d(_) if storages_of(node, textures)[0] == Storage::Texture => None,
-        Op::Conv2d(_) => node.inputs.get(1).copied(),
+        Op::Conv2d(_) if forms_of(node, maps)[0] != Form::Texture => node.inputs.get(1).copied(),
         _ => None,
     }
 }
 
 /// The kernel of a node on textures, `None` when it runs on buffers or is a convolution.
 pub(super) fn texture_kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
-    if storages_of(node, true)[0] == Storage::Buffer {
+    if forms_of(node, Form::Texture)[0] != Form::Texture {
         return None;
     }
     let x = graph.shape(node.inputs[0]);

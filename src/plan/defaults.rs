@@ -11,7 +11,7 @@ use super::options::{Limits, PlanOptions, Winograd};
 use crate::error::Error;
 use crate::kernels::conv2d::{Geometry, Tile};
 use crate::kernels::winograd::{self, OutTile};
-use crate::kernels::{conv2d_quad, conv2d_texture};
+use crate::kernels::{Precision, conv2d_quad, conv2d_texture};
 use crate::tensor::Shape;
 
 const fn tile(px: u32, co: u32, k: u32, per_thread_px: u32, per_thread_co: u32) -> Tile {
@@ -21,6 +21,17 @@ const fn tile(px: u32, co: u32, k: u32, per_thread_px: u32, per_thread_co: u32) 
         k,
         per_thread_px,
         per_thread_co,
+        arithmetic: Precision::F32,
+    }
+}
+
+/// A tile of halves: 4×8 sums per thread in single precision, and as many of a step in half precision.
+/// RDNA2: 83 % of the hottest block are packed multiply-adds, 8 waves per SIMD. 8×8 have 6 waves, and
+/// spill on RDNA3.
+const fn half_tile(px: u32) -> Tile {
+    Tile {
+        arithmetic: Precision::F16,
+        ..tile(px, 64, 32, 4, 8)
     }
 }
 
@@ -37,9 +48,20 @@ const T32X64: Tile = tile(32, 64, 16, 4, 8);
 /// RDNA2: 78 %.
 const T32X64_4X4: Tile = tile(32, 64, 16, 4, 4);
 
+/// Those that may be fastest for the products of Winograd's algorithms, which have many workgroups.
+pub(super) const PRODUCT_TILES: [Tile; 3] = [T128X64, T64X64_8X4, T32X64];
+
+/// Tiles for devices with half arithmetic, from the largest to the smallest.
+const HALF_TILES: [Tile; 3] = [half_tile(128), half_tile(64), half_tile(32)];
+
 /// All tiles of the kernels on buffers.
-pub(super) const BUFFER_TILES: [Tile; 6] =
-    [T128X64, T64X64, T64X64_8X4, T64X64_4X4, T32X64, T32X64_4X4];
+const BUFFER_TILES: [Tile; 6] = [T128X64, T64X64, T64X64_8X4, T64X64_4X4, T32X64, T32X64_4X4];
+
+/// The tiles that may be fastest on buffers.
+pub(super) fn tiles(options: &PlanOptions) -> Vec<Tile> {
+    let halves = HALF_TILES.into_iter().filter(|_| options.half_arithmetic());
+    BUFFER_TILES.into_iter().chain(halves).collect()
+}
 
 /// What the kernels on buffers do by default on a kind of device.
 struct BufferDefaults {
@@ -48,10 +70,38 @@ struct BufferDefaults {
     vendor: Option<Vendor>,
     /// From the largest to the smallest.
     tiles: &'static [Tile],
+    /// Whether it multiplies halves faster than single precision, where that is all that is stored.
+    fast_halves: bool,
     /// Workgroups that a dispatch should have: about two for each compute unit. wgpu does not tell how
     /// many there are.
     workgroups_wanted: usize,
+    /// What a typical device can do, to tell whether Winograd's algorithms pay: `None` for never.
+    peak: Option<Peak>,
 }
+
+/// Arithmetic and memory of a device, by its data sheet.
+#[derive(Clone, Copy)]
+struct Peak {
+    /// Single precision, 10⁹ operations per second.
+    gflops: u64,
+    /// 10⁹ bytes per second.
+    gbytes: u64,
+}
+
+impl Peak {
+    /// Time of a dispatch that is bound by one of them, in picoseconds.
+    const fn picoseconds(self, operations: u64, bytes: u64) -> u64 {
+        let (arithmetic, memory) = (operations * 1000 / self.gflops, bytes * 1000 / self.gbytes);
+        if arithmetic > memory {
+            arithmetic
+        } else {
+            memory
+        }
+    }
+}
+
+/// What a dispatch costs that waits for another one, in picoseconds: 2 to 5 µs on discrete GPUs.
+const DISPATCH: u64 = 3_000_000;
 
 /// The tiles that keep 64 sums per thread, down to 32.
 const LARGE: &[Tile] = &[T128X64, T64X64, T32X64];
@@ -62,27 +112,72 @@ const SMALL: &[Tile] = &[T64X64_4X4, T32X64_4X4];
 
 /// The first row that fits holds; the last one fits all.
 const BUFFER_DEFAULTS: &[BufferDefaults] = &[
-    // 256 registers and large register files: RX 6600 to 7900 XTX have 28 to 96 compute units.
-    row(DeviceClass::Discrete, Some(Vendor::Amd), LARGE, 80),
+    // 256 registers and large register files: RX 6600 to 7900 XTX have 28 to 96 compute units. RX 6800 XT:
+    // 20.7 TFLOP/s, 512 GB/s.
+    row(
+        DeviceClass::Discrete,
+        Some(Vendor::Amd),
+        LARGE,
+        80,
+        Some([20_700, 512]),
+    ),
     // 255 registers; RTX 3060 to 4090 have 28 to 128 multiprocessors. ggml's Vulkan backend takes the
-    // largest tile that makes two workgroups for each.
-    row(DeviceClass::Discrete, Some(Vendor::Nvidia), LARGE, 128),
+    // largest tile that makes two workgroups for each. RTX 4070: 29.1 TFLOP/s, 504 GB/s.
+    row(
+        DeviceClass::Discrete,
+        Some(Vendor::Nvidia),
+        LARGE,
+        128,
+        Some([29_100, 504]),
+    ),
     // 128 registers of 32 bytes for each hardware thread: 64 sums would spill at 16 lanes. Arc A380 to
-    // A770 have 8 to 32 cores.
-    row(DeviceClass::Discrete, Some(Vendor::Intel), MEDIUM, 48),
-    // As above; UHD 770 to Iris Xe have 2 to 6 slices of 16 execution units.
-    row(DeviceClass::Integrated, Some(Vendor::Intel), MEDIUM, 12),
+    // A770 have 8 to 32 cores. A770: 17.2 TFLOP/s, 560 GB/s.
+    row(
+        DeviceClass::Discrete,
+        Some(Vendor::Intel),
+        MEDIUM,
+        48,
+        Some([17_200, 560]),
+    ),
+    // As above; UHD 770 to Iris Xe have 2 to 6 slices of 16 execution units. UHD 770: 0.79 TFLOP/s, 77 GB/s.
+    row(
+        DeviceClass::Integrated,
+        Some(Vendor::Intel),
+        MEDIUM,
+        12,
+        Some([790, 77]),
+    ),
     // More than 104 registers of 16 bits for a thread leave fewer threads on a core (D. Johnson's
-    // description of the M1's GPU); M1 to M2 Max have 7 to 38 cores.
-    row(DeviceClass::Integrated, Some(Vendor::Apple), MEDIUM, 32),
-    // The same compute units as the cards: 2 to 16 of them.
-    row(DeviceClass::Integrated, Some(Vendor::Amd), LARGE, 16),
+    // description of the M1's GPU); M1 to M2 Max have 7 to 38 cores. M2: 3.6 TFLOP/s, 100 GB/s.
+    row(
+        DeviceClass::Integrated,
+        Some(Vendor::Apple),
+        MEDIUM,
+        32,
+        Some([3_600, 100]),
+    ),
+    // The same compute units as the cards: 2 to 16 of them. Radeon 680M: 3.4 TFLOP/s, 102 GB/s.
+    row(
+        DeviceClass::Integrated,
+        Some(Vendor::Amd),
+        LARGE,
+        16,
+        Some([3_400, 102]),
+    ),
     // Few registers: ncnn keeps 16 sums per thread everywhere. Mali and Adreno have 2 to 16 cores.
-    row(DeviceClass::Integrated, Some(Vendor::Mobile), SMALL, 16),
-    // A workgroup runs on one core of the CPU, and there are few of them.
-    row(DeviceClass::Software, None, LARGE, 8),
+    // Adreno 730: 2.1 TFLOP/s, 51 GB/s.
+    row(
+        DeviceClass::Integrated,
+        Some(Vendor::Mobile),
+        SMALL,
+        16,
+        Some([2_100, 51]),
+    ),
+    // A workgroup runs on one core of the CPU, and there are few of them. Winograd was not measured.
+    row(DeviceClass::Software, None, LARGE, 8, None),
     // Two for each of the 40 compute units of a middle-class card, more than an integrated one needs.
-    row(DeviceClass::Unknown, None, LARGE, 80),
+    // What is known of no device is not worth three dispatches for one.
+    row(DeviceClass::Unknown, None, LARGE, 80, None),
 ];
 
 const fn row(
@@ -90,13 +185,41 @@ const fn row(
     vendor: Option<Vendor>,
     tiles: &'static [Tile],
     workgroups_wanted: usize,
+    peak: Option<[u64; 2]>,
 ) -> BufferDefaults {
     BufferDefaults {
         class,
         vendor,
         tiles,
+        // Twice as fast there by their makers' documents; not on GeForce. On Mali and Adreno a tile of
+        // halves has too many registers.
+        fast_halves: matches!(vendor, Some(Vendor::Amd | Vendor::Apple | Vendor::Intel)),
         workgroups_wanted,
+        peak: match peak {
+            Some([gflops, gbytes]) => Some(Peak { gflops, gbytes }),
+            None => None,
+        },
     }
+}
+
+/// Products of a slice that are worth a workgroup of its own, at least.
+const SLICE_PRODUCTS: usize = 128;
+/// Slices that a reduction may have: the dispatch that adds up many of them is bound by memory.
+pub(super) const SLICES: [usize; 3] = [2, 4, 8];
+/// From so many workgroups on no device idles.
+const WORKGROUPS_OF_ANY: u64 = 256;
+
+/// Whether the reduction of a layer is long enough, and its output small enough, to be split.
+pub(super) fn may_split(geometry: &Geometry, tile: Tile, slices: usize) -> bool {
+    let [x, y] = tile.workgroups(geometry);
+    let products = tile.k_steps(geometry) * tile.k as usize;
+    x * y < WORKGROUPS_OF_ANY && products >= slices * SLICE_PRODUCTS
+}
+
+/// Whether a layer may be computed with cooperative matrices: of an image's three channels they would
+/// multiply mostly zeros.
+pub(super) fn may_cooperate(geometry: &Geometry, options: &PlanOptions) -> bool {
+    options.cooperative_matrix() && geometry.input.c >= 16
 }
 
 impl BufferDefaults {
@@ -108,15 +231,87 @@ impl BufferDefaults {
         BUFFER_DEFAULTS.iter().find(fits).unwrap_or(last)
     }
 
-    /// The largest tile that makes enough workgroups, else the smallest.
-    fn tile_for(&self, geometry: &Geometry) -> Tile {
-        let workgroups = |tile: &Tile| {
-            let px = geometry.output.pixels().div_ceil(tile.px as usize);
-            px * geometry.output.c.div_ceil(tile.co as usize)
-        };
-        let mut tiles = self.tiles.iter();
-        let enough = tiles.find(|tile| workgroups(tile) >= self.workgroups_wanted);
-        *enough.unwrap_or(&self.tiles[self.tiles.len() - 1])
+    /// The tiles for a plan.
+    fn tiles(&self, options: &PlanOptions) -> &[Tile] {
+        if self.fast_halves && options.half_arithmetic() {
+            &HALF_TILES
+        } else {
+            self.tiles
+        }
+    }
+
+    /// The largest tile that makes enough workgroups for so many problems, else the smallest.
+    fn tile_for(&self, tiles: &[Tile], geometry: &Geometry, problems: usize) -> Tile {
+        let workgroups = |tile: &Tile| tile.workgroups(geometry).iter().product::<u64>();
+        let mut sizes = tiles.iter();
+        let enough =
+            sizes.find(|tile| workgroups(tile) * problems as u64 >= self.workgroups_wanted as u64);
+        *enough.unwrap_or(&tiles[tiles.len() - 1])
+    }
+
+    /// Slices of the reduction: as few as make enough workgroups, else as many as there may be. Where
+    /// less than half of the workgroups are missing the second dispatch would cost more than it saves.
+    fn slices(&self, geometry: &Geometry, tile: Tile) -> usize {
+        let [x, y] = tile.workgroups(geometry);
+        let workgroups = usize::try_from(x * y).unwrap_or(usize::MAX);
+        if workgroups.saturating_mul(2) > self.workgroups_wanted {
+            return 1;
+        }
+        let mut possible = SLICES.into_iter().filter(|&s| may_split(geometry, tile, s));
+        let enough = possible
+            .clone()
+            .find(|s| workgroups * s >= self.workgroups_wanted);
+        enough.or(possible.next_back()).unwrap_or(1)
+    }
+
+    fn candidate_for(&self, geometry: &Geometry, options: &PlanOptions) -> Candidate {
+        if let Some(out_tile) = self.winograd_for(geometry, options) {
+            let product = winograd::product(geometry, out_tile);
+            // Its transforms have lost bits already: the products are in single precision.
+            let tile = self.tile_for(self.tiles, &product, out_tile.components());
+            return Candidate::WinogradTiled(out_tile, tile);
+        }
+        if may_cooperate(geometry, options) {
+            // Asked for. Units for matrices are several times as fast as any other arithmetic.
+            return Candidate::Cooperative;
+        }
+        let tile = self.tile_for(self.tiles(options), geometry, 1);
+        match self.slices(geometry, tile) {
+            1 => Candidate::Tiled(tile),
+            slices => Candidate::Split(tile, slices),
+        }
+    }
+
+    /// The sides of Winograd's tiles, `None` to compute a layer directly.
+    fn winograd_for(&self, geometry: &Geometry, options: &PlanOptions) -> Option<OutTile> {
+        let out_tiles = [OutTile::Two, OutTile::Four].into_iter();
+        let mut possible = out_tiles.filter(|&o| allows(options, geometry, o));
+        if options.winograd != Winograd::Auto {
+            return possible.next();
+        }
+        let peak = self.peak?;
+        let scalar = options.precision.bytes();
+        let bytes = |shape: Shape| (shape.packed_len() * scalar) as u64;
+        let weights = (geometry.input.c * geometry.output.c * scalar) as u64;
+        let macs = |shape: Shape| (shape.pixels() * geometry.input.c * geometry.output.c) as u64;
+        let moved = bytes(geometry.input) + bytes(geometry.output);
+        let direct = peak.picoseconds(2 * 9 * macs(geometry.output), moved + 9 * weights);
+        let timed = possible.map(|out_tile| {
+            let components = out_tile.components() as u64;
+            let product = winograd::product(geometry, out_tile);
+            let (before, after) = (
+                components * bytes(product.input),
+                components * bytes(product.output),
+            );
+            let operations = 2 * components * macs(product.output);
+            let products = peak.picoseconds(operations, before + components * weights + after);
+            let transforms = peak.picoseconds(0, bytes(geometry.input) + before)
+                + peak.picoseconds(0, after + bytes(geometry.output));
+            (out_tile, products + transforms + 2 * DISPATCH)
+        });
+        let (out_tile, time) = timed.min_by_key(|&(_, time)| time)?;
+        // A gain below a tenth is within the error of the estimate.
+        (time * 10 < direct * 9).then_some(out_tile)
     }
 }
 
@@ -129,13 +324,13 @@ pub(super) fn candidate_for(shape: &ConvShape, options: &PlanOptions) -> Result<
     }
     if !options.textures()? {
         let row = BufferDefaults::of(options.limits.device);
-        return Ok(Candidate::Tiled(row.tile_for(geometry)));
+        return Ok(row.candidate_for(geometry, options));
     }
     let tiles = TextureTiles::of(&options.limits);
     let (tile, direct) = tiles.fastest(geometry);
     let out_tiles = [OutTile::Two, OutTile::Four].into_iter();
     let timed = out_tiles
-        .filter(|&out_tile| allows(options.winograd, geometry, out_tile))
+        .filter(|&out_tile| allows(options, geometry, out_tile))
         .map(|out_tile| (out_tile, tiles.winograd_time(geometry, out_tile)));
     let best = timed.min_by_key(|&(_, time)| time);
     // A gain below a tenth is within the error of the estimate.
@@ -259,22 +454,28 @@ pub(super) fn texture_tiles(limits: &Limits) -> impl Iterator<Item = conv2d_text
 
 #[cfg(test)]
 mod tests {
+    use super::super::options::Limits;
     use super::*;
     use crate::graph::Padding;
     use crate::kernels::conv2d::Residual;
 
-    fn chosen(device: Device, n: usize, c: usize, side: usize) -> Tile {
+    fn geometry(n: usize, c: usize, side: usize, kernel: usize) -> Geometry {
         let shape = Shape::new(n, c, side, side);
-        BufferDefaults::of(device).tile_for(&Geometry {
+        Geometry {
             input: shape,
             output: shape,
-            kernel: [1, 1],
+            kernel: [kernel; 2],
             stride: [1, 1],
-            padding: Padding::all(0),
+            padding: Padding::all(kernel / 2),
             groups: 1,
             relu: false,
             residual: Residual::None,
-        })
+        }
+    }
+
+    fn chosen(device: Device, n: usize, c: usize, side: usize) -> Tile {
+        let row = BufferDefaults::of(device);
+        row.tile_for(row.tiles, &geometry(n, c, side, 1), 1)
     }
 
     #[test]
@@ -304,6 +505,71 @@ mod tests {
     }
 
     #[test]
+    fn long_reductions_of_small_outputs_are_split_until_there_are_enough_workgroups() {
+        let slices = |class, c, side, kernel| {
+            let row = BufferDefaults::of(Device {
+                class,
+                ..Device::default()
+            });
+            let geometry = geometry(1, c, side, kernel);
+            row.slices(&geometry, row.tile_for(row.tiles, &geometry, 1))
+        };
+        use DeviceClass::{Software, Unknown};
+        assert_eq!(slices(Unknown, 512, 7, 3), 8, "128 of 16 workgroups");
+        assert_eq!(slices(Unknown, 256, 14, 3), 4, "112 of 28");
+        assert_eq!(slices(Unknown, 256, 14, 1), 2, "two slices of 128 products");
+        assert_eq!(
+            slices(Unknown, 128, 28, 3),
+            1,
+            "50 workgroups are more than half"
+        );
+        assert_eq!(slices(Software, 512, 7, 3), 1, "few cores");
+    }
+
+    fn wanted(winograd: Winograd) -> PlanOptions {
+        PlanOptions {
+            winograd,
+            ..PlanOptions::default()
+        }
+    }
+
+    #[test]
+    fn winograd_pays_where_arithmetic_is_dear() {
+        let chosen = |class, vendor, n, c, side| {
+            let row = BufferDefaults::of(Device { class, vendor });
+            row.winograd_for(&geometry(n, c, side, 3), &wanted(Winograd::Auto))
+        };
+        let uhd = |c, side| chosen(DeviceClass::Integrated, Vendor::Intel, 1, c, side);
+        assert_eq!(uhd(64, 56), Some(OutTile::Four), "layer1");
+        assert_eq!(
+            uhd(512, 7),
+            Some(OutTile::Two),
+            "F4 would pad 7 to 8 for four times the weights"
+        );
+        for (c, side) in [(64, 56), (128, 28), (256, 14), (512, 7)] {
+            let nvidia = chosen(DeviceClass::Discrete, Vendor::Nvidia, 1, c, side);
+            assert_eq!(
+                nvidia, None,
+                "{c} channels: three dispatches and their traffic cost more"
+            );
+            let unknown = chosen(DeviceClass::Unknown, Vendor::Unknown, 8, c, side);
+            assert_eq!(unknown, None, "nothing is known");
+        }
+        let stride_2 = Geometry {
+            stride: [2, 2],
+            ..geometry(1, 64, 56, 3)
+        };
+        let row = BufferDefaults::of(Device::default());
+        assert_eq!(
+            row.winograd_for(&stride_2, &wanted(Winograd::Four)),
+            None,
+            "it cannot"
+        );
+        let forced = row.winograd_for(&geometry(1, 64, 56, 3), &wanted(Winograd::Two));
+        assert_eq!(forced, Some(OutTile::Two), "whatever it costs");
+    }
+
+    #[test]
     fn every_tile_of_the_table_is_a_candidate() {
         for row in BUFFER_DEFAULTS {
             assert!(!row.tiles.is_empty(), "a row has tiles");
@@ -311,5 +577,34 @@ mod tests {
                 assert!(BUFFER_TILES.contains(tile), "{tile}");
             }
         }
+    }
+
+    #[test]
+    fn halves_are_multiplied_where_that_is_fast_and_all_that_is_stored() {
+        let chosen = |vendor, precision, half_arithmetic| {
+            let device = Device {
+                class: DeviceClass::Discrete,
+                vendor,
+            };
+            let options = PlanOptions {
+                precision,
+                limits: Limits {
+                    device,
+                    half_arithmetic,
+                    ..Limits::default()
+                },
+                ..PlanOptions::default()
+            };
+            let row = BufferDefaults::of(device);
+            match row.candidate_for(&geometry(8, 64, 56, 1), &options) {
+                Candidate::Tiled(tile) => tile.arithmetic,
+                other => panic!("{other}"),
+            }
+        };
+        use Precision::{F16, F32};
+        assert_eq!(chosen(Vendor::Amd, F16, true), F16, "packed arithmetic");
+        assert_eq!(chosen(Vendor::Amd, F16, false), F32, "the device cannot");
+        assert_eq!(chosen(Vendor::Amd, F32, true), F32, "nobody asked for it");
+        assert_eq!(chosen(Vendor::Nvidia, F16, true), F32, "no faster");
     }
 }

@@ -11,8 +11,8 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::graph::Graph;
-use crate::kernels::{Launch, Packing, Storage};
-use crate::tensor::{FOLD_ROW_BYTES, Shape, Tensor};
+use crate::kernels::{Launch, Packing, Precision, Storage};
+use crate::tensor::{FOLD_ROW_SCALARS, Shape, Tensor};
 
 mod candidate;
 mod choose;
@@ -60,6 +60,9 @@ pub struct Buffer {
     pub bytes: u64,
     /// Whether it is a buffer or a texture after all.
     pub storage: Storage,
+    /// Precision of its texels, or of the parameters that it holds. A buffer of activations holds values
+    /// of either.
+    pub precision: Precision,
     /// What it holds.
     pub content: Content,
 }
@@ -67,7 +70,12 @@ pub struct Buffer {
 impl Buffer {
     /// Rows of a texture of [`FOLD_WIDTH`] columns.
     pub const fn texture_rows(&self) -> u64 {
-        self.bytes / FOLD_ROW_BYTES as u64
+        self.bytes / self.texture_row_bytes()
+    }
+
+    /// Bytes of such a row.
+    pub const fn texture_row_bytes(&self) -> u64 {
+        (FOLD_ROW_SCALARS * self.precision.bytes()) as u64
     }
 }
 

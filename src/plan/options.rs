@@ -6,8 +6,9 @@ use std::str::FromStr;
 use super::candidate::Choices;
 use super::device::{Device, DeviceClass};
 use crate::error::Error;
-use crate::kernels::conv2d_texture;
+use crate::kernels::Precision;
 use crate::kernels::image_to_tensor::Normalization;
+use crate::kernels::{conv2d_cooperative, conv2d_texture};
 
 /// What the caller uploads.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -32,6 +33,11 @@ pub struct Limits {
     pub texture_side: u64,
     /// Bytes of immediates; none where the device has no such feature.
     pub immediate_bytes: u64,
+    /// Whether shaders may compute in half precision.
+    pub half_arithmetic: bool,
+    /// Whether the device has wgpu's experimental cooperative matrices, of 16×16 halves with sums in
+    /// single precision.
+    pub cooperative_matrix: bool,
     /// Smallest and largest number of lanes in a subgroup, where shaders may use subgroups.
     pub subgroup_lanes: Option<[u32; 2]>,
     /// What kind of device it is.
@@ -46,6 +52,8 @@ impl Default for Limits {
             workgroups_per_dimension: 65_535,
             texture_side: 8192,
             immediate_bytes: 0,
+            half_arithmetic: false,
+            cooperative_matrix: false,
             subgroup_lanes: None,
             device: Device::default(),
         }
@@ -167,11 +175,32 @@ pub struct PlanOptions {
     pub path: Path,
     /// Whether 3×3 convolutions are computed with fewer multiplications, on textures.
     pub winograd: Winograd,
+    /// What feature maps and weights are stored in. What callers see has single precision always.
+    pub precision: Precision,
+    /// Whether convolutions may be computed with cooperative matrices, where halves are stored and the
+    /// device can. Experimental: what drivers make of it should be tested first, as
+    /// `gpu::cooperative_matrix_works` does.
+    pub cooperative_matrix: bool,
     /// What replaces the default kernels of some layers.
     pub choices: Choices,
 }
 
 impl PlanOptions {
+    /// Whether kernels may use cooperative matrices.
+    pub(super) fn cooperative_matrix(&self) -> bool {
+        let [min, max] = conv2d_cooperative::SUBGROUPS;
+        let fits = |[smallest, largest]: [u32; 2]| min <= smallest && largest <= max;
+        self.cooperative_matrix
+            && self.half_arithmetic()
+            && self.limits.cooperative_matrix
+            && self.limits.subgroup_lanes.is_some_and(fits)
+    }
+
+    /// Whether kernels may multiply halves: what is stored in more bits keeps them.
+    pub(super) fn half_arithmetic(&self) -> bool {
+        self.precision == Precision::F16 && self.limits.half_arithmetic
+    }
+
     /// Whether the kernels on textures are to run.
     ///
     /// A texel fetch costs llvmpipe a tenth of a load from a storage buffer; GPUs have shared memory

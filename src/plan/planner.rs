@@ -1,18 +1,18 @@
 //! From a graph to dispatches and buffers.
 
 use super::candidate::{self, Candidate, ConvShape};
-use super::choose::{self, Choice};
-use super::convolution::{self, Stage};
+use super::choose::{self, Choice, Form};
+use super::convolution::{self, Convolution, Stage};
 use super::options::{InputFormat, PlanOptions};
 use super::{Buffer, BufferId, Constant, Content, Output, Plan, Step, memory};
 use crate::error::Error;
 use crate::graph::{Conv2d, Graph, Node, Op, ValueId};
 use crate::kernels::image_to_tensor::{self, Normalization};
-use crate::kernels::winograd::OutTile;
 use crate::kernels::{
-    Launch, Storage, conv2d_texture, image_to_tensor_texture, tensor_to_texture, texture_to_tensor,
+    Launch, Precision, Storage, image_to_tensor_texture, narrow, tensor_to_texture,
+    texture_to_tensor, widen,
 };
-use crate::tensor::{FOLD_ROW_BYTES, FOLD_WIDTH, LANES, Shape, folded_rows};
+use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES, Shape, folded_rows};
 
 /// Plans a graph that has one input.
 pub(super) fn plan(graph: &Graph, input: ValueId, options: &PlanOptions) -> Result<Plan, Error> {
@@ -24,22 +24,17 @@ pub(super) fn plan(graph: &Graph, input: ValueId, options: &PlanOptions) -> Resu
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PlaceId(usize);
 
-/// The tiles of the outputs and those of the products.
-type WinogradTiles = (OutTile, conv2d_texture::Tile);
-
 /// What a dispatch does.
 #[derive(Clone, Copy)]
 enum Work<'a> {
     /// Computes a node other than a convolution.
     Node(&'a Node),
-    /// Computes a convolution in one dispatch.
-    Convolution(&'a Node, &'a Conv2d, Candidate),
-    /// Computes a part of a convolution.
-    Winograd(&'a Node, &'a Conv2d, WinogradTiles, Stage),
+    /// Computes a convolution, or a part of it.
+    Convolution(&'a Node, &'a Conv2d, Candidate, Stage),
     /// Makes the input tensor of pixels.
-    Pixels(Normalization, Storage),
-    /// Copies a value to the other storage.
-    Convert(ValueId, Storage),
+    Pixels(Normalization, Form),
+    /// Copies a value to another form.
+    Convert(ValueId, Form),
 }
 
 /// One dispatch before activations have slots; the launch follows once it is known what is in place.
@@ -70,8 +65,8 @@ impl Drafts<'_> {
 struct Planner<'a> {
     graph: &'a Graph,
     options: &'a PlanOptions,
-    /// Whether the kernels on textures run.
-    textures: bool,
+    /// How feature maps lie in memory.
+    maps: Form,
     input: ValueId,
     /// The value whose memory each value shares by being the same numbers in the same order.
     alias: Vec<ValueId>,
@@ -86,7 +81,10 @@ impl<'a> Planner<'a> {
     fn new(graph: &'a Graph, input: ValueId, options: &'a PlanOptions) -> Result<Self, Error> {
         let shape = graph.shape(input);
         let (name, bytes) = match options.input {
-            InputFormat::Tensor => (graph.value(input).name.clone(), packed_bytes(shape)),
+            InputFormat::Tensor => (
+                graph.value(input).name.clone(),
+                packed_bytes(shape, Precision::F32),
+            ),
             InputFormat::Rgba8(_) if shape.c != 3 => {
                 return Err(Error::Model {
                     model: "graph".to_owned(),
@@ -104,13 +102,14 @@ impl<'a> Planner<'a> {
         Ok(Self {
             graph,
             options,
-            textures: options.textures()?,
+            maps: choose::form_of_maps(options.textures()?, options.precision),
             input,
             alias,
             buffers: vec![Buffer {
                 name,
                 bytes,
                 storage: Storage::Buffer,
+                precision: Precision::F32,
                 content: Content::Input,
             }],
             steps: Vec::new(),
@@ -128,9 +127,10 @@ impl<'a> Planner<'a> {
                 name: format!("activations {slot}"),
                 bytes: match size.storage {
                     Storage::Buffer => size.bytes,
-                    Storage::Texture => folded_bytes(size.bytes / TEXEL_BYTES),
+                    Storage::Texture => folded_bytes(size.bytes, self.options.precision),
                 },
                 storage: size.storage,
+                precision: self.options.precision,
                 content: Content::Activations,
             });
         }
@@ -148,7 +148,7 @@ impl<'a> Planner<'a> {
         let outputs = self.graph.outputs().iter().map(|&id| Output {
             name: self.graph.value(id).name.clone(),
             shape: self.graph.shape(id),
-            buffer: places[self.place(id, Storage::Buffer).0],
+            buffer: places[self.place(id, Form::Single).0],
         });
         Ok(Plan {
             outputs: outputs.collect(),
@@ -162,8 +162,34 @@ impl<'a> Planner<'a> {
     }
 
     /// Where the numbers of a value lie.
-    fn place(&self, value: ValueId, storage: Storage) -> PlaceId {
-        PlaceId(self.alias[value.0].0 * 2 + storage as usize)
+    fn place(&self, value: ValueId, form: Form) -> PlaceId {
+        PlaceId(self.alias[value.0].0 * Form::COUNT + form as usize)
+    }
+
+    /// The precision of a value in some form.
+    const fn precision(&self, form: Form) -> Precision {
+        match form {
+            Form::Single => Precision::F32,
+            Form::Half | Form::Texture => self.options.precision,
+        }
+    }
+
+    /// The precision in which a node stores: that of the plan, except for the kernels on buffers beside
+    /// those on textures.
+    fn precision_of(&self, node: &Node) -> Precision {
+        match (self.maps, self.forms_of(node)) {
+            (Form::Texture, [Form::Single, _]) => Precision::F32,
+            _ => self.options.precision,
+        }
+    }
+
+    /// A number of activations of one shape, one after the other. A texture has the row of zeros in
+    /// front of them once, whatever it holds: it is not counted.
+    fn size_of(&self, shape: Shape, count: usize, form: Form) -> memory::Place {
+        memory::Place {
+            bytes: packed_bytes(shape, self.precision(form)) * count as u64,
+            storage: form.storage(),
+        }
     }
 
     /// All dispatches: those of the nodes, and conversions where a kernel or the caller wants a value
@@ -177,23 +203,24 @@ impl<'a> Planner<'a> {
             exists: Vec::new(),
         };
         for (_, value) in self.graph.values() {
-            drafts.new_place(memory::Place::buffer(packed_bytes(value.shape)));
-            drafts.new_place(texture_place(value.shape, 1));
+            for form in [Form::Single, Form::Half, Form::Texture] {
+                drafts.new_place(self.size_of(value.shape, 1, form));
+            }
         }
         match self.options.input {
             InputFormat::Tensor => {
-                drafts.exists[self.place(self.input, Storage::Buffer).0] = true;
+                drafts.exists[self.place(self.input, Form::Single).0] = true;
             }
             InputFormat::Rgba8(normalization) => {
                 let mut readers = nodes.iter().filter(|n| n.inputs.contains(&self.input));
-                let on_textures = |n: &&Node| self.storages_of(n)[0] == Storage::Texture;
-                let storage = if readers.any(on_textures) {
-                    Storage::Texture
+                let of_maps = |n: &&Node| self.forms_of(n)[0] == self.maps;
+                let form = if readers.any(of_maps) {
+                    self.maps
                 } else {
-                    Storage::Buffer
+                    Form::Single
                 };
-                let work = Work::Pixels(normalization, storage);
-                self.add_value(&mut drafts, work, vec![], self.input, storage);
+                let work = Work::Pixels(normalization, form);
+                self.add_value(&mut drafts, work, vec![], self.input, form);
             }
         }
         for node in nodes {
@@ -201,75 +228,63 @@ impl<'a> Planner<'a> {
         }
         // The caller's own buffer, or a value that was made for a texture kernel, may be wanted too.
         for &output in self.graph.outputs() {
-            if !drafts.exists[self.place(output, Storage::Buffer).0] {
-                self.add_conversion(&mut drafts, output, Storage::Buffer);
+            if !drafts.exists[self.place(output, Form::Single).0] {
+                self.add_conversion(&mut drafts, output, Form::Single);
             }
         }
         Ok(drafts)
     }
 
-    fn storages_of(&self, node: &Node) -> [Storage; 2] {
-        choose::storages_of(node, self.textures)
+    const fn forms_of(&self, node: &Node) -> [Form; 2] {
+        choose::forms_of(node, self.maps)
     }
 
     fn add_node(&self, drafts: &mut Drafts<'a>, node: &'a Node) -> Result<(), Error> {
-        let [from, to] = self.storages_of(node);
+        let [from, to] = self.forms_of(node);
         for &input in &node.inputs {
             if !drafts.exists[self.place(input, from).0] {
                 self.add_conversion(drafts, input, from);
             }
         }
         let reads: Vec<PlaceId> = node.inputs.iter().map(|&v| self.place(v, from)).collect();
-        let work = match (&node.op, ConvShape::of(self.graph, node)) {
-            (Op::Conv2d(conv), Some(shape)) => match candidate::chosen(&shape, self.options)? {
-                Candidate::WinogradTexture(out_tile, tile) => {
-                    let work = |stage| Work::Winograd(node, conv, (out_tile, tile), stage);
-                    self.add_winograd(drafts, node, out_tile, reads, work);
-                    return Ok(());
-                }
-                candidate => Work::Convolution(node, conv, candidate),
-            },
-            _ => Work::Node(node),
-        };
-        self.add_value(drafts, work, reads, node.output, to);
+        match (&node.op, ConvShape::of(self.graph, node)) {
+            (Op::Conv2d(conv), Some(shape)) => {
+                self.add_convolution(drafts, (node, conv), &shape, reads)?;
+            }
+            _ => self.add_value(drafts, Work::Node(node), reads, node.output, to),
+        }
         Ok(())
     }
 
-    /// Adds the three dispatches of a Winograd convolution on textures.
-    fn add_winograd(
+    /// Adds the dispatches of a convolution.
+    fn add_convolution(
         &self,
         drafts: &mut Drafts<'a>,
-        node: &'a Node,
-        out_tile: OutTile,
-        reads: Vec<PlaceId>,
-        work: impl Fn(Stage) -> Work<'a>,
-    ) {
-        let components = |value: ValueId| {
-            let shape = self.graph.shape(value);
-            let component = out_tile.component(self.graph.shape(node.output), shape.c);
-            texture_place(component, out_tile.components())
+        (node, conv): (&'a Node, &'a Conv2d),
+        shape: &ConvShape,
+        mut reads: Vec<PlaceId>,
+    ) -> Result<(), Error> {
+        let candidate = candidate::chosen(shape, self.options)?;
+        let [_, to] = self.forms_of(node);
+        let work = |stage| Work::Convolution(node, conv, candidate, stage);
+        let stages = convolution::stages(candidate, shape.geometry());
+        let last = if stages.is_empty() {
+            Stage::Whole
+        } else {
+            Stage::Output
         };
-        let transformed = drafts.new_place(components(node.inputs[0]));
-        let products = drafts.new_place(components(node.output));
-        for (stage, read, write) in [
-            (Stage::Input, reads[0], transformed),
-            (Stage::Products, transformed, products),
-        ] {
+        for (stage, (shape, count)) in stages {
+            let write = drafts.new_place(self.size_of(shape, count, to));
             drafts.list.push(Draft {
                 work: work(stage),
-                reads: vec![read],
+                reads: vec![reads[0]],
                 write,
                 in_place: None,
             });
+            reads[0] = write;
         }
-        let reads = [&[products], &reads[1..]].concat();
-        self.add_value(
-            drafts,
-            work(Stage::Output),
-            reads,
-            node.output,
-            Storage::Texture,
-        );
+        self.add_value(drafts, work(last), reads, node.output, to);
+        Ok(())
     }
 
     /// Adds a dispatch that completes a value.
@@ -279,33 +294,33 @@ impl<'a> Planner<'a> {
         work: Work<'a>,
         reads: Vec<PlaceId>,
         value: ValueId,
-        storage: Storage,
+        form: Form,
     ) {
-        let write = self.place(value, storage);
+        let write = self.place(value, form);
         let in_place = match work {
-            Work::Convolution(node, ..) => choose::in_place_input(node, self.textures),
-            Work::Node(_) | Work::Winograd(..) | Work::Pixels(..) | Work::Convert(..) => None,
+            Work::Convolution(node, ..) => choose::in_place_input(node, self.maps),
+            Work::Node(_) | Work::Pixels(..) | Work::Convert(..) => None,
         };
         drafts.exists[write.0] = true;
         drafts.list.push(Draft {
             work,
             reads,
             write,
-            in_place: in_place.map(|v| self.place(v, storage)),
+            in_place: in_place.map(|v| self.place(v, form)),
         });
         let mut outputs = self.graph.outputs().iter();
         let wanted = outputs.any(|v| self.alias[v.0] == self.alias[value.0]);
-        if wanted && storage == Storage::Texture {
-            // At once, so that the texture need not live until the end. The caller's own tensor lies
+        if wanted && form != Form::Single {
+            // At once, so that this form need not live until the end. The caller's own tensor lies
             // in a buffer before.
-            self.add_conversion(drafts, value, Storage::Buffer);
+            self.add_conversion(drafts, value, Form::Single);
         }
     }
 
-    fn add_conversion(&self, drafts: &mut Drafts<'a>, value: ValueId, to: Storage) {
+    fn add_conversion(&self, drafts: &mut Drafts<'a>, value: ValueId, to: Form) {
         let from = match to {
-            Storage::Buffer => Storage::Texture,
-            Storage::Texture => Storage::Buffer,
+            Form::Single => self.maps,
+            Form::Half | Form::Texture => Form::Single,
         };
         let reads = vec![self.place(value, from)];
         let value = self.alias[value.0];
@@ -322,14 +337,14 @@ impl<'a> Planner<'a> {
         });
         let uses: Vec<memory::StepUse> = drafts_uses.collect();
         let outputs = self.graph.outputs().iter();
-        let kept: Vec<usize> = outputs.map(|&v| self.place(v, Storage::Buffer).0).collect();
+        let kept: Vec<usize> = outputs.map(|&v| self.place(v, Form::Single).0).collect();
         memory::assign(&drafts.sizes, &uses, &kept)
     }
 
     fn push_draft(&mut self, draft: &Draft<'_>, places: &[BufferId]) -> Result<(), Error> {
         match draft.work {
             Work::Node(node) => {
-                let texture_kernel = if self.textures {
+                let texture_kernel = if self.maps == Form::Texture {
                     choose::texture_kernel_for(self.graph, node)
                 } else {
                     None
@@ -339,37 +354,46 @@ impl<'a> Planner<'a> {
                     None => unreachable!("convolutions are drafts of their own"),
                 }
             }
-            Work::Convolution(node, conv, candidate) => {
+            Work::Convolution(node, conv, candidate, stage) => {
                 let in_place = draft
                     .in_place
                     .is_some_and(|place| places[place.0] == places[draft.write.0]);
-                let choice = convolution::choice(self.graph, node, conv, candidate, in_place);
+                let convolution = Convolution {
+                    graph: self.graph,
+                    node,
+                    conv,
+                    candidate,
+                };
+                let choice = convolution.choice(stage, in_place);
                 self.push_choice(node, choice, draft, places)
             }
-            Work::Winograd(node, conv, tiles, stage) => {
-                let choice = convolution::stage(self.graph, node, conv, tiles, stage);
-                self.push_choice(node, choice, draft, places)
-            }
-            Work::Pixels(normalization, storage) => {
+            Work::Pixels(normalization, form) => {
                 check_normalization(&normalization)?;
                 let shape = self.graph.shape(self.input);
-                let launch = match storage {
+                let launch = match form.storage() {
                     Storage::Buffer => image_to_tensor::launch(shape, &normalization),
                     Storage::Texture => image_to_tensor_texture::launch(shape, &normalization),
                 };
+                let launch = launch.storing(self.precision(form));
                 let input_bytes = self.buffers[INPUT_BUFFER.0].bytes;
                 let buffers = vec![INPUT_BUFFER, places[draft.write.0]];
-                self.push_copy("image_to_tensor", self.input, launch, buffers, input_bytes)
+                let bytes = input_bytes + packed_bytes(shape, self.precision(form));
+                self.push_copy("image_to_tensor", self.input, launch, buffers, bytes)
             }
             Work::Convert(value, to) => {
                 let shape = self.graph.shape(value);
-                let launch = match to {
-                    Storage::Buffer => texture_to_tensor::launch(shape),
-                    Storage::Texture => tensor_to_texture::launch(shape),
+                let launch = match (self.maps, to) {
+                    (Form::Texture, Form::Single) => texture_to_tensor::launch(shape),
+                    (Form::Texture, _) => tensor_to_texture::launch(shape),
+                    (_, Form::Single) => widen::launch(shape),
+                    _ => narrow::launch(shape),
                 };
+                let launch = launch.storing(self.options.precision);
                 let buffers = vec![places[draft.reads[0].0], places[draft.write.0]];
                 let name = launch.kernel.name;
-                self.push_copy(name, value, launch, buffers, packed_bytes(shape))
+                let bytes = packed_bytes(shape, Precision::F32)
+                    + packed_bytes(shape, self.options.precision);
+                self.push_copy(name, value, launch, buffers, bytes)
             }
         }
     }
@@ -381,7 +405,7 @@ impl<'a> Planner<'a> {
         value: ValueId,
         launch: Launch,
         buffers: Vec<BufferId>,
-        input_bytes: u64,
+        bytes: u64,
     ) -> Result<(), Error> {
         let value = self.graph.value(value);
         self.push(Step {
@@ -392,7 +416,7 @@ impl<'a> Planner<'a> {
             launch,
             buffers,
             macs: 0,
-            bytes: input_bytes + packed_bytes(value.shape),
+            bytes,
         })
     }
 
@@ -405,28 +429,34 @@ impl<'a> Planner<'a> {
         draft: &Draft<'_>,
         places: &[BufferId],
     ) -> Result<(), Error> {
-        let constants: Vec<BufferId> = choice
-            .constants
+        let Choice {
+            launch,
+            constants,
+            operands,
+        } = choice;
+        let launch = launch.storing(self.precision_of(node));
+        let constants: Vec<BufferId> = constants
             .into_iter()
-            .map(|(role, c)| self.push_constant(node, role, c))
+            .enumerate()
+            .map(|(index, (role, constant))| {
+                let precision = precision_of_constant(&launch, &operands, index);
+                self.push_constant(node, role, constant, precision)
+            })
             .collect();
         let (multiplies, completes, candidate) = match draft.work {
-            Work::Winograd(_, _, (out_tile, tile), stage) => (
-                stage == Stage::Products,
-                stage == Stage::Output,
-                Some(Candidate::WinogradTexture(out_tile, tile)),
-            ),
-            Work::Convolution(.., candidate) => (true, true, Some(candidate)),
+            Work::Convolution(.., candidate, stage) => {
+                (stage.multiplies(), stage.completes(), Some(candidate))
+            }
             _ => (true, true, None),
         };
         let mut bytes: u64 = constants.iter().map(|id| self.buffers[id.0].bytes).sum();
         if completes {
-            let values = node.inputs.iter().chain([&node.output]);
-            bytes += values
-                .map(|&v| packed_bytes(self.graph.shape(v)))
-                .sum::<u64>();
+            let [from, to] = self.forms_of(node).map(|form| self.precision(form));
+            let size = |v: &ValueId, precision| packed_bytes(self.graph.shape(*v), precision);
+            bytes += node.inputs.iter().map(|v| size(v, from)).sum::<u64>();
+            bytes += size(&node.output, to);
         }
-        let buffers = choice.operands.iter().map(|operand| match *operand {
+        let buffers = operands.iter().map(|operand| match *operand {
             choose::Operand::Input(index) => places[draft.reads[index].0],
             choose::Operand::Constant(index) => constants[index],
             choose::Operand::Output => places[draft.write.0],
@@ -436,7 +466,7 @@ impl<'a> Planner<'a> {
             value: self.graph.value(node.output).name.clone(),
             shape: self.graph.shape(node.output),
             choice: candidate,
-            launch: choice.launch,
+            launch,
             buffers: buffers.collect(),
             macs: if multiplies { self.graph.macs(node) } else { 0 },
             bytes,
@@ -444,16 +474,24 @@ impl<'a> Planner<'a> {
         self.push(step)
     }
 
-    fn push_constant(&mut self, node: &Node, role: &str, constant: Constant) -> BufferId {
+    fn push_constant(
+        &mut self,
+        node: &Node,
+        role: &str,
+        constant: Constant,
+        precision: Precision,
+    ) -> BufferId {
         let scalars = constant.packing.len(&constant.tensors);
         let storage = constant.packing.storage();
+        let padded = match storage {
+            Storage::Buffer => scalars,
+            Storage::Texture => folded_rows(scalars / LANES) * FOLD_ROW_SCALARS,
+        };
         self.buffers.push(Buffer {
             name: format!("{}.{role}", node.name),
-            bytes: match storage {
-                Storage::Buffer => scalars as u64 * 4,
-                Storage::Texture => (folded_rows(scalars / LANES) * FOLD_ROW_BYTES) as u64,
-            },
+            bytes: (padded * precision.bytes()) as u64,
             storage,
+            precision,
             content: Content::Constant(constant),
         });
         BufferId(self.buffers.len() - 1)
@@ -501,7 +539,7 @@ impl<'a> Planner<'a> {
             ),
             Storage::Texture => (
                 "bytes in one texture",
-                limits.texture_side * FOLD_ROW_BYTES as u64,
+                limits.texture_side * buffer.texture_row_bytes(),
             ),
         }
     }
@@ -524,23 +562,21 @@ fn check_normalization(normalization: &Normalization) -> Result<(), Error> {
     }
 }
 
-/// Bytes of one texel, or of one vector in a buffer.
-const TEXEL_BYTES: u64 = (LANES * size_of::<f32>()) as u64;
-
-/// Activations of a number of equal shapes in one texture, without the row of zeros, which a texture
-/// has once, whatever it holds.
-fn texture_place(shape: Shape, count: usize) -> memory::Place {
-    let texels = (shape.packed_len() / LANES * count) as u64;
-    memory::Place {
-        bytes: texels * TEXEL_BYTES,
-        storage: Storage::Texture,
-    }
+/// Bytes of a texture for so many bytes of activations: one row of zeros comes first.
+fn folded_bytes(bytes: u64, precision: Precision) -> u64 {
+    let texels = bytes / (LANES * precision.bytes()) as u64;
+    let texels = usize::try_from(texels).unwrap_or(usize::MAX - FOLD_WIDTH);
+    (folded_rows(FOLD_WIDTH + texels) * FOLD_ROW_SCALARS * precision.bytes()) as u64
 }
 
-/// Bytes of a texture for activations of so many texels: one row of zeros comes first.
-fn folded_bytes(texels: u64) -> u64 {
-    let texels = usize::try_from(texels).unwrap_or(usize::MAX - FOLD_WIDTH);
-    (folded_rows(FOLD_WIDTH + texels) * FOLD_ROW_BYTES) as u64
+/// What the first binding that a constant fills wants; it may also stand in for one that is not read.
+fn precision_of_constant(launch: &Launch, operands: &[choose::Operand], index: usize) -> Precision {
+    let mut bound = launch.kernel.bindings.iter().zip(operands);
+    let fills = |o: &choose::Operand| matches!(o, choose::Operand::Constant(i) if *i == index);
+    match bound.find(|(_, operand)| fills(operand)) {
+        Some((binding, _)) if binding.stored => launch.precision,
+        _ => Precision::F32,
+    }
 }
 
 /// Whether a node only renames its input: flattening one pixel changes nothing.
@@ -549,6 +585,6 @@ fn is_alias(graph: &Graph, node: &Node) -> bool {
     matches!(node.op, Op::Flatten { .. }) && pixels(graph.shape(node.inputs[0])) == 1
 }
 
-fn packed_bytes(shape: Shape) -> u64 {
-    shape.packed_len() as u64 * 4
+fn packed_bytes(shape: Shape, precision: Precision) -> u64 {
+    (shape.packed_len() * precision.bytes()) as u64
 }

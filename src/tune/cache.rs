@@ -61,7 +61,7 @@ impl Key {
             features: format!("{:?}", context.device.features()),
             path: options.path.to_string(),
             winograd: options.winograd.to_string(),
-            precision: "f32".to_owned(),
+            precision: options.precision.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             wgpu: wgpu_version.to_owned(),
             kernel_set_hash: format!("{:032x}", kernels::set_hash()),

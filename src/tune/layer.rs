@@ -147,7 +147,10 @@ pub(super) fn measure(
         // The first run compiles, on some drivers, and warms up.
         let got = contestant.session.run(&input)?;
         let want = want.get_or_insert_with(|| got.clone());
-        let agreements = want.iter().zip(&got).map(|(want, got)| agrees(want, got));
+        let agreements = want
+            .iter()
+            .zip(&got)
+            .map(|(want, got)| agrees(want, got, options.precision));
         if agreements
             .collect::<Result<Vec<bool>, Error>>()?
             .contains(&false)

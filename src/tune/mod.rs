@@ -17,6 +17,7 @@ use crate::compare::{Difference, Tolerance};
 use crate::error::Error;
 use crate::gpu::{Context, Session};
 use crate::graph::Graph;
+use crate::kernels::Precision;
 use crate::plan::{Candidate, Choices, ConvShape, InputFormat, Plan, PlanOptions, candidates};
 use crate::tensor::Tensor;
 
@@ -170,7 +171,9 @@ pub fn tune(
             ..defaults
         };
         let other = Session::new(context, &Plan::new(graph, &options)?, &mut |_| ())?;
-        tuned.networks = Some(compare([&network, &other], &input, start + budget)?);
+        let networks = [&network, &other];
+        let compared = compare(networks, &input, options.precision, start + budget)?;
+        tuned.networks = Some(compared);
     }
     Ok(tuned)
 }
@@ -216,6 +219,7 @@ fn by_time(
 fn compare(
     [default, tuned]: [&Session; 2],
     input: &Tensor,
+    precision: Precision,
     deadline: Instant,
 ) -> Result<Networks, Error> {
     let want = default.run(input)?;
@@ -224,7 +228,7 @@ fn compare(
         && want
             .iter()
             .zip(&got)
-            .map(|(want, got)| agrees(want, got))
+            .map(|(want, got)| agrees(want, got, precision))
             .collect::<Result<Vec<bool>, Error>>()?
             .into_iter()
             .all(|agrees| agrees);
@@ -248,14 +252,19 @@ fn compare(
 }
 
 /// Largest difference of a candidate's results from the default's, as a part of the largest magnitude:
-/// Winograd's transforms lose four bits of 24.
-const GATE: f32 = 1e-4;
+/// Winograd's transforms lose four bits of 24, or one of the eleven of halves.
+const fn gate(precision: Precision) -> f32 {
+    match precision {
+        Precision::F32 => 1e-4,
+        Precision::F16 => 2e-2,
+    }
+}
 
 /// Whether results are the same up to rounding.
-fn agrees(want: &Tensor, got: &Tensor) -> Result<bool, Error> {
+fn agrees(want: &Tensor, got: &Tensor, precision: Precision) -> Result<bool, Error> {
     let largest = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
     let tolerance = Tolerance {
-        atol: largest * GATE,
+        atol: largest * gate(precision),
         rtol: 0.0,
     };
     Ok(Difference::between(want, got, tolerance)?.is_within())

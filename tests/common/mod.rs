@@ -85,7 +85,7 @@ pub fn run_on(gpu: &Context, path: Path, graph: &Graph, input: &Tensor) -> Vec<T
     run_with(gpu, &options, graph, input)
 }
 
-/// Plans a graph as it is and runs it.
+/// Plans a graph as the options want it and runs it.
 pub fn run_with(
     gpu: &Context,
     options: &PlanOptions,

@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use resnet_wgpu::kernels::Precision;
 use resnet_wgpu::models::{Arch, BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
-use resnet_wgpu::plan::Path;
+use resnet_wgpu::plan::{Path, Winograd};
 use resnet_wgpu::wgpu;
 
 use crate::failure::EXIT_CODES;
 use crate::output::Format;
 use crate::values::{
-    arch_parser, batch, bn_mode_parser, count, formats, fusion_parser, path_parser, seconds, size,
-    svg, threshold, tolerance, variant_parser,
+    arch_parser, batch, bn_mode_parser, count, formats, fusion_parser, path_parser,
+    precision_parser, seconds, size, svg, threshold, tolerance, variant_parser, winograd_parser,
 };
 
 /// ResNet on any GPU: handwritten WGSL kernels over wgpu.
@@ -156,6 +157,20 @@ pub(crate) struct DeviceArgs {
     /// system's folder for caches]
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
+
+    /// 3×3 convolutions by Winograd's algorithm: where it should be faster, nowhere, or wherever it can
+    /// be done in tiles of 2×2 or 4×4 outputs
+    #[arg(long, default_value = "auto", value_parser = winograd_parser())]
+    pub(crate) winograd: Winograd,
+
+    /// What feature maps and weights are stored in; arithmetic is in f32 either way
+    #[arg(long, default_value = "f32", value_parser = precision_parser())]
+    pub(crate) precision: Precision,
+
+    /// Multiply halves with cooperative matrices (tensor cores), where --precision is f16 and the
+    /// adapter can: experimental, and tested before it is used
+    #[arg(long)]
+    pub(crate) cooperative_matrix: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -302,13 +317,14 @@ pub(crate) struct CompareArgs {
     #[arg(long)]
     pub(crate) cpu: bool,
 
-    /// Largest difference of a logit
-    #[arg(long, value_name = "ABS", default_value = "1e-3", value_parser = tolerance)]
-    pub(crate) tolerance: f32,
+    /// Largest difference of a logit [default: 1e-3, with --precision f16 none]
+    #[arg(long, value_name = "ABS", value_parser = tolerance)]
+    pub(crate) tolerance: Option<f32>,
 
-    /// Largest difference in a layer, relative to its largest magnitude
-    #[arg(long, value_name = "REL", default_value = "1e-4", value_parser = tolerance)]
-    pub(crate) layer_tolerance: f32,
+    /// Largest difference in a layer, relative to its largest magnitude [default: 1e-4, with
+    /// --precision f16 2e-2]
+    #[arg(long, value_name = "REL", value_parser = tolerance)]
+    pub(crate) layer_tolerance: Option<f32>,
 
     /// Images that run together
     #[arg(long, value_name = "N", default_value = "1", value_parser = batch)]

@@ -19,6 +19,7 @@ use crate::input;
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, Table};
 use crate::runner::Runner;
+use crate::tolerances::Tolerances;
 
 /// Classes whose order must be right.
 const BEST: usize = 5;
@@ -137,9 +138,10 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
             Keep::All,
         )?),
     };
-    let report = judge(args, &network, &device, &computed, &expected)?;
+    let tolerances = Tolerances::new(args, device.precision());
+    let report = judge(tolerances, &network, &device, &computed, &expected)?;
     print(&report, args.format)?;
-    verdict(&report, args)
+    verdict(&report, tolerances)
 }
 
 /// Batch and size are those of the golden input.
@@ -214,7 +216,7 @@ fn gpu_layers(
 }
 
 fn judge(
-    args: &CompareArgs,
+    tolerances: Tolerances,
     network: &Network,
     device: &Device,
     computed: &Computed,
@@ -241,7 +243,7 @@ fn judge(
             max_abs: difference.max_abs,
             max_rel: difference.max_rel,
             cosine: difference.cosine,
-            within: relative(&difference) <= args.layer_tolerance,
+            within: relative(&difference) <= tolerances.relative,
         });
     }
     if let Expected::Golden(golden) = expected {
@@ -250,7 +252,7 @@ fn judge(
     let logits = want(&graph.value(network.model.logits).name)?;
     let classes = network.model.classes;
     let logits = logits
-        .map(|want| judge_logits(&want, &computed.logits, classes, args))
+        .map(|want| judge_logits(&want, &computed.logits, classes, tolerances))
         .transpose()?;
     let first_outside = layers.iter().find(|layer| !layer.within);
     let first_outside = first_outside.map(|layer| layer.name.clone());
@@ -302,7 +304,7 @@ fn judge_logits(
     want: &Tensor,
     got: &Tensor,
     classes: usize,
-    args: &CompareArgs,
+    tolerances: Tolerances,
 ) -> Result<Logits, Failure> {
     let difference = difference(want, got)?;
     let images = want.data().chunks(classes).zip(got.data().chunks(classes));
@@ -315,8 +317,8 @@ fn judge_logits(
         cosine: difference.cosine,
         top5_equal,
         // A NaN is not within anything.
-        within: difference.max_abs <= args.tolerance
-            && relative(&difference) <= args.layer_tolerance
+        within: difference.max_abs <= tolerances.logit
+            && relative(&difference) <= tolerances.relative
             && top5_equal,
     })
 }
@@ -361,7 +363,7 @@ fn print(report: &Report, format: Format) -> Result<(), Failure> {
     out.flush()
 }
 
-fn verdict(report: &Report, args: &CompareArgs) -> Result<(), Failure> {
+fn verdict(report: &Report, tolerances: Tolerances) -> Result<(), Failure> {
     if report.within {
         return Ok(());
     }
@@ -369,7 +371,7 @@ fn verdict(report: &Report, args: &CompareArgs) -> Result<(), Failure> {
         return Err(Failure::outside(format!(
             "layer '{}' ({}) is the first outside the tolerance: max abs {:.2e}, max rel {:.2e}, \
              allowed {:.2e}",
-            layer.name, layer.kernel, layer.max_abs, layer.max_rel, args.layer_tolerance
+            layer.name, layer.kernel, layer.max_abs, layer.max_rel, tolerances.relative
         )));
     }
     let logits = report.logits.as_ref().filter(|logits| !logits.within);
@@ -378,7 +380,7 @@ fn verdict(report: &Report, args: &CompareArgs) -> Result<(), Failure> {
         format!(
             "the logits are outside the tolerance: max abs {:.2e}, allowed {:.2e}, max rel {:.2e}, \
              allowed {:.2e}{best}",
-            logits.max_abs, args.tolerance, logits.max_rel, args.layer_tolerance
+            logits.max_abs, tolerances.logit, logits.max_rel, tolerances.relative
         )
     })))
 }

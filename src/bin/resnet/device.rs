@@ -6,7 +6,8 @@ use pollster::block_on;
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::{Adapters, Context, plan_limits};
 use resnet_wgpu::graph::Graph;
-use resnet_wgpu::plan::{Choices, InputFormat, Path, PlanOptions};
+use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::plan::{Choices, InputFormat, Path, PlanOptions, Winograd};
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
@@ -25,9 +26,29 @@ pub(crate) enum Device {
 #[derive(Debug)]
 pub(crate) struct Gpu {
     pub(crate) context: Context,
-    path: Path,
+    wanted: Wanted,
     /// `None` when tuned choices are not wanted.
     caches: Option<Caches>,
+}
+
+/// What the flags ask of the planner.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    path: Path,
+    winograd: Winograd,
+    precision: Precision,
+    cooperative_matrix: bool,
+}
+
+impl Wanted {
+    const fn new(args: &DeviceArgs) -> Self {
+        Self {
+            path: args.path,
+            winograd: args.winograd,
+            precision: args.precision,
+            cooperative_matrix: args.cooperative_matrix,
+        }
+    }
 }
 
 impl Gpu {
@@ -36,7 +57,10 @@ impl Gpu {
         PlanOptions {
             input,
             limits: plan_limits(&self.context.device),
-            path: self.path,
+            path: self.wanted.path,
+            winograd: self.wanted.winograd,
+            precision: self.wanted.precision,
+            cooperative_matrix: self.wanted.cooperative_matrix,
             ..PlanOptions::default()
         }
     }
@@ -102,27 +126,55 @@ impl Device {
     pub(crate) fn open(args: &DeviceArgs) -> Result<Self, Failure> {
         let request = Request::new(args)?;
         if request.cpu {
-            return Ok(Self::Cpu);
+            return Self::cpu(args);
+        }
+        if args.cooperative_matrix && args.precision != Precision::F16 {
+            return Err(Failure::usage(
+                "--cooperative-matrix multiplies halves: add --precision f16",
+            ));
         }
         let adapters = request.adapters();
-        let opened = request
-            .choose(&adapters)
-            .and_then(|index| Ok(block_on(adapters.open(index))?));
+        let opened = request.choose(&adapters).and_then(|index| {
+            Ok(if args.cooperative_matrix {
+                block_on(adapters.open_with_cooperative_matrix(index))?
+            } else {
+                block_on(adapters.open(index))?
+            })
+        });
         match opened {
             Ok(context) => {
                 let wgpu::AdapterInfo { name, backend, .. } = &context.info;
                 log::debug!("running on {name} ({backend})");
                 Ok(Self::Gpu(Box::new(Gpu {
                     context,
-                    path: args.path,
+                    wanted: Wanted::new(args),
                     caches: (!args.untuned).then(|| Caches::new(args)).flatten(),
                 })))
             }
             Err(_) if !request.is_explicit() => {
                 log::warn!("no usable GPU adapter: running on the CPU, which is slower");
-                Ok(Self::Cpu)
+                Self::cpu(args)
             }
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// No adapter, which the flags must allow.
+    fn cpu(args: &DeviceArgs) -> Result<Self, Failure> {
+        match args.precision {
+            Precision::F32 => Ok(Self::Cpu),
+            Precision::F16 => Err(Failure::usage(
+                "--precision f16 needs an adapter, the CPU stores f32; leave it out, or see \
+                 `resnet devices`",
+            )),
+        }
+    }
+
+    /// What feature maps and weights are stored in.
+    pub(crate) const fn precision(&self) -> Precision {
+        match self {
+            Self::Gpu(gpu) => gpu.wanted.precision,
+            Self::Cpu => Precision::F32,
         }
     }
 

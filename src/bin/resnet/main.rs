@@ -20,6 +20,7 @@ mod progress;
 mod runner;
 mod selftest;
 mod stats;
+mod tolerances;
 mod tune;
 mod values;
 mod versions;

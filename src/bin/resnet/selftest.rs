@@ -20,12 +20,10 @@ use crate::failure::Failure;
 use crate::input;
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, Table, sizes};
+use crate::tolerances::Tolerances;
 
 /// Largest rows, columns and images of a case: odd, not square, and more than one image.
 const SMALL: Shape = Shape::new(2, 0, 9, 7);
-
-/// Largest difference, as a part of the largest magnitude.
-const TOLERANCE: f32 = 1e-4;
 
 #[derive(Serialize)]
 struct Report {
@@ -96,7 +94,7 @@ pub(crate) fn run(args: &SelftestArgs) -> Result<(), Failure> {
         cases,
     };
     report.print(args.format)?;
-    report.verdict()
+    report.verdict(Tolerances::of(device.precision()).relative)
 }
 
 /// A case for each kind of layer, the first one of pixels.
@@ -232,6 +230,7 @@ impl Case {
             choices: self.choice.into_iter().collect(),
             ..gpu.default_options(self.format)
         };
+        let allowed = Tolerances::of(options.precision).relative;
         let plan = Plan::new(&self.graph, &options)?;
         let session = Session::new(&gpu.context, &plan, &mut |_| ())?;
         let shape = plan.input_shape();
@@ -268,7 +267,7 @@ impl Case {
             max_abs: difference.max_abs,
             max_rel,
             // Written so that a NaN is outside.
-            within: max_rel <= TOLERANCE,
+            within: max_rel <= allowed,
         })
     }
 }
@@ -313,7 +312,7 @@ impl Report {
         table
     }
 
-    fn verdict(&self) -> Result<(), Failure> {
+    fn verdict(&self, allowed: f32) -> Result<(), Failure> {
         let wrong: Vec<&str> = self
             .cases
             .iter()
@@ -324,7 +323,7 @@ impl Report {
             return Ok(());
         }
         Err(Failure::outside(format!(
-            "{} of {} cases differ by more than {TOLERANCE:.0e} of the largest magnitude: {}",
+            "{} of {} cases differ by more than {allowed:.0e} of the largest magnitude: {}",
             wrong.len(),
             self.cases.len(),
             wrong.join(", ")

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
+use resnet_wgpu::kernels::Precision;
 use resnet_wgpu::models::{Arch, BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
-use resnet_wgpu::plan::Path;
+use resnet_wgpu::plan::{Path, Winograd};
 
 use crate::output::Format;
 
@@ -98,6 +99,14 @@ pub(crate) fn path_parser() -> impl TypedValueParser<Value = Path> {
 
 pub(crate) fn bn_mode_parser() -> impl TypedValueParser<Value = BnMode> {
     PossibleValuesParser::new(["running", "batch"]).try_map(|name| name.parse::<BnMode>())
+}
+
+pub(crate) fn winograd_parser() -> impl TypedValueParser<Value = Winograd> {
+    PossibleValuesParser::new(["auto", "off", "f2", "f4"]).try_map(|name| name.parse::<Winograd>())
+}
+
+pub(crate) fn precision_parser() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(["f32", "f16"]).try_map(|name| name.parse::<Precision>())
 }
 
 pub(crate) fn variant_parser() -> impl TypedValueParser<Value = Variant> {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::Graph;
-use resnet_wgpu::kernels;
+use resnet_wgpu::kernels::{self, Precision};
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::reference;
 use resnet_wgpu::tensor::Tensor;
@@ -26,14 +26,10 @@ use crate::network::Network;
 use crate::output::SCHEMA_VERSION;
 use crate::runner::Runner;
 use crate::stats::milliseconds;
+use crate::tolerances::Tolerances;
 use crate::versions::Versions;
 use peak::Peak;
 use report::{Report, Run, Startup};
-
-/// Largest difference of a logit from what the other path computes, as such and as a part of the
-/// largest logit: the defaults of `resnet compare`.
-const MAX_ABS: f32 = 1e-3;
-const MAX_REL: f32 = 1e-4;
 
 pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
     if let Some(BenchCommand::Diff(args)) = &args.command {
@@ -68,7 +64,7 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
         schema_version: SCHEMA_VERSION,
         adapter: bench.device.info(),
         model,
-        precision: "f32",
+        precision: bench.device.precision().to_string(),
         versions: Versions::new(),
         kernel_set_hash: hex(kernels::set_hash()),
         weights_hash: hex(weights_hash),
@@ -120,12 +116,9 @@ impl Bench<'_> {
 
         if let Some((session, plan)) = runner.gpu() {
             let cpu = CpuExecutor::new(&graph)?;
-            check(
-                "the GPU",
-                &first,
-                "the CPU path",
-                &cpu.run(std::slice::from_ref(&input))?,
-            )?;
+            let want = cpu.run(std::slice::from_ref(&input))?;
+            let allowed = Tolerances::of(self.device.precision());
+            check("the GPU", &first, "the CPU path", &want, allowed)?;
             log::debug!("batch {}: results agree with the CPU path", network.batch());
             let samples = self.time(self.args.warmup, || {
                 session.run_uploaded().map_err(Failure::from).map(drop)
@@ -146,7 +139,8 @@ impl Bench<'_> {
             }
             drop(runner);
             let expected = expected(&network.model.graph, &input)?;
-            check("the CPU path", &first, "the reference", &expected)?;
+            let allowed = Tolerances::of(Precision::F32);
+            check("the CPU path", &first, "the reference", &expected, allowed)?;
             self.time_cpu(network, &CpuExecutor::new(&graph)?, &input)?;
         }
         if self.args.reference {
@@ -237,20 +231,26 @@ fn expected(graph: &Graph, input: &Tensor) -> Result<Vec<Tensor>, Failure> {
 }
 
 /// Wrong results are not worth timing.
-fn check(who: &str, got: &[Tensor], other: &str, want: &[Tensor]) -> Result<(), Failure> {
+fn check(
+    who: &str,
+    got: &[Tensor],
+    other: &str,
+    want: &[Tensor],
+    allowed: Tolerances,
+) -> Result<(), Failure> {
     let ([got, ..], [want, ..]) = (got, want) else {
         return Err(Failure::runtime("the network has no logits"));
     };
     let difference = difference(want, got)?;
     let relative = relative(&difference);
     // Written so that a NaN is outside.
-    if difference.max_abs <= MAX_ABS && relative <= MAX_REL {
+    if difference.max_abs <= allowed.logit && relative <= allowed.relative {
         return Ok(());
     }
     Err(Failure::outside(format!(
         "{who} and {other} differ by {:.2e} in a logit, {relative:.2e} of the largest; allowed are \
-         {MAX_ABS:.0e} and {MAX_REL:.0e}: wrong results are not timed; `resnet compare` shows the \
+         {:.0e} and {:.0e}: wrong results are not timed; `resnet compare` shows the \
          first wrong layer",
-        difference.max_abs
+        difference.max_abs, allowed.logit, allowed.relative
     )))
 }

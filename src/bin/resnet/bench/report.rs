@@ -18,7 +18,7 @@ pub(super) struct Report {
     pub(super) schema_version: u32,
     pub(super) adapter: AdapterInfo,
     pub(super) model: ModelInfo,
-    pub(super) precision: &'static str,
+    pub(super) precision: String,
     pub(super) versions: Versions,
     /// XXH3-128 of all shaders, see `kernels::set_hash`.
     pub(super) kernel_set_hash: String,

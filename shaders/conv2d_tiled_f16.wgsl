@@ -1,0 +1,209 @@
+// conv2d_tiled_f16
+//
+//   y[n,co,oy,ox] = act( bias[co] + Σ_{ky,kx,ci} w[co,ci,ky,kx] · x[n,ci, oy·STRIDE_H+ky-PAD_TOP, ox·STRIDE_W+kx-PAD_LEFT]
+//                        + residual[n,co,oy,ox] )
+//
+// Layout      x, residual, y: channel-packed vec4<f16>   w: [co block][(ky,kx,ci)][TILE_CO], zero-padded   bias: [co], zero-padded
+// Workgroup   TILE_CO output channels × TILE_PX output pixels of the whole batch
+// Thread      PER_THREAD_CO × PER_THREAD_PX outputs, in registers; pixels THREADS_PX apart. The TILE_K products of a step are summed
+//             in half precision, the steps in single precision
+// Grid        [ceil(N·OUT_H·OUT_W / TILE_PX), ceil(OUT_C / TILE_CO), problems · SLICES]; problems lie one after the other in x, w
+//             and y. A slice is a part of the reduction; without FINISH each leaves its bare sums, one after the other in y
+// Memory      input_tile TILE_K·TILE_PX·2 B + weight_tile TILE_K·TILE_CO·2 B of workgroup memory
+// K           implicit GEMM: taps outside, channel groups inside, no im2col in memory; a 1×1 kernel has one tap
+// Barriers    two per K step; no invocation returns before the last one
+// Edges       padding, pixels past the end and channels past IN_C load as 0; stores past the end are skipped
+// Host        src/kernels/conv2d_tiled_f16.rs     Reference  src/reference/conv2d.rs
+
+enable f16;
+
+// Four channels of a pixel as they lie in memory.
+alias Stored = vec4<f16>;
+
+fn widened(stored: Stored) -> vec4<f32> {
+    return vec4<f32>(stored);
+}
+
+fn narrowed(value: vec4<f32>) -> Stored {
+    return Stored(clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0)));
+}
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> residual: array<Stored>;
+@group(0) @binding(4) var<storage, read_write> output: array<Stored>;
+
+// Channel groups of four; IN_PIXELS and OUT_PIXELS count the whole batch.
+override IN_GROUPS: u32;
+override IN_H: u32;
+override IN_W: u32;
+override IN_PIXELS: u32;
+override OUT_GROUPS: u32;
+override OUT_H: u32;
+override OUT_W: u32;
+override OUT_PIXELS: u32;
+override KERNEL_H: u32;
+override KERNEL_W: u32;
+override STRIDE_H: u32;
+override STRIDE_W: u32;
+override PAD_TOP: u32;
+override PAD_LEFT: u32;
+override SLICES: u32;
+override FINISH: bool;
+override RELU: bool;
+// 0: none, 1: read from `residual`, 2: in place, read from `output`.
+override RESIDUAL: u32;
+
+const TILE_PX: u32 = 64u;
+const TILE_CO: u32 = 64u;
+const TILE_K: u32 = 32u;
+const PER_THREAD_PX: u32 = 4u;
+const PER_THREAD_CO: u32 = 8u;
+
+const THREADS_PX: u32 = TILE_PX / PER_THREAD_PX;
+const THREADS_CO: u32 = TILE_CO / PER_THREAD_CO;
+const THREADS: u32 = THREADS_PX * THREADS_CO;
+const TILE_K_GROUPS: u32 = TILE_K / 4u;
+const TILE_CO_GROUPS: u32 = TILE_CO / 4u;
+const PER_THREAD_CO_GROUPS: u32 = PER_THREAD_CO / 4u;
+
+// Each thread loads one pixel of every INPUT_ROWS-th channel group, and so divides only once to find it.
+const INPUT_ROWS: u32 = THREADS / TILE_PX;
+const_assert INPUT_ROWS * TILE_PX == THREADS;
+const_assert TILE_K_GROUPS % INPUT_ROWS == 0u;
+
+// Two vectors that are read together are one load of 16 bytes.
+alias Pair = array<Stored, 2>;
+// [channel group / 2][pixel] of channel groups and [channel / 2][output channel group] of channels.
+var<workgroup> input_tile: array<Pair, TILE_K_GROUPS / 2u * TILE_PX>;
+var<workgroup> weight_tile: array<Pair, TILE_K / 2u * TILE_CO_GROUPS>;
+
+// Where the window of an output pixel starts: row, column, and the index of that pixel in a channel group.
+struct Window {
+    iy: i32,
+    ix: i32,
+    pixel: i32,
+}
+
+fn window_of(px: u32) -> Window {
+    let ox = px % OUT_W;
+    let row = px / OUT_W;
+    let oy = row % OUT_H;
+    let n = row / OUT_H;
+    let iy = i32(oy * STRIDE_H) - i32(PAD_TOP);
+    let ix = i32(ox * STRIDE_W) - i32(PAD_LEFT);
+    let pixel = (i32(n * IN_H) + iy) * i32(IN_W) + ix;
+    // A pixel past the end is above the top of every image, and far enough for any kernel.
+    return Window(select(iy, -0x40000000, px >= OUT_PIXELS), ix, pixel);
+}
+
+fn input_at(problem: u32, k_group: u32, window: Window) -> Stored {
+    let tap = k_group / IN_GROUPS;
+    let ci_group = problem * IN_GROUPS + k_group % IN_GROUPS;
+    let ky = i32(tap / KERNEL_W);
+    let kx = i32(tap % KERNEL_W);
+    // Below zero, a row or column is large as an unsigned number.
+    let inside = u32(window.iy + ky) < IN_H && u32(window.ix + kx) < IN_W;
+    if (!inside || tap >= KERNEL_H * KERNEL_W) {
+        return Stored();
+    }
+    return input[i32(ci_group * IN_PIXELS) + window.pixel + ky * i32(IN_W) + kx];
+}
+
+// The end of every convolution.
+fn finished(sum: vec4<f32>, co_group: u32, output_ix: u32) -> vec4<f32> {
+    var y = sum + bias[co_group];
+    if (RESIDUAL == 1u) {
+        y += widened(residual[output_ix]);
+    } else if (RESIDUAL == 2u) {
+        y += widened(output[output_ix]);
+    }
+    return select(y, max(y, vec4<f32>()), RELU);
+}
+
+@compute @workgroup_size(THREADS_PX, THREADS_CO)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let tile_px = workgroup.x * TILE_PX;
+    let problem = workgroup.z / SLICES;
+    let k_steps = (KERNEL_H * KERNEL_W * IN_GROUPS + TILE_K_GROUPS - 1u) / TILE_K_GROUPS;
+    let slice_steps = (k_steps + SLICES - 1u) / SLICES;
+    let first_step = workgroup.z % SLICES * slice_steps;
+    let end_step = min(first_step + slice_steps, k_steps);
+    let weight_block = (problem * workgroups.y + workgroup.y) * k_steps * TILE_K * TILE_CO_GROUPS;
+
+    let load_px = thread % TILE_PX;
+    let load_k = thread / TILE_PX;
+    let window = window_of(tile_px + load_px);
+
+    var sums: array<array<vec4<f32>, PER_THREAD_PX>, PER_THREAD_CO_GROUPS>;
+    for (var step = first_step; step < end_step; step++) {
+        // 1. Load tiles
+        for (var k = load_k; k < TILE_K_GROUPS; k += INPUT_ROWS) {
+            let x = input_at(problem, step * TILE_K_GROUPS + k, window);
+            input_tile[k / 2u * TILE_PX + load_px][k % 2u] = x;
+        }
+        for (var i = thread; i < TILE_K * TILE_CO_GROUPS; i += THREADS) {
+            let k = i / TILE_CO_GROUPS;
+            let w = weight[weight_block + step * TILE_K * TILE_CO_GROUPS + i];
+            weight_tile[k / 2u * TILE_CO_GROUPS + i % TILE_CO_GROUPS][k % 2u] = w;
+        }
+        workgroupBarrier();
+
+        // 2. Multiply
+        var products: array<array<Stored, PER_THREAD_PX>, PER_THREAD_CO_GROUPS>;
+        // An array that is indexed by the counter of a loop makes Mesa unroll it.
+        var x: array<array<Pair, PER_THREAD_PX>, TILE_K_GROUPS / 2u>;
+        for (var k = 0u; k < TILE_K_GROUPS / 2u; k++) {
+            for (var p = 0u; p < PER_THREAD_PX; p++) {
+                x[k][p] = input_tile[k * TILE_PX + local.x + p * THREADS_PX];
+            }
+            for (var c = 0u; c < PER_THREAD_CO_GROUPS; c++) {
+                let w_ix = k * 4u * TILE_CO_GROUPS + local.y + c * THREADS_CO;
+                let w01 = weight_tile[w_ix];
+                let w23 = weight_tile[w_ix + TILE_CO_GROUPS];
+                let w45 = weight_tile[w_ix + 2u * TILE_CO_GROUPS];
+                let w67 = weight_tile[w_ix + 3u * TILE_CO_GROUPS];
+                for (var p = 0u; p < PER_THREAD_PX; p++) {
+                    var product = products[c][p];
+                    product = fma(w01[0], Stored(x[k][p][0].x), product);
+                    product = fma(w01[1], Stored(x[k][p][0].y), product);
+                    product = fma(w23[0], Stored(x[k][p][0].z), product);
+                    product = fma(w23[1], Stored(x[k][p][0].w), product);
+                    product = fma(w45[0], Stored(x[k][p][1].x), product);
+                    product = fma(w45[1], Stored(x[k][p][1].y), product);
+                    product = fma(w67[0], Stored(x[k][p][1].z), product);
+                    product = fma(w67[1], Stored(x[k][p][1].w), product);
+                    products[c][p] = product;
+                }
+            }
+        }
+        for (var c = 0u; c < PER_THREAD_CO_GROUPS; c++) {
+            for (var p = 0u; p < PER_THREAD_PX; p++) {
+                sums[c][p] += widened(products[c][p]);
+            }
+        }
+        workgroupBarrier();
+    }
+
+    // 3. Store
+    for (var c = 0u; c < PER_THREAD_CO_GROUPS; c++) {
+        let co_group = workgroup.y * TILE_CO_GROUPS + local.y + c * THREADS_CO;
+        for (var p = 0u; p < PER_THREAD_PX; p++) {
+            let px = tile_px + local.x + p * THREADS_PX;
+            if (co_group < OUT_GROUPS && px < OUT_PIXELS) {
+                let output_ix = co_group * OUT_PIXELS + px;
+                if (FINISH) {
+                    output[output_ix] = narrowed(finished(sums[c][p], co_group, output_ix));
+                } else {
+                    output[workgroup.z * OUT_GROUPS * OUT_PIXELS + output_ix] = narrowed(sums[c][p]);
+                }
+            }
+        }
+    }
+}

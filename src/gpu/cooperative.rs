@@ -1,0 +1,66 @@
+//! wgpu's experimental cooperative matrices: who has them, and whether they compute what they should.
+//!
+//! A host that wants them asks its adapter with [`cooperative_matrix_features`], creates its device with
+//! those features and `wgpu::ExperimentalFeatures`, and sets
+//! [`crate::plan::PlanOptions::cooperative_matrix`] once [`cooperative_matrix_works`] has said yes.
+
+use super::{Context, Session, plan_limits};
+use crate::error::Error;
+use crate::graph::{Conv2d, Graph, Op};
+use crate::kernels::{Precision, conv2d_cooperative};
+use crate::plan::{Path, Plan, PlanOptions};
+use crate::tensor::{Shape, Tensor};
+
+/// The features to ask for, `None` when the adapter has no matrices of the kind that the kernel
+/// multiplies: 16×16 halves, summed in single precision.
+pub fn cooperative_matrix_features(adapter: &wgpu::Adapter) -> Option<wgpu::Features> {
+    let features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+        | wgpu::Features::SHADER_F16
+        | wgpu::Features::SUBGROUP;
+    let side = conv2d_cooperative::SIDE;
+    let fits = |p: &wgpu::CooperativeMatrixProperties| {
+        [p.m_size, p.n_size, p.k_size] == [side; 3]
+            && p.ab_type == wgpu::CooperativeScalarType::F16
+            && p.cr_type == wgpu::CooperativeScalarType::F32
+    };
+    let has_matrices = adapter.cooperative_matrix_properties().iter().any(fits);
+    (has_matrices && adapter.features().contains(features)).then_some(features)
+}
+
+/// Computes a convolution with and without cooperative matrices and compares: some drivers have got
+/// them wrong.
+///
+/// # Errors
+/// Those of planning and running; not that the results differ.
+pub fn cooperative_matrix_works(context: &Context) -> Result<bool, Error> {
+    let (graph, input) = convolution()?;
+    let run = |cooperative_matrix| {
+        let options = PlanOptions {
+            limits: plan_limits(&context.device),
+            path: Path::Buffers,
+            precision: Precision::F16,
+            cooperative_matrix,
+            ..PlanOptions::default()
+        };
+        let session = Session::new(context, &Plan::new(&graph, &options)?, &mut |_| ())?;
+        session.run(&input)
+    };
+    let (plain, cooperative) = (run(false)?, run(true)?);
+    let pairs = plain[0].data().iter().zip(cooperative[0].data());
+    // Sums of 189 products of numbers up to one: most are between -10 and 10.
+    Ok(pairs.into_iter().all(|(a, b)| (a - b).abs() <= 0.1))
+}
+
+/// A 3×3 convolution with partial tiles on all sides, of numbers that repeat with none of them.
+fn convolution() -> Result<(Graph, Tensor), Error> {
+    let number = |i: usize| f32::from(u8::try_from(i * 37 % 251).unwrap_or(0)) / 125.0 - 1.0;
+    let shape = Shape::new(2, 21, 9, 7);
+    let mut graph = Graph::new();
+    let input = graph.input("input", shape)?;
+    let weight = graph.param("weight", Tensor::from_fn(&[70, 21, 3, 3], number));
+    let bias = graph.param("bias", Tensor::from_fn(&[70], number));
+    let conv = Conv2d::new(weight).padding(1).bias(Some(bias));
+    let output = graph.add("output", Op::Conv2d(conv), &[input])?;
+    graph.mark_output(output)?;
+    Ok((graph, Tensor::from_fn(&shape.dims(), number)))
+}

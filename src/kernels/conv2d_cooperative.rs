@@ -1,0 +1,44 @@
+//! Convolution by matrices that a subgroup multiplies together, on devices with units for that: tensor
+//! cores. Experimental in wgpu; see [`crate::plan::PlanOptions::cooperative_matrix`].
+
+use super::conv2d::{BINDINGS, Geometry, Tile};
+use super::{Kernel, Launch, Precision, number};
+
+/// `shaders/conv2d_cooperative.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "conv2d_cooperative",
+    source: include_str!("../../shaders/conv2d_cooperative.wgsl"),
+    bindings: BINDINGS,
+};
+
+/// Rows and columns of the matrices.
+pub const SIDE: u32 = 16;
+
+/// Threads of a workgroup, as in the shader.
+pub const THREADS: usize = 128;
+
+/// Threads that a subgroup may have: each multiplies at least one of the four quadrants of a tile, and
+/// there is at least one subgroup.
+pub const SUBGROUPS: [u32; 2] = [32, 128];
+
+/// What a workgroup computes, as in the shader; of the sums a thread holds so many on average.
+pub const TILE: Tile = Tile {
+    px: 64,
+    co: 64,
+    k: 32,
+    per_thread_px: 8,
+    per_thread_co: 4,
+    arithmetic: Precision::F16,
+};
+
+/// One launch: `[ceil(N·OUT_H·OUT_W / TILE_PX), ceil(OUT_C / TILE_CO), 1]` workgroups.
+pub fn launch(geometry: &Geometry) -> Launch {
+    let [x, y] = TILE.workgroups(geometry);
+    let mut overrides = geometry.overrides();
+    overrides.extend(geometry.window_overrides());
+    overrides.push(("IN_GROUPS", number(geometry.input.channel_groups())));
+    Launch {
+        overrides,
+        ..Launch::new(&KERNEL, THREADS, [x, y, 1])
+    }
+}

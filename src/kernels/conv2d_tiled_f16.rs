@@ -1,0 +1,12 @@
+//! [`super::conv2d_tiled`] for devices that multiply halves twice as fast as single precision; what is
+//! stored must be halves.
+
+use super::Kernel;
+use super::conv2d::BINDINGS;
+
+/// `shaders/conv2d_tiled_f16.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "conv2d_tiled_f16",
+    source: include_str!("../../shaders/conv2d_tiled_f16.wgsl"),
+    bindings: BINDINGS,
+};
