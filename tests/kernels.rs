@@ -991,8 +991,14 @@ fn every_kind_of_kernel_on_halves_agrees_with_the_oracle() {
         variance: graph.param("variance", numbers.positive(&[12])),
         epsilon: 1e-5,
         relu: false,
+        statistics: Statistics::Running,
     };
     let x = graph.add("norm", Op::BatchNorm(norm), &[x]).unwrap();
+    let norm = BatchNorm {
+        statistics: Statistics::Batch,
+        ..norm
+    };
+    let x = graph.add("batch", Op::BatchNorm(norm), &[x]).unwrap();
     let r = graph.add("relu", Op::Relu, &[x]).unwrap();
     let x = graph.add("add", Op::Add { relu: false }, &[x, r]).unwrap();
     let window = Window::square(3, 2).padded(1);

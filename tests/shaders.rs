@@ -457,9 +457,10 @@ fn kernels_that_do_the_same_say_it_in_the_same_words() {
         assert!(on_buffers.is_some(), "{stage}");
         assert_eq!(on_buffers, on_textures, "{stage}");
     }
-    for name in ["window_of"] {
-        let single = function(kernel("conv2d_tiled"), name);
-        assert_eq!(single, function(kernel("conv2d_tiled_f16"), name), "{name}");
+    let window_of = |name| function(kernel(name), "window_of");
+    for half in ["conv2d_tiled_f16", "conv2d_cooperative"] {
+        assert!(window_of(half).is_some(), "{half}");
+        assert_eq!(window_of("conv2d_tiled"), window_of(half), "{half}");
     }
 }
 

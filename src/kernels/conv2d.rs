@@ -115,11 +115,6 @@ impl Tile {
         (self.px / self.per_thread_px) * (self.co / self.per_thread_co)
     }
 
-    /// Bytes of workgroup memory: one tile of the input and one of the weights.
-    pub const fn workgroup_bytes(&self) -> u32 {
-        (self.px + self.co) * self.k * self.arithmetic.bytes() as u32
-    }
-
     /// Workgroups of a convolution along x and y.
     pub const fn workgroups(&self, geometry: &Geometry) -> [u64; 2] {
         [

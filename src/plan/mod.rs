@@ -213,14 +213,14 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:>3}  {:<24} {:<18} {:<24} {:<20} {:<14} buffers",
+            "{:>3}  {:<24} {:<18} {:<27} {:<20} {:<14} buffers",
             "#", "layer", "kernel", "choice", "output", "workgroups"
         )?;
         for (index, step) in self.steps.iter().enumerate() {
             let [x, y, z] = step.launch.workgroups;
             writeln!(
                 f,
-                "{index:>3}  {:<24} {:<18} {:<24} {:<20} {:<14} {}",
+                "{index:>3}  {:<24} {:<18} {:<27} {:<20} {:<14} {}",
                 step.node,
                 step.launch.kernel.name,
                 step.choice
