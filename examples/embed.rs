@@ -1,123 +1,88 @@
-//! The executor inside a host that has its own device: the host fills the input on the GPU, records
-//! the network into its own encoder, and reads the logits with a kernel of its own, in one
-//! submission and without any wait in between.
+//! A host: what it rendered goes in as a texture, a label and a heat map in another texture come out,
+//! in the host's encoder and one submission.
 //!
-//!     cargo run --release --example embed
+//!     cargo run --release --example embed [WEIGHTS]
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
-use resnet_wgpu::gpu::{Executor, Input, Output, plan_limits, required_features, required_limits};
+use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead, plan_limits};
 use resnet_wgpu::models::{self, Arch, ModelOptions};
-use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{Plan, PlanOptions};
+use resnet_wgpu::passes::{ClassMap, Fusion, add_class_map, optimize};
+use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
 use resnet_wgpu::weights::Weights;
-use resnet_wgpu::wgpu;
-
-/// The host's own use of the logits: the best class of each image, found on the GPU.
-const ARGMAX: &str = "
-@group(0) @binding(0) var<storage, read> logits: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> best: array<u32>;
-override CLASSES: u32;
-@compute @workgroup_size(1) fn main() {
-    best[0] = 0u;
-    for (var c = 1u; c < CLASSES; c++) {
-        if (logits[c / 4u][c % 4u] > logits[best[0] / 4u][best[0] % 4u]) { best[0] = c; }
-    }
-}";
+use resnet_wgpu::wgpu::{self, TextureFormat as Format, TextureUsages as Usage};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    pollster::block_on(run())
-}
-
-async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    // The host's device: nothing here is special, WebGPU's default limits are enough.
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let adapter = instance
-        .request_adapter(&wgpu::RequestAdapterOptions::default())
-        .await?;
-    let (device, queue) = adapter
-        .request_device(&wgpu::DeviceDescriptor {
-            required_features: required_features(),
-            required_limits: required_limits(),
-            ..Default::default()
-        })
-        .await?;
-
-    // Once: the network.
-    let options = ModelOptions {
-        size: Some([64, 64]),
-        softmax: false,
-        ..ModelOptions::default()
+    // Any device of the host's will do: `gpu::required_limits` says what it needs.
+    let Context { device, queue, .. } = pollster::block_on(Context::from_env())?;
+    let [width, height, depth_or_array_layers] = [320, 200, 1];
+    let size = wgpu::Extent3d {
+        width,
+        height,
+        depth_or_array_layers,
     };
-    let model = models::build(Some(Arch::ResNet18), &mut Weights::random(0), &options)?;
+    let texture = |format, usage| {
+        device.create_texture(&wgpu::TextureDescriptor {
+            label: Some("host"),
+            size,
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format,
+            usage,
+            view_formats: &[],
+        })
+    };
+    let usage = Usage::RENDER_ATTACHMENT | Usage::TEXTURE_BINDING;
+    let scene = texture(Format::Rgba8UnormSrgb, usage).create_view(&Default::default());
+    let heat = texture(Format::Rgba8Unorm, Usage::COPY_DST | Usage::TEXTURE_BINDING);
+
+    // Once: the network, what it reads, and where its results go.
+    let (arch, mut weights) = match std::env::args().nth(1) {
+        Some(path) => (None, Weights::open(path)?),
+        None => (Some(Arch::ResNet18), Weights::random(0)),
+    };
+    let model = models::build(arch, &mut weights, &ModelOptions::default())?;
     let graph = optimize(&model.graph, Fusion::Full)?;
+    let graph = add_class_map(&graph, &ClassMap::default())?;
+    let rules = &model.preprocess;
     let options = PlanOptions {
+        input: InputFormat::Rgba8(rules.normalization()),
         limits: plan_limits(&device),
         ..PlanOptions::default()
     };
     let executor = Executor::new(&device, &queue, &Plan::new(&graph, &options)?)?;
+    let input = executor.texture_input(&device, &[(&scene, TextureRead::default())], rules)?;
+    let output = Output::builder(&executor);
+    let output = output.heat_map(&device, &heat, &HeatMap::default())?;
+    let output = output.build();
+    let readback = Readback::of(&device, &executor, &["softmax"])?;
 
-    // Once: the host's own pass over the logits.
-    let (_, logits) = executor.output("fc")?;
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some("argmax"),
-        source: wgpu::ShaderSource::Wgsl(ARGMAX.into()),
-    });
-    let argmax = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some("argmax"),
-        layout: None,
-        module: &module,
-        entry_point: Some("main"),
-        compilation_options: wgpu::PipelineCompilationOptions {
-            constants: &[("CLASSES", 1000.0)],
-            ..Default::default()
-        },
-        cache: None,
-    });
-    let buffer = |usage| {
-        device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("best class"),
-            size: 4,
-            usage,
-            mapped_at_creation: false,
-        })
+    // Every frame: the host draws, the network looks, the host may draw the heat map over it all.
+    let mut encoder = device.create_command_encoder(&Default::default());
+    let target = wgpu::RenderPassColorAttachment {
+        view: &scene,
+        depth_slice: None,
+        resolve_target: None,
+        ops: wgpu::Operations::default(),
     };
-    let best = buffer(wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC);
-    let visible = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
-    let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some("argmax"),
-        layout: &argmax.get_bind_group_layout(0),
-        entries: &[
-            wgpu::BindGroupEntry {
-                binding: 0,
-                resource: logits.as_entire_binding(),
-            },
-            wgpu::BindGroupEntry {
-                binding: 1,
-                resource: best.as_entire_binding(),
-            },
-        ],
+    encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
+        color_attachments: &[Some(target)],
+        ..Default::default()
     });
-
-    // Every frame: one encoder, one submission.
-    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    encoder.clear_buffer(executor.input(), 0, None);
-    executor.record(&mut encoder, &Input::uploaded(), &Output::kept())?;
-    {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        pass.set_pipeline(&argmax);
-        pass.set_bind_group(0, &bind_group, &[]);
-        pass.dispatch_workgroups(1, 1, 1);
-    }
-    encoder.copy_buffer_to_buffer(&best, 0, &visible, 0, 4);
+    executor.record(&mut encoder, &input, &output)?;
+    readback.record(&mut encoder);
     queue.submit([encoder.finish()]);
 
-    visible.map_async(wgpu::MapMode::Read, .., |_| ());
-    device.poll(wgpu::PollType::wait_indefinitely())?;
-    let bytes = visible.get_mapped_range(..)?;
-    println!(
-        "best class of an empty image: {}",
-        bytemuck::from_bytes::<u32>(&bytes)
-    );
+    // In whichever frame the results are there: this host has nothing else to do, and waits.
+    let outputs = loop {
+        match readback.try_read()? {
+            Some(outputs) => break outputs,
+            None => device.poll(wgpu::PollType::wait_indefinitely())?,
+        };
+    };
+    let best = resnet_wgpu::compare::top_k(outputs[0].data(), 1)[0];
+    let label = model.labels.as_ref().and_then(|labels| labels.get(best));
+    println!("class {best}, {}", label.unwrap_or("which has no name"));
     Ok(())
 }

@@ -1,17 +1,19 @@
 // heat_map
 //
-//   y[oy,ox] = color(s · (m(oy,ox) − low)),   m = the map at the centre of the pixel, bilinear, clamped at its borders
-//   low, s     the map's smallest value and 1 / (largest − smallest); 0 and 1 for a map that is shown as it is
+//   y[oy,ox] = color(s · (m(oy,ox) − low)),   m = the cubic B-spline whose coefficients are the map, at the centre of the pixel
+//   low, s     the smallest of m at the centres of the map's values and 1 / (largest − smallest); 0 and 1 for a map that is shown
+//              as it is
 //
 // Layout      x: channel-packed vec4<f32>, one channel: the map of one image starts at FIRST
 //             y: one u32 a pixel, PITCH to a row: a color of the table, or the bits of an f32
 //             table: TABLE_HEADER integers (see below), then 256 colors
 // Workgroup   8 × 8 pixels of y
-// Thread      every THREADS-th value of the map for the smallest and largest, then one pixel
+// Thread      every THREADS-th value of the map for the smallest and largest, then one pixel: four by four values
 // Grid        [ceil(OUT_W / 8), ceil(OUT_H / 8), 1]
 // Memory      lows, highs THREADS·4 B each of workgroup memory
 // Barriers    one per level of the tree; no invocation returns before the last one
-// Edges       pixels past the last row or column are skipped; a constant map that is stretched is 0
+// Edges       pixels past the last row or column are skipped; beyond its borders the map goes on as it is there; a constant map
+//             that is stretched is 0
 // Host        src/kernels/heat_map.rs     Reference  src/reference/heat_map.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
@@ -37,18 +39,38 @@ const TABLE_HEADER: u32 = 8u;
 var<workgroup> lows: array<f32, THREADS>;
 var<workgroup> highs: array<f32, THREADS>;
 
-/// The first of the two values between which a pixel lies, and how far it is on the way from there.
-fn position(pixel: u32, pixels: u32, values: u32) -> vec2<f32> {
-    let center = (f32(pixel) + 0.5) * f32(values) / f32(pixels) - 0.5;
-    let clamped = clamp(center, 0.0, f32(values - 1u));
-    let first = min(floor(clamped), f32(max(values, 2u) - 2u));
-    return vec2<f32>(first, clamped - first);
+/// Where the centre of a pixel lies among the values.
+fn position(pixel: u32, pixels: u32, values: u32) -> f32 {
+    return (f32(pixel) + 0.5) * f32(values) / f32(pixels) - 0.5;
 }
 
-fn map_at(x: u32, y: u32) -> f32 {
-    let last = vec2(table[MAP_W] - 1u, table[MAP_H] - 1u);
-    let at = min(vec2(x, y), last);
-    return input[table[FIRST] + at.y * table[MAP_W] + at.x].x;
+/// What the value before a place, the two beside it and the one behind count for.
+fn weights(way: f32) -> vec4<f32> {
+    let rest = 1.0 - way;
+    let square = way * way;
+    return vec4<f32>(
+        rest * rest * rest,
+        3.0 * square * way - 6.0 * square + 4.0,
+        3.0 * rest * rest * rest - 6.0 * rest * rest + 4.0,
+        square * way,
+    ) / 6.0;
+}
+
+/// The spline at a place, in units of the map's values.
+fn spline(x: f32, y: f32) -> f32 {
+    let first = vec2<i32>(floor(vec2(x, y)));
+    let across = weights(x - f32(first.x));
+    let down = weights(y - f32(first.y));
+    let last = vec2<i32>(vec2(table[MAP_W], table[MAP_H])) - 1;
+    var sum = 0.0;
+    for (var j = 0; j < 4; j++) {
+        for (var i = 0; i < 4; i++) {
+            let at = clamp(first + vec2(i, j) - 1, vec2<i32>(), last);
+            let ix = table[FIRST] + u32(at.y) * table[MAP_W] + u32(at.x);
+            sum += across[i] * down[j] * input[ix].x;
+        }
+    }
+    return sum;
 }
 
 @compute @workgroup_size(SIDE, SIDE)
@@ -57,10 +79,10 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     // 1. Smallest and largest
-    var low = input[table[FIRST]].x;
+    var low = spline(0.0, 0.0);
     var high = low;
     for (var ix = thread; ix < table[MAP_W] * table[MAP_H]; ix += THREADS) {
-        let value = input[table[FIRST] + ix].x;
+        let value = spline(f32(ix % table[MAP_W]), f32(ix / table[MAP_W]));
         low = min(low, value);
         high = max(high, value);
     }
@@ -81,13 +103,10 @@ fn main(
     if (global.x >= table[OUT_W] || global.y >= table[OUT_H]) {
         return;
     }
-    let x = position(global.x, table[OUT_W], table[MAP_W]);
-    let y = position(global.y, table[OUT_H], table[MAP_H]);
-    let ix = u32(x.x);
-    let iy = u32(y.x);
-    let above = mix(map_at(ix, iy), map_at(ix + 1u, iy), x.y);
-    let below = mix(map_at(ix, iy + 1u), map_at(ix + 1u, iy + 1u), x.y);
-    var value = mix(above, below, y.y);
+    var value = spline(
+        position(global.x, table[OUT_W], table[MAP_W]),
+        position(global.y, table[OUT_H], table[MAP_H]),
+    );
     if (table[STRETCH] != 0u) {
         value = select(0.0, (value - low) / (high - low), high > low);
     }

@@ -258,6 +258,34 @@ pub enum Op {
     },
     /// `exp(x) / Σ exp(x)` over the channels of images of one pixel.
     Softmax,
+    /// The gradient of one logit of input 0 with respect to what the classifier reads.
+    ClassGradient {
+        /// The classifier's weight, `[class, c, h, w]`.
+        weight: ParamId,
+        /// The class, `[1]`; below 0 for that of the largest logit.
+        class: ParamId,
+    },
+    /// Input 0 where input 1, an activation of the same shape, is positive, else 0.
+    ReluGradient,
+    /// The gradient of a mean over a window without padding.
+    AvgPoolGradient {
+        /// The window.
+        window: Window,
+        /// Rows and columns of what the mean was of.
+        size: [usize; 2],
+    },
+    /// The pixels so many rows and columns apart, zeros elsewhere.
+    Dilate {
+        /// Rows and columns from one pixel to the next.
+        stride: [usize; 2],
+        /// Rows and columns of the result.
+        size: [usize; 2],
+    },
+    /// Sum over the channels of input 0 times input 1, of the same shape.
+    ChannelDot {
+        /// Only positive scalars of input 0 count.
+        positive: bool,
+    },
 }
 
 impl Op {
@@ -274,6 +302,11 @@ impl Op {
             Self::Flatten { .. } => "flatten",
             Self::Linear { .. } => "linear",
             Self::Softmax => "softmax",
+            Self::ClassGradient { .. } => "class_gradient",
+            Self::ReluGradient => "relu_gradient",
+            Self::AvgPoolGradient { .. } => "avg_pool_gradient",
+            Self::Dilate { .. } => "dilate",
+            Self::ChannelDot { .. } => "channel_dot",
         }
     }
 
@@ -297,13 +330,21 @@ impl Op {
                 weight: map(weight),
                 bias: bias.map(map),
             },
+            Self::ClassGradient { weight, class } => Self::ClassGradient {
+                weight: map(weight),
+                class: map(class),
+            },
             Self::Relu
             | Self::Add { .. }
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
             | Self::GlobalAvgPool
             | Self::Flatten { .. }
-            | Self::Softmax => self,
+            | Self::Softmax
+            | Self::ReluGradient
+            | Self::AvgPoolGradient { .. }
+            | Self::Dilate { .. }
+            | Self::ChannelDot { .. } => self,
         }
     }
 }
@@ -568,7 +609,7 @@ impl Graph {
     fn infer_shape(&self, name: &str, op: &Op, inputs: &[ValueId]) -> Result<Shape, Error> {
         let (expected, fits) = match op {
             Op::Conv2d(_) => ("1 or 2", matches!(inputs.len(), 1 | 2)),
-            Op::Add { .. } => ("2", inputs.len() == 2),
+            Op::Add { .. } | Op::ReluGradient | Op::ChannelDot { .. } => ("2", inputs.len() == 2),
             _ => ("1", inputs.len() == 1),
         };
         if !fits {
@@ -602,6 +643,14 @@ impl Graph {
             Op::Flatten { .. } => Ok(Shape::new(x.n, x.c * x.h * x.w, 1, 1)),
             Op::Linear { weight, bias } => check.linear(*weight, *bias, x),
             Op::Softmax => check.same_shape(Shape::new(x.n, x.c, 1, 1), x),
+            Op::ClassGradient { weight, class } => check.class_gradient(*weight, *class, x),
+            Op::ReluGradient => check.same_shape(x, self.shape(inputs[1])),
+            Op::AvgPoolGradient { window, size } => check.avg_pool_gradient(window, *size, x),
+            Op::Dilate { stride, size } => check.dilate(*stride, *size, x),
+            Op::ChannelDot { .. } => {
+                let Shape { n, h, w, .. } = check.same_shape(x, self.shape(inputs[1]))?;
+                Ok(Shape::new(n, 1, h, w))
+            }
         }
     }
 }
@@ -706,6 +755,54 @@ impl Check<'_> {
             )));
         }
         Ok(Shape::new(x.n, x.c, h, w))
+    }
+
+    fn class_gradient(&self, weight: ParamId, class: ParamId, x: Shape) -> Result<Shape, Error> {
+        self.same_shape(Shape::new(x.n, x.c, 1, 1), x)?;
+        self.param("class", class, &[1])?;
+        let dims = self.dims(weight)?;
+        let &[classes, c, h, w] = dims else {
+            return Err(self.geometry(format!(
+                "the weight must be [class, c, h, w], got sizes {dims:?}"
+            )));
+        };
+        if classes != x.c {
+            self.param("weight", weight, &[x.c, c, h, w])?;
+        }
+        Ok(Shape::new(x.n, c, h, w))
+    }
+
+    fn avg_pool_gradient(
+        &self,
+        window: &Window,
+        size: [usize; 2],
+        x: Shape,
+    ) -> Result<Shape, Error> {
+        let out = Shape::new(x.n, x.c, size[0], size[1]);
+        let pooled = window
+            .output_size(out.h, out.w)
+            .map_err(|r| self.geometry(r))?;
+        if window.padding != Padding::default() || pooled != [x.h, x.w] {
+            return Err(self.geometry(format!(
+                "a mean over {window:?} of {size:?} pixels has not {}x{}",
+                x.h, x.w
+            )));
+        }
+        Ok(out)
+    }
+
+    fn dilate(&self, stride: [usize; 2], size: [usize; 2], x: Shape) -> Result<Shape, Error> {
+        let fits = |pixels: usize, stride: usize, size: usize| {
+            let end = (pixels - 1).checked_mul(stride);
+            stride > 0 && end.is_some_and(|end| end < size)
+        };
+        if fits(x.h, stride[0], size[0]) && fits(x.w, stride[1], size[1]) {
+            return Ok(Shape::new(x.n, x.c, size[0], size[1]));
+        }
+        Err(self.geometry(format!(
+            "{}x{} pixels, {stride:?} apart, do not fit {size:?}",
+            x.h, x.w
+        )))
     }
 
     fn linear(&self, weight: ParamId, bias: Option<ParamId>, x: Shape) -> Result<Shape, Error> {

@@ -28,7 +28,7 @@
 //! submits, polls or blocks.
 //!
 //! ```no_run
-//! use resnet_wgpu::gpu::{Executor, plan_limits};
+//! use resnet_wgpu::gpu::{Executor, Input, Output, plan_limits};
 //! use resnet_wgpu::models::{self, ModelOptions};
 //! use resnet_wgpu::passes::{Fusion, optimize};
 //! use resnet_wgpu::plan::{Plan, PlanOptions};
@@ -44,13 +44,17 @@
 //! // Every frame:
 //! let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
 //! executor.write_tensor(queue, image)?;
-//! executor.record(&mut encoder);
+//! executor.record(&mut encoder, &Input::uploaded(), &Output::kept())?;
 //! let (logits, buffer) = executor.output("fc")?;
 //! println!("{} logits in {buffer:?}", logits.shape.c);
 //! queue.submit([encoder.finish()]);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Textures of the host go in and come out without leaving the GPU, and a run can be spread over
+//! frames: [`gpu::contract`] lists what a host can rely on, `examples/embed.rs` is all of it on one
+//! page.
 //!
 //! # Without one
 //!

@@ -4,11 +4,13 @@
 //! `(pixel / 255 − mean) / std`, are also what a kernel that reads textures needs.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::kernels::image_to_tensor::Normalization;
+use crate::resample::fit;
 
 /// ImageNet mean per channel, in RGB order (torchvision, timm and Hugging Face).
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -201,6 +203,12 @@ impl Preprocess {
         }
     }
 
+    /// The rows and columns of an image of `h` rows and `w` columns that the network gets to see: all of
+    /// them, or those that survive the crop.
+    pub fn seen(&self, [h, w]: [usize; 2]) -> [Range<usize>; 2] {
+        fit([h, w], self).map(|axis| axis.source())
+    }
+
     /// The last step, as the kernel and the reference take it.
     pub const fn normalization(&self) -> Normalization {
         Normalization {
@@ -322,6 +330,16 @@ mod tests {
             Preprocess::from_json("{\"filter\": \"cubic\"}").is_err(),
             "unknown filter"
         );
+    }
+
+    #[test]
+    fn what_is_seen_is_all_or_the_middle() {
+        let squash = Preprocess::NOTEBOOK;
+        assert_eq!(squash.seen([33, 61]), [0..33, 0..61], "squashed");
+        // 448×672 becomes 256×384, of which the middle 224×224 is seen: times 1.75.
+        let cover = Preprocess::TORCHVISION;
+        assert_eq!(cover.seen([448, 672]), [28..420, 140..532], "cropped");
+        assert_eq!(cover.seen([1, 1]), [0..1, 0..1], "never empty");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! (antialiasing). Pillow computes the weights in 64-bit floats and rounds them to 22-bit fixed
 //! point. [`Filter::Nearest`] is another algorithm: it walks through the input in steps of the scale.
 
+use std::ops::Range;
+
 use crate::preprocess::{Crop, Filter, Preprocess, Resize};
 
 /// Fraction bits of the weights: 32 less 8 for the pixel and 2 for weights that overshoot.
@@ -58,6 +60,13 @@ impl Axis {
             first: 0,
             count: to,
         }
+    }
+
+    /// The pixels of the input that the wanted part of the output shows, rounded, at least one.
+    pub(crate) fn source(self) -> Range<usize> {
+        let at = |x: usize| (x * self.from + self.to / 2) / self.to;
+        let first = at(self.first).min(self.from - 1);
+        first..at(self.first + self.count).max(first + 1)
     }
 
     fn scale(self) -> f64 {

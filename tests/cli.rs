@@ -113,7 +113,9 @@ fn assert_same_guess(one: &Value, other: &Value) {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    for name in ["devices", "classify", "inspect", "compare", "bench"] {
+    for name in [
+        "devices", "classify", "embed", "cam", "inspect", "compare", "bench",
+    ] {
         let run = Run::new(&[&[name, "--help"]]).ends_with(0);
         let example = format!("  resnet {name} ");
         assert!(run.stdout.contains("Examples:"), "{name}");
@@ -321,6 +323,135 @@ fn neither_the_batch_nor_the_form_of_the_results_changes_an_answer() {
             );
         }
     }
+}
+
+/// The numbers of a NumPy file of so many rows and columns.
+fn npy(file: &Path, rows: usize, columns: usize) -> Vec<f32> {
+    let bytes = std::fs::read(file).unwrap();
+    let header = std::str::from_utf8(&bytes[10..128]).unwrap();
+    assert_eq!(bytes[..8], *b"\x93NUMPY\x01\x00", "magic and version");
+    assert!(
+        header.contains(&format!("'shape': ({rows}, {columns})")),
+        "{header}"
+    );
+    let words = bytes[128..].as_chunks::<4>().0;
+    assert_eq!(words.len(), rows * columns, "numbers");
+    words.iter().map(|&w| f32::from_le_bytes(w)).collect()
+}
+
+#[test]
+fn embed_gives_the_features_of_each_image_in_both_forms() {
+    let folder = pictures();
+    let bad = file(&folder, "bad.png", "no image");
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("features.npy");
+    let images = ["embed", path(folder.path()), "--batch", "2"];
+    let to_file = ["-o", path(&file)];
+    let run = Run::new(&[&images, &TINY, &ON_CPU, &to_file])
+        .ends_with(1)
+        .complains_of(path(&bad));
+    let listed: Vec<&str> = run.stdout.lines().collect();
+    let expected = ["a.png", "b.PNG", "c.jpg"].map(|name| folder.path().join(name));
+    assert_eq!(listed, expected.each_ref().map(|p| path(p)), "rows");
+    let rows = npy(&file, 3, 512);
+    let files = std::fs::read_dir(out.path()).unwrap().count();
+    assert_eq!(files, 1, "nothing but the file");
+
+    let run = Run::new(&[&images, &TINY, &ON_CPU, &["--normalize"]]).ends_with(1);
+    for (index, line) in run.stdout.lines().enumerate() {
+        let json: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(json["image"], path(&expected[index]), "image");
+        let embedding: Vec<f64> = serde_json::from_value(json["embedding"].clone()).unwrap();
+        let row = &rows[index * 512..][..512];
+        let length = row
+            .iter()
+            .map(|&x| f64::from(x).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        assert!(length > 0.1, "there is something to see");
+        for (x, y) in embedding.iter().zip(row) {
+            assert!(
+                (x - f64::from(*y) / length).abs() < 1e-5,
+                "{x} for {y} of {length}"
+            );
+        }
+        assert_eq!(embedding.len(), 512, "features");
+    }
+    let first = &rows[..512];
+    assert_ne!(first, &rows[512..1024], "each image has its own");
+    let wide = ["embed", path(&expected[0])];
+    let alone = Run::new(&[&wide, &TINY, &ON_CPU]).ends_with(0);
+    let json: Value = serde_json::from_str(&alone.stdout).unwrap();
+    let alone: Vec<f32> = serde_json::from_value(json["embedding"].clone()).unwrap();
+    for (x, y) in alone.iter().zip(first) {
+        assert!(
+            (x - y).abs() < 1e-4,
+            "the batch changes nothing: {x} and {y}"
+        );
+    }
+}
+
+#[test]
+fn cam_paints_what_the_network_sees_and_leaves_the_rest() {
+    let folder = pictures();
+    let image = folder.path().join("b.PNG");
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("map.png");
+    let cam = ["cam", path(&image), "-o", path(&file)];
+    let json = ["--format", "json"];
+    let run = Run::new(&[&cam, &TINY, &ON_CPU, &json]).ends_with(0);
+    let json = run.json();
+    let map: Vec<Vec<f32>> = serde_json::from_value(json["map"].clone()).unwrap();
+    assert_eq!(json["map_size"], serde_json::json!([4, 4]), "32 pixels / 8");
+    let values = || map.iter().flatten().copied();
+    assert_eq!(values().fold(1.0, f32::min), 0.0, "smallest");
+    assert_eq!(values().fold(0.0, f32::max), 1.0, "largest");
+    let probability = json["probability"].as_f64().unwrap();
+    assert!(
+        probability > 1e-3,
+        "the most likely one of 1000: {probability}"
+    );
+
+    // 33×61 is covered by 36×66 pixels of which the middle 32×32 are seen.
+    let before = image::open(&image).unwrap().to_rgb8();
+    let after = image::open(&file).unwrap().to_rgb8();
+    assert_eq!(before.dimensions(), after.dimensions(), "size");
+    let seen = |x: u32| (16..46).contains(&x);
+    let columns = |inside: bool| (0..61).filter(move |&x| seen(x) == inside);
+    assert!(
+        columns(false).all(|x| before.get_pixel(x, 16) == after.get_pixel(x, 16)),
+        "outside"
+    );
+    let changed = columns(true).filter(|&x| before.get_pixel(x, 16) != after.get_pixel(x, 16));
+    assert!(changed.count() > 25, "inside");
+
+    // Another class has another map, by its number or its name.
+    let by_number = ["--format", "json", "--class", "207"];
+    let one = Run::new(&[&cam, &TINY, &ON_CPU, &by_number]).ends_with(0);
+    let by_name = ["--format", "json", "--class", "Golden Retriever"];
+    let other = Run::new(&[&cam, &TINY, &ON_CPU, &by_name]).ends_with(0);
+    assert_eq!(one.json()["map"], other.json()["map"], "golden retriever");
+    assert_ne!(one.json()["map"], json["map"], "another class");
+    let files = std::fs::read_dir(out.path()).unwrap().count();
+    assert_eq!(files, 1, "nothing but the picture");
+
+    for (flags, says) in [
+        (["--class", "1000"], "0 to 999"),
+        (["--class", "retriever"], "may be"),
+        (["--class", "hippogriff"], "in no label"),
+    ] {
+        Run::new(&[&cam, &TINY, &ON_CPU, &flags])
+            .ends_with(2)
+            .complains_of(says);
+    }
+    Run::new(&[&cam, &TINY, &ON_CPU, &["--at", "layer9"]])
+        .ends_with(1)
+        .complains_of("layer9");
+    let nowhere = out.path().join("no/such/folder.png");
+    let cam = ["cam", path(&image), "-o", path(&nowhere)];
+    Run::new(&[&cam, &TINY, &ON_CPU])
+        .ends_with(1)
+        .complains_of("cannot write");
 }
 
 #[test]

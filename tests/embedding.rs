@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Numbers, assert_close, gpu, read, reference};
+use common::{Numbers, assert_close, finish, gpu, read, reference};
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::{
@@ -42,14 +42,6 @@ fn plan(gpu: &Context, graph: &Graph) -> Plan {
 fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
     gpu.device
         .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
-}
-
-/// Submits, and waits as a host would.
-fn finish(gpu: &Context, encoder: wgpu::CommandEncoder) {
-    gpu.queue.submit([encoder.finish()]);
-    gpu.device
-        .poll(wgpu::PollType::wait_indefinitely())
-        .unwrap();
 }
 
 /// A device on the adapter under test with no optional feature and exactly these limits.

@@ -152,7 +152,30 @@ fn launches() -> Vec<Launch> {
         .add("fc", Op::Linear { weight, bias: None }, &[e])
         .unwrap();
     let p = graph.add("softmax", Op::Softmax, &[f]).unwrap();
-    for output in [p, g] {
+    let weight = graph.param("rows", ones(&[10, 5, 1, 1]));
+    let class = graph.param("class", ones(&[1]));
+    let op = Op::ClassGradient { weight, class };
+    let row = graph.add("row", op, &[f]).unwrap();
+    let square = graph.shape(d);
+    let op = Op::AvgPoolGradient {
+        window: Window {
+            kernel: [square.h, square.w],
+            ..Window::square(1, 1)
+        },
+        size: [square.h, square.w],
+    };
+    let spread = graph.add("spread", op, &[row]).unwrap();
+    let through = graph
+        .add("through", Op::ReluGradient, &[spread, d])
+        .unwrap();
+    let op = Op::ChannelDot { positive: true };
+    let map = graph.add("map", op, &[through, d]).unwrap();
+    let op = Op::Dilate {
+        stride: [2, 3],
+        size: [square.h * 2, square.w * 3],
+    };
+    let apart = graph.add("apart", op, &[map]).unwrap();
+    for output in [p, g, apart] {
         graph.mark_output(output).unwrap();
     }
     let normalization = Normalization {

@@ -19,7 +19,7 @@ mod tests;
 mod vector;
 mod winograd;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pulp::Arch;
 
@@ -49,7 +49,7 @@ use step::Step;
 /// ```
 #[derive(Debug)]
 pub struct CpuExecutor {
-    graph: Graph,
+    graph: Arc<Graph>,
     steps: Vec<Step>,
     memory: Assignment,
     /// Buffers of runs that are over, for the runs to come.
@@ -74,11 +74,12 @@ impl CpuExecutor {
 
     /// For vector instructions of the caller's choice.
     fn with_arch(graph: &Graph, arch: Arch) -> Self {
+        let graph = Arc::new(graph.clone());
         let nodes = graph.nodes().iter();
         Self {
-            steps: nodes.map(|node| Step::new(graph, node, arch)).collect(),
-            memory: Assignment::new(graph),
-            graph: graph.clone(),
+            steps: nodes.map(|node| Step::new(&graph, node, arch)).collect(),
+            memory: Assignment::new(&graph),
+            graph,
             idle: Mutex::default(),
         }
     }

@@ -1,5 +1,7 @@
 //! One operation of a graph, prepared.
 
+use std::sync::Arc;
+
 use pulp::Arch;
 
 use super::conv2d::{Geometry, PackedConv};
@@ -8,8 +10,10 @@ use super::layout::{Layout, Line};
 use super::pool::{self, Pool, WindowPool};
 use super::vector;
 use super::winograd::Winograd;
-use crate::graph::{Conv2d, FlattenOrder, Graph, Node, Op, Statistics};
-use crate::tensor::Shape;
+use crate::error::Error;
+use crate::graph::{Conv2d, FlattenOrder, Graph, Node, Op, Statistics, ValueId};
+use crate::reference::run_node;
+use crate::tensor::{Shape, Tensor};
 
 /// See the module.
 #[derive(Debug)]
@@ -33,10 +37,36 @@ pub(super) enum Step {
         x: Layout,
     },
     Softmax(Layout),
+    /// Not worth more: operations of which a run has a few, on small activations.
+    Plain(Box<Plain>),
+}
+
+/// A node that the reference implementation computes.
+#[derive(Debug)]
+pub(super) struct Plain {
+    node: Node,
+    graph: Arc<Graph>,
+}
+
+impl Plain {
+    fn run<'a>(&self, read: &impl Fn(usize) -> Option<&'a [Line]>, out: &mut [Line]) {
+        let tensor = |(index, id): (usize, &ValueId)| {
+            let shape = self.graph.shape(*id);
+            let lines = read(index).expect("a graph checks the number of inputs");
+            Tensor::new(&shape.dims(), Layout::new(shape).unpack(lines))
+        };
+        let inputs: Result<Vec<Tensor>, Error> =
+            self.node.inputs.iter().enumerate().map(tensor).collect();
+        let result = inputs.and_then(|inputs| {
+            run_node(&self.graph, &self.node, &inputs.iter().collect::<Vec<_>>())
+        });
+        let result = result.expect("a graph checks the shapes");
+        Layout::new(self.graph.shape(self.node.output)).pack(result.data(), out);
+    }
 }
 
 impl Step {
-    pub(super) fn new(graph: &Graph, node: &Node, arch: Arch) -> Self {
+    pub(super) fn new(graph: &Arc<Graph>, node: &Node, arch: Arch) -> Self {
         let x = graph.shape(node.inputs[0]);
         let out = graph.shape(node.output);
         let pool = |window, pool| {
@@ -72,6 +102,14 @@ impl Step {
                 x: Layout::new(x),
             },
             Op::Softmax => Self::Softmax(Layout::new(x)),
+            Op::ClassGradient { .. }
+            | Op::ReluGradient
+            | Op::AvgPoolGradient { .. }
+            | Op::Dilate { .. }
+            | Op::ChannelDot { .. } => Self::Plain(Box::new(Plain {
+                node: node.clone(),
+                graph: Arc::clone(graph),
+            })),
         }
     }
 
@@ -129,6 +167,7 @@ impl Step {
             Self::GlobalAvgPool(layout) => pool::global_avg(*layout, x, out),
             Self::Flatten { order, x: layout } => vector::flatten(*order, *layout, x, out),
             Self::Softmax(layout) => vector::softmax(*layout, x, out),
+            Self::Plain(plain) => plain.run(read, out),
         }
     }
 }

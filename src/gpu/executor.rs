@@ -8,7 +8,7 @@ use super::helpers::Helpers;
 use super::pipelines::{Pipelines, Progress};
 use super::resources::{Resource, create_buffer, create_texture};
 use crate::error::Error;
-use crate::kernels::Storage;
+use crate::kernels::{Storage, class_gradient};
 use crate::plan::{BufferId, Content, InputFormat, Output, Plan, Step};
 use crate::tensor::{Shape, Tensor, pack};
 
@@ -31,6 +31,9 @@ pub struct Executor {
     input: BufferId,
     input_shape: Shape,
     input_format: InputFormat,
+    /// What the class of a class activation map is read from.
+    class: Option<BufferId>,
+    classes: usize,
     outputs: Vec<Output>,
     /// For each output, the number of dispatches until it is complete.
     complete_after: Vec<usize>,
@@ -85,6 +88,8 @@ impl Executor {
                 bound,
             )?);
         }
+        let mut steps = plan.steps().iter();
+        let class_step = steps.find(|s| s.launch.kernel.name == class_gradient::KERNEL.name);
         // An output's buffer is its own until the end: the last one that writes it completes it.
         let complete_after = plan.outputs().iter().map(|output| {
             let writes = |step: &Step| step.buffers.last() == Some(&output.buffer);
@@ -93,6 +98,8 @@ impl Executor {
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             complete_after: complete_after.collect(),
+            class: class_step.map(|step| step.buffers[2]),
+            classes: class_step.map_or(0, |step| class_gradient::classes(&step.launch)),
             dispatches: dispatches.into(),
             runs: Arc::default(),
             helpers: Helpers::default(),
@@ -166,6 +173,29 @@ impl Executor {
             InputFormat::Rgba8(_) => format!("{} as RGBA8 pixels", self.input_shape),
         };
         Error::Input { expected, got }
+    }
+
+    /// Chooses the class of the class activation map for all runs to come: a number, or `None` for the
+    /// most likely one of each image.
+    ///
+    /// # Errors
+    /// [`Error::Recording`] when the plan has no class activation map, or no such class.
+    pub fn select_class(&self, queue: &wgpu::Queue, class: Option<usize>) -> Result<(), Error> {
+        let Some(id) = self.class else {
+            return Err(Error::Recording {
+                reason: "the plan has no class activation map; add one to the graph".to_owned(),
+            });
+        };
+        if let Some(class) = class
+            && class >= self.classes
+        {
+            return Err(Error::Recording {
+                reason: format!("there is no class {class}, there are {}", self.classes),
+            });
+        }
+        let value = class_gradient::class_value(class);
+        queue.write_buffer(self.buffer(id), 0, bytemuck::bytes_of(&value));
+        Ok(())
     }
 
     /// Values that can be read after a run, in the order of the graph's outputs.

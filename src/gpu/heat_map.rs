@@ -11,19 +11,20 @@ use crate::passes::CLASS_MAP;
 
 /// How a map is painted.
 ///
-/// The texture is a 2-D one with the usage `COPY_DST` and the format `r32float` (the numbers of the map
+/// The texture is a 2-D one with the usage `COPY_DST` and the format `r32float` (the numbers
 /// themselves) or `rgba8unorm`, `bgra8unorm` or their sRGB forms (colours, written as they are, so that
-/// an sRGB texture shows the same as any other). The map is interpolated to the size of the rectangle,
-/// which stands for the image that the network saw: all of the picture for rules that squash, its
-/// centre for rules that crop.
+/// an sRGB texture shows the same as any other). The map becomes a smooth surface of the size of the
+/// rectangle, a cubic B-spline with the map's values as coefficients. The rectangle stands for what the
+/// network saw: the whole image for rules that squash, its middle for rules that crop
+/// ([`Preprocess::seen`](crate::preprocess::Preprocess::seen)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeatMap {
     /// Name of the value; [`CLASS_MAP`] unless the host has another.
     pub value: String,
     /// Which image of the batch.
     pub image: usize,
-    /// Whether the smallest and the largest value become 0 and 1; else values are taken as they are, and
-    /// clamped to 0..1 where they become colours.
+    /// Whether the smallest and the largest value of the surface become 0 and 1; else values are taken
+    /// as they are, and clamped to 0..1 where they become colours.
     pub stretch: bool,
     /// Colours from 0 to 1; of no use for `r32float`.
     pub colors: Colors,

@@ -1,8 +1,10 @@
 //! The only module that uses wgpu: a [`Plan`](crate::plan::Plan) becomes pipelines, buffers and
 //! commands.
 //!
-//! A host that has a device builds an [`Executor`] from it and records into its own encoder. A
-//! program that has none starts with a [`Context`], and [`Session`] shows how the parts go together.
+//! A host that has a device builds an [`Executor`] from it, says once what a run reads ([`Input`]) and
+//! where its results go ([`Output`]), and records runs into its own encoder; [`contract`] is what it can
+//! rely on. A program that has no device starts with a [`Context`], and [`Session`] shows how the parts
+//! go together.
 
 use std::future::Future;
 use std::pin::pin;
@@ -10,6 +12,9 @@ use std::task::{Poll, Waker};
 
 use crate::error::Error;
 use crate::plan;
+
+#[doc = include_str!("contract.md")]
+pub mod contract {}
 
 mod context;
 mod cooperative;

@@ -12,7 +12,8 @@ use crate::error::Error;
 /// share it.
 ///
 /// Every output of the graph lies in a buffer of the executor after the run ([`Executor::output`]).
-/// A network that computes more than this output wants is recorded only as far as needed.
+/// A network that computes more than this output wants is recorded only as far as needed; the buffers
+/// of the other outputs then hold nothing of use.
 #[derive(Clone, Debug, Default)]
 pub struct Output(Option<Arc<Wanted>>);
 

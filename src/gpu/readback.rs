@@ -1,5 +1,7 @@
 //! Outputs back to the host, without blocking it.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use futures_channel::oneshot;
 
 use super::{Executor, guarded};
@@ -9,13 +11,20 @@ use crate::tensor::{Tensor, unpack};
 
 /// A host-visible copy of some outputs of an [`Executor`].
 ///
-/// Record the copies behind the run, submit, then await [`Readback::read`]. The future completes
-/// when the host polls its device or submits again; it never polls itself.
+/// Record the copies behind the run, submit, then await [`Readback::read`], or ask
+/// [`Readback::try_read`] in every frame. Both complete when the host polls its device or submits
+/// again; they never poll themselves. The copies must not be submitted again in between: wgpu allows
+/// no command on a buffer that is mapped.
 #[derive(Debug)]
 pub struct Readback {
     buffer: wgpu::Buffer,
     parts: Vec<Part>,
+    /// What [`Readback::try_read`] waits for.
+    pending: Mutex<Option<Mapping>>,
 }
+
+/// The answer to a request to map a buffer.
+type Mapping = oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>;
 
 /// One output within the host-visible buffer.
 #[derive(Debug)]
@@ -62,7 +71,11 @@ impl Readback {
                 mapped_at_creation: false,
             })
         })?;
-        Ok(Self { buffer, parts })
+        Ok(Self {
+            buffer,
+            parts,
+            pending: Mutex::default(),
+        })
     }
 
     /// Records the copies.
@@ -78,10 +91,45 @@ impl Readback {
     /// # Errors
     /// [`Error::Gpu`] when the device was lost.
     pub async fn read(&self) -> Result<Vec<Tensor>, Error> {
-        let tensors = |mapped: &[u8]| self.parts.iter().map(|part| part.tensor(mapped)).collect();
-        map("readback", &self.buffer, tensors).await?
+        map(WHAT, &self.buffer, |mapped| self.tensors(mapped)).await?
+    }
+
+    /// As [`Readback::read`], for a host that looks once in every frame: `None` as long as the device
+    /// is not done. The first call after a submission asks for the results.
+    ///
+    /// # Errors
+    /// As [`Readback::read`].
+    pub fn try_read(&self) -> Result<Option<Vec<Tensor>>, Error> {
+        let mut pending = self.lock();
+        let mapping = pending.get_or_insert_with(|| request(&self.buffer));
+        let answer = match mapping.try_recv() {
+            Ok(None) => return Ok(None),
+            Ok(Some(answer)) => Some(answer),
+            Err(oneshot::Canceled) => None,
+        };
+        *pending = None;
+        check(WHAT, answer)?;
+        look_at(WHAT, &self.buffer, |mapped| self.tensors(mapped))?.map(Some)
+    }
+
+    /// Whether [`Readback::try_read`] has asked for results that it has not returned: until then the
+    /// copies must not be submitted again.
+    pub fn is_pending(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Mapping>> {
+        // A panic elsewhere cannot leave it half-changed.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tensors(&self, mapped: &[u8]) -> Result<Vec<Tensor>, Error> {
+        self.parts.iter().map(|part| part.tensor(mapped)).collect()
     }
 }
+
+/// What errors say was going on.
+const WHAT: &str = "readback";
 
 /// Maps a buffer, looks at its bytes, and unmaps it. Whoever owns the device polls it.
 pub(super) async fn map<T>(
@@ -89,24 +137,44 @@ pub(super) async fn map<T>(
     buffer: &wgpu::Buffer,
     look: impl FnOnce(&[u8]) -> T,
 ) -> Result<T, Error> {
-    let error = |reason: String| Error::Gpu {
-        what: what.to_owned(),
-        reason,
-    };
+    let answer = request(buffer).await.ok();
+    check(what, answer)?;
+    look_at(what, buffer, look)
+}
+
+/// Asks for a buffer to be mapped.
+fn request(buffer: &wgpu::Buffer) -> Mapping {
     let (sender, receiver) = oneshot::channel();
     buffer.map_async(wgpu::MapMode::Read, .., move |result| {
         // The receiver is gone when the caller dropped the future: nobody wants the result.
         let _ = sender.send(result);
     });
-    match receiver.await {
-        Ok(Ok(())) => {}
-        Ok(Err(reason)) => return Err(error(reason.to_string())),
-        Err(_) => return Err(error("the device dropped the request".to_owned())),
+    receiver
+}
+
+fn failed(what: &str, reason: impl std::fmt::Display) -> Error {
+    Error::Gpu {
+        what: what.to_owned(),
+        reason: reason.to_string(),
     }
+}
+
+/// Whether the request was granted; without an answer the device is gone.
+fn check(what: &str, answer: Option<Result<(), wgpu::BufferAsyncError>>) -> Result<(), Error> {
+    match answer {
+        Some(answer) => answer.map_err(|error| failed(what, error)),
+        None => Err(failed(what, "the device dropped the request")),
+    }
+}
+
+/// Looks at the bytes of a buffer that is mapped, and unmaps it.
+fn look_at<T>(
+    what: &str,
+    buffer: &wgpu::Buffer,
+    look: impl FnOnce(&[u8]) -> T,
+) -> Result<T, Error> {
     let seen = {
-        let mapped = buffer
-            .get_mapped_range(..)
-            .map_err(|e| error(e.to_string()))?;
+        let mapped = buffer.get_mapped_range(..).map_err(|e| failed(what, e))?;
         look(&mapped)
     };
     buffer.unmap();

@@ -119,7 +119,8 @@ pub(super) fn create_buffer(device: &wgpu::Device, buffer: &Buffer) -> Result<wg
         ),
         Content::Activations => create(wgpu::BufferUsages::COPY_SRC, false),
         Content::Constant(constant) => {
-            let created = create(wgpu::BufferUsages::empty(), true)?;
+            // The host may choose another class later.
+            let created = create(wgpu::BufferUsages::COPY_DST, true)?;
             let packed = constant.packing.pack(&constant.tensors);
             let mut mapped = created
                 .get_mapped_range_mut(..)

@@ -11,6 +11,7 @@ mod resize;
 
 pub use prepare::Batch;
 
+use crate::error::Error;
 use crate::preprocess::Filter;
 use crate::resample::Axis;
 
@@ -42,6 +43,22 @@ impl Picture {
     /// The bytes, row by row, red first.
     pub fn rgb(&self) -> &[u8] {
         &self.rgb
+    }
+
+    /// Writes the picture as a PNG.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when it is too large for a PNG, or the writer fails.
+    pub fn write_png(&self, writer: &mut Vec<u8>) -> Result<(), Error> {
+        let encoder = image::codecs::png::PngEncoder::new(writer);
+        let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
+        let (width, height) = (side(self.width), side(self.height));
+        let format = image::ExtendedColorType::Rgb8;
+        let written = image::ImageEncoder::write_image(encoder, &self.rgb, width, height, format);
+        written.map_err(|error| Error::Image {
+            path: "PNG".into(),
+            reason: error.to_string(),
+        })
     }
 
     /// The picture at another size: Pillow's `Image.resize`, to the bit.

@@ -1,4 +1,4 @@
-//! A map of one channel as an image: interpolated, stretched, coloured.
+//! A map of one channel as an image: smooth, stretched, coloured.
 
 use super::{Kernel, Launch, read_single, write_single};
 use crate::tensor::Shape;

@@ -14,12 +14,15 @@ use twox_hash::xxhash3_128;
 
 pub use self::precision::Precision;
 use crate::error::Error;
-use crate::tensor::{LANES, Tensor};
+use crate::tensor::{LANES, Shape, Tensor};
 
 pub mod avg_pool;
+pub mod avg_pool_gradient;
 pub mod avg_pool_texture;
 pub mod batch_norm;
 pub mod batch_norm_of_batch;
+pub mod channel_dot;
+pub mod class_gradient;
 pub mod conv2d;
 pub mod conv2d_cooperative;
 pub mod conv2d_grouped;
@@ -28,6 +31,7 @@ pub mod conv2d_reduce;
 pub mod conv2d_texture;
 pub mod conv2d_tiled;
 pub mod conv2d_tiled_f16;
+pub mod dilate;
 pub mod flatten;
 pub mod global_avg_pool;
 pub mod global_avg_pool_texture;
@@ -41,6 +45,7 @@ pub mod max_pool_texture;
 pub mod narrow;
 pub mod precision;
 pub mod relu;
+pub mod relu_gradient;
 pub mod resample;
 pub mod resample_columns;
 pub mod resample_rows;
@@ -58,9 +63,12 @@ pub mod winograd_output_texture;
 /// Every kernel of the crate.
 pub const ALL: &[&Kernel] = &[
     &avg_pool::KERNEL,
+    &avg_pool_gradient::KERNEL,
     &avg_pool_texture::KERNEL,
     &batch_norm::KERNEL,
     &batch_norm_of_batch::KERNEL,
+    &channel_dot::KERNEL,
+    &class_gradient::KERNEL,
     &conv2d_cooperative::KERNEL,
     &conv2d_grouped::KERNEL,
     &conv2d_quad::KERNEL,
@@ -68,6 +76,7 @@ pub const ALL: &[&Kernel] = &[
     &conv2d_texture::KERNEL,
     &conv2d_tiled::KERNEL,
     &conv2d_tiled_f16::KERNEL,
+    &dilate::KERNEL,
     &flatten::KERNEL,
     &global_avg_pool::KERNEL,
     &global_avg_pool_texture::KERNEL,
@@ -80,6 +89,7 @@ pub const ALL: &[&Kernel] = &[
     &max_pool_texture::KERNEL,
     &narrow::KERNEL,
     &relu::KERNEL,
+    &relu_gradient::KERNEL,
     &resample_columns::KERNEL,
     &resample_rows::KERNEL,
     &residual_add::KERNEL,
@@ -386,6 +396,8 @@ pub enum Packing {
     },
     /// Linear weights in blocks of 4 × 4.
     Linear,
+    /// Classifier weights as one image for each class.
+    ClassRows,
     /// Scale of a batch norm; tensors gamma, variance.
     BatchNormScale(batch_norm::Epsilon),
     /// Shift of a batch norm; tensors gamma, beta, mean, variance.
@@ -421,6 +433,7 @@ impl Packing {
                 winograd::pack(weight, bias.first(), tile_co, out_tile)
             }
             (Self::Linear, [weight]) => linear::pack_weight(weight),
+            (Self::ClassRows, [weight]) => class_gradient::pack_weight(weight),
             (Self::BatchNormScale(epsilon), [gamma, variance]) => {
                 batch_norm::pack_scale(gamma, variance, *epsilon)
             }
@@ -435,6 +448,7 @@ impl Packing {
     pub fn len(&self, tensors: &[Tensor]) -> usize {
         let dims = tensors.first().map_or(&[][..], Tensor::dims);
         match (self, dims) {
+            (Self::ClassRows, &[classes, c, h, w]) => classes * Shape::new(1, c, h, w).packed_len(),
             (&Self::Vector { len, multiple }, _) => len.next_multiple_of(multiple),
             (Self::ConvTiles(tile), &[out_c, in_c, kernel_h, kernel_w]) => {
                 conv2d::packed_k(in_c, kernel_h * kernel_w, *tile)

@@ -3,9 +3,10 @@
 use super::Constant;
 use crate::graph::{BatchNorm, Graph, Node, Op, ParamId, Statistics, ValueId};
 use crate::kernels::{
-    Launch, Packing, Precision, Storage, avg_pool, avg_pool_texture, batch_norm,
-    batch_norm_of_batch, flatten, global_avg_pool, global_avg_pool_texture, linear, linear_texture,
-    max_pool, max_pool_texture, relu, residual_add, softmax,
+    Launch, Packing, Precision, Storage, avg_pool, avg_pool_gradient, avg_pool_texture, batch_norm,
+    batch_norm_of_batch, channel_dot, class_gradient, dilate, flatten, global_avg_pool,
+    global_avg_pool_texture, linear, linear_texture, max_pool, max_pool_texture, relu,
+    relu_gradient, residual_add, softmax,
 };
 use crate::tensor::LANES;
 
@@ -66,6 +67,14 @@ pub(super) const fn form_of_maps(textures: bool, precision: Precision) -> Form {
 pub(super) const fn forms_of(node: &Node, maps: Form) -> [Form; 2] {
     match (&node.op, maps) {
         (Op::Flatten { .. } | Op::Softmax, _) => [Form::Single; 2],
+        (
+            Op::ClassGradient { .. }
+            | Op::ReluGradient
+            | Op::AvgPoolGradient { .. }
+            | Op::Dilate { .. }
+            | Op::ChannelDot { .. },
+            _,
+        ) => [Form::Single; 2],
         (Op::Conv2d(conv), Form::Texture) if conv.groups > 1 => [Form::Single; 2],
         (Op::BatchNorm(_) | Op::Relu | Op::Add { .. }, Form::Texture) => [Form::Single; 2],
         (Op::Linear { .. }, Form::Texture) => [Form::Texture, Form::Single],
@@ -140,6 +149,11 @@ pub(super) fn kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
         constants: vec![],
         operands: vec![Operand::Input(0), Operand::Output],
     };
+    let binary = |launch| Choice {
+        launch,
+        constants: vec![],
+        operands: vec![Operand::Input(0), Operand::Input(1), Operand::Output],
+    };
     Some(match node.op {
         Op::Conv2d(_) => return None,
         Op::BatchNorm(norm) if norm.statistics == Statistics::Batch => Choice {
@@ -187,11 +201,7 @@ pub(super) fn kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
             }
         }
         Op::Relu => unary(relu::launch(x)),
-        Op::Add { relu } => Choice {
-            launch: residual_add::launch(x, relu),
-            constants: vec![],
-            operands: vec![Operand::Input(0), Operand::Input(1), Operand::Output],
-        },
+        Op::Add { relu } => binary(residual_add::launch(x, relu)),
         Op::MaxPool { window, pad_value } => unary(max_pool::launch(x, y, &window, pad_value)),
         Op::AvgPool {
             window,
@@ -219,6 +229,29 @@ pub(super) fn kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
             ],
         },
         Op::Softmax => unary(softmax::launch(x)),
+        Op::ClassGradient { weight, class } => Choice {
+            launch: class_gradient::launch(x, y),
+            constants: vec![
+                (
+                    "weight",
+                    Constant {
+                        packing: Packing::ClassRows,
+                        tensors: vec![graph.tensor(weight).clone()],
+                    },
+                ),
+                ("class", vector(graph, Some(class), 1, LANES)),
+            ],
+            operands: vec![
+                Operand::Input(0),
+                Operand::Constant(0),
+                Operand::Constant(1),
+                Operand::Output,
+            ],
+        },
+        Op::ReluGradient => binary(relu_gradient::launch(x)),
+        Op::AvgPoolGradient { window, .. } => unary(avg_pool_gradient::launch(x, y, &window)),
+        Op::Dilate { stride, .. } => unary(dilate::launch(x, y, stride)),
+        Op::ChannelDot { positive } => binary(channel_dot::launch(x, positive)),
     })
 }
 

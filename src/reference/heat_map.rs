@@ -1,7 +1,9 @@
-//! A map of one channel at the size of an image, interpolated bilinearly.
+//! A map of one channel at the size of an image, smooth.
 //!
-//! A pixel shows the map at its centre; beyond the centres of the outermost values the map goes on
-//! as it is there. Stretched, the smallest value of the map becomes 0 and the largest 1.
+//! The values of the map are the coefficients of a cubic B-spline, of which a pixel shows the place at its
+//! centre; beyond its borders the map goes on as it is there. The spline is smoother than the map: a
+//! single value that stands out becomes a hill of two thirds by two thirds of its height. Stretched,
+//! the smallest and the largest of what it is at the centres of the map's values become 0 and 1.
 
 use super::round;
 use crate::error::Error;
@@ -22,18 +24,11 @@ pub fn heat_map(map: &Tensor, [h, w]: [usize; 2], stretch: bool) -> Result<Tenso
     }
     let mut y = Vec::with_capacity(out.len());
     for plane in map.data().chunks_exact(shape.h * shape.w) {
-        let [low, scale] = if stretch { range(plane) } else { [0.0, 1.0] };
-        let at = |iy: usize, ix: usize| f64::from(plane[iy * shape.w + ix]);
+        let map = Map { plane, shape };
+        let [low, scale] = if stretch { map.range() } else { [0.0, 1.0] };
         for oy in 0..h {
-            let [above, below] = neighbours(oy, h, shape.h);
             for ox in 0..w {
-                let [left, right] = neighbours(ox, w, shape.w);
-                let mut value = 0.0;
-                for (iy, fy) in [above, below] {
-                    for (ix, fx) in [left, right] {
-                        value += fy * fx * at(iy, ix);
-                    }
-                }
+                let value = map.at(position(oy, h, shape.h), position(ox, w, shape.w));
                 y.push(round((value - low) * scale));
             }
         }
@@ -41,21 +36,68 @@ pub fn heat_map(map: &Tensor, [h, w]: [usize; 2], stretch: bool) -> Result<Tenso
     Tensor::new(&out.dims(), y)
 }
 
-/// The smallest value and what multiplies the difference to it; a constant map becomes 0.
-fn range(plane: &[f32]) -> [f64; 2] {
-    let low = plane.iter().copied().fold(f32::INFINITY, f32::min);
-    let high = plane.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let span = f64::from(high) - f64::from(low);
-    [f64::from(low), if span > 0.0 { 1.0 / span } else { 0.0 }]
+/// Where the centre of a pixel lies among the values.
+fn position(pixel: usize, pixels: usize, values: usize) -> f64 {
+    (pixel as f64 + 0.5) * values as f64 / pixels as f64 - 0.5
 }
 
-/// The two values between which the centre of a pixel lies, and the weight of each.
-fn neighbours(pixel: usize, pixels: usize, values: usize) -> [(usize, f64); 2] {
-    let center = (pixel as f64 + 0.5) * values as f64 / pixels as f64 - 0.5;
-    let last = values - 1;
-    let first = (0..last).rev().find(|&i| i as f64 <= center).unwrap_or(0);
-    let way = (center - first as f64).clamp(0.0, 1.0);
-    [(first, 1.0 - way), (last.min(first + 1), way)]
+/// The map of one image.
+struct Map<'a> {
+    plane: &'a [f32],
+    shape: Shape,
+}
+
+impl Map<'_> {
+    /// The spline at a place, in units of the map's values.
+    fn at(&self, y: f64, x: f64) -> f64 {
+        let mut sum = 0.0;
+        for (iy, down) in taps(y, self.shape.h) {
+            for (ix, across) in taps(x, self.shape.w) {
+                sum += down * across * f64::from(self.plane[iy * self.shape.w + ix]);
+            }
+        }
+        sum
+    }
+
+    /// The smallest value and what multiplies the difference to it; a constant map becomes 0.
+    fn range(&self) -> [f64; 2] {
+        let Shape { h, w, .. } = self.shape;
+        let values = (0..h * w).map(|i| self.at((i / w) as f64, (i % w) as f64));
+        let [low, high] = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| {
+            [value.min(low), value.max(high)]
+        });
+        let span = high - low;
+        // Rounding makes a constant map a little less constant.
+        let constant = span <= 1e-7 * high.abs().max(low.abs());
+        [low, if constant { 0.0 } else { 1.0 / span }]
+    }
+}
+
+/// The four values that count at a place, clamped to those there are, and their weights: the basis of
+/// uniform cubic B-splines.
+fn taps(place: f64, values: usize) -> [(usize, f64); 4] {
+    let first = place.floor();
+    let way = place - first;
+    let inner = |t: f64| (3.0 * t - 6.0) * t * t + 4.0;
+    let weights = [
+        (1.0 - way).powi(3),
+        inner(way),
+        inner(1.0 - way),
+        way.powi(3),
+    ];
+    let last = (values - 1) as f64;
+    let mut offset = -2.0;
+    weights.map(|weight| {
+        offset += 1.0;
+        let value = (first + offset).clamp(0.0, last);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an integer between 0 and the last value"
+        )]
+        let value = value as usize;
+        (value, weight / 6.0)
+    })
 }
 
 #[cfg(test)]
@@ -67,21 +109,40 @@ mod tests {
         heat_map(&map, size, stretch).unwrap().data().to_vec()
     }
 
+    fn assert_near(got: &[f32], want: &[f32]) {
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6;
+        assert!(
+            got.len() == want.len() && got.iter().zip(want).all(near),
+            "{got:?}"
+        );
+    }
+
     #[test]
-    fn pixels_lie_between_the_values_at_their_centres() {
-        // Two values at the quarters of the axis, four pixels at its eighths.
-        let got = painted([1, 1, 1, 2], &[0.0, 8.0], [1, 4], false);
-        assert_eq!(got, [0.0, 2.0, 6.0, 8.0], "along a row");
-        let got = painted([1, 1, 2, 1], &[0.0, 8.0], [4, 1], false);
-        assert_eq!(got, [0.0, 2.0, 6.0, 8.0], "along a column");
-        let got = painted([1, 1, 1, 3], &[1.0, 5.0, 2.0], [1, 3], false);
-        assert_eq!(got, [1.0, 5.0, 2.0], "at its own size");
+    fn pixels_show_the_spline_at_their_centres() {
+        // At the map's own size a value counts four sixths and its neighbours one each.
+        let got = painted([1, 1, 1, 4], &[0.0, 6.0, 0.0, 0.0], [1, 4], false);
+        assert_near(&got, &[1.0, 4.0, 1.0, 0.0]);
+        let got = painted([1, 1, 3, 1], &[6.0, 0.0, 0.0], [3, 1], false);
+        // The first value is also what lies beyond the border.
+        assert_near(&got, &[5.0, 1.0, 0.0]);
+        // A place in the middle of two values: 1, 23, 23 and 1 of 48.
+        let got = painted([1, 1, 1, 2], &[0.0, 48.0], [1, 1], false);
+        assert_near(&got, &[24.0]);
+        let got = painted([1, 1, 1, 4], &[0.0, 0.0, 48.0, 0.0], [1, 2], false);
+        assert_near(&got, &[1.0, 23.0]);
+    }
+
+    #[test]
+    fn a_slope_stays_a_slope() {
+        let map: Vec<f32> = (0u8..8).map(f32::from).collect();
+        let got = painted([1, 1, 1, 8], &map, [1, 16], false);
+        assert_near(&got[5..11], &[2.25, 2.75, 3.25, 3.75, 4.25, 4.75]);
     }
 
     #[test]
     fn each_image_is_stretched_by_its_own_values() {
         let got = painted([2, 1, 1, 2], &[1.0, 3.0, -4.0, -4.0], [1, 2], true);
-        assert_eq!(got, [0.0, 1.0, 0.0, 0.0], "the second is constant");
+        assert_near(&got, &[0.0, 1.0, 0.0, 0.0]);
     }
 
     #[test]

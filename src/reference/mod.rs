@@ -7,8 +7,12 @@
 
 mod add;
 mod avg_pool;
+mod avg_pool_gradient;
 mod batch_norm;
+mod channel_dot;
+mod class_gradient;
 mod conv2d;
+mod dilate;
 mod flatten;
 mod global_avg_pool;
 mod heat_map;
@@ -16,6 +20,7 @@ mod image_to_tensor;
 mod linear;
 mod max_pool;
 mod relu;
+mod relu_gradient;
 mod softmax;
 
 use std::collections::HashMap;
@@ -116,7 +121,8 @@ pub(crate) fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), Error
     Ok(())
 }
 
-fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result<Tensor, Error> {
+/// The result of one node.
+pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result<Tensor, Error> {
     let out = graph.shape(node.output);
     let x = inputs[0];
     match node.op {
@@ -143,6 +149,14 @@ fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result<Tensor, Er
             linear::linear(x, graph.tensor(weight), bias, out)
         }
         Op::Softmax => softmax::softmax(x, out),
+        Op::ClassGradient { weight, class } => {
+            let [weight, class] = [weight, class].map(|id| graph.tensor(id));
+            class_gradient::class_gradient(x, weight, class, out)
+        }
+        Op::ReluGradient => relu_gradient::relu_gradient(x, inputs[1], out),
+        Op::AvgPoolGradient { window, .. } => avg_pool_gradient::avg_pool_gradient(&window, x, out),
+        Op::Dilate { stride, .. } => dilate::dilate(stride, x, out),
+        Op::ChannelDot { positive } => channel_dot::channel_dot(positive, x, inputs[1], out),
     }
 }
 

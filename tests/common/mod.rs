@@ -141,3 +141,11 @@ pub fn read(device: &wgpu::Device, readback: &Readback) -> Vec<Tensor> {
         Poll::Pending => panic!("the host has polled"),
     }
 }
+
+/// Submits, and waits as a host would.
+pub fn finish(gpu: &Context, encoder: wgpu::CommandEncoder) {
+    gpu.queue.submit([encoder.finish()]);
+    gpu.device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+}

@@ -12,7 +12,7 @@ use resnet_wgpu::wgpu;
 use crate::failure::EXIT_CODES;
 use crate::output::Format;
 use crate::values::{
-    arch_parser, batch, bn_mode_parser, count, formats, fusion_parser, path_parser,
+    arch_parser, batch, bn_mode_parser, count, formats, fusion_parser, npy, path_parser, png,
     precision_parser, seconds, size, svg, threshold, tolerance, variant_parser, winograd_parser,
 };
 
@@ -67,6 +67,30 @@ pub(crate) enum Command {
         exit code is 1."
     )]
     Classify(ClassifyArgs),
+
+    /// Write the vector that the classifier reads, for each image
+    #[command(
+        after_help = "Examples:\n  resnet embed photos/ -o photos.npy > photos.txt\n  \
+        resnet embed --weights resnet50.safetensors --normalize cat.jpg dog.jpg\n\n\
+        The vector is the network after its last pooling: 2048 numbers for ResNet-50. The .npy file \
+        has one row for each image, 32-bit floats; stdout then lists the images of the rows. \
+        Without --output, stdout has one JSON document a line.\n\
+        An image that cannot be read is one line on stderr; the others are embedded, and the exit \
+        code is 1."
+    )]
+    Embed(EmbedArgs),
+
+    /// Show what the network looks at, as a heat map over the image
+    #[command(after_help = "Examples:\n  resnet cam cat.jpg -o map.png\n  \
+        resnet cam --weights resnet50.safetensors --class 'tabby' cat.jpg -o map.png\n  \
+        resnet cam --at layer3.5.relu3 cat.jpg -o map.png\n\n\
+        Red is what speaks most for the class, blue what speaks least or against it. The part of \
+        the image that the network does not see stays as it is.\n\
+        The map is the class activation map of the last feature map, if that has at least 7x7 \
+        pixels; else that of the first block of the last stage of at least 4x4, where the \
+        classifier's weights give way to the gradient of the class, of which the positive part \
+        counts (Layer-CAM).")]
+    Cam(CamArgs),
 
     /// Show the network that a weight file holds, and how it would be run
     #[command(
@@ -270,6 +294,68 @@ pub(crate) struct ClassifyArgs {
 
     /// Form of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "jsonl", "csv"]))]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EmbedArgs {
+    /// Images (JPEG, PNG, WebP), and folders of images
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+
+    /// File for the vectors; stdout then lists the images of its rows
+    #[arg(short, long, value_name = "FILE.npy", value_parser = npy())]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Scale each vector to length 1
+    #[arg(long)]
+    pub(crate) normalize: bool,
+
+    /// Images that run together
+    #[arg(long, value_name = "N", default_value = "1", value_parser = batch)]
+    pub(crate) batch: usize,
+
+    /// Form of the results on stdout, when there is no --output
+    #[arg(long, conflicts_with = "output", value_parser = formats(&["jsonl"]))]
+    pub(crate) format: Option<Format>,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CamArgs {
+    /// Image (JPEG, PNG, WebP)
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: PathBuf,
+
+    /// File for the image with the map over it
+    #[arg(short, long, value_name = "FILE.png", value_parser = png())]
+    pub(crate) output: PathBuf,
+
+    /// Class to look for [default: the most likely one]
+    #[arg(long, value_name = "N|LABEL")]
+    pub(crate) class: Option<String>,
+
+    /// Value to make the map of, by its name in `resnet inspect --plan` [default: the last block, or
+    /// an earlier one where that is too coarse]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) at: Option<String>,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
     pub(crate) format: Format,
 
     #[command(flatten)]

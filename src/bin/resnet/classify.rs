@@ -1,9 +1,8 @@
 //! `resnet classify`: the best classes of images.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use rayon::prelude::*;
 use resnet_wgpu::compare::top_k;
 use resnet_wgpu::image::{Batch, Picture};
 use resnet_wgpu::labels::Labels;
@@ -12,14 +11,12 @@ use serde::Serialize;
 
 use crate::args::ClassifyArgs;
 use crate::device::{AdapterInfo, Device};
-use crate::failure::{Failure, complain};
+use crate::failure::Failure;
+use crate::images::{Unreadable, decode, expand};
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
 use crate::runner::Runner;
 use crate::stats::milliseconds;
-
-/// Endings of the files that are taken from a folder.
-const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
 #[derive(Serialize)]
 struct Report {
@@ -44,13 +41,6 @@ struct Guess {
     label: String,
     probability: f32,
     logit: f32,
-}
-
-/// An image without an answer.
-#[derive(Serialize)]
-struct Unreadable {
-    image: String,
-    error: String,
 }
 
 /// Where the time went.
@@ -102,52 +92,6 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
     job.finish(results)
 }
 
-/// Folders become the images in them, by name.
-fn expand(paths: &[PathBuf], errors: &mut Vec<Unreadable>) -> Vec<PathBuf> {
-    let mut images = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            images.push(path.clone());
-            continue;
-        }
-        match images_of(path) {
-            Ok(found) if found.is_empty() => refuse(
-                errors,
-                path,
-                &format!("no image in it: nothing ends with {}", ENDINGS.join(", ")),
-            ),
-            Ok(found) => images.extend(found),
-            Err(error) => refuse(errors, path, &error.to_string()),
-        }
-    }
-    images
-}
-
-fn images_of(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut images = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        let is_image = ending.is_some_and(|e| ENDINGS.contains(&e.to_lowercase().as_str()));
-        if is_image && path.is_file() {
-            images.push(path);
-        }
-    }
-    images.sort();
-    Ok(images)
-}
-
-fn refuse(errors: &mut Vec<Unreadable>, image: &Path, error: &str) {
-    let image = image.display().to_string();
-    let error = if error.contains(&image) {
-        error.to_owned()
-    } else {
-        format!("'{image}': {error}")
-    };
-    complain(&error);
-    errors.push(Unreadable { image, error });
-}
-
 /// All that is needed for answering.
 struct Job<'a> {
     args: &'a ClassifyArgs,
@@ -172,18 +116,7 @@ impl Job<'_> {
         }
         for paths in images.chunks(batch) {
             let start = Instant::now();
-            let decoded: Vec<_> = paths.par_iter().map(Picture::open).collect();
-            let mut good = Vec::new();
-            let mut pictures = Vec::new();
-            for (path, picture) in paths.iter().zip(decoded) {
-                match picture {
-                    Ok(picture) => {
-                        good.push(path);
-                        pictures.push(picture);
-                    }
-                    Err(error) => refuse(&mut self.errors, path, &error.to_string()),
-                }
-            }
+            let (good, pictures) = decode(paths, &mut self.errors);
             self.timings.images_ms += milliseconds(start.elapsed());
             for answer in self.answer(&good, pictures, batch)? {
                 self.print(&answer)?;

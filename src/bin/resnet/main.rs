@@ -6,12 +6,16 @@
 mod args;
 mod bench;
 mod caches;
+mod cam;
 mod classify;
 mod compare;
 mod device;
 mod devices;
+mod embed;
 mod failure;
+mod files;
 mod golden;
+mod images;
 mod input;
 mod inspect;
 mod network;
@@ -45,6 +49,8 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Devices(args) => devices::run(args),
         Command::Classify(args) => classify::run(args, cli.quiet),
+        Command::Embed(args) => embed::run(args, cli.quiet),
+        Command::Cam(args) => cam::run(args, cli.quiet),
         Command::Inspect(args) => inspect::run(args),
         Command::Compare(args) => compare::run(args, cli.quiet),
         Command::Bench(args) => bench::run(args, cli.quiet),

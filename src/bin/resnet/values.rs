@@ -66,13 +66,30 @@ pub(crate) fn threshold(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) fn svg() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(|path| {
-        let is_svg = path
+    ending_in("svg", "the chart is an SVG: give a name that ends in .svg")
+}
+
+pub(crate) fn png() -> impl TypedValueParser<Value = PathBuf> {
+    ending_in("png", "the picture is a PNG: give a name that ends in .png")
+}
+
+pub(crate) fn npy() -> impl TypedValueParser<Value = PathBuf> {
+    ending_in(
+        "npy",
+        "the vectors are a NumPy file: give a name that ends in .npy",
+    )
+}
+
+/// A path that ends as its content demands.
+fn ending_in(
+    extension: &'static str,
+    otherwise: &'static str,
+) -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(move |path| {
+        let fits = path
             .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
-        is_svg
-            .then_some(path)
-            .ok_or("the chart is an SVG: give a name that ends in .svg")
+            .is_some_and(|e| e.eq_ignore_ascii_case(extension));
+        fits.then_some(path).ok_or(otherwise)
     })
 }
 

@@ -1,0 +1,304 @@
+//! What `gpu::contract` promises to a host and `embedding`, `frames` and `textures` do not show: what a
+//! frame costs, what a dropped executor leaves behind, and what is never touched. Needs an adapter.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use common::{Numbers, finish, gpu};
+use resnet_wgpu::gpu::{
+    Context, Cursor, Executor, HeatMap, Input, Output, Prewarm, Readback, Slice, TextureRead,
+    plan_limits,
+};
+use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::preprocess::Preprocess;
+use resnet_wgpu::tensor::Shape;
+use resnet_wgpu::wgpu;
+
+/// Bytes of the heap that are in use.
+static HEAP: AtomicI64 = AtomicI64::new(0);
+
+struct Counting;
+
+#[expect(unsafe_code, reason = "an allocator is unsafe to implement")]
+// SAFETY: everything is handed to the system's allocator as it comes.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout, 1);
+        // SAFETY: the caller keeps the promises of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(layout, -1);
+        // SAFETY: the caller keeps the promises of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn count(layout: Layout, sign: i64) {
+    let bytes = i64::try_from(layout.size()).unwrap_or(i64::MAX);
+    HEAP.fetch_add(sign * bytes, Ordering::Relaxed);
+}
+
+/// The tests of this file count what the whole process uses, one after the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn rules() -> Preprocess {
+    Preprocess::NOTEBOOK.with_size([12, 10])
+}
+
+/// A convolution and its map.
+fn plan(gpu: &Context) -> Plan {
+    let mut numbers = Numbers::new(1);
+    let mut graph = Graph::new();
+    let image = graph.input("image", Shape::new(1, 3, 12, 10)).unwrap();
+    let weight = graph.param("weight", numbers.tensor(&[1, 3, 3, 3]));
+    let conv = Conv2d::new(weight).padding(1).stride(2);
+    let map = graph.add("map", Op::Conv2d(conv), &[image]).unwrap();
+    let mean = graph.add("mean", Op::GlobalAvgPool, &[map]).unwrap();
+    for output in [map, mean] {
+        graph.mark_output(output).unwrap();
+    }
+    let options = PlanOptions {
+        input: InputFormat::Rgba8(rules().normalization()),
+        limits: plan_limits(&gpu.device),
+        ..PlanOptions::default()
+    };
+    Plan::new(&graph, &options).unwrap()
+}
+
+/// Everything that a frame of a host may have.
+struct Host {
+    executor: Executor,
+    input: Input,
+    output: Output,
+    readback: Readback,
+}
+
+impl Host {
+    fn new(gpu: &Context) -> Self {
+        let texture = |format, usage| {
+            gpu.device.create_texture(&wgpu::TextureDescriptor {
+                label: Some("host"),
+                size: wgpu::Extent3d {
+                    width: 31,
+                    height: 17,
+                    depth_or_array_layers: 1,
+                },
+                mip_level_count: 1,
+                sample_count: 1,
+                dimension: wgpu::TextureDimension::D2,
+                format,
+                usage,
+                view_formats: &[],
+            })
+        };
+        let executor = Executor::new(&gpu.device, &gpu.queue, &plan(gpu)).unwrap();
+        let source = texture(
+            wgpu::TextureFormat::Rgba8Unorm,
+            wgpu::TextureUsages::TEXTURE_BINDING,
+        );
+        let view = source.create_view(&wgpu::TextureViewDescriptor::default());
+        let target = texture(
+            wgpu::TextureFormat::Rgba8Unorm,
+            wgpu::TextureUsages::COPY_DST,
+        );
+        let how = HeatMap {
+            value: "map".to_owned(),
+            ..HeatMap::default()
+        };
+        Self {
+            input: executor
+                .texture_input(&gpu.device, &[(&view, TextureRead::default())], &rules())
+                .unwrap(),
+            output: Output::builder(&executor)
+                .keep("mean")
+                .unwrap()
+                .heat_map(&gpu.device, &target, &how)
+                .unwrap()
+                .build(),
+            readback: Readback::of(&gpu.device, &executor, &["mean"]).unwrap(),
+            executor,
+        }
+    }
+
+    fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.executor
+            .record(encoder, &self.input, &self.output)
+            .unwrap();
+        self.readback.record(encoder);
+    }
+
+    /// A frame as of an app: at once, then the same in slices.
+    fn frame(&self, gpu: &Context) {
+        let mut encoder = encoder(gpu);
+        self.record(&mut encoder);
+        let mut run = self.executor.start(&self.input, &self.output).unwrap();
+        while !run.record(&mut encoder, Slice::Steps(1)).unwrap() {}
+        finish(gpu, encoder);
+    }
+}
+
+fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
+    gpu.device
+        .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+}
+
+/// Names and sizes of everything that lies in the device's memory, host-visible memory included.
+/// Backends on Vulkan and Direct3D 12 know.
+fn device_memory(gpu: &Context) -> Vec<(String, u64)> {
+    let report = gpu.device.generate_allocator_report();
+    let report = report.expect("run these tests on Vulkan or Direct3D 12");
+    let allocations = report.allocations.into_iter();
+    let mut list: Vec<(String, u64)> = allocations.map(|a| (a.name, a.size)).collect();
+    list.sort();
+    list
+}
+
+#[test]
+fn a_frame_makes_nothing_on_the_device_and_keeps_nothing_on_the_heap() {
+    let _alone = alone();
+    let gpu = gpu();
+    let host = Host::new(&gpu);
+    for _ in 0..20 {
+        host.frame(&gpu);
+    }
+    let before = device_memory(&gpu);
+    assert!(!before.is_empty(), "the executor has buffers");
+
+    // While commands are recorded, before anything is submitted.
+    let mut encoder = encoder(&gpu);
+    let with_encoder = device_memory(&gpu);
+    host.record(&mut encoder);
+    let mut run = host.executor.start(&host.input, &host.output).unwrap();
+    run.record(&mut encoder, Slice::Rest).unwrap();
+    assert_eq!(device_memory(&gpu), with_encoder, "recording");
+    finish(&gpu, encoder);
+
+    let heap = HEAP.load(Ordering::Relaxed);
+    for _ in 0..50 {
+        host.frame(&gpu);
+    }
+    assert_eq!(device_memory(&gpu), before, "after fifty frames");
+    let grown = HEAP.load(Ordering::Relaxed) - heap;
+    assert!(grown < 16 << 10, "the heap grew by {grown} bytes");
+}
+
+#[test]
+fn a_dropped_executor_leaves_nothing_behind() {
+    let _alone = alone();
+    let gpu = gpu();
+    let build_and_drop = |rounds: usize| {
+        for _ in 0..rounds {
+            let host = Host::new(&gpu);
+            host.frame(&gpu);
+            drop(host);
+            gpu.device
+                .poll(wgpu::PollType::wait_indefinitely())
+                .unwrap();
+        }
+    };
+    build_and_drop(20);
+    let memory = device_memory(&gpu);
+    let heap = HEAP.load(Ordering::Relaxed);
+    build_and_drop(200);
+    assert_eq!(device_memory(&gpu), memory, "device");
+    let grown = HEAP.load(Ordering::Relaxed) - heap;
+    assert!(
+        grown < 256 << 10,
+        "200 rounds left {grown} bytes on the heap"
+    );
+}
+
+#[test]
+fn whatever_is_made_carries_the_name_of_the_crate() {
+    let _alone = alone();
+    let gpu = gpu();
+    let before = device_memory(&gpu);
+    let host = Host::new(&gpu);
+    let made: Vec<String> = device_memory(&gpu)
+        .into_iter()
+        .filter(|allocation| !before.contains(allocation))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(
+        made.iter().any(|name| name.starts_with("resnet-wgpu ")),
+        "{made:?}"
+    );
+    for name in made {
+        let known = name.starts_with("resnet-wgpu") || name.starts_with("host");
+        // Uploads go through buffers of wgpu's own.
+        assert!(known || name.starts_with("(wgpu"), "{name}");
+    }
+    drop(host);
+}
+
+#[test]
+fn recording_neither_submits_nor_polls() {
+    let _alone = alone();
+    let gpu = gpu();
+    let host = Host::new(&gpu);
+    host.frame(&gpu);
+    let submission = || -> u64 {
+        let index = format!("{:?}", gpu.queue.submit([]));
+        let digits: String = index.chars().filter(char::is_ascii_digit).collect();
+        digits.parse().unwrap()
+    };
+    let done = Arc::new(AtomicBool::new(false));
+    // How many submissions lie between two of the host's, and whether something polled.
+    let between = |record: &mut dyn FnMut()| -> (u64, bool) {
+        let before = submission();
+        let flag = Arc::clone(&done);
+        flag.store(false, Ordering::Relaxed);
+        gpu.queue
+            .on_submitted_work_done(move || flag.store(true, Ordering::Relaxed));
+        record();
+        let polled = done.load(Ordering::Relaxed);
+        (submission() - before, polled)
+    };
+    let nothing = between(&mut || ());
+    assert!(!nothing.1, "nothing was polled");
+    let mut encoder = encoder(&gpu);
+    let recording = between(&mut || {
+        host.record(&mut encoder);
+        let mut warm = host.executor.prewarm(&host.input, &host.output).unwrap();
+        warm.record(&mut encoder, usize::MAX);
+        let mut run = host.executor.start(&host.input, &host.output).unwrap();
+        run.record(&mut encoder, Slice::Rest).unwrap();
+    });
+    assert_eq!(recording, nothing, "submissions, and whether it polled");
+    let submitting = between(&mut || {
+        gpu.queue.submit([]);
+    });
+    assert_eq!(submitting.0, nothing.0 + 1, "a submission would show");
+    finish(&gpu, encoder);
+    assert!(
+        done.load(Ordering::Relaxed),
+        "the host's own poll calls back"
+    );
+}
+
+#[test]
+fn executors_and_all_that_goes_with_them_can_move_between_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Executor>();
+    shared::<Input>();
+    shared::<Output>();
+    shared::<Cursor>();
+    shared::<Prewarm>();
+    shared::<Readback>();
+}

@@ -1,0 +1,380 @@
+//! Runs that are spread over frames, partial runs, and pipelines that are warmed. Needs an adapter.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Numbers, finish, gpu, paths, read};
+use resnet_wgpu::Error;
+use resnet_wgpu::gpu::{
+    Context, Executor, Input, Output, Progress, Readback, Slice, StepTimer, StepTimes, plan_limits,
+};
+use resnet_wgpu::graph::{Conv2d, Graph, Op, Window};
+use resnet_wgpu::plan::{Path, Plan, PlanOptions};
+use resnet_wgpu::tensor::{Shape, Tensor};
+use resnet_wgpu::wgpu;
+
+const SHAPE: Shape = Shape::new(2, 3, 11, 7);
+
+/// A residual block between convolutions: enough steps to be cut in many ways.
+fn network() -> Graph {
+    let mut numbers = Numbers::new(1);
+    let mut graph = Graph::new();
+    let mut conv = |graph: &mut Graph, dims: &[usize], padding| {
+        let weight = graph.param("weight", numbers.tensor(dims));
+        Op::Conv2d(Conv2d::new(weight).padding(padding))
+    };
+    let x = graph.input("image", SHAPE).unwrap();
+    let op = conv(&mut graph, &[8, 3, 3, 3], 1);
+    let a = graph.add("a", op, &[x]).unwrap();
+    let op = conv(&mut graph, &[8, 8, 3, 3], 1);
+    let b = graph.add("b", op, &[a]).unwrap();
+    let c = graph.add("c", Op::Add { relu: true }, &[a, b]).unwrap();
+    let window = Window::square(2, 2);
+    let count_padding = false;
+    let pool = Op::AvgPool {
+        window,
+        count_padding,
+    };
+    let d = graph.add("d", pool, &[c]).unwrap();
+    let e = graph.add("e", Op::GlobalAvgPool, &[d]).unwrap();
+    for output in [c, e] {
+        graph.mark_output(output).unwrap();
+    }
+    graph
+}
+
+fn executor(gpu: &Context, path: Path) -> Executor {
+    let options = PlanOptions {
+        limits: plan_limits(&gpu.device),
+        path,
+        ..PlanOptions::default()
+    };
+    let plan = Plan::new(&network(), &options).unwrap();
+    let executor = Executor::new(&gpu.device, &gpu.queue, &plan).unwrap();
+    let image = Numbers::new(2).tensor(&SHAPE.dims());
+    executor.write_tensor(&gpu.queue, &image).unwrap();
+    executor
+}
+
+fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
+    gpu.device
+        .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+}
+
+/// The outputs after a run that `record` writes, each slice into an encoder of its own.
+fn outputs(gpu: &Context, executor: &Executor) -> Vec<Tensor> {
+    let readback = Readback::new(&gpu.device, executor).unwrap();
+    let mut encoder = encoder(gpu);
+    readback.record(&mut encoder);
+    gpu.queue.submit([encoder.finish()]);
+    read(&gpu.device, &readback)
+}
+
+fn run_at_once(gpu: &Context, executor: &Executor) -> Vec<Tensor> {
+    let mut encoder = encoder(gpu);
+    executor
+        .record(&mut encoder, &Input::uploaded(), &Output::kept())
+        .unwrap();
+    finish(gpu, encoder);
+    outputs(gpu, executor)
+}
+
+/// Overwrites everything that a run leaves, so that old results cannot pass for new ones.
+fn spoil(gpu: &Context, executor: &Executor) {
+    let image = Numbers::new(3).tensor(&SHAPE.dims());
+    executor.write_tensor(&gpu.queue, &image).unwrap();
+    run_at_once(gpu, executor);
+    let image = Numbers::new(2).tensor(&SHAPE.dims());
+    executor.write_tensor(&gpu.queue, &image).unwrap();
+}
+
+#[test]
+fn a_run_in_slices_gives_the_bits_of_a_run_at_once() {
+    let gpu = gpu();
+    for path in paths(&gpu) {
+        let executor = executor(&gpu, path);
+        let want = run_at_once(&gpu, &executor);
+        let steps = executor
+            .step_count(&Input::uploaded(), &Output::kept())
+            .unwrap();
+        assert_eq!(steps, executor.dispatch_count(), "nothing but the network");
+        for slice in [1, 2, 3, steps, usize::MAX] {
+            spoil(&gpu, &executor);
+            assert_ne!(outputs(&gpu, &executor), want, "spoilt");
+            let mut run = executor.start(&Input::uploaded(), &Output::kept()).unwrap();
+            let mut frames = 0;
+            while !run.is_done() {
+                let mut encoder = encoder(&gpu);
+                let done = run.record(&mut encoder, Slice::Steps(slice)).unwrap();
+                assert_eq!(done, run.is_done(), "what it returned");
+                finish(&gpu, encoder);
+                frames += 1;
+            }
+            assert_eq!(frames, steps.div_ceil(slice), "{path}, slices of {slice}");
+            assert_eq!(run.steps_done(), steps, "all");
+            assert_eq!(outputs(&gpu, &executor), want, "{path}, slices of {slice}");
+        }
+    }
+}
+
+#[test]
+fn a_time_budget_takes_as_many_steps_as_fit_and_never_none() {
+    let gpu = gpu();
+    let executor = executor(&gpu, Path::Auto);
+    let want = run_at_once(&gpu, &executor);
+    spoil(&gpu, &executor);
+    let steps = executor.dispatch_count();
+    // The first step takes longer than any budget, the others one millisecond each.
+    let mut times = vec![1.0; steps];
+    times[0] = 50.0;
+    let times = StepTimes::new(times);
+    let mut run = executor.start(&Input::uploaded(), &Output::kept()).unwrap();
+    let mut seen = Vec::new();
+    while !run.is_done() {
+        let mut encoder = encoder(&gpu);
+        let slice = Slice::Time {
+            milliseconds: 2.5,
+            times: &times,
+        };
+        run.record(&mut encoder, slice).unwrap();
+        finish(&gpu, encoder);
+        seen.push(run.steps_done());
+    }
+    let twos = (3..steps).step_by(2);
+    let expected: Vec<usize> = [1].into_iter().chain(twos).chain([steps]).collect();
+    assert_eq!(seen, expected, "one, then two in each frame");
+    assert_eq!(outputs(&gpu, &executor), want, "result");
+}
+
+#[test]
+fn measured_times_are_those_of_all_steps() {
+    let gpu = gpu();
+    let executor = executor(&gpu, Path::Auto);
+    let (input, output) = (Input::uploaded(), Output::kept());
+    let steps = executor.step_count(&input, &output).unwrap();
+    let timer = StepTimer::new(&gpu.device, &gpu.queue, steps).unwrap();
+    let Some(timer) = timer else {
+        assert!(
+            !gpu.device
+                .features()
+                .contains(wgpu::Features::TIMESTAMP_QUERY),
+            "a device with timestamps has a timer"
+        );
+        return;
+    };
+    let mut encoder = encoder(&gpu);
+    executor
+        .record_timed(&mut encoder, &input, &output, &timer)
+        .unwrap();
+    finish(&gpu, encoder);
+    let mut times = std::pin::pin!(timer.times());
+    let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(times.as_mut().poll(&mut task).is_pending(), "nothing polls");
+    gpu.device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+    let std::task::Poll::Ready(times) = times.as_mut().poll(&mut task) else {
+        panic!("the host has polled");
+    };
+    let times = times.unwrap();
+    assert_eq!(times.milliseconds().len(), steps, "one for each step");
+    assert!(times.total() > 0.0, "{times:?}");
+
+    // A timer of another number of steps is refused.
+    let short = StepTimer::new(&gpu.device, &gpu.queue, steps - 1).unwrap();
+    let error = executor
+        .record_timed(&mut self::encoder(&gpu), &input, &output, &short.unwrap())
+        .unwrap_err();
+    assert!(matches!(error, Error::Recording { .. }), "{error:?}");
+}
+
+#[test]
+fn misuse_of_a_cursor_is_an_error() {
+    let gpu = gpu();
+    let executor = executor(&gpu, Path::Auto);
+    let (input, output) = (Input::uploaded(), Output::kept());
+    let refused = |result: Result<bool, Error>, says: &str| {
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::Recording { .. }), "{error:?}");
+        assert!(error.to_string().contains(says), "{error}");
+    };
+    let mut encoder = encoder(&gpu);
+
+    let mut run = executor.start(&input, &output).unwrap();
+    refused(run.record(&mut encoder, Slice::Steps(0)), "no steps");
+    let times = StepTimes::new(vec![1.0]);
+    let slice = Slice::Time {
+        milliseconds: 1.0,
+        times: &times,
+    };
+    refused(run.record(&mut encoder, slice), "run of 1 steps");
+    assert_eq!(run.steps_done(), 0, "nothing was recorded");
+    assert!(run.record(&mut encoder, Slice::Rest).unwrap(), "the rest");
+    refused(run.record(&mut encoder, Slice::Rest), "complete");
+
+    // Whatever starts another run ends this one: a cursor, a whole run, warming.
+    let mut run = executor.start(&input, &output).unwrap();
+    run.record(&mut encoder, Slice::Steps(1)).unwrap();
+    let mut later = executor.start(&input, &output).unwrap();
+    refused(run.record(&mut encoder, Slice::Rest), "another run");
+    later.record(&mut encoder, Slice::Steps(1)).unwrap();
+    executor.record(&mut encoder, &input, &output).unwrap();
+    refused(later.record(&mut encoder, Slice::Rest), "another run");
+    let mut run = executor.start(&input, &output).unwrap();
+    let mut warm = executor.prewarm(&input, &output).unwrap();
+    warm.record(&mut encoder, 1);
+    refused(run.record(&mut encoder, Slice::Rest), "another run");
+    finish(&gpu, encoder);
+}
+
+#[test]
+fn inputs_and_outputs_of_another_executor_are_refused() {
+    let gpu = gpu();
+    let [one, other] = [0, 1].map(|_| executor(&gpu, Path::Auto));
+    let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("host"),
+        size: one.input().size(),
+        usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let input = one.buffer_input(&buffer).unwrap();
+    let output = Output::builder(&one).keep("e").unwrap().build();
+    let mut encoder = encoder(&gpu);
+    one.record(&mut encoder, &input, &output).unwrap();
+    for (input, output) in [(&input, &Output::kept()), (&Input::uploaded(), &output)] {
+        let errors = [
+            other.record(&mut encoder, input, output).unwrap_err(),
+            other.start(input, output).unwrap_err(),
+            other.prewarm(input, output).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(matches!(error, Error::Recording { .. }), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn results_are_copied_to_the_hosts_buffers_and_nothing_more_is_computed() {
+    let gpu = gpu();
+    let executor = executor(&gpu, Path::Auto);
+    let want = run_at_once(&gpu, &executor);
+    let bytes = want[0].shape().unwrap().packed_len() as u64 * 4;
+    let buffer = |size, usage| {
+        gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("host"),
+            size,
+            usage,
+            mapped_at_creation: false,
+        })
+    };
+    let host = buffer(
+        bytes + 8,
+        wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+    );
+    let only_c = Output::builder(&executor)
+        .copy("c", &host, 8)
+        .unwrap()
+        .build();
+    let steps = |output| executor.step_count(&Input::uploaded(), output).unwrap();
+    assert!(steps(&only_c) < steps(&Output::kept()), "e is not computed");
+
+    spoil(&gpu, &executor);
+    let mut encoder = encoder(&gpu);
+    executor
+        .record(&mut encoder, &Input::uploaded(), &only_c)
+        .unwrap();
+    finish(&gpu, encoder);
+    assert_eq!(outputs(&gpu, &executor)[0], want[0], "c is new");
+    host.map_async(wgpu::MapMode::Read, .., |_| ());
+    gpu.device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+    let packed: Vec<f32> = bytemuck::pod_collect_to_vec(&host.get_mapped_range(8..).unwrap()[..]);
+    let shape = want[0].shape().unwrap();
+    let got = resnet_wgpu::tensor::unpack(shape, &packed);
+    assert_eq!(got, want[0].data(), "the host's copy, behind the offset");
+
+    let short = buffer(bytes, wgpu::BufferUsages::COPY_DST);
+    let builder = || Output::builder(&executor);
+    for (result, says) in [
+        (builder().copy("c", &short, 4), "the buffer has"),
+        (builder().copy("c", &host, 2), "multiple of 4"),
+        (
+            builder().copy("c", &buffer(bytes, wgpu::BufferUsages::COPY_SRC), 0),
+            "COPY_DST",
+        ),
+        (builder().copy("nobody", &host, 0), "nobody"),
+    ] {
+        let error = result.map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[test]
+fn chosen_outputs_are_read_in_the_order_asked_for() {
+    let gpu = gpu();
+    let executor = executor(&gpu, Path::Auto);
+    let want = run_at_once(&gpu, &executor);
+    let readback = Readback::of(&gpu.device, &executor, &["e", "c"]).unwrap();
+    let mut encoder = encoder(&gpu);
+    readback.record(&mut encoder);
+    gpu.queue.submit([encoder.finish()]);
+    let got = read(&gpu.device, &readback);
+    assert_eq!(got, [want[1].clone(), want[0].clone()], "e, then c");
+    assert!(
+        Readback::of(&gpu.device, &executor, &["a"]).is_err(),
+        "not kept"
+    );
+}
+
+#[test]
+fn a_readback_can_be_asked_in_every_frame() {
+    let gpu = gpu();
+    let executor = executor(&gpu, Path::Auto);
+    let want = run_at_once(&gpu, &executor);
+    let readback = Readback::of(&gpu.device, &executor, &["e"]).unwrap();
+    for round in 0..2 {
+        let mut encoder = encoder(&gpu);
+        readback.record(&mut encoder);
+        gpu.queue.submit([encoder.finish()]);
+        assert!(!readback.is_pending(), "round {round}: nobody has asked");
+        let early = readback.try_read().unwrap();
+        assert!(early.is_none(), "round {round}: nothing polls");
+        assert!(readback.is_pending(), "round {round}: it was asked");
+        gpu.device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .unwrap();
+        let got = readback.try_read().unwrap();
+        assert_eq!(got.unwrap(), want[1..], "round {round}");
+        assert!(!readback.is_pending(), "round {round}: answered");
+    }
+}
+
+#[test]
+fn warming_records_each_pipeline_once_and_harms_no_later_run() {
+    let gpu = gpu();
+    for path in paths(&gpu) {
+        let executor = executor(&gpu, path);
+        let (input, output) = (Input::uploaded(), Output::kept());
+        let mut warm = executor.prewarm(&input, &output).unwrap();
+        let total = executor.pipeline_count();
+        let progress = |done| Progress::Pipelines { done, total };
+        assert_eq!(warm.progress(), progress(0), "nothing yet");
+        let mut done = 0;
+        while !warm.is_done() {
+            let mut encoder = encoder(&gpu);
+            warm.record(&mut encoder, 2);
+            finish(&gpu, encoder);
+            done = (done + 2).min(total);
+            assert_eq!(warm.progress(), progress(done), "two at a time");
+        }
+        assert!(warm.record(&mut encoder(&gpu), 1), "nothing is left");
+        let warmed = run_at_once(&gpu, &executor);
+        assert_eq!(
+            warmed,
+            run_at_once(&gpu, &self::executor(&gpu, path)),
+            "{path}"
+        );
+    }
+}
