@@ -35,17 +35,24 @@ mod tests {
     use crate::graph::{Graph, Op, Window};
     use crate::tensor::Shape;
 
-    #[test]
-    fn windows_share_what_they_have_in_common() {
-        // Windows of 1×2 at columns 0 and 1 of 4: the last column is in none.
+    fn spread(stride: usize, columns: usize) -> Vec<f32> {
         let op = Op::AvgPoolGradient {
             window: Window {
                 kernel: [1, 2],
-                ..Window::square(1, 1)
+                ..Window::square(1, stride)
             },
-            size: [1, 4],
+            size: [1, columns],
         };
-        let y = run_op(&mut Graph::new(), op, Shape::new(1, 1, 1, 2), &[2.0, 6.0]);
-        assert_eq!(y, [1.0, 4.0, 3.0, 0.0], "halves, and their sum");
+        run_op(&mut Graph::new(), op, Shape::new(1, 1, 1, 2), &[2.0, 6.0])
+    }
+
+    #[test]
+    fn windows_share_what_they_have_in_common_and_leave_out_the_rest() {
+        assert_eq!(spread(1, 3), [1.0, 4.0, 3.0], "halves, and their sum");
+        assert_eq!(
+            spread(2, 5),
+            [1.0, 1.0, 3.0, 3.0, 0.0],
+            "the last is in none"
+        );
     }
 }
