@@ -5,8 +5,9 @@
 // Layout      x: channel-packed vectors
 //             V: [component (u,v)][ci group][tile (n,ty,tx)], one vector = four channels
 // Workgroup   THREADS tiles of four channels
-// Thread      four channels of one tile per trip of a grid-stride loop
-// Grid        grid-stride over IN_GROUPS · TILES threads, x only
+// Thread      half of the components, first or last u, of four channels of one tile per trip of a grid-stride loop: all of them
+//             would need more registers than leave room for eight waves on RDNA
+// Grid        twice a grid-stride over IN_GROUPS · TILES threads, x only; the two halves of a tile are neighbours
 // Memory      none
 // Barriers    none
 // Edges       pixels outside the image load as 0
@@ -44,25 +45,27 @@ const OUT_TILE: u32 = 4u;
 const THREADS: u32 = 64u;
 const SIDE: u32 = OUT_TILE + 2u;
 
-alias Line = array<vec4<f32>, 6>;
+const HALF_SIDE: u32 = SIDE / 2u;
 
-// Σ_i B[u,i] · x[i] for all u. Lavin & Gray 2015, arXiv:1509.09308: points 0, ±1, ∞ and 0, ±1, ±2, ∞.
-fn transformed(x: Line) -> Line {
+alias Line = array<vec4<f32>, 6>;
+alias HalfLine = array<vec4<f32>, 3>;
+
+// Σ_i B[u,i] · x[i] for the first or the last half of all u. Lavin & Gray 2015, arXiv:1509.09308: points 0, ±1, ∞ and 0, ±1, ±2, ∞.
+fn transformed(x: Line, last: bool) -> HalfLine {
     if (OUT_TILE == 2u) {
-        return Line(x[0] - x[2], x[1] + x[2], x[2] - x[1], x[1] - x[3], vec4<f32>(), vec4<f32>());
+        if (last) {
+            return HalfLine(x[2] - x[1], x[1] - x[3], vec4<f32>());
+        }
+        return HalfLine(x[0] - x[2], x[1] + x[2], vec4<f32>());
     }
-    let even_1 = x[4] - 4.0 * x[2];
-    let odd_1 = x[3] - 4.0 * x[1];
-    let even_2 = x[4] - x[2];
-    let odd_2 = 2.0 * (x[3] - x[1]);
-    return Line(
-        4.0 * x[0] - 5.0 * x[2] + x[4],
-        even_1 + odd_1,
-        even_1 - odd_1,
-        even_2 + odd_2,
-        even_2 - odd_2,
-        4.0 * x[1] - 5.0 * x[3] + x[5],
-    );
+    if (last) {
+        let even = x[4] - x[2];
+        let odd = 2.0 * (x[3] - x[1]);
+        return HalfLine(even + odd, even - odd, 4.0 * x[1] - 5.0 * x[3] + x[5]);
+    }
+    let even = x[4] - 4.0 * x[2];
+    let odd = x[3] - 4.0 * x[1];
+    return HalfLine(4.0 * x[0] - 5.0 * x[2] + x[4], even + odd, even - odd);
 }
 
 fn input_at(image: u32, iy: u32, ix: u32) -> vec4<f32> {
@@ -73,9 +76,14 @@ fn input_at(image: u32, iy: u32, ix: u32) -> vec4<f32> {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(global_invocation_id) global: vec3<u32>) {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
     let len = IN_GROUPS * TILES;
-    for (var item = global.x; item < len; item += STRIDE_THREADS) {
+    let last = workgroup.x % 2u == 1u;
+    let first_component = select(0u, HALF_SIDE * SIDE, last);
+    for (var item = workgroup.x / 2u * THREADS + local.x; item < len; item += STRIDE_THREADS) {
         let ci_group = item / TILES;
         let tile = item % TILES;
         let n = tile / TILES_W / TILES_H;
@@ -85,24 +93,27 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
         let image = ci_group * IN_PIXELS + n * IN_H * IN_W;
 
         // 1. Columns: half[j][u] = Σ_i B[u,i] · x[i,j]
-        var half: array<Line, SIDE>;
+        var half: array<HalfLine, SIDE>;
         for (var j = 0u; j < SIDE; j++) {
             var x: Line;
             for (var i = 0u; i < SIDE; i++) {
                 x[i] = input_at(image, first_y + i, first_x + j);
             }
-            half[j] = transformed(x);
+            half[j] = transformed(x, last);
         }
 
         // 2. Rows, and store
-        for (var u = 0u; u < SIDE; u++) {
+        for (var u = 0u; u < HALF_SIDE; u++) {
             var row: Line;
             for (var j = 0u; j < SIDE; j++) {
                 row[j] = half[j][u];
             }
-            var components = transformed(row);
-            for (var v = 0u; v < SIDE; v++) {
-                output[(u * SIDE + v) * len + item] = narrowed(components[v]);
+            var first_half = transformed(row, false);
+            var last_half = transformed(row, true);
+            for (var v = 0u; v < HALF_SIDE; v++) {
+                let component = first_component + u * SIDE + v;
+                output[component * len + item] = narrowed(first_half[v]);
+                output[(component + HALF_SIDE) * len + item] = narrowed(last_half[v]);
             }
         }
     }

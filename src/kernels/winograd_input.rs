@@ -14,12 +14,13 @@ pub static KERNEL: Kernel = Kernel {
 /// Threads of a workgroup, as in the shader.
 pub const THREADS: usize = 64;
 
-/// One launch: a grid-stride loop over channel groups × tiles.
+/// One launch: twice a grid-stride loop over channel groups × tiles, once for each half of the
+/// components.
 pub fn launch(geometry: &Geometry, out_tile: OutTile) -> Launch {
     let input = geometry.input;
     let [tiles_h, tiles_w] = out_tile.tiles(geometry.output);
     let tiles = input.n * tiles_h * tiles_w;
-    let (workgroups, stride) = grid_stride(input.channel_groups() * tiles, THREADS);
+    let ([x, y, z], stride) = grid_stride(input.channel_groups() * tiles, THREADS);
     Launch {
         overrides: vec![
             ("IN_GROUPS", number(input.channel_groups())),
@@ -34,6 +35,6 @@ pub fn launch(geometry: &Geometry, out_tile: OutTile) -> Launch {
             stride,
         ],
         tile: vec![out_tile.constant()],
-        ..Launch::new(&KERNEL, THREADS, workgroups)
+        ..Launch::new(&KERNEL, THREADS, [2 * x, y, z])
     }
 }
