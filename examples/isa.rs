@@ -14,7 +14,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::ffi::CStr;
 use std::process::Command;
@@ -59,8 +59,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A launch for each kernel, precision and tile.
-type Variants = BTreeMap<(&'static str, Precision, String), Launch>;
+/// A launch for each kernel, tile and precision, and for whether it leaves sums for another dispatch.
+type Variants = BTreeMap<(&'static str, String, Precision, bool), Launch>;
 
 /// Hardware of every kind that the planner tells apart.
 fn devices() -> Vec<Device> {
@@ -107,7 +107,9 @@ fn variants() -> Result<Variants, Box<dyn Error>> {
                     for step in Plan::new(&graph, &options)?.steps() {
                         if step.choice.is_some() {
                             let launch = &step.launch;
-                            let key = (launch.kernel.name, launch.precision, tile_of(launch));
+                            let leaves_sums = launch.overrides.contains(&("FINISH", 0.0));
+                            let tile = tile_of(launch);
+                            let key = (launch.kernel.name, tile, launch.precision, leaves_sums);
                             variants.entry(key).or_insert_with(|| launch.clone());
                         }
                     }
@@ -118,7 +120,7 @@ fn variants() -> Result<Variants, Box<dyn Error>> {
     Ok(variants)
 }
 
-/// The tile of a launch, and whether it leaves sums for another dispatch.
+/// The tile of a launch.
 fn tile_of(launch: &Launch) -> String {
     let value = |name| {
         let mut tile = launch.tile.iter();
@@ -138,9 +140,7 @@ fn tile_of(launch: &Launch) -> String {
     let [Some(px), Some(co), Some(k), Some(per_px), Some(per_co)] = sizes else {
         return String::new();
     };
-    let leaves_sums = launch.overrides.contains(&("FINISH", 0.0));
-    let end = if leaves_sums { ", sums" } else { "" };
-    format!("{px}×{co}×{k}, {per_px}×{per_co}{end}")
+    format!("{px}×{co}×{k}, {per_px}×{per_co}")
 }
 
 /// The SPIR-V of a launch, with its constants resolved and without bounds checks.
@@ -175,27 +175,43 @@ fn spirv(launch: &Launch) -> Result<Vec<u32>, Box<dyn Error>> {
 fn compile_all() -> Result<(), Box<dyn Error>> {
     let chip = std::env::var(CHILD)?;
     let compiler = Compiler::new()?;
-    for ((kernel, precision, tile), launch) in variants()? {
+    // What the driver makes the same of is one row.
+    let mut rows: BTreeMap<[String; 3], BTreeSet<Precision>> = BTreeMap::new();
+    for ((kernel, tile, precision, _), launch) in variants()? {
         let report = compiler.compile(&launch)?;
-        let value = |name: &str| report.statistics.get(name).copied().unwrap_or(0);
-        // The others move numbers: what they compute costs nothing beside it.
-        let hottest = if kernel.starts_with("conv2d_tiled") {
-            let (multiply_adds, instructions) = hottest_block(&report.assembly);
-            let share = multiply_adds * 100 / instructions.max(1);
-            format!("{share} % ({multiply_adds} / {instructions})")
-        } else {
-            "–".to_owned()
-        };
+        let cells = [kernel.to_owned(), tile, cells(kernel, &report)];
+        rows.entry(cells).or_default().insert(precision);
+    }
+    for ([kernel, tile, cells], precisions) in rows {
+        let precisions: Vec<String> = precisions.iter().map(Precision::to_string).collect();
         println!(
-            "| {chip} | {kernel} | {precision} | {tile} | {} | {} | {} | {} | {} | {hottest} |",
-            value("VGPRs"),
-            value("Spilled VGPRs") + value("Spilled SGPRs"),
-            value("Scratch size"),
-            value("LDS size"),
-            value("Subgroups per SIMD"),
+            "| {chip} | {kernel} | {} | {tile} | {cells} |",
+            precisions.join(", ")
         );
     }
     Ok(())
+}
+
+/// What the driver says of a kernel, from the registers on.
+fn cells(kernel: &str, report: &Report) -> String {
+    let value = |name: &str| report.statistics.get(name).copied().unwrap_or(0);
+    // The others move numbers: what they compute costs nothing beside it.
+    let hottest = if kernel.starts_with("conv2d_tiled") {
+        let (multiply_adds, instructions) = hottest_block(&report.assembly);
+        let share = multiply_adds * 100 / instructions.max(1);
+        format!("{share} % ({multiply_adds} / {instructions})")
+    } else {
+        "–".to_owned()
+    };
+    let spills = value("Spilled VGPRs") + value("Spilled SGPRs");
+    let numbers = [
+        value("VGPRs"),
+        spills,
+        value("Scratch size"),
+        value("LDS size"),
+        value("Subgroups per SIMD"),
+    ];
+    format!("{} | {hottest}", numbers.map(|n| n.to_string()).join(" | "))
 }
 
 /// The block with the most multiply-adds: how many it has, and how many instructions in all.
