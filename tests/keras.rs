@@ -413,11 +413,7 @@ fn survives(what: &str, bytes: Vec<u8>) -> Option<Error> {
     match keras::from_bytes(what, bytes, &options()) {
         Ok(_) => None,
         Err(error) => {
-            let text = error.to_string();
-            assert!(
-                !text.is_empty() && !text.contains('\n'),
-                "{what}: one line: {text}"
-            );
+            assert!(!error.to_string().is_empty(), "{what}: it says something");
             Some(error)
         }
     }
@@ -439,42 +435,58 @@ fn truncated_files_are_errors() {
     }
 }
 
+/// Rounds of a test with random numbers, and where these start: by default few and always the same.
+/// `FUZZ_ROUNDS=100000 FUZZ_SEED=2` makes it a long one.
+fn rounds_and_seed() -> [u64; 2] {
+    let number = |name, default| {
+        let text = std::env::var(name).ok();
+        text.map_or(default, |text| text.parse().unwrap())
+    };
+    [number("FUZZ_ROUNDS", 40), number("FUZZ_SEED", 3)]
+}
+
 #[test]
 fn changed_bytes_never_crash() {
-    let mut state = 3u64;
+    let [rounds, mut state] = rounds_and_seed();
     let mut random = |limit: usize| {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(state >> 33).unwrap() % limit
     };
-    // Most of what describes is at the ends.
-    for name in [
+    let names = [
         "k2.keras",
         "k2.h5",
         "k2-latest.h5",
+        "k2-gzip.h5",
         "k5-main.weights.h5",
         "rare-first.keras",
-    ] {
-        let whole = bytes(name);
-        for round in 0..60 {
+    ];
+    let files = names.map(|name| (name, bytes(name)));
+    for round in 0..rounds {
+        for (name, whole) in &files {
             let mut changed = whole.clone();
-            for _ in 0..1 + random(6) {
+            for _ in 0..1 + random(8) {
+                // Most of what describes the rest is at the ends.
                 let near = random(3);
-                let reach = if near == 0 {
-                    whole.len()
-                } else {
-                    4096.min(whole.len())
-                };
+                let reach = if near == 0 { whole.len() } else { 4096 };
                 let offset = random(reach);
                 let at = if near == 2 {
                     whole.len() - 1 - offset
                 } else {
                     offset
                 };
-                changed[at] = u8::try_from(random(256)).unwrap();
+                let length = [1, 1, 2, 4, 8][random(5)].min(whole.len() - at);
+                let value = [0, 1, 0x7f, 0xff, random(256)][random(5)];
+                changed[at..at + length].fill(u8::try_from(value).unwrap());
             }
+            if random(16) == 0 {
+                changed.truncate(random(whole.len()));
+            }
+            let start = std::time::Instant::now();
             survives(&format!("{name}, round {round}"), changed);
+            let seconds = start.elapsed().as_secs();
+            assert!(seconds < 20, "{name}, round {round}: {seconds} s");
         }
     }
 }

@@ -13,11 +13,10 @@ use super::network::{
 use super::{layer_error, unreadable};
 use crate::error::Error;
 use crate::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, ParamId, Statistics, ValueId,
-    Window,
+    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, ValueId, Window,
 };
 use crate::tensor::{Shape, Tensor};
-use crate::weights::{Role, layout};
+use crate::weights::Role;
 
 /// An activation as Keras sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,11 +69,11 @@ pub(super) struct Settings {
     pub(super) mirrored: bool,
 }
 
-struct Import {
-    graph: Graph,
+pub(super) struct Import {
+    pub(super) graph: Graph,
     input: ValueId,
-    weights: Bound,
-    settings: Settings,
+    pub(super) weights: Bound,
+    pub(super) settings: Settings,
     names: HashSet<String>,
     channels: Option<Channels>,
     rescale: Option<Rescale>,
@@ -82,9 +81,9 @@ struct Import {
 }
 
 /// A layer that is being imported.
-struct Site<'a> {
+pub(super) struct Site<'a> {
     layer: &'a Layer,
-    path: String,
+    pub(super) path: String,
     /// Whether a network around it was called with `training=True`.
     training: Training,
 }
@@ -141,7 +140,7 @@ pub(super) fn run(
 }
 
 impl Site<'_> {
-    fn refuse(&self, reason: impl Into<String>) -> Error {
+    pub(super) fn refuse(&self, reason: impl Into<String>) -> Error {
         layer_error(&self.path, &self.layer.class, reason)
     }
 }
@@ -498,68 +497,6 @@ impl Import {
             left,
             right,
         }
-    }
-
-    /// A kernel of so many sizes, in the order of the graph.
-    fn weight(&mut self, site: &Site<'_>, rank: usize) -> Result<Tensor, Error> {
-        let variable = self.weights.take(&site.path, Role::Weight)?;
-        if variable.dims.len() != rank || variable.dims.contains(&0) {
-            return Err(site.refuse(format!(
-                "its kernel has sizes {:?}, which are not {rank}",
-                variable.dims
-            )));
-        }
-        let dims = layout::channels_first(&variable.dims);
-        let mut data = layout::transpose(variable.read()?, &dims);
-        if self.settings.mirrored && rank == 4 {
-            // A window turned by half is its numbers in reverse.
-            let window: usize = dims[2..].iter().product();
-            let mut turned = data.to_vec();
-            turned.chunks_exact_mut(window).for_each(<[f32]>::reverse);
-            data = turned.into();
-        }
-        Tensor::new(&dims, data)
-    }
-
-    fn bias(
-        &mut self,
-        site: &Site<'_>,
-        there: bool,
-        channels: usize,
-    ) -> Result<Option<ParamId>, Error> {
-        if !there {
-            return Ok(None);
-        }
-        let absent = Tensor::from_fn(&[channels], |_| 0.0);
-        self.vector(site, Role::Bias, true, absent).map(Some)
-    }
-
-    /// A parameter of one number for each channel, or what stands for it.
-    fn vector(
-        &mut self,
-        site: &Site<'_>,
-        role: Role,
-        there: bool,
-        absent: Tensor,
-    ) -> Result<ParamId, Error> {
-        if !there {
-            return Ok(self.param(site, role, absent));
-        }
-        let variable = self.weights.take(&site.path, role)?;
-        if variable.dims != absent.dims() {
-            return Err(Error::WeightShape {
-                name: variable.path,
-                expected: absent.dims().to_vec(),
-                got: variable.dims,
-            });
-        }
-        let tensor = Tensor::new(absent.dims(), variable.read()?)?;
-        Ok(self.param(site, role, tensor))
-    }
-
-    fn param(&mut self, site: &Site<'_>, role: Role, tensor: Tensor) -> ParamId {
-        self.graph
-            .param(format!("{}.{}", site.path, role.name()), tensor)
     }
 
     fn node(&mut self, site: &Site<'_>, op: Op, inputs: &[Value]) -> Result<Value, Error> {

@@ -6,18 +6,20 @@
 //! on one of the known families, and what the weights leave open is recorded as a decision or refused.
 //!
 //! `archive` opens the containers, `store` lists variables, `config`, `layers` and `hub` read
-//! descriptions, `families` and `blueprint` stand in for a missing one, `bind` gives every layer its
-//! variables, `import` makes a graph of it all.
+//! descriptions, `evidence`, `families` and `blueprint` stand in for a missing one, `bind` gives every
+//! layer its variables, `import` and `parameters` make a graph of it all.
 
 mod archive;
 mod bind;
 mod blueprint;
 mod config;
+mod evidence;
 mod families;
 mod hub;
 mod import;
 mod layers;
 mod network;
+mod parameters;
 mod preprocess;
 mod store;
 

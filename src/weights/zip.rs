@@ -100,6 +100,7 @@ impl<'a> Archive<'a> {
     }
 
     /// What an archive is that holds no checkpoint.
+    #[cfg(feature = "torch")]
     pub(crate) fn kind(&self) -> String {
         let has = |end: &[u8]| self.names().any(|name| name.ends_with(end));
         if has(b"model.weights.h5") {

@@ -223,7 +223,7 @@ impl Backend {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArgs {
-    /// Weights (safetensors, .pth) or a network (ONNX); made-up weights when there are none
+    /// Weights (safetensors, .pth) or a network (ONNX, Keras); made-up weights when there are none
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
 

@@ -91,7 +91,20 @@ impl Failure {
 
 /// Prints an error line. `eprintln!` would panic where stderr is closed.
 pub(crate) fn complain(message: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "error: {message}");
+    let _ = writeln!(io::stderr(), "error: {}", one_line(&message.to_string()));
+}
+
+/// A text without control characters: names from a damaged file must neither break the line nor
+/// steer the terminal.
+fn one_line(text: &str) -> String {
+    let visible = |c: char| {
+        if c.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    };
+    text.chars().map(visible).collect()
 }
 
 impl From<Error> for Failure {
@@ -124,5 +137,19 @@ impl From<io::Error> for Failure {
             };
         }
         Self::runtime(format!("cannot write the results: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_a_damaged_file_stay_on_one_line() {
+        assert_eq!(
+            one_line("layer 'a\n\u{1b}[2J'"),
+            "layer 'a\u{fffd}\u{fffd}[2J'"
+        );
+        assert_eq!(one_line("1×1, β ≥ 0"), "1×1, β ≥ 0", "other letters stay");
     }
 }
