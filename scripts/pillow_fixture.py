@@ -1,23 +1,27 @@
-"""Writes tests/data/pillow.json: what Pillow makes of a known image, as hashes.
+"""Writes tests/data/pillow.json: what Pillow and timm make of known images, as hashes.
 
-usage: pip install "pillow<13" && python scripts/pillow_fixture.py > tests/data/pillow.json
+usage: pip install "pillow<13" timm && python scripts/pillow_fixture.py > tests/data/pillow.json
 
-Pillow 10.4, 11.3 and 12.0 agree. Pillow 13.0 does the columns before the rows for some pairs of sizes
-that change the proportions (always for fewer rows and more columns), which rounds differently.
+Pillow 13 resamples the columns before the rows where the image loses more than twice as many rows as
+columns, which rounds differently there; up to 12 the rows always come first.
 """
 
 import io
 import json
+import struct
 import sys
+import zlib
 
 import PIL
 from PIL import Image
+from timm.data.transforms_factory import transforms_imagenet_eval
 
 FILTERS = {
     "nearest": Image.NEAREST,
     "box": Image.BOX,
     "bilinear": Image.BILINEAR,
     "bicubic": Image.BICUBIC,
+    "hamming": Image.HAMMING,
     "lanczos": Image.LANCZOS,
 }
 
@@ -33,7 +37,21 @@ SIZES = [
     ((7, 5), (1, 1)),
     ((300, 7), (11, 13)),
     ((480, 640), (256, 341)),
+    ((640, 480), (341, 256)),
+    ((90, 20), (40, 16)),
+    ((91, 33), (17, 60)),
+    ((2, 2), (3, 5)),
+    ((3, 200), (2, 7)),
+    ((200, 3), (7, 2)),
+    ((128, 96), (64, 48)),
+    ((127, 95), (64, 48)),
+    ((33, 34), (224, 225)),
+    ((255, 254), (254, 255)),
 ]
+# And many pairs without a thought.
+for i in range(60):
+    a, b, c, d = (1 + (i * k + 7 * i * i) % m for k, m in ((37, 97), (53, 83), (29, 71), (41, 103)))
+    SIZES.append(((a, b), (c, d)))
 
 # What has both a resize of the short edge and a centre crop: name, edge, filter, rounding.
 RULES = [
@@ -42,7 +60,17 @@ RULES = [
     ("timm", 235, "bicubic", lambda margin: int(round(margin / 2.0))),
     ("hf", 256, "bicubic", lambda margin: margin // 2),
 ]
-PHOTOS = [(480, 640), (333, 500), (500, 333), (225, 301), (1, 9)]
+PHOTOS = [(480, 640), (333, 500), (500, 333), (225, 301), (1, 9), (700, 240)]
+
+# timm's other ways: crop mode, filter, size of the network, crop_pct.
+TIMM = [
+    ("squash", "bilinear", (64, 80), 0.9),
+    ("squash", "bicubic", (96, 96), 1.0),
+    ("border", "bicubic", (96, 96), 0.875),
+    ("border", "bilinear", (64, 100), 1.0),
+    ("center", "bicubic", (64, 100), 0.95),
+    ("center", "hamming", (100, 64), 0.8),
+]
 
 
 def noise(length):
@@ -89,10 +117,83 @@ crops = [
     for name, edge, method, rounding in RULES
     for size in PHOTOS
 ]
-jpeg = io.BytesIO()
-Image.new("CMYK", (8, 8), (0, 128, 255, 0)).save(jpeg, "JPEG", quality=90)
+modes = []
+for mode, interpolation, size, crop_pct in TIMM:
+    transform = transforms_imagenet_eval(
+        img_size=size, crop_pct=crop_pct, crop_mode=mode, interpolation=interpolation, normalize=False
+    )
+    for source in PHOTOS:
+        pixels = transform(image(source)).permute(1, 2, 0).numpy().tobytes()
+        modes.append(
+            {
+                "from": source,
+                "mode": mode,
+                "filter": interpolation,
+                "size": size,
+                "crop_pct": crop_pct,
+                "fnv": fnv(pixels),
+            }
+        )
+
+
+def encoded(picture, kind, **options):
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    data = file.getvalue()
+    rgb = Image.open(io.BytesIO(data)).convert("RGB")
+    return {"file": data.hex(), "size": [rgb.height, rgb.width], "rgb": rgb.tobytes().hex()}
+
+
+def png16(channels):
+    """A PNG of 16 bits per channel, which Pillow reads and does not write."""
+    w, h, color = 7, 5, {1: 0, 3: 2, 4: 6}[channels]
+    row = 2 * w * channels
+    rows = b"".join(b"\0" + noise(h * row)[y * row : (y + 1) * row] for y in range(h))
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", w, h, 16, color, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    data = b"\x89PNG\r\n\x1a\n"
+    for name, body in parts:
+        data += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    rgb = Image.open(io.BytesIO(data)).convert("RGB")
+    return {"file": data.hex(), "size": [h, w], "rgb": rgb.tobytes().hex()}
+
+
+small = image((5, 7))
+alpha = Image.frombytes("L", (7, 5), noise(35))
+rgba = small.copy()
+rgba.putalpha(alpha)
+grey_alpha = small.convert("L")
+grey_alpha.putalpha(alpha)
+exact = {
+    "RGBA PNG": encoded(rgba, "PNG"),
+    "grey PNG": encoded(small.convert("L"), "PNG"),
+    "grey and alpha PNG": encoded(grey_alpha, "PNG"),
+    "palette PNG": encoded(small.quantize(16), "PNG"),
+    "palette PNG with a transparent colour": encoded(small.quantize(16), "PNG", transparency=3),
+    "one bit PNG": encoded(small.convert("1"), "PNG"),
+    "interlaced size PNG": encoded(image((9, 3)), "PNG", optimize=True),
+    "16 bit RGB PNG": png16(3),
+    "16 bit RGBA PNG": png16(4),
+    "16 bit grey PNG": png16(1),
+    "WebP": encoded(small, "WEBP", lossless=True),
+    "WebP with alpha": encoded(rgba, "WEBP", lossless=True, exact=True),
+}
+smooth = image((6, 8)).resize((40, 24), Image.BICUBIC)
+close = {
+    "JPEG": encoded(smooth, "JPEG", quality=90),
+    "JPEG 4:4:4": encoded(smooth, "JPEG", quality=95, subsampling=0),
+    "progressive JPEG": encoded(smooth, "JPEG", quality=85, progressive=True),
+    "grey JPEG": encoded(smooth.convert("L"), "JPEG", quality=90),
+    "CMYK JPEG": encoded(smooth.convert("CMYK"), "JPEG", quality=90),
+}
 json.dump(
-    {"pillow": PIL.__version__, "resizes": resizes, "crops": crops, "cmyk_jpeg": jpeg.getvalue().hex()},
+    {
+        "pillow": PIL.__version__,
+        "resizes": resizes,
+        "crops": crops,
+        "modes": modes,
+        "exact": exact,
+        "close": close,
+    },
     sys.stdout,
     separators=(",", ":"),
 )

@@ -35,6 +35,22 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write '{path}': {reason}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Weights cannot be downloaded.
+    #[error("'{repository}': {reason}")]
+    Fetch {
+        /// Name of the repository.
+        repository: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A weight file is damaged or is not of the format that it seems to be.
     #[error("weights '{path}': {reason}")]
     WeightsUnreadable {

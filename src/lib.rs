@@ -68,12 +68,15 @@
 //! * `image`: decoding and resizing of pictures;
 //! * `torch`: checkpoints of PyTorch;
 //! * `onnx`: the module [`onnx`];
-//! * `keras`: the module [`keras`].
+//! * `keras`: the module [`keras`];
+//! * `fetch`: the module `fetch`, which downloads from the Hugging Face Hub.
 
 pub mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 pub mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 pub mod gpu;
 pub mod graph;
 #[cfg(feature = "image")]

@@ -49,9 +49,40 @@ pub struct Preprocess {
 pub enum Resize {
     /// Directly; the proportions change.
     Squash,
+    /// Directly to these rows and columns, of which the centre is then cropped (timm's `squash`).
+    SquashTo([usize; 2]),
     /// With its proportions, to the smallest size that covers these rows and columns; the centre is
-    /// then cropped. For equal rows and columns that is torchvision's `Resize(edge)`.
+    /// then cropped. For equal rows and columns that is torchvision's `Resize(edge)`, else timm's
+    /// `ResizeKeepRatio`.
     Cover([usize; 2]),
+    /// With its proportions, to the largest size that fits into these rows and columns; margins in
+    /// the colour of the mean are then added, or the centre is cropped (timm's `border`).
+    Contain([usize; 2]),
+}
+
+impl Resize {
+    /// The rows and columns to which an image is resized, for a network that gets `size`.
+    const fn target(self, size: [usize; 2]) -> [usize; 2] {
+        match self {
+            Self::Squash => size,
+            Self::SquashTo(target) | Self::Cover(target) | Self::Contain(target) => target,
+        }
+    }
+}
+
+impl fmt::Display for Resize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (how, [h, w]) = match self {
+            Self::Squash => return f.write_str("squashed"),
+            Self::SquashTo(target) => ("the centre of the image squashed to", target),
+            Self::Cover([h, w]) if h == w => {
+                return write!(f, "the centre of the image with its short edge at {h}");
+            }
+            Self::Cover(target) => ("the centre of the image covering", target),
+            Self::Contain(target) => ("the image fitted into", target),
+        };
+        write!(f, "{how} {h}x{w}")
+    }
 }
 
 /// Interpolation, with the supports and coefficients of Pillow.
@@ -66,8 +97,24 @@ pub enum Filter {
     Bilinear,
     /// A cubic with a = −0.5.
     Bicubic,
+    /// A cosine between a box and a triangle.
+    Hamming,
     /// Lanczos with three lobes.
     Lanczos,
+}
+
+impl Filter {
+    /// The name, as JSON has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::Box => "box",
+            Self::Bilinear => "bilinear",
+            Self::Bicubic => "bicubic",
+            Self::Hamming => "hamming",
+            Self::Lanczos => "lanczos",
+        }
+    }
 }
 
 /// Rounding of half the margin of a centre crop.
@@ -186,15 +233,17 @@ impl Preprocess {
     /// The same rules for another size. The edge that is cropped grows or shrinks with it.
     #[must_use]
     pub fn with_size(self, size: [usize; 2]) -> Self {
+        let scaled = |target: [usize; 2]| {
+            [0, 1].map(|i| {
+                let scaled = target[i].saturating_mul(size[i]) / self.size[i].max(1);
+                scaled.max(size[i])
+            })
+        };
         let resize = match self.resize {
             Resize::Squash => Resize::Squash,
-            Resize::Cover(cover) => {
-                let scaled = |i: usize| {
-                    let scaled = cover[i].saturating_mul(size[i]) / self.size[i].max(1);
-                    scaled.max(size[i])
-                };
-                Resize::Cover([scaled(0), scaled(1)])
-            }
+            Resize::SquashTo(target) => Resize::SquashTo(scaled(target)),
+            Resize::Cover(target) => Resize::Cover(scaled(target)),
+            Resize::Contain(target) => Resize::Contain(scaled(target)),
         };
         Self {
             size,
@@ -225,17 +274,14 @@ impl Preprocess {
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |reason: String| Err(Error::Preprocess { reason });
         let [h, w] = self.size;
-        let cover = match self.resize {
-            Resize::Squash => self.size,
-            Resize::Cover(cover) => cover,
-        };
+        let cover = self.resize.target(self.size);
         let sides = [h, w, cover[0], cover[1]];
         if sides.iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
             return refuse(format!("a side of {sides:?} is not in 1..={MAX_SIDE}"));
         }
         if cover[0] < h || cover[1] < w {
             return refuse(format!(
-                "an image that covers {}x{} has no centre of {h}x{w}",
+                "an image of {}x{} has no centre of {h}x{w}",
                 cover[0], cover[1]
             ));
         }
@@ -261,9 +307,14 @@ impl fmt::Display for Preprocess {
             channels,
             ..
         } = self;
+        let channels = match channels {
+            ChannelOrder::Rgb => "RGB",
+            ChannelOrder::Bgr => "BGR",
+        };
+        let filter = filter.name();
         write!(
             f,
-            "{h}x{w}, {resize:?}, {filter:?}, {channels:?}, /255, mean {mean:?}, std {std:?}"
+            "{h}x{w}, {resize} ({filter}), {channels}, /255, mean {mean:?}, std {std:?}"
         )
     }
 }

@@ -120,17 +120,20 @@ impl Axis {
     }
 }
 
-/// What the network gets of an image of `h` rows and `w` columns: its rows and its columns.
+/// What the network gets of an image of `h` rows and `w` columns: its rows and its columns. With
+/// [`Resize::Contain`] there may be fewer than the network wants; margins are to be added then.
 pub(crate) fn fit([h, w]: [usize; 2], rules: &Preprocess) -> [Axis; 2] {
     let full = match rules.resize {
         Resize::Squash => rules.size,
+        Resize::SquashTo(target) => target,
         Resize::Cover(cover) => covering([h, w], cover),
+        Resize::Contain(target) => keeping([h, w], target, f64::max),
     };
-    let axis = |from, to: usize, count| Axis {
+    let axis = |from, to: usize, wanted: usize| Axis {
         from,
         to,
-        first: margin(to - count, rules.crop),
-        count,
+        first: margin(to.saturating_sub(wanted), rules.crop),
+        count: wanted.min(to),
     };
     [
         axis(h, full[0], rules.size[0]),
@@ -138,14 +141,25 @@ pub(crate) fn fit([h, w]: [usize; 2], rules: &Preprocess) -> [Axis; 2] {
     ]
 }
 
-/// The smallest size of an image's proportions that covers a rectangle: one side fits exactly, the
-/// other is cut off to an integer as torchvision's `int(edge * long / short)`.
-const fn covering([h, w]: [usize; 2], [cover_h, cover_w]: [usize; 2]) -> [usize; 2] {
-    if h * cover_w <= w * cover_h {
+/// The smallest size of an image's proportions that covers a rectangle. For a square, one side fits
+/// exactly, the other is cut off to an integer as torchvision's `int(edge * long / short)`.
+fn covering([h, w]: [usize; 2], [cover_h, cover_w]: [usize; 2]) -> [usize; 2] {
+    if cover_h != cover_w {
+        return keeping([h, w], [cover_h, cover_w], f64::min);
+    }
+    if h <= w {
         [cover_h, cover_h * w / h]
     } else {
         [cover_w * h / w, cover_w]
     }
+}
+
+/// The size of an image's proportions of which one side is that of a rectangle, with the rounding of
+/// timm's `ResizeKeepRatio`. `choose` takes the scale of the one side or of the other.
+fn keeping(from: [usize; 2], to: [usize; 2], choose: fn(f64, f64) -> f64) -> [usize; 2] {
+    let scale = |axis: usize| from[axis] as f64 / to[axis] as f64;
+    let ratio = choose(scale(0), scale(1));
+    from.map(|side| truncate((side as f64 / ratio).round_ties_even()).max(1))
 }
 
 /// What is cut off before the centre, of all that is cut off along an axis.
@@ -189,6 +203,7 @@ fn kernel(filter: Filter) -> Option<(Kernel, f64)> {
         Filter::Box => (boxcar as Kernel, 0.5),
         Filter::Bilinear => (triangle, 1.0),
         Filter::Bicubic => (cubic, 2.0),
+        Filter::Hamming => (hamming, 1.0),
         Filter::Lanczos => (lanczos, 3.0),
     })
 }
@@ -213,6 +228,17 @@ fn cubic(x: f64) -> f64 {
     } else {
         0.0
     }
+}
+
+/// A sinc under a Hamming window.
+fn hamming(x: f64) -> f64 {
+    let x = x.abs();
+    if x >= 1.0 {
+        return 0.0;
+    }
+    // Pillow has these two as 32-bit floats.
+    let window = |x: f64| f64::from(0.54f32) + f64::from(0.46f32) * x.cos();
+    sinc(x) * window(x * std::f64::consts::PI)
 }
 
 fn lanczos(x: f64) -> f64 {

@@ -41,12 +41,7 @@ impl FileContent {
 
 /// A bottleneck network of two groups that is built and run in no time.
 fn tiny_resnet() -> ResNetConfig {
-    ResNetConfig {
-        stem: 8,
-        groups: 2,
-        width_per_group: 32,
-        ..ResNetConfig::new(Block::Bottleneck, [1, 2, 1, 1], 5)
-    }
+    ResNetConfig::scaled(Block::Bottleneck, [1, 2, 1, 1], 8, 5).grouped(2, 32)
 }
 
 fn tiny_notebook() -> NotebookConfig {
@@ -58,6 +53,7 @@ fn tiny_notebook() -> NotebookConfig {
 
 fn small(structure: &Structure) -> ModelOptions {
     let size = match structure {
+        Structure::PreAct(_) => [64, 72],
         Structure::ResNet(_) => [32, 40],
         Structure::Notebook(_) => [64, 64],
     };
@@ -212,15 +208,8 @@ fn torchvision_names_give_the_network_with_and_without_counters_and_prefix() {
 #[test]
 fn basic_blocks_and_wide_bottlenecks_are_inferred() {
     for config in [
-        ResNetConfig {
-            stem: 8,
-            ..ResNetConfig::new(Block::Basic, [2, 1, 1, 2], 3)
-        },
-        ResNetConfig {
-            stem: 8,
-            width_per_group: 128,
-            ..ResNetConfig::new(Block::Bottleneck, [1, 1, 1, 1], 3)
-        },
+        ResNetConfig::scaled(Block::Basic, [2, 1, 1, 2], 8, 3),
+        ResNetConfig::scaled(Block::Bottleneck, [1, 1, 1, 1], 8, 3).grouped(1, 128),
     ] {
         let structure = Structure::ResNet(config);
         assert_round_trip(
@@ -573,10 +562,7 @@ fn damaged_headers_are_errors() {
 
 #[test]
 fn every_truncation_and_every_flipped_header_byte_is_an_error_or_harmless() {
-    let structure = Structure::ResNet(ResNetConfig {
-        stem: 1,
-        ..ResNetConfig::new(Block::Basic, [1, 1, 1, 1], 2)
-    });
+    let structure = Structure::ResNet(ResNetConfig::scaled(Block::Basic, [1, 1, 1, 1], 1, 2));
     let good = torchvision_file(&structure).bytes();
     let header = 8 + usize::from(good[0]) + 256 * usize::from(good[1]);
     for length in (0..header)

@@ -195,6 +195,11 @@ impl Executor {
             let (source, size) = read.source(view)?;
             let first_pixel = index * shape.h * shape.w;
             let axes = fit(size, rules);
+            if axes.map(|axis| axis.count) != rules.size {
+                return Err(Error::Preprocess {
+                    reason: "a texture cannot get margins; squash or crop it".to_owned(),
+                });
+            }
             let passes = resample::passes(source, axes, rules.filter, first_pixel);
             let (image, columns) = self.image(device, view, *read, &passes)?;
             dispatches.extend([image.dispatch(device, self, view)?, columns]);

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageReader, Rgb, RgbImage};
 
 use super::Picture;
 use crate::error::Error;
@@ -28,8 +28,9 @@ impl Picture {
 
     /// Decodes a file that is in memory; `name` stands for its path in errors.
     ///
-    /// The picture is turned as its EXIF orientation says, greys become equal channels, 16-bit
-    /// channels 8-bit ones, and alpha is dropped without blending, as Pillow's `convert("RGB")` does.
+    /// The picture is turned as its EXIF orientation says. Then it becomes what Pillow's
+    /// `convert("RGB")` makes of it: greys equal channels, alpha dropped without blending, of 16-bit
+    /// colours the upper 8 bits, and 16-bit greys clipped at 255.
     ///
     /// # Errors
     /// [`Error::Image`] for bytes that are no such image, and for one that is too large.
@@ -58,9 +59,33 @@ impl Picture {
         if let Some(orientation) = orientation {
             image.apply_orientation(orientation);
         }
-        let rgb = image.into_rgb8();
+        let rgb = eight_bits(image);
         let size = (rgb.height() as usize, rgb.width() as usize);
         Self::new(size.0, size.1, rgb.into_raw())
             .ok_or_else(|| refuse("the image has no pixel".to_owned()))
+    }
+}
+
+/// Pixels as Pillow converts them, which reads colours of 16 bits by their upper byte, but keeps greys
+/// of 16 bits whole until it clips them.
+fn eight_bits(image: DynamicImage) -> RgbImage {
+    let upper = |value: u16| value.to_be_bytes()[0];
+    let (width, height) = (image.width(), image.height());
+    match image {
+        DynamicImage::ImageLuma16(grey) => RgbImage::from_fn(width, height, |x, y| {
+            let value = grey.get_pixel(x, y)[0];
+            Rgb([u8::try_from(value).unwrap_or(u8::MAX); 3])
+        }),
+        DynamicImage::ImageLumaA16(grey) => RgbImage::from_fn(width, height, |x, y| {
+            Rgb([upper(grey.get_pixel(x, y)[0]); 3])
+        }),
+        DynamicImage::ImageRgb16(rgb) => {
+            RgbImage::from_fn(width, height, |x, y| Rgb(rgb.get_pixel(x, y).0.map(upper)))
+        }
+        DynamicImage::ImageRgba16(rgba) => RgbImage::from_fn(width, height, |x, y| {
+            let [r, g, b, _] = rgba.get_pixel(x, y).0;
+            Rgb([r, g, b].map(upper))
+        }),
+        other => other.into_rgb8(),
     }
 }

@@ -3,7 +3,7 @@
 use super::{Picture, resize};
 use crate::error::Error;
 use crate::kernels::image_to_tensor::Normalization;
-use crate::preprocess::Preprocess;
+use crate::preprocess::{ChannelOrder, Preprocess};
 use crate::resample;
 use crate::tensor::{Shape, Tensor};
 
@@ -32,6 +32,7 @@ impl Batch {
         for picture in pictures {
             let [rows, columns] = resample::fit([picture.height, picture.width], rules);
             let fitted = resize::resize(picture, rows, columns, rules.filter);
+            let fitted = framed(fitted, rules);
             let pixels = fitted.rgb.as_chunks::<3>().0;
             rgba.extend(pixels.iter().flat_map(|&[r, g, b]| [r, g, b, 255]));
         }
@@ -75,6 +76,37 @@ impl Batch {
     }
 }
 
+/// A picture that is smaller than the network's, with margins in the colour of the mean.
+fn framed(part: Picture, rules: &Preprocess) -> Picture {
+    let [height, width] = rules.size;
+    if [part.height, part.width] == rules.size {
+        return part;
+    }
+    let [first, second, third] = rules.mean.map(colour);
+    let fill = match rules.channels {
+        ChannelOrder::Rgb => [first, second, third],
+        ChannelOrder::Bgr => [third, second, first],
+    };
+    let top = (height - part.height) / 2;
+    let left = (width - part.width) / 2;
+    let mut rgb = fill.repeat(height * width);
+    for (y, row) in part.rgb.chunks_exact(part.width * 3).enumerate() {
+        let start = ((top + y) * width + left) * 3;
+        rgb[start..start + row.len()].copy_from_slice(row);
+    }
+    Picture { height, width, rgb }
+}
+
+/// The byte of a mean: Python's `round(255 * mean)`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float is clamped by the conversion"
+)]
+fn colour(mean: f32) -> u8 {
+    (255.0 * f64::from(mean)).round_ties_even() as u8
+}
+
 /// `(value / 255 − mean) / std` of every value of a byte.
 fn table(mean: f32, std: f32) -> [f32; 256] {
     let mut table = [0.0; 256];
@@ -90,7 +122,7 @@ fn table(mean: f32, std: f32) -> [f32; 256] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preprocess::Filter;
+    use crate::preprocess::{Filter, Resize};
     use crate::resample::Axis;
 
     #[test]
@@ -102,6 +134,7 @@ mod tests {
             Filter::Box,
             Filter::Bilinear,
             Filter::Bicubic,
+            Filter::Hamming,
             Filter::Lanczos,
         ];
         for filter in filters {
@@ -126,6 +159,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_image_that_does_not_fill_its_frame_gets_margins_of_the_mean() {
+        let picture = Picture::new(2, 7, vec![9; 2 * 7 * 3]).expect("filled");
+        let rules = Preprocess {
+            size: [8, 7],
+            resize: Resize::Contain([8, 7]),
+            mean: [0.485, 0.5, 1.0],
+            ..Preprocess::NOTEBOOK
+        };
+        let batch = Batch::prepare(&[picture], &rules).expect("prepared");
+        let row = |y: usize| &batch.rgba()[y * 28..][..4];
+        assert_eq!(row(2), [124, 128, 255, 255], "above");
+        assert_eq!(row(3), [9, 9, 9, 255], "the first row of the image");
+        assert_eq!(row(4), [9, 9, 9, 255], "the last");
+        assert_eq!(row(5), [124, 128, 255, 255], "below");
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! [`Axis::taps`] has the weights. Pillow rounds to 8 bits twice: after the pass along the rows and
 //! after the pass along the columns.
 //!
-//! The pass along the rows comes first, as in Pillow up to 12. Pillow 13 starts with the columns for
-//! some pairs of sizes that change the proportions, which rounds differently; sizes that keep the
-//! proportions, and so all of torchvision's, timm's and Hugging Face's rules, come out the same.
+//! The pass along the rows comes first, as in Pillow up to 12. Pillow 13 starts with the columns where
+//! an image loses more than twice as many rows as columns, which rounds differently by one at some
+//! pixels; with kept proportions these are images more than twice as tall as wide.
 //!
 //! Only a rectangle of the resized image is computed. The passes are separable and independent per
 //! pixel, so that a crop is the same pixels for less work, and a long thin image needs no memory

@@ -418,7 +418,7 @@ fn plan(variant: Variant, family: &Family, evidence: &Evidence) -> Plan {
             stem,
         ),
         // The only one left; the others are never among the choices of a Keras file.
-        Variant::KerasApplications | Variant::V1_5 | Variant::V1 => Plan {
+        Variant::KerasApplications | Variant::V1_5 | Variant::V1 | Variant::V2 => Plan {
             naming: Naming::Blocks,
             epsilon: 1.001e-5,
             shortcut_first: true,

@@ -4,8 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::ModelOptions;
+use super::config::{self, Config};
 use super::decision::{Confidence, Decision};
 use super::notebook::{self, NotebookConfig};
+use super::preact::PreActConfig;
 use super::resnet::{Block, ResNetConfig, StrideSite};
 use super::variant::{self, Choice, Variant};
 use crate::error::Error;
@@ -94,6 +96,8 @@ impl FromStr for Arch {
 pub enum Structure {
     /// torchvision's, under whatever names.
     ResNet(ResNetConfig),
+    /// timm's pre-activation networks.
+    PreAct(PreActConfig),
     /// The lesson's.
     Notebook(NotebookConfig),
 }
@@ -103,6 +107,7 @@ impl Structure {
     pub fn name(&self) -> String {
         match self {
             Self::ResNet(config) => config.name(),
+            Self::PreAct(config) => config.name(),
             Self::Notebook(_) => Arch::Notebook.name().to_owned(),
         }
     }
@@ -111,6 +116,7 @@ impl Structure {
     pub const fn classes(&self) -> usize {
         match self {
             Self::ResNet(config) => config.classes,
+            Self::PreAct(config) => config.classes,
             Self::Notebook(config) => config.classes,
         }
     }
@@ -147,6 +153,7 @@ impl Resolved {
 pub(super) fn resolve(
     arch: Option<Arch>,
     weights: &Weights,
+    config: &Config,
     options: &ModelOptions,
 ) -> Result<Resolved, Error> {
     let refuse = |model: String, reason: String| Err(Error::Model { model, reason });
@@ -168,12 +175,23 @@ pub(super) fn resolve(
             let (config, _) = NotebookConfig::infer(weights, options.variant)?;
             Resolved::shown(Structure::Notebook(config))
         }
+        (Family::Described, _) => {
+            return refuse(
+                "a file that lists its layers".to_owned(),
+                "it has no structure to be found; build it with `models::build`".to_owned(),
+            );
+        }
         (family @ (Family::Torchvision | Family::HuggingFace), _) => {
-            let mut config = ResNetConfig::infer(weights)?;
-            let stride = decide_stride(&mut config, family, options.variant)?;
-            let mut resolved = Resolved::shown(Structure::ResNet(config));
+            let mut structure = ResNetConfig::infer(weights)?;
+            let stride = decide_stride(&mut structure, family, config, options.variant)?;
+            let first = decide_first_stage(&mut structure, family, config);
+            let mut resolved = Resolved::shown(Structure::ResNet(structure));
             resolved.decisions.push(stride);
+            resolved.decisions.extend(first);
             resolved
+        }
+        (Family::PreActivation, _) => {
+            pre_activation(PreActConfig::infer(weights)?, config, options.variant)?
         }
     };
     let name = resolved.structure.name();
@@ -189,8 +207,15 @@ pub(super) fn resolve(
 /// A network of a name, in the variant asked for.
 fn made_up(mut structure: Structure, options: &ModelOptions) -> Result<Resolved, Error> {
     let model = structure.name();
+    let nothing = Config::default();
     let stride = match &mut structure {
-        Structure::ResNet(config) => Some(decide_stride(config, Family::Random, options.variant)?),
+        Structure::ResNet(config) => Some(decide_stride(
+            config,
+            Family::Random,
+            &nothing,
+            options.variant,
+        )?),
+        Structure::PreAct(_) => None,
         Structure::Notebook(_) => {
             let choice = Choice {
                 model: &model,
@@ -211,15 +236,20 @@ fn made_up(mut structure: Structure, options: &ModelOptions) -> Result<Resolved,
 fn decide_stride(
     config: &mut ResNetConfig,
     family: Family,
+    file: &Config,
     asked: Option<Variant>,
 ) -> Result<Decision, Error> {
-    let (usual, evidence) = match family {
-        Family::HuggingFace => (
+    let (usual, confidence, evidence) = match (file.downsample_in_bottleneck, family) {
+        (Some(true), _) => (Variant::V1, Confidence::Certain, config::CONFIG),
+        (Some(false), _) => (Variant::V1_5, Confidence::Certain, config::CONFIG),
+        (None, Family::HuggingFace) => (
+            Variant::V1_5,
             Confidence::Assumed,
             "the default of Hugging Face; its networks may have `downsample_in_bottleneck`",
         ),
-        Family::Random => (Confidence::Certain, "asked for"),
+        (None, Family::Random) => (Variant::V1_5, Confidence::Certain, "asked for"),
         _ => (
+            Variant::V1_5,
             Confidence::Inferred,
             "the names are torchvision's and timm's, which stride there",
         ),
@@ -228,7 +258,7 @@ fn decide_stride(
         &Choice {
             model: &config.name(),
             possible: &[Variant::V1_5, Variant::V1],
-            usual: Some((Variant::V1_5, usual)),
+            usual: Some((usual, confidence)),
             reason: "",
         },
         asked,
@@ -252,4 +282,69 @@ fn decide_stride(
         (Block::Bottleneck, StrideSite::First) => "first 1x1 of a bottleneck (v1)",
     };
     Ok(Decision::new("stride", value, evidence, confidence))
+}
+
+/// Whether the first stage halves the image, which only Hugging Face's networks do. Blocks that keep
+/// the number of channels show it by a projection that they would not need.
+fn decide_first_stage(
+    structure: &mut ResNetConfig,
+    family: Family,
+    file: &Config,
+) -> Option<Decision> {
+    if family != Family::HuggingFace {
+        return None;
+    }
+    let words = |strides| {
+        if strides {
+            "halves the image"
+        } else {
+            "keeps the size"
+        }
+    };
+    if structure.outputs[0] == structure.stem {
+        let shown = words(structure.first_stage_strides);
+        return Some(Decision::certain(
+            "first stage",
+            shown,
+            "shapes of the weights",
+        ));
+    }
+    let stated = file.downsample_in_first_stage;
+    structure.first_stage_strides = stated.unwrap_or(false);
+    let value = words(structure.first_stage_strides);
+    Some(if stated.is_some() {
+        Decision::certain("first stage", value, config::CONFIG)
+    } else {
+        Decision::assumed("first stage", value, "the default of Hugging Face")
+    })
+}
+
+/// A network of timm that normalises before it convolves.
+fn pre_activation(
+    mut structure: PreActConfig,
+    file: &Config,
+    asked: Option<Variant>,
+) -> Result<Resolved, Error> {
+    structure.zero_padded_pool = file.zero_padded_pool;
+    let choice = Choice {
+        model: &structure.name(),
+        possible: &[Variant::V2],
+        usual: Some((Variant::V2, Confidence::Certain)),
+        reason: "",
+    };
+    variant::choose(&choice, asked)?;
+    let stride = match structure.block {
+        Block::Basic => "first 3x3 of a block",
+        Block::Bottleneck => "3x3 of a bottleneck",
+    };
+    let names = "the names are timm's";
+    let pool = if structure.zero_padded_pool {
+        Decision::certain("max pool", "3x3/2, padding 1 with zeros", config::CONFIG)
+    } else {
+        Decision::inferred("max pool", "3x3/2, padding 1", names)
+    };
+    let mut resolved = Resolved::shown(Structure::PreAct(structure));
+    let stride = Decision::inferred("stride", stride, names);
+    resolved.decisions.extend([stride, pool]);
+    Ok(resolved)
 }

@@ -1,6 +1,7 @@
 //! What has to be known beside the structure of a network, and where each fact is from.
 
 use super::arch::{Resolved, Structure};
+use super::config::{self, Config};
 use super::decision::{Decision, Decisions};
 use super::notebook::{self, NotebookConfig};
 use super::{ModelOptions, resnet};
@@ -26,6 +27,7 @@ impl Facts {
     pub(super) fn gather(
         resolved: &Resolved,
         weights: &Weights,
+        config: Config,
         options: &ModelOptions,
     ) -> Result<Self, Error> {
         let structure = &resolved.structure;
@@ -56,14 +58,48 @@ impl Facts {
         });
         facts.decide_epsilon(structure, weights)?;
         facts.decide_geometry(structure);
-        facts.decide_preprocess(structure, weights, options)?;
-        facts.decide_labels(classes, weights);
+        let config = facts.agreeing(structure, config);
+        facts.decide_preprocess(structure, weights, &config, options)?;
+        facts.decide_labels(classes, weights, config);
         Ok(facts)
+    }
+
+    /// The files beside the weights, unless they are of another network: then they are left out, and
+    /// a remark says so.
+    fn agreeing(&mut self, structure: &Structure, config: Config) -> Config {
+        let classes = config.classes;
+        let blocks = match structure {
+            Structure::ResNet(structure) => Some(structure.blocks),
+            _ => None,
+        };
+        let depths = config.depths.as_deref();
+        let reason = if classes.is_some_and(|classes| classes != structure.classes()) {
+            format!(
+                "it is of {} classes, not {}",
+                classes.unwrap_or_default(),
+                structure.classes()
+            )
+        } else if depths.is_some_and(|depths| blocks.is_some_and(|blocks| depths != blocks)) {
+            format!("it has stages of {:?} blocks", depths.unwrap_or_default())
+        } else {
+            if let Some(name) = &config.architecture {
+                let named = Decision::certain("name", name.clone(), config::CONFIG);
+                self.decisions.record(named);
+            }
+            return config;
+        };
+        let remark = format!("config.json beside the file is of another network: {reason}");
+        log::warn!("{remark}");
+        self.decisions
+            .record(Decision::certain("remark", remark, config::CONFIG));
+        Config::default()
     }
 
     fn decide_epsilon(&mut self, structure: &Structure, weights: &Weights) -> Result<(), Error> {
         let (usual, because) = match structure {
-            Structure::ResNet(_) => (resnet::EPSILON, "PyTorch's default, kept by this family"),
+            Structure::ResNet(_) | Structure::PreAct(_) => {
+                (resnet::EPSILON, "PyTorch's default, kept by this family")
+            }
             Structure::Notebook(_) => (notebook::EPSILON, "Keras' default, kept by the lesson"),
         };
         let Some(text) = weights.metadata("epsilon") else {
@@ -86,16 +122,23 @@ impl Facts {
 
     fn decide_geometry(&mut self, structure: &Structure) {
         let (max_pool, head) = match structure {
-            Structure::ResNet(_) => ("3x3/2, padding 1", "global average, linear"),
+            Structure::ResNet(_) => (Some("3x3/2, padding 1"), "global average, linear"),
+            // Its pool was decided with its structure.
+            Structure::PreAct(_) => (None, "normalised, global average, linear"),
             Structure::Notebook(_) => {
                 let stride = "first 1x1 of a block, and its shortcut";
                 self.decisions
                     .record(Decision::inferred("stride", stride, FAMILY));
-                ("3x3/2, no padding", "2x2 average, flatten (HWC), linear")
+                (
+                    Some("3x3/2, no padding"),
+                    "2x2 average, flatten (HWC), linear",
+                )
             }
         };
-        self.decisions
-            .record(Decision::inferred("max pool", max_pool, FAMILY));
+        if let Some(max_pool) = max_pool {
+            self.decisions
+                .record(Decision::inferred("max pool", max_pool, FAMILY));
+        }
         self.decisions
             .record(Decision::inferred("head", head, FAMILY));
     }
@@ -104,6 +147,7 @@ impl Facts {
         &mut self,
         structure: &Structure,
         weights: &Weights,
+        config: &Config,
         options: &ModelOptions,
     ) -> Result<(), Error> {
         // What a file without a word about it is prepared by.
@@ -127,6 +171,10 @@ impl Facts {
         };
         let mut decision = usual_decision;
         self.preprocess = usual;
+        if let Some((rules, evidence)) = &config.preprocess {
+            self.preprocess = rules.clone();
+            decision = Decision::certain("preprocessing", "", *evidence);
+        }
         if let Some(text) = weights.metadata("preprocess") {
             let stated = Preprocess::named(text).or_else(|| Preprocess::from_json(text).ok());
             if let Some(stated) = stated {
@@ -147,9 +195,15 @@ impl Facts {
         Ok(())
     }
 
-    fn decide_labels(&mut self, classes: usize, weights: &Weights) {
+    fn decide_labels(&mut self, classes: usize, weights: &Weights, config: Config) {
         let keys = ["labels", "classes", "id2label"];
         let Some(text) = keys.into_iter().find_map(|key| weights.metadata(key)) else {
+            if let Some(labels) = config.labels.filter(|labels| labels.len() == classes) {
+                let names = format!("{classes} names");
+                self.decisions
+                    .record(Decision::certain("labels", names, config::CONFIG));
+                self.labels = Some(labels);
+            }
             return;
         };
         // The plain form is a list with commas; a lone number is how many there are.

@@ -1,7 +1,7 @@
 //! Layers: one node of the graph together with the parameters that it takes from the weights.
 
 use crate::error::Error;
-use crate::graph::{BatchNorm, Conv2d, Graph, Op, ParamId, Statistics, ValueId};
+use crate::graph::{BatchNorm, Conv2d, Graph, Op, Padding, ParamId, Statistics, ValueId, Window};
 use crate::tensor::Shape;
 use crate::weights::{Role, Weights};
 
@@ -109,6 +109,25 @@ impl<'w> Layers<'w> {
 
     pub(super) fn add(&mut self, name: &str, x: ValueId, y: ValueId) -> Result<ValueId, Error> {
         self.graph.add(name, Op::Add { relu: false }, &[x, y])
+    }
+
+    /// The 2×2 average pool of a shortcut. An odd last row or column is a window of its own: PyTorch's
+    /// `ceil_mode` without counting what lies outside.
+    pub(super) fn halve(&mut self, name: &str, x: ValueId) -> Result<ValueId, Error> {
+        let Shape { h, w, .. } = self.shape(x);
+        let window = Window {
+            padding: Padding {
+                bottom: h % 2,
+                right: w % 2,
+                ..Padding::all(0)
+            },
+            ..Window::square(2, 2)
+        };
+        let op = Op::AvgPool {
+            window,
+            count_padding: false,
+        };
+        self.graph.add(name, op, &[x])
     }
 
     pub(super) fn linear(&mut self, name: &str, x: ValueId, out: usize) -> Result<ValueId, Error> {

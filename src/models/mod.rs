@@ -6,18 +6,23 @@
 
 mod arch;
 mod bn_mode;
+mod config;
 mod decision;
 mod facts;
 mod layers;
 mod notebook;
+mod preact;
 mod resnet;
+mod stored;
 pub(crate) mod variant;
 
 pub use arch::{Arch, Structure};
 pub use bn_mode::BnMode;
 pub use decision::{Confidence, Decision, Decisions};
 pub use notebook::NotebookConfig;
-pub use resnet::{Block, ResNetConfig, StrideSite};
+pub use preact::PreActConfig;
+pub use resnet::{Block, ResNetConfig, Shortcut, StrideSite};
+pub use stored::{Description, save};
 pub use variant::Variant;
 
 #[cfg(feature = "onnx")]
@@ -25,6 +30,7 @@ use std::io::Read;
 use std::path::Path;
 
 use arch::Resolved;
+use config::Config;
 use facts::Facts;
 
 use crate::error::Error;
@@ -219,7 +225,15 @@ pub fn build(
     weights: &mut Weights,
     options: &ModelOptions,
 ) -> Result<Model, Error> {
-    build_resolved(&arch::resolve(arch, weights, options)?, weights, options)
+    if weights.family() == Family::Described {
+        return stored::build(arch, weights, options);
+    }
+    let config = match weights.beside() {
+        Some(beside) => Config::read(beside, weights.family())?,
+        None => Config::default(),
+    };
+    let resolved = arch::resolve(arch, weights, &config, options)?;
+    build_resolved(&resolved, weights, config, options)
 }
 
 /// [`build`] for a structure that is known exactly.
@@ -231,16 +245,18 @@ pub fn build_structure(
     weights: &mut Weights,
     options: &ModelOptions,
 ) -> Result<Model, Error> {
-    build_resolved(&Resolved::stated(structure), weights, options)
+    let resolved = Resolved::stated(structure);
+    build_resolved(&resolved, weights, Config::default(), options)
 }
 
 fn build_resolved(
     resolved: &Resolved,
     weights: &mut Weights,
+    config: Config,
     options: &ModelOptions,
 ) -> Result<Model, Error> {
     let structure = &resolved.structure;
-    let facts = Facts::gather(resolved, weights, options)?;
+    let facts = Facts::gather(resolved, weights, config, options)?;
     let [h, w] = facts.preprocess.size;
     let settings = Settings {
         input: Shape::new(options.batch, 3, h, w),
@@ -248,6 +264,7 @@ fn build_resolved(
     };
     let mut body = match structure {
         Structure::ResNet(config) => resnet::build(config, weights, &settings)?,
+        Structure::PreAct(config) => preact::build(config, weights, &settings)?,
         Structure::Notebook(config) => notebook::build(config, weights, &settings)?,
     };
     weights.finish()?;

@@ -1,15 +1,16 @@
 //! ResNet v1.5 as torchvision builds it: ResNet-18 to 152, with ResNeXt's groups and wide variants.
 //!
 //! Residual networks are of He et al. 2015, arXiv:1512.03385. The original strides in the first 1×1
-//! of a bottleneck; v1.5, which torchvision, timm and Hugging Face train, strides in its 3×3. Names
-//! are torchvision's, whatever file the weights are from. Kernels are padded on all sides, the max
+//! of a bottleneck; v1.5, which torchvision, timm and Hugging Face train, strides in its 3×3. timm's
+//! C, D, S and T have a stem of three 3×3 (He et al. 2018, arXiv:1812.01187), D and T an average pool
+//! in their shortcuts. Names are torchvision's, whatever file the weights are from. Kernels are padded on all sides, the max
 //! pool with −∞, the convolutions have no bias, and a global average makes any image size fit.
 
 use super::layers::{Conv, Layers};
 use super::{Body, Settings};
 use crate::error::Error;
 use crate::graph::{Op, PadValue, ValueId, Window};
-use crate::weights::{Role, Weights};
+use crate::weights::{Family, Role, Weights};
 
 /// The epsilon of PyTorch's `BatchNorm2d`.
 pub(super) const EPSILON: f32 = 1e-5;
@@ -28,14 +29,14 @@ pub enum Block {
 
 impl Block {
     /// Channels that a block gives, in widths of its stage.
-    const fn expansion(self) -> usize {
+    pub(super) const fn expansion(self) -> usize {
         match self {
             Self::Basic => 1,
             Self::Bottleneck => 4,
         }
     }
 
-    const fn convolutions(self) -> usize {
+    pub(super) const fn convolutions(self) -> usize {
         match self {
             Self::Basic => 2,
             Self::Bottleneck => 3,
@@ -53,6 +54,16 @@ pub enum StrideSite {
     First,
 }
 
+/// How a shortcut halves the image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Shortcut {
+    /// Its 1×1 convolution strides.
+    #[default]
+    Convolution,
+    /// A 2×2 average pool before its 1×1 convolution (the D of timm's names).
+    AveragePool,
+}
+
 /// The structure of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResNetConfig {
@@ -60,14 +71,22 @@ pub struct ResNetConfig {
     pub block: Block,
     /// Blocks of each of the four stages.
     pub blocks: [usize; 4],
-    /// Channels of the stem and width of the first stage; each stage doubles the width.
+    /// Channels of the stem.
     pub stem: usize,
+    /// Channels of the first two 3×3 of a stem of three; `None` for a stem of one 7×7.
+    pub deep_stem: Option<[usize; 2]>,
+    /// Channels inside the blocks of each stage.
+    pub widths: [usize; 4],
+    /// Channels that the blocks of each stage give.
+    pub outputs: [usize; 4],
     /// Groups of the 3×3 of a bottleneck.
     pub groups: usize,
-    /// Channels of each group in the first stage, for a stem of 64.
-    pub width_per_group: usize,
     /// Where it strides.
     pub stride_site: StrideSite,
+    /// How its shortcuts stride.
+    pub shortcut: Shortcut,
+    /// Whether the first stage halves the image too.
+    pub first_stage_strides: bool,
     /// Classes.
     pub classes: usize,
 }
@@ -75,14 +94,36 @@ pub struct ResNetConfig {
 impl ResNetConfig {
     /// A network of plain blocks.
     pub const fn new(block: Block, blocks: [usize; 4], classes: usize) -> Self {
+        Self::scaled(block, blocks, STEM, classes)
+    }
+
+    /// A network of plain blocks whose channels are counted from those of the stem.
+    pub const fn scaled(block: Block, blocks: [usize; 4], stem: usize, classes: usize) -> Self {
+        let widths = [stem, 2 * stem, 4 * stem, 8 * stem];
+        let e = block.expansion();
         Self {
             block,
             blocks,
-            stem: STEM,
+            stem,
+            deep_stem: None,
+            widths,
+            outputs: [e * widths[0], e * widths[1], e * widths[2], e * widths[3]],
             groups: 1,
-            width_per_group: STEM,
             stride_site: StrideSite::Middle,
+            shortcut: Shortcut::Convolution,
+            first_stage_strides: false,
             classes,
+        }
+    }
+
+    /// The same with ResNeXt's groups, or a wide ResNet's width, for a stem of 64: the 3×3 of the
+    /// first stage has so many groups of so many channels.
+    #[must_use]
+    pub fn grouped(self, groups: usize, width_per_group: usize) -> Self {
+        Self {
+            groups,
+            widths: self.widths.map(|w| w * width_per_group / STEM * groups),
+            ..self
         }
     }
 
@@ -91,22 +132,24 @@ impl ResNetConfig {
     /// # Errors
     /// [`Error::WeightMissing`], [`Error::Model`] for shapes that no structure explains.
     pub(super) fn infer(weights: &Weights) -> Result<Self, Error> {
-        let unexplained = |reason: String| Error::Model {
-            model: "resnet".to_owned(),
-            reason,
-        };
-        let conv = |layer: &str| match weights.shape(layer, Role::Weight).as_deref() {
-            Some(&[out_c, in_c, _, _]) => Ok([out_c, in_c]),
-            other => Err(unexplained(format!(
-                "the convolution '{layer}' must have four sizes, the file has {other:?}"
-            ))),
-        };
-        let [stem, image_c] = conv("conv1")?;
+        // Hugging Face's names have one convolution in the stem, and one in a shortcut, whatever
+        // stands before it.
+        let by_torch = weights.family() == Family::Torchvision;
+        let deep = by_torch && weights.shape("conv1.0", Role::Weight).is_some();
+        let first = if deep { "conv1.0" } else { "conv1" };
+        let [first_c, image_c] = conv(weights, first)?;
         if image_c != 3 {
             return Err(unexplained(format!(
                 "the first convolution takes {image_c} channels, only RGB images are supported"
             )));
         }
+        let (stem, deep_stem) = if deep {
+            let [second_c, _] = conv(weights, "conv1.3")?;
+            let [stem, _] = conv(weights, "conv1.6")?;
+            (stem, Some([first_c, second_c]))
+        } else {
+            (first_c, None)
+        };
         let mut blocks = [0; 4];
         for (stage, count) in (1..).zip(&mut blocks) {
             let exists = |block| {
@@ -128,54 +171,96 @@ impl ResNetConfig {
             )));
         };
         let has_third = weights.shape("layer1.0.conv3", Role::Weight).is_some();
-        let mut config = Self {
-            stem,
-            ..Self::new(Block::Basic, blocks, classes)
+        let (block, last) = if has_third {
+            (Block::Bottleneck, "conv3")
+        } else {
+            (Block::Basic, "conv2")
         };
+        let mut config = Self {
+            deep_stem,
+            ..Self::scaled(block, blocks, stem, classes)
+        };
+        for stage in 0..4 {
+            let layer = format!("layer{}.0", stage + 1);
+            [config.widths[stage], _] = conv(weights, &format!("{layer}.conv1"))?;
+            [config.outputs[stage], _] = conv(weights, &format!("{layer}.{last}"))?;
+        }
         if has_third {
-            config.block = Block::Bottleneck;
-            let [width, group_width] = conv("layer1.0.conv2")?;
+            let [width, group_width] = conv(weights, "layer1.0.conv2")?;
             // Sizes are never zero in a file; see `weights::file`.
             config.groups = width / group_width;
-            config.width_per_group = group_width * STEM / stem;
-            if config.width(0) != width {
-                return Err(unexplained(format!(
-                    "'layer1.0.conv2' has {width} channels in groups of {group_width}, which a \
-                     stem of {stem} channels does not explain"
-                )));
+        }
+        if by_torch {
+            let averages = (1..=4).any(|stage| {
+                let layer = format!("layer{stage}.0.downsample.1");
+                let shape = weights.shape(&layer, Role::Weight);
+                shape.is_some_and(|dims| dims.len() == 4)
+            });
+            if averages {
+                config.shortcut = Shortcut::AveragePool;
             }
         }
+        // A projection without need to change the channels is there to stride.
+        config.first_stage_strides = config.outputs[0] == stem
+            && weights
+                .shape("layer1.0.downsample.0", Role::Weight)
+                .is_some();
         Ok(config)
     }
 
-    /// The usual name, such as `resnet50`, `resnext50_32x4d` or `wide_resnet50_2`.
+    /// The usual name, such as `resnet50`, `resnext50_32x4d`, `wide_resnet50_2` or `resnet50d`.
     pub fn name(&self) -> String {
         let blocks: usize = self.blocks.iter().sum();
         let depth = self.block.convolutions() * blocks + 2;
-        let width = self.width_per_group;
+        let letter = self.stem_letter();
+        // The channels from which those of the network are counted: those of the stem, but for an S.
+        let unit = (self.outputs[0] / self.block.expansion()).max(1);
+        let width = self.widths[0] / self.groups.max(1) * STEM / unit;
         let mut name = match (self.groups, width) {
-            (1, STEM) => format!("resnet{depth}"),
-            (1, _) if width.is_multiple_of(STEM) => format!("wide_resnet{depth}_{}", width / STEM),
-            (groups, _) => format!("resnext{depth}_{groups}x{width}d"),
+            (1, STEM) => format!("resnet{depth}{letter}"),
+            (1, _) if width.is_multiple_of(STEM) => {
+                format!("wide_resnet{depth}{letter}_{}", width / STEM)
+            }
+            (groups, _) => format!("resnext{depth}{letter}_{groups}x{width}d"),
         };
-        if self.stem != STEM {
-            name.push_str(&format!("_stem{}", self.stem));
+        if unit != STEM {
+            name.push_str(&format!("_stem{unit}"));
         }
         name
     }
 
-    /// Channels inside the blocks of a stage, counted from zero.
-    fn width(&self, stage: usize) -> usize {
-        let plain = self.stem << stage;
-        match self.block {
-            Block::Basic => plain,
-            Block::Bottleneck => plain * self.width_per_group / STEM * self.groups,
+    /// timm's letter for the form of the stem and the shortcuts.
+    fn stem_letter(&self) -> &'static str {
+        let stem = self.stem;
+        let Some(deep) = self.deep_stem else {
+            return match self.shortcut {
+                Shortcut::Convolution => "",
+                Shortcut::AveragePool => "_avg",
+            };
+        };
+        match self.shortcut {
+            Shortcut::Convolution if self.stem == self.widths[0] => "c",
+            Shortcut::Convolution => "s",
+            Shortcut::AveragePool if deep == [3 * stem / 8, stem / 2] => "t",
+            Shortcut::AveragePool => "d",
         }
     }
+}
 
-    /// Channels that the blocks of a stage give, counted from zero.
-    fn out_c(&self, stage: usize) -> usize {
-        (self.stem << stage) * self.block.expansion()
+fn unexplained(reason: String) -> Error {
+    Error::Model {
+        model: "resnet".to_owned(),
+        reason,
+    }
+}
+
+/// Output and input channels of a convolution in a file.
+pub(super) fn conv(weights: &Weights, layer: &str) -> Result<[usize; 2], Error> {
+    match weights.shape(layer, Role::Weight).as_deref() {
+        Some(&[out_c, in_c, _, _]) => Ok([out_c, in_c]),
+        other => Err(unexplained(format!(
+            "the convolution '{layer}' must have four sizes, the file has {other:?}"
+        ))),
     }
 }
 
@@ -191,13 +276,7 @@ pub(super) fn build(
     };
     let input = net.layers.graph.input("input", settings.input)?;
 
-    let x = net.layers.conv(
-        "conv1",
-        input,
-        Conv::new(config.stem, 7).stride(2).padding(3),
-    )?;
-    let x = net.layers.batch_norm("bn1", x)?;
-    let x = net.layers.relu("relu", x)?;
+    let x = net.stem(input)?;
     let max_pool = Op::MaxPool {
         window: Window::square(3, 2).padded(1),
         pad_value: PadValue::NegInfinity,
@@ -206,7 +285,7 @@ pub(super) fn build(
 
     for (stage, &blocks) in config.blocks.iter().enumerate() {
         for block in 0..blocks {
-            let halves = stage > 0 && block == 0;
+            let halves = block == 0 && (stage > 0 || config.first_stage_strides);
             let site = Site {
                 prefix: format!("layer{}.{block}", stage + 1),
                 stage,
@@ -251,19 +330,41 @@ impl Site {
 }
 
 impl ResNet<'_> {
+    /// What is before the max pool: one 7×7, or three 3×3.
+    fn stem(&mut self, input: ValueId) -> Result<ValueId, Error> {
+        let stem = self.config.stem;
+        let Some([first, second]) = self.config.deep_stem else {
+            let x = self.conv_bn(
+                ["conv1", "bn1"],
+                input,
+                Conv::new(stem, 7).stride(2).padding(3),
+            )?;
+            return self.layers.relu("relu", x);
+        };
+        let three = |out_c| Conv::new(out_c, 3).padding(1);
+        let x = self.conv_bn(["conv1.0", "conv1.1"], input, three(first).stride(2))?;
+        let x = self.layers.relu("conv1.2", x)?;
+        let x = self.conv_bn(["conv1.3", "conv1.4"], x, three(second))?;
+        let x = self.layers.relu("conv1.5", x)?;
+        let x = self.conv_bn(["conv1.6", "bn1"], x, three(stem))?;
+        self.layers.relu("relu", x)
+    }
+
     fn basic_block(&mut self, site: &Site, x: ValueId) -> Result<ValueId, Error> {
-        let width = self.config.width(site.stage);
+        let width = self.config.widths[site.stage];
+        let out_c = self.config.outputs[site.stage];
         let conv1 = Conv::new(width, 3).stride(site.stride).padding(1);
-        let y = self.conv_bn(site, 1, x, conv1)?;
+        let y = self.numbered(site, 1, x, conv1)?;
         let y = self.layers.relu(&site.layer("relu1"), y)?;
-        let y = self.conv_bn(site, 2, y, Conv::new(width, 3).padding(1))?;
+        let y = self.numbered(site, 2, y, Conv::new(out_c, 3).padding(1))?;
         let shortcut = self.shortcut(site, x)?;
         let sum = self.layers.add(&site.layer("add"), y, shortcut)?;
         self.layers.relu(&site.layer("relu2"), sum)
     }
 
     fn bottleneck(&mut self, site: &Site, x: ValueId) -> Result<ValueId, Error> {
-        let width = self.config.width(site.stage);
+        let width = self.config.widths[site.stage];
+        let out_c = self.config.outputs[site.stage];
         let (first, middle) = match self.config.stride_site {
             StrideSite::First => (site.stride, 1),
             StrideSite::Middle => (1, site.stride),
@@ -272,11 +373,11 @@ impl ResNet<'_> {
             .stride(middle)
             .padding(1)
             .groups(self.config.groups);
-        let y = self.conv_bn(site, 1, x, Conv::new(width, 1).stride(first))?;
+        let y = self.numbered(site, 1, x, Conv::new(width, 1).stride(first))?;
         let y = self.layers.relu(&site.layer("relu1"), y)?;
-        let y = self.conv_bn(site, 2, y, conv2)?;
+        let y = self.numbered(site, 2, y, conv2)?;
         let y = self.layers.relu(&site.layer("relu2"), y)?;
-        let y = self.conv_bn(site, 3, y, Conv::new(self.config.out_c(site.stage), 1))?;
+        let y = self.numbered(site, 3, y, Conv::new(out_c, 1))?;
         let shortcut = self.shortcut(site, x)?;
         let sum = self.layers.add(&site.layer("add"), y, shortcut)?;
         self.layers.relu(&site.layer("relu3"), sum)
@@ -284,28 +385,46 @@ impl ResNet<'_> {
 
     /// The input of a block, projected when the block changes its shape.
     fn shortcut(&mut self, site: &Site, x: ValueId) -> Result<ValueId, Error> {
-        let out_c = self.config.out_c(site.stage);
+        let out_c = self.config.outputs[site.stage];
         if site.stride == 1 && self.layers.shape(x).c == out_c {
             return Ok(x);
         }
-        let projection = Conv::new(out_c, 1).stride(site.stride);
-        let y = self
-            .layers
-            .conv(&site.layer("downsample.0"), x, projection)?;
-        self.layers.batch_norm(&site.layer("downsample.1"), y)
+        let layer = |number: usize| site.layer(&format!("downsample.{number}"));
+        match self.config.shortcut {
+            Shortcut::Convolution => {
+                let projection = Conv::new(out_c, 1).stride(site.stride);
+                self.conv_bn([&layer(0), &layer(1)], x, projection)
+            }
+            Shortcut::AveragePool => {
+                let x = if site.stride == 1 {
+                    x
+                } else {
+                    self.layers.halve(&layer(0), x)?
+                };
+                self.conv_bn([&layer(1), &layer(2)], x, Conv::new(out_c, 1))
+            }
+        }
     }
 
-    fn conv_bn(
+    fn numbered(
         &mut self,
         site: &Site,
         number: usize,
         x: ValueId,
         conv: Conv,
     ) -> Result<ValueId, Error> {
-        let y = self
-            .layers
-            .conv(&site.layer(&format!("conv{number}")), x, conv)?;
-        self.layers
-            .batch_norm(&site.layer(&format!("bn{number}")), y)
+        let names = ["conv", "bn"].map(|kind| site.layer(&format!("{kind}{number}")));
+        self.conv_bn([&names[0], &names[1]], x, conv)
+    }
+
+    /// A convolution and its batch normalisation.
+    fn conv_bn(
+        &mut self,
+        [conv_name, bn_name]: [&str; 2],
+        x: ValueId,
+        conv: Conv,
+    ) -> Result<ValueId, Error> {
+        let y = self.layers.conv(conv_name, x, conv)?;
+        self.layers.batch_norm(bn_name, y)
     }
 }

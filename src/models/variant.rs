@@ -16,6 +16,8 @@ pub enum Variant {
     V1_5,
     /// Bottlenecks stride in their first 1×1: the original, Caffe's weights in PyTorch files.
     V1,
+    /// Pre-activated, with batch normalisation: timm's `resnetv2`.
+    V2,
     /// The classic lesson's network: no padding before the max pool, 2×2 average before the
     /// classifier.
     Notebook,
@@ -39,6 +41,7 @@ impl Variant {
     pub const ALL: &[Self] = &[
         Self::V1_5,
         Self::V1,
+        Self::V2,
         Self::Notebook,
         Self::Fchollet,
         Self::FcholletUnpadded,
@@ -53,6 +56,7 @@ impl Variant {
         match self {
             Self::V1_5 => "v1.5",
             Self::V1 => "v1",
+            Self::V2 => "v2",
             Self::Notebook => "notebook",
             Self::Fchollet => "keras-fchollet",
             Self::FcholletUnpadded => "keras-fchollet-unpadded",

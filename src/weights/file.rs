@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -186,6 +187,7 @@ impl WeightFile {
             got: entry.dtype.name().to_owned(),
         })?;
         convert::check_finite(key, &data)?;
+        part.bytes.release(&entry.range);
         Ok(data)
     }
 }
@@ -250,6 +252,22 @@ pub(crate) fn map(path: &Path) -> Result<memmap2::Mmap, Error> {
 }
 
 impl Bytes {
+    /// Gives back the memory that reading a part of a mapped file took. Without it, all of the file
+    /// would be in memory beside the tensors by the time the last one is read.
+    #[cfg(unix)]
+    fn release(&self, range: &Range<usize>) {
+        if let Self::Mapped(map) = self {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            #[expect(unsafe_code, reason = "the advice has no safe form")]
+            // SAFETY: the pages are those of a file that is only read, so that the next access finds
+            // the same bytes; nothing is borrowed across this call. Failing does no harm.
+            let _ = unsafe { map.unchecked_advise_range(advice, range.start, range.len()) };
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn release(&self, _: &Range<usize>) {}
+
     fn as_slice(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,

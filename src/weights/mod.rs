@@ -6,6 +6,7 @@
 //! else. Files are recognised by their key set; `scheme` knows the names, `file` the bytes, `header`
 //! and `torch` the formats.
 
+mod beside;
 mod container;
 pub(crate) mod contents;
 pub(crate) mod convert;
@@ -13,6 +14,7 @@ mod file;
 mod header;
 pub(crate) mod layout;
 mod random;
+mod save;
 mod scheme;
 mod shards;
 #[cfg(feature = "torch")]
@@ -23,8 +25,10 @@ pub(crate) mod zip;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+pub(crate) use beside::Beside;
 #[cfg(feature = "onnx")]
 pub(crate) use container::is_onnx;
+pub use save::{Precision, save};
 pub use scheme::{Family, Role};
 
 use crate::error::Error;
@@ -36,6 +40,9 @@ use file::WeightFile;
 pub(crate) use file::map;
 use layout::{channels_first, channels_last, transpose};
 use scheme::Scheme;
+
+/// The text in the metadata with which a file lists its layers.
+pub(crate) const DESCRIPTION: &str = "graph";
 
 /// The most scalars of one made-up tensor: 1 GiB. Real ones are a hundred times smaller; only a
 /// mistyped size or number of classes comes here.
@@ -60,6 +67,8 @@ enum Source {
     File {
         file: Box<WeightFile>,
         scheme: Scheme,
+        /// Empty for a file in memory.
+        beside: Beside,
         /// Keys that nothing asked for yet.
         unused: BTreeSet<String>,
     },
@@ -69,7 +78,8 @@ enum Source {
 }
 
 impl Weights {
-    /// Opens a weight file and recognises its family. The tensors are read when taken.
+    /// Opens a weight file and recognises its family. The tensors are read when taken. The files
+    /// `config.json` and `preprocessor_config.json` beside it are read too, if they are there.
     ///
     /// The file is safetensors, an index of shards (`model.safetensors.index.json`) or, with the
     /// cargo feature `torch`, a checkpoint of PyTorch (`.pth`, `.pt`, `.bin`) of which no code is run.
@@ -79,7 +89,8 @@ impl Weights {
     /// [`Error::WeightsForbidden`] for a pickle that asks for more than tensors,
     /// [`Error::WeightsUnrecognised`] for an unknown family.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::from_file(WeightFile::open(path.as_ref())?)
+        let path = path.as_ref();
+        Self::from_file(WeightFile::open(path)?, Beside::of(path))
     }
 
     /// [`Self::open`] for a file that is in memory; `name` stands for its path in errors.
@@ -87,17 +98,20 @@ impl Weights {
     /// # Errors
     /// As [`Self::open`].
     pub fn from_bytes(name: &str, bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
-        Self::from_file(WeightFile::from_bytes(Path::new(name), bytes.into())?)
+        let file = WeightFile::from_bytes(Path::new(name), bytes.into())?;
+        Self::from_file(file, Beside::default())
     }
 
-    fn from_file(file: WeightFile) -> Result<Self, Error> {
+    fn from_file(file: WeightFile, beside: Beside) -> Result<Self, Error> {
         let keys = file.keys().filter(|key| !Scheme::is_counter(key));
         let unused: BTreeSet<String> = keys.map(str::to_owned).collect();
-        let scheme = Scheme::recognise(&unused)?;
+        let described = file.metadata(DESCRIPTION).is_some();
+        let scheme = Scheme::recognise(&unused, described)?;
         Ok(Self {
             source: Source::File {
                 file: Box::new(file),
                 scheme,
+                beside,
                 unused,
             },
         })
@@ -135,6 +149,14 @@ impl Weights {
         }
     }
 
+    /// What stands beside the file.
+    pub(crate) fn beside(&self) -> Option<&Beside> {
+        match &self.source {
+            Source::File { beside, .. } => Some(beside),
+            Source::Random { .. } => None,
+        }
+    }
+
     /// A text that the file says about itself, such as `epsilon` or `classes`.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         match &self.source {
@@ -148,10 +170,10 @@ impl Weights {
         match &self.source {
             Source::File { file, scheme, .. } => {
                 let dims = file.dims(&scheme.key(layer, role))?;
-                Some(if scheme.channels_last() {
-                    channels_first(dims)
-                } else {
-                    dims.to_vec()
+                Some(match dims {
+                    _ if scheme.channels_last() => channels_first(dims),
+                    [out_c, in_c, 1, 1] if scheme.is_classifier(layer) => vec![*out_c, *in_c],
+                    _ => dims.to_vec(),
                 })
             }
             Source::Random { .. } => None,
@@ -178,11 +200,15 @@ impl Weights {
                 file,
                 scheme,
                 unused,
+                ..
             } => {
                 let key = scheme.key(layer, role);
                 let data = if scheme.channels_last() {
                     let data = file.read(&key, &channels_last(shape))?;
                     transpose(data, shape)
+                } else if scheme.is_classifier(layer) && file.dims(&key).map(<[_]>::len) == Some(4)
+                {
+                    file.read(&key, &[shape, &[1, 1]].concat())?
                 } else {
                     file.read(&key, shape)?
                 };
@@ -203,6 +229,24 @@ impl Weights {
                 Ok(random::parameter(*seed, layer, role, shape))
             }
         }
+    }
+
+    /// Takes a tensor by its name in the file, as it is there.
+    ///
+    /// # Errors
+    /// As [`Self::take`]; [`Error::WeightMissing`] for made-up weights too, which have no names.
+    pub fn take_named(&mut self, name: &str) -> Result<Tensor, Error> {
+        let missing = || Error::WeightMissing {
+            name: name.to_owned(),
+            expected: Vec::new(),
+        };
+        let Source::File { file, unused, .. } = &mut self.source else {
+            return Err(missing());
+        };
+        let dims = file.dims(name).ok_or_else(missing)?.to_vec();
+        let data = file.read(name, &dims)?;
+        unused.remove(name);
+        Tensor::new(&dims, data)
     }
 
     /// Proves that every tensor of the file was taken.

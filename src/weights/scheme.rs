@@ -55,11 +55,15 @@ impl Role {
 pub enum Family {
     /// torchvision and the plain networks of timm: `layer1.0.conv1.weight`, OIHW.
     Torchvision,
+    /// timm's pre-activation networks: `stages.0.blocks.0.conv1.weight`, OIHW.
+    PreActivation,
     /// Hugging Face `ResNetForImageClassification`:
     /// `resnet.encoder.stages.0.layers.0.layer.0.convolution.weight`, OIHW.
     HuggingFace,
     /// The classic lesson's notebook: Keras names such as `res2a_branch2a/kernel`, HWIO.
     Notebook,
+    /// A file of `resnet convert`, which lists its layers.
+    Described,
     /// An ONNX file, which brings its own graph.
     Onnx,
     /// A file of Keras.
@@ -73,8 +77,10 @@ impl Family {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Torchvision => "torchvision",
+            Self::PreActivation => "timm-resnetv2",
             Self::HuggingFace => "huggingface",
             Self::Notebook => "notebook",
+            Self::Described => "described",
             Self::Onnx => "onnx",
             Self::Keras => "keras",
             Self::Random => "random",
@@ -93,14 +99,19 @@ impl fmt::Display for Family {
 pub(super) enum Scheme {
     /// With what stands before every key, such as `module.` of a data-parallel training.
     Torchvision { prefix: String },
+    /// The same for timm's pre-activation networks, whose layers have other names.
+    PreActivation { prefix: String },
     /// With what stands before the keys of the backbone: `resnet.`, or nothing.
     HuggingFace { prefix: String },
     /// With what stands after every key: `:0` in files of Keras 2, or nothing.
     Notebook { suffix: &'static str },
+    /// Names are those of the file.
+    Described,
 }
 
 /// A key that occurs in every network of a family, once.
 const TORCHVISION_MARK: &str = "layer1.0.conv1.weight";
+const PRE_ACTIVATION_MARK: &str = "stages.0.blocks.0.conv1.weight";
 const HUGGING_FACE_MARK: &str = "embedder.embedder.convolution.weight";
 const NOTEBOOK_MARK: &str = "res2a_branch2a/kernel";
 
@@ -108,15 +119,21 @@ const NOTEBOOK_MARK: &str = "res2a_branch2a/kernel";
 /// shows them, and what they are.
 const UNSUPPORTED: &[(&str, &str)] = &[
     (
-        "conv1.0.weight",
-        "a ResNet-C or -D of timm (three convolutions in the stem)",
+        ".se.",
+        "a ResNet with channel attention (squeeze-and-excitation, ECA)",
     ),
-    (".se.", "a squeeze-and-excitation ResNet"),
     (".attn.", "a ResNet with attention blocks"),
     (
-        "stages.0.blocks.0.",
-        "a pre-activation ResNet (resnetv2) of timm",
+        ".aa.",
+        "an anti-aliased ResNet (blur pools before its strides)",
     ),
+    (
+        "maxpool.0.",
+        "a ResNet whose stem has a convolution instead of the max pool (timm's `replace_stem_pool`)",
+    ),
+    (".conv2.0.", "a ResNet with several layers for one 3x3"),
+    (".conv2.radix", "a ResNeSt"),
+    (".skn.", "a ResNet with selective kernels"),
     ("conv2_block1_1_conv", "a ResNet of keras.applications"),
     ("stack0_block0_1_conv", "a ResNet of KerasHub"),
     ("layers/conv2d/", "a Keras 3 file with numbered layers"),
@@ -129,8 +146,11 @@ const UNSUPPORTED: &[(&str, &str)] = &[
 ];
 
 impl Scheme {
-    /// The scheme whose marks are among the keys.
-    pub(super) fn recognise(keys: &BTreeSet<String>) -> Result<Self, Error> {
+    /// The scheme whose marks are among the keys. A file that is `described` lists its layers.
+    pub(super) fn recognise(keys: &BTreeSet<String>, described: bool) -> Result<Self, Error> {
+        if described {
+            return Ok(Self::Described);
+        }
         let unrecognised = |reason: String| Err(Error::WeightsUnrecognised { reason });
         let known = UNSUPPORTED
             .iter()
@@ -150,13 +170,21 @@ impl Scheme {
                 found.push(Self::HuggingFace {
                     prefix: prefix.to_owned(),
                 });
+            } else if let Some(prefix) = key.strip_suffix(PRE_ACTIVATION_MARK) {
+                found.push(Self::PreActivation {
+                    prefix: prefix.to_owned(),
+                });
             } else if let Some(suffix) = key.strip_prefix(NOTEBOOK_MARK) {
                 let suffix = if suffix == ":0" { ":0" } else { "" };
                 found.push(Self::Notebook { suffix });
             }
         }
         match found.len() {
-            1 => Ok(found.remove(0)),
+            1 => {
+                let scheme = found.remove(0);
+                scheme.refuse_other_norms(keys)?;
+                Ok(scheme)
+            }
             0 => unrecognised(format!(
                 "no key ends with '{TORCHVISION_MARK}' (torchvision, timm) or \
                  '{HUGGING_FACE_MARK}' (Hugging Face), none is '{NOTEBOOK_MARK}' (the notebook); \
@@ -171,19 +199,44 @@ impl Scheme {
         }
     }
 
+    /// Batch normalisation has running statistics; what normalises by groups of channels has not.
+    fn refuse_other_norms(&self, keys: &BTreeSet<String>) -> Result<(), Error> {
+        let norm = match self {
+            Self::Torchvision { .. } => "layer1.0.bn1",
+            Self::PreActivation { .. } => "stages.0.blocks.0.norm1",
+            _ => return Ok(()),
+        };
+        let has = |role| keys.contains(&self.key(norm, role));
+        if has(Role::Gamma) && !has(Role::Mean) && !has(Role::Variance) {
+            return Err(Error::WeightsUnrecognised {
+                reason: format!(
+                    "'{}' has no running mean: the network normalises by groups (timm's `_gn`, BiT), \
+                     not by batch normalisation, which is not supported",
+                    self.key(norm, Role::Gamma)
+                ),
+            });
+        }
+        Ok(())
+    }
+
     /// The family.
     pub(super) const fn family(&self) -> Family {
         match self {
             Self::Torchvision { .. } => Family::Torchvision,
+            Self::PreActivation { .. } => Family::PreActivation,
             Self::HuggingFace { .. } => Family::HuggingFace,
             Self::Notebook { .. } => Family::Notebook,
+            Self::Described => Family::Described,
         }
     }
 
     /// The key of a parameter.
     pub(super) fn key(&self, layer: &str, role: Role) -> String {
         match self {
-            Self::Torchvision { prefix } => format!("{prefix}{layer}.{}", role.name()),
+            Self::Torchvision { prefix } | Self::PreActivation { prefix } => {
+                format!("{prefix}{layer}.{}", role.name())
+            }
+            Self::Described => format!("{layer}.{}", role.name()),
             Self::HuggingFace { prefix } => hugging_face_key(prefix, layer, role),
             Self::Notebook { suffix } => format!("{layer}/{}{suffix}", role.keras_name()),
         }
@@ -193,6 +246,11 @@ impl Scheme {
     /// what is input and what is output.
     pub(super) const fn channels_last(&self) -> bool {
         matches!(self, Self::Notebook { .. })
+    }
+
+    /// Whether a layer is a classifier that may be stored as a 1×1 convolution.
+    pub(super) fn is_classifier(&self, layer: &str) -> bool {
+        matches!(self, Self::PreActivation { .. }) && layer == "head.fc"
     }
 
     /// Whether a key is a counter of the training, of no use here: PyTorch counts the batches of
@@ -289,10 +347,10 @@ mod tests {
 
     #[test]
     fn prefixes_and_suffixes_are_found_by_the_mark() {
-        let scheme = Scheme::recognise(&keys(&[
-            "module.conv1.weight",
-            "module.layer1.0.conv1.weight",
-        ]));
+        let scheme = Scheme::recognise(
+            &keys(&["module.conv1.weight", "module.layer1.0.conv1.weight"]),
+            false,
+        );
         assert_eq!(
             scheme
                 .expect("data-parallel torchvision")
@@ -300,7 +358,8 @@ mod tests {
             "module.fc.weight",
             "prefix"
         );
-        let scheme = Scheme::recognise(&keys(&["res2a_branch2a/kernel:0"])).expect("notebook");
+        let scheme =
+            Scheme::recognise(&keys(&["res2a_branch2a/kernel:0"]), false).expect("notebook");
         assert_eq!(
             scheme.key("bn_conv1", Role::Variance),
             "bn_conv1/moving_variance:0",
@@ -318,6 +377,18 @@ mod tests {
                 "squeeze",
             ),
             (
+                &["layer1.0.conv1.weight", "maxpool.0.weight"],
+                "instead of the max pool",
+            ),
+            (&["layer1.0.conv1.weight", "layer1.0.bn1.weight"], "groups"),
+            (
+                &[
+                    "stages.0.blocks.0.conv1.weight",
+                    "stages.0.blocks.0.norm1.weight",
+                ],
+                "BiT",
+            ),
+            (
                 &["conv1_conv/kernel", "conv2_block1_1_conv/kernel"],
                 "keras.applications",
             ),
@@ -326,7 +397,7 @@ mod tests {
                 "2 networks",
             ),
         ] {
-            match Scheme::recognise(&keys(names)) {
+            match Scheme::recognise(&keys(names), false) {
                 Err(Error::WeightsUnrecognised { reason }) => {
                     assert!(reason.contains(expected), "{names:?}: {reason}");
                 }

@@ -13,7 +13,8 @@ use crate::failure::EXIT_CODES;
 use crate::output::Format;
 use crate::values::{
     arch_parser, batch, bn_mode_parser, count, formats, fusion_parser, npy, path_parser, png,
-    precision_parser, seconds, size, svg, threshold, tolerance, variant_parser, winograd_parser,
+    precision_parser, safetensors, seconds, size, svg, threshold, tolerance, variant_parser,
+    winograd_parser,
 };
 
 /// ResNet on any GPU: handwritten WGSL kernels over wgpu.
@@ -100,6 +101,25 @@ pub(crate) enum Command {
         Needs no GPU. MACs are multiply-accumulate operations of convolutions and linear layers."
     )]
     Inspect(InspectArgs),
+
+    /// Download weights from the Hugging Face Hub into its cache, and print their path
+    #[command(after_help = "Examples:\n  resnet fetch timm/resnet50.a1_in1k\n  \
+        resnet fetch microsoft/resnet-50@main\n  \
+        resnet classify --weights hf:timm/resnet50.a1_in1k cat.jpg\n\n\
+        HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HF_TOKEN are honoured. A download \
+        that was cut off goes on where it ended; what arrives is checked against its hash.")]
+    Fetch(FetchArgs),
+
+    /// Write any weight file as one safetensors file that describes itself
+    #[command(
+        after_help = "Examples:\n  resnet convert resnet50.pth -o resnet50.safetensors --preprocess \
+        torchvision-v2\n  resnet convert signs.h5 -o signs.safetensors --labels signs.txt \
+        --precision f16\n\n\
+        The new file lists its layers and has its preprocessing and labels in its metadata: it \
+        loads with --strict, and PyTorch reads its tensors too. What had to be assumed is a \
+        warning, or an error with --strict. Needs no GPU."
+    )]
+    Convert(ConvertArgs),
 
     /// Compare each layer on the GPU with the reference implementation on the CPU
     #[command(
@@ -223,8 +243,9 @@ impl Backend {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArgs {
-    /// Weights (safetensors, .pth) or a network (ONNX, Keras); made-up weights when there are none
-    #[arg(long, value_name = "FILE")]
+    /// Weights (safetensors, .pth), a network (ONNX, Keras) or a repository of the Hugging Face Hub;
+    /// made-up weights when there are none
+    #[arg(long, value_name = "FILE|hf:OWNER/NAME")]
     pub(crate) weights: Option<PathBuf>,
 
     /// Network for made-up weights [default: resnet50]; a file must agree
@@ -387,6 +408,75 @@ pub(crate) struct InspectArgs {
 
     #[command(flatten)]
     pub(crate) labels: LabelArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FetchArgs {
+    /// Repository
+    #[arg(value_name = "OWNER/NAME[@REVISION]")]
+    pub(crate) repository: String,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
+    pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ConvertArgs {
+    /// Weights or network to convert
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+
+    /// File to write
+    #[arg(short, long, value_name = "OUT.safetensors", value_parser = safetensors())]
+    pub(crate) output: PathBuf,
+
+    /// Type of the kernels and matrices; all other numbers stay in 32 bits
+    #[arg(long, default_value = "f32", value_parser = ["f32", "f16"])]
+    pub(crate) precision: String,
+
+    /// Rows and columns of the image [default: as the network was trained]
+    #[arg(long, value_name = "HxW|N", value_parser = size)]
+    size: Option<[usize; 2]>,
+
+    /// Preprocessing, by name or from a JSON file [default: as the input has it]
+    #[arg(long, value_name = "NAME|FILE.json")]
+    preprocess: Option<String>,
+
+    /// Which of several networks with the same weights it is
+    #[arg(long, value_parser = variant_parser())]
+    variant: Option<Variant>,
+
+    /// Statistics of batch normalisations, instead of those that the input says
+    #[arg(long, value_name = "MODE", value_parser = bn_mode_parser())]
+    bn_mode: Option<BnMode>,
+
+    /// Refuse to assume anything that neither the input nor a flag says
+    #[arg(long)]
+    strict: bool,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+}
+
+impl ConvertArgs {
+    /// The network of the input.
+    pub(crate) fn network(&self) -> NetworkArgs {
+        NetworkArgs {
+            weights: Some(self.input.clone()),
+            arch: None,
+            size: self.size,
+            preprocess: self.preprocess.clone(),
+            variant: self.variant,
+            bn_mode: self.bn_mode,
+            strict: self.strict,
+            fusion: Fusion::None,
+        }
+    }
 }
 
 #[derive(Args, Debug)]

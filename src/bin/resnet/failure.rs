@@ -113,6 +113,7 @@ impl From<Error> for Failure {
             Error::WeightsUnreadable { .. }
             | Error::WeightsForbidden { .. }
             | Error::WeightsUnrecognised { .. }
+            | Error::Fetch { .. }
             | Error::WeightsAmbiguous { .. }
             | Error::WeightMissing { .. }
             | Error::WeightShape { .. }

@@ -9,10 +9,12 @@ mod caches;
 mod cam;
 mod classify;
 mod compare;
+mod convert;
 mod device;
 mod devices;
 mod embed;
 mod failure;
+mod fetch;
 mod files;
 mod golden;
 mod images;
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
         Command::Embed(args) => embed::run(args, cli.quiet),
         Command::Cam(args) => cam::run(args, cli.quiet),
         Command::Inspect(args) => inspect::run(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Fetch(args) => fetch::run(args, cli.quiet),
         Command::Compare(args) => compare::run(args, cli.quiet),
         Command::Bench(args) => bench::run(args, cli.quiet),
         Command::Tune(args) => tune::run(args, cli.quiet),

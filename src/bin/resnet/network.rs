@@ -16,6 +16,7 @@ use twox_hash::xxhash3_128;
 
 use crate::args::{LabelArgs, NetworkArgs};
 use crate::failure::Failure;
+use crate::fetch;
 use crate::stats::milliseconds;
 
 /// Seed of made-up weights.
@@ -61,7 +62,7 @@ impl Network {
             ..ModelOptions::default()
         };
         let mut model = match &args.weights {
-            Some(path) => from_file(args.arch, path, &options)?,
+            Some(path) => from_file(args.arch, &fetch::resolve(path)?, &options)?,
             None => made_up(args.arch, &options)?,
         };
         if let Some(rules) = rules {

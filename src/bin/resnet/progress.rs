@@ -1,6 +1,7 @@
 //! Progress bars on stderr while the weights are uploaded and the pipelines created.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use resnet_wgpu::fetch;
 use resnet_wgpu::gpu::Progress;
 
 /// One bar at a time; it is gone when this is dropped. `indicatif` hides it where stderr is no
@@ -29,6 +30,19 @@ impl Bars {
                 "{msg} {wide_bar} {pos}/{len}",
                 [done as u64, total as u64],
             ),
+        }
+    }
+
+    /// Shows how far a download is.
+    pub(crate) fn download(&mut self, progress: &fetch::Progress) {
+        self.set(
+            "downloading",
+            "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}",
+            [progress.done, progress.total],
+        );
+        if let Some((_, bar)) = &self.bar {
+            bar.set_length(progress.total);
+            bar.set_message(progress.file.clone());
         }
     }
 

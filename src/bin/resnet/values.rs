@@ -93,6 +93,17 @@ fn ending_in(
     })
 }
 
+pub(crate) fn safetensors() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        let is_safetensors = path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
+        is_safetensors
+            .then_some(path)
+            .ok_or("the new file is safetensors: give a name that ends in .safetensors")
+    })
+}
+
 pub(crate) fn formats(names: &'static [&'static str]) -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(names).map(|name| match name.as_str() {
         "json" => Format::Json,

@@ -1,0 +1,208 @@
+"""Writes tests/data/families/: tiny networks as torchvision, timm, Hugging Face and the exporter of
+PyTorch write them, with what those compute.
+
+usage: pip install torch torchvision timm transformers onnx onnxscript
+       python scripts/make_family_fixtures.py [NAME...]
+
+Each folder has the weights, the configuration files that the library writes beside them, and
+golden.safetensors: two images of odd, unequal sides as `input`, and the values of the network by the
+names that they have here, computed in 64 bits and rounded to 32. The running statistics are those of
+the random images, so that no value is degenerate.
+"""
+
+import json
+import pathlib
+import shutil
+import sys
+import warnings
+
+import timm
+import torch
+import torchvision
+import transformers
+from safetensors.torch import save_file
+from timm.layers import BatchNormAct2d, create_conv2d
+
+FOLDER = pathlib.Path(__file__).parent.parent / "tests" / "data" / "families"
+SIZE = (45, 61)
+CLASSES = 5
+SMALL = {"layers": (1, 2, 1, 1), "num_classes": CLASSES}
+NARROW = {"channels": (8, 12, 16, 24)}
+V2 = {
+    **SMALL,
+    "channels": (16, 24, 32, 40),
+    "stem_chs": 8,
+    "norm_layer": BatchNormAct2d,
+    "conv_layer": create_conv2d,
+}
+
+
+def timm_network(architecture, **arguments):
+    return timm.create_model(architecture, **{**SMALL, **arguments})
+
+
+def v2_network(architecture, **arguments):
+    arguments = {**V2, **arguments}
+    model = timm.models.resnetv2.ResNetV2(**arguments)
+    cfg = timm.get_pretrained_cfg(architecture)
+    model.pretrained_cfg = cfg.to_dict() | {"architecture": architecture}
+    model.default_cfg = model.pretrained_cfg
+    return model
+
+
+def torchvision_network(block, layers, **arguments):
+    # torchvision has no argument for the width: a sixteenth of it is made by patching the stem.
+    class Narrow(torchvision.models.ResNet):
+        def _make_layer(self, block, planes, *rest, **more):
+            if self.inplanes == 64 and planes == 64:
+                self.inplanes = 4
+            return super()._make_layer(block, planes // 16, *rest, **more)
+
+    model = Narrow(block, layers, num_classes=CLASSES, **arguments)
+    model.conv1 = torch.nn.Conv2d(3, 4, 7, stride=2, padding=3, bias=False)
+    model.bn1 = torch.nn.BatchNorm2d(4)
+    model.fc = torch.nn.Linear(32 * block.expansion, CLASSES)
+    return model
+
+
+def hugging_face_network(**arguments):
+    labels = {i: name for i, name in enumerate(["ant", "bee", "cat", "dog", "eel"])}
+    config = transformers.ResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[16, 24, 40, 48],
+        depths=[1, 2, 1, 1],
+        id2label=labels,
+        label2id={name: i for i, name in labels.items()},
+        **arguments,
+    )
+    return transformers.ResNetForImageClassification(config)
+
+
+Basic, Bottleneck = torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck
+
+# Name of the folder, the network, and its values: module there, name here.
+TORCH = {"maxpool": "maxpool", "layer2": "layer2.1.relu3", "layer4": "layer4.0.relu3"}
+TORCH_BASIC = {"maxpool": "maxpool", "layer2": "layer2.1.relu2", "layer4": "layer4.0.relu2"}
+PRE_ACT = {"stem": "stem.pool", "stages.1": "stages.1.blocks.1.add", "norm": "norm.act"}
+HF = {
+    "resnet.embedder": "maxpool",
+    "resnet.encoder.stages.1": "layer2.1.relu3",
+    "resnet.encoder.stages.3": "layer4.0.relu3",
+}
+HF_BASIC = {key: value.replace("relu3", "relu2") for key, value in HF.items()}
+
+NETWORKS = {
+    "torchvision-basic": (lambda: torchvision_network(Basic, [1, 2, 1, 1]), TORCH_BASIC, "fc"),
+    "torchvision-resnext": (
+        lambda: torchvision_network(Bottleneck, [1, 2, 1, 1], groups=2, width_per_group=32),
+        TORCH,
+        "fc",
+    ),
+    "torchvision-wide": (
+        lambda: torchvision_network(Bottleneck, [1, 2, 1, 1], width_per_group=128),
+        TORCH,
+        "fc",
+    ),
+    "timm-d": (lambda: timm_network("resnet50d", stem_width=4, **NARROW), TORCH, "fc"),
+    "timm-d-basic": (lambda: timm_network("resnet18d", stem_width=4, **NARROW), TORCH_BASIC, "fc"),
+    "timm-c": (lambda: timm_network("resnet50c", stem_width=4, **NARROW), TORCH, "fc"),
+    "timm-s": (lambda: timm_network("resnet50s", stem_width=8, **NARROW), TORCH, "fc"),
+    "timm-t": (lambda: timm_network("resnet50t", stem_width=4, **NARROW), TORCH, "fc"),
+    "timm-v2": (lambda: v2_network("resnetv2_50"), PRE_ACT, "head.fc"),
+    "timm-v2-basic": (
+        lambda: v2_network("resnetv2_18", basic=True, bottle_ratio=1.0),
+        PRE_ACT,
+        "head.fc",
+    ),
+    "timm-v2-d": (
+        lambda: v2_network("resnetv2_50d", stem_type="deep", avg_down=True),
+        PRE_ACT,
+        "head.fc",
+    ),
+    "timm-v2-fixed": (lambda: v2_network("resnetv2_50", stem_type="fixed"), PRE_ACT, "head.fc"),
+    "huggingface": (lambda: hugging_face_network(), HF, "fc"),
+    "huggingface-v1": (lambda: hugging_face_network(downsample_in_bottleneck=True), HF, "fc"),
+    "huggingface-first": (lambda: hugging_face_network(downsample_in_first_stage=True), HF, "fc"),
+    "huggingface-basic": (lambda: hugging_face_network(layer_type="basic"), HF_BASIC, "fc"),
+    "onnx-folded": (lambda: timm_network("resnet50d", stem_width=4, **NARROW), {}, None),
+}
+
+
+def calibrate(model, images):
+    """Random affine numbers, and the running statistics of the images."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0.0, 0.3)
+            module.momentum = None
+    model.train()
+    with torch.no_grad():
+        for _ in range(2):
+            model(images)
+    return model.eval()
+
+
+def logits(output):
+    return getattr(output, "logits", output)
+
+
+def golden(model, images, names, classifier):
+    values, hooks = {"input": images}, []
+
+    def keep(name):
+        def hook(_module, _inputs, output):
+            output = getattr(output, "last_hidden_state", output)
+            values[name] = output.detach()
+
+        return hook
+
+    for module, name in names.items():
+        hooks.append(model.get_submodule(module).register_forward_hook(keep(name)))
+    with torch.no_grad():
+        output = logits(model.double()(images.double()))
+    for hook in hooks:
+        hook.remove()
+    model.float()
+    if classifier:
+        values[classifier] = output
+    return {name: value.float().contiguous() for name, value in values.items()}, output
+
+
+def write(name, make, names, classifier):
+    folder = FOLDER / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    torch.manual_seed(sum(name.encode()))
+    model = make()
+    images = torch.randn(2, 3, *SIZE)
+    calibrate(model, torch.cat([images, torch.randn(6, 3, *SIZE)]))
+    values, output = golden(model, images, names, classifier)
+    if name.startswith("torchvision"):
+        torch.save(model.state_dict(), folder / "model.pth")
+    elif name.startswith("timm"):
+        arguments = {"stem_type": "fixed"} if name.endswith("fixed") else None
+        model.model_args = None
+        timm.models.save_for_hf(
+            model, str(folder), model_args=arguments, safe_serialization=True
+        )
+        (folder / "README.md").unlink(missing_ok=True)
+    elif name.startswith("huggingface"):
+        model.save_pretrained(folder)
+        processor = transformers.ConvNextImageProcessor(size={"shortest_edge": 64}, crop_pct=0.9)
+        processor.save_pretrained(folder)
+    else:
+        torch.onnx.export(
+            model, (images,), str(folder / "model.onnx"), opset_version=18, dynamo=True, external_data=False
+        )
+        import onnx
+
+        values[onnx.load(folder / "model.onnx").graph.output[0].name] = output.float()
+    save_file(values, folder / "golden.safetensors")
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    print(name, json.dumps(sizes), [round(x, 3) for x in output[0].tolist()])
+
+
+warnings.simplefilter("ignore")
+for name, network in NETWORKS.items():
+    if len(sys.argv) < 2 or name in sys.argv[1:]:
+        write(name, *network)
