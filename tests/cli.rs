@@ -715,7 +715,8 @@ mod gpu {
         assert!(error > 1e-6, "halves are not exact: {error:e}");
         let strict = ["--layer-tolerance", "1e-6"];
         Run::new(&[&["compare"], &TINY, &half, &strict]).ends_with(5);
-        let bench = ["bench", "--iterations", "1"];
+        // An adapter without cooperative matrices goes on without; one that has them must be right.
+        let bench = ["bench", "--iterations", "1", "--cooperative-matrix"];
         let json = Run::new(&[&bench, &TINY, &half]).ends_with(0).json();
         assert_eq!(json["precision"], "f16");
     }

@@ -42,3 +42,19 @@ pub fn launch(geometry: &Geometry) -> Launch {
         ..Launch::new(&KERNEL, THREADS, [x, y, 1])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tile_is_the_one_that_the_shader_spells_out() {
+        for (name, value) in TILE.constants().into_iter().take(3) {
+            let declaration = format!("\nconst {name}: u32 = {value}u;\n");
+            assert!(KERNEL.source.contains(&declaration), "{declaration}");
+        }
+        assert_eq!(TILE.threads() as usize, THREADS, "sums per thread");
+        let side = format!("\nconst SIDE: u32 = {SIDE}u;\n");
+        assert!(KERNEL.source.contains(&side), "{side}");
+    }
+}

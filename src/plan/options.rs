@@ -125,7 +125,7 @@ impl fmt::Display for Path {
     }
 }
 
-/// Whether 3×3 convolutions of stride 1 are computed with fewer multiplications, on textures.
+/// Whether 3×3 convolutions of stride 1 are computed with fewer multiplications.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Winograd {
     /// Where it should be faster.
@@ -173,7 +173,7 @@ pub struct PlanOptions {
     pub limits: Limits,
     /// What activations and weights lie in.
     pub path: Path,
-    /// Whether 3×3 convolutions are computed with fewer multiplications, on textures.
+    /// Whether 3×3 convolutions are computed with fewer multiplications.
     pub winograd: Winograd,
     /// What feature maps and weights are stored in. What callers see has single precision always.
     pub precision: Precision,
