@@ -196,7 +196,9 @@ def write(name, make, names, classifier):
         )
         import onnx
 
-        values[onnx.load(folder / "model.onnx").graph.output[0].name] = output.float()
+        graph = onnx.load(folder / "model.onnx").graph
+        classifier = next(node for node in graph.node if graph.output[0].name in node.output)
+        values[classifier.name] = output.float()
     save_file(values, folder / "golden.safetensors")
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     print(name, json.dumps(sizes), [round(x, 3) for x in output[0].tolist()])

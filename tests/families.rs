@@ -135,10 +135,14 @@ fn what_the_files_beside_the_weights_say_is_certain() {
     let labels = model.labels.unwrap();
     let labels: Vec<&str> = labels.iter().collect();
     assert_eq!(labels, ["ant", "bee", "cat", "dog", "eel"], "labels");
-    // timm's configuration of resnet50d.
+    // timm's configuration of resnet50d: 224 pixels, cropped from ⌊224 / 0.875⌋.
     let path = folder("timm-d").join("model.safetensors");
     let model = models::open(None, path, &options).unwrap();
-    assert_eq!(model.preprocess.size, [288, 288], "size");
+    let rules = &model.preprocess;
+    assert_eq!(
+        (rules.size, rules.resize),
+        ([224, 224], Resize::Cover([256, 256]))
+    );
     assert_eq!(model.decisions.get("name").unwrap().value, "resnet50d");
 }
 

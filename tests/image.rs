@@ -142,27 +142,31 @@ fn bytes_of(hex: &str) -> Vec<u8> {
     digits.iter().map(byte).collect()
 }
 
-/// The largest difference to the pixels of Pillow.
-fn difference(what: &str, case: &Encoded) -> u8 {
+/// The largest difference to the pixels of Pillow, and the mean one.
+fn difference(what: &str, case: &Encoded) -> (u8, f64) {
     let picture = decode(&bytes_of(&case.file));
     assert_eq!([picture.height(), picture.width()], case.size, "{what}");
     let expected = bytes_of(&case.rgb);
     let pairs = picture.rgb().iter().zip(&expected);
-    pairs.map(|(a, b)| a.abs_diff(*b)).max().expect("pixels")
+    let differences: Vec<u8> = pairs.map(|(a, b)| a.abs_diff(*b)).collect();
+    let sum: f64 = differences.iter().map(|&d| f64::from(d)).sum();
+    let largest = differences.iter().max().expect("pixels");
+    (*largest, sum / differences.len() as f64)
 }
 
 #[test]
 fn files_without_loss_have_the_pixels_of_pillow() {
     for (what, case) in fixture().exact {
-        assert_eq!(difference(&what, &case), 0, "{what}");
+        assert_eq!(difference(&what, &case).0, 0, "{what}");
     }
 }
 
 #[test]
-fn jpegs_are_within_rounding_of_pillows() {
+fn jpegs_are_close_to_pillows() {
+    // Decoders may differ in rounding, and in how they interpolate halved colours.
     for (what, case) in fixture().close {
-        let difference = difference(&what, &case);
-        assert!(difference <= 3, "{what}: {difference}");
+        let (largest, mean) = difference(&what, &case);
+        assert!(largest <= 8 && mean < 1.0, "{what}: {largest}, {mean}");
     }
 }
 
