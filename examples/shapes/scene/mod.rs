@@ -20,6 +20,10 @@ use glam::{EulerRot, Mat3, Quat, Vec2, Vec3, vec2, vec3};
 use dice::Dice;
 pub(crate) use renderer::{FORMAT, Renderer};
 pub(crate) use shape::{CLASSES, Shape};
+#[allow(
+    unused_imports,
+    reason = "each program uses its own part of this module"
+)]
 pub(crate) use studio::{Pictures, Studio};
 
 /// What covers a surface.
@@ -205,8 +209,8 @@ impl Scene {
     fn set_board(&mut self, share: f32, dice: &mut Dice) {
         let (sin, cos) = dice.between(0.0, TAU).sin_cos();
         self.board_direction = vec2(cos, sin);
-        // At most a third of a disc is beyond 0.26 of its radius.
-        self.board_inner = share * dice.between(0.3, 0.75);
+        // Of a disc, the strip beyond 0.4 of its radius is a quarter.
+        self.board_inner = share * dice.between(0.4, 0.8);
         self.board_outer = self.board_inner + dice.between(0.15, 0.4);
         self.board_length = dice.between(0.6, 2.5);
     }

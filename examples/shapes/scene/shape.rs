@@ -102,13 +102,14 @@ impl Shape {
             // Two faces at least.
             Self::Cube => side.max_element() < 0.93,
             // The top and the side.
-            Self::Cylinder | Self::HexagonalPrism => (0.25..0.9).contains(&side.y),
+            Self::Cylinder | Self::HexagonalPrism => (0.3..0.9).contains(&side.y),
             Self::Cone => (-0.35..0.8).contains(&view.y),
             Self::Pyramid => (-0.25..0.75).contains(&view.y),
             // The hole.
             Self::Torus => side.y > 0.48,
-            // Away from the tips, where it is a square with a cross, as a pyramid is.
-            Self::Octahedron => side.max_element() < 0.88,
+            // Both halves: a half alone is a pyramid. The faces of the far one turn to the camera when
+            // the other two coordinates outweigh the largest.
+            Self::Octahedron => 2.0 * side.max_element() < 0.97 * side.element_sum(),
             Self::Capsule => side.y < 0.8,
             Self::Star | Self::Cross | Self::Arch => side.z > 0.5,
         }

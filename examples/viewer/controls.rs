@@ -1,0 +1,81 @@
+//! What the user can change.
+
+#![cfg_attr(
+    not(feature = "window"),
+    allow(dead_code, reason = "nobody changes anything without a window")
+)]
+
+use crate::scene::{Camera, Scene, Shape};
+
+/// Heights from which every shape is told apart, in radians above the horizon.
+const PITCHES: [f32; 2] = [0.12, 1.05];
+
+/// Shares of the picture that the solid fills.
+const SHARES: [f32; 2] = [0.5, 0.92];
+
+/// Radians in a second when nobody holds the mouse.
+const SPIN: f32 = 0.4;
+
+/// The state of the controls.
+#[derive(Clone, Debug)]
+pub(crate) struct Controls {
+    pub(crate) shape: Shape,
+    /// Of colours, material and surroundings.
+    pub(crate) seed: u64,
+    pub(crate) camera: Camera,
+    pub(crate) shows_map: bool,
+    pub(crate) spins: bool,
+}
+
+impl Controls {
+    pub(crate) fn new(shape: Shape, seed: u64) -> Self {
+        Self {
+            shape,
+            seed,
+            camera: Camera {
+                yaw: 0.5,
+                pitch: 0.5,
+                roll: 0.0,
+                half_view: 0.35,
+                share: 0.8,
+            },
+            shows_map: true,
+            spins: true,
+        }
+    }
+
+    /// What is to be rendered, in so many pixels a side.
+    pub(crate) fn scene(&self, size: u32) -> Scene {
+        let mut scene = Scene::display(self.shape, self.seed, size);
+        scene.set_camera(self.camera);
+        scene
+    }
+
+    /// Another shape: so many further in the list, which has no end.
+    pub(crate) fn change_shape(&mut self, by: isize) {
+        let count = Shape::ALL.len();
+        let next = (self.shape as usize)
+            .checked_add_signed(by)
+            .unwrap_or(count - 1);
+        self.shape = Shape::ALL[next % count];
+    }
+
+    /// The mouse was dragged by so many heights of the picture.
+    pub(crate) fn drag(&mut self, [right, down]: [f32; 2]) {
+        self.camera.yaw -= 3.0 * right;
+        self.camera.pitch = (self.camera.pitch + 2.0 * down).clamp(PITCHES[0], PITCHES[1]);
+    }
+
+    /// The wheel was turned by so many lines.
+    pub(crate) fn zoom(&mut self, lines: f32) {
+        let share = self.camera.share * (0.05 * lines).exp();
+        self.camera.share = share.clamp(SHARES[0], SHARES[1]);
+    }
+
+    /// So many seconds passed.
+    pub(crate) fn pass(&mut self, seconds: f32) {
+        if self.spins {
+            self.camera.yaw += SPIN * seconds;
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The network within the host's frame: it reads the host's texture, paints its heat map to another,
+//! and its probabilities arrive some frames later without anybody waiting.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use resnet_wgpu::Error;
+use resnet_wgpu::compare::top_k;
+use resnet_wgpu::gpu::{
+    Cursor, Executor, HeatMap, Input, Output, Readback, Slice, StepTimer, TextureRead, plan_limits,
+};
+use resnet_wgpu::labels::Labels;
+use resnet_wgpu::models::{self, ModelOptions};
+use resnet_wgpu::passes::{ClassMap, Fusion, add_class_map, optimize};
+use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::wgpu;
+
+use crate::host::Host;
+
+/// Name of the value that holds the probabilities.
+const PROBABILITIES: &str = "softmax";
+
+/// How many classes are shown.
+pub(crate) const TOP: usize = 5;
+
+/// Sides of the heat map in pixels.
+const MAP_SIZE: u32 = 64;
+
+/// What the network said last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// Labels and probabilities, best first.
+    pub(crate) top: Vec<(String, f32)>,
+    /// Time on the GPU, where the device can tell and the run was in one frame.
+    pub(crate) milliseconds: Option<f64>,
+}
+
+/// The executor with its input and outputs.
+#[derive(Debug)]
+pub(crate) struct Network {
+    executor: Executor,
+    labels: Option<Labels>,
+    input: Input,
+    output: Output,
+    heat_map: (wgpu::Texture, wgpu::TextureView),
+    results: Arc<Results>,
+    /// Over how many frames a run is spread, and how many kernels are recorded in each.
+    split: u32,
+    steps_per_frame: usize,
+    /// The run that is not complete.
+    cursor: Option<Cursor>,
+    /// Results that are on their way, of at most one run.
+    arriving: Option<Arriving>,
+    /// Whether the encoder that is submitted next copies results.
+    copied: bool,
+    seen: Seen,
+}
+
+/// What is read back.
+#[derive(Debug)]
+struct Results {
+    probabilities: Readback,
+    timer: Option<StepTimer>,
+}
+
+/// What was read back: probabilities by class, and the time on the GPU.
+struct Answer {
+    probabilities: Vec<f32>,
+    milliseconds: Option<f64>,
+}
+
+/// An answer that comes when the device is polled.
+struct Arriving(Pin<Box<dyn Future<Output = Result<Answer, Error>>>>);
+
+impl Network {
+    /// A network that reads `picture` in every run.
+    pub(crate) fn new(
+        host: &Host,
+        weights: &Path,
+        picture: &wgpu::TextureView,
+        split: u32,
+    ) -> Result<Self, Error> {
+        let Host { device, queue, .. } = host;
+        let model = models::open(None, weights, &ModelOptions::default())?;
+        let options = PlanOptions {
+            input: InputFormat::Rgba8(model.preprocess.normalization()),
+            limits: plan_limits(device),
+            ..PlanOptions::default()
+        };
+        let graph = optimize(&model.graph, Fusion::Full)?;
+        let graph = add_class_map(&graph, &ClassMap::default())?;
+        let plan = Plan::new(&graph, &options)?;
+        let executor = Executor::new(device, queue, &plan)?;
+
+        let whole = (picture, TextureRead::default());
+        let input = executor.texture_input(device, &[whole], &model.preprocess)?;
+        let usage = wgpu::TextureUsages::TEXTURE_BINDING
+            | wgpu::TextureUsages::COPY_DST
+            | wgpu::TextureUsages::COPY_SRC;
+        let format = wgpu::TextureFormat::Rgba8Unorm;
+        let heat_map = host.texture("heat map", [MAP_SIZE; 2], format, usage);
+        let output = Output::builder(&executor)
+            .keep(PROBABILITIES)?
+            .heat_map(device, &heat_map.0, &HeatMap::default())?
+            .build();
+        let steps = executor.step_count(&input, &output)?;
+        let timer = if split == 1 {
+            StepTimer::new(device, queue, 1)?
+        } else {
+            None
+        };
+        Ok(Self {
+            results: Arc::new(Results {
+                probabilities: Readback::of(device, &executor, &[PROBABILITIES])?,
+                timer,
+            }),
+            executor,
+            labels: model.labels,
+            input,
+            output,
+            heat_map,
+            split,
+            steps_per_frame: steps.div_ceil(split as usize),
+            cursor: None,
+            arriving: None,
+            copied: false,
+            seen: Seen::default(),
+        })
+    }
+
+    /// What the last run whose results arrived said.
+    pub(crate) const fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// The texture of the heat map: colours to be blended over the picture.
+    pub(crate) const fn heat_map(&self) -> &(wgpu::Texture, wgpu::TextureView) {
+        &self.heat_map
+    }
+
+    /// Whether the next frame starts a run.
+    pub(crate) const fn is_between_runs(&self) -> bool {
+        self.cursor.is_none()
+    }
+
+    /// Whether results are on their way.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.arriving.is_some()
+    }
+
+    /// Records a run, or the next part of it, and the copies of its results when it is complete and
+    /// those of the run before have arrived.
+    pub(crate) fn record(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        let Self {
+            executor,
+            input,
+            output,
+            ..
+        } = self;
+        let can_copy = self.arriving.is_none();
+        let complete = if self.split == 1 {
+            match &self.results.timer {
+                Some(timer) if can_copy => {
+                    executor.record_total_timed(encoder, input, output, timer)?;
+                }
+                _ => executor.record(encoder, input, output)?,
+            }
+            true
+        } else {
+            let cursor = match &mut self.cursor {
+                Some(cursor) => cursor,
+                none => none.insert(executor.start(input, output)?),
+            };
+            cursor.record(encoder, Slice::Steps(self.steps_per_frame))?;
+            cursor.is_done()
+        };
+        if complete {
+            self.cursor = None;
+        }
+        self.copied = complete && can_copy;
+        if self.copied {
+            self.results.probabilities.record(encoder);
+        }
+        Ok(())
+    }
+
+    /// Asks for the results that the submission will have, and takes those that are here.
+    pub(crate) fn after_submit(&mut self) -> Result<(), Error> {
+        if std::mem::take(&mut self.copied) {
+            self.arriving = Some(Arriving::new(&self.results));
+        }
+        self.receive()
+    }
+
+    /// Takes the results that arrived since. The host polls its device now and then.
+    pub(crate) fn receive(&mut self) -> Result<(), Error> {
+        let Some(Poll::Ready(answer)) = self.arriving.as_mut().map(Arriving::poll) else {
+            return Ok(());
+        };
+        self.arriving = None;
+        let Answer {
+            probabilities,
+            milliseconds,
+        } = answer?;
+        let label = |class: usize| {
+            let label = self.labels.as_ref().and_then(|labels| labels.get(class));
+            label.map_or_else(|| format!("class {class}"), str::to_owned)
+        };
+        self.seen = Seen {
+            top: top_k(&probabilities, TOP)
+                .into_iter()
+                .map(|class| (label(class), probabilities[class]))
+                .collect(),
+            milliseconds,
+        };
+        Ok(())
+    }
+}
+
+impl Arriving {
+    fn new(results: &Arc<Results>) -> Self {
+        let results = Arc::clone(results);
+        Self(Box::pin(async move {
+            let tensors = results.probabilities.read().await?;
+            let probabilities = tensors.first().map_or_else(Vec::new, |t| t.data().to_vec());
+            let milliseconds = match &results.timer {
+                Some(timer) => Some(timer.times().await?.total()),
+                None => None,
+            };
+            Ok(Answer {
+                probabilities,
+                milliseconds,
+            })
+        }))
+    }
+
+    fn poll(&mut self) -> Poll<Result<Answer, Error>> {
+        self.0
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+    }
+}
+
+impl std::fmt::Debug for Arriving {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Arriving")
+    }
+}
