@@ -455,6 +455,28 @@ fn cam_paints_what_the_network_sees_and_leaves_the_rest() {
 }
 
 #[test]
+#[cfg(feature = "bundled-model")]
+fn without_weights_the_bundled_network_names_the_solids() {
+    let assets = concat!(env!("CARGO_MANIFEST_DIR"), "/assets");
+    let run = Run::new(&[&["classify", assets, "--format", "json"], &ON_CPU]).ends_with(0);
+    assert!(run.stderr.contains("bundled"), "a remark: {}", run.stderr);
+    let json = run.json();
+    assert_eq!(json["model"]["weights"], "bundled: shapes", "its name");
+    let results = json["results"].as_array().unwrap();
+    assert!(results.len() >= 6, "pictures");
+    for result in results {
+        let file = Path::new(result["image"].as_str().unwrap());
+        let shown = file
+            .file_stem()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .replace('-', " ");
+        assert_eq!(result["top"][0]["label"], Value::from(shown), "{result}");
+    }
+}
+
+#[test]
 fn labels_must_be_as_many_as_the_classes() {
     let folder = pictures();
     let picture = folder.path().join("a.png");

@@ -5,6 +5,7 @@
 //! `header` (safetensors) or `torch` (PyTorch), or is an index of such files. Names and meaning of
 //! the tensors are the business of [`super::scheme`].
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::fs::File;
@@ -35,7 +36,7 @@ struct Part {
 /// Where the bytes of a file are.
 enum Bytes {
     Mapped(memmap2::Mmap),
-    Owned(Vec<u8>),
+    InMemory(Cow<'static, [u8]>),
 }
 
 /// A tensor, and which of the parts it is in.
@@ -55,10 +56,10 @@ impl WeightFile {
     }
 
     /// Checks a file that is in memory already; `name` stands for its path in errors.
-    pub(super) fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
+    pub(super) fn from_bytes(name: &Path, bytes: Cow<'static, [u8]>) -> Result<Self, Error> {
         Self::from_part(Part {
             path: name.to_owned(),
-            bytes: Bytes::Owned(bytes),
+            bytes: Bytes::InMemory(bytes),
         })
     }
 
@@ -271,7 +272,7 @@ impl Bytes {
     fn as_slice(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,
-            Self::Owned(bytes) => bytes,
+            Self::InMemory(bytes) => bytes,
         }
     }
 }

@@ -22,6 +22,7 @@ mod torch;
 #[cfg(any(feature = "torch", feature = "keras"))]
 pub(crate) mod zip;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -98,7 +99,19 @@ impl Weights {
     /// # Errors
     /// As [`Self::open`].
     pub fn from_bytes(name: &str, bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
-        let file = WeightFile::from_bytes(Path::new(name), bytes.into())?;
+        Self::in_memory(name, Cow::Owned(bytes.into()))
+    }
+
+    /// [`Self::from_bytes`] for a file within the program itself, which is not copied.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, Error> {
+        Self::in_memory(name, Cow::Borrowed(bytes))
+    }
+
+    fn in_memory(name: &str, bytes: Cow<'static, [u8]>) -> Result<Self, Error> {
+        let file = WeightFile::from_bytes(Path::new(name), bytes)?;
         Self::from_file(file, Beside::default())
     }
 

@@ -45,6 +45,7 @@ WGPU_BACKEND, WGPU_ADAPTER_NAME, RESNET_CACHE_DIR and RUST_LOG are honoured; fla
 
 Examples:
   resnet devices
+  resnet classify assets/torus.png
   resnet classify --weights resnet50.safetensors cat.jpg
   resnet bench --arch resnet50 --batch 1,8
 ";
@@ -60,13 +61,12 @@ pub(crate) enum Command {
     Devices(DevicesArgs),
 
     /// Say what is in images
-    #[command(
-        after_help = "Examples:\n  resnet classify --weights resnet50.safetensors cat.jpg\n  \
+    #[command(after_help = "Examples:\n  resnet classify assets/torus.png\n  \
+        resnet classify --weights resnet50.safetensors cat.jpg\n  \
         resnet classify --weights signs.safetensors --labels signs.txt --batch 8 photos/\n  \
         resnet classify --weights resnet50.safetensors --format jsonl *.jpg | jq .top[0].label\n\n\
         An image that cannot be read is one line on stderr; the others are classified, and the \
-        exit code is 1."
-    )]
+        exit code is 1.")]
     Classify(ClassifyArgs),
 
     /// Write the vector that the classifier reads, for each image
@@ -243,12 +243,12 @@ impl Backend {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArgs {
-    /// Weights (safetensors, .pth), a network (ONNX, Keras) or a repository of the Hugging Face Hub;
-    /// made-up weights when there are none
+    /// Weights (safetensors, .pth), a network (ONNX, Keras) or a repository of the Hugging Face Hub
+    /// [default: the bundled network of twelve solids]
     #[arg(long, value_name = "FILE|hf:OWNER/NAME")]
     pub(crate) weights: Option<PathBuf>,
 
-    /// Network for made-up weights [default: resnet50]; a file must agree
+    /// Network, with made-up weights where there is no file; a file must agree
     #[arg(long, value_parser = arch_parser())]
     pub(crate) arch: Option<Arch>,
 

@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod bundled;
 mod caches;
 mod cam;
 mod classify;

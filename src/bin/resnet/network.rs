@@ -15,6 +15,7 @@ use serde::Serialize;
 use twox_hash::xxhash3_128;
 
 use crate::args::{LabelArgs, NetworkArgs};
+use crate::bundled;
 use crate::failure::Failure;
 use crate::fetch;
 use crate::stats::milliseconds;
@@ -61,9 +62,10 @@ impl Network {
             bn_mode: args.bn_mode,
             ..ModelOptions::default()
         };
-        let mut model = match &args.weights {
-            Some(path) => from_file(args.arch, &fetch::resolve(path)?, &options)?,
-            None => made_up(args.arch, &options)?,
+        let mut model = match (&args.weights, args.arch) {
+            (Some(path), arch) => from_file(arch, &fetch::resolve(path)?, &options)?,
+            (None, Some(arch)) => made_up(arch, &options)?,
+            (None, None) => bundled::build(&options)?,
         };
         if let Some(rules) = rules {
             apply(rules, &mut model)?;
@@ -76,7 +78,11 @@ impl Network {
         Ok(Self {
             model,
             fusion: args.fusion,
-            weights: args.weights.as_ref().map(|path| path.display().to_string()),
+            weights: match (&args.weights, args.arch) {
+                (Some(path), _) => Some(path.display().to_string()),
+                (None, Some(_)) => None,
+                (None, None) => Some(bundled::NAME.to_owned()),
+            },
             weights_ms,
         })
     }
@@ -160,8 +166,7 @@ fn from_file(arch: Option<Arch>, path: &Path, options: &ModelOptions) -> Result<
     })
 }
 
-fn made_up(arch: Option<Arch>, options: &ModelOptions) -> Result<Model, Failure> {
-    let arch = arch.unwrap_or(Arch::ResNet50);
+fn made_up(arch: Arch, options: &ModelOptions) -> Result<Model, Failure> {
     // `bench` comes here once for each batch size.
     static NOTE: Once = Once::new();
     NOTE.call_once(|| {
