@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
+use resnet_wgpu::compare::top_k;
 use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead, plan_limits};
 use resnet_wgpu::models::{self, Arch, ModelOptions};
 use resnet_wgpu::passes::{ClassMap, Fusion, add_class_map, optimize};
@@ -15,12 +16,8 @@ use resnet_wgpu::wgpu::{self, TextureFormat as Format, TextureUsages as Usage};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Any device of the host's will do: `gpu::required_limits` says what it needs.
     let Context { device, queue, .. } = pollster::block_on(Context::from_env())?;
-    let [width, height, depth_or_array_layers] = [320, 200, 1];
-    let size = wgpu::Extent3d {
-        width,
-        height,
-        depth_or_array_layers,
-    };
+    let mut size = wgpu::Extent3d::default();
+    (size.width, size.height) = (320, 200);
     let texture = |format, usage| {
         device.create_texture(&wgpu::TextureDescriptor {
             label: Some("host"),
@@ -43,8 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => (Some(Arch::ResNet18), Weights::random(0)),
     };
     let model = models::build(arch, &mut weights, &ModelOptions::default())?;
-    let graph = optimize(&model.graph, Fusion::Full)?;
-    let graph = add_class_map(&graph, &ClassMap::default())?;
+    let graph = add_class_map(&optimize(&model.graph, Fusion::Full)?, &ClassMap::default())?;
     let rules = &model.preprocess;
     let options = PlanOptions {
         input: InputFormat::Rgba8(rules.normalization()),
@@ -54,8 +50,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let executor = Executor::new(&device, &queue, &Plan::new(&graph, &options)?)?;
     let input = executor.texture_input(&device, &[(&scene, TextureRead::default())], rules)?;
     let output = Output::builder(&executor);
-    let output = output.heat_map(&device, &heat, &HeatMap::default())?;
-    let output = output.build();
+    let output = output
+        .heat_map(&device, &heat, &HeatMap::default())?
+        .build();
     let readback = Readback::of(&device, &executor, &["softmax"])?;
 
     // Every frame: the host draws, the network looks, the host may draw the heat map over it all.
@@ -75,13 +72,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     queue.submit([encoder.finish()]);
 
     // In whichever frame the results are there: this host has nothing else to do, and waits.
-    let outputs = loop {
-        match readback.try_read()? {
-            Some(outputs) => break outputs,
-            None => device.poll(wgpu::PollType::wait_indefinitely())?,
-        };
-    };
-    let best = resnet_wgpu::compare::top_k(outputs[0].data(), 1)[0];
+    readback.try_read()?;
+    device.poll(wgpu::PollType::wait_indefinitely())?;
+    let outputs = readback.try_read()?.ok_or("the device is still busy")?;
+    let best = top_k(outputs[0].data(), 1)[0];
     let label = model.labels.as_ref().and_then(|labels| labels.get(best));
     println!("class {best}, {}", label.unwrap_or("which has no name"));
     Ok(())

@@ -34,14 +34,19 @@ const MAP_H: u32 = 5u;
 const STRETCH: u32 = 6u;
 // Whether values become colors of the table.
 const COLOR: u32 = 7u;
-const TABLE_HEADER: u32 = 8u;
+// From pixels to places among the values, as the bits of f32.
+const SCALE_X: u32 = 8u;
+const OFFSET_X: u32 = 9u;
+const SCALE_Y: u32 = 10u;
+const OFFSET_Y: u32 = 11u;
+const TABLE_HEADER: u32 = 12u;
 
 var<workgroup> lows: array<f32, THREADS>;
 var<workgroup> highs: array<f32, THREADS>;
 
 /// Where the centre of a pixel lies among the values.
-fn position(pixel: u32, pixels: u32, values: u32) -> f32 {
-    return (f32(pixel) + 0.5) * f32(values) / f32(pixels) - 0.5;
+fn position(pixel: u32, scale: u32, offset: u32) -> f32 {
+    return f32(pixel) * bitcast<f32>(table[scale]) + bitcast<f32>(table[offset]);
 }
 
 /// What the value before a place, the two beside it and the one behind count for.
@@ -104,8 +109,8 @@ fn main(
         return;
     }
     var value = spline(
-        position(global.x, table[OUT_W], table[MAP_W]),
-        position(global.y, table[OUT_H], table[MAP_H]),
+        position(global.x, SCALE_X, OFFSET_X),
+        position(global.y, SCALE_Y, OFFSET_Y),
     );
     if (table[STRETCH] != 0u) {
         value = select(0.0, (value - low) / (high - low), high > low);

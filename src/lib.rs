@@ -94,6 +94,7 @@ pub mod preprocess;
 #[cfg(feature = "cpu")]
 pub mod reference;
 mod resample;
+pub mod sites;
 pub mod tensor;
 pub mod tune;
 pub mod weights;

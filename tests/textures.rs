@@ -577,7 +577,14 @@ fn a_map_is_painted_into_the_part_of_the_hosts_texture() {
             }
         };
         for image in [0, 1] {
-            let expected = [false, true].map(|stretch| heat_map(want, size, stretch).unwrap());
+            let sites = executor.output("map").unwrap().0.sites;
+            assert_eq!(
+                (sites.first, sites.step),
+                ([0.0; 2], [2.0; 2]),
+                "3×3, stride 2"
+            );
+            let expected =
+                [false, true].map(|stretch| heat_map(want, &sites, size, stretch).unwrap());
             let values = |stretch: bool, y: usize, x: usize| {
                 expected[usize::from(stretch)].data()[(image * size[0] + y) * size[1] + x]
             };

@@ -14,7 +14,8 @@ use crate::passes::CLASS_MAP;
 /// The texture is a 2-D one with the usage `COPY_DST` and the format `r32float` (the numbers
 /// themselves) or `rgba8unorm`, `bgra8unorm` or their sRGB forms (colours, written as they are, so that
 /// an sRGB texture shows the same as any other). The map becomes a smooth surface of the size of the
-/// rectangle, a cubic B-spline with the map's values as coefficients. The rectangle stands for what the
+/// rectangle, a cubic B-spline with the map's values as coefficients, each where its pixel sees the image
+/// ([`Sites`](crate::sites::Sites)). The rectangle stands for what the
 /// network saw: the whole image for rules that squash, its middle for rules that crop
 /// ([`Preprocess::seen`](crate::preprocess::Preprocess::seen)).
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +131,7 @@ impl HeatMap {
         let size = [rect.height as usize, rect.width as usize];
         let table = heat_map::table(
             shape,
+            &output.sites,
             &Picture {
                 size,
                 pitch: row_bytes as usize / 4,

@@ -1,6 +1,7 @@
 //! A map of one channel as an image: smooth, stretched, coloured.
 
 use super::{Kernel, Launch, read_single, write_single};
+use crate::sites::Sites;
 use crate::tensor::Shape;
 
 /// `shaders/heat_map.wgsl`.
@@ -41,8 +42,8 @@ pub fn launch([h, w]: [usize; 2]) -> Launch {
     )
 }
 
-/// What the shader calls `table`, for a map of `shape`.
-pub fn table(shape: Shape, picture: &Picture<'_>) -> Vec<u32> {
+/// What the shader calls `table`, for a map of `shape` whose pixels are at `sites`.
+pub fn table(shape: Shape, sites: &Sites, picture: &Picture<'_>) -> Vec<u32> {
     let [h, w] = picture.size;
     let header = [
         w,
@@ -56,6 +57,15 @@ pub fn table(shape: Shape, picture: &Picture<'_>) -> Vec<u32> {
     ];
     let sizes = header.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
     let mut table = sizes.to_vec();
+    for (axis, pixels) in [(1, w), (0, h)] {
+        for number in sites.scale_and_offset(axis, pixels) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "places in a map of a few pixels"
+            )]
+            table.push((number as f32).to_bits());
+        }
+    }
     table.extend(picture.colors.unwrap_or(&[0; 256]));
     table
 }

@@ -7,13 +7,14 @@
 //! place: `Σ_c max(∂logit/∂x[c,h,w], 0) · x[c,h,w]`, Layer-CAM (Jiang et al. 2021,
 //! doi:10.1109/TIP.2021.3089943).
 //!
-//! Which feature map is the best for images of 64×64 was measured on 160 renderings of solids with masks, at
-//! 96 % accuracy: how often the peak of the map lies on the object, with the usual margin of 15 pixels in
-//! 224 (the pointing game of Zhang et al. 2016, arXiv:1608.00507). The stage of 4×4, first block: 95 %,
-//! exactly on it 81 %; last block: 84 %, because a convolution of 1×1 with a stride reads every other
-//! pixel, and the blocks in between spread its gradient. The stage of 8×8: 84 % and less. The peak of the
-//! plain map of 2×2 lies in a corner, on the object in one picture of twenty. Grad-CAM (arXiv:1610.02391),
-//! larger images, and sums and products of maps of several stages are no better.
+//! Which feature map is the best for images of 64×64 was measured on 100 renderings of solids with masks, at
+//! 95 % accuracy: how often the peak of the map lies on the object, with the usual margin of 15 pixels in
+//! 224 (the pointing game of Zhang et al. 2016, arXiv:1608.00507), and without. The stage of 4×4, first
+//! block: 99 %, 90 %; last block: 93 %, 84 %, because a convolution of 1×1 with a stride reads every other
+//! pixel, and the blocks in between spread its gradient. The stage of 8×8: 82 % and less. The plain map of
+//! 2×2 has its peak in a corner. Grad-CAM (arXiv:1610.02391), larger images, and sums and products of maps
+//! of several stages are no better. All this with the map laid where its pixels are ([`crate::sites`]):
+//! divided evenly over the image it is a tenth of the image off, and the figures are 98 % and 87 %.
 //!
 //! The gradient of a ResNet is made of what it consists of: a convolution comes back as a convolution
 //! with its kernel turned round and its channels exchanged, a sum goes to both of its terms, and a ReLU

@@ -12,6 +12,7 @@ use std::fmt;
 use crate::error::Error;
 use crate::graph::Graph;
 use crate::kernels::{Launch, Packing, Precision, Storage};
+use crate::sites::Sites;
 use crate::tensor::{FOLD_ROW_SCALARS, Shape, Tensor};
 
 mod candidate;
@@ -107,6 +108,8 @@ pub struct Output {
     pub name: String,
     /// Its shape.
     pub shape: Shape,
+    /// Where in the image its pixels are.
+    pub sites: Sites,
     /// The buffer in which it lies, channel-packed, from the start.
     pub buffer: BufferId,
 }

@@ -12,6 +12,7 @@ use crate::kernels::{
     Launch, Precision, Storage, image_to_tensor_texture, narrow, tensor_to_texture,
     texture_to_tensor, widen,
 };
+use crate::sites::Sites;
 use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES, Shape, folded_rows};
 
 /// Plans a graph that has one input.
@@ -148,6 +149,7 @@ impl<'a> Planner<'a> {
         let outputs = self.graph.outputs().iter().map(|&id| Output {
             name: self.graph.value(id).name.clone(),
             shape: self.graph.shape(id),
+            sites: Sites::of(self.graph, id),
             buffer: places[self.place(id, Form::Single).0],
         });
         Ok(Plan {

@@ -7,13 +7,20 @@
 
 use super::round;
 use crate::error::Error;
+use crate::sites::Sites;
 use crate::tensor::{Shape, Tensor};
 
-/// The map of each image of a batch, `[n, 1, h, w]`, at another number of rows and columns.
+/// The map of each image of a batch, `[n, 1, h, w]`, whose pixels are at `sites`, at another number of rows
+/// and columns.
 ///
 /// # Errors
 /// [`Error::Input`] for a tensor that is no map and for a size without pixels.
-pub fn heat_map(map: &Tensor, [h, w]: [usize; 2], stretch: bool) -> Result<Tensor, Error> {
+pub fn heat_map(
+    map: &Tensor,
+    sites: &Sites,
+    [h, w]: [usize; 2],
+    stretch: bool,
+) -> Result<Tensor, Error> {
     let shape = map.shape()?;
     let out = Shape::new(shape.n, 1, h, w);
     if shape.c != 1 || shape.is_empty() || out.is_empty() {
@@ -26,19 +33,18 @@ pub fn heat_map(map: &Tensor, [h, w]: [usize; 2], stretch: bool) -> Result<Tenso
     for plane in map.data().chunks_exact(shape.h * shape.w) {
         let map = Map { plane, shape };
         let [low, scale] = if stretch { map.range() } else { [0.0, 1.0] };
+        let place = |axis: usize, pixel: usize, pixels: usize| {
+            let [scale, offset] = sites.scale_and_offset(axis, pixels);
+            pixel as f64 * scale + offset
+        };
         for oy in 0..h {
             for ox in 0..w {
-                let value = map.at(position(oy, h, shape.h), position(ox, w, shape.w));
+                let value = map.at(place(0, oy, h), place(1, ox, w));
                 y.push(round((value - low) * scale));
             }
         }
     }
     Tensor::new(&out.dims(), y)
-}
-
-/// Where the centre of a pixel lies among the values.
-fn position(pixel: usize, pixels: usize, values: usize) -> f64 {
-    (pixel as f64 + 0.5) * values as f64 / pixels as f64 - 0.5
 }
 
 /// The map of one image.
@@ -106,7 +112,11 @@ mod tests {
 
     fn painted(dims: [usize; 4], map: &[f32], size: [usize; 2], stretch: bool) -> Vec<f32> {
         let map = Tensor::new(&dims, map).unwrap();
-        heat_map(&map, size, stretch).unwrap().data().to_vec()
+        let even = Sites::even(size, [dims[2], dims[3]]);
+        heat_map(&map, &even, size, stretch)
+            .unwrap()
+            .data()
+            .to_vec()
     }
 
     fn assert_near(got: &[f32], want: &[f32]) {
@@ -148,8 +158,12 @@ mod tests {
     #[test]
     fn what_is_no_map_is_refused() {
         let two = Tensor::new(&[1, 2, 1, 1], vec![0.0; 2]).unwrap();
-        assert!(heat_map(&two, [4, 4], false).is_err(), "two channels");
+        let even = Sites::even([4, 4], [1, 1]);
+        assert!(
+            heat_map(&two, &even, [4, 4], false).is_err(),
+            "two channels"
+        );
         let one = Tensor::new(&[1, 1, 1, 1], vec![0.0]).unwrap();
-        assert!(heat_map(&one, [4, 0], false).is_err(), "no pixels");
+        assert!(heat_map(&one, &even, [4, 0], false).is_err(), "no pixels");
     }
 }

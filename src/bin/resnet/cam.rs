@@ -5,9 +5,10 @@ use std::path::Path;
 use resnet_wgpu::gpu::Colors;
 use resnet_wgpu::image::{Batch, Picture};
 use resnet_wgpu::labels::Labels;
-use resnet_wgpu::passes::{ClassMap, add_class_map, optimize};
+use resnet_wgpu::passes::{CLASS_MAP, ClassMap, add_class_map, optimize};
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::reference::heat_map;
+use resnet_wgpu::sites::Sites;
 use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 
@@ -67,7 +68,8 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     });
 
     let seen = rules.seen([picture.height(), picture.width()]);
-    let painted = overlay(&picture, seen, map)?;
+    let sites = Sites::of(&graph, graph.find(CLASS_MAP)?);
+    let painted = overlay(&picture, seen, map, &sites)?;
     write_png(&painted, &args.output)?;
 
     let label = labels.as_ref().and_then(|labels| labels.get(class));
@@ -75,7 +77,6 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     let mut out = Out::new();
     if args.format == Format::Json {
         let shape = map.shape()?;
-        let small = heat_map(map, [shape.h, shape.w], true)?;
         out.json(&Report {
             schema_version: SCHEMA_VERSION,
             adapter: device.info(),
@@ -86,7 +87,10 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
             label,
             probability: probabilities[class],
             map_size: [shape.h, shape.w],
-            map: small.data().chunks(shape.w).map(<[f32]>::to_vec).collect(),
+            map: stretched(map.data())
+                .chunks(shape.w)
+                .map(<[f32]>::to_vec)
+                .collect(),
         })?;
     } else {
         let percent = probabilities[class] * 100.0;
@@ -145,13 +149,22 @@ fn class_of(text: &str, labels: Option<&Labels>, classes: usize) -> Result<usize
     }
 }
 
+/// Numbers from 0 to 1.
+fn stretched(map: &[f32]) -> Vec<f32> {
+    let low = map.iter().copied().fold(f32::INFINITY, f32::min);
+    let high = map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let span = if high > low { high - low } else { 1.0 };
+    map.iter().map(|value| (value - low) / span).collect()
+}
+
 /// The map over the part of the picture that the network saw.
 fn overlay(
     picture: &Picture,
     [rows, columns]: [std::ops::Range<usize>; 2],
     map: &Tensor,
+    sites: &Sites,
 ) -> Result<Picture, Failure> {
-    let painted = heat_map(map, [rows.len(), columns.len()], true)?;
+    let painted = heat_map(map, sites, [rows.len(), columns.len()], true)?;
     let colors = Colors::Rainbow.table();
     let mut rgb = picture.rgb().to_vec();
     for (y, values) in rows.zip(painted.data().chunks_exact(columns.len())) {
