@@ -1,8 +1,6 @@
-//! A host: what it rendered goes in as a texture, a label and a heat map in another texture come out,
-//! in the host's encoder and one submission.
+//! A host whose texture goes in and gets a label and a heat map, in its own encoder.
 //!
 //!     cargo run --release --example embed [WEIGHTS]
-
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use resnet_wgpu::compare::top_k;
@@ -26,13 +24,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
             format,
-            usage,
+            usage: usage | Usage::TEXTURE_BINDING,
             view_formats: &[],
         })
     };
-    let usage = Usage::RENDER_ATTACHMENT | Usage::TEXTURE_BINDING;
-    let scene = texture(Format::Rgba8UnormSrgb, usage).create_view(&Default::default());
-    let heat = texture(Format::Rgba8Unorm, Usage::COPY_DST | Usage::TEXTURE_BINDING);
+    let scene = texture(Format::Rgba8UnormSrgb, Usage::RENDER_ATTACHMENT);
+    let scene = scene.create_view(&Default::default());
+    let heat = texture(Format::Rgba8Unorm, Usage::COPY_DST);
 
     // Once: the network, what it reads, and where its results go.
     let (arch, mut weights) = match std::env::args().nth(1) {
@@ -57,14 +55,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Every frame: the host draws, the network looks, the host may draw the heat map over it all.
     let mut encoder = device.create_command_encoder(&Default::default());
-    let target = wgpu::RenderPassColorAttachment {
-        view: &scene,
-        depth_slice: None,
-        resolve_target: None,
-        ops: wgpu::Operations::default(),
-    };
     encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
-        color_attachments: &[Some(target)],
+        color_attachments: &[Some(wgpu::RenderPassColorAttachment {
+            view: &scene,
+            depth_slice: None,
+            resolve_target: None,
+            ops: wgpu::Operations::default(),
+        })],
         ..Default::default()
     });
     executor.record(&mut encoder, &input, &output)?;
