@@ -302,3 +302,22 @@ fn executors_and_all_that_goes_with_them_can_move_between_threads() {
     shared::<Prewarm>();
     shared::<Readback>();
 }
+
+#[test]
+fn every_test_that_the_contract_names_exists() {
+    let text = include_str!("../src/gpu/contract.md");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let quoted = text.split('`').skip(1).step_by(2);
+    let names = quoted.filter_map(|name| name.split_once("::"));
+    let mut found = 0;
+    for (file, test) in names.filter(|(file, _)| !file.starts_with(char::is_uppercase)) {
+        let Ok(source) = std::fs::read_to_string(folder.join(file).with_extension("rs")) else {
+            assert_eq!(file, "crate", "{file}.rs is no file of tests");
+            continue;
+        };
+        let declaration = format!("#[test]\nfn {test}() {{");
+        assert!(source.contains(&declaration), "{file} has no test {test}");
+        found += 1;
+    }
+    assert!(found >= 15, "{found} tests are named");
+}
