@@ -1,6 +1,6 @@
 //! The gradient of an average pool without padding: each pixel gets its share of every window.
 
-use super::{Kernel, Launch, grid_stride, number, read, write};
+use super::{Kernel, Launch, grid_stride, number, read_single, write_single};
 use crate::graph::Window;
 use crate::tensor::Shape;
 
@@ -8,7 +8,7 @@ use crate::tensor::Shape;
 pub static KERNEL: Kernel = Kernel {
     name: "avg_pool_gradient",
     source: include_str!("../../shaders/avg_pool_gradient.wgsl"),
-    bindings: &[read("input"), write("output")],
+    bindings: &[read_single("input"), write_single("output")],
 };
 
 /// Threads of a workgroup, as in the shader.

@@ -1,13 +1,17 @@
 //! The sum over the channels of a gradient times an activation: a map of one channel.
 
-use super::{Kernel, Launch, flag, number, read, write};
+use super::{Kernel, Launch, flag, number, read_single, write_single};
 use crate::tensor::Shape;
 
 /// `shaders/channel_dot.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "channel_dot",
     source: include_str!("../../shaders/channel_dot.wgsl"),
-    bindings: &[read("input"), read("activation"), write("output")],
+    bindings: &[
+        read_single("input"),
+        read_single("activation"),
+        write_single("output"),
+    ],
 };
 
 /// Threads of a workgroup, as in the shader.

@@ -1,6 +1,6 @@
 //! The gradient of one logit with respect to what the classifier reads: a row of its weights.
 
-use super::{Kernel, Launch, number, read, write};
+use super::{Kernel, Launch, number, read_single, write_single};
 use crate::tensor::{Shape, Tensor, pack};
 
 /// `shaders/class_gradient.wgsl`.
@@ -8,10 +8,10 @@ pub static KERNEL: Kernel = Kernel {
     name: "class_gradient",
     source: include_str!("../../shaders/class_gradient.wgsl"),
     bindings: &[
-        read("input"),
-        read("weight"),
-        read("choice"),
-        write("output"),
+        read_single("input"),
+        read_single("weight"),
+        read_single("choice"),
+        write_single("output"),
     ],
 };
 

@@ -1,13 +1,13 @@
 //! Zeros between the pixels: what a convolution with a stride leaves out, on the way back.
 
-use super::{Kernel, Launch, grid_stride, number, read, write};
+use super::{Kernel, Launch, grid_stride, number, read_single, write_single};
 use crate::tensor::Shape;
 
 /// `shaders/dilate.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "dilate",
     source: include_str!("../../shaders/dilate.wgsl"),
-    bindings: &[read("input"), write("output")],
+    bindings: &[read_single("input"), write_single("output")],
 };
 
 /// Threads of a workgroup, as in the shader.

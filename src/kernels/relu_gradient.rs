@@ -1,13 +1,17 @@
 //! The gradient of a ReLU: what comes back passes where the activation is positive.
 
-use super::{Kernel, Launch, grid_stride, number, read, write};
+use super::{Kernel, Launch, grid_stride, number, read_single, write_single};
 use crate::tensor::Shape;
 
 /// `shaders/relu_gradient.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "relu_gradient",
     source: include_str!("../../shaders/relu_gradient.wgsl"),
-    bindings: &[read("input"), read("activation"), write("output")],
+    bindings: &[
+        read_single("input"),
+        read_single("activation"),
+        write_single("output"),
+    ],
 };
 
 /// Threads of a workgroup, as in the shader.
