@@ -96,17 +96,24 @@ def load(model, kind):
     return model.half().float() if kind.endswith("half") else model
 
 
+# A process starts with the peak of the one that it was forked from, which is large here.
+LAUNCHER = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(process.pid, 0)
+print(usage.ru_maxrss * 1024, file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 def run(*arguments):
-    """Exit code, stdout, seconds and peak bytes of the program."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        start = time.perf_counter()
-        process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=out, stderr=err)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        return process.returncode, out.read(), err.read(), seconds, usage.ru_maxrss * 1024
+    """Exit code, stdout, stderr, seconds and peak bytes of the program."""
+    command = [sys.executable, "-I", "-S", "-c", LAUNCHER, PROGRAM, *map(str, arguments)]
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    *lines, peak = done.stderr.splitlines()
+    return done.returncode, done.stdout, "\n".join(lines), seconds, int(peak)
 
 
 def compare(weights, golden, *flags):
