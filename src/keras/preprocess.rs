@@ -19,13 +19,14 @@ pub(super) fn decide(
     size: [usize; 2],
     classes: usize,
 ) -> (Preprocess, Decision) {
+    let variant = variant.or_else(|| of_names(network));
     let (rules, evidence, confidence) = match rescale {
         Some(rescale) => (
-            of_layer(rescale),
+            of_layer(rescale, of_family(variant, classes).0),
             "a layer of the network scales the pixels",
             Confidence::Inferred,
         ),
-        None => of_family(variant.or_else(|| of_names(network)), classes),
+        None => of_family(variant, classes),
     };
     let rules = rules.with_size(size);
     let decision = Decision::new("preprocessing", rules.to_string(), evidence, confidence);
@@ -45,13 +46,15 @@ fn load_img() -> Preprocess {
     }
 }
 
-/// A layer computes `scale · pixel + offset`, the rules say `(pixel / 255 − mean) / std`.
-fn of_layer(Rescale { scale, offset }: Rescale) -> Preprocess {
+/// A layer computes `scale · pixel + offset`, the rules say `(pixel / 255 − mean) / std`. How the image
+/// comes to its size is that of the family.
+fn of_layer(Rescale { scale, offset }: Rescale, family: Preprocess) -> Preprocess {
     let std = scale.map(|scale| 1.0 / (255.0 * scale));
     Preprocess {
         mean: std::array::from_fn(|c| -offset[c] * std[c]),
         std,
-        ..load_img()
+        channels: ChannelOrder::Rgb,
+        ..family
     }
 }
 
@@ -140,10 +143,14 @@ mod tests {
     #[test]
     fn a_layer_that_scales_becomes_mean_and_deviation() {
         // x / 127.5 − 1, as mode tf.
-        let rules = of_layer(Rescale {
-            scale: [1.0 / 127.5; 3],
-            offset: [-1.0; 3],
-        });
+        let rules = of_layer(
+            Rescale {
+                scale: [1.0 / 127.5; 3],
+                offset: [-1.0; 3],
+            },
+            of_family(Some(Variant::KerasHub), 5).0,
+        );
+        assert_eq!(rules.filter, Filter::Bilinear, "of the family");
         for pixel in [0.0f32, 100.0, 255.0] {
             for c in 0..3 {
                 let got = (pixel / 255.0 - rules.mean[c]) / rules.std[c];
