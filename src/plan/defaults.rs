@@ -350,10 +350,11 @@ pub(super) fn candidate_for(shape: &ConvShape, options: &PlanOptions) -> Result<
 #[derive(Clone, Copy)]
 struct TextureTile {
     tile: conv2d_texture::Tile,
-    speed: u64,
+    /// `None` for what is no default, only a candidate.
+    speed: Option<u64>,
 }
 
-const fn texture(lanes: u32, co: u32, px_groups: u32, speed: u64) -> TextureTile {
+const fn texture(lanes: u32, co: u32, px_groups: u32, speed: Option<u64>) -> TextureTile {
     TextureTile {
         tile: conv2d_texture::Tile {
             co,
@@ -367,25 +368,25 @@ const fn texture(lanes: u32, co: u32, px_groups: u32, speed: u64) -> TextureTile
 /// SwiftShader: 32×4, 16×8 and 8×8 were within the noise of 16×4.
 const QUAD_TILES: &[TextureTile] = &[TextureTile {
     tile: conv2d_quad::TILE,
-    speed: 6,
+    speed: Some(6),
 }];
 
 /// llvmpipe at its usual width (Mesa 22.3, LLVM 15). 32×2 is for the products of Winograd convolutions
 /// of few tiles; 32×4 and 16×7 are for processors with a smaller cache of decoded instructions than
 /// Zen 4's and are candidates only.
 const EIGHT_LANE_TILES: &[TextureTile] = &[
-    texture(8, 32, 7, 70),
-    texture(8, 32, 5, 65),
-    texture(8, 32, 2, 50),
-    texture(8, 32, 4, 0),
-    texture(8, 16, 7, 0),
+    texture(8, 32, 7, Some(70)),
+    texture(8, 32, 5, Some(65)),
+    texture(8, 32, 2, Some(50)),
+    texture(8, 32, 4, None),
+    texture(8, 16, 7, None),
 ];
 
 /// llvmpipe with `LP_NATIVE_VECTOR_WIDTH=512`: half as many groups fill the small layers.
 const SIXTEEN_LANE_TILES: &[TextureTile] = &[
-    texture(16, 32, 7, 102),
-    texture(16, 32, 4, 86),
-    texture(16, 32, 2, 72),
+    texture(16, 32, 7, Some(102)),
+    texture(16, 32, 4, Some(86)),
+    texture(16, 32, 2, Some(72)),
 ];
 
 /// What the kernels on textures can do on a device.
@@ -403,8 +404,10 @@ impl TextureTiles {
 
     /// The tile that should be fastest, and the time of all workgroups of one problem on one core.
     fn fastest(&self, geometry: &Geometry) -> (conv2d_texture::Tile, u64) {
-        let timed = self.0.iter().filter(|tile| tile.speed > 0);
-        let timed = timed.map(|tile| (tile.tile, tile.picoseconds(geometry)));
+        let timed = self
+            .0
+            .iter()
+            .filter_map(|tile| Some((tile.tile, tile.picoseconds(geometry)?)));
         let best = timed.min_by_key(|&(_, time)| time);
         best.unwrap_or((self.0[0].tile, 0))
     }
@@ -433,17 +436,17 @@ impl TextureTiles {
 }
 
 impl TextureTile {
-    /// Time of all workgroups of one problem on one core.
-    fn picoseconds(&self, geometry: &Geometry) -> u64 {
+    /// Time of all workgroups of one problem on one core, where the speed is known.
+    fn picoseconds(&self, geometry: &Geometry) -> Option<u64> {
         let Self { tile, speed } = *self;
         let steps = geometry.kernel[0] * geometry.kernel[1] * geometry.input.channel_groups();
         let [x, y] = tile.workgroups(geometry);
         let outputs = u64::from(tile.co * tile.px_groups);
         // Four products of a step, two operations each.
-        let step = outputs * u64::from(tile.lanes) * 4 * 2 * 1000 / speed;
+        let step = outputs * u64::from(tile.lanes) * 4 * 2 * 1000 / speed?;
         // Four outputs are a texel; a store takes 50 ns with what comes before the loop.
         let rest = outputs / 4 * 50_000;
-        x * y * (steps as u64 * step + rest)
+        Some(x * y * (steps as u64 * step + rest))
     }
 }
 
@@ -476,6 +479,20 @@ mod tests {
     fn chosen(device: Device, n: usize, c: usize, side: usize) -> Tile {
         let row = BufferDefaults::of(device);
         row.tile_for(row.tiles, &geometry(n, c, side, 1), 1)
+    }
+
+    #[test]
+    fn the_tile_on_textures_wastes_few_lanes() {
+        let chosen = |tiles, side| {
+            let (tile, _) = TextureTiles(tiles).fastest(&geometry(1, 256, side, 1));
+            tile.to_string()
+        };
+        assert_eq!(chosen(EIGHT_LANE_TILES, 56), "32x7", "56 tiles fit");
+        assert_eq!(chosen(EIGHT_LANE_TILES, 14), "32x5", "196 of 200 pixels");
+        assert_eq!(chosen(EIGHT_LANE_TILES, 4), "32x2", "16 of 16 pixels");
+        assert_eq!(chosen(SIXTEEN_LANE_TILES, 56), "32x7", "28 tiles fit");
+        assert_eq!(chosen(SIXTEEN_LANE_TILES, 7), "32x4", "49 of 64 pixels");
+        assert_eq!(chosen(QUAD_TILES, 7), "16x4", "the only one");
     }
 
     #[test]
