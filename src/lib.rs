@@ -77,6 +77,7 @@ pub mod cpu;
 pub mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
+pub mod files;
 pub mod gpu;
 pub mod graph;
 #[cfg(feature = "image")]

@@ -277,19 +277,23 @@ fn fused_networks_run_on_textures_up_to_the_classifier() {
 }
 
 #[test]
-fn texture_activations_of_resnet50_stay_within_15_percent_of_the_lower_bound() {
-    for batch in [1, 8] {
-        let graph = optimize(&model(Arch::ResNet50, batch).graph, Fusion::Full).unwrap();
-        let options = PlanOptions {
-            winograd: Winograd::Off,
-            ..textures()
-        };
-        let plan = Plan::new(&graph, &options).unwrap();
-        let (bytes, bound) = (plan.activation_bytes(), plan.activation_lower_bound_bytes());
-        assert!(
-            bound <= bytes && bytes * 100 <= bound * 115,
-            "batch {batch}: {bytes} of {bound}"
-        );
+fn texture_activations_of_resnet50_stay_near_the_lower_bound() {
+    // Nothing is in place on textures: the products of Winograd's algorithm need two, while the input of
+    // the block waits in a third one.
+    for (winograd, percent) in [(Winograd::Off, 113), (Winograd::Auto, 116)] {
+        for batch in [1, 8] {
+            let graph = optimize(&model(Arch::ResNet50, batch).graph, Fusion::Full).unwrap();
+            let options = PlanOptions {
+                winograd,
+                ..textures()
+            };
+            let plan = Plan::new(&graph, &options).unwrap();
+            let (bytes, bound) = (plan.activation_bytes(), plan.activation_lower_bound_bytes());
+            assert!(
+                bound <= bytes && bytes * 100 <= bound * percent,
+                "Winograd {winograd}, batch {batch}: {bytes} of {bound}"
+            );
+        }
     }
 }
 

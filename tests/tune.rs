@@ -208,3 +208,38 @@ fn the_selftest_runs_every_kernel_of_the_network() {
         }
     }
 }
+
+#[test]
+fn a_profile_has_a_row_for_each_run_and_a_span_for_each_kernel() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("new").join("trace.json");
+    let name = file.to_str().unwrap();
+    resnet(
+        &["profile", "--iterations", "2", "-o", name],
+        folder.path(),
+        0,
+    );
+    let trace: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    for run in [1, 2] {
+        let of_run = |e: &&serde_json::Value| e["ph"] == "X" && e["tid"] == run;
+        let spans: Vec<_> = events.iter().filter(of_run).collect();
+        let mut end = 0.0;
+        for span in &spans {
+            let [begin, length] = ["ts", "dur"].map(|f| span[f].as_f64().unwrap());
+            assert!(begin >= end - 1e-6 && length >= 0.0, "in order: {span}");
+            end = begin + length;
+        }
+        assert!(end > 0.0, "time passes");
+        let names: Vec<_> = spans.iter().filter_map(|s| s["name"].as_str()).collect();
+        assert!(
+            names.contains(&"conv1") && names.contains(&"fc"),
+            "{names:?}"
+        );
+    }
+    resnet(
+        &["profile", "--backend", "cpu", "-o", name],
+        folder.path(),
+        4,
+    );
+}

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::cooperative::{cooperative_matrix_features, cooperative_matrix_works};
-use super::{optional_features, required_features, required_limits};
+use super::{PipelineCacheFile, Pipelines, optional_features, required_features, required_limits};
 use crate::error::Error;
 
 /// The adapters of this machine, best first.
@@ -189,6 +189,8 @@ pub struct Context {
     pub queue: wgpu::Queue,
     /// What the adapter says of itself.
     pub info: wgpu::AdapterInfo,
+    /// The pipelines of all sessions on this device.
+    pub pipelines: Pipelines,
     /// The first error that no error scope caught, if there was one.
     failure: Arc<Mutex<Option<Error>>>,
 }
@@ -261,11 +263,17 @@ impl Context {
             }
         });
         Ok(Self {
+            pipelines: Pipelines::new(&device),
             device,
             queue,
             info,
             failure,
         })
+    }
+
+    /// Has the driver look for the pipelines of sessions to come in a cache, and add what is missing.
+    pub fn use_pipeline_cache(&mut self, file: &PipelineCacheFile) {
+        self.pipelines = Pipelines::with_cache(&self.device, file.cache().clone());
     }
 
     /// The first error that the device reported outside of any call that returns one.

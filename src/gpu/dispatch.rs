@@ -49,6 +49,14 @@ impl Dispatch {
         }
     }
 
+    /// The same with no grid at all: the driver sees the pipeline, and nothing runs.
+    pub(super) fn of_no_workgroup(&self) -> Self {
+        Self {
+            workgroups: [0, 0, 0],
+            ..self.clone()
+        }
+    }
+
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         let [x, y, z] = self.workgroups;
         pass.set_pipeline(&self.pipeline);

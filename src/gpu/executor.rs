@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::dispatch::Dispatch;
 use super::helpers::Helpers;
 use super::pipelines::{Pipelines, Progress};
-use super::resources::{Resource, create_buffer, create_texture};
+use super::resources::{Resource, create_all};
 use crate::error::Error;
-use crate::kernels::{Storage, class_gradient};
-use crate::plan::{BufferId, Content, InputFormat, Output, Plan, Step};
+use crate::kernels::class_gradient;
+use crate::plan::{BufferId, InputFormat, Output, Plan, Step};
 use crate::tensor::{Shape, Tensor, pack};
 
 /// Tells executors apart.
@@ -61,33 +61,34 @@ impl Executor {
         plan: &Plan,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, Error> {
+        Self::with_pipelines(&Pipelines::new(device), queue, plan, progress)
+    }
+
+    /// [`Executor::with_progress`] on the device of some pipelines, which are shared with other
+    /// executors of theirs; what is missing is added to them.
+    ///
+    /// # Errors
+    /// As [`Executor::new`].
+    pub fn with_pipelines(
+        pipelines: &Pipelines,
+        queue: &wgpu::Queue,
+        plan: &Plan,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, Error> {
+        let device = pipelines.device();
+        pipelines.make(plan.steps().iter().map(|step| &step.launch), progress)?;
         let total = plan.weight_bytes();
         let mut done = 0;
-        let mut resources = Vec::with_capacity(plan.buffers().len());
-        for buffer in plan.buffers() {
-            resources.push(match buffer.storage {
-                Storage::Buffer => Resource::Buffer(create_buffer(device, buffer)?),
-                Storage::Texture => Resource::Texture(create_texture(device, queue, buffer)?),
-            });
-            if let Content::Constant(_) = buffer.content {
-                done += buffer.bytes;
-                progress(Progress::Weights { done, total });
-            }
-        }
-
-        let mut pipelines = Pipelines::new(device, plan.distinct_pipelines());
-        let mut dispatches = Vec::with_capacity(plan.steps().len());
-        for step in plan.steps() {
-            let pipeline = pipelines.get(&step.launch, progress)?;
+        let resources = create_all(device, queue, plan.buffers(), |bytes| {
+            done += bytes;
+            progress(Progress::Weights { done, total });
+        })?;
+        let dispatches = plan.steps().iter().map(|step| {
+            let pipeline = pipelines.get(&step.launch)?;
             let bound = step.buffers.iter().map(|id| resources[id.0].as_binding());
-            dispatches.push(Dispatch::new(
-                device,
-                &step.node,
-                &step.launch,
-                pipeline,
-                bound,
-            )?);
-        }
+            Dispatch::new(device, &step.node, &step.launch, pipeline, bound)
+        });
+        let dispatches = dispatches.collect::<Result<Vec<Dispatch>, Error>>()?;
         let mut steps = plan.steps().iter();
         let class_step = steps.find(|s| s.launch.kernel.name == class_gradient::KERNEL.name);
         // An output's buffer is its own until the end: the last one that writes it completes it.
@@ -104,7 +105,7 @@ impl Executor {
             runs: Arc::default(),
             helpers: Helpers::default(),
             resources,
-            pipeline_count: pipelines.count(),
+            pipeline_count: plan.distinct_pipelines(),
             input: plan.input(),
             input_shape: plan.input_shape(),
             input_format: plan.input_format(),
@@ -117,7 +118,7 @@ impl Executor {
         self.dispatches.len()
     }
 
-    /// Number of pipelines that were created.
+    /// Number of distinct pipelines of a run.
     pub fn pipeline_count(&self) -> usize {
         self.pipeline_count
     }

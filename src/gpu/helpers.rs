@@ -28,7 +28,7 @@ impl Helper {
         if let Some(pipeline) = self.0.get() {
             return Ok(pipeline.clone());
         }
-        let made = Pipelines::new(device, 1).get(launch, &mut |_| ())?;
+        let made = Pipelines::new(device).get(launch)?;
         // Another thread may have been first; both are the same.
         Ok(self.0.get_or_init(|| made).clone())
     }

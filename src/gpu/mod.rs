@@ -25,6 +25,8 @@ mod heat_map;
 mod helpers;
 mod input;
 mod output;
+mod parallel;
+mod pipeline_cache;
 mod pipelines;
 mod readback;
 mod record;
@@ -32,6 +34,7 @@ mod resources;
 mod session;
 mod texture;
 mod timing;
+mod warm_up;
 
 pub use context::{Adapters, Context, adapter_rank};
 pub use cooperative::{cooperative_matrix_features, cooperative_matrix_works};
@@ -40,11 +43,12 @@ pub use executor::Executor;
 pub use heat_map::{Colors, HeatMap};
 pub use input::Input;
 pub use output::{Output, OutputBuilder};
-pub use pipelines::Progress;
+pub use pipeline_cache::PipelineCacheFile;
+pub use pipelines::{Pipelines, Progress};
 pub use readback::Readback;
 pub use session::Session;
 pub use texture::{Encoding, Origin, TextureRead, TextureRect};
-pub use timing::{StepTimer, StepTimes};
+pub use timing::{StepSpan, StepTimer, StepTimes};
 
 /// Features that a host's device must have: none.
 pub fn required_features() -> wgpu::Features {
@@ -57,6 +61,7 @@ pub fn optional_features() -> wgpu::Features {
         | wgpu::Features::SUBGROUP
         | wgpu::Features::IMMEDIATES
         | wgpu::Features::SHADER_F16
+        | wgpu::Features::PIPELINE_CACHE
 }
 
 /// Limits that a host's device must have: WebGPU's defaults. Larger storage buffers and textures

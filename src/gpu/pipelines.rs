@@ -1,12 +1,15 @@
 //! Pipelines by kernel and constants: made once each, whoever dispatches them.
 
-use super::dispatch::{immediates, label};
-use super::guarded;
-use super::resources::{side, texture_format};
-use crate::error::Error;
-use crate::kernels::{Access, Binding, Kernel, Launch, Precision, Storage};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How far the building of an [`Executor`] is.
+use super::dispatch::{immediates, label};
+use super::resources::{side, texture_format};
+use super::{guarded, parallel};
+use crate::error::Error;
+use crate::kernels::{Access, Binding, Kernel, Launch, ModuleKey, PipelineKey, Precision, Storage};
+
+/// How far the building of an [`Executor`](super::Executor) is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Bytes of parameters uploaded, of all.
@@ -43,7 +46,7 @@ fn create_module(
     }
 }
 
-fn binding_type(binding: &Binding, precision: Precision) -> wgpu::BindingType {
+pub(super) fn binding_type(binding: &Binding, precision: Precision) -> wgpu::BindingType {
     match binding.storage {
         Storage::Buffer => wgpu::BindingType::Buffer {
             ty: wgpu::BufferBindingType::Storage {
@@ -80,94 +83,152 @@ const fn storage_texture(
 /// What a layout depends on: the kernel, and the format of its textures.
 type LayoutKey = (&'static str, Precision);
 
-/// Pipelines by kernel and constants: a pure function of the launch, made once each.
-pub(super) struct Pipelines<'a> {
-    device: &'a wgpu::Device,
-    total: usize,
-    made: Vec<(Launch, wgpu::ComputePipeline)>,
-    layouts: Vec<(LayoutKey, wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
-    modules: Vec<(Launch, wgpu::ShaderModule)>,
+/// The pipelines of a device, each made once, for all executors that are built with them.
+///
+/// A pipeline is a pure function of a launch: executors of equal layers share it. Clones share
+/// everything.
+#[derive(Clone, Debug)]
+pub struct Pipelines {
+    shared: Arc<Shared>,
 }
 
-impl<'a> Pipelines<'a> {
-    pub(super) fn new(device: &'a wgpu::Device, total: usize) -> Self {
+#[derive(Debug)]
+struct Shared {
+    device: wgpu::Device,
+    cache: Option<wgpu::PipelineCache>,
+    made: Mutex<Made>,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    layouts: HashMap<LayoutKey, Layouts>,
+    modules: HashMap<ModuleKey, wgpu::ShaderModule>,
+    pipelines: HashMap<PipelineKey, wgpu::ComputePipeline>,
+}
+
+#[derive(Clone, Debug)]
+struct Layouts {
+    group: wgpu::BindGroupLayout,
+    pipeline: wgpu::PipelineLayout,
+}
+
+impl Pipelines {
+    /// No pipelines yet, for a device.
+    pub fn new(device: &wgpu::Device) -> Self {
+        Self::of(device, None)
+    }
+
+    /// The same with the host's cache, in which the driver finds what it has compiled before.
+    pub fn with_cache(device: &wgpu::Device, cache: wgpu::PipelineCache) -> Self {
+        Self::of(device, Some(cache))
+    }
+
+    fn of(device: &wgpu::Device, cache: Option<wgpu::PipelineCache>) -> Self {
         Self {
-            device,
-            total,
-            made: Vec::new(),
-            layouts: Vec::new(),
-            modules: Vec::new(),
+            shared: Arc::new(Shared {
+                device: device.clone(),
+                cache,
+                made: Mutex::default(),
+            }),
         }
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.made.len()
+    /// Number of pipelines so far.
+    pub fn count(&self) -> usize {
+        self.made().pipelines.len()
     }
 
-    pub(super) fn get(
-        &mut self,
-        launch: &Launch,
+    pub(super) fn device(&self) -> &wgpu::Device {
+        &self.shared.device
+    }
+
+    /// Makes the pipelines of some launches that do not exist yet, on all processors.
+    pub(super) fn make<'l>(
+        &self,
+        launches: impl IntoIterator<Item = &'l Launch>,
         progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), Error> {
+        let mut missing: HashMap<PipelineKey, &Launch> = HashMap::new();
+        let mut total = HashSet::new();
+        for launch in launches {
+            let key = launch.pipeline_key();
+            total.insert(key.clone());
+            if !self.made().pipelines.contains_key(&key) {
+                missing.entry(key).or_insert(launch);
+            }
+        }
+        let total = total.len();
+        let missing: Vec<&Launch> = missing.into_values().collect();
+        let mut done = total - missing.len();
+        let make = |launch: &&Launch| self.get(launch).map(drop);
+        parallel::for_each(&missing, make, |_, ()| {
+            done += 1;
+            progress(Progress::Pipelines { done, total });
+            Ok(())
+        })
+    }
+
+    /// The pipeline of a launch and the layout of its bind group.
+    pub(super) fn get(
+        &self,
+        launch: &Launch,
     ) -> Result<(wgpu::ComputePipeline, wgpu::BindGroupLayout), Error> {
-        let (bind_group_layout, layout) = self.layouts_of(launch)?;
-        if let Some((_, pipeline)) = self
-            .made
-            .iter()
-            .find(|(made, _)| made.same_pipeline(launch))
-        {
-            return Ok((pipeline.clone(), bind_group_layout));
+        let layouts = self.layouts_of(launch)?;
+        let key = launch.pipeline_key();
+        if let Some(pipeline) = self.made().pipelines.get(&key) {
+            return Ok((pipeline.clone(), layouts.group));
         }
         let module = self.module_of(launch)?;
         let label = label(launch.kernel.name);
-        let pipeline = guarded(self.device, launch.kernel.name, || {
-            self.device
-                .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                    label: Some(&label),
-                    layout: Some(&layout),
-                    module: &module,
-                    entry_point: Some("main"),
-                    compilation_options: wgpu::PipelineCompilationOptions {
-                        constants: &launch.overrides,
-                        // Every kernel writes its workgroup memory before it reads it.
-                        zero_initialize_workgroup_memory: false,
-                    },
-                    cache: None,
-                })
+        let device = self.device();
+        // Not under the lock: this is what takes time.
+        let pipeline = guarded(device, launch.kernel.name, || {
+            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(&label),
+                layout: Some(&layouts.pipeline),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &launch.overrides,
+                    // Every kernel writes its workgroup memory before it reads it.
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: self.shared.cache.as_ref(),
+            })
         })?;
-        self.made.push((launch.clone(), pipeline.clone()));
-        progress(Progress::Pipelines {
-            done: self.made.len(),
-            total: self.total,
-        });
-        Ok((pipeline, bind_group_layout))
+        // Another thread may have been first; all use the one that stays.
+        let pipeline = self.made().pipelines.entry(key).or_insert(pipeline).clone();
+        Ok((pipeline, layouts.group))
     }
 
-    fn module_of(&mut self, launch: &Launch) -> Result<wgpu::ShaderModule, Error> {
-        let mut modules = self.modules.iter();
-        if let Some((_, module)) = modules.find(|(made, _)| made.same_module(launch)) {
+    /// What exists. A thread that panicked has left nothing half made: entries are whole.
+    fn made(&self) -> MutexGuard<'_, Made> {
+        let made = self.shared.made.lock();
+        made.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn module_of(&self, launch: &Launch) -> Result<wgpu::ShaderModule, Error> {
+        let key = launch.module_key();
+        if let Some(module) = self.made().modules.get(&key) {
             return Ok(module.clone());
         }
         let source = launch.source()?;
         let label = label(launch.kernel.name);
-        let module = guarded(self.device, launch.kernel.name, || {
+        let module = guarded(self.device(), launch.kernel.name, || {
             let descriptor = wgpu::ShaderModuleDescriptor {
                 label: Some(&label),
                 source: wgpu::ShaderSource::Wgsl(source),
             };
-            create_module(self.device, descriptor)
+            create_module(self.device(), descriptor)
         })?;
-        self.modules.push((launch.clone(), module.clone()));
-        Ok(module)
+        Ok(self.made().modules.entry(key).or_insert(module).clone())
     }
 
-    fn layouts_of(
-        &mut self,
-        launch: &Launch,
-    ) -> Result<(wgpu::BindGroupLayout, wgpu::PipelineLayout), Error> {
+    fn layouts_of(&self, launch: &Launch) -> Result<Layouts, Error> {
         let kernel: &'static Kernel = launch.kernel;
         let key = (kernel.name, launch.precision);
-        if let Some((_, group, layout)) = self.layouts.iter().find(|(made, ..)| *made == key) {
-            return Ok((group.clone(), layout.clone()));
+        if let Some(layouts) = self.made().layouts.get(&key) {
+            return Ok(layouts.clone());
         }
         let entries: Vec<wgpu::BindGroupLayoutEntry> = (0u32..)
             .zip(kernel.bindings)
@@ -179,23 +240,20 @@ impl<'a> Pipelines<'a> {
             })
             .collect();
         let label = label(kernel.name);
-        let (group, layout) = guarded(self.device, kernel.name, || {
-            let group = self
-                .device
-                .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-                    label: Some(&label),
-                    entries: &entries,
-                });
-            let layout = self
-                .device
-                .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                    label: Some(&label),
-                    bind_group_layouts: &[Some(&group)],
-                    immediate_size: side(immediates(launch).len() as u64),
-                });
-            (group, layout)
+        let device = self.device();
+        let layouts = guarded(device, kernel.name, || {
+            let group = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some(&label),
+                entries: &entries,
+            });
+            let pipeline = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(&label),
+                bind_group_layouts: &[Some(&group)],
+                immediate_size: side(immediates(launch).len() as u64),
+            });
+            Layouts { group, pipeline }
         })?;
-        self.layouts.push((key, group.clone(), layout.clone()));
-        Ok((group, layout))
+        let mut made = self.made();
+        Ok(made.layouts.entry(key).or_insert(layouts).clone())
     }
 }

@@ -6,9 +6,9 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::dispatch::label;
-use super::guarded;
+use super::{guarded, parallel};
 use crate::error::Error;
-use crate::kernels::Precision;
+use crate::kernels::{Precision, Storage};
 use crate::plan::{Buffer, Content};
 use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH};
 
@@ -28,21 +28,47 @@ impl Resource {
     }
 }
 
+/// The resources of a plan. Parameters are packed on all processors, and `uploaded` is told of the bytes
+/// of each.
+pub(super) fn create_all(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    buffers: &[Buffer],
+    mut uploaded: impl FnMut(u64),
+) -> Result<Vec<Resource>, Error> {
+    let pack = |buffer: &Buffer| {
+        Ok(match &buffer.content {
+            Content::Constant(constant) => constant.packing.pack(&constant.tensors),
+            Content::Input | Content::Activations => Vec::new(),
+        })
+    };
+    let mut resources: Vec<Option<Resource>> = buffers.iter().map(|_| None).collect();
+    parallel::for_each(buffers, pack, |index, packed| {
+        let buffer = &buffers[index];
+        resources[index] = Some(match buffer.storage {
+            Storage::Buffer => Resource::Buffer(create_buffer(device, buffer, &packed)?),
+            Storage::Texture => Resource::Texture(create_texture(device, queue, buffer, packed)?),
+        });
+        if let Content::Constant(_) = buffer.content {
+            uploaded(buffer.bytes);
+        }
+        Ok(())
+    })?;
+    Ok(resources.into_iter().flatten().collect())
+}
+
 /// A folded texture, with the row of zeros that activations start with, or with its parameters.
-pub(super) fn create_texture(
+fn create_texture(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
     buffer: &Buffer,
+    mut scalars: Vec<f32>,
 ) -> Result<wgpu::TextureView, Error> {
     let label = label(&buffer.name);
     let size = |rows: u64| wgpu::Extent3d {
         width: side(FOLD_WIDTH as u64),
         height: side(rows),
         depth_or_array_layers: 1,
-    };
-    let mut scalars = match &buffer.content {
-        Content::Constant(constant) => constant.packing.pack(&constant.tensors),
-        Content::Input | Content::Activations => Vec::new(),
     };
     let rows = scalars.len().div_ceil(FOLD_ROW_SCALARS).max(1);
     scalars.resize(rows * FOLD_ROW_SCALARS, 0.0);
@@ -99,7 +125,11 @@ pub(super) fn side(size: u64) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
-pub(super) fn create_buffer(device: &wgpu::Device, buffer: &Buffer) -> Result<wgpu::Buffer, Error> {
+fn create_buffer(
+    device: &wgpu::Device,
+    buffer: &Buffer,
+    packed: &[f32],
+) -> Result<wgpu::Buffer, Error> {
     let label = label(&buffer.name);
     let create = |usage, mapped_at_creation| {
         guarded(device, &buffer.name, || {
@@ -118,17 +148,16 @@ pub(super) fn create_buffer(device: &wgpu::Device, buffer: &Buffer) -> Result<wg
             false,
         ),
         Content::Activations => create(wgpu::BufferUsages::COPY_SRC, false),
-        Content::Constant(constant) => {
+        Content::Constant(_) => {
             // The host may choose another class later.
             let created = create(wgpu::BufferUsages::COPY_DST, true)?;
-            let packed = constant.packing.pack(&constant.tensors);
             let mut mapped = created
                 .get_mapped_range_mut(..)
                 .map_err(|error| Error::Gpu {
                     what: buffer.name.clone(),
                     reason: error.to_string(),
                 })?;
-            mapped.copy_from_slice(&encoded(&packed, buffer.precision));
+            mapped.copy_from_slice(&encoded(packed, buffer.precision));
             drop(mapped);
             created.unmap();
             Ok(created)

@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::pin::pin;
 
-use super::{Context, Executor, Input, Output, Progress, Readback, StepTimer, ready};
+use super::{
+    Context, Executor, Input, Output, Progress, Readback, StepSpan, StepTimer, ready, warm_up,
+};
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -28,8 +30,19 @@ impl Session {
         plan: &Plan,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, Error> {
-        let Context { device, queue, .. } = context;
-        let executor = Executor::with_progress(device, queue, plan, progress)?;
+        let Context {
+            device,
+            queue,
+            pipelines,
+            ..
+        } = context;
+        let launches = plan.steps().iter().map(|step| &step.launch);
+        pipelines.make(launches.clone(), progress)?;
+        if context.info.device_type == wgpu::DeviceType::Cpu {
+            // Goes on while the parameters are packed. GPU drivers have compiled by now.
+            queue.submit([warm_up::commands(pipelines, launches)?]);
+        }
+        let executor = Executor::with_pipelines(pipelines, queue, plan, progress)?;
         Ok(Self {
             readback: Readback::new(device, &executor)?,
             total_timer: StepTimer::new(device, queue, 1)?,
@@ -107,6 +120,15 @@ impl Session {
     /// # Errors
     /// [`Error::Gpu`] when the device fails.
     pub fn run_step_timed(&self) -> Result<Option<Vec<f64>>, Error> {
+        let spans = self.run_spans()?;
+        Ok(spans.map(|spans| spans.iter().map(StepSpan::milliseconds).collect()))
+    }
+
+    /// [`Session::run_step_timed`] that tells when each dispatch began and ended.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the device fails.
+    pub fn run_spans(&self) -> Result<Option<Vec<StepSpan>>, Error> {
         let Some(timer) = &self.step_timer else {
             return Ok(None);
         };
@@ -114,8 +136,7 @@ impl Session {
             self.executor
                 .record_timed(encoder, &Input::uploaded(), &Output::kept(), timer)
         })?;
-        let times = self.wait_for(timer.times())?;
-        Ok(Some(times.milliseconds().to_vec()))
+        self.wait_for(timer.spans()).map(Some)
     }
 
     fn submit(

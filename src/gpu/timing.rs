@@ -89,11 +89,27 @@ impl StepTimer {
     /// # Errors
     /// [`Error::Gpu`] when the device was lost.
     pub async fn times(&self) -> Result<StepTimes, Error> {
+        let spans = self.spans().await?;
+        Ok(StepTimes(
+            spans.iter().map(StepSpan::milliseconds).collect(),
+        ))
+    }
+
+    /// When each pass of the last submitted run began and ended, as [`Self::times`].
+    ///
+    /// # Errors
+    /// As [`Self::times`].
+    pub async fn spans(&self) -> Result<Vec<StepSpan>, Error> {
         let ticks: Vec<u64> =
             map("timestamps", &self.readback, bytemuck::pod_collect_to_vec).await?;
+        let start = ticks.iter().copied().min().unwrap_or(0);
         let passes = ticks.chunks_exact(2);
-        let times = passes.map(|pair| self.milliseconds(pair[0], pair[1]));
-        Ok(StepTimes(times.collect()))
+        Ok(passes
+            .map(|pair| StepSpan {
+                begin_ms: self.milliseconds(start, pair[0]),
+                end_ms: self.milliseconds(start, pair[1]),
+            })
+            .collect())
     }
 
     #[expect(
@@ -102,6 +118,22 @@ impl StepTimer {
     )]
     fn milliseconds(&self, begin: u64, end: u64) -> f64 {
         end.saturating_sub(begin) as f64 * f64::from(self.period_ns) * 1e-6
+    }
+}
+
+/// When a kernel ran, in milliseconds since the first one of its run began.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepSpan {
+    /// When it began.
+    pub begin_ms: f64,
+    /// When it ended.
+    pub end_ms: f64,
+}
+
+impl StepSpan {
+    /// How long it took.
+    pub fn milliseconds(&self) -> f64 {
+        (self.end_ms - self.begin_ms).max(0.0)
     }
 }
 

@@ -250,17 +250,23 @@ impl Launch {
         }
     }
 
-    /// Whether two launches need the same pipeline: they may differ in their grid and
-    /// their immediates only.
-    pub fn same_pipeline(&self, other: &Self) -> bool {
-        self.same_module(other) && self.overrides == other.overrides
+    /// What the pipeline is made of: launches of the same pipeline differ in their grid and their
+    /// immediates only.
+    pub fn pipeline_key(&self) -> PipelineKey {
+        let bits = |&(name, value): &(&'static str, f64)| (name, value.to_bits());
+        PipelineKey {
+            module: self.module_key(),
+            overrides: self.overrides.iter().map(bits).collect(),
+        }
     }
 
-    /// Whether two launches need the same WGSL text.
-    pub fn same_module(&self, other: &Self) -> bool {
-        self.kernel.name == other.kernel.name
-            && self.precision == other.precision
-            && self.tile == other.tile
+    /// What the shader module is made of.
+    pub fn module_key(&self) -> ModuleKey {
+        ModuleKey {
+            kernel: self.kernel.name,
+            precision: self.precision,
+            tile: self.tile.clone(),
+        }
     }
 
     /// The WGSL text with this launch's tile geometry and precision.
@@ -272,6 +278,22 @@ impl Launch {
         let source = specialise(self.kernel, &self.tile)?;
         precision::fit(self.kernel, source, self.precision)
     }
+}
+
+/// Tells shader modules apart: kernel, precision and tile geometry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ModuleKey {
+    kernel: &'static str,
+    precision: Precision,
+    tile: Vec<(&'static str, u32)>,
+}
+
+/// Tells pipelines apart: module and override constants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PipelineKey {
+    module: ModuleKey,
+    /// Values by their bits: they are counts and flags, never NaN.
+    overrides: Vec<(&'static str, u64)>,
 }
 
 /// Replaces the value of `const NAME: u32 = …;` declarations in a kernel's text.

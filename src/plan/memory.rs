@@ -9,6 +9,8 @@ use std::cmp::Reverse;
 
 use crate::kernels::Storage;
 
+mod exact;
+
 /// One value: its size, and what holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -91,8 +93,7 @@ fn takes_over(
 
 /// Assigns slots; `kept` values stay intact until after the last step.
 ///
-/// Chains of values are placed one by one where they waste or grow least. The order decides how well
-/// that goes: see [`search`].
+/// Values joined by in-place steps share a slot by definition; `search` says how the others are placed.
 pub fn assign(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Assignment {
     let lives = lives(values, steps, kept);
 
@@ -121,7 +122,7 @@ pub fn assign(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Assignment
         alive.map(|c| c.size.bytes).sum()
     };
     let lower_bound_bytes = (0..steps.len()).map(alive).max().unwrap_or(0);
-    let (slot_of_chain, slots) = search(&chains, lower_bound_bytes);
+    let (slot_of_chain, slots) = search(&chains);
     Assignment {
         slot_of: chain_of
             .iter()
@@ -139,15 +140,26 @@ struct Chain {
     last: usize,
 }
 
-/// Exchanges that [`search`] tries; twenty times as many find nothing better for ResNet-50.
-const EXCHANGES: usize = 500;
+impl Chain {
+    fn life(&self) -> exact::Life {
+        exact::Life {
+            bytes: self.size.bytes,
+            first: self.first,
+            last: self.last,
+        }
+    }
+}
 
-/// The smallest placement found: of three orders, and of what exchanges in the best of them lead to.
+/// The slot of each chain, and the slots.
+type Placement = (Vec<usize>, Vec<Place>);
+
+/// The smallest placement found.
 ///
-/// The orders are: as the chains are written; the largest first (Pisarchyk & Lee 2020,
-/// arXiv:2001.03288); and of equally large ones first those that live longest, later ones before
-/// earlier ones. The search is the same each time, and ends where the lower bound is reached.
-fn search(chains: &[Chain], lower_bound_bytes: u64) -> (Vec<usize>, Vec<Place>) {
+/// Three orders of the greedy placement are tried: as the chains are written; the largest first
+/// (Pisarchyk & Lee 2020, arXiv:2001.03288); and of equally large ones first those that live longest,
+/// later ones before earlier ones. Where few chains are alive at once, an exhaustive search then looks
+/// for something smaller, textures and buffers apart.
+fn search(chains: &[Chain]) -> Placement {
     let in_order: Vec<usize> = (0..chains.len()).collect();
     let mut largest_first = in_order.clone();
     largest_first.sort_by_key(|&c| Reverse(chains[c].size.bytes));
@@ -156,44 +168,52 @@ fn search(chains: &[Chain], lower_bound_bytes: u64) -> (Vec<usize>, Vec<Place>) 
         let chain = &chains[c];
         Reverse((chain.size.bytes, chain.last - chain.first))
     });
-    let bytes = |slots: &[Place]| slots.iter().map(|slot| slot.bytes).sum::<u64>();
-    let placed = [in_order, largest_first, longest_first].map(|order| {
-        let placement = place(chains, &order);
-        (order, placement)
-    });
-    let best = placed
-        .into_iter()
-        .min_by_key(|(_, (_, slots))| bytes(slots));
-    let Some((mut order, mut best)) = best else {
-        return Default::default();
-    };
-    let mut state = 1u64;
-    let mut random = |below: usize| {
-        // xorshift64 (Marsaglia 2003)
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state >> 33).unwrap_or(0) % below
-    };
-    for _ in 0..EXCHANGES {
-        if bytes(&best.1) <= lower_bound_bytes || chains.len() < 2 {
-            break;
-        }
-        let (a, b) = (random(chains.len()), random(chains.len()));
-        order.swap(a, b);
-        let placement = place(chains, &order);
-        // An exchange that changes nothing may open the way for the next one.
-        if bytes(&placement.1) <= bytes(&best.1) {
-            best = placement;
-        } else {
-            order.swap(a, b);
-        }
+    let placed = [in_order, largest_first, longest_first].map(|order| place(chains, &order));
+    let best = placed.into_iter().min_by_key(|(_, slots)| bytes_of(slots));
+    let mut best = best.unwrap_or_default();
+    for storage in [Storage::Buffer, Storage::Texture] {
+        improve(&mut best, chains, storage);
     }
     best
 }
 
+fn bytes_of(slots: &[Place]) -> u64 {
+    slots.iter().map(|slot| slot.bytes).sum()
+}
+
+/// Replaces the slots of one storage by those of the exhaustive search where that finds smaller ones.
+fn improve((slot_of, slots): &mut Placement, chains: &[Chain], storage: Storage) {
+    let own: Vec<usize> = (0..chains.len())
+        .filter(|&c| chains[c].size.storage == storage)
+        .collect();
+    let lives: Vec<exact::Life> = own.iter().map(|&c| chains[c].life()).collect();
+    let old = slots.iter().enumerate();
+    let old = old.filter(|(_, slot)| slot.storage == storage);
+    let (old, sizes): (Vec<usize>, Vec<u64>) = old.map(|(i, slot)| (i, slot.bytes)).unzip();
+    let Some((found, new)) = exact::place(&lives, sizes.iter().sum()) else {
+        return;
+    };
+    // The others move up.
+    let mut renumbered = vec![0; slots.len()];
+    let mut kept = Vec::new();
+    for (index, slot) in slots.iter().enumerate() {
+        if !old.contains(&index) {
+            renumbered[index] = kept.len();
+            kept.push(*slot);
+        }
+    }
+    for slot in slot_of.iter_mut() {
+        *slot = renumbered[*slot];
+    }
+    for (&chain, index) in own.iter().zip(found) {
+        slot_of[chain] = kept.len() + index;
+    }
+    kept.extend(new.into_iter().map(|bytes| Place { bytes, storage }));
+    *slots = kept;
+}
+
 /// Gives each chain the free slot that wastes or grows least, in the order asked for.
-fn place(chains: &[Chain], order: &[usize]) -> (Vec<usize>, Vec<Place>) {
+fn place(chains: &[Chain], order: &[usize]) -> Placement {
     let mut slot_of = vec![usize::MAX; chains.len()];
     let mut slots: Vec<(Place, Vec<usize>)> = Vec::new();
     for &index in order {

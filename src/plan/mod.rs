@@ -6,7 +6,7 @@
 //! activations share a buffer.
 //! Next stop: `gpu::Executor`, which makes pipelines and buffers of it.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::error::Error;
@@ -248,14 +248,8 @@ impl fmt::Display for Plan {
 impl Plan {
     /// Launches that differ in their kernel or constants: what the driver has to compile.
     pub fn distinct_pipelines(&self) -> usize {
-        let mut seen: HashMap<&str, Vec<&Launch>> = HashMap::new();
-        for step in &self.steps {
-            let launches = seen.entry(step.launch.kernel.name).or_default();
-            if !launches.iter().any(|l| l.same_pipeline(&step.launch)) {
-                launches.push(&step.launch);
-            }
-        }
-        seen.values().map(Vec::len).sum()
+        let keys = self.steps.iter().map(|step| step.launch.pipeline_key());
+        keys.collect::<HashSet<_>>().len()
     }
 
     /// The input and activation buffers of a step, as `a + b → c`.

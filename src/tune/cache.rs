@@ -4,8 +4,7 @@
 //! planner has today, and is ignored unless everything that can change the outcome is as it was.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use twox_hash::XxHash3_128;
 
 use super::Tuned;
 use crate::error::Error;
+use crate::files::{read_at_most, write_atomically};
 use crate::gpu::Context;
 use crate::graph::Graph;
 use crate::kernels;
@@ -209,34 +209,10 @@ impl Cache {
     }
 }
 
-fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?
-        .take(max + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max {
-        return Err(io::Error::other(format!("is larger than {max} bytes")));
-    }
-    Ok(bytes)
-}
-
-/// Writes a file so that a reader, or a crash, finds the old one or the new one, never a part.
-fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::graph::{Conv2d, Op};
     use crate::plan::Candidate;

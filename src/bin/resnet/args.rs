@@ -167,6 +167,15 @@ pub(crate) enum Command {
         for layers of the same shape; --untuned leaves them out.")]
     Tune(TuneArgs),
 
+    /// Record when each kernel ran, as a trace for Perfetto and Chrome
+    #[command(after_help = "Examples:\n  resnet profile -o trace.json\n  \
+        resnet profile --weights resnet50.safetensors --batch 8 --iterations 3 -o trace.json\n\n\
+        The file has the GPU's own timestamps around each kernel, one row for each run, with the \
+        layer, kernel, shape and arithmetic of each. Open it at ui.perfetto.dev or \
+        chrome://tracing. Each kernel is a compute pass of its own here, which costs a little \
+        between them.")]
+    Profile(ProfileArgs),
+
     /// Test every kernel that a network uses on small cases, against the CPU
     #[command(after_help = "Examples:\n  resnet selftest\n  \
         resnet selftest --arch notebook --fusion layers --device 1\n  \
@@ -197,8 +206,8 @@ pub(crate) struct DeviceArgs {
     #[arg(long)]
     pub(crate) untuned: bool,
 
-    /// Folder for what `resnet tune` stores [default: `RESNET_CACHE_DIR`, else `resnet-wgpu` in the
-    /// system's folder for caches]
+    /// Folder for what `resnet tune` stores and for compiled pipelines [default: `RESNET_CACHE_DIR`,
+    /// else `resnet-wgpu` in the system's folder for caches]
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
@@ -583,6 +592,31 @@ pub(crate) struct TuneArgs {
     /// Form of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
     pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ProfileArgs {
+    /// File to write
+    #[arg(short, long, value_name = "FILE.json")]
+    pub(crate) output: PathBuf,
+
+    /// Images that run together
+    #[arg(long, value_name = "N", default_value = "1", value_parser = batch)]
+    pub(crate) batch: usize,
+
+    /// Recorded runs
+    #[arg(long, value_name = "N", default_value = "5", value_parser = count)]
+    pub(crate) iterations: usize,
+
+    /// Runs before the recorded ones
+    #[arg(long, value_name = "N", default_value = "2")]
+    pub(crate) warmup: usize,
 
     #[command(flatten)]
     pub(crate) network: NetworkArgs,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use etcetera::BaseStrategy;
 use etcetera::base_strategy::choose_native_strategy;
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::Context;
+use resnet_wgpu::gpu::{Context, PipelineCacheFile};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::plan::{Choices, PlanOptions};
 use resnet_wgpu::tune::Tuned;
@@ -62,6 +62,14 @@ impl Caches {
                 Choices::default()
             }
         }
+    }
+
+    /// The compiled pipelines of earlier starts; `None` where there is no such cache.
+    pub(crate) fn pipelines(&self, context: &Context) -> Option<PipelineCacheFile> {
+        PipelineCacheFile::open(&context.device, &self.folder).unwrap_or_else(|error| {
+            log::warn!("{error}; pipelines are compiled anew");
+            None
+        })
     }
 
     /// Stores what was found.

@@ -4,7 +4,7 @@ use std::env;
 
 use pollster::block_on;
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{Adapters, Context, plan_limits};
+use resnet_wgpu::gpu::{Adapters, Context, PipelineCacheFile, plan_limits};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::kernels::Precision;
 use resnet_wgpu::plan::{Choices, InputFormat, Path, PlanOptions, Winograd};
@@ -27,8 +27,10 @@ pub(crate) enum Device {
 pub(crate) struct Gpu {
     pub(crate) context: Context,
     wanted: Wanted,
-    /// `None` when tuned choices are not wanted.
     caches: Option<Caches>,
+    untuned: bool,
+    /// `None` where the adapter or the system has no place for them.
+    pipelines: Option<PipelineCacheFile>,
 }
 
 /// What the flags ask of the planner.
@@ -52,6 +54,30 @@ impl Wanted {
 }
 
 impl Gpu {
+    fn new(mut context: Context, args: &DeviceArgs) -> Self {
+        let caches = Caches::new(args);
+        let pipelines = caches
+            .as_ref()
+            .and_then(|caches| caches.pipelines(&context));
+        if let Some(file) = &pipelines {
+            context.use_pipeline_cache(file);
+        }
+        Self {
+            context,
+            wanted: Wanted::new(args),
+            caches,
+            untuned: args.untuned,
+            pipelines,
+        }
+    }
+
+    /// Keeps what the driver has compiled for the next start.
+    pub(crate) fn store_pipelines(&self) {
+        if let Some(Err(error)) = self.pipelines.as_ref().map(PipelineCacheFile::store) {
+            log::warn!("{error}; the next start compiles its pipelines again");
+        }
+    }
+
     /// How a graph is planned by default.
     pub(crate) fn default_options(&self, input: InputFormat) -> PlanOptions {
         PlanOptions {
@@ -69,8 +95,8 @@ impl Gpu {
     pub(crate) fn options(&self, graph: &Graph, input: InputFormat) -> PlanOptions {
         let options = self.default_options(input);
         let choices = match &self.caches {
-            Some(caches) => caches.choices(&self.context, graph, &options),
-            None => Choices::default(),
+            Some(caches) if !self.untuned => caches.choices(&self.context, graph, &options),
+            _ => Choices::default(),
         };
         PlanOptions { choices, ..options }
     }
@@ -145,11 +171,7 @@ impl Device {
             Ok(context) => {
                 let wgpu::AdapterInfo { name, backend, .. } = &context.info;
                 log::debug!("running on {name} ({backend})");
-                Ok(Self::Gpu(Box::new(Gpu {
-                    context,
-                    wanted: Wanted::new(args),
-                    caches: (!args.untuned).then(|| Caches::new(args)).flatten(),
-                })))
+                Ok(Self::Gpu(Box::new(Gpu::new(context, args))))
             }
             Err(_) if !request.is_explicit() => {
                 log::warn!("no usable GPU adapter: running on the CPU, which is slower");

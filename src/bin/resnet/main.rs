@@ -23,6 +23,7 @@ mod input;
 mod inspect;
 mod network;
 mod output;
+mod profile;
 mod progress;
 mod runner;
 mod selftest;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(args, cli.quiet),
         Command::Bench(args) => bench::run(args, cli.quiet),
         Command::Tune(args) => tune::run(args, cli.quiet),
+        Command::Profile(args) => profile::run(args, cli.quiet),
         Command::Selftest(args) => selftest::run(args),
     };
     match done {

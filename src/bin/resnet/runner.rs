@@ -46,6 +46,7 @@ impl Runner {
                 let mut bars = Bars::new(quiet);
                 let session =
                     Session::new(&gpu.context, &plan, &mut |progress| bars.show(progress))?;
+                gpu.store_pipelines();
                 Engine::Gpu {
                     session: Box::new(session),
                     plan,

@@ -1,0 +1,162 @@
+//! `resnet profile`: when each kernel ran, as a trace for Perfetto and Chrome.
+
+use resnet_wgpu::files::write_atomically;
+use resnet_wgpu::gpu::{Session, StepSpan};
+use resnet_wgpu::plan::{Candidate, InputFormat, Plan, Step};
+use serde::Serialize;
+
+use crate::args::ProfileArgs;
+use crate::device::{AdapterInfo, Device};
+use crate::failure::Failure;
+use crate::input;
+use crate::network::{ModelInfo, Network};
+use crate::output::SCHEMA_VERSION;
+use crate::runner::Runner;
+
+/// A trace in Google's Trace Event Format, the JSON object form.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Trace<'a> {
+    trace_events: Vec<Event<'a>>,
+    display_time_unit: &'static str,
+    other_data: About,
+}
+
+/// What the trace is of. The format leaves these fields to the writer.
+#[derive(Serialize)]
+struct About {
+    schema_version: u32,
+    adapter: AdapterInfo,
+    model: ModelInfo,
+    batch: usize,
+}
+
+/// All events are of one process. Each run is a thread, whose time starts at zero: so they lie below
+/// each other.
+const PROCESS: u32 = 1;
+
+#[derive(Serialize)]
+#[serde(tag = "ph")]
+enum Event<'a> {
+    /// Names the process or a thread.
+    #[serde(rename = "M")]
+    Name {
+        name: &'static str,
+        pid: u32,
+        tid: usize,
+        args: Name,
+    },
+    /// A kernel from its beginning to its end.
+    #[serde(rename = "X")]
+    Complete {
+        name: &'a str,
+        cat: &'static str,
+        pid: u32,
+        tid: usize,
+        /// Microseconds.
+        ts: f64,
+        /// Microseconds.
+        dur: f64,
+        args: Details<'a>,
+    },
+}
+
+#[derive(Serialize)]
+struct Name {
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Details<'a> {
+    value: &'a str,
+    kernel: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    choice: Option<Candidate>,
+    output: [usize; 4],
+    workgroups: [u64; 3],
+    macs: u64,
+    bytes: u64,
+}
+
+pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<(), Failure> {
+    let device = Device::open(&args.device)?;
+    let network = Network::load(&args.network, args.batch)?;
+    let runner = Runner::new(&device, &network.optimized()?, InputFormat::Tensor, quiet)?;
+    let Some((session, plan)) = runner.gpu() else {
+        return Err(Failure::adapter(
+            "`resnet profile` needs an adapter with timestamps, see `resnet devices`",
+        ));
+    };
+    runner.run(&input::random(plan.input_shape()))?;
+    let runs = measure(session, args)?;
+    let trace = Trace {
+        trace_events: events(plan, &runs, &device.info().name),
+        display_time_unit: "ms",
+        other_data: About {
+            schema_version: SCHEMA_VERSION,
+            adapter: device.info(),
+            model: network.info(),
+            batch: network.batch(),
+        },
+    };
+    let file = args.output.display();
+    serde_json::to_vec(&trace)
+        .map_err(std::io::Error::from)
+        .and_then(|json| write_atomically(&args.output, &json))
+        .map_err(|error| Failure::runtime(format!("cannot write '{file}': {error}")))?;
+    log::info!(
+        "{} kernels of {} runs are in {file}; ui.perfetto.dev and chrome://tracing show them",
+        plan.steps().len(),
+        runs.len()
+    );
+    Ok(())
+}
+
+/// When the kernels of each run began and ended.
+fn measure(session: &Session, args: &ProfileArgs) -> Result<Vec<Vec<StepSpan>>, Failure> {
+    let run = || {
+        session.run_spans()?.ok_or_else(|| {
+            Failure::adapter("this adapter has no timestamps; `resnet bench` times whole runs")
+        })
+    };
+    for _ in 0..args.warmup {
+        run()?;
+    }
+    (0..args.iterations).map(|_| run()).collect()
+}
+
+fn events<'a>(plan: &'a Plan, runs: &[Vec<StepSpan>], adapter: &str) -> Vec<Event<'a>> {
+    let named = |name, tid, text: String| Event::Name {
+        name,
+        pid: PROCESS,
+        tid,
+        args: Name { name: text },
+    };
+    let mut events = vec![named("process_name", 0, adapter.to_owned())];
+    for (tid, run) in (1..).zip(runs) {
+        events.push(named("thread_name", tid, format!("run {tid}")));
+        let steps = plan.steps().iter().zip(run);
+        events.extend(steps.map(|(step, span)| kernel(step, span, tid)));
+    }
+    events
+}
+
+fn kernel<'a>(step: &'a Step, span: &StepSpan, tid: usize) -> Event<'a> {
+    Event::Complete {
+        name: &step.node,
+        cat: step.launch.kernel.name,
+        pid: PROCESS,
+        tid,
+        ts: span.begin_ms * 1e3,
+        dur: span.milliseconds() * 1e3,
+        args: Details {
+            value: &step.value,
+            kernel: step.launch.kernel.name,
+            choice: step.choice,
+            output: step.shape.dims(),
+            workgroups: step.launch.workgroups,
+            macs: step.macs,
+            bytes: step.bytes,
+        },
+    }
+}

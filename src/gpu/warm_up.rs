@@ -1,0 +1,87 @@
+//! Has the driver compile pipelines before there is anything to run them on.
+//!
+//! llvmpipe compiles a pipeline at its first dispatch, however small: one of no workgroup will do, and
+//! its bindings matter by their kind only. So it can compile on a thread of its own while the
+//! parameters are being packed and uploaded.
+
+use std::collections::HashSet;
+
+use super::dispatch::{Dispatch, label};
+use super::guarded;
+use super::pipelines::{Pipelines, binding_type};
+use super::resources::{Resource, side};
+use crate::error::Error;
+use crate::kernels::{Binding, Launch, Precision};
+use crate::tensor::{FOLD_WIDTH, folded_rows};
+
+/// Commands that dispatch no workgroup of each pipeline.
+pub(super) fn commands<'l>(
+    pipelines: &Pipelines,
+    launches: impl IntoIterator<Item = &'l Launch>,
+) -> Result<wgpu::CommandBuffer, Error> {
+    let device = pipelines.device();
+    let mut seen = HashSet::new();
+    let mut dispatches = Vec::new();
+    for launch in launches {
+        if !seen.insert(launch.pipeline_key()) {
+            continue;
+        }
+        let bindings = launch.kernel.bindings.iter();
+        let resources = bindings
+            .map(|binding| stand_in(device, binding, launch.precision))
+            .collect::<Result<Vec<Resource>, Error>>()?;
+        let bound = resources.iter().map(Resource::as_binding);
+        let pipeline = pipelines.get(launch)?;
+        let dispatch = Dispatch::new(device, launch.kernel.name, launch, pipeline, bound)?;
+        dispatches.push(dispatch.of_no_workgroup());
+    }
+    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
+        label: Some("resnet-wgpu warm-up"),
+    });
+    {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("resnet-wgpu warm-up"),
+            timestamp_writes: None,
+        });
+        for dispatch in &dispatches {
+            dispatch.record(&mut pass);
+        }
+    }
+    Ok(encoder.finish())
+}
+
+/// Something small that fits a binding.
+fn stand_in(
+    device: &wgpu::Device,
+    binding: &Binding,
+    precision: Precision,
+) -> Result<Resource, Error> {
+    let label = label("warm-up");
+    guarded(device, "warm-up", || {
+        match binding_type(binding, precision) {
+            wgpu::BindingType::StorageTexture { format, .. } => {
+                let texture = device.create_texture(&wgpu::TextureDescriptor {
+                    label: Some(&label),
+                    size: wgpu::Extent3d {
+                        width: side(FOLD_WIDTH as u64),
+                        height: side(folded_rows(1) as u64),
+                        depth_or_array_layers: 1,
+                    },
+                    mip_level_count: 1,
+                    sample_count: 1,
+                    dimension: wgpu::TextureDimension::D2,
+                    format,
+                    usage: wgpu::TextureUsages::STORAGE_BINDING,
+                    view_formats: &[],
+                });
+                Resource::Texture(texture.create_view(&wgpu::TextureViewDescriptor::default()))
+            }
+            _ => Resource::Buffer(device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(&label),
+                size: 256,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })),
+        }
+    })
+}
