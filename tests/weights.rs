@@ -314,12 +314,13 @@ fn tensors_that_are_missing_misshapen_superfluous_or_not_finite_are_named() {
         "{error}"
     );
 
+    // Not of the first block, from which the widths of the stage are read.
     let error = error_after(&file, &structure, |file| {
-        file.put("layer3.0.conv1.weight", &[1, 64, 1, 1], &[0.0; 64]);
+        file.put("layer2.1.conv1.weight", &[1, 64, 1, 1], &[0.0; 64]);
     });
     assert!(
         matches!(&error, Error::WeightShape { name, expected, got }
-            if name == "layer3.0.conv1.weight" && expected == &[32, 64, 1, 1]
+            if name == "layer2.1.conv1.weight" && expected == &[16, 64, 1, 1]
                 && got == &[1, 64, 1, 1]),
         "{error}"
     );

@@ -46,7 +46,7 @@ fn create_module(
     }
 }
 
-pub(super) fn binding_type(binding: &Binding, precision: Precision) -> wgpu::BindingType {
+fn binding_type(binding: &Binding, precision: Precision) -> wgpu::BindingType {
     match binding.storage {
         Storage::Buffer => wgpu::BindingType::Buffer {
             ty: wgpu::BufferBindingType::Storage {

@@ -8,10 +8,10 @@ use std::collections::HashSet;
 
 use super::dispatch::{Dispatch, label};
 use super::guarded;
-use super::pipelines::{Pipelines, binding_type};
-use super::resources::{Resource, side};
+use super::pipelines::Pipelines;
+use super::resources::{Resource, side, texture_format};
 use crate::error::Error;
-use crate::kernels::{Binding, Launch, Precision};
+use crate::kernels::{Access, Binding, Launch, Precision, Storage};
 use crate::tensor::{FOLD_WIDTH, folded_rows};
 
 /// Commands that dispatch no workgroup of each pipeline.
@@ -58,30 +58,34 @@ fn stand_in(
 ) -> Result<Resource, Error> {
     let label = label("warm-up");
     guarded(device, "warm-up", || {
-        match binding_type(binding, precision) {
-            wgpu::BindingType::StorageTexture { format, .. } => {
-                let texture = device.create_texture(&wgpu::TextureDescriptor {
-                    label: Some(&label),
-                    size: wgpu::Extent3d {
-                        width: side(FOLD_WIDTH as u64),
-                        height: side(folded_rows(1) as u64),
-                        depth_or_array_layers: 1,
-                    },
-                    mip_level_count: 1,
-                    sample_count: 1,
-                    dimension: wgpu::TextureDimension::D2,
-                    format,
-                    usage: wgpu::TextureUsages::STORAGE_BINDING,
-                    view_formats: &[],
-                });
-                Resource::Texture(texture.create_view(&wgpu::TextureViewDescriptor::default()))
-            }
-            _ => Resource::Buffer(device.create_buffer(&wgpu::BufferDescriptor {
+        let texture = |usage| {
+            let texture = device.create_texture(&wgpu::TextureDescriptor {
                 label: Some(&label),
-                size: 256,
-                usage: wgpu::BufferUsages::STORAGE,
-                mapped_at_creation: false,
-            })),
+                size: wgpu::Extent3d {
+                    width: side(FOLD_WIDTH as u64),
+                    height: side(folded_rows(1) as u64),
+                    depth_or_array_layers: 1,
+                },
+                mip_level_count: 1,
+                sample_count: 1,
+                dimension: wgpu::TextureDimension::D2,
+                format: texture_format(precision),
+                usage,
+                view_formats: &[],
+            });
+            Resource::Texture(texture.create_view(&wgpu::TextureViewDescriptor::default()))
+        };
+        match (binding.storage, binding.access) {
+            (Storage::Texture, Access::Sample) => texture(wgpu::TextureUsages::TEXTURE_BINDING),
+            (Storage::Texture, _) => texture(wgpu::TextureUsages::STORAGE_BINDING),
+            (Storage::Buffer, _) => {
+                Resource::Buffer(device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some(&label),
+                    size: 256,
+                    usage: wgpu::BufferUsages::STORAGE,
+                    mapped_at_creation: false,
+                }))
+            }
         }
     })
 }
