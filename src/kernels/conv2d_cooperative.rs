@@ -1,5 +1,5 @@
 //! Convolution by matrices that a subgroup multiplies together, on devices with units for that: tensor
-//! cores. Experimental in wgpu; see [`crate::plan::PlanOptions::cooperative_matrix`].
+//! cores. Experimental in wgpu; see [`PlanOptions`](crate::plan::PlanOptions).
 
 use super::conv2d::{BINDINGS, Geometry, Tile};
 use super::{Kernel, Launch, Precision, number};

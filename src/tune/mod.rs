@@ -1,4 +1,4 @@
-//! Measures the [candidates](crate::plan::candidates) of every convolution of a network on a device, and
+//! Measures the candidates of every convolution of a network on a device ([`crate::plan::candidates`]) and
 //! keeps what wins.
 //!
 //! In goes a graph and a budget of time, out come [`Choices`] for
