@@ -1,5 +1,10 @@
 //! The window and its events.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "times and distances on the screen need no more digits than an f32 has"
+)]
+
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
@@ -142,12 +147,7 @@ impl Shown {
         // One frame ahead at most, so that the picture follows the mouse.
         configuration.desired_maximum_frame_latency = 1;
         surface.configure(&host.device, &configuration);
-        let stage = Stage::new(
-            &host,
-            &arguments.weights,
-            configuration.format,
-            arguments.split,
-        )?;
+        let stage = Stage::new(&host, arguments, configuration.format)?;
         Ok(Self {
             window,
             surface,
