@@ -12,7 +12,11 @@ use super::pipelines::Pipelines;
 use super::resources::{Resource, side, texture_format};
 use crate::error::Error;
 use crate::kernels::{Access, Binding, Launch, Precision, Storage};
-use crate::tensor::{FOLD_WIDTH, folded_rows};
+use crate::tensor::FOLD_WIDTH;
+
+/// Rows of a texture that stands in: not a power of two. llvmpipe compiles a pipeline anew for textures
+/// whose sides are powers of two where those before were not, and the rows of few networks are.
+const STAND_IN_ROWS: u32 = 3;
 
 /// Commands that dispatch no workgroup of each pipeline.
 pub(super) fn commands<'l>(
@@ -63,7 +67,7 @@ fn stand_in(
                 label: Some(&label),
                 size: wgpu::Extent3d {
                     width: side(FOLD_WIDTH as u64),
-                    height: side(folded_rows(1) as u64),
+                    height: STAND_IN_ROWS,
                     depth_or_array_layers: 1,
                 },
                 mip_level_count: 1,
