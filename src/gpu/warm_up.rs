@@ -1,8 +1,8 @@
 //! Has the driver compile pipelines before there is anything to run them on.
 //!
-//! llvmpipe compiles a pipeline at its first dispatch, however small: one of no workgroup will do, and
-//! its bindings matter by their kind only. So it can compile on a thread of its own while the
-//! parameters are being packed and uploaded.
+//! llvmpipe compiles a pipeline at its first dispatch, however small: one of no workgroup will do. Of its
+//! bindings the kind matters, and of textures whether their sides are powers of two. So it can compile
+//! on a thread of its own while the parameters are being packed and uploaded.
 
 use std::collections::HashSet;
 

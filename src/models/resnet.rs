@@ -3,8 +3,9 @@
 //! Residual networks are of He et al. 2015, arXiv:1512.03385. The original strides in the first 1×1
 //! of a bottleneck; v1.5, which torchvision, timm and Hugging Face train, strides in its 3×3. timm's
 //! C, D, S and T have a stem of three 3×3 (He et al. 2018, arXiv:1812.01187), D and T an average pool
-//! in their shortcuts. Names are torchvision's, whatever file the weights are from. Kernels are padded on all sides, the max
-//! pool with −∞, the convolutions have no bias, and a global average makes any image size fit.
+//! in their shortcuts. Names are torchvision's, whatever file the weights are from. Kernels are padded
+//! on all sides, the max pool with −∞, the convolutions have no bias, and a global average makes any
+//! image size fit.
 
 use super::layers::{Conv, Layers};
 use super::{Body, Settings};
