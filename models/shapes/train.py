@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
 """Trains the network that `resnet` uses when it is given no weights, and measures it.
 
-    train.py train TRAIN VALIDATE --checkpoint CHECKPOINT.pt --minutes 60 --out shapes.f16.safetensors
+    train.py train TRAIN... --validate VALIDATE --checkpoint CHECKPOINT.pt --minutes 60 --out shapes.f16.safetensors
     train.py evaluate shapes.f16.safetensors TEST
 
 TRAIN, VALIDATE and TEST are folders that `cargo run --release --example shapes` wrote. The network is
 the ResNet-50 of the classic notebook: 64x64 RGB pixels divided by 255, the stride on the first 1x1 of
 a block, biases in the convolutions, batch normalisation with Keras' epsilon, a max pool without padding,
-and a 2x2 average pool before the classifier. It is written under Keras' names in half precision.
+and a 2x2 average pool before the classifier. It is written under Keras' names in half precision; what is
+written is the moving average of the weights over the last steps.
 
-The learning rate follows the clock, not the number of steps: the training ends on time on a machine
-that others use too. One thread is the default, because threads that wait for each other on a shared
+The learning rate follows the processor's time, not the number of steps: the training ends on time on any
+machine, and loses nothing while others use it or it sleeps. One thread is the default, because threads that wait for each other on a shared
 machine were four times slower. Needs numpy, safetensors and torch.
 """
 
 import argparse
+import copy
 import json
 import math
 import os
@@ -32,8 +34,9 @@ SIZE = 64
 SMALL = 48
 SMALL_SHARE = 0.35
 BATCH = 64
-PEAK_RATE = 1e-3
 WARM_UP = 0.05
+# The average takes this share of the weights every so many steps: the last 2,000 steps or so count.
+AVERAGE_SHARE, AVERAGE_STEPS = 0.01, 10
 STAGES = [(3, 64, 1), (4, 128, 2), (6, 256, 2), (3, 512, 2)]
 
 
@@ -136,7 +139,7 @@ def augment(pixels, size, strength):
     return x.contiguous(memory_format=torch.channels_last)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def logits(network, images, half):
     network.eval()
     out = []
@@ -147,12 +150,12 @@ def logits(network, images, half):
     return torch.cat(out)
 
 
-def learning_rate(progress):
-    """One cycle: up in a straight line, down along half a cosine, almost to zero."""
+def cycle(progress):
+    """Share of the highest learning rate: up in a straight line, down along half a cosine, almost to zero."""
     if progress < WARM_UP:
-        return PEAK_RATE * (0.05 + 0.95 * progress / WARM_UP)
+        return 0.05 + 0.95 * progress / WARM_UP
     rest = (progress - WARM_UP) / (1 - WARM_UP)
-    return PEAK_RATE * max(0.5 * (1 + math.cos(math.pi * min(rest, 1.0))), 1e-3)
+    return max(0.5 * (1 + math.cos(math.pi * min(rest, 1.0))), 1e-3)
 
 
 def parameters(network):
@@ -162,33 +165,46 @@ def parameters(network):
     return [{"params": kernels, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
 
 
+@torch.no_grad()
+def move(average, network, share):
+    """Takes the average a share of the way to the network; its statistics too."""
+    for mean, value in zip(average.state_dict().values(), network.state_dict().values()):
+        if mean.dtype.is_floating_point:
+            mean.lerp_(value, share)
+
+
 def train(args):
     torch.manual_seed(args.seed)
-    images, labels, classes = load(args.train)
+    folders = [load(folder) for folder in args.train]
+    images, labels = torch.cat([f[0] for f in folders]), torch.cat([f[1] for f in folders])
+    classes = folders[0][2]
     held_images, held_labels, _ = load(args.validate)
-    network = Network(len(classes)).to(memory_format=torch.channels_last)
+    network = read(args.start, len(classes)) if args.start else Network(len(classes))
+    network = network.to(memory_format=torch.channels_last)
+    average = copy.deepcopy(network).requires_grad_(False)
     # Gradient descent with momentum still guessed after the 140 steps that took this to 17 %.
     optimizer = torch.optim.AdamW(parameters(network), betas=(0.9, 0.99), fused=True)
     epoch, steps, elapsed = 0, 0, 0.0
     if os.path.exists(args.checkpoint):
         state = torch.load(args.checkpoint)
         network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         epoch, steps, elapsed = state["epoch"], state["steps"], state["elapsed"]
         torch.manual_seed(args.seed + epoch)
     budget = 60 * args.minutes
     while elapsed < budget:
         network.train()
-        total, seen, start, before = 0.0, 0, time.monotonic(), elapsed
+        total, seen, start, before = 0.0, 0, time.process_time(), elapsed
         for chosen in torch.randperm(len(images)).split(BATCH):
             if len(chosen) < BATCH:
                 break
-            elapsed = before + time.monotonic() - start
+            elapsed = before + (time.process_time() - start) / args.threads
             progress = elapsed / budget
             if progress >= 1:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(progress)
+                group["lr"] = args.rate * cycle(progress)
             size = SMALL if progress < SMALL_SHARE else SIZE
             x = augment(images[chosen], size, min(1.0, 4 * (1 - progress)))
             with torch.autocast("cpu", torch.bfloat16):
@@ -198,18 +214,21 @@ def train(args):
             loss.backward()
             optimizer.step()
             total, seen, steps = total + float(loss.detach()), seen + BATCH, steps + 1
+            if steps % AVERAGE_STEPS == 0:
+                # At first there is little to average, and it is bad.
+                move(average, network, max(AVERAGE_SHARE, AVERAGE_STEPS / steps))
             if steps % 50 == 0:
-                rate = seen / (time.monotonic() - start)
+                rate = seen / (elapsed - before)
                 print(f"  step {steps} {100 * progress:.1f} % loss {total * BATCH / seen:.3f} {rate:.0f} pictures/s", flush=True)
         epoch += 1
-        right = (logits(network, held_images, True).argmax(1) == held_labels).float().mean()
+        right = (logits(average, held_images, True).argmax(1) == held_labels).float().mean()
         print(f"epoch {epoch} at {elapsed / 60:.1f} min: loss {total * BATCH / max(seen, 1):.3f} accuracy {right:.4f}", flush=True)
-        state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
+        state = {"network": network.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
         state.update(epoch=epoch, steps=steps, elapsed=elapsed)
         torch.save(state, args.checkpoint + ".part")
         os.replace(args.checkpoint + ".part", args.checkpoint)
     print(f"{steps} steps of {BATCH} pictures")
-    write(network, classes, args.out)
+    write(average, classes, args.out)
 
 
 def write(network, classes, path):
@@ -257,11 +276,13 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("train", help="train, or go on from the checkpoint")
-    command.add_argument("train")
-    command.add_argument("validate")
+    command.add_argument("train", nargs="+")
+    command.add_argument("--validate", required=True)
+    command.add_argument("--start", help="weights to begin with (a file that this wrote)")
     command.add_argument("--checkpoint", required=True)
     command.add_argument("--out", required=True)
-    command.add_argument("--minutes", type=float, default=60)
+    command.add_argument("--minutes", type=float, default=60, help="processor time of each thread")
+    command.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=train)
     command = commands.add_parser("evaluate", help="accuracy on a data set, by class")
