@@ -813,6 +813,7 @@ mod gpu {
             "--warmup",
             "0",
             "--layers",
+            "--startup",
         ];
         let json = Run::new(&[&bench, &TINY, &["--cpu"]]).ends_with(0).json();
         let runs = json["runs"].as_array().unwrap();
@@ -827,16 +828,18 @@ mod gpu {
         ] {
             assert!(json["plan"][field].as_u64().unwrap() > 0, "{field}");
         }
-        // Not every adapter has timestamps.
-        if !runs[0]["gpu_ms"].is_null() {
-            let layers = json["layers"].as_array().unwrap();
-            assert_eq!(
-                layers.len(),
-                json["plan"]["dispatches"],
-                "one for each dispatch"
-            );
-            let shares = layers.iter().map(|layer| layer["share"].as_f64().unwrap());
-            assert!((shares.sum::<f64>() - 1.0).abs() < 1e-6, "parts of one");
+        let layers = json["layers"].as_array().unwrap();
+        assert_eq!(
+            layers.len(),
+            json["plan"]["dispatches"],
+            "one for each dispatch"
+        );
+        let shares = layers.iter().map(|layer| layer["share"].as_f64().unwrap());
+        assert!((shares.sum::<f64>() - 1.0).abs() < 1e-6, "parts of one");
+        for starts in ["cold_samples_ms", "warm_samples_ms"] {
+            let samples = json["startup"]["starts"][starts].as_array().unwrap();
+            assert_eq!(samples.len(), 3, "{starts}");
+            assert!(samples.iter().all(|ms| ms.as_f64().unwrap() > 0.0));
         }
     }
 }

@@ -4,10 +4,13 @@
 
 mod common;
 
+use std::time::Instant;
+
 use common::{Numbers, finish, gpu, paths, read};
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::{
-    Context, Executor, Input, Output, Progress, Readback, Slice, StepTimer, StepTimes, plan_limits,
+    Context, Executor, Input, Output, Progress, Readback, Session, Slice, StepTimer, StepTimes,
+    plan_limits,
 };
 use resnet_wgpu::graph::{Conv2d, Graph, Op, Window};
 use resnet_wgpu::plan::{Path, Plan, PlanOptions};
@@ -187,6 +190,46 @@ fn measured_times_are_those_of_all_steps() {
         .record_timed(&mut self::encoder(&gpu), &input, &output, &short.unwrap())
         .unwrap_err();
     assert!(matches!(error, Error::Recording { .. }), "{error:?}");
+}
+
+#[test]
+fn times_of_steps_add_up_to_the_time_of_the_run() {
+    let gpu = gpu();
+    let shape = Shape::new(1, 64, 56, 56);
+    let mut numbers = Numbers::new(3);
+    let mut graph = Graph::new();
+    let mut x = graph.input("image", shape).unwrap();
+    for name in ["a", "b", "c"] {
+        let weight = graph.param("weight", numbers.tensor(&[64, 64, 3, 3]));
+        let op = Op::Conv2d(Conv2d::new(weight).padding(1));
+        x = graph.add(name, op, &[x]).unwrap();
+    }
+    graph.mark_output(x).unwrap();
+    let options = PlanOptions {
+        limits: plan_limits(&gpu.device),
+        ..PlanOptions::default()
+    };
+    let plan = Plan::new(&graph, &options).unwrap();
+    let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+    let input = numbers.tensor(&shape.dims());
+    session.run(&input).unwrap();
+    let best = |run: &dyn Fn() -> f64| (0..5).map(|_| run()).fold(f64::INFINITY, f64::min);
+    let whole = best(&|| {
+        let start = Instant::now();
+        session.run_timed().unwrap();
+        start.elapsed().as_secs_f64() * 1e3
+    });
+    let steps = best(&|| {
+        let times = session.run_step_timed().unwrap();
+        assert_eq!(times.len(), plan.steps().len(), "one for each step");
+        times.iter().sum()
+    });
+    // Submission costs little beside three such layers; timestamps that come too early show a hundredth.
+    assert!(
+        steps > 0.2 * whole,
+        "steps take {steps} ms, the run {whole} ms, by the clock of the {:?}",
+        session.step_clock()
+    );
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub use pipelines::{Pipelines, Progress};
 pub use readback::Readback;
 pub use session::Session;
 pub use texture::{Encoding, Origin, TextureRead, TextureRect};
-pub use timing::{StepSpan, StepTimer, StepTimes};
+pub use timing::{StepClock, StepSpan, StepTimer, StepTimes};
 
 /// Features that a host's device must have: none.
 pub fn required_features() -> wgpu::Features {

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::time::Instant;
 
 use super::{
-    Context, Executor, Input, Output, Progress, Readback, StepSpan, StepTimer, ready, warm_up,
+    Context, Executor, Input, Output, Progress, Readback, Slice, StepClock, StepSpan, StepTimer,
+    ready, warm_up,
 };
 use crate::error::Error;
 use crate::plan::Plan;
@@ -17,6 +19,7 @@ pub struct Session {
     executor: Executor,
     readback: Readback,
     total_timer: Option<StepTimer>,
+    /// Where single kernels are timed by the device.
     step_timer: Option<StepTimer>,
 }
 
@@ -43,10 +46,14 @@ impl Session {
             queue.submit([warm_up::commands(pipelines, launches)?]);
         }
         let executor = Executor::with_pipelines(pipelines, queue, plan, progress)?;
+        let step_timer = match StepClock::of(device) {
+            StepClock::Device => StepTimer::new(device, queue, executor.dispatch_count())?,
+            StepClock::Host => None,
+        };
         Ok(Self {
             readback: Readback::new(device, &executor)?,
             total_timer: StepTimer::new(device, queue, 1)?,
-            step_timer: StepTimer::new(device, queue, executor.dispatch_count())?,
+            step_timer,
             executor,
             context: context.clone(),
         })
@@ -114,29 +121,46 @@ impl Session {
         Ok(times.milliseconds().first().copied())
     }
 
-    /// Runs on what was uploaded last, one pass per dispatch, and returns the milliseconds of each,
-    /// where the device has timestamps.
+    /// Whose clock [`Session::run_spans`] and [`Session::run_step_timed`] go by.
+    pub const fn step_clock(&self) -> StepClock {
+        match self.step_timer {
+            Some(_) => StepClock::Device,
+            None => StepClock::Host,
+        }
+    }
+
+    /// Runs on what was uploaded last, dispatch by dispatch, and returns the milliseconds of each.
     ///
     /// # Errors
     /// [`Error::Gpu`] when the device fails.
-    pub fn run_step_timed(&self) -> Result<Option<Vec<f64>>, Error> {
+    pub fn run_step_timed(&self) -> Result<Vec<f64>, Error> {
         let spans = self.run_spans()?;
-        Ok(spans.map(|spans| spans.iter().map(StepSpan::milliseconds).collect()))
+        Ok(spans.iter().map(StepSpan::milliseconds).collect())
     }
 
     /// [`Session::run_step_timed`] that tells when each dispatch began and ended.
     ///
     /// # Errors
     /// [`Error::Gpu`] when the device fails.
-    pub fn run_spans(&self) -> Result<Option<Vec<StepSpan>>, Error> {
-        let Some(timer) = &self.step_timer else {
-            return Ok(None);
-        };
-        self.submit(|encoder| {
-            self.executor
-                .record_timed(encoder, &Input::uploaded(), &Output::kept(), timer)
-        })?;
-        self.wait_for(timer.spans()).map(Some)
+    pub fn run_spans(&self) -> Result<Vec<StepSpan>, Error> {
+        let (input, output) = (Input::uploaded(), Output::kept());
+        if let Some(timer) = &self.step_timer {
+            self.submit(|encoder| self.executor.record_timed(encoder, &input, &output, timer))?;
+            return self.wait_for(timer.spans());
+        }
+        let mut run = self.executor.start(&input, &output)?;
+        let start = Instant::now();
+        let now = || start.elapsed().as_secs_f64() * 1e3;
+        let mut spans = Vec::with_capacity(run.steps_total());
+        while !run.is_done() {
+            let begin_ms = now();
+            self.submit(|encoder| run.record(encoder, Slice::Steps(1)).map(drop))?;
+            spans.push(StepSpan {
+                begin_ms,
+                end_ms: now(),
+            });
+        }
+        Ok(spans)
     }
 
     fn submit(

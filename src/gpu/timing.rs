@@ -1,4 +1,6 @@
-//! GPU time by timestamp queries, where the device has them.
+//! The time of each kernel: by timestamp queries where they can be believed, else by the host's clock.
+
+use serde::Serialize;
 
 use super::guarded;
 use super::readback::map;
@@ -7,7 +9,33 @@ use crate::error::Error;
 /// WebGPU allows this many queries in one set.
 const MAX_QUERIES: u32 = 4096;
 
-/// Timestamps around a number of compute passes.
+/// Whose clock the times of single kernels are by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepClock {
+    /// The device's timestamps around each kernel, without what is between kernels.
+    Device,
+    /// The host's, from the submission of one kernel until it is done.
+    Host,
+}
+
+impl StepClock {
+    /// The clock that tells the truth about single kernels: that of the device, unless it has no
+    /// timestamp queries or is software. llvmpipe (Mesa 22.3) writes the timestamp at the end of a
+    /// pass before the pass is done: milliseconds of work appear as a hundredth of one.
+    pub fn of(device: &wgpu::Device) -> Self {
+        let is_software = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
+        let has_queries = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        if has_queries && !is_software {
+            Self::Device
+        } else {
+            Self::Host
+        }
+    }
+}
+
+/// Timestamps around a number of compute passes. With [`StepClock::Host`] those around single kernels
+/// are not to be relied on; time slices of a [`Cursor`](super::Cursor) by the host's clock there.
 #[derive(Debug)]
 pub struct StepTimer {
     queries: wgpu::QuerySet,

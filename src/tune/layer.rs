@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::samples::{Samples, noise, time};
 use super::{Layer, agrees};
 use crate::error::Error;
-use crate::gpu::{Context, Session};
+use crate::gpu::{Context, Session, StepClock};
 use crate::graph::{Conv2d, Graph, Op};
 use crate::kernels::conv2d::Residual;
 use crate::plan::{Candidate, ConvShape, Plan, PlanOptions, candidates};
@@ -26,7 +26,7 @@ const BEFORE_HOPELESS: usize = 2;
 /// stays as it is.
 const WORTHWHILE: f64 = 0.97;
 
-/// A sample by the wall clock lasts at least so long.
+/// A sample by the host's clock lasts at least so long.
 const LEAST_WALL_MS: f64 = 2.0;
 
 /// What a layer is called in the graph around it.
@@ -61,26 +61,22 @@ struct Contestant {
     session: Session,
     /// Which dispatches are those of the layer.
     own: Vec<bool>,
-    /// Runs of a sample where there are no timestamps.
+    /// Runs of a sample by the host's clock.
     runs: usize,
     samples: Samples,
 }
 
 impl Contestant {
-    /// Milliseconds of the layer, by timestamps; else of the whole graph, by the wall clock. llvmpipe
-    /// writes timestamps before the work in front of them is done.
+    /// Milliseconds of the layer by the device's clock, else of the whole graph by the host's: many
+    /// runs of it, in which the time of a submission is small.
     fn sample(&mut self) -> Result<(), Error> {
-        let info = &self.session.context().info;
-        let times = match info.device_type {
-            wgpu::DeviceType::Cpu => None,
-            _ => self.session.run_step_timed()?,
-        };
-        let ms = match times {
-            Some(times) => {
+        let ms = match self.session.step_clock() {
+            StepClock::Device => {
+                let times = self.session.run_step_timed()?;
                 let own = times.iter().zip(&self.own).filter(|(_, own)| **own);
                 own.map(|(ms, _)| ms).sum()
             }
-            None => self.sample_wall()?,
+            StepClock::Host => self.sample_wall()?,
         };
         self.samples.push(ms);
         Ok(())

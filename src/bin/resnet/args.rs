@@ -142,14 +142,16 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  resnet bench --arch resnet50\n  \
         resnet bench --weights resnet50.safetensors --batch 1,8 --cpu\n  \
         resnet bench --arch resnet50 --layers --plot roofline.svg\n  \
-        resnet bench --arch resnet50 --format json > today.json\n  \
+        resnet bench --arch resnet50 --startup --format json > today.json\n  \
         resnet bench diff yesterday.json today.json\n\n\
         Times are of runs without upload: submission, kernels, and the copy of the results back \
         to the host. GPU time is that of the kernels alone, by timestamps, where the adapter has \
-        them. Results are checked against the CPU path before anything is timed; wrong results \
+        them. Times of layers are by timestamps too; on software adapters, whose timestamps come too \
+        early, and without any, each kernel is submitted by itself and the host's clock counts. Results are checked against the CPU path before anything is timed; wrong results \
         are not timed (exit code 5). Startup: adapter_ms until there is a device, weights_ms for \
         reading and building, pipelines_ms for upload and pipelines, first_result_ms from the \
-        start of the program to the first result on the host.\n\
+        start of the program to the first result on the host, all with the caches as they are; \
+        --startup compares starts without and with them.\n\
         Share of peak is that of the arithmetic or of the memory, whichever the layer uses more \
         of: the peaks are the best rates of a loop of multiply-adds and of copies of several \
         sizes, measured on this adapter, or of a layer where that is better. Bytes of a layer are \
@@ -170,9 +172,9 @@ pub(crate) enum Command {
     /// Record when each kernel ran, as a trace for Perfetto and Chrome
     #[command(after_help = "Examples:\n  resnet profile -o trace.json\n  \
         resnet profile --weights resnet50.safetensors --batch 8 --iterations 3 -o trace.json\n\n\
-        The file has the GPU's own timestamps around each kernel, one row for each run, with the \
-        layer, kernel, shape and arithmetic of each. Open it at ui.perfetto.dev or \
-        chrome://tracing. Each kernel is a compute pass of its own here, which costs a little \
+        The file has the GPU's own timestamps around each kernel (on software adapters the host's, \
+        around submissions of one kernel each), one row for each run, with the layer, \
+        kernel, shape and arithmetic of each. Open it at ui.perfetto.dev or chrome://tracing. Each kernel is a compute pass of its own here, which costs a little \
         between them.")]
     Profile(ProfileArgs),
 
@@ -210,6 +212,10 @@ pub(crate) struct DeviceArgs {
     /// else `resnet-wgpu` in the system's folder for caches]
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
+
+    /// Compile all pipelines anew, and store none
+    #[arg(long, overrides_with = "no_pipeline_cache")]
+    pub(crate) no_pipeline_cache: bool,
 
     /// 3×3 convolutions by Winograd's algorithm: where it should be faster, nowhere, or wherever it can
     /// be done in tiles of 2×2 or 4×4 outputs
@@ -556,7 +562,16 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) reference: bool,
 
-    /// Time each layer, by timestamps
+    /// Time whole starts too, each in a process of its own: with nothing compiled, and with what is in
+    /// the caches of the driver and of this program
+    #[arg(long)]
+    pub(crate) startup: bool,
+
+    /// Print when the first result was there and end: what --startup starts
+    #[arg(long, hide = true)]
+    pub(crate) start_only: bool,
+
+    /// Time each layer by itself
     #[arg(long)]
     pub(crate) layers: bool,
 

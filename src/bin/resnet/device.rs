@@ -58,6 +58,7 @@ impl Gpu {
         let caches = Caches::new(args);
         let pipelines = caches
             .as_ref()
+            .filter(|_| !args.no_pipeline_cache)
             .and_then(|caches| caches.pipelines(&context));
         if let Some(file) = &pipelines {
             context.use_pipeline_cache(file);

@@ -1,7 +1,8 @@
 //! `resnet profile`: when each kernel ran, as a trace for Perfetto and Chrome.
 
+use resnet_wgpu::Error;
 use resnet_wgpu::files::write_atomically;
-use resnet_wgpu::gpu::{Session, StepSpan};
+use resnet_wgpu::gpu::{Session, StepClock, StepSpan};
 use resnet_wgpu::plan::{Candidate, InputFormat, Plan, Step};
 use serde::Serialize;
 
@@ -29,6 +30,8 @@ struct About {
     adapter: AdapterInfo,
     model: ModelInfo,
     batch: usize,
+    /// Whose clock the times are by.
+    clock: StepClock,
 }
 
 /// All events are of one process. Each run is a thread, whose time starts at zero: so they lie below
@@ -84,7 +87,7 @@ pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<(), Failure> {
     let runner = Runner::new(&device, &network.optimized()?, InputFormat::Tensor, quiet)?;
     let Some((session, plan)) = runner.gpu() else {
         return Err(Failure::adapter(
-            "`resnet profile` needs an adapter with timestamps, see `resnet devices`",
+            "`resnet profile` needs an adapter, see `resnet devices`",
         ));
     };
     runner.run(&input::random(plan.input_shape()))?;
@@ -97,6 +100,7 @@ pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<(), Failure> {
             adapter: device.info(),
             model: network.info(),
             batch: network.batch(),
+            clock: session.step_clock(),
         },
     };
     let file = args.output.display();
@@ -114,15 +118,11 @@ pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<(), Failure> {
 
 /// When the kernels of each run began and ended.
 fn measure(session: &Session, args: &ProfileArgs) -> Result<Vec<Vec<StepSpan>>, Failure> {
-    let run = || {
-        session.run_spans()?.ok_or_else(|| {
-            Failure::adapter("this adapter has no timestamps; `resnet bench` times whole runs")
-        })
-    };
     for _ in 0..args.warmup {
-        run()?;
+        session.run_spans()?;
     }
-    (0..args.iterations).map(|_| run()).collect()
+    let runs: Result<_, Error> = (0..args.iterations).map(|_| session.run_spans()).collect();
+    Ok(runs?)
 }
 
 fn events<'a>(plan: &'a Plan, runs: &[Vec<StepSpan>], adapter: &str) -> Vec<Event<'a>> {

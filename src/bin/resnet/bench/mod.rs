@@ -5,11 +5,12 @@ mod layers;
 mod peak;
 mod plot;
 mod report;
+mod startup;
 
 use std::time::Instant;
 
 use resnet_wgpu::cpu::CpuExecutor;
-use resnet_wgpu::gpu::Session;
+use resnet_wgpu::gpu::{Session, StepClock};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::kernels::{self, Precision};
 use resnet_wgpu::plan::InputFormat;
@@ -23,13 +24,14 @@ use crate::failure::Failure;
 use crate::input;
 use crate::inspect::PlanInfo;
 use crate::network::Network;
-use crate::output::SCHEMA_VERSION;
+use crate::output::{Out, SCHEMA_VERSION};
 use crate::runner::Runner;
 use crate::stats::milliseconds;
 use crate::tolerances::Tolerances;
 use crate::versions::Versions;
 use peak::Peak;
 use report::{Report, Run, Startup};
+use startup::Starts;
 
 pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
     if let Some(BenchCommand::Diff(args)) = &args.command {
@@ -37,6 +39,9 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
     }
     let begin = Instant::now();
     let device = Device::open(&args.device)?;
+    if args.start_only {
+        return start(args, quiet, &device, begin);
+    }
     let mut bench = Bench {
         args,
         quiet,
@@ -49,6 +54,7 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
         runs: Vec::new(),
         plans: Vec::new(),
         layers: Vec::new(),
+        layers_clock: None,
     };
     let mut model = None;
     for &batch in &args.batch {
@@ -60,6 +66,9 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
         return Err(Failure::usage("--batch needs at least one number"));
     };
     let peak = bench.peak()?;
+    if args.startup {
+        bench.startup.starts = Some(Starts::measure()?);
+    }
     let report = Report {
         schema_version: SCHEMA_VERSION,
         adapter: bench.device.info(),
@@ -73,6 +82,7 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
         plan: bench.plans.first().cloned(),
         plans: bench.plans,
         layers: bench.layers,
+        layers_clock: bench.layers_clock,
         peak,
         startup: bench.startup,
     };
@@ -81,6 +91,20 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
         Some(path) => plot::write(&report, path),
         None => Ok(()),
     }
+}
+
+/// Runs once and prints the milliseconds since the beginning.
+fn start(args: &BenchArgs, quiet: bool, device: &Device, begin: Instant) -> Result<(), Failure> {
+    let batch = args.batch.first().copied().unwrap_or(1);
+    let network = Network::load(&args.network, batch)?;
+    let graph = network.optimized()?;
+    let runner = Runner::new(device, &graph, InputFormat::Tensor, quiet)?;
+    runner.run(&input::random(
+        network.model.graph.shape(network.model.input),
+    ))?;
+    let mut out = Out::new();
+    out.line(milliseconds(begin.elapsed()))?;
+    out.flush()
 }
 
 /// A hash as text, as `xxhsum -H2` shows it.
@@ -96,6 +120,7 @@ struct Bench<'a> {
     runs: Vec<Run>,
     plans: Vec<PlanInfo>,
     layers: Vec<layers::Layer>,
+    layers_clock: Option<StepClock>,
     startup: Startup,
 }
 
@@ -129,13 +154,14 @@ impl Bench<'_> {
             if self.args.layers {
                 let timed = layers::measure(session, plan, network.batch(), self.args)?;
                 self.layers.extend(timed);
+                self.layers_clock = Some(session.step_clock());
             }
             if self.args.cpu {
                 self.time_cpu(network, &cpu, &input)?;
             }
         } else {
             if self.args.layers {
-                log::warn!("--layers needs a GPU: times of layers are those of its timestamps");
+                log::warn!("--layers needs a GPU: the layers are those of its plan");
             }
             drop(runner);
             let expected = expected(&network.model.graph, &input)?;

@@ -89,8 +89,8 @@ impl Peak {
     }
 }
 
-/// GB/s of a ReLU, by timestamps, and the bytes that it reads; nothing where the device does not
-/// have the memory.
+/// GB/s of a ReLU by itself, and the bytes that it reads; nothing where the device does not have the
+/// memory.
 fn copy(context: &Context, side: usize) -> Result<Option<(f64, u64)>, Failure> {
     let shape = Shape::new(1, 64, side, side);
     let mut graph = Graph::new();
@@ -115,12 +115,11 @@ fn copy(context: &Context, side: usize) -> Result<Option<(f64, u64)>, Failure> {
     };
     let mut times = Vec::new();
     for _ in 0..COPY_RUNS {
-        let step_times = session.run_step_timed()?;
-        times.extend(step_times.map(|times| times.iter().sum::<f64>()));
+        times.push(session.run_step_timed()?.iter().sum());
     }
     let moved: u64 = plan.steps().iter().map(|step| step.bytes).sum();
     let ms = quantile(&times, 0.0);
-    // NaN without timestamps, zero where they are too coarse.
+    // Zero where the clock is too coarse.
     Ok((ms > 0.0).then(|| (moved as f64 * 1e-6 / ms, 4 * shape.len() as u64)))
 }
 

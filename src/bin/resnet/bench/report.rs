@@ -1,9 +1,11 @@
 //! What `resnet bench` prints.
 
+use resnet_wgpu::gpu::StepClock;
 use serde::Serialize;
 
 use super::layers::{self, Layer};
 use super::peak::Peak;
+use super::startup::Starts;
 use crate::args::BenchArgs;
 use crate::device::AdapterInfo;
 use crate::failure::Failure;
@@ -33,6 +35,9 @@ pub(super) struct Report {
     pub(super) plans: Vec<PlanInfo>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) layers: Vec<Layer>,
+    /// Whose clock the times of the layers are by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) layers_clock: Option<StepClock>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) peak: Option<Peak>,
     pub(super) startup: Startup,
@@ -46,6 +51,9 @@ pub(super) struct Startup {
     pub(super) pipelines_ms: f64,
     /// From the start of the program.
     pub(super) first_result_ms: f64,
+    /// Of other processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) starts: Option<Starts>,
 }
 
 /// One path at one batch size.
@@ -106,12 +114,13 @@ impl Report {
         let model = &self.model;
         out.line(self.adapter_line())?;
         out.line(format_args!(
-            "{} at {}, {} parameters, {:.3} GMACs an image, fusion {}, f32\n",
+            "{} at {}, {} parameters, {:.3} GMACs an image, fusion {}, {}\n",
             model.name,
             sizes(&model.size),
             grouped(model.parameters as u64),
             model.macs_per_image as f64 * 1e-9,
             model.fusion,
+            self.precision,
         ))?;
         out.table(&self.runs_table(), Format::Text)?;
         out.line("")?;
@@ -125,6 +134,12 @@ impl Report {
              {:.0} ms",
             startup.adapter_ms, startup.weights_ms, startup.pipelines_ms, startup.first_result_ms
         ))?;
+        if let Some(starts) = &startup.starts {
+            out.line(format_args!(
+                "starts to the first result: {:.0} ms with nothing compiled, {:.0} ms with warm caches",
+                starts.cold_ms, starts.warm_ms
+            ))?;
+        }
         if let Some(peak) = &self.peak {
             out.line(format_args!(
                 "peak: {:.1} GFLOP/s ({}), {:.1} GB/s ({})",
@@ -132,7 +147,14 @@ impl Report {
             ))?;
         }
         for layers in self.layers.chunk_by(|a, b| a.batch == b.batch) {
-            out.line(format_args!("\nlayers of batch {}", layers[0].batch))?;
+            let clock = match self.layers_clock {
+                Some(StepClock::Host) => "each submitted alone, by the host's clock",
+                _ => "by the device's clock",
+            };
+            out.line(format_args!(
+                "\nlayers of batch {}, {clock}",
+                layers[0].batch
+            ))?;
             out.table(&layers::table(layers), Format::Text)?;
         }
         Ok(())

@@ -1,0 +1,69 @@
+//! Starts of the program until the first result, each in a process of its own.
+
+use std::env;
+use std::process::{Command, Stdio};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::stats::median;
+
+/// Starts of each kind.
+const STARTS: usize = 3;
+
+/// Driver caches that can be switched off: that of Mesa and that of NVIDIA.
+const NO_DRIVER_CACHE: [(&str, &str); 2] = [
+    ("MESA_SHADER_CACHE_DISABLE", "true"),
+    ("__GL_SHADER_DISK_CACHE", "0"),
+];
+
+/// Milliseconds from the start of a process to its first result on the host.
+#[derive(Debug, Serialize)]
+pub(super) struct Starts {
+    /// Nothing is compiled yet, as far as a program can say so: there is no switch for the caches of
+    /// Metal, DirectX and the operating system.
+    pub(super) cold_ms: f64,
+    pub(super) cold_samples_ms: Vec<f64>,
+    /// With what earlier starts left in the caches.
+    pub(super) warm_ms: f64,
+    pub(super) warm_samples_ms: Vec<f64>,
+}
+
+impl Starts {
+    /// Starts this program with the same arguments, cold and warm in turns.
+    pub(super) fn measure() -> Result<Self, Failure> {
+        // Fills the caches.
+        start(false)?;
+        let (mut cold, mut warm) = (Vec::new(), Vec::new());
+        for _ in 0..STARTS {
+            cold.push(start(true)?);
+            warm.push(start(false)?);
+        }
+        Ok(Self {
+            cold_ms: median(&cold),
+            cold_samples_ms: cold,
+            warm_ms: median(&warm),
+            warm_samples_ms: warm,
+        })
+    }
+}
+
+/// One start; what it says on stdout is its time.
+fn start(is_cold: bool) -> Result<f64, Failure> {
+    let failure = |error: String| Failure::runtime(format!("a start cannot be timed: {error}"));
+    let program = env::current_exe().map_err(|error| failure(error.to_string()))?;
+    let mut command = Command::new(program);
+    command.args(env::args_os().skip(1)).arg("--start-only");
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    if is_cold {
+        command.arg("--no-pipeline-cache").envs(NO_DRIVER_CACHE);
+    }
+    let output = command
+        .output()
+        .map_err(|error| failure(error.to_string()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match text.trim().parse() {
+        Ok(ms) if output.status.success() => Ok(ms),
+        _ => Err(failure(format!("it ended with {}", output.status))),
+    }
+}
