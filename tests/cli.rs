@@ -280,6 +280,55 @@ fn bad_images_among_good_ones_are_reported_and_the_others_answered() {
     assert_eq!(json["model"]["size"], serde_json::json!([32, 32]), "size");
 }
 
+/// What each result is about, one of a batch of two after the other.
+fn classified(arguments: &[&str], code: i32) -> (Vec<String>, Run) {
+    let flags = ["--format", "jsonl", "--top", "1", "--batch", "2"];
+    let run = Run::new(&[&["classify"], arguments, &TINY, &ON_CPU, &flags]).ends_with(code);
+    let images = run.stdout.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["image"].as_str().unwrap().to_owned()
+    });
+    (images.collect(), run)
+}
+
+#[test]
+fn patterns_are_what_a_shell_would_make_of_them() {
+    let folder = pictures();
+    let at = |name: &str| path(&folder.path().join(name)).to_owned();
+    std::fs::create_dir_all(folder.path().join("deep/er")).unwrap();
+    for copy in ["deep/d.png", "deep/er/e.png", "deep/.hidden.png", "[a].png"] {
+        std::fs::copy(at("a.png"), at(copy)).unwrap();
+    }
+    // That it matches `a.png` as a pattern is nothing to a file of this name.
+    let (images, run) = classified(&[&at("[a].png"), &at("[b]*")], 0);
+    assert_eq!(images, [at("[a].png"), at("b.PNG")], "a name first");
+    // No terminal: no progress.
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    assert!(run.stderr.starts_with("note: "), "{}", run.stderr);
+
+    let (images, _) = classified(&[&at("**/*.png"), &at("?.jpg")], 0);
+    let expected = ["[a].png", "a.png", "deep/d.png", "deep/er/e.png", "c.jpg"];
+    assert_eq!(images, expected.map(at), "all folders, nothing hidden");
+    let (images, _) = classified(&[&at("deep/**")], 0);
+    let mut found = images.clone();
+    found.sort();
+    assert_eq!(found, ["deep/d.png", "deep/er/e.png"].map(at), "each once");
+}
+
+#[test]
+fn patterns_without_matches_are_errors_as_missing_files_are() {
+    let folder = pictures();
+    let at = |name: &str| path(&folder.path().join(name)).to_owned();
+    let none = at("*.webp");
+    let (images, run) = classified(&[&none, &at("a.png")], 1);
+    assert_eq!(images, [at("a.png")], "the others are answered");
+    run.complains_of(&none)
+        .complains_of("as a pattern it matches none");
+    let (images, run) = classified(&[&at("a[.png")], 1);
+    assert_eq!(images.len(), 0, "{images:?}");
+    run.complains_of("neither a file nor a pattern");
+}
+
 #[test]
 fn neither_the_batch_nor_the_form_of_the_results_changes_an_answer() {
     let folder = pictures();

@@ -316,7 +316,7 @@ pub(crate) struct DevicesArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ClassifyArgs {
-    /// Images (JPEG, PNG, WebP), and folders of images
+    /// Images (JPEG, PNG, WebP), folders of images, and patterns such as 'photos/**/*.jpg'
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
 
@@ -344,7 +344,7 @@ pub(crate) struct ClassifyArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct EmbedArgs {
-    /// Images (JPEG, PNG, WebP), and folders of images
+    /// Images (JPEG, PNG, WebP), folders of images, and patterns such as 'photos/**/*.jpg'
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
 

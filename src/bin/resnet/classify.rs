@@ -1,10 +1,9 @@
 //! `resnet classify`: the best classes of images.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use resnet_wgpu::compare::top_k;
-use resnet_wgpu::image::{Batch, Picture};
+use resnet_wgpu::image::Batch;
 use resnet_wgpu::labels::Labels;
 use resnet_wgpu::plan::InputFormat;
 use serde::Serialize;
@@ -12,7 +11,7 @@ use serde::Serialize;
 use crate::args::ClassifyArgs;
 use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
-use crate::images::{Unreadable, decode, expand};
+use crate::images::{Images, Readable, Unreadable};
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
 use crate::runner::Runner;
@@ -64,14 +63,11 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
-    let mut errors = Vec::new();
-    let images = expand(&args.images, &mut errors);
-    // Padding a batch costs time: no more images run together than there are.
-    let batch = args.batch.min(images.len()).max(1);
+    let images = Images::find(&args.images, args.batch, quiet);
     let start = Instant::now();
     let device = Device::open(&args.device)?;
     let adapter_ms = milliseconds(start.elapsed());
-    let network = Network::load(&args.network, batch)?;
+    let network = Network::load(&args.network, images.batch())?;
     let labels = network.labels(&args.labels)?;
     let mut job = Job {
         args,
@@ -85,10 +81,10 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
         network,
         device,
         runner: None,
-        errors,
+        images,
         out: Out::new(),
     };
-    let results = job.answer_all(&images, batch)?;
+    let results = job.answer_all()?;
     job.finish(results)
 }
 
@@ -101,45 +97,36 @@ struct Job<'a> {
     device: Device,
     /// Made for the first batch that can be read.
     runner: Option<Runner>,
-    errors: Vec<Unreadable>,
+    images: Images,
     timings: Timings,
     out: Out,
 }
 
 impl Job<'_> {
     /// Answers batch by batch; the formats that can be written line by line are.
-    fn answer_all(&mut self, images: &[PathBuf], batch: usize) -> Result<Vec<Answer>, Failure> {
+    fn answer_all(&mut self) -> Result<Vec<Answer>, Failure> {
         let mut answers = Vec::new();
         if self.args.format == Format::Csv {
             let header = ["image", "rank", "class", "label", "probability", "logit"];
             self.out.line(header.join(","))?;
         }
-        for paths in images.chunks(batch) {
+        loop {
             let start = Instant::now();
-            let (good, pictures) = decode(paths, &mut self.errors);
+            let batch = self.images.next_batch();
             self.timings.images_ms += milliseconds(start.elapsed());
-            for answer in self.answer(&good, pictures, batch)? {
-                self.print(&answer)?;
-                answers.push(answer);
-            }
+            let Some(batch) = batch else {
+                return Ok(answers);
+            };
+            let found = self.answer(&batch)?;
+            self.print_all(&found)?;
+            answers.extend(found);
         }
-        Ok(answers)
     }
 
-    fn answer(
-        &mut self,
-        paths: &[&PathBuf],
-        mut pictures: Vec<Picture>,
-        batch: usize,
-    ) -> Result<Vec<Answer>, Failure> {
-        let Some(first) = pictures.first().cloned() else {
-            return Ok(Vec::new());
-        };
+    fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
         let start = Instant::now();
-        // The plan is for whole batches. What fills the last one up is computed and forgotten.
-        pictures.resize(batch, first);
         let rules = &self.network.model.preprocess;
-        let prepared = Batch::prepare(&pictures, rules)?;
+        let prepared = Batch::prepare(&batch.pictures, rules)?;
         self.timings.images_ms += milliseconds(start.elapsed());
 
         let runner = match self.runner.take() {
@@ -163,7 +150,8 @@ impl Job<'_> {
         let classes = self.network.model.classes;
         let rows = logits.data().chunks_exact(classes);
         let rows = rows.zip(probabilities.data().chunks_exact(classes));
-        let answers = paths
+        let answers = batch
+            .paths
             .iter()
             .zip(rows)
             .map(|(path, (logits, probabilities))| {
@@ -189,55 +177,68 @@ impl Job<'_> {
         label.map_or_else(|| format!("class {class}"), str::to_owned)
     }
 
-    fn print(&mut self, answer: &Answer) -> Result<(), Failure> {
-        match self.args.format {
-            Format::Json => return Ok(()),
-            Format::Jsonl => self.out.jsonl(&Line {
-                schema_version: SCHEMA_VERSION,
-                answer,
-            })?,
-            Format::Csv => {
-                for (rank, guess) in (1..).zip(&answer.top) {
-                    let line = csv_line(&[
-                        answer.image.clone(),
-                        format!("{rank}"),
-                        guess.class.to_string(),
-                        guess.label.clone(),
-                        guess.probability.to_string(),
-                        guess.logit.to_string(),
-                    ]);
-                    self.out.line(line.trim_end())?;
-                }
+    fn print_all(&mut self, answers: &[Answer]) -> Result<(), Failure> {
+        let Self {
+            args, images, out, ..
+        } = self;
+        images.while_hidden(|| {
+            for answer in answers {
+                print(answer, args.format, out)?;
             }
-            Format::Text => {
-                self.out.line(&answer.image)?;
-                for guess in &answer.top {
-                    let percent = guess.probability * 100.0;
-                    self.out
-                        .line(format_args!("  {percent:6.2}%  {}", guess.label))?;
-                }
-            }
-        }
-        // A reader at the other end of a pipe gets each batch when it is done.
-        self.out.flush()
+            // A reader at the other end of a pipe gets each batch when it is done.
+            out.flush()
+        })
     }
 
     fn finish(mut self, results: Vec<Answer>) -> Result<(), Failure> {
-        let failed = self.errors.len();
+        let errors = self.images.into_errors();
+        let failed = !errors.is_empty();
         if self.args.format == Format::Json {
             self.out.json(&Report {
                 schema_version: SCHEMA_VERSION,
                 adapter: self.device.info(),
                 model: self.network.info(),
                 results,
-                errors: self.errors,
+                errors,
                 timings: self.timings,
             })?;
         }
         self.out.flush()?;
-        if failed > 0 {
+        if failed {
             return Err(Failure::silent());
         }
         Ok(())
     }
+}
+
+/// Prints one answer, unless all are printed together at the end.
+fn print(answer: &Answer, format: Format, out: &mut Out) -> Result<(), Failure> {
+    match format {
+        Format::Json => {}
+        Format::Jsonl => out.jsonl(&Line {
+            schema_version: SCHEMA_VERSION,
+            answer,
+        })?,
+        Format::Csv => {
+            for (rank, guess) in (1..).zip(&answer.top) {
+                let line = csv_line(&[
+                    answer.image.clone(),
+                    format!("{rank}"),
+                    guess.class.to_string(),
+                    guess.label.clone(),
+                    guess.probability.to_string(),
+                    guess.logit.to_string(),
+                ]);
+                out.line(line.trim_end())?;
+            }
+        }
+        Format::Text => {
+            out.line(&answer.image)?;
+            for guess in &answer.top {
+                let percent = guess.probability * 100.0;
+                out.line(format_args!("  {percent:6.2}%  {}", guess.label))?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use crate::args::EmbedArgs;
 use crate::device::Device;
 use crate::failure::Failure;
 use crate::files::NewFile;
-use crate::images::{Unreadable, decode, expand};
+use crate::images::Images;
 use crate::network::Network;
 use crate::output::{Out, SCHEMA_VERSION};
 use crate::runner::Runner;
@@ -25,12 +25,9 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
-    let mut errors = Vec::new();
-    let images = expand(&args.images, &mut errors);
-    // Padding a batch costs time: no more images run together than there are.
-    let batch = args.batch.min(images.len()).max(1);
+    let mut images = Images::find(&args.images, args.batch, quiet);
     let device = Device::open(&args.device)?;
-    let mut network = Network::load(&args.network, batch)?;
+    let mut network = Network::load(&args.network, images.batch())?;
     let model = &mut network.model;
     let features = model.graph.value(model.features).name.clone();
     model.graph.mark_output(model.features)?;
@@ -46,20 +43,22 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let runner = Runner::new(&device, &graph, input, quiet)?;
     let width = graph.shape(wanted).c;
     let mut target = Target::open(args, width)?;
-    for paths in images.chunks(batch) {
-        let (good, mut pictures) = decode(paths, &mut errors);
-        let Some(first) = pictures.first().cloned() else {
-            continue;
-        };
-        // The plan is for whole batches. What fills the last one up is computed and forgotten.
-        pictures.resize(batch, first);
-        let outputs = runner.run_pictures(&Batch::prepare(&pictures, rules)?)?;
+    while let Some(batch) = images.next_batch() {
+        let outputs = runner.run_pictures(&Batch::prepare(&batch.pictures, rules)?)?;
         let rows = outputs[place].data().chunks_exact(width);
-        for (path, row) in good.iter().zip(rows) {
-            target.row(path, &scaled(row, args.normalize))?;
-        }
+        images.while_hidden(|| {
+            for (path, row) in batch.paths.iter().zip(rows) {
+                target.row(path, &scaled(row, args.normalize))?;
+            }
+            target.flush()
+        })?;
     }
-    target.finish(&errors)
+    target.finish()?;
+    if images.into_errors().is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::silent())
+    }
 }
 
 /// A vector as it is, or at length 1.
@@ -99,14 +98,11 @@ impl Target {
 
     fn row(&mut self, image: &Path, embedding: &[f32]) -> Result<(), Failure> {
         match self {
-            Self::Lines(out) => {
-                out.jsonl(&Line {
-                    schema_version: SCHEMA_VERSION,
-                    image: image.display().to_string(),
-                    embedding,
-                })?;
-                out.flush()
-            }
+            Self::Lines(out) => out.jsonl(&Line {
+                schema_version: SCHEMA_VERSION,
+                image: image.display().to_string(),
+                embedding,
+            }),
             Self::Npy { file, out } => {
                 file.row(embedding)?;
                 out.line(image.display())
@@ -114,18 +110,16 @@ impl Target {
         }
     }
 
-    fn finish(self, errors: &[Unreadable]) -> Result<(), Failure> {
+    /// A reader at the other end of a pipe gets each batch when it is done.
+    fn flush(&mut self) -> Result<(), Failure> {
+        let (Self::Lines(out) | Self::Npy { out, .. }) = self;
+        out.flush()
+    }
+
+    fn finish(self) -> Result<(), Failure> {
         match self {
-            Self::Lines(mut out) => out.flush()?,
-            Self::Npy { file, mut out } => {
-                file.finish()?;
-                out.flush()?;
-            }
-        }
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::silent())
+            Self::Lines(_) => Ok(()),
+            Self::Npy { file, .. } => file.finish(),
         }
     }
 }
