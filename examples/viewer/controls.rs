@@ -1,10 +1,5 @@
 //! What the user can change.
 
-#![cfg_attr(
-    not(feature = "window"),
-    allow(dead_code, reason = "nobody changes anything without a window")
-)]
-
 use crate::scene::{Camera, Scene, Shape};
 
 /// Heights from which every shape is told apart, in radians above the horizon.

@@ -1,7 +1,7 @@
 //! A solid, rendered live, and what the bundled network sees in it: the scene is rendered to a texture,
 //! and the network classifies that very texture in the same command encoder and frame.
 //!
-//!     cargo run --release --features window --example viewer
+//!     cargo run --release --example viewer
 //!     cargo run --release --example viewer -- --headless --frames 8 --out target/viewer
 
 mod controls;
@@ -13,7 +13,6 @@ mod panel;
 #[path = "../shapes/scene/mod.rs"]
 mod scene;
 mod stage;
-#[cfg(feature = "window")]
 mod window;
 
 use std::error::Error;
@@ -78,9 +77,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     match &arguments.out {
         Some(folder) => headless::run(&arguments, folder),
-        #[cfg(feature = "window")]
         None => window::run(&arguments),
-        #[cfg(not(feature = "window"))]
-        None => Err("there is no window without `--features window`; --headless needs none".into()),
     }
 }
