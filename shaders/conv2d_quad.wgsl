@@ -16,7 +16,7 @@
 @group(0) @binding(0) var input: texture_2d<f32>;
 @group(0) @binding(1) var weight: texture_2d<f32>;
 @group(0) @binding(2) var residual: texture_2d<f32>;
-@group(0) @binding(3) var output: texture_storage_2d<rgba32float, write>;
+@group(0) @binding(3) var output: texture_storage_2d<rgba32float, read_write>;
 
 struct Geometry {
     in_groups: i32,
@@ -40,7 +40,8 @@ var<immediate> geometry: Geometry;
 
 // Whether every pixel reads the input pixel of its own index and no other.
 override POINTWISE: bool;
-override RESIDUAL: bool;
+// 0: none, 1: read from `residual`, 2: in place, read from `output`.
+override RESIDUAL: u32;
 
 // Channels of a texel that are not always zero.
 const TAP_CHANNELS: u32 = 4u;
@@ -121,8 +122,10 @@ fn store(co_group: i32, px: i32, problem: i32, sum: vec4<f32>) {
     if (co_group < geometry.out_groups && px < geometry.out_pixels) {
         let texel = folded(FOLD_WIDTH + (problem * geometry.out_groups + co_group) * geometry.out_pixels + px);
         var y = sum;
-        if (RESIDUAL) {
+        if (RESIDUAL == 1u) {
             y += textureLoad(residual, texel, 0);
+        } else if (RESIDUAL == 2u) {
+            y += textureLoad(output, texel);
         }
         textureStore(output, texel, select(y, max(y, vec4<f32>()), geometry.relu != 0));
     }

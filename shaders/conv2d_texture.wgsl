@@ -3,7 +3,7 @@
 //   y[n,co,oy,ox] = act( bias[co] + Σ_{ky,kx,ci} w[co,ci,ky,kx] · x[n,ci, oy·stride_h+ky-pad_top, ox·stride_w+kx-pad_left]
 //                        + residual[n,co,oy,ox] )
 //
-// Layout      x, residual, y: folded textures, one texel = four channels of one pixel
+// Layout      x, residual, y: folded textures, one texel = four channels of one pixel; residual and y may be the same one
 //             w: folded texture, [co block][1 + (ky,kx,ci group)][TILE_CO]: first the biases, four to a texel, then one texel =
 //             four input channels of one output channel; zero-padded
 // Workgroup   one subgroup of LANES: TILE_CO output channels × PX_GROUPS · LANES output pixels of the whole batch
@@ -18,7 +18,7 @@
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var weight: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(2) var residual: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(3) var output: texture_storage_2d<rgba32float, write>;
+@group(0) @binding(3) var output: texture_storage_2d<rgba32float, read_write>;
 
 struct Geometry {
     in_groups: i32,
@@ -42,7 +42,8 @@ var<immediate> immediates: Geometry;
 
 // Whether every pixel reads the input pixel of its own index and no other.
 override POINTWISE: bool;
-override RESIDUAL: bool;
+// 0: none, 1: read from `residual`, 2: in place, read from `output`.
+override RESIDUAL: u32;
 
 const TILE_CO: u32 = 32u;
 const PX_GROUPS: u32 = 4u;
@@ -173,8 +174,10 @@ fn main(
             let texel = folded(FOLD_WIDTH + (problem * geometry.out_groups + co_group) * geometry.out_pixels + px);
             var y = vec4<f32>(sums[c][0][p], sums[c][1][p], sums[c][2][p], sums[c][3][p]);
             if (co_group < geometry.out_groups && px < geometry.out_pixels) {
-                if (RESIDUAL) {
+                if (RESIDUAL == 1u) {
                     y += textureLoad(residual, texel);
+                } else if (RESIDUAL == 2u) {
+                    y += textureLoad(output, texel);
                 }
                 textureStore(output, texel, select(y, max(y, vec4<f32>()), relu));
             }

@@ -3,7 +3,7 @@
 //   y[n,co, ty·OUT_TILE+i, tx·OUT_TILE+j] = act( Σ_{u,v} A[i,u] · A[j,v] · M[u,v] + residual )      Winograd F(OUT_TILE², 3²)
 //
 // Layout      M: folded texture, [component (u,v)][co group][tile (n,ty,tx)], one texel = four channels, biases included
-//             residual, y: folded textures, one texel = four channels of one pixel
+//             residual, y: folded textures, one texel = four channels of one pixel; they may be the same one
 // Workgroup   THREADS tiles of four channels
 // Thread      four channels of one tile per trip of a grid-stride loop
 // Grid        grid-stride over out_groups · tiles threads, x only
@@ -14,7 +14,7 @@
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var residual: texture_storage_2d<rgba32float, read>;
-@group(0) @binding(2) var output: texture_storage_2d<rgba32float, write>;
+@group(0) @binding(2) var output: texture_storage_2d<rgba32float, read_write>;
 
 struct Geometry {
     out_groups: u32,
@@ -30,7 +30,8 @@ struct Geometry {
 }
 var<immediate> immediates: Geometry;
 
-override RESIDUAL: bool;
+// 0: none, 1: read from `residual`, 2: in place, read from `output`.
+override RESIDUAL: u32;
 
 const OUT_TILE: u32 = 4u;
 
@@ -101,8 +102,10 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
                 let ox = first_x + j;
                 if (oy < geometry.out_h && ox < geometry.out_w) {
                     let texel = folded(image + oy * geometry.out_w + ox);
-                    if (RESIDUAL) {
+                    if (RESIDUAL == 1u) {
                         y += textureLoad(residual, texel);
+                    } else if (RESIDUAL == 2u) {
+                        y += textureLoad(output, texel);
                     }
                     textureStore(output, texel, select(y, max(y, vec4<f32>()), geometry.relu != 0u));
                 }

@@ -193,6 +193,7 @@ fn launches() -> Vec<Launch> {
     for (path, lanes) in paths {
         let limits = Limits {
             immediate_bytes: 64,
+            read_write_textures: true,
             half_arithmetic: true,
             subgroup_lanes: Some([lanes, lanes]),
             ..Limits::default()

@@ -60,6 +60,7 @@ pub fn optional_features() -> wgpu::Features {
     wgpu::Features::TIMESTAMP_QUERY
         | wgpu::Features::SUBGROUP
         | wgpu::Features::IMMEDIATES
+        | wgpu::Features::TEXTURE_ADAPTER_SPECIFIC_FORMAT_FEATURES
         | wgpu::Features::SHADER_F16
         | wgpu::Features::PIPELINE_CACHE
 }
@@ -82,6 +83,9 @@ pub fn plan_limits(device: &wgpu::Device) -> plan::Limits {
         workgroups_per_dimension: limits.max_compute_workgroups_per_dimension.into(),
         texture_side: limits.max_texture_dimension_2d.into(),
         immediate_bytes: limits.max_immediate_size.into(),
+        // On Vulkan, formats that can be stored to can be read as well.
+        read_write_textures: features
+            .contains(wgpu::Features::TEXTURE_ADAPTER_SPECIFIC_FORMAT_FEATURES),
         half_arithmetic: features.contains(wgpu::Features::SHADER_F16),
         cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
         subgroup_lanes: features

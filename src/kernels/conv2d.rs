@@ -27,7 +27,7 @@ pub enum Residual {
 }
 
 impl Residual {
-    /// The value of `RESIDUAL` in the shaders on buffers.
+    /// The value of `RESIDUAL` in the shaders.
     pub(super) const fn constant(self) -> f64 {
         match self {
             Self::None => 0.0,

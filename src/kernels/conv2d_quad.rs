@@ -2,7 +2,7 @@
 //! unroll loops: one tile, written out. Geometry, weights and launch are those of `conv2d_texture`.
 
 use super::conv2d_texture::Tile;
-use super::{Kernel, sample, store};
+use super::{Kernel, sample, update};
 
 /// `shaders/conv2d_quad.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -12,7 +12,7 @@ pub static KERNEL: Kernel = Kernel {
         sample("input"),
         sample("weight"),
         sample("residual"),
-        store("output"),
+        update("output"),
     ],
 };
 

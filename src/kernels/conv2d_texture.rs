@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::conv2d::{Geometry, Residual};
-use super::{Kernel, Launch, conv2d_quad, flag, immediate, load, store};
+use super::conv2d::Geometry;
+use super::{Kernel, Launch, conv2d_quad, flag, immediate, load, update};
 use crate::tensor::{LANES, Tensor};
 
 /// `shaders/conv2d_texture.wgsl`.
@@ -15,7 +15,7 @@ pub static KERNEL: Kernel = Kernel {
         load("input"),
         load("weight"),
         load("residual"),
-        store("output"),
+        update("output"),
     ],
 };
 
@@ -73,7 +73,7 @@ pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
     Launch {
         overrides: vec![
             ("POINTWISE", flag(reads_its_own_pixels(geometry))),
-            ("RESIDUAL", flag(geometry.residual != Residual::None)),
+            ("RESIDUAL", geometry.residual.constant()),
         ],
         tile: constants,
         immediates: immediates(geometry),

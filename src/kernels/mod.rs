@@ -119,7 +119,7 @@ pub enum Access {
     Read,
     /// Written only: a texture.
     Write,
-    /// Written, and possibly read: a buffer.
+    /// Written, and possibly read: a buffer, or a texture whose texels may be replaced one by one.
     ReadWrite,
     /// Read through the texture unit: one of our textures, or one that the host made, of any format
     /// with floats.
@@ -176,6 +176,11 @@ const fn load(name: &'static str) -> Binding {
 /// A texture that is written.
 const fn store(name: &'static str) -> Binding {
     binding(name, Storage::Texture, Access::Write, true)
+}
+
+/// A texture that is written, and possibly read before.
+const fn update(name: &'static str) -> Binding {
+    binding(name, Storage::Texture, Access::ReadWrite, true)
 }
 
 /// A texture that is read through the texture unit.

@@ -1,14 +1,14 @@
 //! Components of a Winograd convolution back to an image, with residual and ReLU.
 
-use super::conv2d::{Geometry, Residual};
+use super::conv2d::Geometry;
 use super::winograd::OutTile;
-use super::{Kernel, Launch, flag, grid_stride, immediate, load, store, stride_threads};
+use super::{Kernel, Launch, grid_stride, immediate, load, stride_threads, update};
 
 /// `shaders/winograd_output_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "winograd_output_texture",
     source: include_str!("../../shaders/winograd_output_texture.wgsl"),
-    bindings: &[load("input"), load("residual"), store("output")],
+    bindings: &[load("input"), load("residual"), update("output")],
 };
 
 /// Threads of a workgroup, as in the shader.
@@ -21,7 +21,7 @@ pub fn launch(geometry: &Geometry, out_tile: OutTile) -> Launch {
     let tiles = output.n * tiles_h * tiles_w;
     let (workgroups, _) = grid_stride(output.channel_groups() * tiles, THREADS);
     Launch {
-        overrides: vec![("RESIDUAL", flag(geometry.residual != Residual::None))],
+        overrides: vec![("RESIDUAL", geometry.residual.constant())],
         tile: vec![out_tile.constant()],
         immediates: vec![
             ("out_groups", immediate(output.channel_groups())),

@@ -84,11 +84,10 @@ pub(super) const fn forms_of(node: &Node, maps: Form) -> [Form; 2] {
     }
 }
 
-/// The input whose buffer the result may take over, element by element. Never on textures: a kernel
-/// reads or writes one, not both.
-pub(super) fn in_place_input(node: &Node, maps: Form) -> Option<ValueId> {
+/// The input whose memory the result may take over, element by element.
+pub(super) fn in_place_input(node: &Node) -> Option<ValueId> {
     match node.op {
-        Op::Conv2d(_) if forms_of(node, maps)[0] != Form::Texture => node.inputs.get(1).copied(),
+        Op::Conv2d(_) => node.inputs.get(1).copied(),
         _ => None,
     }
 }

@@ -111,7 +111,10 @@ impl Convolution<'_> {
             (Candidate::WinogradTexture(out_tile, tile), stage) => match stage {
                 Stage::Input => input(winograd_input_texture::launch(&geometry, out_tile)),
                 Stage::Products => self.products_on_textures(&geometry, out_tile, tile),
-                _ => self.output_on_textures(winograd_output_texture::launch(&geometry, out_tile)),
+                _ => {
+                    let launch = winograd_output_texture::launch(&geometry, out_tile);
+                    self.output_on_textures(&geometry, launch)
+                }
             },
         }
     }
@@ -139,7 +142,7 @@ impl Convolution<'_> {
                 Operand::Input(0),
                 Operand::Constant(0),
                 Operand::Constant(1),
-                residual_on_buffers(geometry, 1),
+                residual_or(Operand::Constant(1), geometry),
                 Operand::Output,
             ],
         }
@@ -167,7 +170,7 @@ impl Convolution<'_> {
             operands: vec![
                 Operand::Input(0),
                 Operand::Constant(0),
-                residual_on_buffers(geometry, 0),
+                residual_or(Operand::Constant(0), geometry),
                 Operand::Output,
             ],
         }
@@ -175,18 +178,13 @@ impl Convolution<'_> {
 
     fn on_textures(&self, geometry: &Geometry, tile: conv2d_texture::Tile) -> Choice {
         let Conv2d { weight, bias, .. } = *self.conv;
-        let residual = match geometry.residual {
-            // The binding must be filled; the shader does not read it.
-            Residual::None => Operand::Constant(0),
-            Residual::Buffer | Residual::InPlace => Operand::Input(1),
-        };
         Choice {
             launch: conv2d_texture::launch(geometry, tile),
             constants: vec![texels(self.graph, weight, bias, tile.co as usize)],
             operands: vec![
                 Operand::Input(0),
                 Operand::Constant(0),
-                residual,
+                residual_or(Operand::Constant(0), geometry),
                 Operand::Output,
             ],
         }
@@ -215,14 +213,13 @@ impl Convolution<'_> {
         }
     }
 
-    fn output_on_textures(&self, launch: Launch) -> Choice {
+    fn output_on_textures(&self, geometry: &Geometry, launch: Launch) -> Choice {
         Choice {
             launch,
             constants: vec![],
             operands: vec![
                 Operand::Input(0),
-                // The binding must be filled; the shader does not read it.
-                Operand::Input(self.node.inputs.len() - 1),
+                residual_or(Operand::Input(0), geometry),
                 Operand::Output,
             ],
         }
@@ -237,11 +234,11 @@ fn input(launch: Launch) -> Choice {
     }
 }
 
-/// What to bind as the residual: the constant where the shader does not read it, since the binding must
+/// What to bind as the residual: something else where the shader does not read it, since the binding must
 /// be filled.
-fn residual_on_buffers(geometry: &Geometry, constant: usize) -> Operand {
+fn residual_or(other: Operand, geometry: &Geometry) -> Operand {
     match geometry.residual {
         Residual::Buffer => Operand::Input(1),
-        Residual::None | Residual::InPlace => Operand::Constant(constant),
+        Residual::None | Residual::InPlace => other,
     }
 }

@@ -33,6 +33,8 @@ pub struct Limits {
     pub texture_side: u64,
     /// Bytes of immediates; none where the device has no such feature.
     pub immediate_bytes: u64,
+    /// Whether a shader may read and write the same storage texture.
+    pub read_write_textures: bool,
     /// Whether shaders may compute in half precision.
     pub half_arithmetic: bool,
     /// Whether the device has wgpu's experimental cooperative matrices, of 16×16 halves with sums in
@@ -52,6 +54,7 @@ impl Default for Limits {
             workgroups_per_dimension: 65_535,
             texture_side: 8192,
             immediate_bytes: 0,
+            read_write_textures: false,
             half_arithmetic: false,
             cooperative_matrix: false,
             subgroup_lanes: None,
@@ -74,6 +77,9 @@ impl Limits {
                 conv2d_texture::IMMEDIATE_BYTES,
                 self.immediate_bytes
             ));
+        }
+        if !self.read_write_textures {
+            return Err("it needs storage textures that are read and written".to_owned());
         }
         let has = match self.subgroup_lanes {
             Some([min, max]) if min == max && conv2d_texture::SUBGROUPS.contains(&min) => {

@@ -300,7 +300,7 @@ impl<'a> Planner<'a> {
     ) {
         let write = self.place(value, form);
         let in_place = match work {
-            Work::Convolution(node, ..) => choose::in_place_input(node, self.maps),
+            Work::Convolution(node, ..) => choose::in_place_input(node),
             Work::Node(_) | Work::Pixels(..) | Work::Convert(..) => None,
         };
         drafts.exists[write.0] = true;
