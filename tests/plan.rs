@@ -123,7 +123,12 @@ fn fusion_leaves_58_dispatches_of_resnet50_image_conversion_and_softmax_included
 fn resnext50() -> Model {
     let config = ResNetConfig::new(Block::Bottleneck, [3, 4, 6, 3], 1000).grouped(32, 4);
     let structure = Structure::ResNet(config);
-    models::build_structure(&structure, &mut Weights::random(0), &ModelOptions::default()).unwrap()
+    models::build_structure(
+        &structure,
+        &mut Weights::random(0),
+        &ModelOptions::default(),
+    )
+    .unwrap()
 }
 
 #[test]

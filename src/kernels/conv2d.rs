@@ -20,9 +20,9 @@ pub const BINDINGS: &[Binding] = &[
 pub enum Residual {
     /// There is none.
     None,
-    /// In a buffer of its own.
+    /// In a buffer or texture of its own.
     Buffer,
-    /// In the output buffer, which it shares.
+    /// Where the output goes, which replaces it element by element.
     InPlace,
 }
 
