@@ -308,10 +308,10 @@ fn a_fused_residual_is_added_before_the_relu_in_place_and_out_of_place() {
                 };
                 let plan = Plan::new(&graph, &options).unwrap();
                 let name = &graph.value(residual).name;
-                let written = plan.steps().iter().filter(|s| &s.value == name);
-                let residual = written.last().unwrap().buffers.last();
-                let conv = plan.steps().iter().filter(|s| s.node == "conv");
-                let in_place = residual == conv.last().unwrap().buffers.last();
+                let mut steps = plan.steps().iter();
+                let conv = steps.rfind(|s| s.node == "conv").unwrap();
+                let residual = steps.rfind(|s| &s.value == name).unwrap();
+                let in_place = residual.buffers.last() == conv.buffers.last();
                 // What is kept is in a buffer; a kernel on textures has a copy of its own.
                 let dies = !keep || (path == Path::Textures && groups == 1);
                 assert_eq!(
