@@ -4,9 +4,10 @@ results that the frameworks compute. The files are packed with gzip.
 
     pip install keras keras-hub h5py torch tensorflow-cpu tf-keras
     python scripts/make_keras_fixtures.py                 # Keras 3 (torch) and Keras 2 (TensorFlow)
+    python scripts/make_keras_fixtures.py --preset        # the folders of KerasHub and of Keras, any backend
     python scripts/make_keras_fixtures.py --plain NAME    # in an environment of an older Keras
 
-The second form needs nothing but one Keras (2.13 of TensorFlow 2.13, 3.0): it writes NAME.keras and
+The last form needs nothing but one Keras (2.13 of TensorFlow 2.13, 3.0): it writes NAME.keras and
 NAME.weights.h5. All images are 2 of 40x36; all numbers are those of the generator in `numbers`.
 """
 
@@ -423,9 +424,36 @@ def plain(cases, name):
     cases.add([f"{name}.keras"], run(keras, model, []))
 
 
-def pack():
+def preset():
+    """A classifier of KerasHub as `save_to_preset` leaves it, and a network as Keras saves it unzipped."""
+    import keras
+    import keras_hub
+    backbone = keras_hub.models.ResNetBackbone(
+        [64], [7], [64, 4], [1, 2], [1, 2], "bottleneck_block", image_shape=(None, None, 3))
+    converter = keras_hub.layers.ResNetImageConverter(
+        image_size=SIZE, scale=[1 / 58.395, 1 / 57.12, 1 / 57.375], offset=[-2.125, -2.0625, -1.75])
+    classifier = keras_hub.models.ResNetImageClassifier(
+        backbone=backbone, num_classes=CLASSES,
+        preprocessor=keras_hub.models.ResNetImageClassifierPreprocessor(converter))
+    randomise(classifier)
+    for weight in classifier.weights:  # Halves compress well.
+        if "float" in str(weight.dtype):
+            weight.assign(to_numpy(weight).astype(np.float16).astype(np.float32))
+    classifier.save_to_preset(str(OUT / "preset"))
+    logits = to_numpy(classifier(image(), training=False)).astype(float)
+    network = first(keras)
+    randomise(network)
+    network.save(str(OUT / "unzipped"), zipped=False)
+    shutil.rmtree(OUT / "unzipped/assets")
+    expected = {"preset": np.round(logits, 6).ravel().tolist(), "unzipped": run(keras, network, [])["logits"]}
+    (OUT / "expected-preset.json").write_text(json.dumps(expected) + "\n")
+    for folder in "preset", "unzipped":
+        pack(OUT / folder)
+
+
+def pack(folder=OUT):
     """The overhead of HDF5 is most of a small file, and compresses well."""
-    for path in OUT.iterdir():
+    for path in folder.iterdir():
         if path.suffix in (".h5", ".keras"):
             packed = gzip.compress(path.read_bytes(), 9, mtime=0)
             path.with_name(path.name + ".gz").write_bytes(packed)
@@ -435,8 +463,13 @@ def pack():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--plain", metavar="NAME")
-    plain_name = parser.parse_args().plain
+    parser.add_argument("--preset", action="store_true")
+    options = parser.parse_args()
+    plain_name = options.plain
     OUT.mkdir(parents=True, exist_ok=True)
+    if options.preset:
+        preset()
+        return
     if plain_name:
         cases = Cases(plain_name)
         plain(cases, plain_name)

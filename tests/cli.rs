@@ -3,6 +3,7 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -165,6 +166,41 @@ fn weights_that_cannot_be_used_are_their_own_exit_code() {
             .ends_with(3)
             .complains_of(path(weights));
     }
+}
+
+/// A small Keras file of the fixtures, unpacked.
+fn keras_file(name: &str) -> Vec<u8> {
+    let packed = format!("{}/tests/data/keras/{name}.gz", env!("CARGO_MANIFEST_DIR"));
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(packed).unwrap())
+        .read_to_end(&mut bytes)
+        .unwrap();
+    bytes
+}
+
+#[test]
+fn a_keras_file_is_read_by_its_content_and_a_damaged_one_has_the_code_of_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("weights");
+    let inspect = ["inspect", "--format", "json", "--weights", path(&weights)];
+    for name in ["k2.keras", "k2.h5"] {
+        let whole = keras_file(name);
+        std::fs::write(&weights, &whole).unwrap();
+        let json = Run::new(&[&inspect]).ends_with(0).json();
+        assert_eq!(json["model"]["family"], "keras", "{name}");
+        std::fs::write(&weights, &whole[..whole.len() / 2]).unwrap();
+        Run::new(&[&inspect])
+            .ends_with(3)
+            .complains_of(path(&weights));
+    }
+    // HDF5, but of nothing that Keras writes.
+    let mut other = keras_file("k2.h5");
+    let mark = b"layer_names";
+    while let Some(at) = other.windows(mark.len()).position(|bytes| bytes == mark) {
+        other[at] = b'X';
+    }
+    std::fs::write(&weights, &other).unwrap();
+    Run::new(&[&inspect]).ends_with(3);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::io::Read;
 
 use resnet_wgpu::graph::{FlattenOrder, Op, PadValue, Padding, Statistics};
@@ -231,6 +232,102 @@ fn geometry_comes_from_the_description() {
         v2.iter().any(|op| matches!(op, Op::MaxPool { window, .. }
             if window.kernel == [1, 1] && window.stride == [2, 2])),
         "a shortcut that only strides"
+    );
+}
+
+/// A folder of the writers, unpacked.
+fn folder(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(path(name)).unwrap() {
+        let from = entry.unwrap().path();
+        let file = from.file_name().unwrap().to_str().unwrap();
+        match file.strip_suffix(".gz") {
+            Some(unpacked) => {
+                let to = folder.path().join(unpacked);
+                std::fs::write(to, bytes(&format!("{name}/{unpacked}"))).unwrap();
+            }
+            None => {
+                std::fs::copy(&from, folder.path().join(file)).unwrap();
+            }
+        }
+    }
+    folder
+}
+
+#[test]
+fn files_beside_the_weights_describe_them() {
+    let expected = std::fs::read_to_string(path("expected-preset.json")).unwrap();
+    let expected: HashMap<String, Vec<f32>> = serde_json::from_str(&expected).unwrap();
+    for (name, file) in [
+        ("preset", "model.weights.h5"),
+        ("preset", "task.weights.h5"),
+        ("unzipped", "model.weights.h5"),
+    ] {
+        let folder = folder(name);
+        let options = ModelOptions {
+            batch: BATCH,
+            ..ModelOptions::default()
+        };
+        let model = keras::open(folder.path().join(file), &options).unwrap();
+        assert_eq!(model.size(), SIZE, "{name}: size");
+        let layers = model.decisions.get("layers").unwrap().to_string();
+        assert!(layers.contains("beside it"), "{layers}");
+        let values = reference::run(&model.graph, &[image()]).unwrap();
+        let want = &expected[name];
+        let got = values.get(model.logits).unwrap().data();
+        assert_eq!(got.len(), want.len(), "{name}: length");
+        for (got, want) in got.iter().zip(want) {
+            let off = (got - want).abs();
+            assert!(
+                off <= 2e-5 * (1.0 + want.abs()),
+                "{name}: {got}, not {want}"
+            );
+        }
+        if name == "preset" {
+            // pixel · scale + offset, by the image converter in `task.json`.
+            for (c, (scale, offset)) in [(58.395, -2.125), (57.12, -2.0625), (57.375, -1.75)]
+                .into_iter()
+                .enumerate()
+            {
+                let rules = &model.preprocess;
+                let got = (100.0 / 255.0 - rules.mean[c]) / rules.std[c];
+                let want: f32 = 100.0 / scale + offset;
+                assert!((got - want).abs() < 1e-5, "{got}, not {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_preset_must_be_whole_and_other_configurations_are_ignored() {
+    let preset = folder("preset");
+    let at = |name: &str| preset.path().join(name);
+    let open = |name: &str| keras::open(at(name), &options()).map(|_| ());
+    // Cut after it was recognised.
+    let head = std::fs::read(at("task.weights.h5")).unwrap();
+    std::fs::write(at("task.weights.h5"), &head[..head.len() / 2]).unwrap();
+    let error = open("model.weights.h5").unwrap_err();
+    assert!(matches!(error, Error::WeightsUnreadable { .. }), "{error}");
+    assert!(error.to_string().contains("task.weights.h5"), "{error}");
+    std::fs::write(at("task.weights.h5"), head).unwrap();
+
+    std::fs::remove_file(at("task.json")).unwrap();
+    let error = open("task.weights.h5").unwrap_err();
+    assert!(error.to_string().contains("must stand beside"), "{error}");
+    let error = open("model.weights.h5").unwrap_err();
+    assert!(error.to_string().contains("no classifier"), "{error}");
+
+    let whole = folder("unzipped");
+    let config = whole.path().join("config.json");
+    std::fs::write(&config, "{\"architectures\": [\"ResNet\"]}").unwrap();
+    let model = keras::open(whole.path().join("model.weights.h5"), &options());
+    let error = model.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::WeightsUnrecognised { .. } | Error::WeightsAmbiguous { .. }
+        ),
+        "as without the file: {error}"
     );
 }
 

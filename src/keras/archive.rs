@@ -5,16 +5,20 @@ use std::sync::Arc;
 use hdf5_reader::storage::{DynStorage, Storage, StorageBuffer};
 use serde_json::Value;
 
-use super::Fault;
-use super::store::Store;
+use super::store::{Saved, Store};
+use super::{Fault, hub};
 use crate::weights::zip;
 
 /// How every HDF5 file starts.
 pub(crate) const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
 
-const WEIGHTS: &str = "model.weights.h5";
-const CONFIG: &str = "config.json";
-const METADATA: &str = "metadata.json";
+pub(super) const WEIGHTS: &str = "model.weights.h5";
+/// The weights of the classifier alone, in a preset of `KerasHub`.
+pub(super) const TASK_WEIGHTS: &str = "task.weights.h5";
+pub(super) const CONFIG: &str = "config.json";
+pub(super) const METADATA: &str = "metadata.json";
+
+const IN_FILE: &str = "the file describes its network";
 
 /// A description of a ResNet-152 has 0.5 MB. The limit keeps a hostile file from making the JSON
 /// parser allocate gigabytes.
@@ -23,8 +27,12 @@ const MAX_TEXT_BYTES: usize = 16 << 20;
 /// An open file.
 pub(super) struct Archive {
     pub(super) store: Store,
+    /// The weights of the network before the classifier, where `store` has those of that alone.
+    pub(super) backbone: Option<Store>,
     /// What describes the network, if anything does.
     pub(super) config: Option<String>,
+    /// Where the description is, as evidence.
+    pub(super) described_by: &'static str,
     /// The format in words.
     pub(super) format: &'static str,
     /// Version of Keras that wrote it, and what it computed with.
@@ -66,6 +74,19 @@ impl Archive {
         Self::open_zip(data, storage)
     }
 
+    /// Lists the variables.
+    pub(super) fn saved(&self) -> Result<Saved, Fault> {
+        let Some(backbone) = &self.backbone else {
+            return self.store.saved();
+        };
+        let of = |store: &Store, file: &str| {
+            let saved = store.saved();
+            saved.map_err(|Fault(reason)| Fault(format!("'{file}' of the preset: {reason}")))
+        };
+        let backbone = of(backbone, WEIGHTS)?;
+        of(&self.store, TASK_WEIGHTS)?.around(hub::BACKBONE_GROUP, backbone)
+    }
+
     fn open_hdf5(storage: DynStorage) -> Result<Self, Fault> {
         let store = Store::open(storage)?;
         let config = store.text("model_config")?;
@@ -88,7 +109,9 @@ impl Archive {
                 None => "HDF5 weights of Keras",
             },
             store,
+            backbone: None,
             config,
+            described_by: IN_FILE,
             written_by,
             theano: backend.as_deref() == Some("theano"),
         })
@@ -110,11 +133,7 @@ impl Archive {
         let lacks =
             |name: &str, what: &str| Fault(format!("the archive has no '{name}', which {what}"));
         let config = text(CONFIG)?.ok_or_else(|| lacks(CONFIG, "describes the network"))?;
-        let written_by = text(METADATA)?.and_then(|metadata| {
-            let metadata: Value = serde_json::from_str(metadata).ok()?;
-            let version = metadata.get("keras_version")?.as_str()?;
-            Some(format!("Keras {version}"))
-        });
+        let written_by = text(METADATA)?.and_then(version);
         let weights = archive.find(WEIGHTS.as_bytes())?;
         let weights = weights.ok_or_else(|| lacks(WEIGHTS, "holds the weights"))?;
         let section = Section {
@@ -124,12 +143,21 @@ impl Archive {
         };
         Ok(Self {
             store: Store::open(Arc::new(section))?,
+            backbone: None,
             config: Some(config.to_owned()),
+            described_by: IN_FILE,
             format: "Keras 3 archive",
             written_by,
             theano: false,
         })
     }
+}
+
+/// The version of Keras that a `metadata.json` names.
+pub(super) fn version(metadata: &str) -> Option<String> {
+    let metadata: Value = serde_json::from_str(metadata).ok()?;
+    let version = metadata.get("keras_version")?.as_str()?;
+    Some(format!("Keras {version}"))
 }
 
 /// Whether a zip archive is of Keras.

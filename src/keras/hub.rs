@@ -9,6 +9,8 @@ use crate::error::Error;
 use crate::models::{Block, StrideSite};
 
 const BACKBONE: &str = "ResNetBackbone";
+/// Where the variables of a backbone are in a file of the whole network.
+pub(super) const BACKBONE_GROUP: &str = "res_net_backbone";
 const CLASSIFIERS: [&str; 2] = ["ImageClassifier", "ResNetImageClassifier"];
 
 /// Stages and blocks of a stage are at most this many.
@@ -59,6 +61,9 @@ fn classifier(class: &str, config: &Value) -> Result<Network, Error> {
         Kind::Input { size } => Some(size),
         _ => None,
     });
+    // A backbone for images of any size says nothing; what prepares the images then does.
+    let size = size.filter(|size| *size != [None; 2]);
+    let size = size.or_else(|| sides(image_converter(config)?.get("image_size")?));
     let layer = |name: &str, class: &str, kind, inputs| Layer {
         name: name.to_owned(),
         class: class.to_owned(),
@@ -86,7 +91,7 @@ fn classifier(class: &str, config: &Value) -> Result<Network, Error> {
                 vec![0],
             ),
             layer(
-                "res_net_backbone",
+                BACKBONE_GROUP,
                 BACKBONE,
                 Kind::Model(Box::new(inner)),
                 vec![1],
@@ -101,13 +106,23 @@ fn classifier(class: &str, config: &Value) -> Result<Network, Error> {
 
 /// What the classifier's own preprocessing does to the pixels, where it has one.
 fn converter(config: &Value) -> Kind {
-    let options = ["preprocessor", "config", "image_converter", "config"];
-    let options = options
-        .into_iter()
-        .try_fold(config, |value, key| value.get(key));
-    options
+    image_converter(config)
         .and_then(layers::rescale)
         .map_or(Kind::Pass, Kind::Rescale)
+}
+
+fn image_converter(config: &Value) -> Option<&Value> {
+    let keys = ["preprocessor", "config", "image_converter", "config"];
+    keys.into_iter()
+        .try_fold(config, |value, key| value.get(key))
+}
+
+/// Rows and columns as a list of two, of which either may be null.
+fn sides(list: &Value) -> Option<[Option<usize>; 2]> {
+    let [h, w] = list.as_array()?.as_slice() else {
+        return None;
+    };
+    Some([h, w].map(|side| side.as_u64().and_then(|side| usize::try_from(side).ok())))
 }
 
 fn backbone(config: &Value) -> Result<Network, Error> {

@@ -5,7 +5,7 @@
 //! padding, epsilon and pooling are then facts. Where it holds weights alone, names and shapes decide
 //! on one of the known families, and what the weights leave open is recorded as a decision or refused.
 //!
-//! `archive` opens the containers, `store` lists variables, `config`, `layers` and `hub` read
+//! `archive` opens the containers, `preset` looks beside them, `store` lists variables, `config`, `layers` and `hub` read
 //! descriptions, `evidence`, `families` and `blueprint` stand in for a missing one, `bind` gives every
 //! layer its variables, `import` and `parameters` make a graph of it all.
 
@@ -21,6 +21,7 @@ mod layers;
 mod network;
 mod parameters;
 mod preprocess;
+mod preset;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -66,7 +67,7 @@ pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Model, Err
     let map = crate::weights::map(path)?;
     let storage = FileStorage::open(path).map_err(|error| unreadable(error.to_string()));
     let storage = storage.map_err(|error| in_file(error, path))?;
-    read(path, &map, Arc::new(storage), options)
+    read(path, &map, Arc::new(storage), options, preset::describe)
 }
 
 /// [`open`] for a file that is in memory; `name` stands for its path in errors.
@@ -83,7 +84,9 @@ pub fn from_bytes(
 ) -> Result<Model, Error> {
     let bytes = bytes.into();
     let storage = BytesStorage::from_shared(bytes.clone());
-    read(Path::new(name), &bytes, Arc::new(storage), options)
+    // What is in memory has no folder.
+    let alone = |_: &mut Archive, _: &Path| Ok(());
+    read(Path::new(name), &bytes, Arc::new(storage), options, alone)
 }
 
 /// Whether a file is one of Keras, by its first bytes or by the names in its archive.
@@ -97,8 +100,13 @@ fn read(
     data: &[u8],
     storage: DynStorage,
     options: &ModelOptions,
+    describe: impl Fn(&mut Archive, &Path) -> Result<(), Fault>,
 ) -> Result<Model, Error> {
-    let archive = Archive::open(data, storage).map_err(|Fault(reason)| unreadable(reason));
+    let archive = Archive::open(data, storage).and_then(|mut archive| {
+        describe(&mut archive, path)?;
+        Ok(archive)
+    });
+    let archive = archive.map_err(|Fault(reason)| unreadable(reason));
     let model = archive.and_then(|archive| build(path, &archive, options));
     model.map_err(|error| in_file(error, path))
 }
@@ -143,7 +151,6 @@ struct Source {
 impl Source {
     fn find(archive: &Archive, options: &ModelOptions) -> Result<Self, Error> {
         let saved = archive
-            .store
             .saved()
             .map_err(|Fault(reason)| unreadable(reason))?;
         let Some(config) = &archive.config else {
@@ -167,7 +174,7 @@ impl Source {
         let described = Decision::certain(
             "layers",
             format!("{layers}, as described"),
-            "the file describes its network",
+            archive.described_by,
         );
         Ok(Self {
             bound: bind::bind(&network, saved)?,

@@ -67,6 +67,20 @@ pub(super) struct Folder {
     pub(super) folders: BTreeMap<String, Self>,
 }
 
+impl Saved {
+    /// The variables of a network with those of an inner one, which are in a file of their own.
+    pub(super) fn around(self, group: &str, inner: Self) -> Result<Self, Fault> {
+        let (Self::Numbered(mut outer), Self::Numbered(inner)) = (self, inner) else {
+            return Err(Fault(
+                "the weights of a preset are not in the layout of Keras 3".to_owned(),
+            ));
+        };
+        let layers = outer.folders.entry("layers".to_owned()).or_default();
+        layers.folders.insert(group.to_owned(), inner);
+        Ok(Self::Numbered(outer))
+    }
+}
+
 /// An open file.
 pub(super) struct Store {
     root: Group,

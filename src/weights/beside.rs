@@ -28,7 +28,7 @@ impl Beside {
 
 /// The text of a file that exists. The weights can do without it, so that what cannot be read is a
 /// warning.
-fn read(path: &Path) -> Option<String> {
+pub(crate) fn read(path: &Path) -> Option<String> {
     let file = File::open(path).ok()?;
     let mut text = String::new();
     match file.take(MAX_BYTES + 1).read_to_string(&mut text) {

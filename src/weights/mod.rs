@@ -6,7 +6,7 @@
 //! else. Files are recognised by their key set; `scheme` knows the names, `file` the bytes, `header`
 //! and `torch` the formats.
 
-mod beside;
+pub(crate) mod beside;
 mod container;
 pub(crate) mod contents;
 pub(crate) mod convert;

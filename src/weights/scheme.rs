@@ -134,16 +134,32 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     (".conv2.0.", "a ResNet with several layers for one 3x3"),
     (".conv2.radix", "a ResNeSt"),
     (".skn.", "a ResNet with selective kernels"),
-    ("conv2_block1_1_conv", "a ResNet of keras.applications"),
-    ("stack0_block0_1_conv", "a ResNet of KerasHub"),
-    ("layers/conv2d/", "a Keras 3 file with numbered layers"),
+];
+
+/// Names of networks that are read from other files: tensors with the lesson's names are enough to
+/// know it by, these are not. The text that shows them, what they are, and the file that is read.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "conv2_block1_1_conv",
+        "a ResNet of keras.applications",
+        KERAS_FILE,
+    ),
+    ("stack0_block0_1_conv", "a ResNet of KerasHub", KERAS_FILE),
+    (
+        "layers/conv2d/",
+        "a Keras network with numbered layers",
+        KERAS_FILE,
+    ),
     (
         "conv2d_1/kernel",
-        "a Keras file with numbered layers; name them as the lesson does",
+        "a Keras network with numbered layers",
+        KERAS_FILE,
     ),
-    ("resnetv17_", "a ResNet of MXNet Gluon"),
-    ("res2_0_branch2a", "a ResNet of Caffe2"),
+    ("resnetv17_", "a ResNet of MXNet Gluon", ONNX_FILE),
+    ("res2_0_branch2a", "a ResNet of Caffe2", ONNX_FILE),
 ];
+const KERAS_FILE: &str = "Keras' own files (.keras, .weights.h5, .h5)";
+const ONNX_FILE: &str = "ONNX exports";
 
 impl Scheme {
     /// The scheme whose marks are among the keys. A file that is `described` lists its layers.
@@ -158,6 +174,15 @@ impl Scheme {
         if let Some((mark, kind)) = known {
             return unrecognised(format!(
                 "names such as '{mark}' belong to {kind}, which is not supported"
+            ));
+        }
+        let elsewhere = ELSEWHERE
+            .iter()
+            .find(|(mark, ..)| keys.iter().any(|key| key.contains(mark)));
+        if let Some((mark, kind, files)) = elsewhere {
+            return unrecognised(format!(
+                "names such as '{mark}' belong to {kind}, which is read from {files} only; \
+                 `resnet convert` makes a file of those that describes itself"
             ));
         }
         let mut found = Vec::new();
@@ -390,8 +415,9 @@ mod tests {
             ),
             (
                 &["conv1_conv/kernel", "conv2_block1_1_conv/kernel"],
-                "keras.applications",
+                "keras.applications, which is read from Keras' own files",
             ),
+            (&["resnetv17_conv0_weight"], "read from ONNX exports only"),
             (
                 &["a.layer1.0.conv1.weight", "b.layer1.0.conv1.weight"],
                 "2 networks",

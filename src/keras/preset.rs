@@ -1,0 +1,67 @@
+//! The files beside one of weights, in the folders that Keras and `KerasHub` write.
+//!
+//! `model.save(folder, zipped=False)` leaves the parts of a `.keras` archive as files. A preset of
+//! `KerasHub` has the same for a network without its classifier, and that in two more files.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
+
+use hdf5_reader::storage::FileStorage;
+use serde_json::Value;
+
+use super::Fault;
+use super::archive::{Archive, CONFIG, METADATA, TASK_WEIGHTS, WEIGHTS, version};
+use super::store::Store;
+use crate::weights::beside::read;
+
+/// The classifier, with the network before it and its preprocessing.
+const TASK: &str = "task.json";
+
+/// Adds what stands beside a file of weights to what is known of it.
+pub(super) fn describe(archive: &mut Archive, path: &Path) -> Result<(), Fault> {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    if archive.config.is_some() || ![WEIGHTS, TASK_WEIGHTS].contains(&name) {
+        return Ok(());
+    }
+    let beside = |name: &str| path.with_file_name(name);
+    let is_task = [TASK, TASK_WEIGHTS, WEIGHTS]
+        .iter()
+        .all(|name| beside(name).is_file());
+    if is_task && let Some(config) = description(&beside(TASK)) {
+        archive.store = open(&beside(TASK_WEIGHTS))?;
+        archive.backbone = Some(open(&beside(WEIGHTS))?);
+        archive.config = Some(config);
+        archive.described_by = "'task.json' beside it describes the network";
+    } else if name == TASK_WEIGHTS {
+        return Err(Fault(format!(
+            "a preset's classifier alone; '{WEIGHTS}' and '{TASK}' of the preset must stand beside it"
+        )));
+    } else if let Some(config) = description(&beside(CONFIG)) {
+        archive.config = Some(config);
+        archive.described_by = "'config.json' beside it describes the network";
+    } else {
+        return Ok(());
+    }
+    archive.format = "HDF5 weights of Keras in their folder";
+    archive.written_by = read(&beside(METADATA)).and_then(|metadata| version(&metadata));
+    Ok(())
+}
+
+/// A text that describes a network as Keras does; other libraries have files of the same name.
+fn description(path: &Path) -> Option<String> {
+    let text = read(path)?;
+    match serde_json::from_str::<Value>(&text) {
+        Ok(value) => value.get("class_name").is_some().then_some(text),
+        Err(error) => {
+            log::warn!("'{}' is not read: {error}", path.display());
+            None
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Store, Fault> {
+    let refuse = |reason: String| Fault(format!("'{}': {reason}", path.display()));
+    let storage = FileStorage::open(path).map_err(|error| refuse(error.to_string()))?;
+    Store::open(Arc::new(storage)).map_err(|Fault(reason)| refuse(reason))
+}
