@@ -92,7 +92,8 @@ class Torch:
 
             graph = onnx.load(file).graph
             return next(node.name for node in graph.node if graph.output[0].name in node.output)
-        return "fc" if hasattr(self.model, "fc") else "head.fc" if hasattr(self.model, "head") else "classifier.1"
+        # That of transformers has torchvision's names within the program.
+        return "head.fc" if hasattr(self.model, "head") else "fc"
 
 
 class Keras:

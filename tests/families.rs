@@ -8,11 +8,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use resnet_wgpu::kernels::Precision;
 use resnet_wgpu::models::{self, Confidence, Model, ModelOptions, Variant};
 use resnet_wgpu::preprocess::{Preprocess, Resize};
 use resnet_wgpu::reference::{self, Keep};
 use resnet_wgpu::tensor::Tensor;
-use resnet_wgpu::weights::{Family, Precision};
+use resnet_wgpu::weights::Family;
 use safetensors::SafeTensors;
 
 /// A folder, the file of the weights in it, and the name that the network must get.

@@ -1,9 +1,13 @@
 //! Weight files: every naming scheme gives the same network, and no file can do harm.
 
+mod common;
+
 use std::collections::HashMap;
 use std::path::Path;
 
+use common::fuzz::Fuzz;
 use resnet_wgpu::Error;
+use resnet_wgpu::kernels::Precision;
 use resnet_wgpu::models::{
     self, Block, ModelOptions, NotebookConfig, ResNetConfig, Structure, Variant,
 };
@@ -582,6 +586,40 @@ fn every_truncation_and_every_flipped_header_byte_is_an_error_or_harmless() {
             }
         }
     }
+}
+
+#[test]
+fn spoilt_files_are_results_not_panics() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let described = folder.path().join("described.safetensors");
+    let resnet = Structure::ResNet(tiny_resnet());
+    let mut weights = torchvision_file(&resnet).open().expect("opened");
+    let model = models::build(None, &mut weights, &small(&resnet)).expect("built");
+    models::save(&model, &described, Precision::F16).expect("saved");
+    let notebook = Structure::Notebook(tiny_notebook());
+    let files = [
+        std::fs::read(&described).expect("read"),
+        torchvision_file(&resnet).bytes(),
+        hugging_face_file(&resnet).bytes(),
+        notebook_file(&notebook, ":0").bytes(),
+    ];
+    let build = |bytes: Vec<u8>| {
+        let mut weights = Weights::from_bytes("test.safetensors", bytes)?;
+        models::build(None, &mut weights, &ModelOptions::default())
+    };
+    let mut errors = 0;
+    let mut fuzz = Fuzz::new(2_000);
+    while fuzz.next_round() {
+        let number = fuzz.below(files.len());
+        let spoilt = fuzz.spoil(&files[number], b"{}[]\":,.0123456789-ebFBI6ntul\\");
+        errors += u64::from(build(spoilt).is_err());
+    }
+    // Most bytes are weights, whose damage cannot be seen.
+    let done = fuzz.done();
+    assert!(
+        errors > done / 10 && errors < done,
+        "{errors} of {done} were refused"
+    );
 }
 
 #[test]

@@ -29,10 +29,11 @@ use crate::graph::{
     BatchNorm, Conv2d, FlattenOrder, Graph, Node, Op, PadValue, Padding, ParamId, Statistics,
     ValueId, Window,
 };
+use crate::kernels::Precision;
 use crate::labels::Labels;
 use crate::preprocess::Preprocess;
 use crate::tensor::Shape;
-use crate::weights::{self, DESCRIPTION, Precision, Weights};
+use crate::weights::{self, DESCRIPTION, Weights};
 
 /// The version of the description that is written; others are refused.
 const VERSION: u32 = 1;

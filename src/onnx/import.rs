@@ -101,6 +101,8 @@ pub(super) struct Import<'a> {
     pub(super) links: Links<'a>,
     pub(super) graph: Graph,
     pub(super) opset: i64,
+    /// Told of the bytes that were read for the last time.
+    release: &'a dyn Fn(&[u8]),
     /// Images in a batch of the file; `None` for any number.
     pub(super) file_batch: Option<usize>,
     output: &'a str,
@@ -118,6 +120,7 @@ pub(super) fn run<'a>(
     file: &'a File<'a>,
     opset: i64,
     options: &ModelOptions,
+    release: &'a dyn Fn(&[u8]),
 ) -> Result<Imported<'a>, Error> {
     let mut initializers = HashMap::new();
     for &(name, tensor) in &file.initializers {
@@ -165,6 +168,7 @@ pub(super) fn run<'a>(
         links,
         graph,
         opset,
+        release,
         file_batch: image.file_batch,
         output,
         initializers,
@@ -347,6 +351,7 @@ impl<'a> Import<'a> {
         };
         let constant = Constant::decode(tensor)
             .map_err(|reason| site.refuse(format!("tensor '{name}': {reason}")))?;
+        (self.release)(tensor.0);
         let value = Value::Constant(constant);
         self.values.insert(name, value.clone());
         Ok(Some(value))

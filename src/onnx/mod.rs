@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::graph::Op;
 use crate::models::{Decision, Model, ModelOptions};
 use crate::preprocess::Preprocess;
-use crate::weights::Family;
+use crate::weights::{self, Family};
 use import::Imported;
 use wire::{Damaged, Message};
 
@@ -38,11 +38,8 @@ const USUAL_SIZE: usize = 224;
 /// As [`from_bytes`], and [`Error::Io`].
 pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Model, Error> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    read(path, &bytes, options)
+    let map = weights::map(path)?;
+    read(path, &map, options, &|part| weights::release(&map, part))
 }
 
 /// [`open`] for a file that is in memory; `name` stands for its path in errors.
@@ -52,11 +49,17 @@ pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Model, Err
 /// supported or makes no sense, [`Error::Model`] when the file and the options do not fit each other,
 /// the [graph section](Error) of the errors for shapes.
 pub fn from_bytes(name: &str, bytes: &[u8], options: &ModelOptions) -> Result<Model, Error> {
-    read(Path::new(name), bytes, options)
+    read(Path::new(name), bytes, options, &|_| ())
 }
 
-fn read(path: &Path, bytes: &[u8], options: &ModelOptions) -> Result<Model, Error> {
-    build(path, bytes, options).map_err(|error| match error {
+/// `release` is told which bytes of the file were read for the last time.
+fn read(
+    path: &Path,
+    bytes: &[u8],
+    options: &ModelOptions,
+    release: &dyn Fn(&[u8]),
+) -> Result<Model, Error> {
+    build(path, bytes, options, release).map_err(|error| match error {
         Error::WeightsUnreadable { reason, .. } => Error::WeightsUnreadable {
             path: path.to_owned(),
             reason,
@@ -91,7 +94,12 @@ fn name<'a>(node: &proto::Node<'a>) -> &'a str {
     }
 }
 
-fn build(path: &Path, bytes: &[u8], options: &ModelOptions) -> Result<Model, Error> {
+fn build(
+    path: &Path,
+    bytes: &[u8],
+    options: &ModelOptions,
+    release: &dyn Fn(&[u8]),
+) -> Result<Model, Error> {
     let file = proto::Model::decode(Message(bytes))
         .map_err(|Damaged(reason)| unreadable(format!("damaged ONNX file: {reason}")))?;
     let opset = file.opset.unwrap_or_default();
@@ -101,7 +109,7 @@ fn build(path: &Path, bytes: &[u8], options: &ModelOptions) -> Result<Model, Err
             "operators of version {opset} are not supported; export with opset {first} to {last}"
         )));
     }
-    let imported = import::run(&file.graph, opset, options)?;
+    let imported = import::run(&file.graph, opset, options, release)?;
     let Imported {
         mut graph,
         input,

@@ -252,22 +252,32 @@ pub(crate) fn map(path: &Path) -> Result<memmap2::Mmap, Error> {
     unsafe { memmap2::Mmap::map(&file) }.map_err(io)
 }
 
+/// Gives back the memory that reading a part of a mapped file took. Without it, all of the file would
+/// be in memory beside the tensors by the time the last one is read.
+#[cfg(unix)]
+pub(crate) fn release(map: &memmap2::Mmap, part: &[u8]) {
+    // What is not of the map stays as it is.
+    let start = part.as_ptr().addr().checked_sub(map.as_ptr().addr());
+    let Some(start) = start.filter(|start| start + part.len() <= map.len()) else {
+        return;
+    };
+    let advice = memmap2::UncheckedAdvice::DontNeed;
+    #[expect(unsafe_code, reason = "the advice has no safe form")]
+    // SAFETY: the pages are those of a file that is only read, so that the next access finds the same
+    // bytes. Failing does no harm.
+    let _ = unsafe { map.unchecked_advise_range(advice, start, part.len()) };
+}
+
+/// Other systems take the pages of files back by themselves.
+#[cfg(not(unix))]
+pub(crate) fn release(_: &memmap2::Mmap, _: &[u8]) {}
+
 impl Bytes {
-    /// Gives back the memory that reading a part of a mapped file took. Without it, all of the file
-    /// would be in memory beside the tensors by the time the last one is read.
-    #[cfg(unix)]
     fn release(&self, range: &Range<usize>) {
         if let Self::Mapped(map) = self {
-            let advice = memmap2::UncheckedAdvice::DontNeed;
-            #[expect(unsafe_code, reason = "the advice has no safe form")]
-            // SAFETY: the pages are those of a file that is only read, so that the next access finds
-            // the same bytes; nothing is borrowed across this call. Failing does no harm.
-            let _ = unsafe { map.unchecked_advise_range(advice, range.start, range.len()) };
+            release(map, &map[range.clone()]);
         }
     }
-
-    #[cfg(not(unix))]
-    fn release(&self, _: &Range<usize>) {}
 
     fn as_slice(&self) -> &[u8] {
         match self {

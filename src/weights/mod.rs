@@ -29,7 +29,7 @@ use std::path::Path;
 pub(crate) use beside::Beside;
 #[cfg(feature = "onnx")]
 pub(crate) use container::is_onnx;
-pub use save::{Precision, save};
+pub use save::save;
 pub use scheme::{Family, Role};
 
 use crate::error::Error;
@@ -38,7 +38,7 @@ use crate::tensor::Tensor;
 pub(crate) use contents::Fault;
 use file::WeightFile;
 #[cfg(feature = "keras")]
-pub(crate) use file::map;
+pub(crate) use file::{map, release};
 use layout::{channels_first, channels_last, transpose};
 use scheme::Scheme;
 

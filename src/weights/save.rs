@@ -11,21 +11,14 @@ use half::f16;
 use safetensors::{Dtype, View};
 
 use crate::error::Error;
+use crate::kernels::Precision;
 use crate::tensor::Tensor;
 
-/// Type of the numbers in a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
-    /// 16-bit floats for kernels and matrices. Vectors (biases, normalisations), which are a
-    /// thousandth of a network and count for more, stay in 32 bits, and so does a tensor with a
-    /// number that 16 bits cannot hold.
-    F16,
-}
-
 /// Writes named tensors and texts as a safetensors file, replacing an older one.
+///
+/// The precision is that of kernels and matrices. Vectors (biases, normalisations), which are a
+/// thousandth of a network and count for more, stay in 32 bits, and so does a tensor with a number that
+/// 16 bits cannot hold.
 ///
 /// # Errors
 /// [`Error::Write`]. What was at the path before is untouched then.

@@ -38,8 +38,8 @@ struct Report {
 
 pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     let picture = Picture::open(&args.image)?;
-    let device = Device::open(&args.device)?;
-    let network = Network::load(&args.network, 1)?;
+    let device = Device::open(&args.run.device)?;
+    let network = Network::load(&args.run.network, 1)?;
     let labels = network.labels(&args.labels)?;
     let asked = args.class.as_deref();
     let class = asked

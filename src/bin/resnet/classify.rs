@@ -63,11 +63,11 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
-    let images = Images::find(&args.images, args.batch, quiet);
+    let images = Images::find(&args.images, quiet);
     let start = Instant::now();
-    let device = Device::open(&args.device)?;
+    let device = Device::open(&args.run.device)?;
     let adapter_ms = milliseconds(start.elapsed());
-    let network = Network::load(&args.network, images.batch())?;
+    let network = Network::load(&args.run.network, images.batch())?;
     let labels = network.labels(&args.labels)?;
     let mut job = Job {
         args,

@@ -111,12 +111,12 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let device = if args.cpu {
         Device::Cpu
     } else {
-        Device::open(&args.device)?
+        Device::open(&args.run.device)?
     };
     let golden = args.golden.as_deref().map(Golden::read).transpose()?;
     let (network_args, batch) = match &golden {
-        Some(golden) => of_golden(&args.network, golden),
-        None => (args.network.clone(), args.batch),
+        Some(golden) => of_golden(&args.run.network, golden),
+        None => (args.run.network.clone(), args.batch.count),
     };
     let network = Network::load(&network_args, batch)?;
     let input = match (&golden, &args.image) {
@@ -148,7 +148,7 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
 fn of_golden(args: &NetworkArgs, golden: &Golden) -> (NetworkArgs, usize) {
     let dims = golden.input.dims();
     let mut args = args.clone();
-    args.size = args.size.or(Some([dims[2], dims[3]]));
+    args.choices.size = args.choices.size.or(Some([dims[2], dims[3]]));
     (args, dims[0])
 }
 

@@ -1,7 +1,6 @@
 //! `resnet convert`: any weight file as one safetensors file that describes itself.
 
 use resnet_wgpu::models;
-use resnet_wgpu::weights::Precision;
 use serde::Serialize;
 
 use crate::args::ConvertArgs;
@@ -33,11 +32,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     for decision in &assumed {
         log::warn!("the new file will state as a fact: {decision}");
     }
-    let precision = match args.precision.as_str() {
-        "f16" => Precision::F16,
-        _ => Precision::F32,
-    };
-    models::save(model, &args.output, precision)?;
+    models::save(model, &args.output, args.precision)?;
     let size = std::fs::metadata(&args.output)?.len();
     let report = Report {
         schema_version: SCHEMA_VERSION,

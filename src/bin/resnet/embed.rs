@@ -25,9 +25,9 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
-    let mut images = Images::find(&args.images, args.batch, quiet);
-    let device = Device::open(&args.device)?;
-    let mut network = Network::load(&args.network, images.batch())?;
+    let mut images = Images::find(&args.images, quiet);
+    let device = Device::open(&args.run.device)?;
+    let mut network = Network::load(&args.run.network, images.batch())?;
     let model = &mut network.model;
     let features = model.graph.value(model.features).name.clone();
     model.graph.mark_output(model.features)?;

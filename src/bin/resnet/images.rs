@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use resnet_wgpu::image::Picture;
 use serde::Serialize;
 
+use crate::args::ImagesArgs;
 use crate::failure::complain;
 use crate::progress::Bars;
 
@@ -54,8 +55,8 @@ pub(crate) struct Readable {
 
 impl Images {
     /// The images that arguments stand for: files, the images of folders by name, and what a pattern
-    /// matches. At most `most` of them run together.
-    pub(crate) fn find(arguments: &[PathBuf], most: usize, quiet: bool) -> Self {
+    /// matches.
+    pub(crate) fn find(args: &ImagesArgs, quiet: bool) -> Self {
         let mut images = Self {
             paths: Vec::new(),
             batch: 1,
@@ -63,11 +64,11 @@ impl Images {
             errors: Vec::new(),
             bars: Bars::new(quiet),
         };
-        for argument in arguments {
+        for argument in &args.images {
             images.add(argument);
         }
         // Padding a batch costs time: no more images run together than there are.
-        images.batch = most.min(images.paths.len()).max(1);
+        images.batch = args.batch.count.min(images.paths.len()).max(1);
         images
     }
 

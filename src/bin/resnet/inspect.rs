@@ -90,7 +90,7 @@ struct Step {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
-    let network = Network::load(&args.network, args.batch)?;
+    let network = Network::load(&args.network, args.batch.count)?;
     let labels = network.labels(&args.labels)?;
     let model = &network.model;
     let plan = args.plan.then(|| plan_of(&network)).transpose()?;
@@ -103,7 +103,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let report = Report {
         schema_version: SCHEMA_VERSION,
         model: network.info(),
-        batch: args.batch,
+        batch: args.batch.count,
         decisions: model.decisions.clone(),
         preprocess: model.preprocess.clone(),
         labels: labels.map(|labels| labels.iter().map(str::to_owned).collect()),

@@ -51,15 +51,16 @@ impl Network {
     /// Reads or makes up the weights and builds the network for a batch.
     pub(crate) fn load(args: &NetworkArgs, batch: usize) -> Result<Self, Failure> {
         let start = Instant::now();
-        let rules = args.preprocess.as_deref().map(Rules::read).transpose()?;
+        let choices = &args.choices;
+        let rules = choices.preprocess.as_deref().map(Rules::read).transpose()?;
         let options = ModelOptions {
             batch,
-            size: args.size.or(match &rules {
+            size: choices.size.or(match &rules {
                 Some(Rules::File(rules)) => Some(rules.size),
                 _ => None,
             }),
-            variant: args.variant,
-            bn_mode: args.bn_mode,
+            variant: choices.variant,
+            bn_mode: choices.bn_mode,
             ..ModelOptions::default()
         };
         let mut model = match (&args.weights, args.arch) {
@@ -70,7 +71,7 @@ impl Network {
         if let Some(rules) = rules {
             apply(rules, &mut model)?;
         }
-        if args.strict {
+        if choices.strict {
             refuse_assumptions(&model)?;
         }
         let weights_ms = milliseconds(start.elapsed());

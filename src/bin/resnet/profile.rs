@@ -82,8 +82,8 @@ struct Details<'a> {
 }
 
 pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<(), Failure> {
-    let device = Device::open(&args.device)?;
-    let network = Network::load(&args.network, args.batch)?;
+    let device = Device::open(&args.run.device)?;
+    let network = Network::load(&args.run.network, args.batch.count)?;
     let runner = Runner::new(&device, &network.optimized()?, InputFormat::Tensor, quiet)?;
     let Some((session, plan)) = runner.gpu() else {
         return Err(Failure::adapter(

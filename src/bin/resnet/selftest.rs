@@ -59,14 +59,14 @@ struct Case {
 }
 
 pub(crate) fn run(args: &SelftestArgs) -> Result<(), Failure> {
-    let device = Device::open(&args.device)?;
+    let device = Device::open(&args.run.device)?;
     let Device::Gpu(gpu) = &device else {
         return Err(Failure::adapter(
             "`resnet selftest` tests the kernels of an adapter, see `resnet devices`; for the CPU \
              there is `resnet compare --cpu`",
         ));
     };
-    let network = Network::load(&args.network, 1)?;
+    let network = Network::load(&args.run.network, 1)?;
     let graph = network.optimized()?;
     let format = InputFormat::Rgba8(network.model.preprocess.normalization());
     let plan = Plan::new(&graph, &gpu.options(&graph, format))?;

@@ -58,7 +58,7 @@ struct NetworkTimes {
 }
 
 pub(crate) fn run(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
-    let device = Device::open(&args.device)?;
+    let device = Device::open(&args.run.device)?;
     let Device::Gpu(gpu) = &device else {
         return Err(Failure::adapter(
             "the kernels of the CPU have nothing to choose: `resnet tune` needs an adapter, see \
@@ -67,8 +67,8 @@ pub(crate) fn run(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     };
     let mut model = None;
     let mut batches = Vec::new();
-    for &batch in &args.batch {
-        let network = Network::load(&args.network, batch)?;
+    for &batch in &args.batches.counts {
+        let network = Network::load(&args.run.network, batch)?;
         model.get_or_insert_with(|| network.info());
         batches.push(tune_batch(args, gpu, &network, quiet)?);
     }
@@ -100,7 +100,7 @@ fn tune_batch(
         &mut |progress| bar.show(progress),
     )?;
     drop(bar);
-    let stored = match (args.dry_run, Caches::new(&args.device)) {
+    let stored = match (args.dry_run, Caches::new(&args.run.device)) {
         (true, _) => None,
         (false, Some(caches)) => {
             let file = caches.store(&gpu.context, &options, &tuned)?;

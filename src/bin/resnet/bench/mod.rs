@@ -38,7 +38,7 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
         return diff::run(args);
     }
     let begin = Instant::now();
-    let device = Device::open(&args.device)?;
+    let device = Device::open(&args.run.device)?;
     if args.start_only {
         return start(args, quiet, &device, begin);
     }
@@ -57,8 +57,8 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
         layers_clock: None,
     };
     let mut model = None;
-    for &batch in &args.batch {
-        let network = Network::load(&args.network, batch)?;
+    for &batch in &args.batches.counts {
+        let network = Network::load(&args.run.network, batch)?;
         model.get_or_insert_with(|| (network.info(), network.weights_hash()));
         bench.measure(&network)?;
     }
@@ -95,8 +95,8 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
 
 /// Runs once and prints the milliseconds since the beginning.
 fn start(args: &BenchArgs, quiet: bool, device: &Device, begin: Instant) -> Result<(), Failure> {
-    let batch = args.batch.first().copied().unwrap_or(1);
-    let network = Network::load(&args.network, batch)?;
+    let batch = args.batches.counts.first().copied().unwrap_or(1);
+    let network = Network::load(&args.run.network, batch)?;
     let graph = network.optimized()?;
     let runner = Runner::new(device, &graph, InputFormat::Tensor, quiet)?;
     runner.run(&input::random(

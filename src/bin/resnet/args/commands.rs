@@ -1,0 +1,343 @@
+//! The flags of each command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::passes::Fusion;
+
+use super::groups::{
+    BatchArgs, BatchesArgs, ChoiceArgs, DeviceArgs, ImagesArgs, LabelArgs, NetworkArgs, RunArgs,
+};
+use crate::output::Format;
+use crate::values::{
+    count, formats, npy, png, precision_parser, safetensors, seconds, svg, threshold, tolerance,
+};
+
+#[derive(Args, Debug)]
+pub(crate) struct DevicesArgs {
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
+    pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ClassifyArgs {
+    #[command(flatten)]
+    pub(crate) images: ImagesArgs,
+
+    /// Classes to show for each image
+    #[arg(long, value_name = "K", default_value = "5", value_parser = count)]
+    pub(crate) top: usize,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "jsonl", "csv"]))]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EmbedArgs {
+    #[command(flatten)]
+    pub(crate) images: ImagesArgs,
+
+    /// File for the vectors; stdout then lists the images of its rows
+    #[arg(short, long, value_name = "FILE.npy", value_parser = npy())]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Scale each vector to length 1
+    #[arg(long)]
+    pub(crate) normalize: bool,
+
+    /// Form of the results on stdout, when there is no --output
+    #[arg(long, conflicts_with = "output", value_parser = formats(&["jsonl"]))]
+    pub(crate) format: Option<Format>,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CamArgs {
+    /// Image (JPEG, PNG, WebP)
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: PathBuf,
+
+    /// File for the image with the map over it
+    #[arg(short, long, value_name = "FILE.png", value_parser = png())]
+    pub(crate) output: PathBuf,
+
+    /// Class to look for [default: the most likely one]
+    #[arg(long, value_name = "N|LABEL")]
+    pub(crate) class: Option<String>,
+
+    /// Value to make the map of, by its name in `resnet inspect --plan` [default: the last block, or
+    /// an earlier one where that is too coarse]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) at: Option<String>,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InspectArgs {
+    /// Show the dispatches and buffers too
+    #[arg(long)]
+    pub(crate) plan: bool,
+
+    #[command(flatten)]
+    pub(crate) batch: BatchArgs,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FetchArgs {
+    /// Repository
+    #[arg(value_name = "OWNER/NAME[@REVISION]")]
+    pub(crate) repository: String,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
+    pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ConvertArgs {
+    /// Weights or network to convert
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+
+    /// File to write
+    #[arg(short, long, value_name = "OUT.safetensors", value_parser = safetensors())]
+    pub(crate) output: PathBuf,
+
+    /// Type of the kernels and matrices; all other numbers stay in 32 bits
+    #[arg(long, default_value = "f32", value_parser = precision_parser())]
+    pub(crate) precision: Precision,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) choices: ChoiceArgs,
+
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+}
+
+impl ConvertArgs {
+    /// The network of the input.
+    pub(crate) fn network(&self) -> NetworkArgs {
+        NetworkArgs {
+            weights: Some(self.input.clone()),
+            arch: None,
+            choices: self.choices.clone(),
+            fusion: Fusion::None,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompareArgs {
+    /// Image to run on [default: random numbers, always the same]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Option<PathBuf>,
+
+    /// Expected values, instead of the reference implementation's
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "batch"])]
+    pub(crate) golden: Option<PathBuf>,
+
+    /// Compare the fast CPU path instead of the GPU
+    #[arg(long)]
+    pub(crate) cpu: bool,
+
+    /// Largest difference of a logit [default: 1e-3, with --precision f16 none]
+    #[arg(long, value_name = "ABS", value_parser = tolerance)]
+    pub(crate) tolerance: Option<f32>,
+
+    /// Largest difference in a layer, relative to its largest magnitude [default: 1e-4, with
+    /// --precision f16 2e-2]
+    #[arg(long, value_name = "REL", value_parser = tolerance)]
+    pub(crate) layer_tolerance: Option<f32>,
+
+    #[command(flatten)]
+    pub(crate) batch: BatchArgs,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<BenchCommand>,
+
+    #[command(flatten)]
+    pub(crate) batches: BatchesArgs,
+
+    /// Timed runs of each path
+    #[arg(long, value_name = "N", default_value = "20", value_parser = count)]
+    pub(crate) iterations: usize,
+
+    /// Runs of each path before the timed ones
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub(crate) warmup: usize,
+
+    /// Stop timing a path after so many seconds
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    pub(crate) seconds: f64,
+
+    /// Time the fast CPU path too
+    #[arg(long)]
+    pub(crate) cpu: bool,
+
+    /// Time the reference implementation too, which is slow
+    #[arg(long)]
+    pub(crate) reference: bool,
+
+    /// Time whole starts too, each in a process of its own: with nothing compiled, and with what is in
+    /// the caches of the driver and of this program
+    #[arg(long)]
+    pub(crate) startup: bool,
+
+    /// Print when the first result was there and end: what --startup starts
+    #[arg(long, hide = true)]
+    pub(crate) start_only: bool,
+
+    /// Time each layer by itself
+    #[arg(long)]
+    pub(crate) layers: bool,
+
+    /// Draw the layers of the first batch size against the roofline of the adapter
+    #[arg(long, value_name = "FILE.svg", requires = "layers", value_parser = svg())]
+    pub(crate) plot: Option<PathBuf>,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TuneArgs {
+    #[command(flatten)]
+    pub(crate) batches: BatchesArgs,
+
+    /// Stop after so many seconds for each batch size; layers that were not reached keep their defaults
+    #[arg(long, value_name = "S", default_value = "120", value_parser = seconds)]
+    pub(crate) seconds: f64,
+
+    /// Store nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ProfileArgs {
+    /// File to write
+    #[arg(short, long, value_name = "FILE.json")]
+    pub(crate) output: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) batch: BatchArgs,
+
+    /// Recorded runs
+    #[arg(long, value_name = "N", default_value = "5", value_parser = count)]
+    pub(crate) iterations: usize,
+
+    /// Runs before the recorded ones
+    #[arg(long, value_name = "N", default_value = "2")]
+    pub(crate) warmup: usize,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SelftestArgs {
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Compare two records of `bench --format json`
+    #[command(
+        after_help = "Examples:\n  resnet bench --format json > before.json\n  \
+        resnet bench --format json > after.json\n  \
+        resnet bench diff before.json after.json --threshold 1.1\n\n\
+        Runs match when path, batch and size are the same. The ratio is the median of AFTER over \
+        the median of BEFORE, so that 1.1 is a tenth slower. Its 95% interval is a percentile \
+        bootstrap: 4,000 times, as many samples as there are are drawn with replacement from each \
+        of the two, and the ratio of their medians is taken; the interval holds the middle 95% of \
+        these ratios. The random numbers are always the same. Fewer than five samples on a side \
+        give no interval.\n\
+        The interval says how much samples scatter within the two records, not how much a machine \
+        changes from one hour to the next: alternate the two programs where that matters.\n\
+        Exit code 6 when an interval lies wholly above the threshold, 2 when no runs match."
+    )]
+    Diff(DiffArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiffArgs {
+    /// Record to compare with
+    #[arg(value_name = "BEFORE.json")]
+    pub(crate) before: PathBuf,
+
+    /// Record that must not be slower
+    #[arg(value_name = "AFTER.json")]
+    pub(crate) after: PathBuf,
+
+    /// Ratio of times that is still no regression
+    #[arg(long, value_name = "RATIO", default_value = "1.05", value_parser = threshold)]
+    pub(crate) threshold: f64,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
+    pub(crate) format: Format,
+}
