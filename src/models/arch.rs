@@ -8,7 +8,8 @@ use super::config::{self, Config};
 use super::decision::{Confidence, Decision};
 use super::notebook::{self, NotebookConfig};
 use super::preact::PreActConfig;
-use super::resnet::{Block, ResNetConfig, StrideSite};
+use super::resnet::{ResNetConfig, StrideSite};
+use super::skeleton::Block;
 use super::variant::{self, Choice, Variant};
 use crate::error::Error;
 use crate::weights::{Family, Weights};
@@ -115,8 +116,8 @@ impl Structure {
     /// Number of classes.
     pub const fn classes(&self) -> usize {
         match self {
-            Self::ResNet(config) => config.classes,
-            Self::PreAct(config) => config.classes,
+            Self::ResNet(config) => config.skeleton.classes,
+            Self::PreAct(config) => config.skeleton.classes,
             Self::Notebook(config) => config.classes,
         }
     }
@@ -263,7 +264,7 @@ fn decide_stride(
         },
         asked,
     )?;
-    let evidence = if config.block == Block::Basic {
+    let evidence = if config.skeleton.block == Block::Basic {
         // Its only strided convolution comes first in either variant.
         confidence = Confidence::Certain;
         "a basic block"
@@ -276,7 +277,7 @@ fn decide_stride(
         Variant::V1 => StrideSite::First,
         _ => StrideSite::Middle,
     };
-    let value = match (config.block, config.stride_site) {
+    let value = match (config.skeleton.block, config.stride_site) {
         (Block::Basic, _) => "first 3x3 of a block",
         (Block::Bottleneck, StrideSite::Middle) => "3x3 of a bottleneck (v1.5)",
         (Block::Bottleneck, StrideSite::First) => "first 1x1 of a bottleneck (v1)",
@@ -301,7 +302,7 @@ fn decide_first_stage(
             "keeps the size"
         }
     };
-    if structure.outputs[0] == structure.stem {
+    if structure.skeleton.outputs[0] == structure.skeleton.stem {
         let shown = words(structure.first_stage_strides);
         return Some(Decision::certain(
             "first stage",
@@ -333,7 +334,7 @@ fn pre_activation(
         reason: "",
     };
     variant::choose(&choice, asked)?;
-    let stride = match structure.block {
+    let stride = match structure.skeleton.block {
         Block::Basic => "first 3x3 of a block",
         Block::Bottleneck => "3x3 of a bottleneck",
     };

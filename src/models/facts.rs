@@ -69,7 +69,7 @@ impl Facts {
     fn agreeing(&mut self, structure: &Structure, config: Config) -> Config {
         let classes = config.classes;
         let blocks = match structure {
-            Structure::ResNet(structure) => Some(structure.blocks),
+            Structure::ResNet(structure) => Some(structure.skeleton.blocks),
             _ => None,
         };
         let depths = config.depths.as_deref();

@@ -13,6 +13,7 @@ mod layers;
 mod notebook;
 mod preact;
 mod resnet;
+mod skeleton;
 mod stored;
 pub(crate) mod variant;
 
@@ -21,7 +22,8 @@ pub use bn_mode::BnMode;
 pub use decision::{Confidence, Decision, Decisions};
 pub use notebook::NotebookConfig;
 pub use preact::PreActConfig;
-pub use resnet::{Block, ResNetConfig, Shortcut, StrideSite};
+pub use resnet::{ResNetConfig, StrideSite};
+pub use skeleton::{Block, Shortcut, Skeleton};
 pub use stored::{Description, save};
 pub use variant::Variant;
 

@@ -7,7 +7,8 @@
 //! block of every stage projects its shortcut, from the normalised input. Names are timm's.
 
 use super::layers::{Conv, Layers};
-use super::resnet::{Block, Shortcut, conv};
+use super::resnet::conv;
+use super::skeleton::{Block, Shortcut, Site, Skeleton};
 use super::{Body, Settings};
 use crate::error::Error;
 use crate::graph::{Op, PadValue, ValueId, Window};
@@ -16,24 +17,10 @@ use crate::weights::{Role, Weights};
 /// The structure of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreActConfig {
-    /// Kind of all its blocks.
-    pub block: Block,
-    /// Blocks of each of the four stages.
-    pub blocks: [usize; 4],
-    /// Channels of the stem.
-    pub stem: usize,
-    /// Channels of the first two 3×3 of a stem of three; `None` for a stem of one 7×7.
-    pub deep_stem: Option<[usize; 2]>,
-    /// Channels inside the blocks of each stage.
-    pub widths: [usize; 4],
-    /// Channels that the blocks of each stage give.
-    pub outputs: [usize; 4],
-    /// How the shortcuts stride.
-    pub shortcut: Shortcut,
+    /// Stem, stages and classifier.
+    pub skeleton: Skeleton,
     /// Whether the max pool sees zeros outside of the image instead of −∞ (timm's `fixed` stems).
     pub zero_padded_pool: bool,
-    /// Classes.
-    pub classes: usize,
 }
 
 impl PreActConfig {
@@ -76,36 +63,39 @@ impl PreActConfig {
                 "the file must have a classifier, the weight of 'head.fc' has {fc:?}"
             )));
         };
+        // All of timm's networks with a deep stem are of the D or T kind.
+        let shortcut = if deep_stem.is_some() {
+            Shortcut::AveragePool
+        } else {
+            Shortcut::Convolution
+        };
         Ok(Self {
-            block,
-            blocks,
-            stem,
-            deep_stem,
-            widths,
-            outputs,
-            // All of timm's networks with a deep stem are of the D or T kind.
-            shortcut: if deep_stem.is_some() {
-                Shortcut::AveragePool
-            } else {
-                Shortcut::Convolution
+            skeleton: Skeleton {
+                block,
+                blocks,
+                stem,
+                deep_stem,
+                widths,
+                outputs,
+                shortcut,
+                classes,
             },
             zero_padded_pool: false,
-            classes,
         })
     }
 
     /// The usual name, such as `resnetv2_50` or `resnetv2_50d`.
     pub fn name(&self) -> String {
-        let blocks: usize = self.blocks.iter().sum();
-        let depth = self.block.convolutions() * blocks + 2;
-        let letter = match self.deep_stem {
+        let skeleton = &self.skeleton;
+        let depth = skeleton.depth();
+        let letter = match skeleton.deep_stem {
             None => "",
-            Some(deep) if deep == [3 * self.stem / 8, self.stem / 2] => "t",
+            Some(_) if skeleton.has_tiered_stem() => "t",
             Some(_) => "d",
         };
         let mut name = format!("resnetv2_{depth}{letter}");
-        if self.stem != 64 {
-            name.push_str(&format!("_stem{}", self.stem));
+        if skeleton.stem != 64 {
+            name.push_str(&format!("_stem{}", skeleton.stem));
         }
         name
     }
@@ -139,23 +129,18 @@ pub(super) fn build(
         },
     };
     let mut x = net.layers.graph.add("stem.pool", max_pool, &[x])?;
-    for (stage, &blocks) in config.blocks.iter().enumerate() {
-        for block in 0..blocks {
-            let site = Site {
-                prefix: format!("stages.{stage}.blocks.{block}"),
-                stage,
-                stride: if stage > 0 && block == 0 { 2 } else { 1 },
-                first: block == 0,
-            };
-            x = net.block(&site, x)?;
-        }
+    let name = |stage, block| format!("stages.{stage}.blocks.{block}");
+    for site in config.skeleton.sites(false, name) {
+        x = net.block(&site, x)?;
     }
     let feature_map = net.normalise("norm", x)?;
     let features = net
         .layers
         .graph
         .add("head.global_pool", Op::GlobalAvgPool, &[feature_map])?;
-    let logits = net.layers.linear("head.fc", features, config.classes)?;
+    let logits = net
+        .layers
+        .linear("head.fc", features, config.skeleton.classes)?;
     Ok(Body {
         graph: net.layers.graph,
         input,
@@ -170,28 +155,11 @@ struct PreAct<'a> {
     config: &'a PreActConfig,
 }
 
-/// Where a block stands.
-struct Site {
-    /// Name of the block, which starts the names of its layers.
-    prefix: String,
-    /// Stage, from zero.
-    stage: usize,
-    stride: usize,
-    /// Whether it is the first of its stage.
-    first: bool,
-}
-
-impl Site {
-    fn layer(&self, name: &str) -> String {
-        format!("{}.{name}", self.prefix)
-    }
-}
-
 impl PreAct<'_> {
     /// What is before the max pool: one 7×7, or three 3×3. The last is not normalised.
     fn stem(&mut self, input: ValueId) -> Result<ValueId, Error> {
-        let stem = self.config.stem;
-        let Some([first, second]) = self.config.deep_stem else {
+        let stem = self.config.skeleton.stem;
+        let Some([first, second]) = self.config.skeleton.deep_stem else {
             let conv = Conv::new(stem, 7).stride(2).padding(3);
             return self.layers.conv("stem.conv", input, conv);
         };
@@ -206,10 +174,9 @@ impl PreAct<'_> {
     }
 
     fn block(&mut self, site: &Site, x: ValueId) -> Result<ValueId, Error> {
-        let width = self.config.widths[site.stage];
-        let out_c = self.config.outputs[site.stage];
+        let (width, out_c) = (site.width, site.out_c);
         let three = Conv::new(width, 3).padding(1);
-        let basic = self.config.block == Block::Basic;
+        let basic = self.config.skeleton.block == Block::Basic;
         let convolutions = if basic {
             let second = Conv::new(out_c, 3).padding(1);
             vec![three.stride(site.stride), second]
@@ -233,9 +200,9 @@ impl PreAct<'_> {
     /// The input of a block, or its projection after the normalisation. Bottlenecks always project at
     /// the start of a stage, basic blocks where the shape changes.
     fn shortcut(&mut self, site: &Site, x: ValueId, activated: ValueId) -> Result<ValueId, Error> {
-        let out_c = self.config.outputs[site.stage];
+        let out_c = site.out_c;
         let changes = site.stride != 1 || self.layers.shape(x).c != out_c;
-        let projects = match self.config.block {
+        let projects = match self.config.skeleton.block {
             Block::Bottleneck => site.first,
             Block::Basic => changes,
         };
@@ -244,7 +211,7 @@ impl PreAct<'_> {
         }
         let name = site.layer("downsample.conv");
         let projection = Conv::new(out_c, 1);
-        match self.config.shortcut {
+        match self.config.skeleton.shortcut {
             Shortcut::Convolution => {
                 self.layers
                     .conv(&name, activated, projection.stride(site.stride))

@@ -8,6 +8,7 @@
 //! image size fit.
 
 use super::layers::{Conv, Layers};
+use super::skeleton::{Block, Shortcut, Site, Skeleton};
 use super::{Body, Settings};
 use crate::error::Error;
 use crate::graph::{Op, PadValue, ValueId, Window};
@@ -19,32 +20,6 @@ pub(super) const EPSILON: f32 = 1e-5;
 /// Channels of the stem of every published network; a bottleneck's width is counted from it.
 const STEM: usize = 64;
 
-/// The two kinds of residual block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Block {
-    /// Two 3×3 convolutions (ResNet-18 and 34).
-    Basic,
-    /// A 3×3 convolution between two 1×1, which reduce and expand the channels.
-    Bottleneck,
-}
-
-impl Block {
-    /// Channels that a block gives, in widths of its stage.
-    pub(super) const fn expansion(self) -> usize {
-        match self {
-            Self::Basic => 1,
-            Self::Bottleneck => 4,
-        }
-    }
-
-    pub(super) const fn convolutions(self) -> usize {
-        match self {
-            Self::Basic => 2,
-            Self::Bottleneck => 3,
-        }
-    }
-}
-
 /// Where the first block of stages 2 to 4 halves the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum StrideSite {
@@ -55,41 +30,17 @@ pub enum StrideSite {
     First,
 }
 
-/// How a shortcut halves the image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Shortcut {
-    /// Its 1×1 convolution strides.
-    #[default]
-    Convolution,
-    /// A 2×2 average pool before its 1×1 convolution (the D of timm's names).
-    AveragePool,
-}
-
 /// The structure of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResNetConfig {
-    /// Kind of all its blocks.
-    pub block: Block,
-    /// Blocks of each of the four stages.
-    pub blocks: [usize; 4],
-    /// Channels of the stem.
-    pub stem: usize,
-    /// Channels of the first two 3×3 of a stem of three; `None` for a stem of one 7×7.
-    pub deep_stem: Option<[usize; 2]>,
-    /// Channels inside the blocks of each stage.
-    pub widths: [usize; 4],
-    /// Channels that the blocks of each stage give.
-    pub outputs: [usize; 4],
+    /// Stem, stages and classifier.
+    pub skeleton: Skeleton,
     /// Groups of the 3×3 of a bottleneck.
     pub groups: usize,
     /// Where it strides.
     pub stride_site: StrideSite,
-    /// How its shortcuts stride.
-    pub shortcut: Shortcut,
     /// Whether the first stage halves the image too.
     pub first_stage_strides: bool,
-    /// Classes.
-    pub classes: usize,
 }
 
 impl ResNetConfig {
@@ -103,17 +54,19 @@ impl ResNetConfig {
         let widths = [stem, 2 * stem, 4 * stem, 8 * stem];
         let e = block.expansion();
         Self {
-            block,
-            blocks,
-            stem,
-            deep_stem: None,
-            widths,
-            outputs: [e * widths[0], e * widths[1], e * widths[2], e * widths[3]],
+            skeleton: Skeleton {
+                block,
+                blocks,
+                stem,
+                deep_stem: None,
+                widths,
+                outputs: [e * widths[0], e * widths[1], e * widths[2], e * widths[3]],
+                shortcut: Shortcut::Convolution,
+                classes,
+            },
             groups: 1,
             stride_site: StrideSite::Middle,
-            shortcut: Shortcut::Convolution,
             first_stage_strides: false,
-            classes,
         }
     }
 
@@ -121,9 +74,13 @@ impl ResNetConfig {
     /// first stage has so many groups of so many channels.
     #[must_use]
     pub fn grouped(self, groups: usize, width_per_group: usize) -> Self {
+        let widths = self.skeleton.widths;
         Self {
             groups,
-            widths: self.widths.map(|w| w * width_per_group / STEM * groups),
+            skeleton: Skeleton {
+                widths: widths.map(|w| w * width_per_group / STEM * groups),
+                ..self.skeleton
+            },
             ..self
         }
     }
@@ -177,14 +134,12 @@ impl ResNetConfig {
         } else {
             (Block::Basic, "conv2")
         };
-        let mut config = Self {
-            deep_stem,
-            ..Self::scaled(block, blocks, stem, classes)
-        };
+        let mut config = Self::scaled(block, blocks, stem, classes);
+        config.skeleton.deep_stem = deep_stem;
         for stage in 0..4 {
             let layer = format!("layer{}.0", stage + 1);
-            [config.widths[stage], _] = conv(weights, &format!("{layer}.conv1"))?;
-            [config.outputs[stage], _] = conv(weights, &format!("{layer}.{last}"))?;
+            [config.skeleton.widths[stage], _] = conv(weights, &format!("{layer}.conv1"))?;
+            [config.skeleton.outputs[stage], _] = conv(weights, &format!("{layer}.{last}"))?;
         }
         if has_third {
             let [width, group_width] = conv(weights, "layer1.0.conv2")?;
@@ -198,11 +153,11 @@ impl ResNetConfig {
                 shape.is_some_and(|dims| dims.len() == 4)
             });
             if averages {
-                config.shortcut = Shortcut::AveragePool;
+                config.skeleton.shortcut = Shortcut::AveragePool;
             }
         }
         // A projection without need to change the channels is there to stride.
-        config.first_stage_strides = config.outputs[0] == stem
+        config.first_stage_strides = config.skeleton.outputs[0] == stem
             && weights
                 .shape("layer1.0.downsample.0", Role::Weight)
                 .is_some();
@@ -211,12 +166,17 @@ impl ResNetConfig {
 
     /// The usual name, such as `resnet50`, `resnext50_32x4d`, `wide_resnet50_2` or `resnet50d`.
     pub fn name(&self) -> String {
-        let blocks: usize = self.blocks.iter().sum();
-        let depth = self.block.convolutions() * blocks + 2;
+        let Skeleton {
+            block,
+            widths,
+            outputs,
+            ..
+        } = self.skeleton;
+        let depth = self.skeleton.depth();
         let letter = self.stem_letter();
         // The channels from which those of the network are counted: those of the stem, but for an S.
-        let unit = (self.outputs[0] / self.block.expansion()).max(1);
-        let width = self.widths[0] / self.groups.max(1) * STEM / unit;
+        let unit = (outputs[0] / block.expansion()).max(1);
+        let width = widths[0] / self.groups.max(1) * STEM / unit;
         let mut name = match (self.groups, width) {
             (1, STEM) => format!("resnet{depth}{letter}"),
             (1, _) if width.is_multiple_of(STEM) => {
@@ -232,18 +192,14 @@ impl ResNetConfig {
 
     /// timm's letter for the form of the stem and the shortcuts.
     fn stem_letter(&self) -> &'static str {
-        let stem = self.stem;
-        let Some(deep) = self.deep_stem else {
-            return match self.shortcut {
-                Shortcut::Convolution => "",
-                Shortcut::AveragePool => "_avg",
-            };
-        };
-        match self.shortcut {
-            Shortcut::Convolution if self.stem == self.widths[0] => "c",
-            Shortcut::Convolution => "s",
-            Shortcut::AveragePool if deep == [3 * stem / 8, stem / 2] => "t",
-            Shortcut::AveragePool => "d",
+        let skeleton = &self.skeleton;
+        match (skeleton.deep_stem, skeleton.shortcut) {
+            (None, Shortcut::Convolution) => "",
+            (None, Shortcut::AveragePool) => "_avg",
+            (Some(_), Shortcut::Convolution) if skeleton.stem == skeleton.widths[0] => "c",
+            (Some(_), Shortcut::Convolution) => "s",
+            (Some(_), Shortcut::AveragePool) if skeleton.has_tiered_stem() => "t",
+            (Some(_), Shortcut::AveragePool) => "d",
         }
     }
 }
@@ -284,23 +240,16 @@ pub(super) fn build(
     };
     let mut x = net.layers.graph.add("maxpool", max_pool, &[x])?;
 
-    for (stage, &blocks) in config.blocks.iter().enumerate() {
-        for block in 0..blocks {
-            let halves = block == 0 && (stage > 0 || config.first_stage_strides);
-            let site = Site {
-                prefix: format!("layer{}.{block}", stage + 1),
-                stage,
-                stride: if halves { 2 } else { 1 },
-            };
-            x = match config.block {
-                Block::Basic => net.basic_block(&site, x)?,
-                Block::Bottleneck => net.bottleneck(&site, x)?,
-            };
-        }
+    let name = |stage, block| format!("layer{}.{block}", stage + 1);
+    for site in config.skeleton.sites(config.first_stage_strides, name) {
+        x = match config.skeleton.block {
+            Block::Basic => net.basic_block(&site, x)?,
+            Block::Bottleneck => net.bottleneck(&site, x)?,
+        };
     }
 
     let features = net.layers.graph.add("avgpool", Op::GlobalAvgPool, &[x])?;
-    let logits = net.layers.linear("fc", features, config.classes)?;
+    let logits = net.layers.linear("fc", features, config.skeleton.classes)?;
     Ok(Body {
         graph: net.layers.graph,
         input,
@@ -315,26 +264,11 @@ struct ResNet<'a> {
     config: &'a ResNetConfig,
 }
 
-/// Where a block stands.
-struct Site {
-    /// Name of the block, which starts the names of its layers.
-    prefix: String,
-    /// Stage, from zero.
-    stage: usize,
-    stride: usize,
-}
-
-impl Site {
-    fn layer(&self, name: &str) -> String {
-        format!("{}.{name}", self.prefix)
-    }
-}
-
 impl ResNet<'_> {
     /// What is before the max pool: one 7×7, or three 3×3.
     fn stem(&mut self, input: ValueId) -> Result<ValueId, Error> {
-        let stem = self.config.stem;
-        let Some([first, second]) = self.config.deep_stem else {
+        let stem = self.config.skeleton.stem;
+        let Some([first, second]) = self.config.skeleton.deep_stem else {
             let x = self.conv_bn(
                 ["conv1", "bn1"],
                 input,
@@ -352,8 +286,7 @@ impl ResNet<'_> {
     }
 
     fn basic_block(&mut self, site: &Site, x: ValueId) -> Result<ValueId, Error> {
-        let width = self.config.widths[site.stage];
-        let out_c = self.config.outputs[site.stage];
+        let (width, out_c) = (site.width, site.out_c);
         let conv1 = Conv::new(width, 3).stride(site.stride).padding(1);
         let y = self.numbered(site, 1, x, conv1)?;
         let y = self.layers.relu(&site.layer("relu1"), y)?;
@@ -364,8 +297,7 @@ impl ResNet<'_> {
     }
 
     fn bottleneck(&mut self, site: &Site, x: ValueId) -> Result<ValueId, Error> {
-        let width = self.config.widths[site.stage];
-        let out_c = self.config.outputs[site.stage];
+        let (width, out_c) = (site.width, site.out_c);
         let (first, middle) = match self.config.stride_site {
             StrideSite::First => (site.stride, 1),
             StrideSite::Middle => (1, site.stride),
@@ -386,12 +318,12 @@ impl ResNet<'_> {
 
     /// The input of a block, projected when the block changes its shape.
     fn shortcut(&mut self, site: &Site, x: ValueId) -> Result<ValueId, Error> {
-        let out_c = self.config.outputs[site.stage];
+        let out_c = site.out_c;
         if site.stride == 1 && self.layers.shape(x).c == out_c {
             return Ok(x);
         }
         let layer = |number: usize| site.layer(&format!("downsample.{number}"));
-        match self.config.shortcut {
+        match self.config.skeleton.shortcut {
             Shortcut::Convolution => {
                 let projection = Conv::new(out_c, 1).stride(site.stride);
                 self.conv_bn([&layer(0), &layer(1)], x, projection)
