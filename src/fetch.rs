@@ -22,9 +22,19 @@ const WEIGHTS: &[&str] = &[
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
+    PRESET,
 ];
+/// The weights of a preset of `KerasHub`.
+const PRESET: &str = "model.weights.h5";
 /// Files that describe a network; those that are there are taken too.
 const BESIDE: &[&str] = &["config.json", "preprocessor_config.json"];
+/// The same for a preset, which has its classifier apart.
+const BESIDE_PRESET: &[&str] = &[
+    "config.json",
+    "metadata.json",
+    "task.json",
+    "task.weights.h5",
+];
 /// How often a download goes on after its connection was cut.
 const RETRIES: usize = 4;
 /// An index of shards is a text of at most so many bytes.
@@ -143,7 +153,12 @@ pub fn fetch(
     let info = info.map_err(|error| failed(repository, &error))?;
     let files: Vec<&str> = info.siblings.iter().map(|s| s.rfilename.as_str()).collect();
     let weights = choose(repository, &files)?;
-    for beside in BESIDE.iter().filter(|name| files.contains(name)) {
+    let beside = if weights == PRESET {
+        BESIDE_PRESET
+    } else {
+        BESIDE
+    };
+    for beside in beside.iter().filter(|name| files.contains(name)) {
         download.file(beside)?;
     }
     let path = download.file(weights)?;

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -336,4 +336,44 @@ fn the_program_fetches_weights_and_runs_them() {
     let output = program(&server, &cache, &["inspect", "--weights", "hf:timm/none"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert_eq!(text(&output.stderr).lines().count(), 1, "one line");
+}
+
+#[test]
+fn a_preset_of_keras_comes_with_its_classifier() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keras/preset");
+    let read = |name: &str| {
+        let mut bytes = Vec::new();
+        match std::fs::File::open(folder.join(format!("{name}.gz"))) {
+            Ok(packed) => flate2::read::GzDecoder::new(packed).read_to_end(&mut bytes),
+            Err(_) => std::fs::File::open(folder.join(name))
+                .unwrap()
+                .read_to_end(&mut bytes),
+        }
+        .unwrap();
+        bytes
+    };
+    let names = [
+        "config.json",
+        "metadata.json",
+        "model.weights.h5",
+        "preprocessor.json",
+        "task.json",
+        "task.weights.h5",
+    ];
+    let files = names.map(|name| (name, read(name)));
+    let files = files.each_ref().map(|(name, bytes)| (*name, &bytes[..]));
+    let server = Server::new(&files, Manners::default());
+    let cache = tempfile::tempdir().unwrap();
+    let named = format!("hf:{REPOSITORY}");
+    let arguments = ["inspect", "--format", "json", "--weights", &named];
+    let output = program(&server, &cache, &arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["model"]["classes"], 5, "of the classifier");
+    let requests = server.requests();
+    assert!(
+        !requests.iter().any(|r| r.contains("preprocessor.json")),
+        "{requests:?}"
+    );
 }
