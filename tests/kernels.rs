@@ -692,11 +692,12 @@ fn a_value_that_both_kinds_of_kernel_read_is_converted_once() {
     let conv = Conv2d::new(weight).padding(1);
     let a = graph.add("a", Op::Conv2d(conv), &[input]).unwrap();
     let b = graph.add("b", Op::Conv2d(conv), &[a]).unwrap();
-    let c = graph.add("c", Op::Add { relu: true }, &[a, b]).unwrap();
+    let c = graph.add("c", Op::Relu, &[a]).unwrap();
+    let sum = graph.add("sum", Op::Add { relu: true }, &[b, c]).unwrap();
     let weight = graph.param("grouped", numbers.tensor(&[4, 3, 3, 3]));
     let grouped = Conv2d::new(weight).groups(2);
     let d = graph.add("d", Op::Conv2d(grouped), &[a]).unwrap();
-    let e = graph.add("e", Op::GlobalAvgPool, &[c]).unwrap();
+    let e = graph.add("e", Op::GlobalAvgPool, &[sum]).unwrap();
     for output in [d, e] {
         graph.mark_output(output).unwrap();
     }
@@ -717,7 +718,7 @@ fn a_value_that_both_kinds_of_kernel_read_is_converted_once() {
                 s.macs == 0 && s.launch.kernel.bindings.len() == 2 && from.storage != to.storage
             });
             let copied: Vec<&str> = copies.map(|s| s.value.as_str()).collect();
-            assert_eq!(copied, ["input", "a", "b", "c", "e"], "each value once");
+            assert_eq!(copied, ["input", "a", "c", "e"], "each value once");
             for step in plan.steps() {
                 for (binding, &id) in step.launch.kernel.bindings.iter().zip(&step.buffers) {
                     let storage = plan.buffer(id).storage;

@@ -46,10 +46,12 @@ pub mod narrow;
 pub mod precision;
 pub mod relu;
 pub mod relu_gradient;
+pub mod relu_gradient_texture;
 pub mod resample;
 pub mod resample_columns;
 pub mod resample_rows;
 pub mod residual_add;
+pub mod residual_add_texture;
 pub mod softmax;
 pub mod tensor_to_texture;
 pub mod texture_to_tensor;
@@ -90,9 +92,11 @@ pub const ALL: &[&Kernel] = &[
     &narrow::KERNEL,
     &relu::KERNEL,
     &relu_gradient::KERNEL,
+    &relu_gradient_texture::KERNEL,
     &resample_columns::KERNEL,
     &resample_rows::KERNEL,
     &residual_add::KERNEL,
+    &residual_add_texture::KERNEL,
     &softmax::KERNEL,
     &tensor_to_texture::KERNEL,
     &texture_to_tensor::KERNEL,

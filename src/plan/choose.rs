@@ -6,7 +6,7 @@ use crate::kernels::{
     Launch, Packing, Precision, Storage, avg_pool, avg_pool_gradient, avg_pool_texture, batch_norm,
     batch_norm_of_batch, channel_dot, class_gradient, dilate, flatten, global_avg_pool,
     global_avg_pool_texture, linear, linear_texture, max_pool, max_pool_texture, relu,
-    relu_gradient, residual_add, softmax,
+    relu_gradient, relu_gradient_texture, residual_add, residual_add_texture, softmax,
 };
 use crate::tensor::LANES;
 
@@ -67,6 +67,7 @@ pub(super) const fn form_of_maps(textures: bool, precision: Precision) -> Form {
 pub(super) const fn forms_of(node: &Node, maps: Form) -> [Form; 2] {
     match (&node.op, maps) {
         (Op::Flatten { .. } | Op::Softmax, _) => [Form::Single; 2],
+        (Op::ReluGradient | Op::Add { .. }, Form::Texture) => [Form::Texture; 2],
         (
             Op::ClassGradient { .. }
             | Op::ReluGradient
@@ -76,7 +77,7 @@ pub(super) const fn forms_of(node: &Node, maps: Form) -> [Form; 2] {
             _,
         ) => [Form::Single; 2],
         (Op::Conv2d(conv), Form::Texture) if conv.groups > 1 => [Form::Single; 2],
-        (Op::BatchNorm(_) | Op::Relu | Op::Add { .. }, Form::Texture) => [Form::Single; 2],
+        (Op::BatchNorm(_) | Op::Relu, Form::Texture) => [Form::Single; 2],
         (Op::Linear { .. }, Form::Texture) => [Form::Texture, Form::Single],
         (Op::Linear { .. }, _) => [Form::Single; 2],
         (Op::GlobalAvgPool, Form::Half) => [Form::Half, Form::Single],
@@ -104,7 +105,14 @@ pub(super) fn texture_kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
         constants: vec![],
         operands: vec![Operand::Input(0), Operand::Output],
     };
+    let binary = |launch| Choice {
+        launch,
+        constants: vec![],
+        operands: vec![Operand::Input(0), Operand::Input(1), Operand::Output],
+    };
     Some(match node.op {
+        Op::Add { relu } => binary(residual_add_texture::launch(x, relu)),
+        Op::ReluGradient => binary(relu_gradient_texture::launch(x)),
         Op::MaxPool { window, pad_value } => {
             unary(max_pool_texture::launch(x, y, &window, pad_value))
         }

@@ -1,0 +1,38 @@
+// relu_gradient_texture
+//
+//   y[n,c,h,w] = x[n,c,h,w] where activation[n,c,h,w] > 0, else 0
+//
+// Layout      x, activation, y: folded textures, one texel = four channels of one pixel
+// Workgroup   THREADS texels
+// Thread      one texel per trip of a grid-stride loop
+// Grid        grid-stride over LEN threads, x only
+// Memory      none
+// Barriers    none
+// Edges       channel tails of activations are 0, and so are those of y
+// Host        src/kernels/relu_gradient_texture.rs     Reference  src/reference/relu_gradient.rs
+
+@group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(1) var activation: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(2) var output: texture_storage_2d<rgba32float, write>;
+
+override LEN: u32;
+override STRIDE_THREADS: u32;
+
+const THREADS: u32 = 256u;
+
+// A texture is FOLD_WIDTH texels wide; the first row of an activation is zero.
+const FOLD_SHIFT: u32 = 10u;
+const FOLD_WIDTH: u32 = 1u << FOLD_SHIFT;
+
+fn folded(ix: u32) -> vec2<u32> {
+    return vec2<u32>(ix & (FOLD_WIDTH - 1u), ix >> FOLD_SHIFT);
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(global_invocation_id) global: vec3<u32>) {
+    for (var ix = global.x; ix < LEN; ix += STRIDE_THREADS) {
+        let texel = folded(FOLD_WIDTH + ix);
+        let passes = textureLoad(activation, texel) > vec4<f32>();
+        textureStore(output, texel, select(vec4<f32>(), textureLoad(input, texel), passes));
+    }
+}
