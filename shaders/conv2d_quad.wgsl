@@ -58,6 +58,11 @@ fn folded(ix: i32) -> vec2<i32> {
     return vec2<i32>(ix & (FOLD_WIDTH - 1), ix >> FOLD_SHIFT);
 }
 
+// Four channels of a pixel as the texture keeps them.
+fn narrowed(value: vec4<f32>) -> vec4<f32> {
+    return value;
+}
+
 // The upper left tap of an output pixel.
 struct Window {
     iy: i32,
@@ -127,7 +132,7 @@ fn store(co_group: i32, px: i32, problem: i32, sum: vec4<f32>) {
         } else if (RESIDUAL == 2u) {
             y += textureLoad(output, texel);
         }
-        textureStore(output, texel, select(y, max(y, vec4<f32>()), geometry.relu != 0));
+        textureStore(output, texel, narrowed(select(y, max(y, vec4<f32>()), geometry.relu != 0)));
     }
 }
 

@@ -62,6 +62,11 @@ fn folded(ix: i32) -> vec2<i32> {
     return vec2<i32>(ix & (FOLD_WIDTH - 1), ix >> FOLD_SHIFT);
 }
 
+// Four channels of a pixel as the texture keeps them.
+fn narrowed(value: vec4<f32>) -> vec4<f32> {
+    return value;
+}
+
 // Σ_k w[k] · x[k] as a tree: shorter than a chain, and one sum to add to the accumulator.
 fn products(w: vec4<f32>, x: vec4<f32>) -> f32 {
     let first = w[0] * x[0] + w[1] * x[1];
@@ -179,7 +184,7 @@ fn main(
                 } else if (RESIDUAL == 2u) {
                     y += textureLoad(output, texel);
                 }
-                textureStore(output, texel, select(y, max(y, vec4<f32>()), relu));
+                textureStore(output, texel, narrowed(select(y, max(y, vec4<f32>()), relu)));
             }
         }
     }

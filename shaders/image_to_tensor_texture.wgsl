@@ -35,6 +35,11 @@ fn folded(ix: u32) -> vec2<u32> {
     return vec2<u32>(ix & (FOLD_WIDTH - 1u), ix >> FOLD_SHIFT);
 }
 
+// Four channels of a pixel as the texture keeps them.
+fn narrowed(value: vec4<f32>) -> vec4<f32> {
+    return value;
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     let scale = vec3<f32>(SCALE_0, SCALE_1, SCALE_2);
@@ -42,6 +47,6 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     for (var px = global.x; px < PIXELS; px += STRIDE_THREADS) {
         let bytes = (vec3(pixels[px]) >> vec3(0u, 8u, 16u)) & vec3(255u);
         let channels = vec3<f32>(select(bytes, bytes.zyx, SWAP_RED_BLUE));
-        textureStore(output, folded(FOLD_WIDTH + px), vec4<f32>(channels * scale + shift, 0.0));
+        textureStore(output, folded(FOLD_WIDTH + px), narrowed(vec4<f32>(channels * scale + shift, 0.0)));
     }
 }

@@ -29,11 +29,16 @@ fn folded(ix: u32) -> vec2<u32> {
     return vec2<u32>(ix & (FOLD_WIDTH - 1u), ix >> FOLD_SHIFT);
 }
 
+// Four channels of a pixel as the texture keeps them.
+fn narrowed(value: vec4<f32>) -> vec4<f32> {
+    return value;
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     for (var ix = global.x; ix < LEN; ix += STRIDE_THREADS) {
         let texel = folded(FOLD_WIDTH + ix);
         let y = textureLoad(input, texel) + textureLoad(residual, texel);
-        textureStore(output, texel, select(y, max(y, vec4<f32>()), RELU));
+        textureStore(output, texel, narrowed(select(y, max(y, vec4<f32>()), RELU)));
     }
 }

@@ -45,6 +45,11 @@ fn folded(ix: u32) -> vec2<u32> {
     return vec2<u32>(ix & (FOLD_WIDTH - 1u), ix >> FOLD_SHIFT);
 }
 
+// Four channels of a pixel as the texture keeps them.
+fn narrowed(value: vec4<f32>) -> vec4<f32> {
+    return value;
+}
+
 // Σ_i B[u,i] · x[i] for all u. Lavin & Gray 2015, arXiv:1509.09308: points 0, ±1, ∞ and 0, ±1, ±2, ∞.
 fn transformed(x: Line) -> Line {
     if (OUT_TILE == 2u) {
@@ -101,7 +106,7 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
             var components = transformed(row);
             for (var v = 0u; v < SIDE; v++) {
                 let component = u * SIDE + v;
-                textureStore(output, folded(FOLD_WIDTH + component * len + item), components[v]);
+                textureStore(output, folded(FOLD_WIDTH + component * len + item), narrowed(components[v]));
             }
         }
     }

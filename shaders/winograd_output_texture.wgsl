@@ -48,6 +48,11 @@ fn folded(ix: u32) -> vec2<u32> {
     return vec2<u32>(ix & (FOLD_WIDTH - 1u), ix >> FOLD_SHIFT);
 }
 
+// Four channels of a pixel as the texture keeps them.
+fn narrowed(value: vec4<f32>) -> vec4<f32> {
+    return value;
+}
+
 // Σ_u A[i,u] · m[u] for all i. Lavin & Gray 2015, arXiv:1509.09308: points 0, ±1, ∞ and 0, ±1, ±2, ∞.
 fn transformed(m: Line) -> array<vec4<f32>, 4> {
     if (OUT_TILE == 2u) {
@@ -107,7 +112,7 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
                     } else if (RESIDUAL == 2u) {
                         y += textureLoad(output, texel);
                     }
-                    textureStore(output, texel, select(y, max(y, vec4<f32>()), geometry.relu != 0u));
+                    textureStore(output, texel, narrowed(select(y, max(y, vec4<f32>()), geometry.relu != 0u)));
                 }
             }
         }

@@ -1066,6 +1066,37 @@ fn every_kind_of_kernel_on_halves_agrees_with_the_oracle() {
 }
 
 #[test]
+fn halves_in_textures_are_the_nearest_ones() {
+    let gpu = gpu();
+    if !paths(&gpu).contains(&Path::Textures) {
+        return;
+    }
+    let mut graph = Graph::new();
+    let shape = Shape::new(2, 7, 9, 11);
+    let input = graph.input("input", shape).unwrap();
+    let op = Op::MaxPool {
+        window: Window::square(1, 1),
+        pad_value: PadValue::NegInfinity,
+    };
+    let y = graph.add("same", op, &[input]).unwrap();
+    graph.mark_output(y).unwrap();
+    // Two ties, one of which an even mantissa is below, then what the format ends with, then any.
+    let place = 2.0f32.powi(-11);
+    let special = [1.0 + place, 1.0 + 3.0 * place, -1.0 - place, 65519.0, -1e6];
+    let random = Numbers::new(23).tensor(&shape.dims());
+    let value = |i: usize| special.get(i).copied().unwrap_or(random.data()[i]);
+    let x = Tensor::from_fn(&shape.dims(), value);
+    let got = run_with(&gpu, &on_halves(&gpu, Path::Textures), &graph, &x);
+    let nearest = |v: f32| half::f16::from_f32(v.clamp(-65504.0, 65504.0)).to_f32();
+    for (&x, &got) in x.data().iter().zip(got[0].data()) {
+        // Below this the places of a half are farther apart.
+        if x.abs() > 1e-4 {
+            assert_eq!(got, nearest(x), "of {x}");
+        }
+    }
+}
+
+#[test]
 fn what_is_too_large_for_a_half_becomes_the_largest_one() {
     let gpu = gpu();
     let mut graph = Graph::new();

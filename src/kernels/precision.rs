@@ -4,9 +4,9 @@
 //! with half arithmetic. Halves need no feature of the device: on
 //! buffers two of them are packed into 32 bits, and textures of half precision are part of WebGPU.
 //!
-//! WGSL on disk is that of single precision. A kernel on buffers names what it stores in one section,
-//! word for word the same in all of them, and half precision is the one other text of that section; in a
-//! kernel on textures only the name of the format differs.
+//! WGSL on disk is that of single precision. A kernel says in one section, word for word the same in all
+//! kernels on buffers and in all on textures, what it stores, and half precision is the one other text of
+//! that section; on textures the name of the format differs too.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -89,6 +89,27 @@ fn narrowed(value: vec4<f32>) -> Stored {
 }
 ";
 
+/// The section of a kernel that writes textures.
+pub const TEXTURE_SECTION: &str = "
+// Four channels of a pixel as the texture keeps them.
+fn narrowed(value: vec4<f32>) -> vec4<f32> {
+    return value;
+}
+";
+
+/// The same in half precision: the nearest half, of two the even one. Left to the device it may be the
+/// one towards zero (Vulkan leaves it open, llvmpipe does that), and errors that all have
+/// one sign do not cancel.
+const TEXTURE_SECTION_F16: &str = "
+// Four channels of a pixel as the texture keeps them.
+fn narrowed(value: vec4<f32>) -> vec4<f32> {
+    let bits = bitcast<vec4<u32>>(clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0)));
+    // Half of the last place that is kept, but for a tie that is even already.
+    let half = vec4<u32>(0xfffu) + ((bits >> vec4<u32>(13u)) & vec4<u32>(1u));
+    return bitcast<vec4<f32>>((bits + half) & vec4<u32>(0xffffe000u));
+}
+";
+
 /// The format of textures.
 const TEXTURE_FORMAT: &str = "rgba32float";
 const TEXTURE_FORMAT_F16: &str = "rgba16float";
@@ -96,7 +117,7 @@ const TEXTURE_FORMAT_F16: &str = "rgba16float";
 /// The text of a kernel for what it is to store.
 ///
 /// # Errors
-/// [`Error::Specialise`] for half precision, when the text has not exactly one section, or no texture.
+/// [`Error::Specialise`] for half precision, when the text has several sections, or none and no texture.
 pub(super) fn fit<'a>(
     kernel: &Kernel,
     source: Cow<'a, str>,
@@ -105,7 +126,8 @@ pub(super) fn fit<'a>(
     if precision == Precision::F32 || kernel.is_half() {
         return Ok(source);
     }
-    let sections = source.matches(BUFFER_SECTION).count();
+    let sections = [BUFFER_SECTION, TEXTURE_SECTION];
+    let sections: usize = sections.map(|s| source.matches(s).count()).iter().sum();
     let textures = source.matches(TEXTURE_FORMAT).count();
     if sections > 1 || sections + textures == 0 {
         return Err(Error::Specialise {
@@ -113,6 +135,8 @@ pub(super) fn fit<'a>(
             reason: format!("{sections} sections say what it stores, and {textures} textures"),
         });
     }
-    let source = source.replace(BUFFER_SECTION, BUFFER_SECTION_F16);
+    let source = source
+        .replace(BUFFER_SECTION, BUFFER_SECTION_F16)
+        .replace(TEXTURE_SECTION, TEXTURE_SECTION_F16);
     Ok(source.replace(TEXTURE_FORMAT, TEXTURE_FORMAT_F16).into())
 }
