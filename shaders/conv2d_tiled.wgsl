@@ -140,14 +140,18 @@ fn main(
 
     var sums: array<array<vec4<f32>, PER_THREAD_PX>, PER_THREAD_CO_GROUPS>;
     for (var step = first_step; step < end_step; step++) {
-        // 1. Load tiles
+        // 1. Load tiles: the weights, which need no test, are under way while the inputs are looked for
+        let weight_ix = weight_block + step * TILE_K * TILE_CO_GROUPS + thread;
+        var weights: array<Stored, WEIGHT_LOADS>;
+        for (var i = 0u; i < WEIGHT_LOADS; i++) {
+            weights[i] = weight[weight_ix + i * THREADS];
+        }
         for (var k = 0u; k < TILE_K_GROUPS; k += INPUT_ROWS) {
             let k_group = step * TILE_K_GROUPS + k + load_k;
             input_tile[k * TILE_PX + thread] = input_at(problem, k_group, window);
         }
-        let weight_ix = weight_block + step * TILE_K * TILE_CO_GROUPS + thread;
         for (var i = 0u; i < WEIGHT_LOADS; i++) {
-            weight_tile[i * THREADS + thread] = widened(weight[weight_ix + i * THREADS]);
+            weight_tile[i * THREADS + thread] = widened(weights[i]);
         }
         workgroupBarrier();
 

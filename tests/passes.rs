@@ -211,6 +211,33 @@ fn a_projection_block_keeps_its_shortcut_convolution() {
 }
 
 #[test]
+fn a_convolution_that_strides_leaves_the_addition_to_the_other_one() {
+    for [first, last] in [[2, 1], [1, 2], [1, 1], [2, 2]] {
+        let (mut net, x) = Net::new();
+        let mut summand = |name: &str, stride: usize| {
+            // Both leave 3×4 of 5×7 pixels.
+            let window = if stride == 1 { [3, 4] } else { [1, 1] };
+            let weight = net.numbers.tensor(&[6, 6, window[0], window[1]]);
+            let weight = net.graph.param("weight", weight);
+            net.op(name, Op::Conv2d(Conv2d::new(weight).stride(stride)), &[x])
+        };
+        let a = summand("first", first);
+        let b = summand("last", last);
+        let y = net.op("add", Op::Add { relu: true }, &[a, b]);
+        net.graph.mark_output(y).unwrap();
+        net.optimised(Fusion::Full);
+        let graph = optimize(&net.graph, Fusion::Full).unwrap();
+        let adds = graph.nodes().iter().find(|n| n.inputs.len() == 2).unwrap();
+        let want = if [first, last] == [1, 2] {
+            "first"
+        } else {
+            "last"
+        };
+        assert_eq!(adds.name, want, "strides {first} and {last}");
+    }
+}
+
+#[test]
 fn twice_the_same_value_can_be_added() {
     let (mut net, x) = Net::new();
     let a = net.conv("conv", x, true);

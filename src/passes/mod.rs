@@ -102,14 +102,15 @@ fn fuse_pairs(
     let mut absorbed = vec![false; old.nodes().len()];
     let mut replacements: HashMap<usize, (usize, Fused)> = HashMap::new();
     for (index, consumer) in old.nodes().iter().enumerate() {
-        // The producer that runs last is preferred: the main branch of a residual block.
+        // A convolution that strides comes last: when the other summand takes the addition, no kernel with
+        // a window needs a variant that adds. Else the producer that runs last is preferred.
         let mut candidates: Vec<usize> = consumer
             .inputs
             .iter()
             .filter(|&&value| uses[value.0] == 1)
             .filter_map(|value| producers.get(value).copied())
             .collect();
-        candidates.sort_unstable();
+        candidates.sort_unstable_by_key(|&index| (!strides(&old.nodes()[index]), index));
         for producer in candidates.into_iter().rev() {
             if absorbed[producer] || replacements.contains_key(&producer) {
                 continue;
@@ -138,6 +139,11 @@ fn fuse_pairs(
         }
     }
     rebuild.finish()
+}
+
+/// Whether a node is a convolution that skips pixels.
+fn strides(node: &Node) -> bool {
+    matches!(node.op, Op::Conv2d(conv) if conv.stride != [1, 1])
 }
 
 /// A graph under construction, with the correspondence to the old one.

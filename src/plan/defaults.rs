@@ -39,13 +39,13 @@ const fn half_tile(px: u32) -> Tile {
 const T128X64: Tile = tile(128, 64, 16, 8, 8);
 /// RDNA2: 89 %, 8 waves.
 const T64X64: Tile = tile(64, 64, 16, 8, 8);
-/// RDNA2: 86 %, 10 waves. Half the registers of [`T64X64`] for the sums.
+/// RDNA2: 85 %, 10 waves. Half the registers of [`T64X64`] for the sums.
 const T64X64_8X4: Tile = tile(64, 64, 16, 8, 4);
-/// RDNA2: 82 %. A quarter of the registers, 256 threads.
+/// RDNA2: 80 %. A quarter of the registers, 256 threads.
 const T64X64_4X4: Tile = tile(64, 64, 16, 4, 4);
 /// RDNA2: 83 %, 12 waves.
 const T32X64: Tile = tile(32, 64, 16, 4, 8);
-/// RDNA2: 78 %.
+/// RDNA2: 79 %.
 const T32X64_4X4: Tile = tile(32, 64, 16, 4, 4);
 
 /// Those that may be fastest for the products of Winograd's algorithms, which have many workgroups.
