@@ -298,9 +298,10 @@ fn maps_that_cannot_be_made_are_errors() {
 
 mod gpu {
     use super::*;
-    use common::{finish, gpu, paths, read, run_on};
+    use common::{finish, gpu, paths, read, run_with};
     use resnet_wgpu::cpu::CpuExecutor;
     use resnet_wgpu::gpu::{Executor, Input, Output, Readback, plan_limits};
+    use resnet_wgpu::kernels::Precision;
     use resnet_wgpu::plan::{Plan, PlanOptions};
     use resnet_wgpu::wgpu;
 
@@ -318,9 +319,24 @@ mod gpu {
             let got = executor.run(std::slice::from_ref(&image)).unwrap();
             let tolerance = Tolerance::for_sum_of(1000);
             assert_close(&format!("{value}, CPU"), &want, &got[1], tolerance);
+            let halves = Tolerance {
+                atol: largest * 1e-2,
+                rtol: 0.0,
+            };
             for path in paths(&gpu) {
-                let got = run_on(&gpu, path, &graph, &image);
-                assert_close(&format!("{value}, {path}"), &want, &got[1], tolerance);
+                for (precision, tolerance) in
+                    [(Precision::F32, tolerance), (Precision::F16, halves)]
+                {
+                    let options = PlanOptions {
+                        limits: plan_limits(&gpu.device),
+                        path,
+                        precision,
+                        ..PlanOptions::default()
+                    };
+                    let got = run_with(&gpu, &options, &graph, &image);
+                    let what = format!("{value}, {path}, {precision}");
+                    assert_close(&what, &want, &got[1], tolerance);
+                }
             }
         }
     }
