@@ -114,6 +114,7 @@ enum Operation {
 }
 
 /// Writes a model, its preprocessing and its labels as one safetensors file that describes itself.
+/// The precision is that of kernels and matrices, as in [`weights::save`].
 ///
 /// # Errors
 /// [`Error::Write`], and [`Error::Model`] for a graph that was fused already.

@@ -75,7 +75,8 @@ impl Bars {
         };
         if self.bar.as_ref().is_none_or(|(shown, _)| *shown != what) {
             self.clear();
-            let bar = ProgressBar::with_draw_target(Some(total), target());
+            // Styles and messages draw it already.
+            let bar = ProgressBar::with_draw_target(Some(total), target()).with_position(done);
             let style = ProgressStyle::with_template(template);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_message(what);
