@@ -27,6 +27,7 @@ mod profile;
 mod progress;
 mod runner;
 mod selftest;
+mod software;
 mod stats;
 mod tolerances;
 mod tune;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE));
         }
     };
+    software::widen_vectors();
     start_log(cli.quiet, cli.verbose);
     let done = match &cli.command {
         Command::Devices(args) => devices::run(args),
