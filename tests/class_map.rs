@@ -7,7 +7,7 @@ mod common;
 
 use common::{Numbers, assert_close, reference};
 use resnet_wgpu::Error;
-use resnet_wgpu::compare::Tolerance;
+use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::graph::{
     BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, ValueId, Window,
 };
@@ -319,24 +319,22 @@ mod gpu {
             let got = executor.run(std::slice::from_ref(&image)).unwrap();
             let tolerance = Tolerance::for_sum_of(1000);
             assert_close(&format!("{value}, CPU"), &want, &got[1], tolerance);
-            let halves = Tolerance {
-                atol: largest * 1e-2,
-                rtol: 0.0,
-            };
             for path in paths(&gpu) {
-                for (precision, tolerance) in
-                    [(Precision::F32, tolerance), (Precision::F16, halves)]
-                {
+                let on = |precision| {
                     let options = PlanOptions {
                         limits: plan_limits(&gpu.device),
                         path,
                         precision,
                         ..PlanOptions::default()
                     };
-                    let got = run_with(&gpu, &options, &graph, &image);
-                    let what = format!("{value}, {path}, {precision}");
-                    assert_close(&what, &want, &got[1], tolerance);
-                }
+                    run_with(&gpu, &options, &graph, &image).swap_remove(1)
+                };
+                let got = on(Precision::F32);
+                assert_close(&format!("{value}, {path}"), &want, &got, tolerance);
+                // An activation near zero may be on either side of it in halves, and then a ReLU
+                // lets pass what it should not, or the other way round: single pixels differ.
+                let halves = Difference::between(&want, &on(Precision::F16), tolerance).unwrap();
+                assert!(halves.cosine > 0.995, "{value}, {path}, halves: {halves}");
             }
         }
     }

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -94,6 +95,9 @@ fn without_time_every_default_stands() {
     assert!(tuned.networks.is_none() && tuned.choices().is_empty());
 }
 
+/// Bits of llvmpipe's vectors.
+const VECTORS: &str = "LP_NATIVE_VECTOR_WIDTH";
+
 /// Runs the program on a tiny network; its stdout and stderr.
 #[track_caller]
 fn resnet(args: &[&str], cache: &Path, code: i32) -> (String, String) {
@@ -102,6 +106,8 @@ fn resnet(args: &[&str], cache: &Path, code: i32) -> (String, String) {
         .args([args, &tiny].concat())
         .arg(cache)
         .env_remove("RUST_LOG")
+        // llvmpipe as it is in this process: the program would ask for wider vectors.
+        .env(VECTORS, env::var_os(VECTORS).unwrap_or("256".into()))
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
