@@ -145,6 +145,6 @@ fn the_bundled_network_names_what_it_never_saw_the_same_on_gpu_and_cpu() {
         .iter()
         .zip(&pictures.labels)
         .filter(|&(&class, &shape)| class == shape as usize);
-    // It is right on 94.8 % of thousands; 108 of 120 is two standard deviations less.
-    assert!(right.count() >= 108, "less than 90 %: {gpu:?}");
+    // It is right on 97.6 % of thousands; 113 of 120 is two and a half standard deviations less.
+    assert!(right.count() >= 113, "less than 94 %: {gpu:?}");
 }
