@@ -1,8 +1,9 @@
-//! Each distinct layer of ResNet-50, 224×224, on the GPU: milliseconds, GFLOP/s and GB/s.
+//! Each distinct layer of ResNet-50, 224×224, on the GPU: milliseconds, GFLOP/s, GB/s and the share of the
+//! peak, of the arithmetic or of the memory, whichever is more. The peaks are the best rates of all layers.
 //!
-//! Times are the GPU's own (timestamps around one compute pass per dispatch, median of the runs), so
-//! neither recording nor submission nor readback is in them; bytes count each tensor once, so caches
-//! can make GB/s exceed the memory's. The logits are compared with the fast CPU path first.
+//! Each dispatch is timed by itself, by the session's `StepClock`: the device's timestamps, else the
+//! host's clock; the median of the runs counts. Bytes count each tensor once, so caches can make GB/s
+//! exceed the memory's. The logits are compared with the fast CPU path first.
 //! `cargo bench --bench kernels -- --test` runs everything once on small images.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
@@ -72,41 +73,70 @@ fn main() -> Result<(), resnet_wgpu::Error> {
     Ok(())
 }
 
+/// Layers that are the same work for the device.
+struct Row<'a> {
+    first: &'a Step,
+    count: usize,
+    /// Of all together.
+    ms: f64,
+}
+
+impl Row<'_> {
+    /// 10⁹ of something a second, of which a layer has so many.
+    fn rate(&self, amount: u64) -> f64 {
+        amount as f64 * self.count as f64 / (self.ms * 1e6)
+    }
+
+    fn gflops(&self) -> f64 {
+        self.rate(2 * self.first.macs)
+    }
+
+    fn gigabytes_per_s(&self) -> f64 {
+        self.rate(self.first.bytes)
+    }
+}
+
 /// One line per distinct layer, the slowest first.
 fn print_table(steps: &[Step], samples: &[Vec<f64>]) {
-    let mut rows: BTreeMap<String, (usize, f64, &Step)> = BTreeMap::new();
+    let mut rows: BTreeMap<String, Row<'_>> = BTreeMap::new();
     for (step, samples) in steps.iter().zip(samples) {
         let mut samples = samples.clone();
         samples.sort_by(f64::total_cmp);
-        let median = samples[samples.len() / 2];
         let launch = &step.launch;
         let key = format!(
-            "{} {:?} {:?}",
-            launch.kernel.name, launch.overrides, step.shape
+            "{} {:?} {:?} {:?} {}",
+            launch.kernel.name, launch.overrides, launch.tile, launch.immediates, step.shape
         );
-        let row = rows.entry(key).or_insert((0, 0.0, step));
-        row.0 += 1;
-        row.1 += median;
+        let row = rows.entry(key).or_insert(Row {
+            first: step,
+            count: 0,
+            ms: 0.0,
+        });
+        row.count += 1;
+        row.ms += samples[samples.len() / 2];
     }
     let mut rows: Vec<_> = rows.into_values().collect();
-    rows.sort_by(|a, b| b.1.total_cmp(&a.1));
+    rows.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+    let peak_gflops = rows.iter().map(Row::gflops).fold(0.0, f64::max);
+    let peak_gigabytes = rows.iter().map(Row::gigabytes_per_s).fold(0.0, f64::max);
     println!(
-        "{:<24} {:<18} {:<20} {:>2} {:>9} {:>9} {:>8}",
-        "first layer", "kernel", "output", "n", "ms each", "GFLOP/s", "GB/s"
+        "{:<22} {:<23} {:<20} {:>2} {:>8} {:>8} {:>6} {:>9}",
+        "first layer", "kernel", "output", "n", "ms each", "GFLOP/s", "GB/s", "% of peak"
     );
-    let mut total = 0.0;
-    for (count, ms, step) in rows {
-        total += ms;
-        let each = ms / count as f64;
-        let per_second = |amount: u64| amount as f64 / (each * 1e6);
+    for row in &rows {
+        let (gflops, gigabytes) = (row.gflops(), row.gigabytes_per_s());
         println!(
-            "{:<24} {:<18} {:<20} {count:>2} {each:>9.3} {:>9.1} {:>8.1}",
-            step.node,
-            step.launch.kernel.name,
-            step.shape.to_string(),
-            per_second(2 * step.macs),
-            per_second(step.bytes),
+            "{:<22} {:<23} {:<20} {:>2} {:>8.3} {gflops:>8.1} {gigabytes:>6.1} {:>9.0}",
+            row.first.node,
+            row.first.launch.kernel.name,
+            row.first.shape.to_string(),
+            row.count,
+            row.ms / row.count as f64,
+            100.0 * (gflops / peak_gflops).max(gigabytes / peak_gigabytes),
         );
     }
-    println!("sum {total:.1} ms");
+    println!(
+        "sum {:.1} ms; peak {peak_gflops:.0} GFLOP/s, {peak_gigabytes:.1} GB/s",
+        rows.iter().map(|row| row.ms).sum::<f64>()
+    );
 }
