@@ -93,6 +93,24 @@ pub(super) fn in_place_input(node: &Node) -> Option<ValueId> {
     }
 }
 
+/// A kernel of one input and nothing else.
+fn unary(launch: Launch) -> Choice {
+    Choice {
+        launch,
+        constants: vec![],
+        operands: vec![Operand::Input(0), Operand::Output],
+    }
+}
+
+/// A kernel of two inputs and nothing else.
+fn binary(launch: Launch) -> Choice {
+    Choice {
+        launch,
+        constants: vec![],
+        operands: vec![Operand::Input(0), Operand::Input(1), Operand::Output],
+    }
+}
+
 /// The kernel of a node on textures, `None` when it runs on buffers or is a convolution.
 pub(super) fn texture_kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
     if forms_of(node, Form::Texture)[0] != Form::Texture {
@@ -100,16 +118,6 @@ pub(super) fn texture_kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
     }
     let x = graph.shape(node.inputs[0]);
     let y = graph.shape(node.output);
-    let unary = |launch| Choice {
-        launch,
-        constants: vec![],
-        operands: vec![Operand::Input(0), Operand::Output],
-    };
-    let binary = |launch| Choice {
-        launch,
-        constants: vec![],
-        operands: vec![Operand::Input(0), Operand::Input(1), Operand::Output],
-    };
     Some(match node.op {
         Op::Add { relu } => binary(residual_add_texture::launch(x, relu)),
         Op::ReluGradient => binary(relu_gradient_texture::launch(x)),
@@ -151,16 +159,6 @@ pub(super) fn texels(
 pub(super) fn kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
     let x = graph.shape(node.inputs[0]);
     let y = graph.shape(node.output);
-    let unary = |launch| Choice {
-        launch,
-        constants: vec![],
-        operands: vec![Operand::Input(0), Operand::Output],
-    };
-    let binary = |launch| Choice {
-        launch,
-        constants: vec![],
-        operands: vec![Operand::Input(0), Operand::Input(1), Operand::Output],
-    };
     Some(match node.op {
         Op::Conv2d(_) => return None,
         Op::BatchNorm(norm) if norm.statistics == Statistics::Batch => Choice {
