@@ -285,17 +285,42 @@ fn resolved(launch: &Launch) -> (naga::Module, naga::valid::ModuleInfo) {
     (module.into_owned(), info.into_owned())
 }
 
+/// A kernel's file carries its name; those that keep activations in textures lie in a folder of their own.
+fn path_of(kernel: &Kernel) -> String {
+    let name = kernel.name;
+    if uses_textures(name) {
+        format!("textures/{name}")
+    } else {
+        name.to_owned()
+    }
+}
+
 #[test]
 fn every_shader_on_disk_is_a_declared_kernel_and_the_reverse() {
-    let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
-    let on_disk: BTreeSet<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "wgsl"))
-        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
-        .collect();
-    let declared: BTreeSet<String> = kernels::ALL.iter().map(|k| k.name.to_owned()).collect();
-    assert_eq!(on_disk, declared, "shaders/*.wgsl and kernels::ALL");
+    let on_disk = |root: &str, extension: &str| -> BTreeSet<String> {
+        let root = FilePath::new(env!("CARGO_MANIFEST_DIR")).join(root);
+        let folders = [("", root.clone()), ("textures/", root.join("textures"))];
+        let files = folders.iter().flat_map(|(prefix, folder)| {
+            let paths = std::fs::read_dir(folder)
+                .unwrap()
+                .map(|e| e.unwrap().path());
+            let paths = paths.filter(|p| p.extension().is_some_and(|e| e == extension));
+            paths.map(move |p| format!("{prefix}{}", p.file_stem().unwrap().to_string_lossy()))
+        });
+        files.collect()
+    };
+    let declared: BTreeSet<String> = kernels::ALL.iter().copied().map(path_of).collect();
+    assert_eq!(
+        on_disk("shaders", "wgsl"),
+        declared,
+        "shaders/ and kernels::ALL"
+    );
+    let modules = on_disk("src/kernels", "rs");
+    let missing: Vec<_> = declared.difference(&modules).collect();
+    assert!(
+        missing.is_empty(),
+        "kernels without a module of their name: {missing:?}"
+    );
 }
 
 #[test]
@@ -523,7 +548,7 @@ fn the_immediates_of_every_shader_are_those_that_its_launch_sets() {
                 .collect();
             assert_eq!(set, declared, "{name}");
             let bytes = set.len() as u64 * 4;
-            let allowed = kernels::conv2d_texture::IMMEDIATE_BYTES;
+            let allowed = kernels::textures::conv2d_texture::IMMEDIATE_BYTES;
             assert!(bytes <= allowed, "{name}: {bytes} bytes of immediates");
         }
     }

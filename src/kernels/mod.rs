@@ -18,7 +18,6 @@ use crate::tensor::{LANES, Shape, Tensor};
 
 pub mod avg_pool;
 pub mod avg_pool_gradient;
-pub mod avg_pool_texture;
 pub mod batch_norm;
 pub mod batch_norm_of_batch;
 pub mod channel_dot;
@@ -26,85 +25,74 @@ pub mod class_gradient;
 pub mod conv2d;
 pub mod conv2d_cooperative;
 pub mod conv2d_grouped;
-pub mod conv2d_quad;
 pub mod conv2d_reduce;
-pub mod conv2d_texture;
 pub mod conv2d_tiled;
 pub mod conv2d_tiled_f16;
 pub mod dilate;
 pub mod flatten;
 pub mod global_avg_pool;
-pub mod global_avg_pool_texture;
 pub mod heat_map;
 pub mod image_to_tensor;
-pub mod image_to_tensor_texture;
 pub mod linear;
-pub mod linear_texture;
 pub mod max_pool;
-pub mod max_pool_texture;
 pub mod narrow;
 pub mod precision;
 pub mod relu;
 pub mod relu_gradient;
-pub mod relu_gradient_texture;
 pub mod resample;
 pub mod resample_columns;
 pub mod resample_rows;
 pub mod residual_add;
-pub mod residual_add_texture;
 pub mod softmax;
-pub mod tensor_to_texture;
-pub mod texture_to_tensor;
+pub mod textures;
 pub mod widen;
 pub mod winograd;
 pub mod winograd_input;
-pub mod winograd_input_texture;
 pub mod winograd_output;
-pub mod winograd_output_texture;
 
 /// Every kernel of the crate.
 pub const ALL: &[&Kernel] = &[
     &avg_pool::KERNEL,
     &avg_pool_gradient::KERNEL,
-    &avg_pool_texture::KERNEL,
+    &textures::avg_pool_texture::KERNEL,
     &batch_norm::KERNEL,
     &batch_norm_of_batch::KERNEL,
     &channel_dot::KERNEL,
     &class_gradient::KERNEL,
     &conv2d_cooperative::KERNEL,
     &conv2d_grouped::KERNEL,
-    &conv2d_quad::KERNEL,
+    &textures::conv2d_quad::KERNEL,
     &conv2d_reduce::KERNEL,
-    &conv2d_texture::KERNEL,
+    &textures::conv2d_texture::KERNEL,
     &conv2d_tiled::KERNEL,
     &conv2d_tiled_f16::KERNEL,
     &dilate::KERNEL,
     &flatten::KERNEL,
     &global_avg_pool::KERNEL,
-    &global_avg_pool_texture::KERNEL,
+    &textures::global_avg_pool_texture::KERNEL,
     &heat_map::KERNEL,
     &image_to_tensor::KERNEL,
-    &image_to_tensor_texture::KERNEL,
+    &textures::image_to_tensor_texture::KERNEL,
     &linear::KERNEL,
-    &linear_texture::KERNEL,
+    &textures::linear_texture::KERNEL,
     &max_pool::KERNEL,
-    &max_pool_texture::KERNEL,
+    &textures::max_pool_texture::KERNEL,
     &narrow::KERNEL,
     &relu::KERNEL,
     &relu_gradient::KERNEL,
-    &relu_gradient_texture::KERNEL,
+    &textures::relu_gradient_texture::KERNEL,
     &resample_columns::KERNEL,
     &resample_rows::KERNEL,
     &residual_add::KERNEL,
-    &residual_add_texture::KERNEL,
+    &textures::residual_add_texture::KERNEL,
     &softmax::KERNEL,
-    &tensor_to_texture::KERNEL,
-    &texture_to_tensor::KERNEL,
+    &textures::tensor_to_texture::KERNEL,
+    &textures::texture_to_tensor::KERNEL,
     &widen::KERNEL,
     &winograd_input::KERNEL,
-    &winograd_input_texture::KERNEL,
+    &textures::winograd_input_texture::KERNEL,
     &winograd_output::KERNEL,
-    &winograd_output_texture::KERNEL,
+    &textures::winograd_output_texture::KERNEL,
 ];
 
 /// What holds the scalars of an activation or a parameter.
@@ -458,7 +446,7 @@ impl Packing {
             }
             (Self::ConvGrouped, [weight]) => conv2d_grouped::pack_weight(weight),
             (&Self::Texels { tile_co }, [weight, bias @ ..]) => {
-                conv2d_texture::pack(weight, bias.first(), tile_co)
+                textures::conv2d_texture::pack(weight, bias.first(), tile_co)
             }
             (&Self::WinogradTexels { tile_co, out_tile }, [weight, bias @ ..]) => {
                 winograd::pack(weight, bias.first(), tile_co, out_tile)
@@ -492,7 +480,10 @@ impl Packing {
                 out_c.next_multiple_of(LANES) * group_in * kernel_h * kernel_w
             }
             (&Self::Texels { tile_co }, &[out_c, in_c, ref window @ ..]) => {
-                conv2d_texture::packed_len([out_c, in_c, window.iter().product()], tile_co)
+                textures::conv2d_texture::packed_len(
+                    [out_c, in_c, window.iter().product()],
+                    tile_co,
+                )
             }
             (&Self::WinogradTexels { tile_co, out_tile }, &[out_c, in_c, ..]) => {
                 winograd::packed_len([out_c, in_c], tile_co, out_tile)

@@ -3,7 +3,8 @@
 //! [`conv2d_tiled`] or [`conv2d_texture`], and transformed back.
 
 use super::conv2d::{self, Geometry, Residual};
-use super::{Launch, conv2d_texture, conv2d_tiled};
+use super::textures::conv2d_texture;
+use super::{Launch, conv2d_tiled};
 use crate::graph::Padding;
 use crate::tensor::{Shape, Tensor};
 

@@ -14,9 +14,10 @@ use super::defaults;
 use super::options::{PlanOptions, Winograd};
 use crate::error::Error;
 use crate::graph::{Conv2d, Graph, Node, Op};
+use crate::kernels::Precision;
 use crate::kernels::conv2d::{self, Geometry, Residual};
+use crate::kernels::textures::conv2d_texture;
 use crate::kernels::winograd::{self, OutTile};
-use crate::kernels::{Precision, conv2d_texture};
 
 /// A convolution up to its weights: layers of equal shape are equally fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,11 +2,14 @@
 
 use super::Constant;
 use crate::graph::{BatchNorm, Graph, Node, Op, ParamId, Statistics, ValueId};
+use crate::kernels::textures::{
+    avg_pool_texture, global_avg_pool_texture, linear_texture, max_pool_texture,
+    relu_gradient_texture, residual_add_texture,
+};
 use crate::kernels::{
-    Launch, Packing, Precision, Storage, avg_pool, avg_pool_gradient, avg_pool_texture, batch_norm,
-    batch_norm_of_batch, channel_dot, class_gradient, dilate, flatten, global_avg_pool,
-    global_avg_pool_texture, linear, linear_texture, max_pool, max_pool_texture, relu,
-    relu_gradient, relu_gradient_texture, residual_add, residual_add_texture, softmax,
+    Launch, Packing, Precision, Storage, avg_pool, avg_pool_gradient, batch_norm,
+    batch_norm_of_batch, channel_dot, class_gradient, dilate, flatten, global_avg_pool, linear,
+    max_pool, relu, relu_gradient, residual_add, softmax,
 };
 use crate::tensor::LANES;
 

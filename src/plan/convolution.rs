@@ -6,10 +6,11 @@ use super::choose::{Choice, Operand, texels, vector};
 use crate::graph::{Conv2d, Graph, Node};
 use crate::kernels::conv2d::{Geometry, Residual};
 use crate::kernels::conv2d_tiled::Part;
+use crate::kernels::textures::{conv2d_texture, winograd_input_texture, winograd_output_texture};
 use crate::kernels::winograd::{self, OutTile};
 use crate::kernels::{
-    Launch, Packing, conv2d_cooperative, conv2d_grouped, conv2d_reduce, conv2d_texture,
-    conv2d_tiled, winograd_input, winograd_input_texture, winograd_output, winograd_output_texture,
+    Launch, Packing, conv2d_cooperative, conv2d_grouped, conv2d_reduce, conv2d_tiled,
+    winograd_input, winograd_output,
 };
 use crate::tensor::{LANES, Shape, Tensor};
 

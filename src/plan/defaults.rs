@@ -9,9 +9,10 @@ use super::candidate::{Candidate, ConvShape, allows};
 use super::device::{Device, DeviceClass, Vendor};
 use super::options::{Limits, PlanOptions, Winograd};
 use crate::error::Error;
+use crate::kernels::Precision;
 use crate::kernels::conv2d::{Geometry, Tile};
+use crate::kernels::textures::{conv2d_quad, conv2d_texture};
 use crate::kernels::winograd::{self, OutTile};
-use crate::kernels::{Precision, conv2d_quad, conv2d_texture};
 use crate::tensor::Shape;
 
 const fn tile(px: u32, co: u32, k: u32, per_thread_px: u32, per_thread_co: u32) -> Tile {

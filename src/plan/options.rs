@@ -7,8 +7,9 @@ use super::candidate::Choices;
 use super::device::{Device, DeviceClass};
 use crate::error::Error;
 use crate::kernels::Precision;
+use crate::kernels::conv2d_cooperative;
 use crate::kernels::image_to_tensor::Normalization;
-use crate::kernels::{conv2d_cooperative, conv2d_texture};
+use crate::kernels::textures::conv2d_texture;
 
 /// What the caller uploads.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

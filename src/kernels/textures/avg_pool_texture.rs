@@ -1,13 +1,13 @@
 //! Mean over a sliding window, on textures.
 
-use super::{Kernel, Launch, avg_pool, load, store};
 use crate::graph::Window;
+use crate::kernels::{Kernel, Launch, avg_pool, load, store};
 use crate::tensor::Shape;
 
-/// `shaders/avg_pool_texture.wgsl`.
+/// `shaders/textures/avg_pool_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "avg_pool_texture",
-    source: include_str!("../../shaders/avg_pool_texture.wgsl"),
+    source: include_str!("../../../shaders/textures/avg_pool_texture.wgsl"),
     bindings: &[load("input"), store("output")],
 };
 

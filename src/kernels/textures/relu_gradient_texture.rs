@@ -1,12 +1,12 @@
 //! The gradient of a ReLU, on textures.
 
-use super::{Kernel, Launch, load, relu_gradient, store};
+use crate::kernels::{Kernel, Launch, load, relu_gradient, store};
 use crate::tensor::Shape;
 
-/// `shaders/relu_gradient_texture.wgsl`.
+/// `shaders/textures/relu_gradient_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "relu_gradient_texture",
-    source: include_str!("../../shaders/relu_gradient_texture.wgsl"),
+    source: include_str!("../../../shaders/textures/relu_gradient_texture.wgsl"),
     bindings: &[load("input"), load("activation"), store("output")],
 };
 

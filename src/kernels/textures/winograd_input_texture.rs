@@ -1,13 +1,13 @@
 //! Tiles of an image to the components of a Winograd convolution.
 
-use super::conv2d::Geometry;
-use super::winograd::OutTile;
-use super::{Kernel, Launch, grid_stride, immediate, load, store, stride_threads};
+use crate::kernels::conv2d::Geometry;
+use crate::kernels::winograd::OutTile;
+use crate::kernels::{Kernel, Launch, grid_stride, immediate, load, store, stride_threads};
 
-/// `shaders/winograd_input_texture.wgsl`.
+/// `shaders/textures/winograd_input_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "winograd_input_texture",
-    source: include_str!("../../shaders/winograd_input_texture.wgsl"),
+    source: include_str!("../../../shaders/textures/winograd_input_texture.wgsl"),
     bindings: &[load("input"), store("output")],
 };
 

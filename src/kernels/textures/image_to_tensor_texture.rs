@@ -1,13 +1,13 @@
 //! RGBA8 pixels to the normalised input tensor in a texture.
 
-use super::image_to_tensor::{self, Normalization};
-use super::{Kernel, Launch, read_single, store};
+use crate::kernels::image_to_tensor::{self, Normalization};
+use crate::kernels::{Kernel, Launch, read_single, store};
 use crate::tensor::Shape;
 
-/// `shaders/image_to_tensor_texture.wgsl`.
+/// `shaders/textures/image_to_tensor_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "image_to_tensor_texture",
-    source: include_str!("../../shaders/image_to_tensor_texture.wgsl"),
+    source: include_str!("../../../shaders/textures/image_to_tensor_texture.wgsl"),
     bindings: &[read_single("pixels"), store("output")],
 };
 

@@ -1,13 +1,13 @@
 //! Maximum over a sliding window, on textures.
 
-use super::{Kernel, Launch, load, max_pool, store};
 use crate::graph::{PadValue, Window};
+use crate::kernels::{Kernel, Launch, load, max_pool, store};
 use crate::tensor::Shape;
 
-/// `shaders/max_pool_texture.wgsl`.
+/// `shaders/textures/max_pool_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "max_pool_texture",
-    source: include_str!("../../shaders/max_pool_texture.wgsl"),
+    source: include_str!("../../../shaders/textures/max_pool_texture.wgsl"),
     bindings: &[load("input"), store("output")],
 };
 

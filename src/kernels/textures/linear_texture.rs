@@ -1,12 +1,12 @@
 //! `y = W·x + b` with the weights in a texture, one output per lane.
 
-use super::{Kernel, Launch, immediate, load, write_single};
+use crate::kernels::{Kernel, Launch, immediate, load, write_single};
 use crate::tensor::Shape;
 
-/// `shaders/linear_texture.wgsl`.
+/// `shaders/textures/linear_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "linear_texture",
-    source: include_str!("../../shaders/linear_texture.wgsl"),
+    source: include_str!("../../../shaders/textures/linear_texture.wgsl"),
     bindings: &[load("input"), load("weight"), write_single("output")],
 };
 

@@ -1,12 +1,12 @@
 //! Mean over all pixels of an image, on textures.
 
-use super::{Kernel, Launch, grid_stride, immediate, load, store, stride_threads};
+use crate::kernels::{Kernel, Launch, grid_stride, immediate, load, store, stride_threads};
 use crate::tensor::Shape;
 
-/// `shaders/global_avg_pool_texture.wgsl`.
+/// `shaders/textures/global_avg_pool_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "global_avg_pool_texture",
-    source: include_str!("../../shaders/global_avg_pool_texture.wgsl"),
+    source: include_str!("../../../shaders/textures/global_avg_pool_texture.wgsl"),
     bindings: &[load("input"), store("output")],
 };
 

@@ -1,13 +1,13 @@
 //! From a folded texture to a storage buffer: for outputs, and for kernels that read buffers.
 
 use super::tensor_to_texture::copy_launch;
-use super::{Kernel, Launch, load, write_single};
+use crate::kernels::{Kernel, Launch, load, write_single};
 use crate::tensor::Shape;
 
-/// `shaders/texture_to_tensor.wgsl`.
+/// `shaders/textures/texture_to_tensor.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "texture_to_tensor",
-    source: include_str!("../../shaders/texture_to_tensor.wgsl"),
+    source: include_str!("../../../shaders/textures/texture_to_tensor.wgsl"),
     bindings: &[load("input"), write_single("output")],
 };
 

@@ -3,14 +3,15 @@
 
 use std::fmt;
 
-use super::conv2d::Geometry;
-use super::{Kernel, Launch, conv2d_quad, flag, immediate, load, update};
+use super::conv2d_quad;
+use crate::kernels::conv2d::Geometry;
+use crate::kernels::{Kernel, Launch, flag, immediate, load, update};
 use crate::tensor::{LANES, Tensor};
 
-/// `shaders/conv2d_texture.wgsl`.
+/// `shaders/textures/conv2d_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_texture",
-    source: include_str!("../../shaders/conv2d_texture.wgsl"),
+    source: include_str!("../../../shaders/textures/conv2d_texture.wgsl"),
     bindings: &[
         load("input"),
         load("weight"),
@@ -126,13 +127,13 @@ fn block_texels(in_c: usize, taps: usize, tile_co: usize) -> usize {
 }
 
 /// Scalars of packed weights and biases.
-pub(super) fn packed_len([out_c, in_c, taps]: [usize; 3], tile_co: usize) -> usize {
+pub(in crate::kernels) fn packed_len([out_c, in_c, taps]: [usize; 3], tile_co: usize) -> usize {
     out_c.div_ceil(tile_co) * block_texels(in_c, taps, tile_co) * LANES
 }
 
 /// OIHW weights (or `[out, in]`) to `[co block][1 + (ky, kx, ci / 4)][co % TILE_CO][ci % 4]`, where
 /// row 0 of a block holds its biases, four to a texel.
-pub(super) fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize) -> Vec<f32> {
+pub(in crate::kernels) fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize) -> Vec<f32> {
     let [out_c, in_c, window @ ..] = weight.dims() else {
         unreachable!("the graph has checked that the weight has outputs and inputs");
     };

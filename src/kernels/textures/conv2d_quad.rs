@@ -2,12 +2,12 @@
 //! unroll loops: one tile, written out. Geometry, weights and launch are those of `conv2d_texture`.
 
 use super::conv2d_texture::Tile;
-use super::{Kernel, sample, update};
+use crate::kernels::{Kernel, sample, update};
 
-/// `shaders/conv2d_quad.wgsl`.
+/// `shaders/textures/conv2d_quad.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_quad",
-    source: include_str!("../../shaders/conv2d_quad.wgsl"),
+    source: include_str!("../../../shaders/textures/conv2d_quad.wgsl"),
     bindings: &[
         sample("input"),
         sample("weight"),

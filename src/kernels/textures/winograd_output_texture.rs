@@ -1,13 +1,13 @@
 //! Components of a Winograd convolution back to an image, with residual and ReLU.
 
-use super::conv2d::Geometry;
-use super::winograd::OutTile;
-use super::{Kernel, Launch, grid_stride, immediate, load, stride_threads, update};
+use crate::kernels::conv2d::Geometry;
+use crate::kernels::winograd::OutTile;
+use crate::kernels::{Kernel, Launch, grid_stride, immediate, load, stride_threads, update};
 
-/// `shaders/winograd_output_texture.wgsl`.
+/// `shaders/textures/winograd_output_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "winograd_output_texture",
-    source: include_str!("../../shaders/winograd_output_texture.wgsl"),
+    source: include_str!("../../../shaders/textures/winograd_output_texture.wgsl"),
     bindings: &[load("input"), load("residual"), update("output")],
 };
 

@@ -1,12 +1,12 @@
 //! Sum of two activations, and ReLU, on textures.
 
-use super::{Kernel, Launch, load, residual_add, store};
+use crate::kernels::{Kernel, Launch, load, residual_add, store};
 use crate::tensor::Shape;
 
-/// `shaders/residual_add_texture.wgsl`.
+/// `shaders/textures/residual_add_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "residual_add_texture",
-    source: include_str!("../../shaders/residual_add_texture.wgsl"),
+    source: include_str!("../../../shaders/textures/residual_add_texture.wgsl"),
     bindings: &[load("input"), load("residual"), store("output")],
 };
 

@@ -1,12 +1,12 @@
 //! From a storage buffer to a folded texture: where a texture kernel reads what a buffer kernel wrote.
 
-use super::{Kernel, Launch, grid_stride, immediate, read_single, store};
+use crate::kernels::{Kernel, Launch, grid_stride, immediate, read_single, store};
 use crate::tensor::Shape;
 
-/// `shaders/tensor_to_texture.wgsl`.
+/// `shaders/textures/tensor_to_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "tensor_to_texture",
-    source: include_str!("../../shaders/tensor_to_texture.wgsl"),
+    source: include_str!("../../../shaders/textures/tensor_to_texture.wgsl"),
     bindings: &[read_single("input"), store("output")],
 };
 
@@ -25,7 +25,10 @@ pub(super) fn copy_launch(kernel: &'static Kernel, shape: Shape) -> Launch {
     Launch {
         immediates: vec![
             ("len", immediate(len)),
-            ("stride_threads", super::stride_threads(workgroups, THREADS)),
+            (
+                "stride_threads",
+                crate::kernels::stride_threads(workgroups, THREADS),
+            ),
         ],
         ..Launch::new(kernel, THREADS, workgroups)
     }
