@@ -5,7 +5,7 @@
 //! pixels of the lesson's fourth stage lie at 2, 18, 34 and 50 of 64. A map that is laid over the image
 //! must be laid there (Araujo, Norris & Sim 2019, doi:10.23915/distill.00021).
 
-use crate::graph::{Graph, Op, Padding, ValueId};
+use crate::graph::{AvgPool, Graph, MaxPool, Op, Padding, ValueId};
 
 /// The centres of a value's pixels, in pixels of the image, whose first one is at 0. Rows come first.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,7 +34,7 @@ impl Sites {
         };
         let x = match node.op {
             // What the gradient is laid over.
-            Op::ReluGradient | Op::ChannelDot { .. } => node.inputs[1],
+            Op::ReluGradient(_) | Op::ChannelDot(_) => node.inputs[1],
             _ => node.inputs[0],
         };
         let sites = Self::of(graph, x);
@@ -43,10 +43,10 @@ impl Sites {
                 [_, _, h, w] => sites.of_window([h, w], conv.stride, conv.padding),
                 _ => sites,
             },
-            Op::MaxPool { window, .. } | Op::AvgPool { window, .. } => {
+            Op::MaxPool(MaxPool { window, .. }) | Op::AvgPool(AvgPool { window, .. }) => {
                 sites.of_window(window.kernel, window.stride, window.padding)
             }
-            Op::GlobalAvgPool => {
+            Op::GlobalAvgPool(_) => {
                 let shape = graph.shape(x);
                 sites.of_window([shape.h, shape.w], [1, 1], Padding::default())
             }

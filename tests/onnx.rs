@@ -5,7 +5,7 @@
 mod common;
 
 use common::fuzz::Fuzz;
-use resnet_wgpu::graph::{FlattenOrder, Op, PadValue, Padding};
+use resnet_wgpu::graph::{Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Softmax};
 use resnet_wgpu::models::{self, Arch, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::Tensor;
@@ -136,16 +136,16 @@ fn geometry_comes_from_the_attributes() {
         padded[0]
     );
     assert!(
-        matches!(padded[1], Op::MaxPool { window, pad_value: PadValue::Zero }
+        matches!(padded[1], Op::MaxPool(MaxPool { window, pad_value: PadValue::Zero })
             if window.padding == Padding::all(1)),
         "zeros that can win: {:?}",
         padded[1]
     );
     let last = ops("channels-last", [12, 9]);
     assert!(
-        last.contains(&Op::Flatten {
+        last.contains(&Op::Flatten(Flatten {
             order: FlattenOrder::Hwc
-        }),
+        })),
         "a Flatten of NHWC: {last:?}"
     );
 }
@@ -203,7 +203,7 @@ fn sizes_and_batches_are_those_asked_for_else_those_of_the_file() {
             .graph
             .nodes()
             .iter()
-            .any(|node| node.op == Op::Softmax),
+            .any(|node| node.op == Op::Softmax(Softmax)),
         "no node either"
     );
     // `Reshape [1, 4]` is for the batch of the file; another takes its place.

@@ -5,8 +5,10 @@
 //! about GPUs. [`crate::models`] builds graphs, [`crate::passes`] rewrites them,
 //! [`crate::plan`] turns them into dispatches and `reference` runs them on the CPU.
 
-mod op;
+mod id;
+mod ops;
 mod shapes;
+mod window;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,9 +16,13 @@ use std::fmt;
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
 
-pub use op::{
-    BatchNorm, Conv2d, FlattenOrder, Op, PadValue, Padding, ParamId, Statistics, ValueId, Window,
+pub use id::{ParamId, ValueId};
+pub use ops::{
+    Add, AvgPool, AvgPoolGradient, BatchNorm, ChannelDot, ClassGradient, Conv2d, Dilate, Flatten,
+    FlattenOrder, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu, ReluGradient, Softmax,
+    Statistics,
 };
+pub use window::{Padding, Window};
 
 /// One operation of a graph.
 #[derive(Clone, Debug, PartialEq)]
@@ -246,7 +252,7 @@ impl Graph {
     pub fn macs(&self, node: &Node) -> u64 {
         let out = self.shape(node.output);
         let per_output = match node.op {
-            Op::Conv2d(Conv2d { weight, .. }) | Op::Linear { weight, .. } => {
+            Op::Conv2d(Conv2d { weight, .. }) | Op::Linear(Linear { weight, .. }) => {
                 self.tensor(weight).dims()[1..].iter().product()
             }
             _ => 0,

@@ -1,6 +1,9 @@
 //! The shape that each operation gives, and what its inputs and parameters must be for that.
 
-use super::{BatchNorm, Conv2d, Graph, Op, Padding, ParamId, ValueId, Window};
+use super::{
+    AvgPool, AvgPoolGradient, BatchNorm, ClassGradient, Conv2d, Dilate, Graph, Linear, MaxPool, Op,
+    Padding, ParamId, ValueId, Window,
+};
 use crate::error::Error;
 use crate::tensor::Shape;
 
@@ -14,7 +17,7 @@ impl Graph {
     ) -> Result<Shape, Error> {
         let (expected, fits) = match op {
             Op::Conv2d(_) => ("1 or 2", matches!(inputs.len(), 1 | 2)),
-            Op::Add { .. } | Op::ReluGradient | Op::ChannelDot { .. } => ("2", inputs.len() == 2),
+            Op::Add(_) | Op::ReluGradient(_) | Op::ChannelDot(_) => ("2", inputs.len() == 2),
             _ => ("1", inputs.len() == 1),
         };
         if !fits {
@@ -41,18 +44,24 @@ impl Graph {
                 Ok(out)
             }
             Op::BatchNorm(norm) => check.batch_norm(norm, x),
-            Op::Relu => Ok(x),
-            Op::Add { .. } => check.same_shape(x, self.shape(inputs[1])),
-            Op::MaxPool { window, .. } | Op::AvgPool { window, .. } => check.pool(window, x),
-            Op::GlobalAvgPool => Ok(Shape::new(x.n, x.c, 1, 1)),
-            Op::Flatten { .. } => Ok(Shape::new(x.n, x.c * x.h * x.w, 1, 1)),
-            Op::Linear { weight, bias } => check.linear(*weight, *bias, x),
-            Op::Softmax => check.same_shape(Shape::new(x.n, x.c, 1, 1), x),
-            Op::ClassGradient { weight, class } => check.class_gradient(*weight, *class, x),
-            Op::ReluGradient => check.same_shape(x, self.shape(inputs[1])),
-            Op::AvgPoolGradient { window, size } => check.avg_pool_gradient(window, *size, x),
-            Op::Dilate { stride, size } => check.dilate(*stride, *size, x),
-            Op::ChannelDot { .. } => {
+            Op::Relu(_) => Ok(x),
+            Op::Add(_) => check.same_shape(x, self.shape(inputs[1])),
+            Op::MaxPool(MaxPool { window, .. }) | Op::AvgPool(AvgPool { window, .. }) => {
+                check.pool(window, x)
+            }
+            Op::GlobalAvgPool(_) => Ok(Shape::new(x.n, x.c, 1, 1)),
+            Op::Flatten(_) => Ok(Shape::new(x.n, x.c * x.h * x.w, 1, 1)),
+            Op::Linear(Linear { weight, bias }) => check.linear(*weight, *bias, x),
+            Op::Softmax(_) => check.same_shape(Shape::new(x.n, x.c, 1, 1), x),
+            Op::ClassGradient(ClassGradient { weight, class }) => {
+                check.class_gradient(*weight, *class, x)
+            }
+            Op::ReluGradient(_) => check.same_shape(x, self.shape(inputs[1])),
+            Op::AvgPoolGradient(AvgPoolGradient { window, size }) => {
+                check.avg_pool_gradient(window, *size, x)
+            }
+            Op::Dilate(Dilate { stride, size }) => check.dilate(*stride, *size, x),
+            Op::ChannelDot(_) => {
                 let Shape { n, h, w, .. } = check.same_shape(x, self.shape(inputs[1]))?;
                 Ok(Shape::new(n, 1, h, w))
             }

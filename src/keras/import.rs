@@ -12,7 +12,7 @@ use super::bind::{self, Bound};
 use super::network::{Channels, Kind, Layer, Network, Rescale, Training};
 use super::{layer_error, unreadable};
 use crate::error::Error;
-use crate::graph::{Graph, Op, PadValue, Padding, ValueId};
+use crate::graph::{GlobalAvgPool, Graph, Op, PadValue, Padding, ValueId};
 use crate::tensor::Shape;
 use operations::{image, pad, plain};
 
@@ -210,7 +210,7 @@ impl Import {
             Kind::AvgPool(pool) => self.avg_pool(site, x, pool),
             Kind::GlobalAverage { keep } => {
                 let x = image(site, plain(site, x)?)?;
-                let y = self.node(site, Op::GlobalAvgPool, &[x])?;
+                let y = self.node(site, Op::GlobalAvgPool(GlobalAvgPool), &[x])?;
                 let is_image = *keep;
                 Ok(Value { is_image, ..y })
             }

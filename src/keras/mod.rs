@@ -30,7 +30,7 @@ use std::sync::Arc;
 use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
 
 use crate::error::Error;
-use crate::graph::Op;
+use crate::graph::{Op, Softmax};
 use crate::models::{
     Confidence, Decision, Decisions, Model, ModelOptions, NotebookConfig, Variant,
 };
@@ -350,7 +350,7 @@ fn finish(
     let probabilities = if options.softmax {
         let name = softmax.filter(|name| graph.find(name).is_err());
         let name = name.unwrap_or_else(|| "softmax".to_owned());
-        let probabilities = graph.add(&name, Op::Softmax, &[result])?;
+        let probabilities = graph.add(&name, Op::Softmax(Softmax), &[result])?;
         graph.mark_output(probabilities)?;
         Some(probabilities)
     } else {

@@ -36,7 +36,7 @@ use config::Config;
 use facts::Facts;
 
 use crate::error::Error;
-use crate::graph::{Graph, Op, ValueId};
+use crate::graph::{Graph, Op, Softmax, ValueId};
 use crate::labels::Labels;
 use crate::preprocess::Preprocess;
 use crate::tensor::Shape;
@@ -188,7 +188,7 @@ pub(crate) fn features(graph: &Graph, logits: ValueId) -> (ValueId, ValueId) {
     while let Some(node) = producer(map)
         && matches!(
             node.op,
-            Op::Flatten { .. } | Op::GlobalAvgPool | Op::AvgPool { .. }
+            Op::Flatten(_) | Op::GlobalAvgPool(_) | Op::AvgPool(_)
         )
     {
         map = node.inputs[0];
@@ -273,7 +273,9 @@ fn build_resolved(
 
     body.graph.mark_output(body.logits)?;
     let probabilities = if options.softmax {
-        let softmax = body.graph.add("softmax", Op::Softmax, &[body.logits])?;
+        let softmax = body
+            .graph
+            .add("softmax", Op::Softmax(Softmax), &[body.logits])?;
         body.graph.mark_output(softmax)?;
         Some(softmax)
     } else {

@@ -19,7 +19,7 @@ mod wire;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::graph::Op;
+use crate::graph::{Op, Softmax};
 use crate::models::{Decision, Model, ModelOptions};
 use crate::preprocess::Preprocess;
 use crate::weights::{self, Family};
@@ -141,7 +141,7 @@ fn build(
     graph.mark_output(logits)?;
     let probabilities = if options.softmax {
         let name = imported.names.free(softmax.unwrap_or("softmax"));
-        let probabilities = graph.add(&name, Op::Softmax, &[logits])?;
+        let probabilities = graph.add(&name, Op::Softmax(Softmax), &[logits])?;
         graph.mark_output(probabilities)?;
         Some(probabilities)
     } else {
@@ -203,7 +203,7 @@ fn depth(graph: &crate::graph::Graph) -> usize {
     let mut depths = vec![0; graph.values().len()];
     for node in graph.nodes() {
         let before = node.inputs.iter().map(|input| depths[input.0]).max();
-        let own = matches!(node.op, Op::Conv2d(_) | Op::Linear { .. });
+        let own = matches!(node.op, Op::Conv2d(_) | Op::Linear(_));
         depths[node.output.0] = before.unwrap_or_default() + usize::from(own);
     }
     depths.into_iter().max().unwrap_or_default()

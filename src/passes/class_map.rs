@@ -26,7 +26,9 @@ use std::collections::{HashMap, HashSet};
 use super::CLASS_MAP;
 use crate::error::Error;
 use crate::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Node, Op, Padding, ParamId, Statistics, ValueId, Window,
+    Add, AvgPool, AvgPoolGradient, BatchNorm, ChannelDot, ClassGradient, Conv2d, Dilate, Flatten,
+    FlattenOrder, Graph, Linear, Node, Op, Padding, ParamId, ReluGradient, Statistics, ValueId,
+    Window,
 };
 use crate::kernels::class_gradient::class_value;
 use crate::tensor::Tensor;
@@ -89,7 +91,7 @@ pub fn add_class_map(graph: &Graph, map: &ClassMap) -> Result<Graph, Error> {
     let gradient = way.gradient_of(target)?;
     // Before a pool every pixel has the same gradient, and all of it counts.
     let positive = !feeds_pool(graph, target);
-    let op = Op::ChannelDot { positive };
+    let op = Op::ChannelDot(ChannelDot { positive });
     let map = way.graph.add(CLASS_MAP, op, &[gradient, target])?;
     way.graph.mark_output(map)?;
     Ok(way.graph)
@@ -115,7 +117,7 @@ struct Head {
 impl Head {
     fn find(graph: &Graph) -> Result<Self, Error> {
         let linear = graph.nodes().iter().rev().find_map(|node| match node.op {
-            Op::Linear { weight, .. } => Some((node, weight)),
+            Op::Linear(Linear { weight, .. }) => Some((node, weight)),
             _ => None,
         });
         let Some((linear, weight)) = linear else {
@@ -124,7 +126,7 @@ impl Head {
         let features = linear.inputs[0];
         let flatten = graph.nodes().iter().find(|node| node.output == features);
         let (pooled, order) = match flatten.map(|node| (node, node.op)) {
-            Some((node, Op::Flatten { order })) => (node.inputs[0], order),
+            Some((node, Op::Flatten(Flatten { order }))) => (node.inputs[0], order),
             _ => (features, FlattenOrder::Chw),
         };
         Ok(Self {
@@ -184,14 +186,14 @@ fn default_target(graph: &Graph, head: &Head) -> Result<ValueId, Error> {
 /// Whether a node completes a residual block: a sum, with its ReLU wherever that is.
 fn is_block_output(graph: &Graph, node: &Node) -> bool {
     let is_sum = |node: &Node| match node.op {
-        Op::Add { .. } => true,
+        Op::Add(_) => true,
         Op::Conv2d(_) => node.inputs.len() == 2,
         _ => false,
     };
     let relu = match node.op {
-        Op::Add { relu } => relu,
+        Op::Add(Add { relu }) => relu,
         Op::Conv2d(conv) => conv.relu,
-        Op::Relu => {
+        Op::Relu(_) => {
             let mut nodes = graph.nodes().iter();
             return nodes.any(|n| n.output == node.inputs[0] && is_sum(n));
         }
@@ -202,7 +204,7 @@ fn is_block_output(graph: &Graph, node: &Node) -> bool {
 
 fn feeds_pool(graph: &Graph, value: ValueId) -> bool {
     let mut readers = graph.nodes().iter().filter(|n| n.inputs.contains(&value));
-    readers.any(|n| matches!(n.op, Op::GlobalAvgPool | Op::AvgPool { .. }))
+    readers.any(|n| matches!(n.op, Op::GlobalAvgPool(_) | Op::AvgPool(_)))
 }
 
 /// The value and everything that is computed from it.
@@ -233,7 +235,7 @@ impl Way {
         let class = self
             .graph
             .param("class_gradient.class", Tensor::from_fn(&[1], |_| class));
-        let op = Op::ClassGradient { weight, class };
+        let op = Op::ClassGradient(ClassGradient { weight, class });
         self.graph.add("class_gradient", op, &[head.logits])
     }
 
@@ -252,7 +254,7 @@ impl Way {
             let name = format!("{}.gradient_sum{index}", self.graph.value(value).name);
             sum = self
                 .graph
-                .add(&name, Op::Add { relu: false }, &[sum, part])?;
+                .add(&name, Op::Add(Add { relu: false }), &[sum, part])?;
         }
         Ok(sum)
     }
@@ -270,22 +272,24 @@ impl Way {
     fn back(&mut self, node: &Node) -> Result<(), Error> {
         let mut gradient = self.gradient_of(node.output)?;
         let relu = match node.op {
-            Op::Relu => true,
-            Op::Add { relu } => relu,
+            Op::Relu(_) => true,
+            Op::Add(Add { relu }) => relu,
             Op::Conv2d(conv) => conv.relu,
             Op::BatchNorm(norm) => norm.relu,
             _ => false,
         };
         if relu {
             let name = self.name(node, "relu_gradient");
-            gradient = self
-                .graph
-                .add(&name, Op::ReluGradient, &[gradient, node.output])?;
+            gradient = self.graph.add(
+                &name,
+                Op::ReluGradient(ReluGradient),
+                &[gradient, node.output],
+            )?;
         }
         let x = node.inputs[0];
         match node.op {
-            Op::Relu => self.hand_on(x, gradient),
-            Op::Add { .. } => {
+            Op::Relu(_) => self.hand_on(x, gradient),
+            Op::Add(_) => {
                 for &input in &node.inputs {
                     if self.wants(input) {
                         self.hand_on(input, gradient);
@@ -307,7 +311,7 @@ impl Way {
                     self.hand_on(x, gradient);
                 }
             }
-            Op::GlobalAvgPool => {
+            Op::GlobalAvgPool(_) => {
                 let shape = self.graph.shape(x);
                 let window = Window {
                     kernel: [shape.h, shape.w],
@@ -316,7 +320,7 @@ impl Way {
                 let gradient = self.avg_pool(node, window, gradient)?;
                 self.hand_on(x, gradient);
             }
-            Op::AvgPool { window, .. } if window.padding == Padding::default() => {
+            Op::AvgPool(AvgPool { window, .. }) if window.padding == Padding::default() => {
                 let gradient = self.avg_pool(node, window, gradient)?;
                 self.hand_on(x, gradient);
             }
@@ -334,7 +338,7 @@ impl Way {
         let x = self.graph.shape(node.inputs[0]);
         let size = [x.h, x.w];
         let name = self.name(node, "gradient");
-        let op = Op::AvgPoolGradient { window, size };
+        let op = Op::AvgPoolGradient(AvgPoolGradient { window, size });
         self.graph.add(&name, op, &[gradient])
     }
 
@@ -410,7 +414,7 @@ impl Way {
         }
         let name = self.name(node, "dilate");
         self.graph
-            .add(&name, Op::Dilate { stride, size }, &[gradient])
+            .add(&name, Op::Dilate(Dilate { stride, size }), &[gradient])
     }
 }
 

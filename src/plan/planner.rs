@@ -582,7 +582,7 @@ fn precision_of_constant(launch: &Launch, operands: &[choose::Operand], index: u
 /// Whether a node only renames its input: flattening one pixel changes nothing.
 fn is_alias(graph: &Graph, node: &Node) -> bool {
     let pixels = |s: Shape| s.h * s.w;
-    matches!(node.op, Op::Flatten { .. }) && pixels(graph.shape(node.inputs[0])) == 1
+    matches!(node.op, Op::Flatten(_)) && pixels(graph.shape(node.inputs[0])) == 1
 }
 
 fn packed_bytes(shape: Shape, precision: Precision) -> u64 {

@@ -1,6 +1,8 @@
 //! `resnet inspect`: the network that the weights are of, layer by layer, and how it is run.
 
-use resnet_wgpu::graph::{Conv2d, Graph, Node, Op, Padding, Window};
+use resnet_wgpu::graph::{
+    AvgPool, Conv2d, Flatten, Graph, Linear, MaxPool, Node, Op, Padding, Window,
+};
 use resnet_wgpu::models::Decisions;
 use resnet_wgpu::plan::{self, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::preprocess::Preprocess;
@@ -188,7 +190,7 @@ fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
 fn layer(graph: &Graph, node: &Node) -> Layer {
     let len = |param| graph.tensor(param).len();
     let parameters = match node.op {
-        Op::Conv2d(Conv2d { weight, bias, .. }) | Op::Linear { weight, bias } => {
+        Op::Conv2d(Conv2d { weight, bias, .. }) | Op::Linear(Linear { weight, bias }) => {
             len(weight) + bias.map_or(0, len)
         }
         Op::BatchNorm(norm) => len(norm.gamma) + len(norm.beta),
@@ -236,7 +238,7 @@ fn detail(graph: &Graph, node: &Node) -> String {
             }
             text
         }
-        Op::MaxPool { window: w, .. } | Op::AvgPool { window: w, .. } => {
+        Op::MaxPool(MaxPool { window: w, .. }) | Op::AvgPool(AvgPool { window: w, .. }) => {
             let Window {
                 kernel,
                 stride,
@@ -245,7 +247,7 @@ fn detail(graph: &Graph, node: &Node) -> String {
             window(&kernel, stride, padding)
         }
         Op::BatchNorm(norm) => format!("epsilon {:e}", norm.epsilon),
-        Op::Flatten { order } => format!("{order:?}"),
+        Op::Flatten(Flatten { order }) => format!("{order:?}"),
         _ => String::new(),
     }
 }

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::gpu::Session;
-use resnet_wgpu::graph::{BatchNorm, Conv2d, Graph, Node, Op, Padding, ParamId, ValueId};
+use resnet_wgpu::graph::{
+    AvgPool, BatchNorm, Conv2d, Graph, Linear, MaxPool, Node, Op, Padding, ParamId, Relu, ValueId,
+};
 use resnet_wgpu::plan::{Candidate, ConvShape, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::reference;
 use resnet_wgpu::tensor::{Shape, Tensor};
@@ -140,7 +142,7 @@ fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> String {
             format!("{candidate:?} {window:?} {stride:?} {padding:?} {relu} {residual}")
         }
         Op::BatchNorm(norm) => format!("batch norm {}", norm.relu),
-        Op::Linear { .. } => "linear".to_owned(),
+        Op::Linear(_) => "linear".to_owned(),
         other => format!("{other:?}"),
     }
 }
@@ -177,7 +179,7 @@ fn second_input(small: &mut Graph, op: &Op, input: ValueId) -> Result<ValueId, F
             };
             small.add("residual", Op::Conv2d(plain), &[input])?
         }
-        _ => small.add("residual", Op::Relu, &[input])?,
+        _ => small.add("residual", Op::Relu(Relu), &[input])?,
     })
 }
 
@@ -188,7 +190,9 @@ fn least_sides(graph: &Graph, node: &Node) -> [usize; 2] {
             let dims = graph.tensor(conv.weight).dims();
             ([dims[2], dims[3]], conv.padding)
         }
-        Op::MaxPool { window, .. } | Op::AvgPool { window, .. } => (window.kernel, window.padding),
+        Op::MaxPool(MaxPool { window, .. }) | Op::AvgPool(AvgPool { window, .. }) => {
+            (window.kernel, window.padding)
+        }
         _ => ([1, 1], Padding::all(0)),
     };
     [
@@ -216,10 +220,10 @@ fn with_params(graph: &Graph, op: &Op, small: &mut Graph) -> Op {
             variance: copy(norm.variance),
             ..norm
         }),
-        Op::Linear { weight, bias } => Op::Linear {
+        Op::Linear(Linear { weight, bias }) => Op::Linear(Linear {
             weight: copy(weight),
             bias: bias.map(copy),
-        },
+        }),
         other => other,
     }
 }

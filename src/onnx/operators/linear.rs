@@ -3,7 +3,7 @@
 use super::super::import::{Activation, Form, Import, Pending, Site, Value};
 use super::flat_bias;
 use crate::error::Error;
-use crate::graph::Op;
+use crate::graph::{Linear, Op};
 use crate::tensor::Tensor;
 use crate::weights::Role;
 
@@ -59,7 +59,7 @@ fn linear<'a>(
         .transpose()?;
     let id = import
         .graph
-        .add(&name, Op::Linear { weight, bias }, &[x.id])?;
+        .add(&name, Op::Linear(Linear { weight, bias }), &[x.id])?;
     Ok(Value::Activation(Activation {
         id,
         form: Form::Vector,

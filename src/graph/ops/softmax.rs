@@ -1,0 +1,5 @@
+//! Softmax.
+
+/// `exp(x) / Σ exp(x)` over the channels of images of one pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Softmax;
