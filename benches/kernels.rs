@@ -17,10 +17,10 @@ use std::collections::BTreeMap;
 
 use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::cpu::CpuExecutor;
-use resnet_wgpu::gpu::{Context, Session, plan_limits};
+use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::models::{self, Arch, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{Plan, PlanOptions, Step};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions, Step};
 use resnet_wgpu::tensor::Tensor;
 use resnet_wgpu::weights::Weights;
 
@@ -40,10 +40,7 @@ fn main() -> Result<(), resnet_wgpu::Error> {
     };
     let model = models::build(Some(Arch::ResNet50), &mut Weights::random(0), &options)?;
     let graph = optimize(&model.graph, Fusion::Full)?;
-    let plan_options = PlanOptions {
-        limits: plan_limits(&context.device),
-        ..PlanOptions::default()
-    };
+    let plan_options = PlanOptions::new(Capabilities::of(&context.device));
     let plan = Plan::new(&graph, &plan_options)?;
     let session = Session::new(&context, &plan, &mut |_| ())?;
 

@@ -16,10 +16,10 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::cpu::CpuExecutor;
-use resnet_wgpu::gpu::{Context, Session, plan_limits};
+use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::models::{self, Arch, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::reference;
 use resnet_wgpu::tensor::Tensor;
 use resnet_wgpu::weights::Weights;
@@ -45,10 +45,7 @@ fn end_to_end(criterion: &mut Criterion) {
         let model = models::build(Some(Arch::ResNet50), &mut Weights::random(0), &options)
             .expect("the made-up network is sound");
         let graph = optimize(&model.graph, Fusion::Full).expect("the passes keep it sound");
-        let plan_options = PlanOptions {
-            limits: plan_limits(&context.device),
-            ..PlanOptions::default()
-        };
+        let plan_options = PlanOptions::new(Capabilities::of(&context.device));
         let plan = Plan::new(&graph, &plan_options).expect("the device is large enough");
         let session =
             Session::new(&context, &plan, &mut |_| ()).expect("the device takes the plan");

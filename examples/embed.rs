@@ -4,10 +4,10 @@
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use resnet_wgpu::compare::top_k;
-use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead, plan_limits};
+use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead};
 use resnet_wgpu::models::{self, Arch, ModelOptions};
 use resnet_wgpu::passes::{ClassMap, Fusion, add_class_map, optimize};
-use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::weights::Weights;
 use resnet_wgpu::wgpu::{self, TextureFormat as Format, TextureUsages as Usage};
 
@@ -40,13 +40,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = models::build(arch, &mut weights, &ModelOptions::default())?;
     let graph = add_class_map(&optimize(&model.graph, Fusion::Full)?, &ClassMap::default())?;
     let rules = &model.preprocess;
-    let options = PlanOptions {
-        input: InputFormat::Rgba8(rules.normalization()),
-        limits: plan_limits(&device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&device)).input(InputFormat::Rgba8(*rules));
     let executor = Executor::new(&device, &queue, &Plan::new(&graph, &options)?)?;
-    let input = executor.texture_input(&device, &[(&scene, TextureRead::default())], rules)?;
+    let input = executor.texture_input(&device, &[(&scene, TextureRead::default())])?;
     let output = Output::builder(&executor);
     let output = output
         .heat_map(&device, &heat, &HeatMap::default())?

@@ -309,9 +309,9 @@ mod gpu {
     use super::*;
     use common::{finish, gpu, paths, read, run_with};
     use resnet_wgpu::cpu::CpuExecutor;
-    use resnet_wgpu::gpu::{Executor, Input, Output, Readback, plan_limits};
+    use resnet_wgpu::gpu::{Executor, Input, Output, Readback};
     use resnet_wgpu::kernels::Precision;
-    use resnet_wgpu::plan::{Plan, PlanOptions};
+    use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
     use resnet_wgpu::wgpu;
 
     #[test]
@@ -330,12 +330,9 @@ mod gpu {
             assert_close(&format!("{value}, CPU"), &want, &got[1], tolerance);
             for path in paths(&gpu) {
                 let on = |precision| {
-                    let options = PlanOptions {
-                        limits: plan_limits(&gpu.device),
-                        path,
-                        precision,
-                        ..PlanOptions::default()
-                    };
+                    let options = PlanOptions::new(Capabilities::of(&gpu.device))
+                        .path(path)
+                        .precision(precision);
                     run_with(&gpu, &options, &graph, &image).swap_remove(1)
                 };
                 let got = on(Precision::F32);
@@ -360,10 +357,7 @@ mod gpu {
             };
             add_class_map(&graph, &map).unwrap()
         };
-        let options = PlanOptions {
-            limits: plan_limits(&gpu.device),
-            ..PlanOptions::default()
-        };
+        let options = PlanOptions::new(Capabilities::of(&gpu.device));
         let plan = Plan::new(&with_class(None), &options).unwrap();
         let executor = Executor::new(&gpu.device, &gpu.queue, &plan).unwrap();
         executor.write_tensor(&gpu.queue, &image).unwrap();

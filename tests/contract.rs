@@ -12,10 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use common::{Numbers, finish, gpu};
 use resnet_wgpu::gpu::{
     Context, Cursor, Executor, HeatMap, Input, Output, Prewarm, Readback, Slice, TextureRead,
-    plan_limits,
 };
 use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
-use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::preprocess::Preprocess;
 use resnet_wgpu::tensor::Shape;
 use resnet_wgpu::wgpu;
@@ -75,11 +74,8 @@ fn plan(gpu: &Context) -> Plan {
     for output in [map, mean] {
         graph.mark_output(output).unwrap();
     }
-    let options = PlanOptions {
-        input: InputFormat::Rgba8(rules().normalization()),
-        limits: plan_limits(&gpu.device),
-        ..PlanOptions::default()
-    };
+    let options =
+        PlanOptions::new(Capabilities::of(&gpu.device)).input(InputFormat::Rgba8(rules()));
     Plan::new(&graph, &options).unwrap()
 }
 
@@ -125,7 +121,7 @@ impl Host {
         };
         Self {
             input: executor
-                .texture_input(&gpu.device, &[(&view, TextureRead::default())], &rules())
+                .texture_input(&gpu.device, &[(&view, TextureRead::default())])
                 .unwrap(),
             output: Output::builder(&executor)
                 .keep("mean")

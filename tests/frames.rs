@@ -10,10 +10,9 @@ use common::{Numbers, finish, gpu, paths, read};
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::{
     Context, Executor, Input, Output, Progress, Readback, Session, Slice, StepTimer, StepTimes,
-    plan_limits,
 };
 use resnet_wgpu::graph::{Add, AvgPool, Conv2d, GlobalAvgPool, Graph, Op, Window};
-use resnet_wgpu::plan::{Path, Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, KernelPath, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::wgpu;
 
@@ -51,12 +50,8 @@ fn network() -> Graph {
     graph
 }
 
-fn executor(gpu: &Context, path: Path) -> Executor {
-    let options = PlanOptions {
-        limits: plan_limits(&gpu.device),
-        path,
-        ..PlanOptions::default()
-    };
+fn executor(gpu: &Context, path: KernelPath) -> Executor {
+    let options = PlanOptions::new(Capabilities::of(&gpu.device)).path(path);
     let plan = Plan::new(&network(), &options).unwrap();
     let executor = Executor::new(&gpu.device, &gpu.queue, &plan).unwrap();
     let image = Numbers::new(2).tensor(&SHAPE.dims());
@@ -128,7 +123,7 @@ fn a_run_in_slices_gives_the_bits_of_a_run_at_once() {
 #[test]
 fn a_time_budget_takes_as_many_steps_as_fit_and_never_none() {
     let gpu = gpu();
-    let executor = executor(&gpu, Path::Auto);
+    let executor = executor(&gpu, KernelPath::Auto);
     let want = run_at_once(&gpu, &executor);
     spoil(&gpu, &executor);
     let steps = executor.dispatch_count();
@@ -157,7 +152,7 @@ fn a_time_budget_takes_as_many_steps_as_fit_and_never_none() {
 #[test]
 fn measured_times_are_those_of_all_steps() {
     let gpu = gpu();
-    let executor = executor(&gpu, Path::Auto);
+    let executor = executor(&gpu, KernelPath::Auto);
     let (input, output) = (Input::uploaded(), Output::kept());
     let steps = executor.step_count(&input, &output).unwrap();
     let timer = StepTimer::new(&gpu.device, &gpu.queue, steps).unwrap();
@@ -209,10 +204,7 @@ fn times_of_steps_add_up_to_the_time_of_the_run() {
         x = graph.add(name, op, &[x]).unwrap();
     }
     graph.mark_output(x).unwrap();
-    let options = PlanOptions {
-        limits: plan_limits(&gpu.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&gpu.device));
     let plan = Plan::new(&graph, &options).unwrap();
     let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
     let input = numbers.tensor(&shape.dims());
@@ -239,7 +231,7 @@ fn times_of_steps_add_up_to_the_time_of_the_run() {
 #[test]
 fn misuse_of_a_cursor_is_an_error() {
     let gpu = gpu();
-    let executor = executor(&gpu, Path::Auto);
+    let executor = executor(&gpu, KernelPath::Auto);
     let (input, output) = (Input::uploaded(), Output::kept());
     let refused = |result: Result<bool, Error>, says: &str| {
         let error = result.unwrap_err();
@@ -278,7 +270,7 @@ fn misuse_of_a_cursor_is_an_error() {
 #[test]
 fn inputs_and_outputs_of_another_executor_are_refused() {
     let gpu = gpu();
-    let [one, other] = [0, 1].map(|_| executor(&gpu, Path::Auto));
+    let [one, other] = [0, 1].map(|_| executor(&gpu, KernelPath::Auto));
     let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("host"),
         size: one.input().size(),
@@ -304,7 +296,7 @@ fn inputs_and_outputs_of_another_executor_are_refused() {
 #[test]
 fn results_are_copied_to_the_hosts_buffers_and_nothing_more_is_computed() {
     let gpu = gpu();
-    let executor = executor(&gpu, Path::Auto);
+    let executor = executor(&gpu, KernelPath::Auto);
     let want = run_at_once(&gpu, &executor);
     let bytes = want[0].shape().unwrap().packed_len() as u64 * 4;
     let buffer = |size, usage| {
@@ -361,7 +353,7 @@ fn results_are_copied_to_the_hosts_buffers_and_nothing_more_is_computed() {
 #[test]
 fn chosen_outputs_are_read_in_the_order_asked_for() {
     let gpu = gpu();
-    let executor = executor(&gpu, Path::Auto);
+    let executor = executor(&gpu, KernelPath::Auto);
     let want = run_at_once(&gpu, &executor);
     let readback = Readback::of(&gpu.device, &executor, &["e", "c"]).unwrap();
     let mut encoder = encoder(&gpu);
@@ -378,7 +370,7 @@ fn chosen_outputs_are_read_in_the_order_asked_for() {
 #[test]
 fn a_readback_can_be_asked_in_every_frame() {
     let gpu = gpu();
-    let executor = executor(&gpu, Path::Auto);
+    let executor = executor(&gpu, KernelPath::Auto);
     let want = run_at_once(&gpu, &executor);
     let readback = Readback::of(&gpu.device, &executor, &["e"]).unwrap();
     for round in 0..2 {

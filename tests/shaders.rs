@@ -7,19 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
 
 use naga::back::PipelineConstants;
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities as Features, ValidationFlags, Validator};
 use resnet_wgpu::graph::{
     Add, AvgPool, AvgPoolGradient, BatchNorm, ChannelDot, ClassGradient, Conv2d, Dilate, Flatten,
     FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool, Op, PadValue, Padding, Relu, ReluGradient,
     Softmax, Statistics, Window,
 };
-use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Precision, Storage};
 use resnet_wgpu::kernels::{heat_map, resample_columns, resample_rows};
 use resnet_wgpu::plan::{
-    Candidate, ConvShape, InputFormat, Limits, Path, Plan, PlanOptions, candidates,
+    Candidate, Capabilities, ConvShape, InputFormat, KernelPath, Plan, PlanOptions, candidates,
 };
+use resnet_wgpu::preprocess::{ChannelOrder, Preprocess};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// WebGPU's default limits.
@@ -28,6 +28,13 @@ const MAX_WORKGROUP_BYTES: u32 = 16_384;
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_STORAGE_TEXTURES: usize = 4;
 
+/// WebGPU's defaults, but for what is set.
+fn capabilities(set: impl FnOnce(&mut Capabilities)) -> Capabilities {
+    let mut capabilities = Capabilities::default();
+    set(&mut capabilities);
+    capabilities
+}
+
 fn parse(name: &str, source: &str) -> naga::Module {
     naga::front::wgsl::parse_str(source)
         .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string_with_path(source, name)))
@@ -35,18 +42,18 @@ fn parse(name: &str, source: &str) -> naga::Module {
 
 fn validate(name: &str, module: &naga::Module) -> naga::valid::ModuleInfo {
     // What kernels on textures may use, and no other kernel does: see the test below.
-    let allowed = Capabilities::SUBGROUP | Capabilities::IMMEDIATES;
+    let allowed = Features::SUBGROUP | Features::IMMEDIATES;
     let capabilities = if uses_textures(name) {
         allowed
     } else if is_cooperative(name) {
-        Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP
+        Features::SHADER_FLOAT16 | Features::COOPERATIVE_MATRIX | Features::SUBGROUP
     } else if kernel(name).is_half() {
-        Capabilities::SHADER_FLOAT16
+        Features::SHADER_FLOAT16
     } else {
-        Capabilities::empty()
+        Features::empty()
     };
     // WebGPU's own, for `pack2x16float`.
-    let capabilities = capabilities | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let capabilities = capabilities | Features::SHADER_FLOAT16_IN_FLOAT32;
     Validator::new(ValidationFlags::all(), capabilities)
         .validate(module)
         .unwrap_or_else(|error| panic!("{name}: {error:?}"))
@@ -184,36 +191,33 @@ fn launches() -> Vec<Launch> {
     for output in [p, g, apart] {
         graph.mark_output(output).unwrap();
     }
-    let normalization = Normalization {
+    let rules = Preprocess {
         mean: [0.5; 3],
         std: [0.25; 3],
-        swap_red_blue: true,
+        channels: ChannelOrder::Bgr,
+        ..Preprocess::TORCHVISION
     };
     let mut launches = Vec::new();
     let paths = [
-        (Path::Buffers, 8),
-        (Path::Textures, 4),
-        (Path::Textures, 8),
-        (Path::Textures, 16),
+        (KernelPath::Buffers, 8),
+        (KernelPath::Textures, 4),
+        (KernelPath::Textures, 8),
+        (KernelPath::Textures, 16),
     ];
     for (path, lanes) in paths {
-        let limits = Limits {
-            immediate_bytes: 64,
-            read_write_textures: true,
-            half_arithmetic: true,
-            subgroup_lanes: Some([lanes, lanes]),
-            ..Limits::default()
-        };
-        for input in [InputFormat::Rgba8(normalization), InputFormat::Tensor] {
+        let limits = capabilities(|c| {
+            c.immediate_bytes = 64;
+            c.read_write_textures = true;
+            c.half_arithmetic = true;
+            c.subgroup_lanes = Some([lanes, lanes]);
+        });
+        for input in [InputFormat::Rgba8(rules), InputFormat::Tensor] {
             for precision in Precision::ALL {
-                let options = PlanOptions {
-                    input,
-                    limits,
-                    path,
-                    precision,
-                    ..PlanOptions::default()
-                };
-                for launch in launches_of_all_candidates(&graph, options) {
+                let options = PlanOptions::new(limits)
+                    .input(input)
+                    .path(path)
+                    .precision(precision);
+                for launch in launches_of_all_candidates(&graph, &options) {
                     if !launches.contains(&launch) {
                         launches.push(launch);
                     }
@@ -226,33 +230,31 @@ fn launches() -> Vec<Launch> {
         resample_rows::launch([30, 20]),
         resample_columns::launch([30, 20]),
     ]);
-    let with_matrices = PlanOptions {
-        limits: Limits {
-            cooperative_matrix: true,
-            subgroup_lanes: Some([32, 64]),
-            half_arithmetic: true,
-            ..Limits::default()
-        },
-        precision: Precision::F16,
-        cooperative_matrix: true,
-        ..PlanOptions::default()
-    };
-    launches.extend(launches_of_all_candidates(&graph, with_matrices));
+    let with_matrices = PlanOptions::new(capabilities(|c| {
+        c.cooperative_matrix = true;
+        c.subgroup_lanes = Some([32, 64]);
+        c.half_arithmetic = true;
+    }))
+    .precision(Precision::F16)
+    .cooperative_matrix(true);
+    launches.extend(launches_of_all_candidates(&graph, &with_matrices));
     launches
 }
 
 /// Every candidate of every layer: as many plans as the layer with the most candidates has.
-fn launches_of_all_candidates(graph: &Graph, mut options: PlanOptions) -> Vec<Launch> {
+fn launches_of_all_candidates(graph: &Graph, options: &PlanOptions) -> Vec<Launch> {
     let shapes = graph.nodes().iter().filter_map(|n| ConvShape::of(graph, n));
     let possible: Vec<(ConvShape, Vec<Candidate>)> = shapes
-        .map(|shape| (shape, candidates(&shape, &options).unwrap()))
+        .map(|shape| (shape, candidates(&shape, options).unwrap()))
         .collect();
     let most = possible.iter().map(|(_, list)| list.len()).max().unwrap();
     let mut launches = Vec::new();
     for round in 0..most {
         let choose =
             |(shape, list): &(ConvShape, Vec<Candidate>)| Some((*shape, *list.get(round)?));
-        options.choices = possible.iter().filter_map(choose).collect();
+        let options = options
+            .clone()
+            .choices(possible.iter().filter_map(choose).collect());
         let plan = Plan::new(graph, &options).unwrap();
         for step in plan.steps() {
             if !launches.contains(&step.launch) {

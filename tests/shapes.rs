@@ -16,7 +16,7 @@ use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::image::{Batch, Picture};
 use resnet_wgpu::models::{self, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::Path;
+use resnet_wgpu::plan::KernelPath;
 use resnet_wgpu::tensor::Tensor;
 
 use scene::{CLASSES, Pictures, Scene, Shape, Studio};
@@ -134,7 +134,7 @@ fn the_bundled_network_names_what_it_never_saw_the_same_on_gpu_and_cpu() {
         .unwrap()
         .run(std::slice::from_ref(&input))
         .unwrap();
-    let on_gpu = common::run_on(&context, Path::Auto, &graph, &input);
+    let on_gpu = common::run_on(&context, KernelPath::Auto, &graph, &input);
     let best = |logits: &Tensor| -> Vec<usize> {
         let rows = logits.data().chunks(Shape::ALL.len());
         rows.map(|row| top_k(row, 1)[0]).collect()

@@ -10,12 +10,12 @@ use std::task::{Context, Poll, Waker};
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::top_k;
 use resnet_wgpu::gpu::{
-    Cursor, Executor, HeatMap, Input, Output, Readback, Slice, StepTimer, TextureRead, plan_limits,
+    Cursor, Executor, HeatMap, Input, Output, Readback, Slice, StepTimer, TextureRead,
 };
 use resnet_wgpu::labels::Labels;
 use resnet_wgpu::models::{self, ModelOptions};
 use resnet_wgpu::passes::{ClassMap, Fusion, add_class_map, optimize};
-use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu;
 
 use crate::host::Host;
@@ -85,18 +85,15 @@ impl Network {
     ) -> Result<Self, Error> {
         let Host { device, queue, .. } = host;
         let model = models::open(None, weights, &ModelOptions::default())?;
-        let options = PlanOptions {
-            input: InputFormat::Rgba8(model.preprocess.normalization()),
-            limits: plan_limits(device),
-            ..PlanOptions::default()
-        };
+        let options =
+            PlanOptions::new(Capabilities::of(device)).input(InputFormat::Rgba8(model.preprocess));
         let graph = optimize(&model.graph, Fusion::Full)?;
         let graph = add_class_map(&graph, &ClassMap::default())?;
         let plan = Plan::new(&graph, &options)?;
         let executor = Executor::new(device, queue, &plan)?;
 
         let whole = (picture, TextureRead::default());
-        let input = executor.texture_input(device, &[whole], &model.preprocess)?;
+        let input = executor.texture_input(device, &[whole])?;
         let usage = wgpu::TextureUsages::TEXTURE_BINDING
             | wgpu::TextureUsages::COPY_DST
             | wgpu::TextureUsages::COPY_SRC;

@@ -172,7 +172,7 @@ impl Facts {
         let mut decision = usual_decision;
         self.preprocess = usual;
         if let Some((rules, evidence)) = &config.preprocess {
-            self.preprocess = rules.clone();
+            self.preprocess = *rules;
             decision = Decision::certain("preprocessing", "", *evidence);
         }
         if let Some(text) = weights.metadata("preprocess") {
@@ -188,7 +188,7 @@ impl Facts {
             }
         }
         let size = decide_size(structure, weights, options, self.preprocess.size)?;
-        self.preprocess = self.preprocess.clone().with_size(size);
+        self.preprocess = self.preprocess.with_size(size);
         self.preprocess.check()?;
         decision.value = self.preprocess.to_string();
         self.decisions.record(decision);

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     )?;
 
     let rules = &network.model.preprocess;
-    let input = InputFormat::Rgba8(rules.normalization());
+    let input = InputFormat::Rgba8(*rules);
     let runner = Runner::new(&device, &graph, input, quiet)?;
     let outputs = runner.run_pictures(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
     let [_, probabilities, map] = &outputs[..] else {

@@ -4,7 +4,7 @@ use resnet_wgpu::graph::{
     AvgPool, Conv2d, Flatten, Graph, Linear, MaxPool, Node, Op, Padding, Window,
 };
 use resnet_wgpu::models::Decisions;
-use resnet_wgpu::plan::{self, InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::preprocess::Preprocess;
 use serde::Serialize;
 
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
         model: network.info(),
         batch: args.batch.count,
         decisions: model.decisions.clone(),
-        preprocess: model.preprocess.clone(),
+        preprocess: model.preprocess,
         labels: labels.map(|labels| labels.iter().map(str::to_owned).collect()),
         layers,
         plan: plan.as_ref().map(|plan| PlanReport {
@@ -131,15 +131,11 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
 
 /// The plan of `classify`, for a device whose buffers are large enough.
 fn plan_of(network: &Network) -> Result<Plan, Failure> {
-    let options = PlanOptions {
-        input: InputFormat::Rgba8(network.model.preprocess.normalization()),
-        limits: plan::Limits {
-            storage_binding_bytes: u64::MAX,
-            buffer_bytes: u64::MAX,
-            ..plan::Limits::default()
-        },
-        ..PlanOptions::default()
-    };
+    let mut capabilities = Capabilities::default();
+    capabilities.storage_binding_bytes = u64::MAX;
+    capabilities.buffer_bytes = u64::MAX;
+    let options =
+        PlanOptions::new(capabilities).input(InputFormat::Rgba8(network.model.preprocess));
     Ok(Plan::new(&network.optimized()?, &options)?)
 }
 
@@ -252,7 +248,7 @@ fn detail(graph: &Graph, node: &Node) -> String {
     }
 }
 
-fn step(step: &plan::Step) -> Step {
+fn step(step: &resnet_wgpu::plan::Step) -> Step {
     Step {
         node: step.node.clone(),
         kernel: step.launch.kernel.name,

@@ -10,7 +10,7 @@ use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::{
     AvgPool, BatchNorm, Conv2d, Graph, Linear, MaxPool, Node, Op, Padding, ParamId, Relu, ValueId,
 };
-use resnet_wgpu::plan::{Candidate, ConvShape, InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{Candidate, ConvShape, InputFormat, Plan};
 use resnet_wgpu::reference;
 use resnet_wgpu::tensor::{Shape, Tensor};
 use serde::Serialize;
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &SelftestArgs) -> Result<(), Failure> {
     };
     let network = Network::load(&args.run.network, 1)?;
     let graph = network.optimized()?;
-    let format = InputFormat::Rgba8(network.model.preprocess.normalization());
+    let format = InputFormat::Rgba8(network.model.preprocess);
     let plan = Plan::new(&graph, &gpu.options(&graph, format))?;
     let mut untested: BTreeSet<&str> = plan.steps().iter().map(|s| s.launch.kernel.name).collect();
     let mut cases = Vec::new();
@@ -230,21 +230,20 @@ fn with_params(graph: &Graph, op: &Op, small: &mut Graph) -> Op {
 
 impl Case {
     fn run(self, gpu: &Gpu) -> Result<Outcome, Failure> {
-        let options = PlanOptions {
-            choices: self.choice.into_iter().collect(),
-            ..gpu.default_options(self.format)
-        };
-        let allowed = Tolerances::of(options.precision).relative;
+        let options = gpu
+            .default_options(self.format)
+            .choices(self.choice.into_iter().collect());
+        let allowed = Tolerances::of(gpu.precision()).relative;
         let plan = Plan::new(&self.graph, &options)?;
         let session = Session::new(&gpu.context, &plan, &mut |_| ())?;
         let shape = plan.input_shape();
         let (x, got) = match self.format {
-            InputFormat::Rgba8(normalization) => {
+            InputFormat::Rgba8(rules) => {
                 let rgba = pixels(shape);
-                let x = reference::image_to_tensor(&rgba, shape, &normalization)?;
+                let x = reference::image_to_tensor(&rgba, shape, &rules.normalization())?;
                 (x, session.run_pixels(&rgba)?)
             }
-            _ => {
+            InputFormat::Tensor => {
                 let x = input::random(shape);
                 let got = session.run(&x)?;
                 (x, got)

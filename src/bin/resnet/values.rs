@@ -6,7 +6,7 @@ use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use resnet_wgpu::kernels::Precision;
 use resnet_wgpu::models::{Arch, BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
-use resnet_wgpu::plan::{Path, Winograd};
+use resnet_wgpu::plan::{KernelPath, Winograd};
 
 use crate::output::Format;
 
@@ -121,8 +121,9 @@ pub(crate) fn fusion_parser() -> impl TypedValueParser<Value = Fusion> {
     PossibleValuesParser::new(["none", "layers", "full"]).try_map(|name| name.parse::<Fusion>())
 }
 
-pub(crate) fn path_parser() -> impl TypedValueParser<Value = Path> {
-    PossibleValuesParser::new(["auto", "buffers", "textures"]).try_map(|name| name.parse::<Path>())
+pub(crate) fn path_parser() -> impl TypedValueParser<Value = KernelPath> {
+    PossibleValuesParser::new(["auto", "buffers", "textures"])
+        .try_map(|name| name.parse::<KernelPath>())
 }
 
 pub(crate) fn bn_mode_parser() -> impl TypedValueParser<Value = BnMode> {

@@ -4,8 +4,8 @@
 use std::fmt;
 
 use super::conv2d_quad;
-use crate::kernels::conv2d::Geometry;
-use crate::kernels::{Kernel, Launch, flag, immediate, load, update};
+use crate::kernels::conv2d::{Geometry, out_in_taps};
+use crate::kernels::{Kernel, Launch, Packing, Storage, flag, immediate, load, update};
 use crate::tensor::{LANES, Tensor};
 
 /// `shaders/textures/conv2d_texture.wgsl`.
@@ -131,14 +131,19 @@ pub(in crate::kernels) fn packed_len([out_c, in_c, taps]: [usize; 3], tile_co: u
     out_c.div_ceil(tile_co) * block_texels(in_c, taps, tile_co) * LANES
 }
 
+/// Weights and biases in a texture, see [`pack`].
+pub(crate) fn packing(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize) -> Packing {
+    let (weight, bias) = (weight.clone(), bias.cloned());
+    let len = packed_len(out_in_taps(&weight), tile_co);
+    Packing::new(Storage::Texture, len, move || {
+        pack(&weight, bias.as_ref(), tile_co)
+    })
+}
+
 /// OIHW weights (or `[out, in]`) to `[co block][1 + (ky, kx, ci / 4)][co % TILE_CO][ci % 4]`, where
 /// row 0 of a block holds its biases, four to a texel.
 pub(in crate::kernels) fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize) -> Vec<f32> {
-    let [out_c, in_c, window @ ..] = weight.dims() else {
-        unreachable!("the graph has checked that the weight has outputs and inputs");
-    };
-    let (out_c, in_c) = (*out_c, *in_c);
-    let taps: usize = window.iter().product();
+    let [out_c, in_c, taps] = out_in_taps(weight);
     let block = block_texels(in_c, taps, tile_co) * LANES;
     let in_groups = in_c.div_ceil(LANES);
     let mut packed = vec![0.0; packed_len([out_c, in_c, taps], tile_co)];

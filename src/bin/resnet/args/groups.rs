@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use resnet_wgpu::kernels::Precision;
 use resnet_wgpu::models::{Arch, BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
-use resnet_wgpu::plan::{Path, Winograd};
+use resnet_wgpu::plan::{KernelPath, Winograd};
 use resnet_wgpu::wgpu;
 
 use crate::values::{
@@ -28,7 +28,7 @@ pub(crate) struct DeviceArgs {
 
     /// What activations lie in: textures are faster on software Vulkan
     #[arg(long, default_value = "auto", value_parser = path_parser())]
-    pub(crate) path: Path,
+    pub(crate) path: KernelPath,
 
     /// Use the default kernels even where `resnet tune` has stored faster ones
     #[arg(long)]

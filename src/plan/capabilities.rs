@@ -1,6 +1,59 @@
-//! What kind of device a plan is for: what the tables of defaults are keyed by.
+//! What a device can do, and what kind it is: what the tables of defaults are keyed by.
 
 use std::fmt;
+
+use super::textures;
+
+/// What a device allows and offers. The defaults are WebGPU's default limits and features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Bytes of one storage buffer binding.
+    pub storage_binding_bytes: u64,
+    /// Bytes of one buffer.
+    pub buffer_bytes: u64,
+    /// Workgroups along one dimension of a dispatch.
+    pub workgroups_per_dimension: u64,
+    /// Texels along one side of a texture.
+    pub texture_side: u64,
+    /// Bytes of immediates; none where the device has no such feature.
+    pub immediate_bytes: u64,
+    /// Whether a shader may read and write the same storage texture.
+    pub read_write_textures: bool,
+    /// Whether shaders may compute in half precision.
+    pub half_arithmetic: bool,
+    /// Whether the device has wgpu's experimental cooperative matrices, of 16×16 halves with sums in
+    /// single precision.
+    pub cooperative_matrix: bool,
+    /// Smallest and largest number of lanes in a subgroup, where shaders may use subgroups.
+    pub subgroup_lanes: Option<[u32; 2]>,
+    /// What kind of device it is.
+    pub device: DeviceKind,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self {
+            storage_binding_bytes: 128 << 20,
+            buffer_bytes: 256 << 20,
+            workgroups_per_dimension: 65_535,
+            texture_side: 8192,
+            immediate_bytes: 0,
+            read_write_textures: false,
+            half_arithmetic: false,
+            cooperative_matrix: false,
+            subgroup_lanes: None,
+            device: DeviceKind::default(),
+        }
+    }
+}
+
+impl Capabilities {
+    /// What keeps the device from running the kernels on textures; `None` when nothing does.
+    pub fn texture_path_obstacle(&self) -> Option<String> {
+        textures::lanes(self).err()
+    }
+}
 
 /// Where a device sits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -54,14 +107,14 @@ impl Vendor {
 
 /// What kind of device a plan is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Device {
+pub struct DeviceKind {
     /// Where it sits.
     pub class: DeviceClass,
     /// Who made it.
     pub vendor: Vendor,
 }
 
-impl Device {
+impl DeviceKind {
     /// The CPU.
     pub const SOFTWARE: Self = Self {
         class: DeviceClass::Software,
@@ -69,7 +122,7 @@ impl Device {
     };
 }
 
-impl fmt::Display for Device {
+impl fmt::Display for DeviceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let class = match self.class {
             DeviceClass::Unknown => "unknown",
