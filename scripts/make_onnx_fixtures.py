@@ -1,4 +1,4 @@
-"""Writes tests/data/onnx/: small ONNX networks, and what ONNX Runtime computes with them.
+"""Writes crates/formats/tests/data/onnx/: small ONNX networks, and what ONNX Runtime computes with them.
 
 usage: pip install onnx onnxruntime numpy && python scripts/make_onnx_fixtures.py
 
@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-FOLDER = pathlib.Path(__file__).parent.parent / "tests" / "data" / "onnx"
+FOLDER = pathlib.Path(__file__).parent.parent / "crates" / "formats" / "tests" / "data" / "onnx"
 CLASSES = 5
 cases = []
 

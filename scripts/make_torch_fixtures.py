@@ -1,4 +1,4 @@
-"""Writes tests/data/torch/: checkpoints of a tiny ResNet as PyTorch saves them.
+"""Writes crates/formats/tests/data/torch/: checkpoints of a tiny ResNet as PyTorch saves them.
 
 usage: pip install torch numpy && python scripts/make_torch_fixtures.py
 
@@ -15,7 +15,7 @@ import warnings
 import numpy
 import torch
 
-FOLDER = pathlib.Path(__file__).parent.parent / "tests" / "data" / "torch"
+FOLDER = pathlib.Path(__file__).parent.parent / "crates" / "formats" / "tests" / "data" / "torch"
 
 
 def norm(name, channels):

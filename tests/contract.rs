@@ -14,8 +14,8 @@ use resnet_wgpu::gpu::{
     Context, Cursor, Executor, HeatMap, Input, Output, Prewarm, Readback, Slice, TextureRead,
 };
 use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
+use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
-use resnet_wgpu::preprocess::Preprocess;
 use resnet_wgpu::tensor::Shape;
 use resnet_wgpu::wgpu;
 

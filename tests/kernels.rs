@@ -13,11 +13,11 @@ use resnet_wgpu::graph::{
 };
 use resnet_wgpu::kernels::{Precision, Storage};
 use resnet_wgpu::passes::Fusion;
+use resnet_wgpu::picture::{ChannelOrder, Preprocess};
 use resnet_wgpu::plan::{
     Candidate, Capabilities, ConvShape, InputFormat, KernelPath, OnBuffers, Plan, PlanOptions,
     Winograd, candidates,
 };
-use resnet_wgpu::preprocess::{ChannelOrder, Preprocess};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// Builds a graph around one op, runs it on every path of the GPU and compares with the oracle.
@@ -309,7 +309,7 @@ fn a_fused_residual_is_added_before_the_relu_in_place_and_out_of_place() {
                 let mut steps = plan.steps().iter();
                 let conv = steps.rfind(|s| s.node == "conv").unwrap();
                 let residual = steps.rfind(|s| &s.value == name).unwrap();
-                let in_place = residual.buffers.last() == conv.buffers.last();
+                let in_place = residual.allocations.last() == conv.allocations.last();
                 // What is kept is in a buffer; a kernel on textures has a copy of its own.
                 let dies = !keep || (path == KernelPath::Textures && groups == 1);
                 assert_eq!(
@@ -721,13 +721,13 @@ fn a_value_that_both_kinds_of_kernel_read_is_converted_once() {
             let copied: Vec<&str> = copies.map(|s| s.value.as_str()).collect();
             assert_eq!(copied, ["input", "a", "c", "e"], "each value once");
             for step in plan.steps() {
-                for (binding, &id) in step.launch.kernel.bindings.iter().zip(&step.buffers) {
-                    let storage = plan.buffer(id).storage;
+                for (binding, &id) in step.launch.kernel.bindings.iter().zip(&step.allocations) {
+                    let storage = plan.allocation(id).storage;
                     assert_eq!(binding.storage, storage, "{}: {}", step.node, binding.name);
                 }
             }
             let kept = plan.outputs().iter();
-            let mut kept = kept.map(|output| plan.buffer(output.buffer).storage);
+            let mut kept = kept.map(|output| plan.allocation(output.allocation).storage);
             assert!(kept.all(|s| s == Storage::Buffer), "outputs are buffers");
         }
         let got = run_on(&gpu, path, &graph, &x);
@@ -844,7 +844,7 @@ fn every_candidate_of_a_convolution_agrees_with_the_oracle() {
     let want = &reference(&graph, &x)[0];
     let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
     for path in paths(&gpu) {
-        let mut options = PlanOptions::new(Capabilities::of(&gpu.device)).path(path);
+        let options = PlanOptions::new(Capabilities::of(&gpu.device)).path(path);
         let shapes = graph
             .nodes()
             .iter()
@@ -934,7 +934,7 @@ fn on_halves(gpu: &Context, path: KernelPath) -> PlanOptions {
 #[test]
 fn half_arithmetic_and_split_reductions_of_halves_agree_with_the_oracle() {
     let gpu = gpu();
-    let mut options = on_halves(&gpu, KernelPath::Buffers);
+    let options = on_halves(&gpu, KernelPath::Buffers);
     let mut numbers = Numbers::new(3);
     let mut graph = Graph::new();
     let shape = Shape::new(2, 40, 5, 7);
@@ -1048,7 +1048,7 @@ fn every_kind_of_kernel_on_halves_agrees_with_the_oracle() {
     let x = resnet_wgpu::reference::image_to_tensor(&rgba, shape, &rules.normalization()).unwrap();
     let want = reference(&graph, &x);
     for path in paths(&gpu) {
-        let mut options = on_halves(&gpu, path);
+        let options = on_halves(&gpu, path);
         let from_tensor = run_with(&gpu, &options, &graph, &x);
         let options = options.input(InputFormat::Rgba8(rules));
         let plan = Plan::new(&graph, &options).unwrap();

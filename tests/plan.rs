@@ -7,19 +7,19 @@ use std::collections::BTreeSet;
 use std::path::Path as FilePath;
 
 use proptest::prelude::*;
+use resnet_formats::models::{self, Arch, Model, ModelOptions};
+use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
 use resnet_wgpu::kernels::{Precision, Storage};
-use resnet_wgpu::models::{self, Arch, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::plan::memory::{Place, StepUse, assign};
 use resnet_wgpu::plan::{
     Candidate, Capabilities, Content, ConvShape, DeviceKind, InputFormat, KernelPath, OnBuffers,
     OnTextures, Plan, PlanOptions, Step, Winograd, candidates,
 };
-use resnet_wgpu::preprocess::Preprocess;
 use resnet_wgpu::tensor::{Shape, Tensor};
-use resnet_wgpu::weights::Weights;
 
 /// A device like another one, but for what is set.
 fn changed(mut device: Capabilities, set: impl FnOnce(&mut Capabilities)) -> Capabilities {

@@ -16,10 +16,10 @@ use resnet_wgpu::graph::{
 use resnet_wgpu::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Precision, Storage};
 use resnet_wgpu::kernels::{heat_map, resample_columns, resample_rows};
+use resnet_wgpu::picture::{ChannelOrder, Preprocess};
 use resnet_wgpu::plan::{
     Candidate, Capabilities, ConvShape, InputFormat, KernelPath, Plan, PlanOptions, candidates,
 };
-use resnet_wgpu::preprocess::{ChannelOrder, Preprocess};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// WebGPU's default limits.

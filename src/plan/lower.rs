@@ -12,8 +12,8 @@ use super::textures::Textures;
 use crate::error::Error;
 use crate::graph::{Graph, Node};
 use crate::kernels::conv2d::{Geometry, Residual};
-use crate::kernels::image_to_tensor::Normalization;
 use crate::kernels::{Launch, Packing, Precision, Storage};
+use crate::picture::Normalization;
 use crate::tensor::Shape;
 
 /// How a value is represented in memory. A plan has these two representations at most.
@@ -281,7 +281,7 @@ pub(super) fn back_end(options: &PlanOptions) -> Result<Box<dyn BackEnd + '_>, E
     match (Textures::new(options), options.path) {
         (Ok(textures), _) => Ok(Box::new(textures)),
         (Err(reason), KernelPath::Textures) => Err(Error::PathUnavailable {
-            path: options.path,
+            path: options.path.name(),
             reason,
         }),
         (Err(_), KernelPath::Auto | KernelPath::Buffers) => Ok(Box::new(buffers)),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::candidate::Choices;
 use super::capabilities::Capabilities;
 use crate::kernels::Precision;
-use crate::preprocess::Preprocess;
+use crate::picture::Preprocess;
 
 /// What the caller uploads.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -43,13 +43,20 @@ impl FromStr for KernelPath {
     }
 }
 
-impl fmt::Display for KernelPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl KernelPath {
+    /// The word for it, as it is parsed and displayed.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Auto => "auto",
             Self::Buffers => "buffers",
             Self::Textures => "textures",
-        })
+        }
+    }
+}
+
+impl fmt::Display for KernelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -8,7 +8,7 @@ use super::options::{InputFormat, PlanOptions};
 use super::{Plan, PlannedOutput, Step, memory};
 use crate::error::Error;
 use crate::graph::{Graph, Node, Op, ValueId};
-use crate::kernels::image_to_tensor::Normalization;
+use crate::picture::Normalization;
 use crate::sites::Sites;
 use crate::tensor::Shape;
 

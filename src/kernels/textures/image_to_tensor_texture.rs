@@ -1,7 +1,7 @@
 //! RGBA8 pixels to the normalised input tensor in a texture.
 
-use crate::kernels::image_to_tensor::{self, Normalization};
-use crate::kernels::{Kernel, Launch, read_single, store};
+use crate::kernels::{Kernel, Launch, image_to_tensor, read_single, store};
+use crate::picture::Normalization;
 use crate::tensor::Shape;
 
 /// `shaders/textures/image_to_tensor_texture.wgsl`.

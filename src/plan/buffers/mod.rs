@@ -4,12 +4,12 @@ use super::candidate::{Candidate, ConvShape};
 use super::lower::{BackEnd, Bound, Lowered, Native, Representation};
 use super::options::PlanOptions;
 use crate::graph::{BatchNorm, ClassGradient, Graph, Linear, Node, Op, ParamId, Statistics};
-use crate::kernels::image_to_tensor::Normalization;
 use crate::kernels::{
     Launch, Packing, Precision, Storage, avg_pool, avg_pool_gradient, batch_norm,
     batch_norm_of_batch, channel_dot, class_gradient, dilate, flatten, global_avg_pool,
     image_to_tensor, linear, max_pool, narrow, relu, relu_gradient, residual_add, softmax, widen,
 };
+use crate::picture::Normalization;
 use crate::tensor::Shape;
 
 mod convolution;

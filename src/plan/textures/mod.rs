@@ -9,13 +9,13 @@ use super::capabilities::Capabilities;
 use super::lower::{BackEnd, Bound, Lowered, Native, Operand, Representation};
 use super::options::PlanOptions;
 use crate::graph::{Graph, Linear, Node, Op};
-use crate::kernels::image_to_tensor::Normalization;
 use crate::kernels::textures::{
     avg_pool_texture, conv2d_texture, global_avg_pool_texture, image_to_tensor_texture,
     linear_texture, max_pool_texture, relu_gradient_texture, residual_add_texture,
     tensor_to_texture, texture_to_tensor,
 };
 use crate::kernels::{Launch, Precision, Storage};
+use crate::picture::Normalization;
 use crate::tensor::Shape;
 
 mod convolution;

@@ -1,0 +1,106 @@
+//! The `resnet` program: [`args`] says what can be asked for, one module per command answers.
+//!
+//! stdout is data, stderr is log and progress. Every failure is a [`failure::Failure`]: one line and
+//! an exit code.
+
+mod args;
+mod bench;
+mod bundled;
+mod caches;
+mod cam;
+mod classify;
+mod compare;
+mod convert;
+mod device;
+mod devices;
+mod embed;
+mod failure;
+mod fetch;
+mod files;
+mod golden;
+mod images;
+mod input;
+mod inspect;
+#[cfg(test)]
+mod lock_file;
+mod network;
+mod output;
+mod profile;
+mod progress;
+mod runner;
+mod selftest;
+mod software;
+mod stats;
+mod tolerances;
+mod tune;
+mod values;
+mod versions;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` come here too; a closed pipe is no reason to complain.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE));
+        }
+    };
+    software::widen_vectors();
+    start_log(cli.quiet, cli.verbose);
+    let done = match &cli.command {
+        Command::Devices(args) => devices::run(args),
+        Command::Classify(args) => classify::run(args, cli.quiet),
+        Command::Embed(args) => embed::run(args, cli.quiet),
+        Command::Cam(args) => cam::run(args, cli.quiet),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Fetch(args) => fetch::run(args, cli.quiet),
+        Command::Compare(args) => compare::run(args, cli.quiet),
+        Command::Bench(args) => bench::run(args, cli.quiet),
+        Command::Tune(args) => tune::run(args, cli.quiet),
+        Command::Profile(args) => profile::run(args, cli.quiet),
+        Command::Selftest(args) => selftest::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Notes of the program itself are shown unless `-q` is given; the flags win over `RUST_LOG`.
+fn start_log(quiet: bool, verbose: u8) {
+    let filter = match (quiet, verbose) {
+        // Drivers complain at the level of errors while adapters are merely being looked for.
+        (true, _) => "off,resnet_wgpu=error,resnet=error",
+        (false, 0) => "off,resnet_wgpu=warn,resnet=info",
+        (false, 1) => "warn,resnet_wgpu=info,resnet=debug",
+        (false, 2) => "info,resnet_wgpu=debug,resnet=debug",
+        (false, _) => "trace",
+    };
+    let mut log = env_logger::Builder::new();
+    log.parse_filters(filter);
+    if !quiet
+        && verbose == 0
+        && let Ok(filter) = std::env::var("RUST_LOG")
+    {
+        log.parse_filters(&filter);
+    }
+    log.format(|line, record| {
+        let level = match record.level() {
+            log::Level::Error => "error",
+            log::Level::Warn => "warning",
+            log::Level::Info => "note",
+            log::Level::Debug => "debug",
+            log::Level::Trace => "trace",
+        };
+        writeln!(line, "{level}: {}", record.args())
+    });
+    log.init();
+}
