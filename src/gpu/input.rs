@@ -169,7 +169,7 @@ impl Executor {
     /// # Errors
     /// [`Error::Input`] when the plan is not one for pixels of the rules' size, or the batch has another
     /// number of images; [`Error::Texture`] for a view that cannot be read;
-    /// [`Error::Preprocess`] for rules that cannot be carried out; [`Error::Gpu`] and
+    /// [`Error::Preprocess`] for a view that would get margins; [`Error::Gpu`] and
     /// [`Error::OutOfMemory`] from the device.
     pub fn texture_input(
         &self,
@@ -179,7 +179,6 @@ impl Executor {
         let InputFormat::Rgba8(rules) = self.input_format() else {
             return Err(self.input_error("textures".to_owned()));
         };
-        rules.check()?;
         let shape = self.input_shape();
         if views.len() != shape.n || rules.size != [shape.h, shape.w] {
             let [h, w] = rules.size;

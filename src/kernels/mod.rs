@@ -4,8 +4,10 @@
 //! text by reflection, without a GPU. A geometry struct per kernel turns shapes into a [`Launch`]:
 //! override constants, tile geometry and the number of workgroups. Nothing here uses wgpu.
 //!
-//! To add a kernel: an oracle in `reference/`, the shader, the file here with a line in [`ALL`],
-//! cases in `tests/kernels.rs`, and a row in [`crate::plan`]'s choice.
+//! To add a kernel: an oracle in `reference/`, the shader, the file here with a line in [`ALL`] and the
+//! [`Packing`] of its parameters, cases in `tests/kernels.rs`, and a row in the table of the back end in
+//! [`crate::plan`] that runs it. Shader and module have the kernel's name; those that keep activations
+//! in [`textures`] lie in folders of that name.
 
 use std::borrow::Cow;
 use std::fmt;

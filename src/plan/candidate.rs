@@ -1,6 +1,6 @@
 //! The ways to compute a convolution: plain data that names itself.
 //!
-//! A [`Candidate`] is an algorithm with its tile. [`candidates`] lists those that a device can run for
+//! A [`Candidate`] is an algorithm of one of the back ends with its tile. [`candidates`] lists those that a device can run for
 //! a layer, the default first; [`Choices`] replaces defaults, layer by layer, with what `resnet tune`
 //! has measured. The text of a layer and of a candidate is stable: it is what the cache of tuned
 //! choices stores.

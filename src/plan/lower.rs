@@ -111,6 +111,14 @@ impl Bound {
         Self::new(launch, parameters, operands)
     }
 
+    /// The same on what is stored in this precision.
+    pub(super) fn storing(self, precision: Precision) -> Self {
+        Self {
+            launch: self.launch.storing(precision),
+            ..self
+        }
+    }
+
     /// The precision that the first binding of some parameters wants; they may also stand in for one that
     /// is not read.
     pub(super) fn precision_of(&self, index: usize) -> Precision {
@@ -135,16 +143,6 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    /// The only dispatch of a node.
-    pub(super) const fn whole(bound: Bound) -> Self {
-        Self {
-            bound,
-            in_place: None,
-            leaves: None,
-            multiplies: true,
-        }
-    }
-
     /// A dispatch of a convolution that completes its value; `bind` says what it is for a geometry, in
     /// which the residual lies here or there.
     pub(super) fn completing(
@@ -177,19 +175,6 @@ impl Dispatch {
             multiplies,
         }
     }
-
-    /// The same dispatch on what is stored in this precision.
-    fn storing(self, precision: Precision) -> Self {
-        let storing = |bound: Bound| Bound {
-            launch: bound.launch.storing(precision),
-            ..bound
-        };
-        Self {
-            bound: storing(self.bound),
-            in_place: self.in_place.map(storing),
-            ..self
-        }
-    }
 }
 
 /// What to bind as the residual: something else where the shader does not read it, since the binding must
@@ -203,10 +188,10 @@ pub(super) fn residual_or(other: Operand, geometry: &Geometry) -> Operand {
 
 /// What a back end makes of a node.
 pub(super) struct Lowered {
-    /// How its inputs are represented.
-    pub(super) reads: Representation,
-    /// How its result is represented.
-    pub(super) writes: Representation,
+    /// How its inputs are represented, and its result.
+    pub(super) from_to: [Representation; 2],
+    /// The precision of what its dispatches call stored.
+    pub(super) precision: Precision,
     /// What was chosen for it, if it is a convolution.
     pub(super) candidate: Option<Candidate>,
     /// The dispatches in their order; the last one completes its value.
@@ -215,32 +200,17 @@ pub(super) struct Lowered {
 
 impl Lowered {
     /// A node of one dispatch.
-    pub(super) fn single(
-        [reads, writes]: [Representation; 2],
-        precision: Precision,
-        bound: Bound,
-    ) -> Self {
+    pub(super) fn single(from_to: [Representation; 2], precision: Precision, bound: Bound) -> Self {
         Self {
-            reads,
-            writes,
+            from_to,
+            precision,
             candidate: None,
-            dispatches: vec![Dispatch::whole(bound).storing(precision)],
-        }
-    }
-
-    /// A convolution.
-    pub(super) fn convolution(
-        representation: Representation,
-        precision: Precision,
-        candidate: Candidate,
-        dispatches: Vec<Dispatch>,
-    ) -> Self {
-        let dispatches = dispatches.into_iter().map(|d| d.storing(precision));
-        Self {
-            reads: representation,
-            writes: representation,
-            candidate: Some(candidate),
-            dispatches: dispatches.collect(),
+            dispatches: vec![Dispatch {
+                bound,
+                in_place: None,
+                leaves: None,
+                multiplies: true,
+            }],
         }
     }
 }

@@ -41,27 +41,10 @@ fn upload(graph: &Graph, input: ValueId, format: InputFormat) -> Result<Allocati
             reason: format!("RGBA8 input needs a tensor of 3 channels, got {}", shape.c),
         }),
         InputFormat::Rgba8(rules) => {
-            check_normalization(&rules.normalization())?;
+            rules.check()?;
             let pixels = shape.pixels() as u64;
             Ok(Allocation::input("pixels".to_owned(), pixels * 4))
         }
-    }
-}
-
-fn check_normalization(normalization: &Normalization) -> Result<(), Error> {
-    let broken = (0..3).find(|&c| {
-        let (mean, std) = (normalization.mean[c], normalization.std[c]);
-        !(mean.is_finite() && std.is_finite() && std > 0.0)
-    });
-    match broken {
-        None => Ok(()),
-        Some(c) => Err(Error::Geometry {
-            node: "image_to_tensor".to_owned(),
-            reason: format!(
-                "channel {c} has mean {} and standard deviation {}",
-                normalization.mean[c], normalization.std[c]
-            ),
-        }),
     }
 }
 
@@ -139,7 +122,8 @@ impl<'a> Drafts<'a> {
                 let mut readers = nodes
                     .iter()
                     .filter(|(node, _)| node.inputs.contains(&input));
-                let to = if readers.any(|(_, node)| node.reads == Representation::Native) {
+                let to = if readers.any(|(_, lowered)| lowered.from_to[0] == Representation::Native)
+                {
                     Representation::Native
                 } else {
                     Representation::Plain
@@ -227,8 +211,8 @@ impl<'a> Drafts<'a> {
     /// Adds the dispatches of a node.
     fn add_node(&mut self, node: &'a Node, lowered: Lowered) {
         let Lowered {
-            reads: from,
-            writes: to,
+            from_to: [from, to],
+            precision,
             candidate,
             dispatches,
         } = lowered;
@@ -253,8 +237,8 @@ impl<'a> Drafts<'a> {
                 node: &node.name,
                 value: node.output,
                 candidate,
-                bound,
-                in_place: in_place.map(|bound| (reads[1], bound)),
+                bound: bound.storing(precision),
+                in_place: in_place.map(|bound| (reads[1], bound.storing(precision))),
                 reads: match leaves {
                     Some(_) => vec![reads[0]],
                     None => reads.clone(),

@@ -103,8 +103,12 @@ impl Buffers<'_> {
                 ]
             }
         };
-        let candidate = Candidate::Buffers(algorithm);
-        Lowered::convolution(self.maps(), self.precision, candidate, dispatches)
+        Lowered {
+            from_to: [self.maps(); 2],
+            precision: self.precision,
+            candidate: Some(Candidate::Buffers(algorithm)),
+            dispatches,
+        }
     }
 }
 

@@ -91,11 +91,11 @@ impl Textures<'_> {
                 ]
             }
         };
-        Lowered::convolution(
-            Representation::Native,
-            self.options.precision,
-            Candidate::Textures(algorithm),
+        Lowered {
+            from_to: [Representation::Native; 2],
+            precision: self.options.precision,
+            candidate: Some(Candidate::Textures(algorithm)),
             dispatches,
-        )
+        }
     }
 }
