@@ -75,6 +75,7 @@ pub mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 pub mod error;
+pub mod explain;
 #[cfg(feature = "fetch")]
 pub mod fetch;
 pub mod files;
@@ -95,7 +96,6 @@ pub mod preprocess;
 #[cfg(feature = "cpu")]
 pub mod reference;
 mod resample;
-pub mod sites;
 pub mod tensor;
 pub mod tune;
 pub mod weights;

@@ -8,12 +8,13 @@ mod common;
 use common::{Numbers, assert_close, reference};
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::{Difference, Tolerance};
+use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
 use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
     Op, PadValue, Padding, Relu, Statistics, ValueId, Window,
 };
 use resnet_wgpu::models::{self, Arch, ModelOptions};
-use resnet_wgpu::passes::{CLASS_MAP, ClassMap, Fusion, add_class_map, optimize};
+use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::weights::Weights;
 

@@ -90,10 +90,8 @@ pub(super) const fn forms_of(node: &Node, maps: Form) -> [Form; 2] {
 
 /// The input whose memory the result may take over, element by element.
 pub(super) fn in_place_input(node: &Node) -> Option<ValueId> {
-    match node.op {
-        Op::Conv2d(_) => node.inputs.get(1).copied(),
-        _ => None,
-    }
+    let input = node.op.as_operation().in_place_input()?;
+    node.inputs.get(input).copied()
 }
 
 /// A kernel of one input and nothing else.
