@@ -15,14 +15,14 @@
 
 use std::collections::BTreeMap;
 
+use resnet_formats::models::{self, Arch, ModelOptions};
+use resnet_formats::weights::Weights;
 use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
-use resnet_wgpu::models::{self, Arch, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{Plan, PlanOptions, Step};
 use resnet_wgpu::tensor::Tensor;
-use resnet_wgpu::weights::Weights;
 
 fn main() -> Result<(), resnet_wgpu::Error> {
     let testing = std::env::args().any(|argument| argument == "--test");

@@ -20,11 +20,11 @@ use std::ffi::CStr;
 use std::process::Command;
 
 use ash::{khr, vk};
+use resnet_formats::models::{self, Arch, ModelOptions};
+use resnet_formats::weights::Weights;
 use resnet_wgpu::kernels::{Launch, Precision};
-use resnet_wgpu::models::{self, Arch, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{Device, DeviceClass, Limits, Path, Plan, PlanOptions, Vendor, Winograd};
-use resnet_wgpu::weights::Weights;
 
 /// Set in the child processes, one per chip: the driver reads its environment once.
 const CHILD: &str = "RESNET_WGPU_ISA_CHILD";

@@ -83,7 +83,7 @@ pub enum Error {
         model: String,
         /// What cannot be told.
         reason: String,
-        /// Names of the [variants](crate::models::Variant) to choose from.
+        /// Names of the variants to choose from.
         variants: Vec<&'static str>,
     },
     /// The network needs a tensor that the file does not have.
@@ -235,7 +235,7 @@ pub enum Error {
     #[error("the path '{path}' is not available: {reason}; use the path 'auto'")]
     PathUnavailable {
         /// The path asked for.
-        path: crate::plan::Path,
+        path: &'static str,
         /// What the device lacks.
         reason: String,
     },

@@ -6,17 +6,41 @@
 mod common;
 
 use common::{Numbers, assert_close, reference};
+use resnet_formats::models::{self, Arch, ModelOptions};
+use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::{Difference, Tolerance};
+use resnet_wgpu::explain::Sites;
 use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
 use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
     Op, PadValue, Padding, Relu, Statistics, ValueId, Window,
 };
-use resnet_wgpu::models::{self, Arch, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::{Shape, Tensor};
-use resnet_wgpu::weights::Weights;
+
+/// Where the pixels of a value of a network lie in an image of a size.
+fn sites(arch: Arch, size: usize, value: &str) -> Sites {
+    let options = ModelOptions {
+        size: Some([size, size]),
+        ..ModelOptions::default()
+    };
+    let model = models::build(Some(arch), &mut Weights::random(0), &options).unwrap();
+    Sites::of(&model.graph, model.graph.find(value).unwrap())
+}
+
+#[test]
+fn centres_are_where_the_windows_are() {
+    // 7×7 at stride 2 starts at −3, unpadded 3×3 at stride 2 sees the pixels 0, 2 and 4 of that.
+    let lesson = sites(Arch::Notebook, 64, "res4a_relu");
+    assert_eq!((lesson.first, lesson.step), ([2.0; 2], [16.0; 2]), "lesson");
+    let torch = sites(Arch::ResNet18, 224, "layer4.1.relu2");
+    assert_eq!(
+        (torch.first, torch.step),
+        ([0.0; 2], [32.0; 2]),
+        "torchvision"
+    );
+}
 
 const CLASSES: usize = 5;
 

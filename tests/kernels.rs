@@ -11,9 +11,9 @@ use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
     Op, PadValue, Padding, Relu, Softmax, Statistics, ValueId, Window,
 };
-use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::kernels::{Precision, Storage};
 use resnet_wgpu::passes::Fusion;
+use resnet_wgpu::picture::Normalization;
 use resnet_wgpu::plan::{
     Candidate, ConvShape, InputFormat, Path, Plan, PlanOptions, Winograd, candidates,
 };

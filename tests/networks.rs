@@ -5,15 +5,15 @@
 mod common;
 
 use common::{Numbers, assert_close, gpu, paths, reference, run_with};
+use resnet_formats::models::{self, Arch, Model, ModelOptions};
+use resnet_formats::weights::Weights;
 use resnet_wgpu::compare::{Tolerance, top_k};
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::kernels::Precision;
-use resnet_wgpu::models::{self, Arch, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::Tensor;
-use resnet_wgpu::weights::Weights;
 
 fn model(arch: Arch, batch: usize, size: [usize; 2], classes: usize) -> Model {
     let options = ModelOptions {

@@ -7,19 +7,19 @@ use std::collections::BTreeSet;
 use std::path::Path as FilePath;
 
 use proptest::prelude::*;
+use resnet_formats::models::{self, Arch, Model, ModelOptions};
+use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
-use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::kernels::{Precision, Storage};
-use resnet_wgpu::models::{self, Arch, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::picture::Normalization;
 use resnet_wgpu::plan::memory::{Place, StepUse, assign};
 use resnet_wgpu::plan::{
     Candidate, Content, ConvShape, Device, InputFormat, Limits, Path, Plan, PlanOptions, Step,
     Winograd, candidates,
 };
 use resnet_wgpu::tensor::{Shape, Tensor};
-use resnet_wgpu::weights::Weights;
 
 fn model(arch: Arch, batch: usize) -> Model {
     let options = ModelOptions {

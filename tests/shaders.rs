@@ -13,10 +13,10 @@ use resnet_wgpu::graph::{
     FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool, Op, PadValue, Padding, Relu, ReluGradient,
     Softmax, Statistics, Window,
 };
-use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Precision, Storage};
 use resnet_wgpu::kernels::{heat_map, resample_columns, resample_rows};
+use resnet_wgpu::picture::Normalization;
 use resnet_wgpu::plan::{
     Candidate, ConvShape, InputFormat, Limits, Path, Plan, PlanOptions, candidates,
 };

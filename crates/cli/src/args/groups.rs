@@ -1,0 +1,183 @@
+//! Flags that several commands have.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use resnet_formats::models::{Arch, BnMode, Variant};
+use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::passes::Fusion;
+use resnet_wgpu::plan::{Path, Winograd};
+use resnet_wgpu::wgpu;
+
+use crate::values::{
+    arch_parser, batch, bn_mode_parser, fusion_parser, path_parser, precision_parser, size,
+    variant_parser, winograd_parser,
+};
+
+/// Where to run.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Device")]
+pub(crate) struct DeviceArgs {
+    /// Adapter by its number in `resnet devices` or a part of its name
+    #[arg(long, value_name = "N|NAME")]
+    pub(crate) device: Option<String>,
+
+    /// API to use, or `cpu` for no GPU at all
+    #[arg(long, value_enum)]
+    pub(crate) backend: Option<Backend>,
+
+    /// What activations lie in: textures are faster on software Vulkan
+    #[arg(long, default_value = "auto", value_parser = path_parser())]
+    pub(crate) path: Path,
+
+    /// Use the default kernels even where `resnet tune` has stored faster ones
+    #[arg(long)]
+    pub(crate) untuned: bool,
+
+    /// Folder for what `resnet tune` stores and for compiled pipelines [default: `RESNET_CACHE_DIR`,
+    /// else `resnet-wgpu` in the system's folder for caches]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// Compile all pipelines anew, and store none
+    #[arg(long, overrides_with = "no_pipeline_cache")]
+    pub(crate) no_pipeline_cache: bool,
+
+    /// 3×3 convolutions by Winograd's algorithm: where it should be faster, nowhere, or wherever it can
+    /// be done in tiles of 2×2 or 4×4 outputs
+    #[arg(long, default_value = "auto", value_parser = winograd_parser())]
+    pub(crate) winograd: Winograd,
+
+    /// What feature maps and weights are stored in; arithmetic is in f32 either way
+    #[arg(long, default_value = "f32", value_parser = precision_parser())]
+    pub(crate) precision: Precision,
+
+    /// Multiply halves with cooperative matrices (tensor cores), where --precision is f16 and the
+    /// adapter can: experimental, and tested before it is used
+    #[arg(long)]
+    pub(crate) cooperative_matrix: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    Vulkan,
+    Metal,
+    Dx12,
+    Gl,
+    Cpu,
+}
+
+impl Backend {
+    /// The same for wgpu; the CPU is none of its backends.
+    pub(crate) const fn wgpu(self) -> wgpu::Backends {
+        match self {
+            Self::Vulkan => wgpu::Backends::VULKAN,
+            Self::Metal => wgpu::Backends::METAL,
+            Self::Dx12 => wgpu::Backends::DX12,
+            Self::Gl => wgpu::Backends::GL,
+            Self::Cpu => wgpu::Backends::empty(),
+        }
+    }
+}
+
+/// What to run.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct NetworkArgs {
+    /// Weights (safetensors, .pth), a network (ONNX, Keras) or a repository of the Hugging Face Hub
+    /// [default: the bundled network of twelve solids]
+    #[arg(long, value_name = "FILE|hf:OWNER/NAME")]
+    pub(crate) weights: Option<PathBuf>,
+
+    /// Network, with made-up weights where there is no file; a file must agree
+    #[arg(long, value_parser = arch_parser())]
+    pub(crate) arch: Option<Arch>,
+
+    #[command(flatten)]
+    pub(crate) choices: ChoiceArgs,
+
+    /// How far layers are merged before they run
+    #[arg(long, default_value = "full", value_parser = fusion_parser())]
+    pub(crate) fusion: Fusion,
+}
+
+/// What a weight file may leave open.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct ChoiceArgs {
+    /// Rows and columns of the image [default: as the network was trained]
+    #[arg(long, value_name = "HxW|N", value_parser = size)]
+    pub(crate) size: Option<[usize; 2]>,
+
+    /// Preprocessing: torchvision, torchvision-v2, timm, hf, notebook, div255, keras-caffe, keras-tf
+    /// or a JSON file [default: as the family of the weights has it]
+    #[arg(long, value_name = "NAME|FILE.json")]
+    pub(crate) preprocess: Option<String>,
+
+    /// Which of several networks with the same weights it is; `inspect` names those that are possible
+    #[arg(long, value_parser = variant_parser())]
+    pub(crate) variant: Option<Variant>,
+
+    /// Statistics of batch normalisations, instead of those that the weight file says: running ones,
+    /// or those of the batch, with which every image changes the results of all others
+    #[arg(long, value_name = "MODE", value_parser = bn_mode_parser())]
+    pub(crate) bn_mode: Option<BnMode>,
+
+    /// Refuse to assume anything that neither the weight file nor a flag says
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// What to run, and where.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+/// Images that run together.
+#[derive(Args, Debug)]
+pub(crate) struct BatchArgs {
+    /// Images that run together
+    #[arg(id = "batch", long, value_name = "N", default_value = "1", value_parser = batch)]
+    pub(crate) count: usize,
+}
+
+/// The same for commands that measure.
+#[derive(Args, Debug)]
+pub(crate) struct BatchesArgs {
+    /// Images that run together; each of a list is measured
+    #[arg(
+        id = "batch",
+        long,
+        value_name = "N,…",
+        default_value = "1",
+        value_delimiter = ',',
+        value_parser = batch
+    )]
+    pub(crate) counts: Vec<usize>,
+}
+
+/// Images, and how many of them run together.
+#[derive(Args, Debug)]
+pub(crate) struct ImagesArgs {
+    /// Images (JPEG, PNG, WebP), folders of images, and patterns such as 'photos/**/*.jpg'
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) batch: BatchArgs,
+}
+
+/// Names of the classes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct LabelArgs {
+    /// Names of the classes: a text with one a line, JSON, or `imagenet1k` [default: those in the
+    /// weight file, or ImageNet's for 1000 classes]
+    #[arg(long, value_name = "FILE|imagenet1k")]
+    pub(crate) labels: Option<String>,
+}

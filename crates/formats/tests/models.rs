@@ -1,0 +1,211 @@
+//! Networks: shapes and sizes that are published, and what the builders refuse.
+
+use resnet_formats::models::{self, Arch, Model, ModelOptions};
+use resnet_formats::weights::Weights;
+use resnet_wgpu::Error;
+use resnet_wgpu::graph::{Conv2d, Op};
+
+fn random(arch: Arch, options: &ModelOptions) -> Model {
+    models::build(Some(arch), &mut Weights::random(0), options).expect("made-up weights fit")
+}
+
+fn of_size(h: usize, w: usize) -> ModelOptions {
+    ModelOptions {
+        size: Some([h, w]),
+        ..ModelOptions::default()
+    }
+}
+
+fn side(model: &Model, name: &str) -> usize {
+    let shape = model.graph.shape(model.graph.find(name).expect(name));
+    assert_eq!(shape.h, shape.w, "{name} is square");
+    shape.h
+}
+
+#[test]
+fn parameters_are_as_many_as_published() {
+    // torchvision's `num_params` of each weight enum; the notebook's by its own summary.
+    for (arch, count) in [
+        (Arch::ResNet18, 11_689_512),
+        (Arch::ResNet34, 21_797_672),
+        (Arch::ResNet50, 25_557_032),
+        (Arch::ResNet101, 44_549_160),
+        (Arch::ResNet152, 60_192_808),
+    ] {
+        let model = random(arch, &ModelOptions::default());
+        assert_eq!(model.parameter_count(), count, "{arch}");
+        assert_eq!(model.arch, arch.name(), "name from the structure");
+    }
+    let model = random(Arch::Notebook, &ModelOptions::default());
+    let statistics = 2 * 26_560;
+    assert_eq!(model.parameter_count() + statistics, 23_600_006, "notebook");
+}
+
+#[test]
+fn the_notebook_shrinks_the_image_as_in_the_lesson() {
+    let model = random(Arch::Notebook, &ModelOptions::default());
+    assert_eq!(model.size(), [64, 64], "the lesson's size");
+    for (name, expected) in [
+        ("conv1", 32),
+        ("max_pool", 15),
+        ("res2c_relu", 15),
+        ("res3d_relu", 8),
+        ("res4f_relu", 4),
+        ("res5c_relu", 2),
+        ("avg_pool", 1),
+    ] {
+        assert_eq!(side(&model, name), expected, "{name}");
+    }
+    let graph = &model.graph;
+    assert_eq!(
+        graph.shape(model.features).dims(),
+        [1, 2048, 1, 1],
+        "flattened"
+    );
+    assert_eq!(graph.shape(model.logits).dims(), [1, 6, 1, 1], "classes");
+    assert_eq!(
+        graph.value(model.logits).name,
+        "fc6",
+        "name of the classifier"
+    );
+}
+
+#[test]
+fn resnet50_shrinks_the_image_and_strides_in_the_3x3() {
+    let model = random(Arch::ResNet50, &ModelOptions::default());
+    for (name, expected) in [
+        ("conv1", 112),
+        ("maxpool", 56),
+        ("layer1.2.relu3", 56),
+        ("layer2.0.conv1", 56),
+        ("layer2.0.conv2", 28),
+        ("layer2.3.relu3", 28),
+        ("layer3.5.relu3", 14),
+        ("layer4.2.relu3", 7),
+        ("avgpool", 1),
+    ] {
+        assert_eq!(side(&model, name), expected, "{name}");
+    }
+    let graph = &model.graph;
+    assert_eq!(
+        graph.shape(model.feature_map).dims(),
+        [1, 2048, 7, 7],
+        "feature map"
+    );
+    assert_eq!(
+        graph.shape(model.features).dims(),
+        [1, 2048, 1, 1],
+        "features"
+    );
+    assert_eq!(graph.value(model.logits).name, "fc", "logits");
+    assert_eq!(
+        graph.outputs(),
+        [model.logits, model.probabilities.expect("asked for")],
+        "outputs"
+    );
+    let convolutions = graph
+        .nodes()
+        .iter()
+        .filter(|n| matches!(n.op, Op::Conv2d(_)));
+    assert_eq!(convolutions.count(), 53, "convolutions");
+    let macs: u64 = graph.nodes().iter().map(|node| graph.macs(node)).sum();
+    // torchvision publishes 4.089 G.
+    assert_eq!(macs / 1_000_000, 4089, "multiply-adds");
+}
+
+#[test]
+fn any_size_and_batch_are_built_where_the_head_allows_it() {
+    let options = ModelOptions {
+        batch: 3,
+        softmax: false,
+        ..of_size(33, 97)
+    };
+    let model = random(Arch::ResNet18, &options);
+    assert_eq!(
+        model.graph.shape(model.input).dims(),
+        [3, 3, 33, 97],
+        "input"
+    );
+    assert_eq!(
+        model.graph.shape(model.logits).dims(),
+        [3, 1000, 1, 1],
+        "logits"
+    );
+    assert_eq!(model.probabilities, None, "not asked for");
+    assert_eq!(model.graph.outputs(), [model.logits], "one output");
+    random(Arch::ResNet18, &of_size(1, 1));
+
+    // Two rows more of 64 pixels are one row more before the classifier.
+    let model = random(Arch::Notebook, &of_size(128, 64));
+    assert_eq!(model.graph.shape(model.features).c, 2 * 2048, "features");
+    assert_eq!(model.preprocess.size, [128, 64], "preprocessing follows");
+}
+
+#[test]
+fn sizes_that_cannot_be_are_errors() {
+    for (arch, options) in [
+        // The average pool of the notebook needs two rows.
+        (Arch::Notebook, of_size(32, 64)),
+        (Arch::Notebook, of_size(1, 1)),
+        (Arch::ResNet18, of_size(0, 224)),
+        (Arch::ResNet18, of_size(usize::MAX, 224)),
+        (Arch::Notebook, of_size(usize::MAX, usize::MAX)),
+        (
+            Arch::ResNet18,
+            ModelOptions {
+                batch: 0,
+                ..ModelOptions::default()
+            },
+        ),
+        (
+            Arch::ResNet18,
+            ModelOptions {
+                batch: usize::MAX / 2,
+                ..ModelOptions::default()
+            },
+        ),
+        (
+            Arch::ResNet18,
+            ModelOptions {
+                classes: Some(usize::MAX),
+                ..ModelOptions::default()
+            },
+        ),
+        (
+            Arch::ResNet18,
+            ModelOptions {
+                classes: Some(0),
+                ..ModelOptions::default()
+            },
+        ),
+    ] {
+        let result = models::build(Some(arch), &mut Weights::random(0), &options);
+        assert!(result.is_err(), "{arch}: {options:?}");
+    }
+    let result = models::build(None, &mut Weights::random(0), &ModelOptions::default());
+    assert!(
+        matches!(result, Err(Error::Model { .. })),
+        "no architecture: {result:?}"
+    );
+}
+
+#[test]
+fn names_are_read_and_unknown_ones_listed() {
+    for arch in Arch::ALL {
+        assert_eq!(arch.name().parse::<Arch>().ok(), Some(arch), "{arch}");
+    }
+    let error = "vgg16".parse::<Arch>().expect_err("not a residual network");
+    assert!(error.to_string().contains("resnet18, resnet34"), "{error}");
+}
+
+#[test]
+fn only_the_notebook_has_biases() {
+    for (arch, expected) in [(Arch::ResNet18, false), (Arch::Notebook, true)] {
+        let model = random(arch, &ModelOptions::default());
+        for node in model.graph.nodes() {
+            if let Op::Conv2d(Conv2d { bias, .. }) = node.op {
+                assert_eq!(bias.is_some(), expected, "{arch}: {}", node.name);
+            }
+        }
+    }
+}
