@@ -69,6 +69,7 @@ pub mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 pub mod error;
+pub mod explain;
 pub mod files;
 pub mod gpu;
 pub mod graph;
@@ -78,7 +79,6 @@ pub mod picture;
 pub mod plan;
 #[cfg(feature = "cpu")]
 pub mod reference;
-pub mod sites;
 pub mod tensor;
 pub mod tune;
 

@@ -10,11 +10,13 @@ use resnet_formats::models::{self, Arch, ModelOptions};
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::{Difference, Tolerance};
+use resnet_wgpu::explain::Sites;
+use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
+    Op, PadValue, Padding, Relu, Statistics, ValueId, Window,
 };
-use resnet_wgpu::passes::{CLASS_MAP, ClassMap, Fusion, add_class_map, optimize};
-use resnet_wgpu::sites::Sites;
+use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// Where the pixels of a value of a network lie in an image of a size.
@@ -90,11 +92,11 @@ impl Network {
     }
 
     fn relu(&mut self, name: &str, x: ValueId) -> ValueId {
-        self.graph.add(name, Op::Relu, &[x]).unwrap()
+        self.graph.add(name, Op::Relu(Relu), &[x]).unwrap()
     }
 
     fn add(&mut self, name: &str, x: ValueId, y: ValueId) -> ValueId {
-        let op = Op::Add { relu: false };
+        let op = Op::Add(Add { relu: false });
         self.graph.add(name, op, &[x, y]).unwrap()
     }
 
@@ -139,7 +141,7 @@ impl Network {
         let inputs = self.graph.shape(features).c;
         let weight = self.numbers.tensor(&[CLASSES, inputs]);
         let weight = self.graph.param("fc.weight", weight);
-        let op = Op::Linear { weight, bias: None };
+        let op = Op::Linear(Linear { weight, bias: None });
         let logits = self.graph.add("fc", op, &[features]).unwrap();
         self.graph.mark_output(logits).unwrap();
         self.graph
@@ -153,13 +155,15 @@ fn lesson(batch: usize) -> Graph {
     let x = net.block_of_the_first(x);
     let window = Window::square(2, 1);
     let count_padding = false;
-    let op = Op::AvgPool {
+    let op = Op::AvgPool(AvgPool {
         window,
         count_padding,
-    };
+    });
     let x = net.graph.add("pool", op, &[x]).unwrap();
     let order = FlattenOrder::Hwc;
-    let x = net.graph.add("flatten", Op::Flatten { order }, &[x]);
+    let x = net
+        .graph
+        .add("flatten", Op::Flatten(Flatten { order }), &[x]);
     net.classify(x.unwrap())
 }
 
@@ -168,7 +172,10 @@ fn resnet(batch: usize) -> Graph {
     let (mut net, x) = Network::new(Shape::new(batch, 4, 12, 14));
     let x = net.block_of_the_middle(x);
     let x = net.block_of_the_first(x);
-    let x = net.graph.add("pool", Op::GlobalAvgPool, &[x]).unwrap();
+    let x = net
+        .graph
+        .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[x])
+        .unwrap();
     net.classify(x)
 }
 
@@ -303,12 +310,15 @@ fn maps_that_cannot_be_made_are_errors() {
     assert!(matches!(error, Error::Model { .. }), "{error:?}");
 
     let (mut net, x) = Network::new(Shape::new(1, 4, 12, 14));
-    let op = Op::MaxPool {
+    let op = Op::MaxPool(MaxPool {
         window: Window::square(2, 2),
         pad_value: PadValue::NegInfinity,
-    };
+    });
     let y = net.graph.add("max", op, &[x]).unwrap();
-    let y = net.graph.add("pool", Op::GlobalAvgPool, &[y]).unwrap();
+    let y = net
+        .graph
+        .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[y])
+        .unwrap();
     let graph = net.classify(y);
     let error = refused(&graph, &at("image"));
     assert!(matches!(error, Error::Operator { .. }), "{error:?}");

@@ -14,7 +14,7 @@ use resnet_wgpu::gpu::{
     Context, Cursor, Executor, HeatMap, Input, Output, Prewarm, Readback, Slice, TextureRead,
     plan_limits,
 };
-use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
 use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
 use resnet_wgpu::tensor::Shape;
@@ -69,7 +69,9 @@ fn plan(gpu: &Context) -> Plan {
     let weight = graph.param("weight", numbers.tensor(&[1, 3, 3, 3]));
     let conv = Conv2d::new(weight).padding(1).stride(2);
     let map = graph.add("map", Op::Conv2d(conv), &[image]).unwrap();
-    let mean = graph.add("mean", Op::GlobalAvgPool, &[map]).unwrap();
+    let mean = graph
+        .add("mean", Op::GlobalAvgPool(GlobalAvgPool), &[map])
+        .unwrap();
     for output in [map, mean] {
         graph.mark_output(output).unwrap();
     }

@@ -11,7 +11,7 @@ use resnet_wgpu::gpu::{
     Adapters, Context, Executor, Input, Output, Readback, plan_limits, required_features,
     required_limits,
 };
-use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
 use resnet_wgpu::plan::{Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor, pack, unpack};
 use resnet_wgpu::wgpu;
@@ -26,7 +26,9 @@ fn network(seed: u64) -> Graph {
     let weight = graph.param("weight", numbers.tensor(&[8, 3, 3, 3]));
     let conv = Conv2d::new(weight).padding(1);
     let x = graph.add("conv", Op::Conv2d(conv), &[input]).unwrap();
-    let y = graph.add("pool", Op::GlobalAvgPool, &[x]).unwrap();
+    let y = graph
+        .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[x])
+        .unwrap();
     graph.mark_output(y).unwrap();
     graph
 }

@@ -12,7 +12,7 @@ use resnet_wgpu::gpu::{
     Context, Executor, Input, Output, Progress, Readback, Session, Slice, StepTimer, StepTimes,
     plan_limits,
 };
-use resnet_wgpu::graph::{Conv2d, Graph, Op, Window};
+use resnet_wgpu::graph::{Add, AvgPool, Conv2d, GlobalAvgPool, Graph, Op, Window};
 use resnet_wgpu::plan::{Path, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::wgpu;
@@ -32,15 +32,19 @@ fn network() -> Graph {
     let a = graph.add("a", op, &[x]).unwrap();
     let op = conv(&mut graph, &[8, 8, 3, 3], 1);
     let b = graph.add("b", op, &[a]).unwrap();
-    let c = graph.add("c", Op::Add { relu: true }, &[a, b]).unwrap();
+    let c = graph
+        .add("c", Op::Add(Add { relu: true }), &[a, b])
+        .unwrap();
     let window = Window::square(2, 2);
     let count_padding = false;
-    let pool = Op::AvgPool {
+    let pool = Op::AvgPool(AvgPool {
         window,
         count_padding,
-    };
+    });
     let d = graph.add("d", pool, &[c]).unwrap();
-    let e = graph.add("e", Op::GlobalAvgPool, &[d]).unwrap();
+    let e = graph
+        .add("e", Op::GlobalAvgPool(GlobalAvgPool), &[d])
+        .unwrap();
     for output in [c, e] {
         graph.mark_output(output).unwrap();
     }

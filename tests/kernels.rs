@@ -8,7 +8,8 @@ use common::{Numbers, assert_close, gpu, paths, quads, reference, run_fused, run
 use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
+    Op, PadValue, Padding, Relu, Softmax, Statistics, ValueId, Window,
 };
 use resnet_wgpu::kernels::{Precision, Storage};
 use resnet_wgpu::passes::Fusion;
@@ -389,8 +390,10 @@ fn elementwise_kernels_agree_with_the_oracle() {
                 shape,
                 2,
                 |graph, input, _| {
-                    let y = graph.add("relu", Op::Relu, &[input]).unwrap();
-                    graph.add("add", Op::Add { relu }, &[input, y]).unwrap()
+                    let y = graph.add("relu", Op::Relu(Relu), &[input]).unwrap();
+                    graph
+                        .add("add", Op::Add(Add { relu }), &[input, y])
+                        .unwrap()
                 },
             );
         }
@@ -445,7 +448,7 @@ fn pools_of_hostile_shapes_agree_with_the_oracle() {
             check_op(&gpu, &what, shape, 4, |graph, input, _| {
                 let x = below_zero(graph, input);
                 graph
-                    .add("pool", Op::MaxPool { window, pad_value }, &[x])
+                    .add("pool", Op::MaxPool(MaxPool { window, pad_value }), &[x])
                     .unwrap()
             });
         }
@@ -455,10 +458,10 @@ fn pools_of_hostile_shapes_agree_with_the_oracle() {
                 graph
                     .add(
                         "pool",
-                        Op::AvgPool {
+                        Op::AvgPool(AvgPool {
                             window,
                             count_padding,
-                        },
+                        }),
                         &[input],
                     )
                     .unwrap()
@@ -472,7 +475,11 @@ fn pools_of_hostile_shapes_agree_with_the_oracle() {
             &format!("global average pool {shape}"),
             shape,
             h * w,
-            |graph, input, _| graph.add("pool", Op::GlobalAvgPool, &[input]).unwrap(),
+            |graph, input, _| {
+                graph
+                    .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[input])
+                    .unwrap()
+            },
         );
     }
 }
@@ -485,8 +492,10 @@ fn flatten_and_linear_agree_with_the_oracle() {
             let shape = Shape::new(n, c, h, w);
             let what = format!("flatten {order:?} {shape}");
             check_op(&gpu, &what, shape, 1, |graph, input, _| {
-                let x = graph.add("relu", Op::Relu, &[input]).unwrap();
-                graph.add("flatten", Op::Flatten { order }, &[x]).unwrap()
+                let x = graph.add("relu", Op::Relu(Relu), &[input]).unwrap();
+                graph
+                    .add("flatten", Op::Flatten(Flatten { order }), &[x])
+                    .unwrap()
             });
         }
     }
@@ -502,7 +511,7 @@ fn flatten_and_linear_agree_with_the_oracle() {
                     let weight = graph.param("weight", numbers.tensor(&[outputs, inputs]));
                     let bias = with_bias.then(|| graph.param("bias", numbers.tensor(&[outputs])));
                     graph
-                        .add("fc", Op::Linear { weight, bias }, &[input])
+                        .add("fc", Op::Linear(Linear { weight, bias }), &[input])
                         .unwrap()
                 },
             );
@@ -535,7 +544,7 @@ fn softmax_agrees_with_the_oracle_and_survives_large_logits() {
                         relu: false,
                     };
                     let x = graph.add("scale", Op::BatchNorm(norm), &[input]).unwrap();
-                    graph.add("softmax", Op::Softmax, &[x]).unwrap()
+                    graph.add("softmax", Op::Softmax(Softmax), &[x]).unwrap()
                 },
             );
         }
@@ -561,7 +570,7 @@ fn pixels_become_the_tensor_that_the_oracle_makes_of_them() {
         let mut graph = Graph::new();
         let input = graph.input("input", shape).unwrap();
         graph.mark_output(input).unwrap();
-        let relu = graph.add("relu", Op::Relu, &[input]).unwrap();
+        let relu = graph.add("relu", Op::Relu(Relu), &[input]).unwrap();
         graph.mark_output(relu).unwrap();
         let options = PlanOptions {
             input: InputFormat::Rgba8(normalization),
@@ -588,7 +597,7 @@ fn the_fused_block_equals_the_chain_of_single_kernels() {
     let mut graph = Graph::new();
     let shape = Shape::new(2, 16, 9, 7);
     let input = graph.input("input", shape).unwrap();
-    let mut x = graph.add("pre", Op::Relu, &[input]).unwrap();
+    let mut x = graph.add("pre", Op::Relu(Relu), &[input]).unwrap();
     let shortcut = x;
     for (index, (in_c, out_c, kernel)) in
         [(16, 8, 1), (8, 8, 3), (8, 16, 1)].into_iter().enumerate()
@@ -611,13 +620,15 @@ fn the_fused_block_equals_the_chain_of_single_kernels() {
             .add(&format!("bn{index}"), Op::BatchNorm(norm), &[x])
             .unwrap();
         if index < 2 {
-            x = graph.add(&format!("relu{index}"), Op::Relu, &[x]).unwrap();
+            x = graph
+                .add(&format!("relu{index}"), Op::Relu(Relu), &[x])
+                .unwrap();
         }
     }
     let x = graph
-        .add("add", Op::Add { relu: false }, &[x, shortcut])
+        .add("add", Op::Add(Add { relu: false }), &[x, shortcut])
         .unwrap();
-    let y = graph.add("out", Op::Relu, &[x]).unwrap();
+    let y = graph.add("out", Op::Relu(Relu), &[x]).unwrap();
     graph.mark_output(y).unwrap();
     let x = numbers.tensor(&shape.dims());
     let want = reference(&graph, &x);
@@ -692,12 +703,16 @@ fn a_value_that_both_kinds_of_kernel_read_is_converted_once() {
     let conv = Conv2d::new(weight).padding(1);
     let a = graph.add("a", Op::Conv2d(conv), &[input]).unwrap();
     let b = graph.add("b", Op::Conv2d(conv), &[a]).unwrap();
-    let c = graph.add("c", Op::Relu, &[a]).unwrap();
-    let sum = graph.add("sum", Op::Add { relu: true }, &[b, c]).unwrap();
+    let c = graph.add("c", Op::Relu(Relu), &[a]).unwrap();
+    let sum = graph
+        .add("sum", Op::Add(Add { relu: true }), &[b, c])
+        .unwrap();
     let weight = graph.param("grouped", numbers.tensor(&[4, 3, 3, 3]));
     let grouped = Conv2d::new(weight).groups(2);
     let d = graph.add("d", Op::Conv2d(grouped), &[a]).unwrap();
-    let e = graph.add("e", Op::GlobalAvgPool, &[sum]).unwrap();
+    let e = graph
+        .add("e", Op::GlobalAvgPool(GlobalAvgPool), &[sum])
+        .unwrap();
     for output in [d, e] {
         graph.mark_output(output).unwrap();
     }
@@ -1006,30 +1021,36 @@ fn every_kind_of_kernel_on_halves_agrees_with_the_oracle() {
         ..norm
     };
     let x = graph.add("batch", Op::BatchNorm(norm), &[x]).unwrap();
-    let r = graph.add("relu", Op::Relu, &[x]).unwrap();
-    let x = graph.add("add", Op::Add { relu: false }, &[x, r]).unwrap();
+    let r = graph.add("relu", Op::Relu(Relu), &[x]).unwrap();
+    let x = graph
+        .add("add", Op::Add(Add { relu: false }), &[x, r])
+        .unwrap();
     let window = Window::square(3, 2).padded(1);
     let pad_value = PadValue::NegInfinity;
     let x = graph
-        .add("max", Op::MaxPool { window, pad_value }, &[x])
+        .add("max", Op::MaxPool(MaxPool { window, pad_value }), &[x])
         .unwrap();
     let grouped = graph.param("grouped", numbers.tensor(&[12, 4, 3, 3]));
     let grouped = Conv2d::new(grouped).padding(1).groups(3);
     let x = graph.add("grouped", Op::Conv2d(grouped), &[x]).unwrap();
-    let average = Op::AvgPool {
+    let average = Op::AvgPool(AvgPool {
         window: Window::square(2, 2),
         count_padding: false,
-    };
+    });
     let x = graph.add("average", average, &[x]).unwrap();
-    let mean = graph.add("mean", Op::GlobalAvgPool, &[x]).unwrap();
+    let mean = graph
+        .add("mean", Op::GlobalAvgPool(GlobalAvgPool), &[x])
+        .unwrap();
     let order = FlattenOrder::Chw;
-    let flat = graph.add("flat", Op::Flatten { order }, &[x]).unwrap();
+    let flat = graph
+        .add("flat", Op::Flatten(Flatten { order }), &[x])
+        .unwrap();
     let features = graph.shape(flat).c;
     let weight = graph.param("fc", numbers.tensor(&[7, features]));
     let fc = graph
-        .add("fc", Op::Linear { weight, bias: None }, &[flat])
+        .add("fc", Op::Linear(Linear { weight, bias: None }), &[flat])
         .unwrap();
-    let softmax = graph.add("softmax", Op::Softmax, &[mean]).unwrap();
+    let softmax = graph.add("softmax", Op::Softmax(Softmax), &[mean]).unwrap();
     for output in [fc, softmax, r, input] {
         graph.mark_output(output).unwrap();
     }
@@ -1074,10 +1095,10 @@ fn halves_in_textures_are_the_nearest_ones() {
     let mut graph = Graph::new();
     let shape = Shape::new(2, 7, 9, 11);
     let input = graph.input("input", shape).unwrap();
-    let op = Op::MaxPool {
+    let op = Op::MaxPool(MaxPool {
         window: Window::square(1, 1),
         pad_value: PadValue::NegInfinity,
-    };
+    });
     let y = graph.add("same", op, &[input]).unwrap();
     graph.mark_output(y).unwrap();
     // Two ties, one of which an even mantissa is below, then what the format ends with, then any.
@@ -1102,7 +1123,7 @@ fn what_is_too_large_for_a_half_becomes_the_largest_one() {
     let mut graph = Graph::new();
     let shape = Shape::new(1, 4, 1, 3);
     let input = graph.input("input", shape).unwrap();
-    let y = graph.add("relu", Op::Relu, &[input]).unwrap();
+    let y = graph.add("relu", Op::Relu(Relu), &[input]).unwrap();
     graph.mark_output(y).unwrap();
     let x = Tensor::from_fn(&shape.dims(), |i| [1e6, 65504.0, 0.1, -3.0][i % 4]);
     let got = run_with(&gpu, &on_halves(&gpu, Path::Buffers), &graph, &x);

@@ -9,7 +9,9 @@ use std::path::Path as FilePath;
 use naga::back::PipelineConstants;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, Window,
+    Add, AvgPool, AvgPoolGradient, BatchNorm, ChannelDot, ClassGradient, Conv2d, Dilate, Flatten,
+    FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool, Op, PadValue, Padding, Relu, ReluGradient,
+    Softmax, Statistics, Window,
 };
 use resnet_wgpu::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Precision, Storage};
@@ -96,18 +98,20 @@ fn launches() -> Vec<Launch> {
     let x = graph
         .add("norm of batch", Op::BatchNorm(of_batch), &[x])
         .unwrap();
-    let r = graph.add("relu", Op::Relu, &[x]).unwrap();
-    let x = graph.add("add", Op::Add { relu: true }, &[x, r]).unwrap();
+    let r = graph.add("relu", Op::Relu(Relu), &[x]).unwrap();
+    let x = graph
+        .add("add", Op::Add(Add { relu: true }), &[x, r])
+        .unwrap();
     let window = Window::square(3, 1).padded(1);
-    let pool = Op::MaxPool {
+    let pool = Op::MaxPool(MaxPool {
         window,
         pad_value: PadValue::Zero,
-    };
+    });
     let y = graph.add("max", pool, &[x]).unwrap();
-    let pool = Op::AvgPool {
+    let pool = Op::AvgPool(AvgPool {
         window: Window::square(2, 2),
         count_padding: true,
-    };
+    });
     let y = graph.add("avg", pool, &[y]).unwrap();
     let pointwise = conv(&mut graph, &[256, 64, 1, 1]);
     let a = graph.add("pointwise", Op::Conv2d(pointwise), &[y]).unwrap();
@@ -139,41 +143,43 @@ fn launches() -> Vec<Launch> {
     let e = graph
         .add(
             "flatten",
-            Op::Flatten {
+            Op::Flatten(Flatten {
                 order: FlattenOrder::Hwc,
-            },
+            }),
             &[d],
         )
         .unwrap();
-    let g = graph.add("gap", Op::GlobalAvgPool, &[d]).unwrap();
+    let g = graph
+        .add("gap", Op::GlobalAvgPool(GlobalAvgPool), &[d])
+        .unwrap();
     let features = graph.shape(e).c;
     let weight = graph.param("fc.weight", ones(&[10, features]));
     let f = graph
-        .add("fc", Op::Linear { weight, bias: None }, &[e])
+        .add("fc", Op::Linear(Linear { weight, bias: None }), &[e])
         .unwrap();
-    let p = graph.add("softmax", Op::Softmax, &[f]).unwrap();
+    let p = graph.add("softmax", Op::Softmax(Softmax), &[f]).unwrap();
     let weight = graph.param("rows", ones(&[10, 5, 1, 1]));
     let class = graph.param("class", ones(&[1]));
-    let op = Op::ClassGradient { weight, class };
+    let op = Op::ClassGradient(ClassGradient { weight, class });
     let row = graph.add("row", op, &[f]).unwrap();
     let square = graph.shape(d);
-    let op = Op::AvgPoolGradient {
+    let op = Op::AvgPoolGradient(AvgPoolGradient {
         window: Window {
             kernel: [square.h, square.w],
             ..Window::square(1, 1)
         },
         size: [square.h, square.w],
-    };
+    });
     let spread = graph.add("spread", op, &[row]).unwrap();
     let through = graph
-        .add("through", Op::ReluGradient, &[spread, d])
+        .add("through", Op::ReluGradient(ReluGradient), &[spread, d])
         .unwrap();
-    let op = Op::ChannelDot { positive: true };
+    let op = Op::ChannelDot(ChannelDot { positive: true });
     let map = graph.add("map", op, &[through, d]).unwrap();
-    let op = Op::Dilate {
+    let op = Op::Dilate(Dilate {
         stride: [2, 3],
         size: [square.h * 2, square.w * 3],
-    };
+    });
     let apart = graph.add("apart", op, &[map]).unwrap();
     for output in [p, g, apart] {
         graph.mark_output(output).unwrap();

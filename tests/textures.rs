@@ -11,7 +11,7 @@ use resnet_wgpu::gpu::{
     Colors, Context, Encoding, Executor, HeatMap, Input, Origin, Output, Readback, TextureRead,
     TextureRect, plan_limits,
 };
-use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::picture::{ChannelOrder, Crop, Filter, Preprocess, Resize};
 use resnet_wgpu::plan::{InputFormat, Path, Plan, PlanOptions};
@@ -43,7 +43,9 @@ fn network(batch: usize, [h, w]: [usize; 2]) -> Graph {
     let map = graph
         .add("map", Op::Conv2d(Conv2d::new(weight)), &[x])
         .unwrap();
-    let y = graph.add("mean", Op::GlobalAvgPool, &[x]).unwrap();
+    let y = graph
+        .add("mean", Op::GlobalAvgPool(GlobalAvgPool), &[x])
+        .unwrap();
     for output in [x, map, y] {
         graph.mark_output(output).unwrap();
     }

@@ -10,10 +10,11 @@ use std::task::{Context, Poll, Waker};
 use resnet_formats::models::{self, ModelOptions};
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::top_k;
+use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::{
     Cursor, Executor, HeatMap, Input, Output, Readback, Slice, StepTimer, TextureRead, plan_limits,
 };
-use resnet_wgpu::passes::{ClassMap, Fusion, add_class_map, optimize};
+use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu;

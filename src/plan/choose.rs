@@ -1,7 +1,10 @@
 //! Which kernel runs a node other than a convolution: one table, read top to bottom.
 
 use super::Constant;
-use crate::graph::{BatchNorm, Graph, Node, Op, ParamId, Statistics, ValueId};
+use crate::graph::{
+    Add, AvgPool, AvgPoolGradient, BatchNorm, ChannelDot, ClassGradient, Dilate, Flatten, Graph,
+    Linear, MaxPool, Node, Op, ParamId, Statistics, ValueId,
+};
 use crate::kernels::{
     Launch, Packing, Precision, Storage, avg_pool, avg_pool_gradient, avg_pool_texture, batch_norm,
     batch_norm_of_batch, channel_dot, class_gradient, dilate, flatten, global_avg_pool,
@@ -66,31 +69,29 @@ pub(super) const fn form_of_maps(textures: bool, precision: Precision) -> Form {
 /// precision: they cost nothing, and are what callers want.
 pub(super) const fn forms_of(node: &Node, maps: Form) -> [Form; 2] {
     match (&node.op, maps) {
-        (Op::Flatten { .. } | Op::Softmax, _) => [Form::Single; 2],
-        (Op::ReluGradient | Op::Add { .. }, Form::Texture) => [Form::Texture; 2],
+        (Op::Flatten(_) | Op::Softmax(_), _) => [Form::Single; 2],
+        (Op::ReluGradient(_) | Op::Add(_), Form::Texture) => [Form::Texture; 2],
         (
-            Op::ClassGradient { .. }
-            | Op::ReluGradient
-            | Op::AvgPoolGradient { .. }
-            | Op::Dilate { .. }
-            | Op::ChannelDot { .. },
+            Op::ClassGradient(_)
+            | Op::ReluGradient(_)
+            | Op::AvgPoolGradient(_)
+            | Op::Dilate(_)
+            | Op::ChannelDot(_),
             _,
         ) => [Form::Single; 2],
         (Op::Conv2d(conv), Form::Texture) if conv.groups > 1 => [Form::Single; 2],
-        (Op::BatchNorm(_) | Op::Relu, Form::Texture) => [Form::Single; 2],
-        (Op::Linear { .. }, Form::Texture) => [Form::Texture, Form::Single],
-        (Op::Linear { .. }, _) => [Form::Single; 2],
-        (Op::GlobalAvgPool, Form::Half) => [Form::Half, Form::Single],
+        (Op::BatchNorm(_) | Op::Relu(_), Form::Texture) => [Form::Single; 2],
+        (Op::Linear(_), Form::Texture) => [Form::Texture, Form::Single],
+        (Op::Linear(_), _) => [Form::Single; 2],
+        (Op::GlobalAvgPool(_), Form::Half) => [Form::Half, Form::Single],
         _ => [maps; 2],
     }
 }
 
 /// The input whose memory the result may take over, element by element.
 pub(super) fn in_place_input(node: &Node) -> Option<ValueId> {
-    match node.op {
-        Op::Conv2d(_) => node.inputs.get(1).copied(),
-        _ => None,
-    }
+    let input = node.op.as_operation().in_place_input()?;
+    node.inputs.get(input).copied()
 }
 
 /// A kernel of one input and nothing else.
@@ -119,17 +120,17 @@ pub(super) fn texture_kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
     let x = graph.shape(node.inputs[0]);
     let y = graph.shape(node.output);
     Some(match node.op {
-        Op::Add { relu } => binary(residual_add_texture::launch(x, relu)),
-        Op::ReluGradient => binary(relu_gradient_texture::launch(x)),
-        Op::MaxPool { window, pad_value } => {
+        Op::Add(Add { relu }) => binary(residual_add_texture::launch(x, relu)),
+        Op::ReluGradient(_) => binary(relu_gradient_texture::launch(x)),
+        Op::MaxPool(MaxPool { window, pad_value }) => {
             unary(max_pool_texture::launch(x, y, &window, pad_value))
         }
-        Op::AvgPool {
+        Op::AvgPool(AvgPool {
             window,
             count_padding,
-        } => unary(avg_pool_texture::launch(x, y, &window, count_padding)),
-        Op::GlobalAvgPool => unary(global_avg_pool_texture::launch(x)),
-        Op::Linear { weight, bias } => Choice {
+        }) => unary(avg_pool_texture::launch(x, y, &window, count_padding)),
+        Op::GlobalAvgPool(_) => unary(global_avg_pool_texture::launch(x)),
+        Op::Linear(Linear { weight, bias }) => Choice {
             launch: linear_texture::launch(x, y),
             constants: vec![texels(graph, weight, bias, linear_texture::TILE_CO)],
             operands: vec![Operand::Input(0), Operand::Constant(0), Operand::Output],
@@ -205,16 +206,18 @@ pub(super) fn kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
                 ],
             }
         }
-        Op::Relu => unary(relu::launch(x)),
-        Op::Add { relu } => binary(residual_add::launch(x, relu)),
-        Op::MaxPool { window, pad_value } => unary(max_pool::launch(x, y, &window, pad_value)),
-        Op::AvgPool {
+        Op::Relu(_) => unary(relu::launch(x)),
+        Op::Add(Add { relu }) => binary(residual_add::launch(x, relu)),
+        Op::MaxPool(MaxPool { window, pad_value }) => {
+            unary(max_pool::launch(x, y, &window, pad_value))
+        }
+        Op::AvgPool(AvgPool {
             window,
             count_padding,
-        } => unary(avg_pool::launch(x, y, &window, count_padding)),
-        Op::GlobalAvgPool => unary(global_avg_pool::launch(x)),
-        Op::Flatten { order } => unary(flatten::launch(x, order)),
-        Op::Linear { weight, bias } => Choice {
+        }) => unary(avg_pool::launch(x, y, &window, count_padding)),
+        Op::GlobalAvgPool(_) => unary(global_avg_pool::launch(x)),
+        Op::Flatten(Flatten { order }) => unary(flatten::launch(x, order)),
+        Op::Linear(Linear { weight, bias }) => Choice {
             launch: linear::launch(x, y),
             constants: vec![
                 (
@@ -233,8 +236,8 @@ pub(super) fn kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
                 Operand::Output,
             ],
         },
-        Op::Softmax => unary(softmax::launch(x)),
-        Op::ClassGradient { weight, class } => Choice {
+        Op::Softmax(_) => unary(softmax::launch(x)),
+        Op::ClassGradient(ClassGradient { weight, class }) => Choice {
             launch: class_gradient::launch(x, y),
             constants: vec![
                 (
@@ -253,10 +256,12 @@ pub(super) fn kernel_for(graph: &Graph, node: &Node) -> Option<Choice> {
                 Operand::Output,
             ],
         },
-        Op::ReluGradient => binary(relu_gradient::launch(x)),
-        Op::AvgPoolGradient { window, .. } => unary(avg_pool_gradient::launch(x, y, &window)),
-        Op::Dilate { stride, .. } => unary(dilate::launch(x, y, stride)),
-        Op::ChannelDot { positive } => binary(channel_dot::launch(x, positive)),
+        Op::ReluGradient(_) => binary(relu_gradient::launch(x)),
+        Op::AvgPoolGradient(AvgPoolGradient { window, .. }) => {
+            unary(avg_pool_gradient::launch(x, y, &window))
+        }
+        Op::Dilate(Dilate { stride, .. }) => unary(dilate::launch(x, y, stride)),
+        Op::ChannelDot(ChannelDot { positive }) => binary(channel_dot::launch(x, positive)),
     })
 }
 

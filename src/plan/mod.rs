@@ -10,9 +10,9 @@ use std::collections::HashSet;
 use std::fmt;
 
 use crate::error::Error;
+use crate::explain::Sites;
 use crate::graph::Graph;
 use crate::kernels::{Launch, Packing, Precision, Storage};
-use crate::sites::Sites;
 use crate::tensor::{FOLD_ROW_SCALARS, Shape, Tensor};
 
 mod candidate;

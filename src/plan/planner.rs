@@ -6,6 +6,7 @@ use super::convolution::{self, Convolution, Stage};
 use super::options::{InputFormat, PlanOptions};
 use super::{Buffer, BufferId, Constant, Content, Output, Plan, Step, memory};
 use crate::error::Error;
+use crate::explain::Sites;
 use crate::graph::{Conv2d, Graph, Node, Op, ValueId};
 use crate::kernels::image_to_tensor;
 use crate::kernels::{
@@ -13,7 +14,6 @@ use crate::kernels::{
     texture_to_tensor, widen,
 };
 use crate::picture::Normalization;
-use crate::sites::Sites;
 use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES, Shape, folded_rows};
 
 /// Plans a graph that has one input.
@@ -585,7 +585,7 @@ fn precision_of_constant(launch: &Launch, operands: &[choose::Operand], index: u
 /// Whether a node only renames its input: flattening one pixel changes nothing.
 fn is_alias(graph: &Graph, node: &Node) -> bool {
     let pixels = |s: Shape| s.h * s.w;
-    matches!(node.op, Op::Flatten { .. }) && pixels(graph.shape(node.inputs[0])) == 1
+    matches!(node.op, Op::Flatten(_)) && pixels(graph.shape(node.inputs[0])) == 1
 }
 
 fn packed_bytes(shape: Shape, precision: Precision) -> u64 {

@@ -1,7 +1,7 @@
 //! `resnet inspect`: the network that the weights are of, layer by layer, and how it is run.
 
 use resnet_formats::models::Decisions;
-use resnet_wgpu::graph::{Conv2d, Graph, Node, Op, Padding, Window};
+use resnet_wgpu::graph::{Graph, Node};
 use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::plan::{self, InputFormat, Plan, PlanOptions};
 use serde::Serialize;
@@ -186,67 +186,13 @@ fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
 }
 
 fn layer(graph: &Graph, node: &Node) -> Layer {
-    let len = |param| graph.tensor(param).len();
-    let parameters = match node.op {
-        Op::Conv2d(Conv2d { weight, bias, .. }) | Op::Linear { weight, bias } => {
-            len(weight) + bias.map_or(0, len)
-        }
-        Op::BatchNorm(norm) => len(norm.gamma) + len(norm.beta),
-        _ => 0,
-    };
     Layer {
         name: node.name.clone(),
         op: node.op.kind(),
-        detail: detail(graph, node),
+        detail: node.op.settings(graph),
         output: graph.shape(node.output).dims(),
-        parameters,
+        parameters: graph.trained(node),
         macs: graph.macs(node),
-    }
-}
-
-fn detail(graph: &Graph, node: &Node) -> String {
-    let window = |kernel: &[usize], stride: [usize; 2], padding: Padding| {
-        let Padding {
-            top,
-            bottom,
-            left,
-            right,
-        } = padding;
-        let stride = if stride[0] == stride[1] {
-            stride[0].to_string()
-        } else {
-            sizes(&stride)
-        };
-        let padding = if [bottom, left, right] == [top; 3] {
-            top.to_string()
-        } else {
-            format!("{top} {right} {bottom} {left}")
-        };
-        format!("{}, stride {stride}, padding {padding}", sizes(kernel))
-    };
-    match node.op {
-        Op::Conv2d(conv) => {
-            let dims = graph.tensor(conv.weight).dims();
-            let mut text = window(&dims[2..], conv.stride, conv.padding);
-            if conv.groups > 1 {
-                text.push_str(&format!(", {} groups", conv.groups));
-            }
-            if conv.bias.is_some() {
-                text.push_str(", bias");
-            }
-            text
-        }
-        Op::MaxPool { window: w, .. } | Op::AvgPool { window: w, .. } => {
-            let Window {
-                kernel,
-                stride,
-                padding,
-            } = w;
-            window(&kernel, stride, padding)
-        }
-        Op::BatchNorm(norm) => format!("epsilon {:e}", norm.epsilon),
-        Op::Flatten { order } => format!("{order:?}"),
-        _ => String::new(),
     }
 }
 

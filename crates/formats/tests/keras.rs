@@ -14,7 +14,9 @@ use fuzz::Fuzz;
 use resnet_formats::keras;
 use resnet_formats::models::{BnMode, Confidence, Model, ModelOptions, Variant};
 use resnet_formats::weights::Family;
-use resnet_wgpu::graph::{FlattenOrder, Op, PadValue, Padding, Statistics};
+use resnet_wgpu::graph::{
+    AvgPool, Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Relu, Statistics,
+};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::{ChannelOrder, Filter, Resize};
 use resnet_wgpu::reference::Keep;
@@ -194,9 +196,9 @@ fn geometry_comes_from_the_description() {
         "the padding of a layer before it: {:?}",
         rare[0]
     );
-    assert_eq!(rare[1], Op::Relu, "an activation that is an option");
+    assert_eq!(rare[1], Op::Relu(Relu), "an activation that is an option");
     assert!(
-        matches!(rare[3], Op::AvgPool { window, count_padding: false }
+        matches!(rare[3], Op::AvgPool(AvgPool { window, count_padding: false })
             if window.padding == Padding::all(1)),
         "same: {:?}",
         rare[3]
@@ -206,9 +208,9 @@ fn geometry_comes_from_the_description() {
         "{:?}",
         rare[4]
     );
-    let hwc = Op::Flatten {
+    let hwc = Op::Flatten(Flatten {
         order: FlattenOrder::Hwc,
-    };
+    });
     assert!(rare.contains(&hwc), "channels last");
     let first = ops(&load("rare-first.keras", &options()));
     assert!(
@@ -219,7 +221,7 @@ fn geometry_comes_from_the_description() {
     assert!(
         official
             .iter()
-            .any(|op| matches!(op, Op::MaxPool { window, pad_value }
+            .any(|op| matches!(op, Op::MaxPool(MaxPool { window, pad_value })
             if *pad_value == PadValue::NegInfinity
                 && window.padding == Padding { top: 0, bottom: 1, left: 0, right: 1 })),
         "same, on an even size"
@@ -227,13 +229,14 @@ fn geometry_comes_from_the_description() {
     let v2 = ops(&load("k3.keras", &options()));
     assert!(
         v2.iter().any(
-            |op| matches!(op, Op::MaxPool { pad_value: PadValue::Zero, window }
+            |op| matches!(op, Op::MaxPool(MaxPool { pad_value: PadValue::Zero, window })
             if window.padding == Padding::all(1))
         ),
         "zeros on activations that may be below zero"
     );
     assert!(
-        v2.iter().any(|op| matches!(op, Op::MaxPool { window, .. }
+        v2.iter()
+            .any(|op| matches!(op, Op::MaxPool(MaxPool { window, .. })
             if window.kernel == [1, 1] && window.stride == [2, 2])),
         "a shortcut that only strides"
     );
@@ -468,7 +471,7 @@ fn what_weights_leave_open_is_said_or_refused() {
     let pool = |variant| {
         let model = open("k1-only.h5", variant).unwrap();
         let pools = ops(&model).into_iter().filter_map(|op| match op {
-            Op::MaxPool { window, .. } => Some(window.padding),
+            Op::MaxPool(MaxPool { window, .. }) => Some(window.padding),
             _ => None,
         });
         pools.collect::<Vec<_>>()

@@ -8,7 +8,7 @@ use fuzz::Fuzz;
 use resnet_formats::models::{self, Arch, Model, ModelOptions};
 use resnet_formats::onnx;
 use resnet_formats::weights::Family;
-use resnet_wgpu::graph::{FlattenOrder, Op, PadValue, Padding};
+use resnet_wgpu::graph::{Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Softmax};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::Tensor;
 use resnet_wgpu::{Error, reference};
@@ -137,16 +137,16 @@ fn geometry_comes_from_the_attributes() {
         padded[0]
     );
     assert!(
-        matches!(padded[1], Op::MaxPool { window, pad_value: PadValue::Zero }
+        matches!(padded[1], Op::MaxPool(MaxPool { window, pad_value: PadValue::Zero })
             if window.padding == Padding::all(1)),
         "zeros that can win: {:?}",
         padded[1]
     );
     let last = ops("channels-last", [12, 9]);
     assert!(
-        last.contains(&Op::Flatten {
+        last.contains(&Op::Flatten(Flatten {
             order: FlattenOrder::Hwc
-        }),
+        })),
         "a Flatten of NHWC: {last:?}"
     );
 }
@@ -204,7 +204,7 @@ fn sizes_and_batches_are_those_asked_for_else_those_of_the_file() {
             .graph
             .nodes()
             .iter()
-            .any(|node| node.op == Op::Softmax),
+            .any(|node| node.op == Op::Softmax(Softmax)),
         "no node either"
     );
     // `Reshape [1, 4]` is for the batch of the file; another takes its place.

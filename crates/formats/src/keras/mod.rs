@@ -38,7 +38,7 @@ use bind::Bound;
 use import::{Imported, Settings, Trained};
 use network::{Kind, Network};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::Op;
+use resnet_wgpu::graph::{Op, Softmax};
 use resnet_wgpu::tensor::Shape;
 
 /// Rows and columns of the image where neither the file nor the caller states them.
@@ -350,7 +350,7 @@ fn finish(
     let probabilities = if options.softmax {
         let name = softmax.filter(|name| graph.find(name).is_err());
         let name = name.unwrap_or_else(|| "softmax".to_owned());
-        let probabilities = graph.add(&name, Op::Softmax, &[result])?;
+        let probabilities = graph.add(&name, Op::Softmax(Softmax), &[result])?;
         graph.mark_output(probabilities)?;
         Some(probabilities)
     } else {

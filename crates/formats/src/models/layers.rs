@@ -3,7 +3,8 @@
 use crate::weights::{Role, Weights};
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, Graph, Op, Padding, ParamId, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, Conv2d, Graph, Linear, Op, Padding, ParamId, Relu, Statistics,
+    ValueId, Window,
 };
 use resnet_wgpu::tensor::Shape;
 
@@ -106,11 +107,11 @@ impl<'w> Layers<'w> {
     }
 
     pub(super) fn relu(&mut self, name: &str, x: ValueId) -> Result<ValueId, Error> {
-        self.graph.add(name, Op::Relu, &[x])
+        self.graph.add(name, Op::Relu(Relu), &[x])
     }
 
     pub(super) fn add(&mut self, name: &str, x: ValueId, y: ValueId) -> Result<ValueId, Error> {
-        self.graph.add(name, Op::Add { relu: false }, &[x, y])
+        self.graph.add(name, Op::Add(Add { relu: false }), &[x, y])
     }
 
     /// The 2×2 average pool of a shortcut. An odd last row or column is a window of its own: PyTorch's
@@ -125,10 +126,10 @@ impl<'w> Layers<'w> {
             },
             ..Window::square(2, 2)
         };
-        let op = Op::AvgPool {
+        let op = Op::AvgPool(AvgPool {
             window,
             count_padding: false,
-        };
+        });
         self.graph.add(name, op, &[x])
     }
 
@@ -136,7 +137,8 @@ impl<'w> Layers<'w> {
         let dims = [out, self.shape(x).c];
         let weight = self.param(name, Role::Weight, &dims)?;
         let bias = Some(self.param(name, Role::Bias, &[out])?);
-        self.graph.add(name, Op::Linear { weight, bias }, &[x])
+        self.graph
+            .add(name, Op::Linear(Linear { weight, bias }), &[x])
     }
 
     fn param(&mut self, layer: &str, role: Role, dims: &[usize]) -> Result<ParamId, Error> {

@@ -37,7 +37,7 @@ use facts::Facts;
 
 use crate::weights::{Family, Weights};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Graph, Op, ValueId};
+use resnet_wgpu::graph::{Graph, Op, Softmax, ValueId};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::tensor::Shape;
@@ -188,7 +188,7 @@ pub(crate) fn features(graph: &Graph, logits: ValueId) -> (ValueId, ValueId) {
     while let Some(node) = producer(map)
         && matches!(
             node.op,
-            Op::Flatten { .. } | Op::GlobalAvgPool | Op::AvgPool { .. }
+            Op::Flatten(_) | Op::GlobalAvgPool(_) | Op::AvgPool(_)
         )
     {
         map = node.inputs[0];
@@ -273,7 +273,9 @@ fn build_resolved(
 
     body.graph.mark_output(body.logits)?;
     let probabilities = if options.softmax {
-        let softmax = body.graph.add("softmax", Op::Softmax, &[body.logits])?;
+        let softmax = body
+            .graph
+            .add("softmax", Op::Softmax(Softmax), &[body.logits])?;
         body.graph.mark_output(softmax)?;
         Some(softmax)
     } else {

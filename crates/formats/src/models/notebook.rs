@@ -10,7 +10,7 @@ use super::variant::{self, Choice};
 use super::{Body, Confidence, Settings, Variant};
 use crate::weights::{Role, Weights};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{FlattenOrder, Op, PadValue, ValueId, Window};
+use resnet_wgpu::graph::{AvgPool, Flatten, FlattenOrder, MaxPool, Op, PadValue, ValueId, Window};
 
 /// The epsilon of Keras' `BatchNormalization`.
 pub(super) const EPSILON: f32 = 1e-3;
@@ -163,10 +163,10 @@ pub(super) fn build(
     let x = net.layers.conv("conv1", input, stem)?;
     let x = net.layers.batch_norm("bn_conv1", x)?;
     let x = net.layers.relu("conv1_relu", x)?;
-    let max_pool = Op::MaxPool {
+    let max_pool = Op::MaxPool(MaxPool {
         window: Window::square(3, 2),
         pad_value: PadValue::NegInfinity,
-    };
+    });
     let x = net.layers.graph.add("max_pool", max_pool, &[x])?;
 
     // Stage 2
@@ -195,16 +195,16 @@ pub(super) fn build(
     let feature_map = x;
 
     // Head
-    let avg_pool = Op::AvgPool {
+    let avg_pool = Op::AvgPool(AvgPool {
         window: Window::square(2, 2),
         count_padding: false,
-    };
+    });
     let x = net.layers.graph.add("avg_pool", avg_pool, &[x])?;
     let order = FlattenOrder::Hwc;
     let features = net
         .layers
         .graph
-        .add("flatten", Op::Flatten { order }, &[x])?;
+        .add("flatten", Op::Flatten(Flatten { order }), &[x])?;
     let logits = net.layers.linear(&config.fc, features, config.classes)?;
     Ok(Body {
         graph: net.layers.graph,

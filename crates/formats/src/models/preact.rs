@@ -12,7 +12,7 @@ use super::skeleton::{Block, Shortcut, Site, Skeleton};
 use super::{Body, Settings};
 use crate::weights::{Role, Weights};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Op, PadValue, ValueId, Window};
+use resnet_wgpu::graph::{GlobalAvgPool, MaxPool, Op, PadValue, ValueId, Window};
 
 /// The structure of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,24 +120,25 @@ pub(super) fn build(
     };
     let input = net.layers.graph.input("input", settings.input)?;
     let x = net.stem(input)?;
-    let max_pool = Op::MaxPool {
+    let max_pool = Op::MaxPool(MaxPool {
         window: Window::square(3, 2).padded(1),
         pad_value: if config.zero_padded_pool {
             PadValue::Zero
         } else {
             PadValue::NegInfinity
         },
-    };
+    });
     let mut x = net.layers.graph.add("stem.pool", max_pool, &[x])?;
     let name = |stage, block| format!("stages.{stage}.blocks.{block}");
     for site in config.skeleton.sites(false, name) {
         x = net.block(&site, x)?;
     }
     let feature_map = net.normalise("norm", x)?;
-    let features = net
-        .layers
-        .graph
-        .add("head.global_pool", Op::GlobalAvgPool, &[feature_map])?;
+    let features = net.layers.graph.add(
+        "head.global_pool",
+        Op::GlobalAvgPool(GlobalAvgPool),
+        &[feature_map],
+    )?;
     let logits = net
         .layers
         .linear("head.fc", features, config.skeleton.classes)?;

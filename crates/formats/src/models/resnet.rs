@@ -12,7 +12,7 @@ use super::skeleton::{Block, Shortcut, Site, Skeleton};
 use super::{Body, Settings};
 use crate::weights::{Family, Role, Weights};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Op, PadValue, ValueId, Window};
+use resnet_wgpu::graph::{GlobalAvgPool, MaxPool, Op, PadValue, ValueId, Window};
 
 /// The epsilon of PyTorch's `BatchNorm2d`.
 pub(super) const EPSILON: f32 = 1e-5;
@@ -234,10 +234,10 @@ pub(super) fn build(
     let input = net.layers.graph.input("input", settings.input)?;
 
     let x = net.stem(input)?;
-    let max_pool = Op::MaxPool {
+    let max_pool = Op::MaxPool(MaxPool {
         window: Window::square(3, 2).padded(1),
         pad_value: PadValue::NegInfinity,
-    };
+    });
     let mut x = net.layers.graph.add("maxpool", max_pool, &[x])?;
 
     let name = |stage, block| format!("layer{}.{block}", stage + 1);
@@ -248,7 +248,10 @@ pub(super) fn build(
         };
     }
 
-    let features = net.layers.graph.add("avgpool", Op::GlobalAvgPool, &[x])?;
+    let features = net
+        .layers
+        .graph
+        .add("avgpool", Op::GlobalAvgPool(GlobalAvgPool), &[x])?;
     let logits = net.layers.linear("fc", features, config.skeleton.classes)?;
     Ok(Body {
         graph: net.layers.graph,

@@ -29,7 +29,8 @@ use crate::weights::{self, DESCRIPTION};
 pub(super) use read::build;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{
-    FlattenOrder, Graph, Node, Op, PadValue, Padding, ParamId, Statistics, ValueId,
+    Add, AvgPool, Flatten, FlattenOrder, Graph, Linear, MaxPool, Node, Op, PadValue, Padding,
+    ParamId, Statistics, ValueId,
 };
 use resnet_wgpu::kernels::Precision;
 
@@ -204,28 +205,28 @@ impl Operation {
                 epsilon: norm.epsilon,
                 of_batch: norm.statistics == Statistics::Batch,
             },
-            Op::Relu => Self::Relu,
-            Op::Add { relu: false } => Self::Add,
-            Op::MaxPool { window, pad_value } => Self::MaxPool {
+            Op::Relu(_) => Self::Relu,
+            Op::Add(Add { relu: false }) => Self::Add,
+            Op::MaxPool(MaxPool { window, pad_value }) => Self::MaxPool {
                 kernel: window.kernel,
                 stride: window.stride,
                 padding: sides(window.padding),
                 zeros: pad_value == PadValue::Zero,
             },
-            Op::AvgPool {
+            Op::AvgPool(AvgPool {
                 window,
                 count_padding,
-            } => Self::AvgPool {
+            }) => Self::AvgPool {
                 kernel: window.kernel,
                 stride: window.stride,
                 padding: sides(window.padding),
                 count_padding,
             },
-            Op::GlobalAvgPool => Self::GlobalAvgPool,
-            Op::Flatten { order } => Self::Flatten {
+            Op::GlobalAvgPool(_) => Self::GlobalAvgPool,
+            Op::Flatten(Flatten { order }) => Self::Flatten {
                 channels_last: order == FlattenOrder::Hwc,
             },
-            Op::Linear { weight, bias } => Self::Linear {
+            Op::Linear(Linear { weight, bias }) => Self::Linear {
                 weight: name(weight),
                 bias: bias.map(name),
             },

@@ -23,7 +23,7 @@ use crate::models::{Decision, Model, ModelOptions};
 use crate::weights::{self, Family};
 use import::Imported;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::Op;
+use resnet_wgpu::graph::{Op, Softmax};
 use resnet_wgpu::picture::Preprocess;
 use wire::{Damaged, Message};
 
@@ -142,7 +142,7 @@ fn build(
     graph.mark_output(logits)?;
     let probabilities = if options.softmax {
         let name = imported.names.free(softmax.unwrap_or("softmax"));
-        let probabilities = graph.add(&name, Op::Softmax, &[logits])?;
+        let probabilities = graph.add(&name, Op::Softmax(Softmax), &[logits])?;
         graph.mark_output(probabilities)?;
         Some(probabilities)
     } else {
@@ -204,7 +204,7 @@ fn depth(graph: &resnet_wgpu::graph::Graph) -> usize {
     let mut depths = HashMap::new();
     for node in graph.nodes() {
         let before = node.inputs.iter().filter_map(|input| depths.get(input));
-        let own = matches!(node.op, Op::Conv2d(_) | Op::Linear { .. });
+        let own = matches!(node.op, Op::Conv2d(_) | Op::Linear(_));
         let depth = before.max().copied().unwrap_or_default() + usize::from(own);
         depths.insert(node.output, depth);
     }

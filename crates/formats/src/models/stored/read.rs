@@ -8,8 +8,8 @@ use super::{Description, MAX_LAYERS, Operation, VERSION, refuse};
 use crate::weights::{DESCRIPTION, Weights};
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, ParamId, Statistics, ValueId,
-    Window,
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
+    Op, PadValue, Padding, ParamId, Relu, Softmax, Statistics, ValueId, Window,
 };
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::Preprocess;
@@ -65,7 +65,9 @@ pub(in super::super) fn build(
     }
     read.graph.mark_output(read.logits)?;
     let probabilities = if options.softmax {
-        let softmax = read.graph.add("softmax", Op::Softmax, &[read.logits])?;
+        let softmax = read
+            .graph
+            .add("softmax", Op::Softmax(Softmax), &[read.logits])?;
         read.graph.mark_output(softmax)?;
         Some(softmax)
     } else {
@@ -170,7 +172,7 @@ impl Description {
         for (old, new) in written.nodes().iter().zip(read.nodes()) {
             let (stride, padding) = match old.op {
                 Op::Conv2d(conv) => (conv.stride, conv.padding),
-                Op::MaxPool { window, .. } | Op::AvgPool { window, .. } => {
+                Op::MaxPool(MaxPool { window, .. }) | Op::AvgPool(AvgPool { window, .. }) => {
                     (window.stride, window.padding)
                 }
                 _ => continue,
@@ -279,14 +281,14 @@ impl Operation {
                 },
                 relu: false,
             }),
-            Self::Relu => Op::Relu,
-            Self::Add => Op::Add { relu: false },
+            Self::Relu => Op::Relu(Relu),
+            Self::Add => Op::Add(Add { relu: false }),
             Self::MaxPool {
                 kernel,
                 stride,
                 padding,
                 zeros,
-            } => Op::MaxPool {
+            } => Op::MaxPool(MaxPool {
                 window: Window {
                     kernel: *kernel,
                     stride: *stride,
@@ -297,32 +299,32 @@ impl Operation {
                 } else {
                     PadValue::NegInfinity
                 },
-            },
+            }),
             Self::AvgPool {
                 kernel,
                 stride,
                 padding,
                 count_padding,
-            } => Op::AvgPool {
+            } => Op::AvgPool(AvgPool {
                 window: Window {
                     kernel: *kernel,
                     stride: *stride,
                     padding: sides(*padding),
                 },
                 count_padding: *count_padding,
-            },
-            Self::GlobalAvgPool => Op::GlobalAvgPool,
-            Self::Flatten { channels_last } => Op::Flatten {
+            }),
+            Self::GlobalAvgPool => Op::GlobalAvgPool(GlobalAvgPool),
+            Self::Flatten { channels_last } => Op::Flatten(Flatten {
                 order: if *channels_last {
                     FlattenOrder::Hwc
                 } else {
                     FlattenOrder::Chw
                 },
-            },
-            Self::Linear { weight, bias } => Op::Linear {
+            }),
+            Self::Linear { weight, bias } => Op::Linear(Linear {
                 weight: param(weight)?,
                 bias: bias.as_ref().map(&mut param).transpose()?,
-            },
+            }),
         })
     }
 }

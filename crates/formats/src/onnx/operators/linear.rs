@@ -4,7 +4,7 @@ use super::super::import::{Activation, Form, Import, Pending, Site, Value};
 use super::flat_bias;
 use crate::weights::Role;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::Op;
+use resnet_wgpu::graph::{Linear, Op};
 use resnet_wgpu::tensor::Tensor;
 
 /// `y = x · W + b`, with the weight as `[in, out]` or, transposed, `[out, in]`.
@@ -59,7 +59,7 @@ fn linear<'a>(
         .transpose()?;
     let id = import
         .graph
-        .add(&name, Op::Linear { weight, bias }, &[x.id])?;
+        .add(&name, Op::Linear(Linear { weight, bias }), &[x.id])?;
     Ok(Value::Activation(Activation {
         id,
         form: Form::Vector,

@@ -12,7 +12,7 @@ use super::proto::is_standard;
 use super::tensor::{Constant, FLOAT, FLOAT16};
 use crate::weights::Role;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{BatchNorm, Op, Statistics};
+use resnet_wgpu::graph::{Add, BatchNorm, GlobalAvgPool, Op, Relu, Statistics};
 use resnet_wgpu::tensor::Tensor;
 
 /// Adds what a node means to the graph.
@@ -32,13 +32,13 @@ pub(super) fn run<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value,
             let (x, None) = import.image(site, 0)? else {
                 return Err(site.refuse("its input is padded, which is not supported"));
             };
-            import.unary(site, Op::GlobalAvgPool, x)
+            import.unary(site, Op::GlobalAvgPool(GlobalAvgPool), x)
         }
         "ReduceMean" => layout::reduce_mean(import, site),
         "BatchNormalization" => batch_norm(import, site),
         "Relu" => {
             let x = import.plain(site, 0)?;
-            import.unary(site, Op::Relu, x)
+            import.unary(site, Op::Relu(Relu), x)
         }
         "Clip" => clip(import, site),
         "Add" => add(import, site),
@@ -116,7 +116,7 @@ fn add<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
         return Err(site.refuse("its inputs have different numbers of sizes"));
     }
     let name = import.node_name(site);
-    let op = Op::Add { relu: false };
+    let op = Op::Add(Add { relu: false });
     let id = import.graph.add(&name, op, &[x.id, y.id])?;
     Ok(Value::Activation(Activation { id, ..x }))
 }
@@ -132,7 +132,7 @@ fn clip<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
     }
     let [min, max] = bounds;
     if min == 0.0 && max >= f32::MAX {
-        return import.unary(site, Op::Relu, x);
+        return import.unary(site, Op::Relu(Relu), x);
     }
     Err(site.refuse(format!(
         "clamping to {min}..{max} (a ReLU6 or the like) is not supported, only ReLU"

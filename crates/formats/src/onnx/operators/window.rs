@@ -5,7 +5,7 @@ use super::super::window::{AutoPad, Placed, Placement};
 use super::flat_bias;
 use crate::weights::Role;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Conv2d, Op, PadValue, Padding, Window};
+use resnet_wgpu::graph::{AvgPool, Conv2d, MaxPool, Op, PadValue, Padding, Window};
 
 /// Strides, kernels and padding are at most this: far more than any network has, and small enough
 /// for sums of them not to overflow.
@@ -94,7 +94,7 @@ pub(super) fn max_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<V
         stride: placement.stride,
         padding: sum(before, own),
     };
-    import.unary(site, Op::MaxPool { window, pad_value }, x)
+    import.unary(site, Op::MaxPool(MaxPool { window, pad_value }), x)
 }
 
 pub(super) fn average_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
@@ -125,10 +125,10 @@ pub(super) fn average_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Resu
         stride: placement.stride,
         padding: sum(before, placed.whole()),
     };
-    let op = Op::AvgPool {
+    let op = Op::AvgPool(AvgPool {
         window,
         count_padding,
-    };
+    });
     import.unary(site, op, x)
 }
 
