@@ -87,6 +87,7 @@ pub mod keras;
 pub mod kernels;
 pub mod labels;
 pub mod models;
+pub mod network;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod passes;
