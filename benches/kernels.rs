@@ -18,11 +18,11 @@ use std::collections::BTreeMap;
 use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
-use resnet_wgpu::models::{self, Arch, ModelOptions};
+use resnet_wgpu::network::ModelOptions;
+use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{Plan, PlanOptions, Step};
 use resnet_wgpu::tensor::Tensor;
-use resnet_wgpu::weights::Weights;
 
 fn main() -> Result<(), resnet_wgpu::Error> {
     let testing = std::env::args().any(|argument| argument == "--test");
@@ -38,7 +38,9 @@ fn main() -> Result<(), resnet_wgpu::Error> {
         softmax: false,
         ..ModelOptions::default()
     };
-    let model = models::build(Some(Arch::ResNet50), &mut Weights::random(0), &options)?;
+    let model = Arch::ResNet50
+        .made_up(0, &options)
+        .and_then(|network| network.model(&options))?;
     let graph = optimize(&model.graph, Fusion::Full)?;
     let plan_options = PlanOptions {
         limits: plan_limits(&context.device),

@@ -9,7 +9,8 @@ use resnet_wgpu::compare::top_k;
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
 use resnet_wgpu::image::{Batch, Picture};
 use resnet_wgpu::labels::Labels;
-use resnet_wgpu::models::{self, ModelOptions};
+use resnet_wgpu::models;
+use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
 
@@ -20,7 +21,8 @@ fn main() -> Result<(), Error> {
         return Ok(());
     };
 
-    let model = models::open(None, weights, &ModelOptions::default())?;
+    let options = ModelOptions::default();
+    let model = models::open(weights, &options)?.model(&options)?;
     let picture = Picture::open(image)?;
     let batch = Batch::prepare(&[picture], &model.preprocess)?;
 

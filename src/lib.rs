@@ -29,14 +29,14 @@
 //!
 //! ```no_run
 //! use resnet_wgpu::gpu::{Executor, Input, Output, plan_limits};
-//! use resnet_wgpu::models::{self, ModelOptions};
+//! use resnet_wgpu::models;
+//! use resnet_wgpu::network::ModelOptions;
 //! use resnet_wgpu::passes::{Fusion, optimize};
 //! use resnet_wgpu::plan::{Plan, PlanOptions};
-//! use resnet_wgpu::weights::Weights;
 //! # use resnet_wgpu::wgpu;
 //! # fn host(device: &wgpu::Device, queue: &wgpu::Queue, image: &resnet_wgpu::tensor::Tensor)
 //! # -> Result<(), resnet_wgpu::Error> {
-//! let model = models::build(None, &mut Weights::open("resnet50.safetensors")?, &ModelOptions::default())?;
+//! let model = models::open("resnet50.safetensors", &ModelOptions::default())?.model(&ModelOptions::default())?;
 //! let graph = optimize(&model.graph, Fusion::Full)?;
 //! let options = PlanOptions { limits: plan_limits(device), ..PlanOptions::default() };
 //! let executor = Executor::new(device, queue, &Plan::new(&graph, &options)?)?;

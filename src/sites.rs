@@ -86,15 +86,15 @@ impl Sites {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{self, Arch, ModelOptions};
-    use crate::weights::Weights;
+    use crate::network::ModelOptions;
+    use crate::network::resnet::Arch;
 
     fn sites(arch: Arch, size: usize, value: &str) -> Sites {
         let options = ModelOptions {
             size: Some([size, size]),
             ..ModelOptions::default()
         };
-        let model = models::build(Some(arch), &mut Weights::random(0), &options).unwrap();
+        let model = arch.made_up(0, &options).unwrap().model(&options).unwrap();
         Sites::of(&model.graph, model.graph.find(value).unwrap())
     }
 

@@ -11,10 +11,10 @@ use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::graph::{
     BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, ValueId, Window,
 };
-use resnet_wgpu::models::{self, Arch, ModelOptions};
+use resnet_wgpu::network::ModelOptions;
+use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{CLASS_MAP, ClassMap, Fusion, add_class_map, optimize};
 use resnet_wgpu::tensor::{Shape, Tensor};
-use resnet_wgpu::weights::Weights;
 
 const CLASSES: usize = 5;
 
@@ -237,12 +237,13 @@ fn before_the_pool_it_is_the_map_of_zhou_et_al() {
 
 #[test]
 fn maps_are_made_of_a_stage_that_is_fine_enough() {
-    let map_of = |arch, size| {
+    let map_of = |arch: Arch, size| {
         let options = ModelOptions {
             size: Some(size),
             ..ModelOptions::default()
         };
-        let model = models::build(Some(arch), &mut Weights::random(0), &options).unwrap();
+        let network = arch.made_up(0, &options).unwrap();
+        let model = network.model(&options).unwrap();
         let graph = optimize(&model.graph, Fusion::Full).unwrap();
         let graph = add_class_map(&graph, &ClassMap::default()).unwrap();
         let map = graph.nodes().last().unwrap();

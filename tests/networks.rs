@@ -9,11 +9,11 @@ use resnet_wgpu::compare::{Tolerance, top_k};
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::kernels::Precision;
-use resnet_wgpu::models::{self, Arch, Model, ModelOptions};
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::Tensor;
-use resnet_wgpu::weights::Weights;
 
 fn model(arch: Arch, batch: usize, size: [usize; 2], classes: usize) -> Model {
     let options = ModelOptions {
@@ -22,7 +22,8 @@ fn model(arch: Arch, batch: usize, size: [usize; 2], classes: usize) -> Model {
         classes: Some(classes),
         ..ModelOptions::default()
     };
-    models::build(Some(arch), &mut Weights::random(0), &options).unwrap()
+    let network = arch.made_up(0, &options).unwrap();
+    network.model(&options).unwrap()
 }
 
 fn session(gpu: &Context, graph: &Graph, fusion: Fusion) -> Session {

@@ -6,10 +6,11 @@ mod common;
 
 use common::fuzz::Fuzz;
 use resnet_wgpu::graph::{FlattenOrder, Op, PadValue, Padding};
-use resnet_wgpu::models::{self, Arch, Model, ModelOptions};
+use resnet_wgpu::models;
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{self, Family, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::Tensor;
-use resnet_wgpu::weights::Family;
 use resnet_wgpu::{Error, onnx, reference};
 use serde::Deserialize;
 
@@ -44,7 +45,8 @@ fn bytes(name: &str) -> Vec<u8> {
 }
 
 fn load(name: &str, options: &ModelOptions) -> Model {
-    models::open(None, path(&format!("{name}.onnx")), options).unwrap()
+    let network = models::open(path(&format!("{name}.onnx")), options).unwrap();
+    network.model(options).unwrap()
 }
 
 /// The generator of the script.
@@ -168,7 +170,7 @@ fn notable_values_and_names_are_found() {
         model
             .decisions
             .iter()
-            .any(|d| d.what == "preprocessing" && d.confidence == models::Confidence::Assumed),
+            .any(|d| d.what == "preprocessing" && d.confidence == network::Confidence::Assumed),
         "preprocessing is assumed: {:?}",
         model.decisions
     );
@@ -225,7 +227,13 @@ fn what_does_not_fit_the_file_is_refused() {
         classes: Some(6),
         ..ModelOptions::default()
     };
-    let open = |arch, options: &ModelOptions| models::open(arch, path("fused.onnx"), options);
+    let open = |arch, options: &ModelOptions| {
+        let options = ModelOptions {
+            arch,
+            ..options.clone()
+        };
+        models::open(path("fused.onnx"), &options)
+    };
     assert!(
         matches!(open(None, &options), Err(Error::Model { .. })),
         "classes"
@@ -239,7 +247,7 @@ fn what_does_not_fit_the_file_is_refused() {
         ),
         "an architecture"
     );
-    options.variant = Some(models::Variant::V1);
+    options.variant = Some(network::Variant::V1);
     assert!(
         matches!(open(None, &options), Err(Error::Model { .. })),
         "a stride"
@@ -337,7 +345,8 @@ mod write {
 use write::{attribute, ints, node, tensor, text};
 
 fn import(file: &[u8]) -> Result<Model, Error> {
-    onnx::from_bytes("made.onnx", file, &ModelOptions::default())
+    let options = ModelOptions::default();
+    onnx::from_bytes("made.onnx", file, &options)?.model(&options)
 }
 
 #[track_caller]

@@ -11,7 +11,8 @@ use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
 use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::kernels::{Precision, Storage};
-use resnet_wgpu::models::{self, Arch, Model, ModelOptions};
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::memory::{Place, StepUse, assign};
 use resnet_wgpu::plan::{
@@ -19,14 +20,14 @@ use resnet_wgpu::plan::{
     Winograd, candidates,
 };
 use resnet_wgpu::tensor::{Shape, Tensor};
-use resnet_wgpu::weights::Weights;
 
 fn model(arch: Arch, batch: usize) -> Model {
     let options = ModelOptions {
         batch,
         ..ModelOptions::default()
     };
-    models::build(Some(arch), &mut Weights::random(0), &options).unwrap()
+    let network = arch.made_up(0, &options).unwrap();
+    network.model(&options).unwrap()
 }
 
 fn rgba8() -> InputFormat {

@@ -13,7 +13,8 @@ use resnet_wgpu::gpu::{
     Cursor, Executor, HeatMap, Input, Output, Readback, Slice, StepTimer, TextureRead, plan_limits,
 };
 use resnet_wgpu::labels::Labels;
-use resnet_wgpu::models::{self, ModelOptions};
+use resnet_wgpu::models;
+use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{ClassMap, Fusion, add_class_map, optimize};
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu;
@@ -84,7 +85,8 @@ impl Network {
         split: u32,
     ) -> Result<Self, Error> {
         let Host { device, queue, .. } = host;
-        let model = models::open(None, weights, &ModelOptions::default())?;
+        let options = ModelOptions::default();
+        let model = models::open(weights, &options)?.model(&options)?;
         let options = PlanOptions {
             input: InputFormat::Rgba8(model.preprocess.normalization()),
             limits: plan_limits(device),

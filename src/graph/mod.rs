@@ -2,7 +2,7 @@
 //!
 //! Shapes are inferred and checked when a node is added, so a [`Graph`] that exists is consistent,
 //! and since a node can only read values that exist already, it has no cycles. Nothing here knows
-//! about GPUs. [`crate::models`] builds graphs, [`crate::passes`] rewrites them,
+//! about GPUs. [`crate::network`] builds graphs, [`crate::passes`] rewrites them,
 //! [`crate::plan`] turns them into dispatches and `reference` runs them on the CPU.
 
 mod op;

@@ -9,7 +9,7 @@ use super::network::{
     Activation, Channels, Conv, Dense, Kind, Layer, Network, Norm, Pool, Training,
 };
 use crate::graph::{PadValue, Padding};
-use crate::models::{Block, StrideSite};
+use crate::network::resnet::{Block, StrideSite};
 
 /// A network of a family.
 #[derive(Clone, Debug, PartialEq)]

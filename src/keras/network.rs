@@ -5,7 +5,7 @@
 //! [`super::import`] turns it into a graph.
 
 use crate::graph::{PadValue, Padding};
-use crate::weights::Role;
+use crate::network::Parameter;
 
 /// Layers, each of which reads earlier ones.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,20 +128,20 @@ pub(super) enum Channels {
 
 impl Kind {
     /// The parameters of a layer in the order in which Keras makes, and so saves, them.
-    pub(super) fn roles(&self) -> Vec<Role> {
-        let list = |flags: &[(bool, Role)]| {
+    pub(super) fn roles(&self) -> Vec<Parameter> {
+        let list = |flags: &[(bool, Parameter)]| {
             let there = flags.iter().filter(|(there, _)| *there);
             there.map(|&(_, role)| role).collect()
         };
         match self {
             Self::Conv(Conv { bias, .. }) | Self::Dense(Dense { bias, .. }) => {
-                list(&[(true, Role::Weight), (*bias, Role::Bias)])
+                list(&[(true, Parameter::Weight), (*bias, Parameter::Bias)])
             }
             Self::Norm(norm) => list(&[
-                (norm.scale, Role::Gamma),
-                (norm.center, Role::Beta),
-                (true, Role::Mean),
-                (true, Role::Variance),
+                (norm.scale, Parameter::Gamma),
+                (norm.center, Parameter::Beta),
+                (true, Parameter::Mean),
+                (true, Parameter::Variance),
             ]),
             _ => Vec::new(),
         }

@@ -152,7 +152,7 @@ impl Blueprint {
     /// # Errors
     /// [`Error::Model`] for a text that is no blueprint, or one of an unknown version.
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        let blueprint: Self = serde_json::from_str(text)
+        let mut blueprint: Self = serde_json::from_str(text)
             .map_err(|error| refuse(format!("its JSON is damaged: {error}")))?;
         let version = blueprint.version;
         if version != VERSION && version != FIXED_VERSION {
@@ -160,6 +160,11 @@ impl Blueprint {
                 "version {version} is not supported, only {FIXED_VERSION} and {VERSION}; convert \
                  the original again"
             )));
+        }
+        let mut operations = blueprint.layers.iter().map(|layer| &layer.operation);
+        if !operations.any(Operation::is_lopsided) {
+            // The same padding on both sides holds for every size.
+            blueprint.version = VERSION;
         }
         let count = blueprint.layers.len();
         if count > MAX_LAYERS {
@@ -182,6 +187,26 @@ impl Blueprint {
     /// Rows and columns of the image, where nobody asks for others.
     pub const fn size(&self) -> [usize; 2] {
         self.size
+    }
+
+    /// Makes another size the nominal one, unless the padding is that of one size.
+    pub(super) fn resize(&mut self, size: [usize; 2]) {
+        if self.version != FIXED_VERSION {
+            self.size = size;
+        }
+    }
+
+    /// The same for layers whose padding is that of one size.
+    #[must_use]
+    pub fn of_one_size(mut self) -> Self {
+        if self
+            .layers
+            .iter()
+            .any(|layer| layer.operation.is_lopsided())
+        {
+            self.version = FIXED_VERSION;
+        }
+        self
     }
 
     /// The names of all tensors, in the order of the layers; a name stands as often as it is used.
@@ -253,6 +278,24 @@ impl Blueprint {
 }
 
 impl Operation {
+    /// Whether fixed padding is one-sided, and so may be that of one size.
+    fn is_lopsided(&self) -> bool {
+        match self {
+            Self::Conv2d { padding, .. }
+            | Self::MaxPool { padding, .. }
+            | Self::AvgPool { padding, .. } => {
+                let sides = padding.sides;
+                sides.top != sides.bottom || sides.left != sides.right
+            }
+            Self::BatchNorm { .. }
+            | Self::Relu
+            | Self::Add
+            | Self::GlobalAvgPool
+            | Self::Flatten { .. }
+            | Self::Linear { .. } => false,
+        }
+    }
+
     fn tensors(&self) -> Vec<&str> {
         match self {
             Self::Conv2d { weight, bias, .. } | Self::Linear { weight, bias } => {

@@ -2,7 +2,7 @@
 
 use super::blueprint::{Blueprint, Tensors};
 use super::decision::{Decision, Decisions};
-use super::resnet::Plan;
+use super::resnet::{Arch, Plan};
 use super::{BnMode, Family, Variant};
 use crate::error::Error;
 use crate::graph::{Graph, Op, ValueId};
@@ -16,6 +16,8 @@ pub struct ModelOptions {
     pub batch: usize,
     /// Rows and columns of the image; those of the network if `None`.
     pub size: Option<[usize; 2]>,
+    /// The network that a file is expected to be of; any if `None`.
+    pub arch: Option<Arch>,
     /// Classes of made-up weights; a file must agree.
     pub classes: Option<usize>,
     /// Whether the graph ends with the probabilities instead of the logits.
@@ -33,6 +35,7 @@ impl Default for ModelOptions {
         Self {
             batch: 1,
             size: None,
+            arch: None,
             classes: None,
             softmax: true,
             variant: None,
@@ -71,15 +74,15 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network of its parts. Every tensor is used: those that no layer reads are left out.
+    /// A network of its parts, whose nominal size is the one that is asked for.
     ///
     /// # Errors
     /// [`Error::Model`] for logits that are no scores of classes, and for classes other than those
     /// that are asked for; [`Error::Labels`] for names of other classes; the
     /// [graph section](Error) for shapes.
     pub fn new(
-        (blueprint, tensors): (Blueprint, Tensors),
-        facts: Facts,
+        (mut blueprint, tensors): (Blueprint, Tensors),
+        mut facts: Facts,
         options: &ModelOptions,
     ) -> Result<Self, Error> {
         let graph = blueprint.graph(&tensors, 1, blueprint.size)?;
@@ -103,6 +106,11 @@ impl Network {
         if let Some(labels) = &facts.labels {
             labels.check(classes)?;
         }
+        if let Some(size) = options.size {
+            blueprint.resize(size);
+        }
+        facts.preprocess = facts.preprocess.with_size(blueprint.size);
+        facts.preprocess.check()?;
         Ok(Self {
             blueprint,
             tensors,

@@ -13,9 +13,9 @@ use super::wire::{Damaged, Message};
 use super::{USUAL_SIZE, name, operator, unreadable};
 use crate::error::Error;
 use crate::graph::{Graph, Op, PadValue, Padding, ParamId, ValueId};
-use crate::models::{Confidence, ModelOptions};
+use crate::network::Parameter;
+use crate::network::{Confidence, ModelOptions};
 use crate::tensor::{Shape, Tensor};
-use crate::weights::Role;
 
 /// How ONNX sees an activation of the graph, which is always NCHW.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -440,7 +440,7 @@ impl<'a> Import<'a> {
         &mut self,
         site: &Site<'a>,
         index: usize,
-        role: Role,
+        role: Parameter,
     ) -> Result<Tensor, Error> {
         match self.required(site, index)? {
             Value::Constant(Constant::Floats(tensor)) => Ok(tensor),
@@ -457,7 +457,7 @@ impl<'a> Import<'a> {
     pub(super) fn param(
         &mut self,
         layer: &str,
-        role: Role,
+        role: Parameter,
         tensor: Tensor,
     ) -> Result<ParamId, Error> {
         let name = format!("{layer}.{}", role.name());

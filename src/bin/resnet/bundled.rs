@@ -1,12 +1,7 @@
 //! The network that the program brings along, for whoever has no weights at hand: twelve solids,
 //! `models/shapes/README.md`. It is in the program itself, so that an installed one has it too.
 
-#[cfg(feature = "bundled-model")]
-use std::sync::Once;
-
-#[cfg(feature = "bundled-model")]
-use resnet_wgpu::models;
-use resnet_wgpu::models::{Model, ModelOptions};
+use resnet_wgpu::network::{ModelOptions, Network};
 #[cfg(feature = "bundled-model")]
 use resnet_wgpu::weights::Weights;
 
@@ -19,27 +14,19 @@ pub(crate) const NAME: &str = "bundled: shapes";
 #[cfg(feature = "bundled-model")]
 static BYTES: &[u8] = include_bytes!("../../../models/shapes/shapes.f16.safetensors");
 
-/// Builds it.
+/// Opens it.
 #[cfg(feature = "bundled-model")]
-pub(crate) fn build(options: &ModelOptions) -> Result<Model, Failure> {
-    // `bench` comes here once for each batch size.
-    static NOTE: Once = Once::new();
-    NOTE.call_once(|| {
-        log::info!(
-            "no --weights: the bundled network, which knows twelve solids and nothing else; --arch \
-             gives others with made-up numbers"
-        );
-    });
-    Ok(models::build(
-        None,
-        &mut Weights::from_static(NAME, BYTES)?,
-        options,
-    )?)
+pub(crate) fn open(options: &ModelOptions) -> Result<Network, Failure> {
+    log::info!(
+        "no --weights: the bundled network, which knows twelve solids and nothing else; --arch \
+         gives others with made-up numbers"
+    );
+    Ok(Weights::from_static(NAME, BYTES)?.network(options)?)
 }
 
 /// Says what to do without it.
 #[cfg(not(feature = "bundled-model"))]
-pub(crate) fn build(_: &ModelOptions) -> Result<Model, Failure> {
+pub(crate) fn open(_: &ModelOptions) -> Result<Network, Failure> {
     Err(Failure::usage(
         "this program was built without the cargo feature `bundled-model`; give --weights FILE, or \
          --arch for made-up numbers",

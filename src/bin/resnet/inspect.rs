@@ -1,7 +1,7 @@
 //! `resnet inspect`: the network that the weights are of, layer by layer, and how it is run.
 
 use resnet_wgpu::graph::{Conv2d, Graph, Node, Op, Padding, Window};
-use resnet_wgpu::models::Decisions;
+use resnet_wgpu::network::Decisions;
 use resnet_wgpu::plan::{self, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::preprocess::Preprocess;
 use serde::Serialize;

@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::graph::{
     BatchNorm, Conv2d, FlattenOrder, Op, PadValue, Padding, Statistics, ValueId, Window,
 };
+use crate::network::Parameter;
 use crate::tensor::Tensor;
-use crate::weights::Role;
 
 impl Import {
     pub(super) fn conv(&mut self, site: &Site<'_>, x: Value, conv: &Conv) -> Result<Value, Error> {
@@ -30,7 +30,7 @@ impl Import {
                  the description of the network"
             )));
         }
-        let weight = self.param(site, Role::Weight, weight);
+        let weight = self.param(site, Parameter::Weight, weight);
         let bias = self.bias(site, conv.bias, out_c)?;
         let own = self.same(x.id, before, kernel, conv.stride, conv.same);
         let op = Op::Conv2d(Conv2d {
@@ -63,10 +63,10 @@ impl Import {
         }
         let channels = [self.graph.shape(x.id).c];
         let constant = |number| Tensor::from_fn(&channels, |_| number);
-        let gamma = self.vector(site, Role::Gamma, norm.scale, constant(1.0))?;
-        let beta = self.vector(site, Role::Beta, norm.center, constant(0.0))?;
-        let mean = self.vector(site, Role::Mean, true, constant(0.0))?;
-        let variance = self.vector(site, Role::Variance, true, constant(1.0))?;
+        let gamma = self.vector(site, Parameter::Gamma, norm.scale, constant(1.0))?;
+        let beta = self.vector(site, Parameter::Beta, norm.center, constant(0.0))?;
+        let mean = self.vector(site, Parameter::Mean, true, constant(0.0))?;
+        let variance = self.vector(site, Parameter::Variance, true, constant(1.0))?;
         let statistics = match site.training {
             Training::No => Statistics::Running,
             Training::Overruled => {
@@ -254,7 +254,7 @@ impl Import {
                 "it has {out_c} units in the weights, but not in the description of the network"
             )));
         }
-        let weight = self.param(site, Role::Weight, weight);
+        let weight = self.param(site, Parameter::Weight, weight);
         let bias = self.bias(site, dense.bias, out_c)?;
         let y = self.node(site, Op::Linear { weight, bias }, &[x])?;
         self.own_activation(site, y, dense.activation)

@@ -3,9 +3,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Config, PREPROCESSOR, malformed, refuse, scaled, without_nulls};
+use super::{malformed, refuse, scaled, without_nulls};
 use crate::error::Error;
 use crate::labels::Labels;
+use crate::network::resnet::{Config, PREPROCESSOR};
 use crate::preprocess::{Filter, IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resize};
 
 #[derive(Deserialize)]

@@ -24,14 +24,13 @@ use crate::error::Error;
 use decide::Record;
 use parts::{Bench, Sight, block, head, shortcut, stem};
 
-/// The network that the tensors of a file are of. `arch` is checked against them.
+/// The network that the tensors of a file are of.
 ///
 /// # Errors
 /// [`Error::Model`] when shapes, texts and options do not fit each other, the
 /// [weights section](Error) of the errors for the tensors, [`Error::Geometry`] for images that are
 /// too small.
 pub fn open(
-    arch: Option<Arch>,
     source: &mut dyn TensorSource,
     naming: &Naming,
     stated: Stated,
@@ -52,7 +51,7 @@ pub fn open(
         (plan, None, found)
     };
     let name = plan.name();
-    if let Some(arch) = arch.filter(|arch| arch.name() != name) {
+    if let Some(arch) = options.arch.filter(|arch| arch.name() != name) {
         return Err(Error::Model {
             model: arch.name().to_owned(),
             reason: format!("the weights are of {name}; leave the architecture out to use them"),

@@ -12,8 +12,8 @@ use super::proto::is_standard;
 use super::tensor::{Constant, FLOAT, FLOAT16};
 use crate::error::Error;
 use crate::graph::{BatchNorm, Op, Statistics};
+use crate::network::Parameter;
 use crate::tensor::Tensor;
-use crate::weights::Role;
 
 /// Adds what a node means to the graph.
 pub(super) fn run<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
@@ -77,7 +77,12 @@ fn batch_norm<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Err
     if x.form == super::import::Form::Nhwc {
         return Err(site.refuse("its input is channels-last, which is not supported"));
     }
-    let roles = [Role::Gamma, Role::Beta, Role::Mean, Role::Variance];
+    let roles = [
+        Parameter::Gamma,
+        Parameter::Beta,
+        Parameter::Mean,
+        Parameter::Variance,
+    ];
     let mut tensors = Vec::new();
     for (index, role) in roles.into_iter().enumerate() {
         tensors.push((role, import.floats(site, index + 1, role)?));
