@@ -4,14 +4,14 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
+use resnet_formats::models;
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::top_k;
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
-use resnet_wgpu::image::{Batch, Picture};
-use resnet_wgpu::labels::Labels;
-use resnet_wgpu::models;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::picture::Labels;
+use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
 
 fn main() -> Result<(), Error> {

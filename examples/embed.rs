@@ -3,9 +3,9 @@
 //!     cargo run --release --example embed [WEIGHTS]
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
+use resnet_formats::models;
 use resnet_wgpu::compare::top_k;
 use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead, plan_limits};
-use resnet_wgpu::models;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{ClassMap, Fusion, add_class_map, optimize};

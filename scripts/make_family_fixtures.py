@@ -1,4 +1,4 @@
-"""Writes tests/data/families/: tiny networks as torchvision, timm, Hugging Face and the exporter of
+"""Writes crates/formats/tests/data/families/: tiny networks as torchvision, timm, Hugging Face and the exporter of
 PyTorch write them, with what those compute.
 
 usage: pip install torch torchvision timm transformers onnx onnxscript

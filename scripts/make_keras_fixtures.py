@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/data/keras: small ResNets of every Keras family, saved by the real writers, with the
+"""Writes crates/formats/tests/data/keras: small ResNets of every Keras family, saved by the real writers, with the
 results that the frameworks compute. The files are packed with gzip.
 
     pip install keras keras-hub h5py torch tensorflow-cpu tf-keras
@@ -21,7 +21,7 @@ import shutil
 
 import numpy as np
 
-OUT = pathlib.Path(__file__).resolve().parent.parent / "tests/data/keras"
+OUT = pathlib.Path(__file__).resolve().parent.parent / "crates/formats/tests/data/keras"
 BATCH, SIZE, CLASSES = 2, (40, 36), 5
 
 

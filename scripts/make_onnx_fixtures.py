@@ -1,4 +1,4 @@
-"""Writes tests/data/onnx/: small ONNX networks, and what ONNX Runtime computes with them.
+"""Writes crates/formats/tests/data/onnx/: small ONNX networks, and what ONNX Runtime computes with them.
 
 usage: pip install onnx onnxruntime numpy && python scripts/make_onnx_fixtures.py
 

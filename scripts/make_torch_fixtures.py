@@ -1,4 +1,4 @@
-"""Writes tests/data/torch/: checkpoints of a tiny ResNet as PyTorch saves them.
+"""Writes crates/formats/tests/data/torch/: checkpoints of a tiny ResNet as PyTorch saves them.
 
 usage: pip install torch numpy && python scripts/make_torch_fixtures.py
 

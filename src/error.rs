@@ -235,7 +235,7 @@ pub enum Error {
     #[error("the path '{path}' is not available: {reason}; use the path 'auto'")]
     PathUnavailable {
         /// The path asked for.
-        path: crate::plan::Path,
+        path: &'static str,
         /// What the device lacks.
         reason: String,
     },

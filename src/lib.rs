@@ -3,24 +3,22 @@
 //! Everything left of the executor is plain data that prints and is tested without a GPU:
 //!
 //! ```text
-//! weights ─► models ─► Graph ─► passes ─► Graph ─► plan ─► Plan ─► gpu::Executor ─► your encoder
-//!                        └──► reference (the oracle) and cpu (the fast fallback) run the same Graph
+//! resnet-formats ─► Graph ─► passes ─► Graph ─► plan ─► Plan ─► gpu::Executor ─► your encoder
+//!                     └──► reference (the oracle) and cpu (the fast fallback) run the same Graph
 //! ```
 //!
-//! The modules, in the order in which a network passes through them:
+//! The crate `resnet-formats` opens weight files. The modules here, in the order in which a network
+//! passes through them:
 //!
 //! 1. [`tensor`]: shapes, host tensors, and the one definition of the memory layout;
-//! 2. [`weights`]: a weight file as named tensors, every one of which must be used;
-//! 3. [`models`]: ResNet-18 to 152 and the classic lesson's network as graphs; [`onnx`] and
-//!    [`keras`] read files that bring their own;
-//! 4. [`graph`]: what to compute, with shapes checked when a node is added;
-//! 5. [`passes`]: batch norm folded, ReLU and residual add moved into the convolution;
-//! 6. [`kernels`]: one file per shader: what it binds and how a layer becomes a launch;
-//! 7. [`plan`]: which kernel runs each node and which activations share a buffer;
-//! 8. [`gpu`]: the only module that uses wgpu: pipelines, buffers, commands, readback;
-//! 9. [`mod@reference`] and [`cpu`]: the same graph on the CPU, once to be believed, once to be fast;
-//! 10. [`preprocess`], [`image`] and [`labels`]: pictures in, words out; [`compare`] says whether
-//!     two results agree.
+//! 2. [`graph`]: what to compute, with shapes checked when a node is added;
+//! 3. [`passes`]: batch norm folded, ReLU and residual add moved into the convolution;
+//! 4. [`kernels`]: one file per shader: what it binds and how a layer becomes a launch;
+//! 5. [`plan`]: which kernel runs each node and which activations share a buffer;
+//! 6. [`gpu`]: the only module that uses wgpu: pipelines, buffers, commands, readback;
+//! 7. [`mod@reference`] and [`cpu`]: the same graph on the CPU, once to be believed, once to be fast;
+//! 8. [`picture`]: pictures in, words out; [`compare`] says whether two results agree;
+//! 9. [`tune`]: which kernels are fastest on an adapter.
 //!
 //! # In a host that has a device
 //!
@@ -29,15 +27,13 @@
 //!
 //! ```no_run
 //! use resnet_wgpu::gpu::{Executor, Input, Output, plan_limits};
-//! use resnet_wgpu::models;
-//! use resnet_wgpu::network::ModelOptions;
+//! use resnet_wgpu::graph::Graph;
 //! use resnet_wgpu::passes::{Fusion, optimize};
 //! use resnet_wgpu::plan::{Plan, PlanOptions};
 //! # use resnet_wgpu::wgpu;
-//! # fn host(device: &wgpu::Device, queue: &wgpu::Queue, image: &resnet_wgpu::tensor::Tensor)
+//! # fn host(device: &wgpu::Device, queue: &wgpu::Queue, network: &Graph, image: &resnet_wgpu::tensor::Tensor)
 //! # -> Result<(), resnet_wgpu::Error> {
-//! let model = models::open("resnet50.safetensors", &ModelOptions::default())?.model(&ModelOptions::default())?;
-//! let graph = optimize(&model.graph, Fusion::Full)?;
+//! let graph = optimize(network, Fusion::Full)?;
 //! let options = PlanOptions { limits: plan_limits(device), ..PlanOptions::default() };
 //! let executor = Executor::new(device, queue, &Plan::new(&graph, &options)?)?;
 //!
@@ -63,43 +59,29 @@
 //!
 //! # Features
 //!
-//! * `cli` (default): the `resnet` program, and everything below;
-//! * `cpu`: the modules [`cpu`] and [`mod@reference`];
-//! * `image`: decoding and resizing of pictures;
-//! * `torch`: checkpoints of PyTorch;
-//! * `onnx`: the module [`onnx`];
-//! * `keras`: the module [`keras`];
-//! * `fetch`: the module `fetch`, which downloads from the Hugging Face Hub.
+//! None is on by default: a host pays for wgpu, and for the back ends that it chooses itself.
+//!
+//! * `cpu`: the modules `cpu` and `reference`;
+//! * `image`: decoding pictures;
+//! * `vulkan`, `metal`, `dx12`, `gles`, `webgpu`: back ends of wgpu.
 
 pub mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 pub mod error;
-#[cfg(feature = "fetch")]
-pub mod fetch;
 pub mod files;
 pub mod gpu;
 pub mod graph;
-#[cfg(feature = "image")]
-pub mod image;
-#[cfg(feature = "keras")]
-pub mod keras;
 pub mod kernels;
-pub mod labels;
-pub mod models;
 pub mod network;
-#[cfg(feature = "onnx")]
-pub mod onnx;
 pub mod passes;
+pub mod picture;
 pub mod plan;
-pub mod preprocess;
 #[cfg(feature = "cpu")]
 pub mod reference;
-mod resample;
 pub mod sites;
 pub mod tensor;
 pub mod tune;
-pub mod weights;
 
 pub use error::Error;
 pub use wgpu;

@@ -86,30 +86,6 @@ impl Sites {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::ModelOptions;
-    use crate::network::resnet::Arch;
-
-    fn sites(arch: Arch, size: usize, value: &str) -> Sites {
-        let options = ModelOptions {
-            size: Some([size, size]),
-            ..ModelOptions::default()
-        };
-        let model = arch.made_up(0, &options).unwrap().model(&options).unwrap();
-        Sites::of(&model.graph, model.graph.find(value).unwrap())
-    }
-
-    #[test]
-    fn centres_are_where_the_windows_are() {
-        // 7×7 at stride 2 starts at −3, unpadded 3×3 at stride 2 sees the pixels 0, 2 and 4 of that.
-        let lesson = sites(Arch::Notebook, 64, "res4a_relu");
-        assert_eq!((lesson.first, lesson.step), ([2.0; 2], [16.0; 2]), "lesson");
-        let torch = sites(Arch::ResNet18, 224, "layer4.1.relu2");
-        assert_eq!(
-            (torch.first, torch.step),
-            ([0.0; 2], [32.0; 2]),
-            "torchvision"
-        );
-    }
 
     #[test]
     fn pictures_of_another_size_come_to_the_same_places() {

@@ -14,7 +14,32 @@ use resnet_wgpu::graph::{
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{CLASS_MAP, ClassMap, Fusion, add_class_map, optimize};
+use resnet_wgpu::sites::Sites;
 use resnet_wgpu::tensor::{Shape, Tensor};
+
+/// Where the pixels of a value of a network lie in an image of a size.
+fn sites(arch: Arch, size: usize, value: &str) -> Sites {
+    let options = ModelOptions {
+        size: Some([size, size]),
+        ..ModelOptions::default()
+    };
+    let network = arch.made_up(0, &options).unwrap();
+    let model = network.model(&options).unwrap();
+    Sites::of(&model.graph, model.graph.find(value).unwrap())
+}
+
+#[test]
+fn centres_are_where_the_windows_are() {
+    // 7×7 at stride 2 starts at −3, unpadded 3×3 at stride 2 sees the pixels 0, 2 and 4 of that.
+    let lesson = sites(Arch::Notebook, 64, "res4a_relu");
+    assert_eq!((lesson.first, lesson.step), ([2.0; 2], [16.0; 2]), "lesson");
+    let torch = sites(Arch::ResNet18, 224, "layer4.1.relu2");
+    assert_eq!(
+        (torch.first, torch.step),
+        ([0.0; 2], [32.0; 2]),
+        "torchvision"
+    );
+}
 
 const CLASSES: usize = 5;
 

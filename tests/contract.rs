@@ -15,8 +15,8 @@ use resnet_wgpu::gpu::{
     plan_limits,
 };
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
-use resnet_wgpu::preprocess::Preprocess;
 use resnet_wgpu::tensor::Shape;
 use resnet_wgpu::wgpu;
 

@@ -1,13 +1,12 @@
 //! Images: the same pixels as Pillow's, and every kind of file upright in RGB.
-#![cfg(feature = "image")]
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use image::{DynamicImage, ImageFormat};
 use resnet_wgpu::Error;
-use resnet_wgpu::image::{Batch, Picture};
-use resnet_wgpu::preprocess::{Filter, Preprocess, Resize};
+use resnet_wgpu::picture::{Batch, Picture};
+use resnet_wgpu::picture::{Filter, Preprocess, Resize};
 use serde::Deserialize;
 
 /// What `scripts/pillow_fixture.py` writes.

@@ -10,9 +10,9 @@ use resnet_wgpu::gpu::{Context, Session, plan_limits};
 use resnet_wgpu::graph::{
     BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, ValueId, Window,
 };
-use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::kernels::{Precision, Storage};
 use resnet_wgpu::passes::Fusion;
+use resnet_wgpu::picture::Normalization;
 use resnet_wgpu::plan::{
     Candidate, ConvShape, InputFormat, Path, Plan, PlanOptions, Winograd, candidates,
 };

@@ -9,11 +9,11 @@ use std::path::Path as FilePath;
 use proptest::prelude::*;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
-use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::kernels::{Precision, Storage};
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::picture::Normalization;
 use resnet_wgpu::plan::memory::{Place, StepUse, assign};
 use resnet_wgpu::plan::{
     Candidate, Content, ConvShape, Device, InputFormat, Limits, Path, Plan, PlanOptions, Step,

@@ -11,10 +11,10 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use resnet_wgpu::graph::{
     BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, Window,
 };
-use resnet_wgpu::kernels::image_to_tensor::Normalization;
 use resnet_wgpu::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Precision, Storage};
 use resnet_wgpu::kernels::{heat_map, resample_columns, resample_rows};
+use resnet_wgpu::picture::Normalization;
 use resnet_wgpu::plan::{
     Candidate, ConvShape, InputFormat, Limits, Path, Plan, PlanOptions, candidates,
 };

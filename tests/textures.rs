@@ -12,9 +12,9 @@ use resnet_wgpu::gpu::{
     TextureRect, plan_limits,
 };
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
-use resnet_wgpu::image::{Batch, Picture};
+use resnet_wgpu::picture::{Batch, Picture};
+use resnet_wgpu::picture::{ChannelOrder, Crop, Filter, Preprocess, Resize};
 use resnet_wgpu::plan::{InputFormat, Path, Plan, PlanOptions};
-use resnet_wgpu::preprocess::{ChannelOrder, Crop, Filter, Preprocess, Resize};
 use resnet_wgpu::reference::heat_map;
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::wgpu::{self, TextureFormat as F, TextureUsages as U};

@@ -7,15 +7,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use resnet_formats::models;
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::top_k;
 use resnet_wgpu::gpu::{
     Cursor, Executor, HeatMap, Input, Output, Readback, Slice, StepTimer, TextureRead, plan_limits,
 };
-use resnet_wgpu::labels::Labels;
-use resnet_wgpu::models;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{ClassMap, Fusion, add_class_map, optimize};
+use resnet_wgpu::picture::Labels;
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu;
 

@@ -2,7 +2,7 @@
 
 use super::Executor;
 use super::dispatch::Dispatch;
-use super::output::TextureCopy;
+use super::record::TextureCopy;
 use super::resources::{create_scratch, create_table, side};
 use super::texture::TextureRect;
 use crate::error::Error;
@@ -17,7 +17,7 @@ use crate::passes::CLASS_MAP;
 /// rectangle, a cubic B-spline with the map's values as coefficients, each where its pixel sees the image
 /// ([`Sites`](crate::sites::Sites)). The rectangle stands for what the
 /// network saw: the whole image for rules that squash, its middle for rules that crop
-/// ([`Preprocess::seen`](crate::preprocess::Preprocess::seen)).
+/// ([`Preprocess::seen`](crate::picture::Preprocess::seen)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeatMap {
     /// Name of the value; [`CLASS_MAP`] unless the host has another.

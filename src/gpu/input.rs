@@ -9,9 +9,9 @@ use super::texture::TextureRead;
 use crate::error::Error;
 use crate::kernels::Launch;
 use crate::kernels::resample::{self, Passes};
+use crate::picture::Preprocess;
+use crate::picture::resample::fit;
 use crate::plan::InputFormat;
-use crate::preprocess::Preprocess;
-use crate::resample::fit;
 
 /// What a run of an [`Executor`] reads. Made once, recorded as often as wanted; clones share it.
 #[derive(Clone, Debug, Default)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Executor;
 use super::dispatch::Dispatch;
 use super::heat_map::{HeatMap, Painted};
+use super::record::TextureCopy;
 use crate::error::Error;
 
 /// Where the results of a run of an [`Executor`] go. Made once, recorded as often as wanted; clones
@@ -35,16 +36,6 @@ struct BufferCopy {
     to: wgpu::Buffer,
     offset: u64,
     bytes: u64,
-}
-
-/// A copy of pixels to a texture of the host.
-#[derive(Debug)]
-pub(super) struct TextureCopy {
-    pub(super) from: wgpu::Buffer,
-    pub(super) layout: wgpu::TexelCopyBufferLayout,
-    pub(super) to: wgpu::Texture,
-    pub(super) origin: wgpu::Origin3d,
-    pub(super) size: wgpu::Extent3d,
 }
 
 impl Output {

@@ -161,3 +161,13 @@ impl Executor {
         Ok(Sequence::new(self, input, output)?.len())
     }
 }
+
+/// A copy of pixels to a texture of the host.
+#[derive(Debug)]
+pub(super) struct TextureCopy {
+    pub(super) from: wgpu::Buffer,
+    pub(super) layout: wgpu::TexelCopyBufferLayout,
+    pub(super) to: wgpu::Texture,
+    pub(super) origin: wgpu::Origin3d,
+    pub(super) size: wgpu::Extent3d,
+}

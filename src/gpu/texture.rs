@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::kernels::resample::Source;
-use crate::preprocess::ChannelOrder;
+use crate::picture::ChannelOrder;
 
 /// Which way an image is up in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

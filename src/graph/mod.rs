@@ -183,6 +183,14 @@ impl Graph {
         self.values[id.0].shape
     }
 
+    /// A parameter with its name.
+    ///
+    /// # Panics
+    /// When the parameter is of another, larger graph.
+    pub fn named_param(&self, id: ParamId) -> &Param {
+        &self.params[id.0]
+    }
+
     /// The numbers of a parameter.
     ///
     /// # Panics

@@ -1,6 +1,7 @@
 //! RGBA8 pixels to the normalised input tensor; resizing happens before.
 
 use super::{Kernel, Launch, flag, grid_stride, number, read_single, write};
+use crate::picture::Normalization;
 use crate::tensor::Shape;
 
 /// `shaders/image_to_tensor.wgsl`.
@@ -9,17 +10,6 @@ pub static KERNEL: Kernel = Kernel {
     source: include_str!("../../shaders/image_to_tensor.wgsl"),
     bindings: &[read_single("pixels"), write("output")],
 };
-
-/// How the values of a pixel become the values of a tensor: `(v / 255 − mean) / std`, per channel.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Normalization {
-    /// Mean of each channel, in units of the full range, in the order of the tensor's channels.
-    pub mean: [f32; 3],
-    /// Standard deviation of each channel, likewise.
-    pub std: [f32; 3],
-    /// Whether the tensor's channels are blue, green, red.
-    pub swap_red_blue: bool,
-}
 
 /// Threads of a workgroup, as in the shader.
 pub const THREADS: usize = 256;

@@ -1,7 +1,8 @@
 //! RGBA8 pixels to the normalised input tensor in a texture.
 
-use super::image_to_tensor::{self, Normalization};
+use super::image_to_tensor;
 use super::{Kernel, Launch, read_single, store};
+use crate::picture::Normalization;
 use crate::tensor::Shape;
 
 /// `shaders/image_to_tensor_texture.wgsl`.

@@ -5,8 +5,8 @@
 //! in a table, so that another size needs no other pipeline.
 
 use super::{Launch, resample_columns, resample_rows};
-use crate::preprocess::Filter;
-use crate::resample::{Axis, Tap};
+use crate::picture::Filter;
+use crate::picture::resample::{Axis, Tap};
 
 /// A rectangle of a texture and how its texels are to be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ mod tests {
     fn tables_list_what_each_pixel_reads() {
         // Rows 2 and 3 of 4 at their size; columns 4 → 2 with a box, each the mean of two.
         let passes = passes(SOURCE, [axis(4, 4, 2, 2), axis(4, 2, 0, 2)], Filter::Box, 9);
-        let half = 1 << (crate::resample::PRECISION_BITS - 1);
+        let half = 1 << (crate::picture::resample::PRECISION_BITS - 1);
         assert_eq!(
             passes.rows.table,
             [

@@ -6,8 +6,7 @@ use super::resnet::{Arch, Plan};
 use super::{BnMode, Family, Variant};
 use crate::error::Error;
 use crate::graph::{Graph, Op, ValueId};
-use crate::labels::Labels;
-use crate::preprocess::Preprocess;
+use crate::picture::{Labels, Preprocess};
 
 /// What the caller decides; the rest follows from the weights.
 #[derive(Clone, Debug, PartialEq)]

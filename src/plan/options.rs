@@ -7,8 +7,8 @@ use super::candidate::Choices;
 use super::device::{Device, DeviceClass};
 use crate::error::Error;
 use crate::kernels::Precision;
-use crate::kernels::image_to_tensor::Normalization;
 use crate::kernels::{conv2d_cooperative, conv2d_texture};
+use crate::picture::Normalization;
 
 /// What the caller uploads.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -223,7 +223,7 @@ impl PlanOptions {
             }
             (Path::Textures, None) => Ok(true),
             (Path::Textures, Some(reason)) => Err(Error::PathUnavailable {
-                path: self.path,
+                path: "textures",
                 reason,
             }),
         }

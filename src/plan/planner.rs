@@ -7,11 +7,12 @@ use super::options::{InputFormat, PlanOptions};
 use super::{Buffer, BufferId, Constant, Content, Output, Plan, Step, memory};
 use crate::error::Error;
 use crate::graph::{Conv2d, Graph, Node, Op, ValueId};
-use crate::kernels::image_to_tensor::{self, Normalization};
+use crate::kernels::image_to_tensor;
 use crate::kernels::{
     Launch, Precision, Storage, image_to_tensor_texture, narrow, tensor_to_texture,
     texture_to_tensor, widen,
 };
+use crate::picture::Normalization;
 use crate::sites::Sites;
 use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES, Shape, folded_rows};
 

@@ -4,7 +4,7 @@
 
 use super::round;
 use crate::error::Error;
-use crate::kernels::image_to_tensor::Normalization;
+use crate::picture::Normalization;
 use crate::tensor::{Shape, Tensor};
 
 /// Images of 8-bit RGBA, row by row, as a tensor of `shape`, which must have three channels.

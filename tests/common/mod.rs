@@ -10,8 +10,6 @@
     reason = "the module is compiled into each test binary"
 )]
 
-pub mod fuzz;
-
 use std::task::Poll;
 
 use resnet_wgpu::compare::{Difference, Tolerance};

@@ -4,9 +4,8 @@ use super::parts::{block, head, stem};
 use super::plan::{Block, Plan, StrideSite, Style};
 use super::stated::{CONFIG, Config, Stated};
 use crate::error::Error;
-use crate::labels::Labels;
 use crate::network::{Choice, Confidence, Decision, Decisions, Facts, Family, Variant, choose};
-use crate::preprocess::Preprocess;
+use crate::picture::{Labels, Preprocess};
 
 /// Evidence: the texts that a file says about itself.
 const METADATA: &str = "metadata of the file";

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::labels::Labels;
-use crate::preprocess::Preprocess;
+use crate::picture::{Labels, Preprocess};
 
 /// Evidence: `config.json`.
 pub const CONFIG: &str = "config.json beside the file";

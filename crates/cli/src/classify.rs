@@ -1,0 +1,244 @@
+//! `resnet classify`: the best classes of images.
+
+use std::time::Instant;
+
+use resnet_wgpu::compare::top_k;
+use resnet_wgpu::picture::Batch;
+use resnet_wgpu::picture::Labels;
+use resnet_wgpu::plan::InputFormat;
+use serde::Serialize;
+
+use crate::args::ClassifyArgs;
+use crate::device::{AdapterInfo, Device};
+use crate::failure::Failure;
+use crate::images::{Images, Readable, Unreadable};
+use crate::network::{ModelInfo, Network};
+use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
+use crate::runner::Runner;
+use crate::stats::milliseconds;
+
+#[derive(Serialize)]
+struct Report {
+    schema_version: u32,
+    adapter: AdapterInfo,
+    model: ModelInfo,
+    results: Vec<Answer>,
+    errors: Vec<Unreadable>,
+    timings: Timings,
+}
+
+/// What one image shows.
+#[derive(Serialize)]
+struct Answer {
+    image: String,
+    top: Vec<Guess>,
+}
+
+#[derive(Serialize)]
+struct Guess {
+    class: usize,
+    label: String,
+    probability: f32,
+    logit: f32,
+}
+
+/// Where the time went.
+#[derive(Default, Serialize)]
+struct Timings {
+    adapter_ms: f64,
+    weights_ms: f64,
+    pipelines_ms: f64,
+    /// Decoding and resizing, all images.
+    images_ms: f64,
+    /// Upload, kernels and readback, all batches.
+    run_ms: f64,
+}
+
+/// One line of `jsonl`.
+#[derive(Serialize)]
+struct Line<'a> {
+    schema_version: u32,
+    #[serde(flatten)]
+    answer: &'a Answer,
+}
+
+pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
+    let images = Images::find(&args.images, quiet);
+    let start = Instant::now();
+    let device = Device::open(&args.run.device)?;
+    let adapter_ms = milliseconds(start.elapsed());
+    let network = Network::load(&args.run.network, images.batch())?;
+    let labels = network.labels(&args.labels)?;
+    let mut job = Job {
+        args,
+        quiet,
+        labels,
+        timings: Timings {
+            adapter_ms,
+            weights_ms: network.weights_ms,
+            ..Timings::default()
+        },
+        network,
+        device,
+        runner: None,
+        images,
+        out: Out::new(),
+    };
+    let results = job.answer_all()?;
+    job.finish(results)
+}
+
+/// All that is needed for answering.
+struct Job<'a> {
+    args: &'a ClassifyArgs,
+    quiet: bool,
+    network: Network,
+    labels: Option<Labels>,
+    device: Device,
+    /// Made for the first batch that can be read.
+    runner: Option<Runner>,
+    images: Images,
+    timings: Timings,
+    out: Out,
+}
+
+impl Job<'_> {
+    /// Answers batch by batch; the formats that can be written line by line are.
+    fn answer_all(&mut self) -> Result<Vec<Answer>, Failure> {
+        let mut answers = Vec::new();
+        if self.args.format == Format::Csv {
+            let header = ["image", "rank", "class", "label", "probability", "logit"];
+            self.out.line(header.join(","))?;
+        }
+        loop {
+            let start = Instant::now();
+            let batch = self.images.next_batch();
+            self.timings.images_ms += milliseconds(start.elapsed());
+            let Some(batch) = batch else {
+                return Ok(answers);
+            };
+            let found = self.answer(&batch)?;
+            self.print_all(&found)?;
+            answers.extend(found);
+        }
+    }
+
+    fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
+        let start = Instant::now();
+        let rules = &self.network.model.preprocess;
+        let prepared = Batch::prepare(&batch.pictures, rules)?;
+        self.timings.images_ms += milliseconds(start.elapsed());
+
+        let runner = match self.runner.take() {
+            Some(runner) => runner,
+            None => {
+                let graph = self.network.optimized()?;
+                let input = InputFormat::Rgba8(rules.normalization());
+                let runner = Runner::new(&self.device, &graph, input, self.quiet)?;
+                self.timings.pipelines_ms = runner.pipelines_ms;
+                runner
+            }
+        };
+        let start = Instant::now();
+        let outputs = runner.run_pictures(&prepared)?;
+        self.timings.run_ms += milliseconds(start.elapsed());
+        self.runner = Some(runner);
+
+        let [logits, probabilities] = &outputs[..] else {
+            return Err(Failure::runtime("the network has no probabilities"));
+        };
+        let classes = self.network.model.classes;
+        let rows = logits.data().chunks_exact(classes);
+        let rows = rows.zip(probabilities.data().chunks_exact(classes));
+        let answers = batch
+            .paths
+            .iter()
+            .zip(rows)
+            .map(|(path, (logits, probabilities))| {
+                let best = top_k(logits, self.args.top);
+                Answer {
+                    image: path.display().to_string(),
+                    top: best
+                        .into_iter()
+                        .map(|class| Guess {
+                            class,
+                            label: self.label(class),
+                            probability: probabilities[class],
+                            logit: logits[class],
+                        })
+                        .collect(),
+                }
+            });
+        Ok(answers.collect())
+    }
+
+    fn label(&self, class: usize) -> String {
+        let label = self.labels.as_ref().and_then(|labels| labels.get(class));
+        label.map_or_else(|| format!("class {class}"), str::to_owned)
+    }
+
+    fn print_all(&mut self, answers: &[Answer]) -> Result<(), Failure> {
+        let Self {
+            args, images, out, ..
+        } = self;
+        images.while_hidden(|| {
+            for answer in answers {
+                print(answer, args.format, out)?;
+            }
+            // A reader at the other end of a pipe gets each batch when it is done.
+            out.flush()
+        })
+    }
+
+    fn finish(mut self, results: Vec<Answer>) -> Result<(), Failure> {
+        let errors = self.images.into_errors();
+        let failed = !errors.is_empty();
+        if self.args.format == Format::Json {
+            self.out.json(&Report {
+                schema_version: SCHEMA_VERSION,
+                adapter: self.device.info(),
+                model: self.network.info(),
+                results,
+                errors,
+                timings: self.timings,
+            })?;
+        }
+        self.out.flush()?;
+        if failed {
+            return Err(Failure::silent());
+        }
+        Ok(())
+    }
+}
+
+/// Prints one answer, unless all are printed together at the end.
+fn print(answer: &Answer, format: Format, out: &mut Out) -> Result<(), Failure> {
+    match format {
+        Format::Json => {}
+        Format::Jsonl => out.jsonl(&Line {
+            schema_version: SCHEMA_VERSION,
+            answer,
+        })?,
+        Format::Csv => {
+            for (rank, guess) in (1..).zip(&answer.top) {
+                let line = csv_line(&[
+                    answer.image.clone(),
+                    format!("{rank}"),
+                    guess.class.to_string(),
+                    guess.label.clone(),
+                    guess.probability.to_string(),
+                    guess.logit.to_string(),
+                ]);
+                out.line(line.trim_end())?;
+            }
+        }
+        Format::Text => {
+            out.line(&answer.image)?;
+            for guess in &answer.top {
+                let percent = guess.probability * 100.0;
+                out.line(format_args!("  {percent:6.2}%  {}", guess.label))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,386 @@
+//! `resnet compare`: every layer of a run against what it must be.
+
+use std::collections::HashMap;
+
+use resnet_wgpu::compare::{Difference, Tolerance, top_k};
+use resnet_wgpu::cpu::CpuExecutor;
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::picture::{Batch, Picture};
+use resnet_wgpu::plan::InputFormat;
+use resnet_wgpu::reference::{self, Activations, Keep};
+use resnet_wgpu::tensor::Tensor;
+use serde::Serialize;
+
+use crate::args::{CompareArgs, NetworkArgs};
+use crate::device::{AdapterInfo, Device};
+use crate::failure::Failure;
+use crate::golden::Golden;
+use crate::input;
+use crate::network::{ModelInfo, Network};
+use crate::output::{Format, Out, SCHEMA_VERSION, Table};
+use crate::runner::Runner;
+use crate::tolerances::Tolerances;
+
+/// Classes whose order must be right.
+const BEST: usize = 5;
+
+#[derive(Serialize)]
+struct Report {
+    schema_version: u32,
+    adapter: AdapterInfo,
+    model: ModelInfo,
+    /// Null when a golden file has no logits.
+    logits: Option<Logits>,
+    layers: Vec<Layer>,
+    /// The first layer outside the tolerance.
+    first_outside: Option<String>,
+    within: bool,
+}
+
+#[derive(Serialize)]
+struct Logits {
+    max_abs: f32,
+    max_rel: f32,
+    cosine: f64,
+    top5_equal: bool,
+    within: bool,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    name: String,
+    /// Name of the value that the layer computes.
+    value: String,
+    kernel: &'static str,
+    max_abs: f32,
+    max_rel: f32,
+    cosine: f64,
+    within: bool,
+}
+
+/// The input, as a tensor and, for an image, as pixels.
+enum Input {
+    Tensor(Tensor),
+    Image(Batch),
+}
+
+impl Input {
+    fn tensor(&self) -> Tensor {
+        match self {
+            Self::Tensor(tensor) => tensor.clone(),
+            Self::Image(batch) => batch.tensor(),
+        }
+    }
+
+    /// An image is normalised on the GPU, so that this kernel is compared too.
+    fn format(&self) -> InputFormat {
+        match self {
+            Self::Tensor(_) => InputFormat::Tensor,
+            Self::Image(batch) => InputFormat::Rgba8(*batch.normalization()),
+        }
+    }
+
+    fn run(&self, runner: &Runner) -> Result<Vec<Tensor>, Failure> {
+        match self {
+            Self::Tensor(tensor) => runner.run(tensor),
+            Self::Image(batch) => runner.run_pictures(batch),
+        }
+    }
+}
+
+/// What was computed: values by name in the order of the run, and the logits of a second run.
+struct Computed {
+    layers: Vec<ComputedLayer>,
+    logits: Tensor,
+}
+
+struct ComputedLayer {
+    name: String,
+    value: String,
+    kernel: &'static str,
+    tensor: Tensor,
+}
+
+/// What must come out.
+enum Expected {
+    Reference(Activations),
+    Golden(Golden),
+}
+
+pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
+    let device = if args.cpu {
+        Device::Cpu
+    } else {
+        Device::open(&args.run.device)?
+    };
+    let golden = args.golden.as_deref().map(Golden::read).transpose()?;
+    let (network_args, batch) = match &golden {
+        Some(golden) => of_golden(&args.run.network, golden),
+        None => (args.run.network.clone(), args.batch.count),
+    };
+    let network = Network::load(&network_args, batch)?;
+    let input = match (&golden, &args.image) {
+        (Some(golden), _) => Input::Tensor(golden.input.clone()),
+        (None, Some(path)) => {
+            let pictures = vec![Picture::open(path)?; batch];
+            Input::Image(Batch::prepare(&pictures, &network.model.preprocess)?)
+        }
+        (None, None) => Input::Tensor(input::random(
+            network.model.graph.shape(network.model.input),
+        )),
+    };
+    let computed = compute(&network, &device, &input, quiet)?;
+    let expected = match golden {
+        Some(golden) => Expected::Golden(golden),
+        None => Expected::Reference(reference::run_keeping(
+            &network.model.graph,
+            &[input.tensor()],
+            Keep::All,
+        )?),
+    };
+    let tolerances = Tolerances::new(args, device.precision());
+    let report = judge(tolerances, &network, &device, &computed, &expected)?;
+    print(&report, args.format)?;
+    verdict(&report, tolerances)
+}
+
+/// Batch and size are those of the golden input.
+fn of_golden(args: &NetworkArgs, golden: &Golden) -> (NetworkArgs, usize) {
+    let dims = golden.input.dims();
+    let mut args = args.clone();
+    args.choices.size = args.choices.size.or(Some([dims[2], dims[3]]));
+    (args, dims[0])
+}
+
+fn compute(
+    network: &Network,
+    device: &Device,
+    input: &Input,
+    quiet: bool,
+) -> Result<Computed, Failure> {
+    let graph = network.optimized()?;
+    // The logits are of a run as `classify` makes it, where layers share buffers and write in place.
+    let runner = Runner::new(device, &graph, input.format(), quiet)?;
+    let logits = input.run(&runner)?.into_iter().next();
+    let logits = logits.ok_or_else(|| Failure::runtime("the network has no logits"))?;
+    drop(runner);
+    let layers = match device {
+        Device::Cpu => cpu_layers(&graph, &input.tensor())?,
+        Device::Gpu(_) => gpu_layers(graph, device, input, quiet)?,
+    };
+    Ok(Computed { layers, logits })
+}
+
+fn cpu_layers(graph: &Graph, input: &Tensor) -> Result<Vec<ComputedLayer>, Failure> {
+    let executor = CpuExecutor::new(graph)?;
+    let activations = executor.run_keeping_all(std::slice::from_ref(input))?;
+    let layers = graph.nodes().iter().filter_map(|node| {
+        Some(ComputedLayer {
+            name: node.name.clone(),
+            value: graph.value(node.output).name.clone(),
+            kernel: node.op.kind(),
+            tensor: activations.get(node.output)?.clone(),
+        })
+    });
+    Ok(layers.collect())
+}
+
+/// Marking comes after the fusion: a value that is an output is never fused away, and what is
+/// compared must be what usually runs.
+fn gpu_layers(
+    mut graph: Graph,
+    device: &Device,
+    input: &Input,
+    quiet: bool,
+) -> Result<Vec<ComputedLayer>, Failure> {
+    let values: Vec<_> = graph.values().map(|(id, _)| id).collect();
+    for value in values {
+        graph.mark_output(value)?;
+    }
+    let runner = Runner::new(device, &graph, input.format(), quiet)?;
+    let tensors = input.run(&runner)?;
+    let Some((_, plan)) = runner.gpu() else {
+        return Ok(Vec::new());
+    };
+    let names = plan.outputs().iter().map(|output| output.name.as_str());
+    let by_name: HashMap<&str, Tensor> = names.zip(tensors).collect();
+    let layers = plan.steps().iter().filter_map(|step| {
+        Some(ComputedLayer {
+            name: step.node.clone(),
+            value: step.value.clone(),
+            kernel: step.launch.kernel.name,
+            tensor: by_name.get(step.value.as_str())?.clone(),
+        })
+    });
+    Ok(layers.collect())
+}
+
+fn judge(
+    tolerances: Tolerances,
+    network: &Network,
+    device: &Device,
+    computed: &Computed,
+    expected: &Expected,
+) -> Result<Report, Failure> {
+    // The reference runs the graph before fusion, which has every value that survives it.
+    let graph = &network.model.graph;
+    let want = |name: &str| -> Result<Option<Tensor>, Failure> {
+        match expected {
+            Expected::Reference(activations) => Ok(activations.get(graph.find(name)?).cloned()),
+            Expected::Golden(golden) => golden.get(name, graph.shape(graph.find(name)?)),
+        }
+    };
+    let mut layers = Vec::new();
+    for layer in &computed.layers {
+        let Some(want) = want(&layer.value)? else {
+            continue;
+        };
+        let difference = difference(&want, &layer.tensor)?;
+        layers.push(Layer {
+            name: layer.name.clone(),
+            value: layer.value.clone(),
+            kernel: layer.kernel,
+            max_abs: difference.max_abs,
+            max_rel: difference.max_rel,
+            cosine: difference.cosine,
+            within: relative(&difference) <= tolerances.relative,
+        });
+    }
+    if let Expected::Golden(golden) = expected {
+        report_unused(golden, &computed.layers)?;
+    }
+    let logits = want(&graph.value(network.model.logits).name)?;
+    let classes = network.model.classes;
+    let logits = logits
+        .map(|want| judge_logits(&want, &computed.logits, classes, tolerances))
+        .transpose()?;
+    let first_outside = layers.iter().find(|layer| !layer.within);
+    let first_outside = first_outside.map(|layer| layer.name.clone());
+    let logits_within = logits.as_ref().is_none_or(|logits| logits.within);
+    Ok(Report {
+        schema_version: SCHEMA_VERSION,
+        adapter: device.info(),
+        model: network.info(),
+        within: first_outside.is_none() && logits_within,
+        first_outside,
+        logits,
+        layers,
+    })
+}
+
+/// A tensor of a golden file that is compared with nothing must not look like one that agrees.
+fn report_unused(golden: &Golden, layers: &[ComputedLayer]) -> Result<(), Failure> {
+    let is_used = |name: &String| layers.iter().any(|layer| layer.value == **name);
+    let unused: Vec<&String> = golden.values.keys().filter(|name| !is_used(name)).collect();
+    if unused.len() == golden.values.len() {
+        return Err(Failure::runtime(
+            "no tensor of the golden file has the name of a value; `resnet inspect` lists them",
+        ));
+    }
+    for name in unused {
+        log::warn!("'{name}' of the golden file is no value after fusion and was not compared");
+    }
+    Ok(())
+}
+
+pub(crate) fn difference(want: &Tensor, got: &Tensor) -> Result<Difference, Failure> {
+    let exact = Tolerance {
+        atol: 0.0,
+        rtol: 0.0,
+    };
+    Ok(Difference::between(want, got, exact)?)
+}
+
+/// The relative difference; where only zeros are wanted, the absolute one.
+pub(crate) fn relative(difference: &Difference) -> f32 {
+    if difference.max_rel == 0.0 {
+        difference.max_abs
+    } else {
+        difference.max_rel
+    }
+}
+
+fn judge_logits(
+    want: &Tensor,
+    got: &Tensor,
+    classes: usize,
+    tolerances: Tolerances,
+) -> Result<Logits, Failure> {
+    let difference = difference(want, got)?;
+    let images = want.data().chunks(classes).zip(got.data().chunks(classes));
+    let top5_equal = images
+        .into_iter()
+        .all(|(want, got)| top_k(want, BEST) == top_k(got, BEST));
+    Ok(Logits {
+        max_abs: difference.max_abs,
+        max_rel: difference.max_rel,
+        cosine: difference.cosine,
+        top5_equal,
+        // A NaN is not within anything.
+        within: difference.max_abs <= tolerances.logit
+            && relative(&difference) <= tolerances.relative
+            && top5_equal,
+    })
+}
+
+fn print(report: &Report, format: Format) -> Result<(), Failure> {
+    let mut out = Out::new();
+    if format == Format::Json {
+        out.json(report)?;
+        return out.flush();
+    }
+    let header = ["layer", "kernel", "within", "max abs", "max rel", "cosine"];
+    let mut table = Table::new(3, &header);
+    for layer in &report.layers {
+        table.row([
+            layer.name.clone(),
+            layer.kernel.to_owned(),
+            if layer.within { "yes" } else { "NO" }.to_owned(),
+            format!("{:.2e}", layer.max_abs),
+            format!("{:.2e}", layer.max_rel),
+            format!("{:.9}", layer.cosine),
+        ]);
+    }
+    out.table(&table, format)?;
+    if format == Format::Text {
+        out.line(format_args!(
+            "\n{} on {} ({})",
+            report.model.name, report.adapter.name, report.adapter.backend
+        ))?;
+        if let Some(logits) = &report.logits {
+            out.line(format_args!(
+                "logits: max abs {:.2e}, max rel {:.2e}, five best classes {}",
+                logits.max_abs,
+                logits.max_rel,
+                if logits.top5_equal {
+                    "equal"
+                } else {
+                    "DIFFERENT"
+                }
+            ))?;
+        }
+    }
+    out.flush()
+}
+
+fn verdict(report: &Report, tolerances: Tolerances) -> Result<(), Failure> {
+    if report.within {
+        return Ok(());
+    }
+    if let Some(layer) = report.layers.iter().find(|layer| !layer.within) {
+        return Err(Failure::outside(format!(
+            "layer '{}' ({}) is the first outside the tolerance: max abs {:.2e}, max rel {:.2e}, \
+             allowed {:.2e}",
+            layer.name, layer.kernel, layer.max_abs, layer.max_rel, tolerances.relative
+        )));
+    }
+    let logits = report.logits.as_ref().filter(|logits| !logits.within);
+    Err(Failure::outside(logits.map_or_else(String::new, |logits| {
+        let best = if logits.top5_equal { "" } else { ", and their five best classes differ" };
+        format!(
+            "the logits are outside the tolerance: max abs {:.2e}, allowed {:.2e}, max rel {:.2e}, \
+             allowed {:.2e}{best}",
+            logits.max_abs, tolerances.logit, logits.max_rel, tolerances.relative
+        )
+    })))
+}

@@ -1,0 +1,63 @@
+//! `resnet convert`: any weight file as one safetensors file that describes itself.
+
+use resnet_formats::models;
+use serde::Serialize;
+
+use crate::args::ConvertArgs;
+use crate::failure::Failure;
+use crate::network::{ModelInfo, Network};
+use crate::output::{Format, Out, SCHEMA_VERSION, bytes};
+
+#[derive(Serialize)]
+struct Report {
+    schema_version: u32,
+    model: ModelInfo,
+    output: String,
+    bytes: u64,
+    /// What the new file states as facts although nothing says it.
+    assumed: Vec<String>,
+}
+
+pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
+    if same_file(args) {
+        return Err(Failure::usage(
+            "the output is the input; give the new file another name",
+        ));
+    }
+    let network_args = args.network();
+    let mut network = Network::load(&network_args, 1)?;
+    network.network.facts.labels = network.labels(&args.labels)?;
+    let model = &network.model;
+    let assumed: Vec<String> = model.decisions.assumed().map(ToString::to_string).collect();
+    for decision in &assumed {
+        log::warn!("the new file will state as a fact: {decision}");
+    }
+    models::save(&network.network, &args.output, args.precision)?;
+    let size = std::fs::metadata(&args.output)?.len();
+    let report = Report {
+        schema_version: SCHEMA_VERSION,
+        model: network.info(),
+        output: args.output.display().to_string(),
+        bytes: size,
+        assumed,
+    };
+    let mut out = Out::new();
+    if args.format == Format::Json {
+        out.json(&report)?;
+    } else {
+        out.line(format_args!(
+            "{}: {}, {} classes, {}",
+            report.output,
+            report.model.name,
+            report.model.classes,
+            bytes(size)
+        ))?;
+    }
+    out.flush()
+}
+
+/// Whether the new file would take the place of the one that is being read.
+fn same_file(args: &ConvertArgs) -> bool {
+    let input = std::fs::canonicalize(&args.input);
+    input.is_ok_and(|input| std::fs::canonicalize(&args.output).is_ok_and(|output| output == input))
+}

@@ -1,0 +1,217 @@
+//! Images from the command line: files, folders of them and patterns, in batches.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use glob::MatchOptions;
+use rayon::prelude::*;
+use resnet_wgpu::picture::Picture;
+use serde::Serialize;
+
+use crate::args::ImagesArgs;
+use crate::failure::complain;
+use crate::progress::Bars;
+
+/// Endings of the files that are taken from a folder.
+const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+
+/// What stands for other characters in a pattern.
+const WILD: [char; 3] = ['*', '?', '['];
+
+/// As shells match, whose patterns these would have been.
+const MATCHING: MatchOptions = MatchOptions {
+    case_sensitive: !cfg!(windows),
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+/// An image without an answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unreadable {
+    image: String,
+    error: String,
+}
+
+/// All images that a command is asked about, read batch by batch. Those that cannot be read are one
+/// line on stderr each, and the rest goes on.
+#[derive(Debug)]
+pub(crate) struct Images {
+    paths: Vec<PathBuf>,
+    /// Images of a batch.
+    batch: usize,
+    /// Images of the batches that were given out.
+    given: usize,
+    errors: Vec<Unreadable>,
+    bars: Bars,
+}
+
+/// The pictures of a batch that can be read.
+#[derive(Debug)]
+pub(crate) struct Readable {
+    pub(crate) paths: Vec<PathBuf>,
+    /// As many as a plan for whole batches takes: what fills the last one up is to be forgotten.
+    pub(crate) pictures: Vec<Picture>,
+}
+
+impl Images {
+    /// The images that arguments stand for: files, the images of folders by name, and what a pattern
+    /// matches.
+    pub(crate) fn find(args: &ImagesArgs, quiet: bool) -> Self {
+        let mut images = Self {
+            paths: Vec::new(),
+            batch: 1,
+            given: 0,
+            errors: Vec::new(),
+            bars: Bars::new(quiet),
+        };
+        for argument in &args.images {
+            images.add(argument);
+        }
+        // Padding a batch costs time: no more images run together than there are.
+        images.batch = args.batch.count.min(images.paths.len()).max(1);
+        images
+    }
+
+    /// Images that run together.
+    pub(crate) const fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Decodes the next batch in which there is a readable image, on all cores.
+    pub(crate) fn next_batch(&mut self) -> Option<Readable> {
+        loop {
+            if self.given > 0 {
+                self.bars.images(self.given, self.paths.len());
+            }
+            let rest = &self.paths[self.given..];
+            let asked = rest[..rest.len().min(self.batch)].to_vec();
+            if asked.is_empty() {
+                return None;
+            }
+            self.given += asked.len();
+            let readable = self.decode(asked);
+            if readable.is_some() {
+                return readable;
+            }
+        }
+    }
+
+    /// Prints without writing over the progress.
+    pub(crate) fn while_hidden<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bars.while_hidden(print)
+    }
+
+    /// The images without an answer.
+    pub(crate) fn into_errors(self) -> Vec<Unreadable> {
+        self.errors
+    }
+
+    fn decode(&mut self, asked: Vec<PathBuf>) -> Option<Readable> {
+        let decoded: Vec<_> = asked.par_iter().map(Picture::open).collect();
+        let mut paths = Vec::new();
+        let mut pictures = Vec::new();
+        for (path, picture) in asked.into_iter().zip(decoded) {
+            match picture {
+                Ok(picture) => {
+                    paths.push(path);
+                    pictures.push(picture);
+                }
+                Err(error) => self.refuse(&path, &error.to_string()),
+            }
+        }
+        let first = pictures.first()?.clone();
+        pictures.resize(self.batch, first);
+        Some(Readable { paths, pictures })
+    }
+
+    /// A name that exists is that file or folder, whatever characters are in it.
+    fn add(&mut self, argument: &Path) {
+        match argument.to_str() {
+            Some(pattern) if pattern.contains(WILD) && !argument.exists() => {
+                self.add_matches(argument, pattern);
+            }
+            _ => {
+                let found = self.listed(argument);
+                self.paths.extend(found);
+            }
+        }
+    }
+
+    /// What a shell would have put in the place of a pattern, each image once: `**` matches a folder
+    /// and what is in it.
+    fn add_matches(&mut self, argument: &Path, pattern: &str) {
+        // By itself `**` at the end matches folders only, and not the first one.
+        let all = pattern.ends_with("**").then(|| format!("{pattern}/*"));
+        let matches = match glob::glob_with(all.as_deref().unwrap_or(pattern), MATCHING) {
+            Ok(matches) => matches,
+            Err(error) => {
+                let reason = format!("neither a file nor a pattern: {error}");
+                return self.refuse(argument, &reason);
+            }
+        };
+        let mut seen = HashSet::new();
+        let mut none = true;
+        for found in matches {
+            none = false;
+            match found {
+                Ok(path) => {
+                    let mut images = self.listed(&path);
+                    images.retain(|image| seen.insert(image.clone()));
+                    self.paths.extend(images);
+                }
+                Err(error) => self.refuse(error.path(), &error.error().to_string()),
+            }
+        }
+        if none {
+            self.refuse(
+                argument,
+                "no file has this name, and as a pattern it matches none",
+            );
+        }
+    }
+
+    /// A file, or the images of a folder.
+    fn listed(&mut self, path: &Path) -> Vec<PathBuf> {
+        if !path.is_dir() {
+            return vec![path.to_owned()];
+        }
+        match images_of(path) {
+            Ok(found) if found.is_empty() => {
+                let endings = ENDINGS.join(", ");
+                let reason = format!("no image in it: nothing ends with {endings}");
+                self.refuse(path, &reason);
+                found
+            }
+            Ok(found) => found,
+            Err(error) => {
+                self.refuse(path, &error.to_string());
+                Vec::new()
+            }
+        }
+    }
+
+    fn refuse(&mut self, image: &Path, error: &str) {
+        let image = image.display().to_string();
+        let error = if error.contains(&image) {
+            error.to_owned()
+        } else {
+            format!("'{image}': {error}")
+        };
+        self.while_hidden(|| complain(&error));
+        self.errors.push(Unreadable { image, error });
+    }
+}
+
+fn images_of(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let is_image = ending.is_some_and(|e| ENDINGS.contains(&e.to_lowercase().as_str()));
+        if is_image && path.is_file() {
+            images.push(path);
+        }
+    }
+    images.sort();
+    Ok(images)
+}

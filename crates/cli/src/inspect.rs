@@ -1,0 +1,263 @@
+//! `resnet inspect`: the network that the weights are of, layer by layer, and how it is run.
+
+use resnet_wgpu::graph::{Conv2d, Graph, Node, Op, Padding, Window};
+use resnet_wgpu::network::Decisions;
+use resnet_wgpu::picture::Preprocess;
+use resnet_wgpu::plan::{self, InputFormat, Plan, PlanOptions};
+use serde::Serialize;
+
+use crate::args::InspectArgs;
+use crate::failure::Failure;
+use crate::network::{ModelInfo, Network};
+use crate::output::{Format, Out, SCHEMA_VERSION, Table, bytes, grouped, sizes};
+
+#[derive(Serialize)]
+struct Report {
+    schema_version: u32,
+    model: ModelInfo,
+    batch: usize,
+    decisions: Decisions,
+    preprocess: Preprocess,
+    /// Null when nothing names the classes.
+    labels: Option<Vec<String>>,
+    layers: Vec<Layer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<PlanReport>,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    name: String,
+    op: &'static str,
+    detail: String,
+    output: [usize; 4],
+    parameters: usize,
+    macs: u64,
+}
+
+/// The figures of a plan, which `bench` shows too.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PlanInfo {
+    dispatches: usize,
+    pipelines: usize,
+    activation_bytes: u64,
+    activation_lower_bound_bytes: u64,
+    weight_bytes: u64,
+}
+
+impl PlanInfo {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            dispatches: plan.steps().len(),
+            pipelines: plan.distinct_pipelines(),
+            activation_bytes: plan.activation_bytes(),
+            activation_lower_bound_bytes: plan.activation_lower_bound_bytes(),
+            weight_bytes: plan.weight_bytes(),
+        }
+    }
+}
+
+impl std::fmt::Display for PlanInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} dispatches, {} pipelines, weights {}, activations {} (at least {})",
+            self.dispatches,
+            self.pipelines,
+            bytes(self.weight_bytes),
+            bytes(self.activation_bytes),
+            bytes(self.activation_lower_bound_bytes)
+        )
+    }
+}
+
+#[derive(Serialize)]
+struct PlanReport {
+    #[serde(flatten)]
+    info: PlanInfo,
+    steps: Vec<Step>,
+}
+
+#[derive(Serialize)]
+struct Step {
+    node: String,
+    kernel: &'static str,
+    value: String,
+    output: [usize; 4],
+    workgroups: [u64; 3],
+    macs: u64,
+    bytes: u64,
+}
+
+pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
+    let network = Network::load(&args.network, args.batch.count)?;
+    let labels = network.labels(&args.labels)?;
+    let model = &network.model;
+    let plan = args.plan.then(|| plan_of(&network)).transpose()?;
+    let graph = &model.graph;
+    let layers = graph
+        .nodes()
+        .iter()
+        .map(|node| layer(graph, node))
+        .collect();
+    let report = Report {
+        schema_version: SCHEMA_VERSION,
+        model: network.info(),
+        batch: args.batch.count,
+        decisions: model.decisions.clone(),
+        preprocess: model.preprocess.clone(),
+        labels: labels.map(|labels| labels.iter().map(str::to_owned).collect()),
+        layers,
+        plan: plan.as_ref().map(|plan| PlanReport {
+            info: PlanInfo::new(plan),
+            steps: plan.steps().iter().map(step).collect(),
+        }),
+    };
+    let mut out = Out::new();
+    if args.format == Format::Json {
+        out.json(&report)?;
+    } else {
+        print(&report, &mut out)?;
+        if let Some(plan) = plan {
+            out.line(format_args!("\nplan, fusion {}", network.fusion))?;
+            out.line(plan.to_string().trim_end())?;
+            out.line(PlanInfo::new(&plan))?;
+        }
+    }
+    out.flush()
+}
+
+/// The plan of `classify`, for a device whose buffers are large enough.
+fn plan_of(network: &Network) -> Result<Plan, Failure> {
+    let options = PlanOptions {
+        input: InputFormat::Rgba8(network.model.preprocess.normalization()),
+        limits: plan::Limits {
+            storage_binding_bytes: u64::MAX,
+            buffer_bytes: u64::MAX,
+            ..plan::Limits::default()
+        },
+        ..PlanOptions::default()
+    };
+    Ok(Plan::new(&network.optimized()?, &options)?)
+}
+
+fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
+    let model = &report.model;
+    let [h, w] = model.size;
+    out.line(format_args!(
+        "{}: {} classes, {} parameters, {:.3} GMACs for an image of {h}×{w}",
+        model.name,
+        model.classes,
+        grouped(model.parameters as u64),
+        model.macs_per_image as f64 * 1e-9,
+    ))?;
+    out.line("")?;
+    for decision in &report.decisions {
+        out.line(decision)?;
+    }
+    let names = match &report.labels {
+        Some(labels) => {
+            let shown: Vec<&str> = labels.iter().take(6).map(String::as_str).collect();
+            let more = if labels.len() > shown.len() {
+                ", …"
+            } else {
+                ""
+            };
+            format!("{}{more}", shown.join(", "))
+        }
+        None => "none: classes are shown by their numbers".to_owned(),
+    };
+    out.line(format_args!("{:<14} {names}", "class names"))?;
+    out.line("")?;
+    let header = ["layer", "op", "detail", "output", "parameters", "MMACs"];
+    let mut table = Table::new(4, &header);
+    for layer in &report.layers {
+        let count = |number: u64, text: String| if number == 0 { String::new() } else { text };
+        table.row([
+            layer.name.clone(),
+            layer.op.to_owned(),
+            layer.detail.clone(),
+            sizes(&layer.output),
+            count(layer.parameters as u64, grouped(layer.parameters as u64)),
+            count(layer.macs, format!("{:.2}", layer.macs as f64 * 1e-6)),
+        ]);
+    }
+    out.table(&table, Format::Text)
+}
+
+fn layer(graph: &Graph, node: &Node) -> Layer {
+    let len = |param| graph.tensor(param).len();
+    let parameters = match node.op {
+        Op::Conv2d(Conv2d { weight, bias, .. }) | Op::Linear { weight, bias } => {
+            len(weight) + bias.map_or(0, len)
+        }
+        Op::BatchNorm(norm) => len(norm.gamma) + len(norm.beta),
+        _ => 0,
+    };
+    Layer {
+        name: node.name.clone(),
+        op: node.op.kind(),
+        detail: detail(graph, node),
+        output: graph.shape(node.output).dims(),
+        parameters,
+        macs: graph.macs(node),
+    }
+}
+
+fn detail(graph: &Graph, node: &Node) -> String {
+    let window = |kernel: &[usize], stride: [usize; 2], padding: Padding| {
+        let Padding {
+            top,
+            bottom,
+            left,
+            right,
+        } = padding;
+        let stride = if stride[0] == stride[1] {
+            stride[0].to_string()
+        } else {
+            sizes(&stride)
+        };
+        let padding = if [bottom, left, right] == [top; 3] {
+            top.to_string()
+        } else {
+            format!("{top} {right} {bottom} {left}")
+        };
+        format!("{}, stride {stride}, padding {padding}", sizes(kernel))
+    };
+    match node.op {
+        Op::Conv2d(conv) => {
+            let dims = graph.tensor(conv.weight).dims();
+            let mut text = window(&dims[2..], conv.stride, conv.padding);
+            if conv.groups > 1 {
+                text.push_str(&format!(", {} groups", conv.groups));
+            }
+            if conv.bias.is_some() {
+                text.push_str(", bias");
+            }
+            text
+        }
+        Op::MaxPool { window: w, .. } | Op::AvgPool { window: w, .. } => {
+            let Window {
+                kernel,
+                stride,
+                padding,
+            } = w;
+            window(&kernel, stride, padding)
+        }
+        Op::BatchNorm(norm) => format!("epsilon {:e}", norm.epsilon),
+        Op::Flatten { order } => format!("{order:?}"),
+        _ => String::new(),
+    }
+}
+
+fn step(step: &plan::Step) -> Step {
+    Step {
+        node: step.node.clone(),
+        kernel: step.launch.kernel.name,
+        value: step.value.clone(),
+        output: step.shape.dims(),
+        workgroups: step.launch.workgroups,
+        macs: step.macs,
+        bytes: step.bytes,
+    }
+}

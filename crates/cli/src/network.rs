@@ -1,0 +1,258 @@
+//! The network that the flags ask for: weights, preprocessing and labels.
+
+use std::path::Path;
+use std::time::Instant;
+
+use resnet_formats::models;
+use resnet_wgpu::Error;
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{self, Decision, Model, ModelOptions};
+use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::picture::Labels;
+use resnet_wgpu::picture::Preprocess;
+use serde::Serialize;
+use twox_hash::xxhash3_128;
+
+use crate::args::{LabelArgs, NetworkArgs};
+use crate::bundled;
+use crate::failure::Failure;
+use crate::fetch;
+use crate::stats::milliseconds;
+
+/// Seed of made-up weights.
+const SEED: u64 = 0;
+
+/// A network with what the flags changed about it.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) network: network::Network,
+    options: ModelOptions,
+    pub(crate) model: Model,
+    pub(crate) fusion: Fusion,
+    weights: Option<String>,
+    /// Time for reading the weights and building the graph.
+    pub(crate) weights_ms: f64,
+}
+
+/// What the results say about a network.
+#[derive(Debug, Serialize)]
+pub(crate) struct ModelInfo {
+    pub(crate) name: String,
+    pub(crate) family: &'static str,
+    /// Null when the weights are made up.
+    pub(crate) weights: Option<String>,
+    pub(crate) classes: usize,
+    pub(crate) size: [usize; 2],
+    pub(crate) parameters: usize,
+    pub(crate) macs_per_image: u64,
+    pub(crate) fusion: String,
+}
+
+impl Network {
+    /// Reads or makes up the weights and builds the network for a batch.
+    pub(crate) fn load(args: &NetworkArgs, batch: usize) -> Result<Self, Failure> {
+        let start = Instant::now();
+        let choices = &args.choices;
+        let rules = choices.preprocess.as_deref().map(Rules::read).transpose()?;
+        let options = ModelOptions {
+            batch,
+            size: choices.size.or(match &rules {
+                Some(Rules::File(rules)) => Some(rules.size),
+                _ => None,
+            }),
+            arch: args.arch,
+            variant: choices.variant,
+            bn_mode: choices.bn_mode,
+            ..ModelOptions::default()
+        };
+        let mut network = match (&args.weights, args.arch) {
+            (Some(path), _) => models::open(fetch::resolve(path)?, &options).map_err(in_file)?,
+            (None, Some(arch)) => made_up(arch, &options)?,
+            (None, None) => bundled::open(&options)?,
+        };
+        if let Some(rules) = rules {
+            apply(rules, &mut network);
+        }
+        let model = network.model(&options).map_err(in_file)?;
+        if choices.strict {
+            refuse_assumptions(&model)?;
+        }
+        let weights_ms = milliseconds(start.elapsed());
+        log::debug!("{} is ready after {weights_ms:.0} ms", model.arch);
+        Ok(Self {
+            network,
+            options,
+            model,
+            fusion: args.fusion,
+            weights: match (&args.weights, args.arch) {
+                (Some(path), _) => Some(path.display().to_string()),
+                (None, Some(_)) => None,
+                (None, None) => Some(bundled::NAME.to_owned()),
+            },
+            weights_ms,
+        })
+    }
+
+    /// Makes the model for another batch.
+    pub(crate) fn set_batch(&mut self, batch: usize) -> Result<(), Failure> {
+        if batch != self.options.batch {
+            self.options.batch = batch;
+            self.model = self.network.model(&self.options).map_err(in_file)?;
+        }
+        Ok(())
+    }
+
+    /// The graph after fusion. Its outputs are the logits and the probabilities.
+    pub(crate) fn optimized(&self) -> Result<Graph, Failure> {
+        Ok(optimize(&self.model.graph, self.fusion)?)
+    }
+
+    /// A number that changes with any parameter: XXH3-128 over the name, sizes and 32-bit floats of
+    /// each, in the order of the network, before fusion. The name ends with a zero byte; sizes are
+    /// 64-bit, their count before them; everything is little-endian.
+    pub(crate) fn weights_hash(&self) -> u128 {
+        let mut hasher = xxhash3_128::Hasher::new();
+        for param in self.model.graph.params() {
+            hasher.write(param.name.as_bytes());
+            hasher.write(&[0]);
+            let dims = param.tensor.dims();
+            for size in std::iter::once(dims.len()).chain(dims.iter().copied()) {
+                hasher.write(&(size as u64).to_le_bytes());
+            }
+            for block in param.tensor.data().chunks(1024) {
+                let bytes: Vec<u8> = block.iter().flat_map(|x| x.to_le_bytes()).collect();
+                hasher.write(&bytes);
+            }
+        }
+        hasher.finish_128()
+    }
+
+    /// Multiply-accumulate operations of a run.
+    pub(crate) fn macs(&self) -> u64 {
+        let graph = &self.model.graph;
+        graph.nodes().iter().map(|node| graph.macs(node)).sum()
+    }
+
+    /// Images in a batch.
+    pub(crate) fn batch(&self) -> usize {
+        self.model.graph.shape(self.model.input).n
+    }
+
+    /// What the results say about it.
+    pub(crate) fn info(&self) -> ModelInfo {
+        ModelInfo {
+            name: self.model.arch.clone(),
+            family: self.model.family.name(),
+            weights: self.weights.clone(),
+            classes: self.model.classes,
+            size: self.model.size(),
+            parameters: self.model.parameter_count(),
+            macs_per_image: self.macs() / self.batch() as u64,
+            fusion: self.fusion.to_string(),
+        }
+    }
+
+    /// The names of the classes: those asked for, else those of the weight file, else ImageNet's
+    /// where there are as many.
+    pub(crate) fn labels(&self, args: &LabelArgs) -> Result<Option<Labels>, Failure> {
+        let classes = self.model.classes;
+        if let Some(asked) = &args.labels {
+            let labels = match asked.as_str() {
+                "imagenet1k" => Labels::imagenet1k(),
+                path => Labels::from_file(path)
+                    .map_err(|error| Failure::runtime(format!("--labels {path}: {error}")))?,
+            };
+            labels
+                .check(classes)
+                .map_err(|error| Failure::runtime(format!("--labels {asked}: {error}")))?;
+            return Ok(Some(labels));
+        }
+        let imagenet = Labels::imagenet1k();
+        let imagenet = (imagenet.len() == classes).then_some(imagenet);
+        Ok(self.model.labels.clone().or(imagenet))
+    }
+}
+
+fn in_file(error: Error) -> Failure {
+    match error {
+        // The file is fine, the image is not.
+        Error::Geometry { .. } => Failure::from(error),
+        _ => Failure::weights(&error),
+    }
+}
+
+fn made_up(arch: Arch, options: &ModelOptions) -> Result<network::Network, Failure> {
+    log::info!(
+        "no --weights: {arch} with made-up numbers (Glorot uniform, seed {SEED}), whose answers \
+         mean nothing"
+    );
+    Ok(arch.made_up(SEED, options)?)
+}
+
+/// Preprocessing as the flag gives it.
+enum Rules {
+    /// By name: the size stays the network's.
+    Named(Preprocess),
+    /// From a file, which says the size.
+    File(Preprocess),
+}
+
+impl Rules {
+    fn read(text: &str) -> Result<Self, Failure> {
+        if let Some(rules) = Preprocess::named(text) {
+            return Ok(Self::Named(rules));
+        }
+        let is_file = Path::new(text)
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        if !is_file {
+            return Err(Failure::usage(format!(
+                "--preprocess '{text}' is no name and no JSON file; the names are {}",
+                Preprocess::NAMES.join(", ")
+            )));
+        }
+        let json = std::fs::read_to_string(text)
+            .map_err(|error| Failure::runtime(format!("cannot read '{text}': {error}")))?;
+        Preprocess::from_json(&json)
+            .map(Self::File)
+            .map_err(|error| Failure::runtime(format!("'{text}': {error}")))
+    }
+}
+
+fn apply(rules: Rules, network: &mut network::Network) {
+    let (Rules::Named(rules) | Rules::File(rules)) = rules;
+    let facts = &mut network.facts;
+    let decision = Decision::certain("preprocessing", rules.to_string(), "--preprocess");
+    facts.decisions.record(decision);
+    facts.preprocess = rules;
+}
+
+/// The end of a run with `--strict` when something about the network is a guess.
+fn refuse_assumptions(model: &Model) -> Result<(), Failure> {
+    let guesses: Vec<String> = model.decisions.assumed().map(guess).collect();
+    if guesses.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::unsure(format!(
+        "--strict: nothing says the {}",
+        guesses.join("; nothing says the ")
+    )))
+}
+
+/// A guess, and the flag that replaces it by a fact.
+fn guess(decision: &Decision) -> String {
+    let Decision {
+        what,
+        value,
+        evidence,
+        ..
+    } = decision;
+    let flag = match *what {
+        "preprocessing" => "; state it with --preprocess",
+        "size" => "; state it with --size",
+        "stride" | "variant" => "; state it with --variant",
+        _ => "",
+    };
+    format!("{what}, taken to be '{value}' ({evidence}){flag}")
+}

@@ -1,0 +1,392 @@
+//! Which variables of a file are the parameters of which layer.
+//!
+//! In goes a [`Network`] and what is [`Saved`]; out come the parameters of every layer that has any,
+//! by the path of the layer, and the proof that nothing in the file was left over.
+
+use std::collections::HashMap;
+
+use super::network::{Kind, Network};
+use super::store::{Folder, NamedLayer, Saved, Variable};
+use super::unreadable;
+use resnet_wgpu::Error;
+use resnet_wgpu::network::Parameter;
+
+/// The parameters of all layers.
+#[derive(Debug, Default)]
+pub(super) struct Bound {
+    variables: HashMap<String, Vec<(Parameter, Variable)>>,
+}
+
+/// Finds the parameters of all layers of a network.
+pub(super) fn bind(network: &Network, saved: Saved) -> Result<Bound, Error> {
+    let mut bound = Bound::default();
+    match saved {
+        Saved::Named(layers) => bound.named(network, layers)?,
+        Saved::Numbered(mut folder) => {
+            bound.numbered(network, &mut folder, "")?;
+            if let Some(path) = left_over(&folder) {
+                return Err(unused(path, 1));
+            }
+        }
+    }
+    Ok(bound)
+}
+
+/// The path of a layer: its name, below those of the networks that it is in.
+pub(super) fn path(scope: &str, name: &str) -> String {
+    if scope.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{scope}/{name}")
+    }
+}
+
+fn unused(first: String, count: usize) -> Error {
+    Error::WeightsUnused { first, count }
+}
+
+impl Bound {
+    /// Takes a parameter of a layer.
+    pub(super) fn take(&mut self, path: &str, role: Parameter) -> Result<Variable, Error> {
+        let variables = self.variables.get_mut(path);
+        let found = variables.and_then(|list| {
+            let position = list.iter().position(|(other, _)| *other == role)?;
+            Some(list.swap_remove(position).1)
+        });
+        found.ok_or_else(|| Error::WeightMissing {
+            name: format!("{path}/{}", role.keras_name()),
+            expected: Vec::new(),
+        })
+    }
+
+    fn named(&mut self, network: &Network, layers: Vec<NamedLayer>) -> Result<(), Error> {
+        let mut by_name: HashMap<String, Vec<(String, Variable)>> = HashMap::new();
+        for layer in layers {
+            if by_name
+                .insert(layer.name.clone(), layer.variables)
+                .is_some()
+            {
+                return Err(unreadable(format!("there are two layers '{}'", layer.name)));
+            }
+        }
+        for layer in &network.layers {
+            let variables = by_name.remove(&layer.name).unwrap_or_default();
+            match &layer.kind {
+                Kind::Model(inner) => self.named_inner(inner, variables, &layer.name)?,
+                kind => self.layer(layer.name.clone(), &kind.roles(), variables)?,
+            }
+        }
+        let left = by_name
+            .into_values()
+            .flatten()
+            .map(|(_, variable)| variable.path);
+        let mut left: Vec<String> = left.collect();
+        left.sort_unstable();
+        match left.first() {
+            None => Ok(()),
+            Some(first) => Err(unused(first.clone(), left.len())),
+        }
+    }
+
+    /// A network inside of another: its variables are in one list, under the names of its layers.
+    fn named_inner(
+        &mut self,
+        network: &Network,
+        variables: Vec<(String, Variable)>,
+        scope: &str,
+    ) -> Result<(), Error> {
+        let mut by_owner: HashMap<String, Vec<(String, Variable)>> = HashMap::new();
+        for (name, variable) in variables {
+            let owner = name.rsplit('/').nth(1).unwrap_or_default().to_owned();
+            by_owner.entry(owner).or_default().push((name, variable));
+        }
+        self.take_owned(network, &mut by_owner, scope)?;
+        let mut left = by_owner
+            .into_values()
+            .flatten()
+            .map(|(_, variable)| variable.path);
+        match left.next() {
+            None => Ok(()),
+            Some(first) => Err(unused(first, 1 + left.count())),
+        }
+    }
+
+    fn take_owned(
+        &mut self,
+        network: &Network,
+        by_owner: &mut HashMap<String, Vec<(String, Variable)>>,
+        scope: &str,
+    ) -> Result<(), Error> {
+        for layer in &network.layers {
+            let path = path(scope, &layer.name);
+            match &layer.kind {
+                Kind::Model(inner) => self.take_owned(inner, by_owner, &path)?,
+                kind => {
+                    let variables = by_owner.remove(&layer.name).unwrap_or_default();
+                    self.layer(path, &kind.roles(), variables)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a layer its variables: by their names where all of them are known, else in order.
+    fn layer(
+        &mut self,
+        path: String,
+        roles: &[Parameter],
+        variables: Vec<(String, Variable)>,
+    ) -> Result<(), Error> {
+        let known: Vec<Option<Parameter>> = variables.iter().map(|(name, _)| role(name)).collect();
+        let all_known = roles.iter().all(|&role| known.contains(&Some(role)));
+        let variables = variables.into_iter().zip(known);
+        let pairs: Vec<(Option<Parameter>, Variable)> = if all_known {
+            variables
+                .map(|((_, variable), role)| (role, variable))
+                .collect()
+        } else {
+            let roles = roles
+                .iter()
+                .copied()
+                .map(Some)
+                .chain(std::iter::repeat(None));
+            variables
+                .zip(roles)
+                .map(|(((_, variable), _), role)| (role, variable))
+                .collect()
+        };
+        self.insert(path, roles, pairs)
+    }
+
+    fn insert(
+        &mut self,
+        path: String,
+        roles: &[Parameter],
+        pairs: Vec<(Option<Parameter>, Variable)>,
+    ) -> Result<(), Error> {
+        // Layers without parameters may have a state, such as that of a random generator.
+        if roles.is_empty() {
+            return Ok(());
+        }
+        let found = pairs.len();
+        let mut variables = Vec::new();
+        for (role, variable) in pairs {
+            match role.filter(|role| roles.contains(role)) {
+                Some(role) => variables.push((role, variable)),
+                None => return Err(unused(variable.path, found - roles.len().min(found) + 1)),
+            }
+        }
+        if let Some(missing) = roles
+            .iter()
+            .find(|r| !variables.iter().any(|(role, _)| role == *r))
+        {
+            return Err(Error::WeightMissing {
+                name: format!("{path}/{}", missing.keras_name()),
+                expected: Vec::new(),
+            });
+        }
+        if self.variables.insert(path.clone(), variables).is_some() {
+            return Err(unreadable(format!("there are two layers '{path}'")));
+        }
+        Ok(())
+    }
+
+    /// Layers of a class are numbered in the order in which the network lists them. The numbers may
+    /// leave some out: only their order counts.
+    fn numbered(
+        &mut self,
+        network: &Network,
+        folder: &mut Folder,
+        scope: &str,
+    ) -> Result<(), Error> {
+        let Some(container) = container(folder) else {
+            return Err(unreadable(format!(
+                "the group of '{}' has no layers; the file is of another network",
+                path(scope, &network.name)
+            )));
+        };
+        let mut by_class: HashMap<String, Vec<(usize, String)>> = HashMap::new();
+        for (name, inner) in &container.folders {
+            let (class, number) = class_and_number(name);
+            if !is_empty(inner) {
+                by_class
+                    .entry(class.to_owned())
+                    .or_default()
+                    .push((number, name.clone()));
+            }
+        }
+        for folders in by_class.values_mut() {
+            // The first one is taken from the end.
+            folders.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        for layer in &network.layers {
+            let roles = layer.kind.roles();
+            let inner = match &layer.kind {
+                Kind::Model(inner) => Some(inner),
+                _ => None,
+            };
+            if roles.is_empty() && inner.is_none_or(|inner| !has_parameters(inner)) {
+                continue;
+            }
+            let layer_path = path(scope, &layer.name);
+            let class = snake_case(&layer.class);
+            let next = by_class.get_mut(&class).and_then(Vec::pop);
+            let found = next.and_then(|(_, name)| container.folders.get_mut(&name));
+            let Some(found) = found else {
+                return Err(Error::WeightMissing {
+                    name: format!("{layer_path} (a group '{class}')"),
+                    expected: Vec::new(),
+                });
+            };
+            if let Some(stated) = found.name.as_ref().filter(|stated| **stated != layer.name) {
+                return Err(unreadable(format!(
+                    "the weights of '{stated}' are where those of '{}' should be: the file is of \
+                     another network",
+                    layer.name
+                )));
+            }
+            if let Some(inner) = inner {
+                self.numbered(inner, found, &layer_path)?;
+                continue;
+            }
+            let variables = std::mem::take(&mut found.variables).into_values();
+            let roles_in_order = roles
+                .iter()
+                .copied()
+                .map(Some)
+                .chain(std::iter::repeat(None));
+            let pairs = roles_in_order.zip(variables).collect();
+            self.insert(layer_path, &roles, pairs)?;
+        }
+        // What layers without parameters keep is of no use here.
+        let stateless: Vec<String> = network
+            .layers
+            .iter()
+            .filter(|layer| layer.kind == Kind::Pass)
+            .map(|layer| snake_case(&layer.class))
+            .collect();
+        container
+            .folders
+            .retain(|name, _| !stateless.iter().any(|s| s == class_and_number(name).0));
+        Ok(())
+    }
+}
+
+/// The group in which the layers of a network are.
+fn container(folder: &mut Folder) -> Option<&mut Folder> {
+    // Keras 2.13 wrote the second name.
+    let names = ["layers", "_layer_checkpoint_dependencies"];
+    let name = names
+        .into_iter()
+        .find(|&name| folder.folders.contains_key(name))?;
+    folder.folders.get_mut(name)
+}
+
+fn has_parameters(network: &Network) -> bool {
+    network
+        .flat()
+        .iter()
+        .any(|layer| !layer.kind.roles().is_empty())
+}
+
+fn is_empty(folder: &Folder) -> bool {
+    folder.variables.is_empty() && folder.folders.values().all(is_empty)
+}
+
+/// The path of a variable that nothing took.
+fn left_over(folder: &Folder) -> Option<String> {
+    let own = folder
+        .variables
+        .values()
+        .next()
+        .map(|variable| variable.path.clone());
+    own.or_else(|| folder.folders.values().find_map(left_over))
+}
+
+/// `conv2d_12` is the thirteenth of its class; the first has no number.
+pub(super) fn class_and_number(name: &str) -> (&str, usize) {
+    let split = name.rsplit_once('_');
+    let numbered = split.and_then(|(class, number)| Some((class, number.parse().ok()?)));
+    numbered.unwrap_or((name, 0))
+}
+
+/// The name of a class as Keras makes names of layers and groups of it: `Conv2D` is `conv2d`,
+/// `BatchNormalization` is `batch_normalization`.
+fn snake_case(class: &str) -> String {
+    let letters: Vec<char> = class
+        .chars()
+        .filter(|c| c.is_alphanumeric() || *c == '_')
+        .collect();
+    let mut snake = String::new();
+    for (index, &letter) in letters.iter().enumerate() {
+        let before = index.checked_sub(1).map(|i| letters[i]);
+        let after = letters.get(index + 1);
+        let starts_word = letter.is_uppercase()
+            && before.is_some_and(|before| before != '_')
+            && (after.is_some_and(|after| after.is_lowercase())
+                || before.is_some_and(char::is_lowercase));
+        if starts_word {
+            snake.push('_');
+        }
+        snake.extend(letter.to_lowercase());
+    }
+    snake
+}
+
+/// What a weight is by the end of its name: `conv1/kernel:0`, or `conv1_W:0` in the first versions.
+fn role(name: &str) -> Option<Parameter> {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let last = last.split(':').next().unwrap_or(last);
+    let ends = [
+        ("kernel", Parameter::Weight),
+        ("_W", Parameter::Weight),
+        ("bias", Parameter::Bias),
+        ("_b", Parameter::Bias),
+        ("gamma", Parameter::Gamma),
+        ("beta", Parameter::Beta),
+        ("moving_mean", Parameter::Mean),
+        ("running_mean", Parameter::Mean),
+        ("moving_variance", Parameter::Variance),
+        // It was the variance already.
+        ("running_std", Parameter::Variance),
+    ];
+    ends.into_iter()
+        .find(|(end, _)| last.ends_with(end))
+        .map(|(_, role)| role)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_become_the_names_that_keras_gives() {
+        for (class, expected) in [
+            ("Conv2D", "conv2d"),
+            ("BatchNormalization", "batch_normalization"),
+            ("Dense", "dense"),
+            ("ReLU", "re_lu"),
+            ("ResNetBackbone", "res_net_backbone"),
+            ("GlobalAveragePooling2D", "global_average_pooling2d"),
+            ("TFOpLambda", "tf_op_lambda"),
+        ] {
+            assert_eq!(snake_case(class), expected, "{class}");
+        }
+        assert_eq!(class_and_number("conv2d_12"), ("conv2d", 12), "numbered");
+        assert_eq!(class_and_number("re_lu"), ("re_lu", 0), "the first");
+    }
+
+    #[test]
+    fn weights_of_all_ages_are_known_by_their_names() {
+        for (name, expected) in [
+            ("conv1/kernel:0", Some(Parameter::Weight)),
+            ("res2a_branch2a_W:0", Some(Parameter::Weight)),
+            ("fc1000_b:0", Some(Parameter::Bias)),
+            ("resnet/bn/moving_variance", Some(Parameter::Variance)),
+            ("bn_conv1_running_std:0", Some(Parameter::Variance)),
+            ("seed_generator_state", None),
+        ] {
+            assert_eq!(role(name), expected, "{name}");
+        }
+    }
+}

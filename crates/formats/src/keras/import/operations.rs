@@ -1,0 +1,360 @@
+//! The layers that compute something, as nodes of the graph.
+
+use super::super::network::{Activation, Channels, Conv, Dense, Norm, Pool, Rescale, Training};
+use super::{Import, Pending, Site, Value};
+use resnet_wgpu::Error;
+use resnet_wgpu::graph::{
+    BatchNorm, Conv2d, FlattenOrder, Op, PadValue, Padding, Statistics, ValueId, Window,
+};
+use resnet_wgpu::network::Parameter;
+use resnet_wgpu::tensor::Tensor;
+
+impl Import {
+    pub(super) fn conv(&mut self, site: &Site<'_>, x: Value, conv: &Conv) -> Result<Value, Error> {
+        self.check_channels(site, conv.channels)?;
+        let (x, before) = match x.pending {
+            Pending::Pad(padding, PadValue::Zero) => (x, padding),
+            _ => (plain(site, x)?, Padding::all(0)),
+        };
+        let x = image(site, x)?;
+        let weight = self.weight(site, 4)?;
+        let &[out_c, _, kernel_h, kernel_w] = weight.dims() else {
+            return Err(site.refuse("its kernel must have four sizes"));
+        };
+        let kernel = [kernel_h, kernel_w];
+        if conv.kernel.is_some_and(|stated| stated != kernel)
+            || conv.filters.is_some_and(|stated| stated != out_c)
+        {
+            return Err(site.refuse(format!(
+                "its kernel is {kernel_h}x{kernel_w} of {out_c} filters in the weights, but not in \
+                 the description of the network"
+            )));
+        }
+        let weight = self.param(site, Parameter::Weight, weight);
+        let bias = self.bias(site, conv.bias, out_c)?;
+        let own = self.same(x.id, before, kernel, conv.stride, conv.same);
+        let op = Op::Conv2d(Conv2d {
+            stride: conv.stride,
+            padding: sum(before, own),
+            ..Conv2d::new(weight).bias(bias).groups(conv.groups)
+        });
+        let y = self.node(site, op, &[x])?;
+        self.own_activation(site, y, conv.activation)
+    }
+
+    pub(super) fn batch_norm(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        norm: &Norm,
+    ) -> Result<Value, Error> {
+        let x = plain(site, x)?;
+        let expected: &[i64] = match (x.is_image, self.channels) {
+            (false, _) => &[-1, 1],
+            (true, Some(Channels::First)) => &[1, -3],
+            (true, Some(Channels::Last)) => &[-1, 3],
+            (true, None) => &[-1, 3, 1, -3],
+        };
+        if !expected.contains(&norm.axis) {
+            return Err(site.refuse(format!(
+                "it normalises along axis {}, which are no channels",
+                norm.axis
+            )));
+        }
+        let channels = [self.graph.shape(x.id).c];
+        let constant = |number| Tensor::from_fn(&channels, |_| number);
+        let gamma = self.vector(site, Parameter::Gamma, norm.scale, constant(1.0))?;
+        let beta = self.vector(site, Parameter::Beta, norm.center, constant(0.0))?;
+        let mean = self.vector(site, Parameter::Mean, true, constant(0.0))?;
+        let variance = self.vector(site, Parameter::Variance, true, constant(1.0))?;
+        let statistics = match site.training {
+            Training::No => Statistics::Running,
+            Training::Overruled => {
+                self.trained.overruled += 1;
+                Statistics::Running
+            }
+            Training::Yes => {
+                self.trained.obeyed += 1;
+                Statistics::Batch
+            }
+        };
+        let op = Op::BatchNorm(BatchNorm {
+            gamma,
+            beta,
+            mean,
+            variance,
+            epsilon: norm.epsilon,
+            statistics,
+            relu: false,
+        });
+        self.node(site, op, &[x])
+    }
+
+    pub(super) fn activation(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        activation: Activation,
+        name: &str,
+    ) -> Result<Value, Error> {
+        match activation {
+            Activation::Linear => Ok(x),
+            Activation::Relu => {
+                let x = plain(site, x)?;
+                let name = self.free(name);
+                let id = self.graph.add(&name, Op::Relu, &[x.id])?;
+                Ok(Value { id, ..x })
+            }
+            Activation::Softmax => {
+                let x = plain(site, x)?;
+                let shape = self.graph.shape(x.id);
+                if [shape.h, shape.w] != [1, 1] {
+                    return Err(site.refuse("a softmax of an image is not supported"));
+                }
+                let pending = Pending::Softmax;
+                Ok(Value { pending, ..x })
+            }
+        }
+    }
+
+    /// The activation that a layer has as an option.
+    fn own_activation(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        activation: Activation,
+    ) -> Result<Value, Error> {
+        self.activation(site, x, activation, &format!("{}/relu", site.path))
+    }
+
+    pub(super) fn add(&mut self, site: &Site<'_>, x: Value, y: Value) -> Result<Value, Error> {
+        let (x, y) = (plain(site, x)?, plain(site, y)?);
+        if x.is_image != y.is_image {
+            return Err(site.refuse("its inputs have different numbers of sizes"));
+        }
+        self.node(site, Op::Add { relu: false }, &[x, y])
+    }
+
+    pub(super) fn max_pool(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        pool: &Pool,
+    ) -> Result<Value, Error> {
+        self.check_channels(site, pool.channels)?;
+        let (x, pending) = match x.pending {
+            Pending::Pad(padding, value) => (x, Some((padding, value))),
+            _ => (plain(site, x)?, None),
+        };
+        let x = image(site, x)?;
+        let before = pending.map_or_else(Padding::default, |(padding, _)| padding);
+        let own = self.same(x.id, before, pool.kernel, pool.stride, pool.same);
+        let pad_value = match pending {
+            None | Some((_, PadValue::NegInfinity)) => PadValue::NegInfinity,
+            Some((_, PadValue::Zero)) if own == Padding::all(0) => PadValue::Zero,
+            Some((_, PadValue::Zero)) => {
+                return Err(site.refuse(
+                    "its input is padded with zeros and its window with minus infinity, which is \
+                     not supported together",
+                ));
+            }
+        };
+        let window = Window {
+            kernel: pool.kernel,
+            stride: pool.stride,
+            padding: sum(before, own),
+        };
+        self.node(site, Op::MaxPool { window, pad_value }, &[x])
+    }
+
+    pub(super) fn avg_pool(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        pool: &Pool,
+    ) -> Result<Value, Error> {
+        self.check_channels(site, pool.channels)?;
+        let (x, before) = match x.pending {
+            Pending::Pad(padding, PadValue::Zero) => (x, padding),
+            _ => (plain(site, x)?, Padding::all(0)),
+        };
+        let x = image(site, x)?;
+        let own = self.same(x.id, before, pool.kernel, pool.stride, pool.same);
+        // Zeros of a padding layer count, what `same` adds does not.
+        let count_padding = before != Padding::all(0);
+        if count_padding && own != Padding::all(0) {
+            return Err(site.refuse("a mean that counts a part of its padding is not supported"));
+        }
+        let window = Window {
+            kernel: pool.kernel,
+            stride: pool.stride,
+            padding: sum(before, own),
+        };
+        let op = Op::AvgPool {
+            window,
+            count_padding,
+        };
+        self.node(site, op, &[x])
+    }
+
+    pub(super) fn flatten(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        first: bool,
+    ) -> Result<Value, Error> {
+        let x = plain(site, x)?;
+        if !x.is_image {
+            return Ok(x);
+        }
+        let order = match (self.channels, first) {
+            // Told that channels come first, the layer moves them last.
+            (Some(Channels::Last) | None, false) | (Some(Channels::First), true) => {
+                FlattenOrder::Hwc
+            }
+            (Some(Channels::First), false) => FlattenOrder::Chw,
+            (Some(Channels::Last) | None, true) => {
+                return Err(site.refuse("its data format is not that of the layers before it"));
+            }
+        };
+        let y = self.node(site, Op::Flatten { order }, &[x])?;
+        Ok(Value {
+            is_image: false,
+            ..y
+        })
+    }
+
+    pub(super) fn dense(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        dense: &Dense,
+    ) -> Result<Value, Error> {
+        let x = plain(site, x)?;
+        let shape = self.graph.shape(x.id);
+        if [shape.h, shape.w] != [1, 1] {
+            return Err(site.refuse(format!(
+                "it reads an image of {}x{}; only one pixel, or a list, is supported",
+                shape.h, shape.w
+            )));
+        }
+        let weight = self.weight(site, 2)?;
+        let &[out_c, in_c] = weight.dims() else {
+            return Err(site.refuse("its kernel must have two sizes"));
+        };
+        if in_c != shape.c {
+            return Err(site.refuse(format!(
+                "its kernel takes {in_c} features, the layers before it give {}: the image must \
+                 have the size that the network was trained with",
+                shape.c
+            )));
+        }
+        if dense.units.is_some_and(|stated| stated != out_c) {
+            return Err(site.refuse(format!(
+                "it has {out_c} units in the weights, but not in the description of the network"
+            )));
+        }
+        let weight = self.param(site, Parameter::Weight, weight);
+        let bias = self.bias(site, dense.bias, out_c)?;
+        let y = self.node(site, Op::Linear { weight, bias }, &[x])?;
+        self.own_activation(site, y, dense.activation)
+    }
+
+    pub(super) fn rescale(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        rescale: Rescale,
+    ) -> Result<Value, Error> {
+        let usable = x.id == self.input && x.pending == Pending::Nothing && self.rescale.is_none();
+        if !usable || rescale.scale.iter().any(|&scale| scale <= 0.0) {
+            return Err(site.refuse("it is only supported once, right after the image"));
+        }
+        self.rescale = Some(rescale);
+        Ok(x)
+    }
+
+    /// Channels are at the same end in all layers.
+    fn check_channels(&mut self, site: &Site<'_>, channels: Channels) -> Result<(), Error> {
+        if *self.channels.get_or_insert(channels) == channels {
+            return Ok(());
+        }
+        Err(site.refuse("its data format is not that of the layers before it"))
+    }
+
+    /// The padding of TensorFlow's `same`: as much as makes ⌈size / stride⌉ positions, the odd one
+    /// below and to the right (`padding_util` of TensorFlow's documentation of `tf.nn`).
+    fn same(
+        &self,
+        x: ValueId,
+        before: Padding,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        same: bool,
+    ) -> Padding {
+        if !same {
+            return Padding::all(0);
+        }
+        let shape = self.graph.shape(x);
+        let sides = |size: usize, kernel: usize, stride: usize| {
+            let covered = (size.div_ceil(stride) - 1) * stride + kernel;
+            let total = covered.saturating_sub(size);
+            (total / 2, total - total / 2)
+        };
+        let rows = shape.h + before.top + before.bottom;
+        let columns = shape.w + before.left + before.right;
+        let (top, bottom) = sides(rows, kernel[0], stride[0]);
+        let (left, right) = sides(columns, kernel[1], stride[1]);
+        Padding {
+            top,
+            bottom,
+            left,
+            right,
+        }
+    }
+}
+
+pub(super) fn pad(
+    site: &Site<'_>,
+    x: Value,
+    padding: Padding,
+    value: PadValue,
+) -> Result<Value, Error> {
+    let x = image(site, x)?;
+    let pending = match x.pending {
+        Pending::Nothing if padding == Padding::all(0) => Pending::Nothing,
+        Pending::Nothing => Pending::Pad(padding, value),
+        Pending::Pad(before, same) if same == value => Pending::Pad(sum(before, padding), value),
+        _ => return plain(site, x),
+    };
+    Ok(Value { pending, ..x })
+}
+
+/// A value with nothing pending.
+pub(super) fn plain(site: &Site<'_>, x: Value) -> Result<Value, Error> {
+    match x.pending {
+        Pending::Nothing => Ok(x),
+        Pending::Pad(..) => Err(site.refuse(
+            "its input is padded, which is only supported before a convolution or pooling",
+        )),
+        Pending::Softmax => {
+            Err(site.refuse("its input is a softmax, which is only supported at the end"))
+        }
+    }
+}
+
+pub(super) fn image(site: &Site<'_>, x: Value) -> Result<Value, Error> {
+    if x.is_image {
+        return Ok(x);
+    }
+    Err(site.refuse("its input is a list of numbers, not an image"))
+}
+
+const fn sum(a: Padding, b: Padding) -> Padding {
+    Padding {
+        top: a.top + b.top,
+        bottom: a.bottom + b.bottom,
+        left: a.left + b.left,
+        right: a.right + b.right,
+    }
+}

@@ -1,0 +1,314 @@
+//! The classes of layers and their options.
+
+use serde_json::Value;
+
+use super::config::Entry;
+use super::network::{Activation, Channels, Conv, Dense, Kind, Norm, Pool, Rescale};
+use resnet_wgpu::Error;
+use resnet_wgpu::graph::{PadValue, Padding};
+
+/// Strides, kernels and padding are at most this: far more than any network has, and small enough
+/// for sums of them not to overflow.
+const MAX_GEOMETRY: u64 = 1 << 15;
+
+/// Classes that do nothing outside of training.
+const PASS: &[&str] = &[
+    "Dropout",
+    "SpatialDropout2D",
+    "AlphaDropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "ActivityRegularization",
+    "Identity",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomZoom",
+    "RandomTranslation",
+    "RandomContrast",
+    "RandomBrightness",
+];
+
+/// What a layer computes.
+pub(super) fn kind(entry: &Entry<'_>) -> Result<Kind, Error> {
+    Ok(match entry.class {
+        "InputLayer" => Kind::Input {
+            size: image_size(entry)?,
+        },
+        "Conv2D" | "Convolution2D" => conv(entry)?,
+        "BatchNormalization" => batch_norm(entry)?,
+        "ZeroPadding2D" => Kind::Pad(padding(entry)?, PadValue::Zero),
+        "Activation" => Kind::Activation(activation(entry)?),
+        "ReLU" => relu(entry)?,
+        "Softmax" => softmax(entry)?,
+        "Add" => Kind::Add,
+        "TFOpLambda" => function(entry)?,
+        "MaxPooling2D" => Kind::MaxPool(pool(entry)?),
+        "AveragePooling2D" => Kind::AvgPool(pool(entry)?),
+        "GlobalAveragePooling2D" => Kind::GlobalAverage {
+            keep: entry.flag("keepdims", false)?,
+        },
+        "Flatten" => Kind::Flatten {
+            first: entry.channels()? == Channels::First,
+        },
+        "Dense" => dense(entry)?,
+        "Rescaling" => rescaling(entry)?,
+        class if PASS.contains(&class) => Kind::Pass,
+        _ => return Err(entry.refuse("layers of this class are not supported")),
+    })
+}
+
+/// Rows and columns that a layer says its input has.
+pub(super) fn image_size(entry: &Entry<'_>) -> Result<[Option<usize>; 2], Error> {
+    let shape = ["batch_shape", "batch_input_shape"].into_iter();
+    let shape = shape
+        .filter_map(|key| entry.config.get(key))
+        .find_map(Value::as_array);
+    let Some(shape) = shape else {
+        return Ok([None, None]);
+    };
+    let sides: Vec<Option<u64>> = shape.iter().map(Value::as_u64).collect();
+    let (size, channels) = match sides[..] {
+        // Three channels in front of two sides that are not.
+        [_, Some(3), h, w] if w != Some(3) => ([h, w], Some(3)),
+        [_, h, w, channels] => ([h, w], channels),
+        _ => return Err(entry.refuse(format!("a shape of {} sizes is no image", sides.len()))),
+    };
+    if let Some(channels) = channels.filter(|&channels| channels != 3) {
+        return Err(entry.refuse(format!(
+            "an image of {channels} channels is not supported, only RGB"
+        )));
+    }
+    Ok(size.map(|side| side.and_then(|side| usize::try_from(side).ok())))
+}
+
+fn conv(entry: &Entry<'_>) -> Result<Kind, Error> {
+    if entry.pair("dilation_rate")?.unwrap_or([1, 1]) != [1, 1] {
+        return Err(entry.refuse("dilation is not supported"));
+    }
+    Ok(Kind::Conv(Conv {
+        filters: entry.size("filters")?,
+        kernel: entry.pair("kernel_size")?,
+        stride: entry.pair("strides")?.unwrap_or([1, 1]),
+        same: same(entry)?,
+        groups: entry.size("groups")?.unwrap_or(1),
+        bias: entry.flag("use_bias", true)?,
+        activation: activation(entry)?,
+        channels: entry.channels()?,
+    }))
+}
+
+fn batch_norm(entry: &Entry<'_>) -> Result<Kind, Error> {
+    if entry.flag("renorm", false)? {
+        return Err(entry.refuse("renormalisation is not supported"));
+    }
+    // Keras 2 wraps it in a list.
+    let axis = entry.config.get("axis").unwrap_or(&Value::Null);
+    let axis = axis
+        .as_array()
+        .and_then(|list| list.first())
+        .unwrap_or(axis);
+    Ok(Kind::Norm(Norm {
+        axis: axis.as_i64().unwrap_or(-1),
+        epsilon: entry.number("epsilon", 1e-3)?,
+        scale: entry.flag("scale", true)?,
+        center: entry.flag("center", true)?,
+    }))
+}
+
+/// One number for all sides, one for each direction, or all four.
+fn padding(entry: &Entry<'_>) -> Result<Padding, Error> {
+    let value = entry.config.get("padding").unwrap_or(&Value::Null);
+    let sides = match value {
+        Value::Null => Some([1; 4]),
+        Value::Number(_) => geometry(value).map(|all| [all; 4]),
+        Value::Array(both) => match &both[..] {
+            [Value::Array(rows), Value::Array(columns)] => {
+                let sides: Vec<usize> = rows.iter().chain(columns).filter_map(geometry).collect();
+                sides.try_into().ok().filter(|_| rows.len() == 2)
+            }
+            [rows, columns] => match (geometry(rows), geometry(columns)) {
+                (Some(rows), Some(columns)) => Some([rows, rows, columns, columns]),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    };
+    let [top, bottom, left, right] =
+        sides.ok_or_else(|| entry.refuse(format!("its padding makes no sense: {value}")))?;
+    Ok(Padding {
+        top,
+        bottom,
+        left,
+        right,
+    })
+}
+
+fn activation(entry: &Entry<'_>) -> Result<Activation, Error> {
+    match entry.config.get("activation") {
+        None | Some(Value::Null) => Ok(Activation::Linear),
+        Some(Value::String(name)) => match &name[..] {
+            "linear" => Ok(Activation::Linear),
+            "relu" => Ok(Activation::Relu),
+            "softmax" => Ok(Activation::Softmax),
+            other => Err(entry.refuse(format!(
+                "the activation '{other}' is not supported, only relu and softmax"
+            ))),
+        },
+        Some(_) => Err(entry.refuse("an activation that is code is not supported")),
+    }
+}
+
+fn relu(entry: &Entry<'_>) -> Result<Kind, Error> {
+    let limited = entry
+        .config
+        .get("max_value")
+        .is_some_and(|max| !max.is_null());
+    let leaky = entry.number("negative_slope", 0.0)? != 0.0;
+    if limited || leaky || entry.number("threshold", 0.0)? != 0.0 {
+        return Err(entry.refuse("only the plain max(x, 0) is supported"));
+    }
+    Ok(Kind::Activation(Activation::Relu))
+}
+
+fn softmax(entry: &Entry<'_>) -> Result<Kind, Error> {
+    match entry.config.get("axis").map(Value::as_i64) {
+        None | Some(Some(-1 | 1)) => Ok(Kind::Activation(Activation::Softmax)),
+        _ => Err(entry.refuse("only a softmax over the last axis is supported")),
+    }
+}
+
+/// A function of TensorFlow in the place of a layer.
+fn function(entry: &Entry<'_>) -> Result<Kind, Error> {
+    match entry.config.get("function").and_then(Value::as_str) {
+        Some("__operators__.add" | "math.add") => Ok(Kind::Add),
+        Some("nn.relu") => Ok(Kind::Activation(Activation::Relu)),
+        Some("nn.softmax") => Ok(Kind::Activation(Activation::Softmax)),
+        other => Err(entry.refuse(format!(
+            "the function '{}' is not supported",
+            other.unwrap_or_default()
+        ))),
+    }
+}
+
+fn pool(entry: &Entry<'_>) -> Result<Pool, Error> {
+    let kernel = entry.pair("pool_size")?.unwrap_or([2, 2]);
+    Ok(Pool {
+        kernel,
+        stride: entry.pair("strides")?.unwrap_or(kernel),
+        same: same(entry)?,
+        channels: entry.channels()?,
+    })
+}
+
+fn dense(entry: &Entry<'_>) -> Result<Kind, Error> {
+    Ok(Kind::Dense(Dense {
+        units: entry.size("units")?,
+        bias: entry.flag("use_bias", true)?,
+        activation: activation(entry)?,
+    }))
+}
+
+fn rescaling(entry: &Entry<'_>) -> Result<Kind, Error> {
+    rescale(entry.config)
+        .map(Kind::Rescale)
+        .ok_or_else(|| entry.refuse("'scale' and 'offset' must be one or three numbers"))
+}
+
+/// The options `scale` and `offset`, each one number or one for each channel.
+pub(super) fn rescale(config: &Value) -> Option<Rescale> {
+    let channels = |key: &str, default: f32| match config.get(key) {
+        None | Some(Value::Null) => Some([default; 3]),
+        Some(Value::Array(list)) => {
+            let numbers: Vec<f32> = list.iter().map(finite).collect::<Option<_>>()?;
+            numbers.try_into().ok()
+        }
+        Some(value) => finite(value).map(|number| [number; 3]),
+    };
+    Some(Rescale {
+        scale: channels("scale", 1.0)?,
+        offset: channels("offset", 0.0)?,
+    })
+}
+
+fn same(entry: &Entry<'_>) -> Result<bool, Error> {
+    match entry.config.get("padding").and_then(Value::as_str) {
+        None | Some("valid") => Ok(false),
+        Some("same") => Ok(true),
+        Some(other) => Err(entry.refuse(format!(
+            "the padding '{other}' is not supported, only valid and same"
+        ))),
+    }
+}
+
+fn geometry(value: &Value) -> Option<usize> {
+    let number = value.as_u64().filter(|&number| number <= MAX_GEOMETRY)?;
+    usize::try_from(number).ok()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "Keras computes with 32 bits: rounding is what it does itself"
+)]
+fn finite(value: &Value) -> Option<f32> {
+    let number = value.as_f64()? as f32;
+    number.is_finite().then_some(number)
+}
+
+impl Entry<'_> {
+    fn flag(&self, key: &str, default: bool) -> Result<bool, Error> {
+        match self.config.get(key) {
+            None | Some(Value::Null) => Ok(default),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(self.refuse(format!("'{key}' must be true or false"))),
+        }
+    }
+
+    /// A number. In lists of one for each axis, as old files have them, the first.
+    fn number(&self, key: &str, default: f32) -> Result<f32, Error> {
+        match self.config.get(key) {
+            None | Some(Value::Null) => Ok(default),
+            Some(value) => {
+                finite(value).ok_or_else(|| self.refuse(format!("'{key}' must be a number")))
+            }
+        }
+    }
+
+    /// A count that is not zero.
+    fn size(&self, key: &str) -> Result<Option<usize>, Error> {
+        match self.config.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => {
+                let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
+                let size = size.filter(|&size| size > 0);
+                size.map(Some)
+                    .ok_or_else(|| self.refuse(format!("'{key}' must be a count")))
+            }
+        }
+    }
+
+    /// Rows and columns, which may be one number for both.
+    fn pair(&self, key: &str) -> Result<Option<[usize; 2]>, Error> {
+        let value = self.config.get(key).unwrap_or(&Value::Null);
+        let pair = match value {
+            Value::Null => return Ok(None),
+            Value::Array(list) => match &list[..] {
+                [rows, columns] => [geometry(rows), geometry(columns)],
+                _ => [None, None],
+            },
+            both => [geometry(both); 2],
+        };
+        match pair {
+            [Some(rows @ 1..), Some(columns @ 1..)] => Ok(Some([rows, columns])),
+            _ => Err(self.refuse(format!("'{key}' makes no sense: {value}"))),
+        }
+    }
+
+    fn channels(&self) -> Result<Channels, Error> {
+        match self.config.get("data_format").and_then(Value::as_str) {
+            None | Some("channels_last") => Ok(Channels::Last),
+            Some("channels_first") => Ok(Channels::First),
+            Some(other) => Err(self.refuse(format!("the data format '{other}' is unknown"))),
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Keras files: legacy HDF5 (`.h5`), `.weights.h5` and `.keras` of Keras 3.
+//!
+//! In goes a file; out comes a [`Network`](resnet_wgpu::network::Network). Where the file describes its network (`model_config`,
+//! `config.json`), the graph is built of that description, and names only find the weights; strides,
+//! padding, epsilon and pooling are then facts. Where it holds weights alone, names and shapes decide
+//! on one of the known families, and what the weights leave open is recorded as a decision or refused.
+//!
+//! `archive` opens the containers, `preset` looks beside them, `store` lists variables, `config`, `layers` and `hub` read
+//! descriptions, `evidence`, `families` and `blueprint` stand in for a missing one, `bind` gives every
+//! layer its variables, `import` and `parameters` make a graph of it all.
+
+mod archive;
+mod bind;
+mod blueprint;
+mod config;
+mod evidence;
+mod families;
+mod hub;
+mod import;
+mod layers;
+mod network;
+mod parameters;
+mod preprocess;
+mod preset;
+mod store;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
+
+use crate::models;
+use archive::Archive;
+use bind::Bound;
+use import::{Imported, Settings, Trained};
+use network::{Kind, Network};
+use resnet_wgpu::Error;
+use resnet_wgpu::network::resnet::lesson_size_for;
+use resnet_wgpu::network::{
+    Confidence, Decision, Decisions, Facts, Family, ModelOptions, Network as Described, Variant,
+};
+use resnet_wgpu::tensor::Shape;
+
+/// Rows and columns of the image where neither the file nor the caller states them.
+const USUAL_SIZE: usize = 224;
+
+/// Why a container is refused, before the path is known.
+#[derive(Debug)]
+struct Fault(String);
+
+impl From<crate::weights::Fault> for Fault {
+    fn from(fault: crate::weights::Fault) -> Self {
+        match fault {
+            crate::weights::Fault::Damaged(reason) | crate::weights::Fault::Forbidden(reason) => {
+                Self(reason)
+            }
+        }
+    }
+}
+
+/// Reads a file that is mapped into memory.
+pub(crate) fn open(path: &Path, map: &[u8], options: &ModelOptions) -> Result<Described, Error> {
+    let storage = FileStorage::open(path).map_err(|error| unreadable(error.to_string()));
+    let storage = storage.map_err(|error| in_file(error, path))?;
+    read(path, map, Arc::new(storage), options, preset::describe)
+}
+
+/// Reads a file that is in memory; `name` stands for its path in errors.
+///
+/// # Errors
+/// [`Error::WeightsUnreadable`] for a damaged file, [`Error::Operator`] for a layer that is not
+/// supported or makes no sense, [`Error::WeightsUnrecognised`] and [`Error::WeightsAmbiguous`] when
+/// the weights alone do not show the network, the errors of tensors, [`Error::Model`] when the file
+/// and the options do not fit each other, and the [graph section](Error) for shapes.
+pub fn from_bytes(
+    name: &str,
+    bytes: impl Into<Arc<[u8]>>,
+    options: &ModelOptions,
+) -> Result<Described, Error> {
+    let bytes = bytes.into();
+    let storage = BytesStorage::from_shared(bytes.clone());
+    // What is in memory has no folder.
+    let alone = |_: &mut Archive, _: &Path| Ok(());
+    read(Path::new(name), &bytes, Arc::new(storage), options, alone)
+}
+
+/// Whether a file is one of Keras, by its first bytes or by the names in its archive.
+pub(crate) fn is_keras(data: &[u8]) -> bool {
+    data.starts_with(archive::HDF5)
+        || (data.starts_with(b"PK\x03\x04") && archive::is_archive(data))
+}
+
+fn read(
+    path: &Path,
+    data: &[u8],
+    storage: DynStorage,
+    options: &ModelOptions,
+    describe: impl Fn(&mut Archive, &Path) -> Result<(), Fault>,
+) -> Result<Described, Error> {
+    let archive = Archive::open(data, storage).and_then(|mut archive| {
+        describe(&mut archive, path)?;
+        Ok(archive)
+    });
+    let archive = archive.map_err(|Fault(reason)| unreadable(reason));
+    let model = archive.and_then(|archive| build(path, &archive, options));
+    model.map_err(|error| in_file(error, path))
+}
+
+/// The error of a damaged file; [`in_file`] adds the path.
+fn unreadable(reason: String) -> Error {
+    Error::WeightsUnreadable {
+        path: PathBuf::new(),
+        reason,
+    }
+}
+
+fn in_file(error: Error, path: &Path) -> Error {
+    match error {
+        Error::WeightsUnreadable { reason, .. } => Error::WeightsUnreadable {
+            path: path.to_owned(),
+            reason,
+        },
+        other => other,
+    }
+}
+
+/// The error of a layer.
+fn layer_error(name: &str, class: &str, reason: impl Into<String>) -> Error {
+    Error::Operator {
+        node: name.to_owned(),
+        op: class.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+/// What is to be built, and how that is known.
+struct Source {
+    network: Network,
+    bound: Bound,
+    variant: Option<Variant>,
+    /// What the classifier takes and the last block gives, where the network was not described.
+    features: Option<[usize; 2]>,
+    decisions: Vec<Decision>,
+}
+
+impl Source {
+    fn find(archive: &Archive, options: &ModelOptions) -> Result<Self, Error> {
+        let saved = archive
+            .saved()
+            .map_err(|Fault(reason)| unreadable(reason))?;
+        let Some(config) = &archive.config else {
+            let found = families::recognise(saved, options.variant)?;
+            return Ok(Self {
+                network: found.network,
+                bound: found.bound,
+                variant: Some(found.variant),
+                features: found.features,
+                decisions: found.decisions,
+            });
+        };
+        if options.variant.is_some() {
+            return Err(Error::Model {
+                model: "this Keras file".to_owned(),
+                reason: "it describes its network; leave the variant out".to_owned(),
+            });
+        }
+        let network = config::parse(config)?;
+        let layers = network.flat().len();
+        let described = Decision::certain(
+            "layers",
+            format!("{layers}, as described"),
+            archive.described_by,
+        );
+        Ok(Self {
+            bound: bind::bind(&network, saved)?,
+            network,
+            variant: None,
+            features: None,
+            decisions: vec![described],
+        })
+    }
+
+    /// Rows and columns of the image, and who says so.
+    fn size(&self, options: &ModelOptions) -> Result<([usize; 2], Decision), Error> {
+        let decided = |size: [usize; 2], confidence, evidence: &str| {
+            let [h, w] = size;
+            let decision = Decision::new("size", format!("{h}x{w}"), evidence, confidence);
+            Ok((size, decision))
+        };
+        if let Some(size) = options.size {
+            return decided(size, Confidence::Certain, "asked for");
+        }
+        let stated = self
+            .network
+            .flat()
+            .into_iter()
+            .find_map(|layer| match layer.kind {
+                Kind::Input { size } if size != [None; 2] => Some(size),
+                _ => None,
+            });
+        if let Some([h, w]) = stated {
+            let size = [h.or(w).unwrap_or(USUAL_SIZE), w.or(h).unwrap_or(USUAL_SIZE)];
+            return decided(size, Confidence::Certain, "the file");
+        }
+        let is_lesson = self.variant == Some(Variant::Notebook);
+        if let Some([features, channels]) = self.features.filter(|_| is_lesson) {
+            // Its last blocks give 32 times as many channels as the stem.
+            let stem = channels / 32;
+            let size = lesson_size_for(stem, features).ok_or_else(|| Error::Model {
+                model: self.network.name.clone(),
+                reason: format!(
+                    "the classifier takes {features} features, which no square image gives; state \
+                     the size of the images that it was trained with"
+                ),
+            })?;
+            return decided(size, Confidence::Inferred, "what the classifier takes");
+        }
+        let evidence = "the network takes any size";
+        decided([USUAL_SIZE; 2], Confidence::Assumed, evidence)
+    }
+}
+
+fn build(path: &Path, archive: &Archive, options: &ModelOptions) -> Result<Described, Error> {
+    let source = Source::find(archive, options)?;
+    let (size, size_decision) = source.size(options)?;
+    // Checked before shapes are computed with.
+    resnet_wgpu::picture::Preprocess::NOTEBOOK
+        .with_size(size)
+        .check()?;
+    let Source {
+        network,
+        bound,
+        variant,
+        decisions: found,
+        ..
+    } = source;
+    let settings = Settings {
+        image: Shape::new(options.batch, 3, size[0], size[1]),
+        mirrored: archive.theano,
+    };
+    let imported = import::run(&network, bound, settings)?;
+    let writer = archive
+        .written_by
+        .as_deref()
+        .unwrap_or("an unknown version");
+    let mut decisions: Decisions = [
+        Decision::certain(
+            "architecture",
+            network.name.clone(),
+            "the layers of the file",
+        ),
+        Decision::certain(
+            "weights",
+            format!("{}, {} by {writer}", path.display(), archive.format),
+            "the file",
+        ),
+    ]
+    .into_iter()
+    .chain(found)
+    .chain([size_decision])
+    .collect();
+    if let Some(decision) = batch_norm(imported.trained, options) {
+        decisions.record(decision);
+    }
+    finish(&network, imported, variant, decisions, size, options)
+}
+
+/// What batch normalisations compute, where that is not what they usually do.
+fn batch_norm(trained: Trained, options: &ModelOptions) -> Option<Decision> {
+    if options.bn_mode.is_some() || trained == Trained::default() {
+        return None;
+    }
+    let Trained { obeyed, overruled } = trained;
+    if obeyed > 0 {
+        log::warn!(
+            "{obeyed} batch normalisations were saved with training=True: they use the mean and \
+             variance of the batch, as in training, and every image changes the results of all \
+             others; `--bn-mode running` uses the statistics that the training collected instead"
+        );
+        return Some(Decision::certain(
+            "batch norm",
+            format!("statistics of the batch in {obeyed} layers"),
+            "the layers are called with training=True, which Keras 2 obeys",
+        ));
+    }
+    log::warn!(
+        "{overruled} batch normalisations were saved with training=True, which `predict` of Keras 3 \
+         overrules: they use the running statistics; `--bn-mode batch` uses the mean and variance \
+         of the batch instead, as calling the model does"
+    );
+    Some(Decision::inferred(
+        "batch norm",
+        format!("running statistics in {overruled} layers"),
+        "the layers are called with training=True, which `predict` of Keras 3 overrules",
+    ))
+}
+
+fn finish(
+    network: &Network,
+    imported: Imported,
+    variant: Option<Variant>,
+    mut decisions: Decisions,
+    size: [usize; 2],
+    options: &ModelOptions,
+) -> Result<Described, Error> {
+    let Imported {
+        graph,
+        result,
+        is_image,
+        softmax,
+        rescale,
+        ..
+    } = imported;
+    let shape = graph.shape(result);
+    if is_image && [shape.h, shape.w] != [1, 1] {
+        return Err(Error::Model {
+            model: network.name.clone(),
+            reason: format!(
+                "it has no classifier: it ends with an image of {}x{}, not a score for each class",
+                shape.h, shape.w
+            ),
+        });
+    }
+    decisions.record(match softmax {
+        Some(_) => Decision::certain("logits", "what the final softmax reads", "the layers"),
+        None => Decision::inferred("logits", "the output", "the network ends without a softmax"),
+    });
+    let (preprocess, decision) = preprocess::decide(network, variant, rescale, size, shape.c);
+    decisions.record(decision);
+    let facts = Facts {
+        arch: network.name.clone(),
+        family: Family::Keras,
+        plan: None,
+        preprocess,
+        labels: None,
+        decisions,
+        softmax: softmax.filter(|name| graph.find(name).is_err()),
+    };
+    models::listed(&graph, result, facts, options)
+}

@@ -1,0 +1,217 @@
+//! A Keras network as data: its layers in order, before any weight is looked at.
+//!
+//! [`super::config`] makes a [`Network`] of the JSON that a file brings along, `blueprint` of nothing
+//! but the names and shapes of weights. [`super::bind`] finds the weights of its layers, and
+//! [`super::import`] turns it into a graph.
+
+use resnet_wgpu::graph::{PadValue, Padding};
+use resnet_wgpu::network::Parameter;
+
+/// Layers, each of which reads earlier ones.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Network {
+    pub(super) name: String,
+    /// In the order in which Keras lists, and so numbers, them.
+    pub(super) layers: Vec<Layer>,
+    /// The layer whose result is the network's.
+    pub(super) output: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Layer {
+    pub(super) name: String,
+    /// The class, for errors and because numbered files name groups after it.
+    pub(super) class: String,
+    pub(super) kind: Kind,
+    /// Layers that it reads, by position.
+    pub(super) inputs: Vec<usize>,
+    pub(super) training: Training,
+}
+
+/// Whether a layer was made to compute as in training, by calling it with `training=True`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Training {
+    #[default]
+    No,
+    /// With Keras 3, whose `predict` computes as in inference all the same.
+    Overruled,
+    /// With Keras 2, which obeys.
+    Yes,
+}
+
+/// What a layer computes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Kind {
+    /// The image, or what a network inside of another is given. Rows and columns, where stated.
+    Input {
+        size: [Option<usize>; 2],
+    },
+    Conv(Conv),
+    Norm(Norm),
+    Pad(Padding, PadValue),
+    Activation(Activation),
+    Add,
+    MaxPool(Pool),
+    AvgPool(Pool),
+    /// Mean over all pixels; `keep` leaves an image of one pixel instead of a vector.
+    GlobalAverage {
+        keep: bool,
+    },
+    /// `first` if the layer was told that channels come first, and therefore moves them last.
+    Flatten {
+        first: bool,
+    },
+    Dense(Dense),
+    /// Nothing, outside of training.
+    Pass,
+    Rescale(Rescale),
+    Model(Box<Network>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Conv {
+    /// What the file says about them; the weight decides.
+    pub(super) filters: Option<usize>,
+    pub(super) kernel: Option<[usize; 2]>,
+    pub(super) stride: [usize; 2],
+    pub(super) same: bool,
+    pub(super) groups: usize,
+    pub(super) bias: bool,
+    pub(super) activation: Activation,
+    pub(super) channels: Channels,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Norm {
+    /// The axis of the channels, counted from the front or, if negative, from the end.
+    pub(super) axis: i64,
+    pub(super) epsilon: f32,
+    pub(super) scale: bool,
+    pub(super) center: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Pool {
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: [usize; 2],
+    pub(super) same: bool,
+    pub(super) channels: Channels,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Dense {
+    pub(super) units: Option<usize>,
+    pub(super) bias: bool,
+    pub(super) activation: Activation,
+}
+
+/// `scale · x + offset`, per channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Rescale {
+    pub(super) scale: [f32; 3],
+    pub(super) offset: [f32; 3],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activation {
+    Linear,
+    Relu,
+    Softmax,
+}
+
+/// Where the channels of an image are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Channels {
+    First,
+    Last,
+}
+
+impl Kind {
+    /// The parameters of a layer in the order in which Keras makes, and so saves, them.
+    pub(super) fn roles(&self) -> Vec<Parameter> {
+        let list = |flags: &[(bool, Parameter)]| {
+            let there = flags.iter().filter(|(there, _)| *there);
+            there.map(|&(_, role)| role).collect()
+        };
+        match self {
+            Self::Conv(Conv { bias, .. }) | Self::Dense(Dense { bias, .. }) => {
+                list(&[(true, Parameter::Weight), (*bias, Parameter::Bias)])
+            }
+            Self::Norm(norm) => list(&[
+                (norm.scale, Parameter::Gamma),
+                (norm.center, Parameter::Beta),
+                (true, Parameter::Mean),
+                (true, Parameter::Variance),
+            ]),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Network {
+    /// Positions of the layers, each after all that it reads; `None` if layers read each other in a
+    /// circle.
+    pub(super) fn order(&self) -> Option<Vec<usize>> {
+        let mut waiting: Vec<usize> = self.layers.iter().map(|l| l.inputs.len()).collect();
+        let mut readers = vec![Vec::new(); self.layers.len()];
+        for (index, layer) in self.layers.iter().enumerate() {
+            for &input in &layer.inputs {
+                readers[input].push(index);
+            }
+        }
+        let mut order: Vec<usize> = (0..self.layers.len())
+            .filter(|&i| waiting[i] == 0)
+            .collect();
+        let mut next = 0;
+        while let Some(&done) = order.get(next) {
+            for &reader in &readers[done] {
+                waiting[reader] -= 1;
+                if waiting[reader] == 0 {
+                    order.push(reader);
+                }
+            }
+            next += 1;
+        }
+        (order.len() == self.layers.len()).then_some(order)
+    }
+
+    /// All layers, those of networks inside of it included.
+    pub(super) fn flat(&self) -> Vec<&Layer> {
+        let mut all = Vec::new();
+        for layer in &self.layers {
+            match &layer.kind {
+                Kind::Model(inner) => all.extend(inner.flat()),
+                _ => all.push(layer),
+            }
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(inputs: &[&[usize]]) -> Network {
+        let layers = inputs.iter().enumerate().map(|(index, inputs)| Layer {
+            name: index.to_string(),
+            class: "Add".to_owned(),
+            kind: Kind::Add,
+            inputs: inputs.to_vec(),
+            training: Training::No,
+        });
+        Network {
+            name: "test".to_owned(),
+            layers: layers.collect(),
+            output: 0,
+        }
+    }
+
+    #[test]
+    fn layers_come_after_what_they_read_and_circles_are_found() {
+        let order = network(&[&[2, 1], &[2], &[]]).order();
+        assert_eq!(order, Some(vec![2, 1, 0]), "reversed");
+        assert_eq!(network(&[&[1], &[0]]).order(), None, "a circle");
+        assert_eq!(network(&[&[], &[1]]).order(), None, "reads itself");
+    }
+}

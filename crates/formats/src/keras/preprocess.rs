@@ -1,0 +1,162 @@
+//! How images were prepared for a network: no Keras file says it, unless a layer of the network does
+//! it, so it follows from the family that the names of the layers show.
+
+use super::network::{Kind, Network, Rescale};
+use resnet_wgpu::network::{Confidence, Decision, Variant};
+use resnet_wgpu::picture::{
+    ChannelOrder, Crop, Filter, IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resize,
+};
+
+/// ImageNet mean of 8-bit pixels in RGB order, as TensorFlow's official ResNet subtracts it
+/// (`imagenet_preprocessing.py`).
+const TF_MEAN: [f32; 3] = [123.68, 116.779, 103.939];
+
+/// The rules, and what they rest on.
+pub(super) fn decide(
+    network: &Network,
+    variant: Option<Variant>,
+    rescale: Option<Rescale>,
+    size: [usize; 2],
+    classes: usize,
+) -> (Preprocess, Decision) {
+    let variant = variant.or_else(|| of_names(network));
+    let (rules, evidence, confidence) = match rescale {
+        Some(rescale) => (
+            of_layer(rescale, of_family(variant, classes).0),
+            "a layer of the network scales the pixels",
+            Confidence::Inferred,
+        ),
+        None => of_family(variant, classes),
+    };
+    let rules = rules.with_size(size);
+    let decision = Decision::new("preprocessing", rules.to_string(), evidence, confidence);
+    (rules, decision)
+}
+
+/// Keras' `load_img`: the whole image to the size of the network, the nearest pixel of each place.
+fn load_img() -> Preprocess {
+    Preprocess {
+        size: [224, 224],
+        resize: Resize::Squash,
+        filter: Filter::Nearest,
+        crop: Crop::Round,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+        channels: ChannelOrder::Rgb,
+    }
+}
+
+/// A layer computes `scale · pixel + offset`, the rules say `(pixel / 255 − mean) / std`. How the image
+/// comes to its size is that of the family.
+fn of_layer(Rescale { scale, offset }: Rescale, family: Preprocess) -> Preprocess {
+    let std = scale.map(|scale| 1.0 / (255.0 * scale));
+    Preprocess {
+        mean: std::array::from_fn(|c| -offset[c] * std[c]),
+        std,
+        channels: ChannelOrder::Rgb,
+        ..family
+    }
+}
+
+fn of_family(variant: Option<Variant>, classes: usize) -> (Preprocess, &'static str, Confidence) {
+    let named = |name: &str| Preprocess::named(name).unwrap_or_else(load_img);
+    let published = if classes == 1000 {
+        Confidence::Inferred
+    } else {
+        Confidence::Assumed
+    };
+    match variant {
+        Some(Variant::Fchollet | Variant::FcholletUnpadded | Variant::KerasApplications) => (
+            named("keras-caffe"),
+            "family: preprocess_input in mode caffe",
+            published,
+        ),
+        Some(Variant::KerasApplicationsV2) => (
+            named("keras-tf"),
+            "family: preprocess_input in mode tf",
+            published,
+        ),
+        Some(Variant::TfOfficial) => (
+            Preprocess {
+                mean: TF_MEAN.map(|mean| mean / 255.0),
+                std: [1.0 / 255.0; 3],
+                ..Preprocess::TORCHVISION
+            },
+            "family: the mean is subtracted",
+            published,
+        ),
+        Some(Variant::KerasHub) => (
+            Preprocess {
+                mean: IMAGENET_MEAN,
+                std: IMAGENET_STD,
+                filter: Filter::Bilinear,
+                resize: Resize::Cover([224, 224]),
+                ..load_img()
+            },
+            "family: presets of KerasHub normalise as torchvision does",
+            Confidence::Assumed,
+        ),
+        Some(Variant::Notebook) => (
+            load_img(),
+            "family: the lesson divides by 255",
+            Confidence::Assumed,
+        ),
+        _ => (
+            load_img(),
+            "no family is known; most lessons divide by 255",
+            Confidence::Assumed,
+        ),
+    }
+}
+
+/// The family that the names of a described network show.
+fn of_names(network: &Network) -> Option<Variant> {
+    let layers = network.flat();
+    let has = |name: &str| layers.iter().any(|layer| layer.name == name);
+    if has("conv2_block1_preact_bn") {
+        return Some(Variant::KerasApplicationsV2);
+    }
+    if has("conv2_block1_1_conv") {
+        return Some(Variant::KerasApplications);
+    }
+    if has("stack0_block0_1_conv") {
+        return Some(Variant::KerasHub);
+    }
+    let flattens = layers
+        .iter()
+        .any(|layer| matches!(layer.kind, Kind::Flatten { .. }));
+    let unbiased = layers
+        .iter()
+        .any(|layer| matches!(layer.kind, Kind::Conv(conv) if !conv.bias));
+    match (has("res2a_branch2a"), flattens, unbiased) {
+        (true, true, _) => Some(Variant::Notebook),
+        (true, false, true) => Some(Variant::TfOfficial),
+        (true, false, false) => Some(Variant::Fchollet),
+        (false, ..) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_scales_becomes_mean_and_deviation() {
+        // x / 127.5 − 1, as mode tf.
+        let rules = of_layer(
+            Rescale {
+                scale: [1.0 / 127.5; 3],
+                offset: [-1.0; 3],
+            },
+            of_family(Some(Variant::KerasHub), 5).0,
+        );
+        assert_eq!(rules.filter, Filter::Bilinear, "of the family");
+        for pixel in [0.0f32, 100.0, 255.0] {
+            for c in 0..3 {
+                let got = (pixel / 255.0 - rules.mean[c]) / rules.std[c];
+                let want = pixel / 127.5 - 1.0;
+                assert!((got - want).abs() < 1e-6, "{pixel}: {got}, not {want}");
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What the JSON files beside a weight file say of it: timm's and Hugging Face's.
+//!
+//! timm writes `config.json` with the name of the architecture and a `pretrained_cfg` that has the
+//! preprocessing; Hugging Face writes `config.json` with the structure and the labels, and
+//! `preprocessor_config.json`. Anything that the tensors do not show and this crate does not build is
+//! refused here by its name.
+
+mod hugging_face;
+mod timm;
+
+use serde_json::Value;
+
+use crate::weights::Beside;
+use resnet_wgpu::Error;
+use resnet_wgpu::network::Family;
+use resnet_wgpu::network::resnet::Config;
+
+/// Reads what is beside a file of a family. A file that is of another program is passed over.
+///
+/// # Errors
+/// [`Error::Model`] for a part that is not supported, [`Error::Preprocess`] for preprocessing
+/// that is not.
+pub(crate) fn read(beside: &Beside, family: Family) -> Result<Config, Error> {
+    let json = |text: &Option<String>, name: &str| -> Option<Value> {
+        let parsed = serde_json::from_str(text.as_deref()?);
+        parsed
+            .inspect_err(|error| log::warn!("'{name}' beside the weights is damaged: {error}"))
+            .ok()
+    };
+    let Some(config) = json(&beside.config, "config.json") else {
+        return Ok(Config::default());
+    };
+    match family {
+        Family::HuggingFace if config["model_type"] == "resnet" => {
+            let preprocessor = json(&beside.preprocessor, "preprocessor_config.json");
+            hugging_face::read(&config, preprocessor.as_ref())
+        }
+        Family::Torchvision | Family::PreActivation if config["architecture"].is_string() => {
+            timm::read(&config)
+        }
+        _ => Ok(Config::default()),
+    }
+}
+
+fn refuse(model: &str, reason: String) -> Error {
+    Error::Model {
+        model: model.to_owned(),
+        reason,
+    }
+}
+
+fn malformed(file: &str, error: &serde_json::Error) -> Error {
+    refuse(file, format!("not understood: {error}"))
+}
+
+/// The fields of an object that say something: timm and Hugging Face write `null` for the default.
+fn without_nulls(json: &Value) -> Value {
+    let Value::Object(fields) = json else {
+        return json.clone();
+    };
+    let said = fields.iter().filter(|(_, value)| !value.is_null());
+    Value::Object(said.map(|(k, v)| (k.clone(), v.clone())).collect())
+}
+
+/// `⌊side / crop_pct⌋`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the range is checked before"
+)]
+fn scaled(side: usize, crop_pct: f64) -> Option<usize> {
+    let scaled = side as f64 / crop_pct;
+    (1.0..1e6).contains(&scaled).then_some(scaled as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use resnet_wgpu::network::resnet::PREPROCESSOR;
+    use resnet_wgpu::picture::Labels;
+    use resnet_wgpu::picture::{Filter, Preprocess, Resize};
+
+    fn read_texts(
+        config: &str,
+        preprocessor: Option<&str>,
+        family: Family,
+    ) -> Result<Config, Error> {
+        let beside = Beside {
+            config: Some(config.to_owned()),
+            preprocessor: preprocessor.map(str::to_owned),
+        };
+        read(&beside, family)
+    }
+
+    /// The preprocessing of a timm file with these fields.
+    fn timm_preprocess(fields: &str) -> Preprocess {
+        let text = format!(
+            r#"{{"architecture": "resnet50", "num_classes": 1000, "pretrained_cfg": {{{fields}}}}}"#
+        );
+        let config = read_texts(&text, None, Family::Torchvision).expect("read");
+        assert_eq!(config.classes, Some(1000), "classes");
+        config.preprocess.expect("said").0
+    }
+
+    #[test]
+    fn timms_tags_give_their_own_preprocessing() {
+        // resnet50.a1_in1k: ⌊224 / 0.95⌋ = 235.
+        let a1 = timm_preprocess(
+            r#""input_size": [3, 224, 224], "test_input_size": [3, 288, 288], "crop_pct": 0.95,
+            "crop_mode": "center", "interpolation": "bicubic", "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225]"#,
+        );
+        assert_eq!(Some(a1), Preprocess::named("timm"), "a1");
+        // resnet34.ra4_e3600_r224_in1k has other means.
+        let ra4 =
+            timm_preprocess(r#""mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "crop_pct": 0.9"#);
+        assert_eq!(
+            (ra4.mean, ra4.resize),
+            ([0.5; 3], Resize::Cover([248, 248]))
+        );
+        let squash = timm_preprocess(r#""crop_mode": "squash", "crop_pct": 1.0"#);
+        assert_eq!(squash.resize, Resize::SquashTo([224, 224]), "squash");
+        let border = timm_preprocess(r#""crop_mode": "border", "crop_pct": 0.875"#);
+        assert_eq!(border.resize, Resize::Contain([256, 256]), "border");
+    }
+
+    #[test]
+    fn what_no_tensor_shows_is_refused_by_name() {
+        for (config, family, expected) in [
+            (
+                r#"{"architecture": "resnetblur50"}"#,
+                Family::Torchvision,
+                "blur",
+            ),
+            (
+                r#"{"architecture": "resnetaa50d.sw_in12k"}"#,
+                Family::Torchvision,
+                "anti-aliased",
+            ),
+            (
+                r#"{"architecture": "resnet50", "model_args": {"act_layer": "silu"}}"#,
+                Family::Torchvision,
+                "act_layer",
+            ),
+            (
+                r#"{"architecture": "resnet50", "global_pool": "catavgmax"}"#,
+                Family::Torchvision,
+                "catavgmax",
+            ),
+            (
+                r#"{"architecture": "resnetv2_50", "model_args": {"stem_type": "same"}}"#,
+                Family::PreActivation,
+                "same",
+            ),
+            (
+                r#"{"model_type": "resnet", "hidden_act": "gelu"}"#,
+                Family::HuggingFace,
+                "gelu",
+            ),
+        ] {
+            match read_texts(config, None, family) {
+                Err(Error::Model { reason, .. }) => assert!(reason.contains(expected), "{reason}"),
+                other => panic!("{config}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn hugging_face_says_its_strides_labels_and_preprocessing() {
+        let config = r#"{"model_type": "resnet", "depths": [3, 4, 6, 3],
+            "downsample_in_bottleneck": true, "id2label": {"0": "cat", "1": "dog"}}"#;
+        let preprocessor = r#"{"crop_pct": 0.875, "do_normalize": true, "do_resize": true,
+            "feature_extractor_type": "ConvNextFeatureExtractor", "resample": 3, "size": 224,
+            "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}"#;
+        let config = read_texts(config, Some(preprocessor), Family::HuggingFace).expect("read");
+        assert_eq!(config.downsample_in_bottleneck, Some(true), "v1");
+        assert_eq!(config.downsample_in_first_stage, Some(false), "default");
+        assert_eq!(config.labels, Some(Labels::new(["cat", "dog"])), "labels");
+        assert_eq!(
+            config.preprocess,
+            Some((Preprocess::HUGGING_FACE, PREPROCESSOR)),
+            "microsoft/resnet-50"
+        );
+
+        let generic = r#"{"model_type": "resnet", "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}"#;
+        let config = read_texts(generic, None, Family::HuggingFace).expect("read");
+        assert_eq!((config.labels, config.classes), (None, Some(2)), "no names");
+    }
+
+    #[test]
+    fn each_processor_of_hugging_face_is_followed() {
+        let rules = |text: &str| hugging_face::rules_of(&serde_json::from_str(text).expect("JSON"));
+        let large = rules(
+            r#"{"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 384}}"#,
+        );
+        let large = large.expect("large images are squashed");
+        assert_eq!((large.size, large.resize), ([384, 384], Resize::Squash));
+        let bit = rules(
+            r#"{"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256},
+            "crop_size": {"height": 224, "width": 200}, "resample": 2}"#,
+        );
+        let bit = bit.expect("short edge and crop");
+        assert_eq!(
+            (bit.size, bit.resize),
+            ([224, 200], Resize::Cover([256, 256]))
+        );
+        assert_eq!(bit.filter, Filter::Bilinear, "resample");
+        let vit = rules(
+            r#"{"image_processor_type": "ViTImageProcessor", "size": 64, "do_normalize": false}"#,
+        );
+        let vit = vit.expect("squashed");
+        assert_eq!((vit.size, vit.mean), ([64, 64], [0.0; 3]));
+        for bad in [
+            r#"{"image_processor_type": "Unheard", "size": 5}"#,
+            r#"{"image_processor_type": "ConvNextImageProcessor", "do_rescale": false}"#,
+            r#"{"image_processor_type": "ConvNextImageProcessor", "rescale_factor": 1.0}"#,
+            r#"{"image_processor_type": "ConvNextImageProcessor", "size": 224, "crop_pct": 0}"#,
+            r#"{"size": "large"}"#,
+        ] {
+            assert!(matches!(rules(bad), Err(Error::Preprocess { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn files_of_other_programs_and_damaged_ones_are_passed_over() {
+        for text in ["{", "[]", "{}", r#"{"model_type": "bert"}"#] {
+            for family in [Family::Torchvision, Family::HuggingFace] {
+                let config = read_texts(text, None, family).expect("passed over");
+                assert!(config.preprocess.is_none(), "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The `config.json` and `preprocessor_config.json` of Hugging Face.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{malformed, refuse, scaled, without_nulls};
+use resnet_wgpu::Error;
+use resnet_wgpu::network::resnet::{Config, PREPROCESSOR};
+use resnet_wgpu::picture::Labels;
+use resnet_wgpu::picture::{Filter, IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resize};
+
+#[derive(Deserialize)]
+struct Root {
+    hidden_act: Option<String>,
+    depths: Option<Vec<usize>>,
+    downsample_in_bottleneck: Option<bool>,
+    downsample_in_first_stage: Option<bool>,
+    #[serde(default)]
+    id2label: Value,
+    num_labels: Option<usize>,
+}
+
+pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Config, Error> {
+    let model = Root::deserialize(config).map_err(|error| malformed("config.json", &error))?;
+    if let Some(act) = model.hidden_act.filter(|act| act != "relu") {
+        return Err(refuse(
+            "resnet",
+            format!("its activation is '{act}'; only 'relu' is supported"),
+        ));
+    }
+    let named = matches!(&model.id2label, Value::Object(names) if !names.is_empty());
+    let labels = if named {
+        Labels::parse(&model.id2label.to_string()).ok()
+    } else {
+        None
+    };
+    // What `transformers` writes when nobody gave names.
+    let generic = |labels: &Labels| {
+        let mut numbered = labels.iter().enumerate();
+        numbered.all(|(class, name)| name == format!("LABEL_{class}"))
+    };
+    let classes = labels.as_ref().map(Labels::len).or(model.num_labels);
+    let preprocess = match preprocessor {
+        Some(json) => Some((rules_of(json)?, PREPROCESSOR)),
+        None => None,
+    };
+    Ok(Config {
+        classes,
+        depths: model.depths,
+        // Absent fields have the defaults of `configuration_resnet.py`.
+        downsample_in_bottleneck: Some(model.downsample_in_bottleneck.unwrap_or(false)),
+        downsample_in_first_stage: Some(model.downsample_in_first_stage.unwrap_or(false)),
+        preprocess,
+        labels: labels.filter(|labels| !generic(labels)),
+        ..Config::default()
+    })
+}
+
+/// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width": w}`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(untagged)]
+enum Size {
+    Edge(usize),
+    Shortest { shortest_edge: usize },
+    Both { height: usize, width: usize },
+}
+
+#[derive(Deserialize)]
+struct Processor {
+    #[serde(alias = "feature_extractor_type")]
+    image_processor_type: Option<String>,
+    size: Option<Size>,
+    crop_size: Option<Size>,
+    crop_pct: Option<f64>,
+    resample: Option<u8>,
+    #[serde(default = "yes")]
+    do_resize: bool,
+    do_center_crop: Option<bool>,
+    #[serde(default = "yes")]
+    do_rescale: bool,
+    rescale_factor: Option<f64>,
+    #[serde(default = "yes")]
+    do_normalize: bool,
+    image_mean: Option<[f32; 3]>,
+    image_std: Option<[f32; 3]>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// The processors that these networks are published with: that of `ConvNeXT`, and those that resize the
+/// short edge and crop (`BiT`, CLIP) or squash (`ViT`).
+pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
+    let refuse = |reason: String| Error::Preprocess {
+        reason: format!("{PREPROCESSOR}: {reason}"),
+    };
+    let processor = Processor::deserialize(without_nulls(json))
+        .map_err(|error| refuse(format!("not understood: {error}")))?;
+    if !processor.do_resize || !processor.do_rescale {
+        return Err(refuse(
+            "images that are not resized or not divided by 255 are not supported".to_owned(),
+        ));
+    }
+    let factor = processor.rescale_factor.unwrap_or(1.0 / 255.0);
+    if (factor * 255.0 - 1.0).abs() > 1e-6 {
+        return Err(refuse(format!("rescale_factor {factor} is not 1/255")));
+    }
+    let kind = processor.image_processor_type.as_deref().unwrap_or("");
+    let kind = kind
+        .trim_end_matches("Fast")
+        .trim_end_matches("Pil")
+        .trim_end_matches("ImageProcessor")
+        .trim_end_matches("FeatureExtractor");
+    let (size, resize) = match (kind, processor.size) {
+        ("ConvNext", size) => {
+            let edge = match size {
+                None => 384,
+                Some(
+                    Size::Edge(edge)
+                    | Size::Shortest {
+                        shortest_edge: edge,
+                    },
+                ) => edge,
+                Some(Size::Both { height, .. }) => height,
+            };
+            convnext(edge, processor.crop_pct)
+                .ok_or_else(|| refuse("crop_pct is out of range".to_owned()))?
+        }
+        ("ViT" | "DeiT", Some(Size::Edge(side))) => ([side; 2], Resize::Squash),
+        (_, Some(Size::Both { height, width })) if processor.do_center_crop != Some(true) => {
+            ([height, width], Resize::Squash)
+        }
+        (_, Some(Size::Shortest { shortest_edge })) => {
+            let crop = match processor.crop_size {
+                Some(Size::Both { height, width }) => [height, width],
+                Some(
+                    Size::Edge(side)
+                    | Size::Shortest {
+                        shortest_edge: side,
+                    },
+                ) => [side; 2],
+                None => [shortest_edge; 2],
+            };
+            (crop, Resize::Cover([shortest_edge; 2]))
+        }
+        _ => {
+            return Err(refuse(format!(
+                "the processor '{kind}' is not supported; state the preprocessing"
+            )));
+        }
+    };
+    let filter = match processor.resample {
+        Some(0) => Filter::Nearest,
+        Some(1) => Filter::Lanczos,
+        Some(2) => Filter::Bilinear,
+        None | Some(3) => Filter::Bicubic,
+        Some(4) => Filter::Box,
+        Some(5) => Filter::Hamming,
+        Some(other) => return Err(refuse(format!("resample {other} is unknown"))),
+    };
+    let (mean, std) = if processor.do_normalize {
+        (
+            processor.image_mean.unwrap_or(IMAGENET_MEAN),
+            processor.image_std.unwrap_or(IMAGENET_STD),
+        )
+    } else {
+        ([0.0; 3], [1.0; 3])
+    };
+    let rules = Preprocess {
+        size,
+        resize,
+        filter,
+        mean,
+        std,
+        ..Preprocess::HUGGING_FACE
+    };
+    rules.check()?;
+    Ok(rules)
+}
+
+/// `image_processing_convnext.py`: small images are resized by their short edge and cropped, large
+/// ones squashed.
+fn convnext(edge: usize, crop_pct: Option<f64>) -> Option<([usize; 2], Resize)> {
+    if edge >= 384 {
+        return Some(([edge; 2], Resize::Squash));
+    }
+    let scaled = scaled(edge, crop_pct.unwrap_or(224.0 / 256.0))?;
+    Some(([edge; 2], Resize::Cover([scaled; 2])))
+}

@@ -1,0 +1,162 @@
+//! The `config.json` of timm.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{malformed, refuse, scaled, without_nulls};
+use resnet_wgpu::Error;
+use resnet_wgpu::network::resnet::{CONFIG, Config, check_architecture};
+use resnet_wgpu::picture::Labels;
+use resnet_wgpu::picture::{Filter, IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resize};
+
+#[derive(Deserialize)]
+struct Root {
+    architecture: String,
+    num_classes: Option<usize>,
+    #[serde(default)]
+    global_pool: Option<String>,
+    #[serde(default)]
+    label_names: Value,
+    #[serde(default)]
+    label_descriptions: Value,
+    #[serde(default)]
+    model_args: serde_json::Map<String, Value>,
+}
+
+/// `pretrained_cfg`, with timm's defaults for what is not there (`timm/data/config.py`).
+#[derive(Deserialize)]
+#[serde(default)]
+struct Data {
+    input_size: [usize; 3],
+    crop_pct: f64,
+    crop_mode: String,
+    interpolation: String,
+    mean: [f32; 3],
+    std: [f32; 3],
+    num_classes: Option<usize>,
+    label_names: Value,
+    label_descriptions: Value,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            input_size: [3, 224, 224],
+            crop_pct: 0.875,
+            crop_mode: "center".to_owned(),
+            interpolation: "bicubic".to_owned(),
+            mean: IMAGENET_MEAN,
+            std: IMAGENET_STD,
+            num_classes: None,
+            label_names: Value::Null,
+            label_descriptions: Value::Null,
+        }
+    }
+}
+
+/// Arguments of a timm model that change what it computes without a trace in the tensors.
+const ARGUMENTS: &[&str] = &[
+    "aa_layer",
+    "act_layer",
+    "norm_layer",
+    "block_args",
+    "output_stride",
+    "replace_stem_pool",
+    "conv_layer",
+];
+
+pub(super) fn read(config: &Value) -> Result<Config, Error> {
+    let bad = |error| malformed("config.json", &error);
+    let root = Root::deserialize(config).map_err(bad)?;
+    // Files of 2022 have the fields at the root.
+    let data = config.get("pretrained_cfg").unwrap_or(config);
+    let data = Data::deserialize(without_nulls(data)).map_err(bad)?;
+    let name = root.architecture.as_str();
+    check_architecture(name)?;
+    if let Some(argument) = ARGUMENTS.iter().find(|&&a| root.model_args.contains_key(a)) {
+        return Err(refuse(
+            name,
+            format!("it was made with `{argument}`, which is not supported"),
+        ));
+    }
+    if let Some(pool) = root.global_pool.filter(|pool| pool != "avg") {
+        return Err(refuse(
+            name,
+            format!("its global pool is '{pool}'; only 'avg' is supported"),
+        ));
+    }
+    let zero_padded_pool = match root.model_args.get("stem_type").and_then(Value::as_str) {
+        Some(stem) if stem.contains("same") => {
+            let reason = format!("its stem is '{stem}', which is not supported");
+            return Err(refuse(name, reason));
+        }
+        stem => stem.is_some_and(|stem| stem.contains("fixed")),
+    };
+    let labels = labels_of(&root.label_names, &root.label_descriptions)
+        .or_else(|| labels_of(&data.label_names, &data.label_descriptions));
+    Ok(Config {
+        classes: root.num_classes.or(data.num_classes),
+        preprocess: Some((rules_of(&data)?, CONFIG)),
+        labels,
+        zero_padded_pool,
+        architecture: Some(root.architecture),
+        ..Config::default()
+    })
+}
+
+/// The evaluation of `timm/data/transforms_factory.py`.
+fn rules_of(data: &Data) -> Result<Preprocess, Error> {
+    let refuse = |reason: String| Error::Preprocess {
+        reason: format!("{CONFIG}: {reason}"),
+    };
+    let [channels, h, w] = data.input_size;
+    if channels != 3 {
+        return Err(refuse(format!(
+            "images of {channels} channels are not supported"
+        )));
+    }
+    let scaled = [h, w].map(|side| scaled(side, data.crop_pct));
+    let [Some(scaled_h), Some(scaled_w)] = scaled else {
+        return Err(refuse(format!("crop_pct is {}", data.crop_pct)));
+    };
+    let scaled = [scaled_h, scaled_w];
+    let resize = match data.crop_mode.as_str() {
+        "center" => Resize::Cover(scaled),
+        "squash" => Resize::SquashTo(scaled),
+        "border" => Resize::Contain(scaled),
+        other => return Err(refuse(format!("crop_mode '{other}' is unknown"))),
+    };
+    let filter = match data.interpolation.as_str() {
+        "nearest" => Filter::Nearest,
+        "bilinear" => Filter::Bilinear,
+        "bicubic" => Filter::Bicubic,
+        "box" => Filter::Box,
+        "hamming" => Filter::Hamming,
+        "lanczos" => Filter::Lanczos,
+        other => return Err(refuse(format!("interpolation '{other}' is unknown"))),
+    };
+    let rules = Preprocess {
+        size: [h, w],
+        resize,
+        filter,
+        mean: data.mean,
+        std: data.std,
+        ..Preprocess::TORCHVISION
+    };
+    rules.check()?;
+    Ok(rules)
+}
+
+/// timm names classes by a list or by number, and may describe each name.
+fn labels_of(names: &Value, descriptions: &Value) -> Option<Labels> {
+    let text = match names {
+        Value::Array(_) | Value::Object(_) => names.to_string(),
+        _ => return None,
+    };
+    let names = Labels::parse(&text).ok()?;
+    let described = names.iter().map(|name| {
+        let description = descriptions.get(name).and_then(Value::as_str);
+        description.unwrap_or(name)
+    });
+    Some(Labels::new(described))
+}

@@ -1,0 +1,127 @@
+//! Files that describe their network: what `resnet convert` writes, and how it is read back.
+//!
+//! The file is safetensors. Its tensors have the names of the graph's parameters, in OIHW and
+//! `[out, in]`; for torchvision's and timm's networks these are their own names, so that PyTorch loads
+//! the file too. These texts in the metadata say the rest, and leave nothing to be guessed:
+//!
+//! | key | text |
+//! |---|---|
+//! | `graph` | the layers, as JSON: a [`Blueprint`] |
+//! | `architecture` | name of the network, such as `resnet50d` |
+//! | `preprocess` | JSON of [`Preprocess`] |
+//! | `labels` | JSON list of the names of the classes, if they are known |
+//! | `origin` | what the file was made from, for people |
+//! | `format` | `pt`, which Hugging Face's libraries ask for |
+//!
+//! Of a file without `graph`, `preprocess` (JSON, or a name of [`Preprocess::NAMES`]), `labels` and
+//! `epsilon` are honoured as well.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::weights::{self, DESCRIPTION, Weights};
+use resnet_wgpu::Error;
+use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::network::{
+    Blueprint, Decision, Facts, Family, ModelOptions, Network, TensorSource, Tensors,
+};
+use resnet_wgpu::picture::Labels;
+use resnet_wgpu::picture::Preprocess;
+
+/// Writes a network, its preprocessing and its labels as one safetensors file that describes itself.
+/// The precision is that of kernels and matrices, as in [`weights::save`].
+///
+/// # Errors
+/// [`Error::Write`].
+pub fn save(network: &Network, path: impl AsRef<Path>, precision: Precision) -> Result<(), Error> {
+    let facts = &network.facts;
+    let blueprint = network.blueprint();
+    let mut metadata = HashMap::from([
+        ("format".to_owned(), "pt".to_owned()),
+        ("architecture".to_owned(), facts.arch.clone()),
+        (DESCRIPTION.to_owned(), blueprint.to_json()?),
+        ("preprocess".to_owned(), json(&facts.preprocess)?),
+    ]);
+    if let Some(labels) = &facts.labels {
+        let names: Vec<&str> = labels.iter().collect();
+        metadata.insert("labels".to_owned(), json(&names)?);
+    }
+    if let Some(origin) = facts.decisions.get("weights") {
+        metadata.insert("origin".to_owned(), origin.value.clone());
+    }
+    let names: BTreeSet<&str> = blueprint.tensors().collect();
+    let tensors = names
+        .into_iter()
+        .filter_map(|name| Some((name, network.tensors().get(name)?)));
+    weights::save(path.as_ref(), tensors, metadata, precision)
+}
+
+/// The network that a file describes.
+pub(crate) fn read(weights: &mut Weights, options: &ModelOptions) -> Result<Network, Error> {
+    let text = |key: &str| weights.metadata(key);
+    let blueprint = Blueprint::from_json(text(DESCRIPTION).unwrap_or_default())?;
+    let name = text("architecture").unwrap_or("network").to_owned();
+    if let Some(arch) = options.arch.filter(|arch| arch.name() != name) {
+        return Err(refuse(format!(
+            "it is {name}, not {arch}; leave the architecture out"
+        )));
+    }
+    if let Some(variant) = options.variant {
+        return Err(refuse(format!(
+            "its layers are listed, so that there is no variant '{variant}' to choose; leave it out"
+        )));
+    }
+    let preprocess = match text("preprocess") {
+        Some(text) => Preprocess::from_json(text)?,
+        None => return Err(refuse("the text 'preprocess' is missing".to_owned())),
+    };
+    let labels = text("labels").map(Labels::parse).transpose()?;
+    let listed = "the file lists its layers";
+    let metadata = "metadata of the file";
+    let file = weights.path().display().to_string();
+    let origin = text("origin").unwrap_or("unknown");
+    let decisions = [
+        Decision::certain("architecture", name.clone(), listed),
+        Decision::certain("weights", file, listed),
+        Decision::certain("origin", origin, metadata),
+        Decision::certain("preprocessing", preprocess.to_string(), metadata),
+    ];
+    let named = labels.as_ref().map(|labels| {
+        let names = format!("{} names", labels.len());
+        Decision::certain("labels", names, metadata)
+    });
+    let facts = Facts {
+        arch: name,
+        family: Family::Described,
+        plan: None,
+        preprocess,
+        labels,
+        decisions: decisions.into_iter().chain(named).collect(),
+        softmax: None,
+    };
+    let mut tensors = Tensors::new();
+    for name in blueprint.tensors() {
+        if !tensors.contains_key(name) {
+            let dims = weights.dims(name).ok_or_else(|| Error::WeightMissing {
+                name: name.to_owned(),
+                expected: Vec::new(),
+            })?;
+            tensors.insert(name.to_owned(), weights.take(name, &dims)?);
+        }
+    }
+    Network::new((blueprint, tensors), facts, options)
+}
+
+fn json(value: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(value)
+        .map_err(|error| refuse(format!("cannot be written as JSON: {error}")))
+}
+
+fn refuse(reason: String) -> Error {
+    Error::Model {
+        model: "the network that the file describes".to_owned(),
+        reason,
+    }
+}

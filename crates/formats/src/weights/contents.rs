@@ -1,0 +1,93 @@
+//! What every container yields, whatever its format: tensors by name, and where their bytes are.
+//!
+//! The readers of formats ([`super::header`], `torch`) make a [`Contents`] of a slice of bytes and
+//! check every range in it; [`super::file`] reads the numbers.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+
+use resnet_wgpu::Error;
+
+/// The table of contents of a container.
+pub(crate) struct Contents {
+    pub(crate) entries: HashMap<String, Entry>,
+    /// Texts that the file says about itself.
+    pub(crate) metadata: HashMap<String, String>,
+    /// The format in words.
+    pub(crate) format: String,
+}
+
+/// One tensor.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) dtype: Dtype,
+    pub(crate) dims: Vec<usize>,
+    /// Byte range in the file: from the first element of the tensor to the last, or further if it is
+    /// a view of a larger storage.
+    pub(crate) range: Range<usize>,
+    /// Distance of neighbours along each axis in elements, where the order is not row-major.
+    pub(crate) strides: Option<Vec<usize>>,
+}
+
+/// The type of the elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dtype {
+    F32,
+    F16,
+    BF16,
+    F64,
+    /// A type that no weight can have.
+    Other {
+        name: &'static str,
+        element_bytes: usize,
+    },
+}
+
+impl Dtype {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::BF16 => "BF16",
+            Self::F64 => "F64",
+            Self::Other { name, .. } => name,
+        }
+    }
+
+    pub(crate) const fn element_bytes(self) -> usize {
+        match self {
+            Self::F64 => 8,
+            Self::F32 => 4,
+            Self::F16 | Self::BF16 => 2,
+            Self::Other { element_bytes, .. } => element_bytes,
+        }
+    }
+}
+
+/// Why a container is refused, before the path is known.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// What is wrong, and what to do.
+    Damaged(String),
+    /// A pickle asks for this object.
+    #[cfg_attr(
+        not(feature = "torch"),
+        expect(dead_code, reason = "only pickles have objects")
+    )]
+    Forbidden(String),
+}
+
+impl Fault {
+    pub(crate) fn damaged(reason: impl Into<String>) -> Self {
+        Self::Damaged(reason.into())
+    }
+
+    pub(crate) fn in_file(self, path: &Path) -> Error {
+        let path = path.to_owned();
+        match self {
+            Self::Damaged(reason) => Error::WeightsUnreadable { path, reason },
+            Self::Forbidden(global) => Error::WeightsForbidden { path, global },
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Files of named tensors.
+//!
+//! In goes a weight file; out come the tensors that a network asks for, each checked against the sizes
+//! that it expects and converted to `f32`. Afterwards [`Weights::finish`] proves that the file held
+//! nothing else. `file` knows the bytes, `header` and `torch` the formats.
+
+pub(crate) mod beside;
+mod container;
+pub(crate) mod contents;
+pub(crate) mod convert;
+mod file;
+mod header;
+pub(crate) mod layout;
+mod save;
+mod shards;
+#[cfg(feature = "torch")]
+mod torch;
+#[cfg(any(feature = "torch", feature = "keras"))]
+pub(crate) mod zip;
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+pub(crate) use beside::Beside;
+#[cfg(feature = "onnx")]
+pub(crate) use container::is_onnx;
+pub use save::save;
+
+use crate::models;
+#[cfg(feature = "keras")]
+pub(crate) use contents::Fault;
+use file::WeightFile;
+#[cfg(feature = "keras")]
+pub(crate) use file::{map, release};
+use layout::{channels_first, channels_last, transpose};
+use resnet_wgpu::Error;
+use resnet_wgpu::network::resnet::{self, Naming, Stated};
+use resnet_wgpu::network::{Family, ModelOptions, Network, TensorSource};
+use resnet_wgpu::tensor::Tensor;
+
+/// The text in the metadata with which a file lists its layers.
+pub(crate) const DESCRIPTION: &str = "graph";
+
+/// A weight file, whose tensors are taken one by one.
+///
+/// ```no_run
+/// use resnet_wgpu::network::TensorSource;
+/// use resnet_formats::weights::Weights;
+///
+/// let mut weights = Weights::open("resnet50.safetensors")?;
+/// let kernel = weights.take("conv1.weight", &[64, 3, 7, 7])?;
+/// # Ok::<(), resnet_wgpu::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Weights {
+    file: WeightFile,
+    /// What the tensors are called; `None` for a file that describes its network.
+    naming: Option<Naming>,
+    /// Empty for a file in memory.
+    beside: Beside,
+    /// Names that nothing asked for yet.
+    unused: BTreeSet<String>,
+}
+
+impl Weights {
+    /// Opens a weight file and recognises its family. The tensors are read when taken. The files
+    /// `config.json` and `preprocessor_config.json` beside it are read too, if they are there.
+    ///
+    /// The file is safetensors, an index of shards (`model.safetensors.index.json`) or, with the
+    /// cargo feature `torch`, a checkpoint of PyTorch (`.pth`, `.pt`, `.bin`) of which no code is run.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::WeightsUnreadable`] for a damaged file or one of another format,
+    /// [`Error::WeightsForbidden`] for a pickle that asks for more than tensors,
+    /// [`Error::WeightsUnrecognised`] for an unknown family.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        Self::of_map(path, map(path)?)
+    }
+
+    pub(crate) fn of_map(path: &Path, map: memmap2::Mmap) -> Result<Self, Error> {
+        Self::from_file(WeightFile::open(path, map)?, Beside::of(path))
+    }
+
+    /// [`Self::open`] for a file that is in memory; `name` stands for its path in errors.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_bytes(name: &str, bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
+        Self::in_memory(name, Cow::Owned(bytes.into()))
+    }
+
+    /// [`Self::from_bytes`] for a file within the program itself, which is not copied.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, Error> {
+        Self::in_memory(name, Cow::Borrowed(bytes))
+    }
+
+    fn in_memory(name: &str, bytes: Cow<'static, [u8]>) -> Result<Self, Error> {
+        let file = WeightFile::from_bytes(Path::new(name), bytes)?;
+        Self::from_file(file, Beside::default())
+    }
+
+    fn from_file(file: WeightFile, beside: Beside) -> Result<Self, Error> {
+        let names = file.keys().filter(|name| !is_counter(name));
+        let unused: BTreeSet<String> = names.map(str::to_owned).collect();
+        let naming = match file.metadata().get(DESCRIPTION) {
+            Some(_) => None,
+            None => Some(Naming::recognise(&unused)?),
+        };
+        Ok(Self {
+            file,
+            naming,
+            beside,
+            unused,
+        })
+    }
+
+    /// The network that the tensors are of. All of them are taken.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the weights and the options do not fit each other, the
+    /// [weights section](Error) of the errors for the tensors, [`Error::Geometry`] for images that
+    /// are too small.
+    pub fn network(&mut self, options: &ModelOptions) -> Result<Network, Error> {
+        let network = match self.naming.clone() {
+            None => models::described(self, options)?,
+            Some(naming) => {
+                let stated = Stated {
+                    path: Some(self.path().display().to_string()),
+                    metadata: self.file.metadata().clone(),
+                    config: models::config(&self.beside, naming.family())?,
+                };
+                resnet::open(self, &naming, stated, options)?
+            }
+        };
+        self.finish()?;
+        Ok(network)
+    }
+
+    /// The family of the file.
+    pub fn family(&self) -> Family {
+        let naming = self.naming.as_ref();
+        naming.map_or(Family::Described, Naming::family)
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// The format of the file in words, such as `safetensors`.
+    pub fn format(&self) -> &str {
+        self.file.format()
+    }
+
+    /// A text that the file says about itself, such as `epsilon` or `classes`.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.file.metadata().get(key).map(String::as_str)
+    }
+
+    /// Names of the tensors that nothing took yet, in alphabetical order.
+    pub fn unused(&self) -> impl Iterator<Item = &str> {
+        self.unused.iter().map(String::as_str)
+    }
+
+    /// Proves that every tensor of the file was taken.
+    ///
+    /// # Errors
+    /// [`Error::WeightsUnused`]: the file is of another network than the one built.
+    pub fn finish(&self) -> Result<(), Error> {
+        match self.unused.first() {
+            None => Ok(()),
+            Some(first) => Err(Error::WeightsUnused {
+                first: first.clone(),
+                count: self.unused.len(),
+            }),
+        }
+    }
+
+    fn channels_last(&self) -> bool {
+        self.naming.as_ref().is_some_and(Naming::channels_last)
+    }
+}
+
+impl TensorSource for Weights {
+    fn dims(&self, name: &str) -> Option<Vec<usize>> {
+        let dims = self.file.dims(name)?;
+        Some(if self.channels_last() {
+            channels_first(dims)
+        } else {
+            dims.to_vec()
+        })
+    }
+
+    fn take(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
+        let data = if self.channels_last() {
+            let data = self.file.read(name, &channels_last(dims))?;
+            transpose(data, dims)
+        } else if dims.len() == 2 && self.file.dims(name).map(<[_]>::len) == Some(4) {
+            // timm stores some classifiers as 1×1 convolutions.
+            self.file.read(name, &[dims, &[1, 1]].concat())?
+        } else {
+            self.file.read(name, dims)?
+        };
+        self.unused.remove(name);
+        Tensor::new(dims, data)
+    }
+}
+
+/// Whether a tensor is a counter of the training, of no use here: PyTorch counts the batches of every
+/// batch normalisation, and old files do not have it.
+fn is_counter(name: &str) -> bool {
+    name.ends_with(".num_batches_tracked")
+}

@@ -1,0 +1,184 @@
+//! Writing tensors as a safetensors file: whole, or not at all.
+//!
+//! The file is written under another name beside its place and renamed when it is complete, so that
+//! nobody ever reads a part of it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use safetensors::{Dtype, View};
+
+use resnet_wgpu::Error;
+use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::tensor::Tensor;
+
+/// Writes named tensors and texts as a safetensors file, replacing an older one.
+///
+/// The precision is that of kernels and matrices. Vectors (biases, normalisations), which are a
+/// thousandth of a network and count for more, stay in 32 bits, and so does a tensor with a number that
+/// 16 bits cannot hold.
+///
+/// # Errors
+/// [`Error::Write`]. What was at the path before is untouched then.
+pub fn save<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+    metadata: HashMap<String, String>,
+    precision: Precision,
+) -> Result<(), Error> {
+    let views: Vec<(&str, Stored<'_>)> = tensors
+        .into_iter()
+        .map(|(name, tensor)| (name, Stored::new(tensor, precision)))
+        .collect();
+    let partial = Partial::beside(path)?;
+    safetensors::serialize_to_file(views, Some(metadata), &partial.path)
+        .map_err(|error| refuse(path, error.to_string()))?;
+    partial.rename_to(path)
+}
+
+/// A file that is removed unless it becomes what it is to be.
+struct Partial {
+    path: PathBuf,
+}
+
+impl Partial {
+    fn beside(path: &Path) -> Result<Self, Error> {
+        let name = path
+            .file_name()
+            .ok_or_else(|| refuse(path, "this is no name of a file".to_owned()))?;
+        let mut partial = std::ffi::OsString::from(".");
+        partial.push(name);
+        partial.push(format!(".{}.part", std::process::id()));
+        Ok(Self {
+            path: path.with_file_name(partial),
+        })
+    }
+
+    fn rename_to(self, path: &Path) -> Result<(), Error> {
+        // Dropped afterwards: the name is free then, and removing it fails without harm.
+        std::fs::rename(&self.path, path).map_err(|error| refuse(path, error.to_string()))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn refuse(path: &Path, reason: String) -> Error {
+    Error::Write {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+/// A tensor in the type that it will have in the file; its bytes are made when they are written.
+struct Stored<'a> {
+    tensor: &'a Tensor,
+    dtype: Dtype,
+}
+
+impl<'a> Stored<'a> {
+    fn new(tensor: &'a Tensor, precision: Precision) -> Self {
+        let fits = |x: &f32| x.abs() <= f16::MAX.to_f32();
+        let is_half = precision == Precision::F16
+            && tensor.dims().len() > 1
+            && tensor.data().iter().all(fits);
+        Self {
+            tensor,
+            dtype: if is_half { Dtype::F16 } else { Dtype::F32 },
+        }
+    }
+}
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.tensor.dims()
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let data = self.tensor.data().iter();
+        Cow::Owned(if self.dtype == Dtype::F16 {
+            data.flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect()
+        } else {
+            data.flat_map(|x| x.to_le_bytes()).collect()
+        })
+    }
+
+    fn data_len(&self) -> usize {
+        let bytes = if self.dtype == Dtype::F16 { 2 } else { 4 };
+        self.tensor.len() * bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(precision: Precision) -> Vec<u8> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("out.safetensors");
+        let kernel = Tensor::from_fn(&[2, 1, 1, 3], |i| i as f32 * 0.1);
+        let large = Tensor::from_fn(&[1, 2], |_| 1e5);
+        let vector = Tensor::from_fn(&[3], |i| i as f32 * 0.1);
+        let tensors = [("kernel", &kernel), ("large", &large), ("vector", &vector)];
+        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        save(&path, tensors, metadata, precision).expect("written");
+        let files = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(files, 1, "nothing else is left");
+        std::fs::read(path).expect("read")
+    }
+
+    #[test]
+    fn numbers_are_rounded_where_that_is_asked_for_and_possible() {
+        let bytes = written(Precision::F32);
+        let file = safetensors::SafeTensors::deserialize(&bytes).expect("a file");
+        let kernel = file.tensor("kernel").expect("written");
+        assert_eq!(
+            (kernel.dtype(), kernel.shape()),
+            (Dtype::F32, &[2, 1, 1, 3][..])
+        );
+        assert_eq!(
+            kernel.data()[4..8],
+            0.1f32.to_le_bytes(),
+            "the second number"
+        );
+
+        let bytes = written(Precision::F16);
+        let file = safetensors::SafeTensors::deserialize(&bytes).expect("a file");
+        let dtype = |name| file.tensor(name).expect("written").dtype();
+        assert_eq!(
+            ["kernel", "large", "vector"].map(dtype),
+            [Dtype::F16, Dtype::F32, Dtype::F32]
+        );
+        let kernel = file.tensor("kernel").expect("written");
+        assert_eq!(
+            kernel.data()[2..4],
+            f16::from_f32(0.1).to_le_bytes(),
+            "rounded"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tensor = Tensor::from_fn(&[1], |_| 1.0);
+        // A folder in the way: the file is complete, but cannot take its place.
+        let taken = folder.path().join("taken");
+        std::fs::create_dir(&taken).expect("a folder");
+        std::fs::write(taken.join("file"), "").expect("a file in it");
+        for path in [taken.clone(), folder.path().join("no/such/folder/x")] {
+            let result = save(&path, [("x", &tensor)], HashMap::new(), Precision::F32);
+            assert!(matches!(result, Err(Error::Write { .. })), "{result:?}");
+        }
+        let files = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(files, 1, "the folder alone");
+    }
+}

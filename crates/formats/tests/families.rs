@@ -1,0 +1,316 @@
+//! Tiny networks as torchvision, timm and Hugging Face write them, against what those compute.
+//!
+//! `scripts/make_family_fixtures.py` wrote the folders of `tests/data/families` and says what is in
+//! them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use resnet_formats::models;
+use resnet_wgpu::Error;
+use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::network::{Confidence, Family, Model, ModelOptions, Network, Variant};
+use resnet_wgpu::picture::{Preprocess, Resize};
+use resnet_wgpu::reference::{self, Keep};
+use resnet_wgpu::tensor::Tensor;
+use safetensors::SafeTensors;
+
+/// A folder, the file of the weights in it, and the name that the network must get.
+const FOLDERS: &[(&str, &str, &str)] = &[
+    ("torchvision-basic", "model.pth", "resnet12_stem4"),
+    ("torchvision-resnext", "model.pth", "resnext17_2x32d_stem4"),
+    ("torchvision-wide", "model.pth", "wide_resnet17_2_stem4"),
+    ("timm-c", "model.safetensors", "resnet17c_stem8"),
+    ("timm-d", "model.safetensors", "resnet17d_stem8"),
+    ("timm-d-basic", "model.safetensors", "resnet12d_stem8"),
+    ("timm-s", "model.safetensors", "resnet17s_stem8"),
+    ("timm-t", "model.safetensors", "resnet17t_stem8"),
+    ("timm-v2", "model.safetensors", "resnetv2_17_stem8"),
+    ("timm-v2-basic", "model.safetensors", "resnetv2_12_stem8"),
+    ("timm-v2-d", "model.safetensors", "resnetv2_17d_stem8"),
+    ("timm-v2-fixed", "model.safetensors", "resnetv2_17_stem8"),
+    ("huggingface", "model.safetensors", "resnet17_stem4"),
+    ("huggingface-basic", "model.safetensors", "resnet12_stem16"),
+    ("huggingface-first", "model.safetensors", "resnet17_stem4"),
+    ("huggingface-v1", "model.safetensors", "resnet17_stem4"),
+    ("onnx-folded", "model.onnx", "main_graph"),
+];
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/families")
+        .join(name)
+}
+
+/// The values that the library computed, by name; the images are `input`.
+fn golden(name: &str) -> BTreeMap<String, Tensor> {
+    let bytes = std::fs::read(folder(name).join("golden.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = file.tensors().into_iter().map(|(name, view)| {
+        let (words, _) = view.data().as_chunks::<4>();
+        let data: Vec<f32> = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
+        (name, Tensor::new(view.shape(), data).unwrap())
+    });
+    tensors.collect()
+}
+
+/// Options for the images of the fixtures.
+fn options() -> ModelOptions {
+    ModelOptions {
+        batch: 2,
+        size: Some([45, 61]),
+        ..ModelOptions::default()
+    }
+}
+
+fn network(name: &str, file: &str) -> Network {
+    let path = folder(name).join(file);
+    models::open(path, &options()).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn open(name: &str, file: &str) -> Model {
+    network(name, file).model(&options()).unwrap()
+}
+
+fn model_of(path: &Path, options: &ModelOptions) -> Result<Model, Error> {
+    models::open(path, options)?.model(options)
+}
+
+/// Largest difference of any value, over the largest magnitude of that value.
+fn error_of(model: &Model, golden: &BTreeMap<String, Tensor>) -> f32 {
+    let inputs = std::slice::from_ref(&golden["input"]);
+    let values = reference::run_keeping(&model.graph, inputs, Keep::All).unwrap();
+    let mut worst = 0.0f32;
+    let names = golden.keys().filter(|name| *name != "input");
+    let mut compared = 0;
+    for name in names {
+        let id = model.graph.find(name).unwrap();
+        let (got, expected) = (values.get(id).unwrap(), &golden[name]);
+        assert_eq!(got.len(), expected.len(), "scalars of '{name}'");
+        let scale = expected
+            .data()
+            .iter()
+            .fold(0.0f32, |max, x| max.max(x.abs()));
+        let pairs = got.data().iter().zip(expected.data());
+        let difference = pairs.fold(0.0f32, |max, (x, y)| max.max((x - y).abs()));
+        assert!(difference.is_finite() && scale > 0.0, "'{name}'");
+        worst = worst.max(difference / scale);
+        compared += 1;
+    }
+    assert!(compared >= 1, "nothing was compared");
+    worst
+}
+
+#[test]
+fn every_family_computes_what_its_library_does() {
+    for (name, file, arch) in FOLDERS {
+        let model = open(name, file);
+        assert_eq!(&model.arch, arch, "{name}");
+        let golden = golden(name);
+        let error = error_of(&model, &golden);
+        assert!(error < 1e-5, "{name}: {error}");
+    }
+}
+
+#[test]
+fn what_the_files_beside_the_weights_say_is_certain() {
+    for (name, file, _) in FOLDERS {
+        let model = open(name, file);
+        let preprocessing = model.decisions.get("preprocessing").unwrap();
+        let says = !name.starts_with("torchvision") && !name.starts_with("onnx");
+        let expected = if says {
+            Confidence::Certain
+        } else {
+            Confidence::Assumed
+        };
+        assert_eq!(
+            preprocessing.confidence, expected,
+            "{name}: {preprocessing}"
+        );
+        let others = model.decisions.assumed();
+        let others: Vec<_> = others.filter(|d| d.what != "preprocessing").collect();
+        assert!(others.is_empty(), "{name}: {others:?}");
+    }
+    // The processor of the script: 64 pixels, cropped from int(64 / 0.9) = 71.
+    let options = ModelOptions::default();
+    let path = folder("huggingface").join("model.safetensors");
+    let model = model_of(&path, &options).unwrap();
+    let rules = &model.preprocess;
+    assert_eq!(
+        (rules.size, rules.resize),
+        ([64, 64], Resize::Cover([71, 71]))
+    );
+    let labels = model.labels.unwrap();
+    let labels: Vec<&str> = labels.iter().collect();
+    assert_eq!(labels, ["ant", "bee", "cat", "dog", "eel"], "labels");
+    // timm's configuration of resnet50d: 224 pixels, cropped from ⌊224 / 0.875⌋.
+    let path = folder("timm-d").join("model.safetensors");
+    let model = model_of(&path, &options).unwrap();
+    let rules = &model.preprocess;
+    assert_eq!(
+        (rules.size, rules.resize),
+        ([224, 224], Resize::Cover([256, 256]))
+    );
+    assert_eq!(model.decisions.get("name").unwrap().value, "resnet50d");
+}
+
+#[test]
+fn the_other_variant_is_another_network() {
+    // Hugging Face's switch, without the file that says how it is set.
+    let weights = std::fs::read(folder("huggingface-v1").join("model.safetensors")).unwrap();
+    let golden = golden("huggingface-v1");
+    let build = |variant| {
+        let mut weights =
+            resnet_formats::weights::Weights::from_bytes("model.safetensors", weights.clone())
+                .unwrap();
+        let options = ModelOptions {
+            variant,
+            ..options()
+        };
+        let network = weights.network(&options).unwrap();
+        network.model(&options).unwrap()
+    };
+    let guessed = build(None);
+    assert_eq!(guessed.family, Family::HuggingFace, "family");
+    let assumed: Vec<&str> = guessed.decisions.assumed().map(|d| d.what).collect();
+    assert_eq!(
+        assumed,
+        ["stride", "first stage", "preprocessing"],
+        "guesses"
+    );
+    assert!(error_of(&guessed, &golden) > 1e-2, "v1.5 is not v1");
+    let error = error_of(&build(Some(Variant::V1)), &golden);
+    assert!(error < 1e-5, "v1: {error}");
+}
+
+#[test]
+fn a_config_of_another_network_is_not_believed() {
+    let temporary = tempfile::tempdir().unwrap();
+    let copy = |from: &str, file: &str| {
+        std::fs::copy(folder(from).join(file), temporary.path().join(file)).unwrap();
+    };
+    copy("timm-c", "model.safetensors");
+    let config = r#"{"architecture": "resnet50", "num_classes": 1000, "pretrained_cfg": {}}"#;
+    std::fs::write(temporary.path().join("config.json"), config).unwrap();
+    let path = temporary.path().join("model.safetensors");
+    let model = model_of(&path, &options()).unwrap();
+    let remark = model.decisions.get("remark").expect("it is said");
+    assert!(remark.value.contains("1000 classes, not 5"), "{remark}");
+    assert_eq!(
+        model.decisions.assumed().count(),
+        1,
+        "preprocessing is a guess"
+    );
+}
+
+// === Converted files ===
+
+#[test]
+fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
+    let temporary = tempfile::tempdir().unwrap();
+    for (name, file, arch) in FOLDERS {
+        let mut original = network(name, file);
+        original.facts.preprocess = Preprocess::TORCHVISION.with_size([45, 61]);
+        let golden = golden(name);
+        for (precision, limit) in [(Precision::F32, 1e-5), (Precision::F16, 1e-2)] {
+            let path = temporary.path().join("converted.safetensors");
+            models::save(&original, &path, precision).unwrap();
+            let model = model_of(&path, &options()).unwrap();
+            assert_eq!(&model.arch, arch, "{name}");
+            assert_eq!(model.family, Family::Described, "{name}");
+            assert_eq!(model.decisions.assumed().count(), 0, "{name}");
+            assert_eq!(model.preprocess, original.facts.preprocess, "{name}");
+            assert_eq!(model.labels, original.facts.labels, "{name}");
+            let error = error_of(&model, &golden);
+            assert!(error < limit, "{name}, {precision:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_converted_network_takes_the_sizes_that_its_padding_is_for() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("converted.safetensors");
+    let of_size = |size| ModelOptions {
+        size: Some(size),
+        ..ModelOptions::default()
+    };
+    // The shortcuts of a D pool 2×2, with a margin after an odd last row or column.
+    models::save(
+        &network("timm-d", "model.safetensors"),
+        &path,
+        Precision::F32,
+    )
+    .unwrap();
+    assert!(
+        model_of(&path, &of_size([45 + 32, 61 + 64])).is_ok(),
+        "the same left over"
+    );
+    let error = model_of(&path, &of_size([64, 64])).unwrap_err();
+    assert!(error.to_string().contains("45x61"), "{error}");
+    // Padding on both sides fits any size.
+    models::save(
+        &network("timm-c", "model.safetensors"),
+        &path,
+        Precision::F32,
+    )
+    .unwrap();
+    assert!(model_of(&path, &of_size([64, 70])).is_ok(), "any");
+}
+
+const EPSILON: &str = "\"epsilon\":0.00001";
+
+#[test]
+fn descriptions_that_make_no_sense_are_errors() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("converted.safetensors");
+    models::save(
+        &network("timm-c", "model.safetensors"),
+        &path,
+        Precision::F32,
+    )
+    .unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let metadata = header.metadata().clone().unwrap();
+    let outcome = |key: &str, from: &str, to: &str| {
+        let mut metadata = metadata.clone();
+        let text = metadata.get_mut(key).unwrap();
+        assert!(text.contains(from), "{from}");
+        *text = text.replacen(from, to, 1);
+        let bytes = safetensors::serialize(file.tensors(), Some(metadata)).unwrap();
+        let mut weights = resnet_formats::weights::Weights::from_bytes("x", bytes)?;
+        weights.network(&options())?.model(&options())
+    };
+    for (key, from, to) in [
+        ("graph", "{", "["),
+        ("graph", r#""version":2"#, r#""version":3"#),
+        ("graph", r#""op":"relu""#, r#""op":"gelu""#),
+        ("graph", r#""inputs":["input"]"#, r#""inputs":["fc"]"#),
+        ("graph", r#""inputs":["input"]"#, r#""inputs":[]"#),
+        ("graph", "conv1.0.weight", "no.such.weight"),
+        ("graph", "conv1.0.weight", "fc.weight"),
+        ("graph", r#""stride":[2,2]"#, r#""stride":[0,2]"#),
+        (
+            "graph",
+            r#""padding":[1,1,1,1]"#,
+            r#""padding":[99999999999999999,1,1,1]"#,
+        ),
+        (
+            "graph",
+            r#""size":[45,61]"#,
+            r#""size":[1,18446744073709551615]"#,
+        ),
+        ("graph", r#""logits":"fc""#, r#""logits":"maxpool""#),
+        ("graph", EPSILON, "\"epsilon\":-1"),
+        ("graph", EPSILON, "\"epsilon\":1e99"),
+        ("preprocess", "bicubic", "cubic"),
+    ] {
+        let result = outcome(key, from, to);
+        assert!(result.is_err(), "{key}: {from} as {to}");
+    }
+    assert!(outcome("graph", "", "").is_ok(), "unchanged");
+}

@@ -1,0 +1,190 @@
+//! Names of the classes of a network.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// Names of classes, by class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels(Vec<String>);
+
+impl Labels {
+    /// Labels from their names, in the order of the classes.
+    pub fn new(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self(names.into_iter().map(Into::into).collect())
+    }
+
+    /// Short English names of the 1000 classes of ImageNet (ILSVRC 2012).
+    pub fn imagenet1k() -> Self {
+        Self::new(include_str!("../../assets/imagenet1k.txt").lines())
+    }
+
+    /// Reads a file: a text with one name a line, or JSON as [`Self::parse`] takes it.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Labels`] as [`Self::parse`].
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| refuse(format!("'{}' is not UTF-8 text", path.display())))?;
+        Self::parse(&text)
+    }
+
+    /// Labels from a text with one name a line, or from JSON: a list of names, an object that maps
+    /// class numbers to names (Hugging Face's `id2label`, or a `config.json` with that in it), or
+    /// one that maps them to `[id, name]` (Keras).
+    ///
+    /// # Errors
+    /// [`Error::Labels`] when there is no name, or the numbers of an object have gaps.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let text = text.trim_start_matches('\u{feff}');
+        let names = if text.trim_start().starts_with(['{', '[']) {
+            let json: Value = serde_json::from_str(text)
+                .map_err(|error| refuse(format!("this JSON is damaged: {error}")))?;
+            from_json(json.get("id2label").unwrap_or(&json))?
+        } else {
+            // The last line may or may not be ended; an empty line in between is a class.
+            let lines = text.trim_end().lines();
+            lines.map(|line| line.trim().to_owned()).collect()
+        };
+        if names.is_empty() {
+            return Err(refuse("there is no name in it".to_owned()));
+        }
+        Ok(Self(names))
+    }
+
+    /// Number of labels.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no label.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The name of a class.
+    pub fn get(&self, class: usize) -> Option<&str> {
+        self.0.get(class).map(String::as_str)
+    }
+
+    /// The names, by class.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// Checks that there is one name for each class of a network.
+    ///
+    /// # Errors
+    /// [`Error::Labels`] with both numbers.
+    pub fn check(&self, classes: usize) -> Result<(), Error> {
+        if self.len() == classes {
+            return Ok(());
+        }
+        Err(refuse(format!(
+            "the network has {classes} classes, the list has {} names; the file must have one name \
+             a line in the order of the classes",
+            self.len()
+        )))
+    }
+}
+
+fn refuse(reason: String) -> Error {
+    Error::Labels { reason }
+}
+
+fn from_json(json: &Value) -> Result<Vec<String>, Error> {
+    match json {
+        Value::Array(names) => names.iter().map(name).collect(),
+        Value::Object(by_class) => (0..by_class.len())
+            .map(|class| {
+                let value = by_class.get(&class.to_string()).ok_or_else(|| {
+                    refuse(format!(
+                        "class {class} has no name: the keys must be 0 to {}",
+                        by_class.len() - 1
+                    ))
+                })?;
+                name(value)
+            })
+            .collect(),
+        _ => Err(refuse("expected a JSON list or object".to_owned())),
+    }
+}
+
+fn name(json: &Value) -> Result<String, Error> {
+    match json {
+        Value::String(name) => Ok(name.clone()),
+        // Keras' `imagenet_class_index.json` has pairs of WordNet id and name.
+        Value::Array(pair) if pair.len() == 2 => name(&pair[1]),
+        other => Err(refuse(format!("expected a name, got {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imagenet_has_its_thousand_names() {
+        let labels = Labels::imagenet1k();
+        labels.check(1000).expect("one name for each class");
+        for (class, name) in [
+            (0, "tench"),
+            (207, "golden retriever"),
+            (281, "tabby"),
+            (999, "toilet tissue"),
+        ] {
+            assert_eq!(labels.get(class), Some(name), "class {class}");
+        }
+        assert!(
+            labels.iter().all(|name| !name.is_empty()),
+            "no name is empty"
+        );
+    }
+
+    #[test]
+    fn all_forms_of_lists_are_read() {
+        for text in [
+            "cat\ndog\n",
+            "cat\r\ndog",
+            "\u{feff}cat\ndog\n\n",
+            r#"["cat", "dog"]"#,
+            r#"{"1": "dog", "0": "cat"}"#,
+            r#"{"model_type": "resnet", "id2label": {"0": "cat", "1": "dog"}}"#,
+            r#"{"0": ["n1", "cat"], "1": ["n2", "dog"]}"#,
+        ] {
+            assert_eq!(
+                Labels::parse(text).ok(),
+                Some(Labels::new(["cat", "dog"])),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn lists_that_cannot_be_are_refused() {
+        for text in [
+            "",
+            "\n\n",
+            "[",
+            "{}",
+            r#"{"0": "cat", "2": "dog"}"#,
+            "[1, 2]",
+        ] {
+            assert!(
+                matches!(Labels::parse(text), Err(Error::Labels { .. })),
+                "{text}"
+            );
+        }
+        assert!(
+            Labels::new(["cat"]).check(2).is_err(),
+            "one name for two classes"
+        );
+    }
+}

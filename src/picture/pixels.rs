@@ -1,0 +1,70 @@
+//! A decoded image: its pixels, and how they are resized and written.
+
+use super::resample::Axis;
+use super::{Filter, resize};
+use crate::error::Error;
+
+/// A decoded image: 8-bit RGB, row by row.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Picture {
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) rgb: Vec<u8>,
+}
+
+impl Picture {
+    /// A picture from its rows of RGB; `None` unless the bytes fill it and it is not empty.
+    pub fn new(height: usize, width: usize, rgb: Vec<u8>) -> Option<Self> {
+        let len = height.checked_mul(width)?.checked_mul(3)?;
+        (len > 0 && len == rgb.len()).then_some(Self { height, width, rgb })
+    }
+
+    /// Rows.
+    pub const fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Columns.
+    pub const fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The bytes, row by row, red first.
+    pub fn rgb(&self) -> &[u8] {
+        &self.rgb
+    }
+
+    /// Writes the picture as a PNG.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when it is too large for a PNG, or the writer fails.
+    pub fn write_png(&self, writer: &mut Vec<u8>) -> Result<(), Error> {
+        let encoder = image::codecs::png::PngEncoder::new(writer);
+        let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
+        let (width, height) = (side(self.width), side(self.height));
+        let format = image::ExtendedColorType::Rgb8;
+        let written = image::ImageEncoder::write_image(encoder, &self.rgb, width, height, format);
+        written.map_err(|error| Error::Image {
+            path: "PNG".into(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The picture at another size: Pillow's `Image.resize`, to the bit.
+    ///
+    /// # Panics
+    /// When a side of `size` is zero.
+    #[must_use]
+    pub fn resized(&self, size: [usize; 2], filter: Filter) -> Self {
+        assert!(!size.contains(&0), "a picture cannot be empty: {size:?}");
+        let rows = Axis::whole(self.height, size[0]);
+        let columns = Axis::whole(self.width, size[1]);
+        resize::resize(self, rows, columns, filter)
+    }
+}
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Picture({}x{})", self.height, self.width)
+    }
+}

@@ -1,0 +1,211 @@
+//! A batch of pictures by the rules of one network.
+
+use super::{Picture, resize};
+use crate::error::Error;
+use crate::picture::Normalization;
+use crate::picture::resample;
+use crate::picture::{ChannelOrder, Preprocess};
+use crate::tensor::{Shape, Tensor};
+
+/// Pictures of one size, as the network gets them but for the normalisation.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    rgba: Vec<u8>,
+    shape: Shape,
+    normalization: Normalization,
+}
+
+impl Batch {
+    /// Resizes and crops pictures.
+    ///
+    /// # Errors
+    /// [`Error::Preprocess`] for rules that cannot be carried out, and for no picture at all.
+    pub fn prepare(pictures: &[Picture], rules: &Preprocess) -> Result<Self, Error> {
+        rules.check()?;
+        if pictures.is_empty() {
+            return Err(Error::Preprocess {
+                reason: "there is no picture".to_owned(),
+            });
+        }
+        let [h, w] = rules.size;
+        let mut rgba = Vec::with_capacity(pictures.len() * h * w * 4);
+        for picture in pictures {
+            let [rows, columns] = resample::fit([picture.height, picture.width], rules);
+            let fitted = resize::resize(picture, rows, columns, rules.filter);
+            let fitted = framed(fitted, rules);
+            let pixels = fitted.rgb.as_chunks::<3>().0;
+            rgba.extend(pixels.iter().flat_map(|&[r, g, b]| [r, g, b, 255]));
+        }
+        Ok(Self {
+            rgba,
+            shape: Shape::new(pictures.len(), 3, h, w),
+            normalization: rules.normalization(),
+        })
+    }
+
+    /// The pixels as 8-bit RGBA, image by image, row by row; red first, whatever the network wants.
+    pub fn rgba(&self) -> &[u8] {
+        &self.rgba
+    }
+
+    /// Shape of the network's input.
+    pub const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// What turns the pixels into the network's input.
+    pub const fn normalization(&self) -> &Normalization {
+        &self.normalization
+    }
+
+    /// The network's input, computed here.
+    pub fn tensor(&self) -> Tensor {
+        let Normalization {
+            mean,
+            std,
+            swap_red_blue,
+        } = self.normalization;
+        // There are only 256 values, so that each can be computed in 64 bits and rounded once.
+        let tables = [0, 1, 2].map(|c| table(mean[c], std[c]));
+        let plane = self.shape.h * self.shape.w;
+        Tensor::from_fn(&self.shape.dims(), |index| {
+            let (n, c, pixel) = (index / (3 * plane), index / plane % 3, index % plane);
+            let lane = if swap_red_blue { 2 - c } else { c };
+            tables[c][usize::from(self.rgba[(n * plane + pixel) * 4 + lane])]
+        })
+    }
+}
+
+/// A picture that is smaller than the network's, with margins in the colour of the mean.
+fn framed(part: Picture, rules: &Preprocess) -> Picture {
+    let [height, width] = rules.size;
+    if [part.height, part.width] == rules.size {
+        return part;
+    }
+    let [first, second, third] = rules.mean.map(colour);
+    let fill = match rules.channels {
+        ChannelOrder::Rgb => [first, second, third],
+        ChannelOrder::Bgr => [third, second, first],
+    };
+    let top = (height - part.height) / 2;
+    let left = (width - part.width) / 2;
+    let mut rgb = fill.repeat(height * width);
+    for (y, row) in part.rgb.chunks_exact(part.width * 3).enumerate() {
+        let start = ((top + y) * width + left) * 3;
+        rgb[start..start + row.len()].copy_from_slice(row);
+    }
+    Picture { height, width, rgb }
+}
+
+/// The byte of a mean: Python's `round(255 * mean)`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float is clamped by the conversion"
+)]
+fn colour(mean: f32) -> u8 {
+    (255.0 * f64::from(mean)).round_ties_even() as u8
+}
+
+/// `(value / 255 − mean) / std` of every value of a byte.
+fn table(mean: f32, std: f32) -> [f32; 256] {
+    let mut table = [0.0; 256];
+    for (value, entry) in (0u8..=255).zip(&mut table) {
+        let scaled = (f64::from(value) / 255.0 - f64::from(mean)) / f64::from(std);
+        #[expect(clippy::cast_possible_truncation, reason = "rounding is what is meant")]
+        let rounded = scaled as f32;
+        *entry = rounded;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::resample::Axis;
+    use crate::picture::{Filter, Resize};
+
+    #[test]
+    fn a_crop_is_a_part_of_the_whole_resized_image() {
+        let rgb = (0..37 * 23 * 3u32).map(|i| (i * i / 7 % 251).to_le_bytes()[0]);
+        let picture = Picture::new(37, 23, rgb.collect()).expect("filled");
+        let filters = [
+            Filter::Nearest,
+            Filter::Box,
+            Filter::Bilinear,
+            Filter::Bicubic,
+            Filter::Hamming,
+            Filter::Lanczos,
+        ];
+        for filter in filters {
+            for size in [[20, 19], [50, 41], [37, 30]] {
+                let whole = picture.resized(size, filter);
+                let axis = |from, to, first, count| Axis {
+                    from,
+                    to,
+                    first,
+                    count,
+                };
+                let rows = axis(picture.height, size[0], 3, 11);
+                let columns = axis(picture.width, size[1], 5, 7);
+                let part = resize::resize(&picture, rows, columns, filter);
+                for y in 0..11 {
+                    let from = ((y + 3) * size[1] + 5) * 3;
+                    assert_eq!(
+                        part.rgb[y * 21..][..21],
+                        whole.rgb[from..][..21],
+                        "{filter:?} {size:?}, row {y}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_that_does_not_fill_its_frame_gets_margins_of_the_mean() {
+        let picture = Picture::new(2, 7, vec![9; 2 * 7 * 3]).expect("filled");
+        let rules = Preprocess {
+            size: [8, 7],
+            resize: Resize::Contain([8, 7]),
+            mean: [0.485, 0.5, 1.0],
+            ..Preprocess::NOTEBOOK
+        };
+        let batch = Batch::prepare(&[picture], &rules).expect("prepared");
+        let row = |y: usize| &batch.rgba()[y * 28..][..4];
+        assert_eq!(row(2), [124, 128, 255, 255], "above");
+        assert_eq!(row(3), [9, 9, 9, 255], "the first row of the image");
+        assert_eq!(row(4), [9, 9, 9, 255], "the last");
+        assert_eq!(row(5), [124, 128, 255, 255], "below");
+    }
+
+    #[test]
+    fn channels_are_normalised_in_the_order_of_the_network() {
+        let picture = Picture::new(1, 1, vec![255, 51, 0]).expect("filled");
+        let rules = Preprocess {
+            size: [1, 1],
+            mean: [0.0, 0.2, 0.5],
+            std: [1.0, 0.5, 0.25],
+            ..Preprocess::NOTEBOOK
+        };
+        let batch = Batch::prepare(&[picture.clone(), picture], &rules).expect("prepared");
+        assert_eq!(batch.rgba(), [255, 51, 0, 255, 255, 51, 0, 255], "RGBA");
+        let tensor = batch.tensor();
+        let close = |got: &[f32], expected: [f32; 3]| {
+            let pairs = got.iter().zip(expected);
+            assert!(pairs.clone().all(|(x, y)| (x - y).abs() < 1e-6), "{got:?}");
+        };
+        close(&tensor.data()[..3], [1.0, 0.0, -2.0]);
+        close(&tensor.data()[3..], [1.0, 0.0, -2.0]);
+    }
+
+    #[test]
+    fn a_long_thin_picture_takes_no_more_memory_than_its_crop() {
+        // At full size it would be 256 × 16,776,960 pixels.
+        let picture = Picture::new(1, 65_535, vec![7; 65_535 * 3]).expect("filled");
+        let batch = Batch::prepare(&[picture], &Preprocess::TORCHVISION).expect("prepared");
+        assert!(
+            batch.rgba().chunks(4).all(|p| p == [7, 7, 7, 255]),
+            "constant"
+        );
+    }
+}

@@ -1,0 +1,418 @@
+//! How an image becomes the input of a network: plain data, which a JSON file can hold.
+//!
+//! [`super`] carries the rules out on 8-bit pixels; the numbers of the last step,
+//! `(pixel / 255 − mean) / std`, are also what a kernel that reads textures needs.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::resample::fit;
+use crate::error::Error;
+
+/// ImageNet mean per channel, in RGB order (torchvision, timm and Hugging Face).
+pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+
+/// ImageNet standard deviation per channel, in RGB order.
+pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// ImageNet mean of 8-bit pixels in BGR order, as Caffe subtracted it (`imagenet_utils.py` of Keras).
+const CAFFE_MEAN: [f32; 3] = [103.939, 116.779, 123.68];
+
+/// The rules for one network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocess {
+    /// Rows and columns that the network gets.
+    pub size: [usize; 2],
+    /// How the image comes to that size.
+    pub resize: Resize,
+    /// How pixels are interpolated.
+    pub filter: Filter,
+    /// Where the centre crop starts when the margins are uneven.
+    #[serde(default)]
+    pub crop: Crop,
+    /// Subtracted from each channel after the division by 255, in the order of [`Self::channels`].
+    pub mean: [f32; 3],
+    /// Divides each channel after that, in the order of [`Self::channels`].
+    pub std: [f32; 3],
+    /// Order of the channels that the network gets.
+    #[serde(default)]
+    pub channels: ChannelOrder,
+}
+
+/// How an image of any size comes to the size that the network gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resize {
+    /// Directly; the proportions change.
+    Squash,
+    /// Directly to these rows and columns, of which the centre is then cropped (timm's `squash`).
+    SquashTo([usize; 2]),
+    /// With its proportions, to the smallest size that covers these rows and columns; the centre is
+    /// then cropped. For equal rows and columns that is torchvision's `Resize(edge)`, else timm's
+    /// `ResizeKeepRatio`.
+    Cover([usize; 2]),
+    /// With its proportions, to the largest size that fits into these rows and columns; margins in
+    /// the colour of the mean are then added, or the centre is cropped (timm's `border`).
+    Contain([usize; 2]),
+}
+
+impl Resize {
+    /// The rows and columns to which an image is resized, for a network that gets `size`.
+    const fn target(self, size: [usize; 2]) -> [usize; 2] {
+        match self {
+            Self::Squash => size,
+            Self::SquashTo(target) | Self::Cover(target) | Self::Contain(target) => target,
+        }
+    }
+}
+
+impl fmt::Display for Resize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (how, [h, w]) = match self {
+            Self::Squash => return f.write_str("squashed"),
+            Self::SquashTo(target) => ("the centre of the image squashed to", target),
+            Self::Cover([h, w]) if h == w => {
+                return write!(f, "the centre of the image with its short edge at {h}");
+            }
+            Self::Cover(target) => ("the centre of the image covering", target),
+            Self::Contain(target) => ("the image fitted into", target),
+        };
+        write!(f, "{how} {h}x{w}")
+    }
+}
+
+/// Interpolation, with the supports and coefficients of Pillow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filter {
+    /// The nearest pixel.
+    Nearest,
+    /// The mean of the covered pixels.
+    Box,
+    /// A triangle.
+    Bilinear,
+    /// A cubic with a = −0.5.
+    Bicubic,
+    /// A cosine between a box and a triangle.
+    Hamming,
+    /// Lanczos with three lobes.
+    Lanczos,
+}
+
+impl Filter {
+    /// The name, as JSON has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::Box => "box",
+            Self::Bilinear => "bilinear",
+            Self::Bicubic => "bicubic",
+            Self::Hamming => "hamming",
+            Self::Lanczos => "lanczos",
+        }
+    }
+}
+
+/// Rounding of half the margin of a centre crop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Crop {
+    /// To the nearest integer, halves to the even one, as Python and so torchvision and timm do.
+    #[default]
+    Round,
+    /// Down, as Hugging Face does.
+    Floor,
+}
+
+/// Order of the colour channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelOrder {
+    /// Red first.
+    #[default]
+    Rgb,
+    /// Blue first.
+    Bgr,
+}
+
+/// How the values of a pixel become the values of a tensor: `(v / 255 − mean) / std`, per channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Normalization {
+    /// Mean of each channel, in units of the full range, in the order of the tensor's channels.
+    pub mean: [f32; 3],
+    /// Standard deviation of each channel, likewise.
+    pub std: [f32; 3],
+    /// Whether the tensor's channels are blue, green, red.
+    pub swap_red_blue: bool,
+}
+
+impl Preprocess {
+    /// The names that [`Self::named`] knows.
+    pub const NAMES: &[&str] = &[
+        "torchvision",
+        "torchvision-v2",
+        "timm",
+        "hf",
+        "notebook",
+        "div255",
+        "keras-caffe",
+        "keras-tf",
+    ];
+
+    /// torchvision's evaluation of its first ImageNet weights: short edge 256, crop 224.
+    pub const TORCHVISION: Self = Self {
+        size: [224, 224],
+        resize: Resize::Cover([256, 256]),
+        filter: Filter::Bilinear,
+        crop: Crop::Round,
+        mean: IMAGENET_MEAN,
+        std: IMAGENET_STD,
+        channels: ChannelOrder::Rgb,
+    };
+
+    /// `microsoft/resnet-50` on Hugging Face: as torchvision, but bicubic.
+    pub const HUGGING_FACE: Self = Self {
+        filter: Filter::Bicubic,
+        crop: Crop::Floor,
+        ..Self::TORCHVISION
+    };
+
+    /// The lesson's notebook: the whole image to 64×64, pixels divided by 255.
+    pub const NOTEBOOK: Self = Self {
+        size: [64, 64],
+        resize: Resize::Squash,
+        filter: Filter::Bilinear,
+        crop: Crop::Round,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+        channels: ChannelOrder::Rgb,
+    };
+
+    /// The rules of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        let keras = Self {
+            size: [224, 224],
+            filter: Filter::Nearest,
+            ..Self::NOTEBOOK
+        };
+        Some(match name {
+            "torchvision" => Self::TORCHVISION,
+            // Weights of 2021, `IMAGENET1K_V2`.
+            "torchvision-v2" => Self {
+                resize: Resize::Cover([232, 232]),
+                ..Self::TORCHVISION
+            },
+            // `resnet50.a1_in1k`: crop_pct 0.95, so the edge is ⌊224 / 0.95⌋.
+            "timm" => Self {
+                resize: Resize::Cover([235, 235]),
+                filter: Filter::Bicubic,
+                ..Self::TORCHVISION
+            },
+            "hf" => Self::HUGGING_FACE,
+            "notebook" | "div255" => Self::NOTEBOOK,
+            "keras-caffe" => Self {
+                mean: CAFFE_MEAN.map(|mean| mean / 255.0),
+                std: [1.0 / 255.0; 3],
+                channels: ChannelOrder::Bgr,
+                ..keras
+            },
+            "keras-tf" => Self {
+                mean: [0.5; 3],
+                std: [0.5; 3],
+                ..keras
+            },
+            _ => return None,
+        })
+    }
+
+    /// The rules that a JSON text describes, with the fields of this struct.
+    ///
+    /// # Errors
+    /// [`Error::Preprocess`] for a text that is no such JSON, and for rules that make no sense.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        let rules: Self = serde_json::from_str(text).map_err(|error| Error::Preprocess {
+            reason: error.to_string(),
+        })?;
+        rules.check()?;
+        Ok(rules)
+    }
+
+    /// The same rules for another size. The edge that is cropped grows or shrinks with it.
+    #[must_use]
+    pub fn with_size(self, size: [usize; 2]) -> Self {
+        let scaled = |target: [usize; 2]| {
+            [0, 1].map(|i| {
+                let scaled = target[i].saturating_mul(size[i]) / self.size[i].max(1);
+                scaled.max(size[i])
+            })
+        };
+        let resize = match self.resize {
+            Resize::Squash => Resize::Squash,
+            Resize::SquashTo(target) => Resize::SquashTo(scaled(target)),
+            Resize::Cover(target) => Resize::Cover(scaled(target)),
+            Resize::Contain(target) => Resize::Contain(scaled(target)),
+        };
+        Self {
+            size,
+            resize,
+            ..self
+        }
+    }
+
+    /// The rows and columns of an image of `h` rows and `w` columns that the network gets to see: all of
+    /// them, or those that survive the crop.
+    pub fn seen(&self, [h, w]: [usize; 2]) -> [Range<usize>; 2] {
+        fit([h, w], self).map(|axis| axis.source())
+    }
+
+    /// The last step, as the kernel and the reference take it.
+    pub const fn normalization(&self) -> Normalization {
+        Normalization {
+            mean: self.mean,
+            std: self.std,
+            swap_red_blue: matches!(self.channels, ChannelOrder::Bgr),
+        }
+    }
+
+    /// Checks that the rules can be carried out.
+    ///
+    /// # Errors
+    /// [`Error::Preprocess`] says which number cannot be.
+    pub fn check(&self) -> Result<(), Error> {
+        let refuse = |reason: String| Err(Error::Preprocess { reason });
+        let [h, w] = self.size;
+        let cover = self.resize.target(self.size);
+        let sides = [h, w, cover[0], cover[1]];
+        if sides.iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
+            return refuse(format!("a side of {sides:?} is not in 1..={MAX_SIDE}"));
+        }
+        if cover[0] < h || cover[1] < w {
+            return refuse(format!(
+                "an image of {}x{} has no centre of {h}x{w}",
+                cover[0], cover[1]
+            ));
+        }
+        if self.mean.iter().any(|mean| !mean.is_finite()) {
+            return refuse(format!("the mean is {:?}", self.mean));
+        }
+        if self.std.iter().any(|std| !(std.is_normal() && *std > 0.0)) {
+            return refuse(format!("the standard deviation is {:?}", self.std));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Preprocess {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            size: [h, w],
+            resize,
+            filter,
+            mean,
+            std,
+            channels,
+            ..
+        } = self;
+        let channels = match channels {
+            ChannelOrder::Rgb => "RGB",
+            ChannelOrder::Bgr => "BGR",
+        };
+        let filter = filter.name();
+        write!(
+            f,
+            "{h}x{w}, {resize} ({filter}), {channels}, /255, mean {mean:?}, std {std:?}"
+        )
+    }
+}
+
+/// The largest side of an image that is asked for: keeps a mistyped size from filling the memory.
+const MAX_SIDE: usize = 16_384;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_known_makes_sense_and_survives_json() {
+        for name in Preprocess::NAMES {
+            let rules = Preprocess::named(name).unwrap_or_else(|| panic!("{name} is listed"));
+            rules
+                .check()
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            let json = serde_json::to_string(&rules).expect("plain data");
+            assert_eq!(Preprocess::from_json(&json).ok(), Some(rules), "{json}");
+        }
+        assert_eq!(Preprocess::named("unheard-of"), None, "unknown name");
+    }
+
+    #[test]
+    fn the_json_form_is_the_documented_one() {
+        let text = r#"{"size": [224, 224], "resize": {"cover": [256, 256]}, "filter": "bilinear",
+            "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}"#;
+        assert_eq!(
+            Preprocess::from_json(text).ok(),
+            Some(Preprocess::TORCHVISION),
+            "crop and channels have defaults"
+        );
+    }
+
+    #[test]
+    fn senseless_rules_are_refused() {
+        let torch = Preprocess::TORCHVISION;
+        for rules in [
+            Preprocess {
+                size: [0, 224],
+                ..torch.clone()
+            },
+            Preprocess {
+                size: [300, 224],
+                ..torch.clone()
+            },
+            Preprocess {
+                std: [0.0, 1.0, 1.0],
+                ..torch.clone()
+            },
+            Preprocess {
+                mean: [f32::NAN, 0.0, 0.0],
+                ..torch.clone()
+            },
+            Preprocess {
+                resize: Resize::Cover([1 << 40, 256]),
+                ..torch
+            },
+        ] {
+            assert!(rules.check().is_err(), "{rules:?}");
+        }
+        assert!(
+            Preprocess::from_json("{\"filter\": \"cubic\"}").is_err(),
+            "unknown filter"
+        );
+    }
+
+    #[test]
+    fn what_is_seen_is_all_or_the_middle() {
+        let squash = Preprocess::NOTEBOOK;
+        assert_eq!(squash.seen([33, 61]), [0..33, 0..61], "squashed");
+        // 448×672 becomes 256×384, of which the middle 224×224 is seen: times 1.75.
+        let cover = Preprocess::TORCHVISION;
+        assert_eq!(cover.seen([448, 672]), [28..420, 140..532], "cropped");
+        assert_eq!(cover.seen([1, 1]), [0..1, 0..1], "never empty");
+    }
+
+    #[test]
+    fn another_size_scales_the_edge() {
+        let rules = Preprocess::TORCHVISION.with_size([288, 288]);
+        // timm: floor(288 / 0.875).
+        assert_eq!(rules.resize, Resize::Cover([329, 329]), "edge");
+        let rules = Preprocess::NOTEBOOK.with_size([128, 96]);
+        assert_eq!(
+            (rules.size, rules.resize),
+            ([128, 96], Resize::Squash),
+            "squash"
+        );
+    }
+}

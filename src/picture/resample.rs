@@ -1,0 +1,293 @@
+//! Which pixels of an image each pixel of the network's image is made of, and how much of each.
+//!
+//! Plain numbers, exactly Pillow's for 8-bit images: [`crate::picture`] applies them on the CPU, and
+//! `gpu` on the host's textures. Each output pixel is a weighted mean of input pixels; when
+//! shrinking, the filter is stretched by the scale, so that every input pixel counts
+//! (antialiasing). Pillow computes the weights in 64-bit floats and rounds them to 22-bit fixed
+//! point. [`Filter::Nearest`] is another algorithm: it walks through the input in steps of the scale.
+
+use std::ops::Range;
+
+use crate::picture::{Crop, Filter, Preprocess, Resize};
+
+/// Fraction bits of the weights: 32 less 8 for the pixel and 2 for weights that overshoot.
+pub(crate) const PRECISION_BITS: u32 = 32 - 8 - 2;
+
+/// The part of one axis that is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Axis {
+    /// Pixels of the input.
+    pub(crate) from: usize,
+    /// Pixels of the whole output.
+    pub(crate) to: usize,
+    /// First output pixel that is wanted.
+    pub(crate) first: usize,
+    /// Output pixels that are wanted.
+    pub(crate) count: usize,
+}
+
+/// The input pixels that one output pixel is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tap {
+    /// The first of them.
+    pub(crate) first: usize,
+    /// The weight of each, in units of 2^−[`PRECISION_BITS`].
+    pub(crate) weights: Vec<i32>,
+}
+
+impl Tap {
+    /// One pixel as it is.
+    fn copy(first: usize) -> Self {
+        Self {
+            first,
+            weights: vec![1 << PRECISION_BITS],
+        }
+    }
+
+    /// The pixel behind the last one.
+    pub(crate) const fn end(&self) -> usize {
+        self.first + self.weights.len()
+    }
+}
+
+impl Axis {
+    /// All of an axis.
+    #[cfg(feature = "image")]
+    pub(crate) const fn whole(from: usize, to: usize) -> Self {
+        Self {
+            from,
+            to,
+            first: 0,
+            count: to,
+        }
+    }
+
+    /// The pixels of the input that the wanted part of the output shows, rounded, at least one.
+    pub(crate) fn source(self) -> Range<usize> {
+        let at = |x: usize| (x * self.from + self.to / 2) / self.to;
+        let first = at(self.first).min(self.from - 1);
+        first..at(self.first + self.count).max(first + 1)
+    }
+
+    fn scale(self) -> f64 {
+        self.from as f64 / self.to as f64
+    }
+
+    /// The weights of every wanted output pixel.
+    pub(crate) fn taps(self, filter: Filter) -> Vec<Tap> {
+        let wanted = self.first..self.first + self.count;
+        // Pillow skips a pass that changes no size; the identity is what bicubic and Lanczos give
+        // at scale 1 too, but only up to rounding.
+        if self.from == self.to {
+            return wanted.map(Tap::copy).collect();
+        }
+        let Some((kernel, support)) = kernel(filter) else {
+            return self.nearest();
+        };
+        let scale = self.scale();
+        let stretch = scale.max(1.0);
+        let support = support * stretch;
+        wanted
+            .map(|x| {
+                let center = (x as f64 + 0.5) * scale;
+                let first = truncate(center - support + 0.5);
+                let end = truncate(center + support + 0.5).min(self.from);
+                let weight = |x: usize| kernel((x as f64 - center + 0.5) * (1.0 / stretch));
+                let weights: Vec<f64> = (first..end).map(weight).collect();
+                let sum: f64 = weights.iter().sum();
+                let weights = weights
+                    .iter()
+                    .map(|w| fixed(if sum == 0.0 { *w } else { w / sum }))
+                    .collect();
+                Tap { first, weights }
+            })
+            .collect()
+    }
+
+    /// For every wanted output pixel, the input pixel under its centre. Pillow adds the scale up
+    /// instead of multiplying, and so must this, because the sums round.
+    fn nearest(self) -> Vec<Tap> {
+        let scale = self.scale();
+        let mut position = scale * 0.5;
+        let mut found = Vec::with_capacity(self.count);
+        for x in 0..self.first + self.count {
+            if x >= self.first {
+                found.push(Tap::copy(truncate(position).min(self.from - 1)));
+            }
+            position += scale;
+        }
+        found
+    }
+}
+
+/// What the network gets of an image of `h` rows and `w` columns: its rows and its columns. With
+/// [`Resize::Contain`] there may be fewer than the network wants; margins are to be added then.
+pub(crate) fn fit([h, w]: [usize; 2], rules: &Preprocess) -> [Axis; 2] {
+    let full = match rules.resize {
+        Resize::Squash => rules.size,
+        Resize::SquashTo(target) => target,
+        Resize::Cover(cover) => covering([h, w], cover),
+        Resize::Contain(target) => keeping([h, w], target, f64::max),
+    };
+    let axis = |from, to: usize, wanted: usize| Axis {
+        from,
+        to,
+        first: margin(to.saturating_sub(wanted), rules.crop),
+        count: wanted.min(to),
+    };
+    [
+        axis(h, full[0], rules.size[0]),
+        axis(w, full[1], rules.size[1]),
+    ]
+}
+
+/// The smallest size of an image's proportions that covers a rectangle. For a square, one side fits
+/// exactly, the other is cut off to an integer as torchvision's `int(edge * long / short)`.
+fn covering([h, w]: [usize; 2], [cover_h, cover_w]: [usize; 2]) -> [usize; 2] {
+    if cover_h != cover_w {
+        return keeping([h, w], [cover_h, cover_w], f64::min);
+    }
+    if h <= w {
+        [cover_h, cover_h * w / h]
+    } else {
+        [cover_w * h / w, cover_w]
+    }
+}
+
+/// The size of an image's proportions of which one side is that of a rectangle, with the rounding of
+/// timm's `ResizeKeepRatio`. `choose` takes the scale of the one side or of the other.
+fn keeping(from: [usize; 2], to: [usize; 2], choose: fn(f64, f64) -> f64) -> [usize; 2] {
+    let scale = |axis: usize| from[axis] as f64 / to[axis] as f64;
+    let ratio = choose(scale(0), scale(1));
+    from.map(|side| truncate((side as f64 / ratio).round_ties_even()).max(1))
+}
+
+/// What is cut off before the centre, of all that is cut off along an axis.
+const fn margin(cut: usize, crop: Crop) -> usize {
+    let half = cut / 2;
+    match crop {
+        Crop::Floor => half,
+        // Python rounds halves to the even neighbour.
+        Crop::Round => half + (cut % 2) * (half % 2),
+    }
+}
+
+/// A weight in fixed point, rounded half away from zero.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a weight is at most about 1, so that it keeps to 24 bits"
+)]
+fn fixed(weight: f64) -> i32 {
+    let scaled = weight * f64::from(1 << PRECISION_BITS);
+    (scaled + if weight < 0.0 { -0.5 } else { 0.5 }) as i32
+}
+
+/// C's conversion to an integer, then zero for what is below.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positions in an image are small, and negative ones are meant to become zero"
+)]
+fn truncate(position: f64) -> usize {
+    position as usize
+}
+
+/// The weight of a pixel by its distance.
+type Kernel = fn(f64) -> f64;
+
+/// The function of a filter and half the width of its support at scale 1; none for the nearest
+/// pixel, which has no weights.
+fn kernel(filter: Filter) -> Option<(Kernel, f64)> {
+    Some(match filter {
+        Filter::Nearest => return None,
+        Filter::Box => (boxcar as Kernel, 0.5),
+        Filter::Bilinear => (triangle, 1.0),
+        Filter::Bicubic => (cubic, 2.0),
+        Filter::Hamming => (hamming, 1.0),
+        Filter::Lanczos => (lanczos, 3.0),
+    })
+}
+
+fn boxcar(x: f64) -> f64 {
+    if x > -0.5 && x <= 0.5 { 1.0 } else { 0.0 }
+}
+
+fn triangle(x: f64) -> f64 {
+    let x = x.abs();
+    if x < 1.0 { 1.0 - x } else { 0.0 }
+}
+
+/// Keys' cubic convolution with a = −0.5.
+fn cubic(x: f64) -> f64 {
+    const A: f64 = -0.5;
+    let x = x.abs();
+    if x < 1.0 {
+        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        (((x - 5.0) * x + 8.0) * x - 4.0) * A
+    } else {
+        0.0
+    }
+}
+
+/// A sinc under a Hamming window.
+fn hamming(x: f64) -> f64 {
+    let x = x.abs();
+    if x >= 1.0 {
+        return 0.0;
+    }
+    // Pillow has these two as 32-bit floats.
+    let window = |x: f64| f64::from(0.54f32) + f64::from(0.46f32) * x.cos();
+    sinc(x) * window(x * std::f64::consts::PI)
+}
+
+fn lanczos(x: f64) -> f64 {
+    if (-3.0..3.0).contains(&x) {
+        sinc(x) * sinc(x / 3.0)
+    } else {
+        0.0
+    }
+}
+
+fn sinc(x: f64) -> f64 {
+    if x == 0.0 {
+        return 1.0;
+    }
+    let x = x * std::f64::consts::PI;
+    x.sin() / x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_torchvisions() {
+        for (size, expected) in [
+            // Short edge to 256, long edge int(256 * long / short).
+            ([480, 640], [256, 341]),
+            ([640, 480], [341, 256]),
+            ([500, 333], [384, 256]),
+            ([100, 100], [256, 256]),
+            ([1, 3], [256, 768]),
+        ] {
+            assert_eq!(covering(size, [256, 256]), expected, "{size:?}");
+        }
+        assert_eq!(covering([100, 100], [64, 128]), [128, 128], "not square");
+        assert_eq!(
+            covering([100, 300], [64, 128]),
+            [64, 192],
+            "not square, wide"
+        );
+    }
+
+    #[test]
+    fn margins_round_halves_to_even_or_down() {
+        // Python: [round(d / 2) for d in range(8)].
+        let rounded = [0, 0, 1, 2, 2, 2, 3, 4];
+        for (cut, expected) in rounded.into_iter().enumerate() {
+            assert_eq!(margin(cut, Crop::Round), expected, "{cut}");
+            assert_eq!(margin(cut, Crop::Floor), cut / 2, "{cut}");
+        }
+    }
+}
