@@ -74,6 +74,7 @@ pub mod files;
 pub mod gpu;
 pub mod graph;
 pub mod kernels;
+pub mod network;
 pub mod passes;
 pub mod picture;
 pub mod plan;

@@ -2,7 +2,7 @@
 //!
 //! Shapes are inferred and checked when a node is added, so a [`Graph`] that exists is consistent,
 //! and since a node can only read values that exist already, it has no cycles. Nothing here knows
-//! about GPUs. Builders of networks make graphs, [`crate::passes`] rewrites them,
+//! about GPUs. [`crate::network`] builds graphs, [`crate::passes`] rewrites them,
 //! [`crate::plan`] turns them into dispatches and `reference` runs them on the CPU.
 
 mod id;
@@ -233,7 +233,7 @@ impl Graph {
     }
 
     /// Makes all batch normalisations use the same statistics, and says how many there are.
-    pub fn set_statistics(&mut self, statistics: Statistics) -> usize {
+    pub(crate) fn set_statistics(&mut self, statistics: Statistics) -> usize {
         let mut count = 0;
         for node in &mut self.nodes {
             if let Op::BatchNorm(norm) = &mut node.op {

@@ -1,7 +1,7 @@
 //! `resnet inspect`: the network that the weights are of, layer by layer, and how it is run.
 
-use resnet_formats::models::Decisions;
 use resnet_wgpu::graph::{Graph, Node};
+use resnet_wgpu::network::Decisions;
 use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::plan::{self, InputFormat, Plan, PlanOptions};
 use serde::Serialize;
