@@ -4,10 +4,11 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
-use resnet_formats::models::{self, ModelOptions};
+use resnet_formats::models;
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::top_k;
 use resnet_wgpu::gpu::{Context, Session};
+use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Batch, Picture};
@@ -20,7 +21,8 @@ fn main() -> Result<(), Error> {
         return Ok(());
     };
 
-    let model = models::open(None, weights, &ModelOptions::default())?;
+    let options = ModelOptions::default();
+    let model = models::open(weights, &options)?.model(&options)?;
     let picture = Picture::open(image)?;
     let batch = Batch::prepare(&[picture], &model.preprocess)?;
 

@@ -20,9 +20,9 @@ use std::ffi::CStr;
 use std::process::Command;
 
 use ash::{khr, vk};
-use resnet_formats::models::{self, Arch, ModelOptions};
-use resnet_formats::weights::Weights;
 use resnet_wgpu::kernels::{Launch, Precision};
+use resnet_wgpu::network::ModelOptions;
+use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{
     Capabilities, DeviceClass, DeviceKind, KernelPath, Plan, PlanOptions, Vendor, Winograd,
@@ -90,7 +90,9 @@ fn variants() -> Result<Variants, Box<dyn Error>> {
             batch,
             ..ModelOptions::default()
         };
-        let model = models::build(Some(Arch::ResNet50), &mut Weights::random(0), &options)?;
+        let model = Arch::ResNet50
+            .made_up(0, &options)
+            .and_then(|network| network.model(&options))?;
         let graph = optimize(&model.graph, Fusion::Full)?;
         for device in devices() {
             let mut capabilities = Capabilities::default();

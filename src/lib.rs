@@ -69,16 +69,17 @@ pub mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 pub mod error;
+pub mod explain;
 pub mod files;
 pub mod gpu;
 pub mod graph;
 pub mod kernels;
+pub mod network;
 pub mod passes;
 pub mod picture;
 pub mod plan;
 #[cfg(feature = "cpu")]
 pub mod reference;
-pub mod sites;
 pub mod tensor;
 pub mod tune;
 

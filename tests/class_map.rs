@@ -6,16 +6,17 @@
 mod common;
 
 use common::{Numbers, assert_close, reference};
-use resnet_formats::models::{self, Arch, ModelOptions};
-use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::{Difference, Tolerance};
+use resnet_wgpu::explain::Sites;
+use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
 use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
     Op, PadValue, Padding, Relu, Statistics, ValueId, Window,
 };
-use resnet_wgpu::passes::{CLASS_MAP, ClassMap, Fusion, add_class_map, optimize};
-use resnet_wgpu::sites::Sites;
+use resnet_wgpu::network::ModelOptions;
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// Where the pixels of a value of a network lie in an image of a size.
@@ -24,7 +25,8 @@ fn sites(arch: Arch, size: usize, value: &str) -> Sites {
         size: Some([size, size]),
         ..ModelOptions::default()
     };
-    let model = models::build(Some(arch), &mut Weights::random(0), &options).unwrap();
+    let network = arch.made_up(0, &options).unwrap();
+    let model = network.model(&options).unwrap();
     Sites::of(&model.graph, model.graph.find(value).unwrap())
 }
 
@@ -267,12 +269,13 @@ fn before_the_pool_it_is_the_map_of_zhou_et_al() {
 
 #[test]
 fn maps_are_made_of_a_stage_that_is_fine_enough() {
-    let map_of = |arch, size| {
+    let map_of = |arch: Arch, size| {
         let options = ModelOptions {
             size: Some(size),
             ..ModelOptions::default()
         };
-        let model = models::build(Some(arch), &mut Weights::random(0), &options).unwrap();
+        let network = arch.made_up(0, &options).unwrap();
+        let model = network.model(&options).unwrap();
         let graph = optimize(&model.graph, Fusion::Full).unwrap();
         let graph = add_class_map(&graph, &ClassMap::default()).unwrap();
         let map = graph.nodes().last().unwrap();

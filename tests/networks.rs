@@ -5,12 +5,12 @@
 mod common;
 
 use common::{Numbers, assert_close, gpu, paths, reference, run_with};
-use resnet_formats::models::{self, Arch, Model, ModelOptions};
-use resnet_formats::weights::Weights;
 use resnet_wgpu::compare::{Tolerance, top_k};
 use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::Tensor;
@@ -22,7 +22,8 @@ fn model(arch: Arch, batch: usize, size: [usize; 2], classes: usize) -> Model {
         classes: Some(classes),
         ..ModelOptions::default()
     };
-    models::build(Some(arch), &mut Weights::random(0), &options).unwrap()
+    let network = arch.made_up(0, &options).unwrap();
+    network.model(&options).unwrap()
 }
 
 fn session(gpu: &Context, graph: &Graph, fusion: Fusion) -> Session {

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::path::Path as FilePath;
 
 use proptest::prelude::*;
-use resnet_formats::models::{self, Arch, Model, ModelOptions};
-use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
 use resnet_wgpu::kernels::{Precision, Storage};
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::plan::memory::{Place, StepUse, assign};
@@ -32,7 +32,8 @@ fn model(arch: Arch, batch: usize) -> Model {
         batch,
         ..ModelOptions::default()
     };
-    models::build(Some(arch), &mut Weights::random(0), &options).unwrap()
+    let network = arch.made_up(0, &options).unwrap();
+    network.model(&options).unwrap()
 }
 
 fn rgba8() -> InputFormat {

@@ -8,6 +8,7 @@ use super::helpers::Helpers;
 use super::pipelines::{Pipelines, Progress};
 use super::resources::{Resource, create_all};
 use crate::error::Error;
+use crate::graph::ClassGradient;
 use crate::kernels::class_gradient;
 use crate::plan::{AllocationId, InputFormat, Plan, PlannedOutput, Step};
 use crate::tensor::{Shape, Tensor, pack};
@@ -197,7 +198,7 @@ impl Executor {
                 reason: format!("there is no class {class}, there are {}", self.classes),
             });
         }
-        let value = class_gradient::class_value(class);
+        let value = ClassGradient::choice(class);
         queue.write_buffer(self.buffer(id), 0, bytemuck::bytes_of(&value));
         Ok(())
     }

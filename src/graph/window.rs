@@ -1,5 +1,7 @@
 //! Windows that slide over an image, and the padding around it.
 
+use std::fmt;
+
 /// Rows and columns added around an image before a window slides over it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Padding {
@@ -55,8 +57,8 @@ impl Window {
         }
     }
 
-    /// Rows and columns of the result for an image of `h` × `w`.
-    pub(super) fn output_size(&self, h: usize, w: usize) -> Result<[usize; 2], String> {
+    /// Rows and columns of the result for an image of so many rows and columns.
+    pub(super) fn output_size(&self, [h, w]: [usize; 2]) -> Result<[usize; 2], String> {
         let side = |what, size: usize, before: usize, after: usize, kernel, stride| {
             if kernel == 0 || stride == 0 {
                 return Err("kernel and stride must be at least 1".to_owned());
@@ -82,5 +84,28 @@ impl Window {
             side("rows", h, top, bottom, self.kernel[0], self.stride[0])?,
             side("columns", w, left, right, self.kernel[1], self.stride[1])?,
         ])
+    }
+}
+
+impl fmt::Display for Window {
+    /// Such as `3×3, stride 2, padding 1`; padding that differs is listed clockwise from the top.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [h, w] = self.kernel;
+        write!(f, "{h}×{w}, stride ")?;
+        match self.stride {
+            [y, x] if y == x => write!(f, "{y}")?,
+            [y, x] => write!(f, "{y}×{x}")?,
+        }
+        let Padding {
+            top,
+            bottom,
+            left,
+            right,
+        } = self.padding;
+        if [bottom, left, right] == [top; 3] {
+            write!(f, ", padding {top}")
+        } else {
+            write!(f, ", padding {top} {right} {bottom} {left}")
+        }
     }
 }

@@ -37,12 +37,6 @@ pub fn launch(logits: Shape, output: Shape) -> Launch {
     }
 }
 
-/// The scalar that asks for a class, or for the one of the largest logit.
-pub(crate) fn class_value(class: Option<usize>) -> f32 {
-    // Classes are far fewer than what a float counts exactly.
-    class.map_or(-1.0, |class| class as f32)
-}
-
 /// How many classes a launch chooses from.
 pub(crate) fn classes(launch: &Launch) -> usize {
     let number = launch.overrides.iter().find(|(name, _)| *name == "CLASSES");

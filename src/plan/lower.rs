@@ -133,7 +133,7 @@ impl Bound {
 /// One of the dispatches that compute a node.
 pub(super) struct Dispatch {
     pub(super) bound: Bound,
-    /// The same where the result takes over the memory of input 1, element by element.
+    /// The same where the result takes over the memory of the residual, element by element.
     pub(super) in_place: Option<Bound>,
     /// What it leaves for the next one in place of input 0, as a number of activations of one shape; the
     /// dispatch without it completes the node's value.

@@ -13,9 +13,9 @@ use std::collections::HashSet;
 use std::fmt;
 
 use crate::error::Error;
+use crate::explain::Sites;
 use crate::graph::Graph;
 use crate::kernels::Launch;
-use crate::sites::Sites;
 use crate::tensor::Shape;
 
 mod allocation;

@@ -7,9 +7,9 @@ use super::lower::{BackEnd, Bound, Dispatch, Lowered, Operand, Representation, b
 use super::options::{InputFormat, PlanOptions};
 use super::{Plan, PlannedOutput, Step, memory};
 use crate::error::Error;
+use crate::explain::Sites;
 use crate::graph::{Graph, Node, Op, ValueId};
 use crate::picture::Normalization;
-use crate::sites::Sites;
 use crate::tensor::Shape;
 
 /// Plans a graph that has one input.
@@ -220,6 +220,7 @@ impl<'a> Drafts<'a> {
             self.provide(input, from);
         }
         let mut reads: Vec<PlaceId> = node.inputs.iter().map(|&v| self.place(v, from)).collect();
+        let replaced = node.op.as_operation().in_place_input();
         let inputs = node.inputs.iter().map(|&v| self.bytes(v, from));
         let traffic = inputs.sum::<u64>() + self.bytes(node.output, to);
         for dispatch in dispatches {
@@ -238,7 +239,9 @@ impl<'a> Drafts<'a> {
                 value: node.output,
                 candidate,
                 bound: bound.storing(precision),
-                in_place: in_place.map(|bound| (reads[1], bound.storing(precision))),
+                in_place: replaced
+                    .zip(in_place)
+                    .map(|(input, bound)| (reads[input], bound.storing(precision))),
                 reads: match leaves {
                     Some(_) => vec![reads[0]],
                     None => reads.clone(),

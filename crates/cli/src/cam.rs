@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use resnet_wgpu::explain::Sites;
+use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
 use resnet_wgpu::gpu::Colors;
-use resnet_wgpu::passes::{CLASS_MAP, ClassMap, add_class_map, optimize};
+use resnet_wgpu::passes::optimize;
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::reference::heat_map;
-use resnet_wgpu::sites::Sites;
 use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 

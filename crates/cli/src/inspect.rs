@@ -1,11 +1,9 @@
 //! `resnet inspect`: the network that the weights are of, layer by layer, and how it is run.
 
-use resnet_formats::models::Decisions;
-use resnet_wgpu::graph::{
-    AvgPool, Conv2d, Flatten, Graph, Linear, MaxPool, Node, Op, Padding, Window,
-};
+use resnet_wgpu::graph::{Graph, Node};
+use resnet_wgpu::network::Decisions;
 use resnet_wgpu::picture::Preprocess;
-use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{self, Capabilities, InputFormat, Plan, PlanOptions};
 use serde::Serialize;
 
 use crate::args::InspectArgs;
@@ -184,71 +182,17 @@ fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
 }
 
 fn layer(graph: &Graph, node: &Node) -> Layer {
-    let len = |param| graph.tensor(param).len();
-    let parameters = match node.op {
-        Op::Conv2d(Conv2d { weight, bias, .. }) | Op::Linear(Linear { weight, bias }) => {
-            len(weight) + bias.map_or(0, len)
-        }
-        Op::BatchNorm(norm) => len(norm.gamma) + len(norm.beta),
-        _ => 0,
-    };
     Layer {
         name: node.name.clone(),
         op: node.op.kind(),
-        detail: detail(graph, node),
+        detail: node.op.settings(graph),
         output: graph.shape(node.output).dims(),
-        parameters,
+        parameters: graph.trained(node),
         macs: graph.macs(node),
     }
 }
 
-fn detail(graph: &Graph, node: &Node) -> String {
-    let window = |kernel: &[usize], stride: [usize; 2], padding: Padding| {
-        let Padding {
-            top,
-            bottom,
-            left,
-            right,
-        } = padding;
-        let stride = if stride[0] == stride[1] {
-            stride[0].to_string()
-        } else {
-            sizes(&stride)
-        };
-        let padding = if [bottom, left, right] == [top; 3] {
-            top.to_string()
-        } else {
-            format!("{top} {right} {bottom} {left}")
-        };
-        format!("{}, stride {stride}, padding {padding}", sizes(kernel))
-    };
-    match node.op {
-        Op::Conv2d(conv) => {
-            let dims = graph.tensor(conv.weight).dims();
-            let mut text = window(&dims[2..], conv.stride, conv.padding);
-            if conv.groups > 1 {
-                text.push_str(&format!(", {} groups", conv.groups));
-            }
-            if conv.bias.is_some() {
-                text.push_str(", bias");
-            }
-            text
-        }
-        Op::MaxPool(MaxPool { window: w, .. }) | Op::AvgPool(AvgPool { window: w, .. }) => {
-            let Window {
-                kernel,
-                stride,
-                padding,
-            } = w;
-            window(&kernel, stride, padding)
-        }
-        Op::BatchNorm(norm) => format!("epsilon {:e}", norm.epsilon),
-        Op::Flatten(Flatten { order }) => format!("{order:?}"),
-        _ => String::new(),
-    }
-}
-
-fn step(step: &resnet_wgpu::plan::Step) -> Step {
+fn step(step: &plan::Step) -> Step {
     Step {
         node: step.node.clone(),
         kernel: step.launch.kernel.name,

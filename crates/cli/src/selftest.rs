@@ -7,9 +7,7 @@ use std::collections::BTreeSet;
 
 use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::gpu::Session;
-use resnet_wgpu::graph::{
-    AvgPool, BatchNorm, Conv2d, Graph, Linear, MaxPool, Node, Op, Padding, ParamId, Relu, ValueId,
-};
+use resnet_wgpu::graph::{Conv2d, Graph, Node, Op, Relu, ValueId, Window};
 use resnet_wgpu::plan::{Candidate, ConvShape, InputFormat, Plan};
 use resnet_wgpu::reference;
 use resnet_wgpu::tensor::{Shape, Tensor};
@@ -160,7 +158,10 @@ fn small_graph(graph: &Graph, node: &Node) -> Result<Graph, Failure> {
         ..shape
     };
     let input = small.input("input", shape)?;
-    let op = with_params(graph, &node.op, &mut small);
+    let op = node.op.map_params(|id| {
+        let name = format!("parameter {}", small.params().len());
+        small.param(name, graph.tensor(id).clone())
+    });
     let mut inputs = vec![input];
     if node.inputs.len() > 1 {
         inputs.push(second_input(&mut small, &op, input)?);
@@ -185,47 +186,14 @@ fn second_input(small: &mut Graph, op: &Op, input: ValueId) -> Result<ValueId, F
 
 /// Rows and columns that the window covers beyond the padding.
 fn least_sides(graph: &Graph, node: &Node) -> [usize; 2] {
-    let (kernel, padding) = match node.op {
-        Op::Conv2d(conv) => {
-            let dims = graph.tensor(conv.weight).dims();
-            ([dims[2], dims[3]], conv.padding)
-        }
-        Op::MaxPool(MaxPool { window, .. }) | Op::AvgPool(AvgPool { window, .. }) => {
-            (window.kernel, window.padding)
-        }
-        _ => ([1, 1], Padding::all(0)),
-    };
+    let window = graph.window(node).unwrap_or(Window::square(1, 1));
+    let Window {
+        kernel, padding, ..
+    } = window;
     [
         kernel[0].saturating_sub(padding.top + padding.bottom),
         kernel[1].saturating_sub(padding.left + padding.right),
     ]
-}
-
-/// The operation with its parameters in another graph.
-fn with_params(graph: &Graph, op: &Op, small: &mut Graph) -> Op {
-    let mut copy = |id: ParamId| {
-        let name = format!("parameter {}", small.params().len());
-        small.param(name, graph.tensor(id).clone())
-    };
-    match *op {
-        Op::Conv2d(conv) => Op::Conv2d(Conv2d {
-            weight: copy(conv.weight),
-            bias: conv.bias.map(copy),
-            ..conv
-        }),
-        Op::BatchNorm(norm) => Op::BatchNorm(BatchNorm {
-            gamma: copy(norm.gamma),
-            beta: copy(norm.beta),
-            mean: copy(norm.mean),
-            variance: copy(norm.variance),
-            ..norm
-        }),
-        Op::Linear(Linear { weight, bias }) => Op::Linear(Linear {
-            weight: copy(weight),
-            bias: bias.map(copy),
-        }),
-        other => other,
-    }
 }
 
 impl Case {

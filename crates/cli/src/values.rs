@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
-use resnet_formats::models::{Arch, BnMode, Variant};
 use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::plan::{KernelPath, Winograd};
 

@@ -11,12 +11,11 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use fuzz::Fuzz;
-use resnet_formats::keras;
-use resnet_formats::models::{BnMode, Confidence, Model, ModelOptions, Variant};
-use resnet_formats::weights::Family;
+use resnet_formats::{keras, models};
 use resnet_wgpu::graph::{
     AvgPool, Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Relu, Statistics,
 };
+use resnet_wgpu::network::{BnMode, Confidence, Family, Model, ModelOptions, Variant};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::{ChannelOrder, Filter, Resize};
 use resnet_wgpu::reference::Keep;
@@ -86,7 +85,9 @@ fn options() -> ModelOptions {
 }
 
 fn load(name: &str, options: &ModelOptions) -> Model {
-    keras::from_bytes(name, bytes(name), options).unwrap_or_else(|error| panic!("{name}: {error}"))
+    let network = keras::from_bytes(name, bytes(name), options);
+    let model = network.and_then(|network| network.model(options));
+    model.unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 impl Case {
@@ -275,7 +276,8 @@ fn files_beside_the_weights_describe_them() {
             batch: BATCH,
             ..ModelOptions::default()
         };
-        let model = keras::open(folder.path().join(file), &options).unwrap();
+        let network = models::open(folder.path().join(file), &options).unwrap();
+        let model = network.model(&options).unwrap();
         assert_eq!(model.size(), SIZE, "{name}: size");
         let layers = model.decisions.get("layers").unwrap().to_string();
         assert!(layers.contains("beside it"), "{layers}");
@@ -309,7 +311,7 @@ fn files_beside_the_weights_describe_them() {
 fn a_preset_must_be_whole_and_other_configurations_are_ignored() {
     let preset = folder("preset");
     let at = |name: &str| preset.path().join(name);
-    let open = |name: &str| keras::open(at(name), &options()).map(|_| ());
+    let open = |name: &str| models::open(at(name), &options()).map(|_| ());
     // Cut after it was recognised.
     let head = std::fs::read(at("task.weights.h5")).unwrap();
     std::fs::write(at("task.weights.h5"), &head[..head.len() / 2]).unwrap();
@@ -327,7 +329,7 @@ fn a_preset_must_be_whole_and_other_configurations_are_ignored() {
     let whole = folder("unzipped");
     let config = whole.path().join("config.json");
     std::fs::write(&config, "{\"architectures\": [\"ResNet\"]}").unwrap();
-    let model = keras::open(whole.path().join("model.weights.h5"), &options());
+    let model = models::open(whole.path().join("model.weights.h5"), &options());
     let error = model.unwrap_err();
     assert!(
         matches!(
@@ -409,14 +411,11 @@ fn preprocessing_is_that_of_the_family() {
 #[test]
 fn what_weights_leave_open_is_said_or_refused() {
     let open = |name: &str, variant| {
-        keras::from_bytes(
-            name,
-            bytes(name),
-            &ModelOptions {
-                variant,
-                ..options()
-            },
-        )
+        let options = ModelOptions {
+            variant,
+            ..options()
+        };
+        keras::from_bytes(name, bytes(name), &options)?.model(&options)
     };
     match open("k4-only.h5", None) {
         Err(Error::WeightsAmbiguous { variants, .. }) => assert_eq!(variants, ["tf-official"]),

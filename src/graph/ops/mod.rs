@@ -12,11 +12,12 @@ mod flatten;
 mod global_avg_pool;
 mod linear;
 mod max_pool;
+mod operation;
 mod relu;
 mod relu_gradient;
 mod softmax;
 
-use super::ParamId;
+use super::{Graph, ParamId};
 
 pub use add::Add;
 pub use avg_pool::AvgPool;
@@ -33,6 +34,9 @@ pub use max_pool::{MaxPool, PadValue};
 pub use relu::Relu;
 pub use relu_gradient::ReluGradient;
 pub use softmax::Softmax;
+
+pub(super) use operation::Check;
+pub(crate) use operation::{Backward, Operation, Placement};
 
 /// One operation. Inputs are listed by the node; parameters are part of the op.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,64 +74,40 @@ pub enum Op {
 }
 
 impl Op {
-    /// The kind of the op in lower case, as kernels and tables call it.
-    pub const fn kind(&self) -> &'static str {
+    /// The only place that tells the operations apart for what they say of themselves.
+    pub(crate) const fn as_operation(&self) -> &dyn Operation {
         match self {
-            Self::Conv2d(_) => "conv2d",
-            Self::BatchNorm(_) => "batch_norm",
-            Self::Relu(_) => "relu",
-            Self::Add(_) => "residual_add",
-            Self::MaxPool(_) => "max_pool",
-            Self::AvgPool(_) => "avg_pool",
-            Self::GlobalAvgPool(_) => "global_avg_pool",
-            Self::Flatten(_) => "flatten",
-            Self::Linear(_) => "linear",
-            Self::Softmax(_) => "softmax",
-            Self::ClassGradient(_) => "class_gradient",
-            Self::ReluGradient(_) => "relu_gradient",
-            Self::AvgPoolGradient(_) => "avg_pool_gradient",
-            Self::Dilate(_) => "dilate",
-            Self::ChannelDot(_) => "channel_dot",
+            Self::Conv2d(op) => op,
+            Self::BatchNorm(op) => op,
+            Self::Relu(op) => op,
+            Self::Add(op) => op,
+            Self::MaxPool(op) => op,
+            Self::AvgPool(op) => op,
+            Self::GlobalAvgPool(op) => op,
+            Self::Flatten(op) => op,
+            Self::Linear(op) => op,
+            Self::Softmax(op) => op,
+            Self::ClassGradient(op) => op,
+            Self::ReluGradient(op) => op,
+            Self::AvgPoolGradient(op) => op,
+            Self::Dilate(op) => op,
+            Self::ChannelDot(op) => op,
         }
     }
 
-    /// The same op with every parameter replaced.
+    /// The name of the operation in lower case, as kernels and tables use it.
+    pub fn kind(&self) -> &'static str {
+        self.as_operation().kind()
+    }
+
+    /// The settings of the operation in words, such as `3×3, stride 2, padding 1`.
+    pub fn settings(&self, graph: &Graph) -> String {
+        self.as_operation().settings(graph)
+    }
+
+    /// The same operation with every parameter replaced, as when it is moved to another graph.
     #[must_use]
-    pub(crate) fn map_params(self, mut map: impl FnMut(ParamId) -> ParamId) -> Self {
-        match self {
-            Self::Conv2d(conv) => Self::Conv2d(Conv2d {
-                weight: map(conv.weight),
-                bias: conv.bias.map(map),
-                ..conv
-            }),
-            Self::BatchNorm(norm) => Self::BatchNorm(BatchNorm {
-                gamma: map(norm.gamma),
-                beta: map(norm.beta),
-                mean: map(norm.mean),
-                variance: map(norm.variance),
-                ..norm
-            }),
-            Self::Linear(Linear { weight, bias }) => Self::Linear(Linear {
-                weight: map(weight),
-                bias: bias.map(map),
-            }),
-            Self::ClassGradient(ClassGradient { weight, class }) => {
-                Self::ClassGradient(ClassGradient {
-                    weight: map(weight),
-                    class: map(class),
-                })
-            }
-            Self::Relu(Relu)
-            | Self::Add(_)
-            | Self::MaxPool(_)
-            | Self::AvgPool(_)
-            | Self::GlobalAvgPool(GlobalAvgPool)
-            | Self::Flatten(_)
-            | Self::Softmax(Softmax)
-            | Self::ReluGradient(ReluGradient)
-            | Self::AvgPoolGradient(_)
-            | Self::Dilate(_)
-            | Self::ChannelDot(_) => self,
-        }
+    pub fn map_params(&self, mut map: impl FnMut(ParamId) -> ParamId) -> Self {
+        self.as_operation().map_params(&mut map)
     }
 }

@@ -39,7 +39,6 @@ enum Pending {
 #[derive(Debug)]
 pub(super) struct Imported {
     pub(super) graph: Graph,
-    pub(super) input: ValueId,
     /// The result of the network, before the softmax if it ends with one.
     pub(super) result: ValueId,
     pub(super) is_image: bool,
@@ -128,7 +127,6 @@ pub(super) fn run(
     }
     Ok(Imported {
         graph: import.graph,
-        input,
         result: result.id,
         is_image: result.is_image,
         softmax,

@@ -2,12 +2,12 @@
 
 use super::super::network::{Activation, Channels, Conv, Dense, Norm, Pool, Rescale, Training};
 use super::{Import, Pending, Site, Value};
-use crate::weights::Role;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, Linear, MaxPool, Op, PadValue, Padding,
     Relu, Statistics, ValueId, Window,
 };
+use resnet_wgpu::network::Parameter;
 use resnet_wgpu::tensor::Tensor;
 
 impl Import {
@@ -31,7 +31,7 @@ impl Import {
                  the description of the network"
             )));
         }
-        let weight = self.param(site, Role::Weight, weight);
+        let weight = self.param(site, Parameter::Weight, weight);
         let bias = self.bias(site, conv.bias, out_c)?;
         let own = self.same(x.id, before, kernel, conv.stride, conv.same);
         let op = Op::Conv2d(Conv2d {
@@ -64,10 +64,10 @@ impl Import {
         }
         let channels = [self.graph.shape(x.id).c];
         let constant = |number| Tensor::from_fn(&channels, |_| number);
-        let gamma = self.vector(site, Role::Gamma, norm.scale, constant(1.0))?;
-        let beta = self.vector(site, Role::Beta, norm.center, constant(0.0))?;
-        let mean = self.vector(site, Role::Mean, true, constant(0.0))?;
-        let variance = self.vector(site, Role::Variance, true, constant(1.0))?;
+        let gamma = self.vector(site, Parameter::Gamma, norm.scale, constant(1.0))?;
+        let beta = self.vector(site, Parameter::Beta, norm.center, constant(0.0))?;
+        let mean = self.vector(site, Parameter::Mean, true, constant(0.0))?;
+        let variance = self.vector(site, Parameter::Variance, true, constant(1.0))?;
         let statistics = match site.training {
             Training::No => Statistics::Running,
             Training::Overruled => {
@@ -255,7 +255,7 @@ impl Import {
                 "it has {out_c} units in the weights, but not in the description of the network"
             )));
         }
-        let weight = self.param(site, Role::Weight, weight);
+        let weight = self.param(site, Parameter::Weight, weight);
         let bias = self.bias(site, dense.bias, out_c)?;
         let y = self.node(site, Op::Linear(Linear { weight, bias }), &[x])?;
         self.own_activation(site, y, dense.activation)

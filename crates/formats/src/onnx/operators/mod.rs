@@ -10,9 +10,9 @@ mod window;
 use super::import::{Activation, Import, Pending, Site, Value};
 use super::proto::is_standard;
 use super::tensor::{Constant, FLOAT, FLOAT16};
-use crate::weights::Role;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Add, BatchNorm, GlobalAvgPool, Op, Relu, Statistics};
+use resnet_wgpu::network::Parameter;
 use resnet_wgpu::tensor::Tensor;
 
 /// Adds what a node means to the graph.
@@ -77,7 +77,12 @@ fn batch_norm<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Err
     if x.form == super::import::Form::Nhwc {
         return Err(site.refuse("its input is channels-last, which is not supported"));
     }
-    let roles = [Role::Gamma, Role::Beta, Role::Mean, Role::Variance];
+    let roles = [
+        Parameter::Gamma,
+        Parameter::Beta,
+        Parameter::Mean,
+        Parameter::Variance,
+    ];
     let mut tensors = Vec::new();
     for (index, role) in roles.into_iter().enumerate() {
         tensors.push((role, import.floats(site, index + 1, role)?));

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Decision, Model};
-use resnet_wgpu::graph::Statistics;
+use crate::graph::Statistics;
 
 /// Which statistics batch normalisations use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,6 +12,15 @@ pub enum BnMode {
     Running,
     /// Those of the batch, as in training: every image of a batch changes the results of all.
     Batch,
+}
+
+impl BnMode {
+    pub(super) const fn statistics(self) -> Statistics {
+        match self {
+            Self::Running => Statistics::Running,
+            Self::Batch => Statistics::Batch,
+        }
+    }
 }
 
 impl FromStr for BnMode {
@@ -33,22 +41,5 @@ impl fmt::Display for BnMode {
             Self::Running => "running",
             Self::Batch => "batch",
         })
-    }
-}
-
-impl Model {
-    /// Makes all batch normalisations use the statistics that are asked for. Those that an exporter
-    /// folded into convolutions are gone and stay as they are.
-    pub(crate) fn ask_bn_mode(&mut self, asked: Option<BnMode>) {
-        let Some(mode) = asked else {
-            return;
-        };
-        let count = self.graph.set_statistics(match mode {
-            BnMode::Running => Statistics::Running,
-            BnMode::Batch => Statistics::Batch,
-        });
-        let value = format!("{mode} statistics in {count} layers");
-        self.decisions
-            .record(Decision::certain("batch norm", value, "asked for"));
     }
 }

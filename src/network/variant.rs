@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::decision::Confidence;
-use resnet_wgpu::Error;
+use crate::error::Error;
 
 /// One of several networks with the same weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,16 +87,17 @@ impl FromStr for Variant {
 }
 
 /// What the weights leave open.
-pub(crate) struct Choice<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'a> {
     /// What the weights are of, for errors.
-    pub(crate) model: &'a str,
+    pub model: &'a str,
     /// All networks that have such weights.
-    pub(crate) possible: &'a [Variant],
+    pub possible: &'a [Variant],
     /// The one that is taken when nobody says which, and how sure that is. `None` if files of
     /// several are equally common.
-    pub(crate) usual: Option<(Variant, Confidence)>,
+    pub usual: Option<(Variant, Confidence)>,
     /// Why it is open.
-    pub(crate) reason: &'a str,
+    pub reason: &'a str,
 }
 
 /// The variant to build, and how sure it is.
@@ -104,10 +105,7 @@ pub(crate) struct Choice<'a> {
 /// # Errors
 /// [`Error::Model`] when the weights cannot be of the variant asked for, [`Error::WeightsAmbiguous`]
 /// when none is asked for and there is no usual one.
-pub(crate) fn choose(
-    choice: &Choice<'_>,
-    asked: Option<Variant>,
-) -> Result<(Variant, Confidence), Error> {
+pub fn choose(choice: &Choice<'_>, asked: Option<Variant>) -> Result<(Variant, Confidence), Error> {
     match (asked, choice.usual) {
         (Some(asked), _) if choice.possible.contains(&asked) => Ok((asked, Confidence::Certain)),
         (Some(asked), _) => Err(Error::Model {

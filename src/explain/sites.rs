@@ -5,7 +5,7 @@
 //! pixels of the lesson's fourth stage lie at 2, 18, 34 and 50 of 64. A map that is laid over the image
 //! must be laid there (Araujo, Norris & Sim 2019, doi:10.23915/distill.00021).
 
-use crate::graph::{AvgPool, Graph, MaxPool, Op, Padding, ValueId};
+use crate::graph::{Graph, Placement, ValueId};
 
 /// The centres of a value's pixels, in pixels of the image, whose first one is at 0. Rows come first.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,7 +14,7 @@ pub struct Sites {
     pub image: [usize; 2],
     /// The centre of the first pixel.
     pub first: [f64; 2],
-    /// How far it is from one to the next.
+    /// The distance from one centre to the next.
     pub step: [f64; 2],
 }
 
@@ -32,25 +32,12 @@ impl Sites {
                 step: [1.0; 2],
             };
         };
-        let x = match node.op {
-            // What the gradient is laid over.
-            Op::ReluGradient(_) | Op::ChannelDot(_) => node.inputs[1],
-            _ => node.inputs[0],
-        };
-        let sites = Self::of(graph, x);
-        match node.op {
-            Op::Conv2d(conv) => match *graph.tensor(conv.weight).dims() {
-                [_, _, h, w] => sites.of_window([h, w], conv.stride, conv.padding),
-                _ => sites,
-            },
-            Op::MaxPool(MaxPool { window, .. }) | Op::AvgPool(AvgPool { window, .. }) => {
-                sites.of_window(window.kernel, window.stride, window.padding)
-            }
-            Op::GlobalAvgPool(_) => {
-                let shape = graph.shape(x);
-                sites.of_window([shape.h, shape.w], [1, 1], Padding::default())
-            }
-            _ => sites,
+        let Placement { input, first, step } = node.op.as_operation().placement(graph, node);
+        let sites = Self::of(graph, node.inputs[input]);
+        Self {
+            image: sites.image,
+            first: [0, 1].map(|axis| sites.first[axis] + first[axis] * sites.step[axis]),
+            step: [0, 1].map(|axis| sites.step[axis] * step[axis]),
         }
     }
 
@@ -64,18 +51,8 @@ impl Sites {
         }
     }
 
-    fn of_window(self, kernel: [usize; 2], stride: [usize; 2], padding: Padding) -> Self {
-        let before = [padding.top, padding.left];
-        let center = |axis: usize| (kernel[axis] as f64 - 1.0) / 2.0 - before[axis] as f64;
-        Self {
-            image: self.image,
-            first: [0, 1].map(|axis| self.first[axis] + center(axis) * self.step[axis]),
-            step: [0, 1].map(|axis| self.step[axis] * stride[axis] as f64),
-        }
-    }
-
-    /// How to come from the pixels of a picture of the image, `pixels` along an axis, to places among the
-    /// value's pixels: a factor, and what is added to it.
+    /// The factor and the offset that turn a position in a picture of the image, `pixels` long along an
+    /// axis, into a position among the value's pixels.
     pub fn scale_and_offset(&self, axis: usize, pixels: usize) -> [f64; 2] {
         let image = self.image[axis] as f64 / pixels as f64;
         let offset = 0.5 * image - 0.5 - self.first[axis];

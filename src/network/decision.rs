@@ -114,6 +114,13 @@ impl Decisions {
         }
     }
 
+    /// States the value of a decision anew, if there is one on the question.
+    pub(super) fn restate(&mut self, what: &str, value: String) {
+        if let Some(decision) = self.0.iter_mut().find(|decision| decision.what == what) {
+            decision.value = value;
+        }
+    }
+
     /// The decision on a question.
     pub fn get(&self, what: &str) -> Option<&Decision> {
         self.0.iter().find(|decision| decision.what == what)
