@@ -8,6 +8,7 @@ use resnet_formats::weights::Weights;
 use resnet_wgpu::compare::top_k;
 use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead, plan_limits};
+use resnet_wgpu::graph::Role;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu::{self, TextureFormat as Format, TextureUsages as Usage};
@@ -52,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let output = output
         .heat_map(&device, &heat, &HeatMap::default())?
         .build();
-    let readback = Readback::of(&device, &executor, &["softmax"])?;
+    let readback = Readback::of(&device, &executor, [Role::Probabilities])?;
 
     // Every frame: the host draws, the network looks, the host may draw the heat map over it all.
     let mut encoder = device.create_command_encoder(&Default::default());

@@ -27,7 +27,7 @@
 //!
 //! ```no_run
 //! use resnet_wgpu::gpu::{Executor, Input, Output, plan_limits};
-//! use resnet_wgpu::graph::Graph;
+//! use resnet_wgpu::graph::{Graph, Role};
 //! use resnet_wgpu::passes::{Fusion, optimize};
 //! use resnet_wgpu::plan::{Plan, PlanOptions};
 //! # use resnet_wgpu::wgpu;
@@ -41,7 +41,7 @@
 //! let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
 //! executor.write_tensor(queue, image)?;
 //! executor.record(&mut encoder, &Input::uploaded(), &Output::kept())?;
-//! let (logits, buffer) = executor.output("fc")?;
+//! let (logits, buffer) = executor.output(Role::Logits)?;
 //! println!("{} logits in {buffer:?}", logits.shape.c);
 //! queue.submit([encoder.finish()]);
 //! # Ok(())

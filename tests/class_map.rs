@@ -26,7 +26,7 @@ fn sites(arch: Arch, size: usize, value: &str) -> Sites {
         ..ModelOptions::default()
     };
     let model = models::build(Some(arch), &mut Weights::random(0), &options).unwrap();
-    Sites::of(&model.graph, model.graph.find(value).unwrap())
+    Sites::of(&model.graph, model.graph.find(value).unwrap()).unwrap()
 }
 
 #[test]
@@ -138,7 +138,7 @@ impl Network {
     }
 
     fn classify(mut self, features: ValueId) -> Graph {
-        let inputs = self.graph.shape(features).c;
+        let inputs = self.graph.get(features).unwrap().shape.c;
         let weight = self.numbers.tensor(&[CLASSES, inputs]);
         let weight = self.graph.param("fc.weight", weight);
         let op = Op::Linear(Linear { weight, bias: None });
@@ -277,8 +277,8 @@ fn maps_are_made_of_a_stage_that_is_fine_enough() {
         let graph = optimize(&model.graph, Fusion::Full).unwrap();
         let graph = add_class_map(&graph, &ClassMap::default()).unwrap();
         let map = graph.nodes().last().unwrap();
-        let Shape { h, w, .. } = graph.shape(map.output);
-        (graph.value(map.inputs[1]).name.clone(), [h, w])
+        let Shape { h, w, .. } = graph.get(map.output).unwrap().shape;
+        (graph.get(map.inputs[1]).unwrap().name.clone(), [h, w])
     };
     let map = |name: &str, size| (name.to_owned(), size);
     for (arch, size, expected) in [
@@ -392,7 +392,7 @@ mod gpu {
         let plan = Plan::new(&with_class(None), &options).unwrap();
         let executor = Executor::new(&gpu.device, &gpu.queue, &plan).unwrap();
         executor.write_tensor(&gpu.queue, &image).unwrap();
-        let readback = Readback::of(&gpu.device, &executor, &[CLASS_MAP]).unwrap();
+        let readback = Readback::of(&gpu.device, &executor, [CLASS_MAP]).unwrap();
         for class in [Some(4), Some(0), None] {
             executor.select_class(&gpu.queue, class).unwrap();
             let mut encoder = gpu

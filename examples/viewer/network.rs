@@ -14,15 +14,13 @@ use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::{
     Cursor, Executor, HeatMap, Input, Output, Readback, Slice, StepTimer, TextureRead, plan_limits,
 };
+use resnet_wgpu::graph::Role;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu;
 
 use crate::host::Host;
-
-/// Name of the value that holds the probabilities.
-const PROBABILITIES: &str = "softmax";
 
 /// How many classes are shown.
 pub(crate) const TOP: usize = 5;
@@ -104,7 +102,7 @@ impl Network {
         let format = wgpu::TextureFormat::Rgba8Unorm;
         let heat_map = host.texture("heat map", [MAP_SIZE; 2], format, usage);
         let output = Output::builder(&executor)
-            .keep(PROBABILITIES)?
+            .keep(Role::Probabilities)?
             .heat_map(device, &heat_map.0, &HeatMap::default())?
             .build();
         let steps = executor.step_count(&input, &output)?;
@@ -115,7 +113,7 @@ impl Network {
         };
         Ok(Self {
             results: Arc::new(Results {
-                probabilities: Readback::of(device, &executor, &[PROBABILITIES])?,
+                probabilities: Readback::of(device, &executor, [Role::Probabilities])?,
                 timer,
             }),
             executor,

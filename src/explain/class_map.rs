@@ -26,7 +26,7 @@ use std::collections::{HashMap, HashSet};
 use crate::error::Error;
 use crate::graph::{
     Add, Backward, ChannelDot, ClassGradient, Flatten, FlattenOrder, Graph, Linear, Node, Op,
-    ParamId, ReluGradient, ValueId,
+    ParamId, ReluGradient, Role, ValueId,
 };
 use crate::tensor::Tensor;
 
@@ -94,6 +94,7 @@ pub fn add_class_map(graph: &Graph, map: &ClassMap) -> Result<Graph, Error> {
     let op = Op::ChannelDot(ChannelDot { positive });
     let map = way.graph.add(CLASS_MAP, op, &[gradient, target])?;
     way.graph.mark_output(map)?;
+    way.graph.set_role(Role::ClassMap, map)?;
     Ok(way.graph)
 }
 

@@ -11,7 +11,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::explain::Sites;
-use crate::graph::Graph;
+use crate::graph::{Graph, Role};
 use crate::kernels::{Launch, Packing, Precision, Storage};
 use crate::tensor::{FOLD_ROW_SCALARS, Shape, Tensor};
 
@@ -20,12 +20,14 @@ mod choose;
 mod convolution;
 mod defaults;
 mod device;
+mod key;
 pub mod memory;
 mod options;
 mod planner;
 
 pub use candidate::{Candidate, Choices, ConvShape, candidates};
 pub use device::{Device, DeviceClass, Vendor};
+pub use key::OutputKey;
 pub use options::{InputFormat, Limits, Path, PlanOptions, Winograd};
 
 /// Names one buffer of a plan.
@@ -106,12 +108,25 @@ pub struct Step {
 pub struct Output {
     /// Its name.
     pub name: String,
+    /// What it is for.
+    pub roles: Vec<Role>,
     /// Its shape.
     pub shape: Shape,
     /// Where in the image its pixels are.
     pub sites: Sites,
     /// The buffer in which it lies, channel-packed, from the start.
     pub buffer: BufferId,
+}
+
+/// A parameter that may be written between runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writable {
+    /// What it decides: the class of a class activation map.
+    pub role: Role,
+    /// The buffer that it begins: one scalar of single precision.
+    pub buffer: BufferId,
+    /// How many numbers there are to choose from.
+    pub choices: usize,
 }
 
 /// A graph as dispatches and buffers.
@@ -123,6 +138,7 @@ pub struct Plan {
     input_shape: Shape,
     input_format: InputFormat,
     outputs: Vec<Output>,
+    writables: Vec<Writable>,
     activation_lower_bound_bytes: u64,
 }
 
@@ -188,6 +204,20 @@ impl Plan {
     /// The values that can be read after the run.
     pub fn outputs(&self) -> &[Output] {
         &self.outputs
+    }
+
+    /// The output of a name or a role.
+    ///
+    /// # Errors
+    /// [`Error::UnknownValue`] and [`Error::NoRole`] when the plan keeps no such value.
+    pub fn output<'a>(&self, key: impl Into<OutputKey<'a>>) -> Result<&Output, Error> {
+        let index = key.into().find(&self.outputs)?;
+        Ok(&self.outputs[index])
+    }
+
+    /// The parameters that may be written between runs.
+    pub fn writables(&self) -> &[Writable] {
+        &self.writables
     }
 
     /// Bytes of all activation buffers.

@@ -4,7 +4,7 @@ use super::candidate::{self, Candidate, ConvShape};
 use super::choose::{self, Choice, Form};
 use super::convolution::{self, Convolution, Stage};
 use super::options::{InputFormat, PlanOptions};
-use super::{Buffer, BufferId, Constant, Content, Output, Plan, Step, memory};
+use super::{Buffer, BufferId, Constant, Content, Output, Plan, Step, Writable, memory};
 use crate::error::Error;
 use crate::explain::Sites;
 use crate::graph::{Conv2d, Graph, Node, Op, ValueId};
@@ -73,6 +73,7 @@ struct Planner<'a> {
     /// The value whose memory each value shares by being the same numbers in the same order.
     alias: Vec<ValueId>,
     buffers: Vec<Buffer>,
+    writables: Vec<Writable>,
     steps: Vec<Step>,
 }
 
@@ -114,6 +115,7 @@ impl<'a> Planner<'a> {
                 precision: Precision::F32,
                 content: Content::Input,
             }],
+            writables: Vec::new(),
             steps: Vec::new(),
         })
     }
@@ -147,14 +149,19 @@ impl<'a> Planner<'a> {
         }
         self.check_buffers()?;
 
-        let outputs = self.graph.outputs().iter().map(|&id| Output {
-            name: self.graph.value(id).name.clone(),
-            shape: self.graph.shape(id),
-            sites: Sites::of(self.graph, id),
-            buffer: places[self.place(id, Form::Single).0],
+        let outputs = self.graph.outputs().iter().map(|&id| {
+            let roles = self.graph.roles().filter(|&(_, value)| value == id);
+            Ok(Output {
+                name: self.graph.value(id).name.clone(),
+                roles: roles.map(|(role, _)| role).collect(),
+                shape: self.graph.shape(id),
+                sites: Sites::of(self.graph, id)?,
+                buffer: places[self.place(id, Form::Single).0],
+            })
         });
         Ok(Plan {
-            outputs: outputs.collect(),
+            outputs: outputs.collect::<Result<_, Error>>()?,
+            writables: self.writables,
             steps: self.steps,
             buffers: self.buffers,
             input: INPUT_BUFFER,
@@ -441,9 +448,19 @@ impl<'a> Planner<'a> {
         let constants: Vec<BufferId> = constants
             .into_iter()
             .enumerate()
-            .map(|(index, (role, constant))| {
+            .map(|(index, (part, constant))| {
                 let precision = precision_of_constant(&launch, &operands, index);
-                self.push_constant(node, role, constant, precision)
+                let buffer = self.push_constant(node, part, constant, precision);
+                let writable = node.op.as_operation().writable();
+                if let Some((role, _)) = writable.filter(|&(_, param)| param == part) {
+                    let choices = self.graph.shape(node.inputs[0]).c;
+                    self.writables.push(Writable {
+                        role,
+                        buffer,
+                        choices,
+                    });
+                }
+                buffer
             })
             .collect();
         let (multiplies, completes, candidate) = match draft.work {
@@ -471,7 +488,11 @@ impl<'a> Planner<'a> {
             choice: candidate,
             launch,
             buffers: buffers.collect(),
-            macs: if multiplies { self.graph.macs(node) } else { 0 },
+            macs: if multiplies {
+                self.graph.macs(node)?
+            } else {
+                0
+            },
             bytes,
         };
         self.push(step)

@@ -69,7 +69,7 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     });
 
     let seen = rules.seen([picture.height(), picture.width()]);
-    let sites = Sites::of(&graph, graph.find(CLASS_MAP)?);
+    let sites = Sites::of(&graph, graph.find(CLASS_MAP)?)?;
     let painted = overlay(&picture, seen, map, &sites)?;
     write_png(&painted, &args.output)?;
 

@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, Role, ValueId, Window};
 use crate::tensor::Shape;
 
 /// Sum of two activations of the same shape.
@@ -56,6 +56,10 @@ impl Operation for Add {
 
     fn clamped(&self) -> Option<Op> {
         Some(Op::Add(Self { relu: true }))
+    }
+
+    fn writable(&self) -> Option<(Role, &'static str)> {
+        None
     }
 
     fn in_place_input(&self) -> Option<usize> {

@@ -3,7 +3,7 @@
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use super::{AvgPoolGradient, Op};
 use crate::error::Error;
-use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, Padding, ParamId, Role, ValueId, Window};
 use crate::tensor::Shape;
 
 /// Mean over a window.
@@ -57,6 +57,10 @@ impl Operation for AvgPool {
     }
 
     fn clamped(&self) -> Option<Op> {
+        None
+    }
+
+    fn writable(&self) -> Option<(Role, &'static str)> {
         None
     }
 

@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, Padding, ParamId, Role, ValueId, Window};
 use crate::tensor::Shape;
 
 /// The gradient of a mean over a window without padding.
@@ -66,6 +66,10 @@ impl Operation for AvgPoolGradient {
     }
 
     fn clamped(&self) -> Option<Op> {
+        None
+    }
+
+    fn writable(&self) -> Option<(Role, &'static str)> {
         None
     }
 

@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, Role, ValueId, Window};
 use crate::tensor::{Shape, Tensor};
 
 /// Batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167):
@@ -97,6 +97,10 @@ impl Operation for BatchNorm {
             relu: true,
             ..*self
         }))
+    }
+
+    fn writable(&self) -> Option<(Role, &'static str)> {
+        None
     }
 
     fn in_place_input(&self) -> Option<usize> {

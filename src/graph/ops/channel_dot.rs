@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, Role, ValueId, Window};
 use crate::tensor::Shape;
 
 /// Sum over the channels of input 0 times input 1, of the same shape.
@@ -57,6 +57,10 @@ impl Operation for ChannelDot {
     }
 
     fn clamped(&self) -> Option<Op> {
+        None
+    }
+
+    fn writable(&self) -> Option<(Role, &'static str)> {
         None
     }
 

@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, Role, ValueId, Window};
 use crate::tensor::Shape;
 
 /// The gradient of one logit of input 0 with respect to what the classifier reads.
@@ -83,6 +83,10 @@ impl Operation for ClassGradient {
 
     fn clamped(&self) -> Option<Op> {
         None
+    }
+
+    fn writable(&self) -> Option<(Role, &'static str)> {
+        Some((Role::ClassMap, "class"))
     }
 
     fn in_place_input(&self) -> Option<usize> {

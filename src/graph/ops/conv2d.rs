@@ -3,7 +3,7 @@
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use super::{Dilate, Op};
 use crate::error::Error;
-use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, Padding, ParamId, Role, ValueId, Window};
 use crate::tensor::{Shape, Tensor};
 
 /// A convolution; its kernel size is that of its weight.
@@ -160,6 +160,10 @@ impl Operation for Conv2d {
             relu: true,
             ..*self
         }))
+    }
+
+    fn writable(&self) -> Option<(Role, &'static str)> {
+        None
     }
 
     fn in_place_input(&self) -> Option<usize> {

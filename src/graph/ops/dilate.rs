@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, Role, ValueId, Window};
 use crate::tensor::Shape;
 
 /// The pixels `stride` rows and columns apart, with zeros elsewhere.
@@ -72,6 +72,10 @@ impl Operation for Dilate {
     }
 
     fn clamped(&self) -> Option<Op> {
+        None
+    }
+
+    fn writable(&self) -> Option<(Role, &'static str)> {
         None
     }
 

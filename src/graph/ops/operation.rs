@@ -1,6 +1,6 @@
 //! What a graph asks of every operation: a trait without defaults, so that the compiler asks for all of it.
 
-use super::super::{Graph, Node, Padding, Param, ParamId, ValueId, Window};
+use super::super::{Graph, Node, Padding, ParamId, Role, ValueId, Window};
 use super::Op;
 use crate::error::Error;
 use crate::tensor::Shape;
@@ -40,6 +40,9 @@ pub(crate) trait Operation {
 
     /// The same operation with its result clamped at zero, if it can do that.
     fn clamped(&self) -> Option<Op>;
+
+    /// The name of the parameter that may be written between runs, and the role of what it decides.
+    fn writable(&self) -> Option<(Role, &'static str)>;
 
     /// The input whose memory the result may take over, scalar by scalar.
     fn in_place_input(&self) -> Option<usize>;
@@ -216,9 +219,9 @@ impl Check<'_> {
     }
 
     pub(super) fn dims(&self, param: ParamId) -> Result<&[usize], Error> {
-        let own = self.graph.params().get(param.0);
-        own.map(|Param { tensor, .. }| tensor.dims())
-            .ok_or_else(|| self.refuse("a parameter does not belong to this graph".to_owned()))
+        let own = self.graph.get_param(param);
+        own.map(|param| param.tensor.dims())
+            .map_err(|_| self.refuse("a parameter does not belong to this graph".to_owned()))
     }
 
     pub(super) fn param(

@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, Role, ValueId, Window};
 use crate::tensor::Shape;
 
 /// Input 0 where input 1, an activation of the same shape, is positive, else 0.
@@ -53,6 +53,10 @@ impl Operation for ReluGradient {
     }
 
     fn clamped(&self) -> Option<Op> {
+        None
+    }
+
+    fn writable(&self) -> Option<(Role, &'static str)> {
         None
     }
 

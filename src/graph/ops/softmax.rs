@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, Role, ValueId, Window};
 use crate::tensor::Shape;
 
 /// `exp(x) / Σ exp(x)` over the channels of images of one pixel.
@@ -52,6 +52,10 @@ impl Operation for Softmax {
     }
 
     fn clamped(&self) -> Option<Op> {
+        None
+    }
+
+    fn writable(&self) -> Option<(Role, &'static str)> {
         None
     }
 

@@ -38,7 +38,6 @@ use bind::Bound;
 use import::{Imported, Settings, Trained};
 use network::{Kind, Network};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Op, Softmax};
 use resnet_wgpu::tensor::Shape;
 
 /// Rows and columns of the image where neither the file nor the caller states them.
@@ -326,7 +325,7 @@ fn finish(
         model: network.name.clone(),
         reason,
     };
-    let shape = graph.shape(result);
+    let shape = graph.get(result)?.shape;
     if is_image && [shape.h, shape.w] != [1, 1] {
         return Err(refuse(format!(
             "it has no classifier: it ends with an image of {}x{}, not a score for each class",
@@ -346,24 +345,15 @@ fn finish(
     let (preprocess, decision) = preprocess::decide(network, variant, rescale, size, classes);
     preprocess.check()?;
     decisions.record(decision);
-    graph.mark_output(result)?;
-    let probabilities = if options.softmax {
+    let softmax = options.softmax.then(|| {
         let name = softmax.filter(|name| graph.find(name).is_err());
-        let name = name.unwrap_or_else(|| "softmax".to_owned());
-        let probabilities = graph.add(&name, Op::Softmax(Softmax), &[result])?;
-        graph.mark_output(probabilities)?;
-        Some(probabilities)
-    } else {
-        None
-    };
+        name.unwrap_or_else(|| "softmax".to_owned())
+    });
     let (feature_map, features) = crate::models::features(&graph, result);
+    let ends = [input, feature_map, features, result];
+    crate::models::finish(&mut graph, ends, softmax.as_deref())?;
     let mut model = Model {
         graph,
-        input,
-        feature_map,
-        features,
-        logits: result,
-        probabilities,
         arch: network.name.clone(),
         family: Family::Keras,
         structure: None,

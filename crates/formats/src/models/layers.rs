@@ -66,12 +66,12 @@ impl<'w> Layers<'w> {
         }
     }
 
-    pub(super) fn shape(&self, x: ValueId) -> Shape {
-        self.graph.shape(x)
+    pub(super) fn shape(&self, x: ValueId) -> Result<Shape, Error> {
+        Ok(self.graph.get(x)?.shape)
     }
 
     pub(super) fn conv(&mut self, name: &str, x: ValueId, conv: Conv) -> Result<ValueId, Error> {
-        let in_c = self.shape(x).c;
+        let in_c = self.shape(x)?.c;
         let dims = [
             conv.out_c,
             in_c / conv.groups.max(1),
@@ -93,7 +93,7 @@ impl<'w> Layers<'w> {
     }
 
     pub(super) fn batch_norm(&mut self, name: &str, x: ValueId) -> Result<ValueId, Error> {
-        let channels = [self.shape(x).c];
+        let channels = [self.shape(x)?.c];
         let op = BatchNorm {
             gamma: self.param(name, Role::Gamma, &channels)?,
             beta: self.param(name, Role::Beta, &channels)?,
@@ -117,7 +117,7 @@ impl<'w> Layers<'w> {
     /// The 2×2 average pool of a shortcut. An odd last row or column is a window of its own: PyTorch's
     /// `ceil_mode` without counting what lies outside.
     pub(super) fn halve(&mut self, name: &str, x: ValueId) -> Result<ValueId, Error> {
-        let Shape { h, w, .. } = self.shape(x);
+        let Shape { h, w, .. } = self.shape(x)?;
         let window = Window {
             padding: Padding {
                 bottom: h % 2,
@@ -134,7 +134,7 @@ impl<'w> Layers<'w> {
     }
 
     pub(super) fn linear(&mut self, name: &str, x: ValueId, out: usize) -> Result<ValueId, Error> {
-        let dims = [out, self.shape(x).c];
+        let dims = [out, self.shape(x)?.c];
         let weight = self.param(name, Role::Weight, &dims)?;
         let bias = Some(self.param(name, Role::Bias, &[out])?);
         self.graph

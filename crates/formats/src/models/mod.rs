@@ -37,7 +37,7 @@ use facts::Facts;
 
 use crate::weights::{Family, Weights};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Graph, Op, Softmax, ValueId};
+use resnet_wgpu::graph::{Graph, Op, Role, Softmax, ValueId};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::tensor::Shape;
@@ -77,18 +77,9 @@ impl Default for ModelOptions {
 /// A network that is ready to be planned or run.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// The operations. Logits, and probabilities if asked for, are its outputs.
+    /// The operations, with the roles of their values. Logits, and probabilities if asked for, are its
+    /// outputs.
     pub graph: Graph,
-    /// The image: RGB, or what [`Preprocess::channels`] says.
-    pub input: ValueId,
-    /// The last activation that still has rows and columns, for class activation maps.
-    pub feature_map: ValueId,
-    /// The vector that the classifier reads, for embeddings.
-    pub features: ValueId,
-    /// Scores of the classes. The value has the name of the classifier.
-    pub logits: ValueId,
-    /// Softmax of the logits, if asked for.
-    pub probabilities: Option<ValueId>,
     /// Name of the architecture, such as `resnet50` or `notebook`.
     pub arch: String,
     /// Where the weights are from.
@@ -108,8 +99,7 @@ pub struct Model {
 impl Model {
     /// Rows and columns of the image.
     pub fn size(&self) -> [usize; 2] {
-        let shape = self.graph.shape(self.input);
-        [shape.h, shape.w]
+        self.preprocess.size
     }
 
     /// Trained numbers: everything but the running statistics of the batch normalisations.
@@ -209,12 +199,13 @@ fn is_onnx(path: &Path) -> bool {
 /// checked against a file.
 ///
 /// ```
+/// use resnet_wgpu::graph::Role;
 /// use resnet_formats::models::{self, Arch, ModelOptions};
 /// use resnet_formats::weights::Weights;
 ///
 /// let mut weights = Weights::random(0);
 /// let model = models::build(Some(Arch::ResNet18), &mut weights, &ModelOptions::default())?;
-/// assert_eq!(model.graph.value(model.logits).name, "fc");
+/// assert_eq!(model.graph.value_of(Role::Logits)?.name, "fc");
 /// # Ok::<(), resnet_wgpu::Error>(())
 /// ```
 ///
@@ -251,6 +242,26 @@ pub fn build_structure(
     build_resolved(&resolved, weights, Config::default(), options)
 }
 
+/// Gives the image, the feature map, the features and the logits their roles, and adds the probabilities
+/// under the name given.
+pub(crate) fn finish(
+    graph: &mut Graph,
+    [image, map, features, logits]: [ValueId; 4],
+    softmax: Option<&str>,
+) -> Result<(), Error> {
+    graph.set_role(Role::Image, image)?;
+    graph.set_role(Role::FeatureMap, map)?;
+    graph.set_role(Role::Features, features)?;
+    graph.set_role(Role::Logits, logits)?;
+    graph.mark_output(logits)?;
+    if let Some(name) = softmax {
+        let probabilities = graph.add(name, Op::Softmax(Softmax), &[logits])?;
+        graph.set_role(Role::Probabilities, probabilities)?;
+        graph.mark_output(probabilities)?;
+    }
+    Ok(())
+}
+
 fn build_resolved(
     resolved: &Resolved,
     weights: &mut Weights,
@@ -271,23 +282,11 @@ fn build_resolved(
     };
     weights.finish()?;
 
-    body.graph.mark_output(body.logits)?;
-    let probabilities = if options.softmax {
-        let softmax = body
-            .graph
-            .add("softmax", Op::Softmax(Softmax), &[body.logits])?;
-        body.graph.mark_output(softmax)?;
-        Some(softmax)
-    } else {
-        None
-    };
+    let softmax = options.softmax.then_some("softmax");
+    let ends = [body.input, body.feature_map, body.features, body.logits];
+    finish(&mut body.graph, ends, softmax)?;
     let mut model = Model {
         graph: body.graph,
-        input: body.input,
-        feature_map: body.feature_map,
-        features: body.features,
-        logits: body.logits,
-        probabilities,
         arch: structure.name(),
         family: weights.family(),
         structure: Some(structure.clone()),

@@ -202,7 +202,7 @@ impl PreAct<'_> {
     /// the start of a stage, basic blocks where the shape changes.
     fn shortcut(&mut self, site: &Site, x: ValueId, activated: ValueId) -> Result<ValueId, Error> {
         let out_c = site.out_c;
-        let changes = site.stride != 1 || self.layers.shape(x).c != out_c;
+        let changes = site.stride != 1 || self.layers.shape(x)?.c != out_c;
         let projects = match self.config.skeleton.block {
             Block::Bottleneck => site.first,
             Block::Basic => changes,

@@ -322,7 +322,7 @@ impl ResNet<'_> {
     /// The input of a block, projected when the block changes its shape.
     fn shortcut(&mut self, site: &Site, x: ValueId) -> Result<ValueId, Error> {
         let out_c = site.out_c;
-        if site.stride == 1 && self.layers.shape(x).c == out_c {
+        if site.stride == 1 && self.layers.shape(x)?.c == out_c {
             return Ok(x);
         }
         let layer = |number: usize| site.layer(&format!("downsample.{number}"));

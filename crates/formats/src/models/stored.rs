@@ -30,7 +30,7 @@ pub(super) use read::build;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{
     Add, AvgPool, Flatten, FlattenOrder, Graph, Linear, MaxPool, Node, Op, PadValue, Padding,
-    ParamId, Statistics, ValueId,
+    ParamId, Role, Statistics, ValueId,
 };
 use resnet_wgpu::kernels::Precision;
 
@@ -162,46 +162,48 @@ impl Description {
     /// [`Error::Model`] for a graph that was fused already.
     pub fn of(model: &Model) -> Result<Self, Error> {
         let graph = &model.graph;
-        let value = |id: ValueId| graph.value(id).name.clone();
+        let value = |id: &ValueId| Ok::<_, Error>(graph.get(*id)?.name.clone());
+        let of = |role| Ok::<_, Error>(graph.value_of(role)?.name.clone());
+        let probabilities = graph.role(Role::Probabilities);
         let nodes = graph.nodes().iter();
-        let nodes = nodes.filter(|node| Some(node.output) != model.probabilities);
+        let nodes = nodes.filter(|node| Some(node.output) != probabilities);
         Ok(Self {
             version: VERSION,
-            input: value(model.input),
+            input: of(Role::Image)?,
             size: model.size(),
             layers: nodes
                 .map(|node| {
                     Ok(Layer {
                         name: node.name.clone(),
-                        inputs: node.inputs.iter().map(|&id| value(id)).collect(),
+                        inputs: node.inputs.iter().map(value).collect::<Result<_, _>>()?,
                         op: Operation::of(graph, node)?,
                     })
                 })
                 .collect::<Result<_, Error>>()?,
-            feature_map: value(model.feature_map),
-            features: value(model.features),
-            logits: value(model.logits),
+            feature_map: of(Role::FeatureMap)?,
+            features: of(Role::Features)?,
+            logits: of(Role::Logits)?,
         })
     }
 }
 
 impl Operation {
     fn of(graph: &Graph, node: &Node) -> Result<Self, Error> {
-        let name = |id: ParamId| graph.named_param(id).name.clone();
+        let name = |id: ParamId| Ok::<_, Error>(graph.get_param(id)?.name.clone());
         let sides = |p: Padding| [p.top, p.bottom, p.left, p.right];
         Ok(match node.op {
             Op::Conv2d(conv) if !conv.relu && node.inputs.len() == 1 => Self::Conv2d {
-                weight: name(conv.weight),
-                bias: conv.bias.map(name),
+                weight: name(conv.weight)?,
+                bias: conv.bias.map(name).transpose()?,
                 stride: conv.stride,
                 padding: sides(conv.padding),
                 groups: conv.groups,
             },
             Op::BatchNorm(norm) if !norm.relu => Self::BatchNorm {
-                gamma: name(norm.gamma),
-                beta: name(norm.beta),
-                mean: name(norm.mean),
-                variance: name(norm.variance),
+                gamma: name(norm.gamma)?,
+                beta: name(norm.beta)?,
+                mean: name(norm.mean)?,
+                variance: name(norm.variance)?,
                 epsilon: norm.epsilon,
                 of_batch: norm.statistics == Statistics::Batch,
             },
@@ -227,8 +229,8 @@ impl Operation {
                 channels_last: order == FlattenOrder::Hwc,
             },
             Op::Linear(Linear { weight, bias }) => Self::Linear {
-                weight: name(weight),
-                bias: bias.map(name),
+                weight: name(weight)?,
+                bias: bias.map(name).transpose()?,
             },
             _ => {
                 return Err(refuse(format!(

@@ -23,7 +23,7 @@ use crate::models::{Decision, Model, ModelOptions};
 use crate::weights::{self, Family};
 use import::Imported;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Op, Softmax};
+use resnet_wgpu::graph::Op;
 use resnet_wgpu::picture::Preprocess;
 use wire::{Damaged, Message};
 
@@ -124,7 +124,7 @@ fn build(
         "" => "onnx".to_owned(),
         name => name.to_owned(),
     };
-    let classes = graph.shape(logits).c;
+    let classes = graph.get(logits)?.shape.c;
     let refuse = |reason: String| Error::Model {
         model: model_name.clone(),
         reason,
@@ -139,17 +139,14 @@ fn build(
         let reason = "an ONNX file states its layers; leave the variant out".to_owned();
         return Err(refuse(reason));
     }
-    graph.mark_output(logits)?;
-    let probabilities = if options.softmax {
-        let name = imported.names.free(softmax.unwrap_or("softmax"));
-        let probabilities = graph.add(&name, Op::Softmax(Softmax), &[logits])?;
-        graph.mark_output(probabilities)?;
-        Some(probabilities)
-    } else {
-        None
-    };
+    let name = options
+        .softmax
+        .then(|| imported.names.free(softmax.unwrap_or("softmax")));
+    let (feature_map, features) = crate::models::features(&graph, logits);
+    let ends = [input, feature_map, features, logits];
+    crate::models::finish(&mut graph, ends, name.as_deref())?;
 
-    let shape = graph.shape(input);
+    let shape = graph.get(input)?.shape;
     let preprocess = Preprocess::TORCHVISION.with_size([shape.h, shape.w]);
     preprocess.check()?;
     let layout = if channels_last { "NHWC" } else { "NCHW" };
@@ -162,7 +159,7 @@ fn build(
         path.display(),
         file.producer
     );
-    let input_form = format!("'{}', {layout} in the file", graph.value(input).name);
+    let input_form = format!("'{}', {layout} in the file", graph.get(input)?.name);
     let size = format!("{}x{}", shape.h, shape.w);
     let decisions = [
         Decision::certain("architecture", architecture, operators),
@@ -179,13 +176,7 @@ fn build(
             "torchvision's; no ONNX file says it",
         ),
     ];
-    let (feature_map, features) = crate::models::features(&graph, logits);
     let mut model = Model {
-        input,
-        feature_map,
-        features,
-        logits,
-        probabilities,
         arch: model_name,
         family: Family::Onnx,
         structure: None,

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::super::decision::Decision;
-use super::super::{Arch, Model, ModelOptions};
+use super::super::{Arch, Model, ModelOptions, finish};
 use super::{Description, MAX_LAYERS, Operation, VERSION, refuse};
 use crate::weights::{DESCRIPTION, Weights};
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
-    Op, PadValue, Padding, ParamId, Relu, Softmax, Statistics, ValueId, Window,
+    Op, PadValue, Padding, ParamId, Relu, Statistics, ValueId, Window,
 };
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::Preprocess;
@@ -50,7 +50,7 @@ pub(in super::super) fn build(
 
     let mut read = description.build(weights, options.batch, size)?;
     weights.finish()?;
-    let shape = read.graph.shape(read.logits);
+    let shape = read.graph.get(read.logits)?.shape;
     if [shape.h, shape.w] != [1, 1] {
         return Err(refuse(format!(
             "its logits have the shape {shape}, which are no scores of classes"
@@ -63,16 +63,9 @@ pub(in super::super) fn build(
     if let Some(asked) = options.classes.filter(|&asked| asked != classes) {
         return Err(refuse(format!("it has {classes} classes, not {asked}")));
     }
-    read.graph.mark_output(read.logits)?;
-    let probabilities = if options.softmax {
-        let softmax = read
-            .graph
-            .add("softmax", Op::Softmax(Softmax), &[read.logits])?;
-        read.graph.mark_output(softmax)?;
-        Some(softmax)
-    } else {
-        None
-    };
+    let softmax = options.softmax.then_some("softmax");
+    let ends = [read.input, read.feature_map, read.features, read.logits];
+    finish(&mut read.graph, ends, softmax)?;
     let listed = "the file lists its layers";
     let decisions = [
         Decision::certain("architecture", name.clone(), listed),
@@ -90,11 +83,6 @@ pub(in super::super) fn build(
     });
     let mut model = Model {
         graph: read.graph,
-        input: read.input,
-        feature_map: read.feature_map,
-        features: read.features,
-        logits: read.logits,
-        probabilities,
         arch: name,
         family: weights.family(),
         structure: None,
@@ -177,8 +165,8 @@ impl Description {
                 }
                 _ => continue,
             };
-            let [old_shape, new_shape] =
-                [(written, old), (read, new)].map(|(graph, node)| graph.shape(node.inputs[0]));
+            let old_shape = written.get(old.inputs[0])?.shape;
+            let new_shape = read.get(new.inputs[0])?.shape;
             let left_over = |side: usize, stride: usize| side % stride.max(1);
             let rows = padding.top != padding.bottom
                 && left_over(old_shape.h, stride[0]) != left_over(new_shape.h, stride[0]);
