@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => (Some(Arch::ResNet18), Weights::random(0)),
     };
     let model = models::build(arch, &mut weights, &ModelOptions::default())?;
-    let graph = add_class_map(&optimize(&model.graph, Fusion::Full)?, &ClassMap::default())?;
+    let graph = add_class_map(&optimize(&model.graph, Fusion::Full)?, &ClassMap::new())?;
     let rules = &model.preprocess;
     let options = PlanOptions {
         input: InputFormat::Rgba8(rules.normalization()),

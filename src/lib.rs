@@ -18,7 +18,8 @@
 //! 6. [`gpu`]: the only module that uses wgpu: pipelines, buffers, commands, readback;
 //! 7. [`mod@reference`] and [`cpu`]: the same graph on the CPU, once to be believed, once to be fast;
 //! 8. [`picture`]: pictures in, words out; [`compare`] says whether two results agree;
-//! 9. [`tune`]: which kernels are fastest on an adapter.
+//! 9. [`explain`]: what a network looked at;
+//! 10. [`tune`]: which kernels are fastest on an adapter.
 //!
 //! # In a host that has a device
 //!

@@ -180,10 +180,7 @@ fn resnet(batch: usize) -> Graph {
 }
 
 fn at(name: &str) -> ClassMap {
-    ClassMap {
-        at: Some(name.to_owned()),
-        ..ClassMap::default()
-    }
+    ClassMap::new().at(name)
 }
 
 fn map_of(graph: &Graph, image: &Tensor) -> Tensor {
@@ -213,10 +210,7 @@ fn the_way_back_is_the_gradient_at_every_fusion() {
         let largest = want.iter().fold(0.0f64, |a, b| a.max(b.abs()));
         assert!(largest > 0.1, "there is something to see");
         for fusion in [Fusion::None, Fusion::Layers, Fusion::Full] {
-            let map = ClassMap {
-                class: Some(class),
-                ..at("image")
-            };
+            let map = at("image").class(class);
             let graph = add_class_map(&optimize(&graph, fusion).unwrap(), &map).unwrap();
             let got = map_of(&graph, &image);
             assert_eq!(got.dims(), [1, 1, 12, 14], "{fusion}");
@@ -275,7 +269,7 @@ fn maps_are_made_of_a_stage_that_is_fine_enough() {
         };
         let model = models::build(Some(arch), &mut Weights::random(0), &options).unwrap();
         let graph = optimize(&model.graph, Fusion::Full).unwrap();
-        let graph = add_class_map(&graph, &ClassMap::default()).unwrap();
+        let graph = add_class_map(&graph, &ClassMap::new()).unwrap();
         let map = graph.nodes().last().unwrap();
         let Shape { h, w, .. } = graph.get(map.output).unwrap().shape;
         (graph.get(map.inputs[1]).unwrap().name.clone(), [h, w])
@@ -296,10 +290,7 @@ fn maps_are_made_of_a_stage_that_is_fine_enough() {
 fn maps_that_cannot_be_made_are_errors() {
     let graph = lesson(1);
     let refused = |graph: &Graph, map: &ClassMap| add_class_map(graph, map).unwrap_err();
-    let map = ClassMap {
-        class: Some(CLASSES),
-        ..ClassMap::default()
-    };
+    let map = ClassMap::new().class(CLASSES);
     assert!(
         matches!(refused(&graph, &map), Error::Model { .. }),
         "class"
@@ -322,7 +313,7 @@ fn maps_that_cannot_be_made_are_errors() {
     let graph = net.classify(y);
     let error = refused(&graph, &at("image"));
     assert!(matches!(error, Error::Operator { .. }), "{error:?}");
-    let error = refused(&graph, &ClassMap::default());
+    let error = refused(&graph, &ClassMap::new());
     assert!(error.to_string().contains("no residual block"), "{error}");
     assert!(
         add_class_map(&graph, &at("max")).is_ok(),
@@ -379,10 +370,7 @@ mod gpu {
         let graph = optimize(&lesson(1), Fusion::Full).unwrap();
         let image = Numbers::new(6).tensor(&[1, 4, 12, 14]);
         let with_class = |class| {
-            let map = ClassMap {
-                class,
-                ..at("a.relu")
-            };
+            let map = at("a.relu").class(class);
             add_class_map(&graph, &map).unwrap()
         };
         let options = PlanOptions {

@@ -90,7 +90,7 @@ impl Network {
             ..PlanOptions::default()
         };
         let graph = optimize(&model.graph, Fusion::Full)?;
-        let graph = add_class_map(&graph, &ClassMap::default())?;
+        let graph = add_class_map(&graph, &ClassMap::new())?;
         let plan = Plan::new(&graph, &options)?;
         let executor = Executor::new(device, queue, &plan)?;
 

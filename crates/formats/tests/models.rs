@@ -20,7 +20,7 @@ fn side(model: &Model, name: &str) -> usize {
     let shape = model
         .graph
         .get(model.graph.find(name).expect(name))
-        .unwrap()
+        .expect(name)
         .shape;
     assert_eq!(shape.h, shape.w, "{name} is square");
     shape.h
@@ -119,7 +119,11 @@ fn resnet50_shrinks_the_image_and_strides_in_the_3x3() {
         .iter()
         .filter(|n| matches!(n.op, Op::Conv2d(_)));
     assert_eq!(convolutions.count(), 53, "convolutions");
-    let macs: u64 = graph.nodes().iter().map(|node| graph.macs(node).unwrap()).sum();
+    let macs: u64 = graph
+        .nodes()
+        .iter()
+        .map(|node| graph.macs(node).unwrap())
+        .sum();
     // torchvision publishes 4.089 G.
     assert_eq!(macs / 1_000_000, 4089, "multiply-adds");
 }

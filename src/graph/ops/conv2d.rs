@@ -66,7 +66,8 @@ impl Conv2d {
         Self { groups, ..self }
     }
 
-    fn window_of(&self, kernel: [usize; 2]) -> Window {
+    /// The window of a kernel of this size.
+    pub(crate) const fn window_of(&self, kernel: [usize; 2]) -> Window {
         Window {
             kernel,
             stride: self.stride,
