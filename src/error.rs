@@ -161,7 +161,7 @@ pub enum Error {
     /// A value, a parameter or a node is of another graph than the one that is asked about it.
     #[error("the {what} belongs to another graph; look it up in this one by name or by role")]
     ForeignId {
-        /// `value` or `parameter`.
+        /// `value`, `parameter` or `node`.
         what: &'static str,
     },
     /// A parameter of a node has the wrong shape.

@@ -16,7 +16,7 @@ use std::fmt;
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
 use id::Origin;
-use ops::Check;
+use ops::{Check, Operation};
 
 pub use id::{ParamId, ValueId};
 pub use ops::{
@@ -292,15 +292,17 @@ impl Graph {
         self.value_ids.get(id.0) == Some(&id)
     }
 
-    /// A node that is of this graph with all that it reads and writes.
-    fn own<'a>(&self, node: &'a Node) -> Result<&'a Node, Error> {
-        for &value in node.inputs.iter().chain([&node.output]) {
-            self.get(value)?;
+    /// Whether a node is of this graph.
+    pub(crate) fn has_node(&self, node: &Node) -> bool {
+        self.nodes.contains(node)
+    }
+
+    /// What an operation of this graph says of itself.
+    fn operation<'a>(&self, node: &'a Node) -> Result<&'a dyn Operation, Error> {
+        if self.has_node(node) {
+            return Ok(node.op.as_operation());
         }
-        for param in node.op.params() {
-            self.get_param(param)?;
-        }
-        Ok(node)
+        Err(Error::ForeignId { what: "node" })
     }
 
     /// A value that is known to be of this graph.
@@ -376,7 +378,7 @@ impl Graph {
     /// # Errors
     /// [`Error::ForeignId`] when the node is of another graph.
     pub fn macs(&self, node: &Node) -> Result<u64, Error> {
-        let per_scalar = self.own(node)?.op.as_operation().macs_per_scalar(self);
+        let per_scalar = self.operation(node)?.macs_per_scalar(self);
         Ok(self.shape(node.output).len() as u64 * per_scalar as u64)
     }
 
@@ -385,7 +387,7 @@ impl Graph {
     /// # Errors
     /// [`Error::ForeignId`] when the node is of another graph.
     pub fn trained(&self, node: &Node) -> Result<usize, Error> {
-        let params = self.own(node)?.op.as_operation().trained();
+        let params = self.operation(node)?.trained();
         Ok(params
             .into_iter()
             .flatten()
@@ -398,7 +400,7 @@ impl Graph {
     /// # Errors
     /// [`Error::ForeignId`] when the node is of another graph.
     pub fn window(&self, node: &Node) -> Result<Option<Window>, Error> {
-        Ok(self.own(node)?.op.as_operation().window(self))
+        Ok(self.operation(node)?.window(self))
     }
 
     /// The settings of a node in words, such as `3×3, stride 2, padding 1`; empty if it has none.
@@ -406,7 +408,7 @@ impl Graph {
     /// # Errors
     /// [`Error::ForeignId`] when the node is of another graph.
     pub fn settings(&self, node: &Node) -> Result<String, Error> {
-        Ok(self.own(node)?.op.as_operation().settings(self))
+        Ok(self.operation(node)?.settings(self))
     }
 
     /// The shape of what an operation computes from these values.

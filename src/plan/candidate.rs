@@ -34,10 +34,12 @@ impl ConvShape {
         })
     }
 
-    /// The shape of a node, `None` when it is no convolution.
+    /// The shape of a node, `None` when it is no convolution of this graph.
     pub fn of(graph: &Graph, node: &Node) -> Option<Self> {
         match &node.op {
-            Op::Conv2d(conv) => Some(Self(geometry(graph, node, conv, Residual::Buffer))),
+            Op::Conv2d(conv) if graph.has_node(node) => {
+                Some(Self(geometry(graph, node, conv, Residual::Buffer)))
+            }
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use super::{AvgPoolGradient, Op};
 use crate::error::Error;
-use crate::graph::{Graph, Node, Padding, ParamId, Role, ValueId, Window};
+use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
 use crate::tensor::Shape;
 
 /// Mean over a window.
@@ -44,28 +44,12 @@ impl Operation for AvgPool {
         Some(self.window)
     }
 
-    fn settings(&self, _: &Graph) -> String {
-        self.window.to_string()
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::of_window(&self.window)
     }
 
     fn clamps(&self) -> bool {
         false
-    }
-
-    fn clamped(&self) -> Option<Op> {
-        None
-    }
-
-    fn writable(&self) -> Option<(Role, &'static str)> {
-        None
-    }
-
-    fn in_place_input(&self) -> Option<usize> {
-        None
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

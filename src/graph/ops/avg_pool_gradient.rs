@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, Padding, ParamId, Role, ValueId, Window};
+use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
 use crate::tensor::Shape;
 
 /// The gradient of a mean over a window without padding.
@@ -49,32 +49,12 @@ impl Operation for AvgPoolGradient {
         [None; 2]
     }
 
-    fn window(&self, _: &Graph) -> Option<Window> {
-        None
-    }
-
-    fn settings(&self, _: &Graph) -> String {
-        String::new()
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::of_window(&self.window).inverse()
     }
 
     fn clamps(&self) -> bool {
         false
-    }
-
-    fn clamped(&self) -> Option<Op> {
-        None
-    }
-
-    fn writable(&self) -> Option<(Role, &'static str)> {
-        None
-    }
-
-    fn in_place_input(&self) -> Option<usize> {
-        None
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

@@ -3,7 +3,7 @@
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use super::{Dilate, Op};
 use crate::error::Error;
-use crate::graph::{Graph, Node, Padding, ParamId, Role, ValueId, Window};
+use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
 use crate::tensor::{Shape, Tensor};
 
 /// A convolution; its kernel size is that of its weight.
@@ -74,6 +74,12 @@ impl Conv2d {
             padding: self.padding,
         }
     }
+
+    /// The window of its weight, which must be of this graph.
+    fn window_in(&self, graph: &Graph) -> Window {
+        let dims = graph.tensor(self.weight).dims();
+        self.window_of([dims[2], dims[3]])
+    }
 }
 
 impl Operation for Conv2d {
@@ -130,14 +136,11 @@ impl Operation for Conv2d {
     }
 
     fn window(&self, graph: &Graph) -> Option<Window> {
-        let dims = graph.tensor(self.weight).dims();
-        Some(self.window_of([dims[2], dims[3]]))
+        Some(self.window_in(graph))
     }
 
     fn settings(&self, graph: &Graph) -> String {
-        let mut text = self
-            .window(graph)
-            .map_or_else(String::new, |w| w.to_string());
+        let mut text = self.window_in(graph).to_string();
         if self.groups > 1 {
             text.push_str(&format!(", {} groups", self.groups));
         }
@@ -148,8 +151,7 @@ impl Operation for Conv2d {
     }
 
     fn placement(&self, graph: &Graph, _: &Node) -> Placement {
-        self.window(graph)
-            .map_or(Placement::on(0), |window| Placement::of_window(&window))
+        Placement::of_window(&self.window_in(graph))
     }
 
     fn clamps(&self) -> bool {
@@ -161,10 +163,6 @@ impl Operation for Conv2d {
             relu: true,
             ..*self
         }))
-    }
-
-    fn writable(&self) -> Option<(Role, &'static str)> {
-        None
     }
 
     fn in_place_input(&self) -> Option<usize> {

@@ -3,7 +3,7 @@
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use super::{AvgPoolGradient, Op};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, Role, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, ValueId, Window};
 use crate::tensor::Shape;
 
 /// Mean over all pixels of an image, per channel.
@@ -36,32 +36,12 @@ impl Operation for GlobalAvgPool {
         [None; 2]
     }
 
-    fn window(&self, _: &Graph) -> Option<Window> {
-        None
-    }
-
-    fn settings(&self, _: &Graph) -> String {
-        String::new()
-    }
-
     fn placement(&self, graph: &Graph, node: &Node) -> Placement {
         Placement::of_window(&whole(graph.shape(node.inputs[0])))
     }
 
     fn clamps(&self) -> bool {
         false
-    }
-
-    fn clamped(&self) -> Option<Op> {
-        None
-    }
-
-    fn writable(&self) -> Option<(Role, &'static str)> {
-        None
-    }
-
-    fn in_place_input(&self) -> Option<usize> {
-        None
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {
