@@ -12,14 +12,30 @@ pub struct ValueId(pub(crate) usize, pub(super) Origin);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParamId(pub(crate) usize, pub(super) Origin);
 
-/// Tells apart the graphs that give ids. A clone gives ids of its own from then on.
+/// The graph that an id was given by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Origin(u64);
 
-impl Origin {
-    /// One that no graph has had.
-    pub(super) fn unique() -> Self {
+/// What makes a graph that graph and no other: even its clone has another identity.
+#[derive(Debug)]
+pub(super) struct Identity(Origin);
+
+impl Identity {
+    /// What ids of the graph carry.
+    pub(super) const fn origin(&self) -> Origin {
+        self.0
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+        Self(Origin(NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        Self::default()
     }
 }

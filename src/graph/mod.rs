@@ -15,7 +15,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
-use id::Origin;
+use id::Identity;
 use ops::{Check, Operation};
 
 pub use id::{ParamId, ValueId};
@@ -77,9 +77,9 @@ pub struct Param {
 ///
 /// Ids belong to the graph that gave them: every method that takes the id of another graph returns an
 /// error. A clone shares the ids that its original had, and gives its own from then on.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Graph {
-    origin: Origin,
+    identity: Identity,
     nodes: Vec<Node>,
     values: Vec<Value>,
     /// The id of each value, given by this graph or one that it is a clone of.
@@ -92,44 +92,10 @@ pub struct Graph {
     by_name: HashMap<String, ValueId>,
 }
 
-impl Default for Graph {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Clone for Graph {
-    fn clone(&self) -> Self {
-        Self {
-            origin: Origin::unique(),
-            nodes: self.nodes.clone(),
-            values: self.values.clone(),
-            value_ids: self.value_ids.clone(),
-            params: self.params.clone(),
-            param_ids: self.param_ids.clone(),
-            inputs: self.inputs.clone(),
-            outputs: self.outputs.clone(),
-            roles: self.roles.clone(),
-            by_name: self.by_name.clone(),
-        }
-    }
-}
-
 impl Graph {
     /// A graph without any node.
     pub fn new() -> Self {
-        Self {
-            origin: Origin::unique(),
-            nodes: Vec::new(),
-            values: Vec::new(),
-            value_ids: Vec::new(),
-            params: Vec::new(),
-            param_ids: Vec::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            roles: BTreeMap::new(),
-            by_name: HashMap::new(),
-        }
+        Self::default()
     }
 
     /// Adds an activation that the caller provides.
@@ -144,7 +110,7 @@ impl Graph {
 
     /// Adds a parameter.
     pub fn param(&mut self, name: impl Into<String>, tensor: Tensor) -> ParamId {
-        let id = ParamId(self.params.len(), self.origin);
+        let id = ParamId(self.params.len(), self.identity.origin());
         self.params.push(Param {
             name: name.into(),
             tensor,
@@ -447,7 +413,7 @@ impl Graph {
                 node: name.to_owned(),
             });
         }
-        let id = ValueId(self.values.len(), self.origin);
+        let id = ValueId(self.values.len(), self.identity.origin());
         self.values.push(Value {
             name: name.to_owned(),
             shape,
