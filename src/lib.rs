@@ -18,7 +18,8 @@
 //! 6. [`gpu`]: the only module that uses wgpu: pipelines, buffers, commands, readback;
 //! 7. [`mod@reference`] and [`cpu`]: the same graph on the CPU, once to be believed, once to be fast;
 //! 8. [`picture`]: pictures in, words out; [`compare`] says whether two results agree;
-//! 9. [`tune`]: which kernels are fastest on an adapter.
+//! 9. [`explain`]: what a network looked at;
+//! 10. [`tune`]: which kernels are fastest on an adapter.
 //!
 //! # In a host that has a device
 //!
@@ -27,7 +28,7 @@
 //!
 //! ```no_run
 //! use resnet_wgpu::gpu::{Executor, Input, Output};
-//! use resnet_wgpu::graph::Graph;
+//! use resnet_wgpu::graph::{Graph, Role};
 //! use resnet_wgpu::passes::{Fusion, optimize};
 //! use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 //! # use resnet_wgpu::wgpu;
@@ -41,7 +42,7 @@
 //! let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
 //! executor.write_tensor(queue, image)?;
 //! executor.record(&mut encoder, &Input::uploaded(), &Output::kept())?;
-//! let (logits, buffer) = executor.output("fc")?;
+//! let (logits, buffer) = executor.output(Role::Logits)?;
 //! println!("{} logits in {buffer:?}", logits.shape.c);
 //! queue.submit([encoder.finish()]);
 //! # Ok(())

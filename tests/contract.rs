@@ -116,7 +116,7 @@ impl Host {
             wgpu::TextureUsages::COPY_DST,
         );
         let how = HeatMap {
-            value: "map".to_owned(),
+            value: "map".into(),
             ..HeatMap::default()
         };
         Self {
@@ -129,7 +129,7 @@ impl Host {
                 .heat_map(&gpu.device, &target, &how)
                 .unwrap()
                 .build(),
-            readback: Readback::of(&gpu.device, &executor, &["mean"]).unwrap(),
+            readback: Readback::of(&gpu.device, &executor, ["mean"]).unwrap(),
             executor,
         }
     }

@@ -305,7 +305,7 @@ fn a_fused_residual_is_added_before_the_relu_in_place_and_out_of_place() {
             for path in paths(&gpu) {
                 let options = PlanOptions::new(Capabilities::of(&gpu.device)).path(path);
                 let plan = Plan::new(&graph, &options).unwrap();
-                let name = &graph.value(residual).name;
+                let name = &graph.get(residual).unwrap().name;
                 let mut steps = plan.steps().iter();
                 let conv = steps.rfind(|s| s.node == "conv").unwrap();
                 let residual = steps.rfind(|s| &s.value == name).unwrap();
@@ -1027,7 +1027,7 @@ fn every_kind_of_kernel_on_halves_agrees_with_the_oracle() {
     let flat = graph
         .add("flat", Op::Flatten(Flatten { order }), &[x])
         .unwrap();
-    let features = graph.shape(flat).c;
+    let features = graph.get(flat).unwrap().shape.c;
     let weight = graph.param("fc", numbers.tensor(&[7, features]));
     let fc = graph
         .add("fc", Op::Linear(Linear { weight, bias: None }), &[flat])

@@ -7,7 +7,7 @@ mod common;
 use common::{Numbers, assert_close, gpu, paths, reference, run_with};
 use resnet_wgpu::compare::{Tolerance, top_k};
 use resnet_wgpu::gpu::{Context, Session};
-use resnet_wgpu::graph::Graph;
+use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::kernels::Precision;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::network::{Model, ModelOptions};
@@ -37,7 +37,7 @@ fn session(gpu: &Context, graph: &Graph, fusion: Fusion) -> Session {
 fn check(arch: Arch, batch: usize, size: [usize; 2], fusions: &[Fusion]) {
     let gpu = gpu();
     let model = model(arch, batch, size, 10);
-    let input = Numbers::new(8).tensor(&model.graph.shape(model.input).dims());
+    let input = Numbers::new(8).tensor(&model.graph.value_of(Role::Image).unwrap().shape.dims());
     let want = reference(&model.graph, &input);
     let scale = want[0].data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
     assert!(
@@ -109,7 +109,7 @@ fn resnet18_with_winograd_and_on_halves() {
     let gpu = gpu();
     let model = model(Arch::ResNet18, 2, [32, 40], 10);
     let graph = optimize(&model.graph, Fusion::Full).unwrap();
-    let input = Numbers::new(9).tensor(&model.graph.shape(model.input).dims());
+    let input = Numbers::new(9).tensor(&model.graph.value_of(Role::Image).unwrap().shape.dims());
     let want = &reference(&model.graph, &input)[0];
     let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
     let cases = [

@@ -530,7 +530,7 @@ fn a_map_is_painted_into_the_part_of_the_hosts_texture() {
         let paint = |format, image, stretch, colors| {
             let texture = texture(&gpu, [40, 64], format, U::COPY_DST | U::COPY_SRC, 1);
             let how = HeatMap {
-                value: "map".to_owned(),
+                value: "map".into(),
                 image,
                 stretch,
                 colors,
@@ -618,7 +618,7 @@ fn textures_that_cannot_be_painted_are_errors() {
     let gpu = gpu();
     let executor = executor(&gpu, KernelPath::Auto, 1, &rules());
     let map = || HeatMap {
-        value: "map".to_owned(),
+        value: "map".into(),
         ..HeatMap::default()
     };
     let texture = |format, usage| texture(&gpu, [8, 8], format, usage, 1);
@@ -630,7 +630,7 @@ fn textures_that_cannot_be_painted_are_errors() {
         (
             good.clone(),
             HeatMap {
-                value: "conv".to_owned(),
+                value: "conv".into(),
                 ..map()
             },
             "'conv' is [1, 5, 5, 7]",

@@ -6,8 +6,9 @@ use super::record::TextureCopy;
 use super::resources::{create_scratch, create_table, side};
 use super::texture::TextureRect;
 use crate::error::Error;
-use crate::explain::CLASS_MAP;
+use crate::graph::Role;
 use crate::kernels::heat_map::{self, Picture};
+use crate::plan::OutputKey;
 
 /// How a map is painted.
 ///
@@ -20,8 +21,8 @@ use crate::kernels::heat_map::{self, Picture};
 /// ([`Preprocess::seen`](crate::picture::Preprocess::seen)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeatMap {
-    /// Name of the value; [`CLASS_MAP`] unless the host has another.
-    pub value: String,
+    /// The value; the class activation map unless the host has another.
+    pub value: OutputKey<'static>,
     /// Which image of the batch.
     pub image: usize,
     /// Whether the smallest and the largest value of the surface become 0 and 1; else values are taken
@@ -36,7 +37,7 @@ pub struct HeatMap {
 impl Default for HeatMap {
     fn default() -> Self {
         Self {
-            value: CLASS_MAP.to_owned(),
+            value: Role::ClassMap.into(),
             image: 0,
             stretch: true,
             colors: Colors::Heat,
@@ -115,12 +116,12 @@ impl HeatMap {
         executor: &Executor,
         texture: &wgpu::Texture,
     ) -> Result<Painted, Error> {
-        let (output, values) = executor.output(&self.value)?;
+        let (output, values) = executor.output(self.value.clone())?;
         let shape = output.shape;
         if shape.c != 1 || self.image >= shape.n {
             return Err(refuse(format!(
                 "'{}' is {shape}, which has no map of one channel for image {}",
-                self.value, self.image
+                output.name, self.image
             )));
         }
         let pixel = pixel_of(texture)?;
