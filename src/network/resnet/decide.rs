@@ -295,7 +295,7 @@ impl Record {
         decide: impl FnOnce(&Plan, [usize; 2]) -> Result<[usize; 2], Error>,
     ) -> Result<(), Error> {
         let size = decide(&self.plan, self.preprocess.size)?;
-        self.preprocess = self.preprocess.clone().with_size(size);
+        self.preprocess = self.preprocess.with_size(size);
         self.decisions
             .restate("preprocessing", self.preprocess.to_string());
         self.preprocess.check()
