@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use resnet_formats::models;
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::top_k;
 use resnet_wgpu::gpu::{
@@ -86,7 +85,7 @@ impl Network {
     ) -> Result<Self, Error> {
         let Host { device, queue, .. } = host;
         let options = ModelOptions::default();
-        let model = models::open(weights, &options)?.model(&options)?;
+        let model = resnet_formats::open(weights, &options)?.model(&options)?;
         let options = PlanOptions {
             input: InputFormat::Rgba8(model.preprocess.normalization()),
             limits: plan_limits(device),

@@ -6,7 +6,6 @@ mod fuzz;
 
 use fuzz::Fuzz;
 use resnet_formats::weights::Weights;
-use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::network::{Family, Model, ModelOptions, TensorSource};
 

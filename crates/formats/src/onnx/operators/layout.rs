@@ -4,7 +4,8 @@ use super::super::import::{Activation, Form, Import, Pending, Site, Value};
 use super::super::tensor::Constant;
 use super::{scalar, window};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{FlattenOrder, Op, PadValue, Padding};
+use resnet_wgpu::graph::{PadValue, Padding};
+use resnet_wgpu::network::Operation;
 
 /// An axis counted from the front; ONNX counts negative ones from the end.
 pub(super) fn axis(site: &Site<'_>, axis: i64, rank: usize) -> Result<usize, Error> {
@@ -53,22 +54,23 @@ pub(super) fn reduce_mean<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Resul
         0 => Form::Vector,
         _ => x.form,
     };
-    import.unary(site, Op::GlobalAvgPool, Activation { form, ..x })
+    import.unary(site, Operation::GlobalAvgPool, Activation { form, ..x })
 }
 
 /// All scalars of an image in one vector.
 fn vector<'a>(import: &mut Import<'a>, site: &Site<'a>, x: Activation) -> Result<Value, Error> {
-    let order = match x.form {
+    let channels_last = match x.form {
         Form::Vector => return Ok(Value::Activation(x)),
-        Form::Nchw => FlattenOrder::Chw,
-        Form::Nhwc => FlattenOrder::Hwc,
+        Form::Nchw => false,
+        Form::Nhwc => true,
     };
     let form = Form::Vector;
-    let shape = import.graph.shape(x.id);
+    let shape = import.draft.shape(x.id);
     if [shape.h, shape.w] == [1, 1] {
         return Ok(Value::Activation(Activation { form, ..x }));
     }
-    import.unary(site, Op::Flatten { order }, Activation { form, ..x })
+    let flatten = Operation::Flatten { channels_last };
+    import.unary(site, flatten, Activation { form, ..x })
 }
 
 pub(super) fn flatten<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
@@ -162,7 +164,7 @@ pub(super) fn squeeze<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Va
         return Ok(Value::Constant(Constant::Ints { ints, scalar }));
     }
     let x = import.plain(site, 0)?;
-    let shape = import.graph.shape(x.id);
+    let shape = import.draft.shape(x.id);
     let Some(axes) = axes else {
         return Err(site.refuse("without axes it depends on the batch, which is not supported"));
     };
