@@ -4,7 +4,6 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
-use resnet_formats::models;
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::top_k;
 use resnet_wgpu::gpu::{Context, Session};
@@ -22,7 +21,7 @@ fn main() -> Result<(), Error> {
     };
 
     let options = ModelOptions::default();
-    let model = models::open(weights, &options)?.model(&options)?;
+    let model = resnet_formats::open(weights, &options)?.model(&options)?;
     let picture = Picture::open(image)?;
     let batch = Batch::prepare(&[picture], &model.preprocess)?;
 

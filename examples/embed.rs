@@ -3,7 +3,6 @@
 //!     cargo run --release --example embed [WEIGHTS]
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
-use resnet_formats::models;
 use resnet_wgpu::compare::top_k;
 use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead};
@@ -38,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Once: the network, what it reads, and where its results go.
     let options = ModelOptions::default();
     let network = match std::env::args().nth(1) {
-        Some(path) => models::open(path, &options)?,
+        Some(path) => resnet_formats::open(path, &options)?,
         None => Arch::ResNet18.made_up(0, &options)?,
     };
     let model = network.model(&options)?;

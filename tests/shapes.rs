@@ -11,7 +11,6 @@ mod scene;
 use std::mem::offset_of;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use resnet_formats::models;
 use resnet_wgpu::compare::top_k;
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::network::ModelOptions;
@@ -124,7 +123,7 @@ fn the_bundled_network_names_what_it_never_saw_the_same_on_gpu_and_cpu() {
         softmax: false,
         ..ModelOptions::default()
     };
-    let network = models::open(weights, &options).unwrap();
+    let network = resnet_formats::open(weights, &options).unwrap();
     let model = network.model(&options).unwrap();
     let labels = model.labels.as_ref().unwrap();
     for (class, shape) in Shape::ALL.into_iter().enumerate() {

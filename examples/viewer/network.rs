@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use resnet_formats::models;
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::top_k;
 use resnet_wgpu::explain::{ClassMap, add_class_map};
@@ -85,7 +84,7 @@ impl Network {
     ) -> Result<Self, Error> {
         let Host { device, queue, .. } = host;
         let options = ModelOptions::default();
-        let model = models::open(weights, &options)?.model(&options)?;
+        let model = resnet_formats::open(weights, &options)?.model(&options)?;
         let options =
             PlanOptions::new(Capabilities::of(device)).input(InputFormat::Rgba8(model.preprocess));
         let graph = optimize(&model.graph, Fusion::Full)?;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::padding::PaddingRule;
+use super::padding::{Fill, PaddingRule};
 use crate::error::Error;
 use crate::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
@@ -206,19 +206,6 @@ impl Blueprint {
         }
     }
 
-    /// The same for layers whose padding is that of one size.
-    #[must_use]
-    pub fn of_one_size(mut self) -> Self {
-        if self
-            .layers
-            .iter()
-            .any(|layer| layer.operation.is_lopsided())
-        {
-            self.version = FIXED_VERSION;
-        }
-        self
-    }
-
     /// The names of all tensors, in the order of the layers; a name stands as often as it is used.
     pub fn tensors(&self) -> impl Iterator<Item = &str> {
         self.layers
@@ -402,14 +389,21 @@ impl Sheet<'_> {
                 stride,
                 padding,
                 zeros,
-            } => Op::MaxPool(MaxPool {
-                window: self.window(name, *kernel, *stride, *padding, inputs)?,
-                pad_value: if *zeros {
+            } => {
+                let window = self.window(name, *kernel, *stride, *padding, inputs)?;
+                if *zeros && window.padding != padding.sides {
+                    return Err(geometry(
+                        name,
+                        "padding with zeros and with minus infinity is not supported together",
+                    ));
+                }
+                let pad_value = if *zeros {
                     PadValue::Zero
                 } else {
                     PadValue::NegInfinity
-                },
-            }),
+                };
+                Op::MaxPool(MaxPool { window, pad_value })
+            }
             Operation::AvgPool {
                 kernel,
                 stride,
@@ -417,7 +411,11 @@ impl Sheet<'_> {
                 count_padding,
             } => {
                 let window = self.window(name, *kernel, *stride, *padding, inputs)?;
-                if *count_padding && window.padding != padding.sides {
+                // What TensorFlow's rule adds may count by itself; fixed sides and what a rule adds
+                // count differently.
+                let is_same = matches!(padding.fill, Fill::Same | Fill::SameLower);
+                let mixed = !is_same || padding.sides != Padding::all(0);
+                if *count_padding && window.padding != padding.sides && mixed {
                     return Err(geometry(
                         name,
                         "a mean that counts a part of its padding is not supported",

@@ -52,7 +52,8 @@ pub struct Facts {
     pub family: Family,
     /// The plan of the network; `None` for a file that lists its layers one by one.
     pub plan: Option<Plan>,
-    /// How images are prepared, at the nominal size.
+    /// How images are prepared, for the size that whoever states it has in mind: sizes are scaled from
+    /// it once, for rounding adds up.
     pub preprocess: Preprocess,
     /// Names of the classes, if the file has them.
     pub labels: Option<Labels>,
@@ -81,7 +82,7 @@ impl Network {
     /// [graph section](Error) for shapes.
     pub fn new(
         (mut blueprint, tensors): (Blueprint, Tensors),
-        mut facts: Facts,
+        facts: Facts,
         options: &ModelOptions,
     ) -> Result<Self, Error> {
         let graph = blueprint.graph(&tensors, 1, blueprint.size)?;
@@ -108,8 +109,8 @@ impl Network {
         if let Some(size) = options.size {
             blueprint.resize(size);
         }
-        facts.preprocess = facts.preprocess.with_size(blueprint.size);
-        facts.preprocess.check()?;
+        let rules = facts.preprocess.clone().with_size(blueprint.size);
+        rules.check()?;
         Ok(Self {
             blueprint,
             tensors,

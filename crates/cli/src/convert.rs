@@ -1,6 +1,5 @@
 //! `resnet convert`: any weight file as one safetensors file that describes itself.
 
-use resnet_formats::models;
 use serde::Serialize;
 
 use crate::args::ConvertArgs;
@@ -32,7 +31,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     for decision in &assumed {
         log::warn!("the new file will state as a fact: {decision}");
     }
-    models::save(&network.network, &args.output, args.precision)?;
+    resnet_formats::save(&network.network, &args.output, args.precision)?;
     let size = std::fs::metadata(&args.output)?.len();
     let report = Report {
         schema_version: SCHEMA_VERSION,

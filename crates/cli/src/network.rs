@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Instant;
 
-use resnet_formats::models;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::network::resnet::Arch;
@@ -67,7 +66,9 @@ impl Network {
             ..ModelOptions::default()
         };
         let mut network = match (&args.weights, args.arch) {
-            (Some(path), _) => models::open(fetch::resolve(path)?, &options).map_err(in_file)?,
+            (Some(path), _) => {
+                resnet_formats::open(fetch::resolve(path)?, &options).map_err(in_file)?
+            }
             (None, Some(arch)) => made_up(arch, &options)?,
             (None, None) => bundled::open(&options)?,
         };

@@ -1,20 +1,80 @@
 //! Weight files of ResNets, as networks for [`resnet_wgpu`].
 //!
-//! [`models::open`] takes a file of any format, recognised by its content: safetensors, also in
-//! shards, PyTorch's checkpoints, ONNX, or Keras' three formats. [`weights`] reads a file as named
-//! tensors, every one of which must be used; [`onnx`] and [`keras`] read files that bring their own
-//! graph; `hub` downloads from the Hugging Face Hub.
+//! [`open`] takes a file of any format, recognised by its content: safetensors, also in shards,
+//! PyTorch's checkpoints, ONNX, or Keras' three formats. [`save`] writes a network as one file that
+//! describes itself. [`weights`] reads a file as named tensors, every one of which must be used;
+//! [`onnx`] and [`keras`] read files that bring their own graph; `hub` downloads from the Hugging Face
+//! Hub.
 //!
 //! # Features
 //!
 //! * `torch`, `onnx`, `keras` (default): the formats beside safetensors;
 //! * `hub`: downloading.
 
+mod described;
 #[cfg(feature = "hub")]
 pub mod hub;
 #[cfg(feature = "keras")]
 pub mod keras;
-pub mod models;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+mod sidecar;
 pub mod weights;
+
+use std::path::Path;
+
+use resnet_wgpu::Error;
+use resnet_wgpu::network::{ModelOptions, Network};
+
+pub use described::save;
+use weights::Weights;
+
+/// Opens a weight file of any supported format.
+///
+/// # Errors
+/// As [`Weights::open`] and [`Weights::network`], or as `onnx::from_bytes` and `keras::from_bytes`.
+pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Network, Error> {
+    let path = path.as_ref();
+    let map = weights::map(path)?;
+    #[cfg(feature = "onnx")]
+    if weights::is_onnx(&map) {
+        return onnx::open(path, &map, options);
+    }
+    #[cfg(feature = "keras")]
+    if keras::is_keras(&map) {
+        return keras::open(path, &map, options);
+    }
+    Weights::of_map(path, map)?.network(options)
+}
+
+/// [`open`] for a file that is in memory; `name` stands for its path in errors.
+///
+/// # Errors
+/// As [`open`].
+pub fn from_bytes(
+    name: &str,
+    bytes: impl Into<Vec<u8>>,
+    options: &ModelOptions,
+) -> Result<Network, Error> {
+    let bytes = bytes.into();
+    #[cfg(feature = "onnx")]
+    if weights::is_onnx(&bytes) {
+        return onnx::from_bytes(name, &bytes, options);
+    }
+    #[cfg(feature = "keras")]
+    if keras::is_keras(&bytes) {
+        return keras::from_bytes(name, bytes, options);
+    }
+    Weights::from_bytes(name, bytes)?.network(options)
+}
+
+/// Refuses an architecture for a file that brings its own layers.
+#[cfg(any(feature = "onnx", feature = "keras"))]
+fn refuse_arch(options: &ModelOptions, file: &str) -> Result<(), Error> {
+    options.arch.map_or(Ok(()), |arch| {
+        Err(Error::Model {
+            model: arch.name().to_owned(),
+            reason: format!("{file} says itself what network it is; leave the architecture out"),
+        })
+    })
+}

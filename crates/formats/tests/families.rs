@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use resnet_formats::models;
 use resnet_wgpu::Error;
 use resnet_wgpu::kernels::Precision;
 use resnet_wgpu::network::{Confidence, Family, Model, ModelOptions, Network, Variant};
@@ -67,7 +66,7 @@ fn options() -> ModelOptions {
 
 fn network(name: &str, file: &str) -> Network {
     let path = folder(name).join(file);
-    models::open(path, &options()).unwrap_or_else(|error| panic!("{name}: {error}"))
+    resnet_formats::open(path, &options()).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn open(name: &str, file: &str) -> Model {
@@ -75,7 +74,7 @@ fn open(name: &str, file: &str) -> Model {
 }
 
 fn model_of(path: &Path, options: &ModelOptions) -> Result<Model, Error> {
-    models::open(path, options)?.model(options)
+    resnet_formats::open(path, options)?.model(options)
 }
 
 /// Largest difference of any value, over the largest magnitude of that value.
@@ -216,7 +215,7 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
         let golden = golden(name);
         for (precision, limit) in [(Precision::F32, 1e-5), (Precision::F16, 1e-2)] {
             let path = temporary.path().join("converted.safetensors");
-            models::save(&original, &path, precision).unwrap();
+            resnet_formats::save(&original, &path, precision).unwrap();
             let model = model_of(&path, &options()).unwrap();
             assert_eq!(&model.arch, arch, "{name}");
             assert_eq!(model.family, Family::Described, "{name}");
@@ -229,8 +228,25 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
     }
 }
 
+/// The file with its description as the first version had it: padding of one size instead of a rule.
+fn in_first_version(path: &Path) {
+    let bytes = std::fs::read(path).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut metadata = header.metadata().clone().unwrap();
+    let text = metadata.get_mut("graph").unwrap();
+    // Images of 45x61 are 12x16 behind the stem, and 6x8, 3x4 and 2x2 behind the stages.
+    let rule = r#"{"sides":[0,0,0,0],"fill":"ceil"}"#;
+    for sides in ["[0,0,0,0]", "[0,0,0,0]", "[0,1,0,0]"] {
+        *text = text.replacen(rule, sides, 1);
+    }
+    *text = text.replace(r#""version":2"#, r#""version":1"#);
+    let bytes = safetensors::serialize(file.tensors(), Some(metadata)).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
 #[test]
-fn a_converted_network_takes_the_sizes_that_its_padding_is_for() {
+fn a_converted_network_takes_any_size_and_one_of_the_first_version_those_of_its_padding() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("converted.safetensors");
     let of_size = |size| ModelOptions {
@@ -238,12 +254,25 @@ fn a_converted_network_takes_the_sizes_that_its_padding_is_for() {
         ..ModelOptions::default()
     };
     // The shortcuts of a D pool 2×2, with a margin after an odd last row or column.
-    models::save(
+    resnet_formats::save(
         &network("timm-d", "model.safetensors"),
         &path,
         Precision::F32,
     )
     .unwrap();
+    let size = [64, 66];
+    let original = model_of(&folder("timm-d").join("model.safetensors"), &of_size(size)).unwrap();
+    let converted = model_of(&path, &of_size(size)).unwrap();
+    assert_eq!(
+        converted.graph.to_string(),
+        original.graph.to_string(),
+        "rules give the padding of another size"
+    );
+
+    in_first_version(&path);
+    let golden = golden("timm-d");
+    let error = error_of(&model_of(&path, &options()).unwrap(), &golden);
+    assert!(error < 1e-5, "the first version: {error}");
     assert!(
         model_of(&path, &of_size([45 + 32, 61 + 64])).is_ok(),
         "the same left over"
@@ -251,13 +280,32 @@ fn a_converted_network_takes_the_sizes_that_its_padding_is_for() {
     let error = model_of(&path, &of_size([64, 64])).unwrap_err();
     assert!(error.to_string().contains("45x61"), "{error}");
     // Padding on both sides fits any size.
-    models::save(
+    resnet_formats::save(
         &network("timm-c", "model.safetensors"),
         &path,
         Precision::F32,
     )
     .unwrap();
+    in_first_version(&path);
     assert!(model_of(&path, &of_size([64, 70])).is_ok(), "any");
+}
+
+#[test]
+fn one_network_gives_models_of_many_batches_and_sizes() {
+    let network = network("timm-d", "model.safetensors");
+    for (batch, size) in [(1, [45, 61]), (3, [64, 32]), (2, [33, 47])] {
+        let options = ModelOptions {
+            batch,
+            size: Some(size),
+            ..ModelOptions::default()
+        };
+        let path = folder("timm-d").join("model.safetensors");
+        let reopened = model_of(&path, &options).unwrap();
+        let model = network.model(&options).unwrap();
+        assert_eq!(model.graph.to_string(), reopened.graph.to_string());
+        assert_eq!(model.preprocess, reopened.preprocess, "{size:?}");
+        assert_eq!(model.decisions, reopened.decisions, "{size:?}");
+    }
 }
 
 const EPSILON: &str = "\"epsilon\":0.00001";
@@ -266,7 +314,7 @@ const EPSILON: &str = "\"epsilon\":0.00001";
 fn descriptions_that_make_no_sense_are_errors() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("converted.safetensors");
-    models::save(
+    resnet_formats::save(
         &network("timm-c", "model.safetensors"),
         &path,
         Precision::F32,

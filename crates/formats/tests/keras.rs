@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use fuzz::Fuzz;
-use resnet_formats::{keras, models};
+use resnet_formats::keras;
 use resnet_wgpu::graph::{
     AvgPool, Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Relu, Role, Statistics,
 };
@@ -278,7 +278,7 @@ fn files_beside_the_weights_describe_them() {
             batch: BATCH,
             ..ModelOptions::default()
         };
-        let network = models::open(folder.path().join(file), &options).unwrap();
+        let network = resnet_formats::open(folder.path().join(file), &options).unwrap();
         let model = network.model(&options).unwrap();
         assert_eq!(model.size(), SIZE, "{name}: size");
         let layers = model.decisions.get("layers").unwrap().to_string();
@@ -316,7 +316,7 @@ fn files_beside_the_weights_describe_them() {
 fn a_preset_must_be_whole_and_other_configurations_are_ignored() {
     let preset = folder("preset");
     let at = |name: &str| preset.path().join(name);
-    let open = |name: &str| models::open(at(name), &options()).map(|_| ());
+    let open = |name: &str| resnet_formats::open(at(name), &options()).map(|_| ());
     // Cut after it was recognised.
     let head = std::fs::read(at("task.weights.h5")).unwrap();
     std::fs::write(at("task.weights.h5"), &head[..head.len() / 2]).unwrap();
@@ -334,7 +334,7 @@ fn a_preset_must_be_whole_and_other_configurations_are_ignored() {
     let whole = folder("unzipped");
     let config = whole.path().join("config.json");
     std::fs::write(&config, "{\"architectures\": [\"ResNet\"]}").unwrap();
-    let model = models::open(whole.path().join("model.weights.h5"), &options());
+    let model = resnet_formats::open(whole.path().join("model.weights.h5"), &options());
     let error = model.unwrap_err();
     assert!(
         matches!(

@@ -5,7 +5,6 @@
 mod fuzz;
 
 use fuzz::Fuzz;
-use resnet_formats::models;
 use resnet_formats::onnx;
 use resnet_wgpu::graph::{Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Role, Softmax};
 use resnet_wgpu::network::resnet::Arch;
@@ -46,7 +45,7 @@ fn bytes(name: &str) -> Vec<u8> {
 }
 
 fn load(name: &str, options: &ModelOptions) -> Model {
-    let network = models::open(path(&format!("{name}.onnx")), options).unwrap();
+    let network = resnet_formats::open(path(&format!("{name}.onnx")), options).unwrap();
     network.model(options).unwrap()
 }
 
@@ -245,7 +244,7 @@ fn what_does_not_fit_the_file_is_refused() {
             arch,
             ..options.clone()
         };
-        models::open(path("fused.onnx"), &options)
+        resnet_formats::open(path("fused.onnx"), &options)
     };
     assert!(
         matches!(open(None, &options), Err(Error::Model { .. })),

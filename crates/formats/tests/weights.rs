@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use fuzz::Fuzz;
-use resnet_formats::models;
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::kernels::Precision;
@@ -578,7 +577,7 @@ fn spoilt_files_are_results_not_panics() {
     let resnet = tiny_resnet();
     let mut weights = torchvision_file(&resnet).open().expect("opened");
     let network = weights.network(&small(&resnet)).expect("built");
-    models::save(&network, &described, Precision::F16).expect("saved");
+    resnet_formats::save(&network, &described, Precision::F16).expect("saved");
     let notebook = tiny_notebook();
     let files = [
         std::fs::read(&described).expect("read"),

@@ -129,7 +129,7 @@ pub(super) struct Record {
     pub(super) plan: Plan,
     family: Family,
     stated: Stated,
-    pub(super) preprocess: Preprocess,
+    preprocess: Preprocess,
     labels: Option<Labels>,
     decisions: Decisions,
 }
@@ -293,12 +293,12 @@ impl Record {
     pub(super) fn decide_size(
         &mut self,
         decide: impl FnOnce(&Plan, [usize; 2]) -> Result<[usize; 2], Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<[usize; 2], Error> {
         let size = decide(&self.plan, self.preprocess.size)?;
-        self.preprocess = self.preprocess.with_size(size);
-        self.decisions
-            .restate("preprocessing", self.preprocess.to_string());
-        self.preprocess.check()
+        let rules = self.preprocess.with_size(size);
+        self.decisions.restate("preprocessing", rules.to_string());
+        rules.check()?;
+        Ok(size)
     }
 
     pub(super) fn decide_labels(&mut self) {

@@ -60,12 +60,12 @@ pub fn open(
     let shown = Decision::certain("architecture", name, "shapes of the weights");
     let mut record = Record::new(plan, naming.family(), stated);
     record.gather([shown].into_iter().chain(found))?;
-    record.decide_size(|plan, stated| match features {
+    let size = record.decide_size(|plan, stated| match features {
         Some(features) => lesson::decide_size(plan.stem_channels(), features, options.size, stated),
         None => Ok(options.size.unwrap_or(stated)),
     })?;
     record.decide_labels();
-    let parts = lay_out(&record.plan, naming, source, record.preprocess.size)?;
+    let parts = lay_out(&record.plan, naming, source, size)?;
     Network::new(parts, record.facts(), options)
 }
 
@@ -95,8 +95,7 @@ pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network
     };
     let mut record = Record::new(plan, Family::Random, stated);
     record.gather([name].into_iter().chain(found))?;
-    record.decide_size(|_, usual| Ok(options.size.unwrap_or(usual)))?;
-    let size = record.preprocess.size;
+    let size = record.decide_size(|_, usual| Ok(options.size.unwrap_or(usual)))?;
     let parts = lay_out(&record.plan, &Naming::made_up(), &mut Random { seed }, size)?;
     Network::new(parts, record.facts(), options)
 }

@@ -1,20 +1,18 @@
-//! A [`Network`] and its parameters as a [`Graph`].
+//! A [`Network`] and its parameters as a [`Draft`].
 //!
-//! Images are NCHW in the graph, wherever Keras had the channels. Layers that only change how an
+//! Images are NCHW there, wherever Keras had the channels. Layers that only change how an
 //! activation is seen or padded add no node: padding becomes part of the window that reads it, the
 //! final softmax is left to the caller. `operations` has the layers that compute something.
 
 mod operations;
-
-use std::collections::HashSet;
 
 use super::bind::{self, Bound};
 use super::network::{Channels, Kind, Layer, Network, Rescale, Training};
 use super::{layer_error, unreadable};
 use operations::{image, pad, plain};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{GlobalAvgPool, Graph, Op, PadValue, Padding, ValueId};
-use resnet_wgpu::tensor::Shape;
+use resnet_wgpu::graph::{PadValue, Padding, ValueId};
+use resnet_wgpu::network::{Draft, Operation};
 
 /// An activation as Keras sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +36,7 @@ enum Pending {
 /// The result.
 #[derive(Debug)]
 pub(super) struct Imported {
-    pub(super) graph: Graph,
+    pub(super) draft: Draft,
     /// The result of the network, before the softmax if it ends with one.
     pub(super) result: ValueId,
     pub(super) is_image: bool,
@@ -61,17 +59,16 @@ pub(super) struct Trained {
 /// What the caller decides.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
-    pub(super) image: Shape,
+    /// Rows and columns of the image.
+    pub(super) size: [usize; 2],
     /// Whether kernels are mirrored, as Theano's are.
     pub(super) mirrored: bool,
 }
 
 pub(super) struct Import {
-    pub(super) graph: Graph,
-    input: ValueId,
+    pub(super) draft: Draft,
     pub(super) weights: Bound,
     pub(super) settings: Settings,
-    names: HashSet<String>,
     channels: Option<Channels>,
     rescale: Option<Rescale>,
     trained: Trained,
@@ -91,7 +88,6 @@ pub(super) fn run(
     weights: Bound,
     settings: Settings,
 ) -> Result<Imported, Error> {
-    let mut graph = Graph::new();
     let inputs = network
         .layers
         .iter()
@@ -100,13 +96,12 @@ pub(super) fn run(
         .map(|layer| layer.name.clone())
         .next()
         .unwrap_or_else(|| "input".to_owned());
-    let input = graph.input(&name, settings.image)?;
+    let draft = Draft::new(&name, settings.size)?;
+    let input = draft.input();
     let mut import = Import {
-        graph,
-        input,
+        draft,
         weights,
         settings,
-        names: HashSet::from([name]),
         channels: None,
         rescale: None,
         trained: Trained::default(),
@@ -126,7 +121,7 @@ pub(super) fn run(
         )));
     }
     Ok(Imported {
-        graph: import.graph,
+        draft: import.draft,
         result: result.id,
         is_image: result.is_image,
         softmax,
@@ -208,7 +203,7 @@ impl Import {
             Kind::AvgPool(pool) => self.avg_pool(site, x, pool),
             Kind::GlobalAverage { keep } => {
                 let x = image(site, plain(site, x)?)?;
-                let y = self.node(site, Op::GlobalAvgPool(GlobalAvgPool), &[x])?;
+                let y = self.node(site, Operation::GlobalAvgPool, &[x])?;
                 let is_image = *keep;
                 Ok(Value { is_image, ..y })
             }
@@ -222,25 +217,19 @@ impl Import {
         }
     }
 
-    fn node(&mut self, site: &Site<'_>, op: Op, inputs: &[Value]) -> Result<Value, Error> {
-        let name = self.free(&site.path);
+    fn node(
+        &mut self,
+        site: &Site<'_>,
+        operation: Operation,
+        inputs: &[Value],
+    ) -> Result<Value, Error> {
+        let name = self.draft.free(&site.path);
         let ids: Vec<ValueId> = inputs.iter().map(|value| value.id).collect();
-        let id = self.graph.add(&name, op, &ids)?;
+        let id = self.draft.add(&name, operation, &ids)?;
         Ok(Value {
             id,
             is_image: inputs.iter().all(|value| value.is_image),
             pending: Pending::Nothing,
         })
-    }
-
-    /// The name, or the name with a number if it is taken: that of the image may be a layer's too.
-    fn free(&mut self, name: &str) -> String {
-        let mut free = name.to_owned();
-        let mut number = 2;
-        while !self.names.insert(free.clone()) {
-            free = format!("{name}_{number}");
-            number += 1;
-        }
-        free
     }
 }

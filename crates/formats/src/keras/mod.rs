@@ -29,7 +29,6 @@ use std::sync::Arc;
 
 use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
 
-use crate::models;
 use archive::Archive;
 use bind::Bound;
 use import::{Imported, Settings, Trained};
@@ -39,7 +38,6 @@ use resnet_wgpu::network::resnet::lesson_size_for;
 use resnet_wgpu::network::{
     Confidence, Decision, Decisions, Facts, Family, ModelOptions, Network as Described, Variant,
 };
-use resnet_wgpu::tensor::Shape;
 
 /// Rows and columns of the image where neither the file nor the caller states them.
 const USUAL_SIZE: usize = 224;
@@ -97,6 +95,7 @@ fn read(
     options: &ModelOptions,
     describe: impl Fn(&mut Archive, &Path) -> Result<(), Fault>,
 ) -> Result<Described, Error> {
+    crate::refuse_arch(options, "a Keras file")?;
     let archive = Archive::open(data, storage).and_then(|mut archive| {
         describe(&mut archive, path)?;
         Ok(archive)
@@ -235,7 +234,7 @@ fn build(path: &Path, archive: &Archive, options: &ModelOptions) -> Result<Descr
         ..
     } = source;
     let settings = Settings {
-        image: Shape::new(options.batch, 3, size[0], size[1]),
+        size,
         mirrored: archive.theano,
     };
     let imported = import::run(&network, bound, settings)?;
@@ -304,14 +303,14 @@ fn finish(
     options: &ModelOptions,
 ) -> Result<Described, Error> {
     let Imported {
-        graph,
+        draft,
         result,
         is_image,
         softmax,
         rescale,
         ..
     } = imported;
-    let shape = graph.get(result)?.shape;
+    let shape = draft.shape(result);
     if is_image && [shape.h, shape.w] != [1, 1] {
         return Err(Error::Model {
             model: network.name.clone(),
@@ -334,7 +333,8 @@ fn finish(
         preprocess,
         labels: None,
         decisions,
-        softmax: softmax.filter(|name| graph.find(name).is_err()),
+        softmax: softmax.filter(|name| draft.graph().find(name).is_err()),
     };
-    models::listed(&graph, result, facts, options)
+    let ends = draft.ends(result);
+    Described::new(draft.finish(ends), facts, options)
 }

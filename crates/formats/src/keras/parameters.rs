@@ -3,7 +3,6 @@
 use super::import::{Import, Site};
 use crate::weights::layout;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::ParamId;
 use resnet_wgpu::network::Parameter;
 use resnet_wgpu::tensor::Tensor;
 
@@ -34,7 +33,7 @@ impl Import {
         site: &Site<'_>,
         there: bool,
         channels: usize,
-    ) -> Result<Option<ParamId>, Error> {
+    ) -> Result<Option<String>, Error> {
         if !there {
             return Ok(None);
         }
@@ -49,9 +48,9 @@ impl Import {
         role: Parameter,
         there: bool,
         absent: Tensor,
-    ) -> Result<ParamId, Error> {
+    ) -> Result<String, Error> {
         if !there {
-            return Ok(self.param(site, role, absent));
+            return self.param(site, role, absent);
         }
         let variable = self.weights.take(&site.path, role)?;
         if variable.dims != absent.dims() {
@@ -62,11 +61,18 @@ impl Import {
             });
         }
         let tensor = Tensor::new(absent.dims(), variable.read()?)?;
-        Ok(self.param(site, role, tensor))
+        self.param(site, role, tensor)
     }
 
-    pub(super) fn param(&mut self, site: &Site<'_>, role: Parameter, tensor: Tensor) -> ParamId {
-        self.graph
-            .param(format!("{}.{}", site.path, role.name()), tensor)
+    /// Makes a parameter known, and returns its name.
+    pub(super) fn param(
+        &mut self,
+        site: &Site<'_>,
+        role: Parameter,
+        tensor: Tensor,
+    ) -> Result<String, Error> {
+        let name = format!("{}.{}", site.path, role.name());
+        self.draft.tensor(&name, tensor)?;
+        Ok(name)
     }
 }

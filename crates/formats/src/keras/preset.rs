@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Fault;
 use super::archive::{Archive, CONFIG, METADATA, TASK_WEIGHTS, WEIGHTS, version};
 use super::store::Store;
-use crate::weights::beside::read;
+use crate::sidecar;
 
 /// The classifier, with the network before it and its preprocessing.
 const TASK: &str = "task.json";
@@ -44,13 +44,13 @@ pub(super) fn describe(archive: &mut Archive, path: &Path) -> Result<(), Fault> 
         return Ok(());
     }
     archive.format = "HDF5 weights of Keras in their folder";
-    archive.written_by = read(&beside(METADATA)).and_then(|metadata| version(&metadata));
+    archive.written_by = sidecar::text(&beside(METADATA)).and_then(|metadata| version(&metadata));
     Ok(())
 }
 
 /// A text that describes a network as Keras does; other libraries have files of the same name.
 fn description(path: &Path) -> Option<String> {
-    let text = read(path)?;
+    let text = sidecar::text(path)?;
     match serde_json::from_str::<Value>(&text) {
         Ok(value) => value.get("class_name").is_some().then_some(text),
         Err(error) => {

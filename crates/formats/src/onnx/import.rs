@@ -12,9 +12,8 @@ use super::tensor::{Constant, FLOAT, FLOAT16, type_name};
 use super::wire::{Damaged, Message};
 use super::{USUAL_SIZE, name, operator, unreadable};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Graph, Op, PadValue, Padding, ParamId, ValueId};
-use resnet_wgpu::network::Parameter;
-use resnet_wgpu::network::{Confidence, ModelOptions};
+use resnet_wgpu::graph::{PadValue, Padding, ValueId};
+use resnet_wgpu::network::{Confidence, Draft, ModelOptions, Operation, Parameter};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// How ONNX sees an activation of the graph, which is always NCHW.
@@ -54,8 +53,7 @@ pub(super) enum Value {
 
 /// The result.
 pub(super) struct Imported<'a> {
-    pub(super) graph: Graph,
-    pub(super) input: ValueId,
+    pub(super) draft: Draft,
     /// Scores, before the softmax if the file has one.
     pub(super) logits: ValueId,
     /// Name of the final softmax, if the file has one.
@@ -63,43 +61,13 @@ pub(super) struct Imported<'a> {
     pub(super) channels_last: bool,
     /// Who says the size of the image, and how surely.
     pub(super) size_from: (&'static str, Confidence),
-    pub(super) names: Names,
-}
-
-/// Names of the graph that are taken.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    taken: HashSet<String>,
-    /// The number that the next copy of a name gets.
-    next: HashMap<String, usize>,
-}
-
-impl Names {
-    /// The name, or the name with a number if it is taken.
-    pub(super) fn free(mut self, name: &str) -> String {
-        self.take(name)
-    }
-
-    fn take(&mut self, name: &str) -> String {
-        let base = if name.is_empty() { "node" } else { name };
-        let mut name = base.to_owned();
-        if self.taken.contains(&name) {
-            let next = self.next.entry(base.to_owned()).or_insert(2);
-            while self.taken.contains(&name) {
-                name = format!("{base}_{next}");
-                *next += 1;
-            }
-        }
-        self.taken.insert(name.clone());
-        name
-    }
 }
 
 /// A network under construction.
 pub(super) struct Import<'a> {
     pub(super) file: &'a File<'a>,
     pub(super) links: Links<'a>,
-    pub(super) graph: Graph,
+    pub(super) draft: Draft,
     pub(super) opset: i64,
     /// Told of the bytes that were read for the last time.
     release: &'a dyn Fn(&[u8]),
@@ -112,7 +80,6 @@ pub(super) struct Import<'a> {
     transposed: HashMap<&'a str, Tensor>,
     /// Additions that became the bias of the node before them.
     absorbed: HashSet<usize>,
-    names: Names,
 }
 
 /// Reads the graph of a file.
@@ -150,9 +117,13 @@ pub(super) fn run<'a>(
     let order = links.order(file, output)?;
     let image = Image::resolve(file, &links, input, options)?;
 
-    let mut names = Names::default();
-    let mut graph = Graph::new();
-    let id = graph.input(&names.take(input.name), image.shape)?;
+    let name = if input.name.is_empty() {
+        "node"
+    } else {
+        input.name
+    };
+    let draft = Draft::new(name, image.size)?;
+    let id = draft.input();
     let form = if image.channels_last {
         Form::Nhwc
     } else {
@@ -166,7 +137,7 @@ pub(super) fn run<'a>(
     let mut import = Import {
         file,
         links,
-        graph,
+        draft,
         opset,
         release,
         file_batch: image.file_batch,
@@ -175,7 +146,6 @@ pub(super) fn run<'a>(
         values: HashMap::from([(input.name, Value::Activation(activation))]),
         transposed: HashMap::new(),
         absorbed: HashSet::new(),
-        names,
     };
     for index in order {
         if !import.absorbed.contains(&index) {
@@ -191,7 +161,7 @@ pub(super) fn run<'a>(
             "the output '{output}' depends on no image"
         )));
     };
-    let shape = import.graph.get(result.id)?.shape;
+    let shape = import.draft.shape(result.id);
     if [shape.h, shape.w] != [1, 1] || matches!(result.pending, Pending::Pad(..)) || result.id == id
     {
         return Err(unreadable(format!(
@@ -200,19 +170,17 @@ pub(super) fn run<'a>(
     }
     let softmax = (result.pending == Pending::Softmax).then_some(*output);
     Ok(Imported {
-        graph: import.graph,
-        input: id,
+        draft: import.draft,
         logits: result.id,
         softmax,
         channels_last: image.channels_last,
         size_from: image.size_from,
-        names: import.names,
     })
 }
 
 /// What is known about the input.
 struct Image {
-    shape: Shape,
+    size: [usize; 2],
     channels_last: bool,
     file_batch: Option<usize>,
     size_from: (&'static str, Confidence),
@@ -272,7 +240,7 @@ impl Image {
             .with_size(size)
             .check()?;
         Ok(Self {
-            shape: Shape::new(options.batch, 3, size[0], size[1]),
+            size,
             channels_last,
             file_batch: side(n),
             size_from,
@@ -409,13 +377,13 @@ impl<'a> Import<'a> {
     }
 
     /// Sizes of an activation as ONNX sees it, without pending padding.
-    pub(super) fn dims(&self, activation: Activation) -> Result<Vec<usize>, Error> {
-        let Shape { n, c, h, w } = self.graph.get(activation.id)?.shape;
-        Ok(match activation.form {
+    pub(super) fn dims(&self, activation: Activation) -> Vec<usize> {
+        let Shape { n, c, h, w } = self.draft.shape(activation.id);
+        match activation.form {
             Form::Nchw => vec![n, c, h, w],
             Form::Nhwc => vec![n, h, w, c],
             Form::Vector => vec![n, c],
-        })
+        }
     }
 
     /// A constant list of integers: an input, or the attribute of older versions.
@@ -448,18 +416,18 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// The name of a node in the graph; every call gives another one.
+    /// A free name for what a node computes.
     pub(super) fn node_name(&mut self, site: &Site<'a>) -> String {
-        self.names.take(name(site.node))
+        self.draft.free(name(site.node))
     }
 
-    /// Adds a parameter of the node `layer`.
+    /// Makes a parameter of the layer `layer` known, and returns its name.
     pub(super) fn param(
         &mut self,
         layer: &str,
         role: Parameter,
         tensor: Tensor,
-    ) -> Result<ParamId, Error> {
+    ) -> Result<String, Error> {
         let name = format!("{layer}.{}", role.name());
         if let Some(index) = tensor.data().iter().position(|x| !x.is_finite()) {
             return Err(Error::WeightNotFinite {
@@ -468,13 +436,19 @@ impl<'a> Import<'a> {
                 value: tensor.data()[index],
             });
         }
-        Ok(self.graph.param(name, tensor))
+        self.draft.tensor(&name, tensor)?;
+        Ok(name)
     }
 
     /// Adds an operation of one input that keeps the form of it.
-    pub(super) fn unary(&mut self, site: &Site<'a>, op: Op, x: Activation) -> Result<Value, Error> {
+    pub(super) fn unary(
+        &mut self,
+        site: &Site<'a>,
+        operation: Operation,
+        x: Activation,
+    ) -> Result<Value, Error> {
         let name = self.node_name(site);
-        let id = self.graph.add(&name, op, &[x.id])?;
+        let id = self.draft.add(&name, operation, &[x.id])?;
         Ok(Value::Activation(Activation {
             id,
             pending: Pending::Nothing,

@@ -13,13 +13,11 @@ mod operators;
 mod order;
 mod proto;
 mod tensor;
-mod window;
 mod wire;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::models;
 use crate::weights;
 use import::Imported;
 use resnet_wgpu::Error;
@@ -60,6 +58,7 @@ fn read(
     options: &ModelOptions,
     release: &dyn Fn(&[u8]),
 ) -> Result<Network, Error> {
+    crate::refuse_arch(options, "an ONNX file")?;
     build(path, bytes, options, release).map_err(|error| match error {
         Error::WeightsUnreadable { reason, .. } => Error::WeightsUnreadable {
             path: path.to_owned(),
@@ -110,15 +109,13 @@ fn build(
             "operators of version {opset} are not supported; export with opset {first} to {last}"
         )));
     }
-    let imported = import::run(&file.graph, opset, options, release)?;
     let Imported {
-        graph,
-        input,
+        mut draft,
         logits,
         softmax,
         channels_last,
-        ..
-    } = imported;
+        size_from,
+    } = import::run(&file.graph, opset, options, release)?;
 
     let model_name = match file.graph.name {
         "" => "onnx".to_owned(),
@@ -132,11 +129,12 @@ fn build(
         let reason = "an ONNX file states its layers; leave the variant out".to_owned();
         return Err(refuse(reason));
     }
-    let softmax_name = imported.names.free(softmax.unwrap_or("softmax"));
-    let shape = graph.get(input)?.shape;
+    let softmax_name = draft.free(softmax.unwrap_or("softmax"));
+    let graph = draft.graph();
+    let shape = draft.shape(draft.input());
     let preprocess = Preprocess::TORCHVISION.with_size([shape.h, shape.w]);
     let layout = if channels_last { "NHWC" } else { "NCHW" };
-    let depth = depth(&graph);
+    let depth = depth(graph);
     let operators = "operators of the file";
     let architecture =
         format!("'{model_name}', {depth} convolutions and linear layers on the longest path");
@@ -145,13 +143,16 @@ fn build(
         path.display(),
         file.producer
     );
-    let input_form = format!("'{}', {layout} in the file", graph.get(input)?.name);
+    let input_form = format!(
+        "'{}', {layout} in the file",
+        graph.value(draft.input()).name
+    );
     let size = format!("{}x{}", shape.h, shape.w);
     let decisions = [
         Decision::certain("architecture", architecture, operators),
         Decision::certain("weights", origin, "the file"),
         Decision::certain("input", input_form, operators),
-        Decision::new("size", size, imported.size_from.0, imported.size_from.1),
+        Decision::new("size", size, size_from.0, size_from.1),
         match softmax {
             Some(_) => Decision::certain("logits", "what the final Softmax reads", operators),
             None => Decision::inferred("logits", "the output", "the file ends without Softmax"),
@@ -171,7 +172,8 @@ fn build(
         decisions: decisions.into_iter().collect(),
         softmax: Some(softmax_name),
     };
-    models::listed(&graph, logits, facts, options)
+    let ends = draft.ends(logits);
+    Network::new(draft.finish(ends), facts, options)
 }
 
 /// Convolutions and linear layers on the longest path: 50 for a ResNet-50.
@@ -179,7 +181,7 @@ fn depth(graph: &resnet_wgpu::graph::Graph) -> usize {
     let mut depths = HashMap::new();
     for node in graph.nodes() {
         let before = node.inputs.iter().filter_map(|input| depths.get(input));
-        let own = matches!(node.op, Op::Conv2d(_) | Op::Linear(_));
+        let own = matches!(node.op, Op::Conv2d(_) | Op::Linear { .. });
         let depth = before.max().copied().unwrap_or_default() + usize::from(own);
         depths.insert(node.output, depth);
     }

@@ -83,7 +83,7 @@ pub(super) fn recognise(data: &[u8]) -> Container {
     }
     if is_onnx(data) {
         let how = if cfg!(feature = "onnx") {
-            "a whole network; open it with `models::open`"
+            "a whole network; open it with `open`"
         } else {
             "which takes the feature `onnx`"
         };
@@ -91,7 +91,7 @@ pub(super) fn recognise(data: &[u8]) -> Container {
     }
     if data.starts_with(b"\x89HDF\r\n\x1a\n") {
         let how = if cfg!(feature = "keras") {
-            "which may be a whole network; open it with `models::open`"
+            "which may be a whole network; open it with `open`"
         } else {
             "which takes the feature `keras`"
         };

@@ -4,7 +4,6 @@
 //! that it expects and converted to `f32`. Afterwards [`Weights::finish`] proves that the file held
 //! nothing else. `file` knows the bytes, `header` and `torch` the formats.
 
-pub(crate) mod beside;
 mod container;
 pub(crate) mod contents;
 pub(crate) mod convert;
@@ -22,12 +21,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-pub(crate) use beside::Beside;
 #[cfg(feature = "onnx")]
 pub(crate) use container::is_onnx;
-pub use save::save;
+pub(crate) use save::save;
 
-use crate::models;
+use crate::described;
+use crate::sidecar::SideCars;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;
 use file::WeightFile;
@@ -58,7 +57,7 @@ pub struct Weights {
     /// What the tensors are called; `None` for a file that describes its network.
     naming: Option<Naming>,
     /// Empty for a file in memory.
-    beside: Beside,
+    beside: SideCars,
     /// Names that nothing asked for yet.
     unused: BTreeSet<String>,
 }
@@ -80,7 +79,7 @@ impl Weights {
     }
 
     pub(crate) fn of_map(path: &Path, map: memmap2::Mmap) -> Result<Self, Error> {
-        Self::from_file(WeightFile::open(path, map)?, Beside::of(path))
+        Self::from_file(WeightFile::open(path, map)?, SideCars::of(path))
     }
 
     /// [`Self::open`] for a file that is in memory; `name` stands for its path in errors.
@@ -101,10 +100,10 @@ impl Weights {
 
     fn in_memory(name: &str, bytes: Cow<'static, [u8]>) -> Result<Self, Error> {
         let file = WeightFile::from_bytes(Path::new(name), bytes)?;
-        Self::from_file(file, Beside::default())
+        Self::from_file(file, SideCars::default())
     }
 
-    fn from_file(file: WeightFile, beside: Beside) -> Result<Self, Error> {
+    fn from_file(file: WeightFile, beside: SideCars) -> Result<Self, Error> {
         let names = file.keys().filter(|name| !is_counter(name));
         let unused: BTreeSet<String> = names.map(str::to_owned).collect();
         let naming = match file.metadata().get(DESCRIPTION) {
@@ -127,12 +126,12 @@ impl Weights {
     /// are too small.
     pub fn network(&mut self, options: &ModelOptions) -> Result<Network, Error> {
         let network = match self.naming.clone() {
-            None => models::described(self, options)?,
+            None => described::read(self, options)?,
             Some(naming) => {
                 let stated = Stated {
                     path: Some(self.path().display().to_string()),
                     metadata: self.file.metadata().clone(),
-                    config: models::config(&self.beside, naming.family())?,
+                    config: self.beside.read(naming.family())?,
                 };
                 resnet::open(self, &naming, stated, options)?
             }

@@ -22,7 +22,7 @@ use resnet_wgpu::tensor::Tensor;
 ///
 /// # Errors
 /// [`Error::Write`]. What was at the path before is untouched then.
-pub fn save<'a>(
+pub(crate) fn save<'a>(
     path: &Path,
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
     metadata: HashMap<String, String>,

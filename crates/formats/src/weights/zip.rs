@@ -104,7 +104,7 @@ impl<'a> Archive<'a> {
     pub(crate) fn kind(&self) -> String {
         let has = |end: &[u8]| self.names().any(|name| name.ends_with(end));
         if has(b"model.weights.h5") {
-            return "it is a Keras 3 model (.keras), which `models::open` reads with the feature \
+            return "it is a Keras 3 model (.keras), which `open` reads with the feature \
                     `keras`"
                 .to_owned();
         }

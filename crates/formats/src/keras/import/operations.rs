@@ -3,11 +3,8 @@
 use super::super::network::{Activation, Channels, Conv, Dense, Norm, Pool, Rescale, Training};
 use super::{Import, Pending, Site, Value};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{
-    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, Linear, MaxPool, Op, PadValue, Padding,
-    Relu, Statistics, ValueId, Window,
-};
-use resnet_wgpu::network::Parameter;
+use resnet_wgpu::graph::{PadValue, Padding, ValueId};
+use resnet_wgpu::network::{Fill, Operation, PaddingRule, Parameter};
 use resnet_wgpu::tensor::Tensor;
 
 impl Import {
@@ -31,15 +28,14 @@ impl Import {
                  the description of the network"
             )));
         }
-        let weight = self.param(site, Parameter::Weight, weight);
-        let bias = self.bias(site, conv.bias, out_c)?;
-        let own = self.same(x.id, before, kernel, conv.stride, conv.same)?;
-        let op = Op::Conv2d(Conv2d {
+        let operation = Operation::Conv2d {
+            weight: self.param(site, Parameter::Weight, weight)?,
+            bias: self.bias(site, conv.bias, out_c)?,
             stride: conv.stride,
-            padding: sum(before, own),
-            ..Conv2d::new(weight).bias(bias).groups(conv.groups)
-        });
-        let y = self.node(site, op, &[x])?;
+            padding: padding(before, conv.same),
+            groups: conv.groups,
+        };
+        let y = self.node(site, operation, &[x])?;
         self.own_activation(site, y, conv.activation)
     }
 
@@ -62,33 +58,26 @@ impl Import {
                 norm.axis
             )));
         }
-        let channels = [self.graph.get(x.id)?.shape.c];
+        let channels = [self.draft.shape(x.id).c];
         let constant = |number| Tensor::from_fn(&channels, |_| number);
         let gamma = self.vector(site, Parameter::Gamma, norm.scale, constant(1.0))?;
         let beta = self.vector(site, Parameter::Beta, norm.center, constant(0.0))?;
         let mean = self.vector(site, Parameter::Mean, true, constant(0.0))?;
         let variance = self.vector(site, Parameter::Variance, true, constant(1.0))?;
-        let statistics = match site.training {
-            Training::No => Statistics::Running,
-            Training::Overruled => {
-                self.trained.overruled += 1;
-                Statistics::Running
-            }
-            Training::Yes => {
-                self.trained.obeyed += 1;
-                Statistics::Batch
-            }
-        };
-        let op = Op::BatchNorm(BatchNorm {
+        match site.training {
+            Training::No => {}
+            Training::Overruled => self.trained.overruled += 1,
+            Training::Yes => self.trained.obeyed += 1,
+        }
+        let operation = Operation::BatchNorm {
             gamma,
             beta,
             mean,
             variance,
             epsilon: norm.epsilon,
-            statistics,
-            relu: false,
-        });
-        self.node(site, op, &[x])
+            of_batch: site.training == Training::Yes,
+        };
+        self.node(site, operation, &[x])
     }
 
     pub(super) fn activation(
@@ -102,13 +91,13 @@ impl Import {
             Activation::Linear => Ok(x),
             Activation::Relu => {
                 let x = plain(site, x)?;
-                let name = self.free(name);
-                let id = self.graph.add(&name, Op::Relu(Relu), &[x.id])?;
+                let name = self.draft.free(name);
+                let id = self.draft.add(&name, Operation::Relu, &[x.id])?;
                 Ok(Value { id, ..x })
             }
             Activation::Softmax => {
                 let x = plain(site, x)?;
-                let shape = self.graph.get(x.id)?.shape;
+                let shape = self.draft.shape(x.id);
                 if [shape.h, shape.w] != [1, 1] {
                     return Err(site.refuse("a softmax of an image is not supported"));
                 }
@@ -133,7 +122,7 @@ impl Import {
         if x.is_image != y.is_image {
             return Err(site.refuse("its inputs have different numbers of sizes"));
         }
-        self.node(site, Op::Add(Add { relu: false }), &[x, y])
+        self.node(site, Operation::Add, &[x, y])
     }
 
     pub(super) fn max_pool(
@@ -149,23 +138,21 @@ impl Import {
         };
         let x = image(site, x)?;
         let before = pending.map_or_else(Padding::default, |(padding, _)| padding);
-        let own = self.same(x.id, before, pool.kernel, pool.stride, pool.same)?;
-        let pad_value = match pending {
-            None | Some((_, PadValue::NegInfinity)) => PadValue::NegInfinity,
-            Some((_, PadValue::Zero)) if own == Padding::all(0) => PadValue::Zero,
-            Some((_, PadValue::Zero)) => {
-                return Err(site.refuse(
-                    "its input is padded with zeros and its window with minus infinity, which is \
-                     not supported together",
-                ));
-            }
-        };
-        let window = Window {
+        let padding = padding(before, pool.same);
+        let zeros = matches!(pending, Some((_, PadValue::Zero)));
+        if zeros && self.is_filled(x.id, padding, pool) {
+            return Err(site.refuse(
+                "its input is padded with zeros and its window with minus infinity, which is \
+                 not supported together",
+            ));
+        }
+        let operation = Operation::MaxPool {
             kernel: pool.kernel,
             stride: pool.stride,
-            padding: sum(before, own),
+            padding,
+            zeros,
         };
-        self.node(site, Op::MaxPool(MaxPool { window, pad_value }), &[x])
+        self.node(site, operation, &[x])
     }
 
     pub(super) fn avg_pool(
@@ -180,22 +167,19 @@ impl Import {
             _ => (plain(site, x)?, Padding::all(0)),
         };
         let x = image(site, x)?;
-        let own = self.same(x.id, before, pool.kernel, pool.stride, pool.same)?;
+        let padding = padding(before, pool.same);
         // Zeros of a padding layer count, what `same` adds does not.
         let count_padding = before != Padding::all(0);
-        if count_padding && own != Padding::all(0) {
+        if count_padding && self.is_filled(x.id, padding, pool) {
             return Err(site.refuse("a mean that counts a part of its padding is not supported"));
         }
-        let window = Window {
+        let operation = Operation::AvgPool {
             kernel: pool.kernel,
             stride: pool.stride,
-            padding: sum(before, own),
-        };
-        let op = Op::AvgPool(AvgPool {
-            window,
+            padding,
             count_padding,
-        });
-        self.node(site, op, &[x])
+        };
+        self.node(site, operation, &[x])
     }
 
     pub(super) fn flatten(
@@ -208,17 +192,15 @@ impl Import {
         if !x.is_image {
             return Ok(x);
         }
-        let order = match (self.channels, first) {
+        let channels_last = match (self.channels, first) {
             // Told that channels come first, the layer moves them last.
-            (Some(Channels::Last) | None, false) | (Some(Channels::First), true) => {
-                FlattenOrder::Hwc
-            }
-            (Some(Channels::First), false) => FlattenOrder::Chw,
+            (Some(Channels::Last) | None, false) | (Some(Channels::First), true) => true,
+            (Some(Channels::First), false) => false,
             (Some(Channels::Last) | None, true) => {
                 return Err(site.refuse("its data format is not that of the layers before it"));
             }
         };
-        let y = self.node(site, Op::Flatten(Flatten { order }), &[x])?;
+        let y = self.node(site, Operation::Flatten { channels_last }, &[x])?;
         Ok(Value {
             is_image: false,
             ..y
@@ -232,7 +214,7 @@ impl Import {
         dense: &Dense,
     ) -> Result<Value, Error> {
         let x = plain(site, x)?;
-        let shape = self.graph.get(x.id)?.shape;
+        let shape = self.draft.shape(x.id);
         if [shape.h, shape.w] != [1, 1] {
             return Err(site.refuse(format!(
                 "it reads an image of {}x{}; only one pixel, or a list, is supported",
@@ -255,9 +237,11 @@ impl Import {
                 "it has {out_c} units in the weights, but not in the description of the network"
             )));
         }
-        let weight = self.param(site, Parameter::Weight, weight);
-        let bias = self.bias(site, dense.bias, out_c)?;
-        let y = self.node(site, Op::Linear(Linear { weight, bias }), &[x])?;
+        let operation = Operation::Linear {
+            weight: self.param(site, Parameter::Weight, weight)?,
+            bias: self.bias(site, dense.bias, out_c)?,
+        };
+        let y = self.node(site, operation, &[x])?;
         self.own_activation(site, y, dense.activation)
     }
 
@@ -267,7 +251,8 @@ impl Import {
         x: Value,
         rescale: Rescale,
     ) -> Result<Value, Error> {
-        let usable = x.id == self.input && x.pending == Pending::Nothing && self.rescale.is_none();
+        let usable =
+            x.id == self.draft.input() && x.pending == Pending::Nothing && self.rescale.is_none();
         if !usable || rescale.scale.iter().any(|&scale| scale <= 0.0) {
             return Err(site.refuse("it is only supported once, right after the image"));
         }
@@ -283,35 +268,19 @@ impl Import {
         Err(site.refuse("its data format is not that of the layers before it"))
     }
 
-    /// The padding of TensorFlow's `same`: as much as makes ⌈size / stride⌉ positions, the odd one
-    /// below and to the right (`padding_util` of TensorFlow's documentation of `tf.nn`).
-    fn same(
-        &self,
-        x: ValueId,
-        before: Padding,
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        same: bool,
-    ) -> Result<Padding, Error> {
-        if !same {
-            return Ok(Padding::all(0));
-        }
-        let shape = self.graph.get(x)?.shape;
-        let sides = |size: usize, kernel: usize, stride: usize| {
-            let covered = (size.div_ceil(stride) - 1) * stride + kernel;
-            let total = covered.saturating_sub(size);
-            (total / 2, total - total / 2)
-        };
-        let rows = shape.h + before.top + before.bottom;
-        let columns = shape.w + before.left + before.right;
-        let (top, bottom) = sides(rows, kernel[0], stride[0]);
-        let (left, right) = sides(columns, kernel[1], stride[1]);
-        Ok(Padding {
-            top,
-            bottom,
-            left,
-            right,
-        })
+    /// Whether a rule adds something to the fixed padding.
+    fn is_filled(&self, x: ValueId, padding: PaddingRule, pool: &Pool) -> bool {
+        let shape = self.draft.shape(x);
+        let added = padding.added(pool.kernel, pool.stride, [shape.h, shape.w]);
+        added != Some(Padding::all(0))
+    }
+}
+
+/// The padding of a layer before the window, and that of the window itself.
+const fn padding(before: Padding, same: bool) -> PaddingRule {
+    PaddingRule {
+        sides: before,
+        fill: if same { Fill::Same } else { Fill::Nothing },
     }
 }
 

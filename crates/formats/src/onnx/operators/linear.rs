@@ -3,8 +3,7 @@
 use super::super::import::{Activation, Form, Import, Pending, Site, Value};
 use super::flat_bias;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Linear, Op};
-use resnet_wgpu::network::Parameter;
+use resnet_wgpu::network::{Operation, Parameter};
 use resnet_wgpu::tensor::Tensor;
 
 /// `y = x · W + b`, with the weight as `[in, out]` or, transposed, `[out, in]`.
@@ -57,9 +56,8 @@ fn linear<'a>(
     let bias = bias
         .map(|bias| import.param(&name, Parameter::Bias, bias))
         .transpose()?;
-    let id = import
-        .graph
-        .add(&name, Op::Linear(Linear { weight, bias }), &[x.id])?;
+    let operation = Operation::Linear { weight, bias };
+    let id = import.draft.add(&name, operation, &[x.id])?;
     Ok(Value::Activation(Activation {
         id,
         form: Form::Vector,

@@ -11,8 +11,7 @@ use super::import::{Activation, Import, Pending, Site, Value};
 use super::proto::is_standard;
 use super::tensor::{Constant, FLOAT, FLOAT16};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Add, BatchNorm, GlobalAvgPool, Op, Relu, Statistics};
-use resnet_wgpu::network::Parameter;
+use resnet_wgpu::network::{Operation, Parameter};
 use resnet_wgpu::tensor::Tensor;
 
 /// Adds what a node means to the graph.
@@ -32,13 +31,13 @@ pub(super) fn run<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value,
             let (x, None) = import.image(site, 0)? else {
                 return Err(site.refuse("its input is padded, which is not supported"));
             };
-            import.unary(site, Op::GlobalAvgPool(GlobalAvgPool), x)
+            import.unary(site, Operation::GlobalAvgPool, x)
         }
         "ReduceMean" => layout::reduce_mean(import, site),
         "BatchNormalization" => batch_norm(import, site),
         "Relu" => {
             let x = import.plain(site, 0)?;
-            import.unary(site, Op::Relu(Relu), x)
+            import.unary(site, Operation::Relu, x)
         }
         "Clip" => clip(import, site),
         "Add" => add(import, site),
@@ -92,19 +91,18 @@ fn batch_norm<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Err
     for (role, tensor) in tensors {
         params.push(import.param(&name, role, tensor)?);
     }
-    let &[gamma, beta, mean, variance] = &params[..] else {
+    let Ok([gamma, beta, mean, variance]) = <[String; 4]>::try_from(params) else {
         return Err(site.refuse("it needs four parameters"));
     };
-    let op = Op::BatchNorm(BatchNorm {
+    let operation = Operation::BatchNorm {
         gamma,
         beta,
         mean,
         variance,
         epsilon,
-        statistics: Statistics::Running,
-        relu: false,
-    });
-    let id = import.graph.add(&name, op, &[x.id])?;
+        of_batch: false,
+    };
+    let id = import.draft.add(&name, operation, &[x.id])?;
     Ok(Value::Activation(Activation { id, ..x }))
 }
 
@@ -121,8 +119,7 @@ fn add<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
         return Err(site.refuse("its inputs have different numbers of sizes"));
     }
     let name = import.node_name(site);
-    let op = Op::Add(Add { relu: false });
-    let id = import.graph.add(&name, op, &[x.id, y.id])?;
+    let id = import.draft.add(&name, Operation::Add, &[x.id, y.id])?;
     Ok(Value::Activation(Activation { id, ..x }))
 }
 
@@ -137,7 +134,7 @@ fn clip<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
     }
     let [min, max] = bounds;
     if min == 0.0 && max >= f32::MAX {
-        return import.unary(site, Op::Relu(Relu), x);
+        return import.unary(site, Operation::Relu, x);
     }
     Err(site.refuse(format!(
         "clamping to {min}..{max} (a ReLU6 or the like) is not supported, only ReLU"
@@ -158,7 +155,7 @@ fn scalar(value: &Value) -> Option<f32> {
 /// Only noted: the logits are what it reads.
 fn softmax<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
     let x = import.plain(site, 0)?;
-    let dims = import.dims(x)?;
+    let dims = import.dims(x);
     let default = if import.opset < 13 { 1 } else { -1 };
     let axis = layout::axis(site, site.int("axis", default)?, dims.len())?;
     let channels = if x.form == super::import::Form::Nhwc {
@@ -166,7 +163,7 @@ fn softmax<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error>
     } else {
         1
     };
-    if axis != channels || import.graph.get(x.id)?.shape.pixels() != dims[0] {
+    if axis != channels || import.draft.shape(x.id).pixels() != dims[0] {
         return Err(site.refuse(format!(
             "along axis {axis} of {dims:?} it is not supported, only over the scores of an image"
         )));

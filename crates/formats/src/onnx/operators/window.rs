@@ -1,11 +1,10 @@
 //! Convolution and pooling.
 
 use super::super::import::{Activation, Form, Import, Pending, Site, Value};
-use super::super::window::{AutoPad, Placed, Placement};
 use super::flat_bias;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{AvgPool, Conv2d, MaxPool, Op, PadValue, Padding, Window};
-use resnet_wgpu::network::Parameter;
+use resnet_wgpu::graph::{PadValue, Padding};
+use resnet_wgpu::network::{Fill, Operation, PaddingRule, Parameter};
 
 /// Strides, kernels and padding are at most this: far more than any network has, and small enough
 /// for sums of them not to overflow.
@@ -38,8 +37,7 @@ pub(super) fn conv<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value
             return Err(site.refuse("its input is padded with minus infinity"));
         }
     };
-    let placement = placement(site, kernel)?;
-    let placed = placement.place(padded_size(import, x, before)?);
+    let window = Window::read(site, kernel)?;
 
     let mut absorbed = false;
     let bias = match site.node.input(2) {
@@ -58,12 +56,14 @@ pub(super) fn conv<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value
     let bias = bias
         .map(|bias| import.param(&name, Parameter::Bias, bias))
         .transpose()?;
-    let op = Op::Conv2d(Conv2d {
-        stride: placement.stride,
-        padding: sum(before, placed.whole()),
-        ..Conv2d::new(weight).bias(bias).groups(groups)
-    });
-    let id = import.graph.add(&name, op, &[x.id])?;
+    let operation = Operation::Conv2d {
+        weight,
+        bias,
+        stride: window.stride,
+        padding: window.behind(site, before)?,
+        groups,
+    };
+    let id = import.draft.add(&name, operation, &[x.id])?;
     let value = Value::Activation(Activation {
         id,
         form: Form::Nchw,
@@ -77,24 +77,23 @@ pub(super) fn conv<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value
 
 pub(super) fn max_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
     let (x, pending) = import.image(site, 0)?;
-    let (placement, placed, before) = pool(import, site, x, pending.map(|(padding, _)| padding))?;
-    let own = placed.whole();
-    let pad_value = match pending {
-        None | Some((_, PadValue::NegInfinity)) => PadValue::NegInfinity,
-        Some((_, PadValue::Zero)) if own == Padding::all(0) => PadValue::Zero,
-        Some((_, PadValue::Zero)) => {
-            return Err(site.refuse(
-                "its input is padded with zeros and its window with minus infinity, which is not \
-                 supported together",
-            ));
-        }
+    let window = Window::of_pool(site)?;
+    let before = pending.map_or_else(Padding::default, |(padding, _)| padding);
+    let zeros = matches!(pending, Some((_, PadValue::Zero)));
+    let added = window.added(import, site, x, before)?;
+    if zeros && sum(window.padding.sides, added) != Padding::all(0) {
+        return Err(site.refuse(
+            "its input is padded with zeros and its window with minus infinity, which is not \
+             supported together",
+        ));
+    }
+    let operation = Operation::MaxPool {
+        kernel: window.kernel,
+        stride: window.stride,
+        padding: window.behind(site, before)?,
+        zeros,
     };
-    let window = Window {
-        kernel: placement.kernel,
-        stride: placement.stride,
-        padding: sum(before, own),
-    };
-    import.unary(site, Op::MaxPool(MaxPool { window, pad_value }), x)
+    import.unary(site, operation, x)
 }
 
 pub(super) fn average_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
@@ -103,14 +102,17 @@ pub(super) fn average_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Resu
         return Err(site.refuse("its input is padded with minus infinity"));
     }
     let include = site.int("count_include_pad", 0)? != 0;
-    let (placement, placed, before) = pool(import, site, x, pending.map(|(padding, _)| padding))?;
+    let window = Window::of_pool(site)?;
+    let before = pending.map_or_else(Padding::default, |(padding, _)| padding);
     let none = Padding::all(0);
+    let added = window.added(import, site, x, before)?;
+    let rounded_up = window.padding.fill == Fill::Ceil;
     // Zeros of a Pad always count, the window's own padding if the attribute says so, and what
     // rounding up adds never. All that there are must agree.
     let kinds = [
         (before != none, true),
-        (placed.padding != none, include),
-        (placed.extra != [0, 0], false),
+        (window.padding.sides != none, include),
+        (added != none, include && !rounded_up),
     ];
     let mut counted = kinds.iter().filter(|(there, _)| *there).map(|kind| kind.1);
     let count_padding = counted.next().unwrap_or(false);
@@ -120,67 +122,101 @@ pub(super) fn average_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Resu
              not supported",
         ));
     }
-    let window = Window {
-        kernel: placement.kernel,
-        stride: placement.stride,
-        padding: sum(before, placed.whole()),
-    };
-    let op = Op::AvgPool(AvgPool {
-        window,
+    let operation = Operation::AvgPool {
+        kernel: window.kernel,
+        stride: window.stride,
+        padding: window.behind(site, before)?,
         count_padding,
-    });
-    import.unary(site, op, x)
-}
-
-/// The window of a pooling, where it lies, and the padding that was pending.
-fn pool<'a>(
-    import: &Import<'a>,
-    site: &Site<'a>,
-    x: Activation,
-    pending: Option<Padding>,
-) -> Result<(Placement, Placed, Padding), Error> {
-    let kernel = pair(site, "kernel_shape")?;
-    let kernel = kernel.ok_or_else(|| site.refuse("kernel_shape is missing"))?;
-    let before = pending.unwrap_or_default();
-    let placement = placement(site, kernel)?;
-    let placed = placement.place(padded_size(import, x, before)?);
-    Ok((placement, placed, before))
+    };
+    import.unary(site, operation, x)
 }
 
 /// The attributes that convolution and pooling share.
-fn placement(site: &Site<'_>, kernel: [usize; 2]) -> Result<Placement, Error> {
-    let stride = pair(site, "strides")?.unwrap_or([1, 1]);
-    let dilation = pair(site, "dilations")?.unwrap_or([1, 1]);
-    if dilation != [1, 1] {
-        return Err(site.refuse(format!("dilations {dilation:?} are not supported")));
+struct Window {
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: PaddingRule,
+}
+
+impl Window {
+    fn of_pool(site: &Site<'_>) -> Result<Self, Error> {
+        let kernel = pair(site, "kernel_shape")?;
+        Self::read(
+            site,
+            kernel.ok_or_else(|| site.refuse("kernel_shape is missing"))?,
+        )
     }
-    if stride.contains(&0) || kernel.contains(&0) {
-        return Err(site.refuse(format!(
-            "a kernel of {kernel:?} with strides {stride:?} makes no sense"
-        )));
-    }
-    if let Some(side) = kernel.into_iter().find(|&side| side > 1 << 15) {
-        return Err(site.refuse(format!("a kernel of {side} is too large")));
-    }
-    let stated = geometry::<4>(site, "pads")?.unwrap_or_default();
-    let rule = site.node.text("auto_pad").map_err(|e| site.damaged(e))?;
-    let pad = match rule.unwrap_or("NOTSET") {
-        "NOTSET" | "" => AutoPad::Stated(stated),
-        // Both at once are not allowed; zeros are harmless.
-        rule if stated != [0; 4] => {
-            return Err(site.refuse(format!("auto_pad {rule} contradicts pads {stated:?}")));
+
+    fn read(site: &Site<'_>, kernel: [usize; 2]) -> Result<Self, Error> {
+        let stride = pair(site, "strides")?.unwrap_or([1, 1]);
+        let dilation = pair(site, "dilations")?.unwrap_or([1, 1]);
+        if dilation != [1, 1] {
+            return Err(site.refuse(format!("dilations {dilation:?} are not supported")));
         }
-        "VALID" => AutoPad::Stated([0; 4]),
-        "SAME_UPPER" => AutoPad::SameUpper,
-        "SAME_LOWER" => AutoPad::SameLower,
-        rule => return Err(site.refuse(format!("auto_pad {rule} is not supported"))),
-    };
-    Ok(Placement {
-        kernel,
-        stride,
-        pad,
-        ceil: site.int("ceil_mode", 0)? != 0,
-    })
+        if stride.contains(&0) || kernel.contains(&0) {
+            return Err(site.refuse(format!(
+                "a kernel of {kernel:?} with strides {stride:?} makes no sense"
+            )));
+        }
+        if let Some(side) = kernel.into_iter().find(|&side| side > 1 << 15) {
+            return Err(site.refuse(format!("a kernel of {side} is too large")));
+        }
+        let stated = geometry::<4>(site, "pads")?.unwrap_or_default();
+        let rule = site.node.text("auto_pad").map_err(|e| site.damaged(e))?;
+        let fill = match rule.unwrap_or("NOTSET") {
+            "NOTSET" | "" => None,
+            // Both at once are not allowed; zeros are harmless.
+            rule if stated != [0; 4] => {
+                return Err(site.refuse(format!("auto_pad {rule} contradicts pads {stated:?}")));
+            }
+            "VALID" => None,
+            "SAME_UPPER" => Some(Fill::Same),
+            "SAME_LOWER" => Some(Fill::SameLower),
+            rule => return Err(site.refuse(format!("auto_pad {rule} is not supported"))),
+        };
+        let ceil = site.int("ceil_mode", 0)? != 0;
+        let [top, left, bottom, right] = stated;
+        let sides = Padding {
+            top,
+            bottom,
+            left,
+            right,
+        };
+        let fill = fill.unwrap_or(if ceil { Fill::Ceil } else { Fill::Nothing });
+        Ok(Self {
+            kernel,
+            stride,
+            padding: PaddingRule { sides, fill },
+        })
+    }
+
+    /// What the rule adds to an image that was padded before.
+    fn added(
+        &self,
+        import: &Import<'_>,
+        site: &Site<'_>,
+        x: Activation,
+        before: Padding,
+    ) -> Result<Padding, Error> {
+        let shape = import.draft.shape(x.id);
+        let size = [
+            shape.h + before.top + before.bottom,
+            shape.w + before.left + before.right,
+        ];
+        let added = self.padding.added(self.kernel, self.stride, size);
+        added.ok_or_else(|| site.refuse("its padding overflows"))
+    }
+
+    /// The rule for an image with the padding of a Pad before it.
+    fn behind(&self, site: &Site<'_>, before: Padding) -> Result<PaddingRule, Error> {
+        let PaddingRule { sides, fill } = self.padding;
+        // A last window may start in the zeros of a Pad, but not in those of its own.
+        if fill == Fill::Ceil && (before.bottom > 0 || before.right > 0) {
+            return Err(site.refuse("a Pad before a window that rounds up is not supported"));
+        }
+        let sides = sum(before, sides);
+        Ok(PaddingRule { sides, fill })
+    }
 }
 
 /// Numbers of an attribute that must be as many as `N`, none of them negative.
@@ -207,14 +243,6 @@ fn geometry<const N: usize>(site: &Site<'_>, name: &str) -> Result<Option<[usize
 
 fn pair(site: &Site<'_>, name: &str) -> Result<Option<[usize; 2]>, Error> {
     geometry::<2>(site, name)
-}
-
-fn padded_size(import: &Import<'_>, x: Activation, padding: Padding) -> Result<[usize; 2], Error> {
-    let shape = import.graph.get(x.id)?.shape;
-    Ok([
-        shape.h + padding.top + padding.bottom,
-        shape.w + padding.left + padding.right,
-    ])
 }
 
 pub(super) const fn sum(a: Padding, b: Padding) -> Padding {

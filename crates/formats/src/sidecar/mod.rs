@@ -8,37 +8,80 @@
 mod hugging_face;
 mod timm;
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
 use serde_json::Value;
 
-use crate::weights::Beside;
 use resnet_wgpu::Error;
 use resnet_wgpu::network::Family;
 use resnet_wgpu::network::resnet::Config;
 
-/// Reads what is beside a file of a family. A file that is of another program is passed over.
-///
-/// # Errors
-/// [`Error::Model`] for a part that is not supported, [`Error::Preprocess`] for preprocessing
-/// that is not.
-pub(crate) fn read(beside: &Beside, family: Family) -> Result<Config, Error> {
-    let json = |text: &Option<String>, name: &str| -> Option<Value> {
-        let parsed = serde_json::from_str(text.as_deref()?);
-        parsed
-            .inspect_err(|error| log::warn!("'{name}' beside the weights is damaged: {error}"))
-            .ok()
-    };
-    let Some(config) = json(&beside.config, "config.json") else {
-        return Ok(Config::default());
-    };
-    match family {
-        Family::HuggingFace if config["model_type"] == "resnet" => {
-            let preprocessor = json(&beside.preprocessor, "preprocessor_config.json");
-            hugging_face::read(&config, preprocessor.as_ref())
+/// A `config.json` with the names of 21,841 classes has 2 MB.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// The texts beside a weight file, where they exist.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SideCars {
+    /// `config.json`, as timm and Hugging Face write it.
+    config: Option<String>,
+    /// `preprocessor_config.json`, as Hugging Face writes it.
+    preprocessor: Option<String>,
+}
+
+impl SideCars {
+    /// Looks beside a weight file.
+    pub(crate) fn of(weights: &Path) -> Self {
+        Self {
+            config: text(&weights.with_file_name("config.json")),
+            preprocessor: text(&weights.with_file_name("preprocessor_config.json")),
         }
-        Family::Torchvision | Family::PreActivation if config["architecture"].is_string() => {
-            timm::read(&config)
+    }
+
+    /// What they say of a network of a family. A file that is of another program is passed over.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a part that is not supported, [`Error::Preprocess`] for preprocessing
+    /// that is not.
+    pub(crate) fn read(&self, family: Family) -> Result<Config, Error> {
+        let json = |text: &Option<String>, name: &str| -> Option<Value> {
+            let parsed = serde_json::from_str(text.as_deref()?);
+            parsed
+                .inspect_err(|error| log::warn!("'{name}' beside the weights is damaged: {error}"))
+                .ok()
+        };
+        let Some(config) = json(&self.config, "config.json") else {
+            return Ok(Config::default());
+        };
+        match family {
+            Family::HuggingFace if config["model_type"] == "resnet" => {
+                let preprocessor = json(&self.preprocessor, "preprocessor_config.json");
+                hugging_face::read(&config, preprocessor.as_ref())
+            }
+            Family::Torchvision | Family::PreActivation if config["architecture"].is_string() => {
+                timm::read(&config)
+            }
+            _ => Ok(Config::default()),
         }
-        _ => Ok(Config::default()),
+    }
+}
+
+/// The text of a file that exists. The weights can do without it, so that what cannot be read is a
+/// warning.
+pub(crate) fn text(path: &Path) -> Option<String> {
+    let file = File::open(path).ok()?;
+    let mut text = String::new();
+    match file.take(MAX_BYTES + 1).read_to_string(&mut text) {
+        Ok(_) if text.len() as u64 <= MAX_BYTES => Some(text),
+        Ok(_) => {
+            log::warn!("'{}' is not read: it is too large", path.display());
+            None
+        }
+        Err(error) => {
+            log::warn!("'{}' is not read: {error}", path.display());
+            None
+        }
     }
 }
 
@@ -80,16 +123,12 @@ mod tests {
     use resnet_wgpu::picture::Labels;
     use resnet_wgpu::picture::{Filter, Preprocess, Resize};
 
-    fn read_texts(
-        config: &str,
-        preprocessor: Option<&str>,
-        family: Family,
-    ) -> Result<Config, Error> {
-        let beside = Beside {
+    fn read(config: &str, preprocessor: Option<&str>, family: Family) -> Result<Config, Error> {
+        let beside = SideCars {
             config: Some(config.to_owned()),
             preprocessor: preprocessor.map(str::to_owned),
         };
-        read(&beside, family)
+        beside.read(family)
     }
 
     /// The preprocessing of a timm file with these fields.
@@ -97,7 +136,7 @@ mod tests {
         let text = format!(
             r#"{{"architecture": "resnet50", "num_classes": 1000, "pretrained_cfg": {{{fields}}}}}"#
         );
-        let config = read_texts(&text, None, Family::Torchvision).expect("read");
+        let config = read(&text, None, Family::Torchvision).expect("read");
         assert_eq!(config.classes, Some(1000), "classes");
         config.preprocess.expect("said").0
     }
@@ -158,7 +197,7 @@ mod tests {
                 "gelu",
             ),
         ] {
-            match read_texts(config, None, family) {
+            match read(config, None, family) {
                 Err(Error::Model { reason, .. }) => assert!(reason.contains(expected), "{reason}"),
                 other => panic!("{config}: {other:?}"),
             }
@@ -172,7 +211,7 @@ mod tests {
         let preprocessor = r#"{"crop_pct": 0.875, "do_normalize": true, "do_resize": true,
             "feature_extractor_type": "ConvNextFeatureExtractor", "resample": 3, "size": 224,
             "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}"#;
-        let config = read_texts(config, Some(preprocessor), Family::HuggingFace).expect("read");
+        let config = read(config, Some(preprocessor), Family::HuggingFace).expect("read");
         assert_eq!(config.downsample_in_bottleneck, Some(true), "v1");
         assert_eq!(config.downsample_in_first_stage, Some(false), "default");
         assert_eq!(config.labels, Some(Labels::new(["cat", "dog"])), "labels");
@@ -183,7 +222,7 @@ mod tests {
         );
 
         let generic = r#"{"model_type": "resnet", "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}"#;
-        let config = read_texts(generic, None, Family::HuggingFace).expect("read");
+        let config = read(generic, None, Family::HuggingFace).expect("read");
         assert_eq!((config.labels, config.classes), (None, Some(2)), "no names");
     }
 
@@ -225,7 +264,7 @@ mod tests {
     fn files_of_other_programs_and_damaged_ones_are_passed_over() {
         for text in ["{", "[]", "{}", r#"{"model_type": "bert"}"#] {
             for family in [Family::Torchvision, Family::HuggingFace] {
-                let config = read_texts(text, None, family).expect("passed over");
+                let config = read(text, None, family).expect("passed over");
                 assert!(config.preprocess.is_none(), "{text}");
             }
         }

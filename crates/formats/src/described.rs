@@ -21,7 +21,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::weights::{self, DESCRIPTION, Weights};
+use crate::weights::{DESCRIPTION, Weights, save as write};
 use resnet_wgpu::Error;
 use resnet_wgpu::kernels::Precision;
 use resnet_wgpu::network::{
@@ -31,18 +31,19 @@ use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::Preprocess;
 
 /// Writes a network, its preprocessing and its labels as one safetensors file that describes itself.
-/// The precision is that of kernels and matrices, as in [`weights::save`].
+/// The precision is that of kernels and matrices; vectors stay in 32 bits.
 ///
 /// # Errors
 /// [`Error::Write`].
 pub fn save(network: &Network, path: impl AsRef<Path>, precision: Precision) -> Result<(), Error> {
     let facts = &network.facts;
     let blueprint = network.blueprint();
+    let rules = facts.preprocess.clone().with_size(blueprint.size());
     let mut metadata = HashMap::from([
         ("format".to_owned(), "pt".to_owned()),
         ("architecture".to_owned(), facts.arch.clone()),
         (DESCRIPTION.to_owned(), blueprint.to_json()?),
-        ("preprocess".to_owned(), json(&facts.preprocess)?),
+        ("preprocess".to_owned(), json(&rules)?),
     ]);
     if let Some(labels) = &facts.labels {
         let names: Vec<&str> = labels.iter().collect();
@@ -55,7 +56,7 @@ pub fn save(network: &Network, path: impl AsRef<Path>, precision: Precision) -> 
     let tensors = names
         .into_iter()
         .filter_map(|name| Some((name, network.tensors().get(name)?)));
-    weights::save(path.as_ref(), tensors, metadata, precision)
+    write(path.as_ref(), tensors, metadata, precision)
 }
 
 /// The network that a file describes.
