@@ -45,7 +45,7 @@ fn main() -> Result<(), resnet_wgpu::Error> {
         ..PlanOptions::default()
     };
     let plan = Plan::new(&graph, &plan_options)?;
-    let session = Session::new(&context, &plan, &mut |_| ())?;
+    let session = Session::new(&context, &plan)?;
 
     let input = Tensor::from_fn(&[1, 3, side, side], |i| {
         f32::from((i * 31 % 255) as u8) / 127.5 - 1.0

@@ -50,8 +50,7 @@ fn end_to_end(criterion: &mut Criterion) {
             ..PlanOptions::default()
         };
         let plan = Plan::new(&graph, &plan_options).expect("the device is large enough");
-        let session =
-            Session::new(&context, &plan, &mut |_| ()).expect("the device takes the plan");
+        let session = Session::new(&context, &plan).expect("the device takes the plan");
         let cpu = CpuExecutor::new(&graph).expect("the CPU takes every graph");
 
         // A fixed pattern between −1 and 1.

@@ -6,10 +6,10 @@
 
 use resnet_formats::models::{self, ModelOptions};
 use resnet_wgpu::Error;
-use resnet_wgpu::compare::top_k;
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
 
@@ -31,7 +31,7 @@ fn main() -> Result<(), Error> {
         ..PlanOptions::default()
     };
     let plan = Plan::new(&optimize(&model.graph, Fusion::Full)?, &options)?;
-    let session = Session::new(&context, &plan, &mut |_| ())?;
+    let session = Session::new(&context, &plan)?;
     let outputs = session.run_pixels(batch.rgba())?;
 
     // The graph's outputs are the logits and their softmax.

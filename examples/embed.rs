@@ -5,9 +5,9 @@
 
 use resnet_formats::models::{self, Arch, ModelOptions};
 use resnet_formats::weights::Weights;
-use resnet_wgpu::compare::top_k;
 use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead, plan_limits};
 use resnet_wgpu::passes::{ClassMap, Fusion, add_class_map, optimize};
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu::{self, TextureFormat as Format, TextureUsages as Usage};
 

@@ -55,7 +55,8 @@
 //! # Without one
 //!
 //! [`gpu::Context`] finds an adapter and [`gpu::Session`] waits for results; the body of the latter
-//! shows how the parts go together.
+//! shows how the parts go together. An [`engine::Engine`] is a graph that is ready to run on whatever
+//! there is.
 //!
 //! # Features
 //!
@@ -68,10 +69,12 @@
 pub mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;
+pub mod engine;
 pub mod error;
-pub mod files;
 pub mod gpu;
 pub mod graph;
+#[doc(hidden)]
+pub mod internals;
 pub mod kernels;
 pub mod passes;
 pub mod picture;

@@ -569,7 +569,7 @@ fn pixels_become_the_tensor_that_the_oracle_makes_of_them() {
             ..PlanOptions::default()
         };
         let plan = Plan::new(&graph, &options).unwrap();
-        let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+        let session = Session::new(&gpu, &plan).unwrap();
         let got = session.run_pixels(&rgba).unwrap();
         let want = resnet_wgpu::reference::image_to_tensor(&rgba, shape, &normalization).unwrap();
         assert_close("image_to_tensor", &want, &got[0], Tolerance::for_sum_of(4));
@@ -672,7 +672,7 @@ fn pixels_become_a_texture_where_the_first_layer_reads_one() {
             if path == Path::Textures { 3 } else { 1 },
             "from pixels, and of both outputs to buffers, on {path}"
         );
-        let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+        let session = Session::new(&gpu, &plan).unwrap();
         let got = session.run_pixels(&rgba).unwrap();
         for (want, got) in want.iter().zip(&got) {
             let what = format!("pixels on {path}");
@@ -789,7 +789,7 @@ fn winograd_convolutions_agree_with_the_oracle_whatever_the_tiles_cut_off() {
                 products.all(|s| s.launch.workgroups[2] > 1),
                 "a layer of workgroups for each component"
             );
-            let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+            let session = Session::new(&gpu, &plan).unwrap();
             let got = session.run(&x).unwrap();
             for (want, got) in want.iter().zip(&got) {
                 let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
@@ -870,7 +870,7 @@ fn every_candidate_of_a_convolution_agrees_with_the_oracle() {
                 .iter()
                 .filter_map(|s| s.choice.map(|c| c.to_string()))
                 .collect();
-            let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+            let session = Session::new(&gpu, &plan).unwrap();
             // Transforms of Winograd lose up to four bits.
             let tolerance = Tolerance {
                 atol: scale * 2e-5,
@@ -1050,7 +1050,7 @@ fn every_kind_of_kernel_on_halves_agrees_with_the_oracle() {
         let from_tensor = run_with(&gpu, &options, &graph, &x);
         options.input = InputFormat::Rgba8(normalization);
         let plan = Plan::new(&graph, &options).unwrap();
-        let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+        let session = Session::new(&gpu, &plan).unwrap();
         let from_pixels = session.run_pixels(&rgba).unwrap();
         for got in [from_tensor, from_pixels] {
             for (want, got) in want.iter().zip(&got) {

@@ -7,11 +7,12 @@ mod common;
 use common::{Numbers, assert_close, gpu, paths, reference, run_with};
 use resnet_formats::models::{self, Arch, Model, ModelOptions};
 use resnet_formats::weights::Weights;
-use resnet_wgpu::compare::{Tolerance, top_k};
+use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::{Context, Session, plan_limits};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::kernels::Precision;
 use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::plan::{Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::Tensor;
 
@@ -31,7 +32,7 @@ fn session(gpu: &Context, graph: &Graph, fusion: Fusion) -> Session {
         limits: plan_limits(&gpu.device),
         ..PlanOptions::default()
     };
-    Session::new(gpu, &Plan::new(&graph, &options).unwrap(), &mut |_| ()).unwrap()
+    Session::new(gpu, &Plan::new(&graph, &options).unwrap()).unwrap()
 }
 
 /// Logits within 1e-3 of the oracle relative to the largest, the same five best, and probabilities
@@ -163,7 +164,7 @@ fn every_layer_can_be_asked_for_by_name_and_agrees_with_the_oracle() {
         limits: plan_limits(&gpu.device),
         ..PlanOptions::default()
     };
-    let session = Session::new(&gpu, &Plan::new(&graph, &options).unwrap(), &mut |_| ()).unwrap();
+    let session = Session::new(&gpu, &Plan::new(&graph, &options).unwrap()).unwrap();
     let input = Numbers::new(4).tensor(&[1, 3, 40, 32]);
     let got = session.run(&input).unwrap();
     let keep = resnet_wgpu::reference::Keep::All;

@@ -532,7 +532,7 @@ fn the_immediates_of_every_shader_are_those_that_its_launch_sets() {
 #[test]
 fn every_shader_on_textures_folds_them_as_the_host_does() {
     for kernel in kernels::ALL.iter().filter(|k| uses_textures(k.name)) {
-        let shift = resnet_wgpu::tensor::FOLD_WIDTH.ilog2();
+        let shift = resnet_wgpu::internals::FOLD_WIDTH.ilog2();
         let declaration = format!("\nconst FOLD_SHIFT: u32 = {shift}u;\n");
         assert!(kernel.source.contains(&declaration), "{}", kernel.name);
     }

@@ -12,9 +12,9 @@ use std::mem::offset_of;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use resnet_formats::models::{self, ModelOptions};
-use resnet_wgpu::compare::top_k;
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::Path;
 use resnet_wgpu::tensor::Tensor;

@@ -9,12 +9,12 @@ use std::task::{Context, Poll, Waker};
 
 use resnet_formats::models::{self, ModelOptions};
 use resnet_wgpu::Error;
-use resnet_wgpu::compare::top_k;
 use resnet_wgpu::gpu::{
     Cursor, Executor, HeatMap, Input, Output, Readback, Slice, StepTimer, TextureRead, plan_limits,
 };
 use resnet_wgpu::passes::{ClassMap, Fusion, add_class_map, optimize};
 use resnet_wgpu::picture::Labels;
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu;
 
@@ -227,7 +227,7 @@ impl Arriving {
             let tensors = results.probabilities.read().await?;
             let probabilities = tensors.first().map_or_else(Vec::new, |t| t.data().to_vec());
             let milliseconds = match &results.timer {
-                Some(timer) => Some(timer.times().await?.total()),
+                Some(timer) => Some(timer.times().await?.iter().sum()),
                 None => None,
             };
             Ok(Answer {

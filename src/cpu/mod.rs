@@ -72,6 +72,10 @@ impl CpuExecutor {
         Ok(Self::with_arch(graph, Arch::new()))
     }
 
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     /// For vector instructions of the caller's choice.
     fn with_arch(graph: &Graph, arch: Arch) -> Self {
         let graph = Arc::new(graph.clone());

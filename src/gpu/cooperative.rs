@@ -2,7 +2,8 @@
 //!
 //! A host that wants them asks its adapter with [`cooperative_matrix_features`], creates its device with
 //! those features and `wgpu::ExperimentalFeatures`, and sets
-//! [`crate::plan::PlanOptions::cooperative_matrix`] once [`cooperative_matrix_works`] has said yes.
+//! [`crate::plan::PlanOptions::cooperative_matrix`] once [`cooperative_matrix_works`] has said yes of the
+//! [`Context`] [of](Context::of) that device.
 
 use super::{Context, Session, plan_limits};
 use crate::error::Error;
@@ -42,7 +43,7 @@ pub fn cooperative_matrix_works(context: &Context) -> Result<bool, Error> {
             cooperative_matrix,
             ..PlanOptions::default()
         };
-        let session = Session::new(context, &Plan::new(&graph, &options)?, &mut |_| ())?;
+        let session = Session::new(context, &Plan::new(&graph, &options)?)?;
         session.run(&input)
     };
     let (plain, cooperative) = (run(false)?, run(true)?);

@@ -69,7 +69,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Rows of a texture of [`FOLD_WIDTH`](crate::tensor::FOLD_WIDTH) columns.
+    /// Rows of a texture of `FOLD_WIDTH` columns.
     pub const fn texture_rows(&self) -> u64 {
         self.bytes / self.texture_row_bytes()
     }

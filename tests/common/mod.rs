@@ -93,7 +93,7 @@ pub fn run_with(
     input: &Tensor,
 ) -> Vec<Tensor> {
     let plan = Plan::new(graph, options).unwrap();
-    let session = Session::new(gpu, &plan, &mut |_| ()).unwrap();
+    let session = Session::new(gpu, &plan).unwrap();
     session.run(input).unwrap()
 }
 

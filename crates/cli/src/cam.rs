@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use resnet_wgpu::gpu::Colors;
+use resnet_wgpu::internals::files::NewFile;
 use resnet_wgpu::passes::{CLASS_MAP, ClassMap, add_class_map, optimize};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Batch, Picture};
@@ -15,7 +16,6 @@ use serde::Serialize;
 use crate::args::CamArgs;
 use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
-use crate::files::NewFile;
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION};
 use crate::runner::Runner;
@@ -57,13 +57,15 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     let rules = &network.model.preprocess;
     let input = InputFormat::Rgba8(rules.normalization());
     let runner = Runner::new(&device, &graph, input, quiet)?;
-    let outputs = runner.run_pictures(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
+    let outputs = runner
+        .engine()
+        .run_pictures(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
     let [_, probabilities, map] = &outputs[..] else {
         return Err(Failure::runtime("the network has no probabilities"));
     };
     let probabilities = probabilities.data();
     let class = class.unwrap_or_else(|| {
-        let best = resnet_wgpu::compare::top_k(probabilities, 1);
+        let best = resnet_wgpu::picture::top_k(probabilities, 1);
         best.first().copied().unwrap_or(0)
     });
 
@@ -196,5 +198,5 @@ fn write_png(picture: &Picture, path: &Path) -> Result<(), Failure> {
     picture.write_png(&mut bytes)?;
     let mut file = NewFile::create(path)?;
     file.write(&bytes)?;
-    file.finish()
+    Ok(file.finish()?)
 }

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use resnet_wgpu::compare::{Difference, Tolerance, top_k};
+use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::graph::Graph;
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::reference::{self, Activations, Keep};
@@ -81,10 +82,10 @@ impl Input {
     }
 
     fn run(&self, runner: &Runner) -> Result<Vec<Tensor>, Failure> {
-        match self {
-            Self::Tensor(tensor) => runner.run(tensor),
-            Self::Image(batch) => runner.run_pictures(batch),
-        }
+        Ok(match self {
+            Self::Tensor(tensor) => runner.engine().run(tensor)?,
+            Self::Image(batch) => runner.engine().run_pictures(batch)?,
+        })
     }
 }
 

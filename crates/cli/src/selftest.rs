@@ -232,7 +232,7 @@ impl Case {
         };
         let allowed = Tolerances::of(options.precision).relative;
         let plan = Plan::new(&self.graph, &options)?;
-        let session = Session::new(&gpu.context, &plan, &mut |_| ())?;
+        let session = Session::new(&gpu.context, &plan)?;
         let shape = plan.input_shape();
         let (x, got) = match self.format {
             InputFormat::Rgba8(normalization) => {

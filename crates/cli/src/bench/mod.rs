@@ -99,7 +99,7 @@ fn start(args: &BenchArgs, quiet: bool, device: &Device, begin: Instant) -> Resu
     let network = Network::load(&args.run.network, batch)?;
     let graph = network.optimized()?;
     let runner = Runner::new(device, &graph, InputFormat::Tensor, quiet)?;
-    runner.run(&input::random(
+    runner.engine().run(&input::random(
         network.model.graph.shape(network.model.input),
     ))?;
     let mut out = Out::new();
@@ -132,7 +132,7 @@ impl Bench<'_> {
         let input = input::random(network.model.graph.shape(network.model.input));
 
         let runner = Runner::new(&self.device, &graph, InputFormat::Tensor, self.quiet)?;
-        let first = runner.run(&input)?;
+        let first = runner.engine().run(&input)?;
         if is_first {
             self.startup.weights_ms = network.weights_ms;
             self.startup.pipelines_ms = runner.pipelines_ms;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use resnet_wgpu::Error;
+use resnet_wgpu::error::{Error, Hint};
 
 /// What a parameter does in its layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -167,7 +167,8 @@ impl Scheme {
         if described {
             return Ok(Self::Described);
         }
-        let unrecognised = |reason: String| Err(Error::WeightsUnrecognised { reason });
+        let refuse = |reason, hint| Err(Error::WeightsUnrecognised { reason, hint });
+        let unrecognised = |reason: String| refuse(reason, None);
         let known = UNSUPPORTED
             .iter()
             .find(|(mark, _)| keys.iter().any(|key| key.contains(mark)));
@@ -180,10 +181,9 @@ impl Scheme {
             .iter()
             .find(|(mark, ..)| keys.iter().any(|key| key.contains(mark)));
         if let Some((mark, kind, files)) = elsewhere {
-            return unrecognised(format!(
-                "names such as '{mark}' belong to {kind}, which is read from {files} only; \
-                 `resnet convert` makes a file of those that describes itself"
-            ));
+            let reason =
+                format!("names such as '{mark}' belong to {kind}, which is read from {files} only");
+            return refuse(reason, Some(Hint::Convert));
         }
         let mut found = Vec::new();
         for key in keys {
@@ -239,6 +239,7 @@ impl Scheme {
                      not by batch normalisation, which is not supported",
                     self.key(norm, Role::Gamma)
                 ),
+                hint: None,
             });
         }
         Ok(())
@@ -424,7 +425,7 @@ mod tests {
             ),
         ] {
             match Scheme::recognise(&keys(names), false) {
-                Err(Error::WeightsUnrecognised { reason }) => {
+                Err(Error::WeightsUnrecognised { reason, .. }) => {
                     assert!(reason.contains(expected), "{names:?}: {reason}");
                 }
                 other => panic!("{names:?} gave {other:?}"),
