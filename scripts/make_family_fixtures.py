@@ -23,7 +23,7 @@ import transformers
 from safetensors.torch import save_file
 from timm.layers import BatchNormAct2d, create_conv2d
 
-FOLDER = pathlib.Path(__file__).parent.parent / "tests" / "data" / "families"
+FOLDER = pathlib.Path(__file__).parent.parent / "crates" / "formats" / "tests" / "data" / "families"
 SIZE = (45, 61)
 CLASSES = 5
 SMALL = {"layers": (1, 2, 1, 1), "num_classes": CLASSES}

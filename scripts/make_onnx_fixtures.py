@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-FOLDER = pathlib.Path(__file__).parent.parent / "tests" / "data" / "onnx"
+FOLDER = pathlib.Path(__file__).parent.parent / "crates" / "formats" / "tests" / "data" / "onnx"
 CLASSES = 5
 cases = []
 

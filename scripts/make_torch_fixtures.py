@@ -15,7 +15,7 @@ import warnings
 import numpy
 import torch
 
-FOLDER = pathlib.Path(__file__).parent.parent / "tests" / "data" / "torch"
+FOLDER = pathlib.Path(__file__).parent.parent / "crates" / "formats" / "tests" / "data" / "torch"
 
 
 def norm(name, channels):

@@ -90,7 +90,7 @@ pub enum Error {
         model: String,
         /// What cannot be told.
         reason: String,
-        /// Names of the variants to choose from.
+        /// Names of the [variants](crate::network::Variant) to choose from.
         variants: Vec<&'static str>,
     },
     /// The network needs a tensor that the file does not have.

@@ -26,15 +26,15 @@
 //! submits, polls or blocks.
 //!
 //! ```no_run
-//! use resnet_wgpu::gpu::{Executor, Input, Output, plan_limits};
+//! use resnet_wgpu::gpu::{Executor, Input, Output};
 //! use resnet_wgpu::graph::Graph;
 //! use resnet_wgpu::passes::{Fusion, optimize};
-//! use resnet_wgpu::plan::{Plan, PlanOptions};
+//! use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 //! # use resnet_wgpu::wgpu;
 //! # fn host(device: &wgpu::Device, queue: &wgpu::Queue, network: &Graph, image: &resnet_wgpu::tensor::Tensor)
 //! # -> Result<(), resnet_wgpu::Error> {
 //! let graph = optimize(network, Fusion::Full)?;
-//! let options = PlanOptions { limits: plan_limits(device), ..PlanOptions::default() };
+//! let options = PlanOptions::new(Capabilities::of(device));
 //! let executor = Executor::new(device, queue, &Plan::new(&graph, &options)?)?;
 //!
 //! // Every frame:
@@ -71,17 +71,18 @@ pub mod compare;
 pub mod cpu;
 pub mod engine;
 pub mod error;
+pub mod explain;
 pub mod gpu;
 pub mod graph;
 #[doc(hidden)]
 pub mod internals;
 pub mod kernels;
+pub mod network;
 pub mod passes;
 pub mod picture;
 pub mod plan;
 #[cfg(feature = "cpu")]
 pub mod reference;
-pub mod sites;
 pub mod tensor;
 pub mod tune;
 

@@ -6,15 +6,17 @@
 mod common;
 
 use common::{Numbers, assert_close, reference};
-use resnet_formats::models::{self, Arch, ModelOptions};
-use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::{Difference, Tolerance};
+use resnet_wgpu::explain::Sites;
+use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
+    Op, PadValue, Padding, Relu, Statistics, ValueId, Window,
 };
-use resnet_wgpu::passes::{CLASS_MAP, ClassMap, Fusion, add_class_map, optimize};
-use resnet_wgpu::sites::Sites;
+use resnet_wgpu::network::ModelOptions;
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// Where the pixels of a value of a network lie in an image of a size.
@@ -23,7 +25,8 @@ fn sites(arch: Arch, size: usize, value: &str) -> Sites {
         size: Some([size, size]),
         ..ModelOptions::default()
     };
-    let model = models::build(Some(arch), &mut Weights::random(0), &options).unwrap();
+    let network = arch.made_up(0, &options).unwrap();
+    let model = network.model(&options).unwrap();
     Sites::of(&model.graph, model.graph.find(value).unwrap())
 }
 
@@ -90,11 +93,11 @@ impl Network {
     }
 
     fn relu(&mut self, name: &str, x: ValueId) -> ValueId {
-        self.graph.add(name, Op::Relu, &[x]).unwrap()
+        self.graph.add(name, Op::Relu(Relu), &[x]).unwrap()
     }
 
     fn add(&mut self, name: &str, x: ValueId, y: ValueId) -> ValueId {
-        let op = Op::Add { relu: false };
+        let op = Op::Add(Add { relu: false });
         self.graph.add(name, op, &[x, y]).unwrap()
     }
 
@@ -139,7 +142,7 @@ impl Network {
         let inputs = self.graph.shape(features).c;
         let weight = self.numbers.tensor(&[CLASSES, inputs]);
         let weight = self.graph.param("fc.weight", weight);
-        let op = Op::Linear { weight, bias: None };
+        let op = Op::Linear(Linear { weight, bias: None });
         let logits = self.graph.add("fc", op, &[features]).unwrap();
         self.graph.mark_output(logits).unwrap();
         self.graph
@@ -153,13 +156,15 @@ fn lesson(batch: usize) -> Graph {
     let x = net.block_of_the_first(x);
     let window = Window::square(2, 1);
     let count_padding = false;
-    let op = Op::AvgPool {
+    let op = Op::AvgPool(AvgPool {
         window,
         count_padding,
-    };
+    });
     let x = net.graph.add("pool", op, &[x]).unwrap();
     let order = FlattenOrder::Hwc;
-    let x = net.graph.add("flatten", Op::Flatten { order }, &[x]);
+    let x = net
+        .graph
+        .add("flatten", Op::Flatten(Flatten { order }), &[x]);
     net.classify(x.unwrap())
 }
 
@@ -168,7 +173,10 @@ fn resnet(batch: usize) -> Graph {
     let (mut net, x) = Network::new(Shape::new(batch, 4, 12, 14));
     let x = net.block_of_the_middle(x);
     let x = net.block_of_the_first(x);
-    let x = net.graph.add("pool", Op::GlobalAvgPool, &[x]).unwrap();
+    let x = net
+        .graph
+        .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[x])
+        .unwrap();
     net.classify(x)
 }
 
@@ -261,12 +269,13 @@ fn before_the_pool_it_is_the_map_of_zhou_et_al() {
 
 #[test]
 fn maps_are_made_of_a_stage_that_is_fine_enough() {
-    let map_of = |arch, size| {
+    let map_of = |arch: Arch, size| {
         let options = ModelOptions {
             size: Some(size),
             ..ModelOptions::default()
         };
-        let model = models::build(Some(arch), &mut Weights::random(0), &options).unwrap();
+        let network = arch.made_up(0, &options).unwrap();
+        let model = network.model(&options).unwrap();
         let graph = optimize(&model.graph, Fusion::Full).unwrap();
         let graph = add_class_map(&graph, &ClassMap::default()).unwrap();
         let map = graph.nodes().last().unwrap();
@@ -303,12 +312,15 @@ fn maps_that_cannot_be_made_are_errors() {
     assert!(matches!(error, Error::Model { .. }), "{error:?}");
 
     let (mut net, x) = Network::new(Shape::new(1, 4, 12, 14));
-    let op = Op::MaxPool {
+    let op = Op::MaxPool(MaxPool {
         window: Window::square(2, 2),
         pad_value: PadValue::NegInfinity,
-    };
+    });
     let y = net.graph.add("max", op, &[x]).unwrap();
-    let y = net.graph.add("pool", Op::GlobalAvgPool, &[y]).unwrap();
+    let y = net
+        .graph
+        .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[y])
+        .unwrap();
     let graph = net.classify(y);
     let error = refused(&graph, &at("image"));
     assert!(matches!(error, Error::Operator { .. }), "{error:?}");
@@ -324,9 +336,9 @@ mod gpu {
     use super::*;
     use common::{finish, gpu, paths, read, run_with};
     use resnet_wgpu::cpu::CpuExecutor;
-    use resnet_wgpu::gpu::{Executor, Input, Output, Readback, plan_limits};
+    use resnet_wgpu::gpu::{Executor, Input, Output, Readback};
     use resnet_wgpu::kernels::Precision;
-    use resnet_wgpu::plan::{Plan, PlanOptions};
+    use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
     use resnet_wgpu::wgpu;
 
     #[test]
@@ -345,12 +357,9 @@ mod gpu {
             assert_close(&format!("{value}, CPU"), &want, &got[1], tolerance);
             for path in paths(&gpu) {
                 let on = |precision| {
-                    let options = PlanOptions {
-                        limits: plan_limits(&gpu.device),
-                        path,
-                        precision,
-                        ..PlanOptions::default()
-                    };
+                    let options = PlanOptions::new(Capabilities::of(&gpu.device))
+                        .path(path)
+                        .precision(precision);
                     run_with(&gpu, &options, &graph, &image).swap_remove(1)
                 };
                 let got = on(Precision::F32);
@@ -375,10 +384,7 @@ mod gpu {
             };
             add_class_map(&graph, &map).unwrap()
         };
-        let options = PlanOptions {
-            limits: plan_limits(&gpu.device),
-            ..PlanOptions::default()
-        };
+        let options = PlanOptions::new(Capabilities::of(&gpu.device));
         let plan = Plan::new(&with_class(None), &options).unwrap();
         let executor = Executor::new(&gpu.device, &gpu.queue, &plan).unwrap();
         executor.write_tensor(&gpu.queue, &image).unwrap();

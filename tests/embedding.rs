@@ -13,10 +13,10 @@ use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::engine::{Engine, Oracle};
 use resnet_wgpu::gpu::{
     Adapters, Context, Executor, Input, Output, Pipelines, Readback, Session,
-    cooperative_matrix_works, plan_limits, required_features, required_limits,
+    cooperative_matrix_works, required_features, required_limits,
 };
-use resnet_wgpu::graph::{Conv2d, Graph, Op};
-use resnet_wgpu::plan::{Plan, PlanOptions};
+use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor, pack, unpack};
 use resnet_wgpu::tune::{CacheKey, TuneCache, TuneProgress, tune};
 use resnet_wgpu::wgpu;
@@ -31,16 +31,15 @@ fn network(seed: u64) -> Graph {
     let weight = graph.param("weight", numbers.tensor(&[8, 3, 3, 3]));
     let conv = Conv2d::new(weight).padding(1);
     let x = graph.add("conv", Op::Conv2d(conv), &[input]).unwrap();
-    let y = graph.add("pool", Op::GlobalAvgPool, &[x]).unwrap();
+    let y = graph
+        .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[x])
+        .unwrap();
     graph.mark_output(y).unwrap();
     graph
 }
 
 fn plan(gpu: &Context, graph: &Graph) -> Plan {
-    let options = PlanOptions {
-        limits: plan_limits(&gpu.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&gpu.device));
     Plan::new(graph, &options).unwrap()
 }
 
@@ -152,7 +151,7 @@ fn a_device_with_nothing_but_the_default_limits_is_enough() {
     );
     let (device, queue) = small_device(required_limits());
     let graph = network(6);
-    let plan = Plan::new(&graph, &PlanOptions::default()).unwrap();
+    let plan = Plan::new(&graph, &PlanOptions::new(Capabilities::default())).unwrap();
     let executor = Executor::new(&device, &queue, &plan).unwrap();
     let image = Numbers::new(7).tensor(&SHAPE.dims());
     executor.write_tensor(&queue, &image).unwrap();
@@ -178,7 +177,7 @@ fn a_pipeline_that_the_device_rejects_is_an_error_and_leaves_no_error_scope() {
         max_compute_invocations_per_workgroup: 16,
         ..required_limits()
     });
-    let plan = Plan::new(&network(8), &PlanOptions::default()).unwrap();
+    let plan = Plan::new(&network(8), &PlanOptions::new(Capabilities::default())).unwrap();
     let error = Executor::new(&device, &queue, &plan).unwrap_err();
     assert!(matches!(error, Error::Gpu { .. }), "{error:?}");
 
@@ -196,10 +195,7 @@ fn a_host_tunes_and_tests_its_own_device() {
         "what a device lacks is not used"
     );
     let graph = network(9);
-    let options = PlanOptions {
-        limits: plan_limits(&context.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&context.device));
     let mut steps = 0;
     let mut count = |_: TuneProgress<'_>| steps += 1;
     let tuned = tune(
@@ -222,7 +218,7 @@ fn a_host_tunes_and_tests_its_own_device() {
     let choices = cache.load(&key, &graph, &options).unwrap();
     assert_eq!(choices, tuned.choices(), "what was stored");
 
-    let plan = Plan::new(&graph, &PlanOptions { choices, ..options }).unwrap();
+    let plan = Plan::new(&graph, &options.choices(choices)).unwrap();
     let engines: [Box<dyn Engine>; 3] = [
         Box::new(Session::new(&context, &plan).unwrap()),
         Box::new(CpuExecutor::new(&graph).unwrap()),

@@ -4,8 +4,8 @@
 
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, ParamId, Statistics, ValueId,
-    Window,
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
+    Op, PadValue, Padding, ParamId, Relu, Softmax, Statistics, ValueId, Window,
 };
 use resnet_wgpu::tensor::{Shape, Tensor};
 
@@ -163,13 +163,17 @@ fn a_residual_must_have_the_shape_of_the_result() {
 
 #[test]
 fn pools_check_their_window() {
-    let pool = |window| Op::MaxPool {
-        window,
-        pad_value: PadValue::NegInfinity,
+    let pool = |window| {
+        Op::MaxPool(MaxPool {
+            window,
+            pad_value: PadValue::NegInfinity,
+        })
     };
-    let average = |window| Op::AvgPool {
-        window,
-        count_padding: true,
+    let average = |window| {
+        Op::AvgPool(AvgPool {
+            window,
+            count_padding: true,
+        })
     };
     assert!(
         bench().add(pool(Window::square(3, 2).padded(1))).is_ok(),
@@ -232,19 +236,19 @@ fn batch_norm_checks_every_vector_and_epsilon() {
 fn linear_and_softmax_want_one_pixel() {
     let mut bench = bench();
     let weight = bench.param(&[3, 6]);
-    let linear = Op::Linear { weight, bias: None };
+    let linear = Op::Linear(Linear { weight, bias: None });
     assert!(
         matches!(bench.add(linear), Err(Error::InputShape { .. })),
         "9×7 pixels"
     );
-    assert!(bench.add(Op::Softmax).is_err(), "9×7 pixels");
+    assert!(bench.add(Op::Softmax(Softmax)).is_err(), "9×7 pixels");
     let Bench { mut graph, input } = bench;
     let flat = graph
         .add(
             "flat",
-            Op::Flatten {
+            Op::Flatten(Flatten {
                 order: FlattenOrder::Chw,
-            },
+            }),
             &[input],
         )
         .unwrap();
@@ -260,7 +264,9 @@ fn linear_and_softmax_want_one_pixel() {
         ),
         "6 ≠ 378"
     );
-    let pooled = graph.add("pool", Op::GlobalAvgPool, &[input]).unwrap();
+    let pooled = graph
+        .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[input])
+        .unwrap();
     let y = graph.add("fc", linear, &[pooled]).unwrap();
     assert_eq!(graph.shape(y), Shape::new(2, 3, 1, 1), "logits");
 }
@@ -268,19 +274,22 @@ fn linear_and_softmax_want_one_pixel() {
 #[test]
 fn names_inputs_and_parameters_must_be_of_this_graph() {
     let Bench { mut graph, input } = bench();
-    graph.add("a", Op::Relu, &[input]).unwrap();
+    graph.add("a", Op::Relu(Relu), &[input]).unwrap();
     assert!(
         matches!(
-            graph.add("a", Op::Relu, &[input]),
+            graph.add("a", Op::Relu(Relu), &[input]),
             Err(Error::DuplicateName { .. })
         ),
         "name"
     );
     assert!(
-        matches!(graph.add("b", Op::Relu, &[]), Err(Error::InputCount { .. })),
+        matches!(
+            graph.add("b", Op::Relu(Relu), &[]),
+            Err(Error::InputCount { .. })
+        ),
         "no input"
     );
-    let add = Op::Add { relu: false };
+    let add = Op::Add(Add { relu: false });
     assert!(
         matches!(graph.add("c", add, &[input]), Err(Error::InputCount { .. })),
         "one summand"
@@ -289,11 +298,13 @@ fn names_inputs_and_parameters_must_be_of_this_graph() {
     let mut other = Graph::new();
     let mut foreign = other.input("x", Shape::new(1, 1, 1, 1)).unwrap();
     for i in 0..5 {
-        foreign = other.add(&format!("n{i}"), Op::Relu, &[foreign]).unwrap();
+        foreign = other
+            .add(&format!("n{i}"), Op::Relu(Relu), &[foreign])
+            .unwrap();
     }
     assert!(
         matches!(
-            graph.add("d", Op::Relu, &[foreign]),
+            graph.add("d", Op::Relu(Relu), &[foreign]),
             Err(Error::UnknownInput { .. })
         ),
         "value"

@@ -5,15 +5,15 @@
 mod common;
 
 use common::{Numbers, assert_close, gpu, paths, reference, run_with};
-use resnet_formats::models::{self, Arch, Model, ModelOptions};
-use resnet_formats::weights::Weights;
 use resnet_wgpu::compare::Tolerance;
-use resnet_wgpu::gpu::{Context, Session, plan_limits};
+use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::top_k;
-use resnet_wgpu::plan::{Plan, PlanOptions, Winograd};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::Tensor;
 
 fn model(arch: Arch, batch: usize, size: [usize; 2], classes: usize) -> Model {
@@ -23,15 +23,13 @@ fn model(arch: Arch, batch: usize, size: [usize; 2], classes: usize) -> Model {
         classes: Some(classes),
         ..ModelOptions::default()
     };
-    models::build(Some(arch), &mut Weights::random(0), &options).unwrap()
+    let network = arch.made_up(0, &options).unwrap();
+    network.model(&options).unwrap()
 }
 
 fn session(gpu: &Context, graph: &Graph, fusion: Fusion) -> Session {
     let graph = optimize(graph, fusion).unwrap();
-    let options = PlanOptions {
-        limits: plan_limits(&gpu.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&gpu.device));
     Session::new(gpu, &Plan::new(&graph, &options).unwrap()).unwrap()
 }
 
@@ -121,13 +119,10 @@ fn resnet18_with_winograd_and_on_halves() {
     ];
     for (precision, winograd, allowed) in cases {
         for path in paths(&gpu) {
-            let options = PlanOptions {
-                limits: plan_limits(&gpu.device),
-                path,
-                precision,
-                winograd,
-                ..PlanOptions::default()
-            };
+            let options = PlanOptions::new(Capabilities::of(&gpu.device))
+                .path(path)
+                .precision(precision)
+                .winograd(winograd);
             let got = &run_with(&gpu, &options, &graph, &input)[0];
             let what = format!("{precision}, Winograd {winograd}, on {path}");
             let tolerance = Tolerance {
@@ -160,10 +155,7 @@ fn every_layer_can_be_asked_for_by_name_and_agrees_with_the_oracle() {
     for (id, _) in &values {
         graph.mark_output(*id).unwrap();
     }
-    let options = PlanOptions {
-        limits: plan_limits(&gpu.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&gpu.device));
     let session = Session::new(&gpu, &Plan::new(&graph, &options).unwrap()).unwrap();
     let input = Numbers::new(4).tensor(&[1, 3, 40, 32]);
     let got = session.run(&input).unwrap();

@@ -6,7 +6,7 @@ mod common;
 
 use common::{Numbers, assert_close, reference};
 use resnet_wgpu::compare::Tolerance;
-use resnet_wgpu::graph::{BatchNorm, Conv2d, Graph, Op, Statistics, ValueId};
+use resnet_wgpu::graph::{Add, BatchNorm, Conv2d, Graph, Op, Relu, Statistics, ValueId};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
@@ -99,11 +99,11 @@ fn block(with_bias: bool) -> Net {
     let (mut net, x) = Net::new();
     let a = net.conv("conv1", x, with_bias);
     let a = net.norm("bn1", a);
-    let a = net.op("relu1", Op::Relu, &[a]);
+    let a = net.op("relu1", Op::Relu(Relu), &[a]);
     let a = net.conv("conv2", a, with_bias);
     let a = net.norm("bn2", a);
-    let a = net.op("add", Op::Add { relu: false }, &[a, x]);
-    let y = net.op("relu2", Op::Relu, &[a]);
+    let a = net.op("add", Op::Add(Add { relu: false }), &[a, x]);
+    let y = net.op("relu2", Op::Relu(Relu), &[a]);
     net.graph.mark_output(y).unwrap();
     net
 }
@@ -170,7 +170,7 @@ fn a_value_with_two_readers_is_not_fused_away() {
     let (mut net, x) = Net::new();
     let a = net.conv("conv", x, true);
     let b = net.norm("bn", a);
-    let y = net.op("add", Op::Add { relu: false }, &[a, b]);
+    let y = net.op("add", Op::Add(Add { relu: false }), &[a, b]);
     net.graph.mark_output(y).unwrap();
     assert_eq!(
         net.optimised(Fusion::Full),
@@ -183,7 +183,7 @@ fn a_value_with_two_readers_is_not_fused_away() {
 fn a_relu_between_convolution_and_batch_norm_stays_there() {
     let (mut net, x) = Net::new();
     let a = net.conv("conv", x, true);
-    let a = net.op("relu", Op::Relu, &[a]);
+    let a = net.op("relu", Op::Relu(Relu), &[a]);
     let y = net.norm("bn", a);
     net.graph.mark_output(y).unwrap();
     assert_eq!(
@@ -200,8 +200,8 @@ fn a_projection_block_keeps_its_shortcut_convolution() {
     let a = net.norm("bn main", a);
     let b = net.conv("shortcut", x, false);
     let b = net.norm("bn shortcut", b);
-    let a = net.op("add", Op::Add { relu: false }, &[a, b]);
-    let y = net.op("relu", Op::Relu, &[a]);
+    let a = net.op("add", Op::Add(Add { relu: false }), &[a, b]);
+    let y = net.op("relu", Op::Relu(Relu), &[a]);
     net.graph.mark_output(y).unwrap();
     assert_eq!(
         net.optimised(Fusion::Full),
@@ -223,7 +223,7 @@ fn a_convolution_that_strides_leaves_the_addition_to_the_other_one() {
         };
         let a = summand("first", first);
         let b = summand("last", last);
-        let y = net.op("add", Op::Add { relu: true }, &[a, b]);
+        let y = net.op("add", Op::Add(Add { relu: true }), &[a, b]);
         net.graph.mark_output(y).unwrap();
         net.optimised(Fusion::Full);
         let graph = optimize(&net.graph, Fusion::Full).unwrap();
@@ -241,7 +241,7 @@ fn a_convolution_that_strides_leaves_the_addition_to_the_other_one() {
 fn twice_the_same_value_can_be_added() {
     let (mut net, x) = Net::new();
     let a = net.conv("conv", x, true);
-    let y = net.op("add", Op::Add { relu: true }, &[a, a]);
+    let y = net.op("add", Op::Add(Add { relu: true }), &[a, a]);
     net.graph.mark_output(y).unwrap();
     assert_eq!(
         net.optimised(Fusion::Full),
@@ -254,8 +254,8 @@ fn twice_the_same_value_can_be_added() {
 fn two_additions_in_a_row_do_not_both_land_in_one_convolution() {
     let (mut net, x) = Net::new();
     let a = net.conv("conv", x, true);
-    let a = net.op("add1", Op::Add { relu: false }, &[a, x]);
-    let y = net.op("add2", Op::Add { relu: false }, &[a, x]);
+    let a = net.op("add1", Op::Add(Add { relu: false }), &[a, x]);
+    let y = net.op("add2", Op::Add(Add { relu: false }), &[a, x]);
     net.graph.mark_output(y).unwrap();
     assert_eq!(
         net.optimised(Fusion::Full),

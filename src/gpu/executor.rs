@@ -9,8 +9,9 @@ use super::helpers::Helpers;
 use super::pipelines::{BuildProgress, Pipelines};
 use super::resources::{Resource, create_all};
 use crate::error::Error;
+use crate::graph::ClassGradient;
 use crate::kernels::class_gradient;
-use crate::plan::{BufferId, InputFormat, Output, Plan, Step};
+use crate::plan::{AllocationId, InputFormat, Plan, PlannedOutput, Step};
 use crate::tensor::{Shape, Tensor, pack};
 
 /// Tells executors apart.
@@ -29,13 +30,13 @@ pub struct Executor {
     pub(super) helpers: Helpers,
     resources: Vec<Resource>,
     pipeline_count: usize,
-    input: BufferId,
+    input: AllocationId,
     input_shape: Shape,
     input_format: InputFormat,
     /// What the class of a class activation map is read from.
-    class: Option<BufferId>,
+    class: Option<AllocationId>,
     classes: usize,
-    outputs: Vec<Output>,
+    outputs: Vec<PlannedOutput>,
     /// For each output, the number of dispatches until it is complete.
     complete_after: Vec<usize>,
 }
@@ -130,13 +131,16 @@ impl Executor {
         pipelines.make(plan.steps().iter().map(|step| &step.launch), progress)?;
         let total = plan.weight_bytes();
         let mut done = 0;
-        let resources = create_all(device, queue, plan.buffers(), |bytes| {
+        let resources = create_all(device, queue, plan.allocations(), |bytes| {
             done += bytes;
             progress(BuildProgress::Weights { done, total });
         })?;
         let dispatches = plan.steps().iter().map(|step| {
             let pipeline = pipelines.get(&step.launch)?;
-            let bound = step.buffers.iter().map(|id| resources[id.0].as_binding());
+            let bound = step
+                .allocations
+                .iter()
+                .map(|id| resources[id.0].as_binding());
             Dispatch::new(device, &step.node, &step.launch, pipeline, bound)
         });
         let dispatches = dispatches.collect::<Result<Vec<Dispatch>, Error>>()?;
@@ -144,13 +148,13 @@ impl Executor {
         let class_step = steps.find(|s| s.launch.kernel.name == class_gradient::KERNEL.name);
         // An output's buffer is its own until the end: the last one that writes it completes it.
         let complete_after = plan.outputs().iter().map(|output| {
-            let writes = |step: &Step| step.buffers.last() == Some(&output.buffer);
+            let writes = |step: &Step| step.allocations.last() == Some(&output.allocation);
             plan.steps().iter().rposition(writes).map_or(0, |i| i + 1)
         });
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             complete_after: complete_after.collect(),
-            class: class_step.map(|step| step.buffers[2]),
+            class: class_step.map(|step| step.allocations[2]),
             classes: class_step.map_or(0, |step| class_gradient::classes(&step.launch)),
             dispatches: dispatches.into(),
             runs: Arc::default(),
@@ -245,13 +249,13 @@ impl Executor {
                 reason: format!("there is no class {class}, there are {}", self.classes),
             });
         }
-        let value = class_gradient::class_value(class);
+        let value = ClassGradient::choice(class);
         queue.write_buffer(self.buffer(id), 0, bytemuck::bytes_of(&value));
         Ok(())
     }
 
     /// Values that can be read after a run, in the order of the graph's outputs.
-    pub fn outputs(&self) -> &[Output] {
+    pub fn outputs(&self) -> &[PlannedOutput] {
         &self.outputs
     }
 
@@ -260,13 +264,13 @@ impl Executor {
     ///
     /// # Errors
     /// [`Error::UnknownValue`] when the plan did not keep a value of that name.
-    pub fn output(&self, name: &str) -> Result<(&Output, &wgpu::Buffer), Error> {
+    pub fn output(&self, name: &str) -> Result<(&PlannedOutput, &wgpu::Buffer), Error> {
         let (output, _) = self.find_output(name)?;
-        Ok((output, self.buffer(output.buffer)))
+        Ok((output, self.buffer(output.allocation)))
     }
 
     /// A value that was marked as an output, and the number of dispatches until it is complete.
-    pub(super) fn find_output(&self, name: &str) -> Result<(&Output, usize), Error> {
+    pub(super) fn find_output(&self, name: &str) -> Result<(&PlannedOutput, usize), Error> {
         let mut outputs = self.outputs.iter().zip(&self.complete_after);
         match outputs.find(|(output, _)| output.name == name) {
             Some((output, &steps)) => Ok((output, steps)),
@@ -283,7 +287,7 @@ impl Executor {
         }
     }
 
-    pub(super) fn buffer(&self, id: BufferId) -> &wgpu::Buffer {
+    pub(super) fn buffer(&self, id: AllocationId) -> &wgpu::Buffer {
         match &self.resources[id.0] {
             Resource::Buffer(buffer) => buffer,
             Resource::Texture(_) => unreachable!("the planner keeps what callers see in buffers"),

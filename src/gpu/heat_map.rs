@@ -6,8 +6,8 @@ use super::record::TextureCopy;
 use super::resources::{create_scratch, create_table, side};
 use super::texture::TextureRect;
 use crate::error::Error;
+use crate::explain::CLASS_MAP;
 use crate::kernels::heat_map::{self, Picture};
-use crate::passes::CLASS_MAP;
 
 /// How a map is painted.
 ///
@@ -15,7 +15,7 @@ use crate::passes::CLASS_MAP;
 /// themselves) or `rgba8unorm`, `bgra8unorm` or their sRGB forms (colours, written as they are, so that
 /// an sRGB texture shows the same as any other). The map becomes a smooth surface of the size of the
 /// rectangle, a cubic B-spline with the map's values as coefficients, each where its pixel sees the image
-/// ([`Sites`](crate::sites::Sites)). The rectangle stands for what the
+/// ([`Sites`](crate::explain::Sites)). The rectangle stands for what the
 /// network saw: the whole image for rules that squash, its middle for rules that crop
 /// ([`Preprocess::seen`](crate::picture::Preprocess::seen)).
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use futures_channel::oneshot;
 
 use super::{Executor, guarded};
 use crate::error::Error;
-use crate::plan::Output;
+use crate::plan::PlannedOutput;
 use crate::tensor::{Tensor, unpack};
 
 /// A host-visible copy of some outputs of an [`Executor`].
@@ -29,7 +29,7 @@ type Mapping = oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>;
 /// One output within the host-visible buffer.
 #[derive(Debug)]
 struct Part {
-    output: Output,
+    output: PlannedOutput,
     source: wgpu::Buffer,
     offset: u64,
     bytes: u64,

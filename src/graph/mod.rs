@@ -2,21 +2,29 @@
 //!
 //! Shapes are inferred and checked when a node is added, so a [`Graph`] that exists is consistent,
 //! and since a node can only read values that exist already, it has no cycles. Nothing here knows
-//! about GPUs. Builders of networks make graphs, [`crate::passes`] rewrites them,
+//! about GPUs. [`crate::network`] builds graphs, [`crate::passes`] rewrites them,
 //! [`crate::plan`] turns them into dispatches and `reference` runs them on the CPU.
 
-mod op;
-mod shapes;
+mod id;
+mod ops;
+mod window;
 
 use std::collections::HashMap;
 use std::fmt;
 
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
+use ops::Check;
 
-pub use op::{
-    BatchNorm, Conv2d, FlattenOrder, Op, PadValue, Padding, ParamId, Statistics, ValueId, Window,
+pub use id::{ParamId, ValueId};
+pub use ops::{
+    Add, AvgPool, AvgPoolGradient, BatchNorm, ChannelDot, ClassGradient, Conv2d, Dilate, Flatten,
+    FlattenOrder, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu, ReluGradient, Softmax,
+    Statistics,
 };
+pub use window::{Padding, Window};
+
+pub(crate) use ops::{Backward, Placement};
 
 /// One operation of a graph.
 #[derive(Clone, Debug, PartialEq)]
@@ -225,7 +233,7 @@ impl Graph {
     }
 
     /// Makes all batch normalisations use the same statistics, and says how many there are.
-    pub fn set_statistics(&mut self, statistics: Statistics) -> usize {
+    pub(crate) fn set_statistics(&mut self, statistics: Statistics) -> usize {
         let mut count = 0;
         for node in &mut self.nodes {
             if let Op::BatchNorm(norm) = &mut node.op {
@@ -252,14 +260,43 @@ impl Graph {
 
     /// Multiply-accumulate operations of a node: convolution and linear only, as the field counts.
     pub fn macs(&self, node: &Node) -> u64 {
-        let out = self.shape(node.output);
-        let per_output = match node.op {
-            Op::Conv2d(Conv2d { weight, .. }) | Op::Linear { weight, .. } => {
-                self.tensor(weight).dims()[1..].iter().product()
-            }
-            _ => 0,
+        let per_scalar = node.op.as_operation().macs_per_scalar(self);
+        self.shape(node.output).len() as u64 * per_scalar as u64
+    }
+
+    /// How many numbers of a node were found by training; statistics of batches are not counted.
+    pub fn trained(&self, node: &Node) -> usize {
+        let params = node.op.as_operation().trained().into_iter().flatten();
+        params.map(|param| self.tensor(param).len()).sum()
+    }
+
+    /// The window that a node slides over its input, if that has a size of its own.
+    pub fn window(&self, node: &Node) -> Option<Window> {
+        node.op.as_operation().window(self)
+    }
+
+    /// The shape of what an operation computes from these values.
+    fn infer_shape(&self, name: &str, op: &Op, inputs: &[ValueId]) -> Result<Shape, Error> {
+        let op = op.as_operation();
+        if !op.arity().allows(inputs.len()) {
+            return Err(Error::InputCount {
+                node: name.to_owned(),
+                expected: op.arity().as_str(),
+                got: inputs.len(),
+            });
+        }
+        if let Some(index) = inputs.iter().position(|v| v.0 >= self.values.len()) {
+            return Err(Error::UnknownInput {
+                node: name.to_owned(),
+                index,
+            });
+        }
+        let shapes: Vec<Shape> = inputs.iter().map(|&value| self.shape(value)).collect();
+        let check = Check {
+            graph: self,
+            node: name,
         };
-        out.len() as u64 * per_output as u64
+        op.shape(&check, &shapes)
     }
 
     fn push_value(&mut self, node: &str, name: &str, shape: Shape) -> Result<ValueId, Error> {

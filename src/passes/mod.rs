@@ -10,15 +10,9 @@ use std::str::FromStr;
 use crate::error::Error;
 use crate::graph::{Graph, Node, Op, ParamId, ValueId};
 
-mod class_map;
 mod fold_batch_norm;
 mod fuse_relu;
 mod fuse_residual_add;
-
-pub use class_map::{ClassMap, add_class_map};
-
-/// Name of the value that holds a class activation map.
-pub const CLASS_MAP: &str = "class_map";
 
 /// How far neighbouring operations are merged before they are planned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

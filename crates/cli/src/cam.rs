@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
+use resnet_wgpu::explain::Sites;
+use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
 use resnet_wgpu::gpu::Colors;
 use resnet_wgpu::internals::files::NewFile;
-use resnet_wgpu::passes::{CLASS_MAP, ClassMap, add_class_map, optimize};
+use resnet_wgpu::passes::optimize;
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::reference::heat_map;
-use resnet_wgpu::sites::Sites;
 use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     )?;
 
     let rules = &network.model.preprocess;
-    let input = InputFormat::Rgba8(rules.normalization());
+    let input = InputFormat::Rgba8(*rules);
     let runner = Runner::new(&device, &graph, input, quiet)?;
     let outputs = runner
         .engine()

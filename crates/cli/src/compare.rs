@@ -77,7 +77,7 @@ impl Input {
     fn format(&self) -> InputFormat {
         match self {
             Self::Tensor(_) => InputFormat::Tensor,
-            Self::Image(batch) => InputFormat::Rgba8(*batch.normalization()),
+            Self::Image(batch) => InputFormat::Rgba8(*batch.rules()),
         }
     }
 

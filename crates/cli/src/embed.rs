@@ -39,7 +39,7 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     };
 
     let rules = &network.model.preprocess;
-    let input = InputFormat::Rgba8(rules.normalization());
+    let input = InputFormat::Rgba8(*rules);
     let runner = Runner::new(&device, &graph, input, quiet)?;
     let width = graph.shape(wanted).c;
     let mut target = Target::open(args, width)?;

@@ -20,6 +20,8 @@ mod golden;
 mod images;
 mod input;
 mod inspect;
+#[cfg(test)]
+mod lock_file;
 mod network;
 mod output;
 mod profile;

@@ -56,15 +56,15 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
         layers: Vec::new(),
         layers_clock: None,
     };
-    let mut model = None;
-    for &batch in &args.batches.counts {
-        let network = Network::load(&args.run.network, batch)?;
-        model.get_or_insert_with(|| (network.info(), network.weights_hash()));
-        bench.measure(&network)?;
-    }
-    let Some((model, weights_hash)) = model else {
+    let Some(&first) = args.batches.counts.first() else {
         return Err(Failure::usage("--batch needs at least one number"));
     };
+    let mut network = Network::load(&args.run.network, first)?;
+    let (model, weights_hash) = (network.info(), network.weights_hash());
+    for &batch in &args.batches.counts {
+        network.set_batch(batch)?;
+        bench.measure(&network)?;
+    }
     let peak = bench.peak()?;
     if args.startup {
         bench.startup.starts = Some(Starts::measure()?);

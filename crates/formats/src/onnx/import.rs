@@ -11,10 +11,10 @@ use super::proto::{Declared, Graph as File, Node};
 use super::tensor::{Constant, FLOAT, FLOAT16, type_name};
 use super::wire::{Damaged, Message};
 use super::{USUAL_SIZE, name, operator, unreadable};
-use crate::models::{Confidence, ModelOptions};
-use crate::weights::Role;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Graph, Op, PadValue, Padding, ParamId, ValueId};
+use resnet_wgpu::network::Parameter;
+use resnet_wgpu::network::{Confidence, ModelOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// How ONNX sees an activation of the graph, which is always NCHW.
@@ -440,7 +440,7 @@ impl<'a> Import<'a> {
         &mut self,
         site: &Site<'a>,
         index: usize,
-        role: Role,
+        role: Parameter,
     ) -> Result<Tensor, Error> {
         match self.required(site, index)? {
             Value::Constant(Constant::Floats(tensor)) => Ok(tensor),
@@ -457,7 +457,7 @@ impl<'a> Import<'a> {
     pub(super) fn param(
         &mut self,
         layer: &str,
-        role: Role,
+        role: Parameter,
         tensor: Tensor,
     ) -> Result<ParamId, Error> {
         let name = format!("{layer}.{}", role.name());

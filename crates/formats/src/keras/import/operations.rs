@@ -2,11 +2,12 @@
 
 use super::super::network::{Activation, Channels, Conv, Dense, Norm, Pool, Rescale, Training};
 use super::{Import, Pending, Site, Value};
-use crate::weights::Role;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Op, PadValue, Padding, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, Linear, MaxPool, Op, PadValue, Padding,
+    Relu, Statistics, ValueId, Window,
 };
+use resnet_wgpu::network::Parameter;
 use resnet_wgpu::tensor::Tensor;
 
 impl Import {
@@ -30,7 +31,7 @@ impl Import {
                  the description of the network"
             )));
         }
-        let weight = self.param(site, Role::Weight, weight);
+        let weight = self.param(site, Parameter::Weight, weight);
         let bias = self.bias(site, conv.bias, out_c)?;
         let own = self.same(x.id, before, kernel, conv.stride, conv.same);
         let op = Op::Conv2d(Conv2d {
@@ -63,10 +64,10 @@ impl Import {
         }
         let channels = [self.graph.shape(x.id).c];
         let constant = |number| Tensor::from_fn(&channels, |_| number);
-        let gamma = self.vector(site, Role::Gamma, norm.scale, constant(1.0))?;
-        let beta = self.vector(site, Role::Beta, norm.center, constant(0.0))?;
-        let mean = self.vector(site, Role::Mean, true, constant(0.0))?;
-        let variance = self.vector(site, Role::Variance, true, constant(1.0))?;
+        let gamma = self.vector(site, Parameter::Gamma, norm.scale, constant(1.0))?;
+        let beta = self.vector(site, Parameter::Beta, norm.center, constant(0.0))?;
+        let mean = self.vector(site, Parameter::Mean, true, constant(0.0))?;
+        let variance = self.vector(site, Parameter::Variance, true, constant(1.0))?;
         let statistics = match site.training {
             Training::No => Statistics::Running,
             Training::Overruled => {
@@ -102,7 +103,7 @@ impl Import {
             Activation::Relu => {
                 let x = plain(site, x)?;
                 let name = self.free(name);
-                let id = self.graph.add(&name, Op::Relu, &[x.id])?;
+                let id = self.graph.add(&name, Op::Relu(Relu), &[x.id])?;
                 Ok(Value { id, ..x })
             }
             Activation::Softmax => {
@@ -132,7 +133,7 @@ impl Import {
         if x.is_image != y.is_image {
             return Err(site.refuse("its inputs have different numbers of sizes"));
         }
-        self.node(site, Op::Add { relu: false }, &[x, y])
+        self.node(site, Op::Add(Add { relu: false }), &[x, y])
     }
 
     pub(super) fn max_pool(
@@ -164,7 +165,7 @@ impl Import {
             stride: pool.stride,
             padding: sum(before, own),
         };
-        self.node(site, Op::MaxPool { window, pad_value }, &[x])
+        self.node(site, Op::MaxPool(MaxPool { window, pad_value }), &[x])
     }
 
     pub(super) fn avg_pool(
@@ -190,10 +191,10 @@ impl Import {
             stride: pool.stride,
             padding: sum(before, own),
         };
-        let op = Op::AvgPool {
+        let op = Op::AvgPool(AvgPool {
             window,
             count_padding,
-        };
+        });
         self.node(site, op, &[x])
     }
 
@@ -217,7 +218,7 @@ impl Import {
                 return Err(site.refuse("its data format is not that of the layers before it"));
             }
         };
-        let y = self.node(site, Op::Flatten { order }, &[x])?;
+        let y = self.node(site, Op::Flatten(Flatten { order }), &[x])?;
         Ok(Value {
             is_image: false,
             ..y
@@ -254,9 +255,9 @@ impl Import {
                 "it has {out_c} units in the weights, but not in the description of the network"
             )));
         }
-        let weight = self.param(site, Role::Weight, weight);
+        let weight = self.param(site, Parameter::Weight, weight);
         let bias = self.bias(site, dense.bias, out_c)?;
-        let y = self.node(site, Op::Linear { weight, bias }, &[x])?;
+        let y = self.node(site, Op::Linear(Linear { weight, bias }), &[x])?;
         self.own_activation(site, y, dense.activation)
     }
 

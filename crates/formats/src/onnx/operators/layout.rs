@@ -4,7 +4,7 @@ use super::super::import::{Activation, Form, Import, Pending, Site, Value};
 use super::super::tensor::Constant;
 use super::{scalar, window};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{FlattenOrder, Op, PadValue, Padding};
+use resnet_wgpu::graph::{Flatten, FlattenOrder, GlobalAvgPool, Op, PadValue, Padding};
 
 /// An axis counted from the front; ONNX counts negative ones from the end.
 pub(super) fn axis(site: &Site<'_>, axis: i64, rank: usize) -> Result<usize, Error> {
@@ -53,7 +53,11 @@ pub(super) fn reduce_mean<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Resul
         0 => Form::Vector,
         _ => x.form,
     };
-    import.unary(site, Op::GlobalAvgPool, Activation { form, ..x })
+    import.unary(
+        site,
+        Op::GlobalAvgPool(GlobalAvgPool),
+        Activation { form, ..x },
+    )
 }
 
 /// All scalars of an image in one vector.
@@ -68,7 +72,11 @@ fn vector<'a>(import: &mut Import<'a>, site: &Site<'a>, x: Activation) -> Result
     if [shape.h, shape.w] == [1, 1] {
         return Ok(Value::Activation(Activation { form, ..x }));
     }
-    import.unary(site, Op::Flatten { order }, Activation { form, ..x })
+    import.unary(
+        site,
+        Op::Flatten(Flatten { order }),
+        Activation { form, ..x },
+    )
 }
 
 pub(super) fn flatten<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
