@@ -22,7 +22,7 @@ fn main() {
     };
     let wgpu = std::fs::read_to_string(lock)
         .ok()
-        .and_then(|lock| lock_file::locked_version(&lock, "wgpu"));
+        .and_then(|lock| lock_file::locked_version(&lock, "wgpu").map(str::to_owned));
     println!("cargo::rerun-if-changed={}", lock.display());
     println!("cargo::rustc-env=WGPU_VERSION={}", wgpu.unwrap_or_default());
 }
