@@ -15,13 +15,13 @@
 
 use std::collections::BTreeMap;
 
-use resnet_formats::models::{self, Arch, ModelOptions};
-use resnet_formats::weights::Weights;
 use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::cpu::CpuExecutor;
-use resnet_wgpu::gpu::{Context, Session, plan_limits};
+use resnet_wgpu::gpu::{Context, Session};
+use resnet_wgpu::network::ModelOptions;
+use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{Plan, PlanOptions, Step};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions, Step};
 use resnet_wgpu::tensor::Tensor;
 
 fn main() -> Result<(), resnet_wgpu::Error> {
@@ -38,12 +38,11 @@ fn main() -> Result<(), resnet_wgpu::Error> {
         softmax: false,
         ..ModelOptions::default()
     };
-    let model = models::build(Some(Arch::ResNet50), &mut Weights::random(0), &options)?;
+    let model = Arch::ResNet50
+        .made_up(0, &options)
+        .and_then(|network| network.model(&options))?;
     let graph = optimize(&model.graph, Fusion::Full)?;
-    let plan_options = PlanOptions {
-        limits: plan_limits(&context.device),
-        ..PlanOptions::default()
-    };
+    let plan_options = PlanOptions::new(Capabilities::of(&context.device));
     let plan = Plan::new(&graph, &plan_options)?;
     let session = Session::new(&context, &plan, &mut |_| ())?;
 

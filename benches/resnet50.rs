@@ -14,13 +14,14 @@
 )]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use resnet_formats::models::{self, Arch, ModelOptions};
-use resnet_formats::weights::Weights;
 use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::cpu::CpuExecutor;
-use resnet_wgpu::gpu::{Context, Session, plan_limits};
+use resnet_wgpu::gpu::{Context, Session};
+use resnet_wgpu::graph::Role;
+use resnet_wgpu::network::ModelOptions;
+use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::reference;
 use resnet_wgpu::tensor::Tensor;
 
@@ -42,26 +43,35 @@ fn end_to_end(criterion: &mut Criterion) {
             softmax: false,
             ..ModelOptions::default()
         };
-        let model = models::build(Some(Arch::ResNet50), &mut Weights::random(0), &options)
+        let model = Arch::ResNet50
+            .made_up(0, &options)
+            .and_then(|network| network.model(&options))
             .expect("the made-up network is sound");
         let graph = optimize(&model.graph, Fusion::Full).expect("the passes keep it sound");
-        let plan_options = PlanOptions {
-            limits: plan_limits(&context.device),
-            ..PlanOptions::default()
-        };
+        let plan_options = PlanOptions::new(Capabilities::of(&context.device));
         let plan = Plan::new(&graph, &plan_options).expect("the device is large enough");
         let session =
             Session::new(&context, &plan, &mut |_| ()).expect("the device takes the plan");
         let cpu = CpuExecutor::new(&graph).expect("the CPU takes every graph");
 
         // A fixed pattern between −1 and 1.
-        let dims = model.graph.shape(model.input).dims();
+        let dims = model
+            .graph
+            .value_of(Role::Image)
+            .expect("networks see an image")
+            .shape
+            .dims();
         let input = Tensor::from_fn(&dims, |i| f32::from((i * 31 % 255) as u8) / 127.5 - 1.0);
         let inputs = std::slice::from_ref(&input);
         let reference_logits = || {
             let activations = reference::run(&model.graph, inputs).expect("the input fits");
             activations
-                .get(model.logits)
+                .get(
+                    model
+                        .graph
+                        .role(Role::Logits)
+                        .expect("networks have logits"),
+                )
                 .expect("logits are an output")
                 .clone()
         };

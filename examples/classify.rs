@@ -4,14 +4,15 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
-use resnet_formats::models::{self, ModelOptions};
+use resnet_formats::models;
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::top_k;
-use resnet_wgpu::gpu::{Context, Session, plan_limits};
+use resnet_wgpu::gpu::{Context, Session};
+use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Batch, Picture};
-use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 
 fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
@@ -20,16 +21,14 @@ fn main() -> Result<(), Error> {
         return Ok(());
     };
 
-    let model = models::open(None, weights, &ModelOptions::default())?;
+    let options = ModelOptions::default();
+    let model = models::open(weights, &options)?.model(&options)?;
     let picture = Picture::open(image)?;
     let batch = Batch::prepare(&[picture], &model.preprocess)?;
 
     let context = pollster::block_on(Context::from_env())?;
-    let options = PlanOptions {
-        input: InputFormat::Rgba8(*batch.normalization()),
-        limits: plan_limits(&context.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&context.device))
+        .input(InputFormat::Rgba8(*batch.rules()));
     let plan = Plan::new(&optimize(&model.graph, Fusion::Full)?, &options)?;
     let session = Session::new(&context, &plan, &mut |_| ())?;
     let outputs = session.run_pixels(batch.rgba())?;

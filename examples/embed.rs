@@ -3,12 +3,15 @@
 //!     cargo run --release --example embed [WEIGHTS]
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
-use resnet_formats::models::{self, Arch, ModelOptions};
-use resnet_formats::weights::Weights;
+use resnet_formats::models;
 use resnet_wgpu::compare::top_k;
-use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead, plan_limits};
-use resnet_wgpu::passes::{ClassMap, Fusion, add_class_map, optimize};
-use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::explain::{ClassMap, add_class_map};
+use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead};
+use resnet_wgpu::graph::Role;
+use resnet_wgpu::network::ModelOptions;
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu::{self, TextureFormat as Format, TextureUsages as Usage};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,25 +36,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let heat = texture(Format::Rgba8Unorm, Usage::COPY_DST);
 
     // Once: the network, what it reads, and where its results go.
-    let (arch, mut weights) = match std::env::args().nth(1) {
-        Some(path) => (None, Weights::open(path)?),
-        None => (Some(Arch::ResNet18), Weights::random(0)),
+    let options = ModelOptions::default();
+    let network = match std::env::args().nth(1) {
+        Some(path) => models::open(path, &options)?,
+        None => Arch::ResNet18.made_up(0, &options)?,
     };
-    let model = models::build(arch, &mut weights, &ModelOptions::default())?;
-    let graph = add_class_map(&optimize(&model.graph, Fusion::Full)?, &ClassMap::default())?;
+    let model = network.model(&options)?;
+    let graph = add_class_map(&optimize(&model.graph, Fusion::Full)?, &ClassMap::new())?;
     let rules = &model.preprocess;
-    let options = PlanOptions {
-        input: InputFormat::Rgba8(rules.normalization()),
-        limits: plan_limits(&device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&device)).input(InputFormat::Rgba8(*rules));
     let executor = Executor::new(&device, &queue, &Plan::new(&graph, &options)?)?;
-    let input = executor.texture_input(&device, &[(&scene, TextureRead::default())], rules)?;
+    let input = executor.texture_input(&device, &[(&scene, TextureRead::default())])?;
     let output = Output::builder(&executor);
     let output = output
         .heat_map(&device, &heat, &HeatMap::default())?
         .build();
-    let readback = Readback::of(&device, &executor, &["softmax"])?;
+    let readback = Readback::of(&device, &executor, [Role::Probabilities])?;
 
     // Every frame: the host draws, the network looks, the host may draw the heat map over it all.
     let mut encoder = device.create_command_encoder(&Default::default());

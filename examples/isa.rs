@@ -20,11 +20,13 @@ use std::ffi::CStr;
 use std::process::Command;
 
 use ash::{khr, vk};
-use resnet_formats::models::{self, Arch, ModelOptions};
-use resnet_formats::weights::Weights;
 use resnet_wgpu::kernels::{Launch, Precision};
+use resnet_wgpu::network::ModelOptions;
+use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{Device, DeviceClass, Limits, Path, Plan, PlanOptions, Vendor, Winograd};
+use resnet_wgpu::plan::{
+    Capabilities, DeviceClass, DeviceKind, KernelPath, Plan, PlanOptions, Vendor, Winograd,
+};
 
 /// Set in the child processes, one per chip: the driver reads its environment once.
 const CHILD: &str = "RESNET_WGPU_ISA_CHILD";
@@ -63,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 type Variants = BTreeMap<(&'static str, String, Precision, bool), Launch>;
 
 /// Hardware of every kind that the planner tells apart.
-fn devices() -> Vec<Device> {
+fn devices() -> Vec<DeviceKind> {
     use DeviceClass::{Discrete, Integrated, Unknown};
     let makers = [
         Vendor::Amd,
@@ -72,8 +74,8 @@ fn devices() -> Vec<Device> {
         Vendor::Mobile,
         Vendor::Nvidia,
     ];
-    let of = |class| makers.map(|vendor| Device { class, vendor });
-    let unknown = Device {
+    let of = |class| makers.map(|vendor| DeviceKind { class, vendor });
+    let unknown = DeviceKind {
         class: Unknown,
         vendor: Vendor::Unknown,
     };
@@ -88,22 +90,20 @@ fn variants() -> Result<Variants, Box<dyn Error>> {
             batch,
             ..ModelOptions::default()
         };
-        let model = models::build(Some(Arch::ResNet50), &mut Weights::random(0), &options)?;
+        let model = Arch::ResNet50
+            .made_up(0, &options)
+            .and_then(|network| network.model(&options))?;
         let graph = optimize(&model.graph, Fusion::Full)?;
         for device in devices() {
+            let mut capabilities = Capabilities::default();
+            capabilities.device = device;
+            capabilities.half_arithmetic = true;
             for precision in Precision::ALL {
                 for winograd in [Winograd::Auto, Winograd::Two, Winograd::Four] {
-                    let options = PlanOptions {
-                        limits: Limits {
-                            device,
-                            half_arithmetic: true,
-                            ..Limits::default()
-                        },
-                        path: Path::Buffers,
-                        precision,
-                        winograd,
-                        ..PlanOptions::default()
-                    };
+                    let options = PlanOptions::new(capabilities)
+                        .path(KernelPath::Buffers)
+                        .precision(precision)
+                        .winograd(winograd);
                     for step in Plan::new(&graph, &options)?.steps() {
                         if step.choice.is_some() {
                             let launch = &step.launch;

@@ -83,7 +83,7 @@ pub enum Error {
         model: String,
         /// What cannot be told.
         reason: String,
-        /// Names of the variants to choose from.
+        /// Names of the [variants](crate::network::Variant) to choose from.
         variants: Vec<&'static str>,
     },
     /// The network needs a tensor that the file does not have.
@@ -158,6 +158,12 @@ pub enum Error {
         /// Position of the input.
         index: usize,
     },
+    /// A value, a parameter or a node is of another graph than the one that is asked about it.
+    #[error("the {what} belongs to another graph; look it up in this one by name or by role")]
+    ForeignId {
+        /// `value`, `parameter` or `node`.
+        what: &'static str,
+    },
     /// A parameter of a node has the wrong shape.
     #[error("node '{node}': {parameter} must have shape {expected:?}, got {got:?}")]
     ParameterShape {
@@ -193,6 +199,14 @@ pub enum Error {
     UnknownValue {
         /// The name asked for.
         name: String,
+        /// Names that exist.
+        hint: String,
+    },
+    /// No value that could be read has this role.
+    #[error("there are no {role}; {hint}")]
+    NoRole {
+        /// The role asked for.
+        role: String,
         /// Names that exist.
         hint: String,
     },

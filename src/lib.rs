@@ -18,7 +18,8 @@
 //! 6. [`gpu`]: the only module that uses wgpu: pipelines, buffers, commands, readback;
 //! 7. [`mod@reference`] and [`cpu`]: the same graph on the CPU, once to be believed, once to be fast;
 //! 8. [`picture`]: pictures in, words out; [`compare`] says whether two results agree;
-//! 9. [`tune`]: which kernels are fastest on an adapter.
+//! 9. [`explain`]: what a network looked at;
+//! 10. [`tune`]: which kernels are fastest on an adapter.
 //!
 //! # In a host that has a device
 //!
@@ -26,22 +27,22 @@
 //! submits, polls or blocks.
 //!
 //! ```no_run
-//! use resnet_wgpu::gpu::{Executor, Input, Output, plan_limits};
-//! use resnet_wgpu::graph::Graph;
+//! use resnet_wgpu::gpu::{Executor, Input, Output};
+//! use resnet_wgpu::graph::{Graph, Role};
 //! use resnet_wgpu::passes::{Fusion, optimize};
-//! use resnet_wgpu::plan::{Plan, PlanOptions};
+//! use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 //! # use resnet_wgpu::wgpu;
 //! # fn host(device: &wgpu::Device, queue: &wgpu::Queue, network: &Graph, image: &resnet_wgpu::tensor::Tensor)
 //! # -> Result<(), resnet_wgpu::Error> {
 //! let graph = optimize(network, Fusion::Full)?;
-//! let options = PlanOptions { limits: plan_limits(device), ..PlanOptions::default() };
+//! let options = PlanOptions::new(Capabilities::of(device));
 //! let executor = Executor::new(device, queue, &Plan::new(&graph, &options)?)?;
 //!
 //! // Every frame:
 //! let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
 //! executor.write_tensor(queue, image)?;
 //! executor.record(&mut encoder, &Input::uploaded(), &Output::kept())?;
-//! let (logits, buffer) = executor.output("fc")?;
+//! let (logits, buffer) = executor.output(Role::Logits)?;
 //! println!("{} logits in {buffer:?}", logits.shape.c);
 //! queue.submit([encoder.finish()]);
 //! # Ok(())
@@ -69,16 +70,17 @@ pub mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 pub mod error;
+pub mod explain;
 pub mod files;
 pub mod gpu;
 pub mod graph;
 pub mod kernels;
+pub mod network;
 pub mod passes;
 pub mod picture;
 pub mod plan;
 #[cfg(feature = "cpu")]
 pub mod reference;
-pub mod sites;
 pub mod tensor;
 pub mod tune;
 

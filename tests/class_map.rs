@@ -6,15 +6,17 @@
 mod common;
 
 use common::{Numbers, assert_close, reference};
-use resnet_formats::models::{self, Arch, ModelOptions};
-use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::{Difference, Tolerance};
+use resnet_wgpu::explain::Sites;
+use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
+    Op, PadValue, Padding, Relu, Statistics, ValueId, Window,
 };
-use resnet_wgpu::passes::{CLASS_MAP, ClassMap, Fusion, add_class_map, optimize};
-use resnet_wgpu::sites::Sites;
+use resnet_wgpu::network::ModelOptions;
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// Where the pixels of a value of a network lie in an image of a size.
@@ -23,8 +25,9 @@ fn sites(arch: Arch, size: usize, value: &str) -> Sites {
         size: Some([size, size]),
         ..ModelOptions::default()
     };
-    let model = models::build(Some(arch), &mut Weights::random(0), &options).unwrap();
-    Sites::of(&model.graph, model.graph.find(value).unwrap())
+    let network = arch.made_up(0, &options).unwrap();
+    let model = network.model(&options).unwrap();
+    Sites::of(&model.graph, model.graph.find(value).unwrap()).unwrap()
 }
 
 #[test]
@@ -90,11 +93,11 @@ impl Network {
     }
 
     fn relu(&mut self, name: &str, x: ValueId) -> ValueId {
-        self.graph.add(name, Op::Relu, &[x]).unwrap()
+        self.graph.add(name, Op::Relu(Relu), &[x]).unwrap()
     }
 
     fn add(&mut self, name: &str, x: ValueId, y: ValueId) -> ValueId {
-        let op = Op::Add { relu: false };
+        let op = Op::Add(Add { relu: false });
         self.graph.add(name, op, &[x, y]).unwrap()
     }
 
@@ -136,10 +139,10 @@ impl Network {
     }
 
     fn classify(mut self, features: ValueId) -> Graph {
-        let inputs = self.graph.shape(features).c;
+        let inputs = self.graph.get(features).unwrap().shape.c;
         let weight = self.numbers.tensor(&[CLASSES, inputs]);
         let weight = self.graph.param("fc.weight", weight);
-        let op = Op::Linear { weight, bias: None };
+        let op = Op::Linear(Linear { weight, bias: None });
         let logits = self.graph.add("fc", op, &[features]).unwrap();
         self.graph.mark_output(logits).unwrap();
         self.graph
@@ -153,13 +156,15 @@ fn lesson(batch: usize) -> Graph {
     let x = net.block_of_the_first(x);
     let window = Window::square(2, 1);
     let count_padding = false;
-    let op = Op::AvgPool {
+    let op = Op::AvgPool(AvgPool {
         window,
         count_padding,
-    };
+    });
     let x = net.graph.add("pool", op, &[x]).unwrap();
     let order = FlattenOrder::Hwc;
-    let x = net.graph.add("flatten", Op::Flatten { order }, &[x]);
+    let x = net
+        .graph
+        .add("flatten", Op::Flatten(Flatten { order }), &[x]);
     net.classify(x.unwrap())
 }
 
@@ -168,15 +173,15 @@ fn resnet(batch: usize) -> Graph {
     let (mut net, x) = Network::new(Shape::new(batch, 4, 12, 14));
     let x = net.block_of_the_middle(x);
     let x = net.block_of_the_first(x);
-    let x = net.graph.add("pool", Op::GlobalAvgPool, &[x]).unwrap();
+    let x = net
+        .graph
+        .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[x])
+        .unwrap();
     net.classify(x)
 }
 
 fn at(name: &str) -> ClassMap {
-    ClassMap {
-        at: Some(name.to_owned()),
-        ..ClassMap::default()
-    }
+    ClassMap::new().at(name)
 }
 
 fn map_of(graph: &Graph, image: &Tensor) -> Tensor {
@@ -206,10 +211,7 @@ fn the_way_back_is_the_gradient_at_every_fusion() {
         let largest = want.iter().fold(0.0f64, |a, b| a.max(b.abs()));
         assert!(largest > 0.1, "there is something to see");
         for fusion in [Fusion::None, Fusion::Layers, Fusion::Full] {
-            let map = ClassMap {
-                class: Some(class),
-                ..at("image")
-            };
+            let map = at("image").class(class);
             let graph = add_class_map(&optimize(&graph, fusion).unwrap(), &map).unwrap();
             let got = map_of(&graph, &image);
             assert_eq!(got.dims(), [1, 1, 12, 14], "{fusion}");
@@ -261,17 +263,18 @@ fn before_the_pool_it_is_the_map_of_zhou_et_al() {
 
 #[test]
 fn maps_are_made_of_a_stage_that_is_fine_enough() {
-    let map_of = |arch, size| {
+    let map_of = |arch: Arch, size| {
         let options = ModelOptions {
             size: Some(size),
             ..ModelOptions::default()
         };
-        let model = models::build(Some(arch), &mut Weights::random(0), &options).unwrap();
+        let network = arch.made_up(0, &options).unwrap();
+        let model = network.model(&options).unwrap();
         let graph = optimize(&model.graph, Fusion::Full).unwrap();
-        let graph = add_class_map(&graph, &ClassMap::default()).unwrap();
+        let graph = add_class_map(&graph, &ClassMap::new()).unwrap();
         let map = graph.nodes().last().unwrap();
-        let Shape { h, w, .. } = graph.shape(map.output);
-        (graph.value(map.inputs[1]).name.clone(), [h, w])
+        let Shape { h, w, .. } = graph.get(map.output).unwrap().shape;
+        (graph.get(map.inputs[1]).unwrap().name.clone(), [h, w])
     };
     let map = |name: &str, size| (name.to_owned(), size);
     for (arch, size, expected) in [
@@ -289,10 +292,7 @@ fn maps_are_made_of_a_stage_that_is_fine_enough() {
 fn maps_that_cannot_be_made_are_errors() {
     let graph = lesson(1);
     let refused = |graph: &Graph, map: &ClassMap| add_class_map(graph, map).unwrap_err();
-    let map = ClassMap {
-        class: Some(CLASSES),
-        ..ClassMap::default()
-    };
+    let map = ClassMap::new().class(CLASSES);
     assert!(
         matches!(refused(&graph, &map), Error::Model { .. }),
         "class"
@@ -303,16 +303,19 @@ fn maps_that_cannot_be_made_are_errors() {
     assert!(matches!(error, Error::Model { .. }), "{error:?}");
 
     let (mut net, x) = Network::new(Shape::new(1, 4, 12, 14));
-    let op = Op::MaxPool {
+    let op = Op::MaxPool(MaxPool {
         window: Window::square(2, 2),
         pad_value: PadValue::NegInfinity,
-    };
+    });
     let y = net.graph.add("max", op, &[x]).unwrap();
-    let y = net.graph.add("pool", Op::GlobalAvgPool, &[y]).unwrap();
+    let y = net
+        .graph
+        .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[y])
+        .unwrap();
     let graph = net.classify(y);
     let error = refused(&graph, &at("image"));
     assert!(matches!(error, Error::Operator { .. }), "{error:?}");
-    let error = refused(&graph, &ClassMap::default());
+    let error = refused(&graph, &ClassMap::new());
     assert!(error.to_string().contains("no residual block"), "{error}");
     assert!(
         add_class_map(&graph, &at("max")).is_ok(),
@@ -324,9 +327,9 @@ mod gpu {
     use super::*;
     use common::{finish, gpu, paths, read, run_with};
     use resnet_wgpu::cpu::CpuExecutor;
-    use resnet_wgpu::gpu::{Executor, Input, Output, Readback, plan_limits};
+    use resnet_wgpu::gpu::{Executor, Input, Output, Readback};
     use resnet_wgpu::kernels::Precision;
-    use resnet_wgpu::plan::{Plan, PlanOptions};
+    use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
     use resnet_wgpu::wgpu;
 
     #[test]
@@ -345,12 +348,9 @@ mod gpu {
             assert_close(&format!("{value}, CPU"), &want, &got[1], tolerance);
             for path in paths(&gpu) {
                 let on = |precision| {
-                    let options = PlanOptions {
-                        limits: plan_limits(&gpu.device),
-                        path,
-                        precision,
-                        ..PlanOptions::default()
-                    };
+                    let options = PlanOptions::new(Capabilities::of(&gpu.device))
+                        .path(path)
+                        .precision(precision);
                     run_with(&gpu, &options, &graph, &image).swap_remove(1)
                 };
                 let got = on(Precision::F32);
@@ -369,20 +369,14 @@ mod gpu {
         let graph = optimize(&lesson(1), Fusion::Full).unwrap();
         let image = Numbers::new(6).tensor(&[1, 4, 12, 14]);
         let with_class = |class| {
-            let map = ClassMap {
-                class,
-                ..at("a.relu")
-            };
+            let map = at("a.relu").class(class);
             add_class_map(&graph, &map).unwrap()
         };
-        let options = PlanOptions {
-            limits: plan_limits(&gpu.device),
-            ..PlanOptions::default()
-        };
+        let options = PlanOptions::new(Capabilities::of(&gpu.device));
         let plan = Plan::new(&with_class(None), &options).unwrap();
         let executor = Executor::new(&gpu.device, &gpu.queue, &plan).unwrap();
         executor.write_tensor(&gpu.queue, &image).unwrap();
-        let readback = Readback::of(&gpu.device, &executor, &[CLASS_MAP]).unwrap();
+        let readback = Readback::of(&gpu.device, &executor, [CLASS_MAP]).unwrap();
         for class in [Some(4), Some(0), None] {
             executor.select_class(&gpu.queue, class).unwrap();
             let mut encoder = gpu

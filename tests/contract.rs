@@ -12,11 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use common::{Numbers, finish, gpu};
 use resnet_wgpu::gpu::{
     Context, Cursor, Executor, HeatMap, Input, Output, Prewarm, Readback, Slice, TextureRead,
-    plan_limits,
 };
-use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
 use resnet_wgpu::picture::Preprocess;
-use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::tensor::Shape;
 use resnet_wgpu::wgpu;
 
@@ -69,15 +68,14 @@ fn plan(gpu: &Context) -> Plan {
     let weight = graph.param("weight", numbers.tensor(&[1, 3, 3, 3]));
     let conv = Conv2d::new(weight).padding(1).stride(2);
     let map = graph.add("map", Op::Conv2d(conv), &[image]).unwrap();
-    let mean = graph.add("mean", Op::GlobalAvgPool, &[map]).unwrap();
+    let mean = graph
+        .add("mean", Op::GlobalAvgPool(GlobalAvgPool), &[map])
+        .unwrap();
     for output in [map, mean] {
         graph.mark_output(output).unwrap();
     }
-    let options = PlanOptions {
-        input: InputFormat::Rgba8(rules().normalization()),
-        limits: plan_limits(&gpu.device),
-        ..PlanOptions::default()
-    };
+    let options =
+        PlanOptions::new(Capabilities::of(&gpu.device)).input(InputFormat::Rgba8(rules()));
     Plan::new(&graph, &options).unwrap()
 }
 
@@ -118,12 +116,12 @@ impl Host {
             wgpu::TextureUsages::COPY_DST,
         );
         let how = HeatMap {
-            value: "map".to_owned(),
+            value: "map".into(),
             ..HeatMap::default()
         };
         Self {
             input: executor
-                .texture_input(&gpu.device, &[(&view, TextureRead::default())], &rules())
+                .texture_input(&gpu.device, &[(&view, TextureRead::default())])
                 .unwrap(),
             output: Output::builder(&executor)
                 .keep("mean")
@@ -131,7 +129,7 @@ impl Host {
                 .heat_map(&gpu.device, &target, &how)
                 .unwrap()
                 .build(),
-            readback: Readback::of(&gpu.device, &executor, &["mean"]).unwrap(),
+            readback: Readback::of(&gpu.device, &executor, ["mean"]).unwrap(),
             executor,
         }
     }

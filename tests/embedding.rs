@@ -8,11 +8,10 @@ use common::{Numbers, assert_close, finish, gpu, read, reference};
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::{
-    Adapters, Context, Executor, Input, Output, Readback, plan_limits, required_features,
-    required_limits,
+    Adapters, Context, Executor, Input, Output, Readback, required_features, required_limits,
 };
-use resnet_wgpu::graph::{Conv2d, Graph, Op};
-use resnet_wgpu::plan::{Plan, PlanOptions};
+use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor, pack, unpack};
 use resnet_wgpu::wgpu;
 
@@ -26,16 +25,15 @@ fn network(seed: u64) -> Graph {
     let weight = graph.param("weight", numbers.tensor(&[8, 3, 3, 3]));
     let conv = Conv2d::new(weight).padding(1);
     let x = graph.add("conv", Op::Conv2d(conv), &[input]).unwrap();
-    let y = graph.add("pool", Op::GlobalAvgPool, &[x]).unwrap();
+    let y = graph
+        .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[x])
+        .unwrap();
     graph.mark_output(y).unwrap();
     graph
 }
 
 fn plan(gpu: &Context, graph: &Graph) -> Plan {
-    let options = PlanOptions {
-        limits: plan_limits(&gpu.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&gpu.device));
     Plan::new(graph, &options).unwrap()
 }
 
@@ -147,7 +145,7 @@ fn a_device_with_nothing_but_the_default_limits_is_enough() {
     );
     let (device, queue) = small_device(required_limits());
     let graph = network(6);
-    let plan = Plan::new(&graph, &PlanOptions::default()).unwrap();
+    let plan = Plan::new(&graph, &PlanOptions::new(Capabilities::default())).unwrap();
     let executor = Executor::new(&device, &queue, &plan).unwrap();
     let image = Numbers::new(7).tensor(&SHAPE.dims());
     executor.write_tensor(&queue, &image).unwrap();
@@ -173,7 +171,7 @@ fn a_pipeline_that_the_device_rejects_is_an_error_and_leaves_no_error_scope() {
         max_compute_invocations_per_workgroup: 16,
         ..required_limits()
     });
-    let plan = Plan::new(&network(8), &PlanOptions::default()).unwrap();
+    let plan = Plan::new(&network(8), &PlanOptions::new(Capabilities::default())).unwrap();
     let error = Executor::new(&device, &queue, &plan).unwrap_err();
     assert!(matches!(error, Error::Gpu { .. }), "{error:?}");
 

@@ -10,10 +10,9 @@ use common::{Numbers, finish, gpu, paths, read};
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::{
     Context, Executor, Input, Output, Progress, Readback, Session, Slice, StepTimer, StepTimes,
-    plan_limits,
 };
-use resnet_wgpu::graph::{Conv2d, Graph, Op, Window};
-use resnet_wgpu::plan::{Path, Plan, PlanOptions};
+use resnet_wgpu::graph::{Add, AvgPool, Conv2d, GlobalAvgPool, Graph, Op, Window};
+use resnet_wgpu::plan::{Capabilities, KernelPath, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::wgpu;
 
@@ -32,27 +31,27 @@ fn network() -> Graph {
     let a = graph.add("a", op, &[x]).unwrap();
     let op = conv(&mut graph, &[8, 8, 3, 3], 1);
     let b = graph.add("b", op, &[a]).unwrap();
-    let c = graph.add("c", Op::Add { relu: true }, &[a, b]).unwrap();
+    let c = graph
+        .add("c", Op::Add(Add { relu: true }), &[a, b])
+        .unwrap();
     let window = Window::square(2, 2);
     let count_padding = false;
-    let pool = Op::AvgPool {
+    let pool = Op::AvgPool(AvgPool {
         window,
         count_padding,
-    };
+    });
     let d = graph.add("d", pool, &[c]).unwrap();
-    let e = graph.add("e", Op::GlobalAvgPool, &[d]).unwrap();
+    let e = graph
+        .add("e", Op::GlobalAvgPool(GlobalAvgPool), &[d])
+        .unwrap();
     for output in [c, e] {
         graph.mark_output(output).unwrap();
     }
     graph
 }
 
-fn executor(gpu: &Context, path: Path) -> Executor {
-    let options = PlanOptions {
-        limits: plan_limits(&gpu.device),
-        path,
-        ..PlanOptions::default()
-    };
+fn executor(gpu: &Context, path: KernelPath) -> Executor {
+    let options = PlanOptions::new(Capabilities::of(&gpu.device)).path(path);
     let plan = Plan::new(&network(), &options).unwrap();
     let executor = Executor::new(&gpu.device, &gpu.queue, &plan).unwrap();
     let image = Numbers::new(2).tensor(&SHAPE.dims());
@@ -124,7 +123,7 @@ fn a_run_in_slices_gives_the_bits_of_a_run_at_once() {
 #[test]
 fn a_time_budget_takes_as_many_steps_as_fit_and_never_none() {
     let gpu = gpu();
-    let executor = executor(&gpu, Path::Auto);
+    let executor = executor(&gpu, KernelPath::Auto);
     let want = run_at_once(&gpu, &executor);
     spoil(&gpu, &executor);
     let steps = executor.dispatch_count();
@@ -153,7 +152,7 @@ fn a_time_budget_takes_as_many_steps_as_fit_and_never_none() {
 #[test]
 fn measured_times_are_those_of_all_steps() {
     let gpu = gpu();
-    let executor = executor(&gpu, Path::Auto);
+    let executor = executor(&gpu, KernelPath::Auto);
     let (input, output) = (Input::uploaded(), Output::kept());
     let steps = executor.step_count(&input, &output).unwrap();
     let timer = StepTimer::new(&gpu.device, &gpu.queue, steps).unwrap();
@@ -205,10 +204,7 @@ fn times_of_steps_add_up_to_the_time_of_the_run() {
         x = graph.add(name, op, &[x]).unwrap();
     }
     graph.mark_output(x).unwrap();
-    let options = PlanOptions {
-        limits: plan_limits(&gpu.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&gpu.device));
     let plan = Plan::new(&graph, &options).unwrap();
     let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
     let input = numbers.tensor(&shape.dims());
@@ -235,7 +231,7 @@ fn times_of_steps_add_up_to_the_time_of_the_run() {
 #[test]
 fn misuse_of_a_cursor_is_an_error() {
     let gpu = gpu();
-    let executor = executor(&gpu, Path::Auto);
+    let executor = executor(&gpu, KernelPath::Auto);
     let (input, output) = (Input::uploaded(), Output::kept());
     let refused = |result: Result<bool, Error>, says: &str| {
         let error = result.unwrap_err();
@@ -274,7 +270,7 @@ fn misuse_of_a_cursor_is_an_error() {
 #[test]
 fn inputs_and_outputs_of_another_executor_are_refused() {
     let gpu = gpu();
-    let [one, other] = [0, 1].map(|_| executor(&gpu, Path::Auto));
+    let [one, other] = [0, 1].map(|_| executor(&gpu, KernelPath::Auto));
     let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("host"),
         size: one.input().size(),
@@ -300,7 +296,7 @@ fn inputs_and_outputs_of_another_executor_are_refused() {
 #[test]
 fn results_are_copied_to_the_hosts_buffers_and_nothing_more_is_computed() {
     let gpu = gpu();
-    let executor = executor(&gpu, Path::Auto);
+    let executor = executor(&gpu, KernelPath::Auto);
     let want = run_at_once(&gpu, &executor);
     let bytes = want[0].shape().unwrap().packed_len() as u64 * 4;
     let buffer = |size, usage| {
@@ -357,16 +353,16 @@ fn results_are_copied_to_the_hosts_buffers_and_nothing_more_is_computed() {
 #[test]
 fn chosen_outputs_are_read_in_the_order_asked_for() {
     let gpu = gpu();
-    let executor = executor(&gpu, Path::Auto);
+    let executor = executor(&gpu, KernelPath::Auto);
     let want = run_at_once(&gpu, &executor);
-    let readback = Readback::of(&gpu.device, &executor, &["e", "c"]).unwrap();
+    let readback = Readback::of(&gpu.device, &executor, ["e", "c"]).unwrap();
     let mut encoder = encoder(&gpu);
     readback.record(&mut encoder);
     gpu.queue.submit([encoder.finish()]);
     let got = read(&gpu.device, &readback);
     assert_eq!(got, [want[1].clone(), want[0].clone()], "e, then c");
     assert!(
-        Readback::of(&gpu.device, &executor, &["a"]).is_err(),
+        Readback::of(&gpu.device, &executor, ["a"]).is_err(),
         "not kept"
     );
 }
@@ -374,9 +370,9 @@ fn chosen_outputs_are_read_in_the_order_asked_for() {
 #[test]
 fn a_readback_can_be_asked_in_every_frame() {
     let gpu = gpu();
-    let executor = executor(&gpu, Path::Auto);
+    let executor = executor(&gpu, KernelPath::Auto);
     let want = run_at_once(&gpu, &executor);
-    let readback = Readback::of(&gpu.device, &executor, &["e"]).unwrap();
+    let readback = Readback::of(&gpu.device, &executor, ["e"]).unwrap();
     for round in 0..2 {
         let mut encoder = encoder(&gpu);
         readback.record(&mut encoder);

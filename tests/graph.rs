@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use resnet_wgpu::Error;
+use resnet_wgpu::explain::Sites;
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, ParamId, Statistics, ValueId,
-    Window,
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
+    Op, PadValue, Padding, ParamId, Relu, Role, Softmax, Statistics, ValueId, Window,
 };
 use resnet_wgpu::tensor::{Shape, Tensor};
 
@@ -33,7 +34,7 @@ impl Bench {
     fn conv(&mut self, dims: &[usize], change: impl Fn(Conv2d) -> Conv2d) -> Result<Shape, Error> {
         let weight = self.param(dims);
         let value = self.add(Op::Conv2d(change(Conv2d::new(weight))))?;
-        Ok(self.graph.shape(value))
+        Ok(self.graph.get(value).unwrap().shape)
     }
 }
 
@@ -163,13 +164,17 @@ fn a_residual_must_have_the_shape_of_the_result() {
 
 #[test]
 fn pools_check_their_window() {
-    let pool = |window| Op::MaxPool {
-        window,
-        pad_value: PadValue::NegInfinity,
+    let pool = |window| {
+        Op::MaxPool(MaxPool {
+            window,
+            pad_value: PadValue::NegInfinity,
+        })
     };
-    let average = |window| Op::AvgPool {
-        window,
-        count_padding: true,
+    let average = |window| {
+        Op::AvgPool(AvgPool {
+            window,
+            count_padding: true,
+        })
     };
     assert!(
         bench().add(pool(Window::square(3, 2).padded(1))).is_ok(),
@@ -232,24 +237,24 @@ fn batch_norm_checks_every_vector_and_epsilon() {
 fn linear_and_softmax_want_one_pixel() {
     let mut bench = bench();
     let weight = bench.param(&[3, 6]);
-    let linear = Op::Linear { weight, bias: None };
+    let linear = Op::Linear(Linear { weight, bias: None });
     assert!(
         matches!(bench.add(linear), Err(Error::InputShape { .. })),
         "9×7 pixels"
     );
-    assert!(bench.add(Op::Softmax).is_err(), "9×7 pixels");
+    assert!(bench.add(Op::Softmax(Softmax)).is_err(), "9×7 pixels");
     let Bench { mut graph, input } = bench;
     let flat = graph
         .add(
             "flat",
-            Op::Flatten {
+            Op::Flatten(Flatten {
                 order: FlattenOrder::Chw,
-            },
+            }),
             &[input],
         )
         .unwrap();
     assert_eq!(
-        graph.shape(flat),
+        graph.get(flat).unwrap().shape,
         Shape::new(2, 6 * 9 * 7, 1, 1),
         "flattened"
     );
@@ -260,27 +265,36 @@ fn linear_and_softmax_want_one_pixel() {
         ),
         "6 ≠ 378"
     );
-    let pooled = graph.add("pool", Op::GlobalAvgPool, &[input]).unwrap();
+    let pooled = graph
+        .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[input])
+        .unwrap();
     let y = graph.add("fc", linear, &[pooled]).unwrap();
-    assert_eq!(graph.shape(y), Shape::new(2, 3, 1, 1), "logits");
+    assert_eq!(
+        graph.get(y).unwrap().shape,
+        Shape::new(2, 3, 1, 1),
+        "logits"
+    );
 }
 
 #[test]
 fn names_inputs_and_parameters_must_be_of_this_graph() {
     let Bench { mut graph, input } = bench();
-    graph.add("a", Op::Relu, &[input]).unwrap();
+    graph.add("a", Op::Relu(Relu), &[input]).unwrap();
     assert!(
         matches!(
-            graph.add("a", Op::Relu, &[input]),
+            graph.add("a", Op::Relu(Relu), &[input]),
             Err(Error::DuplicateName { .. })
         ),
         "name"
     );
     assert!(
-        matches!(graph.add("b", Op::Relu, &[]), Err(Error::InputCount { .. })),
+        matches!(
+            graph.add("b", Op::Relu(Relu), &[]),
+            Err(Error::InputCount { .. })
+        ),
         "no input"
     );
-    let add = Op::Add { relu: false };
+    let add = Op::Add(Add { relu: false });
     assert!(
         matches!(graph.add("c", add, &[input]), Err(Error::InputCount { .. })),
         "one summand"
@@ -289,11 +303,13 @@ fn names_inputs_and_parameters_must_be_of_this_graph() {
     let mut other = Graph::new();
     let mut foreign = other.input("x", Shape::new(1, 1, 1, 1)).unwrap();
     for i in 0..5 {
-        foreign = other.add(&format!("n{i}"), Op::Relu, &[foreign]).unwrap();
+        foreign = other
+            .add(&format!("n{i}"), Op::Relu(Relu), &[foreign])
+            .unwrap();
     }
     assert!(
         matches!(
-            graph.add("d", Op::Relu, &[foreign]),
+            graph.add("d", Op::Relu(Relu), &[foreign]),
             Err(Error::UnknownInput { .. })
         ),
         "value"
@@ -322,4 +338,84 @@ fn empty_and_enormous_shapes_are_refused() {
     );
     let huge = Shape::new(usize::MAX, 4, 4, 4);
     assert!(graph.input("huge", huge).is_err(), "does not fit memory");
+}
+
+/// A graph of one ReLU, with its input and its result.
+fn one_relu() -> (Graph, [ValueId; 2]) {
+    let mut graph = Graph::new();
+    let x = graph.input("x", Shape::new(1, 1, 2, 2)).unwrap();
+    let y = graph.add("y", Op::Relu(Relu), &[x]).unwrap();
+    (graph, [x, y])
+}
+
+#[test]
+fn ids_of_another_graph_are_errors_even_when_they_are_in_range() {
+    let (mut graph, [x, y]) = one_relu();
+    let weight = graph.param("w", Tensor::from_fn(&[1, 1, 1, 1], |_| 1.0));
+    let (mut other, _) = one_relu();
+    let own = other.param("w", Tensor::from_fn(&[1, 1, 1, 1], |_| 1.0));
+    let foreign = |result: Result<(), Error>| matches!(result, Err(Error::ForeignId { .. }));
+    assert!(foreign(other.get(x).map(|_| ())), "value");
+    assert!(foreign(other.get_param(weight).map(|_| ())), "parameter");
+    assert!(foreign(other.mark_output(y)), "output");
+    assert!(foreign(other.set_role(Role::Logits, y)), "role");
+    assert!(foreign(Sites::of(&other, y).map(|_| ())), "sites");
+    let conv = Op::Conv2d(Conv2d::new(weight));
+    assert!(
+        foreign(other.adopt(&Graph::new(), &conv).map(|_| ())),
+        "adopted"
+    );
+    let node = &graph.nodes()[0];
+    assert!(foreign(other.macs(node).map(|_| ())), "work of a node");
+    assert!(foreign(other.window(node).map(|_| ())), "window of a node");
+    assert!(
+        matches!(
+            other.add("z", Op::Relu(Relu), &[x]),
+            Err(Error::UnknownInput { .. })
+        ),
+        "input"
+    );
+    let [input] = *other.inputs() else {
+        panic!("one input");
+    };
+    assert!(other.add("z", conv, &[input]).is_err(), "weight");
+    let conv = Op::Conv2d(Conv2d::new(own));
+    assert!(other.add("z", conv, &[input]).is_ok(), "all its own");
+}
+
+#[test]
+fn a_clone_shares_the_ids_given_before_and_none_given_later() {
+    let (mut graph, [x, y]) = one_relu();
+    let mut clone = graph.clone();
+    assert_eq!(clone.get(y).unwrap().name, "y", "before");
+    let one = graph.add("one", Op::Relu(Relu), &[y]).unwrap();
+    let two = clone.add("two", Op::Relu(Relu), &[y]).unwrap();
+    assert_eq!(graph.get(one).unwrap().name, "one", "its own");
+    assert_eq!(clone.get(two).unwrap().name, "two", "its own");
+    assert!(graph.get(two).is_err(), "of the clone");
+    assert!(clone.get(one).is_err(), "of the original");
+    let grandchild = clone.clone();
+    assert!(
+        grandchild.get(x).is_ok() && grandchild.get(two).is_ok(),
+        "both"
+    );
+    assert!(grandchild.get(one).is_err(), "of neither");
+}
+
+#[test]
+fn a_role_is_of_one_value_and_can_be_moved() {
+    let (mut graph, [x, y]) = one_relu();
+    assert_eq!(graph.role(Role::Features), None, "nobody");
+    assert!(
+        matches!(graph.value_of(Role::Features), Err(Error::NoRole { .. })),
+        "nobody"
+    );
+    graph.set_role(Role::Features, x).unwrap();
+    graph.set_role(Role::Features, y).unwrap();
+    graph.set_role(Role::Stage(2), y).unwrap();
+    assert_eq!(graph.value_of(Role::Features).unwrap().name, "y", "moved");
+    let roles: Vec<_> = graph.roles().collect();
+    let want = [(Role::Stage(2), y), (Role::Features, y)];
+    assert_eq!(roles, want, "one value, two roles");
+    assert!(graph.outputs().is_empty(), "a role makes no output");
 }

@@ -6,15 +6,17 @@ mod common;
 
 use common::{Numbers, assert_close, gpu, paths, quads, reference, run_fused, run_on, run_with};
 use resnet_wgpu::compare::Tolerance;
-use resnet_wgpu::gpu::{Context, Session, plan_limits};
+use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
+    Op, PadValue, Padding, Relu, Softmax, Statistics, ValueId, Window,
 };
 use resnet_wgpu::kernels::{Precision, Storage};
 use resnet_wgpu::passes::Fusion;
-use resnet_wgpu::picture::Normalization;
+use resnet_wgpu::picture::{ChannelOrder, Preprocess};
 use resnet_wgpu::plan::{
-    Candidate, ConvShape, InputFormat, Path, Plan, PlanOptions, Winograd, candidates,
+    Candidate, Capabilities, ConvShape, InputFormat, KernelPath, OnBuffers, Plan, PlanOptions,
+    Winograd, candidates,
 };
 use resnet_wgpu::tensor::{Shape, Tensor};
 
@@ -301,19 +303,15 @@ fn a_fused_residual_is_added_before_the_relu_in_place_and_out_of_place() {
             let residual = graph.nodes().iter().find(|n| n.name == "residual");
             let residual = residual.unwrap().output;
             for path in paths(&gpu) {
-                let options = PlanOptions {
-                    limits: plan_limits(&gpu.device),
-                    path,
-                    ..PlanOptions::default()
-                };
+                let options = PlanOptions::new(Capabilities::of(&gpu.device)).path(path);
                 let plan = Plan::new(&graph, &options).unwrap();
-                let name = &graph.value(residual).name;
+                let name = &graph.get(residual).unwrap().name;
                 let mut steps = plan.steps().iter();
                 let conv = steps.rfind(|s| s.node == "conv").unwrap();
                 let residual = steps.rfind(|s| &s.value == name).unwrap();
-                let in_place = residual.buffers.last() == conv.buffers.last();
+                let in_place = residual.allocations.last() == conv.allocations.last();
                 // What is kept is in a buffer; a kernel on textures has a copy of its own.
-                let dies = !keep || (path == Path::Textures && groups == 1);
+                let dies = !keep || (path == KernelPath::Textures && groups == 1);
                 assert_eq!(
                     in_place, dies,
                     "groups {groups}, kernel {kernel}, keep {keep}, on {path}: the residual's memory \
@@ -389,8 +387,10 @@ fn elementwise_kernels_agree_with_the_oracle() {
                 shape,
                 2,
                 |graph, input, _| {
-                    let y = graph.add("relu", Op::Relu, &[input]).unwrap();
-                    graph.add("add", Op::Add { relu }, &[input, y]).unwrap()
+                    let y = graph.add("relu", Op::Relu(Relu), &[input]).unwrap();
+                    graph
+                        .add("add", Op::Add(Add { relu }), &[input, y])
+                        .unwrap()
                 },
             );
         }
@@ -445,7 +445,7 @@ fn pools_of_hostile_shapes_agree_with_the_oracle() {
             check_op(&gpu, &what, shape, 4, |graph, input, _| {
                 let x = below_zero(graph, input);
                 graph
-                    .add("pool", Op::MaxPool { window, pad_value }, &[x])
+                    .add("pool", Op::MaxPool(MaxPool { window, pad_value }), &[x])
                     .unwrap()
             });
         }
@@ -455,10 +455,10 @@ fn pools_of_hostile_shapes_agree_with_the_oracle() {
                 graph
                     .add(
                         "pool",
-                        Op::AvgPool {
+                        Op::AvgPool(AvgPool {
                             window,
                             count_padding,
-                        },
+                        }),
                         &[input],
                     )
                     .unwrap()
@@ -472,7 +472,11 @@ fn pools_of_hostile_shapes_agree_with_the_oracle() {
             &format!("global average pool {shape}"),
             shape,
             h * w,
-            |graph, input, _| graph.add("pool", Op::GlobalAvgPool, &[input]).unwrap(),
+            |graph, input, _| {
+                graph
+                    .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[input])
+                    .unwrap()
+            },
         );
     }
 }
@@ -485,8 +489,10 @@ fn flatten_and_linear_agree_with_the_oracle() {
             let shape = Shape::new(n, c, h, w);
             let what = format!("flatten {order:?} {shape}");
             check_op(&gpu, &what, shape, 1, |graph, input, _| {
-                let x = graph.add("relu", Op::Relu, &[input]).unwrap();
-                graph.add("flatten", Op::Flatten { order }, &[x]).unwrap()
+                let x = graph.add("relu", Op::Relu(Relu), &[input]).unwrap();
+                graph
+                    .add("flatten", Op::Flatten(Flatten { order }), &[x])
+                    .unwrap()
             });
         }
     }
@@ -502,7 +508,7 @@ fn flatten_and_linear_agree_with_the_oracle() {
                     let weight = graph.param("weight", numbers.tensor(&[outputs, inputs]));
                     let bias = with_bias.then(|| graph.param("bias", numbers.tensor(&[outputs])));
                     graph
-                        .add("fc", Op::Linear { weight, bias }, &[input])
+                        .add("fc", Op::Linear(Linear { weight, bias }), &[input])
                         .unwrap()
                 },
             );
@@ -535,7 +541,7 @@ fn softmax_agrees_with_the_oracle_and_survives_large_logits() {
                         relu: false,
                     };
                     let x = graph.add("scale", Op::BatchNorm(norm), &[input]).unwrap();
-                    graph.add("softmax", Op::Softmax, &[x]).unwrap()
+                    graph.add("softmax", Op::Softmax(Softmax), &[x]).unwrap()
                 },
             );
         }
@@ -552,26 +558,23 @@ fn pixels_become_the_tensor_that_the_oracle_makes_of_them() {
         .step_by(37)
         .take(shape.pixels() * 4)
         .collect();
-    for swap_red_blue in [false, true] {
-        let normalization = Normalization {
-            mean: [0.485, 0.456, 0.406],
-            std: [0.229, 0.224, 0.225],
-            swap_red_blue,
+    for channels in [ChannelOrder::Rgb, ChannelOrder::Bgr] {
+        let rules = Preprocess {
+            channels,
+            ..Preprocess::TORCHVISION
         };
         let mut graph = Graph::new();
         let input = graph.input("input", shape).unwrap();
         graph.mark_output(input).unwrap();
-        let relu = graph.add("relu", Op::Relu, &[input]).unwrap();
+        let relu = graph.add("relu", Op::Relu(Relu), &[input]).unwrap();
         graph.mark_output(relu).unwrap();
-        let options = PlanOptions {
-            input: InputFormat::Rgba8(normalization),
-            limits: plan_limits(&gpu.device),
-            ..PlanOptions::default()
-        };
+        let options =
+            PlanOptions::new(Capabilities::of(&gpu.device)).input(InputFormat::Rgba8(rules));
         let plan = Plan::new(&graph, &options).unwrap();
         let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
         let got = session.run_pixels(&rgba).unwrap();
-        let want = resnet_wgpu::reference::image_to_tensor(&rgba, shape, &normalization).unwrap();
+        let want =
+            resnet_wgpu::reference::image_to_tensor(&rgba, shape, &rules.normalization()).unwrap();
         assert_close("image_to_tensor", &want, &got[0], Tolerance::for_sum_of(4));
         assert!(
             session.run_pixels(&rgba[1..]).is_err(),
@@ -588,7 +591,7 @@ fn the_fused_block_equals_the_chain_of_single_kernels() {
     let mut graph = Graph::new();
     let shape = Shape::new(2, 16, 9, 7);
     let input = graph.input("input", shape).unwrap();
-    let mut x = graph.add("pre", Op::Relu, &[input]).unwrap();
+    let mut x = graph.add("pre", Op::Relu(Relu), &[input]).unwrap();
     let shortcut = x;
     for (index, (in_c, out_c, kernel)) in
         [(16, 8, 1), (8, 8, 3), (8, 16, 1)].into_iter().enumerate()
@@ -611,13 +614,15 @@ fn the_fused_block_equals_the_chain_of_single_kernels() {
             .add(&format!("bn{index}"), Op::BatchNorm(norm), &[x])
             .unwrap();
         if index < 2 {
-            x = graph.add(&format!("relu{index}"), Op::Relu, &[x]).unwrap();
+            x = graph
+                .add(&format!("relu{index}"), Op::Relu(Relu), &[x])
+                .unwrap();
         }
     }
     let x = graph
-        .add("add", Op::Add { relu: false }, &[x, shortcut])
+        .add("add", Op::Add(Add { relu: false }), &[x, shortcut])
         .unwrap();
-    let y = graph.add("out", Op::Relu, &[x]).unwrap();
+    let y = graph.add("out", Op::Relu(Relu), &[x]).unwrap();
     graph.mark_output(y).unwrap();
     let x = numbers.tensor(&shape.dims());
     let want = reference(&graph, &x);
@@ -643,10 +648,9 @@ fn pixels_become_a_texture_where_the_first_layer_reads_one() {
         .step_by(37)
         .take(shape.pixels() * 4)
         .collect();
-    let normalization = Normalization {
-        mean: [0.485, 0.456, 0.406],
-        std: [0.229, 0.224, 0.225],
-        swap_red_blue: false,
+    let rules = Preprocess {
+        channels: ChannelOrder::Rgb,
+        ..Preprocess::TORCHVISION
     };
     let mut graph = Graph::new();
     let input = graph.input("input", shape).unwrap();
@@ -656,20 +660,17 @@ fn pixels_become_a_texture_where_the_first_layer_reads_one() {
     for output in [y, input] {
         graph.mark_output(output).unwrap();
     }
-    let x = resnet_wgpu::reference::image_to_tensor(&rgba, shape, &normalization).unwrap();
+    let x = resnet_wgpu::reference::image_to_tensor(&rgba, shape, &rules.normalization()).unwrap();
     let want = reference(&graph, &x);
     for path in paths(&gpu) {
-        let options = PlanOptions {
-            input: InputFormat::Rgba8(normalization),
-            limits: plan_limits(&gpu.device),
-            path,
-            ..PlanOptions::default()
-        };
+        let options = PlanOptions::new(Capabilities::of(&gpu.device))
+            .input(InputFormat::Rgba8(rules))
+            .path(path);
         let plan = Plan::new(&graph, &options).unwrap();
         let conversions = plan.steps().iter().filter(|s| s.macs == 0).count();
         assert_eq!(
             conversions,
-            if path == Path::Textures { 3 } else { 1 },
+            if path == KernelPath::Textures { 3 } else { 1 },
             "from pixels, and of both outputs to buffers, on {path}"
         );
         let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
@@ -692,24 +693,24 @@ fn a_value_that_both_kinds_of_kernel_read_is_converted_once() {
     let conv = Conv2d::new(weight).padding(1);
     let a = graph.add("a", Op::Conv2d(conv), &[input]).unwrap();
     let b = graph.add("b", Op::Conv2d(conv), &[a]).unwrap();
-    let c = graph.add("c", Op::Relu, &[a]).unwrap();
-    let sum = graph.add("sum", Op::Add { relu: true }, &[b, c]).unwrap();
+    let c = graph.add("c", Op::Relu(Relu), &[a]).unwrap();
+    let sum = graph
+        .add("sum", Op::Add(Add { relu: true }), &[b, c])
+        .unwrap();
     let weight = graph.param("grouped", numbers.tensor(&[4, 3, 3, 3]));
     let grouped = Conv2d::new(weight).groups(2);
     let d = graph.add("d", Op::Conv2d(grouped), &[a]).unwrap();
-    let e = graph.add("e", Op::GlobalAvgPool, &[sum]).unwrap();
+    let e = graph
+        .add("e", Op::GlobalAvgPool(GlobalAvgPool), &[sum])
+        .unwrap();
     for output in [d, e] {
         graph.mark_output(output).unwrap();
     }
     let x = numbers.tensor(&shape.dims());
     let want = reference(&graph, &x);
     for path in paths(&gpu) {
-        if path == Path::Textures {
-            let options = PlanOptions {
-                limits: plan_limits(&gpu.device),
-                path,
-                ..PlanOptions::default()
-            };
+        if path == KernelPath::Textures {
+            let options = PlanOptions::new(Capabilities::of(&gpu.device)).path(path);
             let plan = Plan::new(&graph, &options).unwrap();
             let copies = plan.steps().iter().filter(|s| {
                 let [from, .., to] = s.launch.kernel.bindings else {
@@ -720,13 +721,13 @@ fn a_value_that_both_kinds_of_kernel_read_is_converted_once() {
             let copied: Vec<&str> = copies.map(|s| s.value.as_str()).collect();
             assert_eq!(copied, ["input", "a", "c", "e"], "each value once");
             for step in plan.steps() {
-                for (binding, &id) in step.launch.kernel.bindings.iter().zip(&step.buffers) {
-                    let storage = plan.buffer(id).storage;
+                for (binding, &id) in step.launch.kernel.bindings.iter().zip(&step.allocations) {
+                    let storage = plan.allocation(id).storage;
                     assert_eq!(binding.storage, storage, "{}: {}", step.node, binding.name);
                 }
             }
             let kept = plan.outputs().iter();
-            let mut kept = kept.map(|output| plan.buffer(output.buffer).storage);
+            let mut kept = kept.map(|output| plan.allocation(output.allocation).storage);
             assert!(kept.all(|s| s == Storage::Buffer), "outputs are buffers");
         }
         let got = run_on(&gpu, path, &graph, &x);
@@ -777,12 +778,9 @@ fn winograd_convolutions_agree_with_the_oracle_whatever_the_tiles_cut_off() {
         let winograds = [Winograd::Two, Winograd::Four];
         let runs = paths(&gpu).into_iter();
         for (path, winograd) in runs.flat_map(|path| winograds.map(|w| (path, w))) {
-            let options = PlanOptions {
-                limits: plan_limits(&gpu.device),
-                path,
-                winograd,
-                ..PlanOptions::default()
-            };
+            let options = PlanOptions::new(Capabilities::of(&gpu.device))
+                .path(path)
+                .winograd(winograd);
             let plan = Plan::new(&graph, &options).unwrap();
             let mut products = plan.steps().iter().filter(|s| s.macs > 0);
             assert!(
@@ -846,11 +844,7 @@ fn every_candidate_of_a_convolution_agrees_with_the_oracle() {
     let want = &reference(&graph, &x)[0];
     let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
     for path in paths(&gpu) {
-        let mut options = PlanOptions {
-            limits: plan_limits(&gpu.device),
-            path,
-            ..PlanOptions::default()
-        };
+        let options = PlanOptions::new(Capabilities::of(&gpu.device)).path(path);
         let shapes = graph
             .nodes()
             .iter()
@@ -863,7 +857,7 @@ fn every_candidate_of_a_convolution_agrees_with_the_oracle() {
             let choices = possible
                 .iter()
                 .filter_map(|(s, c)| Some((*s, *c.get(round)?)));
-            options.choices = choices.collect();
+            let options = options.clone().choices(choices.collect());
             let plan = Plan::new(&graph, &options).unwrap();
             let chosen: Vec<String> = plan
                 .steps()
@@ -922,7 +916,7 @@ fn convolutions_on_halves_agree_with_the_oracle() {
         let want = reference(&graph, &x);
         // On textures nothing but the format differs: a few of them will do.
         let mut paths = paths(&gpu);
-        paths.retain(|&path| path == Path::Buffers || index % 4 == 3);
+        paths.retain(|&path| path == KernelPath::Buffers || index % 4 == 3);
         for path in paths {
             let got = run_with(&gpu, &on_halves(&gpu, path), &graph, &x);
             let what = format!("{} on halves, on {path}", case.guards);
@@ -931,19 +925,16 @@ fn convolutions_on_halves_agree_with_the_oracle() {
     }
 }
 
-fn on_halves(gpu: &Context, path: Path) -> PlanOptions {
-    PlanOptions {
-        limits: plan_limits(&gpu.device),
-        path,
-        precision: Precision::F16,
-        ..PlanOptions::default()
-    }
+fn on_halves(gpu: &Context, path: KernelPath) -> PlanOptions {
+    PlanOptions::new(Capabilities::of(&gpu.device))
+        .path(path)
+        .precision(Precision::F16)
 }
 
 #[test]
 fn half_arithmetic_and_split_reductions_of_halves_agree_with_the_oracle() {
     let gpu = gpu();
-    let mut options = on_halves(&gpu, Path::Buffers);
+    let options = on_halves(&gpu, KernelPath::Buffers);
     let mut numbers = Numbers::new(3);
     let mut graph = Graph::new();
     let shape = Shape::new(2, 40, 5, 7);
@@ -961,19 +952,25 @@ fn half_arithmetic_and_split_reductions_of_halves_agree_with_the_oracle() {
     let shapes: Vec<ConvShape> = shapes.filter_map(|n| ConvShape::of(&graph, n)).collect();
     let possible = candidates(&shapes[0], &options).unwrap();
     let wanted = |c: &&Candidate| match c {
-        Candidate::Tiled(tile) => tile.arithmetic == Precision::F16,
-        Candidate::Split(tile, 2) => tile.px == 32 && tile.per_thread_co == 8,
+        Candidate::Buffers(OnBuffers::Tiled(tile)) => tile.arithmetic == Precision::F16,
+        Candidate::Buffers(OnBuffers::Split(tile, 2)) => tile.px == 32 && tile.per_thread_co == 8,
         _ => false,
     };
     let chosen: Vec<Candidate> = possible.iter().filter(wanted).copied().collect();
-    let half_arithmetic = options.limits.half_arithmetic;
-    let splits = chosen.iter().filter(|c| matches!(c, Candidate::Split(..)));
-    let tiles = chosen.iter().filter(|c| matches!(c, Candidate::Tiled(..)));
+    let half_arithmetic = Capabilities::of(&gpu.device).half_arithmetic;
+    let splits = chosen
+        .iter()
+        .filter(|c| matches!(c, Candidate::Buffers(OnBuffers::Split(..))));
+    let tiles = chosen
+        .iter()
+        .filter(|c| matches!(c, Candidate::Buffers(OnBuffers::Tiled(..))));
     let counts = [splits.count(), tiles.count()];
     let expected = if half_arithmetic { [2, 3] } else { [1, 0] };
     assert_eq!(counts, expected, "{possible:?}");
     for candidate in chosen {
-        options.choices = shapes.iter().map(|&shape| (shape, candidate)).collect();
+        let options = options
+            .clone()
+            .choices(shapes.iter().map(|&shape| (shape, candidate)).collect());
         let got = run_with(&gpu, &options, &graph, &x);
         let what = format!("{candidate} on halves");
         assert_close(&what, &want[0], &got[0], halves(2 * 9 * 40));
@@ -1006,30 +1003,36 @@ fn every_kind_of_kernel_on_halves_agrees_with_the_oracle() {
         ..norm
     };
     let x = graph.add("batch", Op::BatchNorm(norm), &[x]).unwrap();
-    let r = graph.add("relu", Op::Relu, &[x]).unwrap();
-    let x = graph.add("add", Op::Add { relu: false }, &[x, r]).unwrap();
+    let r = graph.add("relu", Op::Relu(Relu), &[x]).unwrap();
+    let x = graph
+        .add("add", Op::Add(Add { relu: false }), &[x, r])
+        .unwrap();
     let window = Window::square(3, 2).padded(1);
     let pad_value = PadValue::NegInfinity;
     let x = graph
-        .add("max", Op::MaxPool { window, pad_value }, &[x])
+        .add("max", Op::MaxPool(MaxPool { window, pad_value }), &[x])
         .unwrap();
     let grouped = graph.param("grouped", numbers.tensor(&[12, 4, 3, 3]));
     let grouped = Conv2d::new(grouped).padding(1).groups(3);
     let x = graph.add("grouped", Op::Conv2d(grouped), &[x]).unwrap();
-    let average = Op::AvgPool {
+    let average = Op::AvgPool(AvgPool {
         window: Window::square(2, 2),
         count_padding: false,
-    };
+    });
     let x = graph.add("average", average, &[x]).unwrap();
-    let mean = graph.add("mean", Op::GlobalAvgPool, &[x]).unwrap();
+    let mean = graph
+        .add("mean", Op::GlobalAvgPool(GlobalAvgPool), &[x])
+        .unwrap();
     let order = FlattenOrder::Chw;
-    let flat = graph.add("flat", Op::Flatten { order }, &[x]).unwrap();
-    let features = graph.shape(flat).c;
+    let flat = graph
+        .add("flat", Op::Flatten(Flatten { order }), &[x])
+        .unwrap();
+    let features = graph.get(flat).unwrap().shape.c;
     let weight = graph.param("fc", numbers.tensor(&[7, features]));
     let fc = graph
-        .add("fc", Op::Linear { weight, bias: None }, &[flat])
+        .add("fc", Op::Linear(Linear { weight, bias: None }), &[flat])
         .unwrap();
-    let softmax = graph.add("softmax", Op::Softmax, &[mean]).unwrap();
+    let softmax = graph.add("softmax", Op::Softmax(Softmax), &[mean]).unwrap();
     for output in [fc, softmax, r, input] {
         graph.mark_output(output).unwrap();
     }
@@ -1038,17 +1041,16 @@ fn every_kind_of_kernel_on_halves_agrees_with_the_oracle() {
         .step_by(37)
         .take(shape.pixels() * 4)
         .collect();
-    let normalization = Normalization {
-        mean: [0.485, 0.456, 0.406],
-        std: [0.229, 0.224, 0.225],
-        swap_red_blue: true,
+    let rules = Preprocess {
+        channels: ChannelOrder::Bgr,
+        ..Preprocess::TORCHVISION
     };
-    let x = resnet_wgpu::reference::image_to_tensor(&rgba, shape, &normalization).unwrap();
+    let x = resnet_wgpu::reference::image_to_tensor(&rgba, shape, &rules.normalization()).unwrap();
     let want = reference(&graph, &x);
     for path in paths(&gpu) {
-        let mut options = on_halves(&gpu, path);
+        let options = on_halves(&gpu, path);
         let from_tensor = run_with(&gpu, &options, &graph, &x);
-        options.input = InputFormat::Rgba8(normalization);
+        let options = options.input(InputFormat::Rgba8(rules));
         let plan = Plan::new(&graph, &options).unwrap();
         let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
         let from_pixels = session.run_pixels(&rgba).unwrap();
@@ -1068,16 +1070,16 @@ fn every_kind_of_kernel_on_halves_agrees_with_the_oracle() {
 #[test]
 fn halves_in_textures_are_the_nearest_ones() {
     let gpu = gpu();
-    if !paths(&gpu).contains(&Path::Textures) {
+    if !paths(&gpu).contains(&KernelPath::Textures) {
         return;
     }
     let mut graph = Graph::new();
     let shape = Shape::new(2, 7, 9, 11);
     let input = graph.input("input", shape).unwrap();
-    let op = Op::MaxPool {
+    let op = Op::MaxPool(MaxPool {
         window: Window::square(1, 1),
         pad_value: PadValue::NegInfinity,
-    };
+    });
     let y = graph.add("same", op, &[input]).unwrap();
     graph.mark_output(y).unwrap();
     // Two ties, one of which an even mantissa is below, then what the format ends with, then any.
@@ -1086,7 +1088,7 @@ fn halves_in_textures_are_the_nearest_ones() {
     let random = Numbers::new(23).tensor(&shape.dims());
     let value = |i: usize| special.get(i).copied().unwrap_or(random.data()[i]);
     let x = Tensor::from_fn(&shape.dims(), value);
-    let got = run_with(&gpu, &on_halves(&gpu, Path::Textures), &graph, &x);
+    let got = run_with(&gpu, &on_halves(&gpu, KernelPath::Textures), &graph, &x);
     let nearest = |v: f32| half::f16::from_f32(v.clamp(-65504.0, 65504.0)).to_f32();
     for (&x, &got) in x.data().iter().zip(got[0].data()) {
         // Below this the places of a half are farther apart.
@@ -1102,10 +1104,10 @@ fn what_is_too_large_for_a_half_becomes_the_largest_one() {
     let mut graph = Graph::new();
     let shape = Shape::new(1, 4, 1, 3);
     let input = graph.input("input", shape).unwrap();
-    let y = graph.add("relu", Op::Relu, &[input]).unwrap();
+    let y = graph.add("relu", Op::Relu(Relu), &[input]).unwrap();
     graph.mark_output(y).unwrap();
     let x = Tensor::from_fn(&shape.dims(), |i| [1e6, 65504.0, 0.1, -3.0][i % 4]);
-    let got = run_with(&gpu, &on_halves(&gpu, Path::Buffers), &graph, &x);
+    let got = run_with(&gpu, &on_halves(&gpu, KernelPath::Buffers), &graph, &x);
     let rounded = half::f16::from_f32(0.1).to_f32();
     let want = Tensor::from_fn(&shape.dims(), |i| [65504.0, 65504.0, rounded, 0.0][i % 4]);
     assert_eq!(got[0].data(), want.data());

@@ -5,14 +5,14 @@
 mod common;
 
 use common::{Numbers, assert_close, gpu, paths, reference, run_with};
-use resnet_formats::models::{self, Arch, Model, ModelOptions};
-use resnet_formats::weights::Weights;
 use resnet_wgpu::compare::{Tolerance, top_k};
-use resnet_wgpu::gpu::{Context, Session, plan_limits};
-use resnet_wgpu::graph::Graph;
+use resnet_wgpu::gpu::{Context, Session};
+use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{Plan, PlanOptions, Winograd};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::Tensor;
 
 fn model(arch: Arch, batch: usize, size: [usize; 2], classes: usize) -> Model {
@@ -22,15 +22,13 @@ fn model(arch: Arch, batch: usize, size: [usize; 2], classes: usize) -> Model {
         classes: Some(classes),
         ..ModelOptions::default()
     };
-    models::build(Some(arch), &mut Weights::random(0), &options).unwrap()
+    let network = arch.made_up(0, &options).unwrap();
+    network.model(&options).unwrap()
 }
 
 fn session(gpu: &Context, graph: &Graph, fusion: Fusion) -> Session {
     let graph = optimize(graph, fusion).unwrap();
-    let options = PlanOptions {
-        limits: plan_limits(&gpu.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&gpu.device));
     Session::new(gpu, &Plan::new(&graph, &options).unwrap(), &mut |_| ()).unwrap()
 }
 
@@ -39,7 +37,7 @@ fn session(gpu: &Context, graph: &Graph, fusion: Fusion) -> Session {
 fn check(arch: Arch, batch: usize, size: [usize; 2], fusions: &[Fusion]) {
     let gpu = gpu();
     let model = model(arch, batch, size, 10);
-    let input = Numbers::new(8).tensor(&model.graph.shape(model.input).dims());
+    let input = Numbers::new(8).tensor(&model.graph.value_of(Role::Image).unwrap().shape.dims());
     let want = reference(&model.graph, &input);
     let scale = want[0].data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
     assert!(
@@ -111,7 +109,7 @@ fn resnet18_with_winograd_and_on_halves() {
     let gpu = gpu();
     let model = model(Arch::ResNet18, 2, [32, 40], 10);
     let graph = optimize(&model.graph, Fusion::Full).unwrap();
-    let input = Numbers::new(9).tensor(&model.graph.shape(model.input).dims());
+    let input = Numbers::new(9).tensor(&model.graph.value_of(Role::Image).unwrap().shape.dims());
     let want = &reference(&model.graph, &input)[0];
     let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
     let cases = [
@@ -120,13 +118,10 @@ fn resnet18_with_winograd_and_on_halves() {
     ];
     for (precision, winograd, allowed) in cases {
         for path in paths(&gpu) {
-            let options = PlanOptions {
-                limits: plan_limits(&gpu.device),
-                path,
-                precision,
-                winograd,
-                ..PlanOptions::default()
-            };
+            let options = PlanOptions::new(Capabilities::of(&gpu.device))
+                .path(path)
+                .precision(precision)
+                .winograd(winograd);
             let got = &run_with(&gpu, &options, &graph, &input)[0];
             let what = format!("{precision}, Winograd {winograd}, on {path}");
             let tolerance = Tolerance {
@@ -159,10 +154,7 @@ fn every_layer_can_be_asked_for_by_name_and_agrees_with_the_oracle() {
     for (id, _) in &values {
         graph.mark_output(*id).unwrap();
     }
-    let options = PlanOptions {
-        limits: plan_limits(&gpu.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&gpu.device));
     let session = Session::new(&gpu, &Plan::new(&graph, &options).unwrap(), &mut |_| ()).unwrap();
     let input = Numbers::new(4).tensor(&[1, 3, 40, 32]);
     let got = session.run(&input).unwrap();

@@ -6,8 +6,9 @@ mod common;
 
 use common::{Numbers, assert_close, reference};
 use resnet_wgpu::compare::Tolerance;
-use resnet_wgpu::graph::{BatchNorm, Conv2d, Graph, Op, Statistics, ValueId};
+use resnet_wgpu::graph::{Add, BatchNorm, Conv2d, Graph, Op, Relu, Role, Statistics, ValueId};
 use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 struct Net {
@@ -29,7 +30,7 @@ impl Net {
     }
 
     fn conv(&mut self, name: &str, x: ValueId, with_bias: bool) -> ValueId {
-        let c = self.graph.shape(x).c;
+        let c = self.graph.get(x).unwrap().shape.c;
         let weight = self
             .graph
             .param("weight", self.numbers.tensor(&[6, c, 3, 3]));
@@ -78,7 +79,7 @@ impl Net {
         let names = |g: &Graph| -> Vec<String> {
             g.outputs()
                 .iter()
-                .map(|&v| g.value(v).name.clone())
+                .map(|&v| g.get(v).unwrap().name.clone())
                 .collect()
         };
         assert_eq!(
@@ -99,11 +100,11 @@ fn block(with_bias: bool) -> Net {
     let (mut net, x) = Net::new();
     let a = net.conv("conv1", x, with_bias);
     let a = net.norm("bn1", a);
-    let a = net.op("relu1", Op::Relu, &[a]);
+    let a = net.op("relu1", Op::Relu(Relu), &[a]);
     let a = net.conv("conv2", a, with_bias);
     let a = net.norm("bn2", a);
-    let a = net.op("add", Op::Add { relu: false }, &[a, x]);
-    let y = net.op("relu2", Op::Relu, &[a]);
+    let a = net.op("add", Op::Add(Add { relu: false }), &[a, x]);
+    let y = net.op("relu2", Op::Relu(Relu), &[a]);
     net.graph.mark_output(y).unwrap();
     net
 }
@@ -142,7 +143,7 @@ fn fused_values_are_called_like_the_last_node_and_layers_like_the_first() {
     let nodes: Vec<(&str, &str)> = graph
         .nodes()
         .iter()
-        .map(|n| (n.name.as_str(), graph.value(n.output).name.as_str()))
+        .map(|n| (n.name.as_str(), graph.get(n.output).unwrap().name.as_str()))
         .collect();
     assert_eq!(
         nodes,
@@ -170,7 +171,7 @@ fn a_value_with_two_readers_is_not_fused_away() {
     let (mut net, x) = Net::new();
     let a = net.conv("conv", x, true);
     let b = net.norm("bn", a);
-    let y = net.op("add", Op::Add { relu: false }, &[a, b]);
+    let y = net.op("add", Op::Add(Add { relu: false }), &[a, b]);
     net.graph.mark_output(y).unwrap();
     assert_eq!(
         net.optimised(Fusion::Full),
@@ -183,7 +184,7 @@ fn a_value_with_two_readers_is_not_fused_away() {
 fn a_relu_between_convolution_and_batch_norm_stays_there() {
     let (mut net, x) = Net::new();
     let a = net.conv("conv", x, true);
-    let a = net.op("relu", Op::Relu, &[a]);
+    let a = net.op("relu", Op::Relu(Relu), &[a]);
     let y = net.norm("bn", a);
     net.graph.mark_output(y).unwrap();
     assert_eq!(
@@ -200,8 +201,8 @@ fn a_projection_block_keeps_its_shortcut_convolution() {
     let a = net.norm("bn main", a);
     let b = net.conv("shortcut", x, false);
     let b = net.norm("bn shortcut", b);
-    let a = net.op("add", Op::Add { relu: false }, &[a, b]);
-    let y = net.op("relu", Op::Relu, &[a]);
+    let a = net.op("add", Op::Add(Add { relu: false }), &[a, b]);
+    let y = net.op("relu", Op::Relu(Relu), &[a]);
     net.graph.mark_output(y).unwrap();
     assert_eq!(
         net.optimised(Fusion::Full),
@@ -223,7 +224,7 @@ fn a_convolution_that_strides_leaves_the_addition_to_the_other_one() {
         };
         let a = summand("first", first);
         let b = summand("last", last);
-        let y = net.op("add", Op::Add { relu: true }, &[a, b]);
+        let y = net.op("add", Op::Add(Add { relu: true }), &[a, b]);
         net.graph.mark_output(y).unwrap();
         net.optimised(Fusion::Full);
         let graph = optimize(&net.graph, Fusion::Full).unwrap();
@@ -241,7 +242,7 @@ fn a_convolution_that_strides_leaves_the_addition_to_the_other_one() {
 fn twice_the_same_value_can_be_added() {
     let (mut net, x) = Net::new();
     let a = net.conv("conv", x, true);
-    let y = net.op("add", Op::Add { relu: true }, &[a, a]);
+    let y = net.op("add", Op::Add(Add { relu: true }), &[a, a]);
     net.graph.mark_output(y).unwrap();
     assert_eq!(
         net.optimised(Fusion::Full),
@@ -254,12 +255,42 @@ fn twice_the_same_value_can_be_added() {
 fn two_additions_in_a_row_do_not_both_land_in_one_convolution() {
     let (mut net, x) = Net::new();
     let a = net.conv("conv", x, true);
-    let a = net.op("add1", Op::Add { relu: false }, &[a, x]);
-    let y = net.op("add2", Op::Add { relu: false }, &[a, x]);
+    let a = net.op("add1", Op::Add(Add { relu: false }), &[a, x]);
+    let y = net.op("add2", Op::Add(Add { relu: false }), &[a, x]);
     net.graph.mark_output(y).unwrap();
     assert_eq!(
         net.optimised(Fusion::Full),
         ["conv2d", "residual_add"],
         "one residual per convolution"
+    );
+}
+
+#[test]
+fn roles_go_with_their_values_into_the_fused_graph_and_its_plan() {
+    let (mut net, input) = Net::new();
+    let x = net.conv("conv", input, false);
+    let y = net.op("relu", Op::Relu(Relu), &[x]);
+    net.graph.set_role(Role::Image, input).unwrap();
+    net.graph.set_role(Role::Stage(1), x).unwrap();
+    net.graph.set_role(Role::FeatureMap, y).unwrap();
+    net.graph.mark_output(y).unwrap();
+    let fused = optimize(&net.graph, Fusion::Full).unwrap();
+    let name = |role| fused.value_of(role).map(|value| value.name.as_str());
+    assert_eq!(name(Role::Image).unwrap(), "input", "what goes in");
+    assert_eq!(name(Role::FeatureMap).unwrap(), "relu", "what comes out");
+    assert!(name(Role::Stage(1)).is_err(), "fused away with its value");
+    assert!(fused.get(y).is_err(), "an id does not outlive its graph");
+
+    let plan = Plan::new(&fused, &PlanOptions::new(Capabilities::default())).unwrap();
+    assert_eq!(plan.output(Role::FeatureMap).unwrap().name, "relu", "role");
+    assert_eq!(
+        plan.output("relu").unwrap().roles,
+        [Role::FeatureMap],
+        "name"
+    );
+    let error = plan.output(Role::Logits).unwrap_err().to_string();
+    assert!(
+        error.contains("no logits") && error.contains("relu"),
+        "{error}"
     );
 }

@@ -7,63 +7,59 @@ use std::collections::BTreeSet;
 use std::path::Path as FilePath;
 
 use proptest::prelude::*;
-use resnet_formats::models::{self, Arch, Model, ModelOptions};
-use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
 use resnet_wgpu::kernels::{Precision, Storage};
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::picture::Normalization;
+use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::plan::memory::{Place, StepUse, assign};
 use resnet_wgpu::plan::{
-    Candidate, Content, ConvShape, Device, InputFormat, Limits, Path, Plan, PlanOptions, Step,
-    Winograd, candidates,
+    Candidate, Capabilities, Content, ConvShape, DeviceKind, InputFormat, KernelPath, OnBuffers,
+    OnTextures, Plan, PlanOptions, Step, Winograd, candidates,
 };
 use resnet_wgpu::tensor::{Shape, Tensor};
+
+/// A device like another one, but for what is set.
+fn changed(mut device: Capabilities, set: impl FnOnce(&mut Capabilities)) -> Capabilities {
+    set(&mut device);
+    device
+}
 
 fn model(arch: Arch, batch: usize) -> Model {
     let options = ModelOptions {
         batch,
         ..ModelOptions::default()
     };
-    models::build(Some(arch), &mut Weights::random(0), &options).unwrap()
+    let network = arch.made_up(0, &options).unwrap();
+    network.model(&options).unwrap()
 }
 
 fn rgba8() -> InputFormat {
-    InputFormat::Rgba8(Normalization {
-        mean: [0.485, 0.456, 0.406],
-        std: [0.229, 0.224, 0.225],
-        swap_red_blue: false,
-    })
+    InputFormat::Rgba8(Preprocess::TORCHVISION)
 }
 
 fn plan(model: &Model, fusion: Fusion) -> Plan {
     let graph = optimize(&model.graph, fusion).unwrap();
-    let options = PlanOptions {
-        input: rgba8(),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::default()).input(rgba8());
     Plan::new(&graph, &options).unwrap()
 }
 
 /// What a software Vulkan of eight lanes offers.
-fn software() -> Limits {
-    Limits {
-        immediate_bytes: 128,
-        read_write_textures: true,
-        subgroup_lanes: Some([8, 8]),
-        device: Device::SOFTWARE,
-        ..Limits::default()
-    }
+fn software() -> Capabilities {
+    changed(Capabilities::default(), |c| {
+        c.immediate_bytes = 128;
+        c.read_write_textures = true;
+        c.subgroup_lanes = Some([8, 8]);
+        c.device = DeviceKind::SOFTWARE;
+    })
 }
 
 fn textures() -> PlanOptions {
-    PlanOptions {
-        input: rgba8(),
-        limits: software(),
-        path: Path::Auto,
-        ..PlanOptions::default()
-    }
+    PlanOptions::new(software())
+        .input(rgba8())
+        .path(KernelPath::Auto)
 }
 
 /// Compares with a file; `UPDATE_SNAPSHOTS=1 cargo test --test plan` writes it anew.
@@ -129,13 +125,9 @@ fn activations_of_deep_networks_stay_within_a_tenth_of_the_lower_bound() {
     ];
     for (name, network) in networks {
         let graph = optimize(&network.graph, Fusion::Full).unwrap();
-        for path in [Path::Buffers, Path::Textures] {
+        for path in [KernelPath::Buffers, KernelPath::Textures] {
             for winograd in [Winograd::Off, Winograd::Auto, Winograd::Four] {
-                let options = PlanOptions {
-                    path,
-                    winograd,
-                    ..textures()
-                };
+                let options = textures().path(path).winograd(winograd);
                 let plan = Plan::new(&graph, &options).unwrap();
                 let (bytes, bound) = (plan.activation_bytes(), plan.activation_lower_bound_bytes());
                 assert!(
@@ -152,16 +144,16 @@ fn no_step_writes_the_buffer_of_a_value_that_it_or_a_later_step_reads() {
     for arch in Arch::ALL {
         for fusion in [Fusion::None, Fusion::Layers, Fusion::Full] {
             let graph = optimize(&model(arch, 1).graph, fusion).unwrap();
-            let plans = [PlanOptions::default(), textures()];
+            let plans = [PlanOptions::new(Capabilities::default()), textures()];
             for plan in plans.map(|options| Plan::new(&graph, &options).unwrap()) {
                 for step in plan.steps() {
-                    let (output, inputs) = step.buffers.split_last().unwrap();
+                    let (output, inputs) = step.allocations.split_last().unwrap();
                     assert!(
                         !inputs.contains(output),
                         "{arch:?} {fusion}: {} is bound twice",
                         step.node
                     );
-                    let content = &plan.buffer(*output).content;
+                    let content = &plan.allocation(*output).content;
                     assert!(
                         matches!(content, Content::Activations),
                         "{}: writes activations",
@@ -176,20 +168,13 @@ fn no_step_writes_the_buffer_of_a_value_that_it_or_a_later_step_reads() {
 #[test]
 fn halves_take_half_the_memory_and_outputs_stay_in_single_precision() {
     let graph = optimize(&model(Arch::ResNet50, 1).graph, Fusion::Full).unwrap();
-    let buffers = PlanOptions {
-        input: rgba8(),
-        ..PlanOptions::default()
-    };
+    let buffers = PlanOptions::new(Capabilities::default()).input(rgba8());
     for single in [buffers, textures()] {
-        let half = PlanOptions {
-            precision: Precision::F16,
-            winograd: Winograd::Off,
-            ..single.clone()
-        };
-        let single = PlanOptions {
-            winograd: Winograd::Off,
-            ..single
-        };
+        let half = single
+            .clone()
+            .precision(Precision::F16)
+            .winograd(Winograd::Off);
+        let single = single.winograd(Winograd::Off);
         let [single, half] = [single, half].map(|o| Plan::new(&graph, &o).unwrap());
         for (what, single, half) in [
             ("weights", single.weight_bytes(), half.weight_bytes()),
@@ -204,7 +189,7 @@ fn halves_take_half_the_memory_and_outputs_stay_in_single_precision() {
             assert!((low..=high).contains(&half), "{what}: {half} of {single}");
         }
         for output in half.outputs() {
-            let buffer = half.buffer(output.buffer);
+            let buffer = half.allocation(output.allocation);
             assert_eq!(buffer.storage, Storage::Buffer, "{}", output.name);
             let bytes = (output.shape.packed_len() * 4) as u64;
             assert!(
@@ -214,10 +199,10 @@ fn halves_take_half_the_memory_and_outputs_stay_in_single_precision() {
             );
         }
         for step in half.steps() {
-            let bound = step.launch.kernel.bindings.iter().zip(&step.buffers);
+            let bound = step.launch.kernel.bindings.iter().zip(&step.allocations);
             for (binding, &id) in bound {
-                let buffer = half.buffer(id);
-                if matches!(buffer.content, Content::Constant(_)) && binding.name == "weight" {
+                let buffer = half.allocation(id);
+                if matches!(buffer.content, Content::Parameters(_)) && binding.name == "weight" {
                     assert_eq!(buffer.precision, step.launch.precision, "{}", step.node);
                 }
             }
@@ -229,55 +214,56 @@ fn halves_take_half_the_memory_and_outputs_stay_in_single_precision() {
 fn textures_are_chosen_on_software_with_all_that_their_kernels_need_only() {
     let graph = optimize(&model(Arch::ResNet18, 1).graph, Fusion::Full).unwrap();
     let on_textures = |limits, path| {
-        let options = PlanOptions {
-            limits,
-            path,
-            ..PlanOptions::default()
-        };
+        let options = PlanOptions::new(limits).path(path);
         let plan = Plan::new(&graph, &options)?;
-        let mut slots = plan.buffers().iter();
+        let mut slots = plan.allocations().iter();
         Ok::<_, Error>(slots.any(|b| b.storage == Storage::Texture))
     };
-    let gpu = Limits {
-        device: Device::default(),
-        ..software()
-    };
+    let gpu = changed(software(), |c| {
+        c.device = DeviceKind::default();
+    });
     let unable = [
-        Limits::default(),
-        Limits {
-            subgroup_lanes: Some([4, 8]),
-            ..software()
-        },
-        Limits {
-            subgroup_lanes: Some([32, 32]),
-            ..software()
-        },
-        Limits {
-            subgroup_lanes: None,
-            ..software()
-        },
-        Limits {
-            immediate_bytes: 0,
-            ..software()
-        },
-        Limits {
-            read_write_textures: false,
-            ..software()
-        },
+        Capabilities::default(),
+        changed(software(), |c| {
+            c.subgroup_lanes = Some([4, 8]);
+        }),
+        changed(software(), |c| {
+            c.subgroup_lanes = Some([32, 32]);
+        }),
+        changed(software(), |c| {
+            c.subgroup_lanes = None;
+        }),
+        changed(software(), |c| {
+            c.immediate_bytes = 0;
+        }),
+        changed(software(), |c| {
+            c.read_write_textures = false;
+        }),
     ];
     for lanes in [4, 8, 16] {
-        let limits = Limits {
-            subgroup_lanes: Some([lanes, lanes]),
-            ..software()
-        };
-        assert!(on_textures(limits, Path::Auto).unwrap(), "{lanes} lanes");
+        let limits = changed(software(), |c| {
+            c.subgroup_lanes = Some([lanes, lanes]);
+        });
+        assert!(
+            on_textures(limits, KernelPath::Auto).unwrap(),
+            "{lanes} lanes"
+        );
     }
-    assert!(!on_textures(gpu, Path::Auto).unwrap(), "a GPU");
-    assert!(on_textures(gpu, Path::Textures).unwrap(), "a GPU, forced");
-    assert!(!on_textures(software(), Path::Buffers).unwrap(), "forced");
+    assert!(!on_textures(gpu, KernelPath::Auto).unwrap(), "a GPU");
+    assert!(
+        on_textures(gpu, KernelPath::Textures).unwrap(),
+        "a GPU, forced"
+    );
+    assert!(
+        !on_textures(software(), KernelPath::Buffers).unwrap(),
+        "forced"
+    );
     for limits in unable {
-        assert!(!on_textures(limits, Path::Auto).unwrap(), "{limits:?}");
-        let forced = on_textures(limits, Path::Textures);
+        assert!(
+            !on_textures(limits, KernelPath::Auto).unwrap(),
+            "{limits:?}"
+        );
+        let forced = on_textures(limits, KernelPath::Textures);
         assert!(
             matches!(forced, Err(Error::PathUnavailable { .. })),
             "{limits:?}"
@@ -395,7 +381,7 @@ fn resnet50_has_convolutions_of_24_shapes_whose_names_differ() {
 #[test]
 fn a_choice_replaces_the_default_of_all_layers_of_its_shape_and_of_no_other() {
     let graph = optimize(&model(Arch::ResNet50, 1).graph, Fusion::Full).unwrap();
-    for mut options in [PlanOptions::default(), textures()] {
+    for options in [PlanOptions::new(Capabilities::default()), textures()] {
         let before = Plan::new(&graph, &options).unwrap();
         for (shape, count) in convolutions(&graph) {
             let possible = candidates(&shape, &options).unwrap();
@@ -403,7 +389,9 @@ fn a_choice_replaces_the_default_of_all_layers_of_its_shape_and_of_no_other() {
             let default = possible[0];
             let other = possible[possible.len() - 1];
             assert_ne!(default, other, "{shape}");
-            options.choices = [(shape, other)].into_iter().collect();
+            let options = options
+                .clone()
+                .choices([(shape, other)].into_iter().collect());
             let after = Plan::new(&graph, &options).unwrap();
             let layers = |plan: &Plan, choice| -> BTreeSet<String> {
                 let steps = plan.steps().iter().filter(|s| s.choice == Some(choice));
@@ -421,18 +409,20 @@ fn a_choice_replaces_the_default_of_all_layers_of_its_shape_and_of_no_other() {
 fn a_choice_that_is_no_candidate_of_the_layer_is_ignored() {
     let graph = optimize(&model(Arch::ResNet18, 1).graph, Fusion::Full).unwrap();
     let shapes = convolutions(&graph);
-    let foreign = [(textures(), Candidate::Grouped), {
+    let foreign = [(textures(), Candidate::Buffers(OnBuffers::Grouped)), {
         let options = textures();
         let on_textures = candidates(&shapes[0].0, &options).unwrap()[0];
-        (PlanOptions::default(), on_textures)
+        (PlanOptions::new(Capabilities::default()), on_textures)
     }];
-    for (mut options, choice) in foreign {
+    for (options, choice) in foreign {
         let want = Plan::new(&graph, &options).unwrap().to_string();
-        options.choices = shapes.iter().map(|&(s, _)| (s, choice)).collect();
+        let options = options
+            .clone()
+            .choices(shapes.iter().map(|&(s, _)| (s, choice)).collect());
         assert_eq!(Plan::new(&graph, &options).unwrap().to_string(), want);
     }
-    let mut options = textures();
-    let winograd = |c: &Candidate| matches!(c, Candidate::WinogradTexture(..));
+    let options = textures();
+    let winograd = |c: &Candidate| matches!(c, Candidate::Textures(OnTextures::Winograd(..)));
     let (shape, choice) = shapes
         .iter()
         .find_map(|&(shape, _)| {
@@ -440,8 +430,9 @@ fn a_choice_that_is_no_candidate_of_the_layer_is_ignored() {
             Some((shape, possible.find(winograd)?))
         })
         .unwrap();
-    options.choices.set(shape, choice);
-    options.winograd = Winograd::Off;
+    let options = options
+        .choices([(shape, choice)].into_iter().collect())
+        .winograd(Winograd::Off);
     let plan = Plan::new(&graph, &options).unwrap();
     let mut choices = plan.steps().iter().filter_map(|s| s.choice);
     assert!(!choices.any(|c| winograd(&c)), "Winograd is off");
@@ -451,7 +442,7 @@ fn a_choice_that_is_no_candidate_of_the_layer_is_ignored() {
 fn candidates_are_distinct_and_so_are_their_names() {
     let graph = optimize(&model(Arch::ResNet50, 1).graph, Fusion::Full).unwrap();
     for (shape, _) in convolutions(&graph) {
-        for options in [PlanOptions::default(), textures()] {
+        for options in [PlanOptions::new(Capabilities::default()), textures()] {
             let possible = candidates(&shape, &options).unwrap();
             let names: BTreeSet<String> = possible.iter().map(Candidate::to_string).collect();
             assert_eq!(names.len(), possible.len(), "{shape}: {possible:?}");
@@ -462,19 +453,10 @@ fn candidates_are_distinct_and_so_are_their_names() {
 #[test]
 fn a_layer_beyond_the_limits_is_an_error_that_names_it() {
     let graph = optimize(&model(Arch::ResNet18, 1).graph, Fusion::Full).unwrap();
-    let plan_with = |limits| {
-        Plan::new(
-            &graph,
-            &PlanOptions {
-                limits,
-                ..PlanOptions::default()
-            },
-        )
-    };
-    let small_buffers = Limits {
-        storage_binding_bytes: 1 << 20,
-        ..Limits::default()
-    };
+    let plan_with = |limits| Plan::new(&graph, &PlanOptions::new(limits));
+    let small_buffers = changed(Capabilities::default(), |c| {
+        c.storage_binding_bytes = 1 << 20;
+    });
     match plan_with(small_buffers) {
         Err(Error::LimitExceeded { node, allowed, .. }) => {
             assert_eq!(allowed, 1 << 20, "the limit");
@@ -485,10 +467,9 @@ fn a_layer_beyond_the_limits_is_an_error_that_names_it() {
         }
         other => panic!("expected a limit error, got {other:?}"),
     }
-    let few_workgroups = Limits {
-        workgroups_per_dimension: 50,
-        ..Limits::default()
-    };
+    let few_workgroups = changed(Capabilities::default(), |c| {
+        c.workgroups_per_dimension = 50;
+    });
     let error = plan_with(few_workgroups).unwrap_err();
     assert!(error.to_string().contains("'conv1'"), "{error}");
 }
@@ -498,7 +479,7 @@ fn a_graph_without_output_or_with_gray_pixels_is_an_error() {
     let mut graph = Graph::new();
     let input = graph.input("input", Shape::new(1, 1, 4, 4)).unwrap();
     assert!(
-        Plan::new(&graph, &PlanOptions::default()).is_err(),
+        Plan::new(&graph, &PlanOptions::new(Capabilities::default())).is_err(),
         "no output"
     );
     let weight = graph.param("weight", Tensor::from_fn(&[1, 1, 1, 1], |_| 1.0));
@@ -506,31 +487,24 @@ fn a_graph_without_output_or_with_gray_pixels_is_an_error() {
         .add("conv", Op::Conv2d(Conv2d::new(weight)), &[input])
         .unwrap();
     graph.mark_output(y).unwrap();
-    let options = PlanOptions {
-        input: rgba8(),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::default()).input(rgba8());
     assert!(
         Plan::new(&graph, &options).is_err(),
         "one channel is not RGB"
     );
     assert!(
-        Plan::new(&graph, &PlanOptions::default()).is_ok(),
+        Plan::new(&graph, &PlanOptions::new(Capabilities::default())).is_ok(),
         "a tensor of one channel is fine"
     );
 }
 
 #[test]
 fn a_normalization_that_divides_by_zero_is_an_error() {
-    let normalization = Normalization {
-        mean: [0.0; 3],
+    let rules = Preprocess {
         std: [1.0, 0.0, 1.0],
-        swap_red_blue: false,
+        ..Preprocess::TORCHVISION
     };
-    let options = PlanOptions {
-        input: InputFormat::Rgba8(normalization),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::default()).input(InputFormat::Rgba8(rules));
     let model = model(Arch::ResNet18, 1);
     assert!(
         Plan::new(&model.graph, &options).is_err(),

@@ -7,16 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
 
 use naga::back::PipelineConstants;
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities as Features, ValidationFlags, Validator};
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, Statistics, Window,
+    Add, AvgPool, AvgPoolGradient, BatchNorm, ChannelDot, ClassGradient, Conv2d, Dilate, Flatten,
+    FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool, Op, PadValue, Padding, Relu, ReluGradient,
+    Softmax, Statistics, Window,
 };
 use resnet_wgpu::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Precision, Storage};
 use resnet_wgpu::kernels::{heat_map, resample_columns, resample_rows};
-use resnet_wgpu::picture::Normalization;
+use resnet_wgpu::picture::{ChannelOrder, Preprocess};
 use resnet_wgpu::plan::{
-    Candidate, ConvShape, InputFormat, Limits, Path, Plan, PlanOptions, candidates,
+    Candidate, Capabilities, ConvShape, InputFormat, KernelPath, Plan, PlanOptions, candidates,
 };
 use resnet_wgpu::tensor::{Shape, Tensor};
 
@@ -26,6 +28,13 @@ const MAX_WORKGROUP_BYTES: u32 = 16_384;
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_STORAGE_TEXTURES: usize = 4;
 
+/// WebGPU's defaults, but for what is set.
+fn capabilities(set: impl FnOnce(&mut Capabilities)) -> Capabilities {
+    let mut capabilities = Capabilities::default();
+    set(&mut capabilities);
+    capabilities
+}
+
 fn parse(name: &str, source: &str) -> naga::Module {
     naga::front::wgsl::parse_str(source)
         .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string_with_path(source, name)))
@@ -33,18 +42,18 @@ fn parse(name: &str, source: &str) -> naga::Module {
 
 fn validate(name: &str, module: &naga::Module) -> naga::valid::ModuleInfo {
     // What kernels on textures may use, and no other kernel does: see the test below.
-    let allowed = Capabilities::SUBGROUP | Capabilities::IMMEDIATES;
+    let allowed = Features::SUBGROUP | Features::IMMEDIATES;
     let capabilities = if uses_textures(name) {
         allowed
     } else if is_cooperative(name) {
-        Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP
+        Features::SHADER_FLOAT16 | Features::COOPERATIVE_MATRIX | Features::SUBGROUP
     } else if kernel(name).is_half() {
-        Capabilities::SHADER_FLOAT16
+        Features::SHADER_FLOAT16
     } else {
-        Capabilities::empty()
+        Features::empty()
     };
     // WebGPU's own, for `pack2x16float`.
-    let capabilities = capabilities | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let capabilities = capabilities | Features::SHADER_FLOAT16_IN_FLOAT32;
     Validator::new(ValidationFlags::all(), capabilities)
         .validate(module)
         .unwrap_or_else(|error| panic!("{name}: {error:?}"))
@@ -96,18 +105,20 @@ fn launches() -> Vec<Launch> {
     let x = graph
         .add("norm of batch", Op::BatchNorm(of_batch), &[x])
         .unwrap();
-    let r = graph.add("relu", Op::Relu, &[x]).unwrap();
-    let x = graph.add("add", Op::Add { relu: true }, &[x, r]).unwrap();
+    let r = graph.add("relu", Op::Relu(Relu), &[x]).unwrap();
+    let x = graph
+        .add("add", Op::Add(Add { relu: true }), &[x, r])
+        .unwrap();
     let window = Window::square(3, 1).padded(1);
-    let pool = Op::MaxPool {
+    let pool = Op::MaxPool(MaxPool {
         window,
         pad_value: PadValue::Zero,
-    };
+    });
     let y = graph.add("max", pool, &[x]).unwrap();
-    let pool = Op::AvgPool {
+    let pool = Op::AvgPool(AvgPool {
         window: Window::square(2, 2),
         count_padding: true,
-    };
+    });
     let y = graph.add("avg", pool, &[y]).unwrap();
     let pointwise = conv(&mut graph, &[256, 64, 1, 1]);
     let a = graph.add("pointwise", Op::Conv2d(pointwise), &[y]).unwrap();
@@ -139,75 +150,74 @@ fn launches() -> Vec<Launch> {
     let e = graph
         .add(
             "flatten",
-            Op::Flatten {
+            Op::Flatten(Flatten {
                 order: FlattenOrder::Hwc,
-            },
+            }),
             &[d],
         )
         .unwrap();
-    let g = graph.add("gap", Op::GlobalAvgPool, &[d]).unwrap();
-    let features = graph.shape(e).c;
+    let g = graph
+        .add("gap", Op::GlobalAvgPool(GlobalAvgPool), &[d])
+        .unwrap();
+    let features = graph.get(e).unwrap().shape.c;
     let weight = graph.param("fc.weight", ones(&[10, features]));
     let f = graph
-        .add("fc", Op::Linear { weight, bias: None }, &[e])
+        .add("fc", Op::Linear(Linear { weight, bias: None }), &[e])
         .unwrap();
-    let p = graph.add("softmax", Op::Softmax, &[f]).unwrap();
+    let p = graph.add("softmax", Op::Softmax(Softmax), &[f]).unwrap();
     let weight = graph.param("rows", ones(&[10, 5, 1, 1]));
     let class = graph.param("class", ones(&[1]));
-    let op = Op::ClassGradient { weight, class };
+    let op = Op::ClassGradient(ClassGradient { weight, class });
     let row = graph.add("row", op, &[f]).unwrap();
-    let square = graph.shape(d);
-    let op = Op::AvgPoolGradient {
+    let square = graph.get(d).unwrap().shape;
+    let op = Op::AvgPoolGradient(AvgPoolGradient {
         window: Window {
             kernel: [square.h, square.w],
             ..Window::square(1, 1)
         },
         size: [square.h, square.w],
-    };
+    });
     let spread = graph.add("spread", op, &[row]).unwrap();
     let through = graph
-        .add("through", Op::ReluGradient, &[spread, d])
+        .add("through", Op::ReluGradient(ReluGradient), &[spread, d])
         .unwrap();
-    let op = Op::ChannelDot { positive: true };
+    let op = Op::ChannelDot(ChannelDot { positive: true });
     let map = graph.add("map", op, &[through, d]).unwrap();
-    let op = Op::Dilate {
+    let op = Op::Dilate(Dilate {
         stride: [2, 3],
         size: [square.h * 2, square.w * 3],
-    };
+    });
     let apart = graph.add("apart", op, &[map]).unwrap();
     for output in [p, g, apart] {
         graph.mark_output(output).unwrap();
     }
-    let normalization = Normalization {
+    let rules = Preprocess {
         mean: [0.5; 3],
         std: [0.25; 3],
-        swap_red_blue: true,
+        channels: ChannelOrder::Bgr,
+        ..Preprocess::TORCHVISION
     };
     let mut launches = Vec::new();
     let paths = [
-        (Path::Buffers, 8),
-        (Path::Textures, 4),
-        (Path::Textures, 8),
-        (Path::Textures, 16),
+        (KernelPath::Buffers, 8),
+        (KernelPath::Textures, 4),
+        (KernelPath::Textures, 8),
+        (KernelPath::Textures, 16),
     ];
     for (path, lanes) in paths {
-        let limits = Limits {
-            immediate_bytes: 64,
-            read_write_textures: true,
-            half_arithmetic: true,
-            subgroup_lanes: Some([lanes, lanes]),
-            ..Limits::default()
-        };
-        for input in [InputFormat::Rgba8(normalization), InputFormat::Tensor] {
+        let limits = capabilities(|c| {
+            c.immediate_bytes = 64;
+            c.read_write_textures = true;
+            c.half_arithmetic = true;
+            c.subgroup_lanes = Some([lanes, lanes]);
+        });
+        for input in [InputFormat::Rgba8(rules), InputFormat::Tensor] {
             for precision in Precision::ALL {
-                let options = PlanOptions {
-                    input,
-                    limits,
-                    path,
-                    precision,
-                    ..PlanOptions::default()
-                };
-                for launch in launches_of_all_candidates(&graph, options) {
+                let options = PlanOptions::new(limits)
+                    .input(input)
+                    .path(path)
+                    .precision(precision);
+                for launch in launches_of_all_candidates(&graph, &options) {
                     if !launches.contains(&launch) {
                         launches.push(launch);
                     }
@@ -220,33 +230,31 @@ fn launches() -> Vec<Launch> {
         resample_rows::launch([30, 20]),
         resample_columns::launch([30, 20]),
     ]);
-    let with_matrices = PlanOptions {
-        limits: Limits {
-            cooperative_matrix: true,
-            subgroup_lanes: Some([32, 64]),
-            half_arithmetic: true,
-            ..Limits::default()
-        },
-        precision: Precision::F16,
-        cooperative_matrix: true,
-        ..PlanOptions::default()
-    };
-    launches.extend(launches_of_all_candidates(&graph, with_matrices));
+    let with_matrices = PlanOptions::new(capabilities(|c| {
+        c.cooperative_matrix = true;
+        c.subgroup_lanes = Some([32, 64]);
+        c.half_arithmetic = true;
+    }))
+    .precision(Precision::F16)
+    .cooperative_matrix(true);
+    launches.extend(launches_of_all_candidates(&graph, &with_matrices));
     launches
 }
 
 /// Every candidate of every layer: as many plans as the layer with the most candidates has.
-fn launches_of_all_candidates(graph: &Graph, mut options: PlanOptions) -> Vec<Launch> {
+fn launches_of_all_candidates(graph: &Graph, options: &PlanOptions) -> Vec<Launch> {
     let shapes = graph.nodes().iter().filter_map(|n| ConvShape::of(graph, n));
     let possible: Vec<(ConvShape, Vec<Candidate>)> = shapes
-        .map(|shape| (shape, candidates(&shape, &options).unwrap()))
+        .map(|shape| (shape, candidates(&shape, options).unwrap()))
         .collect();
     let most = possible.iter().map(|(_, list)| list.len()).max().unwrap();
     let mut launches = Vec::new();
     for round in 0..most {
         let choose =
             |(shape, list): &(ConvShape, Vec<Candidate>)| Some((*shape, *list.get(round)?));
-        options.choices = possible.iter().filter_map(choose).collect();
+        let options = options
+            .clone()
+            .choices(possible.iter().filter_map(choose).collect());
         let plan = Plan::new(graph, &options).unwrap();
         for step in plan.steps() {
             if !launches.contains(&step.launch) {
@@ -285,17 +293,42 @@ fn resolved(launch: &Launch) -> (naga::Module, naga::valid::ModuleInfo) {
     (module.into_owned(), info.into_owned())
 }
 
+/// A kernel's file carries its name; those that keep activations in textures lie in a folder of their own.
+fn path_of(kernel: &Kernel) -> String {
+    let name = kernel.name;
+    if uses_textures(name) {
+        format!("textures/{name}")
+    } else {
+        name.to_owned()
+    }
+}
+
 #[test]
 fn every_shader_on_disk_is_a_declared_kernel_and_the_reverse() {
-    let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
-    let on_disk: BTreeSet<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "wgsl"))
-        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
-        .collect();
-    let declared: BTreeSet<String> = kernels::ALL.iter().map(|k| k.name.to_owned()).collect();
-    assert_eq!(on_disk, declared, "shaders/*.wgsl and kernels::ALL");
+    let on_disk = |root: &str, extension: &str| -> BTreeSet<String> {
+        let root = FilePath::new(env!("CARGO_MANIFEST_DIR")).join(root);
+        let folders = [("", root.clone()), ("textures/", root.join("textures"))];
+        let files = folders.iter().flat_map(|(prefix, folder)| {
+            let paths = std::fs::read_dir(folder)
+                .unwrap()
+                .map(|e| e.unwrap().path());
+            let paths = paths.filter(|p| p.extension().is_some_and(|e| e == extension));
+            paths.map(move |p| format!("{prefix}{}", p.file_stem().unwrap().to_string_lossy()))
+        });
+        files.collect()
+    };
+    let declared: BTreeSet<String> = kernels::ALL.iter().copied().map(path_of).collect();
+    assert_eq!(
+        on_disk("shaders", "wgsl"),
+        declared,
+        "shaders/ and kernels::ALL"
+    );
+    let modules = on_disk("src/kernels", "rs");
+    let missing: Vec<_> = declared.difference(&modules).collect();
+    assert!(
+        missing.is_empty(),
+        "kernels without a module of their name: {missing:?}"
+    );
 }
 
 #[test]
@@ -523,7 +556,7 @@ fn the_immediates_of_every_shader_are_those_that_its_launch_sets() {
                 .collect();
             assert_eq!(set, declared, "{name}");
             let bytes = set.len() as u64 * 4;
-            let allowed = kernels::conv2d_texture::IMMEDIATE_BYTES;
+            let allowed = kernels::textures::conv2d_texture::IMMEDIATE_BYTES;
             assert!(bytes <= allowed, "{name}: {bytes} bytes of immediates");
         }
     }

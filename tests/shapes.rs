@@ -11,12 +11,13 @@ mod scene;
 use std::mem::offset_of;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use resnet_formats::models::{self, ModelOptions};
+use resnet_formats::models;
 use resnet_wgpu::compare::top_k;
 use resnet_wgpu::cpu::CpuExecutor;
+use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::{Batch, Picture};
-use resnet_wgpu::plan::Path;
+use resnet_wgpu::plan::KernelPath;
 use resnet_wgpu::tensor::Tensor;
 
 use scene::{CLASSES, Pictures, Scene, Shape, Studio};
@@ -123,7 +124,8 @@ fn the_bundled_network_names_what_it_never_saw_the_same_on_gpu_and_cpu() {
         softmax: false,
         ..ModelOptions::default()
     };
-    let model = models::open(None, weights, &options).unwrap();
+    let network = models::open(weights, &options).unwrap();
+    let model = network.model(&options).unwrap();
     let labels = model.labels.as_ref().unwrap();
     for (class, shape) in Shape::ALL.into_iter().enumerate() {
         assert_eq!(labels.get(class), Some(shape.name()), "class {class}");
@@ -134,7 +136,7 @@ fn the_bundled_network_names_what_it_never_saw_the_same_on_gpu_and_cpu() {
         .unwrap()
         .run(std::slice::from_ref(&input))
         .unwrap();
-    let on_gpu = common::run_on(&context, Path::Auto, &graph, &input);
+    let on_gpu = common::run_on(&context, KernelPath::Auto, &graph, &input);
     let best = |logits: &Tensor| -> Vec<usize> {
         let rows = logits.data().chunks(Shape::ALL.len());
         rows.map(|row| top_k(row, 1)[0]).collect()

@@ -9,12 +9,12 @@ use half::f16;
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::{
     Colors, Context, Encoding, Executor, HeatMap, Input, Origin, Output, Readback, TextureRead,
-    TextureRect, plan_limits,
+    TextureRect,
 };
-use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::picture::{ChannelOrder, Crop, Filter, Preprocess, Resize};
-use resnet_wgpu::plan::{InputFormat, Path, Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
 use resnet_wgpu::reference::heat_map;
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::wgpu::{self, TextureFormat as F, TextureUsages as U};
@@ -43,20 +43,19 @@ fn network(batch: usize, [h, w]: [usize; 2]) -> Graph {
     let map = graph
         .add("map", Op::Conv2d(Conv2d::new(weight)), &[x])
         .unwrap();
-    let y = graph.add("mean", Op::GlobalAvgPool, &[x]).unwrap();
+    let y = graph
+        .add("mean", Op::GlobalAvgPool(GlobalAvgPool), &[x])
+        .unwrap();
     for output in [x, map, y] {
         graph.mark_output(output).unwrap();
     }
     graph
 }
 
-fn executor(gpu: &Context, path: Path, batch: usize, rules: &Preprocess) -> Executor {
-    let options = PlanOptions {
-        input: InputFormat::Rgba8(rules.normalization()),
-        limits: plan_limits(&gpu.device),
-        path,
-        ..PlanOptions::default()
-    };
+fn executor(gpu: &Context, path: KernelPath, batch: usize, rules: &Preprocess) -> Executor {
+    let options = PlanOptions::new(Capabilities::of(&gpu.device))
+        .input(InputFormat::Rgba8(*rules))
+        .path(path);
     let plan = Plan::new(&network(batch, rules.size), &options).unwrap();
     Executor::new(&gpu.device, &gpu.queue, &plan).unwrap()
 }
@@ -197,7 +196,7 @@ fn a_texture_of_any_format_becomes_the_pixels_of_the_cpu_path() {
     let gpu = gpu();
     let picture = noise(23, 17, 3);
     let rules = rules();
-    let executor = executor(&gpu, Path::Auto, 1, &rules);
+    let executor = executor(&gpu, KernelPath::Auto, 1, &rules);
     for format in [
         F::Rgba8Unorm,
         F::Bgra8Unorm,
@@ -223,11 +222,11 @@ fn a_texture_of_any_format_becomes_the_pixels_of_the_cpu_path() {
                     size,
                     resize,
                     filter,
-                    ..rules.clone()
+                    ..rules
                 };
                 let want = Batch::prepare(std::slice::from_ref(&picture), &rules).unwrap();
                 let input = executor
-                    .texture_input(&gpu.device, &[(&view, TextureRead::default())], &rules)
+                    .texture_input(&gpu.device, &[(&view, TextureRead::default())])
                     .unwrap();
                 let got = pixels_of(&gpu, &executor, &input);
                 assert_pixels(&format!("{format:?} {filter:?} {resize:?}"), &want, &got, 0);
@@ -241,7 +240,7 @@ fn a_texture_of_any_format_becomes_the_pixels_of_the_cpu_path() {
 fn a_part_of_a_texture_is_read_as_it_is_described() {
     let gpu = gpu();
     let rules = rules();
-    let executor = executor(&gpu, Path::Auto, 1, &rules);
+    let executor = executor(&gpu, KernelPath::Auto, 1, &rules);
     let picture = noise(16, 13, 4);
     let want = Batch::prepare(std::slice::from_ref(&picture), &rules).unwrap();
     let (h, w) = (picture.height(), picture.width());
@@ -298,7 +297,7 @@ fn a_part_of_a_texture_is_read_as_it_is_described() {
             ..read
         };
         let input = executor
-            .texture_input(&gpu.device, &[(&view, read)], &rules)
+            .texture_input(&gpu.device, &[(&view, read)])
             .unwrap();
         assert_pixels(what, &want, &pixels_of(&gpu, &executor, &input), 0);
     }
@@ -308,7 +307,7 @@ fn a_part_of_a_texture_is_read_as_it_is_described() {
 fn linear_light_is_encoded_and_an_srgb_view_can_be_read_as_it_is() {
     let gpu = gpu();
     let rules = rules();
-    let executor = executor(&gpu, Path::Auto, 1, &rules);
+    let executor = executor(&gpu, KernelPath::Auto, 1, &rules);
     let picture = noise(16, 13, 7);
     let want = Batch::prepare(std::slice::from_ref(&picture), &rules).unwrap();
 
@@ -348,7 +347,7 @@ fn linear_light_is_encoded_and_an_srgb_view_can_be_read_as_it_is() {
         ..TextureRead::default()
     };
     let input = executor
-        .texture_input(&gpu.device, &[(&view, read)], &rules)
+        .texture_input(&gpu.device, &[(&view, read)])
         .unwrap();
     assert_pixels("linear", &want, &pixels_of(&gpu, &executor, &input), 0);
 
@@ -363,7 +362,7 @@ fn linear_light_is_encoded_and_an_srgb_view_can_be_read_as_it_is() {
         ..TextureRead::default()
     };
     let input = executor
-        .texture_input(&gpu.device, &[(&view, read)], &rules)
+        .texture_input(&gpu.device, &[(&view, read)])
         .unwrap();
     assert_pixels("plain view", &want, &pixels_of(&gpu, &executor, &input), 0);
 }
@@ -389,7 +388,7 @@ fn a_batch_of_textures_gives_the_results_of_its_pixels_on_every_path() {
         };
         let read = TextureRead::default();
         let input = executor
-            .texture_input(&gpu.device, &[(&views[0], read), (&views[1], read)], &rules)
+            .texture_input(&gpu.device, &[(&views[0], read), (&views[1], read)])
             .unwrap();
         let from_textures = run(&input);
         executor.write_pixels(&gpu.queue, batch.rgba()).unwrap();
@@ -413,7 +412,7 @@ fn a_batch_of_textures_gives_the_results_of_its_pixels_on_every_path() {
 fn textures_that_cannot_be_read_are_errors() {
     let gpu = gpu();
     let rules = rules();
-    let executor = executor(&gpu, Path::Auto, 1, &rules);
+    let executor = executor(&gpu, KernelPath::Auto, 1, &rules);
     let view_of = |format, usage| {
         let texture = texture(&gpu, [8, 8], format, usage, 1);
         texture.create_view(&wgpu::TextureViewDescriptor::default())
@@ -478,34 +477,26 @@ fn textures_that_cannot_be_read_are_errors() {
     ];
     for (view, read, says) in cases {
         let error = executor
-            .texture_input(&gpu.device, &[(view, read)], &rules)
+            .texture_input(&gpu.device, &[(view, read)])
             .unwrap_err();
         assert!(matches!(error, Error::Texture { .. }), "{error:?}");
         assert!(error.to_string().contains(says), "{error}");
     }
-    // Another number of images, another size, another normalisation than the plan's.
+    // Another number of images, another size than the plan's.
     let twice = [(&good, read), (&good, read)];
     let wide = Preprocess {
         size: [9, 15],
-        ..rules.clone()
+        ..rules
     };
-    let gray = Preprocess {
-        mean: [0.0; 3],
-        ..rules.clone()
-    };
-    for (views, rules) in [
-        (&twice[..], &rules),
-        (&twice[..1], &wide),
-        (&twice[..1], &gray),
-    ] {
-        let error = executor
-            .texture_input(&gpu.device, views, rules)
-            .unwrap_err();
+    let options = PlanOptions::new(Capabilities::of(&gpu.device));
+    let options = options.input(InputFormat::Rgba8(wide));
+    let plan = Plan::new(&network(1, rules.size), &options).unwrap();
+    let of_another_size = Executor::new(&gpu.device, &gpu.queue, &plan).unwrap();
+    for (views, executor) in [(&twice[..], &executor), (&twice[..1], &of_another_size)] {
+        let error = executor.texture_input(&gpu.device, views).unwrap_err();
         assert!(matches!(error, Error::Input { .. }), "{error:?}");
     }
-    let input = executor
-        .texture_input(&gpu.device, &twice[..1], &rules)
-        .unwrap();
+    let input = executor.texture_input(&gpu.device, &twice[..1]).unwrap();
     let larger = texture(&gpu, [9, 8], F::Rgba8Unorm, U::TEXTURE_BINDING, 1);
     let larger = larger.create_view(&wgpu::TextureViewDescriptor::default());
     let error = input
@@ -539,7 +530,7 @@ fn a_map_is_painted_into_the_part_of_the_hosts_texture() {
         let paint = |format, image, stretch, colors| {
             let texture = texture(&gpu, [40, 64], format, U::COPY_DST | U::COPY_SRC, 1);
             let how = HeatMap {
-                value: "map".to_owned(),
+                value: "map".into(),
                 image,
                 stretch,
                 colors,
@@ -625,9 +616,9 @@ fn a_map_is_painted_into_the_part_of_the_hosts_texture() {
 #[test]
 fn textures_that_cannot_be_painted_are_errors() {
     let gpu = gpu();
-    let executor = executor(&gpu, Path::Auto, 1, &rules());
+    let executor = executor(&gpu, KernelPath::Auto, 1, &rules());
     let map = || HeatMap {
-        value: "map".to_owned(),
+        value: "map".into(),
         ..HeatMap::default()
     };
     let texture = |format, usage| texture(&gpu, [8, 8], format, usage, 1);
@@ -639,7 +630,7 @@ fn textures_that_cannot_be_painted_are_errors() {
         (
             good.clone(),
             HeatMap {
-                value: "conv".to_owned(),
+                value: "conv".into(),
                 ..map()
             },
             "'conv' is [1, 5, 5, 7]",

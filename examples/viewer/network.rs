@@ -7,21 +7,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use resnet_formats::models::{self, ModelOptions};
+use resnet_formats::models;
 use resnet_wgpu::Error;
 use resnet_wgpu::compare::top_k;
+use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::{
-    Cursor, Executor, HeatMap, Input, Output, Readback, Slice, StepTimer, TextureRead, plan_limits,
+    Cursor, Executor, HeatMap, Input, Output, Readback, Slice, StepTimer, TextureRead,
 };
-use resnet_wgpu::passes::{ClassMap, Fusion, add_class_map, optimize};
+use resnet_wgpu::graph::Role;
+use resnet_wgpu::network::ModelOptions;
+use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;
-use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu;
 
 use crate::host::Host;
-
-/// Name of the value that holds the probabilities.
-const PROBABILITIES: &str = "softmax";
 
 /// How many classes are shown.
 pub(crate) const TOP: usize = 5;
@@ -84,26 +84,24 @@ impl Network {
         split: u32,
     ) -> Result<Self, Error> {
         let Host { device, queue, .. } = host;
-        let model = models::open(None, weights, &ModelOptions::default())?;
-        let options = PlanOptions {
-            input: InputFormat::Rgba8(model.preprocess.normalization()),
-            limits: plan_limits(device),
-            ..PlanOptions::default()
-        };
+        let options = ModelOptions::default();
+        let model = models::open(weights, &options)?.model(&options)?;
+        let options =
+            PlanOptions::new(Capabilities::of(device)).input(InputFormat::Rgba8(model.preprocess));
         let graph = optimize(&model.graph, Fusion::Full)?;
-        let graph = add_class_map(&graph, &ClassMap::default())?;
+        let graph = add_class_map(&graph, &ClassMap::new())?;
         let plan = Plan::new(&graph, &options)?;
         let executor = Executor::new(device, queue, &plan)?;
 
         let whole = (picture, TextureRead::default());
-        let input = executor.texture_input(device, &[whole], &model.preprocess)?;
+        let input = executor.texture_input(device, &[whole])?;
         let usage = wgpu::TextureUsages::TEXTURE_BINDING
             | wgpu::TextureUsages::COPY_DST
             | wgpu::TextureUsages::COPY_SRC;
         let format = wgpu::TextureFormat::Rgba8Unorm;
         let heat_map = host.texture("heat map", [MAP_SIZE; 2], format, usage);
         let output = Output::builder(&executor)
-            .keep(PROBABILITIES)?
+            .keep(Role::Probabilities)?
             .heat_map(device, &heat_map.0, &HeatMap::default())?
             .build();
         let steps = executor.step_count(&input, &output)?;
@@ -114,7 +112,7 @@ impl Network {
         };
         Ok(Self {
             results: Arc::new(Results {
-                probabilities: Readback::of(device, &executor, &[PROBABILITIES])?,
+                probabilities: Readback::of(device, &executor, [Role::Probabilities])?,
                 timer,
             }),
             executor,

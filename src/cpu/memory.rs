@@ -73,7 +73,7 @@ impl Assignment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Op;
+    use crate::graph::{Add, Op, Relu};
     use crate::tensor::Shape;
 
     #[test]
@@ -82,11 +82,11 @@ mod tests {
         let mut value = graph.input("x", Shape::new(1, 4, 2, 2)).unwrap();
         let first = value;
         for name in ["a", "b", "c", "d"] {
-            value = graph.add(name, Op::Relu, &[value]).unwrap();
+            value = graph.add(name, Op::Relu(Relu), &[value]).unwrap();
         }
         graph.mark_output(value).unwrap();
         assert_eq!(Assignment::new(&graph).lines().len(), 2, "ping and pong");
-        let sum = graph.add("sum", Op::Add { relu: false }, &[value, first]);
+        let sum = graph.add("sum", Op::Add(Add { relu: false }), &[value, first]);
         graph.mark_output(sum.unwrap()).unwrap();
         let assignment = Assignment::new(&graph);
         for (id, _) in graph.values().skip(1) {

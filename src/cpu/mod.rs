@@ -35,12 +35,12 @@ use step::Step;
 ///
 /// ```
 /// use resnet_wgpu::cpu::CpuExecutor;
-/// use resnet_wgpu::graph::{Graph, Op};
+/// use resnet_wgpu::graph::{Graph, Op, Relu};
 /// use resnet_wgpu::tensor::{Shape, Tensor};
 ///
 /// let mut graph = Graph::new();
 /// let image = graph.input("image", Shape::new(1, 1, 1, 2))?;
-/// let y = graph.add("relu", Op::Relu, &[image])?;
+/// let y = graph.add("relu", Op::Relu(Relu), &[image])?;
 /// graph.mark_output(y)?;
 /// let executor = CpuExecutor::new(&graph)?;
 /// let outputs = executor.run(&[Tensor::new(&[1, 1, 1, 2], vec![-1.0, 2.0])?])?;

@@ -11,7 +11,10 @@ use super::pool::{self, Pool, WindowPool};
 use super::vector;
 use super::winograd::Winograd;
 use crate::error::Error;
-use crate::graph::{Conv2d, FlattenOrder, Graph, Node, Op, Statistics, ValueId};
+use crate::graph::{
+    Add, AvgPool, Conv2d, Flatten, FlattenOrder, Graph, Linear, MaxPool, Node, Op, Statistics,
+    ValueId,
+};
 use crate::reference::run_node;
 use crate::tensor::{Shape, Tensor};
 
@@ -79,7 +82,7 @@ impl Step {
         };
         match node.op {
             Op::Conv2d(conv) => Self::conv(graph, conv, [x, out], arch),
-            Op::Linear { weight, bias } => {
+            Op::Linear(Linear { weight, bias }) => {
                 Self::conv(graph, Conv2d::new(weight).bias(bias), [x, out], arch)
             }
             Op::BatchNorm(norm) if norm.statistics == Statistics::Batch => {
@@ -89,24 +92,24 @@ impl Step {
                 norm: ScaleShift::new(graph, &norm),
                 plane: Layout::new(x).plane(),
             },
-            Op::Relu => Self::Relu,
-            Op::Add { relu } => Self::Add { relu },
-            Op::MaxPool { window, pad_value } => pool(window, Pool::Max(pad_value)),
-            Op::AvgPool {
+            Op::Relu(_) => Self::Relu,
+            Op::Add(Add { relu }) => Self::Add { relu },
+            Op::MaxPool(MaxPool { window, pad_value }) => pool(window, Pool::Max(pad_value)),
+            Op::AvgPool(AvgPool {
                 window,
                 count_padding,
-            } => pool(window, Pool::Avg { count_padding }),
-            Op::GlobalAvgPool => Self::GlobalAvgPool(Layout::new(x)),
-            Op::Flatten { order } => Self::Flatten {
+            }) => pool(window, Pool::Avg { count_padding }),
+            Op::GlobalAvgPool(_) => Self::GlobalAvgPool(Layout::new(x)),
+            Op::Flatten(Flatten { order }) => Self::Flatten {
                 order,
                 x: Layout::new(x),
             },
-            Op::Softmax => Self::Softmax(Layout::new(x)),
-            Op::ClassGradient { .. }
-            | Op::ReluGradient
-            | Op::AvgPoolGradient { .. }
-            | Op::Dilate { .. }
-            | Op::ChannelDot { .. } => Self::Plain(Box::new(Plain {
+            Op::Softmax(_) => Self::Softmax(Layout::new(x)),
+            Op::ClassGradient(_)
+            | Op::ReluGradient(_)
+            | Op::AvgPoolGradient(_)
+            | Op::Dilate(_)
+            | Op::ChannelDot(_) => Self::Plain(Box::new(Plain {
                 node: node.clone(),
                 graph: Arc::clone(graph),
             })),
@@ -123,9 +126,7 @@ impl Step {
         let geometry = Geometry {
             x,
             out,
-            kernel,
-            stride: conv.stride,
-            padding: conv.padding,
+            window: conv.window_of(kernel),
             groups: conv.groups,
             relu: conv.relu,
         };

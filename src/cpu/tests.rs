@@ -4,8 +4,8 @@ use pulp::Arch;
 
 use super::CpuExecutor;
 use crate::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Graph, Op, PadValue, Padding, ParamId, Statistics, ValueId,
-    Window,
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
+    Op, PadValue, Padding, ParamId, Relu, Softmax, Statistics, ValueId, Window,
 };
 use crate::reference;
 use crate::tensor::{Shape, Tensor};
@@ -240,7 +240,7 @@ fn linear_layers() {
             check_op(Shape::new(n, in_c, 1, 1), |graph, random| {
                 let weight = graph.param("weight", random.tensor(&[out_c, in_c]));
                 let bias = with_bias.then(|| graph.param("bias", random.tensor(&[out_c])));
-                Op::Linear { weight, bias }
+                Op::Linear(Linear { weight, bias })
             });
         }
     }
@@ -263,20 +263,22 @@ fn operations_without_weights() {
         },
     ];
     let mut ops = vec![
-        Op::Relu,
-        Op::GlobalAvgPool,
-        Op::Flatten {
+        Op::Relu(Relu),
+        Op::GlobalAvgPool(GlobalAvgPool),
+        Op::Flatten(Flatten {
             order: FlattenOrder::Chw,
-        },
-        Op::Flatten {
+        }),
+        Op::Flatten(Flatten {
             order: FlattenOrder::Hwc,
-        },
+        }),
     ];
     for window in windows {
-        let max = |pad_value| Op::MaxPool { window, pad_value };
-        let avg = |count_padding| Op::AvgPool {
-            window,
-            count_padding,
+        let max = |pad_value| Op::MaxPool(MaxPool { window, pad_value });
+        let avg = |count_padding| {
+            Op::AvgPool(AvgPool {
+                window,
+                count_padding,
+            })
         };
         ops.extend([max(PadValue::NegInfinity), max(PadValue::Zero)]);
         ops.extend([avg(false), avg(true)]);
@@ -286,7 +288,7 @@ fn operations_without_weights() {
             check_op(shape, |_, _| op);
         }
     }
-    check_op(Shape::new(3, 37, 1, 1), |_, _| Op::Softmax);
+    check_op(Shape::new(3, 37, 1, 1), |_, _| Op::Softmax(Softmax));
 }
 
 #[test]
@@ -312,10 +314,12 @@ fn unfused_batch_norm_relu_and_residual_sum() {
     norm.statistics = Statistics::Batch;
     let of_batch = graph.add("of_batch", Op::BatchNorm(norm), &[b]).unwrap();
     let a = graph
-        .add("both", Op::Add { relu: false }, &[a, of_batch])
+        .add("both", Op::Add(Add { relu: false }), &[a, of_batch])
         .unwrap();
-    let c = graph.add("sum", Op::Add { relu: false }, &[a, b]).unwrap();
-    let d = graph.add("sum_relu", Op::Add { relu: true }, &[c, a]);
+    let c = graph
+        .add("sum", Op::Add(Add { relu: false }), &[a, b])
+        .unwrap();
+    let d = graph.add("sum_relu", Op::Add(Add { relu: true }), &[c, a]);
     graph.mark_output(d.unwrap()).unwrap();
     graph.mark_output(x).unwrap();
     check(&graph, DIRECT);
@@ -335,10 +339,10 @@ impl Net {
         };
         let x = net.graph.input("image", image).unwrap();
         let mut x = net.conv("stem", &[x], [64, 7, 2], true);
-        let pool = Op::MaxPool {
+        let pool = Op::MaxPool(MaxPool {
             window: Window::square(3, 2).padded(1),
             pad_value: PadValue::NegInfinity,
-        };
+        });
         x = net.graph.add("pool", pool, &[x]).unwrap();
         for (stage, (width, blocks)) in [(64, 3), (128, 4), (256, 6), (512, 3)]
             .into_iter()
@@ -355,9 +359,12 @@ impl Net {
                 x = net.conv(&name("conv3"), &[y, x], [4 * width, 1, 1], true);
             }
         }
-        x = net.graph.add("pooled", Op::GlobalAvgPool, &[x]).unwrap();
+        x = net
+            .graph
+            .add("pooled", Op::GlobalAvgPool(GlobalAvgPool), &[x])
+            .unwrap();
         let weight = net.weight("fc", &[1000, 2048]);
-        let fc = Op::Linear { weight, bias: None };
+        let fc = Op::Linear(Linear { weight, bias: None });
         x = net.graph.add("fc", fc, &[x]).unwrap();
         net.graph.mark_output(x).unwrap();
         net.graph

@@ -4,11 +4,11 @@
 //! those features and `wgpu::ExperimentalFeatures`, and sets
 //! [`crate::plan::PlanOptions::cooperative_matrix`] once [`cooperative_matrix_works`] has said yes.
 
-use super::{Context, Session, plan_limits};
+use super::{Context, Session};
 use crate::error::Error;
 use crate::graph::{Conv2d, Graph, Op};
 use crate::kernels::{Precision, conv2d_cooperative};
-use crate::plan::{Path, Plan, PlanOptions};
+use crate::plan::{Capabilities, KernelPath, Plan, PlanOptions};
 use crate::tensor::{Shape, Tensor};
 
 /// The features to ask for, `None` when the adapter has no matrices of the kind that the kernel
@@ -35,13 +35,10 @@ pub fn cooperative_matrix_features(adapter: &wgpu::Adapter) -> Option<wgpu::Feat
 pub fn cooperative_matrix_works(context: &Context) -> Result<bool, Error> {
     let (graph, input) = convolution()?;
     let run = |cooperative_matrix| {
-        let options = PlanOptions {
-            limits: plan_limits(&context.device),
-            path: Path::Buffers,
-            precision: Precision::F16,
-            cooperative_matrix,
-            ..PlanOptions::default()
-        };
+        let options = PlanOptions::new(Capabilities::of(&context.device))
+            .path(KernelPath::Buffers)
+            .precision(Precision::F16)
+            .cooperative_matrix(cooperative_matrix);
         let session = Session::new(context, &Plan::new(&graph, &options)?, &mut |_| ())?;
         session.run(&input)
     };

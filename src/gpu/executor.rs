@@ -8,8 +8,8 @@ use super::helpers::Helpers;
 use super::pipelines::{Pipelines, Progress};
 use super::resources::{Resource, create_all};
 use crate::error::Error;
-use crate::kernels::class_gradient;
-use crate::plan::{BufferId, InputFormat, Output, Plan, Step};
+use crate::graph::{ClassGradient, Role};
+use crate::plan::{AllocationId, InputFormat, OutputKey, Plan, PlannedOutput, Step, Writable};
 use crate::tensor::{Shape, Tensor, pack};
 
 /// Tells executors apart.
@@ -28,13 +28,11 @@ pub struct Executor {
     pub(super) helpers: Helpers,
     resources: Vec<Resource>,
     pipeline_count: usize,
-    input: BufferId,
+    input: AllocationId,
     input_shape: Shape,
     input_format: InputFormat,
-    /// What the class of a class activation map is read from.
-    class: Option<BufferId>,
-    classes: usize,
-    outputs: Vec<Output>,
+    writables: Vec<Writable>,
+    outputs: Vec<PlannedOutput>,
     /// For each output, the number of dispatches until it is complete.
     complete_after: Vec<usize>,
 }
@@ -79,28 +77,28 @@ impl Executor {
         pipelines.make(plan.steps().iter().map(|step| &step.launch), progress)?;
         let total = plan.weight_bytes();
         let mut done = 0;
-        let resources = create_all(device, queue, plan.buffers(), |bytes| {
+        let resources = create_all(device, queue, plan.allocations(), |bytes| {
             done += bytes;
             progress(Progress::Weights { done, total });
         })?;
         let dispatches = plan.steps().iter().map(|step| {
             let pipeline = pipelines.get(&step.launch)?;
-            let bound = step.buffers.iter().map(|id| resources[id.0].as_binding());
+            let bound = step
+                .allocations
+                .iter()
+                .map(|id| resources[id.0].as_binding());
             Dispatch::new(device, &step.node, &step.launch, pipeline, bound)
         });
         let dispatches = dispatches.collect::<Result<Vec<Dispatch>, Error>>()?;
-        let mut steps = plan.steps().iter();
-        let class_step = steps.find(|s| s.launch.kernel.name == class_gradient::KERNEL.name);
         // An output's buffer is its own until the end: the last one that writes it completes it.
         let complete_after = plan.outputs().iter().map(|output| {
-            let writes = |step: &Step| step.buffers.last() == Some(&output.buffer);
+            let writes = |step: &Step| step.allocations.last() == Some(&output.allocation);
             plan.steps().iter().rposition(writes).map_or(0, |i| i + 1)
         });
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             complete_after: complete_after.collect(),
-            class: class_step.map(|step| step.buffers[2]),
-            classes: class_step.map_or(0, |step| class_gradient::classes(&step.launch)),
+            writables: plan.writables().to_vec(),
             dispatches: dispatches.into(),
             runs: Arc::default(),
             helpers: Helpers::default(),
@@ -182,57 +180,56 @@ impl Executor {
     /// # Errors
     /// [`Error::Recording`] when the plan has no class activation map, or no such class.
     pub fn select_class(&self, queue: &wgpu::Queue, class: Option<usize>) -> Result<(), Error> {
-        let Some(id) = self.class else {
+        let mut writables = self.writables.iter();
+        let Some(writable) = writables.find(|writable| writable.role == Role::ClassMap) else {
             return Err(Error::Recording {
                 reason: "the plan has no class activation map; add one to the graph".to_owned(),
             });
         };
         if let Some(class) = class
-            && class >= self.classes
+            && class >= writable.choices
         {
             return Err(Error::Recording {
-                reason: format!("there is no class {class}, there are {}", self.classes),
+                reason: format!("there is no class {class}, there are {}", writable.choices),
             });
         }
-        let value = class_gradient::class_value(class);
-        queue.write_buffer(self.buffer(id), 0, bytemuck::bytes_of(&value));
+        let value = ClassGradient::choice(class);
+        queue.write_buffer(
+            self.buffer(writable.allocation),
+            0,
+            bytemuck::bytes_of(&value),
+        );
         Ok(())
     }
 
     /// Values that can be read after a run, in the order of the graph's outputs.
-    pub fn outputs(&self) -> &[Output] {
+    pub fn outputs(&self) -> &[PlannedOutput] {
         &self.outputs
     }
 
-    /// A value that was marked as an output: its shape, and the buffer in which it lies
-    /// channel-packed from the start.
+    /// A value that was marked as an output, by its name or its role: its shape, and the buffer in which
+    /// it lies channel-packed from the start.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`] when the plan did not keep a value of that name.
-    pub fn output(&self, name: &str) -> Result<(&Output, &wgpu::Buffer), Error> {
-        let (output, _) = self.find_output(name)?;
-        Ok((output, self.buffer(output.buffer)))
+    /// [`Error::UnknownValue`] and [`Error::NoRole`] when the plan keeps no such value.
+    pub fn output<'a>(
+        &self,
+        key: impl Into<OutputKey<'a>>,
+    ) -> Result<(&PlannedOutput, &wgpu::Buffer), Error> {
+        let (output, _) = self.find_output(&key.into())?;
+        Ok((output, self.buffer(output.allocation)))
     }
 
     /// A value that was marked as an output, and the number of dispatches until it is complete.
-    pub(super) fn find_output(&self, name: &str) -> Result<(&Output, usize), Error> {
-        let mut outputs = self.outputs.iter().zip(&self.complete_after);
-        match outputs.find(|(output, _)| output.name == name) {
-            Some((output, &steps)) => Ok((output, steps)),
-            None => {
-                let names: Vec<&str> = self.outputs.iter().map(|o| o.name.as_str()).collect();
-                Err(Error::UnknownValue {
-                    name: name.to_owned(),
-                    hint: format!(
-                        "the plan keeps {}; mark a value as an output of the graph to keep it",
-                        names.join(", ")
-                    ),
-                })
-            }
-        }
+    pub(super) fn find_output(
+        &self,
+        key: &OutputKey<'_>,
+    ) -> Result<(&PlannedOutput, usize), Error> {
+        let index = key.find(&self.outputs)?;
+        Ok((&self.outputs[index], self.complete_after[index]))
     }
 
-    pub(super) fn buffer(&self, id: BufferId) -> &wgpu::Buffer {
+    pub(super) fn buffer(&self, id: AllocationId) -> &wgpu::Buffer {
         match &self.resources[id.0] {
             Resource::Buffer(buffer) => buffer,
             Resource::Texture(_) => unreachable!("the planner keeps what callers see in buffers"),

@@ -6,8 +6,9 @@ use super::record::TextureCopy;
 use super::resources::{create_scratch, create_table, side};
 use super::texture::TextureRect;
 use crate::error::Error;
+use crate::graph::Role;
 use crate::kernels::heat_map::{self, Picture};
-use crate::passes::CLASS_MAP;
+use crate::plan::OutputKey;
 
 /// How a map is painted.
 ///
@@ -15,13 +16,13 @@ use crate::passes::CLASS_MAP;
 /// themselves) or `rgba8unorm`, `bgra8unorm` or their sRGB forms (colours, written as they are, so that
 /// an sRGB texture shows the same as any other). The map becomes a smooth surface of the size of the
 /// rectangle, a cubic B-spline with the map's values as coefficients, each where its pixel sees the image
-/// ([`Sites`](crate::sites::Sites)). The rectangle stands for what the
+/// ([`Sites`](crate::explain::Sites)). The rectangle stands for what the
 /// network saw: the whole image for rules that squash, its middle for rules that crop
 /// ([`Preprocess::seen`](crate::picture::Preprocess::seen)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeatMap {
-    /// Name of the value; [`CLASS_MAP`] unless the host has another.
-    pub value: String,
+    /// The value; the class activation map unless the host has another.
+    pub value: OutputKey<'static>,
     /// Which image of the batch.
     pub image: usize,
     /// Whether the smallest and the largest value of the surface become 0 and 1; else values are taken
@@ -36,7 +37,7 @@ pub struct HeatMap {
 impl Default for HeatMap {
     fn default() -> Self {
         Self {
-            value: CLASS_MAP.to_owned(),
+            value: Role::ClassMap.into(),
             image: 0,
             stretch: true,
             colors: Colors::Heat,
@@ -115,12 +116,12 @@ impl HeatMap {
         executor: &Executor,
         texture: &wgpu::Texture,
     ) -> Result<Painted, Error> {
-        let (output, values) = executor.output(&self.value)?;
+        let (output, values) = executor.output(self.value.clone())?;
         let shape = output.shape;
         if shape.c != 1 || self.image >= shape.n {
             return Err(refuse(format!(
                 "'{}' is {shape}, which has no map of one channel for image {}",
-                self.value, self.image
+                output.name, self.image
             )));
         }
         let pixel = pixel_of(texture)?;

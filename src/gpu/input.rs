@@ -9,7 +9,6 @@ use super::texture::TextureRead;
 use crate::error::Error;
 use crate::kernels::Launch;
 use crate::kernels::resample::{self, Passes};
-use crate::picture::Preprocess;
 use crate::picture::resample::fit;
 use crate::plan::InputFormat;
 
@@ -161,29 +160,26 @@ impl Executor {
     }
 
     /// An input that reads textures of the host, one view for each image of the batch, resizes and
-    /// crops them by the rules of the network, all on the GPU: the pixels are those of
-    /// `image::Batch::prepare`. The plan must be one for [`InputFormat::Rgba8`] with the rules'
-    /// normalisation.
+    /// crops them by the rules of the plan, all on the GPU: the pixels are those of
+    /// `image::Batch::prepare`. The plan must be one for [`InputFormat::Rgba8`].
     ///
     /// What the textures show is read in each run. [`Input::with_views`] reads other textures of the
     /// same size.
     ///
     /// # Errors
-    /// [`Error::Input`] when the plan is not one for pixels of the rules' size and normalisation, or
-    /// the batch has another number of images; [`Error::Texture`] for a view that cannot be read;
-    /// [`Error::Preprocess`] for rules that cannot be carried out; [`Error::Gpu`] and
+    /// [`Error::Input`] when the plan is not one for pixels of the rules' size, or the batch has another
+    /// number of images; [`Error::Texture`] for a view that cannot be read;
+    /// [`Error::Preprocess`] for a view that would get margins; [`Error::Gpu`] and
     /// [`Error::OutOfMemory`] from the device.
     pub fn texture_input(
         &self,
         device: &wgpu::Device,
         views: &[(&wgpu::TextureView, TextureRead)],
-        rules: &Preprocess,
     ) -> Result<Input, Error> {
-        rules.check()?;
+        let InputFormat::Rgba8(rules) = self.input_format() else {
+            return Err(self.input_error("textures".to_owned()));
+        };
         let shape = self.input_shape();
-        if self.input_format() != InputFormat::Rgba8(rules.normalization()) {
-            return Err(self.input_error(format!("textures for the rules {rules}")));
-        }
         if views.len() != shape.n || rules.size != [shape.h, shape.w] {
             let [h, w] = rules.size;
             return Err(self.input_error(format!("{} textures for {h}x{w}", views.len())));
@@ -194,7 +190,7 @@ impl Executor {
             read.check(view)?;
             let (source, size) = read.source(view)?;
             let first_pixel = index * shape.h * shape.w;
-            let axes = fit(size, rules);
+            let axes = fit(size, &rules);
             if axes.map(|axis| axis.count) != rules.size {
                 return Err(Error::Preprocess {
                     reason: "a texture cannot get margins; squash or crop it".to_owned(),

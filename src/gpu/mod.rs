@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::task::{Poll, Waker};
 
 use crate::error::Error;
-use crate::plan;
+use crate::plan::{Capabilities, DeviceClass, DeviceKind, Vendor};
 
 #[doc = include_str!("contract.md")]
 pub mod contract {}
@@ -65,43 +65,43 @@ pub fn optional_features() -> wgpu::Features {
         | wgpu::Features::PIPELINE_CACHE
 }
 
-/// Limits that a host's device must have: WebGPU's defaults. Larger storage buffers and textures
+/// Capabilities that a host's device must have: WebGPU's defaults. Larger storage buffers and textures
 /// allow larger batches and images; a software adapter is several times faster with the
 /// [optional features](optional_features) and its own `max_immediate_size`.
 pub fn required_limits() -> wgpu::Limits {
     wgpu::Limits::default()
 }
 
-/// What a device allows and offers, as the planner wants it.
-pub fn plan_limits(device: &wgpu::Device) -> plan::Limits {
-    let limits = device.limits();
-    let features = device.features();
-    let info = device.adapter_info();
-    plan::Limits {
-        storage_binding_bytes: limits.max_storage_buffer_binding_size,
-        buffer_bytes: limits.max_buffer_size,
-        workgroups_per_dimension: limits.max_compute_workgroups_per_dimension.into(),
-        texture_side: limits.max_texture_dimension_2d.into(),
-        immediate_bytes: limits.max_immediate_size.into(),
-        // On Vulkan, formats that can be stored to can be read as well.
-        read_write_textures: features
-            .contains(wgpu::Features::TEXTURE_ADAPTER_SPECIFIC_FORMAT_FEATURES),
-        half_arithmetic: features.contains(wgpu::Features::SHADER_F16),
-        cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
-        subgroup_lanes: features
-            .contains(wgpu::Features::SUBGROUP)
-            .then_some([info.subgroup_min_size, info.subgroup_max_size]),
-        device: plan::Device {
-            class: match info.device_type {
-                wgpu::DeviceType::Cpu => plan::DeviceClass::Software,
-                wgpu::DeviceType::IntegratedGpu => plan::DeviceClass::Integrated,
-                wgpu::DeviceType::DiscreteGpu => plan::DeviceClass::Discrete,
-                wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => {
-                    plan::DeviceClass::Unknown
-                }
+impl Capabilities {
+    /// What a device allows and offers.
+    pub fn of(device: &wgpu::Device) -> Self {
+        let limits = device.limits();
+        let features = device.features();
+        let info = device.adapter_info();
+        Self {
+            storage_binding_bytes: limits.max_storage_buffer_binding_size,
+            buffer_bytes: limits.max_buffer_size,
+            workgroups_per_dimension: limits.max_compute_workgroups_per_dimension.into(),
+            texture_side: limits.max_texture_dimension_2d.into(),
+            immediate_bytes: limits.max_immediate_size.into(),
+            // On Vulkan, formats that can be stored to can be read as well.
+            read_write_textures: features
+                .contains(wgpu::Features::TEXTURE_ADAPTER_SPECIFIC_FORMAT_FEATURES),
+            half_arithmetic: features.contains(wgpu::Features::SHADER_F16),
+            cooperative_matrix: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+            subgroup_lanes: features
+                .contains(wgpu::Features::SUBGROUP)
+                .then_some([info.subgroup_min_size, info.subgroup_max_size]),
+            device: DeviceKind {
+                class: match info.device_type {
+                    wgpu::DeviceType::Cpu => DeviceClass::Software,
+                    wgpu::DeviceType::IntegratedGpu => DeviceClass::Integrated,
+                    wgpu::DeviceType::DiscreteGpu => DeviceClass::Discrete,
+                    wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => DeviceClass::Unknown,
+                },
+                vendor: Vendor::new(info.vendor, &info.name),
             },
-            vendor: plan::Vendor::new(info.vendor, &info.name),
-        },
+        }
     }
 }
 

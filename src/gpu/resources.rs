@@ -9,7 +9,7 @@ use super::dispatch::label;
 use super::{guarded, parallel};
 use crate::error::Error;
 use crate::kernels::{Precision, Storage};
-use crate::plan::{Buffer, Content};
+use crate::plan::{Allocation, Content};
 use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH};
 
 /// What a buffer of the plan is on the device.
@@ -33,12 +33,12 @@ impl Resource {
 pub(super) fn create_all(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
-    buffers: &[Buffer],
+    buffers: &[Allocation],
     mut uploaded: impl FnMut(u64),
 ) -> Result<Vec<Resource>, Error> {
-    let pack = |buffer: &Buffer| {
+    let pack = |buffer: &Allocation| {
         Ok(match &buffer.content {
-            Content::Constant(constant) => constant.packing.pack(&constant.tensors),
+            Content::Parameters(packing) => packing.pack(),
             Content::Input | Content::Activations => Vec::new(),
         })
     };
@@ -49,7 +49,7 @@ pub(super) fn create_all(
             Storage::Buffer => Resource::Buffer(create_buffer(device, buffer, &packed)?),
             Storage::Texture => Resource::Texture(create_texture(device, queue, buffer, packed)?),
         });
-        if let Content::Constant(_) = buffer.content {
+        if let Content::Parameters(_) = buffer.content {
             uploaded(buffer.bytes);
         }
         Ok(())
@@ -61,7 +61,7 @@ pub(super) fn create_all(
 fn create_texture(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
-    buffer: &Buffer,
+    buffer: &Allocation,
     mut scalars: Vec<f32>,
 ) -> Result<wgpu::TextureView, Error> {
     let label = label(&buffer.name);
@@ -127,7 +127,7 @@ pub(super) fn side(size: u64) -> u32 {
 
 fn create_buffer(
     device: &wgpu::Device,
-    buffer: &Buffer,
+    buffer: &Allocation,
     packed: &[f32],
 ) -> Result<wgpu::Buffer, Error> {
     let label = label(&buffer.name);
@@ -148,7 +148,7 @@ fn create_buffer(
             false,
         ),
         Content::Activations => create(wgpu::BufferUsages::COPY_SRC, false),
-        Content::Constant(_) => {
+        Content::Parameters(_) => {
             // The host may choose another class later.
             let created = create(wgpu::BufferUsages::COPY_DST, true)?;
             let mut mapped = created

@@ -1,6 +1,8 @@
 //! Batch normalisation with running statistics, and ReLU.
 
-use super::{Kernel, Launch, flag, grid_stride, number, read, read_single, write};
+use super::{
+    Kernel, Launch, Packing, Storage, flag, grid_stride, number, read, read_single, write,
+};
 use crate::tensor::{LANES, Shape, Tensor};
 
 /// `shaders/batch_norm.wgsl`.
@@ -18,16 +20,6 @@ pub static KERNEL: Kernel = Kernel {
 /// Threads of a workgroup, as in the shader.
 pub const THREADS: usize = 256;
 
-/// The epsilon of a batch norm, by its bits so that packings can be compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Epsilon(u32);
-
-impl From<f32> for Epsilon {
-    fn from(epsilon: f32) -> Self {
-        Self(epsilon.to_bits())
-    }
-}
-
 /// One launch: a grid-stride loop over the vectors of the activation.
 pub fn launch(shape: Shape, relu: bool) -> Launch {
     let (workgroups, stride) = grid_stride(shape.channel_groups() * shape.pixels(), THREADS);
@@ -42,16 +34,13 @@ pub fn launch(shape: Shape, relu: bool) -> Launch {
     }
 }
 
-/// γ / √(σ² + ε), in f64 and rounded once.
-fn scale(gamma: &Tensor, variance: &Tensor, epsilon: Epsilon) -> impl Iterator<Item = f64> {
-    let epsilon = f64::from(f32::from_bits(epsilon.0));
-    gamma
-        .data()
-        .iter()
-        .zip(variance.data())
-        .map(move |(&g, &v)| f64::from(g) / (f64::from(v) + epsilon).sqrt())
+/// γ / √(σ² + ε), in f64.
+fn scale(gamma: &Tensor, variance: &Tensor, epsilon: f32) -> impl Iterator<Item = f64> {
+    let scalars = gamma.data().iter().zip(variance.data());
+    scalars.map(move |(&g, &v)| f64::from(g) / (f64::from(v) + f64::from(epsilon)).sqrt())
 }
 
+/// Rounded once, and padded with zeros to whole vectors.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the one rounding to the precision of the kernel"
@@ -62,17 +51,20 @@ fn rounded(values: impl Iterator<Item = f64>) -> Vec<f32> {
     packed
 }
 
-pub(super) fn pack_scale(gamma: &Tensor, variance: &Tensor, epsilon: Epsilon) -> Vec<f32> {
-    rounded(scale(gamma, variance, epsilon))
+/// What activations are multiplied with.
+pub(crate) fn scale_packing([gamma, variance]: [Tensor; 2], epsilon: f32) -> Packing {
+    let len = gamma.data().len().next_multiple_of(LANES);
+    Packing::new(Storage::Buffer, len, move || {
+        rounded(scale(&gamma, &variance, epsilon))
+    })
 }
 
-pub(super) fn pack_shift(
-    [gamma, beta, mean, variance]: [&Tensor; 4],
-    epsilon: Epsilon,
-) -> Vec<f32> {
-    rounded(
-        scale(gamma, variance, epsilon)
-            .zip(beta.data().iter().zip(mean.data()))
-            .map(|(s, (&b, &m))| f64::from(b) - f64::from(m) * s),
-    )
+/// What is added then: β − μ · scale.
+pub(crate) fn shift_packing([gamma, beta, mean, variance]: [Tensor; 4], epsilon: f32) -> Packing {
+    let len = gamma.data().len().next_multiple_of(LANES);
+    Packing::new(Storage::Buffer, len, move || {
+        let shifts = beta.data().iter().zip(mean.data());
+        let scaled = scale(&gamma, &variance, epsilon).zip(shifts);
+        rounded(scaled.map(|(s, (&b, &m))| f64::from(b) - f64::from(m) * s))
+    })
 }

@@ -1,6 +1,6 @@
 //! The gradient of one logit with respect to what the classifier reads: a row of its weights.
 
-use super::{Kernel, Launch, number, read_single, write_single};
+use super::{Kernel, Launch, Packing, Storage, number, read_single, write_single};
 use crate::tensor::{Shape, Tensor, pack};
 
 /// `shaders/class_gradient.wgsl`.
@@ -37,29 +37,15 @@ pub fn launch(logits: Shape, output: Shape) -> Launch {
     }
 }
 
-/// The scalar that asks for a class, or for the one of the largest logit.
-pub(crate) fn class_value(class: Option<usize>) -> f32 {
-    // Classes are far fewer than what a float counts exactly.
-    class.map_or(-1.0, |class| class as f32)
-}
-
-/// How many classes a launch chooses from.
-pub(crate) fn classes(launch: &Launch) -> usize {
-    let number = launch.overrides.iter().find(|(name, _)| *name == "CLASSES");
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it was a size"
-    )]
-    number.map_or(0, |&(_, classes)| classes as usize)
-}
-
 /// `[class, c, h, w]`: each class channel-packed as one image.
-pub(super) fn pack_weight(weight: &Tensor) -> Vec<f32> {
-    let &[_, c, h, w] = weight.dims() else {
+pub(crate) fn packing(weight: &Tensor) -> Packing {
+    let weight = weight.clone();
+    let &[classes, c, h, w] = weight.dims() else {
         unreachable!("the graph has checked that the weight is [class, c, h, w]");
     };
     let row = Shape::new(1, c, h, w);
-    let rows = weight.data().chunks_exact(row.len());
-    rows.flat_map(|values| pack(row, values)).collect()
+    Packing::new(Storage::Buffer, classes * row.packed_len(), move || {
+        let rows = weight.data().chunks_exact(row.len());
+        rows.flat_map(|values| pack(row, values)).collect()
+    })
 }

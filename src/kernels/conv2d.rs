@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Binding, Precision, flag, number, read, read_single, write};
+use super::{Binding, Packing, Precision, Storage, flag, number, read, read_single, write};
 use crate::graph::Padding;
 use crate::tensor::{LANES, Shape, Tensor};
 
@@ -166,17 +166,34 @@ pub(super) fn packed_k(in_c: usize, taps: usize, tile: Tile) -> usize {
     (taps * in_c.next_multiple_of(LANES)).next_multiple_of(tile.k as usize)
 }
 
+/// Scalars of one matrix of weights of the tiled kernel.
+pub(super) fn tiles_len([out_c, in_c, taps]: [usize; 3], tile: Tile) -> usize {
+    packed_k(in_c, taps, tile) * out_c.next_multiple_of(tile.co as usize)
+}
+
+/// The weights of the tiled kernel, see [`pack_tiles`].
+pub(crate) fn tiles(weight: &Tensor, tile: Tile) -> Packing {
+    let weight = weight.clone();
+    let len = tiles_len(out_in_taps(&weight), tile);
+    Packing::new(Storage::Buffer, len, move || pack_tiles(&weight, tile))
+}
+
+/// Outputs, inputs and taps of OIHW weights, or of weights without a window.
+pub(super) fn out_in_taps(weight: &Tensor) -> [usize; 3] {
+    let [out_c, in_c, window @ ..] = weight.dims() else {
+        unreachable!("the graph has checked that the weight has outputs and inputs");
+    };
+    [*out_c, *in_c, window.iter().product()]
+}
+
 /// OIHW weights to `[co block][(ky, kx, ci)][TILE_CO]`: each step of each workgroup reads one
 /// contiguous run, and no edge test is left for the shader.
 pub(super) fn pack_tiles(weight: &Tensor, tile: Tile) -> Vec<f32> {
-    let &[out_c, in_c, kernel_h, kernel_w] = weight.dims() else {
-        unreachable!("the graph has checked that the weight is OIHW");
-    };
-    let taps = kernel_h * kernel_w;
+    let [out_c, in_c, taps] = out_in_taps(weight);
     let tile_co = tile.co as usize;
     let k_len = packed_k(in_c, taps, tile);
     let in_c_padded = in_c.next_multiple_of(LANES);
-    let mut packed = vec![0.0; out_c.next_multiple_of(tile_co) * k_len];
+    let mut packed = vec![0.0; tiles_len([out_c, in_c, taps], tile)];
     for (co, row) in weight.data().chunks_exact(in_c * taps).enumerate() {
         let first = (co / tile_co) * k_len * tile_co + co % tile_co;
         for (ci, channel) in row.chunks_exact(taps).enumerate() {

@@ -1,7 +1,7 @@
 //! Convolution whose channel groups do not see each other, depthwise included.
 
-use super::conv2d::{BINDINGS, Geometry};
-use super::{Kernel, Launch, grid_stride, number};
+use super::conv2d::{BINDINGS, Geometry, out_in_taps};
+use super::{Kernel, Launch, Packing, Storage, grid_stride, number};
 use crate::tensor::{LANES, Tensor};
 
 /// `shaders/conv2d_grouped.wgsl`.
@@ -38,19 +38,20 @@ pub fn launch(geometry: &Geometry) -> Launch {
 }
 
 /// OIHW weights to `[co / 4][(ky, kx)][i][co % 4]`.
-pub(super) fn pack_weight(weight: &Tensor) -> Vec<f32> {
-    let &[out_c, group_in, kernel_h, kernel_w] = weight.dims() else {
-        unreachable!("the graph has checked that the weight is OIHW");
-    };
-    let taps = kernel_h * kernel_w;
-    let mut packed = vec![0.0; out_c.next_multiple_of(LANES) * group_in * taps];
-    for (co, row) in weight.data().chunks_exact(group_in * taps).enumerate() {
-        for (i, channel) in row.chunks_exact(taps).enumerate() {
-            for (tap, &value) in channel.iter().enumerate() {
-                let vector = ((co / LANES) * taps + tap) * group_in + i;
-                packed[vector * LANES + co % LANES] = value;
+pub(crate) fn packing(weight: &Tensor) -> Packing {
+    let weight = weight.clone();
+    let [out_c, group_in, taps] = out_in_taps(&weight);
+    let len = out_c.next_multiple_of(LANES) * group_in * taps;
+    Packing::new(Storage::Buffer, len, move || {
+        let mut packed = vec![0.0; len];
+        for (co, row) in weight.data().chunks_exact(group_in * taps).enumerate() {
+            for (i, channel) in row.chunks_exact(taps).enumerate() {
+                for (tap, &value) in channel.iter().enumerate() {
+                    let vector = ((co / LANES) * taps + tap) * group_in + i;
+                    packed[vector * LANES + co % LANES] = value;
+                }
             }
         }
-    }
-    packed
+        packed
+    })
 }

@@ -1,7 +1,7 @@
 //! A map of one channel as an image: smooth, stretched, coloured.
 
 use super::{Kernel, Launch, read_single, write_single};
-use crate::sites::Sites;
+use crate::explain::Sites;
 use crate::tensor::Shape;
 
 /// `shaders/heat_map.wgsl`.

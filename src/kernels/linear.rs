@@ -1,6 +1,7 @@
 //! `y = W·x + b`, streamed once through a workgroup per four outputs.
 
-use super::{Kernel, Launch, number, read, read_single, write_single};
+use super::conv2d::out_in_taps;
+use super::{Kernel, Launch, Packing, Storage, number, read, read_single, write_single};
 use crate::tensor::{LANES, Shape, Tensor};
 
 /// `shaders/linear.wgsl`.
@@ -34,17 +35,19 @@ pub fn launch(input: Shape, output: Shape) -> Launch {
 }
 
 /// `[out, in]` weights to `[out / 4][in / 4][out % 4][in % 4]`, zero-padded.
-pub(super) fn pack_weight(weight: &Tensor) -> Vec<f32> {
-    let &[out, inputs] = weight.dims() else {
-        unreachable!("the graph has checked that the weight is [out, in]");
-    };
+pub(crate) fn packing(weight: &Tensor) -> Packing {
+    let weight = weight.clone();
+    let [out, inputs, _] = out_in_taps(&weight);
     let in_groups = inputs.div_ceil(LANES);
-    let mut packed = vec![0.0; out.next_multiple_of(LANES) * in_groups * LANES];
-    for (o, row) in weight.data().chunks_exact(inputs).enumerate() {
-        for (i_group, four) in row.chunks(LANES).enumerate() {
-            let vector = ((o / LANES) * in_groups + i_group) * LANES + o % LANES;
-            packed[vector * LANES..][..four.len()].copy_from_slice(four);
+    let len = out.next_multiple_of(LANES) * in_groups * LANES;
+    Packing::new(Storage::Buffer, len, move || {
+        let mut packed = vec![0.0; len];
+        for (o, row) in weight.data().chunks_exact(inputs).enumerate() {
+            for (i_group, four) in row.chunks(LANES).enumerate() {
+                let vector = ((o / LANES) * in_groups + i_group) * LANES + o % LANES;
+                packed[vector * LANES..][..four.len()].copy_from_slice(four);
+            }
         }
-    }
-    packed
+        packed
+    })
 }

@@ -4,21 +4,23 @@
 //! text by reflection, without a GPU. A geometry struct per kernel turns shapes into a [`Launch`]:
 //! override constants, tile geometry and the number of workgroups. Nothing here uses wgpu.
 //!
-//! To add a kernel: an oracle in `reference/`, the shader, the file here with a line in [`ALL`],
-//! cases in `tests/kernels.rs`, and a row in [`crate::plan`]'s choice.
+//! To add a kernel: an oracle in `reference/`, the shader, the file here with a line in [`ALL`] and the
+//! [`Packing`] of its parameters, cases in `tests/kernels.rs`, and a row in the table of the back end in
+//! [`crate::plan`] that runs it. Shader and module have the kernel's name; those that keep activations
+//! in [`textures`] lie in folders of that name.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use twox_hash::xxhash3_128;
 
+pub use self::packing::Packing;
 pub use self::precision::Precision;
+pub use self::specialise::specialise;
 use crate::error::Error;
-use crate::tensor::{LANES, Shape, Tensor};
 
 pub mod avg_pool;
 pub mod avg_pool_gradient;
-pub mod avg_pool_texture;
 pub mod batch_norm;
 pub mod batch_norm_of_batch;
 pub mod channel_dot;
@@ -26,85 +28,76 @@ pub mod class_gradient;
 pub mod conv2d;
 pub mod conv2d_cooperative;
 pub mod conv2d_grouped;
-pub mod conv2d_quad;
 pub mod conv2d_reduce;
-pub mod conv2d_texture;
 pub mod conv2d_tiled;
 pub mod conv2d_tiled_f16;
 pub mod dilate;
 pub mod flatten;
 pub mod global_avg_pool;
-pub mod global_avg_pool_texture;
 pub mod heat_map;
 pub mod image_to_tensor;
-pub mod image_to_tensor_texture;
 pub mod linear;
-pub mod linear_texture;
 pub mod max_pool;
-pub mod max_pool_texture;
 pub mod narrow;
+mod packing;
 pub mod precision;
 pub mod relu;
 pub mod relu_gradient;
-pub mod relu_gradient_texture;
 pub mod resample;
 pub mod resample_columns;
 pub mod resample_rows;
 pub mod residual_add;
-pub mod residual_add_texture;
 pub mod softmax;
-pub mod tensor_to_texture;
-pub mod texture_to_tensor;
+mod specialise;
+pub mod textures;
 pub mod widen;
 pub mod winograd;
 pub mod winograd_input;
-pub mod winograd_input_texture;
 pub mod winograd_output;
-pub mod winograd_output_texture;
 
 /// Every kernel of the crate.
 pub const ALL: &[&Kernel] = &[
     &avg_pool::KERNEL,
     &avg_pool_gradient::KERNEL,
-    &avg_pool_texture::KERNEL,
+    &textures::avg_pool_texture::KERNEL,
     &batch_norm::KERNEL,
     &batch_norm_of_batch::KERNEL,
     &channel_dot::KERNEL,
     &class_gradient::KERNEL,
     &conv2d_cooperative::KERNEL,
     &conv2d_grouped::KERNEL,
-    &conv2d_quad::KERNEL,
+    &textures::conv2d_quad::KERNEL,
     &conv2d_reduce::KERNEL,
-    &conv2d_texture::KERNEL,
+    &textures::conv2d_texture::KERNEL,
     &conv2d_tiled::KERNEL,
     &conv2d_tiled_f16::KERNEL,
     &dilate::KERNEL,
     &flatten::KERNEL,
     &global_avg_pool::KERNEL,
-    &global_avg_pool_texture::KERNEL,
+    &textures::global_avg_pool_texture::KERNEL,
     &heat_map::KERNEL,
     &image_to_tensor::KERNEL,
-    &image_to_tensor_texture::KERNEL,
+    &textures::image_to_tensor_texture::KERNEL,
     &linear::KERNEL,
-    &linear_texture::KERNEL,
+    &textures::linear_texture::KERNEL,
     &max_pool::KERNEL,
-    &max_pool_texture::KERNEL,
+    &textures::max_pool_texture::KERNEL,
     &narrow::KERNEL,
     &relu::KERNEL,
     &relu_gradient::KERNEL,
-    &relu_gradient_texture::KERNEL,
+    &textures::relu_gradient_texture::KERNEL,
     &resample_columns::KERNEL,
     &resample_rows::KERNEL,
     &residual_add::KERNEL,
-    &residual_add_texture::KERNEL,
+    &textures::residual_add_texture::KERNEL,
     &softmax::KERNEL,
-    &tensor_to_texture::KERNEL,
-    &texture_to_tensor::KERNEL,
+    &textures::tensor_to_texture::KERNEL,
+    &textures::texture_to_tensor::KERNEL,
     &widen::KERNEL,
     &winograd_input::KERNEL,
-    &winograd_input_texture::KERNEL,
+    &textures::winograd_input_texture::KERNEL,
     &winograd_output::KERNEL,
-    &winograd_output_texture::KERNEL,
+    &textures::winograd_output_texture::KERNEL,
 ];
 
 /// What holds the scalars of an activation or a parameter.
@@ -305,42 +298,6 @@ pub struct PipelineKey {
     overrides: Vec<(&'static str, u64)>,
 }
 
-/// Replaces the value of `const NAME: u32 = …;` declarations in a kernel's text.
-///
-/// # Errors
-/// [`Error::Specialise`] unless each name is declared exactly once, at the start of a line.
-pub fn specialise(
-    kernel: &'static Kernel,
-    constants: &[(&'static str, u32)],
-) -> Result<Cow<'static, str>, Error> {
-    let mut source = Cow::Borrowed(kernel.source);
-    for (name, value) in constants {
-        let declaration = format!("\nconst {name}: u32 = ");
-        let error = |reason| Error::Specialise {
-            kernel: kernel.name,
-            reason,
-        };
-        let mut found = source.match_indices(&declaration).map(|(at, _)| at);
-        let at = found
-            .next()
-            .ok_or_else(|| error(format!("there is no `const {name}: u32`")))?;
-        if found.next().is_some() {
-            return Err(error(format!("`const {name}: u32` is declared twice")));
-        }
-        let value_at = at + declaration.len();
-        let end = source[value_at..]
-            .find(';')
-            .ok_or_else(|| error(format!("the declaration of {name} has no end")))?;
-        let text = format!(
-            "{}{value}u{}",
-            &source[..value_at],
-            &source[value_at + end..]
-        );
-        source = Cow::Owned(text);
-    }
-    Ok(source)
-}
-
 /// A number that changes with any kernel: XXH3-128 of the names and texts of [`ALL`] in their order,
 /// each ended by a zero byte.
 pub fn set_hash() -> u128 {
@@ -390,164 +347,4 @@ const fn number(size: usize) -> f64 {
 /// A flag as the value of an override constant.
 const fn flag(set: bool) -> f64 {
     if set { 1.0 } else { 0.0 }
-}
-
-/// How parameters are laid out for a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packing {
-    /// A vector, zero-padded to a multiple of this many scalars; zeros when there is no tensor.
-    Vector {
-        /// Scalars before padding.
-        len: usize,
-        /// The length is rounded up to a multiple of this.
-        multiple: usize,
-    },
-    /// Convolution weights in the order in which a workgroup of a tiled kernel streams them.
-    ConvTiles(conv2d::Tile),
-    /// As [`Packing::ConvTiles`], a matrix of weights for each component of a Winograd convolution.
-    WinogradTiles {
-        /// Tile of the products.
-        tile: conv2d::Tile,
-        /// Sides of the tiles of outputs.
-        out_tile: winograd::OutTile,
-    },
-    /// Grouped convolution weights: four output channels side by side.
-    ConvGrouped,
-    /// Convolution or linear weights and, if there are two tensors, biases for a kernel on textures.
-    Texels {
-        /// Output channels of a workgroup.
-        tile_co: usize,
-    },
-    /// As [`Packing::Texels`], a matrix of weights for each component of a Winograd convolution.
-    WinogradTexels {
-        /// Output channels of a workgroup.
-        tile_co: usize,
-        /// Sides of the tiles of outputs.
-        out_tile: winograd::OutTile,
-    },
-    /// Linear weights in blocks of 4 × 4.
-    Linear,
-    /// Classifier weights as one image for each class.
-    ClassRows,
-    /// Scale of a batch norm; tensors gamma, variance.
-    BatchNormScale(batch_norm::Epsilon),
-    /// Shift of a batch norm; tensors gamma, beta, mean, variance.
-    BatchNormShift(batch_norm::Epsilon),
-}
-
-impl Packing {
-    /// What holds the packed scalars.
-    pub const fn storage(&self) -> Storage {
-        match self {
-            Self::Texels { .. } | Self::WinogradTexels { .. } => Storage::Texture,
-            _ => Storage::Buffer,
-        }
-    }
-
-    /// The packed scalars of some parameters.
-    pub fn pack(&self, tensors: &[Tensor]) -> Vec<f32> {
-        match (self, tensors) {
-            (&Self::Vector { len, multiple }, tensors) => {
-                let mut packed = tensors.first().map_or_else(Vec::new, |t| t.data().to_vec());
-                packed.resize(len.next_multiple_of(multiple), 0.0);
-                packed
-            }
-            (Self::ConvTiles(tile), [weight]) => conv2d::pack_tiles(weight, *tile),
-            (&Self::WinogradTiles { tile, out_tile }, [weight]) => {
-                winograd::pack_tiles(weight, tile, out_tile)
-            }
-            (Self::ConvGrouped, [weight]) => conv2d_grouped::pack_weight(weight),
-            (&Self::Texels { tile_co }, [weight, bias @ ..]) => {
-                conv2d_texture::pack(weight, bias.first(), tile_co)
-            }
-            (&Self::WinogradTexels { tile_co, out_tile }, [weight, bias @ ..]) => {
-                winograd::pack(weight, bias.first(), tile_co, out_tile)
-            }
-            (Self::Linear, [weight]) => linear::pack_weight(weight),
-            (Self::ClassRows, [weight]) => class_gradient::pack_weight(weight),
-            (Self::BatchNormScale(epsilon), [gamma, variance]) => {
-                batch_norm::pack_scale(gamma, variance, *epsilon)
-            }
-            (Self::BatchNormShift(epsilon), [gamma, beta, mean, variance]) => {
-                batch_norm::pack_shift([gamma, beta, mean, variance], *epsilon)
-            }
-            _ => unreachable!("the planner pairs each packing with its tensors"),
-        }
-    }
-
-    /// Scalars after packing, known without packing.
-    pub fn len(&self, tensors: &[Tensor]) -> usize {
-        let dims = tensors.first().map_or(&[][..], Tensor::dims);
-        match (self, dims) {
-            (Self::ClassRows, &[classes, c, h, w]) => classes * Shape::new(1, c, h, w).packed_len(),
-            (&Self::Vector { len, multiple }, _) => len.next_multiple_of(multiple),
-            (Self::ConvTiles(tile), &[out_c, in_c, kernel_h, kernel_w]) => {
-                conv2d::packed_k(in_c, kernel_h * kernel_w, *tile)
-                    * out_c.next_multiple_of(tile.co as usize)
-            }
-            (&Self::WinogradTiles { tile, out_tile }, &[out_c, in_c, ..]) => {
-                winograd::packed_tiles_len([out_c, in_c], tile, out_tile)
-            }
-            (Self::ConvGrouped, &[out_c, group_in, kernel_h, kernel_w]) => {
-                out_c.next_multiple_of(LANES) * group_in * kernel_h * kernel_w
-            }
-            (&Self::Texels { tile_co }, &[out_c, in_c, ref window @ ..]) => {
-                conv2d_texture::packed_len([out_c, in_c, window.iter().product()], tile_co)
-            }
-            (&Self::WinogradTexels { tile_co, out_tile }, &[out_c, in_c, ..]) => {
-                winograd::packed_len([out_c, in_c], tile_co, out_tile)
-            }
-            (Self::Linear, &[out, inputs]) => {
-                out.next_multiple_of(LANES) * inputs.next_multiple_of(LANES)
-            }
-            (Self::BatchNormScale(_) | Self::BatchNormShift(_), &[c]) => c.next_multiple_of(LANES),
-            _ => unreachable!("the planner pairs each packing with its tensors"),
-        }
-    }
-
-    /// Always false: packed parameters hold at least one vector.
-    pub fn is_empty(&self, tensors: &[Tensor]) -> bool {
-        self.len(tensors) == 0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn specialising_replaces_exactly_one_declaration() {
-        let source = specialise(&conv2d_tiled::KERNEL, &[("TILE_PX", 32)]).unwrap();
-        assert!(source.contains("const TILE_PX: u32 = 32u;"), "new value");
-        assert!(
-            !source.contains("const TILE_PX: u32 = 64u;"),
-            "old value is gone"
-        );
-        assert_eq!(
-            source.lines().count(),
-            conv2d_tiled::KERNEL.source.lines().count(),
-            "one line changed"
-        );
-    }
-
-    #[test]
-    fn specialising_an_unknown_constant_is_an_error() {
-        for name in ["TILE", "TILE_P", "IN_GROUPS"] {
-            let result = specialise(&conv2d_tiled::KERNEL, &[(name, 32)]);
-            assert!(matches!(result, Err(Error::Specialise { .. })), "{name}");
-        }
-    }
-
-    #[test]
-    fn specialising_a_repeated_constant_is_an_error() {
-        static TWICE: Kernel = Kernel {
-            name: "twice",
-            source: "\nconst A: u32 = 1u;\nconst A: u32 = 2u;\n",
-            bindings: &[],
-        };
-        assert!(
-            specialise(&TWICE, &[("A", 3)]).is_err(),
-            "A is declared twice"
-        );
-    }
 }

@@ -3,7 +3,8 @@
 //! [`conv2d_tiled`] or [`conv2d_texture`], and transformed back.
 
 use super::conv2d::{self, Geometry, Residual};
-use super::{Launch, conv2d_texture, conv2d_tiled};
+use super::textures::conv2d_texture;
+use super::{Launch, Packing, Storage, conv2d_tiled};
 use crate::graph::Padding;
 use crate::tensor::{Shape, Tensor};
 
@@ -108,41 +109,42 @@ pub fn product_launch(
     launch
 }
 
-/// Scalars of weights that are packed for textures.
-pub(super) fn packed_len([out_c, in_c]: [usize; 2], tile_co: usize, out_tile: OutTile) -> usize {
-    out_tile.components() * conv2d_texture::packed_len([out_c, in_c, 1], tile_co)
+/// The weights of the products on textures, with the biases.
+pub(crate) fn texels_packing(
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    tile: conv2d_texture::Tile,
+    out_tile: OutTile,
+) -> Packing {
+    let (weight, bias) = (weight.clone(), bias.cloned());
+    let (tile_co, [out_c, in_c, _]) = (tile.co as usize, conv2d::out_in_taps(&weight));
+    let len = out_tile.components() * conv2d_texture::packed_len([out_c, in_c, 1], tile_co);
+    Packing::new(Storage::Texture, len, move || {
+        pack(&weight, bias.as_ref(), tile_co, out_tile)
+    })
 }
 
-/// Scalars of weights that are packed for buffers.
-pub(super) fn packed_tiles_len(
-    [out_c, in_c]: [usize; 2],
-    tile: conv2d::Tile,
-    out_tile: OutTile,
-) -> usize {
-    let matrix = conv2d::packed_k(in_c, 1, tile) * out_c.next_multiple_of(tile.co as usize);
-    out_tile.components() * matrix
+/// The weights of the products on buffers: one matrix per component, each as [`conv2d_tiled`] wants it.
+pub(crate) fn tiles_packing(weight: &Tensor, tile: conv2d::Tile, out_tile: OutTile) -> Packing {
+    let weight = weight.clone();
+    let [out_c, in_c, _] = conv2d::out_in_taps(&weight);
+    let len = out_tile.components() * conv2d::tiles_len([out_c, in_c, 1], tile);
+    Packing::new(Storage::Buffer, len, move || {
+        let matrices = components(&weight, out_tile);
+        let packed = matrices.map(|(_, matrix)| conv2d::pack_tiles(&matrix, tile));
+        packed.flatten().collect()
+    })
 }
 
 /// OIHW weights of 3×3 to one matrix of weights per component, each as [`conv2d_texture`] wants it.
 ///
 /// The biases ride on the component of point 1 in both directions: its polynomial is constant, so
 /// that all outputs of a tile get them.
-pub(super) fn pack(
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-    tile_co: usize,
-    out_tile: OutTile,
-) -> Vec<f32> {
+fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize, out_tile: OutTile) -> Vec<f32> {
     let packed = components(weight, out_tile).map(|(point, matrix)| {
         let bias = bias.filter(|_| point == [1, 1]);
         conv2d_texture::pack(&matrix, bias, tile_co)
     });
-    packed.flatten().collect()
-}
-
-/// OIHW weights of 3×3 to one matrix of weights per component, each as [`conv2d_tiled`] wants it.
-pub(super) fn pack_tiles(weight: &Tensor, tile: conv2d::Tile, out_tile: OutTile) -> Vec<f32> {
-    let packed = components(weight, out_tile).map(|(_, m)| conv2d::pack_tiles(&m, tile));
     packed.flatten().collect()
 }
 
@@ -198,7 +200,13 @@ mod tests {
             ),
         ] {
             let packed = pack(&weight, Some(&bias), 8, out_tile);
-            assert_eq!(packed.len(), packed_len([1, 1], 8, out_tile), "length");
+            let tile = conv2d_texture::Tile {
+                co: 8,
+                px_groups: 1,
+                lanes: 8,
+            };
+            let known = texels_packing(&weight, Some(&bias), tile, out_tile).len();
+            assert_eq!(packed.len(), known, "length");
             let component = packed.len() / out_tile.components();
             let side = row.len();
             for (index, matrix) in packed.chunks_exact(component).enumerate() {

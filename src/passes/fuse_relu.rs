@@ -2,19 +2,14 @@
 
 use super::{Fused, fuse_pairs};
 use crate::error::Error;
-use crate::graph::{BatchNorm, Conv2d, Graph, Op};
+use crate::graph::{Graph, Op, Relu};
 
 pub(super) fn run(graph: &Graph) -> Result<Graph, Error> {
     fuse_pairs(graph, |rebuild, producer, consumer| {
-        if consumer.op != Op::Relu {
+        if consumer.op != Op::Relu(Relu) {
             return None;
         }
-        let op = match producer.op {
-            Op::Conv2d(conv) => Op::Conv2d(Conv2d { relu: true, ..conv }),
-            Op::BatchNorm(norm) => Op::BatchNorm(BatchNorm { relu: true, ..norm }),
-            Op::Add { .. } => Op::Add { relu: true },
-            _ => return None,
-        };
+        let op = producer.op.as_operation().clamped()?;
         Some(Fused {
             op: rebuild.keep(op),
             inputs: producer.inputs.clone(),

@@ -2,11 +2,11 @@
 
 use super::{Fused, fuse_pairs};
 use crate::error::Error;
-use crate::graph::{Conv2d, Graph, Op};
+use crate::graph::{Add, Conv2d, Graph, Op};
 
 pub(super) fn run(graph: &Graph) -> Result<Graph, Error> {
     fuse_pairs(graph, |rebuild, producer, consumer| {
-        let (Op::Conv2d(conv), Op::Add { relu }) = (producer.op, consumer.op) else {
+        let (Op::Conv2d(conv), Op::Add(Add { relu })) = (producer.op, consumer.op) else {
             return None;
         };
         // The epilogue adds one residual, and clamps after it.

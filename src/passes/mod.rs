@@ -10,15 +10,9 @@ use std::str::FromStr;
 use crate::error::Error;
 use crate::graph::{Graph, Node, Op, ParamId, ValueId};
 
-mod class_map;
 mod fold_batch_norm;
 mod fuse_relu;
 mod fuse_residual_add;
-
-pub use class_map::{ClassMap, add_class_map};
-
-/// Name of the value that holds a class activation map.
-pub const CLASS_MAP: &str = "class_map";
 
 /// How far neighbouring operations are merged before they are planned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -197,6 +191,12 @@ impl<'a> Rebuild<'a> {
     fn finish(mut self) -> Result<Graph, Error> {
         for output in self.old.outputs() {
             self.new.mark_output(self.values[output])?;
+        }
+        // Of a value that was fused away there is nothing left to have a role.
+        for (role, value) in self.old.roles() {
+            if let Some(&value) = self.values.get(&value) {
+                self.new.set_role(role, value)?;
+            }
         }
         Ok(self.new)
     }

@@ -12,7 +12,7 @@ use crate::tensor::{Shape, Tensor};
 pub struct Batch {
     rgba: Vec<u8>,
     shape: Shape,
-    normalization: Normalization,
+    rules: Preprocess,
 }
 
 impl Batch {
@@ -39,7 +39,7 @@ impl Batch {
         Ok(Self {
             rgba,
             shape: Shape::new(pictures.len(), 3, h, w),
-            normalization: rules.normalization(),
+            rules: *rules,
         })
     }
 
@@ -53,9 +53,9 @@ impl Batch {
         self.shape
     }
 
-    /// What turns the pixels into the network's input.
-    pub const fn normalization(&self) -> &Normalization {
-        &self.normalization
+    /// The rules by which they were prepared, and by which the pixels become the network's input.
+    pub const fn rules(&self) -> &Preprocess {
+        &self.rules
     }
 
     /// The network's input, computed here.
@@ -64,7 +64,7 @@ impl Batch {
             mean,
             std,
             swap_red_blue,
-        } = self.normalization;
+        } = self.rules.normalization();
         // There are only 256 values, so that each can be computed in 64 bits and rounded once.
         let tables = [0, 1, 2].map(|c| table(mean[c], std[c]));
         let plane = self.shape.h * self.shape.w;

@@ -21,7 +21,7 @@ pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 const CAFFE_MEAN: [f32; 3] = [103.939, 116.779, 123.68];
 
 /// The rules for one network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
     /// Rows and columns that the network gets.
@@ -366,19 +366,19 @@ mod tests {
         for rules in [
             Preprocess {
                 size: [0, 224],
-                ..torch.clone()
+                ..torch
             },
             Preprocess {
                 size: [300, 224],
-                ..torch.clone()
+                ..torch
             },
             Preprocess {
                 std: [0.0, 1.0, 1.0],
-                ..torch.clone()
+                ..torch
             },
             Preprocess {
                 mean: [f32::NAN, 0.0, 0.0],
-                ..torch.clone()
+                ..torch
             },
             Preprocess {
                 resize: Resize::Cover([1 << 40, 256]),

@@ -1,6 +1,6 @@
 //! The ways to compute a convolution: plain data that names itself.
 //!
-//! A [`Candidate`] is an algorithm with its tile. [`candidates`] lists those that a device can run for
+//! A [`Candidate`] is an algorithm of one of the back ends with its tile. [`candidates`] lists those that a device can run for
 //! a layer, the default first; [`Choices`] replaces defaults, layer by layer, with what `resnet tune`
 //! has measured. The text of a layer and of a candidate is stable: it is what the cache of tuned
 //! choices stores.
@@ -10,13 +10,15 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::defaults;
+use super::buffers::OnBuffers;
+use super::lower::back_end;
 use super::options::{PlanOptions, Winograd};
+use super::textures::OnTextures;
 use crate::error::Error;
 use crate::graph::{Conv2d, Graph, Node, Op};
-use crate::kernels::conv2d::{self, Geometry, Residual};
+use crate::kernels::Precision;
+use crate::kernels::conv2d::{Geometry, Residual};
 use crate::kernels::winograd::{self, OutTile};
-use crate::kernels::{Precision, conv2d_texture};
 
 /// A convolution up to its weights: layers of equal shape are equally fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,36 +36,36 @@ impl ConvShape {
         })
     }
 
-    /// The shape of a node, `None` when it is no convolution.
+    /// The shape of a node, `None` when it is no convolution of this graph.
     pub fn of(graph: &Graph, node: &Node) -> Option<Self> {
         match &node.op {
-            Op::Conv2d(conv) => Some(Self(geometry(graph, node, conv, Residual::Buffer))),
+            Op::Conv2d(conv) if graph.has_node(node) => Some(Self::of_conv(graph, node, conv)),
             _ => None,
         }
+    }
+
+    /// The shape of a node that is a convolution.
+    pub(super) fn of_conv(graph: &Graph, node: &Node, conv: &Conv2d) -> Self {
+        let weight = graph.tensor(conv.weight);
+        Self(Geometry {
+            input: graph.shape(node.inputs[0]),
+            output: graph.shape(node.output),
+            kernel: [weight.dims()[2], weight.dims()[3]],
+            stride: conv.stride,
+            padding: conv.padding,
+            groups: conv.groups,
+            relu: conv.relu,
+            residual: if node.inputs.len() > 1 {
+                Residual::Buffer
+            } else {
+                Residual::None
+            },
+        })
     }
 
     /// The geometry, with a residual, if there is one, in a buffer of its own.
     pub const fn geometry(&self) -> &Geometry {
         &self.0
-    }
-}
-
-/// The geometry of a node; `residual` says where the residual lies if it has one.
-pub(super) fn geometry(graph: &Graph, node: &Node, conv: &Conv2d, residual: Residual) -> Geometry {
-    let weight = graph.tensor(conv.weight);
-    Geometry {
-        input: graph.shape(node.inputs[0]),
-        output: graph.shape(node.output),
-        kernel: [weight.dims()[2], weight.dims()[3]],
-        stride: conv.stride,
-        padding: conv.padding,
-        groups: conv.groups,
-        relu: conv.relu,
-        residual: if node.inputs.len() > 1 {
-            residual
-        } else {
-            Residual::None
-        },
     }
 }
 
@@ -100,47 +102,20 @@ impl fmt::Display for ConvShape {
     }
 }
 
-/// One way to compute a convolution.
+/// One way to compute a convolution: an algorithm of one of the back ends, with its tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Candidate {
-    /// Four output channels of one pixel per thread, on buffers: for groups of few channels.
-    Grouped,
-    /// Tiles in workgroup memory, on buffers.
-    Tiled(conv2d::Tile),
-    /// The same with the reduction in so many slices, each with workgroups of its own, and a dispatch
-    /// that adds them up.
-    Split(conv2d::Tile, usize),
-    /// Fewer multiplications in three dispatches, on buffers; the tile is that of the products.
-    WinogradTiled(OutTile, conv2d::Tile),
-    /// Cooperative matrices of halves, on buffers.
-    Cooperative,
-    /// A subgroup per tile, on textures.
-    Texture(conv2d_texture::Tile),
-    /// Fewer multiplications in three dispatches, on textures; the tile is that of the products.
-    WinogradTexture(OutTile, conv2d_texture::Tile),
-}
-
-impl Candidate {
-    /// Whether it is one of Winograd's algorithms.
-    pub const fn is_winograd(&self) -> bool {
-        matches!(self, Self::WinogradTiled(..) | Self::WinogradTexture(..))
-    }
+    /// On storage buffers.
+    Buffers(OnBuffers),
+    /// On textures.
+    Textures(OnTextures),
 }
 
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Grouped => f.write_str("grouped"),
-            Self::Tiled(tile) => write!(f, "tiled-{tile}"),
-            Self::Split(tile, slices) => write!(f, "split{slices}-tiled-{tile}"),
-            Self::WinogradTiled(out_tile, tile) => {
-                write!(f, "winograd{}-tiled-{tile}", out_tile.side())
-            }
-            Self::Cooperative => f.write_str("cooperative"),
-            Self::Texture(tile) => write!(f, "texture-{tile}"),
-            Self::WinogradTexture(out_tile, tile) => {
-                write!(f, "winograd{}-texture-{tile}", out_tile.side())
-            }
+            Self::Buffers(algorithm) => algorithm.fmt(f),
+            Self::Textures(algorithm) => algorithm.fmt(f),
         }
     }
 }
@@ -156,58 +131,35 @@ impl Serialize for Candidate {
 /// # Errors
 /// [`Error::PathUnavailable`] when the device cannot run the kernels that the options ask for.
 pub fn candidates(shape: &ConvShape, options: &PlanOptions) -> Result<Vec<Candidate>, Error> {
-    let default = defaults::candidate_for(shape, options)?;
-    let geometry = shape.geometry();
-    let mut candidates = vec![default];
-    if geometry.groups > 1 {
-        return Ok(candidates);
-    }
-    let out_tiles = [OutTile::Two, OutTile::Four].into_iter();
-    let mut out_tiles = out_tiles.filter(|&o| allows(options, geometry, o));
-    if options.textures()? {
-        let tiles = || defaults::texture_tiles(&options.limits);
-        candidates.extend(tiles().map(Candidate::Texture));
-        for out_tile in out_tiles.by_ref() {
-            candidates.extend(tiles().map(|tile| Candidate::WinogradTexture(out_tile, tile)));
-        }
-    } else {
-        let tiles = defaults::tiles(options);
-        candidates.extend(tiles.iter().copied().map(Candidate::Tiled));
-        if defaults::may_cooperate(geometry, options) {
-            candidates.push(Candidate::Cooperative);
-        }
-        for slices in defaults::SLICES {
-            let tiles = tiles.iter().copied();
-            let tiles = tiles.filter(|&tile| defaults::may_split(geometry, tile, slices));
-            candidates.extend(tiles.map(|tile| Candidate::Split(tile, slices)));
-        }
-        for out_tile in out_tiles.by_ref() {
-            let tiles = defaults::PRODUCT_TILES.into_iter();
-            candidates.extend(tiles.map(|tile| Candidate::WinogradTiled(out_tile, tile)));
-        }
-    }
-    if default.is_winograd() && options.winograd != Winograd::Auto {
-        candidates.retain(Candidate::is_winograd);
-    }
-    let mut seen = Vec::new();
-    candidates.retain(|&candidate| {
-        let is_new = !seen.contains(&candidate);
-        seen.push(candidate);
-        is_new
-    });
-    Ok(candidates)
+    Ok(back_end(options)?.candidates(shape))
 }
 
-/// Whether a layer may be computed in such tiles.
-pub(super) fn allows(options: &PlanOptions, geometry: &Geometry, out_tile: OutTile) -> bool {
+/// Sides of Winograd's tiles in which a layer may be computed.
+pub(super) fn out_tiles(
+    options: &PlanOptions,
+    geometry: &Geometry,
+) -> impl Iterator<Item = OutTile> {
     let wanted = match options.winograd {
         // Tiles of 4×4 lose four bits of the eleven that halves have.
-        Winograd::Auto => options.precision == Precision::F32 || out_tile == OutTile::Two,
-        Winograd::Off => false,
-        Winograd::Two => out_tile == OutTile::Two,
-        Winograd::Four => out_tile == OutTile::Four,
+        Winograd::Auto if options.precision == Precision::F16 => &[OutTile::Two][..],
+        Winograd::Auto => &[OutTile::Two, OutTile::Four],
+        Winograd::Off => &[],
+        Winograd::Two => &[OutTile::Two],
+        Winograd::Four => &[OutTile::Four],
     };
-    wanted && winograd::applies(geometry)
+    let applies = winograd::applies(geometry);
+    wanted.iter().copied().filter(move |_| applies)
+}
+
+/// The default and the others, each once.
+pub(super) fn distinct<A: PartialEq>(default: A, others: impl IntoIterator<Item = A>) -> Vec<A> {
+    let mut distinct = vec![default];
+    for other in others {
+        if !distinct.contains(&other) {
+            distinct.push(other);
+        }
+    }
+    distinct
 }
 
 /// Candidates that replace the defaults of some layers.
@@ -239,13 +191,5 @@ impl Choices {
 impl FromIterator<(ConvShape, Candidate)> for Choices {
     fn from_iter<I: IntoIterator<Item = (ConvShape, Candidate)>>(choices: I) -> Self {
         Self(choices.into_iter().collect())
-    }
-}
-
-/// What computes a layer: the choice, where there is a possible one, else the default.
-pub(super) fn chosen(shape: &ConvShape, options: &PlanOptions) -> Result<Candidate, Error> {
-    match options.choices.get(shape) {
-        Some(choice) if candidates(shape, options)?.contains(&choice) => Ok(choice),
-        _ => defaults::candidate_for(shape, options),
     }
 }

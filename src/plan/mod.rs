@@ -1,84 +1,41 @@
-//! How to compute a graph: a list of kernel launches and the buffers between them.
+//! How to compute a graph: a list of kernel launches and the memory between them.
 //!
 //! In goes a [`Graph`], usually one that [`crate::passes`] has optimised; out comes a [`Plan`],
 //! plain data without any GPU type, that prints as its list of dispatches. A table of defaults, or
 //! what was measured, decides which [`Candidate`] computes each convolution, [`memory`] which
-//! activations share a buffer.
+//! activations share an allocation.
+//!
+//! The planner orders dispatches and memory. Which kernels there are is known to two back ends, on storage
+//! buffers and on textures, of which each plan uses one; each has a row for every operation.
 //! Next stop: `gpu::Executor`, which makes pipelines and buffers of it.
 
 use std::collections::HashSet;
 use std::fmt;
 
 use crate::error::Error;
-use crate::graph::Graph;
-use crate::kernels::{Launch, Packing, Precision, Storage};
-use crate::sites::Sites;
-use crate::tensor::{FOLD_ROW_SCALARS, Shape, Tensor};
+use crate::explain::Sites;
+use crate::graph::{Graph, Role};
+use crate::kernels::Launch;
+use crate::tensor::Shape;
 
+mod allocation;
+mod buffers;
 mod candidate;
-mod choose;
-mod convolution;
-mod defaults;
-mod device;
+mod capabilities;
+mod key;
+mod lower;
 pub mod memory;
 mod options;
 mod planner;
+mod textures;
 
+pub use allocation::{Allocation, AllocationId, Content};
+pub use buffers::OnBuffers;
 pub use candidate::{Candidate, Choices, ConvShape, candidates};
-pub use device::{Device, DeviceClass, Vendor};
-pub use options::{InputFormat, Limits, Path, PlanOptions, Winograd};
-
-/// Names one buffer of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BufferId(pub(crate) usize);
-
-/// Parameters as the kernels want them, and the tensors that they come from.
-#[derive(Clone, Debug)]
-pub struct Constant {
-    /// How the tensors are laid out.
-    pub packing: Packing,
-    /// The tensors, shared with the graph.
-    pub tensors: Vec<Tensor>,
-}
-
-/// What a buffer of a plan holds.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// What the caller uploads before each run.
-    Input,
-    /// Activations, one after the other.
-    Activations,
-    /// Parameters, uploaded once.
-    Constant(Constant),
-}
-
-/// One buffer of a plan.
-#[derive(Clone, Debug)]
-pub struct Buffer {
-    /// Name for labels and messages.
-    pub name: String,
-    /// Size.
-    pub bytes: u64,
-    /// Whether it is a buffer or a texture after all.
-    pub storage: Storage,
-    /// Precision of its texels, or of the parameters that it holds. A buffer of activations holds values
-    /// of either.
-    pub precision: Precision,
-    /// What it holds.
-    pub content: Content,
-}
-
-impl Buffer {
-    /// Rows of a texture of [`FOLD_WIDTH`](crate::tensor::FOLD_WIDTH) columns.
-    pub const fn texture_rows(&self) -> u64 {
-        self.bytes / self.texture_row_bytes()
-    }
-
-    /// Bytes of such a row.
-    pub const fn texture_row_bytes(&self) -> u64 {
-        (FOLD_ROW_SCALARS * self.precision.bytes()) as u64
-    }
-}
+pub use capabilities::{Capabilities, DeviceClass, DeviceKind, Vendor};
+pub use key::OutputKey;
+pub use options::{InputFormat, KernelPath, PlanOptions, Winograd};
+pub use textures::OnTextures;
 
 /// One dispatch.
 #[derive(Clone, Debug)]
@@ -93,8 +50,8 @@ pub struct Step {
     pub choice: Option<Candidate>,
     /// The kernel with its constants and grid.
     pub launch: Launch,
-    /// Its buffers, in the order of the kernel's bindings.
-    pub buffers: Vec<BufferId>,
+    /// What is bound, in the order of the kernel's bindings.
+    pub allocations: Vec<AllocationId>,
     /// Multiply-accumulate operations.
     pub macs: u64,
     /// Bytes of inputs, parameters and output, each counted once.
@@ -103,26 +60,40 @@ pub struct Step {
 
 /// A value that can be read after the run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Output {
+pub struct PlannedOutput {
     /// Its name.
     pub name: String,
+    /// What it is for.
+    pub roles: Vec<Role>,
     /// Its shape.
     pub shape: Shape,
     /// Where in the image its pixels are.
     pub sites: Sites,
-    /// The buffer in which it lies, channel-packed, from the start.
-    pub buffer: BufferId,
+    /// The buffer in which it lies, channel-packed, from its first byte on.
+    pub allocation: AllocationId,
 }
 
-/// A graph as dispatches and buffers.
+/// A parameter that may be written between runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writable {
+    /// What it decides: the class of a class activation map.
+    pub role: Role,
+    /// The buffer that it begins: one scalar of single precision.
+    pub allocation: AllocationId,
+    /// How many numbers there are to choose from.
+    pub choices: usize,
+}
+
+/// A graph as dispatches and memory.
 #[derive(Clone, Debug)]
 pub struct Plan {
     steps: Vec<Step>,
-    buffers: Vec<Buffer>,
-    input: BufferId,
+    allocations: Vec<Allocation>,
+    input: AllocationId,
     input_shape: Shape,
     input_format: InputFormat,
-    outputs: Vec<Output>,
+    outputs: Vec<PlannedOutput>,
+    writables: Vec<Writable>,
     activation_lower_bound_bytes: u64,
 }
 
@@ -157,21 +128,21 @@ impl Plan {
         &self.steps
     }
 
-    /// All buffers.
-    pub fn buffers(&self) -> &[Buffer] {
-        &self.buffers
+    /// All buffers and textures.
+    pub fn allocations(&self) -> &[Allocation] {
+        &self.allocations
     }
 
-    /// One buffer.
+    /// One of them.
     ///
     /// # Panics
-    /// When the buffer is of another, larger plan.
-    pub fn buffer(&self, id: BufferId) -> &Buffer {
-        &self.buffers[id.0]
+    /// When the name is of another, larger plan.
+    pub fn allocation(&self, id: AllocationId) -> &Allocation {
+        &self.allocations[id.0]
     }
 
     /// The buffer that the caller fills.
-    pub fn input(&self) -> BufferId {
+    pub fn input(&self) -> AllocationId {
         self.input
     }
 
@@ -186,11 +157,25 @@ impl Plan {
     }
 
     /// The values that can be read after the run.
-    pub fn outputs(&self) -> &[Output] {
+    pub fn outputs(&self) -> &[PlannedOutput] {
         &self.outputs
     }
 
-    /// Bytes of all activation buffers.
+    /// The output of a name or a role.
+    ///
+    /// # Errors
+    /// [`Error::UnknownValue`] and [`Error::NoRole`] when the plan keeps no such value.
+    pub fn output<'a>(&self, key: impl Into<OutputKey<'a>>) -> Result<&PlannedOutput, Error> {
+        let index = key.into().find(&self.outputs)?;
+        Ok(&self.outputs[index])
+    }
+
+    /// The parameters that may be written between runs.
+    pub fn writables(&self) -> &[Writable] {
+        &self.writables
+    }
+
+    /// Bytes of all activations.
     pub fn activation_bytes(&self) -> u64 {
         self.bytes_of(|content| matches!(content, Content::Activations))
     }
@@ -202,12 +187,13 @@ impl Plan {
 
     /// Bytes of all parameters, as packed for the kernels.
     pub fn weight_bytes(&self) -> u64 {
-        self.bytes_of(|content| matches!(content, Content::Constant(_)))
+        self.bytes_of(|content| matches!(content, Content::Parameters(_)))
     }
 
     fn bytes_of(&self, wanted: impl Fn(&Content) -> bool) -> u64 {
-        let buffers = self.buffers.iter().filter(|b| wanted(&b.content));
-        buffers.map(|b| b.bytes).sum()
+        let allocations = self.allocations.iter();
+        let wanted = allocations.filter(|a| wanted(&a.content));
+        wanted.map(|a| a.bytes).sum()
     }
 }
 
@@ -252,18 +238,18 @@ impl Plan {
         keys.collect::<HashSet<_>>().len()
     }
 
-    /// The input and activation buffers of a step, as `a + b → c`.
+    /// The input and activations of a step, as `a + b → c`.
     fn activations_of(&self, step: &Step) -> String {
-        let label = |id: &BufferId| match self.buffer(*id).content {
+        let label = |id: &AllocationId| match self.allocation(*id).content {
             Content::Input => Some("in".to_owned()),
             Content::Activations => self
-                .buffer(*id)
+                .allocation(*id)
                 .name
                 .strip_prefix("activations ")
                 .map(str::to_owned),
-            Content::Constant(_) => None,
+            Content::Parameters(_) => None,
         };
-        let Some((output, inputs)) = step.buffers.split_last() else {
+        let Some((output, inputs)) = step.allocations.split_last() else {
             return String::new();
         };
         let inputs: Vec<String> = inputs.iter().filter_map(label).collect();

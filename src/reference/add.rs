@@ -20,14 +20,14 @@ pub(super) fn add(x: &Tensor, residual: &Tensor, relu: bool, out: Shape) -> Resu
 mod tests {
     use super::super::run;
     use super::*;
-    use crate::graph::{Graph, Op};
+    use crate::graph::{Add, Graph, Op};
 
     fn sum(relu: bool) -> Vec<f32> {
         let mut graph = Graph::new();
         let shape = Shape::new(1, 1, 1, 3);
         let a = graph.input("a", shape).unwrap();
         let b = graph.input("b", shape).unwrap();
-        let y = graph.add("y", Op::Add { relu }, &[a, b]).unwrap();
+        let y = graph.add("y", Op::Add(Add { relu }), &[a, b]).unwrap();
         graph.mark_output(y).unwrap();
         let a = Tensor::new(&shape.dims(), vec![1.0, -2.0, 3.0]).unwrap();
         let b = Tensor::new(&shape.dims(), vec![10.0, 1.0, -5.0]).unwrap();

@@ -43,13 +43,13 @@ pub(super) fn avg_pool(
 mod tests {
     use super::super::tests::run_op;
     use super::*;
-    use crate::graph::{Graph, Op};
+    use crate::graph::{AvgPool, Graph, Op};
 
     fn pooled(window: Window, count_padding: bool, shape: Shape, x: &[f32]) -> Vec<f32> {
-        let op = Op::AvgPool {
+        let op = Op::AvgPool(AvgPool {
             window,
             count_padding,
-        };
+        });
         run_op(&mut Graph::new(), op, shape, x)
     }
 

@@ -32,17 +32,17 @@ pub(super) fn avg_pool_gradient(window: &Window, x: &Tensor, out: Shape) -> Resu
 #[cfg(test)]
 mod tests {
     use super::super::tests::run_op;
-    use crate::graph::{Graph, Op, Window};
+    use crate::graph::{AvgPoolGradient, Graph, Op, Window};
     use crate::tensor::Shape;
 
     fn spread(stride: usize, columns: usize) -> Vec<f32> {
-        let op = Op::AvgPoolGradient {
+        let op = Op::AvgPoolGradient(AvgPoolGradient {
             window: Window {
                 kernel: [1, 2],
                 ..Window::square(1, stride)
             },
             size: [1, columns],
-        };
+        });
         run_op(&mut Graph::new(), op, Shape::new(1, 1, 1, 2), &[2.0, 6.0])
     }
 

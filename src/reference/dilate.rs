@@ -21,15 +21,15 @@ pub(super) fn dilate(stride: [usize; 2], x: &Tensor, out: Shape) -> Result<Tenso
 #[cfg(test)]
 mod tests {
     use super::super::tests::run_op;
-    use crate::graph::{Graph, Op};
+    use crate::graph::{Dilate, Graph, Op};
     use crate::tensor::Shape;
 
     #[test]
     fn pixels_move_apart_and_zeros_fill_the_rest() {
-        let op = Op::Dilate {
+        let op = Op::Dilate(Dilate {
             stride: [1, 2],
             size: [3, 4],
-        };
+        });
         let y = run_op(
             &mut Graph::new(),
             op,

@@ -34,7 +34,7 @@ pub(super) fn flatten(order: FlattenOrder, x: &Tensor, out: Shape) -> Result<Ten
 mod tests {
     use super::super::tests::run_op;
     use super::*;
-    use crate::graph::{Graph, Op};
+    use crate::graph::{Flatten, Graph, Op};
 
     #[test]
     fn the_order_is_that_of_the_framework() {
@@ -44,7 +44,7 @@ mod tests {
             x.extend((1u8..=6).map(|v| f32::from(v + plane)));
         }
         let flat = |order| {
-            let op = Op::Flatten { order };
+            let op = Op::Flatten(Flatten { order });
             run_op(&mut Graph::new(), op, Shape::new(2, 2, 2, 3), &x)
         };
         assert_eq!(flat(FlattenOrder::Chw), x, "NCHW is already in this order");

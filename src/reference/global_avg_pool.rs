@@ -20,7 +20,7 @@ pub(super) fn global_avg_pool(x: &Tensor, out: Shape) -> Result<Tensor, Error> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::run_op;
-    use crate::graph::{Graph, Op};
+    use crate::graph::{GlobalAvgPool, Graph, Op};
     use crate::tensor::Shape;
 
     #[test]
@@ -29,7 +29,12 @@ mod tests {
             1.0, 2.0, 6.0, -1.0, -1.0, -4.0, 0.0, 0.0, 3.0, 5.0, 5.0, 5.0,
         ];
         let shape = Shape::new(2, 2, 1, 3);
-        let y = run_op(&mut Graph::new(), Op::GlobalAvgPool, shape, &x);
+        let y = run_op(
+            &mut Graph::new(),
+            Op::GlobalAvgPool(GlobalAvgPool),
+            shape,
+            &x,
+        );
         assert_eq!(y, [3.0, -2.0, 1.0, 5.0], "means");
     }
 }

@@ -7,7 +7,7 @@
 
 use super::round;
 use crate::error::Error;
-use crate::sites::Sites;
+use crate::explain::Sites;
 use crate::tensor::{Shape, Tensor};
 
 /// The map of each image of a batch, `[n, 1, h, w]`, whose pixels are at `sites`, at another number of rows

@@ -30,7 +30,7 @@ pub(super) fn linear(
 mod tests {
     use super::super::tests::run_op;
     use super::*;
-    use crate::graph::{Graph, Op};
+    use crate::graph::{Graph, Linear, Op};
 
     #[test]
     fn rows_of_the_weight_are_outputs() {
@@ -38,10 +38,10 @@ mod tests {
         let weights = vec![1.0, 2.0, 3.0, -1.0, 0.0, 1.0];
         let weight = graph.param("w", Tensor::new(&[2, 3], weights).unwrap());
         let bias = graph.param("b", Tensor::new(&[2], vec![10.0, 20.0]).unwrap());
-        let op = Op::Linear {
+        let op = Op::Linear(Linear {
             weight,
             bias: Some(bias),
-        };
+        });
         let x = [1.0, 10.0, 100.0, 2.0, 0.0, 1.0];
         let y = run_op(&mut graph, op, Shape::new(2, 3, 1, 1), &x);
         assert_eq!(y, [331.0, 119.0, 15.0, 19.0], "batch 2");

@@ -45,10 +45,10 @@ pub(super) fn max_pool(
 mod tests {
     use super::super::tests::run_op;
     use super::*;
-    use crate::graph::{Graph, Op, Padding};
+    use crate::graph::{Graph, MaxPool, Op, Padding};
 
     fn pooled(window: Window, pad_value: PadValue, shape: Shape, x: &[f32]) -> Vec<f32> {
-        let op = Op::MaxPool { window, pad_value };
+        let op = Op::MaxPool(MaxPool { window, pad_value });
         run_op(&mut Graph::new(), op, shape, x)
     }
 

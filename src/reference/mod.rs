@@ -29,7 +29,10 @@ pub use heat_map::heat_map;
 pub use image_to_tensor::image_to_tensor;
 
 use crate::error::Error;
-use crate::graph::{Graph, Node, Op, ValueId};
+use crate::graph::{
+    Add, AvgPool, AvgPoolGradient, ChannelDot, ClassGradient, Dilate, Flatten, Graph, Linear,
+    MaxPool, Node, Op, ValueId,
+};
 use crate::tensor::Tensor;
 
 /// Which values [`run_keeping`] returns.
@@ -135,28 +138,34 @@ pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result
             let params = [norm.gamma, norm.beta, norm.mean, norm.variance];
             batch_norm::batch_norm(&norm, x, params.map(|id| graph.tensor(id)), out)
         }
-        Op::Relu => relu::relu(x, out),
-        Op::Add { relu } => add::add(x, inputs[1], relu, out),
-        Op::MaxPool { window, pad_value } => max_pool::max_pool(&window, pad_value, x, out),
-        Op::AvgPool {
+        Op::Relu(_) => relu::relu(x, out),
+        Op::Add(Add { relu }) => add::add(x, inputs[1], relu, out),
+        Op::MaxPool(MaxPool { window, pad_value }) => {
+            max_pool::max_pool(&window, pad_value, x, out)
+        }
+        Op::AvgPool(AvgPool {
             window,
             count_padding,
-        } => avg_pool::avg_pool(&window, count_padding, x, out),
-        Op::GlobalAvgPool => global_avg_pool::global_avg_pool(x, out),
-        Op::Flatten { order } => flatten::flatten(order, x, out),
-        Op::Linear { weight, bias } => {
+        }) => avg_pool::avg_pool(&window, count_padding, x, out),
+        Op::GlobalAvgPool(_) => global_avg_pool::global_avg_pool(x, out),
+        Op::Flatten(Flatten { order }) => flatten::flatten(order, x, out),
+        Op::Linear(Linear { weight, bias }) => {
             let bias = bias.map(|id| graph.tensor(id));
             linear::linear(x, graph.tensor(weight), bias, out)
         }
-        Op::Softmax => softmax::softmax(x, out),
-        Op::ClassGradient { weight, class } => {
+        Op::Softmax(_) => softmax::softmax(x, out),
+        Op::ClassGradient(ClassGradient { weight, class }) => {
             let [weight, class] = [weight, class].map(|id| graph.tensor(id));
             class_gradient::class_gradient(x, weight, class, out)
         }
-        Op::ReluGradient => relu_gradient::relu_gradient(x, inputs[1], out),
-        Op::AvgPoolGradient { window, .. } => avg_pool_gradient::avg_pool_gradient(&window, x, out),
-        Op::Dilate { stride, .. } => dilate::dilate(stride, x, out),
-        Op::ChannelDot { positive } => channel_dot::channel_dot(positive, x, inputs[1], out),
+        Op::ReluGradient(_) => relu_gradient::relu_gradient(x, inputs[1], out),
+        Op::AvgPoolGradient(AvgPoolGradient { window, .. }) => {
+            avg_pool_gradient::avg_pool_gradient(&window, x, out)
+        }
+        Op::Dilate(Dilate { stride, .. }) => dilate::dilate(stride, x, out),
+        Op::ChannelDot(ChannelDot { positive }) => {
+            channel_dot::channel_dot(positive, x, inputs[1], out)
+        }
     }
 }
 
@@ -177,7 +186,7 @@ pub(crate) fn inside(position: usize, padding: usize, size: usize) -> Option<usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Conv2d, Padding};
+    use crate::graph::{Conv2d, Padding, Relu};
     use crate::tensor::Shape;
 
     /// Runs one node on one input and returns the data of its result.
@@ -193,8 +202,8 @@ mod tests {
     fn two_relus() -> (Graph, [ValueId; 3]) {
         let mut graph = Graph::new();
         let x = graph.input("x", Shape::new(1, 1, 1, 2)).unwrap();
-        let y = graph.add("y", Op::Relu, &[x]).unwrap();
-        let z = graph.add("z", Op::Relu, &[y]).unwrap();
+        let y = graph.add("y", Op::Relu(Relu), &[x]).unwrap();
+        let z = graph.add("z", Op::Relu(Relu), &[y]).unwrap();
         graph.mark_output(z).unwrap();
         (graph, [x, y, z])
     }

@@ -12,13 +12,18 @@ pub(super) fn relu(x: &Tensor, out: Shape) -> Result<Tensor, Error> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::run_op;
-    use crate::graph::{Graph, Op};
+    use crate::graph::{Graph, Op, Relu};
     use crate::tensor::Shape;
 
     #[test]
     fn negative_numbers_become_zero() {
         let x = [-1.0, 0.0, 2.5, -0.5];
-        let y = run_op(&mut Graph::new(), Op::Relu, Shape::new(1, 2, 2, 1), &x);
+        let y = run_op(
+            &mut Graph::new(),
+            Op::Relu(Relu),
+            Shape::new(1, 2, 2, 1),
+            &x,
+        );
         assert_eq!(y, [0.0, 0.0, 2.5, 0.0], "clamped");
     }
 }

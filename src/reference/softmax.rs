@@ -20,14 +20,19 @@ pub(super) fn softmax(x: &Tensor, out: Shape) -> Result<Tensor, Error> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::run_op;
-    use crate::graph::{Graph, Op};
+    use crate::graph::{Graph, Op, Softmax};
     use crate::tensor::Shape;
 
     #[test]
     fn large_logits_do_not_overflow() {
         let ln3 = 3.0f32.ln();
         let x = [0.0, ln3, 1000.0, 1000.0];
-        let y = run_op(&mut Graph::new(), Op::Softmax, Shape::new(2, 2, 1, 1), &x);
+        let y = run_op(
+            &mut Graph::new(),
+            Op::Softmax(Softmax),
+            Shape::new(2, 2, 1, 1),
+            &x,
+        );
         // 1 : 3, and two equal ones.
         for (got, want) in y.iter().zip([0.25, 0.75, 0.5, 0.5]) {
             assert!((got - want).abs() <= 1e-7, "got {got}, want {want}");

@@ -215,7 +215,7 @@ mod tests {
 
     use super::*;
     use crate::graph::{Conv2d, Op};
-    use crate::plan::Candidate;
+    use crate::plan::{Candidate, Capabilities, OnBuffers};
     use crate::tensor::{Shape, Tensor};
     use crate::tune::{Layer, Networks};
 
@@ -259,7 +259,7 @@ mod tests {
     /// A result in which the last candidate of each layer won, or the default.
     fn tuned(graph: &Graph, faster: bool, default_wins: bool) -> Tuned {
         let layer = |shape: ConvShape| {
-            let possible = candidates(&shape, &PlanOptions::default()).unwrap();
+            let possible = candidates(&shape, &PlanOptions::new(Capabilities::default())).unwrap();
             let last = possible[possible.len() - 1];
             assert_ne!(possible[0], last, "something to choose");
             Layer {
@@ -285,7 +285,7 @@ mod tests {
     }
 
     fn load(cache: &Cache, key: &Key, graph: &Graph) -> Result<Choices, Error> {
-        cache.load(key, graph, &PlanOptions::default())
+        cache.load(key, graph, &PlanOptions::new(Capabilities::default()))
     }
 
     #[track_caller]
@@ -380,7 +380,10 @@ mod tests {
         let choice = found.choices().get(&shapes(&graph)[0]).unwrap();
         let good = fs::read_to_string(&path).unwrap();
         assert!(good.contains(&choice.to_string()), "{good}");
-        for other in [Candidate::Grouped.to_string(), "../../etc".to_owned()] {
+        for other in [
+            Candidate::Buffers(OnBuffers::Grouped).to_string(),
+            "../../etc".to_owned(),
+        ] {
             fs::write(&path, good.replace(&choice.to_string(), &other)).unwrap();
             assert!(
                 load(&cache, &key("a"), &graph).unwrap().is_empty(),

@@ -183,10 +183,9 @@ fn contestant(
     candidate: Candidate,
     options: &PlanOptions,
 ) -> Result<Option<Contestant>, Error> {
-    let options = PlanOptions {
-        choices: [(*shape, candidate)].into_iter().collect(),
-        ..options.clone()
-    };
+    let options = options
+        .clone()
+        .choices([(*shape, candidate)].into_iter().collect());
     let plan = match Plan::new(graph, &options) {
         Ok(plan) => plan,
         Err(Error::LimitExceeded { .. }) => return Ok(None),

@@ -128,11 +128,10 @@ pub fn tune(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Tuned, Error> {
     let start = Instant::now();
-    let defaults = PlanOptions {
-        input: InputFormat::Tensor,
-        choices: Choices::default(),
-        ..options.clone()
-    };
+    let defaults = options
+        .clone()
+        .input(InputFormat::Tensor)
+        .choices(Choices::default());
     let plan = Plan::new(graph, &defaults)?;
     let network = Session::new(context, &plan, &mut |_| ())?;
     let shape = plan.input_shape();
@@ -166,10 +165,7 @@ pub fn tune(
     let winners = tuned.winners();
     if !winners.is_empty() {
         progress(Progress::Networks);
-        let options = PlanOptions {
-            choices: winners,
-            ..defaults
-        };
+        let options = defaults.choices(winners);
         let other = Session::new(context, &Plan::new(graph, &options)?, &mut |_| ())?;
         let networks = [&network, &other];
         let compared = compare(networks, &input, options.precision, start + budget)?;

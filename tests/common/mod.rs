@@ -13,10 +13,10 @@
 use std::task::Poll;
 
 use resnet_wgpu::compare::{Difference, Tolerance};
-use resnet_wgpu::gpu::{Context, Readback, Session, plan_limits};
+use resnet_wgpu::gpu::{Context, Readback, Session};
 use resnet_wgpu::graph::{Graph, Node, Op, ValueId};
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{InputFormat, Path, Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
 use resnet_wgpu::tensor::Tensor;
 use resnet_wgpu::wgpu;
 
@@ -71,17 +71,19 @@ pub fn run_unfused(gpu: &Context, graph: &Graph, input: &Tensor) -> Vec<Tensor> 
 
 /// Optimises, plans and runs a graph; the outputs in the graph's order.
 pub fn run_fused(gpu: &Context, graph: &Graph, fusion: Fusion, input: &Tensor) -> Vec<Tensor> {
-    run_on(gpu, Path::Auto, &optimize(graph, fusion).unwrap(), input)
+    run_on(
+        gpu,
+        KernelPath::Auto,
+        &optimize(graph, fusion).unwrap(),
+        input,
+    )
 }
 
 /// Plans a graph as it is for one path and runs it.
-pub fn run_on(gpu: &Context, path: Path, graph: &Graph, input: &Tensor) -> Vec<Tensor> {
-    let options = PlanOptions {
-        input: InputFormat::Tensor,
-        limits: plan_limits(&gpu.device),
-        path,
-        ..PlanOptions::default()
-    };
+pub fn run_on(gpu: &Context, path: KernelPath, graph: &Graph, input: &Tensor) -> Vec<Tensor> {
+    let options = PlanOptions::new(Capabilities::of(&gpu.device))
+        .input(InputFormat::Tensor)
+        .path(path);
     run_with(gpu, &options, graph, input)
 }
 
@@ -100,24 +102,20 @@ pub fn run_with(
 /// The kernels for subgroups of four lanes, where the graph has a use for them and the device runs
 /// kernels on textures at all: every subgroup consists of quads.
 pub fn quads(gpu: &Context, graph: &Graph) -> Option<PlanOptions> {
-    let mut limits = plan_limits(&gpu.device);
+    let mut limits = Capabilities::of(&gpu.device);
     let convolves = |node: &Node| matches!(node.op, Op::Conv2d(_));
     if limits.texture_path_obstacle().is_some() || !graph.nodes().iter().any(convolves) {
         return None;
     }
     limits.subgroup_lanes = Some([4, 4]);
-    Some(PlanOptions {
-        limits,
-        path: Path::Textures,
-        ..PlanOptions::default()
-    })
+    Some(PlanOptions::new(limits).path(KernelPath::Textures))
 }
 
 /// The paths that this device can run: buffers always, textures on some.
-pub fn paths(gpu: &Context) -> Vec<Path> {
-    let obstacle = plan_limits(&gpu.device).texture_path_obstacle();
-    let textures = obstacle.is_none().then_some(Path::Textures);
-    [Path::Buffers].into_iter().chain(textures).collect()
+pub fn paths(gpu: &Context) -> Vec<KernelPath> {
+    let obstacle = Capabilities::of(&gpu.device).texture_path_obstacle();
+    let textures = obstacle.is_none().then_some(KernelPath::Textures);
+    [KernelPath::Buffers].into_iter().chain(textures).collect()
 }
 
 /// The oracle's outputs, in the graph's order.

@@ -3,13 +3,8 @@
 //! would be too large with it.
 
 #[cfg(bundled_network)]
-use std::sync::Once;
-
-#[cfg(bundled_network)]
-use resnet_formats::models;
-use resnet_formats::models::{Model, ModelOptions};
-#[cfg(bundled_network)]
 use resnet_formats::weights::Weights;
+use resnet_wgpu::network::{ModelOptions, Network};
 
 use crate::failure::Failure;
 
@@ -20,27 +15,19 @@ pub(crate) const NAME: &str = "bundled: shapes";
 #[cfg(bundled_network)]
 static BYTES: &[u8] = include_bytes!("../../../models/shapes/shapes.f16.safetensors");
 
-/// Builds it.
+/// Opens it.
 #[cfg(bundled_network)]
-pub(crate) fn build(options: &ModelOptions) -> Result<Model, Failure> {
-    // `bench` comes here once for each batch size.
-    static NOTE: Once = Once::new();
-    NOTE.call_once(|| {
-        log::info!(
-            "no --weights: the bundled network, which knows twelve solids and nothing else; --arch \
-             gives others with made-up numbers"
-        );
-    });
-    Ok(models::build(
-        None,
-        &mut Weights::from_static(NAME, BYTES)?,
-        options,
-    )?)
+pub(crate) fn open(options: &ModelOptions) -> Result<Network, Failure> {
+    log::info!(
+        "no --weights: the bundled network, which knows twelve solids and nothing else; --arch \
+         gives others with made-up numbers"
+    );
+    Ok(Weights::from_static(NAME, BYTES)?.network(options)?)
 }
 
 /// Says what to do without it.
 #[cfg(not(bundled_network))]
-pub(crate) fn build(_: &ModelOptions) -> Result<Model, Failure> {
+pub(crate) fn open(_: &ModelOptions) -> Result<Network, Failure> {
     Err(Failure::usage(
         "this program was not built from the repository, which has the bundled network; give \
          --weights FILE, or --arch for made-up numbers",

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use resnet_wgpu::explain::Sites;
+use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::Colors;
-use resnet_wgpu::passes::{CLASS_MAP, ClassMap, add_class_map, optimize};
+use resnet_wgpu::graph::Role;
+use resnet_wgpu::passes::optimize;
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::reference::heat_map;
-use resnet_wgpu::sites::Sites;
 use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 
@@ -46,16 +48,14 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
         .map(|text| class_of(text, labels.as_ref(), network.model.classes))
         .transpose()?;
     let graph = optimize(&network.model.graph, network.fusion)?;
-    let graph = add_class_map(
-        &graph,
-        &ClassMap {
-            class,
-            at: args.at.clone(),
-        },
-    )?;
+    let mut map = ClassMap::new().class(class);
+    if let Some(at) = &args.at {
+        map = map.at(at);
+    }
+    let graph = add_class_map(&graph, &map)?;
 
     let rules = &network.model.preprocess;
-    let input = InputFormat::Rgba8(rules.normalization());
+    let input = InputFormat::Rgba8(*rules);
     let runner = Runner::new(&device, &graph, input, quiet)?;
     let outputs = runner.run_pictures(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
     let [_, probabilities, map] = &outputs[..] else {
@@ -68,7 +68,10 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     });
 
     let seen = rules.seen([picture.height(), picture.width()]);
-    let sites = Sites::of(&graph, graph.find(CLASS_MAP)?);
+    let Some(value) = graph.role(Role::ClassMap) else {
+        return Err(Failure::runtime("the graph has no class activation map"));
+    };
+    let sites = Sites::of(&graph, value)?;
     let painted = overlay(&picture, seen, map, &sites)?;
     write_png(&painted, &args.output)?;
 

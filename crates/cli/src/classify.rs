@@ -133,7 +133,7 @@ impl Job<'_> {
             Some(runner) => runner,
             None => {
                 let graph = self.network.optimized()?;
-                let input = InputFormat::Rgba8(rules.normalization());
+                let input = InputFormat::Rgba8(*rules);
                 let runner = Runner::new(&self.device, &graph, input, self.quiet)?;
                 self.timings.pipelines_ms = runner.pipelines_ms;
                 runner

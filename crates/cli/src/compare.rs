@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use resnet_wgpu::compare::{Difference, Tolerance, top_k};
 use resnet_wgpu::cpu::CpuExecutor;
-use resnet_wgpu::graph::Graph;
+use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::reference::{self, Activations, Keep};
@@ -76,7 +76,7 @@ impl Input {
     fn format(&self) -> InputFormat {
         match self {
             Self::Tensor(_) => InputFormat::Tensor,
-            Self::Image(batch) => InputFormat::Rgba8(*batch.normalization()),
+            Self::Image(batch) => InputFormat::Rgba8(*batch.rules()),
         }
     }
 
@@ -126,7 +126,7 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
             Input::Image(Batch::prepare(&pictures, &network.model.preprocess)?)
         }
         (None, None) => Input::Tensor(input::random(
-            network.model.graph.shape(network.model.input),
+            network.model.graph.value_of(Role::Image)?.shape,
         )),
     };
     let computed = compute(&network, &device, &input, quiet)?;
@@ -177,7 +177,7 @@ fn cpu_layers(graph: &Graph, input: &Tensor) -> Result<Vec<ComputedLayer>, Failu
     let layers = graph.nodes().iter().filter_map(|node| {
         Some(ComputedLayer {
             name: node.name.clone(),
-            value: graph.value(node.output).name.clone(),
+            value: graph.get(node.output).ok()?.name.clone(),
             kernel: node.op.kind(),
             tensor: activations.get(node.output)?.clone(),
         })
@@ -227,7 +227,7 @@ fn judge(
     let want = |name: &str| -> Result<Option<Tensor>, Failure> {
         match expected {
             Expected::Reference(activations) => Ok(activations.get(graph.find(name)?).cloned()),
-            Expected::Golden(golden) => golden.get(name, graph.shape(graph.find(name)?)),
+            Expected::Golden(golden) => golden.get(name, graph.get(graph.find(name)?)?.shape),
         }
     };
     let mut layers = Vec::new();
@@ -249,7 +249,7 @@ fn judge(
     if let Expected::Golden(golden) = expected {
         report_unused(golden, &computed.layers)?;
     }
-    let logits = want(&graph.value(network.model.logits).name)?;
+    let logits = want(&graph.value_of(Role::Logits)?.name)?;
     let classes = network.model.classes;
     let logits = logits
         .map(|want| judge_logits(&want, &computed.logits, classes, tolerances))

@@ -26,13 +26,13 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     }
     let network_args = args.network();
     let mut network = Network::load(&network_args, 1)?;
-    network.model.labels = network.labels(&args.labels)?;
+    network.network.facts.labels = network.labels(&args.labels)?;
     let model = &network.model;
     let assumed: Vec<String> = model.decisions.assumed().map(ToString::to_string).collect();
     for decision in &assumed {
         log::warn!("the new file will state as a fact: {decision}");
     }
-    models::save(model, &args.output, args.precision)?;
+    models::save(&network.network, &args.output, args.precision)?;
     let size = std::fs::metadata(&args.output)?.len();
     let report = Report {
         schema_version: SCHEMA_VERSION,

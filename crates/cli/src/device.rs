@@ -4,10 +4,10 @@ use std::env;
 
 use pollster::block_on;
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{Adapters, Context, PipelineCacheFile, plan_limits};
+use resnet_wgpu::gpu::{Adapters, Context, PipelineCacheFile};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::kernels::Precision;
-use resnet_wgpu::plan::{Choices, InputFormat, Path, PlanOptions, Winograd};
+use resnet_wgpu::plan::{Capabilities, Choices, InputFormat, KernelPath, PlanOptions, Winograd};
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
@@ -36,7 +36,7 @@ pub(crate) struct Gpu {
 /// What the flags ask of the planner.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
-    path: Path,
+    path: KernelPath,
     winograd: Winograd,
     precision: Precision,
     cooperative_matrix: bool,
@@ -79,17 +79,19 @@ impl Gpu {
         }
     }
 
+    /// What feature maps and weights are stored in.
+    pub(crate) const fn precision(&self) -> Precision {
+        self.wanted.precision
+    }
+
     /// How a graph is planned by default.
     pub(crate) fn default_options(&self, input: InputFormat) -> PlanOptions {
-        PlanOptions {
-            input,
-            limits: plan_limits(&self.context.device),
-            path: self.wanted.path,
-            winograd: self.wanted.winograd,
-            precision: self.wanted.precision,
-            cooperative_matrix: self.wanted.cooperative_matrix,
-            ..PlanOptions::default()
-        }
+        PlanOptions::new(Capabilities::of(&self.context.device))
+            .input(input)
+            .path(self.wanted.path)
+            .winograd(self.wanted.winograd)
+            .precision(self.wanted.precision)
+            .cooperative_matrix(self.wanted.cooperative_matrix)
     }
 
     /// How a graph is planned: with the choices that are stored for it.
@@ -99,7 +101,7 @@ impl Gpu {
             Some(caches) if !self.untuned => caches.choices(&self.context, graph, &options),
             _ => Choices::default(),
         };
-        PlanOptions { choices, ..options }
+        options.choices(choices)
     }
 }
 

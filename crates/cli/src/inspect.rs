@@ -1,9 +1,9 @@
 //! `resnet inspect`: the network that the weights are of, layer by layer, and how it is run.
 
-use resnet_formats::models::Decisions;
-use resnet_wgpu::graph::{Conv2d, Graph, Node, Op, Padding, Window};
+use resnet_wgpu::graph::{Graph, Node};
+use resnet_wgpu::network::Decisions;
 use resnet_wgpu::picture::Preprocess;
-use resnet_wgpu::plan::{self, InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{self, Capabilities, InputFormat, Plan, PlanOptions};
 use serde::Serialize;
 
 use crate::args::InspectArgs;
@@ -99,13 +99,13 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
         .nodes()
         .iter()
         .map(|node| layer(graph, node))
-        .collect();
+        .collect::<Result<_, _>>()?;
     let report = Report {
         schema_version: SCHEMA_VERSION,
         model: network.info(),
         batch: args.batch.count,
         decisions: model.decisions.clone(),
-        preprocess: model.preprocess.clone(),
+        preprocess: model.preprocess,
         labels: labels.map(|labels| labels.iter().map(str::to_owned).collect()),
         layers,
         plan: plan.as_ref().map(|plan| PlanReport {
@@ -129,15 +129,11 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
 
 /// The plan of `classify`, for a device whose buffers are large enough.
 fn plan_of(network: &Network) -> Result<Plan, Failure> {
-    let options = PlanOptions {
-        input: InputFormat::Rgba8(network.model.preprocess.normalization()),
-        limits: plan::Limits {
-            storage_binding_bytes: u64::MAX,
-            buffer_bytes: u64::MAX,
-            ..plan::Limits::default()
-        },
-        ..PlanOptions::default()
-    };
+    let mut capabilities = Capabilities::default();
+    capabilities.storage_binding_bytes = u64::MAX;
+    capabilities.buffer_bytes = u64::MAX;
+    let options =
+        PlanOptions::new(capabilities).input(InputFormat::Rgba8(network.model.preprocess));
     Ok(Plan::new(&network.optimized()?, &options)?)
 }
 
@@ -185,69 +181,15 @@ fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
     out.table(&table, Format::Text)
 }
 
-fn layer(graph: &Graph, node: &Node) -> Layer {
-    let len = |param| graph.tensor(param).len();
-    let parameters = match node.op {
-        Op::Conv2d(Conv2d { weight, bias, .. }) | Op::Linear { weight, bias } => {
-            len(weight) + bias.map_or(0, len)
-        }
-        Op::BatchNorm(norm) => len(norm.gamma) + len(norm.beta),
-        _ => 0,
-    };
-    Layer {
+fn layer(graph: &Graph, node: &Node) -> Result<Layer, Failure> {
+    Ok(Layer {
         name: node.name.clone(),
         op: node.op.kind(),
-        detail: detail(graph, node),
-        output: graph.shape(node.output).dims(),
-        parameters,
-        macs: graph.macs(node),
-    }
-}
-
-fn detail(graph: &Graph, node: &Node) -> String {
-    let window = |kernel: &[usize], stride: [usize; 2], padding: Padding| {
-        let Padding {
-            top,
-            bottom,
-            left,
-            right,
-        } = padding;
-        let stride = if stride[0] == stride[1] {
-            stride[0].to_string()
-        } else {
-            sizes(&stride)
-        };
-        let padding = if [bottom, left, right] == [top; 3] {
-            top.to_string()
-        } else {
-            format!("{top} {right} {bottom} {left}")
-        };
-        format!("{}, stride {stride}, padding {padding}", sizes(kernel))
-    };
-    match node.op {
-        Op::Conv2d(conv) => {
-            let dims = graph.tensor(conv.weight).dims();
-            let mut text = window(&dims[2..], conv.stride, conv.padding);
-            if conv.groups > 1 {
-                text.push_str(&format!(", {} groups", conv.groups));
-            }
-            if conv.bias.is_some() {
-                text.push_str(", bias");
-            }
-            text
-        }
-        Op::MaxPool { window: w, .. } | Op::AvgPool { window: w, .. } => {
-            let Window {
-                kernel,
-                stride,
-                padding,
-            } = w;
-            window(&kernel, stride, padding)
-        }
-        Op::BatchNorm(norm) => format!("epsilon {:e}", norm.epsilon),
-        Op::Flatten { order } => format!("{order:?}"),
-        _ => String::new(),
-    }
+        detail: graph.settings(node)?,
+        output: graph.get(node.output)?.shape.dims(),
+        parameters: graph.trained(node)?,
+        macs: graph.macs(node)?,
+    })
 }
 
 fn step(step: &plan::Step) -> Step {

@@ -1,13 +1,13 @@
 //! The network that the flags ask for: weights, preprocessing and labels.
 
 use std::path::Path;
-use std::sync::Once;
 use std::time::Instant;
 
-use resnet_formats::models::{self, Arch, Decision, Model, ModelOptions};
-use resnet_formats::weights::Weights;
+use resnet_formats::models;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::Graph;
+use resnet_wgpu::graph::{Graph, Role};
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{self, Decision, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::Preprocess;
@@ -26,6 +26,8 @@ const SEED: u64 = 0;
 /// A network with what the flags changed about it.
 #[derive(Debug)]
 pub(crate) struct Network {
+    pub(crate) network: network::Network,
+    options: ModelOptions,
     pub(crate) model: Model,
     pub(crate) fusion: Fusion,
     weights: Option<String>,
@@ -59,24 +61,28 @@ impl Network {
                 Some(Rules::File(rules)) => Some(rules.size),
                 _ => None,
             }),
+            arch: args.arch,
             variant: choices.variant,
             bn_mode: choices.bn_mode,
             ..ModelOptions::default()
         };
-        let mut model = match (&args.weights, args.arch) {
-            (Some(path), arch) => from_file(arch, &fetch::resolve(path)?, &options)?,
+        let mut network = match (&args.weights, args.arch) {
+            (Some(path), _) => models::open(fetch::resolve(path)?, &options).map_err(in_file)?,
             (None, Some(arch)) => made_up(arch, &options)?,
-            (None, None) => bundled::build(&options)?,
+            (None, None) => bundled::open(&options)?,
         };
         if let Some(rules) = rules {
-            apply(rules, &mut model)?;
+            apply(rules, &mut network);
         }
+        let model = network.model(&options).map_err(in_file)?;
         if choices.strict {
             refuse_assumptions(&model)?;
         }
         let weights_ms = milliseconds(start.elapsed());
         log::debug!("{} is ready after {weights_ms:.0} ms", model.arch);
         Ok(Self {
+            network,
+            options,
             model,
             fusion: args.fusion,
             weights: match (&args.weights, args.arch) {
@@ -86,6 +92,15 @@ impl Network {
             },
             weights_ms,
         })
+    }
+
+    /// Makes the model for another batch.
+    pub(crate) fn set_batch(&mut self, batch: usize) -> Result<(), Failure> {
+        if batch != self.options.batch {
+            self.options.batch = batch;
+            self.model = self.network.model(&self.options).map_err(in_file)?;
+        }
+        Ok(())
     }
 
     /// The graph after fusion. Its outputs are the logits and the probabilities.
@@ -116,12 +131,13 @@ impl Network {
     /// Multiply-accumulate operations of a run.
     pub(crate) fn macs(&self) -> u64 {
         let graph = &self.model.graph;
-        graph.nodes().iter().map(|node| graph.macs(node)).sum()
+        graph.nodes().iter().flat_map(|node| graph.macs(node)).sum()
     }
 
     /// Images in a batch.
     pub(crate) fn batch(&self) -> usize {
-        self.model.graph.shape(self.model.input).n
+        let image = self.model.graph.value_of(Role::Image);
+        image.map_or(1, |image| image.shape.n)
     }
 
     /// What the results say about it.
@@ -159,28 +175,20 @@ impl Network {
     }
 }
 
-fn from_file(arch: Option<Arch>, path: &Path, options: &ModelOptions) -> Result<Model, Failure> {
-    models::open(arch, path, options).map_err(|error| match error {
+fn in_file(error: Error) -> Failure {
+    match error {
         // The file is fine, the image is not.
         Error::Geometry { .. } => Failure::from(error),
         _ => Failure::weights(&error),
-    })
+    }
 }
 
-fn made_up(arch: Arch, options: &ModelOptions) -> Result<Model, Failure> {
-    // `bench` comes here once for each batch size.
-    static NOTE: Once = Once::new();
-    NOTE.call_once(|| {
-        log::info!(
-            "no --weights: {arch} with made-up numbers (Glorot uniform, seed {SEED}), whose answers \
-             mean nothing"
-        );
-    });
-    Ok(models::build(
-        Some(arch),
-        &mut Weights::random(SEED),
-        options,
-    )?)
+fn made_up(arch: Arch, options: &ModelOptions) -> Result<network::Network, Failure> {
+    log::info!(
+        "no --weights: {arch} with made-up numbers (Glorot uniform, seed {SEED}), whose answers \
+         mean nothing"
+    );
+    Ok(arch.made_up(SEED, options)?)
 }
 
 /// Preprocessing as the flag gives it.
@@ -213,14 +221,12 @@ impl Rules {
     }
 }
 
-fn apply(rules: Rules, model: &mut Model) -> Result<(), Failure> {
+fn apply(rules: Rules, network: &mut network::Network) {
     let (Rules::Named(rules) | Rules::File(rules)) = rules;
-    model.preprocess = rules.with_size(model.size());
-    model.preprocess.check()?;
-    let rules = model.preprocess.to_string();
-    let decision = Decision::certain("preprocessing", rules, "--preprocess");
-    model.decisions.record(decision);
-    Ok(())
+    let facts = &mut network.facts;
+    let decision = Decision::certain("preprocessing", rules.to_string(), "--preprocess");
+    facts.decisions.record(decision);
+    facts.preprocess = rules;
 }
 
 /// The end of a run with `--strict` when something about the network is a guess.

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::gpu::Session;
-use resnet_wgpu::graph::{BatchNorm, Conv2d, Graph, Node, Op, Padding, ParamId, ValueId};
-use resnet_wgpu::plan::{Candidate, ConvShape, InputFormat, Plan, PlanOptions};
+use resnet_wgpu::graph::{Conv2d, Graph, Node, Op, Relu, ValueId, Window};
+use resnet_wgpu::plan::{Candidate, ConvShape, InputFormat, Plan};
 use resnet_wgpu::reference;
 use resnet_wgpu::tensor::{Shape, Tensor};
 use serde::Serialize;
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &SelftestArgs) -> Result<(), Failure> {
     };
     let network = Network::load(&args.run.network, 1)?;
     let graph = network.optimized()?;
-    let format = InputFormat::Rgba8(network.model.preprocess.normalization());
+    let format = InputFormat::Rgba8(network.model.preprocess);
     let plan = Plan::new(&graph, &gpu.options(&graph, format))?;
     let mut untested: BTreeSet<&str> = plan.steps().iter().map(|s| s.launch.kernel.name).collect();
     let mut cases = Vec::new();
@@ -105,7 +105,7 @@ fn cases_of(graph: &Graph, plan: &Plan, pixels: InputFormat) -> Result<Vec<Case>
         let mut steps = plan.steps().iter().filter(|s| s.node == node.name);
         let candidate = steps.find_map(|step| step.choice);
         let is_first = graph.inputs().contains(&node.inputs[0]);
-        if !kinds.insert((kind(graph, node, candidate), is_first)) {
+        if !kinds.insert((kind(graph, node, candidate)?, is_first)) {
             continue;
         }
         let small = small_graph(graph, node)?;
@@ -126,9 +126,9 @@ fn cases_of(graph: &Graph, plan: &Plan, pixels: InputFormat) -> Result<Vec<Case>
 }
 
 /// What makes layers the same kind: all but their parameters and sizes.
-fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> String {
+fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> Result<String, Failure> {
     let residual = node.inputs.len() > 1;
-    match node.op {
+    Ok(match node.op {
         Op::Conv2d(conv) => {
             let Conv2d {
                 stride,
@@ -136,21 +136,21 @@ fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> String {
                 relu,
                 ..
             } = conv;
-            let window = &graph.tensor(conv.weight).dims()[2..];
+            let window = &graph.get_param(conv.weight)?.tensor.dims()[2..];
             format!("{candidate:?} {window:?} {stride:?} {padding:?} {relu} {residual}")
         }
         Op::BatchNorm(norm) => format!("batch norm {}", norm.relu),
-        Op::Linear { .. } => "linear".to_owned(),
+        Op::Linear(_) => "linear".to_owned(),
         other => format!("{other:?}"),
-    }
+    })
 }
 
 /// A graph of the layer alone, on a small image. A second input is the layer without it, or the
 /// first one once more.
 fn small_graph(graph: &Graph, node: &Node) -> Result<Graph, Failure> {
     let mut small = Graph::new();
-    let shape = graph.shape(node.inputs[0]);
-    let [least_h, least_w] = least_sides(graph, node);
+    let shape = graph.get(node.inputs[0])?.shape;
+    let [least_h, least_w] = least_sides(graph, node)?;
     let shape = Shape {
         n: SMALL.n,
         h: shape.h.min(SMALL.h.max(least_h)),
@@ -158,7 +158,7 @@ fn small_graph(graph: &Graph, node: &Node) -> Result<Graph, Failure> {
         ..shape
     };
     let input = small.input("input", shape)?;
-    let op = with_params(graph, &node.op, &mut small);
+    let op = small.adopt(graph, &node.op)?;
     let mut inputs = vec![input];
     if node.inputs.len() > 1 {
         inputs.push(second_input(&mut small, &op, input)?);
@@ -177,70 +177,38 @@ fn second_input(small: &mut Graph, op: &Op, input: ValueId) -> Result<ValueId, F
             };
             small.add("residual", Op::Conv2d(plain), &[input])?
         }
-        _ => small.add("residual", Op::Relu, &[input])?,
+        _ => small.add("residual", Op::Relu(Relu), &[input])?,
     })
 }
 
 /// Rows and columns that the window covers beyond the padding.
-fn least_sides(graph: &Graph, node: &Node) -> [usize; 2] {
-    let (kernel, padding) = match node.op {
-        Op::Conv2d(conv) => {
-            let dims = graph.tensor(conv.weight).dims();
-            ([dims[2], dims[3]], conv.padding)
-        }
-        Op::MaxPool { window, .. } | Op::AvgPool { window, .. } => (window.kernel, window.padding),
-        _ => ([1, 1], Padding::all(0)),
-    };
-    [
+fn least_sides(graph: &Graph, node: &Node) -> Result<[usize; 2], Failure> {
+    let window = graph.window(node)?.unwrap_or(Window::square(1, 1));
+    let Window {
+        kernel, padding, ..
+    } = window;
+    Ok([
         kernel[0].saturating_sub(padding.top + padding.bottom),
         kernel[1].saturating_sub(padding.left + padding.right),
-    ]
-}
-
-/// The operation with its parameters in another graph.
-fn with_params(graph: &Graph, op: &Op, small: &mut Graph) -> Op {
-    let mut copy = |id: ParamId| {
-        let name = format!("parameter {}", small.params().len());
-        small.param(name, graph.tensor(id).clone())
-    };
-    match *op {
-        Op::Conv2d(conv) => Op::Conv2d(Conv2d {
-            weight: copy(conv.weight),
-            bias: conv.bias.map(copy),
-            ..conv
-        }),
-        Op::BatchNorm(norm) => Op::BatchNorm(BatchNorm {
-            gamma: copy(norm.gamma),
-            beta: copy(norm.beta),
-            mean: copy(norm.mean),
-            variance: copy(norm.variance),
-            ..norm
-        }),
-        Op::Linear { weight, bias } => Op::Linear {
-            weight: copy(weight),
-            bias: bias.map(copy),
-        },
-        other => other,
-    }
+    ])
 }
 
 impl Case {
     fn run(self, gpu: &Gpu) -> Result<Outcome, Failure> {
-        let options = PlanOptions {
-            choices: self.choice.into_iter().collect(),
-            ..gpu.default_options(self.format)
-        };
-        let allowed = Tolerances::of(options.precision).relative;
+        let options = gpu
+            .default_options(self.format)
+            .choices(self.choice.into_iter().collect());
+        let allowed = Tolerances::of(gpu.precision()).relative;
         let plan = Plan::new(&self.graph, &options)?;
         let session = Session::new(&gpu.context, &plan, &mut |_| ())?;
         let shape = plan.input_shape();
         let (x, got) = match self.format {
-            InputFormat::Rgba8(normalization) => {
+            InputFormat::Rgba8(rules) => {
                 let rgba = pixels(shape);
-                let x = reference::image_to_tensor(&rgba, shape, &normalization)?;
+                let x = reference::image_to_tensor(&rgba, shape, &rules.normalization())?;
                 (x, session.run_pixels(&rgba)?)
             }
-            _ => {
+            InputFormat::Tensor => {
                 let x = input::random(shape);
                 let got = session.run(&x)?;
                 (x, got)

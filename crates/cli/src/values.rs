@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
-use resnet_formats::models::{Arch, BnMode, Variant};
 use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
-use resnet_wgpu::plan::{Path, Winograd};
+use resnet_wgpu::plan::{KernelPath, Winograd};
 
 use crate::output::Format;
 
@@ -121,8 +122,9 @@ pub(crate) fn fusion_parser() -> impl TypedValueParser<Value = Fusion> {
     PossibleValuesParser::new(["none", "layers", "full"]).try_map(|name| name.parse::<Fusion>())
 }
 
-pub(crate) fn path_parser() -> impl TypedValueParser<Value = Path> {
-    PossibleValuesParser::new(["auto", "buffers", "textures"]).try_map(|name| name.parse::<Path>())
+pub(crate) fn path_parser() -> impl TypedValueParser<Value = KernelPath> {
+    PossibleValuesParser::new(["auto", "buffers", "textures"])
+        .try_map(|name| name.parse::<KernelPath>())
 }
 
 pub(crate) fn bn_mode_parser() -> impl TypedValueParser<Value = BnMode> {

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use common::{Numbers, assert_close, gpu, reference};
 use resnet_wgpu::compare::Tolerance;
-use resnet_wgpu::gpu::{Session, plan_limits};
+use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
-use resnet_wgpu::plan::{ConvShape, Plan, PlanOptions, candidates};
+use resnet_wgpu::plan::{Capabilities, ConvShape, Plan, PlanOptions, candidates};
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::tune::{Progress, tune};
 
@@ -40,10 +40,7 @@ fn network() -> (Graph, Tensor) {
 fn every_distinct_layer_is_measured_and_the_choices_compute_the_same() {
     let gpu = gpu();
     let (graph, x) = network();
-    let options = PlanOptions {
-        limits: plan_limits(&gpu.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&gpu.device));
     let mut seen = Vec::new();
     let budget = Duration::from_secs(600);
     let tuned = tune(&gpu, &graph, &options, budget, &mut |progress| {
@@ -67,10 +64,7 @@ fn every_distinct_layer_is_measured_and_the_choices_compute_the_same() {
     }
     let changed = tuned.layers.iter().filter(|l| l.choice != l.default);
     let changed = changed.map(|l| (l.shape, l.choice)).collect();
-    let options = PlanOptions {
-        choices: changed,
-        ..options
-    };
+    let options = options.choices(changed);
     let plan = Plan::new(&graph, &options).unwrap();
     let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
     let want = &reference(&graph, &x)[0];
@@ -87,10 +81,7 @@ fn every_distinct_layer_is_measured_and_the_choices_compute_the_same() {
 fn without_time_every_default_stands() {
     let gpu = gpu();
     let (graph, _) = network();
-    let options = PlanOptions {
-        limits: plan_limits(&gpu.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&gpu.device));
     let tuned = tune(&gpu, &graph, &options, Duration::ZERO, &mut |_| ()).unwrap();
     assert_eq!((tuned.layers.len(), tuned.unmeasured), (0, 2));
     assert!(tuned.networks.is_none() && tuned.choices().is_empty());
@@ -171,10 +162,7 @@ fn what_is_stored_is_used_by_the_next_start_which_says_so() {
     // As if another candidate had won for the stem, whatever the device is.
     let stem = Shape::new(1, 3, 32, 32);
     let gpu = gpu();
-    let options = PlanOptions {
-        limits: plan_limits(&gpu.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&gpu.device));
     let mut graph = Graph::new();
     let input = graph.input("input", stem).unwrap();
     let weight = graph.param("weight", Tensor::from_fn(&[64, 3, 7, 7], |_| 1.0));

@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use resnet_formats::models::{self, Confidence, Model, ModelOptions, Variant};
-use resnet_formats::weights::Family;
+use resnet_formats::models;
+use resnet_wgpu::Error;
 use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::network::{Confidence, Family, Model, ModelOptions, Network, Variant};
 use resnet_wgpu::picture::{Preprocess, Resize};
 use resnet_wgpu::reference::{self, Keep};
 use resnet_wgpu::tensor::Tensor;
@@ -64,9 +65,17 @@ fn options() -> ModelOptions {
     }
 }
 
-fn open(name: &str, file: &str) -> Model {
+fn network(name: &str, file: &str) -> Network {
     let path = folder(name).join(file);
-    models::open(None, path, &options()).unwrap_or_else(|error| panic!("{name}: {error}"))
+    models::open(path, &options()).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn open(name: &str, file: &str) -> Model {
+    network(name, file).model(&options()).unwrap()
+}
+
+fn model_of(path: &Path, options: &ModelOptions) -> Result<Model, Error> {
+    models::open(path, options)?.model(options)
 }
 
 /// Largest difference of any value, over the largest magnitude of that value.
@@ -127,7 +136,7 @@ fn what_the_files_beside_the_weights_say_is_certain() {
     // The processor of the script: 64 pixels, cropped from int(64 / 0.9) = 71.
     let options = ModelOptions::default();
     let path = folder("huggingface").join("model.safetensors");
-    let model = models::open(None, path, &options).unwrap();
+    let model = model_of(&path, &options).unwrap();
     let rules = &model.preprocess;
     assert_eq!(
         (rules.size, rules.resize),
@@ -138,7 +147,7 @@ fn what_the_files_beside_the_weights_say_is_certain() {
     assert_eq!(labels, ["ant", "bee", "cat", "dog", "eel"], "labels");
     // timm's configuration of resnet50d: 224 pixels, cropped from ⌊224 / 0.875⌋.
     let path = folder("timm-d").join("model.safetensors");
-    let model = models::open(None, path, &options).unwrap();
+    let model = model_of(&path, &options).unwrap();
     let rules = &model.preprocess;
     assert_eq!(
         (rules.size, rules.resize),
@@ -156,15 +165,12 @@ fn the_other_variant_is_another_network() {
         let mut weights =
             resnet_formats::weights::Weights::from_bytes("model.safetensors", weights.clone())
                 .unwrap();
-        models::build(
-            None,
-            &mut weights,
-            &ModelOptions {
-                variant,
-                ..options()
-            },
-        )
-        .unwrap()
+        let options = ModelOptions {
+            variant,
+            ..options()
+        };
+        let network = weights.network(&options).unwrap();
+        network.model(&options).unwrap()
     };
     let guessed = build(None);
     assert_eq!(guessed.family, Family::HuggingFace, "family");
@@ -189,7 +195,7 @@ fn a_config_of_another_network_is_not_believed() {
     let config = r#"{"architecture": "resnet50", "num_classes": 1000, "pretrained_cfg": {}}"#;
     std::fs::write(temporary.path().join("config.json"), config).unwrap();
     let path = temporary.path().join("model.safetensors");
-    let model = models::open(None, path, &options()).unwrap();
+    let model = model_of(&path, &options()).unwrap();
     let remark = model.decisions.get("remark").expect("it is said");
     assert!(remark.value.contains("1000 classes, not 5"), "{remark}");
     assert_eq!(
@@ -205,18 +211,18 @@ fn a_config_of_another_network_is_not_believed() {
 fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
     let temporary = tempfile::tempdir().unwrap();
     for (name, file, arch) in FOLDERS {
-        let mut original = open(name, file);
-        original.preprocess = Preprocess::TORCHVISION.with_size(original.size());
+        let mut original = network(name, file);
+        original.facts.preprocess = Preprocess::TORCHVISION.with_size([45, 61]);
         let golden = golden(name);
         for (precision, limit) in [(Precision::F32, 1e-5), (Precision::F16, 1e-2)] {
             let path = temporary.path().join("converted.safetensors");
             models::save(&original, &path, precision).unwrap();
-            let model = models::open(None, &path, &options()).unwrap();
+            let model = model_of(&path, &options()).unwrap();
             assert_eq!(&model.arch, arch, "{name}");
             assert_eq!(model.family, Family::Described, "{name}");
             assert_eq!(model.decisions.assumed().count(), 0, "{name}");
-            assert_eq!(model.preprocess, original.preprocess, "{name}");
-            assert_eq!(model.labels, original.labels, "{name}");
+            assert_eq!(model.preprocess, original.facts.preprocess, "{name}");
+            assert_eq!(model.labels, original.facts.labels, "{name}");
             let error = error_of(&model, &golden);
             assert!(error < limit, "{name}, {precision:?}: {error}");
         }
@@ -232,16 +238,26 @@ fn a_converted_network_takes_the_sizes_that_its_padding_is_for() {
         ..ModelOptions::default()
     };
     // The shortcuts of a D pool 2×2, with a margin after an odd last row or column.
-    models::save(&open("timm-d", "model.safetensors"), &path, Precision::F32).unwrap();
+    models::save(
+        &network("timm-d", "model.safetensors"),
+        &path,
+        Precision::F32,
+    )
+    .unwrap();
     assert!(
-        models::open(None, &path, &of_size([45 + 32, 61 + 64])).is_ok(),
+        model_of(&path, &of_size([45 + 32, 61 + 64])).is_ok(),
         "the same left over"
     );
-    let error = models::open(None, &path, &of_size([64, 64])).unwrap_err();
+    let error = model_of(&path, &of_size([64, 64])).unwrap_err();
     assert!(error.to_string().contains("45x61"), "{error}");
     // Padding on both sides fits any size.
-    models::save(&open("timm-c", "model.safetensors"), &path, Precision::F32).unwrap();
-    assert!(models::open(None, &path, &of_size([64, 70])).is_ok(), "any");
+    models::save(
+        &network("timm-c", "model.safetensors"),
+        &path,
+        Precision::F32,
+    )
+    .unwrap();
+    assert!(model_of(&path, &of_size([64, 70])).is_ok(), "any");
 }
 
 const EPSILON: &str = "\"epsilon\":0.00001";
@@ -250,7 +266,12 @@ const EPSILON: &str = "\"epsilon\":0.00001";
 fn descriptions_that_make_no_sense_are_errors() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("converted.safetensors");
-    models::save(&open("timm-c", "model.safetensors"), &path, Precision::F32).unwrap();
+    models::save(
+        &network("timm-c", "model.safetensors"),
+        &path,
+        Precision::F32,
+    )
+    .unwrap();
     let bytes = std::fs::read(&path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -262,11 +283,11 @@ fn descriptions_that_make_no_sense_are_errors() {
         *text = text.replacen(from, to, 1);
         let bytes = safetensors::serialize(file.tensors(), Some(metadata)).unwrap();
         let mut weights = resnet_formats::weights::Weights::from_bytes("x", bytes)?;
-        models::build(None, &mut weights, &options())
+        weights.network(&options())?.model(&options())
     };
     for (key, from, to) in [
         ("graph", "{", "["),
-        ("graph", r#""version":1"#, r#""version":2"#),
+        ("graph", r#""version":2"#, r#""version":3"#),
         ("graph", r#""op":"relu""#, r#""op":"gelu""#),
         ("graph", r#""inputs":["input"]"#, r#""inputs":["fc"]"#),
         ("graph", r#""inputs":["input"]"#, r#""inputs":[]"#),

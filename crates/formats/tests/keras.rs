@@ -11,10 +11,11 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use fuzz::Fuzz;
-use resnet_formats::keras;
-use resnet_formats::models::{BnMode, Confidence, Model, ModelOptions, Variant};
-use resnet_formats::weights::Family;
-use resnet_wgpu::graph::{FlattenOrder, Op, PadValue, Padding, Statistics};
+use resnet_formats::{keras, models};
+use resnet_wgpu::graph::{
+    AvgPool, Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Relu, Role, Statistics,
+};
+use resnet_wgpu::network::{BnMode, Confidence, Family, Model, ModelOptions, Variant};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::{ChannelOrder, Filter, Resize};
 use resnet_wgpu::reference::Keep;
@@ -84,7 +85,9 @@ fn options() -> ModelOptions {
 }
 
 fn load(name: &str, options: &ModelOptions) -> Model {
-    keras::from_bytes(name, bytes(name), options).unwrap_or_else(|error| panic!("{name}: {error}"))
+    let network = keras::from_bytes(name, bytes(name), options);
+    let model = network.and_then(|network| network.model(options));
+    model.unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 impl Case {
@@ -134,7 +137,9 @@ fn results_are_those_of_keras() {
             let got = activations.get(value).unwrap();
             case.check(&tap.name, got.data(), &tap.values);
         }
-        let logits = activations.get(model.logits).unwrap();
+        let logits = activations
+            .get(model.graph.role(Role::Logits).unwrap())
+            .unwrap();
         assert_eq!(logits.len(), case.logits.len(), "{}: classes", case.file);
         case.check("logits", logits.data(), &case.logits);
         assert_eq!(model.family, Family::Keras, "{}", case.file);
@@ -194,9 +199,9 @@ fn geometry_comes_from_the_description() {
         "the padding of a layer before it: {:?}",
         rare[0]
     );
-    assert_eq!(rare[1], Op::Relu, "an activation that is an option");
+    assert_eq!(rare[1], Op::Relu(Relu), "an activation that is an option");
     assert!(
-        matches!(rare[3], Op::AvgPool { window, count_padding: false }
+        matches!(rare[3], Op::AvgPool(AvgPool { window, count_padding: false })
             if window.padding == Padding::all(1)),
         "same: {:?}",
         rare[3]
@@ -206,9 +211,9 @@ fn geometry_comes_from_the_description() {
         "{:?}",
         rare[4]
     );
-    let hwc = Op::Flatten {
+    let hwc = Op::Flatten(Flatten {
         order: FlattenOrder::Hwc,
-    };
+    });
     assert!(rare.contains(&hwc), "channels last");
     let first = ops(&load("rare-first.keras", &options()));
     assert!(
@@ -219,7 +224,7 @@ fn geometry_comes_from_the_description() {
     assert!(
         official
             .iter()
-            .any(|op| matches!(op, Op::MaxPool { window, pad_value }
+            .any(|op| matches!(op, Op::MaxPool(MaxPool { window, pad_value })
             if *pad_value == PadValue::NegInfinity
                 && window.padding == Padding { top: 0, bottom: 1, left: 0, right: 1 })),
         "same, on an even size"
@@ -227,13 +232,14 @@ fn geometry_comes_from_the_description() {
     let v2 = ops(&load("k3.keras", &options()));
     assert!(
         v2.iter().any(
-            |op| matches!(op, Op::MaxPool { pad_value: PadValue::Zero, window }
+            |op| matches!(op, Op::MaxPool(MaxPool { pad_value: PadValue::Zero, window })
             if window.padding == Padding::all(1))
         ),
         "zeros on activations that may be below zero"
     );
     assert!(
-        v2.iter().any(|op| matches!(op, Op::MaxPool { window, .. }
+        v2.iter()
+            .any(|op| matches!(op, Op::MaxPool(MaxPool { window, .. })
             if window.kernel == [1, 1] && window.stride == [2, 2])),
         "a shortcut that only strides"
     );
@@ -272,13 +278,17 @@ fn files_beside_the_weights_describe_them() {
             batch: BATCH,
             ..ModelOptions::default()
         };
-        let model = keras::open(folder.path().join(file), &options).unwrap();
+        let network = models::open(folder.path().join(file), &options).unwrap();
+        let model = network.model(&options).unwrap();
         assert_eq!(model.size(), SIZE, "{name}: size");
         let layers = model.decisions.get("layers").unwrap().to_string();
         assert!(layers.contains("beside it"), "{layers}");
         let values = reference::run(&model.graph, &[image()]).unwrap();
         let want = &expected[name];
-        let got = values.get(model.logits).unwrap().data();
+        let got = values
+            .get(model.graph.role(Role::Logits).unwrap())
+            .unwrap()
+            .data();
         assert_eq!(got.len(), want.len(), "{name}: length");
         for (got, want) in got.iter().zip(want) {
             let off = (got - want).abs();
@@ -306,7 +316,7 @@ fn files_beside_the_weights_describe_them() {
 fn a_preset_must_be_whole_and_other_configurations_are_ignored() {
     let preset = folder("preset");
     let at = |name: &str| preset.path().join(name);
-    let open = |name: &str| keras::open(at(name), &options()).map(|_| ());
+    let open = |name: &str| models::open(at(name), &options()).map(|_| ());
     // Cut after it was recognised.
     let head = std::fs::read(at("task.weights.h5")).unwrap();
     std::fs::write(at("task.weights.h5"), &head[..head.len() / 2]).unwrap();
@@ -324,7 +334,7 @@ fn a_preset_must_be_whole_and_other_configurations_are_ignored() {
     let whole = folder("unzipped");
     let config = whole.path().join("config.json");
     std::fs::write(&config, "{\"architectures\": [\"ResNet\"]}").unwrap();
-    let model = keras::open(whole.path().join("model.weights.h5"), &options());
+    let model = models::open(whole.path().join("model.weights.h5"), &options());
     let error = model.unwrap_err();
     assert!(
         matches!(
@@ -406,14 +416,11 @@ fn preprocessing_is_that_of_the_family() {
 #[test]
 fn what_weights_leave_open_is_said_or_refused() {
     let open = |name: &str, variant| {
-        keras::from_bytes(
-            name,
-            bytes(name),
-            &ModelOptions {
-                variant,
-                ..options()
-            },
-        )
+        let options = ModelOptions {
+            variant,
+            ..options()
+        };
+        keras::from_bytes(name, bytes(name), &options)?.model(&options)
     };
     match open("k4-only.h5", None) {
         Err(Error::WeightsAmbiguous { variants, .. }) => assert_eq!(variants, ["tf-official"]),
@@ -468,7 +475,7 @@ fn what_weights_leave_open_is_said_or_refused() {
     let pool = |variant| {
         let model = open("k1-only.h5", variant).unwrap();
         let pools = ops(&model).into_iter().filter_map(|op| match op {
-            Op::MaxPool { window, .. } => Some(window.padding),
+            Op::MaxPool(MaxPool { window, .. }) => Some(window.padding),
             _ => None,
         });
         pools.collect::<Vec<_>>()

@@ -5,10 +5,11 @@
 mod fuzz;
 
 use fuzz::Fuzz;
-use resnet_formats::models::{self, Arch, Model, ModelOptions};
+use resnet_formats::models;
 use resnet_formats::onnx;
-use resnet_formats::weights::Family;
-use resnet_wgpu::graph::{FlattenOrder, Op, PadValue, Padding};
+use resnet_wgpu::graph::{Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Role, Softmax};
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{self, Family, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::Tensor;
 use resnet_wgpu::{Error, reference};
@@ -45,7 +46,8 @@ fn bytes(name: &str) -> Vec<u8> {
 }
 
 fn load(name: &str, options: &ModelOptions) -> Model {
-    models::open(None, path(&format!("{name}.onnx")), options).unwrap()
+    let network = models::open(path(&format!("{name}.onnx")), options).unwrap();
+    network.model(options).unwrap()
 }
 
 /// The generator of the script.
@@ -76,8 +78,12 @@ fn outputs_are_those_of_onnx_runtime() {
         let [h, w] = case.size;
         let input = numbers(&[case.batch, 3, h, w]);
         let activations = reference::run(&model.graph, &[input]).unwrap();
-        let logits = activations.get(model.logits).unwrap();
-        let probabilities = activations.get(model.probabilities.unwrap()).unwrap();
+        let logits = activations
+            .get(model.graph.role(Role::Logits).unwrap())
+            .unwrap();
+        let probabilities = activations
+            .get(model.graph.role(Role::Probabilities).unwrap())
+            .unwrap();
         let ends_with_softmax = ["mxnet-v1", "mat-mul", "caffe2"].contains(&name.as_str());
         let got = if ends_with_softmax {
             probabilities
@@ -137,16 +143,16 @@ fn geometry_comes_from_the_attributes() {
         padded[0]
     );
     assert!(
-        matches!(padded[1], Op::MaxPool { window, pad_value: PadValue::Zero }
+        matches!(padded[1], Op::MaxPool(MaxPool { window, pad_value: PadValue::Zero })
             if window.padding == Padding::all(1)),
         "zeros that can win: {:?}",
         padded[1]
     );
     let last = ops("channels-last", [12, 9]);
     assert!(
-        last.contains(&Op::Flatten {
+        last.contains(&Op::Flatten(Flatten {
             order: FlattenOrder::Hwc
-        }),
+        })),
         "a Flatten of NHWC: {last:?}"
     );
 }
@@ -156,10 +162,18 @@ fn notable_values_and_names_are_found() {
     let model = load("bottleneck-v1.5", &ModelOptions::default());
     let graph = &model.graph;
     assert_eq!(model.size(), [224, 224], "the usual size");
-    assert_eq!(graph.value(model.logits).name, "fc", "name of the node");
-    assert_eq!(graph.shape(model.features).dims(), [1, 8, 1, 1], "features");
     assert_eq!(
-        graph.shape(model.feature_map).dims(),
+        graph.value_of(Role::Logits).unwrap().name,
+        "fc",
+        "name of the node"
+    );
+    assert_eq!(
+        graph.value_of(Role::Features).unwrap().shape.dims(),
+        [1, 8, 1, 1],
+        "features"
+    );
+    assert_eq!(
+        graph.value_of(Role::FeatureMap).unwrap().shape.dims(),
         [1, 8, 28, 28],
         "feature map"
     );
@@ -169,7 +183,7 @@ fn notable_values_and_names_are_found() {
         model
             .decisions
             .iter()
-            .any(|d| d.what == "preprocessing" && d.confidence == models::Confidence::Assumed),
+            .any(|d| d.what == "preprocessing" && d.confidence == network::Confidence::Assumed),
         "preprocessing is assumed: {:?}",
         model.decisions
     );
@@ -194,17 +208,17 @@ fn sizes_and_batches_are_those_asked_for_else_those_of_the_file() {
     };
     let model = load("mxnet-v1", &other);
     assert_eq!(
-        model.graph.shape(model.input).dims(),
+        model.graph.value_of(Role::Image).unwrap().shape.dims(),
         [3, 3, 40, 24],
         "asked for"
     );
-    assert_eq!(model.probabilities, None, "left out");
+    assert_eq!(model.graph.role(Role::Probabilities), None, "left out");
     assert!(
         !model
             .graph
             .nodes()
             .iter()
-            .any(|node| node.op == Op::Softmax),
+            .any(|node| node.op == Op::Softmax(Softmax)),
         "no node either"
     );
     // `Reshape [1, 4]` is for the batch of the file; another takes its place.
@@ -214,7 +228,7 @@ fn sizes_and_batches_are_those_asked_for_else_those_of_the_file() {
     };
     let model = load("caffe2", &two);
     assert_eq!(
-        model.graph.shape(model.logits).dims(),
+        model.graph.value_of(Role::Logits).unwrap().shape.dims(),
         [2, 5, 1, 1],
         "batch"
     );
@@ -226,7 +240,13 @@ fn what_does_not_fit_the_file_is_refused() {
         classes: Some(6),
         ..ModelOptions::default()
     };
-    let open = |arch, options: &ModelOptions| models::open(arch, path("fused.onnx"), options);
+    let open = |arch, options: &ModelOptions| {
+        let options = ModelOptions {
+            arch,
+            ..options.clone()
+        };
+        models::open(path("fused.onnx"), &options)
+    };
     assert!(
         matches!(open(None, &options), Err(Error::Model { .. })),
         "classes"
@@ -240,7 +260,7 @@ fn what_does_not_fit_the_file_is_refused() {
         ),
         "an architecture"
     );
-    options.variant = Some(models::Variant::V1);
+    options.variant = Some(network::Variant::V1);
     assert!(
         matches!(open(None, &options), Err(Error::Model { .. })),
         "a stride"
@@ -338,7 +358,8 @@ mod write {
 use write::{attribute, ints, node, tensor, text};
 
 fn import(file: &[u8]) -> Result<Model, Error> {
-    onnx::from_bytes("made.onnx", file, &ModelOptions::default())
+    let options = ModelOptions::default();
+    onnx::from_bytes("made.onnx", file, &options)?.model(&options)
 }
 
 #[track_caller]

@@ -5,9 +5,9 @@
 mod fuzz;
 
 use fuzz::Fuzz;
-use resnet_formats::models::{self, Model, ModelOptions};
-use resnet_formats::weights::{Family, Role, Weights};
+use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
+use resnet_wgpu::network::{Family, Model, ModelOptions, TensorSource};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -29,7 +29,7 @@ fn build(bytes: &[u8]) -> Result<Model, Error> {
         size: Some([32, 40]),
         ..ModelOptions::default()
     };
-    models::build(None, &mut open(bytes)?, &options)
+    open(bytes)?.network(&options)?.model(&options)
 }
 
 fn refused(bytes: &[u8]) -> String {
@@ -71,7 +71,7 @@ fn the_format_names_the_dict_that_was_taken() {
         (TRAINING, "PyTorch checkpoint, entry 'state_dict'"),
     ] {
         let weights = open(bytes).expect("opened");
-        assert_eq!(weights.format(), Some(format), "format");
+        assert_eq!(weights.format(), (format), "format");
         assert_eq!(weights.family(), Family::Torchvision, "family");
     }
 }
@@ -97,7 +97,7 @@ fn a_checkpoint_on_disk_is_mapped_and_shards_may_be_checkpoints() {
     let text = serde_json::json!({ "weight_map": all }).to_string();
     std::fs::write(&index, text).expect("written");
     let weights = Weights::open(&index).expect("opened");
-    assert_eq!(weights.format(), Some("1 shards of PyTorch checkpoint"));
+    assert_eq!(weights.format(), ("1 shards of PyTorch checkpoint"));
 }
 
 #[test]
@@ -148,19 +148,17 @@ fn integers_and_numbers_that_are_not_finite_are_named() {
         ],
     };
     let mut weights = open(&tensors.archive()).expect("opened");
-    let error = weights.take("fc", Role::Bias, &[2]).expect_err("a NaN");
+    let error = weights.take("fc.bias", &[2]).expect_err("a NaN");
     assert!(
         matches!(&error, Error::WeightNotFinite { name, index: 1, .. } if name == "fc.bias"),
         "{error}"
     );
-    let error = weights.take("bn1", Role::Bias, &[2]).expect_err("an i64");
+    let error = weights.take("bn1.bias", &[2]).expect_err("an i64");
     assert!(
         matches!(&error, Error::WeightType { name, got } if name == "bn1.bias" && got == "I64"),
         "{error}"
     );
-    let error = weights
-        .take("bn2", Role::Bias, &[2])
-        .expect_err("too large");
+    let error = weights.take("bn2.bias", &[2]).expect_err("too large");
     assert!(
         matches!(&error, Error::WeightNotFinite { name, index: 0, .. } if name == "bn2.bias"),
         "{error}"

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use fuzz::Fuzz;
-use resnet_formats::models::{
-    self, Block, ModelOptions, NotebookConfig, ResNetConfig, Structure, Variant,
-};
-use resnet_formats::weights::{Family, Role, Weights};
+use resnet_formats::models;
+use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::network::resnet::{self, Arch, Block, Plan, Style};
+use resnet_wgpu::network::{Family, Model, ModelOptions, TensorSource, Variant};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -44,22 +44,19 @@ impl FileContent {
 }
 
 /// A bottleneck network of two groups that is built and run in no time.
-fn tiny_resnet() -> ResNetConfig {
-    ResNetConfig::scaled(Block::Bottleneck, [1, 2, 1, 1], 8, 5).grouped(2, 32)
+fn tiny_resnet() -> Plan {
+    Plan::scaled(Block::Bottleneck, [1, 2, 1, 1], 8, 5).grouped(2, 32)
 }
 
-fn tiny_notebook() -> NotebookConfig {
-    NotebookConfig {
-        stem: 4,
-        ..NotebookConfig::new(6)
-    }
+fn tiny_notebook() -> Plan {
+    Plan::lesson(4, 6)
 }
 
-fn small(structure: &Structure) -> ModelOptions {
-    let size = match structure {
-        Structure::PreAct(_) => [64, 72],
-        Structure::ResNet(_) => [32, 40],
-        Structure::Notebook(_) => [64, 64],
+fn small(plan: &Plan) -> ModelOptions {
+    let size = match plan.style {
+        Style::Timm => [64, 72],
+        Style::Torchvision => [32, 40],
+        Style::Lesson => [64, 64],
     };
     ModelOptions {
         size: Some(size),
@@ -68,8 +65,9 @@ fn small(structure: &Structure) -> ModelOptions {
 }
 
 /// Parameters by name, as made-up weights give them, with statistics that are not all alike.
-fn parameters(structure: &Structure) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-    let model = models::build_structure(structure, &mut Weights::random(3), &small(structure))
+fn parameters(plan: &Plan) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    let model = resnet::made_up(plan, 3, &small(plan))
+        .and_then(|network| network.model(&small(plan)))
         .expect("made-up weights fit everything");
     let params = model.graph.params().iter().enumerate();
     params
@@ -81,17 +79,21 @@ fn parameters(structure: &Structure) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         .collect()
 }
 
-fn torchvision_file(structure: &Structure) -> FileContent {
+fn build(weights: &mut Weights, options: &ModelOptions) -> Result<Model, Error> {
+    weights.network(options)?.model(options)
+}
+
+fn torchvision_file(plan: &Plan) -> FileContent {
     let mut file = FileContent::default();
-    for (name, dims, data) in parameters(structure) {
+    for (name, dims, data) in parameters(plan) {
         file.put(&name, &dims, &data);
     }
     file
 }
 
-fn hugging_face_file(structure: &Structure) -> FileContent {
+fn hugging_face_file(plan: &Plan) -> FileContent {
     let mut file = FileContent::default();
-    for (name, dims, data) in parameters(structure) {
+    for (name, dims, data) in parameters(plan) {
         let path: Vec<&str> = name.split('.').collect();
         let key = match path[..] {
             ["conv1", role] => format!("resnet.embedder.embedder.convolution.{role}"),
@@ -124,9 +126,9 @@ fn hugging_face_file(structure: &Structure) -> FileContent {
 }
 
 /// Keras' names and orders; `suffix` is what Keras 2 adds to every name.
-fn notebook_file(structure: &Structure, suffix: &str) -> FileContent {
+fn notebook_file(plan: &Plan, suffix: &str) -> FileContent {
     let mut file = FileContent::default();
-    for (name, dims, data) in parameters(structure) {
+    for (name, dims, data) in parameters(plan) {
         let (layer, role) = name.rsplit_once('.').expect("layer.role");
         let norm = layer.starts_with("bn");
         let role = match (norm, role) {
@@ -162,16 +164,12 @@ fn notebook_file(structure: &Structure, suffix: &str) -> FileContent {
 }
 
 /// Builds the network that a file shows and compares every parameter.
-fn assert_round_trip(structure: &Structure, file: &FileContent, family: Family) {
+fn assert_round_trip(plan: &Plan, file: &FileContent, family: Family) {
     let mut weights = file.open().expect("recognised");
     assert_eq!(weights.family(), family, "family");
-    let model = models::build(None, &mut weights, &small(structure)).expect("built");
-    assert_eq!(
-        model.structure.as_ref(),
-        Some(structure),
-        "structure is inferred"
-    );
-    let expected = parameters(structure);
+    let model = build(&mut weights, &small(plan)).expect("built");
+    assert_eq!(model.plan.as_ref(), Some(plan), "the plan is inferred");
+    let expected = parameters(plan);
     assert_eq!(model.graph.params().len(), expected.len(), "parameters");
     for (param, (name, dims, data)) in model.graph.params().iter().zip(&expected) {
         assert_eq!(param.name, *name, "order and name");
@@ -182,9 +180,9 @@ fn assert_round_trip(structure: &Structure, file: &FileContent, family: Family) 
 
 #[test]
 fn torchvision_names_give_the_network_with_and_without_counters_and_prefix() {
-    let structure = Structure::ResNet(tiny_resnet());
-    let mut file = torchvision_file(&structure);
-    assert_round_trip(&structure, &file, Family::Torchvision);
+    let plan = tiny_resnet();
+    let mut file = torchvision_file(&plan);
+    assert_round_trip(&plan, &file, Family::Torchvision);
 
     let counters: Vec<String> = file
         .tensors
@@ -196,7 +194,7 @@ fn torchvision_names_give_the_network_with_and_without_counters_and_prefix() {
         let one = 1i64.to_le_bytes().to_vec();
         file.tensors.insert(counter, (Dtype::I64, Vec::new(), one));
     }
-    assert_round_trip(&structure, &file, Family::Torchvision);
+    assert_round_trip(&plan, &file, Family::Torchvision);
 
     let prefixed = FileContent {
         tensors: file
@@ -206,29 +204,24 @@ fn torchvision_names_give_the_network_with_and_without_counters_and_prefix() {
             .collect(),
         ..FileContent::default()
     };
-    assert_round_trip(&structure, &prefixed, Family::Torchvision);
+    assert_round_trip(&plan, &prefixed, Family::Torchvision);
 }
 
 #[test]
 fn basic_blocks_and_wide_bottlenecks_are_inferred() {
-    for config in [
-        ResNetConfig::scaled(Block::Basic, [2, 1, 1, 2], 8, 3),
-        ResNetConfig::scaled(Block::Bottleneck, [1, 1, 1, 1], 8, 3).grouped(1, 128),
+    for plan in [
+        Plan::scaled(Block::Basic, [2, 1, 1, 2], 8, 3),
+        Plan::scaled(Block::Bottleneck, [1, 1, 1, 1], 8, 3).grouped(1, 128),
     ] {
-        let structure = Structure::ResNet(config);
-        assert_round_trip(
-            &structure,
-            &torchvision_file(&structure),
-            Family::Torchvision,
-        );
+        assert_round_trip(&plan, &torchvision_file(&plan), Family::Torchvision);
     }
 }
 
 #[test]
 fn hugging_face_names_give_the_network_with_and_without_prefix() {
-    let structure = Structure::ResNet(tiny_resnet());
-    let file = hugging_face_file(&structure);
-    assert_round_trip(&structure, &file, Family::HuggingFace);
+    let plan = tiny_resnet();
+    let file = hugging_face_file(&plan);
+    assert_round_trip(&plan, &file, Family::HuggingFace);
     let bare = FileContent {
         tensors: file
             .tensors
@@ -237,25 +230,21 @@ fn hugging_face_names_give_the_network_with_and_without_prefix() {
             .collect(),
         ..FileContent::default()
     };
-    assert_round_trip(&structure, &bare, Family::HuggingFace);
+    assert_round_trip(&plan, &bare, Family::HuggingFace);
 }
 
 #[test]
 fn keras_names_give_the_notebook_network_with_and_without_suffix() {
-    let structure = Structure::Notebook(tiny_notebook());
+    let plan = tiny_notebook();
     for suffix in ["", ":0"] {
-        assert_round_trip(
-            &structure,
-            &notebook_file(&structure, suffix),
-            Family::Notebook,
-        );
+        assert_round_trip(&plan, &notebook_file(&plan, suffix), Family::Notebook);
     }
 }
 
 #[test]
 fn halves_and_doubles_are_read_and_integers_refused() {
-    let structure = Structure::ResNet(tiny_resnet());
-    let mut file = torchvision_file(&structure);
+    let plan = tiny_resnet();
+    let mut file = torchvision_file(&plan);
     let (_, dims, _) = file.tensors["fc.bias"].clone();
     let values = [0.5f32, -1.25, 3.0, 0.0, 65504.0];
     let halves = values
@@ -266,7 +255,7 @@ fn halves_and_doubles_are_read_and_integers_refused() {
         (Dtype::F16, dims.clone(), halves.collect()),
     );
     let mut weights = file.open().expect("recognised");
-    let bias = weights.take("fc", Role::Bias, &[5]).expect("f16");
+    let bias = weights.take("fc.bias", &[5]).expect("f16");
     assert_eq!(bias.data(), values, "widened");
 
     let doubles = values.iter().flat_map(|&v| f64::from(v).to_le_bytes());
@@ -275,14 +264,14 @@ fn halves_and_doubles_are_read_and_integers_refused() {
         (Dtype::F64, dims.clone(), doubles.collect()),
     );
     let mut weights = file.open().expect("recognised");
-    let bias = weights.take("fc", Role::Bias, &[5]).expect("f64");
+    let bias = weights.take("fc.bias", &[5]).expect("f64");
     assert_eq!(bias.data(), values, "narrowed");
 
     for (dtype, bytes) in [(Dtype::I32, 4), (Dtype::I64, 8), (Dtype::U8, 1)] {
         let zeros = vec![0; 5 * bytes];
         file.tensors
             .insert("fc.bias".to_owned(), (dtype, dims.clone(), zeros));
-        let result = models::build(None, &mut file.open().expect("opens"), &small(&structure));
+        let result = build(&mut file.open().expect("opens"), &small(&plan));
         assert!(
             matches!(&result, Err(Error::WeightType { name, .. }) if name == "fc.bias"),
             "{dtype:?}: {result:?}"
@@ -291,25 +280,21 @@ fn halves_and_doubles_are_read_and_integers_refused() {
 }
 
 /// Changes a good file and returns what building its network says.
-fn error_after(
-    file: &FileContent,
-    structure: &Structure,
-    change: impl FnOnce(&mut FileContent),
-) -> Error {
+fn error_after(file: &FileContent, plan: &Plan, change: impl FnOnce(&mut FileContent)) -> Error {
     let mut file = file.clone();
     change(&mut file);
     file.open()
-        .and_then(|mut weights| models::build(None, &mut weights, &small(structure)))
+        .and_then(|mut weights| build(&mut weights, &small(plan)))
         .map(|model| model.arch)
         .expect_err("the file was spoilt")
 }
 
 #[test]
 fn tensors_that_are_missing_misshapen_superfluous_or_not_finite_are_named() {
-    let structure = Structure::ResNet(tiny_resnet());
-    let file = torchvision_file(&structure);
+    let plan = tiny_resnet();
+    let file = torchvision_file(&plan);
 
-    let error = error_after(&file, &structure, |file| {
+    let error = error_after(&file, &plan, |file| {
         file.tensors.remove("layer2.1.bn3.running_var");
     });
     assert!(
@@ -319,7 +304,7 @@ fn tensors_that_are_missing_misshapen_superfluous_or_not_finite_are_named() {
     );
 
     // Not of the first block, from which the widths of the stage are read.
-    let error = error_after(&file, &structure, |file| {
+    let error = error_after(&file, &plan, |file| {
         file.put("layer2.1.conv1.weight", &[1, 64, 1, 1], &[0.0; 64]);
     });
     assert!(
@@ -329,7 +314,7 @@ fn tensors_that_are_missing_misshapen_superfluous_or_not_finite_are_named() {
         "{error}"
     );
 
-    let error = error_after(&file, &structure, |file| {
+    let error = error_after(&file, &plan, |file| {
         file.put("head.weight", &[1], &[0.0]);
         file.put("another", &[1], &[0.0]);
     });
@@ -339,7 +324,7 @@ fn tensors_that_are_missing_misshapen_superfluous_or_not_finite_are_named() {
     );
 
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let error = error_after(&file, &structure, |file| {
+        let error = error_after(&file, &plan, |file| {
             file.put("fc.bias", &[5], &[0.0, 0.0, 0.0, bad, 0.0]);
         });
         assert!(
@@ -351,9 +336,9 @@ fn tensors_that_are_missing_misshapen_superfluous_or_not_finite_are_named() {
 
 #[test]
 fn shapes_of_keras_files_are_reported_in_their_own_order() {
-    let structure = Structure::Notebook(tiny_notebook());
-    let file = notebook_file(&structure, ":0");
-    let error = error_after(&file, &structure, |file| {
+    let plan = tiny_notebook();
+    let file = notebook_file(&plan, ":0");
+    let error = error_after(&file, &plan, |file| {
         file.put("res3b_branch2b/kernel:0", &[3, 3, 8, 1], &[0.0; 72]);
     });
     assert!(
@@ -366,9 +351,9 @@ fn shapes_of_keras_files_are_reported_in_their_own_order() {
 
 #[test]
 fn relatives_of_the_notebook_are_not_taken_for_it() {
-    let structure = Structure::Notebook(tiny_notebook());
-    let file = notebook_file(&structure, "");
-    let error = error_after(&file, &structure, |file| {
+    let plan = tiny_notebook();
+    let file = notebook_file(&plan, "");
+    let error = error_after(&file, &plan, |file| {
         file.tensors
             .retain(|key, _| !key.starts_with("res") || !key.ends_with("/bias"));
         file.tensors.remove("conv1/bias");
@@ -376,24 +361,21 @@ fn relatives_of_the_notebook_are_not_taken_for_it() {
     assert!(error.to_string().contains("no biases"), "{error}");
 
     // Keras' own ResNet-50 has these names, 1000 classes and a global average.
-    let structure = Structure::Notebook(NotebookConfig {
-        stem: 4,
-        ..NotebookConfig::new(1000)
-    });
-    let file = notebook_file(&structure, "");
-    let error = error_after(&file, &structure, |_| ());
+    let plan = Plan::lesson(4, 1000);
+    let file = notebook_file(&plan, "");
+    let error = error_after(&file, &plan, |_| ());
     assert!(error.to_string().contains("Keras"), "{error}");
     let mut declared = file;
     declared
         .metadata
         .insert("family".to_owned(), "notebook".to_owned());
-    assert_round_trip(&structure, &declared, Family::Notebook);
+    assert_round_trip(&plan, &declared, Family::Notebook);
 }
 
 #[test]
 fn metadata_decides_epsilon_labels_and_preprocessing() {
-    let structure = Structure::ResNet(tiny_resnet());
-    let mut file = torchvision_file(&structure);
+    let plan = tiny_resnet();
+    let mut file = torchvision_file(&plan);
     for (key, text) in [
         ("epsilon", "2e-4"),
         ("classes", "a, b,c,d,e"),
@@ -402,7 +384,7 @@ fn metadata_decides_epsilon_labels_and_preprocessing() {
         file.metadata.insert(key.to_owned(), text.to_owned());
     }
     let mut weights = file.open().expect("recognised");
-    let model = models::build(None, &mut weights, &ModelOptions::default()).expect("built");
+    let model = build(&mut weights, &ModelOptions::default()).expect("built");
     let labels = model.labels.as_ref().expect("labels");
     assert_eq!(labels.iter().collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
     assert_eq!(model.preprocess.mean, [0.5; 3], "keras-tf");
@@ -415,7 +397,7 @@ fn metadata_decides_epsilon_labels_and_preprocessing() {
         model.decisions
     );
 
-    let error = error_after(&file, &structure, |file| {
+    let error = error_after(&file, &plan, |file| {
         file.metadata.insert("epsilon".to_owned(), "-1".to_owned());
     });
     assert!(error.to_string().contains("epsilon '-1'"), "{error}");
@@ -423,10 +405,10 @@ fn metadata_decides_epsilon_labels_and_preprocessing() {
 
 #[test]
 fn options_that_contradict_the_file_are_refused() {
-    let structure = Structure::ResNet(tiny_resnet());
-    let file = torchvision_file(&structure);
+    let plan = tiny_resnet();
+    let file = torchvision_file(&plan);
     for (arch, options) in [
-        (Some(models::Arch::ResNet50), ModelOptions::default()),
+        (Some(Arch::ResNet50), ModelOptions::default()),
         (
             None,
             ModelOptions {
@@ -435,17 +417,18 @@ fn options_that_contradict_the_file_are_refused() {
             },
         ),
     ] {
-        let result = models::build(arch, &mut file.open().expect("opens"), &options);
+        let options = ModelOptions { arch, ..options };
+        let result = build(&mut file.open().expect("opens"), &options);
         assert!(matches!(result, Err(Error::Model { .. })), "{result:?}");
     }
     let options = ModelOptions {
         variant: Some(Variant::V1),
-        ..small(&structure)
+        ..small(&plan)
     };
-    let model = models::build(None, &mut file.open().expect("opens"), &options).expect("v1");
+    let model = build(&mut file.open().expect("opens"), &options).expect("v1");
     let first = model.graph.find("layer2.0.conv1").expect("exists");
     assert_eq!(
-        model.graph.shape(first).dims(),
+        model.graph.get(first).unwrap().shape.dims(),
         [1, 16, 4, 5],
         "strides first"
     );
@@ -567,8 +550,8 @@ fn damaged_headers_are_errors() {
 
 #[test]
 fn every_truncation_and_every_flipped_header_byte_is_an_error_or_harmless() {
-    let structure = Structure::ResNet(ResNetConfig::scaled(Block::Basic, [1, 1, 1, 1], 1, 2));
-    let good = torchvision_file(&structure).bytes();
+    let plan = Plan::scaled(Block::Basic, [1, 1, 1, 1], 1, 2);
+    let good = torchvision_file(&plan).bytes();
     let header = 8 + usize::from(good[0]) + 256 * usize::from(good[1]);
     for length in (0..header)
         .step_by(7)
@@ -582,7 +565,7 @@ fn every_truncation_and_every_flipped_header_byte_is_an_error_or_harmless() {
             bytes[position] ^= flip;
             // Some flips only rename a tensor or change a float's type: what must not happen is a panic.
             if let Ok(mut weights) = Weights::from_bytes("flipped", bytes) {
-                let _ = models::build(None, &mut weights, &small(&structure));
+                let _ = build(&mut weights, &small(&plan));
             }
         }
     }
@@ -592,11 +575,11 @@ fn every_truncation_and_every_flipped_header_byte_is_an_error_or_harmless() {
 fn spoilt_files_are_results_not_panics() {
     let folder = tempfile::tempdir().expect("a folder");
     let described = folder.path().join("described.safetensors");
-    let resnet = Structure::ResNet(tiny_resnet());
+    let resnet = tiny_resnet();
     let mut weights = torchvision_file(&resnet).open().expect("opened");
-    let model = models::build(None, &mut weights, &small(&resnet)).expect("built");
-    models::save(&model, &described, Precision::F16).expect("saved");
-    let notebook = Structure::Notebook(tiny_notebook());
+    let network = weights.network(&small(&resnet)).expect("built");
+    models::save(&network, &described, Precision::F16).expect("saved");
+    let notebook = tiny_notebook();
     let files = [
         std::fs::read(&described).expect("read"),
         torchvision_file(&resnet).bytes(),
@@ -605,7 +588,7 @@ fn spoilt_files_are_results_not_panics() {
     ];
     let build = |bytes: Vec<u8>| {
         let mut weights = Weights::from_bytes("test.safetensors", bytes)?;
-        models::build(None, &mut weights, &ModelOptions::default())
+        build(&mut weights, &ModelOptions::default())
     };
     let mut errors = 0;
     let mut fuzz = Fuzz::new(2_000);
@@ -653,13 +636,13 @@ fn other_formats_and_paths_say_what_to_do() {
 
 #[test]
 fn a_file_on_disk_is_mapped_and_read() {
-    let structure = Structure::ResNet(tiny_resnet());
+    let plan = tiny_resnet();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tiny.safetensors");
-    std::fs::write(&path, torchvision_file(&structure).bytes()).expect("written");
+    std::fs::write(&path, torchvision_file(&plan).bytes()).expect("written");
     let mut weights = Weights::open(&path).expect("opened");
-    assert_eq!(weights.path(), Some(path.as_path()), "path");
-    models::build(None, &mut weights, &small(&structure)).expect("built");
+    assert_eq!(weights.path(), path, "path");
+    build(&mut weights, &small(&plan)).expect("built");
     weights.finish().expect("nothing is left");
 }
 
@@ -684,10 +667,7 @@ impl Shards {
             parts: [FileContent::default(), FileContent::default()],
             index: HashMap::new(),
         };
-        for (number, (name, dims, data)) in parameters(&Structure::ResNet(tiny_resnet()))
-            .iter()
-            .enumerate()
-        {
+        for (number, (name, dims, data)) in parameters(&tiny_resnet()).iter().enumerate() {
             shards.parts[number % 2].put(name, dims, data);
             let file = SHARDS[number % 2].to_owned();
             shards.index.insert(name.clone(), file);
@@ -721,10 +701,10 @@ impl Shards {
 fn shards_give_the_network_of_one_file() {
     let shards = Shards::new();
     let mut weights = shards.open().expect("opened");
-    assert_eq!(weights.format(), Some("2 shards of safetensors"), "format");
-    let structure = Structure::ResNet(tiny_resnet());
-    let model = models::build(None, &mut weights, &small(&structure)).expect("built");
-    for (param, (name, _, data)) in model.graph.params().iter().zip(parameters(&structure)) {
+    assert_eq!(weights.format(), "2 shards of safetensors", "format");
+    let plan = tiny_resnet();
+    let model = build(&mut weights, &small(&plan)).expect("built");
+    for (param, (name, _, data)) in model.graph.params().iter().zip(parameters(&plan)) {
         assert_eq!(param.name, name, "order");
         assert!(param.tensor.data() == data, "{name}: other numbers");
     }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use resnet_formats::models::{Arch, BnMode, Variant};
 use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::{BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
-use resnet_wgpu::plan::{Path, Winograd};
+use resnet_wgpu::plan::{KernelPath, Winograd};
 use resnet_wgpu::wgpu;
 
 use crate::values::{
@@ -28,7 +29,7 @@ pub(crate) struct DeviceArgs {
 
     /// What activations lie in: textures are faster on software Vulkan
     #[arg(long, default_value = "auto", value_parser = path_parser())]
-    pub(crate) path: Path,
+    pub(crate) path: KernelPath,
 
     /// Use the default kernels even where `resnet tune` has stored faster ones
     #[arg(long)]

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::gpu::{Session, StepClock};
-use resnet_wgpu::graph::Graph;
+use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::kernels::{self, Precision};
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::reference;
@@ -56,15 +56,15 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
         layers: Vec::new(),
         layers_clock: None,
     };
-    let mut model = None;
-    for &batch in &args.batches.counts {
-        let network = Network::load(&args.run.network, batch)?;
-        model.get_or_insert_with(|| (network.info(), network.weights_hash()));
-        bench.measure(&network)?;
-    }
-    let Some((model, weights_hash)) = model else {
+    let Some(&first) = args.batches.counts.first() else {
         return Err(Failure::usage("--batch needs at least one number"));
     };
+    let mut network = Network::load(&args.run.network, first)?;
+    let (model, weights_hash) = (network.info(), network.weights_hash());
+    for &batch in &args.batches.counts {
+        network.set_batch(batch)?;
+        bench.measure(&network)?;
+    }
     let peak = bench.peak()?;
     if args.startup {
         bench.startup.starts = Some(Starts::measure()?);
@@ -100,7 +100,7 @@ fn start(args: &BenchArgs, quiet: bool, device: &Device, begin: Instant) -> Resu
     let graph = network.optimized()?;
     let runner = Runner::new(device, &graph, InputFormat::Tensor, quiet)?;
     runner.run(&input::random(
-        network.model.graph.shape(network.model.input),
+        network.model.graph.value_of(Role::Image)?.shape,
     ))?;
     let mut out = Out::new();
     out.line(milliseconds(begin.elapsed()))?;
@@ -129,7 +129,7 @@ impl Bench<'_> {
     fn measure(&mut self, network: &Network) -> Result<(), Failure> {
         let is_first = self.runs.is_empty();
         let graph = network.optimized()?;
-        let input = input::random(network.model.graph.shape(network.model.input));
+        let input = input::random(network.model.graph.value_of(Role::Image)?.shape);
 
         let runner = Runner::new(&self.device, &graph, InputFormat::Tensor, self.quiet)?;
         let first = runner.run(&input)?;

@@ -6,9 +6,9 @@
 use std::time::Instant;
 
 use pollster::block_on;
-use resnet_wgpu::gpu::{Context, Session, plan_limits};
-use resnet_wgpu::graph::{Graph, Op};
-use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions};
+use resnet_wgpu::gpu::{Context, Session};
+use resnet_wgpu::graph::{Graph, Op, Relu};
+use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::tensor::Shape;
 use resnet_wgpu::wgpu;
 use serde::Serialize;
@@ -95,13 +95,9 @@ fn copy(context: &Context, side: usize) -> Result<Option<(f64, u64)>, Failure> {
     let shape = Shape::new(1, 64, side, side);
     let mut graph = Graph::new();
     let input = graph.input("input", shape)?;
-    let output = graph.add("relu", Op::Relu, &[input])?;
+    let output = graph.add("relu", Op::Relu(Relu), &[input])?;
     graph.mark_output(output)?;
-    let options = PlanOptions {
-        input: InputFormat::Tensor,
-        limits: plan_limits(&context.device),
-        ..PlanOptions::default()
-    };
+    let options = PlanOptions::new(Capabilities::of(&context.device)).input(InputFormat::Tensor);
     let ready = Plan::new(&graph, &options).and_then(|plan| {
         let session = Session::new(context, &plan, &mut |_| ())?;
         Ok((plan, session))

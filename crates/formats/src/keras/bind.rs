@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use super::network::{Kind, Network};
 use super::store::{Folder, NamedLayer, Saved, Variable};
 use super::unreadable;
-use crate::weights::Role;
 use resnet_wgpu::Error;
+use resnet_wgpu::network::Parameter;
 
 /// The parameters of all layers.
 #[derive(Debug, Default)]
 pub(super) struct Bound {
-    variables: HashMap<String, Vec<(Role, Variable)>>,
+    variables: HashMap<String, Vec<(Parameter, Variable)>>,
 }
 
 /// Finds the parameters of all layers of a network.
@@ -47,7 +47,7 @@ fn unused(first: String, count: usize) -> Error {
 
 impl Bound {
     /// Takes a parameter of a layer.
-    pub(super) fn take(&mut self, path: &str, role: Role) -> Result<Variable, Error> {
+    pub(super) fn take(&mut self, path: &str, role: Parameter) -> Result<Variable, Error> {
         let variables = self.variables.get_mut(path);
         let found = variables.and_then(|list| {
             let position = list.iter().position(|(other, _)| *other == role)?;
@@ -134,13 +134,13 @@ impl Bound {
     fn layer(
         &mut self,
         path: String,
-        roles: &[Role],
+        roles: &[Parameter],
         variables: Vec<(String, Variable)>,
     ) -> Result<(), Error> {
-        let known: Vec<Option<Role>> = variables.iter().map(|(name, _)| role(name)).collect();
+        let known: Vec<Option<Parameter>> = variables.iter().map(|(name, _)| role(name)).collect();
         let all_known = roles.iter().all(|&role| known.contains(&Some(role)));
         let variables = variables.into_iter().zip(known);
-        let pairs: Vec<(Option<Role>, Variable)> = if all_known {
+        let pairs: Vec<(Option<Parameter>, Variable)> = if all_known {
             variables
                 .map(|((_, variable), role)| (role, variable))
                 .collect()
@@ -161,8 +161,8 @@ impl Bound {
     fn insert(
         &mut self,
         path: String,
-        roles: &[Role],
-        pairs: Vec<(Option<Role>, Variable)>,
+        roles: &[Parameter],
+        pairs: Vec<(Option<Parameter>, Variable)>,
     ) -> Result<(), Error> {
         // Layers without parameters may have a state, such as that of a random generator.
         if roles.is_empty() {
@@ -334,21 +334,21 @@ fn snake_case(class: &str) -> String {
 }
 
 /// What a weight is by the end of its name: `conv1/kernel:0`, or `conv1_W:0` in the first versions.
-fn role(name: &str) -> Option<Role> {
+fn role(name: &str) -> Option<Parameter> {
     let last = name.rsplit('/').next().unwrap_or(name);
     let last = last.split(':').next().unwrap_or(last);
     let ends = [
-        ("kernel", Role::Weight),
-        ("_W", Role::Weight),
-        ("bias", Role::Bias),
-        ("_b", Role::Bias),
-        ("gamma", Role::Gamma),
-        ("beta", Role::Beta),
-        ("moving_mean", Role::Mean),
-        ("running_mean", Role::Mean),
-        ("moving_variance", Role::Variance),
+        ("kernel", Parameter::Weight),
+        ("_W", Parameter::Weight),
+        ("bias", Parameter::Bias),
+        ("_b", Parameter::Bias),
+        ("gamma", Parameter::Gamma),
+        ("beta", Parameter::Beta),
+        ("moving_mean", Parameter::Mean),
+        ("running_mean", Parameter::Mean),
+        ("moving_variance", Parameter::Variance),
         // It was the variance already.
-        ("running_std", Role::Variance),
+        ("running_std", Parameter::Variance),
     ];
     ends.into_iter()
         .find(|(end, _)| last.ends_with(end))
@@ -379,11 +379,11 @@ mod tests {
     #[test]
     fn weights_of_all_ages_are_known_by_their_names() {
         for (name, expected) in [
-            ("conv1/kernel:0", Some(Role::Weight)),
-            ("res2a_branch2a_W:0", Some(Role::Weight)),
-            ("fc1000_b:0", Some(Role::Bias)),
-            ("resnet/bn/moving_variance", Some(Role::Variance)),
-            ("bn_conv1_running_std:0", Some(Role::Variance)),
+            ("conv1/kernel:0", Some(Parameter::Weight)),
+            ("res2a_branch2a_W:0", Some(Parameter::Weight)),
+            ("fc1000_b:0", Some(Parameter::Bias)),
+            ("resnet/bn/moving_variance", Some(Parameter::Variance)),
+            ("bn_conv1_running_std:0", Some(Parameter::Variance)),
             ("seed_generator_state", None),
         ] {
             assert_eq!(role(name), expected, "{name}");

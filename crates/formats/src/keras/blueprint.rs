@@ -8,8 +8,8 @@
 use super::network::{
     Activation, Channels, Conv, Dense, Kind, Layer, Network, Norm, Pool, Training,
 };
-use crate::models::{Block, StrideSite};
 use resnet_wgpu::graph::{PadValue, Padding};
+use resnet_wgpu::network::resnet::{Block, StrideSite};
 
 /// A network of a family.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,9 +10,9 @@ use super::evidence::{Evidence, Found, list};
 use super::hub;
 use super::network::Network;
 use super::store::Saved;
-use crate::models::variant::{self, Choice};
-use crate::models::{Block, Confidence, Decision, StrideSite, Variant};
 use resnet_wgpu::Error;
+use resnet_wgpu::network::resnet::{Block, StrideSite};
+use resnet_wgpu::network::{Choice, Confidence, Decision, Variant, choose};
 
 /// The result.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) fn recognise(saved: Saved, asked: Option<Variant>) -> Result<Recognis
     let layers = list(saved);
     let evidence = Evidence::gather(layers)?;
     let family = Family::of(&evidence)?;
-    let (variant, confidence) = variant::choose(&family.choice(&evidence), asked)?;
+    let (variant, confidence) = choose(&family.choice(&evidence), asked)?;
     let plan = plan(variant, &family, &evidence);
     let network = plan.network();
     let decisions = family.decisions(&plan, &evidence, variant, confidence);

@@ -13,7 +13,7 @@ use super::network::{Channels, Kind, Layer, Network, Rescale, Training};
 use super::{layer_error, unreadable};
 use operations::{image, pad, plain};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Graph, Op, PadValue, Padding, ValueId};
+use resnet_wgpu::graph::{GlobalAvgPool, Graph, Op, PadValue, Padding, ValueId};
 use resnet_wgpu::tensor::Shape;
 
 /// An activation as Keras sees it.
@@ -39,7 +39,6 @@ enum Pending {
 #[derive(Debug)]
 pub(super) struct Imported {
     pub(super) graph: Graph,
-    pub(super) input: ValueId,
     /// The result of the network, before the softmax if it ends with one.
     pub(super) result: ValueId,
     pub(super) is_image: bool,
@@ -128,7 +127,6 @@ pub(super) fn run(
     }
     Ok(Imported {
         graph: import.graph,
-        input,
         result: result.id,
         is_image: result.is_image,
         softmax,
@@ -210,7 +208,7 @@ impl Import {
             Kind::AvgPool(pool) => self.avg_pool(site, x, pool),
             Kind::GlobalAverage { keep } => {
                 let x = image(site, plain(site, x)?)?;
-                let y = self.node(site, Op::GlobalAvgPool, &[x])?;
+                let y = self.node(site, Op::GlobalAvgPool(GlobalAvgPool), &[x])?;
                 let is_image = *keep;
                 Ok(Value { is_image, ..y })
             }

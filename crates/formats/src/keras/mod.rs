@@ -1,6 +1,6 @@
 //! Keras files: legacy HDF5 (`.h5`), `.weights.h5` and `.keras` of Keras 3.
 //!
-//! In goes a file; out comes a [`Model`]. Where the file describes its network (`model_config`,
+//! In goes a file; out comes a [`Network`](resnet_wgpu::network::Network). Where the file describes its network (`model_config`,
 //! `config.json`), the graph is built of that description, and names only find the weights; strides,
 //! padding, epsilon and pooling are then facts. Where it holds weights alone, names and shapes decide
 //! on one of the known families, and what the weights leave open is recorded as a decision or refused.
@@ -29,16 +29,16 @@ use std::sync::Arc;
 
 use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
 
-use crate::models::{
-    Confidence, Decision, Decisions, Model, ModelOptions, NotebookConfig, Variant,
-};
-use crate::weights::Family;
+use crate::models;
 use archive::Archive;
 use bind::Bound;
 use import::{Imported, Settings, Trained};
 use network::{Kind, Network};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::Op;
+use resnet_wgpu::network::resnet::lesson_size_for;
+use resnet_wgpu::network::{
+    Confidence, Decision, Decisions, Facts, Family, ModelOptions, Network as Described, Variant,
+};
 use resnet_wgpu::tensor::Shape;
 
 /// Rows and columns of the image where neither the file nor the caller states them.
@@ -58,19 +58,14 @@ impl From<crate::weights::Fault> for Fault {
     }
 }
 
-/// Reads a file.
-///
-/// # Errors
-/// As [`from_bytes`], and [`Error::Io`].
-pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Model, Error> {
-    let path = path.as_ref();
-    let map = crate::weights::map(path)?;
+/// Reads a file that is mapped into memory.
+pub(crate) fn open(path: &Path, map: &[u8], options: &ModelOptions) -> Result<Described, Error> {
     let storage = FileStorage::open(path).map_err(|error| unreadable(error.to_string()));
     let storage = storage.map_err(|error| in_file(error, path))?;
-    read(path, &map, Arc::new(storage), options, preset::describe)
+    read(path, map, Arc::new(storage), options, preset::describe)
 }
 
-/// [`open`] for a file that is in memory; `name` stands for its path in errors.
+/// Reads a file that is in memory; `name` stands for its path in errors.
 ///
 /// # Errors
 /// [`Error::WeightsUnreadable`] for a damaged file, [`Error::Operator`] for a layer that is not
@@ -81,7 +76,7 @@ pub fn from_bytes(
     name: &str,
     bytes: impl Into<Arc<[u8]>>,
     options: &ModelOptions,
-) -> Result<Model, Error> {
+) -> Result<Described, Error> {
     let bytes = bytes.into();
     let storage = BytesStorage::from_shared(bytes.clone());
     // What is in memory has no folder.
@@ -101,7 +96,7 @@ fn read(
     storage: DynStorage,
     options: &ModelOptions,
     describe: impl Fn(&mut Archive, &Path) -> Result<(), Fault>,
-) -> Result<Model, Error> {
+) -> Result<Described, Error> {
     let archive = Archive::open(data, storage).and_then(|mut archive| {
         describe(&mut archive, path)?;
         Ok(archive)
@@ -211,12 +206,7 @@ impl Source {
         if let Some([features, channels]) = self.features.filter(|_| is_lesson) {
             // Its last blocks give 32 times as many channels as the stem.
             let stem = channels / 32;
-            let lesson = NotebookConfig {
-                stem,
-                ..NotebookConfig::new(1)
-            };
-            let size = (stem > 0).then(|| lesson.size_for(features)).flatten();
-            let size = size.ok_or_else(|| Error::Model {
+            let size = lesson_size_for(stem, features).ok_or_else(|| Error::Model {
                 model: self.network.name.clone(),
                 reason: format!(
                     "the classifier takes {features} features, which no square image gives; state \
@@ -230,7 +220,7 @@ impl Source {
     }
 }
 
-fn build(path: &Path, archive: &Archive, options: &ModelOptions) -> Result<Model, Error> {
+fn build(path: &Path, archive: &Archive, options: &ModelOptions) -> Result<Described, Error> {
     let source = Source::find(archive, options)?;
     let (size, size_decision) = source.size(options)?;
     // Checked before shapes are computed with.
@@ -312,66 +302,39 @@ fn finish(
     mut decisions: Decisions,
     size: [usize; 2],
     options: &ModelOptions,
-) -> Result<Model, Error> {
+) -> Result<Described, Error> {
     let Imported {
-        mut graph,
-        input,
+        graph,
         result,
         is_image,
         softmax,
         rescale,
         ..
     } = imported;
-    let refuse = |reason: String| Error::Model {
-        model: network.name.clone(),
-        reason,
-    };
-    let shape = graph.shape(result);
+    let shape = graph.get(result)?.shape;
     if is_image && [shape.h, shape.w] != [1, 1] {
-        return Err(refuse(format!(
-            "it has no classifier: it ends with an image of {}x{}, not a score for each class",
-            shape.h, shape.w
-        )));
-    }
-    let classes = shape.c;
-    if let Some(asked) = options.classes.filter(|&asked| asked != classes) {
-        return Err(refuse(format!(
-            "the file has {classes} classes, not {asked}"
-        )));
+        return Err(Error::Model {
+            model: network.name.clone(),
+            reason: format!(
+                "it has no classifier: it ends with an image of {}x{}, not a score for each class",
+                shape.h, shape.w
+            ),
+        });
     }
     decisions.record(match softmax {
         Some(_) => Decision::certain("logits", "what the final softmax reads", "the layers"),
         None => Decision::inferred("logits", "the output", "the network ends without a softmax"),
     });
-    let (preprocess, decision) = preprocess::decide(network, variant, rescale, size, classes);
-    preprocess.check()?;
+    let (preprocess, decision) = preprocess::decide(network, variant, rescale, size, shape.c);
     decisions.record(decision);
-    graph.mark_output(result)?;
-    let probabilities = if options.softmax {
-        let name = softmax.filter(|name| graph.find(name).is_err());
-        let name = name.unwrap_or_else(|| "softmax".to_owned());
-        let probabilities = graph.add(&name, Op::Softmax, &[result])?;
-        graph.mark_output(probabilities)?;
-        Some(probabilities)
-    } else {
-        None
-    };
-    let (feature_map, features) = crate::models::features(&graph, result);
-    let mut model = Model {
-        graph,
-        input,
-        feature_map,
-        features,
-        logits: result,
-        probabilities,
+    let facts = Facts {
         arch: network.name.clone(),
         family: Family::Keras,
-        structure: None,
-        classes,
+        plan: None,
         preprocess,
         labels: None,
         decisions,
+        softmax: softmax.filter(|name| graph.find(name).is_err()),
     };
-    model.ask_bn_mode(options.bn_mode);
-    Ok(model)
+    models::listed(&graph, result, facts, options)
 }

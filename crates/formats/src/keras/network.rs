@@ -4,8 +4,8 @@
 //! but the names and shapes of weights. [`super::bind`] finds the weights of its layers, and
 //! [`super::import`] turns it into a graph.
 
-use crate::weights::Role;
 use resnet_wgpu::graph::{PadValue, Padding};
+use resnet_wgpu::network::Parameter;
 
 /// Layers, each of which reads earlier ones.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,20 +128,20 @@ pub(super) enum Channels {
 
 impl Kind {
     /// The parameters of a layer in the order in which Keras makes, and so saves, them.
-    pub(super) fn roles(&self) -> Vec<Role> {
-        let list = |flags: &[(bool, Role)]| {
+    pub(super) fn roles(&self) -> Vec<Parameter> {
+        let list = |flags: &[(bool, Parameter)]| {
             let there = flags.iter().filter(|(there, _)| *there);
             there.map(|&(_, role)| role).collect()
         };
         match self {
             Self::Conv(Conv { bias, .. }) | Self::Dense(Dense { bias, .. }) => {
-                list(&[(true, Role::Weight), (*bias, Role::Bias)])
+                list(&[(true, Parameter::Weight), (*bias, Parameter::Bias)])
             }
             Self::Norm(norm) => list(&[
-                (norm.scale, Role::Gamma),
-                (norm.center, Role::Beta),
-                (true, Role::Mean),
-                (true, Role::Variance),
+                (norm.scale, Parameter::Gamma),
+                (norm.center, Parameter::Beta),
+                (true, Parameter::Mean),
+                (true, Parameter::Variance),
             ]),
             _ => Vec::new(),
         }

@@ -1,15 +1,16 @@
 //! The parameters of a layer, read from the file and brought into the order of the graph.
 
 use super::import::{Import, Site};
-use crate::weights::{Role, layout};
+use crate::weights::layout;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::ParamId;
+use resnet_wgpu::network::Parameter;
 use resnet_wgpu::tensor::Tensor;
 
 impl Import {
     /// A kernel of so many sizes, in the order of the graph.
     pub(super) fn weight(&mut self, site: &Site<'_>, rank: usize) -> Result<Tensor, Error> {
-        let variable = self.weights.take(&site.path, Role::Weight)?;
+        let variable = self.weights.take(&site.path, Parameter::Weight)?;
         if variable.dims.len() != rank || variable.dims.contains(&0) {
             return Err(site.refuse(format!(
                 "its kernel has sizes {:?}, which are not {rank}",
@@ -38,14 +39,14 @@ impl Import {
             return Ok(None);
         }
         let absent = Tensor::from_fn(&[channels], |_| 0.0);
-        self.vector(site, Role::Bias, true, absent).map(Some)
+        self.vector(site, Parameter::Bias, true, absent).map(Some)
     }
 
     /// A parameter of one number for each channel, or what stands for it.
     pub(super) fn vector(
         &mut self,
         site: &Site<'_>,
-        role: Role,
+        role: Parameter,
         there: bool,
         absent: Tensor,
     ) -> Result<ParamId, Error> {
@@ -64,7 +65,7 @@ impl Import {
         Ok(self.param(site, role, tensor))
     }
 
-    pub(super) fn param(&mut self, site: &Site<'_>, role: Role, tensor: Tensor) -> ParamId {
+    pub(super) fn param(&mut self, site: &Site<'_>, role: Parameter, tensor: Tensor) -> ParamId {
         self.graph
             .param(format!("{}.{}", site.path, role.name()), tensor)
     }

@@ -2,7 +2,7 @@
 //! it, so it follows from the family that the names of the layers show.
 
 use super::network::{Kind, Network, Rescale};
-use crate::models::{Confidence, Decision, Variant};
+use resnet_wgpu::network::{Confidence, Decision, Variant};
 use resnet_wgpu::picture::{
     ChannelOrder, Crop, Filter, IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resize,
 };

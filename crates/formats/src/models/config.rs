@@ -10,63 +10,35 @@ mod timm;
 
 use serde_json::Value;
 
-use crate::weights::{Beside, Family};
+use crate::weights::Beside;
 use resnet_wgpu::Error;
-use resnet_wgpu::picture::Labels;
-use resnet_wgpu::picture::Preprocess;
+use resnet_wgpu::network::Family;
+use resnet_wgpu::network::resnet::Config;
 
-/// Evidence: `config.json`.
-pub(super) const CONFIG: &str = "config.json beside the file";
-/// Evidence: `preprocessor_config.json`.
-pub(super) const PREPROCESSOR: &str = "preprocessor_config.json beside the file";
-
-/// What was found. Every field that nothing says is `None`.
-#[derive(Debug, Default)]
-pub(super) struct Config {
-    /// timm's name of the network.
-    pub(super) architecture: Option<String>,
-    /// Classes that the network has according to the file.
-    pub(super) classes: Option<usize>,
-    /// Blocks of the stages, according to Hugging Face.
-    pub(super) depths: Option<Vec<usize>>,
-    /// Whether bottlenecks stride in their first 1×1, according to Hugging Face.
-    pub(super) downsample_in_bottleneck: Option<bool>,
-    /// Whether the first stage halves the image, according to Hugging Face.
-    pub(super) downsample_in_first_stage: Option<bool>,
-    /// timm's `fixed` stems: zeros around the image of the max pool.
-    pub(super) zero_padded_pool: bool,
-    /// How images are prepared, and which file says so.
-    pub(super) preprocess: Option<(Preprocess, &'static str)>,
-    /// Names of the classes.
-    pub(super) labels: Option<Labels>,
-}
-
-impl Config {
-    /// Reads what is beside a file of a family. A file that is of another program is passed over.
-    ///
-    /// # Errors
-    /// [`Error::Model`] for a part that is not supported, [`Error::Preprocess`] for preprocessing
-    /// that is not.
-    pub(super) fn read(beside: &Beside, family: Family) -> Result<Self, Error> {
-        let json = |text: &Option<String>, name: &str| -> Option<Value> {
-            let parsed = serde_json::from_str(text.as_deref()?);
-            parsed
-                .inspect_err(|error| log::warn!("'{name}' beside the weights is damaged: {error}"))
-                .ok()
-        };
-        let Some(config) = json(&beside.config, "config.json") else {
-            return Ok(Self::default());
-        };
-        match family {
-            Family::HuggingFace if config["model_type"] == "resnet" => {
-                let preprocessor = json(&beside.preprocessor, "preprocessor_config.json");
-                hugging_face::read(&config, preprocessor.as_ref())
-            }
-            Family::Torchvision | Family::PreActivation if config["architecture"].is_string() => {
-                timm::read(&config)
-            }
-            _ => Ok(Self::default()),
+/// Reads what is beside a file of a family. A file that is of another program is passed over.
+///
+/// # Errors
+/// [`Error::Model`] for a part that is not supported, [`Error::Preprocess`] for preprocessing
+/// that is not.
+pub(crate) fn read(beside: &Beside, family: Family) -> Result<Config, Error> {
+    let json = |text: &Option<String>, name: &str| -> Option<Value> {
+        let parsed = serde_json::from_str(text.as_deref()?);
+        parsed
+            .inspect_err(|error| log::warn!("'{name}' beside the weights is damaged: {error}"))
+            .ok()
+    };
+    let Some(config) = json(&beside.config, "config.json") else {
+        return Ok(Config::default());
+    };
+    match family {
+        Family::HuggingFace if config["model_type"] == "resnet" => {
+            let preprocessor = json(&beside.preprocessor, "preprocessor_config.json");
+            hugging_face::read(&config, preprocessor.as_ref())
         }
+        Family::Torchvision | Family::PreActivation if config["architecture"].is_string() => {
+            timm::read(&config)
+        }
+        _ => Ok(Config::default()),
     }
 }
 
@@ -104,14 +76,20 @@ fn scaled(side: usize, crop_pct: f64) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use resnet_wgpu::picture::{Filter, Resize};
+    use resnet_wgpu::network::resnet::PREPROCESSOR;
+    use resnet_wgpu::picture::Labels;
+    use resnet_wgpu::picture::{Filter, Preprocess, Resize};
 
-    fn read(config: &str, preprocessor: Option<&str>, family: Family) -> Result<Config, Error> {
+    fn read_texts(
+        config: &str,
+        preprocessor: Option<&str>,
+        family: Family,
+    ) -> Result<Config, Error> {
         let beside = Beside {
             config: Some(config.to_owned()),
             preprocessor: preprocessor.map(str::to_owned),
         };
-        Config::read(&beside, family)
+        read(&beside, family)
     }
 
     /// The preprocessing of a timm file with these fields.
@@ -119,7 +97,7 @@ mod tests {
         let text = format!(
             r#"{{"architecture": "resnet50", "num_classes": 1000, "pretrained_cfg": {{{fields}}}}}"#
         );
-        let config = read(&text, None, Family::Torchvision).expect("read");
+        let config = read_texts(&text, None, Family::Torchvision).expect("read");
         assert_eq!(config.classes, Some(1000), "classes");
         config.preprocess.expect("said").0
     }
@@ -180,7 +158,7 @@ mod tests {
                 "gelu",
             ),
         ] {
-            match read(config, None, family) {
+            match read_texts(config, None, family) {
                 Err(Error::Model { reason, .. }) => assert!(reason.contains(expected), "{reason}"),
                 other => panic!("{config}: {other:?}"),
             }
@@ -194,7 +172,7 @@ mod tests {
         let preprocessor = r#"{"crop_pct": 0.875, "do_normalize": true, "do_resize": true,
             "feature_extractor_type": "ConvNextFeatureExtractor", "resample": 3, "size": 224,
             "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}"#;
-        let config = read(config, Some(preprocessor), Family::HuggingFace).expect("read");
+        let config = read_texts(config, Some(preprocessor), Family::HuggingFace).expect("read");
         assert_eq!(config.downsample_in_bottleneck, Some(true), "v1");
         assert_eq!(config.downsample_in_first_stage, Some(false), "default");
         assert_eq!(config.labels, Some(Labels::new(["cat", "dog"])), "labels");
@@ -205,7 +183,7 @@ mod tests {
         );
 
         let generic = r#"{"model_type": "resnet", "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}"#;
-        let config = read(generic, None, Family::HuggingFace).expect("read");
+        let config = read_texts(generic, None, Family::HuggingFace).expect("read");
         assert_eq!((config.labels, config.classes), (None, Some(2)), "no names");
     }
 
@@ -247,7 +225,7 @@ mod tests {
     fn files_of_other_programs_and_damaged_ones_are_passed_over() {
         for text in ["{", "[]", "{}", r#"{"model_type": "bert"}"#] {
             for family in [Family::Torchvision, Family::HuggingFace] {
-                let config = read(text, None, family).expect("passed over");
+                let config = read_texts(text, None, family).expect("passed over");
                 assert!(config.preprocess.is_none(), "{text}");
             }
         }

@@ -1,4 +1,4 @@
-//! A network that its own file describes: what `resnet convert` writes, and how it is read back.
+//! Files that describe their network: what `resnet convert` writes, and how it is read back.
 //!
 //! The file is safetensors. Its tensors have the names of the graph's parameters, in OIHW and
 //! `[out, in]`; for torchvision's and timm's networks these are their own names, so that PyTorch loads
@@ -6,239 +6,117 @@
 //!
 //! | key | text |
 //! |---|---|
-//! | `graph` | the layers, as JSON: a [`Description`] |
+//! | `graph` | the layers, as JSON: a [`Blueprint`] |
 //! | `architecture` | name of the network, such as `resnet50d` |
-//! | `preprocess` | JSON of [`Preprocess`](resnet_wgpu::picture::Preprocess) |
+//! | `preprocess` | JSON of [`Preprocess`] |
 //! | `labels` | JSON list of the names of the classes, if they are known |
 //! | `origin` | what the file was made from, for people |
 //! | `format` | `pt`, which Hugging Face's libraries ask for |
 //!
-//! Of a file without `graph`, `preprocess` (JSON, or a name of
-//! [`Preprocess::NAMES`](resnet_wgpu::picture::Preprocess::NAMES)), `labels` and `epsilon` are honoured
-//! as well.
+//! Of a file without `graph`, `preprocess` (JSON, or a name of [`Preprocess::NAMES`]), `labels` and
+//! `epsilon` are honoured as well.
 
-mod read;
-
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::Model;
-use crate::weights::{self, DESCRIPTION};
-pub(super) use read::build;
+use crate::weights::{self, DESCRIPTION, Weights};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{
-    FlattenOrder, Graph, Node, Op, PadValue, Padding, ParamId, Statistics, ValueId,
-};
 use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::network::{
+    Blueprint, Decision, Facts, Family, ModelOptions, Network, TensorSource, Tensors,
+};
+use resnet_wgpu::picture::Labels;
+use resnet_wgpu::picture::Preprocess;
 
-/// The version of the description that is written; others are refused.
-const VERSION: u32 = 1;
-/// ResNet-152 has 515 layers.
-const MAX_LAYERS: usize = 1 << 14;
-
-/// The layers of a network.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Description {
-    version: u32,
-    /// Name of the image among the values.
-    input: String,
-    /// Rows and columns of the image.
-    size: [usize; 2],
-    layers: Vec<Layer>,
-    /// Values by name, as in [`Model`].
-    feature_map: String,
-    features: String,
-    logits: String,
-}
-
-/// A layer: its name is that of its result.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Layer {
-    name: String,
-    inputs: Vec<String>,
-    #[serde(flatten)]
-    op: Operation,
-}
-
-/// What a layer does. Parameters are names of tensors.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
-enum Operation {
-    Conv2d {
-        weight: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        bias: Option<String>,
-        stride: [usize; 2],
-        /// Above, below, left, right.
-        padding: [usize; 4],
-        groups: usize,
-    },
-    BatchNorm {
-        gamma: String,
-        beta: String,
-        mean: String,
-        variance: String,
-        epsilon: f32,
-        /// Whether the statistics are those of the batch, as in training.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        of_batch: bool,
-    },
-    Relu,
-    Add,
-    MaxPool {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        padding: [usize; 4],
-        /// Whether zeros are outside of the image, instead of −∞.
-        zeros: bool,
-    },
-    AvgPool {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        padding: [usize; 4],
-        /// Whether what is outside of the image counts.
-        count_padding: bool,
-    },
-    GlobalAvgPool,
-    Flatten {
-        channels_last: bool,
-    },
-    Linear {
-        weight: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        bias: Option<String>,
-    },
-}
-
-/// Writes a model, its preprocessing and its labels as one safetensors file that describes itself.
+/// Writes a network, its preprocessing and its labels as one safetensors file that describes itself.
 /// The precision is that of kernels and matrices, as in [`weights::save`].
 ///
 /// # Errors
-/// [`Error::Write`], and [`Error::Model`] for a graph that was fused already.
-pub fn save(model: &Model, path: impl AsRef<Path>, precision: Precision) -> Result<(), Error> {
-    let json = |text: Result<String, serde_json::Error>| {
-        text.map_err(|error| refuse(format!("cannot be written as JSON: {error}")))
-    };
+/// [`Error::Write`].
+pub fn save(network: &Network, path: impl AsRef<Path>, precision: Precision) -> Result<(), Error> {
+    let facts = &network.facts;
+    let blueprint = network.blueprint();
     let mut metadata = HashMap::from([
         ("format".to_owned(), "pt".to_owned()),
-        ("architecture".to_owned(), model.arch.clone()),
-        (
-            DESCRIPTION.to_owned(),
-            json(serde_json::to_string(&Description::of(model)?))?,
-        ),
-        (
-            "preprocess".to_owned(),
-            json(serde_json::to_string(&model.preprocess))?,
-        ),
+        ("architecture".to_owned(), facts.arch.clone()),
+        (DESCRIPTION.to_owned(), blueprint.to_json()?),
+        ("preprocess".to_owned(), json(&facts.preprocess)?),
     ]);
-    if let Some(labels) = &model.labels {
+    if let Some(labels) = &facts.labels {
         let names: Vec<&str> = labels.iter().collect();
-        metadata.insert("labels".to_owned(), json(serde_json::to_string(&names))?);
+        metadata.insert("labels".to_owned(), json(&names)?);
     }
-    if let Some(origin) = model.decisions.get("weights") {
+    if let Some(origin) = facts.decisions.get("weights") {
         metadata.insert("origin".to_owned(), origin.value.clone());
     }
-    let mut tensors = BTreeMap::new();
-    for param in model.graph.params() {
-        let earlier = tensors.insert(param.name.as_str(), &param.tensor);
-        if earlier.is_some_and(|earlier| *earlier != param.tensor) {
-            return Err(refuse(format!(
-                "two different tensors are called '{}'",
-                param.name
-            )));
-        }
-    }
+    let names: BTreeSet<&str> = blueprint.tensors().collect();
+    let tensors = names
+        .into_iter()
+        .filter_map(|name| Some((name, network.tensors().get(name)?)));
     weights::save(path.as_ref(), tensors, metadata, precision)
 }
 
-impl Description {
-    /// Describes a model. Its probabilities are left out: every reader adds them.
-    ///
-    /// # Errors
-    /// [`Error::Model`] for a graph that was fused already.
-    pub fn of(model: &Model) -> Result<Self, Error> {
-        let graph = &model.graph;
-        let value = |id: ValueId| graph.value(id).name.clone();
-        let nodes = graph.nodes().iter();
-        let nodes = nodes.filter(|node| Some(node.output) != model.probabilities);
-        Ok(Self {
-            version: VERSION,
-            input: value(model.input),
-            size: model.size(),
-            layers: nodes
-                .map(|node| {
-                    Ok(Layer {
-                        name: node.name.clone(),
-                        inputs: node.inputs.iter().map(|&id| value(id)).collect(),
-                        op: Operation::of(graph, node)?,
-                    })
-                })
-                .collect::<Result<_, Error>>()?,
-            feature_map: value(model.feature_map),
-            features: value(model.features),
-            logits: value(model.logits),
-        })
+/// The network that a file describes.
+pub(crate) fn read(weights: &mut Weights, options: &ModelOptions) -> Result<Network, Error> {
+    let text = |key: &str| weights.metadata(key);
+    let blueprint = Blueprint::from_json(text(DESCRIPTION).unwrap_or_default())?;
+    let name = text("architecture").unwrap_or("network").to_owned();
+    if let Some(arch) = options.arch.filter(|arch| arch.name() != name) {
+        return Err(refuse(format!(
+            "it is {name}, not {arch}; leave the architecture out"
+        )));
     }
+    if let Some(variant) = options.variant {
+        return Err(refuse(format!(
+            "its layers are listed, so that there is no variant '{variant}' to choose; leave it out"
+        )));
+    }
+    let preprocess = match text("preprocess") {
+        Some(text) => Preprocess::from_json(text)?,
+        None => return Err(refuse("the text 'preprocess' is missing".to_owned())),
+    };
+    let labels = text("labels").map(Labels::parse).transpose()?;
+    let listed = "the file lists its layers";
+    let metadata = "metadata of the file";
+    let file = weights.path().display().to_string();
+    let origin = text("origin").unwrap_or("unknown");
+    let decisions = [
+        Decision::certain("architecture", name.clone(), listed),
+        Decision::certain("weights", file, listed),
+        Decision::certain("origin", origin, metadata),
+        Decision::certain("preprocessing", preprocess.to_string(), metadata),
+    ];
+    let named = labels.as_ref().map(|labels| {
+        let names = format!("{} names", labels.len());
+        Decision::certain("labels", names, metadata)
+    });
+    let facts = Facts {
+        arch: name,
+        family: Family::Described,
+        plan: None,
+        preprocess,
+        labels,
+        decisions: decisions.into_iter().chain(named).collect(),
+        softmax: None,
+    };
+    let mut tensors = Tensors::new();
+    for name in blueprint.tensors() {
+        if !tensors.contains_key(name) {
+            let dims = weights.dims(name).ok_or_else(|| Error::WeightMissing {
+                name: name.to_owned(),
+                expected: Vec::new(),
+            })?;
+            tensors.insert(name.to_owned(), weights.take(name, &dims)?);
+        }
+    }
+    Network::new((blueprint, tensors), facts, options)
 }
 
-impl Operation {
-    fn of(graph: &Graph, node: &Node) -> Result<Self, Error> {
-        let name = |id: ParamId| graph.named_param(id).name.clone();
-        let sides = |p: Padding| [p.top, p.bottom, p.left, p.right];
-        Ok(match node.op {
-            Op::Conv2d(conv) if !conv.relu && node.inputs.len() == 1 => Self::Conv2d {
-                weight: name(conv.weight),
-                bias: conv.bias.map(name),
-                stride: conv.stride,
-                padding: sides(conv.padding),
-                groups: conv.groups,
-            },
-            Op::BatchNorm(norm) if !norm.relu => Self::BatchNorm {
-                gamma: name(norm.gamma),
-                beta: name(norm.beta),
-                mean: name(norm.mean),
-                variance: name(norm.variance),
-                epsilon: norm.epsilon,
-                of_batch: norm.statistics == Statistics::Batch,
-            },
-            Op::Relu => Self::Relu,
-            Op::Add { relu: false } => Self::Add,
-            Op::MaxPool { window, pad_value } => Self::MaxPool {
-                kernel: window.kernel,
-                stride: window.stride,
-                padding: sides(window.padding),
-                zeros: pad_value == PadValue::Zero,
-            },
-            Op::AvgPool {
-                window,
-                count_padding,
-            } => Self::AvgPool {
-                kernel: window.kernel,
-                stride: window.stride,
-                padding: sides(window.padding),
-                count_padding,
-            },
-            Op::GlobalAvgPool => Self::GlobalAvgPool,
-            Op::Flatten { order } => Self::Flatten {
-                channels_last: order == FlattenOrder::Hwc,
-            },
-            Op::Linear { weight, bias } => Self::Linear {
-                weight: name(weight),
-                bias: bias.map(name),
-            },
-            _ => {
-                return Err(refuse(format!(
-                    "the layer '{}' ({}) cannot be described; describe the network before it is \
-                     fused",
-                    node.name,
-                    node.op.kind()
-                )));
-            }
-        })
-    }
+fn json(value: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(value)
+        .map_err(|error| refuse(format!("cannot be written as JSON: {error}")))
 }
 
 fn refuse(reason: String) -> Error {

@@ -11,10 +11,10 @@ use super::proto::{Declared, Graph as File, Node};
 use super::tensor::{Constant, FLOAT, FLOAT16, type_name};
 use super::wire::{Damaged, Message};
 use super::{USUAL_SIZE, name, operator, unreadable};
-use crate::models::{Confidence, ModelOptions};
-use crate::weights::Role;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Graph, Op, PadValue, Padding, ParamId, ValueId};
+use resnet_wgpu::network::Parameter;
+use resnet_wgpu::network::{Confidence, ModelOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// How ONNX sees an activation of the graph, which is always NCHW.
@@ -191,7 +191,7 @@ pub(super) fn run<'a>(
             "the output '{output}' depends on no image"
         )));
     };
-    let shape = import.graph.shape(result.id);
+    let shape = import.graph.get(result.id)?.shape;
     if [shape.h, shape.w] != [1, 1] || matches!(result.pending, Pending::Pad(..)) || result.id == id
     {
         return Err(unreadable(format!(
@@ -409,13 +409,13 @@ impl<'a> Import<'a> {
     }
 
     /// Sizes of an activation as ONNX sees it, without pending padding.
-    pub(super) fn dims(&self, activation: Activation) -> Vec<usize> {
-        let Shape { n, c, h, w } = self.graph.shape(activation.id);
-        match activation.form {
+    pub(super) fn dims(&self, activation: Activation) -> Result<Vec<usize>, Error> {
+        let Shape { n, c, h, w } = self.graph.get(activation.id)?.shape;
+        Ok(match activation.form {
             Form::Nchw => vec![n, c, h, w],
             Form::Nhwc => vec![n, h, w, c],
             Form::Vector => vec![n, c],
-        }
+        })
     }
 
     /// A constant list of integers: an input, or the attribute of older versions.
@@ -440,7 +440,7 @@ impl<'a> Import<'a> {
         &mut self,
         site: &Site<'a>,
         index: usize,
-        role: Role,
+        role: Parameter,
     ) -> Result<Tensor, Error> {
         match self.required(site, index)? {
             Value::Constant(Constant::Floats(tensor)) => Ok(tensor),
@@ -457,7 +457,7 @@ impl<'a> Import<'a> {
     pub(super) fn param(
         &mut self,
         layer: &str,
-        role: Role,
+        role: Parameter,
         tensor: Tensor,
     ) -> Result<ParamId, Error> {
         let name = format!("{layer}.{}", role.name());

@@ -1,6 +1,6 @@
 //! ONNX files: a whole network, read by its operators and their attributes, never by names.
 //!
-//! In goes a file that PyTorch, MXNet, Caffe2 or tf2onnx exported; out comes a [`Model`] with the
+//! In goes a file that PyTorch, MXNet, Caffe2 or tf2onnx exported; out comes a [`Network`] with the
 //! nodes of the file. Strides, padding and epsilon are in the file, so nothing about the layers is
 //! assumed; how images are prepared is in no file, and is assumed to be as torchvision does it.
 //! Whatever the graph of this crate cannot express exactly is an error that names the node.
@@ -19,11 +19,12 @@ mod wire;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::models::{Decision, Model, ModelOptions};
-use crate::weights::{self, Family};
+use crate::models;
+use crate::weights;
 use import::Imported;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::Op;
+use resnet_wgpu::network::{Decision, Facts, Family, ModelOptions, Network};
 use resnet_wgpu::picture::Preprocess;
 use wire::{Damaged, Message};
 
@@ -33,23 +34,22 @@ const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
 /// Rows and columns of the image where neither the file nor the caller states them.
 const USUAL_SIZE: usize = 224;
 
-/// Reads a file.
-///
-/// # Errors
-/// As [`from_bytes`], and [`Error::Io`].
-pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Model, Error> {
-    let path = path.as_ref();
-    let map = weights::map(path)?;
-    read(path, &map, options, &|part| weights::release(&map, part))
+/// Reads a file that is mapped into memory.
+pub(crate) fn open(
+    path: &Path,
+    map: &memmap2::Mmap,
+    options: &ModelOptions,
+) -> Result<Network, Error> {
+    read(path, map, options, &|part| weights::release(map, part))
 }
 
-/// [`open`] for a file that is in memory; `name` stands for its path in errors.
+/// Reads a file that is in memory; `name` stands for its path in errors.
 ///
 /// # Errors
 /// [`Error::WeightsUnreadable`] for a damaged file, [`Error::Operator`] for an operator that is not
 /// supported or makes no sense, [`Error::Model`] when the file and the options do not fit each other,
 /// the [graph section](Error) of the errors for shapes.
-pub fn from_bytes(name: &str, bytes: &[u8], options: &ModelOptions) -> Result<Model, Error> {
+pub fn from_bytes(name: &str, bytes: &[u8], options: &ModelOptions) -> Result<Network, Error> {
     read(Path::new(name), bytes, options, &|_| ())
 }
 
@@ -59,7 +59,7 @@ fn read(
     bytes: &[u8],
     options: &ModelOptions,
     release: &dyn Fn(&[u8]),
-) -> Result<Model, Error> {
+) -> Result<Network, Error> {
     build(path, bytes, options, release).map_err(|error| match error {
         Error::WeightsUnreadable { reason, .. } => Error::WeightsUnreadable {
             path: path.to_owned(),
@@ -100,7 +100,7 @@ fn build(
     bytes: &[u8],
     options: &ModelOptions,
     release: &dyn Fn(&[u8]),
-) -> Result<Model, Error> {
+) -> Result<Network, Error> {
     let file = proto::Model::decode(Message(bytes))
         .map_err(|Damaged(reason)| unreadable(format!("damaged ONNX file: {reason}")))?;
     let opset = file.opset.unwrap_or_default();
@@ -112,7 +112,7 @@ fn build(
     }
     let imported = import::run(&file.graph, opset, options, release)?;
     let Imported {
-        mut graph,
+        graph,
         input,
         logits,
         softmax,
@@ -124,34 +124,17 @@ fn build(
         "" => "onnx".to_owned(),
         name => name.to_owned(),
     };
-    let classes = graph.shape(logits).c;
     let refuse = |reason: String| Error::Model {
         model: model_name.clone(),
         reason,
     };
-    if options.classes.is_some_and(|asked| asked != classes) {
-        let asked = options.classes.unwrap_or_default();
-        return Err(refuse(format!(
-            "the file has {classes} classes, not {asked}"
-        )));
-    }
     if options.variant.is_some() {
         let reason = "an ONNX file states its layers; leave the variant out".to_owned();
         return Err(refuse(reason));
     }
-    graph.mark_output(logits)?;
-    let probabilities = if options.softmax {
-        let name = imported.names.free(softmax.unwrap_or("softmax"));
-        let probabilities = graph.add(&name, Op::Softmax, &[logits])?;
-        graph.mark_output(probabilities)?;
-        Some(probabilities)
-    } else {
-        None
-    };
-
-    let shape = graph.shape(input);
+    let softmax_name = imported.names.free(softmax.unwrap_or("softmax"));
+    let shape = graph.get(input)?.shape;
     let preprocess = Preprocess::TORCHVISION.with_size([shape.h, shape.w]);
-    preprocess.check()?;
     let layout = if channels_last { "NHWC" } else { "NCHW" };
     let depth = depth(&graph);
     let operators = "operators of the file";
@@ -162,7 +145,7 @@ fn build(
         path.display(),
         file.producer
     );
-    let input_form = format!("'{}', {layout} in the file", graph.value(input).name);
+    let input_form = format!("'{}', {layout} in the file", graph.get(input)?.name);
     let size = format!("{}x{}", shape.h, shape.w);
     let decisions = [
         Decision::certain("architecture", architecture, operators),
@@ -179,24 +162,16 @@ fn build(
             "torchvision's; no ONNX file says it",
         ),
     ];
-    let (feature_map, features) = crate::models::features(&graph, logits);
-    let mut model = Model {
-        input,
-        feature_map,
-        features,
-        logits,
-        probabilities,
+    let facts = Facts {
         arch: model_name,
         family: Family::Onnx,
-        structure: None,
-        classes,
+        plan: None,
         preprocess,
         labels: None,
         decisions: decisions.into_iter().collect(),
-        graph,
+        softmax: Some(softmax_name),
     };
-    model.ask_bn_mode(options.bn_mode);
-    Ok(model)
+    models::listed(&graph, logits, facts, options)
 }
 
 /// Convolutions and linear layers on the longest path: 50 for a ResNet-50.
@@ -204,7 +179,7 @@ fn depth(graph: &resnet_wgpu::graph::Graph) -> usize {
     let mut depths = HashMap::new();
     for node in graph.nodes() {
         let before = node.inputs.iter().filter_map(|input| depths.get(input));
-        let own = matches!(node.op, Op::Conv2d(_) | Op::Linear { .. });
+        let own = matches!(node.op, Op::Conv2d(_) | Op::Linear(_));
         let depth = before.max().copied().unwrap_or_default() + usize::from(own);
         depths.insert(node.output, depth);
     }

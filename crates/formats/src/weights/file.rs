@@ -3,7 +3,7 @@
 //!
 //! In goes a path or the bytes of a file; the container is recognised by its first bytes and read by
 //! `header` (safetensors) or `torch` (PyTorch), or is an index of such files. Names and meaning of
-//! the tensors are the business of [`super::scheme`].
+//! the tensors are the business of [`resnet_wgpu::network::resnet::Naming`].
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -46,9 +46,12 @@ struct Located {
 }
 
 impl WeightFile {
-    /// Maps a file, or all files of an index, into memory and checks the tables of contents.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let part = Part::map(path)?;
+    /// Checks the table of contents of a mapped file, or those of all files of an index, which it maps.
+    pub(super) fn open(path: &Path, map: memmap2::Mmap) -> Result<Self, Error> {
+        let part = Part {
+            path: path.to_owned(),
+            bytes: Bytes::Mapped(map),
+        };
         if let Container::Json = container::recognise(part.bytes.as_slice()) {
             return Self::open_shards(path, part.bytes.as_slice());
         }
@@ -94,7 +97,10 @@ impl WeightFile {
                     &format!("the index names '{name}', which is not beside it; download it too"),
                 ));
             }
-            let part = Part::map(&shard)?;
+            let part = Part {
+                path: shard.clone(),
+                bytes: Bytes::Mapped(map(&shard)?),
+            };
             let contents = part.contents()?;
             let held: BTreeSet<String> = contents.entries.keys().cloned().collect();
             let differ = |what: &str, tensor: &str| {
@@ -148,9 +154,9 @@ impl WeightFile {
         self.entries.get(key).map(|at| &at.entry.dims[..])
     }
 
-    /// A text that the file says about itself.
-    pub(super) fn metadata(&self, key: &str) -> Option<&str> {
-        self.metadata.get(key).map(String::as_str)
+    /// The texts that the file says about itself.
+    pub(super) const fn metadata(&self) -> &HashMap<String, String> {
+        &self.metadata
     }
 
     /// Reads a tensor whose shape is known, in the order of the file.
@@ -205,13 +211,6 @@ impl fmt::Debug for WeightFile {
 }
 
 impl Part {
-    fn map(path: &Path) -> Result<Self, Error> {
-        Ok(Self {
-            path: path.to_owned(),
-            bytes: Bytes::Mapped(map(path)?),
-        })
-    }
-
     fn contents(&self) -> Result<Contents, Error> {
         let data = self.bytes.as_slice();
         let contents = match container::recognise(data) {

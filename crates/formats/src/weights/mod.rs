@@ -1,10 +1,8 @@
-//! Weights: where the numbers of a network come from.
+//! Files of named tensors.
 //!
-//! In goes a weight file (or a seed); out come the parameters that a builder of
-//! [`crate::models`] asks for, layer by layer, each checked against the shape that the network
-//! expects and converted to `f32`. Afterwards [`Weights::finish`] proves that the file held nothing
-//! else. Files are recognised by their key set; `scheme` knows the names, `file` the bytes, `header`
-//! and `torch` the formats.
+//! In goes a weight file; out come the tensors that a network asks for, each checked against the sizes
+//! that it expects and converted to `f32`. Afterwards [`Weights::finish`] proves that the file held
+//! nothing else. `file` knows the bytes, `header` and `torch` the formats.
 
 pub(crate) mod beside;
 mod container;
@@ -13,9 +11,7 @@ pub(crate) mod convert;
 mod file;
 mod header;
 pub(crate) mod layout;
-mod random;
 mod save;
-mod scheme;
 mod shards;
 #[cfg(feature = "torch")]
 mod torch;
@@ -30,8 +26,8 @@ pub(crate) use beside::Beside;
 #[cfg(feature = "onnx")]
 pub(crate) use container::is_onnx;
 pub use save::save;
-pub use scheme::{Family, Role};
 
+use crate::models;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;
 use file::WeightFile;
@@ -39,43 +35,32 @@ use file::WeightFile;
 pub(crate) use file::{map, release};
 use layout::{channels_first, channels_last, transpose};
 use resnet_wgpu::Error;
+use resnet_wgpu::network::resnet::{self, Naming, Stated};
+use resnet_wgpu::network::{Family, ModelOptions, Network, TensorSource};
 use resnet_wgpu::tensor::Tensor;
-use scheme::Scheme;
 
 /// The text in the metadata with which a file lists its layers.
 pub(crate) const DESCRIPTION: &str = "graph";
 
-/// The most scalars of one made-up tensor: 1 GiB. Real ones are a hundred times smaller; only a
-/// mistyped size or number of classes comes here.
-const MAX_RANDOM_LEN: usize = 1 << 28;
-
-/// A source of parameters, consumed one by one.
+/// A weight file, whose tensors are taken one by one.
 ///
 /// ```no_run
-/// use resnet_formats::weights::{Role, Weights};
+/// use resnet_wgpu::network::TensorSource;
+/// use resnet_formats::weights::Weights;
 ///
 /// let mut weights = Weights::open("resnet50.safetensors")?;
-/// let kernel = weights.take("conv1", Role::Weight, &[64, 3, 7, 7])?;
+/// let kernel = weights.take("conv1.weight", &[64, 3, 7, 7])?;
 /// # Ok::<(), resnet_wgpu::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Weights {
-    source: Source,
-}
-
-#[derive(Debug)]
-enum Source {
-    File {
-        file: Box<WeightFile>,
-        scheme: Scheme,
-        /// Empty for a file in memory.
-        beside: Beside,
-        /// Keys that nothing asked for yet.
-        unused: BTreeSet<String>,
-    },
-    Random {
-        seed: u64,
-    },
+    file: WeightFile,
+    /// What the tensors are called; `None` for a file that describes its network.
+    naming: Option<Naming>,
+    /// Empty for a file in memory.
+    beside: Beside,
+    /// Names that nothing asked for yet.
+    unused: BTreeSet<String>,
 }
 
 impl Weights {
@@ -91,7 +76,11 @@ impl Weights {
     /// [`Error::WeightsUnrecognised`] for an unknown family.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        Self::from_file(WeightFile::open(path)?, Beside::of(path))
+        Self::of_map(path, map(path)?)
+    }
+
+    pub(crate) fn of_map(path: &Path, map: memmap2::Mmap) -> Result<Self, Error> {
+        Self::from_file(WeightFile::open(path, map)?, Beside::of(path))
     }
 
     /// [`Self::open`] for a file that is in memory; `name` stands for its path in errors.
@@ -116,150 +105,66 @@ impl Weights {
     }
 
     fn from_file(file: WeightFile, beside: Beside) -> Result<Self, Error> {
-        let keys = file.keys().filter(|key| !Scheme::is_counter(key));
-        let unused: BTreeSet<String> = keys.map(str::to_owned).collect();
-        let described = file.metadata(DESCRIPTION).is_some();
-        let scheme = Scheme::recognise(&unused, described)?;
+        let names = file.keys().filter(|name| !is_counter(name));
+        let unused: BTreeSet<String> = names.map(str::to_owned).collect();
+        let naming = match file.metadata().get(DESCRIPTION) {
+            Some(_) => None,
+            None => Some(Naming::recognise(&unused)?),
+        };
         Ok(Self {
-            source: Source::File {
-                file: Box::new(file),
-                scheme,
-                beside,
-                unused,
-            },
+            file,
+            naming,
+            beside,
+            unused,
         })
     }
 
-    /// Made-up weights as the lesson initialises them: Glorot uniform kernels, zero biases, batch
-    /// normalisations that change nothing. The same seed gives the same numbers, always.
-    pub const fn random(seed: u64) -> Self {
-        Self {
-            source: Source::Random { seed },
-        }
+    /// The network that the tensors are of. All of them are taken.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the weights and the options do not fit each other, the
+    /// [weights section](Error) of the errors for the tensors, [`Error::Geometry`] for images that
+    /// are too small.
+    pub fn network(&mut self, options: &ModelOptions) -> Result<Network, Error> {
+        let network = match self.naming.clone() {
+            None => models::described(self, options)?,
+            Some(naming) => {
+                let stated = Stated {
+                    path: Some(self.path().display().to_string()),
+                    metadata: self.file.metadata().clone(),
+                    config: models::config(&self.beside, naming.family())?,
+                };
+                resnet::open(self, &naming, stated, options)?
+            }
+        };
+        self.finish()?;
+        Ok(network)
     }
 
-    /// The family of the file, or [`Family::Random`].
-    pub const fn family(&self) -> Family {
-        match &self.source {
-            Source::File { scheme, .. } => scheme.family(),
-            Source::Random { .. } => Family::Random,
-        }
+    /// The family of the file.
+    pub fn family(&self) -> Family {
+        let naming = self.naming.as_ref();
+        naming.map_or(Family::Described, Naming::family)
     }
 
-    /// The path of the file, if there is one.
-    pub fn path(&self) -> Option<&Path> {
-        match &self.source {
-            Source::File { file, .. } => Some(file.path()),
-            Source::Random { .. } => None,
-        }
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        self.file.path()
     }
 
-    /// The format of the file in words, such as `safetensors`, if there is one.
-    pub fn format(&self) -> Option<&str> {
-        match &self.source {
-            Source::File { file, .. } => Some(file.format()),
-            Source::Random { .. } => None,
-        }
-    }
-
-    /// What stands beside the file.
-    pub(crate) fn beside(&self) -> Option<&Beside> {
-        match &self.source {
-            Source::File { beside, .. } => Some(beside),
-            Source::Random { .. } => None,
-        }
+    /// The format of the file in words, such as `safetensors`.
+    pub fn format(&self) -> &str {
+        self.file.format()
     }
 
     /// A text that the file says about itself, such as `epsilon` or `classes`.
     pub fn metadata(&self, key: &str) -> Option<&str> {
-        match &self.source {
-            Source::File { file, .. } => file.metadata(key),
-            Source::Random { .. } => None,
-        }
+        self.file.metadata().get(key).map(String::as_str)
     }
 
-    /// The shape of a parameter in canonical order (OIHW, `[out, in]`), if the file has it.
-    pub fn shape(&self, layer: &str, role: Role) -> Option<Vec<usize>> {
-        match &self.source {
-            Source::File { file, scheme, .. } => {
-                let dims = file.dims(&scheme.key(layer, role))?;
-                Some(match dims {
-                    _ if scheme.channels_last() => channels_first(dims),
-                    [out_c, in_c, 1, 1] if scheme.is_classifier(layer) => vec![*out_c, *in_c],
-                    _ => dims.to_vec(),
-                })
-            }
-            Source::Random { .. } => None,
-        }
-    }
-
-    /// Keys of the file that nothing took yet, in alphabetical order.
+    /// Names of the tensors that nothing took yet, in alphabetical order.
     pub fn unused(&self) -> impl Iterator<Item = &str> {
-        let unused = match &self.source {
-            Source::File { unused, .. } => Some(unused),
-            Source::Random { .. } => None,
-        };
-        unused.into_iter().flatten().map(String::as_str)
-    }
-
-    /// Takes a parameter of a layer. `shape` is in canonical order (OIHW, `[out, in]`).
-    ///
-    /// # Errors
-    /// [`Error::WeightMissing`], [`Error::WeightShape`], [`Error::WeightType`] and
-    /// [`Error::WeightNotFinite`] name the key and the shapes as the file has them.
-    pub fn take(&mut self, layer: &str, role: Role, shape: &[usize]) -> Result<Tensor, Error> {
-        match &mut self.source {
-            Source::File {
-                file,
-                scheme,
-                unused,
-                ..
-            } => {
-                let key = scheme.key(layer, role);
-                let data = if scheme.channels_last() {
-                    let data = file.read(&key, &channels_last(shape))?;
-                    transpose(data, shape)
-                } else if scheme.is_classifier(layer) && file.dims(&key).map(<[_]>::len) == Some(4)
-                {
-                    file.read(&key, &[shape, &[1, 1]].concat())?
-                } else {
-                    file.read(&key, shape)?
-                };
-                unused.remove(&key);
-                Tensor::new(shape, data)
-            }
-            Source::Random { seed } => {
-                let len = shape.iter().try_fold(1usize, |len, &d| len.checked_mul(d));
-                if len.is_none_or(|len| len > MAX_RANDOM_LEN) {
-                    return Err(Error::Model {
-                        model: layer.to_owned(),
-                        reason: format!(
-                            "a {} of shape {shape:?} is too large; reduce the size or the classes",
-                            role.name()
-                        ),
-                    });
-                }
-                Ok(random::parameter(*seed, layer, role, shape))
-            }
-        }
-    }
-
-    /// Takes a tensor by its name in the file, as it is there.
-    ///
-    /// # Errors
-    /// As [`Self::take`]; [`Error::WeightMissing`] for made-up weights too, which have no names.
-    pub fn take_named(&mut self, name: &str) -> Result<Tensor, Error> {
-        let missing = || Error::WeightMissing {
-            name: name.to_owned(),
-            expected: Vec::new(),
-        };
-        let Source::File { file, unused, .. } = &mut self.source else {
-            return Err(missing());
-        };
-        let dims = file.dims(name).ok_or_else(missing)?.to_vec();
-        let data = file.read(name, &dims)?;
-        unused.remove(name);
-        Tensor::new(&dims, data)
+        self.unused.iter().map(String::as_str)
     }
 
     /// Proves that every tensor of the file was taken.
@@ -267,30 +172,47 @@ impl Weights {
     /// # Errors
     /// [`Error::WeightsUnused`]: the file is of another network than the one built.
     pub fn finish(&self) -> Result<(), Error> {
-        let mut unused = self.unused();
-        match unused.next() {
+        match self.unused.first() {
             None => Ok(()),
             Some(first) => Err(Error::WeightsUnused {
-                first: first.to_owned(),
-                count: 1 + unused.count(),
+                first: first.clone(),
+                count: self.unused.len(),
             }),
         }
     }
+
+    fn channels_last(&self) -> bool {
+        self.naming.as_ref().is_some_and(Naming::channels_last)
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn made_up_tensors_have_a_limit() {
-        let shape = [usize::MAX, 2, 1, 1];
-        assert!(
-            matches!(
-                Weights::random(0).take("fc", Role::Weight, &shape),
-                Err(Error::Model { .. })
-            ),
-            "overflow is an error"
-        );
+impl TensorSource for Weights {
+    fn dims(&self, name: &str) -> Option<Vec<usize>> {
+        let dims = self.file.dims(name)?;
+        Some(if self.channels_last() {
+            channels_first(dims)
+        } else {
+            dims.to_vec()
+        })
     }
+
+    fn take(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
+        let data = if self.channels_last() {
+            let data = self.file.read(name, &channels_last(dims))?;
+            transpose(data, dims)
+        } else if dims.len() == 2 && self.file.dims(name).map(<[_]>::len) == Some(4) {
+            // timm stores some classifiers as 1×1 convolutions.
+            self.file.read(name, &[dims, &[1, 1]].concat())?
+        } else {
+            self.file.read(name, dims)?
+        };
+        self.unused.remove(name);
+        Tensor::new(dims, data)
+    }
+}
+
+/// Whether a tensor is a counter of the training, of no use here: PyTorch counts the batches of every
+/// batch normalisation, and old files do not have it.
+fn is_counter(name: &str) -> bool {
+    name.ends_with(".num_batches_tracked")
 }

@@ -2,11 +2,12 @@
 
 use super::super::network::{Activation, Channels, Conv, Dense, Norm, Pool, Rescale, Training};
 use super::{Import, Pending, Site, Value};
-use crate::weights::Role;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{
-    BatchNorm, Conv2d, FlattenOrder, Op, PadValue, Padding, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, Linear, MaxPool, Op, PadValue, Padding,
+    Relu, Statistics, ValueId, Window,
 };
+use resnet_wgpu::network::Parameter;
 use resnet_wgpu::tensor::Tensor;
 
 impl Import {
@@ -30,9 +31,9 @@ impl Import {
                  the description of the network"
             )));
         }
-        let weight = self.param(site, Role::Weight, weight);
+        let weight = self.param(site, Parameter::Weight, weight);
         let bias = self.bias(site, conv.bias, out_c)?;
-        let own = self.same(x.id, before, kernel, conv.stride, conv.same);
+        let own = self.same(x.id, before, kernel, conv.stride, conv.same)?;
         let op = Op::Conv2d(Conv2d {
             stride: conv.stride,
             padding: sum(before, own),
@@ -61,12 +62,12 @@ impl Import {
                 norm.axis
             )));
         }
-        let channels = [self.graph.shape(x.id).c];
+        let channels = [self.graph.get(x.id)?.shape.c];
         let constant = |number| Tensor::from_fn(&channels, |_| number);
-        let gamma = self.vector(site, Role::Gamma, norm.scale, constant(1.0))?;
-        let beta = self.vector(site, Role::Beta, norm.center, constant(0.0))?;
-        let mean = self.vector(site, Role::Mean, true, constant(0.0))?;
-        let variance = self.vector(site, Role::Variance, true, constant(1.0))?;
+        let gamma = self.vector(site, Parameter::Gamma, norm.scale, constant(1.0))?;
+        let beta = self.vector(site, Parameter::Beta, norm.center, constant(0.0))?;
+        let mean = self.vector(site, Parameter::Mean, true, constant(0.0))?;
+        let variance = self.vector(site, Parameter::Variance, true, constant(1.0))?;
         let statistics = match site.training {
             Training::No => Statistics::Running,
             Training::Overruled => {
@@ -102,12 +103,12 @@ impl Import {
             Activation::Relu => {
                 let x = plain(site, x)?;
                 let name = self.free(name);
-                let id = self.graph.add(&name, Op::Relu, &[x.id])?;
+                let id = self.graph.add(&name, Op::Relu(Relu), &[x.id])?;
                 Ok(Value { id, ..x })
             }
             Activation::Softmax => {
                 let x = plain(site, x)?;
-                let shape = self.graph.shape(x.id);
+                let shape = self.graph.get(x.id)?.shape;
                 if [shape.h, shape.w] != [1, 1] {
                     return Err(site.refuse("a softmax of an image is not supported"));
                 }
@@ -132,7 +133,7 @@ impl Import {
         if x.is_image != y.is_image {
             return Err(site.refuse("its inputs have different numbers of sizes"));
         }
-        self.node(site, Op::Add { relu: false }, &[x, y])
+        self.node(site, Op::Add(Add { relu: false }), &[x, y])
     }
 
     pub(super) fn max_pool(
@@ -148,7 +149,7 @@ impl Import {
         };
         let x = image(site, x)?;
         let before = pending.map_or_else(Padding::default, |(padding, _)| padding);
-        let own = self.same(x.id, before, pool.kernel, pool.stride, pool.same);
+        let own = self.same(x.id, before, pool.kernel, pool.stride, pool.same)?;
         let pad_value = match pending {
             None | Some((_, PadValue::NegInfinity)) => PadValue::NegInfinity,
             Some((_, PadValue::Zero)) if own == Padding::all(0) => PadValue::Zero,
@@ -164,7 +165,7 @@ impl Import {
             stride: pool.stride,
             padding: sum(before, own),
         };
-        self.node(site, Op::MaxPool { window, pad_value }, &[x])
+        self.node(site, Op::MaxPool(MaxPool { window, pad_value }), &[x])
     }
 
     pub(super) fn avg_pool(
@@ -179,7 +180,7 @@ impl Import {
             _ => (plain(site, x)?, Padding::all(0)),
         };
         let x = image(site, x)?;
-        let own = self.same(x.id, before, pool.kernel, pool.stride, pool.same);
+        let own = self.same(x.id, before, pool.kernel, pool.stride, pool.same)?;
         // Zeros of a padding layer count, what `same` adds does not.
         let count_padding = before != Padding::all(0);
         if count_padding && own != Padding::all(0) {
@@ -190,10 +191,10 @@ impl Import {
             stride: pool.stride,
             padding: sum(before, own),
         };
-        let op = Op::AvgPool {
+        let op = Op::AvgPool(AvgPool {
             window,
             count_padding,
-        };
+        });
         self.node(site, op, &[x])
     }
 
@@ -217,7 +218,7 @@ impl Import {
                 return Err(site.refuse("its data format is not that of the layers before it"));
             }
         };
-        let y = self.node(site, Op::Flatten { order }, &[x])?;
+        let y = self.node(site, Op::Flatten(Flatten { order }), &[x])?;
         Ok(Value {
             is_image: false,
             ..y
@@ -231,7 +232,7 @@ impl Import {
         dense: &Dense,
     ) -> Result<Value, Error> {
         let x = plain(site, x)?;
-        let shape = self.graph.shape(x.id);
+        let shape = self.graph.get(x.id)?.shape;
         if [shape.h, shape.w] != [1, 1] {
             return Err(site.refuse(format!(
                 "it reads an image of {}x{}; only one pixel, or a list, is supported",
@@ -254,9 +255,9 @@ impl Import {
                 "it has {out_c} units in the weights, but not in the description of the network"
             )));
         }
-        let weight = self.param(site, Role::Weight, weight);
+        let weight = self.param(site, Parameter::Weight, weight);
         let bias = self.bias(site, dense.bias, out_c)?;
-        let y = self.node(site, Op::Linear { weight, bias }, &[x])?;
+        let y = self.node(site, Op::Linear(Linear { weight, bias }), &[x])?;
         self.own_activation(site, y, dense.activation)
     }
 
@@ -291,11 +292,11 @@ impl Import {
         kernel: [usize; 2],
         stride: [usize; 2],
         same: bool,
-    ) -> Padding {
+    ) -> Result<Padding, Error> {
         if !same {
-            return Padding::all(0);
+            return Ok(Padding::all(0));
         }
-        let shape = self.graph.shape(x);
+        let shape = self.graph.get(x)?.shape;
         let sides = |size: usize, kernel: usize, stride: usize| {
             let covered = (size.div_ceil(stride) - 1) * stride + kernel;
             let total = covered.saturating_sub(size);
@@ -305,12 +306,12 @@ impl Import {
         let columns = shape.w + before.left + before.right;
         let (top, bottom) = sides(rows, kernel[0], stride[0]);
         let (left, right) = sides(columns, kernel[1], stride[1]);
-        Padding {
+        Ok(Padding {
             top,
             bottom,
             left,
             right,
-        }
+        })
     }
 }
 

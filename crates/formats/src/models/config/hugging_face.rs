@@ -3,8 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Config, PREPROCESSOR, malformed, refuse, scaled, without_nulls};
+use super::{malformed, refuse, scaled, without_nulls};
 use resnet_wgpu::Error;
+use resnet_wgpu::network::resnet::{Config, PREPROCESSOR};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Filter, IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resize};
 

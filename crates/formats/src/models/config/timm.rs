@@ -3,8 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CONFIG, Config, malformed, refuse, scaled, without_nulls};
+use super::{malformed, refuse, scaled, without_nulls};
 use resnet_wgpu::Error;
+use resnet_wgpu::network::resnet::{CONFIG, Config, check_architecture};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Filter, IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resize};
 
@@ -53,13 +54,6 @@ impl Default for Data {
     }
 }
 
-/// Parts of timm's networks without tensors of their own: what the name of the architecture has in
-/// it, and what it means.
-const INVISIBLE: &[(&str, &str)] = &[
-    ("blur", "blur pools before its strides (anti-aliased)"),
-    ("aa", "average pools before its strides (anti-aliased)"),
-];
-
 /// Arguments of a timm model that change what it computes without a trace in the tensors.
 const ARGUMENTS: &[&str] = &[
     "aa_layer",
@@ -78,17 +72,7 @@ pub(super) fn read(config: &Value) -> Result<Config, Error> {
     let data = config.get("pretrained_cfg").unwrap_or(config);
     let data = Data::deserialize(without_nulls(data)).map_err(bad)?;
     let name = root.architecture.as_str();
-    let base = name.split('.').next().unwrap_or(name);
-    let has = |part: &str| {
-        let stem = base.trim_start_matches("se").trim_start_matches("eca");
-        stem.starts_with(&format!("resnet{part}")) || stem.starts_with(&format!("resnext{part}"))
-    };
-    if let Some((_, what)) = INVISIBLE.iter().find(|(part, _)| has(part)) {
-        return Err(refuse(
-            name,
-            format!("it has {what}, which is not supported"),
-        ));
-    }
+    check_architecture(name)?;
     if let Some(argument) = ARGUMENTS.iter().find(|&&a| root.model_args.contains_key(a)) {
         return Err(refuse(
             name,

@@ -4,7 +4,7 @@ use super::super::import::{Activation, Form, Import, Pending, Site, Value};
 use super::super::tensor::Constant;
 use super::{scalar, window};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{FlattenOrder, Op, PadValue, Padding};
+use resnet_wgpu::graph::{Flatten, FlattenOrder, GlobalAvgPool, Op, PadValue, Padding};
 
 /// An axis counted from the front; ONNX counts negative ones from the end.
 pub(super) fn axis(site: &Site<'_>, axis: i64, rank: usize) -> Result<usize, Error> {
@@ -53,7 +53,11 @@ pub(super) fn reduce_mean<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Resul
         0 => Form::Vector,
         _ => x.form,
     };
-    import.unary(site, Op::GlobalAvgPool, Activation { form, ..x })
+    import.unary(
+        site,
+        Op::GlobalAvgPool(GlobalAvgPool),
+        Activation { form, ..x },
+    )
 }
 
 /// All scalars of an image in one vector.
@@ -64,16 +68,20 @@ fn vector<'a>(import: &mut Import<'a>, site: &Site<'a>, x: Activation) -> Result
         Form::Nhwc => FlattenOrder::Hwc,
     };
     let form = Form::Vector;
-    let shape = import.graph.shape(x.id);
+    let shape = import.graph.get(x.id)?.shape;
     if [shape.h, shape.w] == [1, 1] {
         return Ok(Value::Activation(Activation { form, ..x }));
     }
-    import.unary(site, Op::Flatten { order }, Activation { form, ..x })
+    import.unary(
+        site,
+        Op::Flatten(Flatten { order }),
+        Activation { form, ..x },
+    )
 }
 
 pub(super) fn flatten<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
     let x = import.plain(site, 0)?;
-    let rank = import.dims(x).len();
+    let rank = import.dims(x)?.len();
     let first = axis(site, site.int("axis", 1)?, rank)?;
     if first != 1 {
         return Err(site.refuse(format!("axis {first} is not supported, only 1")));
@@ -90,7 +98,7 @@ pub(super) fn reshape<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Va
     };
     let x = import.plain(site, 0)?;
     let zero_copies = site.int("allowzero", 0)? == 0;
-    let dims = import.dims(x);
+    let dims = import.dims(x)?;
     let refuse = || {
         site.refuse(format!(
             "from {dims:?} to {stated:?} is not supported, only to one vector for each image"
@@ -162,14 +170,14 @@ pub(super) fn squeeze<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Va
         return Ok(Value::Constant(Constant::Ints { ints, scalar }));
     }
     let x = import.plain(site, 0)?;
-    let shape = import.graph.shape(x.id);
+    let shape = import.graph.get(x.id)?.shape;
     let Some(axes) = axes else {
         return Err(site.refuse("without axes it depends on the batch, which is not supported"));
     };
     if !are_rows_and_columns(site, &axes, x.form)? || [shape.h, shape.w] != [1, 1] {
         return Err(site.refuse(format!(
             "axes {axes:?} of {:?} are not supported, only rows and columns of one pixel",
-            import.dims(x)
+            import.dims(x)?
         )));
     }
     let form = Form::Vector;
@@ -206,7 +214,7 @@ pub(super) fn transpose<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<
         _ => {
             return Err(site.refuse(format!(
                 "perm {shown:?} of {:?} is not supported, only between NCHW and NHWC",
-                import.dims(x)
+                import.dims(x)?
             )));
         }
     };

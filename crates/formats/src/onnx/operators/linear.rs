@@ -2,9 +2,9 @@
 
 use super::super::import::{Activation, Form, Import, Pending, Site, Value};
 use super::flat_bias;
-use crate::weights::Role;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::Op;
+use resnet_wgpu::graph::{Linear, Op};
+use resnet_wgpu::network::Parameter;
 use resnet_wgpu::tensor::Tensor;
 
 /// `y = x · W + b`, with the weight as `[in, out]` or, transposed, `[out, in]`.
@@ -16,14 +16,14 @@ pub(super) fn gemm<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value
             return Err(site.refuse(format!("{factor} = {value} is not supported, only 1")));
         }
     }
-    let matrix = import.floats(site, 1, Role::Weight)?;
+    let matrix = import.floats(site, 1, Parameter::Weight)?;
     let weight = match site.int("transB", 0)? {
         0 => import.transpose(site, 1, &matrix)?,
         _ => matrix,
     };
     let bias = match site.node.input(2) {
         Some(_) => {
-            let bias = import.floats(site, 2, Role::Bias)?;
+            let bias = import.floats(site, 2, Parameter::Bias)?;
             let channels = weight.dims().first().copied().unwrap_or_default();
             Some(flat_bias(site, &bias, channels)?)
         }
@@ -34,7 +34,7 @@ pub(super) fn gemm<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value
 
 /// `y = x · W`, with the bias that the next node adds.
 pub(super) fn mat_mul<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
-    let matrix = import.floats(site, 1, Role::Weight)?;
+    let matrix = import.floats(site, 1, Parameter::Weight)?;
     let weight = import.transpose(site, 1, &matrix)?;
     let bias = import.absorb_bias(site, weight.dims()[0], Form::Vector)?;
     let value = linear(import, site, weight, bias)?;
@@ -53,13 +53,13 @@ fn linear<'a>(
         return Err(site.refuse("its input is an image; a Flatten is missing"));
     }
     let name = import.node_name(site);
-    let weight = import.param(&name, Role::Weight, weight)?;
+    let weight = import.param(&name, Parameter::Weight, weight)?;
     let bias = bias
-        .map(|bias| import.param(&name, Role::Bias, bias))
+        .map(|bias| import.param(&name, Parameter::Bias, bias))
         .transpose()?;
     let id = import
         .graph
-        .add(&name, Op::Linear { weight, bias }, &[x.id])?;
+        .add(&name, Op::Linear(Linear { weight, bias }), &[x.id])?;
     Ok(Value::Activation(Activation {
         id,
         form: Form::Vector,

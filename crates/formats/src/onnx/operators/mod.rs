@@ -10,9 +10,9 @@ mod window;
 use super::import::{Activation, Import, Pending, Site, Value};
 use super::proto::is_standard;
 use super::tensor::{Constant, FLOAT, FLOAT16};
-use crate::weights::Role;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{BatchNorm, Op, Statistics};
+use resnet_wgpu::graph::{Add, BatchNorm, GlobalAvgPool, Op, Relu, Statistics};
+use resnet_wgpu::network::Parameter;
 use resnet_wgpu::tensor::Tensor;
 
 /// Adds what a node means to the graph.
@@ -32,13 +32,13 @@ pub(super) fn run<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value,
             let (x, None) = import.image(site, 0)? else {
                 return Err(site.refuse("its input is padded, which is not supported"));
             };
-            import.unary(site, Op::GlobalAvgPool, x)
+            import.unary(site, Op::GlobalAvgPool(GlobalAvgPool), x)
         }
         "ReduceMean" => layout::reduce_mean(import, site),
         "BatchNormalization" => batch_norm(import, site),
         "Relu" => {
             let x = import.plain(site, 0)?;
-            import.unary(site, Op::Relu, x)
+            import.unary(site, Op::Relu(Relu), x)
         }
         "Clip" => clip(import, site),
         "Add" => add(import, site),
@@ -77,7 +77,12 @@ fn batch_norm<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Err
     if x.form == super::import::Form::Nhwc {
         return Err(site.refuse("its input is channels-last, which is not supported"));
     }
-    let roles = [Role::Gamma, Role::Beta, Role::Mean, Role::Variance];
+    let roles = [
+        Parameter::Gamma,
+        Parameter::Beta,
+        Parameter::Mean,
+        Parameter::Variance,
+    ];
     let mut tensors = Vec::new();
     for (index, role) in roles.into_iter().enumerate() {
         tensors.push((role, import.floats(site, index + 1, role)?));
@@ -116,7 +121,7 @@ fn add<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
         return Err(site.refuse("its inputs have different numbers of sizes"));
     }
     let name = import.node_name(site);
-    let op = Op::Add { relu: false };
+    let op = Op::Add(Add { relu: false });
     let id = import.graph.add(&name, op, &[x.id, y.id])?;
     Ok(Value::Activation(Activation { id, ..x }))
 }
@@ -132,7 +137,7 @@ fn clip<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
     }
     let [min, max] = bounds;
     if min == 0.0 && max >= f32::MAX {
-        return import.unary(site, Op::Relu, x);
+        return import.unary(site, Op::Relu(Relu), x);
     }
     Err(site.refuse(format!(
         "clamping to {min}..{max} (a ReLU6 or the like) is not supported, only ReLU"
@@ -153,7 +158,7 @@ fn scalar(value: &Value) -> Option<f32> {
 /// Only noted: the logits are what it reads.
 fn softmax<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
     let x = import.plain(site, 0)?;
-    let dims = import.dims(x);
+    let dims = import.dims(x)?;
     let default = if import.opset < 13 { 1 } else { -1 };
     let axis = layout::axis(site, site.int("axis", default)?, dims.len())?;
     let channels = if x.form == super::import::Form::Nhwc {
@@ -161,7 +166,7 @@ fn softmax<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error>
     } else {
         1
     };
-    if axis != channels || import.graph.shape(x.id).pixels() != dims[0] {
+    if axis != channels || import.graph.get(x.id)?.shape.pixels() != dims[0] {
         return Err(site.refuse(format!(
             "along axis {axis} of {dims:?} it is not supported, only over the scores of an image"
         )));

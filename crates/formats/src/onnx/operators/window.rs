@@ -3,9 +3,9 @@
 use super::super::import::{Activation, Form, Import, Pending, Site, Value};
 use super::super::window::{AutoPad, Placed, Placement};
 use super::flat_bias;
-use crate::weights::Role;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Conv2d, Op, PadValue, Padding, Window};
+use resnet_wgpu::graph::{AvgPool, Conv2d, MaxPool, Op, PadValue, Padding, Window};
+use resnet_wgpu::network::Parameter;
 
 /// Strides, kernels and padding are at most this: far more than any network has, and small enough
 /// for sums of them not to overflow.
@@ -13,7 +13,7 @@ const MAX_GEOMETRY: i64 = 1 << 15;
 
 pub(super) fn conv<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
     let (x, pending) = import.image(site, 0)?;
-    let weight = import.floats(site, 1, Role::Weight)?;
+    let weight = import.floats(site, 1, Parameter::Weight)?;
     let &[out_c, _, kernel_h, kernel_w] = weight.dims() else {
         return Err(site.refuse(format!(
             "a weight of sizes {:?} is not supported, only of four",
@@ -39,12 +39,12 @@ pub(super) fn conv<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value
         }
     };
     let placement = placement(site, kernel)?;
-    let placed = placement.place(padded_size(import, x, before));
+    let placed = placement.place(padded_size(import, x, before)?);
 
     let mut absorbed = false;
     let bias = match site.node.input(2) {
         Some(_) => {
-            let bias = import.floats(site, 2, Role::Bias)?;
+            let bias = import.floats(site, 2, Parameter::Bias)?;
             Some(flat_bias(site, &bias, out_c)?)
         }
         None => {
@@ -54,9 +54,9 @@ pub(super) fn conv<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value
         }
     };
     let name = import.node_name(site);
-    let weight = import.param(&name, Role::Weight, weight)?;
+    let weight = import.param(&name, Parameter::Weight, weight)?;
     let bias = bias
-        .map(|bias| import.param(&name, Role::Bias, bias))
+        .map(|bias| import.param(&name, Parameter::Bias, bias))
         .transpose()?;
     let op = Op::Conv2d(Conv2d {
         stride: placement.stride,
@@ -94,7 +94,7 @@ pub(super) fn max_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<V
         stride: placement.stride,
         padding: sum(before, own),
     };
-    import.unary(site, Op::MaxPool { window, pad_value }, x)
+    import.unary(site, Op::MaxPool(MaxPool { window, pad_value }), x)
 }
 
 pub(super) fn average_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
@@ -125,10 +125,10 @@ pub(super) fn average_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Resu
         stride: placement.stride,
         padding: sum(before, placed.whole()),
     };
-    let op = Op::AvgPool {
+    let op = Op::AvgPool(AvgPool {
         window,
         count_padding,
-    };
+    });
     import.unary(site, op, x)
 }
 
@@ -143,7 +143,7 @@ fn pool<'a>(
     let kernel = kernel.ok_or_else(|| site.refuse("kernel_shape is missing"))?;
     let before = pending.unwrap_or_default();
     let placement = placement(site, kernel)?;
-    let placed = placement.place(padded_size(import, x, before));
+    let placed = placement.place(padded_size(import, x, before)?);
     Ok((placement, placed, before))
 }
 
@@ -209,12 +209,12 @@ fn pair(site: &Site<'_>, name: &str) -> Result<Option<[usize; 2]>, Error> {
     geometry::<2>(site, name)
 }
 
-fn padded_size(import: &Import<'_>, x: Activation, padding: Padding) -> [usize; 2] {
-    let shape = import.graph.shape(x.id);
-    [
+fn padded_size(import: &Import<'_>, x: Activation, padding: Padding) -> Result<[usize; 2], Error> {
+    let shape = import.graph.get(x.id)?.shape;
+    Ok([
         shape.h + padding.top + padding.bottom,
         shape.w + padding.left + padding.right,
-    ]
+    ])
 }
 
 pub(super) const fn sum(a: Padding, b: Padding) -> Padding {

@@ -1,0 +1,301 @@
+//! Adds what a network looks at: the class activation map of one class, as a value of the graph.
+//!
+//! For the last feature map before a global average pool and the classifier this is the map of Zhou et
+//! al. 2016 (arXiv:1512.04150): `Σ_c w[class,c] · x[c,h,w]`. That map is as coarse as the feature map,
+//! 2×2 for images of 64×64. An earlier feature map is finer; there the weights of the classifier give
+//! way to the gradient of the logit, and of that only what speaks for the class counts, place by
+//! place: `Σ_c max(∂logit/∂x[c,h,w], 0) · x[c,h,w]`, Layer-CAM (Jiang et al. 2021,
+//! doi:10.1109/TIP.2021.3089943).
+//!
+//! Which feature map is the best for images of 64×64 was measured on 100 renderings of solids with masks, at
+//! 95 % accuracy: how often the peak of the map lies on the object, with the usual margin of 15 pixels in
+//! 224 (the pointing game of Zhang et al. 2016, arXiv:1608.00507), and without. The stage of 4×4, first
+//! block: 99 %, 90 %; last block: 93 %, 84 %, because a convolution of 1×1 with a stride reads every other
+//! pixel, and the blocks in between spread its gradient. The stage of 8×8: 82 % and less. The plain map of
+//! 2×2 has its peak in a corner. Grad-CAM (arXiv:1610.02391), larger images, and sums and products of maps
+//! of several stages are no better. All this with the map laid where its pixels are ([`Sites`](super::Sites)):
+//! divided evenly over the image it is a tenth of the image off, and the figures are 98 % and 87 %.
+//!
+//! The gradient of a ResNet is made of the operations that a ResNet is made of: that of a convolution is a
+//! convolution with its kernel turned round and its channels exchanged, that of a sum goes to both terms,
+//! and a ReLU lets through what it let through forwards. Each operation says its own gradient; the way
+//! back is more nodes of the same graph, planned and run like all others, on every path.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::error::Error;
+use crate::graph::{
+    Add, Backward, ChannelDot, ClassGradient, FlattenOrder, Graph, Linear, Node, Op, ParamId,
+    ReluGradient, Role, ValueId,
+};
+use crate::tensor::Tensor;
+
+/// Name of the value that holds a class activation map.
+pub const CLASS_MAP: &str = "class_map";
+
+/// The smallest side of a last feature map that is fine enough: that of ResNet-50.
+const FINE: usize = 7;
+
+/// The smallest side of an earlier one.
+const COARSE: usize = 4;
+
+/// Which class activation map is added to a graph.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClassMap {
+    class: Option<usize>,
+    at: Option<String>,
+}
+
+impl ClassMap {
+    /// The map of the most likely class at the feature map that suits the size of the image: the last one if
+    /// it has at least 7×7 pixels, else that of the first block in the last stage of at least 4×4.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The map of a class; `None` is the class of the largest logit. On a GPU the class can be changed between
+    /// runs.
+    #[must_use]
+    pub fn class(self, class: impl Into<Option<usize>>) -> Self {
+        Self {
+            class: class.into(),
+            ..self
+        }
+    }
+
+    /// The map at the feature map of this name.
+    #[must_use]
+    pub fn at(self, feature_map: impl Into<String>) -> Self {
+        Self {
+            at: Some(feature_map.into()),
+            ..self
+        }
+    }
+}
+
+/// Adds the value [`CLASS_MAP`], `[n, 1, h, w]`, as an output. Best after [`optimize`](crate::passes::optimize):
+/// what is folded once is folded on the way back too.
+///
+/// # Errors
+/// [`Error::Model`] for a graph without a classifier behind a feature map, and for a class or a
+/// feature map that it does not have; [`Error::Operator`] for an operation on the way back that has
+/// no gradient here, such as a max pool.
+pub fn add_class_map(graph: &Graph, map: &ClassMap) -> Result<Graph, Error> {
+    let head = Head::find(graph)?;
+    if let Some(class) = map.class
+        && class >= head.classes
+    {
+        return Err(refuse(format!(
+            "there is no class {class}, the network has {}",
+            head.classes
+        )));
+    }
+    let target = match &map.at {
+        Some(name) => graph.find(name)?,
+        None => default_target(graph, &head)?,
+    };
+    let mut way = WayBack {
+        graph: graph.clone(),
+        gradients: HashMap::new(),
+        dependents: dependents(graph, target),
+    };
+    if !way.dependents.contains(&head.pooled) {
+        return Err(refuse(format!(
+            "the classifier does not depend on '{}'",
+            graph.value(target).name
+        )));
+    }
+    let start = way.start(&head, map.class)?;
+    way.gradients.insert(head.pooled, vec![start]);
+    for node in graph.nodes().iter().rev() {
+        if node.output != target && way.gradients.contains_key(&node.output) {
+            way.pass(node)?;
+        }
+    }
+    let gradient = way.gradient_of(target)?;
+    // Before a pool every pixel has the same gradient, and all of it counts.
+    let positive = !feeds_pool(graph, target);
+    let op = Op::ChannelDot(ChannelDot { positive });
+    let map = way.graph.add(CLASS_MAP, op, &[gradient, target])?;
+    way.graph.mark_output(map)?;
+    way.graph.set_role(Role::ClassMap, map)?;
+    Ok(way.graph)
+}
+
+fn refuse(reason: String) -> Error {
+    Error::Model {
+        model: "class activation map".to_owned(),
+        reason,
+    }
+}
+
+/// What stands behind the last feature map.
+struct Head {
+    logits: ValueId,
+    /// What is flattened for the classifier.
+    pooled: ValueId,
+    weight: ParamId,
+    order: FlattenOrder,
+    classes: usize,
+}
+
+impl Head {
+    fn find(graph: &Graph) -> Result<Self, Error> {
+        let linear = graph.nodes().iter().rev().find_map(|node| {
+            let Op::Linear(Linear { weight, .. }) = node.op else {
+                return None;
+            };
+            Some((node, weight))
+        });
+        let Some((linear, weight)) = linear else {
+            return Err(refuse("the network has no linear classifier".to_owned()));
+        };
+        let features = linear.inputs[0];
+        let mut nodes = graph.nodes().iter();
+        let (mut pooled, mut order) = (features, FlattenOrder::Chw);
+        if let Some(node) = nodes.find(|node| node.output == features)
+            && let Op::Flatten(flatten) = node.op
+        {
+            (pooled, order) = (node.inputs[0], flatten.order);
+        }
+        Ok(Self {
+            logits: linear.output,
+            pooled,
+            weight,
+            order,
+            classes: graph.shape(linear.output).c,
+        })
+    }
+
+    /// The classifier's weights as one image of what it reads for each class.
+    fn weights(&self, graph: &Graph) -> Tensor {
+        let shape = graph.shape(self.pooled);
+        let plane = shape.h * shape.w;
+        let data = graph.tensor(self.weight).data();
+        Tensor::from_fn(&[self.classes, shape.c, shape.h, shape.w], |index| {
+            let (class, c, pixel) = (
+                index / (shape.c * plane),
+                index / plane % shape.c,
+                index % plane,
+            );
+            let feature = match self.order {
+                FlattenOrder::Chw => c * plane + pixel,
+                FlattenOrder::Hwc => pixel * shape.c + c,
+            };
+            data[class * shape.c * plane + feature]
+        })
+    }
+}
+
+/// The last feature map, or that of the first block of an earlier stage, where it is finer.
+fn default_target(graph: &Graph, head: &Head) -> Result<ValueId, Error> {
+    let side = |value: ValueId| graph.shape(value).h.min(graph.shape(value).w);
+    let mut blocks: Vec<ValueId> = graph
+        .nodes()
+        .iter()
+        .filter(|node| is_block_output(graph, node))
+        .map(|node| node.output)
+        .collect();
+    blocks.retain(|&value| dependents(graph, value).contains(&head.pooled));
+    let Some(&last) = blocks.last() else {
+        return Err(refuse(
+            "the network has no residual block; say at which value the map is to be".to_owned(),
+        ));
+    };
+    if side(last) >= FINE {
+        return Ok(last);
+    }
+    let fine = blocks.iter().rev().find(|&&value| side(value) >= COARSE);
+    // Without one, the finest.
+    let stage = fine.or(blocks.first()).map_or(last, |&value| value);
+    let of_stage = |value: &&ValueId| graph.shape(**value) == graph.shape(stage);
+    Ok(blocks.iter().find(of_stage).map_or(last, |&value| value))
+}
+
+/// Whether a node completes a residual block: a sum, with its ReLU wherever that is.
+fn is_block_output(graph: &Graph, node: &Node) -> bool {
+    let is_sum = |node: &Node| {
+        matches!(node.op, Op::Add(_)) || matches!(node.op, Op::Conv2d(_)) && node.inputs.len() == 2
+    };
+    if matches!(node.op, Op::Relu(_)) {
+        let mut nodes = graph.nodes().iter();
+        return nodes.any(|n| n.output == node.inputs[0] && is_sum(n));
+    }
+    node.op.as_operation().clamps() && is_sum(node)
+}
+
+fn feeds_pool(graph: &Graph, value: ValueId) -> bool {
+    let mut readers = graph.nodes().iter().filter(|n| n.inputs.contains(&value));
+    readers.any(|n| matches!(n.op, Op::GlobalAvgPool(_) | Op::AvgPool(_)))
+}
+
+/// The value and everything that is computed from it.
+fn dependents(graph: &Graph, value: ValueId) -> HashSet<ValueId> {
+    let mut found = HashSet::from([value]);
+    for node in graph.nodes() {
+        if node.inputs.iter().any(|input| found.contains(input)) {
+            found.insert(node.output);
+        }
+    }
+    found
+}
+
+/// The way back from the classifier to the target.
+struct WayBack {
+    graph: Graph,
+    /// The gradients that have come back to a value so far, to be summed.
+    gradients: HashMap<ValueId, Vec<ValueId>>,
+    /// The target and what is computed from it: nothing else needs a gradient.
+    dependents: HashSet<ValueId>,
+}
+
+impl WayBack {
+    /// The gradient of what the classifier reads.
+    fn start(&mut self, head: &Head, class: Option<usize>) -> Result<ValueId, Error> {
+        let weights = head.weights(&self.graph);
+        let weight = self.graph.param("class_gradient.weight", weights);
+        let class = Tensor::from_fn(&[1], |_| ClassGradient::choice(class));
+        let class = self.graph.param("class_gradient.class", class);
+        let op = Op::ClassGradient(ClassGradient { weight, class });
+        self.graph.add("class_gradient", op, &[head.logits])
+    }
+
+    /// The sum of all gradients that have come back to a value.
+    fn gradient_of(&mut self, value: ValueId) -> Result<ValueId, Error> {
+        let parts = self.gradients.remove(&value).unwrap_or_default();
+        let mut parts = parts.into_iter();
+        let Some(mut sum) = parts.next() else {
+            unreachable!("every value on the way has a reader on the way");
+        };
+        for (index, part) in parts.enumerate() {
+            let name = format!("{}.gradient_sum{index}", self.graph.value(value).name);
+            let add = Op::Add(Add { relu: false });
+            sum = self.graph.add(&name, add, &[sum, part])?;
+        }
+        Ok(sum)
+    }
+
+    /// Passes one node backwards: from the gradient of its result to those of its inputs.
+    fn pass(&mut self, node: &Node) -> Result<(), Error> {
+        let mut gradient = self.gradient_of(node.output)?;
+        let op = node.op.as_operation();
+        if op.clamps() {
+            let name = format!("{}.relu_gradient", node.name);
+            let relu = Op::ReluGradient(ReluGradient);
+            gradient = self.graph.add(&name, relu, &[gradient, node.output])?;
+        }
+        for (index, &input) in node.inputs.iter().enumerate() {
+            if !self.dependents.contains(&input) {
+                continue;
+            }
+            let mut back = Backward {
+                graph: &mut self.graph,
+                node,
+                gradient,
+            };
+            let gradient = op.gradient(&mut back, index)?;
+            self.gradients.entry(input).or_default().push(gradient);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! Average pool.
+
+use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::{AvgPoolGradient, Op};
+use crate::error::Error;
+use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
+use crate::tensor::Shape;
+
+/// Mean over a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AvgPool {
+    /// The window.
+    pub window: Window,
+    /// Whether padding counts as zeros in the mean.
+    pub count_padding: bool,
+}
+
+impl Operation for AvgPool {
+    fn kind(&self) -> &'static str {
+        "avg_pool"
+    }
+
+    fn arity(&self) -> Arity {
+        Arity::One
+    }
+
+    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
+        Op::AvgPool(*self)
+    }
+
+    fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
+        check.pool(&self.window, inputs[0])
+    }
+
+    fn macs_per_scalar(&self, _: &Graph) -> usize {
+        0
+    }
+
+    fn trained(&self) -> [Option<ParamId>; 2] {
+        [None; 2]
+    }
+
+    fn window(&self, _: &Graph) -> Option<Window> {
+        Some(self.window)
+    }
+
+    fn placement(&self, _: &Graph, _: &Node) -> Placement {
+        Placement::of_window(&self.window)
+    }
+
+    fn clamps(&self) -> bool {
+        false
+    }
+
+    fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {
+        if self.window.padding != Padding::default() {
+            return Err(back.no_gradient());
+        }
+        let Shape { h, w, .. } = back.input(0);
+        let op = AvgPoolGradient {
+            window: self.window,
+            size: [h, w],
+        };
+        back.add("gradient", Op::AvgPoolGradient(op), back.gradient)
+    }
+}

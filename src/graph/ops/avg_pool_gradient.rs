@@ -1,0 +1,63 @@
+//! Gradient of an average pool.
+
+use super::Op;
+use super::operation::{Arity, Backward, Check, Operation, Placement};
+use crate::error::Error;
+use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
+use crate::tensor::Shape;
+
+/// The gradient of a mean over a window without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AvgPoolGradient {
+    /// The window.
+    pub window: Window,
+    /// Rows and columns of what the mean was of.
+    pub size: [usize; 2],
+}
+
+impl Operation for AvgPoolGradient {
+    fn kind(&self) -> &'static str {
+        "avg_pool_gradient"
+    }
+
+    fn arity(&self) -> Arity {
+        Arity::One
+    }
+
+    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
+        Op::AvgPoolGradient(*self)
+    }
+
+    fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
+        let x = inputs[0];
+        let out = Shape::new(x.n, x.c, self.size[0], self.size[1]);
+        let pooled = check.slide(&self.window, out)?;
+        if self.window.padding != Padding::default() || pooled != [x.h, x.w] {
+            return Err(check.refuse(format!(
+                "a mean over {:?} of {:?} pixels has not {}x{}",
+                self.window, self.size, x.h, x.w
+            )));
+        }
+        Ok(out)
+    }
+
+    fn macs_per_scalar(&self, _: &Graph) -> usize {
+        0
+    }
+
+    fn trained(&self) -> [Option<ParamId>; 2] {
+        [None; 2]
+    }
+
+    fn placement(&self, _: &Graph, _: &Node) -> Placement {
+        Placement::of_window(&self.window).inverse()
+    }
+
+    fn clamps(&self) -> bool {
+        false
+    }
+
+    fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {
+        Err(back.no_gradient())
+    }
+}

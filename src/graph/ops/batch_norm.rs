@@ -1,0 +1,115 @@
+//! Batch normalisation, of running statistics or of those of the batch.
+
+use super::Op;
+use super::operation::{Arity, Backward, Check, Operation, Placement};
+use crate::error::Error;
+use crate::graph::{Graph, Node, ParamId, ValueId};
+use crate::tensor::{Shape, Tensor};
+
+/// Batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167):
+/// `y = gamma · (x − mean) / √(variance + epsilon) + beta`, per channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Scale, `[channels]`.
+    pub gamma: ParamId,
+    /// Shift, `[channels]`.
+    pub beta: ParamId,
+    /// Running mean, `[channels]`.
+    pub mean: ParamId,
+    /// Running variance, `[channels]`.
+    pub variance: ParamId,
+    /// Added to the variance.
+    pub epsilon: f32,
+    /// Which mean and variance are used.
+    pub statistics: Statistics,
+    /// Clamp the result at zero.
+    pub relu: bool,
+}
+
+/// Which mean and variance a batch normalisation uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Statistics {
+    /// Those that training collected, which are parameters.
+    #[default]
+    Running,
+    /// Those of the batch at hand, over all its images and pixels, as in training: the mean of the
+    /// squared distance from the mean, not corrected for the number. The parameters are not read.
+    Batch,
+}
+
+impl Operation for BatchNorm {
+    fn kind(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn arity(&self) -> Arity {
+        Arity::One
+    }
+
+    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
+        Op::BatchNorm(Self {
+            gamma: map(self.gamma),
+            beta: map(self.beta),
+            mean: map(self.mean),
+            variance: map(self.variance),
+            ..*self
+        })
+    }
+
+    fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
+        let x = inputs[0];
+        check.param("gamma", self.gamma, &[x.c])?;
+        check.param("beta", self.beta, &[x.c])?;
+        check.param("mean", self.mean, &[x.c])?;
+        check.param("variance", self.variance, &[x.c])?;
+        if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
+            return Err(check.refuse(format!("epsilon is {}", self.epsilon)));
+        }
+        Ok(x)
+    }
+
+    fn macs_per_scalar(&self, _: &Graph) -> usize {
+        0
+    }
+
+    fn trained(&self) -> [Option<ParamId>; 2] {
+        [Some(self.gamma), Some(self.beta)]
+    }
+
+    fn settings(&self, _: &Graph) -> String {
+        format!("epsilon {:e}", self.epsilon)
+    }
+
+    fn placement(&self, _: &Graph, _: &Node) -> Placement {
+        Placement::on(0)
+    }
+
+    fn clamps(&self) -> bool {
+        self.relu
+    }
+
+    fn clamped(&self) -> Option<Op> {
+        Some(Op::BatchNorm(Self {
+            relu: true,
+            ..*self
+        }))
+    }
+
+    fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {
+        // Statistics of the batch depend on the input themselves.
+        if self.statistics == Statistics::Batch {
+            return Err(back.no_gradient());
+        }
+        // The scale alone.
+        let zeros = Tensor::from_fn(back.graph.tensor(self.mean).dims(), |_| 0.0);
+        let zero = back.name("gradient.zero");
+        let zero = back.graph.param(zero, zeros);
+        let scale = Self {
+            beta: zero,
+            mean: zero,
+            relu: false,
+            ..*self
+        };
+        back.add("gradient", Op::BatchNorm(scale), back.gradient)
+    }
+}

@@ -1,0 +1,83 @@
+//! Where the gradient of a class starts.
+
+use super::Op;
+use super::operation::{Arity, Backward, Check, Operation, Placement};
+use crate::error::Error;
+use crate::graph::{Graph, Node, ParamId, Role, ValueId};
+use crate::tensor::Shape;
+
+/// The gradient of one logit of input 0 with respect to what the classifier reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassGradient {
+    /// The classifier's weight, `[class, c, h, w]`.
+    pub weight: ParamId,
+    /// The class, `[1]`; below 0 for that of the largest logit.
+    pub class: ParamId,
+}
+
+impl ClassGradient {
+    /// The number that stands for a class, or for that of the largest logit.
+    pub(crate) const fn choice(class: Option<usize>) -> f32 {
+        match class {
+            // Classes are far fewer than what a float counts exactly.
+            Some(class) => class as f32,
+            None => -1.0,
+        }
+    }
+}
+
+impl Operation for ClassGradient {
+    fn kind(&self) -> &'static str {
+        "class_gradient"
+    }
+
+    fn arity(&self) -> Arity {
+        Arity::One
+    }
+
+    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
+        Op::ClassGradient(Self {
+            weight: map(self.weight),
+            class: map(self.class),
+        })
+    }
+
+    fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
+        let x = check.vectors(inputs[0])?;
+        check.param("class", self.class, &[1])?;
+        let dims = check.dims(self.weight)?;
+        let &[classes, c, h, w] = dims else {
+            return Err(check.refuse(format!(
+                "the weight must be [class, c, h, w], got sizes {dims:?}"
+            )));
+        };
+        if classes != x.c {
+            check.param("weight", self.weight, &[x.c, c, h, w])?;
+        }
+        Ok(Shape::new(x.n, c, h, w))
+    }
+
+    fn macs_per_scalar(&self, _: &Graph) -> usize {
+        0
+    }
+
+    fn trained(&self) -> [Option<ParamId>; 2] {
+        [None; 2]
+    }
+
+    fn placement(&self, _: &Graph, _: &Node) -> Placement {
+        Placement::on(0)
+    }
+
+    fn clamps(&self) -> bool {
+        false
+    }
+
+    fn writable(&self) -> Option<(Role, &'static str)> {
+        Some((Role::ClassMap, "class"))
+    }
+
+    fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {
+        Err(back.no_gradient())
+    }
+}

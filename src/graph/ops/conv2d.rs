@@ -1,0 +1,251 @@
+//! Convolution, with what is fused into it.
+
+use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::{Dilate, Op};
+use crate::error::Error;
+use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
+use crate::tensor::{Shape, Tensor};
+
+/// A convolution; its kernel size is that of its weight.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Conv2d {
+    /// Weight, OIHW: `[out, in / groups, kernel rows, kernel columns]`.
+    pub weight: ParamId,
+    /// Bias, `[out]`.
+    pub bias: Option<ParamId>,
+    /// Rows and columns between two positions of the kernel.
+    pub stride: [usize; 2],
+    /// Zeros around the image.
+    pub padding: Padding,
+    /// Channel groups that do not see each other.
+    pub groups: usize,
+    /// Clamp the result, after the residual was added, at zero.
+    pub relu: bool,
+}
+
+impl Conv2d {
+    /// A convolution of stride 1, without padding, bias, groups or ReLU.
+    pub const fn new(weight: ParamId) -> Self {
+        Self {
+            weight,
+            bias: None,
+            stride: [1, 1],
+            padding: Padding::all(0),
+            groups: 1,
+            relu: false,
+        }
+    }
+
+    /// With a bias.
+    #[must_use]
+    pub const fn bias(self, bias: Option<ParamId>) -> Self {
+        Self { bias, ..self }
+    }
+
+    /// With the same stride along rows and columns.
+    #[must_use]
+    pub const fn stride(self, stride: usize) -> Self {
+        Self {
+            stride: [stride, stride],
+            ..self
+        }
+    }
+
+    /// With the same padding on all four sides.
+    #[must_use]
+    pub const fn padding(self, padding: usize) -> Self {
+        Self {
+            padding: Padding::all(padding),
+            ..self
+        }
+    }
+
+    /// With channel groups.
+    #[must_use]
+    pub const fn groups(self, groups: usize) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// The window of a kernel of this size.
+    pub(crate) const fn window_of(&self, kernel: [usize; 2]) -> Window {
+        Window {
+            kernel,
+            stride: self.stride,
+            padding: self.padding,
+        }
+    }
+
+    /// The window of its weight, which must be of this graph.
+    fn window_in(&self, graph: &Graph) -> Window {
+        let dims = graph.tensor(self.weight).dims();
+        self.window_of([dims[2], dims[3]])
+    }
+}
+
+impl Operation for Conv2d {
+    fn kind(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn arity(&self) -> Arity {
+        Arity::OneOrTwo
+    }
+
+    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
+        Op::Conv2d(Self {
+            weight: map(self.weight),
+            bias: self.bias.map(map),
+            ..*self
+        })
+    }
+
+    fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
+        let x = inputs[0];
+        let dims = check.dims(self.weight)?;
+        let &[out_c, in_c, kernel_h, kernel_w] = dims else {
+            return Err(check.refuse(format!("the weight must be OIHW, got sizes {dims:?}")));
+        };
+        let groups = self.groups;
+        if groups == 0 || !x.c.is_multiple_of(groups) || !out_c.is_multiple_of(groups) {
+            return Err(check.refuse(format!(
+                "{groups} groups do not divide {} input and {out_c} output channels",
+                x.c
+            )));
+        }
+        if in_c != x.c / groups {
+            let expected = [out_c, x.c / groups, kernel_h, kernel_w];
+            check.param("weight", self.weight, &expected)?;
+        }
+        if let Some(bias) = self.bias {
+            check.param("bias", bias, &[out_c])?;
+        }
+        let [h, w] = check.slide(&self.window_of([kernel_h, kernel_w]), x)?;
+        let out = Shape::new(x.n, out_c, h, w);
+        match inputs.get(1) {
+            Some(&residual) => check.same_shape(out, residual),
+            None => Ok(out),
+        }
+    }
+
+    fn macs_per_scalar(&self, graph: &Graph) -> usize {
+        graph.tensor(self.weight).dims()[1..].iter().product()
+    }
+
+    fn trained(&self) -> [Option<ParamId>; 2] {
+        [Some(self.weight), self.bias]
+    }
+
+    fn window(&self, graph: &Graph) -> Option<Window> {
+        Some(self.window_in(graph))
+    }
+
+    fn settings(&self, graph: &Graph) -> String {
+        let mut text = self.window_in(graph).to_string();
+        if self.groups > 1 {
+            text.push_str(&format!(", {} groups", self.groups));
+        }
+        if self.bias.is_some() {
+            text.push_str(", bias");
+        }
+        text
+    }
+
+    fn placement(&self, graph: &Graph, _: &Node) -> Placement {
+        Placement::of_window(&self.window_in(graph))
+    }
+
+    fn clamps(&self) -> bool {
+        self.relu
+    }
+
+    fn clamped(&self) -> Option<Op> {
+        Some(Op::Conv2d(Self {
+            relu: true,
+            ..*self
+        }))
+    }
+
+    fn in_place_input(&self) -> Option<usize> {
+        Some(1)
+    }
+
+    fn gradient(&self, back: &mut Backward<'_>, input: usize) -> Result<ValueId, Error> {
+        // The residual is a term of a sum.
+        if input == 1 {
+            return Ok(back.gradient);
+        }
+        let [x, y] = [back.input(0), back.graph.shape(back.node.output)];
+        let turned = turned(back.graph.tensor(self.weight), self.groups);
+        let kernel = [turned.dims()[2], turned.dims()[3]];
+        let weight = back.name("gradient.weight");
+        let weight = back.graph.param(weight, turned);
+        let conv = Self::new(weight).groups(self.groups);
+        if kernel == [1, 1] && self.padding == Padding::default() {
+            // Zeros between the pixels are best added to the result.
+            let gradient = back.add("gradient", Op::Conv2d(conv), back.gradient)?;
+            return dilate(back, gradient, self.stride, [x.h, x.w]);
+        }
+        let Padding { top, left, .. } = self.padding;
+        let [h, w] = [
+            (y.h - 1) * self.stride[0] + 1,
+            (y.w - 1) * self.stride[1] + 1,
+        ];
+        let sides = [
+            (kernel[0] - 1).checked_sub(top),
+            (x.h + top).checked_sub(h),
+            (kernel[1] - 1).checked_sub(left),
+            (x.w + left).checked_sub(w),
+        ];
+        let [Some(top), Some(bottom), Some(left), Some(right)] = sides else {
+            return Err(back.refuse("its padding is larger than its kernel"));
+        };
+        let gradient = dilate(back, back.gradient, self.stride, [h, w])?;
+        let conv = Self {
+            padding: Padding {
+                top,
+                bottom,
+                left,
+                right,
+            },
+            ..conv
+        };
+        back.add("gradient", Op::Conv2d(conv), gradient)
+    }
+}
+
+/// Puts zeros between the pixels of a gradient, where there is anything to put.
+fn dilate(
+    back: &mut Backward<'_>,
+    gradient: ValueId,
+    stride: [usize; 2],
+    size: [usize; 2],
+) -> Result<ValueId, Error> {
+    let shape = back.graph.shape(gradient);
+    if [shape.h, shape.w] == size && stride == [1, 1] {
+        return Ok(gradient);
+    }
+    back.add("dilate", Op::Dilate(Dilate { stride, size }), gradient)
+}
+
+/// The weight of the gradient: kernels turned round, input and output channels of each group exchanged.
+/// `[out, in / groups, ky, kx]` becomes `[in, out / groups, ky, kx]`.
+fn turned(weight: &Tensor, groups: usize) -> Tensor {
+    let &[out_c, group_in, kernel_h, kernel_w] = weight.dims() else {
+        unreachable!("the graph has checked that the weight is OIHW");
+    };
+    let group_out = out_c / groups;
+    let plane = kernel_h * kernel_w;
+    Tensor::from_fn(
+        &[group_in * groups, group_out, kernel_h, kernel_w],
+        |index| {
+            let (ci, co, k) = (
+                index / (group_out * plane),
+                index / plane % group_out,
+                index % plane,
+            );
+            let (group, ci) = (ci / group_in, ci % group_in);
+            let from = (group * group_out + co) * group_in + ci;
+            weight.data()[from * plane + plane - 1 - k]
+        },
+    )
+}

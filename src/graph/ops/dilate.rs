@@ -1,0 +1,69 @@
+//! Zeros between pixels.
+
+use super::Op;
+use super::operation::{Arity, Backward, Check, Operation, Placement};
+use crate::error::Error;
+use crate::graph::{Graph, Node, ParamId, ValueId};
+use crate::tensor::Shape;
+
+/// The pixels `stride` rows and columns apart, with zeros elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dilate {
+    /// Rows and columns from one pixel to the next.
+    pub stride: [usize; 2],
+    /// Rows and columns of the result.
+    pub size: [usize; 2],
+}
+
+impl Operation for Dilate {
+    fn kind(&self) -> &'static str {
+        "dilate"
+    }
+
+    fn arity(&self) -> Arity {
+        Arity::One
+    }
+
+    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
+        Op::Dilate(*self)
+    }
+
+    fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
+        let x = inputs[0];
+        let fits = |pixels: usize, stride: usize, size: usize| {
+            let end = (pixels - 1).checked_mul(stride);
+            stride > 0 && end.is_some_and(|end| end < size)
+        };
+        let Self { stride, size } = *self;
+        if fits(x.h, stride[0], size[0]) && fits(x.w, stride[1], size[1]) {
+            return Ok(Shape::new(x.n, x.c, size[0], size[1]));
+        }
+        Err(check.refuse(format!(
+            "{}x{} pixels, {stride:?} apart, do not fit {size:?}",
+            x.h, x.w
+        )))
+    }
+
+    fn macs_per_scalar(&self, _: &Graph) -> usize {
+        0
+    }
+
+    fn trained(&self) -> [Option<ParamId>; 2] {
+        [None; 2]
+    }
+
+    fn placement(&self, _: &Graph, _: &Node) -> Placement {
+        Placement {
+            step: self.stride.map(|stride| (stride as f64).recip()),
+            ..Placement::on(0)
+        }
+    }
+
+    fn clamps(&self) -> bool {
+        false
+    }
+
+    fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {
+        Err(back.no_gradient())
+    }
+}

@@ -1,0 +1,118 @@
+//! The operations: one file each.
+
+mod add;
+mod avg_pool;
+mod avg_pool_gradient;
+mod batch_norm;
+mod channel_dot;
+mod class_gradient;
+mod conv2d;
+mod dilate;
+mod flatten;
+mod global_avg_pool;
+mod linear;
+mod max_pool;
+mod operation;
+mod relu;
+mod relu_gradient;
+mod softmax;
+
+use super::ParamId;
+
+pub use add::Add;
+pub use avg_pool::AvgPool;
+pub use avg_pool_gradient::AvgPoolGradient;
+pub use batch_norm::{BatchNorm, Statistics};
+pub use channel_dot::ChannelDot;
+pub use class_gradient::ClassGradient;
+pub use conv2d::Conv2d;
+pub use dilate::Dilate;
+pub use flatten::{Flatten, FlattenOrder};
+pub use global_avg_pool::GlobalAvgPool;
+pub use linear::Linear;
+pub use max_pool::{MaxPool, PadValue};
+pub use relu::Relu;
+pub use relu_gradient::ReluGradient;
+pub use softmax::Softmax;
+
+pub(super) use operation::Check;
+pub(crate) use operation::{Backward, Operation, Placement};
+
+/// One operation. Inputs are listed by the node; parameters are part of the op.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Op {
+    /// Convolution of input 0, plus input 1 (the residual) if there is one.
+    Conv2d(Conv2d),
+    /// Batch normalisation.
+    BatchNorm(BatchNorm),
+    /// `max(x, 0)`.
+    Relu(Relu),
+    /// Sum of two activations of the same shape.
+    Add(Add),
+    /// Maximum over a window.
+    MaxPool(MaxPool),
+    /// Mean over a window.
+    AvgPool(AvgPool),
+    /// Mean over all pixels of an image, per channel.
+    GlobalAvgPool(GlobalAvgPool),
+    /// All scalars of an image as channels of one pixel.
+    Flatten(Flatten),
+    /// `y = W·x + b` on images of one pixel.
+    Linear(Linear),
+    /// `exp(x) / Σ exp(x)` over the channels of images of one pixel.
+    Softmax(Softmax),
+    /// The gradient of one logit with respect to what the classifier reads.
+    ClassGradient(ClassGradient),
+    /// The gradient of a ReLU.
+    ReluGradient(ReluGradient),
+    /// The gradient of a mean over a window.
+    AvgPoolGradient(AvgPoolGradient),
+    /// Zeros between pixels.
+    Dilate(Dilate),
+    /// Scalar product along the channels.
+    ChannelDot(ChannelDot),
+}
+
+impl Op {
+    /// The only place that tells the operations apart for what they say of themselves.
+    pub(crate) const fn as_operation(&self) -> &dyn Operation {
+        match self {
+            Self::Conv2d(op) => op,
+            Self::BatchNorm(op) => op,
+            Self::Relu(op) => op,
+            Self::Add(op) => op,
+            Self::MaxPool(op) => op,
+            Self::AvgPool(op) => op,
+            Self::GlobalAvgPool(op) => op,
+            Self::Flatten(op) => op,
+            Self::Linear(op) => op,
+            Self::Softmax(op) => op,
+            Self::ClassGradient(op) => op,
+            Self::ReluGradient(op) => op,
+            Self::AvgPoolGradient(op) => op,
+            Self::Dilate(op) => op,
+            Self::ChannelDot(op) => op,
+        }
+    }
+
+    /// The name of the operation in lower case, as kernels and tables use it.
+    pub fn kind(&self) -> &'static str {
+        self.as_operation().kind()
+    }
+
+    /// All its parameters.
+    pub(crate) fn params(&self) -> Vec<ParamId> {
+        let mut params = Vec::new();
+        let _same = self.map_params(|param| {
+            params.push(param);
+            param
+        });
+        params
+    }
+
+    /// The same operation with every parameter replaced.
+    #[must_use]
+    pub(crate) fn map_params(&self, mut map: impl FnMut(ParamId) -> ParamId) -> Self {
+        self.as_operation().map_params(&mut map)
+    }
+}

@@ -1,0 +1,256 @@
+//! What a graph asks of every operation. The compiler asks for everything that could make a number wrong;
+//! what has a default costs an operation that leaves it out words or speed.
+
+use super::super::{Graph, Node, Padding, ParamId, Role, ValueId, Window};
+use super::Op;
+use crate::error::Error;
+use crate::tensor::Shape;
+
+/// Everything that a graph, its passes and its plan know of an operation besides how to compute it.
+pub(crate) trait Operation {
+    /// The name in lower case, as kernels and tables use it.
+    fn kind(&self) -> &'static str;
+
+    /// How many inputs it takes.
+    fn arity(&self) -> Arity;
+
+    /// The same operation with every parameter replaced.
+    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op;
+
+    /// The shape of the result for as many inputs as [`Self::arity`] allows, after checking them and the
+    /// parameters.
+    fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error>;
+
+    /// Multiply-accumulates of one scalar of the result: convolution and linear only, as the field counts.
+    fn macs_per_scalar(&self, graph: &Graph) -> usize;
+
+    /// The parameters that training finds by gradients.
+    fn trained(&self) -> [Option<ParamId>; 2];
+
+    /// Where the pixels of the result lie among those of an input.
+    fn placement(&self, graph: &Graph, node: &Node) -> Placement;
+
+    /// Whether the result is clamped at zero.
+    fn clamps(&self) -> bool;
+
+    /// Adds nodes that compute the gradient of one input from that of the result, whose clamping has
+    /// been dealt with.
+    fn gradient(&self, back: &mut Backward<'_>, input: usize) -> Result<ValueId, Error>;
+
+    /// The window that it slides over its input, if its size is a setting of the operation.
+    fn window(&self, _graph: &Graph) -> Option<Window> {
+        None
+    }
+
+    /// The settings in words, such as `3×3, stride 2, padding 1`; empty when there are none.
+    fn settings(&self, graph: &Graph) -> String {
+        let window = self.window(graph);
+        window.map_or_else(String::new, |window| window.to_string())
+    }
+
+    /// The same operation with its result clamped at zero, if it can do that.
+    fn clamped(&self) -> Option<Op> {
+        None
+    }
+
+    /// The name of the parameter that may be written between runs, and the role of what it decides.
+    fn writable(&self) -> Option<(Role, &'static str)> {
+        None
+    }
+
+    /// The input whose memory the result may take over, scalar by scalar.
+    fn in_place_input(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// How many inputs an operation takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arity {
+    One,
+    OneOrTwo,
+    Two,
+}
+
+impl Arity {
+    /// Whether this number of inputs is allowed.
+    pub(crate) const fn allows(self, inputs: usize) -> bool {
+        match self {
+            Self::One => inputs == 1,
+            Self::OneOrTwo => inputs == 1 || inputs == 2,
+            Self::Two => inputs == 2,
+        }
+    }
+
+    /// The numbers in words.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::One => "1",
+            Self::OneOrTwo => "1 or 2",
+            Self::Two => "2",
+        }
+    }
+}
+
+/// Where the pixels of a result have their centres, in pixels of one of the inputs. Rows come first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Placement {
+    /// The input.
+    pub(crate) input: usize,
+    /// The centre of the first pixel.
+    pub(crate) first: [f64; 2],
+    /// The distance from one centre to the next.
+    pub(crate) step: [f64; 2],
+}
+
+impl Placement {
+    /// Pixel on pixel.
+    pub(super) const fn on(input: usize) -> Self {
+        Self {
+            input,
+            first: [0.0; 2],
+            step: [1.0; 2],
+        }
+    }
+
+    /// In the middle of a window over the first input.
+    pub(super) fn of_window(window: &Window) -> Self {
+        let before = [window.padding.top, window.padding.left];
+        Self {
+            input: 0,
+            first: [0, 1]
+                .map(|axis| (window.kernel[axis] as f64 - 1.0) / 2.0 - before[axis] as f64),
+            step: window.stride.map(|stride| stride as f64),
+        }
+    }
+
+    /// Where the pixels of the input lie among those of the result.
+    pub(super) fn inverse(self) -> Self {
+        Self {
+            input: self.input,
+            first: [0, 1].map(|axis| -self.first[axis] / self.step[axis]),
+            step: self.step.map(f64::recip),
+        }
+    }
+}
+
+/// A node on the way back from a result to what it was computed from.
+pub(crate) struct Backward<'a> {
+    /// The graph that the gradients are added to.
+    pub(crate) graph: &'a mut Graph,
+    /// The node whose inputs get gradients.
+    pub(crate) node: &'a Node,
+    /// The gradient of its result.
+    pub(crate) gradient: ValueId,
+}
+
+impl Backward<'_> {
+    /// The name of something that is added for the node.
+    pub(crate) fn name(&self, what: &str) -> String {
+        format!("{}.{what}", self.node.name)
+    }
+
+    /// The shape of one of the node's inputs.
+    pub(super) fn input(&self, index: usize) -> Shape {
+        self.graph.shape(self.node.inputs[index])
+    }
+
+    /// Adds an operation on one value.
+    pub(super) fn add(&mut self, what: &str, op: Op, x: ValueId) -> Result<ValueId, Error> {
+        let name = self.name(what);
+        self.graph.add(&name, op, &[x])
+    }
+
+    /// For an operation whose gradient cannot be computed.
+    pub(super) fn no_gradient(&self) -> Error {
+        self.refuse(&format!("{} has no gradient here", self.node.op.kind()))
+    }
+
+    pub(super) fn refuse(&self, reason: &str) -> Error {
+        Error::Operator {
+            node: self.node.name.clone(),
+            op: self.node.op.kind().to_owned(),
+            reason: format!("{reason}; ask for a map at a later value"),
+        }
+    }
+}
+
+/// The parameters and the name of a node that is about to be added.
+pub(crate) struct Check<'a> {
+    pub(in super::super) graph: &'a Graph,
+    pub(in super::super) node: &'a str,
+}
+
+impl Check<'_> {
+    pub(super) fn refuse(&self, reason: String) -> Error {
+        Error::Geometry {
+            node: self.node.to_owned(),
+            reason,
+        }
+    }
+
+    pub(super) fn same_shape(&self, expected: Shape, got: Shape) -> Result<Shape, Error> {
+        if expected == got {
+            return Ok(got);
+        }
+        Err(Error::InputShape {
+            node: self.node.to_owned(),
+            expected,
+            got,
+        })
+    }
+
+    /// Vectors: images of one pixel.
+    pub(super) fn vectors(&self, x: Shape) -> Result<Shape, Error> {
+        self.same_shape(Shape::new(x.n, x.c, 1, 1), x)
+    }
+
+    /// Rows and columns that a window gives.
+    pub(super) fn slide(&self, window: &Window, x: Shape) -> Result<[usize; 2], Error> {
+        window
+            .output_size([x.h, x.w])
+            .map_err(|reason| self.refuse(reason))
+    }
+
+    /// The shape that a pool gives; its windows must all see a pixel.
+    pub(super) fn pool(&self, window: &Window, x: Shape) -> Result<Shape, Error> {
+        let [h, w] = self.slide(window, x)?;
+        let Padding {
+            top,
+            bottom,
+            left,
+            right,
+        } = window.padding;
+        if top.max(bottom) >= window.kernel[0] || left.max(right) >= window.kernel[1] {
+            return Err(self.refuse(format!(
+                "padding {:?} must be smaller than the window {:?}: a window would see no pixel",
+                window.padding, window.kernel
+            )));
+        }
+        Ok(Shape::new(x.n, x.c, h, w))
+    }
+
+    pub(super) fn dims(&self, param: ParamId) -> Result<&[usize], Error> {
+        let own = self.graph.get_param(param);
+        own.map(|param| param.tensor.dims())
+            .map_err(|_| self.refuse("a parameter does not belong to this graph".to_owned()))
+    }
+
+    pub(super) fn param(
+        &self,
+        what: &'static str,
+        param: ParamId,
+        expected: &[usize],
+    ) -> Result<(), Error> {
+        let got = self.dims(param)?;
+        if got == expected {
+            return Ok(());
+        }
+        Err(Error::ParameterShape {
+            node: self.node.to_owned(),
+            parameter: what,
+            expected: expected.to_vec(),
+            got: got.to_vec(),
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! Mean over a sliding window, on textures.
+
+use crate::graph::Window;
+use crate::kernels::{Kernel, Launch, avg_pool, load, store};
+use crate::tensor::Shape;
+
+/// `shaders/textures/avg_pool_texture.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "avg_pool_texture",
+    source: include_str!("../../../shaders/textures/avg_pool_texture.wgsl"),
+    bindings: &[load("input"), store("output")],
+};
+
+/// Threads of a workgroup, as in the shader.
+pub const THREADS: usize = avg_pool::THREADS;
+
+/// One launch: a grid-stride loop over channel groups × output pixels.
+pub fn launch(input: Shape, output: Shape, window: &Window, count_padding: bool) -> Launch {
+    Launch {
+        kernel: &KERNEL,
+        ..avg_pool::launch(input, output, window, count_padding)
+    }
+}

@@ -1,0 +1,193 @@
+//! Convolution on folded textures: one subgroup per tile, weights passed round by shuffles, geometry
+//! in immediates so that a network needs a handful of pipelines.
+
+use std::fmt;
+
+use super::conv2d_quad;
+use crate::kernels::conv2d::{Geometry, out_in_taps};
+use crate::kernels::{Kernel, Launch, Packing, Storage, flag, immediate, load, update};
+use crate::tensor::{LANES, Tensor};
+
+/// `shaders/textures/conv2d_texture.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "conv2d_texture",
+    source: include_str!("../../../shaders/textures/conv2d_texture.wgsl"),
+    bindings: &[
+        load("input"),
+        load("weight"),
+        load("residual"),
+        update("output"),
+    ],
+};
+
+/// Numbers of lanes that subgroups may have. With four lanes it is [`conv2d_quad`] that runs.
+pub const SUBGROUPS: [u32; 3] = [conv2d_quad::LANES, 8, 16];
+
+/// Bytes of the kernel's immediates, the most of any kernel.
+pub const IMMEDIATE_BYTES: u64 = 60;
+
+/// Tile geometry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Output channels of a workgroup, a multiple of the lanes and at most four times as many.
+    pub co: u32,
+    /// Groups of output pixels of a workgroup, as many pixels as there are lanes in each.
+    pub px_groups: u32,
+    /// Lanes of the subgroups, and threads of a workgroup: one of [`SUBGROUPS`].
+    pub lanes: u32,
+}
+
+impl Tile {
+    /// Workgroups of a convolution along x and y.
+    pub fn workgroups(&self, geometry: &Geometry) -> [u64; 2] {
+        let px = u64::from(self.px_groups * self.lanes);
+        [
+            // x: tiles of output pixels of the whole batch
+            (geometry.output.pixels() as u64).div_ceil(px),
+            // y: tiles of output channels
+            (geometry.output.c as u64).div_ceil(self.co.into()),
+        ]
+    }
+}
+
+impl fmt::Display for Tile {
+    /// Output channels × groups of pixels; the lanes are the device's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.co, self.px_groups)
+    }
+}
+
+/// One launch: `[ceil(N·OUT_H·OUT_W / (PX_GROUPS·LANES)), ceil(OUT_C / TILE_CO), 1]` workgroups.
+pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
+    let taps = ("TAP_CHANNELS", tap_channels(geometry.input.c));
+    let (kernel, constants) = if tile == conv2d_quad::TILE {
+        (&conv2d_quad::KERNEL, vec![taps])
+    } else {
+        let tile = [
+            ("TILE_CO", tile.co),
+            ("PX_GROUPS", tile.px_groups),
+            ("LANES", tile.lanes),
+        ];
+        (&KERNEL, [&tile[..], &[taps]].concat())
+    };
+    let [x, y] = tile.workgroups(geometry);
+    Launch {
+        overrides: vec![
+            ("POINTWISE", flag(reads_its_own_pixels(geometry))),
+            ("RESIDUAL", geometry.residual.constant()),
+        ],
+        tile: constants,
+        immediates: immediates(geometry),
+        ..Launch::new(kernel, tile.lanes as usize, [x, y, 1])
+    }
+}
+
+fn immediates(geometry: &Geometry) -> Vec<(&'static str, i32)> {
+    let Geometry {
+        input,
+        output,
+        kernel,
+        stride,
+        padding,
+        ..
+    } = *geometry;
+    let taps = kernel[0] * kernel[1];
+    vec![
+        ("in_groups", immediate(input.channel_groups())),
+        ("in_h", immediate(input.h)),
+        ("in_w", immediate(input.w)),
+        ("in_pixels", immediate(input.pixels())),
+        ("out_groups", immediate(output.channel_groups())),
+        ("out_h", immediate(output.h)),
+        ("out_w", immediate(output.w)),
+        ("out_pixels", immediate(output.pixels())),
+        ("kernel_w", immediate(kernel[1])),
+        ("stride_h", immediate(stride[0])),
+        ("stride_w", immediate(stride[1])),
+        ("pad_top", immediate(padding.top)),
+        ("pad_left", immediate(padding.left)),
+        ("steps", immediate(taps * input.channel_groups())),
+        ("relu", i32::from(geometry.relu)),
+    ]
+}
+
+/// Whether each output pixel reads the input pixel of its own index and no other.
+fn reads_its_own_pixels(geometry: &Geometry) -> bool {
+    geometry.is_pointwise() && geometry.stride == [1, 1]
+}
+
+/// Channels of a texel that are not always zero: three for images, which saves the stem a quarter.
+fn tap_channels(in_c: usize) -> u32 {
+    if in_c == 3 { 3 } else { 4 }
+}
+
+/// Texels of one block of output channels: a row of biases, then a row per tap and channel group.
+fn block_texels(in_c: usize, taps: usize, tile_co: usize) -> usize {
+    (1 + taps * in_c.div_ceil(LANES)) * tile_co
+}
+
+/// Scalars of packed weights and biases.
+pub(in crate::kernels) fn packed_len([out_c, in_c, taps]: [usize; 3], tile_co: usize) -> usize {
+    out_c.div_ceil(tile_co) * block_texels(in_c, taps, tile_co) * LANES
+}
+
+/// Weights and biases in a texture, see [`pack`].
+pub(crate) fn packing(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize) -> Packing {
+    let (weight, bias) = (weight.clone(), bias.cloned());
+    let len = packed_len(out_in_taps(&weight), tile_co);
+    Packing::new(Storage::Texture, len, move || {
+        pack(&weight, bias.as_ref(), tile_co)
+    })
+}
+
+/// OIHW weights (or `[out, in]`) to `[co block][1 + (ky, kx, ci / 4)][co % TILE_CO][ci % 4]`, where
+/// row 0 of a block holds its biases, four to a texel.
+pub(in crate::kernels) fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize) -> Vec<f32> {
+    let [out_c, in_c, taps] = out_in_taps(weight);
+    let block = block_texels(in_c, taps, tile_co) * LANES;
+    let in_groups = in_c.div_ceil(LANES);
+    let mut packed = vec![0.0; packed_len([out_c, in_c, taps], tile_co)];
+    for (co, row) in weight.data().chunks_exact(in_c * taps).enumerate() {
+        let first = (co / tile_co) * block;
+        if let Some(bias) = bias {
+            packed[first + co % tile_co] = bias.data()[co];
+        }
+        for (ci, channel) in row.chunks_exact(taps).enumerate() {
+            for (tap, &value) in channel.iter().enumerate() {
+                let texel = (1 + tap * in_groups + ci / LANES) * tile_co + co % tile_co;
+                packed[first + texel * LANES + ci % LANES] = value;
+            }
+        }
+    }
+    packed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_starts_with_its_biases_and_goes_on_tap_by_tap() {
+        // w[co, ci, 0, kx] = 100·co + 10·ci + kx; nine outputs, five inputs, 1×2 taps.
+        let code = |co: usize, ci: usize, kx: usize| (100 * co + 10 * ci + kx) as f32;
+        let weight = Tensor::from_fn(&[9, 5, 1, 2], |i| code(i / 10, i / 2 % 5, i % 2));
+        let bias = Tensor::from_fn(&[9], |co| co as f32 + 0.5);
+        let packed = pack(&weight, Some(&bias), 8);
+        let block = (1 + 2 * 2) * 8 * 4;
+        assert_eq!(packed.len(), 2 * block, "two blocks");
+        assert_eq!(packed.len(), packed_len([9, 5, 2], 8), "known in advance");
+        assert_eq!(packed[..3], [0.5, 1.5, 2.5], "biases of block 0");
+        assert_eq!(packed[8..32], [0.0; 24], "the rest of row 0 is not used");
+        let texel = |block_ix: usize, row: usize, co: usize| {
+            let at = block_ix * block + (row * 8 + co) * 4;
+            packed[at..at + 4].to_vec()
+        };
+        let want = [code(3, 0, 0), code(3, 1, 0), code(3, 2, 0), code(3, 3, 0)];
+        assert_eq!(texel(0, 1, 3), want, "tap 0, channels 0 to 3");
+        assert_eq!(texel(0, 2, 3), [code(3, 4, 0), 0.0, 0.0, 0.0], "channel 4");
+        assert_eq!(texel(0, 3, 0)[0], code(0, 0, 1), "tap 1");
+        assert_eq!(packed[block], 8.5, "bias of block 1");
+        assert_eq!(texel(1, 1, 0)[0], code(8, 0, 0), "output 8");
+        assert_eq!(texel(1, 1, 1), [0.0; 4], "output 9 does not exist");
+    }
+}

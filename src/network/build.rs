@@ -1,0 +1,216 @@
+//! The end of every road: a network that was described becomes a model.
+
+use super::blueprint::{Blueprint, Tensors};
+use super::decision::{Decision, Decisions};
+use super::resnet::{Arch, Plan};
+use super::{BnMode, Family, Variant};
+use crate::error::Error;
+use crate::graph::{Graph, Op, Role, Softmax};
+use crate::picture::{Labels, Preprocess};
+
+/// What the caller decides; the rest follows from the weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelOptions {
+    /// Images in a batch.
+    pub batch: usize,
+    /// Rows and columns of the image; those of the network if `None`.
+    pub size: Option<[usize; 2]>,
+    /// The network that a file is expected to be of; any if `None`.
+    pub arch: Option<Arch>,
+    /// Classes of made-up weights; a file must agree.
+    pub classes: Option<usize>,
+    /// Whether the graph ends with the probabilities instead of the logits.
+    pub softmax: bool,
+    /// Which of several networks with the same weights is meant; the usual one if `None`.
+    pub variant: Option<Variant>,
+    /// Which statistics batch normalisations use; those that the file says, which are nearly always
+    /// the running ones, if `None`.
+    pub bn_mode: Option<BnMode>,
+}
+
+impl Default for ModelOptions {
+    /// One image of the family's size, with probabilities.
+    fn default() -> Self {
+        Self {
+            batch: 1,
+            size: None,
+            arch: None,
+            classes: None,
+            softmax: true,
+            variant: None,
+            bn_mode: None,
+        }
+    }
+}
+
+/// What is known about a network beside its layers.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Name of the architecture, such as `resnet50` or `notebook`.
+    pub arch: String,
+    /// Where the weights are from.
+    pub family: Family,
+    /// The plan of the network; `None` for a file that lists its layers one by one.
+    pub plan: Option<Plan>,
+    /// How images are prepared, at the nominal size.
+    pub preprocess: Preprocess,
+    /// Names of the classes, if the file has them.
+    pub labels: Option<Labels>,
+    /// What was decided, on what evidence, and how sure it is.
+    pub decisions: Decisions,
+    /// What the probabilities are called; `softmax` if `None`.
+    pub softmax: Option<String>,
+}
+
+/// A network, of which models of any batch and size are made.
+#[derive(Clone, Debug)]
+pub struct Network {
+    blueprint: Blueprint,
+    tensors: Tensors,
+    classes: usize,
+    /// What is known about it.
+    pub facts: Facts,
+}
+
+impl Network {
+    /// A network of its parts, whose nominal size is the one that is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for logits that are no scores of classes, and for classes other than those
+    /// that are asked for; [`Error::Labels`] for names of other classes; the
+    /// [graph section](Error) for shapes.
+    pub fn new(
+        (mut blueprint, tensors): (Blueprint, Tensors),
+        mut facts: Facts,
+        options: &ModelOptions,
+    ) -> Result<Self, Error> {
+        let graph = blueprint.graph(&tensors, 1, blueprint.size)?;
+        let logits = graph.find(&blueprint.logits)?;
+        let shape = graph.shape(logits);
+        let refuse = |reason: String| Error::Model {
+            model: facts.arch.clone(),
+            reason,
+        };
+        if [shape.h, shape.w] != [1, 1] || logits == graph.inputs()[0] {
+            return Err(refuse(format!(
+                "its logits have the shape {shape}, which are no scores of classes"
+            )));
+        }
+        let classes = shape.c;
+        if let Some(asked) = options.classes.filter(|&asked| asked != classes) {
+            return Err(refuse(format!(
+                "the weights are of {classes} classes, not {asked}"
+            )));
+        }
+        if let Some(labels) = &facts.labels {
+            labels.check(classes)?;
+        }
+        if let Some(size) = options.size {
+            blueprint.resize(size);
+        }
+        facts.preprocess = facts.preprocess.with_size(blueprint.size);
+        facts.preprocess.check()?;
+        Ok(Self {
+            blueprint,
+            tensors,
+            classes,
+            facts,
+        })
+    }
+
+    /// The layers.
+    pub const fn blueprint(&self) -> &Blueprint {
+        &self.blueprint
+    }
+
+    /// The tensors that the layers read, by name.
+    pub const fn tensors(&self) -> &Tensors {
+        &self.tensors
+    }
+
+    /// Number of classes.
+    pub const fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The model for a batch of images of a size. What the options say about the network itself, its
+    /// classes and its variant, was decided when it was opened.
+    ///
+    /// # Errors
+    /// [`Error::Preprocess`] and the [graph section](Error) of the errors for a batch or size that
+    /// cannot be.
+    pub fn model(&self, options: &ModelOptions) -> Result<Model, Error> {
+        let size = options.size.unwrap_or(self.blueprint.size);
+        let facts = self.facts.clone();
+        let preprocess = facts.preprocess.with_size(size);
+        preprocess.check()?;
+        let mut decisions = facts.decisions;
+        decisions.restate("preprocessing", preprocess.to_string());
+        let mut graph = self.blueprint.graph(&self.tensors, options.batch, size)?;
+        if let Some(mode) = options.bn_mode {
+            let count = graph.set_statistics(mode.statistics());
+            let value = format!("{mode} statistics in {count} layers");
+            decisions.record(Decision::certain("batch norm", value, "asked for"));
+        }
+        for (role, name) in self.blueprint.roles() {
+            let value = graph.find(name)?;
+            graph.set_role(role, value)?;
+        }
+        let logits = graph.find(&self.blueprint.logits)?;
+        graph.mark_output(logits)?;
+        if options.softmax {
+            let name = facts.softmax.as_deref().unwrap_or("softmax");
+            let probabilities = graph.add(name, Op::Softmax(Softmax), &[logits])?;
+            graph.set_role(Role::Probabilities, probabilities)?;
+            graph.mark_output(probabilities)?;
+        }
+        Ok(Model {
+            graph,
+            arch: facts.arch,
+            family: facts.family,
+            plan: facts.plan,
+            classes: self.classes,
+            preprocess,
+            labels: facts.labels,
+            decisions,
+        })
+    }
+}
+
+/// A network that is ready to be planned or run.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The operations, with the roles of their values. Logits, and probabilities if asked for, are its
+    /// outputs.
+    pub graph: Graph,
+    /// Name of the architecture, such as `resnet50` or `notebook`.
+    pub arch: String,
+    /// Where the weights are from.
+    pub family: Family,
+    /// The plan of the network; `None` for a file that lists its layers one by one.
+    pub plan: Option<Plan>,
+    /// Classes.
+    pub classes: usize,
+    /// How images are prepared, for the size that the graph was built for.
+    pub preprocess: Preprocess,
+    /// Names of the classes, if the file has them.
+    pub labels: Option<Labels>,
+    /// What was decided, on what evidence, and how sure it is.
+    pub decisions: Decisions,
+}
+
+impl Model {
+    /// Rows and columns of the image.
+    pub fn size(&self) -> [usize; 2] {
+        self.preprocess.size
+    }
+
+    /// Trained numbers: everything but the running statistics of the batch normalisations.
+    pub fn parameter_count(&self) -> usize {
+        let params = self.graph.params().iter();
+        params
+            .filter(|p| !p.name.ends_with(".running_mean") && !p.name.ends_with(".running_var"))
+            .map(|p| p.tensor.len())
+            .sum()
+    }
+}

@@ -1,0 +1,186 @@
+//! What was decided about a network, and what each decision rests on.
+//!
+//! The same names of tensors hide different networks, and no weight file says how images were
+//! prepared. Whoever builds a model therefore records every fact that the shapes of the weights do
+//! not prove. `resnet inspect` prints the record; a caller who wants no guess looks for
+//! [`Decisions::assumed`].
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// How sure a decision is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confidence {
+    /// The file or the caller says it, or the shapes of the weights leave no other reading.
+    Certain,
+    /// Every published network with this evidence has it.
+    Inferred,
+    /// Networks with this evidence differ in it; the most common choice was taken.
+    Assumed,
+}
+
+impl fmt::Display for Confidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certain => "certain",
+            Self::Inferred => "inferred",
+            Self::Assumed => "assumed",
+        })
+    }
+}
+
+/// One fact about a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// What had to be decided, such as `stride`.
+    pub what: &'static str,
+    /// What was decided.
+    pub value: String,
+    /// What the decision rests on.
+    pub evidence: String,
+    /// How sure it is.
+    pub confidence: Confidence,
+}
+
+impl Decision {
+    /// A fact that is stated or proved.
+    pub fn certain(
+        what: &'static str,
+        value: impl Into<String>,
+        evidence: impl Into<String>,
+    ) -> Self {
+        Self::new(what, value, evidence, Confidence::Certain)
+    }
+
+    /// A fact that all known networks with the same evidence share.
+    pub fn inferred(
+        what: &'static str,
+        value: impl Into<String>,
+        evidence: impl Into<String>,
+    ) -> Self {
+        Self::new(what, value, evidence, Confidence::Inferred)
+    }
+
+    /// A guess.
+    pub fn assumed(
+        what: &'static str,
+        value: impl Into<String>,
+        evidence: impl Into<String>,
+    ) -> Self {
+        Self::new(what, value, evidence, Confidence::Assumed)
+    }
+
+    /// A fact of any confidence.
+    pub fn new(
+        what: &'static str,
+        value: impl Into<String>,
+        evidence: impl Into<String>,
+        confidence: Confidence,
+    ) -> Self {
+        Self {
+            what,
+            value: value.into(),
+            evidence: evidence.into(),
+            confidence,
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            what,
+            value,
+            evidence,
+            confidence,
+        } = self;
+        write!(f, "{what:<14} {value}  ({confidence}: {evidence})")
+    }
+}
+
+/// The record of all decisions on a model, in the order in which they were made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Decisions(Vec<Decision>);
+
+impl Decisions {
+    /// Records a decision. It replaces an earlier one on the same question.
+    pub fn record(&mut self, decision: Decision) {
+        match self.0.iter_mut().find(|d| d.what == decision.what) {
+            Some(earlier) => *earlier = decision,
+            None => self.0.push(decision),
+        }
+    }
+
+    /// States the value of a decision anew, if there is one on the question.
+    pub(super) fn restate(&mut self, what: &str, value: String) {
+        if let Some(decision) = self.0.iter_mut().find(|decision| decision.what == what) {
+            decision.value = value;
+        }
+    }
+
+    /// The decision on a question.
+    pub fn get(&self, what: &str) -> Option<&Decision> {
+        self.0.iter().find(|decision| decision.what == what)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Decision> {
+        self.0.iter()
+    }
+
+    /// Those that are guesses.
+    pub fn assumed(&self) -> impl Iterator<Item = &Decision> {
+        let guess = |decision: &&Decision| decision.confidence == Confidence::Assumed;
+        self.0.iter().filter(guess)
+    }
+}
+
+impl<'a> IntoIterator for &'a Decisions {
+    type Item = &'a Decision;
+    type IntoIter = std::slice::Iter<'a, Decision>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl FromIterator<Decision> for Decisions {
+    fn from_iter<T: IntoIterator<Item = Decision>>(decisions: T) -> Self {
+        let mut record = Self::default();
+        for decision in decisions {
+            record.record(decision);
+        }
+        record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_decision_replaces_the_earlier_in_its_place() {
+        let mut record = Decisions::default();
+        record.record(Decision::assumed("stride", "3x3", "most are"));
+        record.record(Decision::certain("classes", "10", "shapes"));
+        assert_eq!(record.assumed().count(), 1, "a guess");
+        record.record(Decision::certain("stride", "1x1", "the caller"));
+        let values: Vec<&str> = record.iter().map(|d| &d.value[..]).collect();
+        assert_eq!(values, ["1x1", "10"], "order");
+        assert_eq!(record.assumed().count(), 0, "no guess is left");
+    }
+
+    #[test]
+    fn json_has_the_four_fields() {
+        let record: Decisions = [Decision::inferred("epsilon", "1e-5", "names")]
+            .into_iter()
+            .collect();
+        assert_eq!(
+            serde_json::to_string(&record).expect("plain data"),
+            r#"[{"what":"epsilon","value":"1e-5","evidence":"names","confidence":"inferred"}]"#
+        );
+    }
+}

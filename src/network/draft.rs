@@ -1,0 +1,160 @@
+//! A network under construction: the one builder of every reader and of every family.
+//!
+//! A [`Draft`] adds each layer to a [`Blueprint`] and, at the nominal size of the image, to a graph,
+//! so that shapes are known and checked while the network is built.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::blueprint::{Blueprint, Layer, Operation, Sheet, Tensors};
+use crate::error::Error;
+use crate::graph::{Graph, Op, ValueId};
+use crate::tensor::{Shape, Tensor};
+
+/// A network under construction.
+pub struct Draft {
+    graph: Graph,
+    input: ValueId,
+    layers: Vec<Layer>,
+    tensors: Tensors,
+    /// The number that the next copy of a name gets.
+    copies: HashMap<String, usize>,
+}
+
+/// The notable values of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The last activation that still has rows and columns.
+    pub feature_map: ValueId,
+    /// The vector that the classifier reads.
+    pub features: ValueId,
+    /// Scores of the classes.
+    pub logits: ValueId,
+}
+
+impl Draft {
+    /// A network that reads an image of a name and of a nominal size.
+    ///
+    /// # Errors
+    /// [`Error::Geometry`] for a size that is empty or too large.
+    pub fn new(input: &str, size: [usize; 2]) -> Result<Self, Error> {
+        let mut graph = Graph::new();
+        let [h, w] = size;
+        let id = graph.input(input, Shape::new(1, 3, h, w))?;
+        Ok(Self {
+            graph,
+            input: id,
+            layers: Vec::new(),
+            tensors: Tensors::new(),
+            copies: HashMap::new(),
+        })
+    }
+
+    /// The image.
+    pub const fn input(&self) -> ValueId {
+        self.input
+    }
+
+    /// The shape of a value, for one image of the nominal size.
+    ///
+    /// # Panics
+    /// When the value is of another, larger network.
+    pub fn shape(&self, value: ValueId) -> Shape {
+        self.graph.shape(value)
+    }
+
+    /// The layers so far, for one image of the nominal size.
+    pub const fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The name, or the name with a number if a value has it already.
+    pub fn free(&mut self, name: &str) -> String {
+        let base = if name.is_empty() { "node" } else { name };
+        let mut free = base.to_owned();
+        while self.graph.find(&free).is_ok() {
+            let number = self.copies.entry(base.to_owned()).or_insert(2);
+            free = format!("{base}_{number}");
+            *number += 1;
+        }
+        free
+    }
+
+    /// Makes a tensor known by a name.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when another tensor has the name.
+    pub fn tensor(&mut self, name: &str, tensor: Tensor) -> Result<(), Error> {
+        match self.tensors.get(name) {
+            Some(earlier) if *earlier == tensor => Ok(()),
+            Some(_) => Err(Error::Model {
+                model: "network".to_owned(),
+                reason: format!("two different tensors are called '{name}'"),
+            }),
+            None => {
+                self.tensors.insert(name.to_owned(), tensor);
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds a layer and returns its result, which has its name.
+    ///
+    /// # Errors
+    /// [`Error::WeightMissing`] for a tensor that is not known, and the [graph section](Error) of
+    /// the errors.
+    pub fn add(
+        &mut self,
+        name: &str,
+        operation: Operation,
+        inputs: &[ValueId],
+    ) -> Result<ValueId, Error> {
+        let read = inputs.iter().map(|&id| self.graph.value(id).name.clone());
+        let layer = Layer::new(name.to_owned(), read.collect(), operation);
+        let mut sheet = Sheet {
+            graph: &mut self.graph,
+            tensors: &self.tensors,
+        };
+        let value = sheet.add(&layer, inputs)?;
+        self.layers.push(layer);
+        Ok(value)
+    }
+
+    /// The last activation before the final pooling, and the vector that a classifier reads, found
+    /// by following the layers back from the logits.
+    pub fn ends(&self, logits: ValueId) -> Ends {
+        let graph = &self.graph;
+        let producer = |value| graph.nodes().iter().rev().find(|node| node.output == value);
+        let features = producer(logits).map_or(logits, |classifier| classifier.inputs[0]);
+        let mut feature_map = features;
+        while let Some(node) = producer(feature_map)
+            && matches!(
+                node.op,
+                Op::Flatten(_) | Op::GlobalAvgPool(_) | Op::AvgPool(_)
+            )
+        {
+            feature_map = node.inputs[0];
+        }
+        Ends {
+            feature_map,
+            features,
+            logits,
+        }
+    }
+
+    /// The network as data, with its tensors.
+    pub fn finish(self, ends: Ends) -> (Blueprint, Tensors) {
+        let name = |id| self.graph.value(id).name.clone();
+        let shape = self.graph.shape(self.input);
+        let ends = [ends.feature_map, ends.features, ends.logits].map(name);
+        let input = name(self.input);
+        let blueprint = Blueprint::new(input, [shape.h, shape.w], self.layers, ends);
+        (blueprint, self.tensors)
+    }
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.graph, f)
+    }
+}

@@ -1,0 +1,42 @@
+//! The parameters that a layer may have.
+
+/// What a parameter does in its layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Parameter {
+    /// Kernel of a convolution (OIHW) or matrix of a linear layer (`[out, in]`).
+    Weight,
+    /// Bias of a convolution or linear layer.
+    Bias,
+    /// Scale of a batch normalisation.
+    Gamma,
+    /// Shift of a batch normalisation.
+    Beta,
+    /// Running mean of a batch normalisation.
+    Mean,
+    /// Running variance of a batch normalisation.
+    Variance,
+}
+
+impl Parameter {
+    /// The name in PyTorch files, which parameters of graphs have too.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Weight | Self::Gamma => "weight",
+            Self::Bias | Self::Beta => "bias",
+            Self::Mean => "running_mean",
+            Self::Variance => "running_var",
+        }
+    }
+
+    /// The name in files of Keras.
+    pub const fn keras_name(self) -> &'static str {
+        match self {
+            Self::Weight => "kernel",
+            Self::Bias => "bias",
+            Self::Gamma => "gamma",
+            Self::Beta => "beta",
+            Self::Mean => "moving_mean",
+            Self::Variance => "moving_variance",
+        }
+    }
+}

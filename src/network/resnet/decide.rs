@@ -1,0 +1,337 @@
+//! What has to be known beside the shapes of a network's tensors, and where each fact is from.
+
+use super::parts::{block, head, stem};
+use super::plan::{Block, Plan, StrideSite, Style};
+use super::stated::{CONFIG, Config, Stated};
+use crate::error::Error;
+use crate::network::{Choice, Confidence, Decision, Decisions, Facts, Family, Variant, choose};
+use crate::picture::{Labels, Preprocess};
+
+/// Evidence: the texts that a file says about itself.
+const METADATA: &str = "metadata of the file";
+/// Evidence: all networks whose tensors have such names.
+const FAMILY: &str = "all networks with these names";
+
+/// Decides what no shape shows: where blocks stride, whether the first stage does, and what the max
+/// pool sees outside of the image.
+pub(super) fn invisible(
+    plan: &mut Plan,
+    family: Family,
+    config: &Config,
+    asked: Option<Variant>,
+) -> Result<Vec<Decision>, Error> {
+    if family == Family::PreActivation {
+        return pre_activated(plan, config, asked);
+    }
+    let stride = stride(plan, family, config, asked)?;
+    let first = first_stage(plan, family, config);
+    Ok([Some(stride), first].into_iter().flatten().collect())
+}
+
+fn stride(
+    plan: &mut Plan,
+    family: Family,
+    config: &Config,
+    asked: Option<Variant>,
+) -> Result<Decision, Error> {
+    let (usual, confidence, evidence) = match (config.downsample_in_bottleneck, family) {
+        (Some(true), _) => (Variant::V1, Confidence::Certain, CONFIG),
+        (Some(false), _) => (Variant::V1_5, Confidence::Certain, CONFIG),
+        (None, Family::HuggingFace) => (
+            Variant::V1_5,
+            Confidence::Assumed,
+            "the default of Hugging Face; its networks may have `downsample_in_bottleneck`",
+        ),
+        (None, Family::Random) => (Variant::V1_5, Confidence::Certain, "asked for"),
+        _ => (
+            Variant::V1_5,
+            Confidence::Inferred,
+            "the names are torchvision's and timm's, which stride there",
+        ),
+    };
+    let choice = Choice {
+        model: &plan.name(),
+        possible: &[Variant::V1_5, Variant::V1],
+        usual: Some((usual, confidence)),
+        reason: "",
+    };
+    let (chosen, mut confidence) = choose(&choice, asked)?;
+    let evidence = if plan.block == Block::Basic {
+        // Its only strided convolution comes first in either variant.
+        confidence = Confidence::Certain;
+        "a basic block"
+    } else if asked.is_some() {
+        "asked for"
+    } else {
+        evidence
+    };
+    plan.stride_site = match chosen {
+        Variant::V1 => StrideSite::First,
+        _ => StrideSite::Middle,
+    };
+    let words = block::stride_words(plan);
+    Ok(Decision::new("stride", words, evidence, confidence))
+}
+
+/// Whether the first stage halves the image, which only Hugging Face's networks do. Blocks that keep
+/// the number of channels show it by a projection that they would not need.
+fn first_stage(plan: &mut Plan, family: Family, config: &Config) -> Option<Decision> {
+    if family != Family::HuggingFace {
+        return None;
+    }
+    let shown = plan.outputs.first() == Some(&plan.stem_channels());
+    let stated = config.downsample_in_first_stage;
+    let stride = plan.strides.first_mut()?;
+    if !shown {
+        *stride = if stated == Some(true) { 2 } else { 1 };
+    }
+    let words = if *stride == 2 {
+        "halves the image"
+    } else {
+        "keeps the size"
+    };
+    Some(if shown {
+        Decision::certain("first stage", words, "shapes of the weights")
+    } else if stated.is_some() {
+        Decision::certain("first stage", words, CONFIG)
+    } else {
+        Decision::assumed("first stage", words, "the default of Hugging Face")
+    })
+}
+
+fn pre_activated(
+    plan: &mut Plan,
+    config: &Config,
+    asked: Option<Variant>,
+) -> Result<Vec<Decision>, Error> {
+    plan.max_pool.zeros = config.zero_padded_pool;
+    let choice = Choice {
+        model: &plan.name(),
+        possible: &[Variant::V2],
+        usual: Some((Variant::V2, Confidence::Certain)),
+        reason: "",
+    };
+    choose(&choice, asked)?;
+    let names = "the names are timm's";
+    let pool = stem::pool_words(plan);
+    Ok(vec![
+        Decision::inferred("stride", block::stride_words(plan), names),
+        if plan.max_pool.zeros {
+            Decision::certain("max pool", pool, CONFIG)
+        } else {
+            Decision::inferred("max pool", pool, names)
+        },
+    ])
+}
+
+/// The facts about a network while they are gathered.
+pub(super) struct Record {
+    pub(super) plan: Plan,
+    family: Family,
+    stated: Stated,
+    pub(super) preprocess: Preprocess,
+    labels: Option<Labels>,
+    decisions: Decisions,
+}
+
+impl Record {
+    pub(super) fn new(plan: Plan, family: Family, stated: Stated) -> Self {
+        Self {
+            plan,
+            family,
+            stated,
+            preprocess: Preprocess::TORCHVISION,
+            labels: None,
+            decisions: Decisions::default(),
+        }
+    }
+
+    pub(super) fn facts(self) -> Facts {
+        Facts {
+            arch: self.plan.name(),
+            family: self.family,
+            plan: Some(self.plan),
+            preprocess: self.preprocess,
+            labels: self.labels,
+            decisions: self.decisions,
+            softmax: None,
+        }
+    }
+
+    fn metadata(&self, key: &str) -> Option<&str> {
+        self.stated.metadata.get(key).map(String::as_str)
+    }
+
+    /// Everything but the size and the labels, after what was decided about the plan.
+    pub(super) fn gather(&mut self, found: impl Iterator<Item = Decision>) -> Result<(), Error> {
+        self.decisions = found.collect();
+        let origin = match &self.stated.path {
+            Some(path) => Decision::certain(
+                "weights",
+                format!("{path}, {} names", self.family),
+                "names of the tensors",
+            ),
+            None => Decision::certain("weights", "made up", "no file"),
+        };
+        self.decisions.record(origin);
+        self.decide_epsilon()?;
+        self.record_geometry();
+        self.check_config();
+        self.decide_preprocess();
+        Ok(())
+    }
+
+    fn decide_epsilon(&mut self) -> Result<(), Error> {
+        let because = match self.plan.style {
+            Style::Torchvision | Style::Timm => "PyTorch's default, kept by this family",
+            Style::Lesson => "Keras' default, kept by the lesson",
+        };
+        let decision = match self.metadata("epsilon") {
+            None => {
+                let usual = format!("{:e}", self.plan.epsilon);
+                Decision::inferred("epsilon", usual, because)
+            }
+            Some(text) => {
+                let number = text.trim().parse().ok();
+                let number = number.filter(|e: &f32| e.is_finite() && *e >= 0.0);
+                let number = number.ok_or_else(|| Error::Model {
+                    model: self.plan.name(),
+                    reason: format!("the metadata says epsilon '{text}', which is no number >= 0"),
+                })?;
+                self.plan.epsilon = number;
+                Decision::certain("epsilon", format!("{number:e}"), METADATA)
+            }
+        };
+        self.decisions.record(decision);
+        Ok(())
+    }
+
+    fn record_geometry(&mut self) {
+        let plan = &self.plan;
+        if plan.style == Style::Lesson {
+            let stride = block::stride_words(plan);
+            self.decisions
+                .record(Decision::inferred("stride", stride, FAMILY));
+        }
+        // That of a pre-activated network was decided with its plan.
+        if !plan.pre_activation {
+            let pool = stem::pool_words(plan);
+            self.decisions
+                .record(Decision::inferred("max pool", pool, FAMILY));
+        }
+        self.decisions
+            .record(Decision::inferred("head", head::words(plan), FAMILY));
+    }
+
+    /// Leaves the files beside the weights out if they are of another network, and remarks on it.
+    fn check_config(&mut self) {
+        let plan = &self.plan;
+        let config = &self.stated.config;
+        let classes = config.classes.filter(|&classes| classes != plan.classes);
+        let depths = config.depths.as_ref();
+        let depths =
+            depths.filter(|&depths| plan.style == Style::Torchvision && *depths != plan.blocks);
+        let reason = match (classes, depths) {
+            (Some(classes), _) => format!("it is of {classes} classes, not {}", plan.classes),
+            (None, Some(depths)) => format!("it has stages of {depths:?} blocks"),
+            (None, None) => {
+                if let Some(name) = &config.architecture {
+                    let named = Decision::certain("name", name.clone(), CONFIG);
+                    self.decisions.record(named);
+                }
+                return;
+            }
+        };
+        let remark = format!("config.json beside the file is of another network: {reason}");
+        log::warn!("{remark}");
+        self.decisions
+            .record(Decision::certain("remark", remark, CONFIG));
+        self.stated.config = Config::default();
+    }
+
+    fn decide_preprocess(&mut self) {
+        // What a file without a word about it is prepared by.
+        let (mut rules, mut decision) = match (self.plan.style, self.family) {
+            (Style::Lesson, _) => (
+                Preprocess::NOTEBOOK,
+                Decision::inferred("preprocessing", "", "the lesson's"),
+            ),
+            (_, Family::HuggingFace) => (
+                Preprocess::HUGGING_FACE,
+                Decision::assumed("preprocessing", "", "that of microsoft/resnet-50"),
+            ),
+            (_, Family::Random) => (
+                Preprocess::TORCHVISION,
+                Decision::certain("preprocessing", "", "any will do for made-up weights"),
+            ),
+            _ => (
+                Preprocess::TORCHVISION,
+                Decision::assumed("preprocessing", "", "that of torchvision's first weights"),
+            ),
+        };
+        if let Some((stated, evidence)) = self.stated.config.preprocess.take() {
+            rules = stated;
+            decision = Decision::certain("preprocessing", "", evidence);
+        }
+        if let Some(text) = self.metadata("preprocess") {
+            let stated = Preprocess::named(text).or_else(|| Preprocess::from_json(text).ok());
+            if let Some(stated) = stated {
+                rules = stated;
+                decision = Decision::certain("preprocessing", "", METADATA);
+            } else {
+                // A remark for people: shown, so that a user can compare it with what was chosen.
+                let remark = format!("preprocessing: '{text}'");
+                self.decisions
+                    .record(Decision::certain("remark", remark, METADATA));
+            }
+        }
+        self.preprocess = rules;
+        self.decisions.record(decision);
+    }
+
+    /// Decides the size of the image by the plan and by what the preprocessing says.
+    pub(super) fn decide_size(
+        &mut self,
+        decide: impl FnOnce(&Plan, [usize; 2]) -> Result<[usize; 2], Error>,
+    ) -> Result<(), Error> {
+        let size = decide(&self.plan, self.preprocess.size)?;
+        self.preprocess = self.preprocess.with_size(size);
+        self.decisions
+            .restate("preprocessing", self.preprocess.to_string());
+        self.preprocess.check()
+    }
+
+    pub(super) fn decide_labels(&mut self) {
+        let classes = self.plan.classes;
+        let keys = ["labels", "classes", "id2label"];
+        let names = format!("{classes} names");
+        let Some(text) = keys.into_iter().find_map(|key| self.metadata(key)) else {
+            let labels = self.stated.config.labels.take();
+            if let Some(labels) = labels.filter(|labels| labels.len() == classes) {
+                self.decisions
+                    .record(Decision::certain("labels", names, CONFIG));
+                self.labels = Some(labels);
+            }
+            return;
+        };
+        // The plain form is a list with commas; a lone number is how many there are.
+        let parsed = if text.trim_start().starts_with(['[', '{']) {
+            Labels::parse(text).ok()
+        } else {
+            Some(Labels::new(text.split(',').map(str::trim)))
+        };
+        match parsed {
+            Some(labels) if labels.len() == classes => {
+                self.decisions
+                    .record(Decision::certain("labels", names, METADATA));
+                self.labels = Some(labels);
+            }
+            _ if text.trim() == classes.to_string() => {}
+            _ => {
+                let none = format!("none: the file does not name its {classes} classes one by one");
+                self.decisions
+                    .record(Decision::certain("labels", none, METADATA));
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Residual networks: a plan of what the layers compute, and a naming of their tensors.
+//!
+//! [`open`] finds the plan of the tensors of a file, [`made_up`] takes one and makes the tensors up.
+//! [`parts`] has a file for each part of a network.
+
+mod decide;
+mod lesson;
+mod naming;
+mod parts;
+mod plan;
+mod stated;
+
+pub use lesson::size_for as lesson_size_for;
+pub use naming::Naming;
+pub use parts::refused::check_architecture;
+pub use plan::{Arch, Block, Head, HeadPooling, MaxPool, Plan, Shortcut, StrideSite, Style};
+pub use stated::{CONFIG, Config, PREPROCESSOR, Stated};
+
+use super::{
+    Blueprint, Choice, Confidence, Decision, Draft, Family, ModelOptions, Network, Random,
+    TensorSource, Tensors, Variant, choose,
+};
+use crate::error::Error;
+use decide::Record;
+use parts::{Bench, Sight, block, head, shortcut, stem};
+
+/// The network that the tensors of a file are of.
+///
+/// # Errors
+/// [`Error::Model`] when shapes, texts and options do not fit each other, the
+/// [weights section](Error) of the errors for the tensors, [`Error::Geometry`] for images that are
+/// too small.
+pub fn open(
+    source: &mut dyn TensorSource,
+    naming: &Naming,
+    stated: Stated,
+    options: &ModelOptions,
+) -> Result<Network, Error> {
+    let sight = Sight {
+        source: &*source,
+        naming,
+    };
+    let config = &stated.config;
+    let (plan, features, found) = if naming.family() == Family::Notebook {
+        let declared = stated.metadata.get("family").map(String::as_str);
+        let (plan, features) = lesson::infer(&sight, declared, options.variant)?;
+        (plan, Some(features), Vec::new())
+    } else {
+        let mut plan = infer(&sight)?;
+        let found = decide::invisible(&mut plan, naming.family(), config, options.variant)?;
+        (plan, None, found)
+    };
+    let name = plan.name();
+    if let Some(arch) = options.arch.filter(|arch| arch.name() != name) {
+        return Err(Error::Model {
+            model: arch.name().to_owned(),
+            reason: format!("the weights are of {name}; leave the architecture out to use them"),
+        });
+    }
+    let shown = Decision::certain("architecture", name, "shapes of the weights");
+    let mut record = Record::new(plan, naming.family(), stated);
+    record.gather([shown].into_iter().chain(found))?;
+    record.decide_size(|plan, stated| match features {
+        Some(features) => lesson::decide_size(plan.stem_channels(), features, options.size, stated),
+        None => Ok(options.size.unwrap_or(stated)),
+    })?;
+    record.decide_labels();
+    let parts = lay_out(&record.plan, naming, source, record.preprocess.size)?;
+    Network::new(parts, record.facts(), options)
+}
+
+/// A network of a plan with made-up numbers.
+///
+/// # Errors
+/// As [`open`].
+pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network, Error> {
+    let mut plan = plan.clone();
+    let name = Decision::certain("architecture", plan.name(), "asked for");
+    let stated = Stated::default();
+    let found = match plan.style {
+        Style::Torchvision => {
+            decide::invisible(&mut plan, Family::Random, &stated.config, options.variant)?
+        }
+        Style::Timm => Vec::new(),
+        Style::Lesson => {
+            let choice = Choice {
+                model: &plan.name(),
+                possible: &[Variant::Notebook],
+                usual: Some((Variant::Notebook, Confidence::Certain)),
+                reason: "",
+            };
+            choose(&choice, options.variant)?;
+            Vec::new()
+        }
+    };
+    let mut record = Record::new(plan, Family::Random, stated);
+    record.gather([name].into_iter().chain(found))?;
+    record.decide_size(|_, usual| Ok(options.size.unwrap_or(usual)))?;
+    let size = record.preprocess.size;
+    let parts = lay_out(&record.plan, &Naming::made_up(), &mut Random { seed }, size)?;
+    Network::new(parts, record.facts(), options)
+}
+
+/// The plan that the shapes of a file show; strides show in none of them.
+fn infer(sight: &Sight<'_>) -> Result<Plan, Error> {
+    let mut plan = Plan::new(Block::Bottleneck, [1; 4], 1);
+    if sight.naming.family() == Family::PreActivation {
+        plan.style = Style::Timm;
+        plan.pre_activation = true;
+        "head.fc".clone_into(&mut plan.head.name);
+    }
+    stem::infer(sight, &mut plan)?;
+    block::infer(sight, &mut plan)?;
+    head::infer(sight, &mut plan)?;
+    shortcut::infer(sight, &mut plan);
+    Ok(plan)
+}
+
+/// Lays a network out, for images of a nominal size.
+fn lay_out(
+    plan: &Plan,
+    naming: &Naming,
+    source: &mut dyn TensorSource,
+    size: [usize; 2],
+) -> Result<(Blueprint, Tensors), Error> {
+    let mut bench = Bench {
+        plan,
+        naming,
+        source,
+        draft: Draft::new("input", size)?,
+    };
+    let image = bench.draft.input();
+    let mut x = stem::build(&mut bench, image)?;
+    for site in block::sites(plan) {
+        x = block::build(&mut bench, &site, x)?;
+    }
+    let ends = head::build(&mut bench, x)?;
+    Ok(bench.draft.finish(ends))
+}
+
+impl Arch {
+    /// The network of this name with made-up numbers.
+    ///
+    /// ```
+    /// use resnet_wgpu::network::ModelOptions;
+    /// use resnet_wgpu::network::resnet::Arch;
+    ///
+    /// let options = ModelOptions::default();
+    /// let model = Arch::ResNet18.made_up(0, &options)?.model(&options)?;
+    /// assert_eq!(model.graph.value(model.logits).name, "fc");
+    /// # Ok::<(), resnet_wgpu::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn made_up(self, seed: u64, options: &ModelOptions) -> Result<Network, Error> {
+        made_up(&self.plan(options.classes), seed, options)
+    }
+}

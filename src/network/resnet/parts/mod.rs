@@ -1,0 +1,193 @@
+//! The parts that a residual network is made of, one file each: how a part shows in the names and
+//! shapes of tensors, its layers, and what `inspect` says of it.
+//!
+//! A part reads what it is from a [`Sight`] of the tensors into the plan, and lays its layers out on a
+//! [`Bench`].
+
+pub(super) mod block;
+pub(super) mod head;
+pub(super) mod refused;
+pub(super) mod shortcut;
+pub(super) mod stem;
+
+use super::naming::{Naming, Part, Place, Unit};
+use super::plan::Plan;
+use crate::error::Error;
+use crate::graph::ValueId;
+use crate::network::{Draft, Operation, PaddingRule, Parameter, TensorSource};
+
+/// The shapes of the tensors of a file.
+pub(super) struct Sight<'a> {
+    pub(super) source: &'a dyn TensorSource,
+    pub(super) naming: &'a Naming,
+}
+
+impl Sight<'_> {
+    pub(super) fn dims(
+        &self,
+        plan: &Plan,
+        unit: Unit,
+        part: Part,
+        parameter: Parameter,
+    ) -> Option<Vec<usize>> {
+        let name = self.naming.tensor(plan, unit, part, parameter);
+        self.source.dims(&name)
+    }
+
+    /// Whether a convolution has a kernel.
+    pub(super) fn has(&self, plan: &Plan, unit: Unit) -> bool {
+        self.dims(plan, unit, Part::Conv, Parameter::Weight)
+            .is_some()
+    }
+
+    /// Output and input channels of a convolution.
+    pub(super) fn conv(&self, plan: &Plan, unit: Unit) -> Result<[usize; 2], Error> {
+        let dims = self.dims(plan, unit, Part::Conv, Parameter::Weight);
+        match dims.as_deref() {
+            Some(&[out_c, in_c, _, _]) => Ok([out_c, in_c]),
+            other => Err(unexplained(
+                plan,
+                format!(
+                    "the convolution '{}' must have four sizes, the file has {other:?}",
+                    plan.layer(unit, Part::Conv)
+                ),
+            )),
+        }
+    }
+}
+
+/// The error of shapes that no plan explains.
+pub(super) fn unexplained(plan: &Plan, reason: impl Into<String>) -> Error {
+    Error::Model {
+        model: plan.style.name().to_owned(),
+        reason: reason.into(),
+    }
+}
+
+/// Where a network is laid out: its plan, the tensors, and the layers so far.
+pub(super) struct Bench<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) naming: &'a Naming,
+    pub(super) source: &'a mut dyn TensorSource,
+    pub(super) draft: Draft,
+}
+
+/// A block, and what differs between those of a network.
+#[derive(Clone, Copy)]
+pub(super) struct Site {
+    pub(super) place: Place,
+    /// Channels inside of the block.
+    pub(super) width: usize,
+    /// Channels that it gives.
+    pub(super) out_c: usize,
+    pub(super) stride: usize,
+    /// Whether it is the first of a stage that projects its shortcut in any case.
+    pub(super) projects: bool,
+}
+
+/// Everything about a convolution but its name, its input and its numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Conv {
+    out_c: usize,
+    kernel: usize,
+    stride: usize,
+    groups: usize,
+}
+
+impl Conv {
+    /// A square kernel at stride 1, without groups. It is padded so that stride 1 keeps the size.
+    pub(super) const fn new(out_c: usize, kernel: usize) -> Self {
+        Self {
+            out_c,
+            kernel,
+            stride: 1,
+            groups: 1,
+        }
+    }
+
+    pub(super) const fn stride(self, stride: usize) -> Self {
+        Self { stride, ..self }
+    }
+
+    pub(super) const fn groups(self, groups: usize) -> Self {
+        Self { groups, ..self }
+    }
+}
+
+impl Bench<'_> {
+    /// A layer without parameters.
+    pub(super) fn add(
+        &mut self,
+        unit: Unit,
+        part: Part,
+        operation: Operation,
+        inputs: &[ValueId],
+    ) -> Result<ValueId, Error> {
+        let name = self.plan.layer(unit, part);
+        self.draft.add(&name, operation, inputs)
+    }
+
+    pub(super) fn conv(&mut self, unit: Unit, x: ValueId, conv: Conv) -> Result<ValueId, Error> {
+        let Conv {
+            out_c,
+            kernel,
+            stride,
+            groups,
+        } = conv;
+        let dims = [out_c, self.draft.shape(x).c / groups.max(1), kernel, kernel];
+        let weight = self.parameter(unit, Part::Conv, Parameter::Weight, &dims)?;
+        let bias = if self.plan.bias {
+            Some(self.parameter(unit, Part::Conv, Parameter::Bias, &[out_c])?)
+        } else {
+            None
+        };
+        let operation = Operation::Conv2d {
+            weight,
+            bias,
+            stride: [stride; 2],
+            padding: PaddingRule::all(kernel / 2),
+            groups,
+        };
+        self.add(unit, Part::Conv, operation, &[x])
+    }
+
+    pub(super) fn norm(&mut self, unit: Unit, x: ValueId) -> Result<ValueId, Error> {
+        let dims = [self.draft.shape(x).c];
+        let mut parameter = |parameter| self.parameter(unit, Part::Norm, parameter, &dims);
+        let operation = Operation::BatchNorm {
+            gamma: parameter(Parameter::Gamma)?,
+            beta: parameter(Parameter::Beta)?,
+            mean: parameter(Parameter::Mean)?,
+            variance: parameter(Parameter::Variance)?,
+            epsilon: self.plan.epsilon,
+            of_batch: false,
+        };
+        self.add(unit, Part::Norm, operation, &[x])
+    }
+
+    pub(super) fn relu(&mut self, unit: Unit, x: ValueId) -> Result<ValueId, Error> {
+        self.add(unit, Part::Relu, Operation::Relu, &[x])
+    }
+
+    /// A batch normalisation and a ReLU.
+    pub(super) fn activate(&mut self, unit: Unit, x: ValueId) -> Result<ValueId, Error> {
+        let y = self.norm(unit, x)?;
+        self.relu(unit, y)
+    }
+
+    /// Takes a parameter of a layer and returns its name in the network.
+    pub(super) fn parameter(
+        &mut self,
+        unit: Unit,
+        part: Part,
+        parameter: Parameter,
+        dims: &[usize],
+    ) -> Result<String, Error> {
+        let layer = self.plan.layer(unit, part);
+        let name = format!("{layer}.{}", parameter.name());
+        let in_file = self.naming.tensor(self.plan, unit, part, parameter);
+        let tensor = self.source.take(&in_file, dims)?;
+        self.draft.tensor(&name, tensor)?;
+        Ok(name)
+    }
+}

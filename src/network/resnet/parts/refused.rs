@@ -1,0 +1,96 @@
+//! Parts of networks that are known and not built: what shows them, and what they are called in the
+//! refusal. Without it they would be misread under another name.
+
+use std::collections::BTreeSet;
+
+use crate::error::Error;
+
+/// A text in the names of tensors, and the network that it shows.
+const TENSORS: &[(&str, &str)] = &[
+    (
+        ".se.",
+        "a ResNet with channel attention (squeeze-and-excitation, ECA)",
+    ),
+    (".attn.", "a ResNet with attention blocks"),
+    (
+        ".aa.",
+        "an anti-aliased ResNet (blur pools before its strides)",
+    ),
+    (
+        "maxpool.0.",
+        "a ResNet whose stem has a convolution instead of the max pool (timm's `replace_stem_pool`)",
+    ),
+    (".conv2.0.", "a ResNet with several layers for one 3x3"),
+    (".conv2.radix", "a ResNeSt"),
+    (".skn.", "a ResNet with selective kernels"),
+];
+
+/// Names of networks that are read from other files: tensors with the lesson's names are enough to
+/// know it by, these are not. The text that shows them, what they are, and the file that is read.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "conv2_block1_1_conv",
+        "a ResNet of keras.applications",
+        KERAS_FILE,
+    ),
+    ("stack0_block0_1_conv", "a ResNet of KerasHub", KERAS_FILE),
+    (
+        "layers/conv2d/",
+        "a Keras network with numbered layers",
+        KERAS_FILE,
+    ),
+    (
+        "conv2d_1/kernel",
+        "a Keras network with numbered layers",
+        KERAS_FILE,
+    ),
+    ("resnetv17_", "a ResNet of MXNet Gluon", ONNX_FILE),
+    ("res2_0_branch2a", "a ResNet of Caffe2", ONNX_FILE),
+];
+const KERAS_FILE: &str = "Keras' own files (.keras, .weights.h5, .h5)";
+const ONNX_FILE: &str = "ONNX exports";
+
+/// Parts without tensors of their own: what the name of timm's architecture has in it, behind
+/// `resnet` or `resnext`, and what it means.
+const ARCHITECTURES: &[(&str, &str)] = &[
+    ("blur", "blur pools before its strides (anti-aliased)"),
+    ("aa", "average pools before its strides (anti-aliased)"),
+];
+
+/// Refuses the names of a file that show such a part.
+pub(in super::super) fn check(names: &BTreeSet<String>) -> Result<(), Error> {
+    let shows = |mark: &str| names.iter().any(|name| name.contains(mark));
+    let reason = if let Some((mark, kind)) = TENSORS.iter().find(|(mark, _)| shows(mark)) {
+        format!("names such as '{mark}' belong to {kind}, which is not supported")
+    } else if let Some((mark, kind, files)) = ELSEWHERE.iter().find(|(mark, ..)| shows(mark)) {
+        format!(
+            "names such as '{mark}' belong to {kind}, which is read from {files} only; \
+             `resnet convert` makes a file of those that describes itself"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::WeightsUnrecognised { reason })
+}
+
+/// Refuses timm's name of an architecture that has such a part.
+///
+/// # Errors
+/// [`Error::Model`] with what it is.
+pub fn check_architecture(name: &str) -> Result<(), Error> {
+    let base = name.split('.').next().unwrap_or(name);
+    let base = base.trim_start_matches("se").trim_start_matches("eca");
+    let has = |part: &str| {
+        let rest = base
+            .strip_prefix("resnet")
+            .or_else(|| base.strip_prefix("resnext"));
+        rest.is_some_and(|rest| rest.starts_with(part))
+    };
+    match ARCHITECTURES.iter().find(|(part, _)| has(part)) {
+        None => Ok(()),
+        Some((_, what)) => Err(Error::Model {
+            model: name.to_owned(),
+            reason: format!("it has {what}, which is not supported"),
+        }),
+    }
+}

@@ -1,0 +1,72 @@
+//! The shortcut of a block: its input, projected where the block changes its shape.
+
+use super::{Bench, Conv, Sight, Site};
+use crate::error::Error;
+use crate::graph::ValueId;
+use crate::network::resnet::naming::{Part, Place, Unit};
+use crate::network::resnet::plan::{Plan, Shortcut};
+use crate::network::{Family, Fill, Operation, PaddingRule, Parameter};
+
+/// Reads how shortcuts stride, and whether those of the first stage do.
+pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
+    let family = sight.naming.family();
+    if family == Family::Torchvision {
+        // Where it averages, its convolution stands where its normalisation would.
+        let mut averaged = plan.clone();
+        averaged.shortcut = Shortcut::AveragePool;
+        let averages = (0..plan.blocks.len()).any(|stage| {
+            let unit = Unit::Shortcut(Place { stage, block: 0 });
+            let dims = sight.dims(&averaged, unit, Part::Conv, Parameter::Weight);
+            dims.is_some_and(|dims| dims.len() == 4)
+        });
+        if averages {
+            plan.shortcut = Shortcut::AveragePool;
+        }
+    } else if family == Family::PreActivation && plan.stem.len() > 1 {
+        // All of timm's networks with a deep stem are of the D or T kind.
+        plan.shortcut = Shortcut::AveragePool;
+    }
+    // A projection without need to change the channels is there to stride.
+    let first = Unit::Shortcut(Place { stage: 0, block: 0 });
+    let strides = !plan.pre_activation
+        && plan.shortcut == Shortcut::Convolution
+        && plan.outputs.first() == Some(&plan.stem_channels())
+        && sight.has(plan, first);
+    if let (true, Some(stride)) = (strides, plan.strides.first_mut()) {
+        *stride = 2;
+    }
+}
+
+/// Lays it out. `entry` is what the first convolution of the block reads.
+pub(in super::super) fn build(
+    bench: &mut Bench<'_>,
+    site: &Site,
+    x: ValueId,
+    entry: ValueId,
+) -> Result<ValueId, Error> {
+    let changes = site.stride != 1 || bench.draft.shape(x).c != site.out_c;
+    if !site.projects && !changes {
+        return Ok(x);
+    }
+    let unit = Unit::Shortcut(site.place);
+    let projection = Conv::new(site.out_c, 1);
+    let y = match bench.plan.shortcut {
+        Shortcut::Convolution => bench.conv(unit, entry, projection.stride(site.stride))?,
+        Shortcut::AveragePool if site.stride == 1 => bench.conv(unit, entry, projection)?,
+        Shortcut::AveragePool => {
+            // An odd last row or column is a window of its own.
+            let pool = Operation::AvgPool {
+                kernel: [2; 2],
+                stride: [2; 2],
+                padding: PaddingRule::filled(Fill::Ceil),
+                count_padding: false,
+            };
+            let pooled = bench.add(unit, Part::Pool, pool, &[entry])?;
+            bench.conv(unit, pooled, projection)?
+        }
+    };
+    if bench.plan.pre_activation {
+        return Ok(y);
+    }
+    bench.norm(unit, y)
+}

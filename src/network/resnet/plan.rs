@@ -1,0 +1,338 @@
+//! Everything in which residual networks differ.
+//!
+//! A network is a [`Plan`] and a [`Naming`](super::Naming): the plan says what the layers compute, the
+//! naming what the tensors of a file are called.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Error;
+use crate::network::PaddingRule;
+
+/// Channels of the stem of every published network; a bottleneck's width is counted from it.
+const STEM: usize = 64;
+
+/// Classes of the lesson: the fingers of a hand, 0 to 5.
+const LESSON_CLASSES: usize = 6;
+
+/// The two kinds of residual block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Block {
+    /// Two 3×3 convolutions (ResNet-18 and 34).
+    Basic,
+    /// A 3×3 convolution between two 1×1, which reduce and expand the channels.
+    Bottleneck,
+}
+
+impl Block {
+    /// Channels that a block gives, in widths of its stage.
+    const fn expansion(self) -> usize {
+        match self {
+            Self::Basic => 1,
+            Self::Bottleneck => 4,
+        }
+    }
+
+    /// Convolutions of a block, without that of its shortcut.
+    pub const fn convolutions(self) -> usize {
+        match self {
+            Self::Basic => 2,
+            Self::Bottleneck => 3,
+        }
+    }
+}
+
+/// How a shortcut halves the image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Shortcut {
+    /// Its 1×1 convolution strides.
+    #[default]
+    Convolution,
+    /// A 2×2 average pool before its 1×1 convolution (the D of timm's names).
+    AveragePool,
+}
+
+/// Where the first block of a stage halves the image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StrideSite {
+    /// In the 3×3 of a bottleneck (v1.5).
+    #[default]
+    Middle,
+    /// In the first 1×1 of a bottleneck (v1, the original).
+    First,
+}
+
+/// How the layers of a network are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Style {
+    /// `layer1.0.conv1`, `layer1.0.bn1`: torchvision's, and those of all plain networks here.
+    Torchvision,
+    /// `stages.0.blocks.0.conv1`, `stages.0.blocks.0.norm1`: timm's `resnetv2`.
+    Timm,
+    /// `res2a_branch2a`, `bn2a_branch2a`: the classic lesson's.
+    Lesson,
+}
+
+/// The max pool behind the stem: 3×3 at stride 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxPool {
+    /// What is around the image.
+    pub padding: PaddingRule,
+    /// Whether zeros are outside of the image, instead of −∞.
+    pub zeros: bool,
+}
+
+/// What follows the last block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Name of the classifier.
+    pub name: String,
+    /// What stands before it.
+    pub pooling: HeadPooling,
+}
+
+/// What stands before the classifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HeadPooling {
+    /// A mean over all pixels, so that any image size fits.
+    Global,
+    /// A 2×2 average and a flattening, channels innermost: the classifier fixes the size.
+    Lesson,
+}
+
+/// A residual network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// How its layers are called.
+    pub style: Style,
+    /// Kind of all its blocks.
+    pub block: Block,
+    /// Blocks of each stage.
+    pub blocks: Vec<usize>,
+    /// Stride of each stage.
+    pub strides: Vec<usize>,
+    /// Channels of each convolution before the max pool: one 7×7, or three 3×3.
+    pub stem: Vec<usize>,
+    /// Channels inside the blocks of each stage.
+    pub widths: Vec<usize>,
+    /// Channels that the blocks of each stage give.
+    pub outputs: Vec<usize>,
+    /// Groups of the 3×3 of a bottleneck.
+    pub groups: usize,
+    /// Where blocks stride.
+    pub stride_site: StrideSite,
+    /// How shortcuts stride.
+    pub shortcut: Shortcut,
+    /// Whether the first block of the first stage projects its shortcut without need.
+    pub first_projects: bool,
+    /// Whether a normalisation and ReLU come before the convolutions (v2) instead of after.
+    pub pre_activation: bool,
+    /// Whether convolutions have a bias.
+    pub bias: bool,
+    /// Added to the variance by every batch normalisation.
+    pub epsilon: f32,
+    /// The max pool behind the stem.
+    pub max_pool: MaxPool,
+    /// What follows the last block.
+    pub head: Head,
+    /// Classes.
+    pub classes: usize,
+}
+
+impl Plan {
+    /// torchvision's network of four stages.
+    pub fn new(block: Block, blocks: [usize; 4], classes: usize) -> Self {
+        Self::scaled(block, blocks, STEM, classes)
+    }
+
+    /// [`Self::new`] with channels that are counted from those of the stem.
+    pub fn scaled(block: Block, blocks: [usize; 4], stem: usize, classes: usize) -> Self {
+        let widths = [1, 2, 4, 8].map(|factor| factor * stem);
+        Self {
+            style: Style::Torchvision,
+            block,
+            blocks: blocks.to_vec(),
+            strides: vec![1, 2, 2, 2],
+            stem: vec![stem],
+            widths: widths.to_vec(),
+            outputs: widths.map(|width| block.expansion() * width).to_vec(),
+            groups: 1,
+            stride_site: StrideSite::Middle,
+            shortcut: Shortcut::Convolution,
+            first_projects: false,
+            pre_activation: false,
+            bias: false,
+            // The default of PyTorch's `BatchNorm2d`.
+            epsilon: 1e-5,
+            max_pool: MaxPool {
+                padding: PaddingRule::all(1),
+                zeros: false,
+            },
+            head: Head {
+                name: "fc".to_owned(),
+                pooling: HeadPooling::Global,
+            },
+            classes,
+        }
+    }
+
+    /// The ResNet-50 of the classic lesson, with channels that are counted from those of the stem.
+    ///
+    /// It differs from torchvision's in ways that no shape of a weight shows: the stride is in the
+    /// first 1×1 of a block and in its shortcut, the batch normalisation has Keras' epsilon, the max
+    /// pool has no padding, and a 2×2 average pool and a flattening stand before the classifier.
+    pub fn lesson(stem: usize, classes: usize) -> Self {
+        Self {
+            style: Style::Lesson,
+            stride_site: StrideSite::First,
+            bias: true,
+            // The default of Keras' `BatchNormalization`.
+            epsilon: 1e-3,
+            max_pool: MaxPool {
+                padding: PaddingRule::all(0),
+                zeros: false,
+            },
+            head: Head {
+                name: format!("fc{classes}"),
+                pooling: HeadPooling::Lesson,
+            },
+            ..Self::scaled(Block::Bottleneck, [3, 4, 6, 3], stem, classes)
+        }
+    }
+
+    /// The same with ResNeXt's groups, or a wide ResNet's width, for a stem of 64: the 3×3 of the
+    /// first stage has `groups` groups of `width_per_group` channels.
+    #[must_use]
+    pub fn grouped(mut self, groups: usize, width_per_group: usize) -> Self {
+        for width in &mut self.widths {
+            *width = *width * width_per_group / STEM * groups;
+        }
+        self.groups = groups;
+        self
+    }
+
+    /// The usual name, such as `resnet50`, `resnext50_32x4d`, `resnet50d`, `resnetv2_50` or
+    /// `notebook`.
+    pub fn name(&self) -> String {
+        let depth = self.block.convolutions() * self.blocks.iter().sum::<usize>() + 2;
+        let letter = self.letter();
+        // The channels from which those of the network are counted: those of the stem, but for an S.
+        let unit = match self.style {
+            Style::Lesson => return Arch::Notebook.name().to_owned(),
+            Style::Timm => self.stem_channels(),
+            Style::Torchvision => {
+                let output = self.outputs.first().copied().unwrap_or_default();
+                (output / self.block.expansion()).max(1)
+            }
+        };
+        let first = self.widths.first().copied().unwrap_or_default();
+        let width = first / self.groups.max(1) * STEM / unit.max(1);
+        let mut name = match (self.style, self.groups, width) {
+            (Style::Timm, ..) => format!("resnetv2_{depth}{letter}"),
+            (_, 1, STEM) => format!("resnet{depth}{letter}"),
+            (_, 1, _) if width.is_multiple_of(STEM) => {
+                format!("wide_resnet{depth}{letter}_{}", width / STEM)
+            }
+            (_, groups, _) => format!("resnext{depth}{letter}_{groups}x{width}d"),
+        };
+        if unit != STEM {
+            name.push_str(&format!("_stem{unit}"));
+        }
+        name
+    }
+
+    /// timm's letter for the form of the stem and the shortcuts.
+    fn letter(&self) -> &'static str {
+        let stem = self.stem_channels();
+        let deep = self.stem.len() > 1;
+        let tiered = self.stem == [3 * stem / 8, stem / 2, stem];
+        match self.shortcut {
+            Shortcut::Convolution if !deep => "",
+            Shortcut::AveragePool if !deep => "_avg",
+            Shortcut::Convolution if self.widths.first() == Some(&stem) => "c",
+            Shortcut::Convolution => "s",
+            Shortcut::AveragePool if tiered => "t",
+            Shortcut::AveragePool => "d",
+        }
+    }
+
+    /// Channels that the stem gives.
+    pub(super) fn stem_channels(&self) -> usize {
+        self.stem.last().copied().unwrap_or_default()
+    }
+}
+
+/// A network by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Arch {
+    /// Two blocks of two convolutions in each stage.
+    ResNet18,
+    /// [3, 4, 6, 3] blocks of two convolutions.
+    ResNet34,
+    /// [3, 4, 6, 3] bottlenecks.
+    ResNet50,
+    /// [3, 4, 23, 3] bottlenecks.
+    ResNet101,
+    /// [3, 8, 36, 3] bottlenecks.
+    ResNet152,
+    /// The ResNet-50 of the classic lesson.
+    Notebook,
+}
+
+impl Arch {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::ResNet18,
+        Self::ResNet34,
+        Self::ResNet50,
+        Self::ResNet101,
+        Self::ResNet152,
+        Self::Notebook,
+    ];
+
+    /// The name that [`FromStr`] reads.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ResNet18 => "resnet18",
+            Self::ResNet34 => "resnet34",
+            Self::ResNet50 => "resnet50",
+            Self::ResNet101 => "resnet101",
+            Self::ResNet152 => "resnet152",
+            Self::Notebook => "notebook",
+        }
+    }
+
+    /// The plan for a number of classes: by default 1000, or the 6 of the lesson.
+    pub fn plan(self, classes: Option<usize>) -> Plan {
+        let (block, blocks) = match self {
+            Self::ResNet18 => (Block::Basic, [2, 2, 2, 2]),
+            Self::ResNet34 => (Block::Basic, [3, 4, 6, 3]),
+            Self::ResNet50 => (Block::Bottleneck, [3, 4, 6, 3]),
+            Self::ResNet101 => (Block::Bottleneck, [3, 4, 23, 3]),
+            Self::ResNet152 => (Block::Bottleneck, [3, 8, 36, 3]),
+            Self::Notebook => return Plan::lesson(STEM, classes.unwrap_or(LESSON_CLASSES)),
+        };
+        Plan::new(block, blocks, classes.unwrap_or(1000))
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Arch {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let found = Self::ALL.into_iter().find(|arch| arch.name() == name);
+        found.ok_or_else(|| Error::Model {
+            model: name.to_owned(),
+            reason: format!(
+                "unknown; there are {}",
+                Self::ALL.map(Self::name).join(", ")
+            ),
+        })
+    }
+}

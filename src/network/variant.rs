@@ -1,0 +1,171 @@
+//! Networks that share the names and shapes of their weights and differ in what no file shows.
+//!
+//! A [`Variant`] is the name of one of them. Where a file leaves several open, [`choose`] takes the
+//! one that is asked for, else the one that nearly all files are of, else refuses with the list.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::decision::Confidence;
+use crate::error::Error;
+
+/// One of several networks with the same weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Variant {
+    /// Bottlenecks stride in their 3×3: torchvision, timm, Hugging Face.
+    V1_5,
+    /// Bottlenecks stride in their first 1×1: the original, Caffe's weights in PyTorch files.
+    V1,
+    /// Pre-activated, with batch normalisation: timm's `resnetv2`.
+    V2,
+    /// The classic lesson's network: no padding before the max pool, 2×2 average before the
+    /// classifier.
+    Notebook,
+    /// The first ResNet-50 of Keras (fchollet, `keras_applications` before 1.0.7), with the padding
+    /// before the max pool that it has since 2018-08-31.
+    Fchollet,
+    /// The same without that padding, as it was before.
+    FcholletUnpadded,
+    /// keras.applications: `ResNet50`, `ResNet101`, `ResNet152`.
+    KerasApplications,
+    /// keras.applications: `ResNet50V2`, `ResNet101V2`, `ResNet152V2`.
+    KerasApplicationsV2,
+    /// TensorFlow's official ResNet v1.5, which has the names of Keras' first ResNet-50.
+    TfOfficial,
+    /// `KerasHub`'s backbone.
+    KerasHub,
+}
+
+impl Variant {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::V1_5,
+        Self::V1,
+        Self::V2,
+        Self::Notebook,
+        Self::Fchollet,
+        Self::FcholletUnpadded,
+        Self::KerasApplications,
+        Self::KerasApplicationsV2,
+        Self::TfOfficial,
+        Self::KerasHub,
+    ];
+
+    /// The name that [`FromStr`] reads.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V1_5 => "v1.5",
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+            Self::Notebook => "notebook",
+            Self::Fchollet => "keras-fchollet",
+            Self::FcholletUnpadded => "keras-fchollet-unpadded",
+            Self::KerasApplications => "keras-applications",
+            Self::KerasApplicationsV2 => "keras-applications-v2",
+            Self::TfOfficial => "tf-official",
+            Self::KerasHub => "keras-hub",
+        }
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Variant {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let found = Self::ALL.iter().find(|variant| variant.name() == name);
+        found.copied().ok_or_else(|| Error::Model {
+            model: format!("variant '{name}'"),
+            reason: format!("unknown; there are {}", names(Self::ALL).join(", ")),
+        })
+    }
+}
+
+/// What the weights leave open.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'a> {
+    /// What the weights are of, for errors.
+    pub model: &'a str,
+    /// All networks that have such weights.
+    pub possible: &'a [Variant],
+    /// The one that is taken when nobody says which, and how sure that is. `None` if files of
+    /// several are equally common.
+    pub usual: Option<(Variant, Confidence)>,
+    /// Why it is open.
+    pub reason: &'a str,
+}
+
+/// The variant to build, and how sure it is.
+///
+/// # Errors
+/// [`Error::Model`] when the weights cannot be of the variant asked for, [`Error::WeightsAmbiguous`]
+/// when none is asked for and there is no usual one.
+pub fn choose(choice: &Choice<'_>, asked: Option<Variant>) -> Result<(Variant, Confidence), Error> {
+    match (asked, choice.usual) {
+        (Some(asked), _) if choice.possible.contains(&asked) => Ok((asked, Confidence::Certain)),
+        (Some(asked), _) => Err(Error::Model {
+            model: choice.model.to_owned(),
+            reason: format!(
+                "the weights cannot be of the variant '{asked}'; possible: {}",
+                names(choice.possible).join(", ")
+            ),
+        }),
+        (None, Some(usual)) => Ok(usual),
+        (None, None) => Err(Error::WeightsAmbiguous {
+            model: choice.model.to_owned(),
+            reason: choice.reason.to_owned(),
+            variants: names(choice.possible),
+        }),
+    }
+}
+
+fn names(variants: &[Variant]) -> Vec<&'static str> {
+    variants.iter().map(|variant| variant.name()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(usual: Option<(Variant, Confidence)>) -> Choice<'static> {
+        Choice {
+            model: "network",
+            possible: &[Variant::V1_5, Variant::V1],
+            usual,
+            reason: "no shape shows it",
+        }
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for &variant in Variant::ALL {
+            assert_eq!(variant.name().parse::<Variant>().ok(), Some(variant));
+        }
+        let error = "v3".parse::<Variant>().expect_err("unknown").to_string();
+        assert!(error.contains("v1.5, v1, "), "{error}");
+    }
+
+    #[test]
+    fn what_is_asked_for_wins_and_nothing_is_guessed_without_a_usual_one() {
+        let usual = Some((Variant::V1_5, Confidence::Inferred));
+        assert_eq!(choose(&open(usual), None).ok(), usual, "the usual one");
+        assert_eq!(
+            choose(&open(usual), Some(Variant::V1)).ok(),
+            Some((Variant::V1, Confidence::Certain)),
+            "asked for"
+        );
+        match choose(&open(None), None) {
+            Err(Error::WeightsAmbiguous { variants, .. }) => {
+                assert_eq!(variants, ["v1.5", "v1"], "the list");
+            }
+            other => panic!("{other:?}"),
+        }
+        let impossible = choose(&open(usual), Some(Variant::Notebook));
+        assert!(matches!(impossible, Err(Error::Model { .. })), "impossible");
+    }
+}

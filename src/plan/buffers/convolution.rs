@@ -1,0 +1,161 @@
+//! The ways to compute a convolution on buffers, with what each launches and binds.
+
+use std::fmt;
+
+use super::{Buffers, vector};
+use crate::graph::{Conv2d, Graph, Node};
+use crate::kernels::conv2d::{self, Geometry, Tile};
+use crate::kernels::conv2d_tiled::Part;
+use crate::kernels::winograd::OutTile;
+use crate::kernels::{
+    Launch, Packing, conv2d_cooperative, conv2d_grouped, conv2d_reduce, conv2d_tiled, winograd,
+    winograd_input, winograd_output,
+};
+use crate::plan::candidate::{Candidate, ConvShape};
+use crate::plan::lower::{Bound, Dispatch, Lowered, Operand, residual_or};
+
+/// One way to compute a convolution on buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OnBuffers {
+    /// Four output channels of one pixel per thread: for groups of few channels.
+    Grouped,
+    /// Tiles in workgroup memory.
+    Tiled(Tile),
+    /// The same with the reduction cut into a number of slices, each with workgroups of its own, and a
+    /// dispatch that adds them up.
+    Split(Tile, usize),
+    /// Fewer multiplications in three dispatches; the tile is that of the products.
+    Winograd(OutTile, Tile),
+    /// Cooperative matrices of halves.
+    Cooperative,
+}
+
+impl fmt::Display for OnBuffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Grouped => f.write_str("grouped"),
+            Self::Tiled(tile) => write!(f, "tiled-{tile}"),
+            Self::Split(tile, slices) => write!(f, "split{slices}-tiled-{tile}"),
+            Self::Winograd(out_tile, tile) => {
+                write!(f, "winograd{}-tiled-{tile}", out_tile.side())
+            }
+            Self::Cooperative => f.write_str("cooperative"),
+        }
+    }
+}
+
+impl Buffers<'_> {
+    /// What was chosen for a layer, where it is possible, else its default.
+    fn algorithm(&self, shape: &ConvShape) -> OnBuffers {
+        let geometry = shape.geometry();
+        match self.options.choices.get(shape) {
+            Some(Candidate::Buffers(choice)) if self.algorithms(geometry).contains(&choice) => {
+                choice
+            }
+            _ => self.default_algorithm(geometry),
+        }
+    }
+
+    pub(super) fn convolution(&self, graph: &Graph, node: &Node, conv: &Conv2d) -> Lowered {
+        let shape = ConvShape::of_conv(graph, node, conv);
+        let geometry = shape.geometry();
+        let algorithm = self.algorithm(&shape);
+        let weight = graph.tensor(conv.weight);
+        let convolution = Convolution {
+            geometry,
+            // Padded to whole vectors: what lies past them is of channels that do not exist.
+            bias: vector(graph, conv.bias, geometry.output.c),
+        };
+        let dispatches = match algorithm {
+            OnBuffers::Grouped => {
+                let weight = conv2d_grouped::packing(weight);
+                vec![convolution.whole(&weight, conv2d_grouped::launch)]
+            }
+            OnBuffers::Tiled(tile) => {
+                let weight = conv2d::tiles(weight, tile);
+                let launch = |geometry: &_| conv2d_tiled::launch(geometry, tile, Part::Whole);
+                vec![convolution.whole(&weight, launch)]
+            }
+            OnBuffers::Cooperative => {
+                let weight = conv2d::tiles(weight, conv2d_cooperative::TILE);
+                vec![convolution.whole(&weight, conv2d_cooperative::launch)]
+            }
+            OnBuffers::Split(tile, slices) => {
+                let launch = conv2d_tiled::launch(geometry, tile, Part::Slices(slices));
+                let sums = bind_products(launch, conv2d::tiles(weight, tile));
+                vec![
+                    Dispatch::leaving((geometry.output, slices), true, sums),
+                    convolution.output(|geometry| conv2d_reduce::launch(geometry, slices)),
+                ]
+            }
+            OnBuffers::Winograd(out_tile, tile) => {
+                let product = winograd::product(geometry, out_tile);
+                let count = out_tile.components();
+                let input = Bound::unary(winograd_input::launch(geometry, out_tile));
+                let products = bind_products(
+                    winograd::tiled_launch(geometry, out_tile, tile),
+                    winograd::tiles_packing(weight, tile, out_tile),
+                );
+                vec![
+                    Dispatch::leaving((product.input, count), false, input),
+                    Dispatch::leaving((product.output, count), true, products),
+                    convolution.output(|geometry| winograd_output::launch(geometry, out_tile)),
+                ]
+            }
+        };
+        Lowered {
+            from_to: [self.maps(); 2],
+            precision: self.precision,
+            candidate: Some(Candidate::Buffers(algorithm)),
+            dispatches,
+        }
+    }
+}
+
+/// What the dispatches of a convolution share.
+struct Convolution<'a> {
+    geometry: &'a Geometry,
+    bias: Packing,
+}
+
+impl Convolution<'_> {
+    /// The only dispatch.
+    fn whole(&self, weight: &Packing, launch: impl Fn(&Geometry) -> Launch) -> Dispatch {
+        Dispatch::completing(self.geometry, true, |geometry| {
+            let operands = [
+                Operand::Input(0),
+                Operand::Parameters(0),
+                Operand::Parameters(1),
+                residual_or(Operand::Parameters(1), geometry),
+                Operand::Output,
+            ];
+            let parameters = [("weight", weight.clone()), ("bias", self.bias.clone())];
+            Bound::new(launch(geometry), parameters, operands)
+        })
+    }
+
+    /// The last dispatch, from sums to the output.
+    fn output(&self, launch: impl Fn(&Geometry) -> Launch) -> Dispatch {
+        Dispatch::completing(self.geometry, false, |geometry| {
+            let operands = [
+                Operand::Input(0),
+                Operand::Parameters(0),
+                residual_or(Operand::Parameters(0), geometry),
+                Operand::Output,
+            ];
+            Bound::new(launch(geometry), [("bias", self.bias.clone())], operands)
+        })
+    }
+}
+
+/// Bare sums: the bindings of biases and residual must be filled, the shader does not read them.
+fn bind_products(launch: Launch, weight: Packing) -> Bound {
+    let operands = [
+        Operand::Input(0),
+        Operand::Parameters(0),
+        Operand::Parameters(0),
+        Operand::Parameters(0),
+        Operand::Output,
+    ];
+    Bound::new(launch, [("weight", weight)], operands)
+}

@@ -1,0 +1,311 @@
+//! Which algorithm computes a layer on buffers as long as nobody has measured, and which others could.
+
+use super::devices::{DISPATCH, Defaults, HALF_TILES, PRODUCT_TILES, TILES};
+use super::{Buffers, OnBuffers};
+use crate::kernels::conv2d::{Geometry, Tile};
+use crate::kernels::winograd::{self, OutTile};
+use crate::kernels::{Precision, conv2d_cooperative};
+use crate::plan::candidate::{distinct, out_tiles};
+use crate::plan::options::{PlanOptions, Winograd};
+use crate::tensor::Shape;
+
+impl Buffers<'_> {
+    /// What can compute a layer, the default first, each once.
+    pub(super) fn algorithms(&self, geometry: &Geometry) -> Vec<OnBuffers> {
+        let default = self.default_algorithm(geometry);
+        if geometry.groups > 1 {
+            return vec![default];
+        }
+        let halves = HALF_TILES.into_iter().filter(|_| self.multiplies_halves());
+        let tiles: Vec<Tile> = TILES.into_iter().chain(halves).collect();
+        let mut others: Vec<OnBuffers> = Vec::new();
+        others.extend(tiles.iter().copied().map(OnBuffers::Tiled));
+        if self.may_cooperate(geometry) {
+            others.push(OnBuffers::Cooperative);
+        }
+        for slices in SLICES {
+            let tiles = tiles.iter().copied();
+            let tiles = tiles.filter(|&tile| may_split(geometry, tile, slices));
+            others.extend(tiles.map(|tile| OnBuffers::Split(tile, slices)));
+        }
+        for out_tile in out_tiles(self.options, geometry) {
+            let tiles = PRODUCT_TILES.into_iter();
+            others.extend(tiles.map(|tile| OnBuffers::Winograd(out_tile, tile)));
+        }
+        let is_winograd = |algorithm: &OnBuffers| matches!(algorithm, OnBuffers::Winograd(..));
+        if is_winograd(&default) && self.options.winograd != Winograd::Auto {
+            others.retain(is_winograd);
+        }
+        distinct(default, others)
+    }
+
+    /// What computes a layer by default.
+    pub(super) fn default_algorithm(&self, geometry: &Geometry) -> OnBuffers {
+        if geometry.groups > 1 {
+            // Tiles would multiply mostly zeros: a group of ResNeXt-50 has 4 to 32 channels.
+            return OnBuffers::Grouped;
+        }
+        let row = Defaults::of(self.options.capabilities.device);
+        if let Some(out_tile) = row.winograd_for(geometry, self.options) {
+            let product = winograd::product(geometry, out_tile);
+            // Its transforms have lost bits already: the products are in single precision.
+            let tile = row.tile_for(row.tiles, &product, out_tile.components());
+            return OnBuffers::Winograd(out_tile, tile);
+        }
+        if self.may_cooperate(geometry) {
+            // Asked for. Units for matrices are several times as fast as any other arithmetic.
+            return OnBuffers::Cooperative;
+        }
+        let tiles = if row.fast_halves && self.multiplies_halves() {
+            &HALF_TILES
+        } else {
+            row.tiles
+        };
+        let tile = row.tile_for(tiles, geometry, 1);
+        match row.slices(geometry, tile) {
+            1 => OnBuffers::Tiled(tile),
+            slices => OnBuffers::Split(tile, slices),
+        }
+    }
+
+    /// Whether kernels may multiply halves: what is stored in more bits keeps them.
+    fn multiplies_halves(&self) -> bool {
+        self.precision == Precision::F16 && self.options.capabilities.half_arithmetic
+    }
+
+    /// Whether a layer may be computed with cooperative matrices: of an image's three channels they would
+    /// multiply mostly zeros.
+    fn may_cooperate(&self, geometry: &Geometry) -> bool {
+        let device = &self.options.capabilities;
+        let [min, max] = conv2d_cooperative::SUBGROUPS;
+        let fits = |[smallest, largest]: [u32; 2]| min <= smallest && largest <= max;
+        self.options.cooperative_matrix
+            && self.multiplies_halves()
+            && device.cooperative_matrix
+            && device.subgroup_lanes.is_some_and(fits)
+            && geometry.input.c >= 16
+    }
+}
+
+/// Products of a slice that are worth a workgroup of its own, at least.
+const SLICE_PRODUCTS: usize = 128;
+/// Slices that a reduction may have: the dispatch that adds up many of them is bound by memory.
+const SLICES: [usize; 3] = [2, 4, 8];
+/// With this many workgroups no device idles.
+const WORKGROUPS_OF_ANY: u64 = 256;
+
+/// Whether the reduction of a layer is long enough, and its output small enough, to be split.
+fn may_split(geometry: &Geometry, tile: Tile, slices: usize) -> bool {
+    let [x, y] = tile.workgroups(geometry);
+    let products = tile.k_steps(geometry) * tile.k as usize;
+    x * y < WORKGROUPS_OF_ANY && products >= slices * SLICE_PRODUCTS
+}
+
+impl Defaults {
+    /// The largest tile that makes enough workgroups for a number of equal problems, else the smallest.
+    fn tile_for(&self, tiles: &[Tile], geometry: &Geometry, problems: usize) -> Tile {
+        let workgroups = |tile: &Tile| tile.workgroups(geometry).iter().product::<u64>();
+        let mut sizes = tiles.iter();
+        let enough =
+            sizes.find(|tile| workgroups(tile) * problems as u64 >= self.workgroups_wanted as u64);
+        *enough.unwrap_or(&tiles[tiles.len() - 1])
+    }
+
+    /// Slices of the reduction: as few as make enough workgroups, else as many as there may be. Where
+    /// less than half of the workgroups are missing the second dispatch would cost more than it saves.
+    fn slices(&self, geometry: &Geometry, tile: Tile) -> usize {
+        let [x, y] = tile.workgroups(geometry);
+        let workgroups = usize::try_from(x * y).unwrap_or(usize::MAX);
+        if workgroups.saturating_mul(2) > self.workgroups_wanted {
+            return 1;
+        }
+        let mut possible = SLICES.into_iter().filter(|&s| may_split(geometry, tile, s));
+        let enough = possible
+            .clone()
+            .find(|s| workgroups * s >= self.workgroups_wanted);
+        enough.or(possible.next_back()).unwrap_or(1)
+    }
+
+    /// The sides of Winograd's tiles, `None` to compute a layer directly.
+    fn winograd_for(&self, geometry: &Geometry, options: &PlanOptions) -> Option<OutTile> {
+        let mut possible = out_tiles(options, geometry);
+        if options.winograd != Winograd::Auto {
+            return possible.next();
+        }
+        let peak = self.peak?;
+        let scalar = options.precision.bytes();
+        let bytes = |shape: Shape| (shape.packed_len() * scalar) as u64;
+        let weights = (geometry.input.c * geometry.output.c * scalar) as u64;
+        let macs = |shape: Shape| (shape.pixels() * geometry.input.c * geometry.output.c) as u64;
+        let moved = bytes(geometry.input) + bytes(geometry.output);
+        let direct = peak.picoseconds(2 * 9 * macs(geometry.output), moved + 9 * weights);
+        let timed = possible.map(|out_tile| {
+            let components = out_tile.components() as u64;
+            let product = winograd::product(geometry, out_tile);
+            let (before, after) = (
+                components * bytes(product.input),
+                components * bytes(product.output),
+            );
+            let operations = 2 * components * macs(product.output);
+            let products = peak.picoseconds(operations, before + components * weights + after);
+            let transforms = peak.picoseconds(0, bytes(geometry.input) + before)
+                + peak.picoseconds(0, after + bytes(geometry.output));
+            (out_tile, products + transforms + 2 * DISPATCH)
+        });
+        let (out_tile, time) = timed.min_by_key(|&(_, time)| time)?;
+        // A gain below a tenth is within the error of the estimate.
+        (time * 10 < direct * 9).then_some(out_tile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::devices::{DEFAULTS, T32X64_4X4, T64X64, T64X64_8X4, T128X64};
+    use super::*;
+    use crate::graph::Padding;
+    use crate::kernels::conv2d::Residual;
+    use crate::plan::capabilities::{Capabilities, DeviceClass, DeviceKind, Vendor};
+
+    fn geometry(n: usize, c: usize, side: usize, kernel: usize) -> Geometry {
+        let shape = Shape::new(n, c, side, side);
+        Geometry {
+            input: shape,
+            output: shape,
+            kernel: [kernel; 2],
+            stride: [1, 1],
+            padding: Padding::all(kernel / 2),
+            groups: 1,
+            relu: false,
+            residual: Residual::None,
+        }
+    }
+
+    fn chosen(device: DeviceKind, n: usize, c: usize, side: usize) -> Tile {
+        let row = Defaults::of(device);
+        row.tile_for(row.tiles, &geometry(n, c, side, 1), 1)
+    }
+
+    #[test]
+    fn large_outputs_get_large_tiles_and_small_outputs_many_workgroups() {
+        let px = |n, c, side| chosen(DeviceKind::default(), n, c, side).px;
+        assert_eq!(px(1, 256, 56), 128, "25 × 4 tiles of 128 pixels");
+        assert_eq!(px(1, 128, 56), 64, "49 × 2 tiles of 64 pixels");
+        assert_eq!(px(1, 512, 7), 32, "49 pixels");
+        assert_eq!(px(32, 512, 7), 128, "a batch of 32 of them");
+    }
+
+    #[test]
+    fn the_kind_of_device_decides_how_many_workgroups_and_registers() {
+        let device = |class, vendor| DeviceKind { class, vendor };
+        let apple = device(DeviceClass::Integrated, Vendor::Apple);
+        let intel = device(DeviceClass::Integrated, Vendor::Intel);
+        let nvidia = device(DeviceClass::Discrete, Vendor::Nvidia);
+        let other = device(DeviceClass::Discrete, Vendor::Unknown);
+        assert_eq!(
+            chosen(apple, 1, 128, 28),
+            T32X64_4X4,
+            "26 workgroups are too few"
+        );
+        assert_eq!(chosen(intel, 1, 128, 28), T64X64_8X4, "26 are enough");
+        assert_eq!(chosen(nvidia, 1, 256, 56), T64X64, "100 are too few");
+        assert_eq!(chosen(other, 1, 256, 56), T128X64, "as an unknown device");
+    }
+
+    #[test]
+    fn long_reductions_of_small_outputs_are_split_until_there_are_enough_workgroups() {
+        let slices = |class, c, side, kernel| {
+            let row = Defaults::of(DeviceKind {
+                class,
+                ..DeviceKind::default()
+            });
+            let geometry = geometry(1, c, side, kernel);
+            row.slices(&geometry, row.tile_for(row.tiles, &geometry, 1))
+        };
+        use DeviceClass::{Software, Unknown};
+        assert_eq!(slices(Unknown, 512, 7, 3), 8, "128 of 16 workgroups");
+        assert_eq!(slices(Unknown, 256, 14, 3), 4, "112 of 28");
+        assert_eq!(slices(Unknown, 256, 14, 1), 2, "two slices of 128 products");
+        assert_eq!(
+            slices(Unknown, 128, 28, 3),
+            1,
+            "50 workgroups are more than half"
+        );
+        assert_eq!(slices(Software, 512, 7, 3), 1, "few cores");
+    }
+
+    fn wanted(winograd: Winograd) -> PlanOptions {
+        PlanOptions::new(Capabilities::default()).winograd(winograd)
+    }
+
+    #[test]
+    fn winograd_pays_where_arithmetic_is_dear() {
+        let chosen = |class, vendor, n, c, side| {
+            let row = Defaults::of(DeviceKind { class, vendor });
+            row.winograd_for(&geometry(n, c, side, 3), &wanted(Winograd::Auto))
+        };
+        let uhd = |c, side| chosen(DeviceClass::Integrated, Vendor::Intel, 1, c, side);
+        assert_eq!(uhd(64, 56), Some(OutTile::Four), "layer1");
+        assert_eq!(
+            uhd(512, 7),
+            Some(OutTile::Two),
+            "F4 would pad 7 to 8 for four times the weights"
+        );
+        for (c, side) in [(64, 56), (128, 28), (256, 14), (512, 7)] {
+            let nvidia = chosen(DeviceClass::Discrete, Vendor::Nvidia, 1, c, side);
+            assert_eq!(
+                nvidia, None,
+                "{c} channels: three dispatches and their traffic cost more"
+            );
+            let unknown = chosen(DeviceClass::Unknown, Vendor::Unknown, 8, c, side);
+            assert_eq!(unknown, None, "nothing is known");
+        }
+        let stride_2 = Geometry {
+            stride: [2, 2],
+            ..geometry(1, 64, 56, 3)
+        };
+        let row = Defaults::of(DeviceKind::default());
+        assert_eq!(
+            row.winograd_for(&stride_2, &wanted(Winograd::Four)),
+            None,
+            "it cannot"
+        );
+        let forced = row.winograd_for(&geometry(1, 64, 56, 3), &wanted(Winograd::Two));
+        assert_eq!(forced, Some(OutTile::Two), "whatever it costs");
+    }
+
+    #[test]
+    fn every_tile_of_the_table_is_a_candidate() {
+        for row in DEFAULTS {
+            assert!(!row.tiles.is_empty(), "a row has tiles");
+            for tile in row.tiles {
+                assert!(TILES.contains(tile), "{tile}");
+            }
+        }
+    }
+
+    #[test]
+    fn halves_are_multiplied_where_that_is_fast_and_all_that_is_stored() {
+        let chosen = |vendor, precision, half_arithmetic| {
+            let device = DeviceKind {
+                class: DeviceClass::Discrete,
+                vendor,
+            };
+            let capabilities = Capabilities {
+                device,
+                half_arithmetic,
+                ..Capabilities::default()
+            };
+            let options = PlanOptions::new(capabilities).precision(precision);
+            let back_end = Buffers::new(&options, precision);
+            match back_end.default_algorithm(&geometry(8, 64, 56, 1)) {
+                OnBuffers::Tiled(tile) => tile.arithmetic,
+                other => panic!("{other}"),
+            }
+        };
+        use Precision::{F16, F32};
+        assert_eq!(chosen(Vendor::Amd, F16, true), F16, "packed arithmetic");
+        assert_eq!(chosen(Vendor::Amd, F16, false), F32, "the device cannot");
+        assert_eq!(chosen(Vendor::Amd, F32, true), F32, "nobody asked for it");
+        assert_eq!(chosen(Vendor::Nvidia, F16, true), F32, "no faster");
+    }
+}

@@ -1,0 +1,164 @@
+//! What a device can do, and what kind it is: what the tables of defaults are keyed by.
+
+use std::fmt;
+
+use super::textures;
+
+/// What a device allows and offers. The defaults are WebGPU's default limits and features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Bytes of one storage buffer binding.
+    pub storage_binding_bytes: u64,
+    /// Bytes of one buffer.
+    pub buffer_bytes: u64,
+    /// Workgroups along one dimension of a dispatch.
+    pub workgroups_per_dimension: u64,
+    /// Texels along one side of a texture.
+    pub texture_side: u64,
+    /// Bytes of immediates; none where the device has no such feature.
+    pub immediate_bytes: u64,
+    /// Whether a shader may read and write the same storage texture.
+    pub read_write_textures: bool,
+    /// Whether shaders may compute in half precision.
+    pub half_arithmetic: bool,
+    /// Whether the device has wgpu's experimental cooperative matrices, of 16×16 halves with sums in
+    /// single precision.
+    pub cooperative_matrix: bool,
+    /// Smallest and largest number of lanes in a subgroup, where shaders may use subgroups.
+    pub subgroup_lanes: Option<[u32; 2]>,
+    /// What kind of device it is.
+    pub device: DeviceKind,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self {
+            storage_binding_bytes: 128 << 20,
+            buffer_bytes: 256 << 20,
+            workgroups_per_dimension: 65_535,
+            texture_side: 8192,
+            immediate_bytes: 0,
+            read_write_textures: false,
+            half_arithmetic: false,
+            cooperative_matrix: false,
+            subgroup_lanes: None,
+            device: DeviceKind::default(),
+        }
+    }
+}
+
+impl Capabilities {
+    /// What keeps the device from running the kernels on textures; `None` when nothing does.
+    pub fn texture_path_obstacle(&self) -> Option<String> {
+        textures::lanes(self).err()
+    }
+}
+
+/// Where a device sits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DeviceClass {
+    /// The adapter does not say, or is virtual.
+    #[default]
+    Unknown,
+    /// The CPU.
+    Software,
+    /// Beside the CPU, on its memory.
+    Integrated,
+    /// On a card of its own.
+    Discrete,
+}
+
+/// Who made a device, as far as it matters for the choice of kernels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Vendor {
+    /// None of the others.
+    #[default]
+    Unknown,
+    /// AMD.
+    Amd,
+    /// Apple.
+    Apple,
+    /// Intel.
+    Intel,
+    /// NVIDIA.
+    Nvidia,
+    /// Makers of GPUs for phones: Arm, Broadcom, Imagination, Qualcomm, Samsung.
+    Mobile,
+}
+
+impl Vendor {
+    /// The vendor of a PCI identifier, or of the identifier that the Vulkan registry gives to makers
+    /// without one; where the backend reports none (Metal), of the adapter's name.
+    pub fn new(id: u32, name: &str) -> Self {
+        match id {
+            0x1002 | 0x1022 => Self::Amd,
+            0x106B => Self::Apple,
+            0x8086 => Self::Intel,
+            0x10DE => Self::Nvidia,
+            0x1010 | 0x13B5 | 0x144D | 0x14E4 | 0x5143 => Self::Mobile,
+            0 if name.starts_with("Apple") => Self::Apple,
+            0 if name.starts_with("AMD") => Self::Amd,
+            0 if name.starts_with("Intel") => Self::Intel,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// What kind of device a plan is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DeviceKind {
+    /// Where it sits.
+    pub class: DeviceClass,
+    /// Who made it.
+    pub vendor: Vendor,
+}
+
+impl DeviceKind {
+    /// The CPU.
+    pub const SOFTWARE: Self = Self {
+        class: DeviceClass::Software,
+        vendor: Vendor::Unknown,
+    };
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let class = match self.class {
+            DeviceClass::Unknown => "unknown",
+            DeviceClass::Software => "software",
+            DeviceClass::Integrated => "integrated",
+            DeviceClass::Discrete => "discrete",
+        };
+        let vendor = match self.vendor {
+            Vendor::Unknown => return f.write_str(class),
+            Vendor::Amd => "AMD",
+            Vendor::Apple => "Apple",
+            Vendor::Intel => "Intel",
+            Vendor::Nvidia => "NVIDIA",
+            Vendor::Mobile => "mobile",
+        };
+        write!(f, "{class} {vendor}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vendors_are_known_by_number_and_on_metal_by_name() {
+        for (id, name, vendor) in [
+            (0x10DE, "NVIDIA GeForce RTX 4090", Vendor::Nvidia),
+            (0x1002, "AMD Radeon RX 6900 XT", Vendor::Amd),
+            (0x8086, "Intel(R) UHD Graphics 770", Vendor::Intel),
+            (0x5143, "Adreno (TM) 740", Vendor::Mobile),
+            (0, "Apple M2 Pro", Vendor::Apple),
+            (0, "AMD Radeon Pro 5500M", Vendor::Amd),
+            (0x10005, "llvmpipe (LLVM 15.0.6, 256 bits)", Vendor::Unknown),
+            (0x1AE0, "SwiftShader Device", Vendor::Unknown),
+        ] {
+            assert_eq!(Vendor::new(id, name), vendor, "{name}");
+        }
+    }
+}
