@@ -15,9 +15,9 @@
 
 use std::collections::BTreeMap;
 
-use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::gpu::{Context, Session};
+use resnet_wgpu::internals::compare::{Difference, Tolerance};
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};

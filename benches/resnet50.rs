@@ -14,14 +14,15 @@
 )]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::gpu::{Context, Session};
+use resnet_wgpu::graph::Role;
+use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::reference;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
-use resnet_wgpu::reference;
 use resnet_wgpu::tensor::Tensor;
 
 fn end_to_end(criterion: &mut Criterion) {
@@ -53,13 +54,23 @@ fn end_to_end(criterion: &mut Criterion) {
         let cpu = CpuExecutor::new(&graph).expect("the CPU takes every graph");
 
         // A fixed pattern between −1 and 1.
-        let dims = model.graph.shape(model.input).dims();
+        let dims = model
+            .graph
+            .value_of(Role::Image)
+            .expect("networks see an image")
+            .shape
+            .dims();
         let input = Tensor::from_fn(&dims, |i| f32::from((i * 31 % 255) as u8) / 127.5 - 1.0);
         let inputs = std::slice::from_ref(&input);
         let reference_logits = || {
             let activations = reference::run(&model.graph, inputs).expect("the input fits");
             activations
-                .get(model.logits)
+                .get(
+                    model
+                        .graph
+                        .role(Role::Logits)
+                        .expect("networks have logits"),
+                )
                 .expect("logits are an output")
                 .clone()
         };

@@ -6,6 +6,7 @@
 use resnet_formats::models;
 use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead};
+use resnet_wgpu::graph::Role;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
@@ -41,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => Arch::ResNet18.made_up(0, &options)?,
     };
     let model = network.model(&options)?;
-    let graph = add_class_map(&optimize(&model.graph, Fusion::Full)?, &ClassMap::default())?;
+    let graph = add_class_map(&optimize(&model.graph, Fusion::Full)?, &ClassMap::new())?;
     let rules = &model.preprocess;
     let options = PlanOptions::new(Capabilities::of(&device)).input(InputFormat::Rgba8(*rules));
     let executor = Executor::new(&device, &queue, &Plan::new(&graph, &options)?)?;
@@ -50,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let output = output
         .heat_map(&device, &heat, &HeatMap::default())?
         .build();
-    let readback = Readback::of(&device, &executor, &["softmax"])?;
+    let readback = Readback::of(&device, &executor, [Role::Probabilities])?;
 
     // Every frame: the host draws, the network looks, the host may draw the heat map over it all.
     let mut encoder = device.create_command_encoder(&Default::default());

@@ -7,18 +7,21 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::gpu::Session;
+use crate::graph::Role;
 use crate::tensor::{Shape, Tensor};
 #[cfg(feature = "cpu")]
-use crate::{cpu::CpuExecutor, graph::Graph, reference};
+use crate::{cpu::CpuExecutor, graph::Graph, graph::ValueId, reference};
 #[cfg(feature = "image")]
 use crate::{picture::Batch, plan::InputFormat};
 
 /// One of the values that a run gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineOutput<'a> {
     /// Its name in the graph.
     pub name: &'a str,
+    /// What it is for.
+    pub roles: Vec<Role>,
     /// Its shape.
     pub shape: Shape,
 }
@@ -50,6 +53,7 @@ impl Engine for Session {
         outputs
             .map(|output| EngineOutput {
                 name: &output.name,
+                roles: output.roles.clone(),
                 shape: output.shape,
             })
             .collect()
@@ -80,7 +84,7 @@ impl Engine for CpuExecutor {
     }
 }
 
-/// The [reference](mod@crate::reference) as an engine.
+/// The reference, naive loops with 64-bit sums, as an engine.
 #[cfg(feature = "cpu")]
 #[derive(Clone, Debug)]
 pub struct Oracle(Graph);
@@ -109,11 +113,15 @@ impl Engine for Oracle {
 
 #[cfg(feature = "cpu")]
 fn outputs(graph: &Graph) -> Vec<EngineOutput<'_>> {
-    let outputs = graph.outputs().iter().map(|&id| graph.value(id));
-    outputs
-        .map(|value| EngineOutput {
+    let output = |id: &ValueId| {
+        let value = graph.get(*id).ok()?;
+        let roles = graph.roles().filter(|(_, value)| value == id);
+        Some(EngineOutput {
             name: &value.name,
+            roles: roles.map(|(role, _)| role).collect(),
             shape: value.shape,
         })
-        .collect()
+    };
+    // The ids are the graph's own.
+    graph.outputs().iter().filter_map(output).collect()
 }

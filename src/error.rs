@@ -165,6 +165,12 @@ pub enum Error {
         /// Position of the input.
         index: usize,
     },
+    /// A value, a parameter or a node is of another graph than the one that is asked about it.
+    #[error("the {what} belongs to another graph; look it up in this one by name or by role")]
+    ForeignId {
+        /// `value`, `parameter` or `node`.
+        what: &'static str,
+    },
     /// A parameter of a node has the wrong shape.
     #[error("node '{node}': {parameter} must have shape {expected:?}, got {got:?}")]
     ParameterShape {
@@ -202,6 +208,14 @@ pub enum Error {
         name: String,
         /// Names that exist, in a sentence; empty when none is like the one asked for.
         known: String,
+    },
+    /// No value that could be read has this role.
+    #[error("there are no {role}; {hint}")]
+    NoRole {
+        /// The role asked for.
+        role: String,
+        /// Names that exist.
+        hint: String,
     },
     /// A model cannot be built as asked.
     #[error("{model}: {reason}")]
@@ -398,7 +412,9 @@ impl Error {
             | Self::ParameterShape { .. }
             | Self::InputShape { .. }
             | Self::Geometry { .. }
-            | Self::UnknownValue { .. } => Kind::Graph,
+            | Self::UnknownValue { .. }
+            | Self::NoRole { .. }
+            | Self::ForeignId { .. } => Kind::Graph,
             Self::Model { .. } | Self::Operator { .. } => Kind::Model,
             Self::LimitExceeded { .. } | Self::PathUnavailable { .. } | Self::Specialise { .. } => {
                 Kind::Plan

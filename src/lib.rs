@@ -13,12 +13,13 @@
 //! 1. [`tensor`]: shapes, host tensors, and the one definition of the memory layout;
 //! 2. [`graph`]: what to compute, with shapes checked when a node is added;
 //! 3. [`passes`]: batch norm folded, ReLU and residual add moved into the convolution;
-//! 4. [`kernels`]: one file per shader: what it binds and how a layer becomes a launch;
+//! 4. `kernels`: one file per shader: what it binds and how a layer becomes a launch;
 //! 5. [`plan`]: which kernel runs each node and which activations share a buffer;
 //! 6. [`gpu`]: the only module that uses wgpu: pipelines, buffers, commands, readback;
-//! 7. [`mod@reference`] and [`cpu`]: the same graph on the CPU, once to be believed, once to be fast;
-//! 8. [`picture`]: pictures in, words out; [`compare`] says whether two results agree;
-//! 9. [`tune`]: which kernels are fastest on an adapter.
+//! 7. `reference` and [`cpu`]: the same graph on the CPU, once to be believed, once to be fast;
+//! 8. [`picture`]: pictures in, words out; `compare` says whether two results agree;
+//! 9. [`explain`]: what a network looked at;
+//! 10. [`tune`]: which kernels are fastest on an adapter.
 //!
 //! # In a host that has a device
 //!
@@ -27,7 +28,7 @@
 //!
 //! ```no_run
 //! use resnet_wgpu::gpu::{Executor, Input, Output};
-//! use resnet_wgpu::graph::Graph;
+//! use resnet_wgpu::graph::{Graph, Role};
 //! use resnet_wgpu::passes::{Fusion, optimize};
 //! use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 //! # use resnet_wgpu::wgpu;
@@ -41,7 +42,7 @@
 //! let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
 //! executor.write_tensor(queue, image)?;
 //! executor.record(&mut encoder, &Input::uploaded(), &Output::kept())?;
-//! let (logits, buffer) = executor.output("fc")?;
+//! let (logits, buffer) = executor.output(Role::Logits)?;
 //! println!("{} logits in {buffer:?}", logits.shape.c);
 //! queue.submit([encoder.finish()]);
 //! # Ok(())
@@ -66,7 +67,7 @@
 //! * `image`: decoding pictures;
 //! * `vulkan`, `metal`, `dx12`, `gles`, `webgpu`: back ends of wgpu.
 
-pub mod compare;
+mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 pub mod engine;
@@ -76,13 +77,13 @@ pub mod gpu;
 pub mod graph;
 #[doc(hidden)]
 pub mod internals;
-pub mod kernels;
+mod kernels;
 pub mod network;
 pub mod passes;
 pub mod picture;
 pub mod plan;
 #[cfg(feature = "cpu")]
-pub mod reference;
+mod reference;
 pub mod tensor;
 pub mod tune;
 

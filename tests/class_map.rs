@@ -7,13 +7,13 @@ mod common;
 
 use common::{Numbers, assert_close, reference};
 use resnet_wgpu::Error;
-use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::explain::Sites;
 use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
 use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
     Op, PadValue, Padding, Relu, Statistics, ValueId, Window,
 };
+use resnet_wgpu::internals::compare::{Difference, Tolerance};
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
@@ -27,7 +27,7 @@ fn sites(arch: Arch, size: usize, value: &str) -> Sites {
     };
     let network = arch.made_up(0, &options).unwrap();
     let model = network.model(&options).unwrap();
-    Sites::of(&model.graph, model.graph.find(value).unwrap())
+    Sites::of(&model.graph, model.graph.find(value).unwrap()).unwrap()
 }
 
 #[test]
@@ -139,7 +139,7 @@ impl Network {
     }
 
     fn classify(mut self, features: ValueId) -> Graph {
-        let inputs = self.graph.shape(features).c;
+        let inputs = self.graph.get(features).unwrap().shape.c;
         let weight = self.numbers.tensor(&[CLASSES, inputs]);
         let weight = self.graph.param("fc.weight", weight);
         let op = Op::Linear(Linear { weight, bias: None });
@@ -181,10 +181,7 @@ fn resnet(batch: usize) -> Graph {
 }
 
 fn at(name: &str) -> ClassMap {
-    ClassMap {
-        at: Some(name.to_owned()),
-        ..ClassMap::default()
-    }
+    ClassMap::new().at(name)
 }
 
 fn map_of(graph: &Graph, image: &Tensor) -> Tensor {
@@ -214,10 +211,7 @@ fn the_way_back_is_the_gradient_at_every_fusion() {
         let largest = want.iter().fold(0.0f64, |a, b| a.max(b.abs()));
         assert!(largest > 0.1, "there is something to see");
         for fusion in [Fusion::None, Fusion::Layers, Fusion::Full] {
-            let map = ClassMap {
-                class: Some(class),
-                ..at("image")
-            };
+            let map = at("image").class(class);
             let graph = add_class_map(&optimize(&graph, fusion).unwrap(), &map).unwrap();
             let got = map_of(&graph, &image);
             assert_eq!(got.dims(), [1, 1, 12, 14], "{fusion}");
@@ -277,10 +271,10 @@ fn maps_are_made_of_a_stage_that_is_fine_enough() {
         let network = arch.made_up(0, &options).unwrap();
         let model = network.model(&options).unwrap();
         let graph = optimize(&model.graph, Fusion::Full).unwrap();
-        let graph = add_class_map(&graph, &ClassMap::default()).unwrap();
+        let graph = add_class_map(&graph, &ClassMap::new()).unwrap();
         let map = graph.nodes().last().unwrap();
-        let Shape { h, w, .. } = graph.shape(map.output);
-        (graph.value(map.inputs[1]).name.clone(), [h, w])
+        let Shape { h, w, .. } = graph.get(map.output).unwrap().shape;
+        (graph.get(map.inputs[1]).unwrap().name.clone(), [h, w])
     };
     let map = |name: &str, size| (name.to_owned(), size);
     for (arch, size, expected) in [
@@ -298,10 +292,7 @@ fn maps_are_made_of_a_stage_that_is_fine_enough() {
 fn maps_that_cannot_be_made_are_errors() {
     let graph = lesson(1);
     let refused = |graph: &Graph, map: &ClassMap| add_class_map(graph, map).unwrap_err();
-    let map = ClassMap {
-        class: Some(CLASSES),
-        ..ClassMap::default()
-    };
+    let map = ClassMap::new().class(CLASSES);
     assert!(
         matches!(refused(&graph, &map), Error::Model { .. }),
         "class"
@@ -324,7 +315,7 @@ fn maps_that_cannot_be_made_are_errors() {
     let graph = net.classify(y);
     let error = refused(&graph, &at("image"));
     assert!(matches!(error, Error::Operator { .. }), "{error:?}");
-    let error = refused(&graph, &ClassMap::default());
+    let error = refused(&graph, &ClassMap::new());
     assert!(error.to_string().contains("no residual block"), "{error}");
     assert!(
         add_class_map(&graph, &at("max")).is_ok(),
@@ -337,7 +328,7 @@ mod gpu {
     use common::{finish, gpu, paths, read, run_with};
     use resnet_wgpu::cpu::CpuExecutor;
     use resnet_wgpu::gpu::{Executor, Input, Output, Readback};
-    use resnet_wgpu::kernels::Precision;
+    use resnet_wgpu::internals::kernels::Precision;
     use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
     use resnet_wgpu::wgpu;
 
@@ -378,17 +369,14 @@ mod gpu {
         let graph = optimize(&lesson(1), Fusion::Full).unwrap();
         let image = Numbers::new(6).tensor(&[1, 4, 12, 14]);
         let with_class = |class| {
-            let map = ClassMap {
-                class,
-                ..at("a.relu")
-            };
+            let map = at("a.relu").class(class);
             add_class_map(&graph, &map).unwrap()
         };
         let options = PlanOptions::new(Capabilities::of(&gpu.device));
         let plan = Plan::new(&with_class(None), &options).unwrap();
         let executor = Executor::new(&gpu.device, &gpu.queue, &plan).unwrap();
         executor.write_tensor(&gpu.queue, &image).unwrap();
-        let readback = Readback::of(&gpu.device, &executor, &[CLASS_MAP]).unwrap();
+        let readback = Readback::of(&gpu.device, &executor, [CLASS_MAP]).unwrap();
         for class in [Some(4), Some(0), None] {
             executor.select_class(&gpu.queue, class).unwrap();
             let mut encoder = gpu

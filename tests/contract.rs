@@ -126,7 +126,7 @@ impl Host {
                 .heat_map(&gpu.device, &target, &how)
                 .unwrap()
                 .build(),
-            readback: Readback::of(&gpu.device, &executor, &["mean"]).unwrap(),
+            readback: Readback::of(&gpu.device, &executor, ["mean"]).unwrap(),
             executor,
         }
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use common::{Numbers, assert_close, finish, gpu, read, reference};
 use resnet_wgpu::Error;
-use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::engine::{Engine, Oracle};
 use resnet_wgpu::gpu::{
@@ -16,6 +15,7 @@ use resnet_wgpu::gpu::{
     cooperative_matrix_works, required_features, required_limits,
 };
 use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
+use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor, pack, unpack};
 use resnet_wgpu::tune::{CacheKey, TuneCache, TuneProgress, tune};

@@ -353,14 +353,14 @@ fn chosen_outputs_are_read_in_the_order_asked_for() {
     let gpu = gpu();
     let executor = executor(&gpu, KernelPath::Auto);
     let want = run_at_once(&gpu, &executor);
-    let readback = Readback::of(&gpu.device, &executor, &["e", "c"]).unwrap();
+    let readback = Readback::of(&gpu.device, &executor, ["e", "c"]).unwrap();
     let mut encoder = encoder(&gpu);
     readback.record(&mut encoder);
     gpu.queue.submit([encoder.finish()]);
     let got = read(&gpu.device, &readback);
     assert_eq!(got, [want[1].clone(), want[0].clone()], "e, then c");
     assert!(
-        Readback::of(&gpu.device, &executor, &["a"]).is_err(),
+        Readback::of(&gpu.device, &executor, ["a"]).is_err(),
         "not kept"
     );
 }
@@ -370,7 +370,7 @@ fn a_readback_can_be_asked_in_every_frame() {
     let gpu = gpu();
     let executor = executor(&gpu, KernelPath::Auto);
     let want = run_at_once(&gpu, &executor);
-    let readback = Readback::of(&gpu.device, &executor, &["e"]).unwrap();
+    let readback = Readback::of(&gpu.device, &executor, ["e"]).unwrap();
     for round in 0..2 {
         let mut encoder = encoder(&gpu);
         readback.record(&mut encoder);

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use resnet_wgpu::Error;
+use resnet_wgpu::explain::Sites;
 use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
-    Op, PadValue, Padding, ParamId, Relu, Softmax, Statistics, ValueId, Window,
+    Op, PadValue, Padding, ParamId, Relu, Role, Softmax, Statistics, ValueId, Window,
 };
 use resnet_wgpu::tensor::{Shape, Tensor};
 
@@ -33,7 +34,7 @@ impl Bench {
     fn conv(&mut self, dims: &[usize], change: impl Fn(Conv2d) -> Conv2d) -> Result<Shape, Error> {
         let weight = self.param(dims);
         let value = self.add(Op::Conv2d(change(Conv2d::new(weight))))?;
-        Ok(self.graph.shape(value))
+        Ok(self.graph.get(value).unwrap().shape)
     }
 }
 
@@ -253,7 +254,7 @@ fn linear_and_softmax_want_one_pixel() {
         )
         .unwrap();
     assert_eq!(
-        graph.shape(flat),
+        graph.get(flat).unwrap().shape,
         Shape::new(2, 6 * 9 * 7, 1, 1),
         "flattened"
     );
@@ -268,7 +269,11 @@ fn linear_and_softmax_want_one_pixel() {
         .add("pool", Op::GlobalAvgPool(GlobalAvgPool), &[input])
         .unwrap();
     let y = graph.add("fc", linear, &[pooled]).unwrap();
-    assert_eq!(graph.shape(y), Shape::new(2, 3, 1, 1), "logits");
+    assert_eq!(
+        graph.get(y).unwrap().shape,
+        Shape::new(2, 3, 1, 1),
+        "logits"
+    );
 }
 
 #[test]
@@ -333,4 +338,84 @@ fn empty_and_enormous_shapes_are_refused() {
     );
     let huge = Shape::new(usize::MAX, 4, 4, 4);
     assert!(graph.input("huge", huge).is_err(), "does not fit memory");
+}
+
+/// A graph of one ReLU, with its input and its result.
+fn one_relu() -> (Graph, [ValueId; 2]) {
+    let mut graph = Graph::new();
+    let x = graph.input("x", Shape::new(1, 1, 2, 2)).unwrap();
+    let y = graph.add("y", Op::Relu(Relu), &[x]).unwrap();
+    (graph, [x, y])
+}
+
+#[test]
+fn ids_of_another_graph_are_errors_even_when_they_are_in_range() {
+    let (mut graph, [x, y]) = one_relu();
+    let weight = graph.param("w", Tensor::from_fn(&[1, 1, 1, 1], |_| 1.0));
+    let (mut other, _) = one_relu();
+    let own = other.param("w", Tensor::from_fn(&[1, 1, 1, 1], |_| 1.0));
+    let foreign = |result: Result<(), Error>| matches!(result, Err(Error::ForeignId { .. }));
+    assert!(foreign(other.get(x).map(|_| ())), "value");
+    assert!(foreign(other.get_param(weight).map(|_| ())), "parameter");
+    assert!(foreign(other.mark_output(y)), "output");
+    assert!(foreign(other.set_role(Role::Logits, y)), "role");
+    assert!(foreign(Sites::of(&other, y).map(|_| ())), "sites");
+    let conv = Op::Conv2d(Conv2d::new(weight));
+    assert!(
+        foreign(other.adopt(&Graph::new(), &conv).map(|_| ())),
+        "adopted"
+    );
+    let node = &graph.nodes()[0];
+    assert!(foreign(other.macs(node).map(|_| ())), "work of a node");
+    assert!(foreign(other.window(node).map(|_| ())), "window of a node");
+    assert!(
+        matches!(
+            other.add("z", Op::Relu(Relu), &[x]),
+            Err(Error::UnknownInput { .. })
+        ),
+        "input"
+    );
+    let [input] = *other.inputs() else {
+        panic!("one input");
+    };
+    assert!(other.add("z", conv, &[input]).is_err(), "weight");
+    let conv = Op::Conv2d(Conv2d::new(own));
+    assert!(other.add("z", conv, &[input]).is_ok(), "all its own");
+}
+
+#[test]
+fn a_clone_shares_the_ids_given_before_and_none_given_later() {
+    let (mut graph, [x, y]) = one_relu();
+    let mut clone = graph.clone();
+    assert_eq!(clone.get(y).unwrap().name, "y", "before");
+    let one = graph.add("one", Op::Relu(Relu), &[y]).unwrap();
+    let two = clone.add("two", Op::Relu(Relu), &[y]).unwrap();
+    assert_eq!(graph.get(one).unwrap().name, "one", "its own");
+    assert_eq!(clone.get(two).unwrap().name, "two", "its own");
+    assert!(graph.get(two).is_err(), "of the clone");
+    assert!(clone.get(one).is_err(), "of the original");
+    let grandchild = clone.clone();
+    assert!(
+        grandchild.get(x).is_ok() && grandchild.get(two).is_ok(),
+        "both"
+    );
+    assert!(grandchild.get(one).is_err(), "of neither");
+}
+
+#[test]
+fn a_role_is_of_one_value_and_can_be_moved() {
+    let (mut graph, [x, y]) = one_relu();
+    assert_eq!(graph.role(Role::Features), None, "nobody");
+    assert!(
+        matches!(graph.value_of(Role::Features), Err(Error::NoRole { .. })),
+        "nobody"
+    );
+    graph.set_role(Role::Features, x).unwrap();
+    graph.set_role(Role::Features, y).unwrap();
+    graph.set_role(Role::Stage(2), y).unwrap();
+    assert_eq!(graph.value_of(Role::Features).unwrap().name, "y", "moved");
+    let roles: Vec<_> = graph.roles().collect();
+    let want = [(Role::Stage(2), y), (Role::Features, y)];
+    assert_eq!(roles, want, "one value, two roles");
+    assert!(graph.outputs().is_empty(), "a role makes no output");
 }

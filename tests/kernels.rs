@@ -5,13 +5,13 @@
 mod common;
 
 use common::{Numbers, assert_close, gpu, paths, quads, reference, run_fused, run_on, run_with};
-use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
     Op, PadValue, Padding, Relu, Softmax, Statistics, ValueId, Window,
 };
-use resnet_wgpu::kernels::{Precision, Storage};
+use resnet_wgpu::internals::compare::Tolerance;
+use resnet_wgpu::internals::kernels::{Precision, Storage};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::picture::{ChannelOrder, Preprocess};
 use resnet_wgpu::plan::{
@@ -305,7 +305,7 @@ fn a_fused_residual_is_added_before_the_relu_in_place_and_out_of_place() {
             for path in paths(&gpu) {
                 let options = PlanOptions::new(Capabilities::of(&gpu.device)).path(path);
                 let plan = Plan::new(&graph, &options).unwrap();
-                let name = &graph.value(residual).name;
+                let name = &graph.get(residual).unwrap().name;
                 let mut steps = plan.steps().iter();
                 let conv = steps.rfind(|s| s.node == "conv").unwrap();
                 let residual = steps.rfind(|s| &s.value == name).unwrap();
@@ -573,8 +573,12 @@ fn pixels_become_the_tensor_that_the_oracle_makes_of_them() {
         let plan = Plan::new(&graph, &options).unwrap();
         let session = Session::new(&gpu, &plan).unwrap();
         let got = session.run_pixels(&rgba).unwrap();
-        let want =
-            resnet_wgpu::reference::image_to_tensor(&rgba, shape, &rules.normalization()).unwrap();
+        let want = resnet_wgpu::internals::reference::image_to_tensor(
+            &rgba,
+            shape,
+            &rules.normalization(),
+        )
+        .unwrap();
         assert_close("image_to_tensor", &want, &got[0], Tolerance::for_sum_of(4));
         assert!(
             session.run_pixels(&rgba[1..]).is_err(),
@@ -660,7 +664,9 @@ fn pixels_become_a_texture_where_the_first_layer_reads_one() {
     for output in [y, input] {
         graph.mark_output(output).unwrap();
     }
-    let x = resnet_wgpu::reference::image_to_tensor(&rgba, shape, &rules.normalization()).unwrap();
+    let x =
+        resnet_wgpu::internals::reference::image_to_tensor(&rgba, shape, &rules.normalization())
+            .unwrap();
     let want = reference(&graph, &x);
     for path in paths(&gpu) {
         let options = PlanOptions::new(Capabilities::of(&gpu.device))
@@ -1027,7 +1033,7 @@ fn every_kind_of_kernel_on_halves_agrees_with_the_oracle() {
     let flat = graph
         .add("flat", Op::Flatten(Flatten { order }), &[x])
         .unwrap();
-    let features = graph.shape(flat).c;
+    let features = graph.get(flat).unwrap().shape.c;
     let weight = graph.param("fc", numbers.tensor(&[7, features]));
     let fc = graph
         .add("fc", Op::Linear(Linear { weight, bias: None }), &[flat])
@@ -1045,7 +1051,9 @@ fn every_kind_of_kernel_on_halves_agrees_with_the_oracle() {
         channels: ChannelOrder::Bgr,
         ..Preprocess::TORCHVISION
     };
-    let x = resnet_wgpu::reference::image_to_tensor(&rgba, shape, &rules.normalization()).unwrap();
+    let x =
+        resnet_wgpu::internals::reference::image_to_tensor(&rgba, shape, &rules.normalization())
+            .unwrap();
     let want = reference(&graph, &x);
     for path in paths(&gpu) {
         let options = on_halves(&gpu, path);

@@ -5,10 +5,10 @@
 mod common;
 
 use common::{Numbers, assert_close, gpu, paths, reference, run_with};
-use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::{Context, Session};
-use resnet_wgpu::graph::Graph;
-use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::graph::{Graph, Role};
+use resnet_wgpu::internals::compare::Tolerance;
+use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
@@ -38,7 +38,7 @@ fn session(gpu: &Context, graph: &Graph, fusion: Fusion) -> Session {
 fn check(arch: Arch, batch: usize, size: [usize; 2], fusions: &[Fusion]) {
     let gpu = gpu();
     let model = model(arch, batch, size, 10);
-    let input = Numbers::new(8).tensor(&model.graph.shape(model.input).dims());
+    let input = Numbers::new(8).tensor(&model.graph.value_of(Role::Image).unwrap().shape.dims());
     let want = reference(&model.graph, &input);
     let scale = want[0].data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
     assert!(
@@ -110,7 +110,7 @@ fn resnet18_with_winograd_and_on_halves() {
     let gpu = gpu();
     let model = model(Arch::ResNet18, 2, [32, 40], 10);
     let graph = optimize(&model.graph, Fusion::Full).unwrap();
-    let input = Numbers::new(9).tensor(&model.graph.shape(model.input).dims());
+    let input = Numbers::new(9).tensor(&model.graph.value_of(Role::Image).unwrap().shape.dims());
     let want = &reference(&model.graph, &input)[0];
     let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
     let cases = [
@@ -159,10 +159,13 @@ fn every_layer_can_be_asked_for_by_name_and_agrees_with_the_oracle() {
     let session = Session::new(&gpu, &Plan::new(&graph, &options).unwrap()).unwrap();
     let input = Numbers::new(4).tensor(&[1, 3, 40, 32]);
     let got = session.run(&input).unwrap();
-    let keep = resnet_wgpu::reference::Keep::All;
-    let want =
-        resnet_wgpu::reference::run_keeping(&model.graph, std::slice::from_ref(&input), keep)
-            .unwrap();
+    let keep = resnet_wgpu::internals::reference::Keep::All;
+    let want = resnet_wgpu::internals::reference::run_keeping(
+        &model.graph,
+        std::slice::from_ref(&input),
+        keep,
+    )
+    .unwrap();
     assert_eq!(
         session.executor().outputs().len(),
         values.len(),

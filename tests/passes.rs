@@ -5,9 +5,10 @@
 mod common;
 
 use common::{Numbers, assert_close, reference};
-use resnet_wgpu::compare::Tolerance;
-use resnet_wgpu::graph::{Add, BatchNorm, Conv2d, Graph, Op, Relu, Statistics, ValueId};
+use resnet_wgpu::graph::{Add, BatchNorm, Conv2d, Graph, Op, Relu, Role, Statistics, ValueId};
+use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 struct Net {
@@ -29,7 +30,7 @@ impl Net {
     }
 
     fn conv(&mut self, name: &str, x: ValueId, with_bias: bool) -> ValueId {
-        let c = self.graph.shape(x).c;
+        let c = self.graph.get(x).unwrap().shape.c;
         let weight = self
             .graph
             .param("weight", self.numbers.tensor(&[6, c, 3, 3]));
@@ -78,7 +79,7 @@ impl Net {
         let names = |g: &Graph| -> Vec<String> {
             g.outputs()
                 .iter()
-                .map(|&v| g.value(v).name.clone())
+                .map(|&v| g.get(v).unwrap().name.clone())
                 .collect()
         };
         assert_eq!(
@@ -142,7 +143,7 @@ fn fused_values_are_called_like_the_last_node_and_layers_like_the_first() {
     let nodes: Vec<(&str, &str)> = graph
         .nodes()
         .iter()
-        .map(|n| (n.name.as_str(), graph.value(n.output).name.as_str()))
+        .map(|n| (n.name.as_str(), graph.get(n.output).unwrap().name.as_str()))
         .collect();
     assert_eq!(
         nodes,
@@ -261,5 +262,35 @@ fn two_additions_in_a_row_do_not_both_land_in_one_convolution() {
         net.optimised(Fusion::Full),
         ["conv2d", "residual_add"],
         "one residual per convolution"
+    );
+}
+
+#[test]
+fn roles_go_with_their_values_into_the_fused_graph_and_its_plan() {
+    let (mut net, input) = Net::new();
+    let x = net.conv("conv", input, false);
+    let y = net.op("relu", Op::Relu(Relu), &[x]);
+    net.graph.set_role(Role::Image, input).unwrap();
+    net.graph.set_role(Role::Stage(1), x).unwrap();
+    net.graph.set_role(Role::FeatureMap, y).unwrap();
+    net.graph.mark_output(y).unwrap();
+    let fused = optimize(&net.graph, Fusion::Full).unwrap();
+    let name = |role| fused.value_of(role).map(|value| value.name.as_str());
+    assert_eq!(name(Role::Image).unwrap(), "input", "what goes in");
+    assert_eq!(name(Role::FeatureMap).unwrap(), "relu", "what comes out");
+    assert!(name(Role::Stage(1)).is_err(), "fused away with its value");
+    assert!(fused.get(y).is_err(), "an id does not outlive its graph");
+
+    let plan = Plan::new(&fused, &PlanOptions::new(Capabilities::default())).unwrap();
+    assert_eq!(plan.output(Role::FeatureMap).unwrap().name, "relu", "role");
+    assert_eq!(
+        plan.output("relu").unwrap().roles,
+        [Role::FeatureMap],
+        "name"
+    );
+    let error = plan.output(Role::Logits).unwrap_err().to_string();
+    assert!(
+        error.contains("no logits") && error.contains("relu"),
+        "{error}"
     );
 }

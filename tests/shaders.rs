@@ -13,9 +13,9 @@ use resnet_wgpu::graph::{
     FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool, Op, PadValue, Padding, Relu, ReluGradient,
     Softmax, Statistics, Window,
 };
-use resnet_wgpu::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
-use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Precision, Storage};
-use resnet_wgpu::kernels::{heat_map, resample_columns, resample_rows};
+use resnet_wgpu::internals::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
+use resnet_wgpu::internals::kernels::{self, Access, Kernel, Launch, Precision, Storage};
+use resnet_wgpu::internals::kernels::{heat_map, resample_columns, resample_rows};
 use resnet_wgpu::picture::{ChannelOrder, Preprocess};
 use resnet_wgpu::plan::{
     Candidate, Capabilities, ConvShape, InputFormat, KernelPath, Plan, PlanOptions, candidates,
@@ -159,7 +159,7 @@ fn launches() -> Vec<Launch> {
     let g = graph
         .add("gap", Op::GlobalAvgPool(GlobalAvgPool), &[d])
         .unwrap();
-    let features = graph.shape(e).c;
+    let features = graph.get(e).unwrap().shape.c;
     let weight = graph.param("fc.weight", ones(&[10, features]));
     let f = graph
         .add("fc", Op::Linear(Linear { weight, bias: None }), &[e])
@@ -169,7 +169,7 @@ fn launches() -> Vec<Launch> {
     let class = graph.param("class", ones(&[1]));
     let op = Op::ClassGradient(ClassGradient { weight, class });
     let row = graph.add("row", op, &[f]).unwrap();
-    let square = graph.shape(d);
+    let square = graph.get(d).unwrap().shape;
     let op = Op::AvgPoolGradient(AvgPoolGradient {
         window: Window {
             kernel: [square.h, square.w],

@@ -12,10 +12,10 @@ use resnet_wgpu::gpu::{
     TextureRect,
 };
 use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
+use resnet_wgpu::internals::reference::heat_map;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::picture::{ChannelOrder, Crop, Filter, Preprocess, Resize};
 use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
-use resnet_wgpu::reference::heat_map;
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::wgpu::{self, TextureFormat as F, TextureUsages as U};
 

@@ -13,6 +13,7 @@ use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::{
     Cursor, Executor, HeatMap, Input, Output, Readback, Slice, StepTimer, TextureRead,
 };
+use resnet_wgpu::graph::Role;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;
@@ -21,9 +22,6 @@ use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu;
 
 use crate::host::Host;
-
-/// Name of the value that holds the probabilities.
-const PROBABILITIES: &str = "softmax";
 
 /// How many classes are shown.
 pub(crate) const TOP: usize = 5;
@@ -91,7 +89,7 @@ impl Network {
         let options =
             PlanOptions::new(Capabilities::of(device)).input(InputFormat::Rgba8(model.preprocess));
         let graph = optimize(&model.graph, Fusion::Full)?;
-        let graph = add_class_map(&graph, &ClassMap::default())?;
+        let graph = add_class_map(&graph, &ClassMap::new())?;
         let plan = Plan::new(&graph, &options)?;
         let executor = Executor::new(device, queue, &plan)?;
 
@@ -103,7 +101,7 @@ impl Network {
         let format = wgpu::TextureFormat::Rgba8Unorm;
         let heat_map = host.texture("heat map", [MAP_SIZE; 2], format, usage);
         let output = Output::builder(&executor)
-            .keep(PROBABILITIES)?
+            .keep(Role::Probabilities)?
             .heat_map(device, &heat_map.0, &HeatMap::default())?
             .build();
         let steps = executor.step_count(&input, &output)?;
@@ -114,7 +112,7 @@ impl Network {
         };
         Ok(Self {
             results: Arc::new(Results {
-                probabilities: Readback::of(device, &executor, &[PROBABILITIES])?,
+                probabilities: Readback::of(device, &executor, [Role::Probabilities])?,
                 timer,
             }),
             executor,

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::layout::{LANES, Layout, Line};
 use super::microkernel::{Epilogue, MAX_PIXELS, Reduction, Tile, TileBlocks};
 use super::pack::{self, CoTile, WeightShape};
-use crate::graph::Padding;
+use crate::graph::Window;
 use crate::tensor::Shape;
 
 /// Input channels up to which a convolution first rewrites its input as padded rows of pixels:
@@ -25,9 +25,7 @@ const ITEM_BYTES: usize = 256 << 10;
 pub(super) struct Geometry {
     pub(super) x: Shape,
     pub(super) out: Shape,
-    pub(super) kernel: [usize; 2],
-    pub(super) stride: [usize; 2],
-    pub(super) padding: Padding,
+    pub(super) window: Window,
     pub(super) groups: usize,
     pub(super) relu: bool,
 }
@@ -62,7 +60,7 @@ impl PackedConv {
         let shape = WeightShape {
             out_c: geometry.out.c,
             in_c: geometry.x.c,
-            kernel: geometry.kernel,
+            kernel: geometry.window.kernel,
             groups: geometry.groups,
         };
         Self {
@@ -111,7 +109,8 @@ impl PackedConv {
 
     /// Shape of the input with its padding.
     fn padded(&self) -> Shape {
-        let Geometry { x, padding, .. } = self.geometry;
+        let Geometry { x, window, .. } = self.geometry;
+        let padding = window.padding;
         Shape {
             h: padding.top + x.h + padding.bottom,
             w: padding.left + x.w + padding.right,
@@ -122,8 +121,9 @@ impl PackedConv {
     /// Rewrites the one block of the input as `[n][y][x][c]` with padding.
     fn write_rows(&self, x: &[Line], rows: &mut [f32]) {
         let Geometry {
-            x: shape, padding, ..
+            x: shape, window, ..
         } = self.geometry;
+        let padding = window.padding;
         let padded = self.padded();
         let row_len = padded.w * padded.c;
         rows[..padded.pixels() * padded.c]
@@ -204,7 +204,7 @@ impl PackedConv {
 
     /// The reduction of one tile.
     fn reduction(&self, tile: &CoTile) -> Reduction {
-        let [kernel_h, kernel_w] = self.geometry.kernel;
+        let [kernel_h, kernel_w] = self.geometry.window.kernel;
         if self.rows {
             let run = kernel_w * self.geometry.x.c;
             return Reduction {
@@ -227,14 +227,12 @@ impl PackedConv {
 
     /// Where each tap of each pixel begins, `[taps][pixels]`, from the first block on.
     fn write_starts(&self, pixels: Range<usize>, starts: &mut Vec<usize>) {
-        let Geometry {
-            x,
-            out,
+        let Geometry { x, out, window, .. } = self.geometry;
+        let Window {
             kernel,
             stride,
             padding,
-            ..
-        } = self.geometry;
+        } = window;
         let layout = Layout::new(x);
         let padded = self.padded();
         let mut corners = [[0; 3]; MAX_PIXELS];

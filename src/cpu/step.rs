@@ -126,9 +126,7 @@ impl Step {
         let geometry = Geometry {
             x,
             out,
-            kernel,
-            stride: conv.stride,
-            padding: conv.padding,
+            window: conv.window_of(kernel),
             groups: conv.groups,
             relu: conv.relu,
         };

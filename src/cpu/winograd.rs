@@ -98,12 +98,11 @@ impl Winograd {
         let Geometry {
             x,
             out,
-            kernel,
-            stride,
+            window,
             groups,
             ..
         } = *geometry;
-        let fits = kernel == [3, 3] && stride == [1, 1] && groups == 1;
+        let fits = window.kernel == [3, 3] && window.stride == [1, 1] && groups == 1;
         fits && x.c.min(out.c) >= LANES && Squares::new(geometry).len >= MIN_SQUARES
     }
 
@@ -243,10 +242,9 @@ impl WithSimd for InputTransform<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let squares = self.winograd.squares;
         let Geometry {
-            x: shape,
-            padding: Padding { top, left, .. },
-            ..
+            x: shape, window, ..
         } = self.winograd.geometry;
+        let Padding { top, left, .. } = window.padding;
         let layout = Layout::new(shape);
         // Loops, not `map`: its closures are compiled without the vector instructions of `S`.
         let zero = simd.splat_f32s(0.0);

@@ -16,17 +16,17 @@
 //! of several stages are no better. All this with the map laid where its pixels are ([`Sites`](super::Sites)):
 //! divided evenly over the image it is a tenth of the image off, and the figures are 98 % and 87 %.
 //!
-//! The gradient of a ResNet is made of what it consists of: a convolution comes back as a convolution
-//! with its kernel turned round and its channels exchanged, a sum goes to both of its terms, and a ReLU
-//! lets pass what it let pass forwards. So the way back is more nodes of the same graph, planned,
-//! fused in memory and run like all others, on every path.
+//! The gradient of a ResNet is made of the operations that a ResNet is made of: that of a convolution is a
+//! convolution with its kernel turned round and its channels exchanged, that of a sum goes to both terms,
+//! and a ReLU lets through what it let through forwards. Each operation says its own gradient; the way
+//! back is more nodes of the same graph, planned and run like all others, on every path.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::error::Error;
 use crate::graph::{
-    Add, Backward, ChannelDot, ClassGradient, Flatten, FlattenOrder, Graph, Linear, Node, Op,
-    ParamId, ReluGradient, ValueId,
+    Add, Backward, ChannelDot, ClassGradient, FlattenOrder, Graph, Linear, Node, Op, ParamId,
+    ReluGradient, Role, ValueId,
 };
 use crate::tensor::Tensor;
 
@@ -39,14 +39,38 @@ const FINE: usize = 7;
 /// The smallest side of an earlier one.
 const COARSE: usize = 4;
 
-/// Which map is added.
+/// Which class activation map is added to a graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClassMap {
-    /// The class; that of the largest logit if `None`. On a GPU it can be changed between runs.
-    pub class: Option<usize>,
-    /// Name of the feature map; if `None`, the last one if it has at least 7×7 pixels, else that of the
-    /// first block in the last stage of at least 4×4.
-    pub at: Option<String>,
+    class: Option<usize>,
+    at: Option<String>,
+}
+
+impl ClassMap {
+    /// The map of the most likely class at the feature map that suits the size of the image: the last one if
+    /// it has at least 7×7 pixels, else that of the first block in the last stage of at least 4×4.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The map of a class; `None` is the class of the largest logit. On a GPU the class can be changed between
+    /// runs.
+    #[must_use]
+    pub fn class(self, class: impl Into<Option<usize>>) -> Self {
+        Self {
+            class: class.into(),
+            ..self
+        }
+    }
+
+    /// The map at the feature map of this name.
+    #[must_use]
+    pub fn at(self, feature_map: impl Into<String>) -> Self {
+        Self {
+            at: Some(feature_map.into()),
+            ..self
+        }
+    }
 }
 
 /// Adds the value [`CLASS_MAP`], `[n, 1, h, w]`, as an output. Best after [`optimize`](crate::passes::optimize):
@@ -94,6 +118,7 @@ pub fn add_class_map(graph: &Graph, map: &ClassMap) -> Result<Graph, Error> {
     let op = Op::ChannelDot(ChannelDot { positive });
     let map = way.graph.add(CLASS_MAP, op, &[gradient, target])?;
     way.graph.mark_output(map)?;
+    way.graph.set_role(Role::ClassMap, map)?;
     Ok(way.graph)
 }
 
@@ -116,19 +141,23 @@ struct Head {
 
 impl Head {
     fn find(graph: &Graph) -> Result<Self, Error> {
-        let linear = graph.nodes().iter().rev().find_map(|node| match node.op {
-            Op::Linear(Linear { weight, .. }) => Some((node, weight)),
-            _ => None,
+        let linear = graph.nodes().iter().rev().find_map(|node| {
+            let Op::Linear(Linear { weight, .. }) = node.op else {
+                return None;
+            };
+            Some((node, weight))
         });
         let Some((linear, weight)) = linear else {
             return Err(refuse("the network has no linear classifier".to_owned()));
         };
         let features = linear.inputs[0];
-        let flatten = graph.nodes().iter().find(|node| node.output == features);
-        let (pooled, order) = match flatten.map(|node| (node, node.op)) {
-            Some((node, Op::Flatten(Flatten { order }))) => (node.inputs[0], order),
-            _ => (features, FlattenOrder::Chw),
-        };
+        let mut nodes = graph.nodes().iter();
+        let (mut pooled, mut order) = (features, FlattenOrder::Chw);
+        if let Some(node) = nodes.find(|node| node.output == features)
+            && let Op::Flatten(flatten) = node.op
+        {
+            (pooled, order) = (node.inputs[0], flatten.order);
+        }
         Ok(Self {
             logits: linear.output,
             pooled,

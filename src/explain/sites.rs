@@ -5,7 +5,9 @@
 //! pixels of the lesson's fourth stage lie at 2, 18, 34 and 50 of 64. A map that is laid over the image
 //! must be laid there (Araujo, Norris & Sim 2019, doi:10.23915/distill.00021).
 
+use crate::error::Error;
 use crate::graph::{Graph, Placement, ValueId};
+use crate::tensor::Shape;
 
 /// The centres of a value's pixels, in pixels of the image, whose first one is at 0. Rows come first.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,24 +23,24 @@ pub struct Sites {
 impl Sites {
     /// Those of a value of a graph, in the image that is the graph's input.
     ///
-    /// # Panics
-    /// When the value is of another, larger graph.
-    pub fn of(graph: &Graph, value: ValueId) -> Self {
+    /// # Errors
+    /// [`Error::ForeignId`] when the value is of another graph.
+    pub fn of(graph: &Graph, value: ValueId) -> Result<Self, Error> {
+        let Shape { h, w, .. } = graph.get(value)?.shape;
         let Some(node) = graph.nodes().iter().find(|node| node.output == value) else {
-            let shape = graph.shape(value);
-            return Self {
-                image: [shape.h, shape.w],
+            return Ok(Self {
+                image: [h, w],
                 first: [0.0; 2],
                 step: [1.0; 2],
-            };
+            });
         };
         let Placement { input, first, step } = node.op.as_operation().placement(graph, node);
-        let sites = Self::of(graph, node.inputs[input]);
-        Self {
+        let sites = Self::of(graph, node.inputs[input])?;
+        Ok(Self {
             image: sites.image,
             first: [0, 1].map(|axis| sites.first[axis] + first[axis] * sites.step[axis]),
             step: [0, 1].map(|axis| sites.step[axis] * step[axis]),
-        }
+        })
     }
 
     /// Those of a map that divides the image evenly.

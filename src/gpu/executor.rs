@@ -9,9 +9,8 @@ use super::helpers::Helpers;
 use super::pipelines::{BuildProgress, Pipelines};
 use super::resources::{Resource, create_all};
 use crate::error::Error;
-use crate::graph::ClassGradient;
-use crate::kernels::class_gradient;
-use crate::plan::{AllocationId, InputFormat, Plan, PlannedOutput, Step};
+use crate::graph::{ClassGradient, Role};
+use crate::plan::{AllocationId, InputFormat, OutputKey, Plan, PlannedOutput, Step, Writable};
 use crate::tensor::{Shape, Tensor, pack};
 
 /// Tells executors apart.
@@ -33,9 +32,7 @@ pub struct Executor {
     input: AllocationId,
     input_shape: Shape,
     input_format: InputFormat,
-    /// What the class of a class activation map is read from.
-    class: Option<AllocationId>,
-    classes: usize,
+    writables: Vec<Writable>,
     outputs: Vec<PlannedOutput>,
     /// For each output, the number of dispatches until it is complete.
     complete_after: Vec<usize>,
@@ -144,8 +141,6 @@ impl Executor {
             Dispatch::new(device, &step.node, &step.launch, pipeline, bound)
         });
         let dispatches = dispatches.collect::<Result<Vec<Dispatch>, Error>>()?;
-        let mut steps = plan.steps().iter();
-        let class_step = steps.find(|s| s.launch.kernel.name == class_gradient::KERNEL.name);
         // An output's buffer is its own until the end: the last one that writes it completes it.
         let complete_after = plan.outputs().iter().map(|output| {
             let writes = |step: &Step| step.allocations.last() == Some(&output.allocation);
@@ -154,8 +149,7 @@ impl Executor {
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             complete_after: complete_after.collect(),
-            class: class_step.map(|step| step.allocations[2]),
-            classes: class_step.map_or(0, |step| class_gradient::classes(&step.launch)),
+            writables: plan.writables().to_vec(),
             dispatches: dispatches.into(),
             runs: Arc::default(),
             helpers: Helpers::default(),
@@ -237,20 +231,25 @@ impl Executor {
     /// # Errors
     /// [`Error::Recording`] when the plan has no class activation map, or no such class.
     pub fn select_class(&self, queue: &wgpu::Queue, class: Option<usize>) -> Result<(), Error> {
-        let Some(id) = self.class else {
+        let mut writables = self.writables.iter();
+        let Some(writable) = writables.find(|writable| writable.role == Role::ClassMap) else {
             return Err(Error::Recording {
                 reason: "the plan has no class activation map; add one to the graph".to_owned(),
             });
         };
         if let Some(class) = class
-            && class >= self.classes
+            && class >= writable.choices
         {
             return Err(Error::Recording {
-                reason: format!("there is no class {class}, there are {}", self.classes),
+                reason: format!("there is no class {class}, there are {}", writable.choices),
             });
         }
         let value = ClassGradient::choice(class);
-        queue.write_buffer(self.buffer(id), 0, bytemuck::bytes_of(&value));
+        queue.write_buffer(
+            self.buffer(writable.allocation),
+            0,
+            bytemuck::bytes_of(&value),
+        );
         Ok(())
     }
 
@@ -259,32 +258,26 @@ impl Executor {
         &self.outputs
     }
 
-    /// A value that was marked as an output: its shape, and the buffer in which it lies
-    /// channel-packed from the start.
+    /// A value that was marked as an output, by its name or its role: its shape, and the buffer in which
+    /// it lies channel-packed from the start.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`] when the plan did not keep a value of that name.
-    pub fn output(&self, name: &str) -> Result<(&PlannedOutput, &wgpu::Buffer), Error> {
-        let (output, _) = self.find_output(name)?;
+    /// [`Error::UnknownValue`] and [`Error::NoRole`] when the plan keeps no such value.
+    pub fn output<'a>(
+        &self,
+        key: impl Into<OutputKey<'a>>,
+    ) -> Result<(&PlannedOutput, &wgpu::Buffer), Error> {
+        let (output, _) = self.find_output(&key.into())?;
         Ok((output, self.buffer(output.allocation)))
     }
 
     /// A value that was marked as an output, and the number of dispatches until it is complete.
-    pub(super) fn find_output(&self, name: &str) -> Result<(&PlannedOutput, usize), Error> {
-        let mut outputs = self.outputs.iter().zip(&self.complete_after);
-        match outputs.find(|(output, _)| output.name == name) {
-            Some((output, &steps)) => Ok((output, steps)),
-            None => {
-                let names: Vec<&str> = self.outputs.iter().map(|o| o.name.as_str()).collect();
-                Err(Error::UnknownValue {
-                    name: name.to_owned(),
-                    known: format!(
-                        "the plan keeps {}; mark a value as an output of the graph to keep it",
-                        names.join(", ")
-                    ),
-                })
-            }
-        }
+    pub(super) fn find_output(
+        &self,
+        key: &OutputKey<'_>,
+    ) -> Result<(&PlannedOutput, usize), Error> {
+        let index = key.find(&self.outputs)?;
+        Ok((&self.outputs[index], self.complete_after[index]))
     }
 
     pub(super) fn buffer(&self, id: AllocationId) -> &wgpu::Buffer {

@@ -6,8 +6,9 @@ use super::record::TextureCopy;
 use super::resources::{create_scratch, create_table, side};
 use super::texture::TextureRect;
 use crate::error::Error;
-use crate::explain::CLASS_MAP;
+use crate::graph::Role;
 use crate::kernels::heat_map::{self, Picture};
+use crate::plan::OutputKey;
 
 /// How a map is painted.
 ///
@@ -20,7 +21,7 @@ use crate::kernels::heat_map::{self, Picture};
 /// ([`Preprocess::seen`](crate::picture::Preprocess::seen)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeatMap {
-    pub(super) value: String,
+    pub(super) value: OutputKey<'static>,
     image: usize,
     stretch: bool,
     colors: Colors,
@@ -29,13 +30,13 @@ pub struct HeatMap {
 
 impl Default for HeatMap {
     fn default() -> Self {
-        Self::of(CLASS_MAP)
+        Self::of(Role::ClassMap)
     }
 }
 
 impl HeatMap {
-    /// A picture of a value; by default it is the [`CLASS_MAP`].
-    pub fn of(value: impl Into<String>) -> Self {
+    /// A picture of a value; by default it is the class activation map.
+    pub fn of(value: impl Into<OutputKey<'static>>) -> Self {
         Self {
             value: value.into(),
             image: 0,
@@ -146,12 +147,12 @@ impl HeatMap {
         executor: &Executor,
         texture: &wgpu::Texture,
     ) -> Result<Painted, Error> {
-        let (output, values) = executor.output(&self.value)?;
+        let (output, values) = executor.output(self.value.clone())?;
         let shape = output.shape;
         if shape.c != 1 || self.image >= shape.n {
             return Err(refuse(format!(
                 "'{}' is {shape}, which has no map of one channel for image {}",
-                self.value, self.image
+                output.name, self.image
             )));
         }
         let pixel = pixel_of(texture)?;

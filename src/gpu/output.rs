@@ -8,6 +8,7 @@ use super::dispatch::Dispatch;
 use super::heat_map::{HeatMap, Painted};
 use super::record::TextureCopy;
 use crate::error::Error;
+use crate::plan::OutputKey;
 
 /// Where the results of a run of an [`Executor`] go. Made once, recorded as often as wanted; clones
 /// share it.
@@ -103,12 +104,12 @@ pub struct OutputBuilder<'a> {
 }
 
 impl OutputBuilder<'_> {
-    /// Computes an output of the graph and leaves it where it is.
+    /// Computes an output of the graph, by its name or its role, and leaves it where it is.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`] when the plan did not keep a value of that name.
-    pub fn keep(mut self, name: &str) -> Result<Self, Error> {
-        let (_, steps) = self.executor.find_output(name)?;
+    /// [`Error::UnknownValue`] and [`Error::NoRole`] when the plan keeps no such value.
+    pub fn keep<'a>(mut self, key: impl Into<OutputKey<'a>>) -> Result<Self, Error> {
+        let (_, steps) = self.executor.find_output(&key.into())?;
         self.wanted.network_steps = self.wanted.network_steps.max(steps);
         Ok(self)
     }
@@ -117,11 +118,18 @@ impl OutputBuilder<'_> {
     /// host that has the usage `COPY_DST`.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`] for a name that is no output, [`Error::Recording`] for a buffer that
-    /// is too small, lacks the usage, or an offset that is no multiple of 4.
-    pub fn copy(self, name: &str, buffer: &wgpu::Buffer, offset: u64) -> Result<Self, Error> {
-        let mut builder = self.keep(name)?;
-        let (output, from) = builder.executor.output(name)?;
+    /// As [`Self::keep`], and [`Error::Recording`] for a buffer that is too small, lacks the usage, or an
+    /// offset that is no multiple of 4.
+    pub fn copy<'a>(
+        self,
+        key: impl Into<OutputKey<'a>>,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+    ) -> Result<Self, Error> {
+        let key = key.into();
+        let mut builder = self.keep(key.clone())?;
+        let (output, from) = builder.executor.output(key)?;
+        let name = &output.name;
         let bytes = output.shape.packed_len() as u64 * 4;
         let refuse = |reason: String| Err(Error::Recording { reason });
         if !buffer.usage().contains(wgpu::BufferUsages::COPY_DST) {
@@ -151,8 +159,7 @@ impl OutputBuilder<'_> {
     /// Paints an output of one channel, such as a class activation map, to a texture of the host.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`] for a name that is no output; [`Error::Texture`] for a value of more
-    /// than one channel and for a texture that cannot be painted ([`HeatMap`]); [`Error::Gpu`] and
+    /// As [`Self::keep`]; [`Error::Texture`] for a value of more than one channel and for a texture that cannot be painted ([`HeatMap`]); [`Error::Gpu`] and
     /// [`Error::OutOfMemory`] from the device.
     pub fn heat_map(
         self,
@@ -160,7 +167,7 @@ impl OutputBuilder<'_> {
         texture: &wgpu::Texture,
         how: &HeatMap,
     ) -> Result<Self, Error> {
-        let mut builder = self.keep(&how.value)?;
+        let mut builder = self.keep(how.value.clone())?;
         let Painted { dispatch, copy } = how.paint(device, builder.executor, texture)?;
         builder.wanted.dispatches.push(dispatch);
         builder.wanted.textures.push(copy);

@@ -6,7 +6,7 @@ use futures_channel::oneshot;
 
 use super::{Executor, guarded};
 use crate::error::Error;
-use crate::plan::PlannedOutput;
+use crate::plan::{OutputKey, PlannedOutput};
 use crate::tensor::{Tensor, unpack};
 
 /// A host-visible copy of some outputs of an [`Executor`].
@@ -41,19 +41,23 @@ impl Readback {
     /// # Errors
     /// [`Error::OutOfMemory`] and [`Error::Gpu`] when the buffer cannot be made.
     pub fn new(device: &wgpu::Device, executor: &Executor) -> Result<Self, Error> {
-        let names: Vec<&str> = executor.outputs().iter().map(|o| o.name.as_str()).collect();
-        Self::of(device, executor, &names)
+        let names = executor.outputs().iter().map(|o| o.name.as_str());
+        Self::of(device, executor, names)
     }
 
-    /// A readback of some outputs of an executor, in this order.
+    /// A readback of some outputs of an executor, by their names or roles, in this order.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`] for a name that is no output, and as [`Readback::new`].
-    pub fn of(device: &wgpu::Device, executor: &Executor, names: &[&str]) -> Result<Self, Error> {
+    /// [`Error::UnknownValue`] and [`Error::NoRole`] for what is no output, and as [`Readback::new`].
+    pub fn of<'a, K: Into<OutputKey<'a>>>(
+        device: &wgpu::Device,
+        executor: &Executor,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Self, Error> {
         let mut total = 0;
         let mut parts = Vec::new();
-        for name in names {
-            let (output, source) = executor.output(name)?;
+        for key in keys {
+            let (output, source) = executor.output(key)?;
             let bytes = output.shape.packed_len() as u64 * 4;
             parts.push(Part {
                 output: output.clone(),
@@ -86,7 +90,7 @@ impl Readback {
     }
 
     /// The outputs of the last submitted run, NCHW, in the order of [`Executor::outputs`], or in that
-    /// of the names given to [`Readback::of`].
+    /// given to [`Readback::of`].
     ///
     /// # Errors
     /// [`Error::Gpu`] when the device was lost.

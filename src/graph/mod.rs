@@ -7,14 +7,16 @@
 
 mod id;
 mod ops;
+mod role;
 mod window;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
-use ops::Check;
+use id::Identity;
+use ops::{Check, Operation};
 
 pub use id::{ParamId, ValueId};
 pub use ops::{
@@ -22,6 +24,7 @@ pub use ops::{
     FlattenOrder, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu, ReluGradient, Softmax,
     Statistics,
 };
+pub use role::Role;
 pub use window::{Padding, Window};
 
 pub(crate) use ops::{Backward, Placement};
@@ -68,16 +71,24 @@ pub struct Param {
 /// let weight = graph.param("conv.weight", Tensor::from_fn(&[4, 3, 3, 3], |_| 0.1));
 /// let y = graph.add("conv", Op::Conv2d(Conv2d::new(weight).padding(1)), &[image])?;
 /// graph.mark_output(y)?;
-/// assert_eq!(graph.shape(y), Shape::new(1, 4, 8, 6));
+/// assert_eq!(graph.get(y)?.shape, Shape::new(1, 4, 8, 6));
 /// # Ok::<(), resnet_wgpu::Error>(())
 /// ```
+///
+/// Ids belong to the graph that gave them: every method that takes the id of another graph returns an
+/// error. A clone shares the ids that its original had, and gives its own from then on.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
+    identity: Identity,
     nodes: Vec<Node>,
     values: Vec<Value>,
+    /// The id of each value, given by this graph or one that it is a clone of.
+    value_ids: Vec<ValueId>,
     params: Vec<Param>,
+    param_ids: Vec<ParamId>,
     inputs: Vec<ValueId>,
     outputs: Vec<ValueId>,
+    roles: BTreeMap<Role, ValueId>,
     by_name: HashMap<String, ValueId>,
 }
 
@@ -99,11 +110,27 @@ impl Graph {
 
     /// Adds a parameter.
     pub fn param(&mut self, name: impl Into<String>, tensor: Tensor) -> ParamId {
+        let id = ParamId(self.params.len(), self.identity.origin());
         self.params.push(Param {
             name: name.into(),
             tensor,
         });
-        ParamId(self.params.len() - 1)
+        self.param_ids.push(id);
+        id
+    }
+
+    /// An operation of another graph, with copies of its parameters in this one.
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the parameters are not of the other graph.
+    pub fn adopt(&mut self, from: &Self, op: &Op) -> Result<Op, Error> {
+        for param in op.params() {
+            from.get_param(param)?;
+        }
+        Ok(op.map_params(|param| {
+            let Param { name, tensor } = &from.params[param.0];
+            self.param(name.clone(), tensor.clone())
+        }))
     }
 
     /// Adds an operation after checking its inputs and parameters, and returns its result.
@@ -136,18 +163,47 @@ impl Graph {
     /// Makes a value a result of the graph: no pass removes it and no buffer reuse overwrites it.
     ///
     /// # Errors
-    /// [`Error::UnknownInput`] when the value is not of this graph.
+    /// [`Error::ForeignId`] when the value is of another graph.
     pub fn mark_output(&mut self, value: ValueId) -> Result<(), Error> {
-        if value.0 >= self.values.len() {
-            return Err(Error::UnknownInput {
-                node: "output".to_owned(),
-                index: self.outputs.len(),
-            });
-        }
+        self.get(value)?;
         if !self.outputs.contains(&value) {
             self.outputs.push(value);
         }
         Ok(())
+    }
+
+    /// Says what a value is for; the value that had the role before loses it. The role goes with the value
+    /// through passes and plans, but keeps it from being fused away only where the value is an
+    /// output too.
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the value is of another graph.
+    pub fn set_role(&mut self, role: Role, value: ValueId) -> Result<(), Error> {
+        self.get(value)?;
+        self.roles.insert(role, value);
+        Ok(())
+    }
+
+    /// The value that has a role.
+    pub fn role(&self, role: Role) -> Option<ValueId> {
+        self.roles.get(&role).copied()
+    }
+
+    /// The name and the shape of the value that has a role.
+    ///
+    /// # Errors
+    /// [`Error::NoRole`] when no value has it.
+    pub fn value_of(&self, role: Role) -> Result<&Value, Error> {
+        let value = self.role(role).ok_or_else(|| Error::NoRole {
+            role: role.to_string(),
+            hint: "the network does not compute them".to_owned(),
+        })?;
+        self.get(value)
+    }
+
+    /// All roles and the values that have them.
+    pub fn roles(&self) -> impl ExactSizeIterator<Item = (Role, ValueId)> {
+        self.roles.iter().map(|(&role, &value)| (role, value))
     }
 
     /// The operations, in an order in which they can run.
@@ -172,38 +228,63 @@ impl Graph {
 
     /// All values: inputs and results of nodes.
     pub fn values(&self) -> impl ExactSizeIterator<Item = (ValueId, &Value)> {
-        self.values.iter().enumerate().map(|(i, v)| (ValueId(i), v))
+        self.value_ids.iter().copied().zip(&self.values)
     }
 
-    /// One value.
+    /// The name and the shape of a value.
     ///
-    /// # Panics
-    /// When the value is of another, larger graph.
-    pub fn value(&self, id: ValueId) -> &Value {
+    /// # Errors
+    /// [`Error::ForeignId`] when the value is of another graph.
+    pub fn get(&self, id: ValueId) -> Result<&Value, Error> {
+        if self.has_value(id) {
+            return Ok(self.value(id));
+        }
+        Err(Error::ForeignId { what: "value" })
+    }
+
+    /// The name and the numbers of a parameter.
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the parameter is of another graph.
+    pub fn get_param(&self, id: ParamId) -> Result<&Param, Error> {
+        if self.param_ids.get(id.0) == Some(&id) {
+            return Ok(&self.params[id.0]);
+        }
+        Err(Error::ForeignId { what: "parameter" })
+    }
+
+    /// Whether a value is of this graph.
+    pub(crate) fn has_value(&self, id: ValueId) -> bool {
+        self.value_ids.get(id.0) == Some(&id)
+    }
+
+    /// Whether a node is of this graph.
+    pub(crate) fn has_node(&self, node: &Node) -> bool {
+        self.nodes.contains(node)
+    }
+
+    /// What an operation of this graph says of itself.
+    fn operation<'a>(&self, node: &'a Node) -> Result<&'a dyn Operation, Error> {
+        if self.has_node(node) {
+            return Ok(node.op.as_operation());
+        }
+        Err(Error::ForeignId { what: "node" })
+    }
+
+    /// A value that is known to be of this graph.
+    pub(crate) fn value(&self, id: ValueId) -> &Value {
+        debug_assert!(self.has_value(id), "a value of another graph");
         &self.values[id.0]
     }
 
-    /// The shape of a value.
-    ///
-    /// # Panics
-    /// When the value is of another, larger graph.
-    pub fn shape(&self, id: ValueId) -> Shape {
-        self.values[id.0].shape
+    /// The shape of a value that is known to be of this graph.
+    pub(crate) fn shape(&self, id: ValueId) -> Shape {
+        self.value(id).shape
     }
 
-    /// A parameter with its name.
-    ///
-    /// # Panics
-    /// When the parameter is of another, larger graph.
-    pub fn named_param(&self, id: ParamId) -> &Param {
-        &self.params[id.0]
-    }
-
-    /// The numbers of a parameter.
-    ///
-    /// # Panics
-    /// When the parameter is of another, larger graph.
-    pub fn tensor(&self, id: ParamId) -> &Tensor {
+    /// The numbers of a parameter that is known to be of this graph.
+    pub(crate) fn tensor(&self, id: ParamId) -> &Tensor {
+        debug_assert!(self.get_param(id).is_ok(), "a parameter of another graph");
         &self.params[id.0].tensor
     }
 
@@ -259,20 +340,41 @@ impl Graph {
     }
 
     /// Multiply-accumulate operations of a node: convolution and linear only, as the field counts.
-    pub fn macs(&self, node: &Node) -> u64 {
-        let per_scalar = node.op.as_operation().macs_per_scalar(self);
-        self.shape(node.output).len() as u64 * per_scalar as u64
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the node is of another graph.
+    pub fn macs(&self, node: &Node) -> Result<u64, Error> {
+        let per_scalar = self.operation(node)?.macs_per_scalar(self);
+        Ok(self.shape(node.output).len() as u64 * per_scalar as u64)
     }
 
     /// How many numbers of a node were found by training; statistics of batches are not counted.
-    pub fn trained(&self, node: &Node) -> usize {
-        let params = node.op.as_operation().trained().into_iter().flatten();
-        params.map(|param| self.tensor(param).len()).sum()
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the node is of another graph.
+    pub fn trained(&self, node: &Node) -> Result<usize, Error> {
+        let params = self.operation(node)?.trained();
+        Ok(params
+            .into_iter()
+            .flatten()
+            .map(|param| self.tensor(param).len())
+            .sum())
     }
 
     /// The window that a node slides over its input, if that has a size of its own.
-    pub fn window(&self, node: &Node) -> Option<Window> {
-        node.op.as_operation().window(self)
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the node is of another graph.
+    pub fn window(&self, node: &Node) -> Result<Option<Window>, Error> {
+        Ok(self.operation(node)?.window(self))
+    }
+
+    /// The settings of a node in words, such as `3×3, stride 2, padding 1`; empty if it has none.
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the node is of another graph.
+    pub fn settings(&self, node: &Node) -> Result<String, Error> {
+        Ok(self.operation(node)?.settings(self))
     }
 
     /// The shape of what an operation computes from these values.
@@ -285,7 +387,7 @@ impl Graph {
                 got: inputs.len(),
             });
         }
-        if let Some(index) = inputs.iter().position(|v| v.0 >= self.values.len()) {
+        if let Some(index) = inputs.iter().position(|&v| !self.has_value(v)) {
             return Err(Error::UnknownInput {
                 node: name.to_owned(),
                 index,
@@ -311,11 +413,12 @@ impl Graph {
                 node: name.to_owned(),
             });
         }
-        let id = ValueId(self.values.len());
+        let id = ValueId(self.values.len(), self.identity.origin());
         self.values.push(Value {
             name: name.to_owned(),
             shape,
         });
+        self.value_ids.push(id);
         self.by_name.insert(name.to_owned(), id);
         Ok(id)
     }

@@ -57,7 +57,7 @@ impl Window {
         }
     }
 
-    /// Rows and columns of the result for an image of so many rows and columns.
+    /// Rows and columns of the result for an image of this size.
     pub(super) fn output_size(&self, [h, w]: [usize; 2]) -> Result<[usize; 2], String> {
         let side = |what, size: usize, before: usize, after: usize, kernel, stride| {
             if kernel == 0 || stride == 0 {

@@ -37,17 +37,6 @@ pub fn launch(logits: Shape, output: Shape) -> Launch {
     }
 }
 
-/// How many classes a launch chooses from.
-pub(crate) fn classes(launch: &Launch) -> usize {
-    let number = launch.overrides.iter().find(|(name, _)| *name == "CLASSES");
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it was a size"
-    )]
-    number.map_or(0, |&(_, classes)| classes as usize)
-}
-
 /// `[class, c, h, w]`: each class channel-packed as one image.
 pub(crate) fn packing(weight: &Tensor) -> Packing {
     let weight = weight.clone();

@@ -12,7 +12,7 @@ use super::padding::PaddingRule;
 use crate::error::Error;
 use crate::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
-    Op, PadValue, Padding, ParamId, Relu, Statistics, ValueId, Window,
+    Op, PadValue, Padding, ParamId, Relu, Role, Statistics, ValueId, Window,
 };
 use crate::tensor::{Shape, Tensor};
 
@@ -187,6 +187,16 @@ impl Blueprint {
     /// Rows and columns of the image, where nobody asks for others.
     pub const fn size(&self) -> [usize; 2] {
         self.size
+    }
+
+    /// What some of its values are for, and their names.
+    pub(super) fn roles(&self) -> [(Role, &str); 4] {
+        [
+            (Role::Image, &self.input),
+            (Role::FeatureMap, &self.feature_map),
+            (Role::Features, &self.features),
+            (Role::Logits, &self.logits),
+        ]
     }
 
     /// Makes another size the nominal one, unless the padding is that of one size.

@@ -5,7 +5,7 @@ use super::decision::{Decision, Decisions};
 use super::resnet::{Arch, Plan};
 use super::{BnMode, Family, Variant};
 use crate::error::Error;
-use crate::graph::{Graph, Op, Softmax, ValueId};
+use crate::graph::{Graph, Op, Role, Softmax};
 use crate::picture::{Labels, Preprocess};
 
 /// What the caller decides; the rest follows from the weights.
@@ -152,27 +152,20 @@ impl Network {
             let value = format!("{mode} statistics in {count} layers");
             decisions.record(Decision::certain("batch norm", value, "asked for"));
         }
-        let find = |name: &str| graph.find(name);
-        let input = find(&self.blueprint.input)?;
-        let feature_map = find(&self.blueprint.feature_map)?;
-        let features = find(&self.blueprint.features)?;
-        let logits = find(&self.blueprint.logits)?;
+        for (role, name) in self.blueprint.roles() {
+            let value = graph.find(name)?;
+            graph.set_role(role, value)?;
+        }
+        let logits = graph.find(&self.blueprint.logits)?;
         graph.mark_output(logits)?;
-        let probabilities = if options.softmax {
+        if options.softmax {
             let name = facts.softmax.as_deref().unwrap_or("softmax");
             let probabilities = graph.add(name, Op::Softmax(Softmax), &[logits])?;
+            graph.set_role(Role::Probabilities, probabilities)?;
             graph.mark_output(probabilities)?;
-            Some(probabilities)
-        } else {
-            None
-        };
+        }
         Ok(Model {
             graph,
-            input,
-            feature_map,
-            features,
-            logits,
-            probabilities,
             arch: facts.arch,
             family: facts.family,
             plan: facts.plan,
@@ -187,18 +180,9 @@ impl Network {
 /// A network that is ready to be planned or run.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// The operations. Logits, and probabilities if asked for, are its outputs.
+    /// The operations, with the roles of their values. Logits, and probabilities if asked for, are its
+    /// outputs.
     pub graph: Graph,
-    /// The image: RGB, or what [`Preprocess::channels`] says.
-    pub input: ValueId,
-    /// The last activation that still has rows and columns, for class activation maps.
-    pub feature_map: ValueId,
-    /// The vector that the classifier reads, for embeddings.
-    pub features: ValueId,
-    /// Scores of the classes. The value has the name of the classifier.
-    pub logits: ValueId,
-    /// Softmax of the logits, if asked for.
-    pub probabilities: Option<ValueId>,
     /// Name of the architecture, such as `resnet50` or `notebook`.
     pub arch: String,
     /// Where the weights are from.
@@ -218,8 +202,7 @@ pub struct Model {
 impl Model {
     /// Rows and columns of the image.
     pub fn size(&self) -> [usize; 2] {
-        let shape = self.graph.shape(self.input);
-        [shape.h, shape.w]
+        self.preprocess.size
     }
 
     /// Trained numbers: everything but the running statistics of the batch normalisations.

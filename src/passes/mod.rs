@@ -192,6 +192,12 @@ impl<'a> Rebuild<'a> {
         for output in self.old.outputs() {
             self.new.mark_output(self.values[output])?;
         }
+        // Of a value that was fused away there is nothing left to have a role.
+        for (role, value) in self.old.roles() {
+            if let Some(&value) = self.values.get(&value) {
+                self.new.set_role(role, value)?;
+            }
+        }
         Ok(self.new)
     }
 }

@@ -36,12 +36,12 @@ impl ConvShape {
         })
     }
 
-    /// The shape of a node, `None` when it is no convolution.
+    /// The shape of a node, `None` when it is no convolution of this graph.
     pub fn of(graph: &Graph, node: &Node) -> Option<Self> {
-        let Op::Conv2d(conv) = &node.op else {
-            return None;
-        };
-        Some(Self::of_conv(graph, node, conv))
+        match &node.op {
+            Op::Conv2d(conv) if graph.has_node(node) => Some(Self::of_conv(graph, node, conv)),
+            _ => None,
+        }
     }
 
     /// The shape of a node that is a convolution.

@@ -2,7 +2,7 @@
 //!
 //! In goes a [`Graph`], usually one that [`crate::passes`] has optimised; out comes a [`Plan`],
 //! plain data without any GPU type, that prints as its list of dispatches. A table of defaults, or
-//! what was measured, decides which [`Candidate`] computes each convolution, [`memory`] which
+//! what was measured, decides which [`Candidate`] computes each convolution, `memory` which
 //! activations share an allocation.
 //!
 //! The planner orders dispatches and memory. Which kernels there are is known to two back ends, on storage
@@ -14,7 +14,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::explain::Sites;
-use crate::graph::Graph;
+use crate::graph::{Graph, Role};
 use crate::kernels::Launch;
 use crate::tensor::Shape;
 
@@ -22,16 +22,19 @@ mod allocation;
 mod buffers;
 mod candidate;
 mod capabilities;
+mod key;
 mod lower;
-pub mod memory;
+pub(crate) mod memory;
 mod options;
 mod planner;
 mod textures;
 
+pub use crate::kernels::Precision;
 pub use allocation::{Allocation, AllocationId, Content};
 pub use buffers::OnBuffers;
 pub use candidate::{Candidate, Choices, ConvShape, candidates};
 pub use capabilities::{Capabilities, DeviceClass, DeviceKind, Vendor};
+pub use key::OutputKey;
 pub use options::{InputFormat, KernelPath, PlanOptions, Winograd};
 pub use textures::OnTextures;
 
@@ -61,12 +64,25 @@ pub struct Step {
 pub struct PlannedOutput {
     /// Its name.
     pub name: String,
+    /// What it is for.
+    pub roles: Vec<Role>,
     /// Its shape.
     pub shape: Shape,
     /// Where in the image its pixels are.
     pub sites: Sites,
     /// The buffer in which it lies, channel-packed, from its first byte on.
     pub allocation: AllocationId,
+}
+
+/// A parameter that may be written between runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writable {
+    /// What it decides: the class of a class activation map.
+    pub role: Role,
+    /// The buffer that it begins: one scalar of single precision.
+    pub allocation: AllocationId,
+    /// How many numbers there are to choose from.
+    pub choices: usize,
 }
 
 /// A graph as dispatches and memory.
@@ -78,6 +94,7 @@ pub struct Plan {
     input_shape: Shape,
     input_format: InputFormat,
     outputs: Vec<PlannedOutput>,
+    writables: Vec<Writable>,
     activation_lower_bound_bytes: u64,
 }
 
@@ -143,6 +160,20 @@ impl Plan {
     /// The values that can be read after the run.
     pub fn outputs(&self) -> &[PlannedOutput] {
         &self.outputs
+    }
+
+    /// The output of a name or a role.
+    ///
+    /// # Errors
+    /// [`Error::UnknownValue`] and [`Error::NoRole`] when the plan keeps no such value.
+    pub fn output<'a>(&self, key: impl Into<OutputKey<'a>>) -> Result<&PlannedOutput, Error> {
+        let index = key.into().find(&self.outputs)?;
+        Ok(&self.outputs[index])
+    }
+
+    /// The parameters that may be written between runs.
+    pub fn writables(&self) -> &[Writable] {
+        &self.writables
     }
 
     /// Bytes of all activations.

@@ -5,10 +5,10 @@ use super::allocation::{Allocation, AllocationId};
 use super::candidate::Candidate;
 use super::lower::{BackEnd, Bound, Dispatch, Lowered, Operand, Representation, back_end};
 use super::options::{InputFormat, PlanOptions};
-use super::{Plan, PlannedOutput, Step, memory};
+use super::{Plan, PlannedOutput, Step, Writable, memory};
 use crate::error::Error;
 use crate::explain::Sites;
-use crate::graph::{Graph, Node, Op, ValueId};
+use crate::graph::{Graph, Node, Op, Role, ValueId};
 use crate::picture::Normalization;
 use crate::tensor::Shape;
 
@@ -16,11 +16,12 @@ use crate::tensor::Shape;
 pub(super) fn plan(graph: &Graph, input: ValueId, options: &PlanOptions) -> Result<Plan, Error> {
     let upload = upload(graph, input, options.input)?;
     let back_end = back_end(options)?;
-    let drafts = Drafts::of(graph, input, options, &upload, &*back_end);
+    let drafts = Drafts::of(graph, input, options, &upload, &*back_end)?;
     Planner {
         graph,
         options,
         allocations: vec![upload],
+        writables: Vec::new(),
         steps: Vec::new(),
     }
     .finish(input, drafts)
@@ -53,6 +54,14 @@ fn upload(graph: &Graph, input: ValueId, format: InputFormat) -> Result<Allocati
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PlaceId(usize);
 
+/// A parameter of a node that may be written between runs.
+#[derive(Clone, Copy)]
+struct Choice {
+    role: Role,
+    parameter: &'static str,
+    choices: usize,
+}
+
 /// One dispatch before activations have slots.
 struct Draft<'a> {
     /// What the step is called.
@@ -65,6 +74,7 @@ struct Draft<'a> {
     reads: Vec<PlaceId>,
     write: PlaceId,
     macs: u64,
+    writable: Option<Choice>,
     /// Bytes of inputs and output. Of several dispatches of a node, the one that completes it has them.
     traffic: u64,
 }
@@ -91,7 +101,7 @@ impl<'a> Drafts<'a> {
         options: &PlanOptions,
         upload: &Allocation,
         back_end: &'a dyn BackEnd,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let mut drafts = Self {
             graph,
             back_end,
@@ -132,13 +142,13 @@ impl<'a> Drafts<'a> {
             }
         }
         for (node, lowered) in nodes {
-            drafts.add_node(node, lowered);
+            drafts.add_node(node, lowered)?;
         }
         // The caller's own buffer, or a value that was made for a native kernel, may be wanted too.
         for &output in graph.outputs() {
             drafts.provide(output, Representation::Plain);
         }
-        drafts
+        Ok(drafts)
     }
 
     /// Where the numbers of a value lie.
@@ -203,13 +213,14 @@ impl<'a> Drafts<'a> {
             reads: vec![from],
             write: self.place(value, to),
             macs: 0,
+            writable: None,
             traffic,
         });
         self.complete(value, to);
     }
 
     /// Adds the dispatches of a node.
-    fn add_node(&mut self, node: &'a Node, lowered: Lowered) {
+    fn add_node(&mut self, node: &'a Node, lowered: Lowered) -> Result<(), Error> {
         let Lowered {
             from_to: [from, to],
             precision,
@@ -221,6 +232,13 @@ impl<'a> Drafts<'a> {
         }
         let mut reads: Vec<PlaceId> = node.inputs.iter().map(|&v| self.place(v, from)).collect();
         let replaced = node.op.as_operation().in_place_input();
+        let macs = self.graph.macs(node)?;
+        let writable = node.op.as_operation().writable();
+        let writable = writable.map(|(role, parameter)| Choice {
+            role,
+            parameter,
+            choices: self.graph.shape(node.inputs[0]).c,
+        });
         let inputs = node.inputs.iter().map(|&v| self.bytes(v, from));
         let traffic = inputs.sum::<u64>() + self.bytes(node.output, to);
         for dispatch in dispatches {
@@ -247,12 +265,14 @@ impl<'a> Drafts<'a> {
                     None => reads.clone(),
                 },
                 write,
-                macs: if multiplies { self.graph.macs(node) } else { 0 },
+                macs: if multiplies { macs } else { 0 },
+                writable,
                 traffic: if leaves.is_none() { traffic } else { 0 },
             });
             reads[0] = write;
         }
         self.complete(node.output, to);
+        Ok(())
     }
 
     /// Says that a value is there, and makes what the caller wants of it: at once, so that this
@@ -302,6 +322,7 @@ struct Planner<'a> {
     graph: &'a Graph,
     options: &'a PlanOptions,
     allocations: Vec<Allocation>,
+    writables: Vec<Writable>,
     steps: Vec<Step>,
 }
 
@@ -317,19 +338,24 @@ impl Planner<'_> {
         let slots = assignment.slot_of.iter();
         let slots = slots.map(|slot| slot.map_or(UPLOAD, |slot| AllocationId(first_slot + slot)));
         let places: Vec<AllocationId> = slots.collect();
-        let outputs = self.graph.outputs().iter().map(|&id| PlannedOutput {
-            name: self.graph.value(id).name.clone(),
-            shape: self.graph.shape(id),
-            sites: Sites::of(self.graph, id),
-            allocation: places[drafts.place(id, Representation::Plain).0],
+        let outputs = self.graph.outputs().iter().map(|&id| {
+            let roles = self.graph.roles().filter(|&(_, value)| value == id);
+            Ok(PlannedOutput {
+                name: self.graph.value(id).name.clone(),
+                roles: roles.map(|(role, _)| role).collect(),
+                shape: self.graph.shape(id),
+                sites: Sites::of(self.graph, id)?,
+                allocation: places[drafts.place(id, Representation::Plain).0],
+            })
         });
-        let outputs = outputs.collect();
+        let outputs = outputs.collect::<Result<_, Error>>()?;
         for draft in drafts.list {
             self.push(draft, &places)?;
         }
         self.check_sizes()?;
         Ok(Plan {
             outputs,
+            writables: self.writables,
             steps: self.steps,
             allocations: self.allocations,
             input: UPLOAD,
@@ -350,7 +376,15 @@ impl Planner<'_> {
             let name = format!("{}.{role}", draft.node);
             let precision = bound.precision_of(index);
             let allocation = Allocation::parameters(name, packing.clone(), precision);
-            parameters.push(AllocationId(self.allocations.len()));
+            let id = AllocationId(self.allocations.len());
+            parameters.push(id);
+            if let Some(choice) = draft.writable.filter(|choice| choice.parameter == *role) {
+                self.writables.push(Writable {
+                    role: choice.role,
+                    allocation: id,
+                    choices: choice.choices,
+                });
+            }
             self.allocations.push(allocation);
         }
         let parameter_bytes = parameters.iter().map(|id| self.allocations[id.0].bytes);

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use resnet_wgpu::explain::Sites;
-use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
+use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::Colors;
+use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::files::NewFile;
+use resnet_wgpu::internals::reference::heat_map;
 use resnet_wgpu::passes::optimize;
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::InputFormat;
-use resnet_wgpu::reference::heat_map;
 use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 
@@ -47,13 +48,11 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
         .map(|text| class_of(text, labels.as_ref(), network.model.classes))
         .transpose()?;
     let graph = optimize(&network.model.graph, network.fusion)?;
-    let graph = add_class_map(
-        &graph,
-        &ClassMap {
-            class,
-            at: args.at.clone(),
-        },
-    )?;
+    let mut map = ClassMap::new().class(class);
+    if let Some(at) = &args.at {
+        map = map.at(at);
+    }
+    let graph = add_class_map(&graph, &map)?;
 
     let rules = &network.model.preprocess;
     let input = InputFormat::Rgba8(*rules);
@@ -71,7 +70,10 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     });
 
     let seen = rules.seen([picture.height(), picture.width()]);
-    let sites = Sites::of(&graph, graph.find(CLASS_MAP)?);
+    let Some(value) = graph.role(Role::ClassMap) else {
+        return Err(Failure::runtime("the graph has no class activation map"));
+    };
+    let sites = Sites::of(&graph, value)?;
     let painted = overlay(&picture, seen, map, &sites)?;
     write_png(&painted, &args.output)?;
 

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::cpu::CpuExecutor;
-use resnet_wgpu::graph::Graph;
+use resnet_wgpu::graph::{Graph, Role};
+use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::reference::{self, Activations, Keep};
 use resnet_wgpu::picture::top_k;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::InputFormat;
-use resnet_wgpu::reference::{self, Activations, Keep};
 use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 
@@ -127,7 +127,7 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
             Input::Image(Batch::prepare(&pictures, &network.model.preprocess)?)
         }
         (None, None) => Input::Tensor(input::random(
-            network.model.graph.shape(network.model.input),
+            network.model.graph.value_of(Role::Image)?.shape,
         )),
     };
     let computed = compute(&network, &device, &input, quiet)?;
@@ -178,7 +178,7 @@ fn cpu_layers(graph: &Graph, input: &Tensor) -> Result<Vec<ComputedLayer>, Failu
     let layers = graph.nodes().iter().filter_map(|node| {
         Some(ComputedLayer {
             name: node.name.clone(),
-            value: graph.value(node.output).name.clone(),
+            value: graph.get(node.output).ok()?.name.clone(),
             kernel: node.op.kind(),
             tensor: activations.get(node.output)?.clone(),
         })
@@ -228,7 +228,7 @@ fn judge(
     let want = |name: &str| -> Result<Option<Tensor>, Failure> {
         match expected {
             Expected::Reference(activations) => Ok(activations.get(graph.find(name)?).cloned()),
-            Expected::Golden(golden) => golden.get(name, graph.shape(graph.find(name)?)),
+            Expected::Golden(golden) => golden.get(name, graph.get(graph.find(name)?)?.shape),
         }
     };
     let mut layers = Vec::new();
@@ -250,7 +250,7 @@ fn judge(
     if let Expected::Golden(golden) = expected {
         report_unused(golden, &computed.layers)?;
     }
-    let logits = want(&graph.value(network.model.logits).name)?;
+    let logits = want(&graph.value_of(Role::Logits)?.name)?;
     let classes = network.model.classes;
     let logits = logits
         .map(|want| judge_logits(&want, &computed.logits, classes, tolerances))

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::files::NewFile;
 use resnet_wgpu::passes::optimize;
 use resnet_wgpu::picture::Batch;
@@ -29,11 +30,15 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let device = Device::open(&args.run.device)?;
     let mut network = Network::load(&args.run.network, images.batch())?;
     let model = &mut network.model;
-    let features = model.graph.value(model.features).name.clone();
-    model.graph.mark_output(model.features)?;
+    if let Some(features) = model.graph.role(Role::Features) {
+        model.graph.mark_output(features)?;
+    }
     let graph = optimize(&model.graph, network.fusion)?;
-    let wanted = graph.find(&features)?;
-    let place = graph.outputs().iter().position(|&value| value == wanted);
+    let wanted = graph.role(Role::Features);
+    let place = graph
+        .outputs()
+        .iter()
+        .position(|&value| Some(value) == wanted);
     let Some(place) = place else {
         return Err(Failure::runtime("the network has no feature vector"));
     };
@@ -41,7 +46,7 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let rules = &network.model.preprocess;
     let input = InputFormat::Rgba8(*rules);
     let runner = Runner::new(&device, &graph, input, quiet)?;
-    let width = graph.shape(wanted).c;
+    let width = graph.value_of(Role::Features)?.shape.c;
     let mut target = Target::open(args, width)?;
     while let Some(batch) = images.next_batch() {
         let outputs = runner

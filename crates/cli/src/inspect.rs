@@ -99,7 +99,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
         .nodes()
         .iter()
         .map(|node| layer(graph, node))
-        .collect();
+        .collect::<Result<_, _>>()?;
     let report = Report {
         schema_version: SCHEMA_VERSION,
         model: network.info(),
@@ -181,15 +181,15 @@ fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
     out.table(&table, Format::Text)
 }
 
-fn layer(graph: &Graph, node: &Node) -> Layer {
-    Layer {
+fn layer(graph: &Graph, node: &Node) -> Result<Layer, Failure> {
+    Ok(Layer {
         name: node.name.clone(),
         op: node.op.kind(),
-        detail: node.op.settings(graph),
-        output: graph.shape(node.output).dims(),
-        parameters: graph.trained(node),
-        macs: graph.macs(node),
-    }
+        detail: graph.settings(node)?,
+        output: graph.get(node.output)?.shape.dims(),
+        parameters: graph.trained(node)?,
+        macs: graph.macs(node)?,
+    })
 }
 
 fn step(step: &plan::Step) -> Step {

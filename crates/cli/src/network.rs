@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use resnet_formats::models;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::Graph;
+use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::network::{self, Decision, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
@@ -131,12 +131,13 @@ impl Network {
     /// Multiply-accumulate operations of a run.
     pub(crate) fn macs(&self) -> u64 {
         let graph = &self.model.graph;
-        graph.nodes().iter().map(|node| graph.macs(node)).sum()
+        graph.nodes().iter().flat_map(|node| graph.macs(node)).sum()
     }
 
     /// Images in a batch.
     pub(crate) fn batch(&self) -> usize {
-        self.model.graph.shape(self.model.input).n
+        let image = self.model.graph.value_of(Role::Image);
+        image.map_or(1, |image| image.shape.n)
     }
 
     /// What the results say about it.

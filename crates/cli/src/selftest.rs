@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::{Conv2d, Graph, Node, Op, Relu, ValueId, Window};
+use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::reference;
 use resnet_wgpu::plan::{Candidate, ConvShape, InputFormat, Plan};
-use resnet_wgpu::reference;
 use resnet_wgpu::tensor::{Shape, Tensor};
 use serde::Serialize;
 
@@ -105,7 +105,7 @@ fn cases_of(graph: &Graph, plan: &Plan, pixels: InputFormat) -> Result<Vec<Case>
         let mut steps = plan.steps().iter().filter(|s| s.node == node.name);
         let candidate = steps.find_map(|step| step.choice);
         let is_first = graph.inputs().contains(&node.inputs[0]);
-        if !kinds.insert((kind(graph, node, candidate), is_first)) {
+        if !kinds.insert((kind(graph, node, candidate)?, is_first)) {
             continue;
         }
         let small = small_graph(graph, node)?;
@@ -126,9 +126,9 @@ fn cases_of(graph: &Graph, plan: &Plan, pixels: InputFormat) -> Result<Vec<Case>
 }
 
 /// What makes layers the same kind: all but their parameters and sizes.
-fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> String {
+fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> Result<String, Failure> {
     let residual = node.inputs.len() > 1;
-    match node.op {
+    Ok(match node.op {
         Op::Conv2d(conv) => {
             let Conv2d {
                 stride,
@@ -136,21 +136,21 @@ fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> String {
                 relu,
                 ..
             } = conv;
-            let window = &graph.tensor(conv.weight).dims()[2..];
+            let window = &graph.get_param(conv.weight)?.tensor.dims()[2..];
             format!("{candidate:?} {window:?} {stride:?} {padding:?} {relu} {residual}")
         }
         Op::BatchNorm(norm) => format!("batch norm {}", norm.relu),
         Op::Linear(_) => "linear".to_owned(),
         other => format!("{other:?}"),
-    }
+    })
 }
 
 /// A graph of the layer alone, on a small image. A second input is the layer without it, or the
 /// first one once more.
 fn small_graph(graph: &Graph, node: &Node) -> Result<Graph, Failure> {
     let mut small = Graph::new();
-    let shape = graph.shape(node.inputs[0]);
-    let [least_h, least_w] = least_sides(graph, node);
+    let shape = graph.get(node.inputs[0])?.shape;
+    let [least_h, least_w] = least_sides(graph, node)?;
     let shape = Shape {
         n: SMALL.n,
         h: shape.h.min(SMALL.h.max(least_h)),
@@ -158,10 +158,7 @@ fn small_graph(graph: &Graph, node: &Node) -> Result<Graph, Failure> {
         ..shape
     };
     let input = small.input("input", shape)?;
-    let op = node.op.map_params(|id| {
-        let name = format!("parameter {}", small.params().len());
-        small.param(name, graph.tensor(id).clone())
-    });
+    let op = small.adopt(graph, &node.op)?;
     let mut inputs = vec![input];
     if node.inputs.len() > 1 {
         inputs.push(second_input(&mut small, &op, input)?);
@@ -185,15 +182,15 @@ fn second_input(small: &mut Graph, op: &Op, input: ValueId) -> Result<ValueId, F
 }
 
 /// Rows and columns that the window covers beyond the padding.
-fn least_sides(graph: &Graph, node: &Node) -> [usize; 2] {
-    let window = graph.window(node).unwrap_or(Window::square(1, 1));
+fn least_sides(graph: &Graph, node: &Node) -> Result<[usize; 2], Failure> {
+    let window = graph.window(node)?.unwrap_or(Window::square(1, 1));
     let Window {
         kernel, padding, ..
     } = window;
-    [
+    Ok([
         kernel[0].saturating_sub(padding.top + padding.bottom),
         kernel[1].saturating_sub(padding.left + padding.right),
-    ]
+    ])
 }
 
 impl Case {

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use image::{Rgb, RgbImage};
+use resnet_wgpu::graph::Role;
+use resnet_wgpu::internals::reference::{self, Keep};
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::network::resnet::Arch;
-use resnet_wgpu::reference::{self, Keep};
 use resnet_wgpu::tensor::Tensor;
 use safetensors::tensor::TensorView;
 use serde_json::Value;
@@ -681,9 +682,10 @@ fn compare_reads_what_another_implementation_computed() {
     };
     let network = Arch::ResNet18.made_up(0, &options).unwrap();
     let model = network.model(&options).unwrap();
-    let input = Tensor::from_fn(&model.graph.shape(model.input).dims(), |i| {
-        f32::from(u16::try_from(i * 31 % 512).unwrap()) / 256.0 - 1.0
-    });
+    let input = Tensor::from_fn(
+        &model.graph.value_of(Role::Image).unwrap().shape.dims(),
+        |i| f32::from(u16::try_from(i * 31 % 512).unwrap()) / 256.0 - 1.0,
+    );
     let all = reference::run_keeping(&model.graph, std::slice::from_ref(&input), Keep::All);
     let all = all.unwrap();
     let value = |name| all.get(model.graph.find(name).unwrap()).unwrap().clone();

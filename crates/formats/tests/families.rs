@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use resnet_formats::models;
 use resnet_wgpu::Error;
-use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::internals::kernels::Precision;
+use resnet_wgpu::internals::reference::{self, Keep};
 use resnet_wgpu::network::{Confidence, Family, Model, ModelOptions, Network, Variant};
 use resnet_wgpu::picture::{Preprocess, Resize};
-use resnet_wgpu::reference::{self, Keep};
 use resnet_wgpu::tensor::Tensor;
 use safetensors::SafeTensors;
 

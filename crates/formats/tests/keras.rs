@@ -13,14 +13,15 @@ use std::io::Read;
 use fuzz::Fuzz;
 use resnet_formats::{keras, models};
 use resnet_wgpu::graph::{
-    AvgPool, Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Relu, Statistics,
+    AvgPool, Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Relu, Role, Statistics,
 };
+use resnet_wgpu::internals::reference;
+use resnet_wgpu::internals::reference::Keep;
 use resnet_wgpu::network::{BnMode, Confidence, Family, Model, ModelOptions, Variant};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::{ChannelOrder, Filter, Resize};
-use resnet_wgpu::reference::Keep;
 use resnet_wgpu::tensor::Tensor;
-use resnet_wgpu::{Error, cpu, reference};
+use resnet_wgpu::{Error, cpu};
 use serde::Deserialize;
 
 /// What `scripts/make_keras_fixtures.py` writes.
@@ -137,7 +138,9 @@ fn results_are_those_of_keras() {
             let got = activations.get(value).unwrap();
             case.check(&tap.name, got.data(), &tap.values);
         }
-        let logits = activations.get(model.logits).unwrap();
+        let logits = activations
+            .get(model.graph.role(Role::Logits).unwrap())
+            .unwrap();
         assert_eq!(logits.len(), case.logits.len(), "{}: classes", case.file);
         case.check("logits", logits.data(), &case.logits);
         assert_eq!(model.family, Family::Keras, "{}", case.file);
@@ -283,7 +286,10 @@ fn files_beside_the_weights_describe_them() {
         assert!(layers.contains("beside it"), "{layers}");
         let values = reference::run(&model.graph, &[image()]).unwrap();
         let want = &expected[name];
-        let got = values.get(model.logits).unwrap().data();
+        let got = values
+            .get(model.graph.role(Role::Logits).unwrap())
+            .unwrap()
+            .data();
         assert_eq!(got.len(), want.len(), "{name}: length");
         for (got, want) in got.iter().zip(want) {
             let off = (got - want).abs();

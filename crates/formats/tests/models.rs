@@ -1,7 +1,7 @@
 //! Networks: shapes and sizes that are published, and what the builders refuse.
 
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Conv2d, Op};
+use resnet_wgpu::graph::{Conv2d, Op, Role};
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::network::{Model, ModelOptions};
 
@@ -21,7 +21,11 @@ fn of_size(h: usize, w: usize) -> ModelOptions {
 }
 
 fn side(model: &Model, name: &str) -> usize {
-    let shape = model.graph.shape(model.graph.find(name).expect(name));
+    let shape = model
+        .graph
+        .get(model.graph.find(name).expect(name))
+        .expect(name)
+        .shape;
     assert_eq!(shape.h, shape.w, "{name} is square");
     shape.h
 }
@@ -62,13 +66,17 @@ fn the_notebook_shrinks_the_image_as_in_the_lesson() {
     }
     let graph = &model.graph;
     assert_eq!(
-        graph.shape(model.features).dims(),
+        graph.value_of(Role::Features).unwrap().shape.dims(),
         [1, 2048, 1, 1],
         "flattened"
     );
-    assert_eq!(graph.shape(model.logits).dims(), [1, 6, 1, 1], "classes");
     assert_eq!(
-        graph.value(model.logits).name,
+        graph.value_of(Role::Logits).unwrap().shape.dims(),
+        [1, 6, 1, 1],
+        "classes"
+    );
+    assert_eq!(
+        graph.value_of(Role::Logits).unwrap().name,
         "fc6",
         "name of the classifier"
     );
@@ -92,19 +100,22 @@ fn resnet50_shrinks_the_image_and_strides_in_the_3x3() {
     }
     let graph = &model.graph;
     assert_eq!(
-        graph.shape(model.feature_map).dims(),
+        graph.value_of(Role::FeatureMap).unwrap().shape.dims(),
         [1, 2048, 7, 7],
         "feature map"
     );
     assert_eq!(
-        graph.shape(model.features).dims(),
+        graph.value_of(Role::Features).unwrap().shape.dims(),
         [1, 2048, 1, 1],
         "features"
     );
-    assert_eq!(graph.value(model.logits).name, "fc", "logits");
+    assert_eq!(graph.value_of(Role::Logits).unwrap().name, "fc", "logits");
     assert_eq!(
         graph.outputs(),
-        [model.logits, model.probabilities.expect("asked for")],
+        [
+            model.graph.role(Role::Logits).unwrap(),
+            model.graph.role(Role::Probabilities).expect("asked for")
+        ],
         "outputs"
     );
     let convolutions = graph
@@ -112,7 +123,11 @@ fn resnet50_shrinks_the_image_and_strides_in_the_3x3() {
         .iter()
         .filter(|n| matches!(n.op, Op::Conv2d(_)));
     assert_eq!(convolutions.count(), 53, "convolutions");
-    let macs: u64 = graph.nodes().iter().map(|node| graph.macs(node)).sum();
+    let macs: u64 = graph
+        .nodes()
+        .iter()
+        .map(|node| graph.macs(node).unwrap())
+        .sum();
     // torchvision publishes 4.089 G.
     assert_eq!(macs / 1_000_000, 4089, "multiply-adds");
 }
@@ -126,22 +141,30 @@ fn any_size_and_batch_are_built_where_the_head_allows_it() {
     };
     let model = random(Arch::ResNet18, &options);
     assert_eq!(
-        model.graph.shape(model.input).dims(),
+        model.graph.value_of(Role::Image).unwrap().shape.dims(),
         [3, 3, 33, 97],
         "input"
     );
     assert_eq!(
-        model.graph.shape(model.logits).dims(),
+        model.graph.value_of(Role::Logits).unwrap().shape.dims(),
         [3, 1000, 1, 1],
         "logits"
     );
-    assert_eq!(model.probabilities, None, "not asked for");
-    assert_eq!(model.graph.outputs(), [model.logits], "one output");
+    assert_eq!(model.graph.role(Role::Probabilities), None, "not asked for");
+    assert_eq!(
+        model.graph.outputs(),
+        [model.graph.role(Role::Logits).unwrap()],
+        "one output"
+    );
     random(Arch::ResNet18, &of_size(1, 1));
 
     // Two rows more of 64 pixels are one row more before the classifier.
     let model = random(Arch::Notebook, &of_size(128, 64));
-    assert_eq!(model.graph.shape(model.features).c, 2 * 2048, "features");
+    assert_eq!(
+        model.graph.value_of(Role::Features).unwrap().shape.c,
+        2 * 2048,
+        "features"
+    );
     assert_eq!(model.preprocess.size, [128, 64], "preprocessing follows");
 }
 

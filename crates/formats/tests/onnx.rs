@@ -7,12 +7,13 @@ mod fuzz;
 use fuzz::Fuzz;
 use resnet_formats::models;
 use resnet_formats::onnx;
-use resnet_wgpu::graph::{Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Softmax};
+use resnet_wgpu::Error;
+use resnet_wgpu::graph::{Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Role, Softmax};
+use resnet_wgpu::internals::reference;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::network::{self, Family, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::Tensor;
-use resnet_wgpu::{Error, reference};
 use serde::Deserialize;
 
 /// What `scripts/make_onnx_fixtures.py` writes.
@@ -78,8 +79,12 @@ fn outputs_are_those_of_onnx_runtime() {
         let [h, w] = case.size;
         let input = numbers(&[case.batch, 3, h, w]);
         let activations = reference::run(&model.graph, &[input]).unwrap();
-        let logits = activations.get(model.logits).unwrap();
-        let probabilities = activations.get(model.probabilities.unwrap()).unwrap();
+        let logits = activations
+            .get(model.graph.role(Role::Logits).unwrap())
+            .unwrap();
+        let probabilities = activations
+            .get(model.graph.role(Role::Probabilities).unwrap())
+            .unwrap();
         let ends_with_softmax = ["mxnet-v1", "mat-mul", "caffe2"].contains(&name.as_str());
         let got = if ends_with_softmax {
             probabilities
@@ -158,10 +163,18 @@ fn notable_values_and_names_are_found() {
     let model = load("bottleneck-v1.5", &ModelOptions::default());
     let graph = &model.graph;
     assert_eq!(model.size(), [224, 224], "the usual size");
-    assert_eq!(graph.value(model.logits).name, "fc", "name of the node");
-    assert_eq!(graph.shape(model.features).dims(), [1, 8, 1, 1], "features");
     assert_eq!(
-        graph.shape(model.feature_map).dims(),
+        graph.value_of(Role::Logits).unwrap().name,
+        "fc",
+        "name of the node"
+    );
+    assert_eq!(
+        graph.value_of(Role::Features).unwrap().shape.dims(),
+        [1, 8, 1, 1],
+        "features"
+    );
+    assert_eq!(
+        graph.value_of(Role::FeatureMap).unwrap().shape.dims(),
         [1, 8, 28, 28],
         "feature map"
     );
@@ -196,11 +209,11 @@ fn sizes_and_batches_are_those_asked_for_else_those_of_the_file() {
     };
     let model = load("mxnet-v1", &other);
     assert_eq!(
-        model.graph.shape(model.input).dims(),
+        model.graph.value_of(Role::Image).unwrap().shape.dims(),
         [3, 3, 40, 24],
         "asked for"
     );
-    assert_eq!(model.probabilities, None, "left out");
+    assert_eq!(model.graph.role(Role::Probabilities), None, "left out");
     assert!(
         !model
             .graph
@@ -216,7 +229,7 @@ fn sizes_and_batches_are_those_asked_for_else_those_of_the_file() {
     };
     let model = load("caffe2", &two);
     assert_eq!(
-        model.graph.shape(model.logits).dims(),
+        model.graph.value_of(Role::Logits).unwrap().shape.dims(),
         [2, 5, 1, 1],
         "batch"
     );

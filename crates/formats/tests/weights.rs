@@ -9,7 +9,7 @@ use fuzz::Fuzz;
 use resnet_formats::models;
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
-use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::network::resnet::{self, Arch, Block, Plan, Style};
 use resnet_wgpu::network::{Family, Model, ModelOptions, TensorSource, Variant};
 use safetensors::Dtype;
@@ -428,7 +428,7 @@ fn options_that_contradict_the_file_are_refused() {
     let model = build(&mut file.open().expect("opens"), &options).expect("v1");
     let first = model.graph.find("layer2.0.conv1").expect("exists");
     assert_eq!(
-        model.graph.shape(first).dims(),
+        model.graph.get(first).unwrap().shape.dims(),
         [1, 16, 4, 5],
         "strides first"
     );

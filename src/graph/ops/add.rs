@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, ValueId};
 use crate::tensor::Shape;
 
 /// Sum of two activations of the same shape.
@@ -38,14 +38,6 @@ impl Operation for Add {
         [None; 2]
     }
 
-    fn window(&self, _: &Graph) -> Option<Window> {
-        None
-    }
-
-    fn settings(&self, _: &Graph) -> String {
-        String::new()
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::on(0)
     }
@@ -56,10 +48,6 @@ impl Operation for Add {
 
     fn clamped(&self) -> Option<Op> {
         Some(Op::Add(Self { relu: true }))
-    }
-
-    fn in_place_input(&self) -> Option<usize> {
-        None
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

@@ -44,24 +44,12 @@ impl Operation for AvgPool {
         Some(self.window)
     }
 
-    fn settings(&self, _: &Graph) -> String {
-        self.window.to_string()
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::of_window(&self.window)
     }
 
     fn clamps(&self) -> bool {
         false
-    }
-
-    fn clamped(&self) -> Option<Op> {
-        None
-    }
-
-    fn in_place_input(&self) -> Option<usize> {
-        None
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

@@ -49,28 +49,12 @@ impl Operation for AvgPoolGradient {
         [None; 2]
     }
 
-    fn window(&self, _: &Graph) -> Option<Window> {
-        None
-    }
-
-    fn settings(&self, _: &Graph) -> String {
-        String::new()
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::of_window(&self.window).inverse()
     }
 
     fn clamps(&self) -> bool {
         false
-    }
-
-    fn clamped(&self) -> Option<Op> {
-        None
-    }
-
-    fn in_place_input(&self) -> Option<usize> {
-        None
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, ValueId};
 use crate::tensor::{Shape, Tensor};
 
 /// Batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167):
@@ -76,10 +76,6 @@ impl Operation for BatchNorm {
         [Some(self.gamma), Some(self.beta)]
     }
 
-    fn window(&self, _: &Graph) -> Option<Window> {
-        None
-    }
-
     fn settings(&self, _: &Graph) -> String {
         format!("epsilon {:e}", self.epsilon)
     }
@@ -97,10 +93,6 @@ impl Operation for BatchNorm {
             relu: true,
             ..*self
         }))
-    }
-
-    fn in_place_input(&self) -> Option<usize> {
-        None
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, ValueId};
 use crate::tensor::Shape;
 
 /// Sum over the channels of input 0 times input 1, of the same shape.
@@ -39,14 +39,6 @@ impl Operation for ChannelDot {
         [None; 2]
     }
 
-    fn window(&self, _: &Graph) -> Option<Window> {
-        None
-    }
-
-    fn settings(&self, _: &Graph) -> String {
-        String::new()
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         // What the gradient is laid over.
         Placement::on(1)
@@ -54,14 +46,6 @@ impl Operation for ChannelDot {
 
     fn clamps(&self) -> bool {
         false
-    }
-
-    fn clamped(&self) -> Option<Op> {
-        None
-    }
-
-    fn in_place_input(&self) -> Option<usize> {
-        None
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

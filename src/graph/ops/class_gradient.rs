@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, Role, ValueId};
 use crate::tensor::Shape;
 
 /// The gradient of one logit of input 0 with respect to what the classifier reads.
@@ -65,14 +65,6 @@ impl Operation for ClassGradient {
         [None; 2]
     }
 
-    fn window(&self, _: &Graph) -> Option<Window> {
-        None
-    }
-
-    fn settings(&self, _: &Graph) -> String {
-        String::new()
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::on(0)
     }
@@ -81,12 +73,8 @@ impl Operation for ClassGradient {
         false
     }
 
-    fn clamped(&self) -> Option<Op> {
-        None
-    }
-
-    fn in_place_input(&self) -> Option<usize> {
-        None
+    fn writable(&self) -> Option<(Role, &'static str)> {
+        Some((Role::ClassMap, "class"))
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

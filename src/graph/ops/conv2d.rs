@@ -66,12 +66,19 @@ impl Conv2d {
         Self { groups, ..self }
     }
 
-    fn window_of(&self, kernel: [usize; 2]) -> Window {
+    /// The window of a kernel of this size.
+    pub(crate) const fn window_of(&self, kernel: [usize; 2]) -> Window {
         Window {
             kernel,
             stride: self.stride,
             padding: self.padding,
         }
+    }
+
+    /// The window of its weight, which must be of this graph.
+    fn window_in(&self, graph: &Graph) -> Window {
+        let dims = graph.tensor(self.weight).dims();
+        self.window_of([dims[2], dims[3]])
     }
 }
 
@@ -129,14 +136,11 @@ impl Operation for Conv2d {
     }
 
     fn window(&self, graph: &Graph) -> Option<Window> {
-        let dims = graph.tensor(self.weight).dims();
-        Some(self.window_of([dims[2], dims[3]]))
+        Some(self.window_in(graph))
     }
 
     fn settings(&self, graph: &Graph) -> String {
-        let mut text = self
-            .window(graph)
-            .map_or_else(String::new, |w| w.to_string());
+        let mut text = self.window_in(graph).to_string();
         if self.groups > 1 {
             text.push_str(&format!(", {} groups", self.groups));
         }
@@ -147,8 +151,7 @@ impl Operation for Conv2d {
     }
 
     fn placement(&self, graph: &Graph, _: &Node) -> Placement {
-        self.window(graph)
-            .map_or(Placement::on(0), |window| Placement::of_window(&window))
+        Placement::of_window(&self.window_in(graph))
     }
 
     fn clamps(&self) -> bool {

@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, ValueId};
 use crate::tensor::Shape;
 
 /// All scalars of an image as channels of one pixel.
@@ -48,10 +48,6 @@ impl Operation for Flatten {
         [None; 2]
     }
 
-    fn window(&self, _: &Graph) -> Option<Window> {
-        None
-    }
-
     fn settings(&self, _: &Graph) -> String {
         format!("{:?}", self.order)
     }
@@ -62,14 +58,6 @@ impl Operation for Flatten {
 
     fn clamps(&self) -> bool {
         false
-    }
-
-    fn clamped(&self) -> Option<Op> {
-        None
-    }
-
-    fn in_place_input(&self) -> Option<usize> {
-        None
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

@@ -36,28 +36,12 @@ impl Operation for GlobalAvgPool {
         [None; 2]
     }
 
-    fn window(&self, _: &Graph) -> Option<Window> {
-        None
-    }
-
-    fn settings(&self, _: &Graph) -> String {
-        String::new()
-    }
-
     fn placement(&self, graph: &Graph, node: &Node) -> Placement {
         Placement::of_window(&whole(graph.shape(node.inputs[0])))
     }
 
     fn clamps(&self) -> bool {
         false
-    }
-
-    fn clamped(&self) -> Option<Op> {
-        None
-    }
-
-    fn in_place_input(&self) -> Option<usize> {
-        None
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

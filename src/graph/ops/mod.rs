@@ -17,7 +17,7 @@ mod relu;
 mod relu_gradient;
 mod softmax;
 
-use super::{Graph, ParamId};
+use super::ParamId;
 
 pub use add::Add;
 pub use avg_pool::AvgPool;
@@ -100,14 +100,19 @@ impl Op {
         self.as_operation().kind()
     }
 
-    /// The settings of the operation in words, such as `3×3, stride 2, padding 1`.
-    pub fn settings(&self, graph: &Graph) -> String {
-        self.as_operation().settings(graph)
+    /// All its parameters.
+    pub(crate) fn params(&self) -> Vec<ParamId> {
+        let mut params = Vec::new();
+        let _same = self.map_params(|param| {
+            params.push(param);
+            param
+        });
+        params
     }
 
-    /// The same operation with every parameter replaced, as when it is moved to another graph.
+    /// The same operation with every parameter replaced.
     #[must_use]
-    pub fn map_params(&self, mut map: impl FnMut(ParamId) -> ParamId) -> Self {
+    pub(crate) fn map_params(&self, mut map: impl FnMut(ParamId) -> ParamId) -> Self {
         self.as_operation().map_params(&mut map)
     }
 }

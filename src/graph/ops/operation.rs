@@ -1,6 +1,7 @@
-//! What a graph asks of every operation: a trait without defaults, so that the compiler asks for all of it.
+//! What a graph asks of every operation. The compiler asks for everything that could make a number wrong;
+//! what has a default costs an operation that leaves it out words or speed.
 
-use super::super::{Graph, Node, Padding, Param, ParamId, ValueId, Window};
+use super::super::{Graph, Node, Padding, ParamId, Role, ValueId, Window};
 use super::Op;
 use crate::error::Error;
 use crate::tensor::Shape;
@@ -26,27 +27,41 @@ pub(crate) trait Operation {
     /// The parameters that training finds by gradients.
     fn trained(&self) -> [Option<ParamId>; 2];
 
-    /// The window that it slides over its input, if its size is a setting of the operation.
-    fn window(&self, graph: &Graph) -> Option<Window>;
-
-    /// The settings in words, such as `3×3, stride 2, padding 1`; empty when there are none.
-    fn settings(&self, graph: &Graph) -> String;
-
     /// Where the pixels of the result lie among those of an input.
     fn placement(&self, graph: &Graph, node: &Node) -> Placement;
 
     /// Whether the result is clamped at zero.
     fn clamps(&self) -> bool;
 
-    /// The same operation with its result clamped at zero, if it can do that.
-    fn clamped(&self) -> Option<Op>;
-
-    /// The input whose memory the result may take over, scalar by scalar.
-    fn in_place_input(&self) -> Option<usize>;
-
     /// Adds nodes that compute the gradient of one input from that of the result, whose clamping has
     /// been dealt with.
     fn gradient(&self, back: &mut Backward<'_>, input: usize) -> Result<ValueId, Error>;
+
+    /// The window that it slides over its input, if its size is a setting of the operation.
+    fn window(&self, _graph: &Graph) -> Option<Window> {
+        None
+    }
+
+    /// The settings in words, such as `3×3, stride 2, padding 1`; empty when there are none.
+    fn settings(&self, graph: &Graph) -> String {
+        let window = self.window(graph);
+        window.map_or_else(String::new, |window| window.to_string())
+    }
+
+    /// The same operation with its result clamped at zero, if it can do that.
+    fn clamped(&self) -> Option<Op> {
+        None
+    }
+
+    /// The name of the parameter that may be written between runs, and the role of what it decides.
+    fn writable(&self) -> Option<(Role, &'static str)> {
+        None
+    }
+
+    /// The input whose memory the result may take over, scalar by scalar.
+    fn in_place_input(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// How many inputs an operation takes.
@@ -58,7 +73,7 @@ pub(crate) enum Arity {
 }
 
 impl Arity {
-    /// Whether so many inputs are allowed.
+    /// Whether this number of inputs is allowed.
     pub(crate) const fn allows(self, inputs: usize) -> bool {
         match self {
             Self::One => inputs == 1,
@@ -216,9 +231,9 @@ impl Check<'_> {
     }
 
     pub(super) fn dims(&self, param: ParamId) -> Result<&[usize], Error> {
-        let own = self.graph.params().get(param.0);
-        own.map(|Param { tensor, .. }| tensor.dims())
-            .ok_or_else(|| self.refuse("a parameter does not belong to this graph".to_owned()))
+        let own = self.graph.get_param(param);
+        own.map(|param| param.tensor.dims())
+            .map_err(|_| self.refuse("a parameter does not belong to this graph".to_owned()))
     }
 
     pub(super) fn param(

@@ -3,7 +3,7 @@
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ParamId, ValueId};
 use crate::tensor::Shape;
 
 /// `exp(x) / Σ exp(x)` over the channels of images of one pixel.
@@ -35,28 +35,12 @@ impl Operation for Softmax {
         [None; 2]
     }
 
-    fn window(&self, _: &Graph) -> Option<Window> {
-        None
-    }
-
-    fn settings(&self, _: &Graph) -> String {
-        String::new()
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::on(0)
     }
 
     fn clamps(&self) -> bool {
         false
-    }
-
-    fn clamped(&self) -> Option<Op> {
-        None
-    }
-
-    fn in_place_input(&self) -> Option<usize> {
-        None
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

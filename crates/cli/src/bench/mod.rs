@@ -11,10 +11,10 @@ use std::time::Instant;
 
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::gpu::{Session, StepClock};
-use resnet_wgpu::graph::Graph;
-use resnet_wgpu::kernels::{self, Precision};
+use resnet_wgpu::graph::{Graph, Role};
+use resnet_wgpu::internals::kernels::{self, Precision};
+use resnet_wgpu::internals::reference;
 use resnet_wgpu::plan::InputFormat;
-use resnet_wgpu::reference;
 use resnet_wgpu::tensor::Tensor;
 
 use crate::args::{BenchArgs, BenchCommand};
@@ -100,7 +100,7 @@ fn start(args: &BenchArgs, quiet: bool, device: &Device, begin: Instant) -> Resu
     let graph = network.optimized()?;
     let runner = Runner::new(device, &graph, InputFormat::Tensor, quiet)?;
     runner.engine().run(&input::random(
-        network.model.graph.shape(network.model.input),
+        network.model.graph.value_of(Role::Image)?.shape,
     ))?;
     let mut out = Out::new();
     out.line(milliseconds(begin.elapsed()))?;
@@ -129,7 +129,7 @@ impl Bench<'_> {
     fn measure(&mut self, network: &Network) -> Result<(), Failure> {
         let is_first = self.runs.is_empty();
         let graph = network.optimized()?;
-        let input = input::random(network.model.graph.shape(network.model.input));
+        let input = input::random(network.model.graph.value_of(Role::Image)?.shape);
 
         let runner = Runner::new(&self.device, &graph, InputFormat::Tensor, self.quiet)?;
         let first = runner.engine().run(&input)?;

@@ -311,7 +311,7 @@ fn finish(
         rescale,
         ..
     } = imported;
-    let shape = graph.shape(result);
+    let shape = graph.get(result)?.shape;
     if is_image && [shape.h, shape.w] != [1, 1] {
         return Err(Error::Model {
             model: network.name.clone(),

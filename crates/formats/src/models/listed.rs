@@ -15,8 +15,8 @@ pub(crate) fn network(
     options: &ModelOptions,
 ) -> Result<Network, Error> {
     let input = graph.inputs()[0];
-    let shape = graph.shape(input);
-    let mut draft = Draft::new(&graph.value(input).name, [shape.h, shape.w])?;
+    let shape = graph.get(input)?.shape;
+    let mut draft = Draft::new(&graph.get(input)?.name, [shape.h, shape.w])?;
     for param in graph.params() {
         draft.tensor(&param.name, param.tensor.clone())?;
     }
@@ -24,31 +24,31 @@ pub(crate) fn network(
         let inputs: Result<Vec<ValueId>, Error> = node
             .inputs
             .iter()
-            .map(|&id| draft.graph().find(&graph.value(id).name))
+            .map(|&id| draft.graph().find(&graph.get(id)?.name))
             .collect();
-        draft.add(&node.name, operation(graph, node.op), &inputs?)?;
+        draft.add(&node.name, operation(graph, node.op)?, &inputs?)?;
     }
-    let logits = draft.graph().find(&graph.value(logits).name)?;
+    let logits = draft.graph().find(&graph.get(logits)?.name)?;
     let ends = draft.ends(logits);
     let (blueprint, tensors) = draft.finish(ends);
     Network::new((blueprint.of_one_size(), tensors), facts, options)
 }
 
-fn operation(graph: &Graph, op: Op) -> Operation {
-    let name = |id: ParamId| graph.named_param(id).name.clone();
-    match op {
+fn operation(graph: &Graph, op: Op) -> Result<Operation, Error> {
+    let name = |id: ParamId| Ok::<_, Error>(graph.get_param(id)?.name.clone());
+    Ok(match op {
         Op::Conv2d(conv) => Operation::Conv2d {
-            weight: name(conv.weight),
-            bias: conv.bias.map(name),
+            weight: name(conv.weight)?,
+            bias: conv.bias.map(name).transpose()?,
             stride: conv.stride,
             padding: PaddingRule::fixed(conv.padding),
             groups: conv.groups,
         },
         Op::BatchNorm(norm) => Operation::BatchNorm {
-            gamma: name(norm.gamma),
-            beta: name(norm.beta),
-            mean: name(norm.mean),
-            variance: name(norm.variance),
+            gamma: name(norm.gamma)?,
+            beta: name(norm.beta)?,
+            mean: name(norm.mean)?,
+            variance: name(norm.variance)?,
             epsilon: norm.epsilon,
             of_batch: norm.statistics == Statistics::Batch,
         },
@@ -73,10 +73,10 @@ fn operation(graph: &Graph, op: Op) -> Operation {
             channels_last: order == FlattenOrder::Hwc,
         },
         Op::Linear(Linear { weight, bias }) => Operation::Linear {
-            weight: name(weight),
-            bias: bias.map(name),
+            weight: name(weight)?,
+            bias: bias.map(name).transpose()?,
         },
         // The readers add no other.
         _ => Operation::Relu,
-    }
+    })
 }

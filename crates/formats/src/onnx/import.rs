@@ -191,7 +191,7 @@ pub(super) fn run<'a>(
             "the output '{output}' depends on no image"
         )));
     };
-    let shape = import.graph.shape(result.id);
+    let shape = import.graph.get(result.id)?.shape;
     if [shape.h, shape.w] != [1, 1] || matches!(result.pending, Pending::Pad(..)) || result.id == id
     {
         return Err(unreadable(format!(
@@ -409,13 +409,13 @@ impl<'a> Import<'a> {
     }
 
     /// Sizes of an activation as ONNX sees it, without pending padding.
-    pub(super) fn dims(&self, activation: Activation) -> Vec<usize> {
-        let Shape { n, c, h, w } = self.graph.shape(activation.id);
-        match activation.form {
+    pub(super) fn dims(&self, activation: Activation) -> Result<Vec<usize>, Error> {
+        let Shape { n, c, h, w } = self.graph.get(activation.id)?.shape;
+        Ok(match activation.form {
             Form::Nchw => vec![n, c, h, w],
             Form::Nhwc => vec![n, h, w, c],
             Form::Vector => vec![n, c],
-        }
+        })
     }
 
     /// A constant list of integers: an input, or the attribute of older versions.

@@ -133,7 +133,7 @@ fn build(
         return Err(refuse(reason));
     }
     let softmax_name = imported.names.free(softmax.unwrap_or("softmax"));
-    let shape = graph.shape(input);
+    let shape = graph.get(input)?.shape;
     let preprocess = Preprocess::TORCHVISION.with_size([shape.h, shape.w]);
     let layout = if channels_last { "NHWC" } else { "NCHW" };
     let depth = depth(&graph);
@@ -145,7 +145,7 @@ fn build(
         path.display(),
         file.producer
     );
-    let input_form = format!("'{}', {layout} in the file", graph.value(input).name);
+    let input_form = format!("'{}', {layout} in the file", graph.get(input)?.name);
     let size = format!("{}x{}", shape.h, shape.w);
     let decisions = [
         Decision::certain("architecture", architecture, operators),

@@ -9,7 +9,7 @@ use safetensors::{Dtype, View};
 
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::files::NewFile;
-use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::tensor::Tensor;
 
 /// Writes named tensors and texts as a safetensors file, replacing an older one.

@@ -33,7 +33,7 @@ impl Import {
         }
         let weight = self.param(site, Parameter::Weight, weight);
         let bias = self.bias(site, conv.bias, out_c)?;
-        let own = self.same(x.id, before, kernel, conv.stride, conv.same);
+        let own = self.same(x.id, before, kernel, conv.stride, conv.same)?;
         let op = Op::Conv2d(Conv2d {
             stride: conv.stride,
             padding: sum(before, own),
@@ -62,7 +62,7 @@ impl Import {
                 norm.axis
             )));
         }
-        let channels = [self.graph.shape(x.id).c];
+        let channels = [self.graph.get(x.id)?.shape.c];
         let constant = |number| Tensor::from_fn(&channels, |_| number);
         let gamma = self.vector(site, Parameter::Gamma, norm.scale, constant(1.0))?;
         let beta = self.vector(site, Parameter::Beta, norm.center, constant(0.0))?;
@@ -108,7 +108,7 @@ impl Import {
             }
             Activation::Softmax => {
                 let x = plain(site, x)?;
-                let shape = self.graph.shape(x.id);
+                let shape = self.graph.get(x.id)?.shape;
                 if [shape.h, shape.w] != [1, 1] {
                     return Err(site.refuse("a softmax of an image is not supported"));
                 }
@@ -149,7 +149,7 @@ impl Import {
         };
         let x = image(site, x)?;
         let before = pending.map_or_else(Padding::default, |(padding, _)| padding);
-        let own = self.same(x.id, before, pool.kernel, pool.stride, pool.same);
+        let own = self.same(x.id, before, pool.kernel, pool.stride, pool.same)?;
         let pad_value = match pending {
             None | Some((_, PadValue::NegInfinity)) => PadValue::NegInfinity,
             Some((_, PadValue::Zero)) if own == Padding::all(0) => PadValue::Zero,
@@ -180,7 +180,7 @@ impl Import {
             _ => (plain(site, x)?, Padding::all(0)),
         };
         let x = image(site, x)?;
-        let own = self.same(x.id, before, pool.kernel, pool.stride, pool.same);
+        let own = self.same(x.id, before, pool.kernel, pool.stride, pool.same)?;
         // Zeros of a padding layer count, what `same` adds does not.
         let count_padding = before != Padding::all(0);
         if count_padding && own != Padding::all(0) {
@@ -232,7 +232,7 @@ impl Import {
         dense: &Dense,
     ) -> Result<Value, Error> {
         let x = plain(site, x)?;
-        let shape = self.graph.shape(x.id);
+        let shape = self.graph.get(x.id)?.shape;
         if [shape.h, shape.w] != [1, 1] {
             return Err(site.refuse(format!(
                 "it reads an image of {}x{}; only one pixel, or a list, is supported",
@@ -292,11 +292,11 @@ impl Import {
         kernel: [usize; 2],
         stride: [usize; 2],
         same: bool,
-    ) -> Padding {
+    ) -> Result<Padding, Error> {
         if !same {
-            return Padding::all(0);
+            return Ok(Padding::all(0));
         }
-        let shape = self.graph.shape(x);
+        let shape = self.graph.get(x)?.shape;
         let sides = |size: usize, kernel: usize, stride: usize| {
             let covered = (size.div_ceil(stride) - 1) * stride + kernel;
             let total = covered.saturating_sub(size);
@@ -306,12 +306,12 @@ impl Import {
         let columns = shape.w + before.left + before.right;
         let (top, bottom) = sides(rows, kernel[0], stride[0]);
         let (left, right) = sides(columns, kernel[1], stride[1]);
-        Padding {
+        Ok(Padding {
             top,
             bottom,
             left,
             right,
-        }
+        })
     }
 }
 

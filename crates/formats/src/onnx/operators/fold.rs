@@ -50,7 +50,7 @@ pub(super) fn shape<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Valu
     if let Pending::Pad(..) = x.pending {
         return Err(site.refuse("the shape of padded activations is not supported"));
     }
-    let dims = import.dims(x).into_iter().map(i64::try_from);
+    let dims = import.dims(x)?.into_iter().map(i64::try_from);
     let dims: Result<Vec<i64>, _> = dims.collect();
     ints_of(site, dims.unwrap_or_default(), false)
 }

@@ -68,7 +68,7 @@ fn vector<'a>(import: &mut Import<'a>, site: &Site<'a>, x: Activation) -> Result
         Form::Nhwc => FlattenOrder::Hwc,
     };
     let form = Form::Vector;
-    let shape = import.graph.shape(x.id);
+    let shape = import.graph.get(x.id)?.shape;
     if [shape.h, shape.w] == [1, 1] {
         return Ok(Value::Activation(Activation { form, ..x }));
     }
@@ -81,7 +81,7 @@ fn vector<'a>(import: &mut Import<'a>, site: &Site<'a>, x: Activation) -> Result
 
 pub(super) fn flatten<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
     let x = import.plain(site, 0)?;
-    let rank = import.dims(x).len();
+    let rank = import.dims(x)?.len();
     let first = axis(site, site.int("axis", 1)?, rank)?;
     if first != 1 {
         return Err(site.refuse(format!("axis {first} is not supported, only 1")));
@@ -98,7 +98,7 @@ pub(super) fn reshape<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Va
     };
     let x = import.plain(site, 0)?;
     let zero_copies = site.int("allowzero", 0)? == 0;
-    let dims = import.dims(x);
+    let dims = import.dims(x)?;
     let refuse = || {
         site.refuse(format!(
             "from {dims:?} to {stated:?} is not supported, only to one vector for each image"
@@ -170,14 +170,14 @@ pub(super) fn squeeze<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Va
         return Ok(Value::Constant(Constant::Ints { ints, scalar }));
     }
     let x = import.plain(site, 0)?;
-    let shape = import.graph.shape(x.id);
+    let shape = import.graph.get(x.id)?.shape;
     let Some(axes) = axes else {
         return Err(site.refuse("without axes it depends on the batch, which is not supported"));
     };
     if !are_rows_and_columns(site, &axes, x.form)? || [shape.h, shape.w] != [1, 1] {
         return Err(site.refuse(format!(
             "axes {axes:?} of {:?} are not supported, only rows and columns of one pixel",
-            import.dims(x)
+            import.dims(x)?
         )));
     }
     let form = Form::Vector;
@@ -214,7 +214,7 @@ pub(super) fn transpose<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<
         _ => {
             return Err(site.refuse(format!(
                 "perm {shown:?} of {:?} is not supported, only between NCHW and NHWC",
-                import.dims(x)
+                import.dims(x)?
             )));
         }
     };

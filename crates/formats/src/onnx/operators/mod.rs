@@ -158,7 +158,7 @@ fn scalar(value: &Value) -> Option<f32> {
 /// Only noted: the logits are what it reads.
 fn softmax<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
     let x = import.plain(site, 0)?;
-    let dims = import.dims(x);
+    let dims = import.dims(x)?;
     let default = if import.opset < 13 { 1 } else { -1 };
     let axis = layout::axis(site, site.int("axis", default)?, dims.len())?;
     let channels = if x.form == super::import::Form::Nhwc {
@@ -166,7 +166,7 @@ fn softmax<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error>
     } else {
         1
     };
-    if axis != channels || import.graph.shape(x.id).pixels() != dims[0] {
+    if axis != channels || import.graph.get(x.id)?.shape.pixels() != dims[0] {
         return Err(site.refuse(format!(
             "along axis {axis} of {dims:?} it is not supported, only over the scores of an image"
         )));

@@ -39,7 +39,7 @@ pub(super) fn conv<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value
         }
     };
     let placement = placement(site, kernel)?;
-    let placed = placement.place(padded_size(import, x, before));
+    let placed = placement.place(padded_size(import, x, before)?);
 
     let mut absorbed = false;
     let bias = match site.node.input(2) {
@@ -143,7 +143,7 @@ fn pool<'a>(
     let kernel = kernel.ok_or_else(|| site.refuse("kernel_shape is missing"))?;
     let before = pending.unwrap_or_default();
     let placement = placement(site, kernel)?;
-    let placed = placement.place(padded_size(import, x, before));
+    let placed = placement.place(padded_size(import, x, before)?);
     Ok((placement, placed, before))
 }
 
@@ -209,12 +209,12 @@ fn pair(site: &Site<'_>, name: &str) -> Result<Option<[usize; 2]>, Error> {
     geometry::<2>(site, name)
 }
 
-fn padded_size(import: &Import<'_>, x: Activation, padding: Padding) -> [usize; 2] {
-    let shape = import.graph.shape(x.id);
-    [
+fn padded_size(import: &Import<'_>, x: Activation, padding: Padding) -> Result<[usize; 2], Error> {
+    let shape = import.graph.get(x.id)?.shape;
+    Ok([
         shape.h + padding.top + padding.bottom,
         shape.w + padding.left + padding.right,
-    ]
+    ])
 }
 
 pub(super) const fn sum(a: Padding, b: Padding) -> Padding {
