@@ -15,9 +15,9 @@
 
 use std::collections::BTreeMap;
 
-use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::gpu::{Context, Session};
+use resnet_wgpu::internals::compare::{Difference, Tolerance};
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
@@ -44,7 +44,7 @@ fn main() -> Result<(), resnet_wgpu::Error> {
     let graph = optimize(&model.graph, Fusion::Full)?;
     let plan_options = PlanOptions::new(Capabilities::of(&context.device));
     let plan = Plan::new(&graph, &plan_options)?;
-    let session = Session::new(&context, &plan, &mut |_| ())?;
+    let session = Session::new(&context, &plan)?;
 
     let input = Tensor::from_fn(&[1, 3, side, side], |i| {
         f32::from((i * 31 % 255) as u8) / 127.5 - 1.0

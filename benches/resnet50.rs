@@ -14,15 +14,15 @@
 )]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::Role;
+use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::reference;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
-use resnet_wgpu::reference;
 use resnet_wgpu::tensor::Tensor;
 
 fn end_to_end(criterion: &mut Criterion) {
@@ -50,8 +50,7 @@ fn end_to_end(criterion: &mut Criterion) {
         let graph = optimize(&model.graph, Fusion::Full).expect("the passes keep it sound");
         let plan_options = PlanOptions::new(Capabilities::of(&context.device));
         let plan = Plan::new(&graph, &plan_options).expect("the device is large enough");
-        let session =
-            Session::new(&context, &plan, &mut |_| ()).expect("the device takes the plan");
+        let session = Session::new(&context, &plan).expect("the device takes the plan");
         let cpu = CpuExecutor::new(&graph).expect("the CPU takes every graph");
 
         // A fixed pattern between −1 and 1.

@@ -5,11 +5,11 @@
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use resnet_wgpu::Error;
-use resnet_wgpu::compare::top_k;
 use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 
@@ -29,7 +29,7 @@ fn main() -> Result<(), Error> {
     let options = PlanOptions::new(Capabilities::of(&context.device))
         .input(InputFormat::Rgba8(*batch.rules()));
     let plan = Plan::new(&optimize(&model.graph, Fusion::Full)?, &options)?;
-    let session = Session::new(&context, &plan, &mut |_| ())?;
+    let session = Session::new(&context, &plan)?;
     let outputs = session.run_pixels(batch.rgba())?;
 
     // The graph's outputs are the logits and their softmax.

@@ -3,13 +3,13 @@
 //!     cargo run --release --example embed [WEIGHTS]
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
-use resnet_wgpu::compare::top_k;
 use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead};
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu::{self, TextureFormat as Format, TextureUsages as Usage};
 

@@ -20,7 +20,7 @@ use std::ffi::CStr;
 use std::process::Command;
 
 use ash::{khr, vk};
-use resnet_wgpu::kernels::{Launch, Precision};
+use resnet_wgpu::internals::kernels::{Launch, Precision};
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};

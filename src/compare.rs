@@ -1,4 +1,4 @@
-//! Whether two tensors agree, by one formula that tests, `resnet compare` and benches share:
+//! Whether two tensors agree, by one formula that tests, the program and benches share:
 //! `|got − want| ≤ atol + rtol · |want|`.
 
 use std::fmt;
@@ -39,6 +39,7 @@ impl Tolerance {
 
 /// The first scalar outside the tolerance.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Mismatch {
     /// Its position, outermost first: `[n, c, y, x]` for an activation.
     pub index: Vec<usize>,
@@ -50,6 +51,7 @@ pub struct Mismatch {
 
 /// How two tensors of the same sizes differ.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Difference {
     /// Largest absolute difference; NaN when one of the scalars is.
     pub max_abs: f32,
@@ -150,19 +152,4 @@ impl fmt::Display for Difference {
         }
         Ok(())
     }
-}
-
-/// The indices of the `k` largest scalars, largest first; ties and NaNs keep their order.
-pub fn top_k(scalars: &[f32], k: usize) -> Vec<usize> {
-    let mut indices: Vec<usize> = (0..scalars.len()).collect();
-    let key = |i: &usize| {
-        if scalars[*i].is_nan() {
-            f32::NEG_INFINITY
-        } else {
-            scalars[*i]
-        }
-    };
-    indices.sort_by(|a, b| key(b).total_cmp(&key(a)));
-    indices.truncate(k);
-    indices
 }

@@ -1,4 +1,7 @@
 //! Every way in which this crate can fail, grouped by the stage that fails.
+//!
+//! An [`Error`] says what is wrong and which numbers to change. [`Error::kind`] is enough to decide what
+//! to do about it; a [`Hint`] is advice that each program words for itself, by its own flags and menus.
 
 use std::path::PathBuf;
 
@@ -50,6 +53,8 @@ pub enum Error {
         repository: String,
         /// What is wrong, and what to do.
         reason: String,
+        /// What else helps.
+        hint: Option<Hint>,
     },
     /// A weight file is damaged or is not of the format that it seems to be.
     #[error("weights '{path}': {reason}")]
@@ -75,6 +80,8 @@ pub enum Error {
     WeightsUnrecognised {
         /// Which names were looked for and which were found.
         reason: String,
+        /// What helps.
+        hint: Option<Hint>,
     },
     /// Several networks have such tensors, and nothing says which of them the file is of.
     #[error("{model}: {reason}; say which variant it is: {}", variants.join(", "))]
@@ -195,12 +202,12 @@ pub enum Error {
         reason: String,
     },
     /// No value has this name.
-    #[error("no value is called '{name}'; {hint}")]
+    #[error("no value is called '{name}'{}{known}", if known.is_empty() { "" } else { "; " })]
     UnknownValue {
         /// The name asked for.
         name: String,
-        /// Names that exist.
-        hint: String,
+        /// Names that exist, in a sentence; empty when none is like the one asked for.
+        known: String,
     },
     /// No value that could be read has this role.
     #[error("there are no {role}; {hint}")]
@@ -343,4 +350,92 @@ pub enum Error {
         /// What is wrong, and what to do.
         reason: String,
     },
+}
+
+/// The stage that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Data that do not fit their sizes.
+    Tensor,
+    /// A file that cannot be read or written.
+    File,
+    /// Weights that cannot be had, are damaged, or leave open which network they are of.
+    Weights,
+    /// A graph that makes no sense.
+    Graph,
+    /// A network that cannot be built as asked.
+    Model,
+    /// A graph that the device cannot run as asked.
+    Plan,
+    /// No adapter, or none that gives a device.
+    Adapter,
+    /// The device, or how it was used.
+    Gpu,
+    /// A file that only saves time: everything works without it.
+    Cache,
+    /// Pictures, how they are prepared, and what their classes are called.
+    Picture,
+}
+
+/// What a user could do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Hint {
+    /// Look up the names of the network's values.
+    ListValues,
+    /// Convert the original files, with which the network is described, to a file that describes itself.
+    Convert,
+    /// Download the file by other means and open it by its path.
+    NameFile,
+}
+
+impl Error {
+    /// The stage that failed.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::TensorLength { .. } | Self::TensorRank { .. } => Kind::Tensor,
+            Self::Io { .. } | Self::Write { .. } => Kind::File,
+            Self::Fetch { .. }
+            | Self::WeightsUnreadable { .. }
+            | Self::WeightsForbidden { .. }
+            | Self::WeightsUnrecognised { .. }
+            | Self::WeightsAmbiguous { .. }
+            | Self::WeightMissing { .. }
+            | Self::WeightShape { .. }
+            | Self::WeightType { .. }
+            | Self::WeightNotFinite { .. }
+            | Self::WeightsUnused { .. } => Kind::Weights,
+            Self::DuplicateName { .. }
+            | Self::InputCount { .. }
+            | Self::UnknownInput { .. }
+            | Self::ParameterShape { .. }
+            | Self::InputShape { .. }
+            | Self::Geometry { .. }
+            | Self::UnknownValue { .. }
+            | Self::NoRole { .. }
+            | Self::ForeignId { .. } => Kind::Graph,
+            Self::Model { .. } | Self::Operator { .. } => Kind::Model,
+            Self::LimitExceeded { .. } | Self::PathUnavailable { .. } | Self::Specialise { .. } => {
+                Kind::Plan
+            }
+            Self::NoAdapter { .. } | Self::NoDevice { .. } => Kind::Adapter,
+            Self::Gpu { .. }
+            | Self::OutOfMemory { .. }
+            | Self::Texture { .. }
+            | Self::Recording { .. }
+            | Self::Input { .. } => Kind::Gpu,
+            Self::Cache { .. } => Kind::Cache,
+            Self::Image { .. } | Self::Preprocess { .. } | Self::Labels { .. } => Kind::Picture,
+        }
+    }
+
+    /// What a user could do, where the message does not say it.
+    pub const fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Fetch { hint, .. } | Self::WeightsUnrecognised { hint, .. } => *hint,
+            Self::UnknownValue { known, .. } if known.is_empty() => Some(Hint::ListValues),
+            _ => None,
+        }
+    }
 }

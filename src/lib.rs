@@ -13,11 +13,11 @@
 //! 1. [`tensor`]: shapes, host tensors, and the one definition of the memory layout;
 //! 2. [`graph`]: what to compute, with shapes checked when a node is added;
 //! 3. [`passes`]: batch norm folded, ReLU and residual add moved into the convolution;
-//! 4. [`kernels`]: one file per shader: what it binds and how a layer becomes a launch;
+//! 4. `kernels`: one file per shader: what it binds and how a layer becomes a launch;
 //! 5. [`plan`]: which kernel runs each node and which activations share a buffer;
 //! 6. [`gpu`]: the only module that uses wgpu: pipelines, buffers, commands, readback;
-//! 7. [`mod@reference`] and [`cpu`]: the same graph on the CPU, once to be believed, once to be fast;
-//! 8. [`picture`]: pictures in, words out; [`compare`] says whether two results agree;
+//! 7. `reference` and [`cpu`]: the same graph on the CPU, once to be believed, once to be fast;
+//! 8. [`picture`]: pictures in, words out; `compare` says whether two results agree;
 //! 9. [`explain`]: what a network looked at;
 //! 10. [`tune`]: which kernels are fastest on an adapter.
 //!
@@ -56,7 +56,8 @@
 //! # Without one
 //!
 //! [`gpu::Context`] finds an adapter and [`gpu::Session`] waits for results; the body of the latter
-//! shows how the parts go together.
+//! shows how the parts go together. An [`engine::Engine`] is a graph that is ready to run on whatever
+//! there is.
 //!
 //! # Features
 //!
@@ -66,21 +67,23 @@
 //! * `image`: decoding pictures;
 //! * `vulkan`, `metal`, `dx12`, `gles`, `webgpu`: back ends of wgpu.
 
-pub mod compare;
+mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;
+pub mod engine;
 pub mod error;
 pub mod explain;
-pub mod files;
 pub mod gpu;
 pub mod graph;
-pub mod kernels;
+#[doc(hidden)]
+pub mod internals;
+mod kernels;
 pub mod network;
 pub mod passes;
 pub mod picture;
 pub mod plan;
 #[cfg(feature = "cpu")]
-pub mod reference;
+mod reference;
 pub mod tensor;
 pub mod tune;
 

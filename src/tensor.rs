@@ -12,7 +12,7 @@
 //! Pixels of the whole batch are therefore one contiguous axis, and lanes past the last channel
 //! are zero. [`pack`] and [`unpack`] convert; every shader relies on exactly this order.
 //!
-//! A *folded* texture holds the same vectors in the same order as texels, [`FOLD_WIDTH`] to a row,
+//! A *folded* texture holds the same vectors in the same order as texels, `FOLD_WIDTH` to a row,
 //! after one row of zeros: what a kernel reads instead of something outside the image.
 
 use std::fmt;
@@ -21,20 +21,20 @@ use std::sync::Arc;
 use crate::error::Error;
 
 /// Channels in one packed vector: the lanes of a `vec4<f32>`.
-pub const LANES: usize = 4;
+pub(crate) const LANES: usize = 4;
 
 /// Texels in a row of a folded texture. With WebGPU's default limit of 8192 rows that is 128 MiB, as
 /// much as its default limit of a storage buffer binding.
-pub const FOLD_WIDTH: usize = 1 << 10;
+pub(crate) const FOLD_WIDTH: usize = 1 << 10;
 
 /// Scalars in a row of a folded texture.
-pub const FOLD_ROW_SCALARS: usize = FOLD_WIDTH * LANES;
+pub(crate) const FOLD_ROW_SCALARS: usize = FOLD_WIDTH * LANES;
 
 /// Rows of a folded texture for so many texels.
 ///
 /// Never a power of two: llvmpipe compiles a shader anew for each combination of textures with and
 /// without sides that are powers of two (Mesa 22.3, `lp_sampler_static_texture_state_image`).
-pub const fn folded_rows(texels: usize) -> usize {
+pub(crate) const fn folded_rows(texels: usize) -> usize {
     let rows = texels.div_ceil(FOLD_WIDTH);
     if rows.is_power_of_two() {
         rows + 1
@@ -78,7 +78,7 @@ impl Shape {
     }
 
     /// Groups of four channels, the last one possibly partial.
-    pub const fn channel_groups(&self) -> usize {
+    pub(crate) const fn channel_groups(&self) -> usize {
         self.c.div_ceil(LANES)
     }
 

@@ -7,13 +7,13 @@ mod common;
 
 use common::{Numbers, assert_close, reference};
 use resnet_wgpu::Error;
-use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::explain::Sites;
 use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
 use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
     Op, PadValue, Padding, Relu, Statistics, ValueId, Window,
 };
+use resnet_wgpu::internals::compare::{Difference, Tolerance};
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
@@ -328,7 +328,7 @@ mod gpu {
     use common::{finish, gpu, paths, read, run_with};
     use resnet_wgpu::cpu::CpuExecutor;
     use resnet_wgpu::gpu::{Executor, Input, Output, Readback};
-    use resnet_wgpu::kernels::Precision;
+    use resnet_wgpu::internals::kernels::Precision;
     use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
     use resnet_wgpu::wgpu;
 

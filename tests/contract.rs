@@ -115,10 +115,7 @@ impl Host {
             wgpu::TextureFormat::Rgba8Unorm,
             wgpu::TextureUsages::COPY_DST,
         );
-        let how = HeatMap {
-            value: "map".into(),
-            ..HeatMap::default()
-        };
+        let how = HeatMap::of("map");
         Self {
             input: executor
                 .texture_input(&gpu.device, &[(&view, TextureRead::default())])

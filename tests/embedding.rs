@@ -4,15 +4,21 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Numbers, assert_close, finish, gpu, read, reference};
 use resnet_wgpu::Error;
-use resnet_wgpu::compare::Tolerance;
+use resnet_wgpu::cpu::CpuExecutor;
+use resnet_wgpu::engine::{Engine, Oracle};
 use resnet_wgpu::gpu::{
-    Adapters, Context, Executor, Input, Output, Readback, required_features, required_limits,
+    Adapters, Context, Executor, Input, Output, Pipelines, Readback, Session,
+    cooperative_matrix_works, required_features, required_limits,
 };
 use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
+use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor, pack, unpack};
+use resnet_wgpu::tune::{CacheKey, TuneCache, TuneProgress, tune};
 use resnet_wgpu::wgpu;
 
 const SHAPE: Shape = Shape::new(1, 3, 6, 5);
@@ -178,4 +184,65 @@ fn a_pipeline_that_the_device_rejects_is_an_error_and_leaves_no_error_scope() {
     // The host's own scope must be the innermost again, and must catch nothing of ours.
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
     assert!(pollster::block_on(scope.pop()).is_none(), "no error leaked");
+}
+
+#[test]
+fn a_host_tunes_and_tests_its_own_device() {
+    let (device, queue) = small_device(required_limits());
+    let context = Context::of(device, queue);
+    assert!(
+        cooperative_matrix_works(&context).unwrap(),
+        "what a device lacks is not used"
+    );
+    let graph = network(9);
+    let options = PlanOptions::new(Capabilities::of(&context.device));
+    let mut steps = 0;
+    let mut count = |_: TuneProgress<'_>| steps += 1;
+    let tuned = tune(
+        &context,
+        &graph,
+        &options,
+        Duration::from_secs(2),
+        &mut count,
+    )
+    .unwrap();
+    assert_eq!(tuned.layers.len() + tuned.unmeasured, 1, "one convolution");
+    assert!(steps > 0, "progress");
+
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, key) = (
+        TuneCache::new(folder.path()),
+        CacheKey::new(&context, &options, "30"),
+    );
+    cache.store(&key, &tuned).unwrap();
+    let choices = cache.load(&key, &graph, &options).unwrap();
+    assert_eq!(choices, tuned.choices(), "what was stored");
+
+    let plan = Plan::new(&graph, &options.choices(choices)).unwrap();
+    let engines: [Box<dyn Engine>; 3] = [
+        Box::new(Session::new(&context, &plan).unwrap()),
+        Box::new(CpuExecutor::new(&graph).unwrap()),
+        Box::new(Oracle::new(graph.clone())),
+    ];
+    let image = Numbers::new(10).tensor(&SHAPE.dims());
+    let want = reference(&graph, &image);
+    for engine in engines {
+        let outputs = engine.outputs();
+        assert_eq!(outputs.len(), 1, "{engine:?}");
+        assert_eq!(outputs[0].name, "pool", "{engine:?}");
+        assert_eq!(outputs[0].shape, Shape::new(1, 8, 1, 1), "{engine:?}");
+        let got = engine.run(&image).unwrap();
+        assert_close("pool", &want[0], &got[0], Tolerance::for_sum_of(27));
+        assert!(engine.run(&want[0]).is_err(), "an input of another shape");
+    }
+}
+
+#[test]
+fn pipelines_of_another_device_are_an_error() {
+    let gpu = gpu();
+    let (device, _) = small_device(required_limits());
+    let (plan, strangers) = (plan(&gpu, &network(11)), Pipelines::new(&device));
+    let builder = Executor::builder(&gpu.device, &gpu.queue, &plan).pipelines(&strangers);
+    let error = builder.build().unwrap_err();
+    assert!(error.to_string().contains("another device"), "{error}");
 }

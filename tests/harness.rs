@@ -7,7 +7,8 @@ mod common;
 use std::panic::catch_unwind;
 
 use common::{Numbers, assert_close};
-use resnet_wgpu::compare::{Difference, Tolerance, top_k};
+use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::tensor::Tensor;
 
 const TOLERANCE: Tolerance = Tolerance {

@@ -5,13 +5,13 @@
 mod common;
 
 use common::{Numbers, assert_close, gpu, paths, quads, reference, run_fused, run_on, run_with};
-use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
     Op, PadValue, Padding, Relu, Softmax, Statistics, ValueId, Window,
 };
-use resnet_wgpu::kernels::{Precision, Storage};
+use resnet_wgpu::internals::compare::Tolerance;
+use resnet_wgpu::internals::kernels::{Precision, Storage};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::picture::{ChannelOrder, Preprocess};
 use resnet_wgpu::plan::{
@@ -571,10 +571,14 @@ fn pixels_become_the_tensor_that_the_oracle_makes_of_them() {
         let options =
             PlanOptions::new(Capabilities::of(&gpu.device)).input(InputFormat::Rgba8(rules));
         let plan = Plan::new(&graph, &options).unwrap();
-        let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+        let session = Session::new(&gpu, &plan).unwrap();
         let got = session.run_pixels(&rgba).unwrap();
-        let want =
-            resnet_wgpu::reference::image_to_tensor(&rgba, shape, &rules.normalization()).unwrap();
+        let want = resnet_wgpu::internals::reference::image_to_tensor(
+            &rgba,
+            shape,
+            &rules.normalization(),
+        )
+        .unwrap();
         assert_close("image_to_tensor", &want, &got[0], Tolerance::for_sum_of(4));
         assert!(
             session.run_pixels(&rgba[1..]).is_err(),
@@ -660,7 +664,9 @@ fn pixels_become_a_texture_where_the_first_layer_reads_one() {
     for output in [y, input] {
         graph.mark_output(output).unwrap();
     }
-    let x = resnet_wgpu::reference::image_to_tensor(&rgba, shape, &rules.normalization()).unwrap();
+    let x =
+        resnet_wgpu::internals::reference::image_to_tensor(&rgba, shape, &rules.normalization())
+            .unwrap();
     let want = reference(&graph, &x);
     for path in paths(&gpu) {
         let options = PlanOptions::new(Capabilities::of(&gpu.device))
@@ -673,7 +679,7 @@ fn pixels_become_a_texture_where_the_first_layer_reads_one() {
             if path == KernelPath::Textures { 3 } else { 1 },
             "from pixels, and of both outputs to buffers, on {path}"
         );
-        let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+        let session = Session::new(&gpu, &plan).unwrap();
         let got = session.run_pixels(&rgba).unwrap();
         for (want, got) in want.iter().zip(&got) {
             let what = format!("pixels on {path}");
@@ -787,7 +793,7 @@ fn winograd_convolutions_agree_with_the_oracle_whatever_the_tiles_cut_off() {
                 products.all(|s| s.launch.workgroups[2] > 1),
                 "a layer of workgroups for each component"
             );
-            let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+            let session = Session::new(&gpu, &plan).unwrap();
             let got = session.run(&x).unwrap();
             for (want, got) in want.iter().zip(&got) {
                 let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
@@ -864,7 +870,7 @@ fn every_candidate_of_a_convolution_agrees_with_the_oracle() {
                 .iter()
                 .filter_map(|s| s.choice.map(|c| c.to_string()))
                 .collect();
-            let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+            let session = Session::new(&gpu, &plan).unwrap();
             // Transforms of Winograd lose up to four bits.
             let tolerance = Tolerance {
                 atol: scale * 2e-5,
@@ -1045,14 +1051,16 @@ fn every_kind_of_kernel_on_halves_agrees_with_the_oracle() {
         channels: ChannelOrder::Bgr,
         ..Preprocess::TORCHVISION
     };
-    let x = resnet_wgpu::reference::image_to_tensor(&rgba, shape, &rules.normalization()).unwrap();
+    let x =
+        resnet_wgpu::internals::reference::image_to_tensor(&rgba, shape, &rules.normalization())
+            .unwrap();
     let want = reference(&graph, &x);
     for path in paths(&gpu) {
         let options = on_halves(&gpu, path);
         let from_tensor = run_with(&gpu, &options, &graph, &x);
         let options = options.input(InputFormat::Rgba8(rules));
         let plan = Plan::new(&graph, &options).unwrap();
-        let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+        let session = Session::new(&gpu, &plan).unwrap();
         let from_pixels = session.run_pixels(&rgba).unwrap();
         for got in [from_tensor, from_pixels] {
             for (want, got) in want.iter().zip(&got) {

@@ -5,13 +5,14 @@
 mod common;
 
 use common::{Numbers, assert_close, gpu, paths, reference, run_with};
-use resnet_wgpu::compare::{Tolerance, top_k};
 use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::{Graph, Role};
-use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::internals::compare::Tolerance;
+use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::Tensor;
 
@@ -29,7 +30,7 @@ fn model(arch: Arch, batch: usize, size: [usize; 2], classes: usize) -> Model {
 fn session(gpu: &Context, graph: &Graph, fusion: Fusion) -> Session {
     let graph = optimize(graph, fusion).unwrap();
     let options = PlanOptions::new(Capabilities::of(&gpu.device));
-    Session::new(gpu, &Plan::new(&graph, &options).unwrap(), &mut |_| ()).unwrap()
+    Session::new(gpu, &Plan::new(&graph, &options).unwrap()).unwrap()
 }
 
 /// Logits within 1e-3 of the oracle relative to the largest, the same five best, and probabilities
@@ -155,13 +156,16 @@ fn every_layer_can_be_asked_for_by_name_and_agrees_with_the_oracle() {
         graph.mark_output(*id).unwrap();
     }
     let options = PlanOptions::new(Capabilities::of(&gpu.device));
-    let session = Session::new(&gpu, &Plan::new(&graph, &options).unwrap(), &mut |_| ()).unwrap();
+    let session = Session::new(&gpu, &Plan::new(&graph, &options).unwrap()).unwrap();
     let input = Numbers::new(4).tensor(&[1, 3, 40, 32]);
     let got = session.run(&input).unwrap();
-    let keep = resnet_wgpu::reference::Keep::All;
-    let want =
-        resnet_wgpu::reference::run_keeping(&model.graph, std::slice::from_ref(&input), keep)
-            .unwrap();
+    let keep = resnet_wgpu::internals::reference::Keep::All;
+    let want = resnet_wgpu::internals::reference::run_keeping(
+        &model.graph,
+        std::slice::from_ref(&input),
+        keep,
+    )
+    .unwrap();
     assert_eq!(
         session.executor().outputs().len(),
         values.len(),

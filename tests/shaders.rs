@@ -13,9 +13,9 @@ use resnet_wgpu::graph::{
     FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool, Op, PadValue, Padding, Relu, ReluGradient,
     Softmax, Statistics, Window,
 };
-use resnet_wgpu::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
-use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Precision, Storage};
-use resnet_wgpu::kernels::{heat_map, resample_columns, resample_rows};
+use resnet_wgpu::internals::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
+use resnet_wgpu::internals::kernels::{self, Access, Kernel, Launch, Precision, Storage};
+use resnet_wgpu::internals::kernels::{heat_map, resample_columns, resample_rows};
 use resnet_wgpu::picture::{ChannelOrder, Preprocess};
 use resnet_wgpu::plan::{
     Candidate, Capabilities, ConvShape, InputFormat, KernelPath, Plan, PlanOptions, candidates,
@@ -565,7 +565,7 @@ fn the_immediates_of_every_shader_are_those_that_its_launch_sets() {
 #[test]
 fn every_shader_on_textures_folds_them_as_the_host_does() {
     for kernel in kernels::ALL.iter().filter(|k| uses_textures(k.name)) {
-        let shift = resnet_wgpu::tensor::FOLD_WIDTH.ilog2();
+        let shift = resnet_wgpu::internals::FOLD_WIDTH.ilog2();
         let declaration = format!("\nconst FOLD_SHIFT: u32 = {shift}u;\n");
         assert!(kernel.source.contains(&declaration), "{}", kernel.name);
     }

@@ -11,10 +11,10 @@ mod scene;
 use std::mem::offset_of;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use resnet_wgpu::compare::top_k;
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::KernelPath;
 use resnet_wgpu::tensor::Tensor;

@@ -12,10 +12,10 @@ use resnet_wgpu::gpu::{
     TextureRect,
 };
 use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
+use resnet_wgpu::internals::reference::heat_map;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::picture::{ChannelOrder, Crop, Filter, Preprocess, Resize};
 use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
-use resnet_wgpu::reference::heat_map;
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::wgpu::{self, TextureFormat as F, TextureUsages as U};
 
@@ -256,22 +256,8 @@ fn a_part_of_a_texture_is_read_as_it_is_described() {
         .collect();
     let plain = TextureRead::default();
     let cases = [
-        (
-            "upside down",
-            flipped,
-            TextureRead {
-                origin: Origin::BottomLeft,
-                ..plain
-            },
-        ),
-        (
-            "blue first",
-            swapped,
-            TextureRead {
-                channels: ChannelOrder::Bgr,
-                ..plain
-            },
-        ),
+        ("upside down", flipped, plain.origin(Origin::BottomLeft)),
+        ("blue first", swapped, plain.channels(ChannelOrder::Bgr)),
         ("as it is", picture.rgb().to_vec(), plain),
     ];
     for (what, rgb, read) in cases {
@@ -286,16 +272,12 @@ fn a_part_of_a_texture_is_read_as_it_is_described() {
             base_mip_level: 1,
             ..Default::default()
         });
-        let read = TextureRead {
-            mip_level: 1,
-            rect: Some(TextureRect {
-                left: 5,
-                top: 7,
-                width: 13,
-                height: 16,
-            }),
-            ..read
-        };
+        let read = read.mip_level(1).rect(TextureRect {
+            left: 5,
+            top: 7,
+            width: 13,
+            height: 16,
+        });
         let input = executor
             .texture_input(&gpu.device, &[(&view, read)])
             .unwrap();
@@ -342,10 +324,7 @@ fn linear_light_is_encoded_and_an_srgb_view_can_be_read_as_it_is() {
         extent([16, 13]),
     );
     let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
-    let read = TextureRead {
-        encoding: Encoding::Linear,
-        ..TextureRead::default()
-    };
+    let read = TextureRead::default().encoding(Encoding::Linear);
     let input = executor
         .texture_input(&gpu.device, &[(&view, read)])
         .unwrap();
@@ -357,10 +336,7 @@ fn linear_light_is_encoded_and_an_srgb_view_can_be_read_as_it_is() {
         format: Some(F::Rgba8Unorm),
         ..Default::default()
     });
-    let read = TextureRead {
-        format: Some(F::Rgba8Unorm),
-        ..TextureRead::default()
-    };
+    let read = TextureRead::default().format(F::Rgba8Unorm);
     let input = executor
         .texture_input(&gpu.device, &[(&view, read)])
         .unwrap();
@@ -419,8 +395,8 @@ fn textures_that_cannot_be_read_are_errors() {
     };
     let good = view_of(F::Rgba8Unorm, U::TEXTURE_BINDING);
     let read = TextureRead::default();
-    let rect = |left, width| {
-        Some(TextureRect {
+    let part = |left, width| {
+        read.rect(TextureRect {
             left,
             top: 0,
             width,
@@ -434,46 +410,11 @@ fn textures_that_cannot_be_read_are_errors() {
             read,
             "TEXTURE_BINDING",
         ),
-        (
-            &good,
-            TextureRead {
-                mip_level: 1,
-                ..read
-            },
-            "mip level 1",
-        ),
-        (
-            &good,
-            TextureRead {
-                rect: rect(4, 5),
-                ..read
-            },
-            "not within",
-        ),
-        (
-            &good,
-            TextureRead {
-                rect: rect(8, 0),
-                ..read
-            },
-            "is empty",
-        ),
-        (
-            &good,
-            TextureRead {
-                rect: rect(u32::MAX, 2),
-                ..read
-            },
-            "not within",
-        ),
-        (
-            &good,
-            TextureRead {
-                format: Some(F::Bgra8Unorm),
-                ..read
-            },
-            "cannot have the format",
-        ),
+        (&good, read.mip_level(1), "mip level 1"),
+        (&good, part(4, 5), "not within"),
+        (&good, part(8, 0), "is empty"),
+        (&good, part(u32::MAX, 2), "not within"),
+        (&good, read.format(F::Bgra8Unorm), "cannot have the format"),
     ];
     for (view, read, says) in cases {
         let error = executor
@@ -529,13 +470,11 @@ fn a_map_is_painted_into_the_part_of_the_hosts_texture() {
         };
         let paint = |format, image, stretch, colors| {
             let texture = texture(&gpu, [40, 64], format, U::COPY_DST | U::COPY_SRC, 1);
-            let how = HeatMap {
-                value: "map".into(),
-                image,
-                stretch,
-                colors,
-                rect: Some(rect),
-            };
+            let how = HeatMap::of("map")
+                .image(image)
+                .stretch(stretch)
+                .colors(colors)
+                .rect(rect);
             let output = Output::builder(&executor)
                 .heat_map(&gpu.device, &texture, &how)
                 .unwrap()
@@ -617,35 +556,22 @@ fn a_map_is_painted_into_the_part_of_the_hosts_texture() {
 fn textures_that_cannot_be_painted_are_errors() {
     let gpu = gpu();
     let executor = executor(&gpu, KernelPath::Auto, 1, &rules());
-    let map = || HeatMap {
-        value: "map".into(),
-        ..HeatMap::default()
-    };
+    let map = || HeatMap::of("map");
     let texture = |format, usage| texture(&gpu, [8, 8], format, usage, 1);
     let good = texture(F::R32Float, U::COPY_DST);
     let cases = [
         (texture(F::Rgba16Float, U::COPY_DST), map(), "Rgba16Float"),
         (texture(F::R32Float, U::COPY_SRC), map(), "COPY_DST"),
-        (good.clone(), HeatMap { image: 1, ..map() }, "image 1"),
+        (good.clone(), map().image(1), "image 1"),
+        (good.clone(), HeatMap::of("conv"), "'conv' is [1, 5, 5, 7]"),
         (
             good.clone(),
-            HeatMap {
-                value: "conv".into(),
-                ..map()
-            },
-            "'conv' is [1, 5, 5, 7]",
-        ),
-        (
-            good.clone(),
-            HeatMap {
-                rect: Some(TextureRect {
-                    left: 0,
-                    top: 1,
-                    width: 8,
-                    height: 8,
-                }),
-                ..map()
-            },
+            map().rect(TextureRect {
+                left: 0,
+                top: 1,
+                width: 8,
+                height: 8,
+            }),
             "not within",
         ),
     ];

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use resnet_wgpu::Error;
-use resnet_wgpu::compare::top_k;
 use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::{
     Cursor, Executor, HeatMap, Input, Output, Readback, Slice, StepTimer, TextureRead,
@@ -17,6 +16,7 @@ use resnet_wgpu::graph::Role;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu;
 
@@ -224,7 +224,7 @@ impl Arriving {
             let tensors = results.probabilities.read().await?;
             let probabilities = tensors.first().map_or_else(Vec::new, |t| t.data().to_vec());
             let milliseconds = match &results.timer {
-                Some(timer) => Some(timer.times().await?.total()),
+                Some(timer) => Some(timer.times().await?.iter().sum()),
                 None => None,
             };
             Ok(Answer {

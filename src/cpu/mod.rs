@@ -4,7 +4,7 @@
 //! and ReLU and residuals are part of the convolutions. [`CpuExecutor::new`] packs the weights
 //! once; [`CpuExecutor::run`] computes the outputs on all cores of the current `rayon` pool, in
 //! buffers that are kept for the next run. Reading order: `layout.rs`, `step.rs`, `conv2d.rs`,
-//! `microkernel.rs`, `winograd.rs`. The plain version of every operation is [`crate::reference`].
+//! `microkernel.rs`, `winograd.rs`. The plain version of every operation is in `reference/`.
 
 mod conv2d;
 mod elementwise;
@@ -70,6 +70,10 @@ impl CpuExecutor {
     /// None today: every operation of a [`Graph`] has a CPU version.
     pub fn new(graph: &Graph) -> Result<Self, Error> {
         Ok(Self::with_arch(graph, Arch::new()))
+    }
+
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     /// For vector instructions of the caller's choice.

@@ -13,7 +13,7 @@ pub struct Adapters {
 }
 
 /// Where an adapter stands in the list: real GPUs before software, native APIs before OpenGL.
-pub fn adapter_rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
+fn adapter_rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
     let kind = match info.device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 1,
@@ -49,7 +49,7 @@ impl Adapters {
     }
 
     /// What each adapter says of itself, in the order of their indices.
-    pub fn infos(&self) -> Vec<wgpu::AdapterInfo> {
+    fn infos(&self) -> Vec<wgpu::AdapterInfo> {
         self.adapters.iter().map(wgpu::Adapter::get_info).collect()
     }
 
@@ -88,7 +88,7 @@ impl Adapters {
                 Some(index) => Ok(index),
                 None => no_adapter(if infos.is_empty() {
                     "there is no GPU driver; install one (Mesa's `mesa-vulkan-drivers` has a \
-                     software Vulkan) or use `--backend cpu`"
+                     software Vulkan) or compute on the CPU"
                         .to_owned()
                 } else {
                     format!("none of {} can run the kernels", names(&infos))
@@ -180,8 +180,10 @@ fn experimental() -> wgpu::ExperimentalFeatures {
     unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
-/// A device of our own, for programs that bring none.
+/// A device with all that [`Session`](super::Session) and [`tune`](crate::tune::tune) need: one of our
+/// own, or the [host's](Context::of).
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Context {
     /// The device.
     pub device: wgpu::Device,
@@ -191,7 +193,7 @@ pub struct Context {
     pub info: wgpu::AdapterInfo,
     /// The pipelines of all sessions on this device.
     pub pipelines: Pipelines,
-    /// The first error that no error scope caught, if there was one.
+    /// The first error that no error scope caught, if there was one; of a host's device, the host hears.
     failure: Arc<Mutex<Option<Error>>>,
 }
 
@@ -207,9 +209,20 @@ impl Context {
         adapters.open(adapters.choose(wanted.as_deref())?).await
     }
 
+    /// The device of a host. What it reports outside of any call that returns an error goes where the
+    /// host wants it: no handler is installed.
+    pub fn of(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        Self {
+            pipelines: Pipelines::new(&device),
+            info: device.adapter_info(),
+            device,
+            queue,
+            failure: Arc::default(),
+        }
+    }
+
     /// A device; features beyond the optional ones may be experimental.
     async fn new(adapter: &wgpu::Adapter, more: wgpu::Features) -> Result<Self, Error> {
-        let info = adapter.get_info();
         let allowed = adapter.limits();
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
@@ -233,42 +246,38 @@ impl Context {
             })
             .await
             .map_err(|error| Error::NoDevice {
-                adapter: info.name.clone(),
+                adapter: adapter.get_info().name,
                 reason: error.to_string(),
             })?;
 
         // wgpu's default handler panics; an error here must reach the caller of the next run.
-        let failure = Arc::new(Mutex::new(None));
+        let context = Self::of(device, queue);
         let report = |failure: &Mutex<Option<Error>>, error: Error| {
             log::error!("{error}");
             if let Ok(mut first) = failure.lock() {
                 first.get_or_insert(error);
             }
         };
-        let sink = Arc::clone(&failure);
-        device.on_uncaptured_error(Arc::new(move |error| {
+        let sink = Arc::clone(&context.failure);
+        context.device.on_uncaptured_error(Arc::new(move |error| {
             report(&sink, super::gpu_error("GPU command", &error));
         }));
-        let sink = Arc::clone(&failure);
-        device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                let what = "the device was lost".to_owned();
-                report(
-                    &sink,
-                    Error::Gpu {
-                        what,
-                        reason: message,
-                    },
-                );
-            }
-        });
-        Ok(Self {
-            pipelines: Pipelines::new(&device),
-            device,
-            queue,
-            info,
-            failure,
-        })
+        let sink = Arc::clone(&context.failure);
+        context
+            .device
+            .set_device_lost_callback(move |reason, message| {
+                if reason != wgpu::DeviceLostReason::Destroyed {
+                    let what = "the device was lost".to_owned();
+                    report(
+                        &sink,
+                        Error::Gpu {
+                            what,
+                            reason: message,
+                        },
+                    );
+                }
+            });
+        Ok(context)
     }
 
     /// Has the driver look for the pipelines of sessions to come in a cache, and add what is missing.

@@ -2,7 +2,8 @@
 //!
 //! A host that wants them asks its adapter with [`cooperative_matrix_features`], creates its device with
 //! those features and `wgpu::ExperimentalFeatures`, and sets
-//! [`crate::plan::PlanOptions::cooperative_matrix`] once [`cooperative_matrix_works`] has said yes.
+//! [`crate::plan::PlanOptions::cooperative_matrix`] once [`cooperative_matrix_works`] has said yes of the
+//! [`Context`] [of](Context::of) that device.
 
 use super::{Context, Session};
 use crate::error::Error;
@@ -39,7 +40,7 @@ pub fn cooperative_matrix_works(context: &Context) -> Result<bool, Error> {
             .path(KernelPath::Buffers)
             .precision(Precision::F16)
             .cooperative_matrix(cooperative_matrix);
-        let session = Session::new(context, &Plan::new(&graph, &options)?, &mut |_| ())?;
+        let session = Session::new(context, &Plan::new(&graph, &options)?)?;
         session.run(&input)
     };
     let (plain, cooperative) = (run(false)?, run(true)?);

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::dispatch::Dispatch;
 use super::record::Sequence;
-use super::{Executor, Input, Output, Progress, StepTimes};
+use super::{BuildProgress, Executor, Input, Output};
 use crate::error::Error;
 
 /// How much of a run is recorded next.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Slice<'a> {
     /// So many kernels; none is a mistake.
     Steps(usize),
@@ -17,8 +18,8 @@ pub enum Slice<'a> {
     Time {
         /// Milliseconds.
         milliseconds: f64,
-        /// What each kernel of this run took when it was measured.
-        times: &'a StepTimes,
+        /// The milliseconds that each kernel of this run took when it was measured.
+        times: &'a [f64],
     },
     /// All that is left.
     Rest,
@@ -165,7 +166,6 @@ impl Cursor {
                 milliseconds,
                 times,
             } => {
-                let times = times.milliseconds();
                 if times.len() != total {
                     return Err(Error::Recording {
                         reason: format!(
@@ -200,8 +200,8 @@ pub struct Prewarm {
 
 impl Prewarm {
     /// How far it is: pipelines recorded, of all.
-    pub fn progress(&self) -> Progress {
-        Progress::Pipelines {
+    pub fn progress(&self) -> BuildProgress {
+        BuildProgress::Pipelines {
             done: self.next,
             total: self.dispatches.len(),
         }

@@ -1,11 +1,12 @@
 //! A plan on a device: pipelines, buffers and bind groups made once, recorded as often as wanted.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::dispatch::Dispatch;
 use super::helpers::Helpers;
-use super::pipelines::{Pipelines, Progress};
+use super::pipelines::{BuildProgress, Pipelines};
 use super::resources::{Resource, create_all};
 use crate::error::Error;
 use crate::graph::{ClassGradient, Role};
@@ -37,6 +38,59 @@ pub struct Executor {
     complete_after: Vec<usize>,
 }
 
+/// An [`Executor`] to be made.
+#[must_use]
+pub struct ExecutorBuilder<'a> {
+    device: &'a wgpu::Device,
+    queue: &'a wgpu::Queue,
+    plan: &'a Plan,
+    pipelines: Option<&'a Pipelines>,
+    progress: Option<&'a mut dyn FnMut(BuildProgress)>,
+}
+
+impl fmt::Debug for ExecutorBuilder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecutorBuilder")
+            .field("plan", self.plan)
+            .field("pipelines", &self.pipelines)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> ExecutorBuilder<'a> {
+    /// Shares pipelines of the same device with other executors; those that are missing are added.
+    pub fn pipelines(mut self, pipelines: &'a Pipelines) -> Self {
+        self.pipelines = Some(pipelines);
+        self
+    }
+
+    /// Calls a function whenever there is something new to tell.
+    pub fn progress(mut self, progress: &'a mut dyn FnMut(BuildProgress)) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// Makes everything.
+    ///
+    /// # Errors
+    /// As [`Executor::new`], and [`Error::Gpu`] for pipelines of another device.
+    pub fn build(self) -> Result<Executor, Error> {
+        let pipelines = match self.pipelines {
+            Some(pipelines) if pipelines.device() != self.device => {
+                return Err(Error::Gpu {
+                    what: "executor".to_owned(),
+                    reason: "the pipelines are those of another device".to_owned(),
+                });
+            }
+            Some(pipelines) => pipelines.clone(),
+            None => Pipelines::new(self.device),
+        };
+        let mut silent = |_| ();
+        let progress = self.progress.unwrap_or(&mut silent);
+        Executor::build(&pipelines, self.queue, self.plan, progress)
+    }
+}
+
 impl Executor {
     /// Makes everything that the plan needs on the caller's device. Parameters are written to
     /// buffers that are mapped at creation, or to textures by the queue; the copies run with the
@@ -46,32 +100,29 @@ impl Executor {
     /// [`Error::Gpu`] when the driver rejects a pipeline or a buffer, [`Error::OutOfMemory`] when
     /// the device is full.
     pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, plan: &Plan) -> Result<Self, Error> {
-        Self::with_progress(device, queue, plan, &mut |_| ())
+        Self::builder(device, queue, plan).build()
     }
 
-    /// [`Executor::new`], telling how far it is.
-    ///
-    /// # Errors
-    /// As [`Executor::new`].
-    pub fn with_progress(
-        device: &wgpu::Device,
-        queue: &wgpu::Queue,
-        plan: &Plan,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Self, Error> {
-        Self::with_pipelines(&Pipelines::new(device), queue, plan, progress)
+    /// [`Executor::new`] with more to say about it.
+    pub fn builder<'a>(
+        device: &'a wgpu::Device,
+        queue: &'a wgpu::Queue,
+        plan: &'a Plan,
+    ) -> ExecutorBuilder<'a> {
+        ExecutorBuilder {
+            device,
+            queue,
+            plan,
+            pipelines: None,
+            progress: None,
+        }
     }
 
-    /// [`Executor::with_progress`] on the device of some pipelines, which are shared with other
-    /// executors of theirs; what is missing is added to them.
-    ///
-    /// # Errors
-    /// As [`Executor::new`].
-    pub fn with_pipelines(
+    fn build(
         pipelines: &Pipelines,
         queue: &wgpu::Queue,
         plan: &Plan,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(BuildProgress),
     ) -> Result<Self, Error> {
         let device = pipelines.device();
         pipelines.make(plan.steps().iter().map(|step| &step.launch), progress)?;
@@ -79,7 +130,7 @@ impl Executor {
         let mut done = 0;
         let resources = create_all(device, queue, plan.allocations(), |bytes| {
             done += bytes;
-            progress(Progress::Weights { done, total });
+            progress(BuildProgress::Weights { done, total });
         })?;
         let dispatches = plan.steps().iter().map(|step| {
             let pipeline = pipelines.get(&step.launch)?;
@@ -128,12 +179,12 @@ impl Executor {
     }
 
     /// What the input is.
-    pub fn input_format(&self) -> InputFormat {
+    pub(crate) fn input_format(&self) -> InputFormat {
         self.input_format
     }
 
     /// Shape of the input tensor.
-    pub fn input_shape(&self) -> Shape {
+    pub(crate) fn input_shape(&self) -> Shape {
         self.input_shape
     }
 

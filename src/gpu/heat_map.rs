@@ -21,33 +21,64 @@ use crate::plan::OutputKey;
 /// ([`Preprocess::seen`](crate::picture::Preprocess::seen)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeatMap {
-    /// The value; the class activation map unless the host has another.
-    pub value: OutputKey<'static>,
-    /// Which image of the batch.
-    pub image: usize,
-    /// Whether the smallest and the largest value of the surface become 0 and 1; else values are taken
-    /// as they are, and clamped to 0..1 where they become colours.
-    pub stretch: bool,
-    /// Colours from 0 to 1; of no use for `r32float`.
-    pub colors: Colors,
-    /// The part of the texture that is painted; all of it if `None`.
-    pub rect: Option<TextureRect>,
+    pub(super) value: OutputKey<'static>,
+    image: usize,
+    stretch: bool,
+    colors: Colors,
+    rect: Option<TextureRect>,
 }
 
 impl Default for HeatMap {
     fn default() -> Self {
+        Self::of(Role::ClassMap)
+    }
+}
+
+impl HeatMap {
+    /// A picture of a value; by default it is the class activation map.
+    pub fn of(value: impl Into<OutputKey<'static>>) -> Self {
         Self {
-            value: Role::ClassMap.into(),
+            value: value.into(),
             image: 0,
             stretch: true,
             colors: Colors::Heat,
             rect: None,
         }
     }
+
+    /// Which image of the batch; the first one by default.
+    #[must_use]
+    pub const fn image(mut self, image: usize) -> Self {
+        self.image = image;
+        self
+    }
+
+    /// Whether the smallest and the largest value of the surface become 0 and 1, as by default; else
+    /// values are taken as they are, and clamped to 0..1 where they become colours.
+    #[must_use]
+    pub const fn stretch(mut self, stretch: bool) -> Self {
+        self.stretch = stretch;
+        self
+    }
+
+    /// Colours from 0 to 1, [`Colors::Heat`] by default; of no use for `r32float`.
+    #[must_use]
+    pub fn colors(mut self, colors: Colors) -> Self {
+        self.colors = colors;
+        self
+    }
+
+    /// The part of the texture that is painted; all of it by default.
+    #[must_use]
+    pub const fn rect(mut self, rect: TextureRect) -> Self {
+        self.rect = Some(rect);
+        self
+    }
 }
 
 /// What colours the values from 0 to 1 become.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Colors {
     /// Black to white, opaque.
     Gray,

@@ -36,19 +36,19 @@ mod texture;
 mod timing;
 mod warm_up;
 
-pub use context::{Adapters, Context, adapter_rank};
+pub use context::{Adapters, Context};
 pub use cooperative::{cooperative_matrix_features, cooperative_matrix_works};
 pub use cursor::{Cursor, Prewarm, Slice};
-pub use executor::Executor;
+pub use executor::{Executor, ExecutorBuilder};
 pub use heat_map::{Colors, HeatMap};
 pub use input::Input;
 pub use output::{Output, OutputBuilder};
 pub use pipeline_cache::PipelineCacheFile;
-pub use pipelines::{Pipelines, Progress};
+pub use pipelines::{BuildProgress, Pipelines};
 pub use readback::Readback;
 pub use session::Session;
 pub use texture::{Encoding, Origin, TextureRead, TextureRect};
-pub use timing::{StepClock, StepSpan, StepTimer, StepTimes};
+pub use timing::{StepClock, StepSpan, StepTimer};
 
 /// Features that a host's device must have: none.
 pub fn required_features() -> wgpu::Features {

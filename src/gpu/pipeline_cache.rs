@@ -8,7 +8,7 @@ use twox_hash::XxHash3_128;
 
 use super::guarded;
 use crate::error::Error;
-use crate::files::{read_at_most, write_atomically};
+use crate::internals::files::{read_at_most, write_cache};
 
 /// What a file starts with; the checksum of the rest follows.
 const MAGIC: &[u8] = b"resnet-wgpu pipelines 1\n";
@@ -69,10 +69,7 @@ impl PipelineCacheFile {
             return Ok(false);
         }
         let file = [MAGIC, &sum, &data].concat();
-        write_atomically(&self.path, &file).map_err(|error| Error::Cache {
-            path: self.path.clone(),
-            reason: format!("cannot be written: {error}"),
-        })?;
+        write_cache(&self.path, &file)?;
         *stored = sum;
         Ok(true)
     }

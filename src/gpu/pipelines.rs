@@ -11,7 +11,8 @@ use crate::kernels::{Access, Binding, Kernel, Launch, ModuleKey, PipelineKey, Pr
 
 /// How far the building of an [`Executor`](super::Executor) is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+#[non_exhaustive]
+pub enum BuildProgress {
     /// Bytes of parameters uploaded, of all.
     Weights {
         /// Uploaded so far.
@@ -146,7 +147,7 @@ impl Pipelines {
     pub(super) fn make<'l>(
         &self,
         launches: impl IntoIterator<Item = &'l Launch>,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(BuildProgress),
     ) -> Result<(), Error> {
         let mut missing: HashMap<PipelineKey, &Launch> = HashMap::new();
         let mut total = HashSet::new();
@@ -163,7 +164,7 @@ impl Pipelines {
         let make = |launch: &&Launch| self.get(launch).map(drop);
         parallel::for_each(&missing, make, |_, ()| {
             done += 1;
-            progress(Progress::Pipelines { done, total });
+            progress(BuildProgress::Pipelines { done, total });
             Ok(())
         })
     }

@@ -5,14 +5,14 @@ use std::pin::pin;
 use std::time::Instant;
 
 use super::{
-    Context, Executor, Input, Output, Progress, Readback, Slice, StepClock, StepSpan, StepTimer,
-    ready, warm_up,
+    BuildProgress, Context, Executor, Input, Output, Readback, Slice, StepClock, StepSpan,
+    StepTimer, ready, warm_up,
 };
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
-/// A plan on a device of our own: tensors in, tensors out, waiting for each run.
+/// A plan on the device of a [`Context`]: tensors in, tensors out, waiting for each run.
 #[derive(Debug)]
 pub struct Session {
     context: Context,
@@ -28,10 +28,18 @@ impl Session {
     ///
     /// # Errors
     /// As [`Executor::new`].
-    pub fn new(
+    pub fn new(context: &Context, plan: &Plan) -> Result<Self, Error> {
+        Self::with_progress(context, plan, &mut |_| ())
+    }
+
+    /// [`Session::new`], telling how far it is.
+    ///
+    /// # Errors
+    /// As [`Executor::new`].
+    pub fn with_progress(
         context: &Context,
         plan: &Plan,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(BuildProgress),
     ) -> Result<Self, Error> {
         let Context {
             device,
@@ -45,7 +53,10 @@ impl Session {
             // Goes on while the parameters are packed. GPU drivers have compiled by now.
             queue.submit([warm_up::commands(pipelines, launches)?]);
         }
-        let executor = Executor::with_pipelines(pipelines, queue, plan, progress)?;
+        let executor = Executor::builder(device, queue, plan)
+            .pipelines(pipelines)
+            .progress(progress)
+            .build()?;
         let step_timer = match StepClock::of(device) {
             StepClock::Device => StepTimer::new(device, queue, executor.dispatch_count())?,
             StepClock::Host => None,
@@ -118,7 +129,7 @@ impl Session {
             return Ok(None);
         };
         let times = self.wait_for(timer.times())?;
-        Ok(times.milliseconds().first().copied())
+        Ok(times.first().copied())
     }
 
     /// Whose clock [`Session::run_spans`] and [`Session::run_step_timed`] go by.

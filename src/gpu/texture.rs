@@ -6,6 +6,7 @@ use crate::picture::ChannelOrder;
 
 /// Which way an image is up in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Origin {
     /// The first row is the highest: as wgpu renders.
     #[default]
@@ -16,6 +17,7 @@ pub enum Origin {
 
 /// What the numbers of a texture mean. Networks want colours as image files have them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Encoding {
     /// Linear for sRGB formats, which the sampler linearises; encoded for all others.
     #[default]
@@ -68,21 +70,58 @@ impl TextureRect {
 /// file. Alpha is ignored, so premultiplied colours are those over black.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextureRead {
-    /// Format of the view where it is another than its texture's.
-    pub format: Option<wgpu::TextureFormat>,
-    /// Mip level of the texture that the view begins with.
-    pub mip_level: u32,
-    /// The part that is the image; all of it if `None`.
-    pub rect: Option<TextureRect>,
-    /// Which way it is up.
-    pub origin: Origin,
-    /// What the first channel holds after sampling: red in every format that is filled as named.
-    pub channels: ChannelOrder,
-    /// What the numbers mean.
-    pub encoding: Encoding,
+    format: Option<wgpu::TextureFormat>,
+    mip_level: u32,
+    rect: Option<TextureRect>,
+    origin: Origin,
+    channels: ChannelOrder,
+    encoding: Encoding,
 }
 
 impl TextureRead {
+    /// Format of the view, where it is another than its texture's.
+    #[must_use]
+    pub const fn format(mut self, format: wgpu::TextureFormat) -> Self {
+        self.format = Some(format);
+        self
+    }
+
+    /// Mip level of the texture that the view begins with; 0 by default.
+    #[must_use]
+    pub const fn mip_level(mut self, level: u32) -> Self {
+        self.mip_level = level;
+        self
+    }
+
+    /// The part that is the image; all of it by default.
+    #[must_use]
+    pub const fn rect(mut self, rect: TextureRect) -> Self {
+        self.rect = Some(rect);
+        self
+    }
+
+    /// Which way it is up.
+    #[must_use]
+    pub const fn origin(mut self, origin: Origin) -> Self {
+        self.origin = origin;
+        self
+    }
+
+    /// The order of the channels as sampled. It is red first by default, which holds for BGRA formats as
+    /// well; blue first is for textures that were filled in the other order than their format says.
+    #[must_use]
+    pub const fn channels(mut self, channels: ChannelOrder) -> Self {
+        self.channels = channels;
+        self
+    }
+
+    /// What the numbers mean.
+    #[must_use]
+    pub const fn encoding(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
+        self
+    }
+
     /// Rows and columns of the level that the view begins with.
     pub(super) fn size(&self, view: &wgpu::TextureView) -> [u32; 2] {
         let size = view.texture().size();
@@ -90,7 +129,7 @@ impl TextureRead {
         [size.height, size.width].map(at_level)
     }
 
-    fn format(&self, view: &wgpu::TextureView) -> wgpu::TextureFormat {
+    fn format_of(&self, view: &wgpu::TextureView) -> wgpu::TextureFormat {
         self.format.unwrap_or_else(|| view.texture().format())
     }
 
@@ -98,7 +137,7 @@ impl TextureRead {
     pub(super) fn check(&self, view: &wgpu::TextureView) -> Result<(), Error> {
         use wgpu::TextureFormat as F;
         let texture = view.texture();
-        let format = self.format(view);
+        let format = self.format_of(view);
         let known = [
             F::Rgba8Unorm,
             F::Rgba8UnormSrgb,
@@ -140,7 +179,7 @@ impl TextureRead {
             top: rect.top as usize,
             bottom_up: self.origin == Origin::BottomLeft,
             linear: match self.encoding {
-                Encoding::ByFormat => self.format(view).is_srgb(),
+                Encoding::ByFormat => self.format_of(view).is_srgb(),
                 Encoding::Encoded => false,
                 Encoding::Linear => true,
             },

@@ -12,6 +12,7 @@ const MAX_QUERIES: u32 = 4096;
 /// Whose clock the times of single kernels are by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StepClock {
     /// The device's timestamps around each kernel, without what is between kernels.
     Device,
@@ -111,16 +112,14 @@ impl StepTimer {
         self.query_count as usize / 2
     }
 
-    /// What each pass of the last submitted run took. The future completes when the host polls its
+    /// What each pass of the last submitted run took, in milliseconds. The future completes when the host polls its
     /// device or submits again; it never polls itself.
     ///
     /// # Errors
     /// [`Error::Gpu`] when the device was lost.
-    pub async fn times(&self) -> Result<StepTimes, Error> {
+    pub async fn times(&self) -> Result<Vec<f64>, Error> {
         let spans = self.spans().await?;
-        Ok(StepTimes(
-            spans.iter().map(StepSpan::milliseconds).collect(),
-        ))
+        Ok(spans.iter().map(StepSpan::milliseconds).collect())
     }
 
     /// When each pass of the last submitted run began and ended, as [`Self::times`].
@@ -151,6 +150,7 @@ impl StepTimer {
 
 /// When a kernel ran, in milliseconds since the first one of its run began.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct StepSpan {
     /// When it began.
     pub begin_ms: f64,
@@ -162,26 +162,5 @@ impl StepSpan {
     /// How long it took.
     pub fn milliseconds(&self) -> f64 {
         (self.end_ms - self.begin_ms).max(0.0)
-    }
-}
-
-/// What each kernel of a run took, in the order in which they are recorded.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepTimes(Vec<f64>);
-
-impl StepTimes {
-    /// Times that were measured elsewhere, in milliseconds.
-    pub fn new(milliseconds: Vec<f64>) -> Self {
-        Self(milliseconds)
-    }
-
-    /// Milliseconds of each kernel.
-    pub fn milliseconds(&self) -> &[f64] {
-        &self.0
-    }
-
-    /// Milliseconds of all together.
-    pub fn total(&self) -> f64 {
-        self.0.iter().sum()
     }
 }

@@ -301,14 +301,14 @@ impl Graph {
                 .filter(|v| v.starts_with(name) || name.starts_with(v))
                 .take(8)
                 .collect();
-            let hint = if related.is_empty() {
-                "`resnet inspect` lists the names".to_owned()
+            let known = if related.is_empty() {
+                String::new()
             } else {
                 format!("there are {}", related.join(", "))
             };
             Error::UnknownValue {
                 name: name.to_owned(),
-                hint,
+                known,
             }
         })
     }

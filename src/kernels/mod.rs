@@ -105,7 +105,7 @@ pub const ALL: &[&Kernel] = &[
 pub enum Storage {
     /// A storage buffer of vectors of four.
     Buffer,
-    /// A folded storage texture of four components ([`crate::tensor::FOLD_WIDTH`]).
+    /// A folded storage texture of four components (`tensor::FOLD_WIDTH`).
     Texture,
 }
 

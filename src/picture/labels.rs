@@ -126,6 +126,21 @@ fn name(json: &Value) -> Result<String, Error> {
     }
 }
 
+/// The indices of the `k` largest scalars, largest first; ties and NaNs keep their order.
+pub fn top_k(scalars: &[f32], k: usize) -> Vec<usize> {
+    let mut indices: Vec<usize> = (0..scalars.len()).collect();
+    let key = |i: &usize| {
+        if scalars[*i].is_nan() {
+            f32::NEG_INFINITY
+        } else {
+            scalars[*i]
+        }
+    };
+    indices.sort_by(|a, b| key(b).total_cmp(&key(a)));
+    indices.truncate(k);
+    indices
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

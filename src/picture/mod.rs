@@ -18,7 +18,7 @@ pub(crate) mod resample;
 #[cfg(feature = "image")]
 mod resize;
 
-pub use labels::Labels;
+pub use labels::{Labels, top_k};
 #[cfg(feature = "image")]
 pub use pixels::Picture;
 #[cfg(feature = "image")]

@@ -45,6 +45,7 @@ pub struct Preprocess {
 /// How an image of any size comes to the size that the network gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Resize {
     /// Directly; the proportions change.
     Squash,
@@ -87,6 +88,7 @@ impl fmt::Display for Resize {
 /// Interpolation, with the supports and coefficients of Pillow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Filter {
     /// The nearest pixel.
     Nearest,
@@ -119,6 +121,7 @@ impl Filter {
 /// Rounding of half the margin of a centre crop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Crop {
     /// To the nearest integer, halves to the even one, as Python and so torchvision and timm do.
     #[default]
@@ -130,6 +133,7 @@ pub enum Crop {
 /// Order of the colour channels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ChannelOrder {
     /// Red first.
     #[default]

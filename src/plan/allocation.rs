@@ -84,7 +84,7 @@ impl Allocation {
         }
     }
 
-    /// Rows of a texture of [`FOLD_WIDTH`] columns.
+    /// Rows of a texture of `FOLD_WIDTH` columns.
     pub const fn texture_rows(&self) -> u64 {
         self.bytes / self.texture_row_bytes()
     }

@@ -33,7 +33,7 @@ impl OutputKey<'_> {
             match self {
                 Self::Name(name) => Error::UnknownValue {
                     name: name.to_string(),
-                    hint,
+                    known: hint,
                 },
                 Self::Role(role) => Error::NoRole {
                     role: role.to_string(),

@@ -2,7 +2,7 @@
 //!
 //! In goes a [`Graph`], usually one that [`crate::passes`] has optimised; out comes a [`Plan`],
 //! plain data without any GPU type, that prints as its list of dispatches. A table of defaults, or
-//! what was measured, decides which [`Candidate`] computes each convolution, [`memory`] which
+//! what was measured, decides which [`Candidate`] computes each convolution, `memory` which
 //! activations share an allocation.
 //!
 //! The planner orders dispatches and memory. Which kernels there are is known to two back ends, on storage
@@ -24,11 +24,12 @@ mod candidate;
 mod capabilities;
 mod key;
 mod lower;
-pub mod memory;
+pub(crate) mod memory;
 mod options;
 mod planner;
 mod textures;
 
+pub use crate::kernels::Precision;
 pub use allocation::{Allocation, AllocationId, Content};
 pub use buffers::OnBuffers;
 pub use candidate::{Candidate, Choices, ConvShape, candidates};

@@ -12,9 +12,9 @@ use twox_hash::XxHash3_128;
 
 use super::Tuned;
 use crate::error::Error;
-use crate::files::{read_at_most, write_atomically};
 use crate::gpu::Context;
 use crate::graph::Graph;
+use crate::internals::files::{read_at_most, write_cache};
 use crate::kernels;
 use crate::plan::{Choices, ConvShape, PlanOptions, candidates};
 
@@ -27,7 +27,7 @@ const MAX_BYTES: u64 = 4 << 20;
 /// Everything that a measurement depends on, except the layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Key {
+pub struct CacheKey {
     adapter: String,
     vendor: u32,
     device: u32,
@@ -46,7 +46,7 @@ pub struct Key {
     kernel_set_hash: String,
 }
 
-impl Key {
+impl CacheKey {
     /// The key of a device and the options of its plans. wgpu does not tell its version; the caller
     /// may know it.
     pub fn new(context: &Context, options: &PlanOptions, wgpu_version: &str) -> Self {
@@ -81,7 +81,7 @@ impl Key {
 #[serde(deny_unknown_fields)]
 struct Record {
     schema_version: u32,
-    key: Key,
+    key: CacheKey,
     /// By the name of the layer's shape.
     layers: BTreeMap<String, Entry>,
 }
@@ -97,11 +97,11 @@ struct Entry {
 
 /// Tuned choices in a folder.
 #[derive(Clone, Debug)]
-pub struct Cache {
+pub struct TuneCache {
     folder: PathBuf,
 }
 
-impl Cache {
+impl TuneCache {
     /// The cache in a folder, which need not exist yet.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
@@ -110,7 +110,7 @@ impl Cache {
     }
 
     /// The file of a key, whether it exists or not.
-    pub fn file(&self, key: &Key) -> PathBuf {
+    pub fn file(&self, key: &CacheKey) -> PathBuf {
         self.folder.join(key.file_name())
     }
 
@@ -119,7 +119,12 @@ impl Cache {
     ///
     /// # Errors
     /// [`Error::Cache`] when the file is damaged or of another key; defaults serve as well.
-    pub fn load(&self, key: &Key, graph: &Graph, options: &PlanOptions) -> Result<Choices, Error> {
+    pub fn load(
+        &self,
+        key: &CacheKey,
+        graph: &Graph,
+        options: &PlanOptions,
+    ) -> Result<Choices, Error> {
         let Some(record) = self.read(key)? else {
             return Ok(Choices::default());
         };
@@ -142,7 +147,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`Error::Cache`] when the folder or the file cannot be written.
-    pub fn store(&self, key: &Key, tuned: &Tuned) -> Result<PathBuf, Error> {
+    pub fn store(&self, key: &CacheKey, tuned: &Tuned) -> Result<PathBuf, Error> {
         let path = self.file(key);
         // What cannot be read is not worth keeping.
         let mut layers = match self.read(key) {
@@ -171,20 +176,14 @@ impl Cache {
             key: key.clone(),
             layers,
         };
-        let written = serde_json::to_vec_pretty(&record)
-            .map_err(io::Error::from)
-            .and_then(|json| write_atomically(&path, &json));
-        match written {
-            Ok(()) => Ok(path),
-            Err(error) => Err(Error::Cache {
-                path,
-                reason: format!("cannot be written: {error}"),
-            }),
-        }
+        // A record of strings and finite numbers has a JSON form.
+        let json = serde_json::to_vec_pretty(&record).unwrap_or_default();
+        write_cache(&path, &json)?;
+        Ok(path)
     }
 
     /// The record of a key, `None` when there is no file.
-    fn read(&self, key: &Key) -> Result<Option<Record>, Error> {
+    fn read(&self, key: &CacheKey) -> Result<Option<Record>, Error> {
         let path = self.file(key);
         let broken = |path: &Path, reason: String| {
             let path = path.to_path_buf();
@@ -217,10 +216,10 @@ mod tests {
     use crate::graph::{Conv2d, Op};
     use crate::plan::{Candidate, Capabilities, OnBuffers};
     use crate::tensor::{Shape, Tensor};
-    use crate::tune::{Layer, Networks};
+    use crate::tune::{NetworkTimes, TunedLayer};
 
-    fn key(driver: &str) -> Key {
-        Key {
+    fn key(driver: &str) -> CacheKey {
+        CacheKey {
             adapter: "Test GPU".to_owned(),
             vendor: 1,
             device: 2,
@@ -262,7 +261,7 @@ mod tests {
             let possible = candidates(&shape, &PlanOptions::new(Capabilities::default())).unwrap();
             let last = possible[possible.len() - 1];
             assert_ne!(possible[0], last, "something to choose");
-            Layer {
+            TunedLayer {
                 shape,
                 count: 1,
                 measured: possible.len(),
@@ -276,7 +275,7 @@ mod tests {
         Tuned {
             layers: shapes(graph).into_iter().map(layer).collect(),
             unmeasured: 0,
-            networks: Some(Networks {
+            networks: Some(NetworkTimes {
                 default_ms: 2.0,
                 tuned_ms: 1.0,
                 faster,
@@ -284,12 +283,12 @@ mod tests {
         }
     }
 
-    fn load(cache: &Cache, key: &Key, graph: &Graph) -> Result<Choices, Error> {
+    fn load(cache: &TuneCache, key: &CacheKey, graph: &Graph) -> Result<Choices, Error> {
         cache.load(key, graph, &PlanOptions::new(Capabilities::default()))
     }
 
     #[track_caller]
-    fn assert_refused(cache: &Cache, reason: &str) {
+    fn assert_refused(cache: &TuneCache, reason: &str) {
         let file = cache.file(&key("a"));
         let error = load(cache, &key("a"), &graph(&[4]))
             .unwrap_err()
@@ -301,7 +300,7 @@ mod tests {
     #[test]
     fn what_is_stored_is_loaded_for_the_same_key_and_shape_only() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::new(folder.path().join("not").join("yet"));
+        let cache = TuneCache::new(folder.path().join("not").join("yet"));
         let stored = graph(&[4, 8]);
         let found = tuned(&stored, true, false);
         assert!(
@@ -325,7 +324,7 @@ mod tests {
     #[test]
     fn a_second_result_replaces_its_own_layers_and_keeps_the_others() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::new(folder.path());
+        let cache = TuneCache::new(folder.path());
         let both = graph(&[4, 8]);
         let stored = || load(&cache, &key("a"), &both).unwrap().len();
         cache
@@ -346,7 +345,7 @@ mod tests {
     #[test]
     fn a_damaged_foreign_or_enormous_file_is_an_error_that_names_it() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::new(folder.path());
+        let cache = TuneCache::new(folder.path());
         let found = tuned(&graph(&[4]), true, false);
         let path = cache.store(&key("a"), &found).unwrap();
         let good = fs::read_to_string(&path).unwrap();
@@ -373,7 +372,7 @@ mod tests {
     #[test]
     fn a_choice_that_is_no_candidate_any_more_is_left_out() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::new(folder.path());
+        let cache = TuneCache::new(folder.path());
         let graph = graph(&[4]);
         let found = tuned(&graph, true, false);
         let path = cache.store(&key("a"), &found).unwrap();
@@ -397,7 +396,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        let cache = Cache::new(file.join("below"));
+        let cache = TuneCache::new(file.join("below"));
         let error = cache.store(&key("a"), &tuned(&graph(&[4]), true, false));
         assert!(matches!(error, Err(Error::Cache { .. })), "{error:?}");
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::samples::{Samples, noise, time};
-use super::{Layer, agrees};
+use super::{TunedLayer, agrees};
 use crate::error::Error;
 use crate::gpu::{Context, Session, StepClock};
 use crate::graph::{Conv2d, Graph, Op};
@@ -41,8 +41,8 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    pub(super) fn of(self, shape: ConvShape, count: usize) -> Layer {
-        Layer {
+    pub(super) fn of(self, shape: ConvShape, count: usize) -> TunedLayer {
+        TunedLayer {
             shape,
             count,
             measured: self.measured,
@@ -191,7 +191,7 @@ fn contestant(
         Err(Error::LimitExceeded { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let session = match Session::new(context, &plan, &mut |_| ()) {
+    let session = match Session::new(context, &plan) {
         Ok(session) => session,
         Err(Error::OutOfMemory { .. }) => return Ok(None),
         Err(error) => return Err(error),

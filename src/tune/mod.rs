@@ -2,7 +2,7 @@
 //! keeps what wins.
 //!
 //! In goes a graph and a budget of time, out come [`Choices`] for
-//! [`PlanOptions::choices`](crate::plan::PlanOptions::choices); [`cache`] keeps them on disk. Nothing
+//! [`PlanOptions::choices`](crate::plan::PlanOptions::choices); a [`TuneCache`] keeps them on disk. Nothing
 //! here runs unless it is asked for.
 //!
 //! Distinct layers are measured in the order of the time that the network spends in them, each in a
@@ -21,10 +21,11 @@ use crate::kernels::Precision;
 use crate::plan::{Candidate, Choices, ConvShape, InputFormat, Plan, PlanOptions, candidates};
 use crate::tensor::Tensor;
 
-pub mod cache;
+mod cache;
 mod layer;
 mod samples;
 
+pub use cache::{CacheKey, TuneCache};
 use samples::{Samples, time};
 
 /// Part of the budget for single layers, in quarters; the rest is for the comparison of networks.
@@ -38,7 +39,8 @@ const NETWORK_RUNS: [usize; 2] = [7, 31];
 
 /// How far [`tune`] is.
 #[derive(Clone, Copy, Debug)]
-pub enum Progress<'a> {
+#[non_exhaustive]
+pub enum TuneProgress<'a> {
     /// A layer is about to be measured.
     Layer {
         /// Layers before it.
@@ -56,7 +58,8 @@ pub enum Progress<'a> {
 
 /// A layer that was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Layer {
+#[non_exhaustive]
+pub struct TunedLayer {
     /// Its shape.
     pub shape: ConvShape,
     /// Layers of this shape in the network.
@@ -77,18 +80,20 @@ pub struct Layer {
 
 /// What [`tune`] found.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Tuned {
     /// Distinct layers that were measured, in that order.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<TunedLayer>,
     /// Distinct layers for which the budget did not suffice.
     pub unmeasured: usize,
     /// The two networks, where any layer has another choice than its default.
-    pub networks: Option<Networks>,
+    pub networks: Option<NetworkTimes>,
 }
 
 /// The network as a whole, by default and with the choices.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Networks {
+#[non_exhaustive]
+pub struct NetworkTimes {
     /// Median milliseconds by default.
     pub default_ms: f64,
     /// Median milliseconds with the choices.
@@ -125,7 +130,7 @@ pub fn tune(
     graph: &Graph,
     options: &PlanOptions,
     budget: Duration,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(TuneProgress<'_>),
 ) -> Result<Tuned, Error> {
     let start = Instant::now();
     let defaults = options
@@ -133,7 +138,7 @@ pub fn tune(
         .input(InputFormat::Tensor)
         .choices(Choices::default());
     let plan = Plan::new(graph, &defaults)?;
-    let network = Session::new(context, &plan, &mut |_| ())?;
+    let network = Session::new(context, &plan)?;
     let shape = plan.input_shape();
     let input = samples::noise(&shape.dims(), 1.0);
     network.run(&input)?;
@@ -146,7 +151,7 @@ pub fn tune(
         if Instant::now() >= deadline {
             break;
         }
-        progress(Progress::Layer {
+        progress(TuneProgress::Layer {
             done: layers.len(),
             total,
             shape: &shape,
@@ -164,9 +169,9 @@ pub fn tune(
     };
     let winners = tuned.winners();
     if !winners.is_empty() {
-        progress(Progress::Networks);
+        progress(TuneProgress::Networks);
         let options = defaults.choices(winners);
-        let other = Session::new(context, &Plan::new(graph, &options)?, &mut |_| ())?;
+        let other = Session::new(context, &Plan::new(graph, &options)?)?;
         let networks = [&network, &other];
         let compared = compare(networks, &input, options.precision, start + budget)?;
         tuned.networks = Some(compared);
@@ -212,7 +217,7 @@ fn compare(
     input: &Tensor,
     precision: Precision,
     deadline: Instant,
-) -> Result<Networks, Error> {
+) -> Result<NetworkTimes, Error> {
     let want = default.run(input)?;
     let got = tuned.run(input)?;
     let agree = want.len() == got.len()
@@ -235,7 +240,7 @@ fn compare(
     }
     let [default, tuned] = samples;
     let better = |q: f64| tuned.quantile(q) < default.quantile(q);
-    Ok(Networks {
+    Ok(NetworkTimes {
         default_ms: default.quantile(0.5),
         tuned_ms: tuned.quantile(0.5),
         faster: agree && better(0.5) && better(0.25),

@@ -12,9 +12,9 @@
 
 use std::task::Poll;
 
-use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::gpu::{Context, Readback, Session};
 use resnet_wgpu::graph::{Graph, Node, Op, ValueId};
+use resnet_wgpu::internals::compare::{Difference, Tolerance};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
 use resnet_wgpu::tensor::Tensor;
@@ -95,7 +95,7 @@ pub fn run_with(
     input: &Tensor,
 ) -> Vec<Tensor> {
     let plan = Plan::new(graph, options).unwrap();
-    let session = Session::new(gpu, &plan, &mut |_| ()).unwrap();
+    let session = Session::new(gpu, &plan).unwrap();
     session.run(input).unwrap()
 }
 
@@ -120,7 +120,8 @@ pub fn paths(gpu: &Context) -> Vec<KernelPath> {
 
 /// The oracle's outputs, in the graph's order.
 pub fn reference(graph: &Graph, input: &Tensor) -> Vec<Tensor> {
-    let activations = resnet_wgpu::reference::run(graph, std::slice::from_ref(input)).unwrap();
+    let activations =
+        resnet_wgpu::internals::reference::run(graph, std::slice::from_ref(input)).unwrap();
     let get = |id: &ValueId| activations.get(*id).unwrap().clone();
     graph.outputs().iter().map(get).collect()
 }

@@ -9,8 +9,7 @@ use resnet_wgpu::Error;
 use resnet_wgpu::gpu::{Context, PipelineCacheFile};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::plan::{Choices, PlanOptions};
-use resnet_wgpu::tune::Tuned;
-use resnet_wgpu::tune::cache::{Cache, Key};
+use resnet_wgpu::tune::{CacheKey, TuneCache, Tuned};
 
 use crate::args::DeviceArgs;
 use crate::versions::Versions;
@@ -83,8 +82,11 @@ impl Caches {
         cache.store(&key, tuned)
     }
 
-    fn tuned(&self, context: &Context, options: &PlanOptions) -> (Cache, Key) {
+    fn tuned(&self, context: &Context, options: &PlanOptions) -> (TuneCache, CacheKey) {
         let wgpu = Versions::new().wgpu.unwrap_or_default();
-        (Cache::new(&self.folder), Key::new(context, options, wgpu))
+        (
+            TuneCache::new(&self.folder),
+            CacheKey::new(context, options, wgpu),
+        )
     }
 }

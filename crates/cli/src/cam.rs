@@ -6,18 +6,18 @@ use resnet_wgpu::explain::Sites;
 use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::Colors;
 use resnet_wgpu::graph::Role;
+use resnet_wgpu::internals::files::NewFile;
+use resnet_wgpu::internals::reference::heat_map;
 use resnet_wgpu::passes::optimize;
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::InputFormat;
-use resnet_wgpu::reference::heat_map;
 use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 
 use crate::args::CamArgs;
 use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
-use crate::files::NewFile;
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION};
 use crate::runner::Runner;
@@ -57,13 +57,15 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     let rules = &network.model.preprocess;
     let input = InputFormat::Rgba8(*rules);
     let runner = Runner::new(&device, &graph, input, quiet)?;
-    let outputs = runner.run_pictures(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
+    let outputs = runner
+        .engine()
+        .run_pictures(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
     let [_, probabilities, map] = &outputs[..] else {
         return Err(Failure::runtime("the network has no probabilities"));
     };
     let probabilities = probabilities.data();
     let class = class.unwrap_or_else(|| {
-        let best = resnet_wgpu::compare::top_k(probabilities, 1);
+        let best = resnet_wgpu::picture::top_k(probabilities, 1);
         best.first().copied().unwrap_or(0)
     });
 
@@ -199,5 +201,5 @@ fn write_png(picture: &Picture, path: &Path) -> Result<(), Failure> {
     picture.write_png(&mut bytes)?;
     let mut file = NewFile::create(path)?;
     file.write(&bytes)?;
-    file.finish()
+    Ok(file.finish()?)
 }

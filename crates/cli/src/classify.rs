@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use resnet_wgpu::compare::top_k;
 use resnet_wgpu::picture::Batch;
 use resnet_wgpu::picture::Labels;
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::plan::InputFormat;
 use serde::Serialize;
 
@@ -140,7 +140,7 @@ impl Job<'_> {
             }
         };
         let start = Instant::now();
-        let outputs = runner.run_pictures(&prepared)?;
+        let outputs = runner.engine().run_pictures(&prepared)?;
         self.timings.run_ms += milliseconds(start.elapsed());
         self.runner = Some(runner);
 

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use resnet_wgpu::compare::{Difference, Tolerance, top_k};
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::graph::{Graph, Role};
+use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::reference::{self, Activations, Keep};
+use resnet_wgpu::picture::top_k;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::InputFormat;
-use resnet_wgpu::reference::{self, Activations, Keep};
 use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 
@@ -81,10 +82,10 @@ impl Input {
     }
 
     fn run(&self, runner: &Runner) -> Result<Vec<Tensor>, Failure> {
-        match self {
-            Self::Tensor(tensor) => runner.run(tensor),
-            Self::Image(batch) => runner.run_pictures(batch),
-        }
+        Ok(match self {
+            Self::Tensor(tensor) => runner.engine().run(tensor)?,
+            Self::Image(batch) => runner.engine().run_pictures(batch)?,
+        })
     }
 }
 

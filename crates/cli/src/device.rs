@@ -6,7 +6,7 @@ use pollster::block_on;
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::{Adapters, Context, PipelineCacheFile};
 use resnet_wgpu::graph::Graph;
-use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::plan::{Capabilities, Choices, InputFormat, KernelPath, PlanOptions, Winograd};
 use resnet_wgpu::wgpu;
 use serde::Serialize;

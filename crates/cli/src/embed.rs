@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use resnet_wgpu::graph::Role;
+use resnet_wgpu::internals::files::NewFile;
 use resnet_wgpu::passes::optimize;
 use resnet_wgpu::picture::Batch;
 use resnet_wgpu::plan::InputFormat;
@@ -11,7 +12,6 @@ use serde::Serialize;
 use crate::args::EmbedArgs;
 use crate::device::Device;
 use crate::failure::Failure;
-use crate::files::NewFile;
 use crate::images::Images;
 use crate::network::Network;
 use crate::output::{Out, SCHEMA_VERSION};
@@ -49,7 +49,9 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let width = graph.value_of(Role::Features)?.shape.c;
     let mut target = Target::open(args, width)?;
     while let Some(batch) = images.next_batch() {
-        let outputs = runner.run_pictures(&Batch::prepare(&batch.pictures, rules)?)?;
+        let outputs = runner
+            .engine()
+            .run_pictures(&Batch::prepare(&batch.pictures, rules)?)?;
         let rows = outputs[place].data().chunks_exact(width);
         images.while_hidden(|| {
             for (path, row) in batch.paths.iter().zip(rows) {
@@ -154,12 +156,12 @@ impl Npy {
     fn row(&mut self, row: &[f32]) -> Result<(), Failure> {
         self.rows += 1;
         let bytes: Vec<u8> = row.iter().flat_map(|x| x.to_le_bytes()).collect();
-        self.file.write(&bytes)
+        Ok(self.file.write(&bytes)?)
     }
 
     fn finish(mut self) -> Result<(), Failure> {
         self.file.rewrite_start(&header(self.rows, self.width))?;
-        self.file.finish()
+        Ok(self.file.finish()?)
     }
 }
 

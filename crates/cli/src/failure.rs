@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use resnet_wgpu::Error;
+use resnet_wgpu::error::{Error, Hint, Kind};
 
 /// Something failed while running.
 const RUNTIME: u8 = 1;
@@ -77,7 +77,7 @@ impl Failure {
 
     /// Any error while a weight file is read and its network built.
     pub(crate) fn weights(error: &Error) -> Self {
-        Self::new(WEIGHTS, error.to_string())
+        Self::new(WEIGHTS, advised(error))
     }
 
     /// Prints the message and returns the exit code.
@@ -109,22 +109,24 @@ fn one_line(text: &str) -> String {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let code = match error {
-            Error::WeightsUnreadable { .. }
-            | Error::WeightsForbidden { .. }
-            | Error::WeightsUnrecognised { .. }
-            | Error::Fetch { .. }
-            | Error::WeightsAmbiguous { .. }
-            | Error::WeightMissing { .. }
-            | Error::WeightShape { .. }
-            | Error::WeightType { .. }
-            | Error::WeightNotFinite { .. }
-            | Error::WeightsUnused { .. } => WEIGHTS,
-            Error::NoAdapter { .. } | Error::NoDevice { .. } => ADAPTER,
+        let code = match error.kind() {
+            Kind::Weights => WEIGHTS,
+            Kind::Adapter => ADAPTER,
             _ => RUNTIME,
         };
-        Self::new(code, error.to_string())
+        Self::new(code, advised(&error))
     }
+}
+
+/// What an error says, and what this program has to help.
+fn advised(error: &Error) -> String {
+    let advice = match error.hint() {
+        Some(Hint::ListValues) => "; `resnet inspect` lists the names",
+        Some(Hint::Convert) => "; `resnet convert` makes a file of those that describes itself",
+        Some(Hint::NameFile) => "; download the file that is meant and name it with --weights",
+        _ => "",
+    };
+    format!("{error}{advice}")
 }
 
 impl From<io::Error> for Failure {

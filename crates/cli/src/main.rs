@@ -16,7 +16,6 @@ mod devices;
 mod embed;
 mod failure;
 mod fetch;
-mod files;
 mod golden;
 mod images;
 mod input;

@@ -1,8 +1,8 @@
 //! `resnet profile`: when each kernel ran, as a trace for Perfetto and Chrome.
 
 use resnet_wgpu::Error;
-use resnet_wgpu::files::write_atomically;
 use resnet_wgpu::gpu::{Session, StepClock, StepSpan};
+use resnet_wgpu::internals::files::write_atomically;
 use resnet_wgpu::plan::{Candidate, InputFormat, Plan, Step};
 use serde::Serialize;
 
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<(), Failure> {
             "`resnet profile` needs an adapter, see `resnet devices`",
         ));
     };
-    runner.run(&input::random(plan.input_shape()))?;
+    runner.engine().run(&input::random(plan.input_shape()))?;
     let runs = measure(session, args)?;
     let trace = Trace {
         trace_events: events(plan, &runs, &device.info().name),
@@ -104,10 +104,9 @@ pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<(), Failure> {
         },
     };
     let file = args.output.display();
-    serde_json::to_vec(&trace)
-        .map_err(std::io::Error::from)
-        .and_then(|json| write_atomically(&args.output, &json))
+    let json = serde_json::to_vec(&trace)
         .map_err(|error| Failure::runtime(format!("cannot write '{file}': {error}")))?;
+    write_atomically(&args.output, &json)?;
     log::info!(
         "{} kernels of {} runs are in {file}; ui.perfetto.dev and chrome://tracing show them",
         plan.steps().len(),

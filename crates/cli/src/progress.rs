@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use resnet_formats::hub;
-use resnet_wgpu::gpu::Progress;
+use resnet_wgpu::gpu::BuildProgress;
 
 /// One bar at a time; it is gone when this is dropped. `indicatif` hides it where stderr is no
 /// terminal.
@@ -24,18 +24,19 @@ impl Bars {
     }
 
     /// Shows how far it is.
-    pub(crate) fn show(&mut self, progress: Progress) {
+    pub(crate) fn show(&mut self, progress: BuildProgress) {
         match progress {
-            Progress::Weights { done, total } => self.set(
+            BuildProgress::Weights { done, total } => self.set(
                 "uploading weights",
                 "{msg} {wide_bar} {bytes}/{total_bytes}",
                 [done, total],
             ),
-            Progress::Pipelines { done, total } => self.set(
+            BuildProgress::Pipelines { done, total } => self.set(
                 "creating pipelines",
                 "{msg} {wide_bar} {pos}/{len}",
                 [done as u64, total as u64],
             ),
+            _ => {}
         }
     }
 

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use resnet_wgpu::compare::{Difference, Tolerance};
 use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::{Conv2d, Graph, Node, Op, Relu, ValueId, Window};
+use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::reference;
 use resnet_wgpu::plan::{Candidate, ConvShape, InputFormat, Plan};
-use resnet_wgpu::reference;
 use resnet_wgpu::tensor::{Shape, Tensor};
 use serde::Serialize;
 
@@ -200,7 +200,7 @@ impl Case {
             .choices(self.choice.into_iter().collect());
         let allowed = Tolerances::of(gpu.precision()).relative;
         let plan = Plan::new(&self.graph, &options)?;
-        let session = Session::new(&gpu.context, &plan, &mut |_| ())?;
+        let session = Session::new(&gpu.context, &plan)?;
         let shape = plan.input_shape();
         let (x, got) = match self.format {
             InputFormat::Rgba8(rules) => {

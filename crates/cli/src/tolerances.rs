@@ -1,6 +1,6 @@
 //! How far results may be off.
 
-use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::internals::kernels::Precision;
 
 use crate::args::CompareArgs;
 

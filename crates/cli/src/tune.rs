@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use resnet_wgpu::plan::InputFormat;
-use resnet_wgpu::tune::{self, Networks, Progress, Tuned};
+use resnet_wgpu::tune::{self, TuneProgress, Tuned};
 use serde::Serialize;
 
 use crate::args::TuneArgs;
@@ -132,10 +132,11 @@ impl Batch {
             layers: layers.collect(),
             unmeasured: tuned.unmeasured,
             network: tuned.networks.map(|networks| {
-                let Networks {
+                let tune::NetworkTimes {
                     default_ms,
                     tuned_ms,
                     faster,
+                    ..
                 } = networks;
                 NetworkTimes {
                     default_ms,
@@ -156,6 +157,7 @@ impl Batch {
                     default_ms,
                     tuned_ms,
                     faster,
+                    ..
                 } = network;
                 let verdict = if *faster { "kept" } else { "discarded" };
                 format!(
@@ -233,10 +235,10 @@ impl Bar {
         Self(Some(bar))
     }
 
-    fn show(&mut self, progress: Progress<'_>) {
+    fn show(&mut self, progress: TuneProgress<'_>) {
         let Some(bar) = &self.0 else { return };
         match progress {
-            Progress::Layer {
+            TuneProgress::Layer {
                 done,
                 total,
                 shape,
@@ -246,7 +248,8 @@ impl Bar {
                 bar.set_position(done as u64);
                 bar.set_message(format!("{shape}, {candidates} candidates"));
             }
-            Progress::Networks => bar.set_message("the whole network"),
+            TuneProgress::Networks => bar.set_message("the whole network"),
+            _ => {}
         }
     }
 }

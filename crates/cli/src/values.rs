@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
-use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::network::{BnMode, Variant};
 use resnet_wgpu::passes::Fusion;

@@ -8,9 +8,9 @@ use std::process::{Command, Output, Stdio};
 
 use image::{Rgb, RgbImage};
 use resnet_wgpu::graph::Role;
+use resnet_wgpu::internals::reference::{self, Keep};
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::network::resnet::Arch;
-use resnet_wgpu::reference::{self, Keep};
 use resnet_wgpu::tensor::Tensor;
 use safetensors::tensor::TensorView;
 use serde_json::Value;

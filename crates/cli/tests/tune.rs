@@ -11,12 +11,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::{Numbers, assert_close, gpu, reference};
-use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::plan::{Capabilities, ConvShape, Plan, PlanOptions, candidates};
 use resnet_wgpu::tensor::{Shape, Tensor};
-use resnet_wgpu::tune::{Progress, tune};
+use resnet_wgpu::tune::{TuneProgress, tune};
 
 /// Two convolutions of 3×3 and equal shape, and one of 1×1 with a residual.
 fn network() -> (Graph, Tensor) {
@@ -44,7 +44,7 @@ fn every_distinct_layer_is_measured_and_the_choices_compute_the_same() {
     let mut seen = Vec::new();
     let budget = Duration::from_secs(600);
     let tuned = tune(&gpu, &graph, &options, budget, &mut |progress| {
-        if let Progress::Layer { shape, total, .. } = progress {
+        if let TuneProgress::Layer { shape, total, .. } = progress {
             assert_eq!(total, 2, "distinct layers");
             seen.push(*shape);
         }
@@ -66,7 +66,7 @@ fn every_distinct_layer_is_measured_and_the_choices_compute_the_same() {
     let changed = changed.map(|l| (l.shape, l.choice)).collect();
     let options = options.choices(changed);
     let plan = Plan::new(&graph, &options).unwrap();
-    let session = Session::new(&gpu, &plan, &mut |_| ()).unwrap();
+    let session = Session::new(&gpu, &plan).unwrap();
     let want = &reference(&graph, &x)[0];
     let got = session.run(&x).unwrap();
     let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use crate::weights::{DESCRIPTION, Weights, save as write};
 use resnet_wgpu::Error;
-use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::network::{
     Blueprint, Decision, Facts, Family, ModelOptions, Network, TensorSource, Tensors,
 };

@@ -14,7 +14,7 @@ use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use resnet_wgpu::Error;
+use resnet_wgpu::error::{Error, Hint};
 
 /// Files that hold the weights of a repository, the first that is there being taken.
 const WEIGHTS: &[&str] = &[
@@ -180,6 +180,7 @@ fn refuse(repository: &str, reason: &str) -> Error {
     Error::Fetch {
         repository: repository.to_owned(),
         reason: reason.to_owned(),
+        hint: None,
     }
 }
 
@@ -258,13 +259,11 @@ fn choose<'a>(repository: &str, files: &[&'a str]) -> Result<&'a str, Error> {
     if let Some(usual) = usual {
         return Ok(usual);
     }
-    Err(refuse(
-        repository,
-        &format!(
-            "it has none of {}; download the file that is meant and name it with --weights",
-            WEIGHTS.join(", ")
-        ),
-    ))
+    Err(Error::Fetch {
+        repository: repository.to_owned(),
+        reason: format!("it has none of {}", WEIGHTS.join(", ")),
+        hint: Some(Hint::NameFile),
+    })
 }
 
 /// Files that an index of shards names.

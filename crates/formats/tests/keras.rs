@@ -15,12 +15,13 @@ use resnet_formats::keras;
 use resnet_wgpu::graph::{
     AvgPool, Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Relu, Role, Statistics,
 };
+use resnet_wgpu::internals::reference;
+use resnet_wgpu::internals::reference::Keep;
 use resnet_wgpu::network::{BnMode, Confidence, Family, Model, ModelOptions, Variant};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::{ChannelOrder, Filter, Resize};
-use resnet_wgpu::reference::Keep;
 use resnet_wgpu::tensor::Tensor;
-use resnet_wgpu::{Error, cpu, reference};
+use resnet_wgpu::{Error, cpu};
 use serde::Deserialize;
 
 /// What `scripts/make_keras_fixtures.py` writes.

@@ -8,7 +8,7 @@ use std::path::Path;
 use fuzz::Fuzz;
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
-use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::network::resnet::{self, Arch, Block, Plan, Style};
 use resnet_wgpu::network::{Family, Model, ModelOptions, TensorSource, Variant};
 use safetensors::Dtype;

@@ -1,7 +1,7 @@
 //! Residual networks: a plan of what the layers compute, and a naming of their tensors.
 //!
 //! [`open`] finds the plan of the tensors of a file, [`made_up`] takes one and makes the tensors up.
-//! [`parts`] has a file for each part of a network.
+//! `parts/` has a file for each part of a network.
 
 mod decide;
 mod lesson;

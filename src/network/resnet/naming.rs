@@ -203,7 +203,7 @@ impl Naming {
             };
             found.extend(MARKS.iter().find_map(mark));
         }
-        let unrecognised = |reason: String| Err(Error::WeightsUnrecognised { reason });
+        let unrecognised = |reason: String| Err(Error::WeightsUnrecognised { reason, hint: None });
         match found.len() {
             1 => {
                 let naming = found.remove(0);
@@ -244,6 +244,7 @@ impl Naming {
                      not by batch normalisation, which is not supported",
                     name(Parameter::Gamma)
                 ),
+                hint: None,
             });
         }
         Ok(())

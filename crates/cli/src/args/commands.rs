@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::passes::Fusion;
 
 use super::groups::{

@@ -12,9 +12,9 @@ use std::time::Instant;
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::gpu::{Session, StepClock};
 use resnet_wgpu::graph::{Graph, Role};
-use resnet_wgpu::kernels::{self, Precision};
+use resnet_wgpu::internals::kernels::{self, Precision};
+use resnet_wgpu::internals::reference;
 use resnet_wgpu::plan::InputFormat;
-use resnet_wgpu::reference;
 use resnet_wgpu::tensor::Tensor;
 
 use crate::args::{BenchArgs, BenchCommand};
@@ -99,7 +99,7 @@ fn start(args: &BenchArgs, quiet: bool, device: &Device, begin: Instant) -> Resu
     let network = Network::load(&args.run.network, batch)?;
     let graph = network.optimized()?;
     let runner = Runner::new(device, &graph, InputFormat::Tensor, quiet)?;
-    runner.run(&input::random(
+    runner.engine().run(&input::random(
         network.model.graph.value_of(Role::Image)?.shape,
     ))?;
     let mut out = Out::new();
@@ -132,7 +132,7 @@ impl Bench<'_> {
         let input = input::random(network.model.graph.value_of(Role::Image)?.shape);
 
         let runner = Runner::new(&self.device, &graph, InputFormat::Tensor, self.quiet)?;
-        let first = runner.run(&input)?;
+        let first = runner.engine().run(&input)?;
         if is_first {
             self.startup.weights_ms = network.weights_ms;
             self.startup.pipelines_ms = runner.pipelines_ms;

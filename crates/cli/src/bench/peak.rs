@@ -99,7 +99,7 @@ fn copy(context: &Context, side: usize) -> Result<Option<(f64, u64)>, Failure> {
     graph.mark_output(output)?;
     let options = PlanOptions::new(Capabilities::of(&context.device)).input(InputFormat::Tensor);
     let ready = Plan::new(&graph, &options).and_then(|plan| {
-        let session = Session::new(context, &plan, &mut |_| ())?;
+        let session = Session::new(context, &plan)?;
         Ok((plan, session))
     });
     let (plan, session) = match ready {

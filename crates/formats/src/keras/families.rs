@@ -444,5 +444,6 @@ fn plan(variant: Variant, family: &Family, evidence: &Evidence) -> Plan {
 pub(super) fn unknown(reason: String) -> Error {
     Error::WeightsUnrecognised {
         reason: format!("the file does not describe its network, and {reason}"),
+        hint: None,
     }
 }

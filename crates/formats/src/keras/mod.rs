@@ -274,7 +274,7 @@ fn batch_norm(trained: Trained, options: &ModelOptions) -> Option<Decision> {
         log::warn!(
             "{obeyed} batch normalisations were saved with training=True: they use the mean and \
              variance of the batch, as in training, and every image changes the results of all \
-             others; `--bn-mode running` uses the statistics that the training collected instead"
+             others; `bn_mode` running uses the statistics that the training collected instead"
         );
         return Some(Decision::certain(
             "batch norm",
@@ -284,7 +284,7 @@ fn batch_norm(trained: Trained, options: &ModelOptions) -> Option<Decision> {
     }
     log::warn!(
         "{overruled} batch normalisations were saved with training=True, which `predict` of Keras 3 \
-         overrules: they use the running statistics; `--bn-mode batch` uses the mean and variance \
+         overrules: they use the running statistics; `bn_mode` batch uses the mean and variance \
          of the batch instead, as calling the model does"
     );
     Some(Decision::inferred(

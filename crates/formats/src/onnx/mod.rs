@@ -143,10 +143,7 @@ fn build(
         path.display(),
         file.producer
     );
-    let input_form = format!(
-        "'{}', {layout} in the file",
-        graph.value(draft.input()).name
-    );
+    let input_form = format!("'{}', {layout} in the file", graph.get(draft.input())?.name);
     let size = format!("{}x{}", shape.h, shape.w);
     let decisions = [
         Decision::certain("architecture", architecture, operators),

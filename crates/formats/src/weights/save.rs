@@ -1,17 +1,15 @@
 //! Writing tensors as a safetensors file: whole, or not at all.
-//!
-//! The file is written under another name beside its place and renamed when it is complete, so that
-//! nobody ever reads a part of it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use half::f16;
 use safetensors::{Dtype, View};
 
 use resnet_wgpu::Error;
-use resnet_wgpu::kernels::Precision;
+use resnet_wgpu::internals::files::NewFile;
+use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::tensor::Tensor;
 
 /// Writes named tensors and texts as a safetensors file, replacing an older one.
@@ -32,47 +30,14 @@ pub(crate) fn save<'a>(
         .into_iter()
         .map(|(name, tensor)| (name, Stored::new(tensor, precision)))
         .collect();
-    let partial = Partial::beside(path)?;
-    safetensors::serialize_to_file(views, Some(metadata), &partial.path)
-        .map_err(|error| refuse(path, error.to_string()))?;
-    partial.rename_to(path)
-}
-
-/// A file that is removed unless it becomes what it is to be.
-struct Partial {
-    path: PathBuf,
-}
-
-impl Partial {
-    fn beside(path: &Path) -> Result<Self, Error> {
-        let name = path
-            .file_name()
-            .ok_or_else(|| refuse(path, "this is no name of a file".to_owned()))?;
-        let mut partial = std::ffi::OsString::from(".");
-        partial.push(name);
-        partial.push(format!(".{}.part", std::process::id()));
-        Ok(Self {
-            path: path.with_file_name(partial),
-        })
-    }
-
-    fn rename_to(self, path: &Path) -> Result<(), Error> {
-        // Dropped afterwards: the name is free then, and removing it fails without harm.
-        std::fs::rename(&self.path, path).map_err(|error| refuse(path, error.to_string()))
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-fn refuse(path: &Path, reason: String) -> Error {
-    Error::Write {
-        path: path.to_owned(),
-        reason,
-    }
+    let file = NewFile::create(path)?;
+    safetensors::serialize_to_file(views, Some(metadata), file.partial()).map_err(|error| {
+        Error::Write {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }
+    })?;
+    file.finish()
 }
 
 /// A tensor in the type that it will have in the file; its bytes are made when they are written.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::error::Error;
+use crate::error::{Error, Hint};
 
 /// A text in the names of tensors, and the network that it shows.
 const TENSORS: &[(&str, &str)] = &[
@@ -60,17 +60,17 @@ const ARCHITECTURES: &[(&str, &str)] = &[
 /// Refuses the names of a file that show such a part.
 pub(in super::super) fn check(names: &BTreeSet<String>) -> Result<(), Error> {
     let shows = |mark: &str| names.iter().any(|name| name.contains(mark));
-    let reason = if let Some((mark, kind)) = TENSORS.iter().find(|(mark, _)| shows(mark)) {
-        format!("names such as '{mark}' belong to {kind}, which is not supported")
+    let (reason, hint) = if let Some((mark, kind)) = TENSORS.iter().find(|(mark, _)| shows(mark)) {
+        let reason = format!("names such as '{mark}' belong to {kind}, which is not supported");
+        (reason, None)
     } else if let Some((mark, kind, files)) = ELSEWHERE.iter().find(|(mark, ..)| shows(mark)) {
-        format!(
-            "names such as '{mark}' belong to {kind}, which is read from {files} only; \
-             `resnet convert` makes a file of those that describes itself"
-        )
+        let reason =
+            format!("names such as '{mark}' belong to {kind}, which is read from {files} only");
+        (reason, Some(Hint::Convert))
     } else {
         return Ok(());
     };
-    Err(Error::WeightsUnrecognised { reason })
+    Err(Error::WeightsUnrecognised { reason, hint })
 }
 
 /// Refuses timm's name of an architecture that has such a part.

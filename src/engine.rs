@@ -1,0 +1,127 @@
+//! A graph that is ready to run, wherever it runs: a tensor or pictures in, the graph's outputs out.
+//!
+//! A program that takes what it finds holds a `Box<dyn Engine>`: a [`Session`] where there is an adapter,
+//! a `CpuExecutor` where there is none, an `Oracle` where every number must be believed.
+
+use std::fmt;
+
+use crate::error::Error;
+use crate::gpu::Session;
+use crate::graph::Role;
+use crate::tensor::{Shape, Tensor};
+#[cfg(feature = "cpu")]
+use crate::{cpu::CpuExecutor, graph::Graph, graph::ValueId, reference};
+#[cfg(feature = "image")]
+use crate::{picture::Batch, plan::InputFormat};
+
+/// One of the values that a run gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EngineOutput<'a> {
+    /// Its name in the graph.
+    pub name: &'a str,
+    /// What it is for.
+    pub roles: Vec<Role>,
+    /// Its shape.
+    pub shape: Shape,
+}
+
+/// A graph of one input that is ready to run.
+pub trait Engine: fmt::Debug {
+    /// What a run gives, in the order in which it does.
+    fn outputs(&self) -> Vec<EngineOutput<'_>>;
+
+    /// Runs on an NCHW tensor and waits for the outputs, NCHW.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a tensor of the wrong shape, [`Error::Gpu`] when the device fails.
+    fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error>;
+
+    /// Runs on pictures and waits for the outputs.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    #[cfg(feature = "image")]
+    fn run_pictures(&self, batch: &Batch) -> Result<Vec<Tensor>, Error> {
+        self.run(&batch.tensor())
+    }
+}
+
+impl Engine for Session {
+    fn outputs(&self) -> Vec<EngineOutput<'_>> {
+        let outputs = self.executor().outputs().iter();
+        outputs
+            .map(|output| EngineOutput {
+                name: &output.name,
+                roles: output.roles.clone(),
+                shape: output.shape,
+            })
+            .collect()
+    }
+
+    fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
+        Self::run(self, input)
+    }
+
+    /// Uploads the pixels where the plan wants pixels.
+    #[cfg(feature = "image")]
+    fn run_pictures(&self, batch: &Batch) -> Result<Vec<Tensor>, Error> {
+        match self.executor().input_format() {
+            InputFormat::Tensor => Self::run(self, &batch.tensor()),
+            InputFormat::Rgba8(_) => self.run_pixels(batch.rgba()),
+        }
+    }
+}
+
+#[cfg(feature = "cpu")]
+impl Engine for CpuExecutor {
+    fn outputs(&self) -> Vec<EngineOutput<'_>> {
+        outputs(self.graph())
+    }
+
+    fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
+        Self::run(self, std::slice::from_ref(input))
+    }
+}
+
+/// The reference, naive loops with 64-bit sums, as an engine.
+#[cfg(feature = "cpu")]
+#[derive(Clone, Debug)]
+pub struct Oracle(Graph);
+
+#[cfg(feature = "cpu")]
+impl Oracle {
+    /// An oracle of a graph.
+    pub const fn new(graph: Graph) -> Self {
+        Self(graph)
+    }
+}
+
+#[cfg(feature = "cpu")]
+impl Engine for Oracle {
+    fn outputs(&self) -> Vec<EngineOutput<'_>> {
+        outputs(&self.0)
+    }
+
+    fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
+        let values = reference::run(&self.0, std::slice::from_ref(input))?;
+        let outputs = self.0.outputs().iter();
+        // A run keeps every output.
+        Ok(outputs.filter_map(|&id| values.get(id).cloned()).collect())
+    }
+}
+
+#[cfg(feature = "cpu")]
+fn outputs(graph: &Graph) -> Vec<EngineOutput<'_>> {
+    let output = |id: &ValueId| {
+        let value = graph.get(*id).ok()?;
+        let roles = graph.roles().filter(|(_, value)| value == id);
+        Some(EngineOutput {
+            name: &value.name,
+            roles: roles.map(|(role, _)| role).collect(),
+            shape: value.shape,
+        })
+    };
+    // The ids are the graph's own.
+    graph.outputs().iter().filter_map(output).collect()
+}
