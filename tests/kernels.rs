@@ -8,8 +8,8 @@ use common::{Numbers, assert_close, gpu, paths, quads, reference, run_fused, run
 use resnet_wgpu::compare::Tolerance;
 use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::{
-    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
-    Op, PadValue, Padding, Relu, Softmax, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph, Linear,
+    MaxPool, Op, PadValue, Padding, Relu, Softmax, Statistics, ValueId, Window,
 };
 use resnet_wgpu::kernels::{Precision, Storage};
 use resnet_wgpu::passes::Fusion;
@@ -394,6 +394,26 @@ fn elementwise_kernels_agree_with_the_oracle() {
                 },
             );
         }
+    }
+}
+
+#[test]
+fn gates_of_every_image_and_channel_agree_with_the_oracle() {
+    let gpu = gpu();
+    // A batch, channel tails, planes that do not divide the workgroup, and one pixel.
+    for [n, c, h, w] in [[3, 7, 5, 9], [1, 1, 1, 1], [2, 64, 14, 14], [2, 6, 1, 17]] {
+        let shape = Shape::new(n, c, h, w);
+        check_op(
+            &gpu,
+            &format!("gate {shape}"),
+            shape,
+            4,
+            |graph, input, _| {
+                let pool = Op::GlobalAvgPool(GlobalAvgPool);
+                let gates = graph.add("gates", pool, &[input]).unwrap();
+                graph.add("gate", Op::Gate(Gate), &[input, gates]).unwrap()
+            },
+        );
     }
 }
 

@@ -10,8 +10,8 @@ use naga::back::PipelineConstants;
 use naga::valid::{Capabilities as Features, ValidationFlags, Validator};
 use resnet_wgpu::graph::{
     Add, AvgPool, AvgPoolGradient, BatchNorm, ChannelDot, ClassGradient, Conv2d, Dilate, Flatten,
-    FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool, Op, PadValue, Padding, Relu, ReluGradient,
-    Softmax, Statistics, Window,
+    FlattenOrder, Gate, GlobalAvgPool, Graph, Linear, MaxPool, Op, PadValue, Padding, Relu,
+    ReluGradient, Softmax, Statistics, Window,
 };
 use resnet_wgpu::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::kernels::{self, Access, Kernel, Launch, Precision, Storage};
@@ -159,6 +159,7 @@ fn launches() -> Vec<Launch> {
     let g = graph
         .add("gap", Op::GlobalAvgPool(GlobalAvgPool), &[d])
         .unwrap();
+    let gated = graph.add("gate", Op::Gate(Gate), &[d, g]).unwrap();
     let features = graph.get(e).unwrap().shape.c;
     let weight = graph.param("fc.weight", ones(&[10, features]));
     let f = graph
@@ -188,7 +189,7 @@ fn launches() -> Vec<Launch> {
         size: [square.h * 2, square.w * 3],
     });
     let apart = graph.add("apart", op, &[map]).unwrap();
-    for output in [p, g, apart] {
+    for output in [p, g, gated, apart] {
         graph.mark_output(output).unwrap();
     }
     let rules = Preprocess {

@@ -35,6 +35,7 @@ pub(super) enum Step {
     },
     Pool(WindowPool),
     GlobalAvgPool(Layout),
+    Gate(Layout),
     Flatten {
         order: FlattenOrder,
         x: Layout,
@@ -100,6 +101,7 @@ impl Step {
                 count_padding,
             }) => pool(window, Pool::Avg { count_padding }),
             Op::GlobalAvgPool(_) => Self::GlobalAvgPool(Layout::new(x)),
+            Op::Gate(_) => Self::Gate(Layout::new(x)),
             Op::Flatten(Flatten { order }) => Self::Flatten {
                 order,
                 x: Layout::new(x),
@@ -166,6 +168,10 @@ impl Step {
             }
             Self::Pool(pool) => pool.run(x, out),
             Self::GlobalAvgPool(layout) => pool::global_avg(*layout, x, out),
+            Self::Gate(layout) => {
+                let gates = read(1).expect("a graph checks the number of inputs");
+                elementwise::gate(*layout, x, gates, out);
+            }
             Self::Flatten { order, x: layout } => vector::flatten(*order, *layout, x, out),
             Self::Softmax(layout) => vector::softmax(*layout, x, out),
             Self::Plain(plain) => plain.run(read, out),

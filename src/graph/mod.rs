@@ -21,7 +21,7 @@ use ops::{Check, Operation};
 pub use id::{ParamId, ValueId};
 pub use ops::{
     Add, AvgPool, AvgPoolGradient, BatchNorm, ChannelDot, ClassGradient, Conv2d, Dilate, Flatten,
-    FlattenOrder, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu, ReluGradient, Softmax,
+    FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu, ReluGradient, Softmax,
     Statistics,
 };
 pub use role::Role;

@@ -33,6 +33,7 @@ pub mod conv2d_tiled;
 pub mod conv2d_tiled_f16;
 pub mod dilate;
 pub mod flatten;
+pub mod gate;
 pub mod global_avg_pool;
 pub mod heat_map;
 pub mod image_to_tensor;
@@ -73,6 +74,8 @@ pub const ALL: &[&Kernel] = &[
     &conv2d_tiled_f16::KERNEL,
     &dilate::KERNEL,
     &flatten::KERNEL,
+    &gate::KERNEL,
+    &textures::gate_texture::KERNEL,
     &global_avg_pool::KERNEL,
     &textures::global_avg_pool_texture::KERNEL,
     &heat_map::KERNEL,

@@ -14,6 +14,7 @@ mod class_gradient;
 mod conv2d;
 mod dilate;
 mod flatten;
+mod gate;
 mod global_avg_pool;
 mod heat_map;
 mod image_to_tensor;
@@ -154,6 +155,7 @@ pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result
             linear::linear(x, graph.tensor(weight), bias, out)
         }
         Op::Softmax(_) => softmax::softmax(x, out),
+        Op::Gate(_) => gate::gate(x, inputs[1], out),
         Op::ClassGradient(ClassGradient { weight, class }) => {
             let [weight, class] = [weight, class].map(|id| graph.tensor(id));
             class_gradient::class_gradient(x, weight, class, out)

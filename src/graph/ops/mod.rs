@@ -9,6 +9,7 @@ mod class_gradient;
 mod conv2d;
 mod dilate;
 mod flatten;
+mod gate;
 mod global_avg_pool;
 mod linear;
 mod max_pool;
@@ -28,6 +29,7 @@ pub use class_gradient::ClassGradient;
 pub use conv2d::Conv2d;
 pub use dilate::Dilate;
 pub use flatten::{Flatten, FlattenOrder};
+pub use gate::Gate;
 pub use global_avg_pool::GlobalAvgPool;
 pub use linear::Linear;
 pub use max_pool::{MaxPool, PadValue};
@@ -61,6 +63,8 @@ pub enum Op {
     Linear(Linear),
     /// `exp(x) / Σ exp(x)` over the channels of images of one pixel.
     Softmax(Softmax),
+    /// Every channel times the sigmoid of its gate.
+    Gate(Gate),
     /// The gradient of one logit with respect to what the classifier reads.
     ClassGradient(ClassGradient),
     /// The gradient of a ReLU.
@@ -87,6 +91,7 @@ impl Op {
             Self::Flatten(op) => op,
             Self::Linear(op) => op,
             Self::Softmax(op) => op,
+            Self::Gate(op) => op,
             Self::ClassGradient(op) => op,
             Self::ReluGradient(op) => op,
             Self::AvgPoolGradient(op) => op,
