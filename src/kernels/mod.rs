@@ -23,6 +23,7 @@ pub mod avg_pool;
 pub mod avg_pool_gradient;
 pub mod batch_norm;
 pub mod batch_norm_of_batch;
+pub mod blur_pool;
 pub mod channel_dot;
 pub mod class_gradient;
 pub mod conv2d;
@@ -63,6 +64,7 @@ pub const ALL: &[&Kernel] = &[
     &textures::avg_pool_texture::KERNEL,
     &batch_norm::KERNEL,
     &batch_norm_of_batch::KERNEL,
+    &blur_pool::KERNEL,
     &channel_dot::KERNEL,
     &class_gradient::KERNEL,
     &conv2d_cooperative::KERNEL,

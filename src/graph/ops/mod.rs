@@ -4,6 +4,7 @@ mod add;
 mod avg_pool;
 mod avg_pool_gradient;
 mod batch_norm;
+mod blur_pool;
 mod channel_dot;
 mod class_gradient;
 mod conv2d;
@@ -24,6 +25,7 @@ pub use add::Add;
 pub use avg_pool::AvgPool;
 pub use avg_pool_gradient::AvgPoolGradient;
 pub use batch_norm::{BatchNorm, Statistics};
+pub use blur_pool::BlurPool;
 pub use channel_dot::ChannelDot;
 pub use class_gradient::ClassGradient;
 pub use conv2d::Conv2d;
@@ -55,6 +57,8 @@ pub enum Op {
     MaxPool(MaxPool),
     /// Mean over a window.
     AvgPool(AvgPool),
+    /// Low-pass filter that may stride.
+    BlurPool(BlurPool),
     /// Mean over all pixels of an image, per channel.
     GlobalAvgPool(GlobalAvgPool),
     /// All scalars of an image as channels of one pixel.
@@ -87,6 +91,7 @@ impl Op {
             Self::Add(op) => op,
             Self::MaxPool(op) => op,
             Self::AvgPool(op) => op,
+            Self::BlurPool(op) => op,
             Self::GlobalAvgPool(op) => op,
             Self::Flatten(op) => op,
             Self::Linear(op) => op,

@@ -102,6 +102,7 @@ impl BackEnd for Textures<'_> {
             Op::ReluGradient(_) => (maps, Bound::binary(relu_gradient_texture::launch(x))),
             Op::Conv2d(_)
             | Op::BatchNorm(_)
+            | Op::BlurPool(_)
             | Op::Relu(_)
             | Op::Flatten(_)
             | Op::Softmax(_)
