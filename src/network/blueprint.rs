@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::padding::PaddingRule;
 use crate::error::Error;
 use crate::graph::{
-    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
-    Op, PadValue, Padding, ParamId, Relu, Role, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph, Linear,
+    MaxPool, Op, PadValue, Padding, ParamId, Relu, Role, Statistics, ValueId, Window,
 };
 use crate::tensor::{Shape, Tensor};
 
@@ -114,6 +114,8 @@ pub enum Operation {
     },
     /// The mean over all pixels.
     GlobalAvgPool,
+    /// Every channel of the first input times the sigmoid of its scalar in the second.
+    Gate,
     /// All scalars of an image as one vector.
     Flatten {
         /// Whether the channels of a pixel stand side by side.
@@ -301,6 +303,7 @@ impl Operation {
             | Self::Relu
             | Self::Add
             | Self::GlobalAvgPool
+            | Self::Gate
             | Self::Flatten { .. }
             | Self::Linear { .. } => false,
         }
@@ -327,6 +330,7 @@ impl Operation {
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
             | Self::GlobalAvgPool
+            | Self::Gate
             | Self::Flatten { .. } => Vec::new(),
         }
     }
@@ -429,6 +433,7 @@ impl Sheet<'_> {
                 })
             }
             Operation::GlobalAvgPool => Op::GlobalAvgPool(GlobalAvgPool),
+            Operation::Gate => Op::Gate(Gate),
             Operation::Flatten { channels_last } => Op::Flatten(Flatten {
                 order: if *channels_last {
                     FlattenOrder::Hwc

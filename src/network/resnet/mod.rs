@@ -22,7 +22,7 @@ use super::{
 };
 use crate::error::Error;
 use decide::Record;
-use parts::{Bench, Sight, block, head, shortcut, stem};
+use parts::{Bench, Sight, block, head, shortcut, squeeze_excite, stem};
 
 /// The network that the tensors of a file are of.
 ///
@@ -113,6 +113,7 @@ fn infer(sight: &Sight<'_>) -> Result<Plan, Error> {
     block::infer(sight, &mut plan)?;
     head::infer(sight, &mut plan)?;
     shortcut::infer(sight, &mut plan);
+    squeeze_excite::infer(sight, &mut plan)?;
     Ok(plan)
 }
 

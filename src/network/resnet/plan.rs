@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
-use crate::network::PaddingRule;
+use crate::network::{Fill, PaddingRule};
 
 /// Channels of the stem of every published network; a bottleneck's width is counted from it.
 const STEM: usize = 64;
@@ -127,6 +127,10 @@ pub struct Plan {
     pub first_projects: bool,
     /// Whether a normalisation and ReLU come before the convolutions (v2) instead of after.
     pub pre_activation: bool,
+    /// Channels between the two layers of squeeze-and-excitation in each stage; empty without it.
+    pub squeeze: Vec<usize>,
+    /// Whether a ReLU follows the last normalisation of a main path too.
+    pub clamps_last: bool,
     /// Whether convolutions have a bias.
     pub bias: bool,
     /// Added to the variance by every batch normalisation.
@@ -161,6 +165,8 @@ impl Plan {
             shortcut: Shortcut::Convolution,
             first_projects: false,
             pre_activation: false,
+            squeeze: Vec::new(),
+            clamps_last: false,
             bias: false,
             // The default of PyTorch's `BatchNorm2d`.
             epsilon: 1e-5,
@@ -238,6 +244,9 @@ impl Plan {
         if unit != STEM {
             name.push_str(&format!("_stem{unit}"));
         }
+        if !self.squeeze.is_empty() {
+            name.insert_str(0, if self.is_senet() { "legacy_se" } else { "se" });
+        }
         name
     }
 
@@ -254,6 +263,12 @@ impl Plan {
             Shortcut::AveragePool if tiered => "t",
             Shortcut::AveragePool => "d",
         }
+    }
+
+    /// Whether it is one of the networks that the authors of squeeze-and-excitation trained, as its
+    /// max pool shows.
+    fn is_senet(&self) -> bool {
+        self.max_pool.padding == PaddingRule::filled(Fill::Ceil)
     }
 
     /// Channels that the stem gives.

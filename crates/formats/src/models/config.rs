@@ -35,7 +35,9 @@ pub(crate) fn read(beside: &Beside, family: Family) -> Result<Config, Error> {
             let preprocessor = json(&beside.preprocessor, "preprocessor_config.json");
             hugging_face::read(&config, preprocessor.as_ref())
         }
-        Family::Torchvision | Family::PreActivation if config["architecture"].is_string() => {
+        Family::Torchvision | Family::Senet | Family::PreActivation
+            if config["architecture"].is_string() =>
+        {
             timm::read(&config)
         }
         _ => Ok(Config::default()),

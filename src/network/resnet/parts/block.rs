@@ -5,7 +5,7 @@
 //! Pre-activated blocks ("v2", He et al. 2016, arXiv:1603.05027) normalise and clamp before every
 //! convolution instead of after it, and nothing clamps the sum at their end.
 
-use super::{Bench, Conv, Sight, Site, shortcut, unexplained};
+use super::{Bench, Conv, Sight, Site, shortcut, squeeze_excite, unexplained};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::Operation;
@@ -112,13 +112,13 @@ fn main_path(bench: &mut Bench<'_>, site: &Site, entry: ValueId) -> Result<Value
             continue;
         }
         y = bench.conv(unit, y, conv)?;
-        y = if number < last {
+        y = if number < last || bench.plan.clamps_last {
             bench.activate(unit, y)?
         } else {
             bench.norm(unit, y)?
         };
     }
-    Ok(y)
+    squeeze_excite::build(bench, site, y)
 }
 
 /// What `inspect` says of the stride.

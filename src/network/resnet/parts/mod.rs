@@ -8,6 +8,7 @@ pub(super) mod block;
 pub(super) mod head;
 pub(super) mod refused;
 pub(super) mod shortcut;
+pub(super) mod squeeze_excite;
 pub(super) mod stem;
 
 use super::naming::{Naming, Part, Place, Unit};
@@ -92,6 +93,7 @@ pub(super) struct Conv {
     kernel: usize,
     stride: usize,
     groups: usize,
+    biased: bool,
 }
 
 impl Conv {
@@ -102,6 +104,7 @@ impl Conv {
             kernel,
             stride: 1,
             groups: 1,
+            biased: false,
         }
     }
 
@@ -111,6 +114,14 @@ impl Conv {
 
     pub(super) const fn groups(self, groups: usize) -> Self {
         Self { groups, ..self }
+    }
+
+    /// With a bias, whatever the plan says of other convolutions.
+    pub(super) const fn biased(self) -> Self {
+        Self {
+            biased: true,
+            ..self
+        }
     }
 }
 
@@ -133,10 +144,11 @@ impl Bench<'_> {
             kernel,
             stride,
             groups,
+            biased,
         } = conv;
         let dims = [out_c, self.draft.shape(x).c / groups.max(1), kernel, kernel];
         let weight = self.parameter(unit, Part::Conv, Parameter::Weight, &dims)?;
-        let bias = if self.plan.bias {
+        let bias = if self.plan.bias || biased {
             Some(self.parameter(unit, Part::Conv, Parameter::Bias, &[out_c])?)
         } else {
             None

@@ -8,8 +8,16 @@ use crate::error::Error;
 /// A text in the names of tensors, and the network that it shows.
 const TENSORS: &[(&str, &str)] = &[
     (
-        ".se.",
-        "a ResNet with channel attention (squeeze-and-excitation, ECA)",
+        ".se.conv.",
+        "a ResNet with efficient channel attention (ECA)",
+    ),
+    (
+        ".se.fc.",
+        "a ResNet with effective squeeze-and-excitation (one layer)",
+    ),
+    (
+        "layer0.conv2.",
+        "a SENet, whose stem is three 3x3 (timm's `legacy_senet154`)",
     ),
     (".attn.", "a ResNet with attention blocks"),
     (

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Unit};
 use crate::network::resnet::plan::{MaxPool, Plan, Style};
-use crate::network::{Operation, PaddingRule, Parameter};
+use crate::network::{Fill, Operation, PaddingRule, Parameter};
 
 /// Reads the channels of the stem.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
@@ -72,6 +72,8 @@ pub(in super::super) fn pool_words(plan: &Plan) -> &'static str {
     let MaxPool { padding, zeros } = plan.max_pool;
     if padding == PaddingRule::all(0) {
         "3x3/2, no padding"
+    } else if padding.fill == Fill::Ceil {
+        "3x3/2, no padding, a last partial window"
     } else if zeros {
         "3x3/2, padding 1 with zeros"
     } else {
