@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::padding::PaddingRule;
 use crate::error::Error;
 use crate::graph::{
-    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph, Linear,
-    MaxPool, Op, PadValue, Padding, ParamId, Relu, Role, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
+    Linear, MaxPool, Op, PadValue, Padding, ParamId, Relu, Role, Statistics, ValueId, Window,
 };
 use crate::tensor::{Shape, Tensor};
 
@@ -111,6 +111,11 @@ pub enum Operation {
         padding: PaddingRule,
         /// Whether what is outside of the image counts.
         count_padding: bool,
+    },
+    /// The 3×3 binomial filter over a mirrored image.
+    BlurPool {
+        /// Rows and columns between two positions.
+        stride: [usize; 2],
     },
     /// The mean over all pixels.
     GlobalAvgPool,
@@ -302,6 +307,7 @@ impl Operation {
             Self::BatchNorm { .. }
             | Self::Relu
             | Self::Add
+            | Self::BlurPool { .. }
             | Self::GlobalAvgPool
             | Self::Gate
             | Self::Flatten { .. }
@@ -329,6 +335,7 @@ impl Operation {
             | Self::Add
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
+            | Self::BlurPool { .. }
             | Self::GlobalAvgPool
             | Self::Gate
             | Self::Flatten { .. } => Vec::new(),
@@ -433,6 +440,7 @@ impl Sheet<'_> {
                 })
             }
             Operation::GlobalAvgPool => Op::GlobalAvgPool(GlobalAvgPool),
+            Operation::BlurPool { stride } => Op::BlurPool(BlurPool { stride: *stride }),
             Operation::Gate => Op::Gate(Gate),
             Operation::Flatten { channels_last } => Op::Flatten(Flatten {
                 order: if *channels_last {

@@ -1,6 +1,6 @@
 //! What has to be known beside the shapes of a network's tensors, and where each fact is from.
 
-use super::parts::{block, head, squeeze_excite, stem};
+use super::parts::{anti_alias, block, head, squeeze_excite, stem};
 use super::plan::{Block, Plan, StrideSite, Style};
 use super::stated::{CONFIG, Config, Stated};
 use crate::error::Error;
@@ -25,8 +25,9 @@ pub(super) fn invisible(
     }
     let stride = stride(plan, family, config, asked)?;
     let first = first_stage(plan, family, config);
+    let anti_alias = anti_alias::decide(plan, config);
     let attention = squeeze_excite::decision(plan);
-    Ok([Some(stride), first, attention]
+    Ok([Some(stride), first, anti_alias, attention]
         .into_iter()
         .flatten()
         .collect())

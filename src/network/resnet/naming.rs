@@ -20,6 +20,8 @@ pub(super) enum Unit {
     Main(Place, usize),
     /// The shortcut of a block.
     Shortcut(Place),
+    /// What averages before a block halves the image.
+    Blur(Place),
     /// The first layer of a block's squeeze-and-excitation, with the mean before it.
     Squeeze(Place),
     /// The second one, with the gate behind it.
@@ -46,6 +48,8 @@ pub(super) enum Part {
     Norm,
     Relu,
     Pool,
+    /// A max pool that another pool follows.
+    Max,
     Gate,
     Add,
     Flatten,
@@ -71,6 +75,7 @@ impl Plan {
         let averages = usize::from(self.shortcut == Shortcut::AveragePool);
         let (place, layer) = match (unit, part) {
             (Unit::Stem(_), Part::Pool) => return "maxpool".to_owned(),
+            (Unit::Stem(_), Part::Max) => return "maxpool.0".to_owned(),
             (Unit::Stem(n), Part::Conv) if deep => return format!("conv1.{}", 3 * n),
             (Unit::Stem(n), Part::Norm) if n < last => return format!("conv1.{}", 3 * n + 1),
             (Unit::Stem(n), Part::Relu) if n < last => return format!("conv1.{}", 3 * n + 2),
@@ -83,6 +88,7 @@ impl Plan {
             (Unit::Shortcut(place), Part::Conv) => (place, format!("downsample.{averages}")),
             (Unit::Shortcut(place), Part::Norm) => (place, format!("downsample.{}", averages + 1)),
             (Unit::Shortcut(place), _) => (place, "downsample.0".to_owned()),
+            (Unit::Blur(place), _) => (place, "aa".to_owned()),
             (Unit::Squeeze(place), Part::Conv) => (place, "se.fc1".to_owned()),
             (Unit::Squeeze(place), Part::Relu) => (place, "se.act".to_owned()),
             (Unit::Squeeze(place), _) => (place, "se.pool".to_owned()),
@@ -116,6 +122,7 @@ impl Plan {
             (Unit::Shortcut(place), Part::Conv) => (place, "downsample.conv".to_owned()),
             (Unit::Shortcut(place), Part::Norm) => (place, "downsample.norm".to_owned()),
             (Unit::Shortcut(place), _) => (place, "downsample.pool".to_owned()),
+            (Unit::Blur(place), _) => (place, "aa".to_owned()),
             (Unit::Squeeze(place) | Unit::Excite(place), _) => (place, "se".to_owned()),
             (Unit::Sum(place), Part::Relu) => (place, "act".to_owned()),
             (Unit::Sum(place), _) => (place, "add".to_owned()),
@@ -141,6 +148,7 @@ fn lesson(unit: Unit, part: Part) -> String {
         (Unit::Head, _) => return "avg_pool".to_owned(),
         (Unit::Main(place, n), _) => (place, format!("2{}", letter(n))),
         (Unit::Shortcut(place), _) => (place, "1".to_owned()),
+        (Unit::Blur(place), _) => (place, "aa".to_owned()),
         (Unit::Squeeze(place) | Unit::Excite(place), _) => (place, "se".to_owned()),
     };
     let rest = format!("{}_branch{branch}", block(place));
@@ -308,6 +316,10 @@ impl Naming {
                 };
                 format!("{prefix}{layer}.{}", parameter.name())
             }
+            // The last of the pools in place of the max pool has a module of its own.
+            Family::Torchvision if matches!((unit, part), (Unit::Stem(_), Part::Pool)) => {
+                format!("{prefix}maxpool.1.{}", parameter.name())
+            }
             _ => format!("{prefix}{}.{}", plan.layer(unit, part), parameter.name()),
         }
     }
@@ -327,6 +339,7 @@ impl Naming {
             Unit::Stem(n) => format!("embedder.embedder.{n}"),
             Unit::Last => "norm".to_owned(),
             Unit::Main(place, n) => format!("{}.layer.{n}", inside(place)),
+            Unit::Blur(place) => format!("{}.aa", inside(place)),
             Unit::Squeeze(place) | Unit::Excite(place) => format!("{}.se", inside(place)),
             Unit::Shortcut(place) | Unit::Sum(place) => format!("{}.shortcut", inside(place)),
         };

@@ -52,6 +52,15 @@ pub enum Shortcut {
     AveragePool,
 }
 
+/// What averages before an image is halved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AntiAlias {
+    /// A binomial filter of 3×3.
+    Blur,
+    /// The mean of 2×2.
+    Average,
+}
+
 /// Where the first block of a stage halves the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum StrideSite {
@@ -127,6 +136,8 @@ pub struct Plan {
     pub first_projects: bool,
     /// Whether a normalisation and ReLU come before the convolutions (v2) instead of after.
     pub pre_activation: bool,
+    /// What averages where the image is halved, if anything does.
+    pub anti_alias: Option<AntiAlias>,
     /// Channels between the two layers of squeeze-and-excitation in each stage; empty without it.
     pub squeeze: Vec<usize>,
     /// Whether a ReLU follows the last normalisation of a main path too.
@@ -165,6 +176,7 @@ impl Plan {
             shortcut: Shortcut::Convolution,
             first_projects: false,
             pre_activation: false,
+            anti_alias: None,
             squeeze: Vec::new(),
             clamps_last: false,
             bias: false,
@@ -233,13 +245,18 @@ impl Plan {
         };
         let first = self.widths.first().copied().unwrap_or_default();
         let width = first / self.groups.max(1) * STEM / unit.max(1);
+        let aa = match self.anti_alias {
+            None => "",
+            Some(AntiAlias::Blur) => "blur",
+            Some(AntiAlias::Average) => "aa",
+        };
         let mut name = match (self.style, self.groups, width) {
             (Style::Timm, ..) => format!("resnetv2_{depth}{letter}"),
-            (_, 1, STEM) => format!("resnet{depth}{letter}"),
+            (_, 1, STEM) => format!("resnet{aa}{depth}{letter}"),
             (_, 1, _) if width.is_multiple_of(STEM) => {
-                format!("wide_resnet{depth}{letter}_{}", width / STEM)
+                format!("wide_resnet{aa}{depth}{letter}_{}", width / STEM)
             }
-            (_, groups, _) => format!("resnext{depth}{letter}_{groups}x{width}d"),
+            (_, groups, _) => format!("resnext{aa}{depth}{letter}_{groups}x{width}d"),
         };
         if unit != STEM {
             name.push_str(&format!("_stem{unit}"));

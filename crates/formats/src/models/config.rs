@@ -130,16 +130,6 @@ mod tests {
     fn what_no_tensor_shows_is_refused_by_name() {
         for (config, family, expected) in [
             (
-                r#"{"architecture": "resnetblur50"}"#,
-                Family::Torchvision,
-                "blur",
-            ),
-            (
-                r#"{"architecture": "resnetaa50d.sw_in12k"}"#,
-                Family::Torchvision,
-                "anti-aliased",
-            ),
-            (
                 r#"{"architecture": "resnet50", "model_args": {"act_layer": "silu"}}"#,
                 Family::Torchvision,
                 "act_layer",

@@ -4,6 +4,7 @@
 //! A part reads what it is from a [`Sight`] of the tensors into the plan, and lays its layers out on a
 //! [`Bench`].
 
+pub(super) mod anti_alias;
 pub(super) mod block;
 pub(super) mod head;
 pub(super) mod refused;
@@ -185,6 +186,20 @@ impl Bench<'_> {
     pub(super) fn activate(&mut self, unit: Unit, x: ValueId) -> Result<ValueId, Error> {
         let y = self.norm(unit, x)?;
         self.relu(unit, y)
+    }
+
+    /// Takes a tensor that is not needed, if the file has it.
+    pub(super) fn skip(
+        &mut self,
+        unit: Unit,
+        part: Part,
+        parameter: Parameter,
+    ) -> Result<(), Error> {
+        let name = self.naming.tensor(self.plan, unit, part, parameter);
+        if let Some(dims) = self.source.dims(&name) {
+            self.source.take(&name, &dims)?;
+        }
+        Ok(())
     }
 
     /// Takes a parameter of a layer and returns its name in the network.
