@@ -50,6 +50,32 @@ def v2_network(architecture, **arguments):
     return model
 
 
+def senet_network(architecture, **arguments):
+    # No argument for the width, as in torchvision: an eighth of it.
+    class Narrow(timm.models.senet.SENet):
+        def _make_layer(self, block, planes, *rest, **more):
+            return super()._make_layer(block, planes // 8, *rest, **more)
+
+    block = {
+        "legacy_seresnet18": timm.models.senet.SEResNetBlock,
+        "legacy_seresnet50": timm.models.senet.SEResNetBottleneck,
+        "legacy_seresnext50_32x4d": Grouped,
+    }[architecture]
+    arguments = {"groups": 1, "reduction": 4, "inplanes": 8, **SMALL, **arguments}
+    model = Narrow(block, **arguments)
+    model.last_linear = torch.nn.Linear(64 * block.expansion, CLASSES)
+    model.num_features = 64 * block.expansion
+    cfg = timm.get_pretrained_cfg(architecture)
+    model.pretrained_cfg = cfg.to_dict() | {"architecture": architecture}
+    model.default_cfg = model.pretrained_cfg
+    return model
+
+
+class Grouped(timm.models.senet.SEResNeXtBottleneck):
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, base_width=32, **more)
+
+
 def torchvision_network(block, layers, **arguments):
     # torchvision has no argument for the width: a sixteenth of it is made by patching the stem.
     class Narrow(torchvision.models.ResNet):
@@ -83,6 +109,8 @@ Basic, Bottleneck = torchvision.models.resnet.BasicBlock, torchvision.models.res
 # Name of the folder, the network, and its values: module there, name here.
 TORCH = {"maxpool": "maxpool", "layer2": "layer2.1.relu3", "layer4": "layer4.0.relu3"}
 TORCH_BASIC = {"maxpool": "maxpool", "layer2": "layer2.1.relu2", "layer4": "layer4.0.relu2"}
+SENET = {"pool0": "maxpool", "layer2": "layer2.1.relu3", "layer4": "layer4.0.relu3"}
+SENET_BASIC = {"pool0": "maxpool", "layer2": "layer2.1.relu", "layer4": "layer4.0.relu"}
 PRE_ACT = {"stem": "stem.pool", "stages.1": "stages.1.blocks.1.add", "norm": "norm.act"}
 HF = {
     "resnet.embedder": "maxpool",
@@ -108,6 +136,19 @@ NETWORKS = {
     "timm-c": (lambda: timm_network("resnet50c", stem_width=4, **NARROW), TORCH, "fc"),
     "timm-s": (lambda: timm_network("resnet50s", stem_width=8, **NARROW), TORCH, "fc"),
     "timm-t": (lambda: timm_network("resnet50t", stem_width=4, **NARROW), TORCH, "fc"),
+    "timm-se": (lambda: timm_network("seresnet50", **NARROW), TORCH, "fc"),
+    "timm-se-basic": (lambda: timm_network("seresnet18", **NARROW), TORCH_BASIC, "fc"),
+    "timm-senet": (lambda: senet_network("legacy_seresnet50"), SENET, "fc"),
+    "timm-senet-basic": (lambda: senet_network("legacy_seresnet18"), SENET_BASIC, "fc"),
+    "timm-senext": (lambda: senet_network("legacy_seresnext50_32x4d", groups=2), SENET, "fc"),
+    "timm-blur": (lambda: timm_network("resnetblur50", **NARROW), TORCH, "fc"),
+    "timm-blur-basic": (lambda: timm_network("resnetblur18", **NARROW), TORCH_BASIC, "fc"),
+    "timm-aa": (lambda: timm_network("resnetaa50", **NARROW), TORCH, "fc"),
+    "timm-se-aa-d": (
+        lambda: timm_network("seresnextaa101d_32x8d", stem_width=4, cardinality=2, base_width=32, **NARROW),
+        TORCH,
+        "fc",
+    ),
     "timm-v2": (lambda: v2_network("resnetv2_50"), PRE_ACT, "head.fc"),
     "timm-v2-basic": (
         lambda: v2_network("resnetv2_18", basic=True, bottle_ratio=1.0),

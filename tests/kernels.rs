@@ -7,8 +7,8 @@ mod common;
 use common::{Numbers, assert_close, gpu, paths, quads, reference, run_fused, run_on, run_with};
 use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::{
-    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
-    Op, PadValue, Padding, Relu, Softmax, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
+    Linear, MaxPool, Op, PadValue, Padding, Relu, Softmax, Statistics, ValueId, Window,
 };
 use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::internals::kernels::{Precision, Storage};
@@ -394,6 +394,45 @@ fn elementwise_kernels_agree_with_the_oracle() {
                 },
             );
         }
+    }
+}
+
+#[test]
+fn blur_pools_mirror_the_edges_as_the_oracle_does() {
+    let gpu = gpu();
+    // Odd and even sides, the smallest image, a batch, channel tails, unequal strides.
+    for ([n, c, h, w], stride) in [
+        ([1, 4, 2, 2], [2, 2]),
+        ([2, 5, 9, 7], [2, 2]),
+        ([1, 64, 14, 12], [2, 2]),
+        ([3, 3, 5, 8], [1, 3]),
+    ] {
+        let shape = Shape::new(n, c, h, w);
+        let what = format!("blur pool of {shape}, stride {stride:?}");
+        check_op(&gpu, &what, shape, 9, |graph, input, _| {
+            let op = Op::BlurPool(BlurPool { stride });
+            graph.add("blur", op, &[input]).unwrap()
+        });
+    }
+}
+
+#[test]
+fn gates_of_every_image_and_channel_agree_with_the_oracle() {
+    let gpu = gpu();
+    // A batch, channel tails, planes that do not divide the workgroup, and one pixel.
+    for [n, c, h, w] in [[3, 7, 5, 9], [1, 1, 1, 1], [2, 64, 14, 14], [2, 6, 1, 17]] {
+        let shape = Shape::new(n, c, h, w);
+        check_op(
+            &gpu,
+            &format!("gate {shape}"),
+            shape,
+            4,
+            |graph, input, _| {
+                let pool = Op::GlobalAvgPool(GlobalAvgPool);
+                let gates = graph.add("gates", pool, &[input]).unwrap();
+                graph.add("gate", Op::Gate(Gate), &[input, gates]).unwrap()
+            },
+        );
     }
 }
 

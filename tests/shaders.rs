@@ -9,9 +9,9 @@ use std::path::Path as FilePath;
 use naga::back::PipelineConstants;
 use naga::valid::{Capabilities as Features, ValidationFlags, Validator};
 use resnet_wgpu::graph::{
-    Add, AvgPool, AvgPoolGradient, BatchNorm, ChannelDot, ClassGradient, Conv2d, Dilate, Flatten,
-    FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool, Op, PadValue, Padding, Relu, ReluGradient,
-    Softmax, Statistics, Window,
+    Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d, Dilate,
+    Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph, Linear, MaxPool, Op, PadValue, Padding,
+    Relu, ReluGradient, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::internals::kernels::{self, Access, Kernel, Launch, Precision, Storage};
@@ -159,6 +159,9 @@ fn launches() -> Vec<Launch> {
     let g = graph
         .add("gap", Op::GlobalAvgPool(GlobalAvgPool), &[d])
         .unwrap();
+    let op = Op::BlurPool(BlurPool { stride: [2, 1] });
+    let blurred = graph.add("blur", op, &[d]).unwrap();
+    let gated = graph.add("gate", Op::Gate(Gate), &[d, g]).unwrap();
     let features = graph.get(e).unwrap().shape.c;
     let weight = graph.param("fc.weight", ones(&[10, features]));
     let f = graph
@@ -188,7 +191,7 @@ fn launches() -> Vec<Launch> {
         size: [square.h * 2, square.w * 3],
     });
     let apart = graph.add("apart", op, &[map]).unwrap();
-    for output in [p, g, apart] {
+    for output in [p, g, blurred, gated, apart] {
         graph.mark_output(output).unwrap();
     }
     let rules = Preprocess {

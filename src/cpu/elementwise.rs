@@ -49,6 +49,24 @@ impl ScaleShift {
     }
 }
 
+/// Every channel times the sigmoid of its gate; `gates` has one pixel per image.
+pub(super) fn gate(layout: Layout, x: &[Line], gates: &[Line], out: &mut [Line]) {
+    let image = layout.shape.h * layout.shape.w;
+    let images = Layout::new(Shape::new(layout.shape.n, layout.shape.c, 1, 1));
+    out.par_chunks_mut(layout.plane())
+        .zip(x.par_chunks(layout.plane()))
+        .zip(gates.par_chunks(images.plane()))
+        .for_each(|((out, x), gates)| {
+            let images = out.chunks_exact_mut(image).zip(x.chunks_exact(image));
+            for ((out, x), gate) in images.zip(gates) {
+                let open = gate.map(|gate| 1.0 / (1.0 + (-gate).exp()));
+                for (out, &x) in out.iter_mut().zip(x) {
+                    *out = x.zip(open, |x, open| x * open);
+                }
+            }
+        });
+}
+
 /// Batch normalisation with the statistics of the batch at hand.
 #[derive(Debug)]
 pub(super) struct BatchStatistics {

@@ -69,6 +69,51 @@ impl WindowPool {
     }
 }
 
+/// The binomial filter over an image that is mirrored at its edges.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BlurredPool {
+    pub(super) stride: [usize; 2],
+    pub(super) x: Layout,
+    pub(super) out: Layout,
+}
+
+impl BlurredPool {
+    pub(super) fn run(&self, x: &[Line], out: &mut [Line]) {
+        let (pixels, shape) = (self.out.shape.pixels(), self.out.shape);
+        let planes = out.par_chunks_exact_mut(self.out.plane());
+        planes
+            .zip(x.par_chunks_exact(self.x.plane()))
+            .for_each(|(out, x)| {
+                let rows = out[..pixels].par_chunks_exact_mut(shape.w);
+                rows.enumerate().for_each(|(row, out)| {
+                    let (n, oy) = (row / shape.h, row % shape.h);
+                    let rows = around(oy * self.stride[0], self.x.shape.h);
+                    let rows = rows.map(|iy| &x[self.x.pixel(n, iy, 0)..][..self.x.shape.w]);
+                    for (ox, out) in out.iter_mut().enumerate() {
+                        let columns = around(ox * self.stride[1], self.x.shape.w);
+                        *out = blurred(rows.map(|row| blurred(columns.map(|ix| row[ix]))));
+                    }
+                });
+            });
+    }
+}
+
+/// A row or column and its neighbours; outside of the image they are those of the other side.
+fn around(center: usize, size: usize) -> [usize; 3] {
+    let before = center.checked_sub(1).unwrap_or(1);
+    let after = if center + 1 < size {
+        center + 1
+    } else {
+        size - 2
+    };
+    [before, center, after]
+}
+
+fn blurred([before, center, after]: [Line; 3]) -> Line {
+    let sides = before.zip(after, |before, after| 0.25 * (before + after));
+    sides.zip(center, |sides, center| sides + 0.5 * center)
+}
+
 /// The part of a window that lies inside the image; `start` counts from the edge of the padding.
 fn clipped(start: usize, kernel: usize, padding: usize, size: usize) -> Range<usize> {
     start.saturating_sub(padding)..(start + kernel).saturating_sub(padding).min(size)

@@ -7,13 +7,13 @@ use pulp::Arch;
 use super::conv2d::{Geometry, PackedConv};
 use super::elementwise::{self, BatchStatistics, ScaleShift};
 use super::layout::{Layout, Line};
-use super::pool::{self, Pool, WindowPool};
+use super::pool::{self, BlurredPool, Pool, WindowPool};
 use super::vector;
 use super::winograd::Winograd;
 use crate::error::Error;
 use crate::graph::{
-    Add, AvgPool, Conv2d, Flatten, FlattenOrder, Graph, Linear, MaxPool, Node, Op, Statistics,
-    ValueId,
+    Add, AvgPool, BlurPool, Conv2d, Flatten, FlattenOrder, Graph, Linear, MaxPool, Node, Op,
+    Statistics, ValueId,
 };
 use crate::reference::run_node;
 use crate::tensor::{Shape, Tensor};
@@ -34,7 +34,9 @@ pub(super) enum Step {
         relu: bool,
     },
     Pool(WindowPool),
+    BlurPool(BlurredPool),
     GlobalAvgPool(Layout),
+    Gate(Layout),
     Flatten {
         order: FlattenOrder,
         x: Layout,
@@ -99,7 +101,13 @@ impl Step {
                 window,
                 count_padding,
             }) => pool(window, Pool::Avg { count_padding }),
+            Op::BlurPool(BlurPool { stride }) => Self::BlurPool(BlurredPool {
+                stride,
+                x: Layout::new(x),
+                out: Layout::new(out),
+            }),
             Op::GlobalAvgPool(_) => Self::GlobalAvgPool(Layout::new(x)),
+            Op::Gate(_) => Self::Gate(Layout::new(x)),
             Op::Flatten(Flatten { order }) => Self::Flatten {
                 order,
                 x: Layout::new(x),
@@ -165,7 +173,12 @@ impl Step {
                 elementwise::add(x, residual, *relu, out);
             }
             Self::Pool(pool) => pool.run(x, out),
+            Self::BlurPool(pool) => pool.run(x, out),
             Self::GlobalAvgPool(layout) => pool::global_avg(*layout, x, out),
+            Self::Gate(layout) => {
+                let gates = read(1).expect("a graph checks the number of inputs");
+                elementwise::gate(*layout, x, gates, out);
+            }
             Self::Flatten { order, x: layout } => vector::flatten(*order, *layout, x, out),
             Self::Softmax(layout) => vector::softmax(*layout, x, out),
             Self::Plain(plain) => plain.run(read, out),

@@ -23,6 +23,7 @@ pub mod avg_pool;
 pub mod avg_pool_gradient;
 pub mod batch_norm;
 pub mod batch_norm_of_batch;
+pub mod blur_pool;
 pub mod channel_dot;
 pub mod class_gradient;
 pub mod conv2d;
@@ -33,6 +34,7 @@ pub mod conv2d_tiled;
 pub mod conv2d_tiled_f16;
 pub mod dilate;
 pub mod flatten;
+pub mod gate;
 pub mod global_avg_pool;
 pub mod heat_map;
 pub mod image_to_tensor;
@@ -62,6 +64,7 @@ pub const ALL: &[&Kernel] = &[
     &textures::avg_pool_texture::KERNEL,
     &batch_norm::KERNEL,
     &batch_norm_of_batch::KERNEL,
+    &blur_pool::KERNEL,
     &channel_dot::KERNEL,
     &class_gradient::KERNEL,
     &conv2d_cooperative::KERNEL,
@@ -73,6 +76,8 @@ pub const ALL: &[&Kernel] = &[
     &conv2d_tiled_f16::KERNEL,
     &dilate::KERNEL,
     &flatten::KERNEL,
+    &gate::KERNEL,
+    &textures::gate_texture::KERNEL,
     &global_avg_pool::KERNEL,
     &textures::global_avg_pool_texture::KERNEL,
     &heat_map::KERNEL,

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::padding::{Fill, PaddingRule};
 use crate::error::Error;
 use crate::graph::{
-    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
-    Op, PadValue, Padding, ParamId, Relu, Role, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
+    Linear, MaxPool, Op, PadValue, Padding, ParamId, Relu, Role, Statistics, ValueId, Window,
 };
 use crate::tensor::{Shape, Tensor};
 
@@ -112,8 +112,15 @@ pub enum Operation {
         /// Whether what is outside of the image counts.
         count_padding: bool,
     },
+    /// The 3×3 binomial filter over a mirrored image.
+    BlurPool {
+        /// Rows and columns between two positions.
+        stride: [usize; 2],
+    },
     /// The mean over all pixels.
     GlobalAvgPool,
+    /// Every channel of the first input times the sigmoid of its scalar in the second.
+    Gate,
     /// All scalars of an image as one vector.
     Flatten {
         /// Whether the channels of a pixel stand side by side.
@@ -287,7 +294,9 @@ impl Operation {
             Self::BatchNorm { .. }
             | Self::Relu
             | Self::Add
+            | Self::BlurPool { .. }
             | Self::GlobalAvgPool
+            | Self::Gate
             | Self::Flatten { .. }
             | Self::Linear { .. } => false,
         }
@@ -313,7 +322,9 @@ impl Operation {
             | Self::Add
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
+            | Self::BlurPool { .. }
             | Self::GlobalAvgPool
+            | Self::Gate
             | Self::Flatten { .. } => Vec::new(),
         }
     }
@@ -427,6 +438,8 @@ impl Sheet<'_> {
                 })
             }
             Operation::GlobalAvgPool => Op::GlobalAvgPool(GlobalAvgPool),
+            Operation::BlurPool { stride } => Op::BlurPool(BlurPool { stride: *stride }),
+            Operation::Gate => Op::Gate(Gate),
             Operation::Flatten { channels_last } => Op::Flatten(Flatten {
                 order: if *channels_last {
                     FlattenOrder::Hwc

@@ -33,6 +33,8 @@ use std::fmt;
 pub enum Family {
     /// torchvision and the plain networks of timm: `layer1.0.conv1.weight`, OIHW.
     Torchvision,
+    /// timm's `legacy_seresnet`: `layer1.0.se_module.fc1.weight`, OIHW.
+    Senet,
     /// timm's pre-activation networks: `stages.0.blocks.0.conv1.weight`, OIHW.
     PreActivation,
     /// Hugging Face `ResNetForImageClassification`:
@@ -55,6 +57,7 @@ impl Family {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Torchvision => "torchvision",
+            Self::Senet => "timm-senet",
             Self::PreActivation => "timm-resnetv2",
             Self::HuggingFace => "huggingface",
             Self::Notebook => "notebook",

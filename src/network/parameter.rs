@@ -15,6 +15,8 @@ pub enum Parameter {
     Mean,
     /// Running variance of a batch normalisation.
     Variance,
+    /// Fixed filter of a blur pool.
+    Filter,
 }
 
 impl Parameter {
@@ -25,6 +27,7 @@ impl Parameter {
             Self::Bias | Self::Beta => "bias",
             Self::Mean => "running_mean",
             Self::Variance => "running_var",
+            Self::Filter => "filt",
         }
     }
 
@@ -37,6 +40,7 @@ impl Parameter {
             Self::Beta => "beta",
             Self::Mean => "moving_mean",
             Self::Variance => "moving_variance",
+            Self::Filter => "filter",
         }
     }
 }

@@ -9,11 +9,13 @@ mod add;
 mod avg_pool;
 mod avg_pool_gradient;
 mod batch_norm;
+mod blur_pool;
 mod channel_dot;
 mod class_gradient;
 mod conv2d;
 mod dilate;
 mod flatten;
+mod gate;
 mod global_avg_pool;
 mod heat_map;
 mod image_to_tensor;
@@ -30,8 +32,8 @@ pub use image_to_tensor::image_to_tensor;
 
 use crate::error::Error;
 use crate::graph::{
-    Add, AvgPool, AvgPoolGradient, ChannelDot, ClassGradient, Dilate, Flatten, Graph, Linear,
-    MaxPool, Node, Op, ValueId,
+    Add, AvgPool, AvgPoolGradient, BlurPool, ChannelDot, ClassGradient, Dilate, Flatten, Graph,
+    Linear, MaxPool, Node, Op, ValueId,
 };
 use crate::tensor::Tensor;
 
@@ -147,6 +149,7 @@ pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result
             window,
             count_padding,
         }) => avg_pool::avg_pool(&window, count_padding, x, out),
+        Op::BlurPool(BlurPool { stride }) => blur_pool::blur_pool(stride, x, out),
         Op::GlobalAvgPool(_) => global_avg_pool::global_avg_pool(x, out),
         Op::Flatten(Flatten { order }) => flatten::flatten(order, x, out),
         Op::Linear(Linear { weight, bias }) => {
@@ -154,6 +157,7 @@ pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result
             linear::linear(x, graph.tensor(weight), bias, out)
         }
         Op::Softmax(_) => softmax::softmax(x, out),
+        Op::Gate(_) => gate::gate(x, inputs[1], out),
         Op::ClassGradient(ClassGradient { weight, class }) => {
             let [weight, class] = [weight, class].map(|id| graph.tensor(id));
             class_gradient::class_gradient(x, weight, class, out)

@@ -4,11 +4,13 @@ mod add;
 mod avg_pool;
 mod avg_pool_gradient;
 mod batch_norm;
+mod blur_pool;
 mod channel_dot;
 mod class_gradient;
 mod conv2d;
 mod dilate;
 mod flatten;
+mod gate;
 mod global_avg_pool;
 mod linear;
 mod max_pool;
@@ -23,11 +25,13 @@ pub use add::Add;
 pub use avg_pool::AvgPool;
 pub use avg_pool_gradient::AvgPoolGradient;
 pub use batch_norm::{BatchNorm, Statistics};
+pub use blur_pool::BlurPool;
 pub use channel_dot::ChannelDot;
 pub use class_gradient::ClassGradient;
 pub use conv2d::Conv2d;
 pub use dilate::Dilate;
 pub use flatten::{Flatten, FlattenOrder};
+pub use gate::Gate;
 pub use global_avg_pool::GlobalAvgPool;
 pub use linear::Linear;
 pub use max_pool::{MaxPool, PadValue};
@@ -53,6 +57,8 @@ pub enum Op {
     MaxPool(MaxPool),
     /// Mean over a window.
     AvgPool(AvgPool),
+    /// Low-pass filter that may stride.
+    BlurPool(BlurPool),
     /// Mean over all pixels of an image, per channel.
     GlobalAvgPool(GlobalAvgPool),
     /// All scalars of an image as channels of one pixel.
@@ -61,6 +67,8 @@ pub enum Op {
     Linear(Linear),
     /// `exp(x) / Σ exp(x)` over the channels of images of one pixel.
     Softmax(Softmax),
+    /// Every channel times the sigmoid of its gate.
+    Gate(Gate),
     /// The gradient of one logit with respect to what the classifier reads.
     ClassGradient(ClassGradient),
     /// The gradient of a ReLU.
@@ -83,10 +91,12 @@ impl Op {
             Self::Add(op) => op,
             Self::MaxPool(op) => op,
             Self::AvgPool(op) => op,
+            Self::BlurPool(op) => op,
             Self::GlobalAvgPool(op) => op,
             Self::Flatten(op) => op,
             Self::Linear(op) => op,
             Self::Softmax(op) => op,
+            Self::Gate(op) => op,
             Self::ClassGradient(op) => op,
             Self::ReluGradient(op) => op,
             Self::AvgPoolGradient(op) => op,

@@ -7,6 +7,7 @@
 pub mod avg_pool_texture;
 pub mod conv2d_quad;
 pub mod conv2d_texture;
+pub mod gate_texture;
 pub mod global_avg_pool_texture;
 pub mod image_to_tensor_texture;
 pub mod linear_texture;

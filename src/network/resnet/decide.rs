@@ -1,6 +1,6 @@
 //! What has to be known beside the shapes of a network's tensors, and where each fact is from.
 
-use super::parts::{block, head, stem};
+use super::parts::{anti_alias, block, head, squeeze_excite, stem};
 use super::plan::{Block, Plan, StrideSite, Style};
 use super::stated::{CONFIG, Config, Stated};
 use crate::error::Error;
@@ -25,7 +25,12 @@ pub(super) fn invisible(
     }
     let stride = stride(plan, family, config, asked)?;
     let first = first_stage(plan, family, config);
-    Ok([Some(stride), first].into_iter().flatten().collect())
+    let anti_alias = anti_alias::decide(plan, config);
+    let attention = squeeze_excite::decision(plan);
+    Ok([Some(stride), first, anti_alias, attention]
+        .into_iter()
+        .flatten()
+        .collect())
 }
 
 fn stride(
@@ -41,6 +46,15 @@ fn stride(
             Variant::V1_5,
             Confidence::Assumed,
             "the default of Hugging Face; its networks may have `downsample_in_bottleneck`",
+        ),
+        (None, Family::Senet) => (
+            if plan.stride_site == StrideSite::First {
+                Variant::V1
+            } else {
+                Variant::V1_5
+            },
+            Confidence::Inferred,
+            "the names are those of the first SENets, which stride there",
         ),
         (None, Family::Random) => (Variant::V1_5, Confidence::Certain, "asked for"),
         _ => (

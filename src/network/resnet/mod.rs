@@ -12,8 +12,9 @@ mod stated;
 
 pub use lesson::size_for as lesson_size_for;
 pub use naming::Naming;
-pub use parts::refused::check_architecture;
-pub use plan::{Arch, Block, Head, HeadPooling, MaxPool, Plan, Shortcut, StrideSite, Style};
+pub use plan::{
+    AntiAlias, Arch, Block, Head, HeadPooling, MaxPool, Plan, Shortcut, StrideSite, Style,
+};
 pub use stated::{CONFIG, Config, PREPROCESSOR, Stated};
 
 use super::{
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::error::Error;
 use decide::Record;
-use parts::{Bench, Sight, block, head, shortcut, stem};
+use parts::{Bench, Sight, anti_alias, block, head, shortcut, squeeze_excite, stem};
 
 /// The network that the tensors of a file are of.
 ///
@@ -112,6 +113,8 @@ fn infer(sight: &Sight<'_>) -> Result<Plan, Error> {
     block::infer(sight, &mut plan)?;
     head::infer(sight, &mut plan)?;
     shortcut::infer(sight, &mut plan);
+    squeeze_excite::infer(sight, &mut plan)?;
+    anti_alias::infer(sight, &mut plan);
     Ok(plan)
 }
 

@@ -20,6 +20,12 @@ pub(super) enum Unit {
     Main(Place, usize),
     /// The shortcut of a block.
     Shortcut(Place),
+    /// What averages before a block halves the image.
+    Blur(Place),
+    /// The first layer of a block's squeeze-and-excitation, with the mean before it.
+    Squeeze(Place),
+    /// The second one, with the gate behind it.
+    Excite(Place),
     /// The end of a block, where main path and shortcut meet.
     Sum(Place),
     /// What follows the last block of a pre-activated network.
@@ -42,6 +48,9 @@ pub(super) enum Part {
     Norm,
     Relu,
     Pool,
+    /// A max pool that another pool follows.
+    Max,
+    Gate,
     Add,
     Flatten,
     Linear,
@@ -66,6 +75,7 @@ impl Plan {
         let averages = usize::from(self.shortcut == Shortcut::AveragePool);
         let (place, layer) = match (unit, part) {
             (Unit::Stem(_), Part::Pool) => return "maxpool".to_owned(),
+            (Unit::Stem(_), Part::Max) => return "maxpool.0".to_owned(),
             (Unit::Stem(n), Part::Conv) if deep => return format!("conv1.{}", 3 * n),
             (Unit::Stem(n), Part::Norm) if n < last => return format!("conv1.{}", 3 * n + 1),
             (Unit::Stem(n), Part::Relu) if n < last => return format!("conv1.{}", 3 * n + 2),
@@ -78,7 +88,14 @@ impl Plan {
             (Unit::Shortcut(place), Part::Conv) => (place, format!("downsample.{averages}")),
             (Unit::Shortcut(place), Part::Norm) => (place, format!("downsample.{}", averages + 1)),
             (Unit::Shortcut(place), _) => (place, "downsample.0".to_owned()),
+            (Unit::Blur(place), _) => (place, "aa".to_owned()),
+            (Unit::Squeeze(place), Part::Conv) => (place, "se.fc1".to_owned()),
+            (Unit::Squeeze(place), Part::Relu) => (place, "se.act".to_owned()),
+            (Unit::Squeeze(place), _) => (place, "se.pool".to_owned()),
+            (Unit::Excite(place), Part::Conv) => (place, "se.fc2".to_owned()),
+            (Unit::Excite(place), _) => (place, "se".to_owned()),
             (Unit::Sum(place), Part::Add) => (place, "add".to_owned()),
+            (Unit::Sum(place), _) if self.clamps_last => (place, "relu".to_owned()),
             (Unit::Sum(place), _) => (place, format!("relu{}", self.block.convolutions())),
             (Unit::Last, _) => return "norm".to_owned(),
             (Unit::Head, _) => return "avgpool".to_owned(),
@@ -105,6 +122,8 @@ impl Plan {
             (Unit::Shortcut(place), Part::Conv) => (place, "downsample.conv".to_owned()),
             (Unit::Shortcut(place), Part::Norm) => (place, "downsample.norm".to_owned()),
             (Unit::Shortcut(place), _) => (place, "downsample.pool".to_owned()),
+            (Unit::Blur(place), _) => (place, "aa".to_owned()),
+            (Unit::Squeeze(place) | Unit::Excite(place), _) => (place, "se".to_owned()),
             (Unit::Sum(place), Part::Relu) => (place, "act".to_owned()),
             (Unit::Sum(place), _) => (place, "add".to_owned()),
             (Unit::Last, Part::Norm) => return "norm".to_owned(),
@@ -129,6 +148,8 @@ fn lesson(unit: Unit, part: Part) -> String {
         (Unit::Head, _) => return "avg_pool".to_owned(),
         (Unit::Main(place, n), _) => (place, format!("2{}", letter(n))),
         (Unit::Shortcut(place), _) => (place, "1".to_owned()),
+        (Unit::Blur(place), _) => (place, "aa".to_owned()),
+        (Unit::Squeeze(place) | Unit::Excite(place), _) => (place, "se".to_owned()),
     };
     let rest = format!("{}_branch{branch}", block(place));
     match part {
@@ -166,6 +187,9 @@ const MARKS: [(Family, &str); 4] = [
     (Family::Notebook, "res2a_branch2a/kernel"),
 ];
 
+/// A name that torchvision's networks do not have, and the first SENets do.
+const SENET_MARK: &str = "layer0.conv1.weight";
+
 impl Naming {
     /// Names for made-up tensors: those of the layers.
     pub(super) const fn made_up() -> Self {
@@ -199,7 +223,12 @@ impl Naming {
                         ..Self::of(family, String::new())
                     })
                 }
-                _ => Some(Self::of(family, name.strip_suffix(mark)?.to_owned())),
+                _ => {
+                    let prefix = name.strip_suffix(mark)?;
+                    let senet = names.contains(&format!("{prefix}{SENET_MARK}"));
+                    let family = if senet { Family::Senet } else { family };
+                    Some(Self::of(family, prefix.to_owned()))
+                }
             };
             found.extend(MARKS.iter().find_map(mark));
         }
@@ -231,7 +260,7 @@ impl Naming {
     /// Batch normalisation has running statistics; what normalises by groups of channels has not.
     fn refuse_other_norms(&self, names: &BTreeSet<String>) -> Result<(), Error> {
         let norm = match self.family {
-            Family::Torchvision => "layer1.0.bn1",
+            Family::Torchvision | Family::Senet => "layer1.0.bn1",
             Family::PreActivation => "stages.0.blocks.0.norm1",
             _ => return Ok(()),
         };
@@ -280,6 +309,18 @@ impl Naming {
                 let layer = plan.layer(unit, part);
                 format!("{layer}/{}{}", parameter.keras_name(), self.suffix)
             }
+            Family::Senet => {
+                let layer = match unit {
+                    Unit::Stem(_) => format!("layer0.{}", plan.layer(unit, part)),
+                    Unit::Head => "last_linear".to_owned(),
+                    _ => plan.layer(unit, part).replace(".se.", ".se_module."),
+                };
+                format!("{prefix}{layer}.{}", parameter.name())
+            }
+            // The last of the pools in place of the max pool has a module of its own.
+            Family::Torchvision if matches!((unit, part), (Unit::Stem(_), Part::Pool)) => {
+                format!("{prefix}maxpool.1.{}", parameter.name())
+            }
             _ => format!("{prefix}{}.{}", plan.layer(unit, part), parameter.name()),
         }
     }
@@ -299,6 +340,8 @@ impl Naming {
             Unit::Stem(n) => format!("embedder.embedder.{n}"),
             Unit::Last => "norm".to_owned(),
             Unit::Main(place, n) => format!("{}.layer.{n}", inside(place)),
+            Unit::Blur(place) => format!("{}.aa", inside(place)),
+            Unit::Squeeze(place) | Unit::Excite(place) => format!("{}.se", inside(place)),
             Unit::Shortcut(place) | Unit::Sum(place) => format!("{}.shortcut", inside(place)),
         };
         let kind = match part {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
-use crate::network::PaddingRule;
+use crate::network::{Fill, PaddingRule};
 
 /// Channels of the stem of every published network; a bottleneck's width is counted from it.
 const STEM: usize = 64;
@@ -50,6 +50,15 @@ pub enum Shortcut {
     Convolution,
     /// A 2×2 average pool before its 1×1 convolution (the D of timm's names).
     AveragePool,
+}
+
+/// What averages before an image is halved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AntiAlias {
+    /// A binomial filter of 3×3.
+    Blur,
+    /// The mean of 2×2.
+    Average,
 }
 
 /// Where the first block of a stage halves the image.
@@ -127,6 +136,12 @@ pub struct Plan {
     pub first_projects: bool,
     /// Whether a normalisation and ReLU come before the convolutions (v2) instead of after.
     pub pre_activation: bool,
+    /// What averages where the image is halved, if anything does.
+    pub anti_alias: Option<AntiAlias>,
+    /// Channels between the two layers of squeeze-and-excitation in each stage; empty without it.
+    pub squeeze: Vec<usize>,
+    /// Whether a ReLU follows the last normalisation of a main path too.
+    pub clamps_last: bool,
     /// Whether convolutions have a bias.
     pub bias: bool,
     /// Added to the variance by every batch normalisation.
@@ -161,6 +176,9 @@ impl Plan {
             shortcut: Shortcut::Convolution,
             first_projects: false,
             pre_activation: false,
+            anti_alias: None,
+            squeeze: Vec::new(),
+            clamps_last: false,
             bias: false,
             // The default of PyTorch's `BatchNorm2d`.
             epsilon: 1e-5,
@@ -227,16 +245,24 @@ impl Plan {
         };
         let first = self.widths.first().copied().unwrap_or_default();
         let width = first / self.groups.max(1) * STEM / unit.max(1);
+        let aa = match self.anti_alias {
+            None => "",
+            Some(AntiAlias::Blur) => "blur",
+            Some(AntiAlias::Average) => "aa",
+        };
         let mut name = match (self.style, self.groups, width) {
             (Style::Timm, ..) => format!("resnetv2_{depth}{letter}"),
-            (_, 1, STEM) => format!("resnet{depth}{letter}"),
+            (_, 1, STEM) => format!("resnet{aa}{depth}{letter}"),
             (_, 1, _) if width.is_multiple_of(STEM) => {
-                format!("wide_resnet{depth}{letter}_{}", width / STEM)
+                format!("wide_resnet{aa}{depth}{letter}_{}", width / STEM)
             }
-            (_, groups, _) => format!("resnext{depth}{letter}_{groups}x{width}d"),
+            (_, groups, _) => format!("resnext{aa}{depth}{letter}_{groups}x{width}d"),
         };
         if unit != STEM {
             name.push_str(&format!("_stem{unit}"));
+        }
+        if !self.squeeze.is_empty() {
+            name.insert_str(0, if self.is_senet() { "legacy_se" } else { "se" });
         }
         name
     }
@@ -254,6 +280,12 @@ impl Plan {
             Shortcut::AveragePool if tiered => "t",
             Shortcut::AveragePool => "d",
         }
+    }
+
+    /// Whether it is one of the networks that the authors of squeeze-and-excitation trained, as its
+    /// max pool shows.
+    fn is_senet(&self) -> bool {
+        self.max_pool.padding == PaddingRule::filled(Fill::Ceil)
     }
 
     /// Channels that the stem gives.

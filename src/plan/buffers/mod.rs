@@ -6,8 +6,9 @@ use super::options::PlanOptions;
 use crate::graph::{BatchNorm, ClassGradient, Graph, Linear, Node, Op, ParamId, Statistics};
 use crate::kernels::{
     Launch, Packing, Precision, Storage, avg_pool, avg_pool_gradient, batch_norm,
-    batch_norm_of_batch, channel_dot, class_gradient, dilate, flatten, global_avg_pool,
-    image_to_tensor, linear, max_pool, narrow, relu, relu_gradient, residual_add, softmax, widen,
+    batch_norm_of_batch, blur_pool, channel_dot, class_gradient, dilate, flatten, gate,
+    global_avg_pool, image_to_tensor, linear, max_pool, narrow, relu, relu_gradient, residual_add,
+    softmax, widen,
 };
 use crate::picture::Normalization;
 use crate::tensor::Shape;
@@ -66,6 +67,7 @@ impl BackEnd for Buffers<'_> {
                 let launch = avg_pool::launch(x, y, &pool.window, pool.count_padding);
                 (maps, Bound::unary(launch))
             }
+            Op::BlurPool(op) => (maps, Bound::unary(blur_pool::launch(x, y, op.stride))),
             Op::GlobalAvgPool(_) => {
                 let bound = Bound::unary(global_avg_pool::launch(x));
                 ([self.maps(), Representation::Plain], bound)
@@ -73,6 +75,7 @@ impl BackEnd for Buffers<'_> {
             Op::Flatten(op) => (plain, Bound::unary(flatten::launch(x, op.order))),
             Op::Linear(layer) => (plain, bind_linear(graph, [x, y], layer)),
             Op::Softmax(_) => (plain, Bound::unary(softmax::launch(x))),
+            Op::Gate(_) => (maps, Bound::binary(gate::launch(x))),
             Op::ClassGradient(op) => (plain, bind_class_gradient(graph, [x, y], op)),
             Op::ReluGradient(_) => (plain, Bound::binary(relu_gradient::launch(x))),
             Op::AvgPoolGradient(op) => {

@@ -10,9 +10,9 @@ use super::lower::{BackEnd, Bound, Lowered, Native, Operand, Representation};
 use super::options::PlanOptions;
 use crate::graph::{Graph, Linear, Node, Op};
 use crate::kernels::textures::{
-    avg_pool_texture, conv2d_texture, global_avg_pool_texture, image_to_tensor_texture,
-    linear_texture, max_pool_texture, relu_gradient_texture, residual_add_texture,
-    tensor_to_texture, texture_to_tensor,
+    avg_pool_texture, conv2d_texture, gate_texture, global_avg_pool_texture,
+    image_to_tensor_texture, linear_texture, max_pool_texture, relu_gradient_texture,
+    residual_add_texture, tensor_to_texture, texture_to_tensor,
 };
 use crate::kernels::{Launch, Precision, Storage};
 use crate::picture::Normalization;
@@ -97,10 +97,12 @@ impl BackEnd for Textures<'_> {
                 (maps, Bound::unary(launch))
             }
             Op::GlobalAvgPool(_) => (maps, Bound::unary(global_avg_pool_texture::launch(x))),
+            Op::Gate(_) => (maps, Bound::binary(gate_texture::launch(x))),
             Op::Linear(layer) => ([Native, Plain], bind_linear(graph, [x, y], layer)),
             Op::ReluGradient(_) => (maps, Bound::binary(relu_gradient_texture::launch(x))),
             Op::Conv2d(_)
             | Op::BatchNorm(_)
+            | Op::BlurPool(_)
             | Op::Relu(_)
             | Op::Flatten(_)
             | Op::Softmax(_)

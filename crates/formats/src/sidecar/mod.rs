@@ -59,7 +59,9 @@ impl SideCars {
                 let preprocessor = json(&self.preprocessor, "preprocessor_config.json");
                 hugging_face::read(&config, preprocessor.as_ref())
             }
-            Family::Torchvision | Family::PreActivation if config["architecture"].is_string() => {
+            Family::Torchvision | Family::Senet | Family::PreActivation
+                if config["architecture"].is_string() =>
+            {
                 timm::read(&config)
             }
             _ => Ok(Config::default()),
@@ -166,16 +168,6 @@ mod tests {
     #[test]
     fn what_no_tensor_shows_is_refused_by_name() {
         for (config, family, expected) in [
-            (
-                r#"{"architecture": "resnetblur50"}"#,
-                Family::Torchvision,
-                "blur",
-            ),
-            (
-                r#"{"architecture": "resnetaa50d.sw_in12k"}"#,
-                Family::Torchvision,
-                "anti-aliased",
-            ),
             (
                 r#"{"architecture": "resnet50", "model_args": {"act_layer": "silu"}}"#,
                 Family::Torchvision,

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{malformed, refuse, scaled, without_nulls};
 use resnet_wgpu::Error;
-use resnet_wgpu::network::resnet::{CONFIG, Config, check_architecture};
+use resnet_wgpu::network::resnet::{CONFIG, Config};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Filter, IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resize};
 
@@ -72,7 +72,6 @@ pub(super) fn read(config: &Value) -> Result<Config, Error> {
     let data = config.get("pretrained_cfg").unwrap_or(config);
     let data = Data::deserialize(without_nulls(data)).map_err(bad)?;
     let name = root.architecture.as_str();
-    check_architecture(name)?;
     if let Some(argument) = ARGUMENTS.iter().find(|&&a| root.model_args.contains_key(a)) {
         return Err(refuse(
             name,

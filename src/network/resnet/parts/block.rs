@@ -5,7 +5,7 @@
 //! Pre-activated blocks ("v2", He et al. 2016, arXiv:1603.05027) normalise and clamp before every
 //! convolution instead of after it, and nothing clamps the sum at their end.
 
-use super::{Bench, Conv, Sight, Site, shortcut, unexplained};
+use super::{Bench, Conv, Sight, Site, anti_alias, shortcut, squeeze_excite, unexplained};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::Operation;
@@ -51,7 +51,8 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
 fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
     let (width, out_c) = (site.width, site.out_c);
     if plan.block == Block::Basic {
-        return vec![Conv::new(width, 3).stride(site.stride), Conv::new(out_c, 3)];
+        let stride = anti_alias::stride(plan, site.stride);
+        return vec![Conv::new(width, 3).stride(stride), Conv::new(out_c, 3)];
     }
     let (first, middle) = match plan.stride_site {
         StrideSite::First => (site.stride, 1),
@@ -59,7 +60,9 @@ fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
     };
     vec![
         Conv::new(width, 1).stride(first),
-        Conv::new(width, 3).stride(middle).groups(plan.groups),
+        Conv::new(width, 3)
+            .stride(anti_alias::stride(plan, middle))
+            .groups(plan.groups),
         Conv::new(out_c, 1),
     ]
 }
@@ -112,13 +115,17 @@ fn main_path(bench: &mut Bench<'_>, site: &Site, entry: ValueId) -> Result<Value
             continue;
         }
         y = bench.conv(unit, y, conv)?;
-        y = if number < last {
+        y = if number < last || bench.plan.clamps_last {
             bench.activate(unit, y)?
         } else {
             bench.norm(unit, y)?
         };
+        // Behind the convolution that strides: the first of two, the second of three.
+        if number + 2 == bench.plan.block.convolutions() {
+            y = anti_alias::build(bench, site, y)?;
+        }
     }
-    Ok(y)
+    squeeze_excite::build(bench, site, y)
 }
 
 /// What `inspect` says of the stride.

@@ -4,10 +4,12 @@
 //! A part reads what it is from a [`Sight`] of the tensors into the plan, and lays its layers out on a
 //! [`Bench`].
 
+pub(super) mod anti_alias;
 pub(super) mod block;
 pub(super) mod head;
 pub(super) mod refused;
 pub(super) mod shortcut;
+pub(super) mod squeeze_excite;
 pub(super) mod stem;
 
 use super::naming::{Naming, Part, Place, Unit};
@@ -92,6 +94,7 @@ pub(super) struct Conv {
     kernel: usize,
     stride: usize,
     groups: usize,
+    biased: bool,
 }
 
 impl Conv {
@@ -102,6 +105,7 @@ impl Conv {
             kernel,
             stride: 1,
             groups: 1,
+            biased: false,
         }
     }
 
@@ -111,6 +115,14 @@ impl Conv {
 
     pub(super) const fn groups(self, groups: usize) -> Self {
         Self { groups, ..self }
+    }
+
+    /// With a bias, whatever the plan says of other convolutions.
+    pub(super) const fn biased(self) -> Self {
+        Self {
+            biased: true,
+            ..self
+        }
     }
 }
 
@@ -133,10 +145,11 @@ impl Bench<'_> {
             kernel,
             stride,
             groups,
+            biased,
         } = conv;
         let dims = [out_c, self.draft.shape(x).c / groups.max(1), kernel, kernel];
         let weight = self.parameter(unit, Part::Conv, Parameter::Weight, &dims)?;
-        let bias = if self.plan.bias {
+        let bias = if self.plan.bias || biased {
             Some(self.parameter(unit, Part::Conv, Parameter::Bias, &[out_c])?)
         } else {
             None
@@ -173,6 +186,20 @@ impl Bench<'_> {
     pub(super) fn activate(&mut self, unit: Unit, x: ValueId) -> Result<ValueId, Error> {
         let y = self.norm(unit, x)?;
         self.relu(unit, y)
+    }
+
+    /// Takes a tensor that is not needed, if the file has it.
+    pub(super) fn skip(
+        &mut self,
+        unit: Unit,
+        part: Part,
+        parameter: Parameter,
+    ) -> Result<(), Error> {
+        let name = self.naming.tensor(self.plan, unit, part, parameter);
+        if let Some(dims) = self.source.dims(&name) {
+            self.source.take(&name, &dims)?;
+        }
+        Ok(())
     }
 
     /// Takes a parameter of a layer and returns its name in the network.

@@ -8,14 +8,18 @@ use crate::error::{Error, Hint};
 /// A text in the names of tensors, and the network that it shows.
 const TENSORS: &[(&str, &str)] = &[
     (
-        ".se.",
-        "a ResNet with channel attention (squeeze-and-excitation, ECA)",
+        ".se.conv.",
+        "a ResNet with efficient channel attention (ECA)",
+    ),
+    (
+        ".se.fc.",
+        "a ResNet with effective squeeze-and-excitation (one layer)",
+    ),
+    (
+        "layer0.conv2.",
+        "a SENet, whose stem is three 3x3 (timm's `legacy_senet154`)",
     ),
     (".attn.", "a ResNet with attention blocks"),
-    (
-        ".aa.",
-        "an anti-aliased ResNet (blur pools before its strides)",
-    ),
     (
         "maxpool.0.",
         "a ResNet whose stem has a convolution instead of the max pool (timm's `replace_stem_pool`)",
@@ -50,13 +54,6 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 const KERAS_FILE: &str = "Keras' own files (.keras, .weights.h5, .h5)";
 const ONNX_FILE: &str = "ONNX exports";
 
-/// Parts without tensors of their own: what the name of timm's architecture has in it, behind
-/// `resnet` or `resnext`, and what it means.
-const ARCHITECTURES: &[(&str, &str)] = &[
-    ("blur", "blur pools before its strides (anti-aliased)"),
-    ("aa", "average pools before its strides (anti-aliased)"),
-];
-
 /// Refuses the names of a file that show such a part.
 pub(in super::super) fn check(names: &BTreeSet<String>) -> Result<(), Error> {
     let shows = |mark: &str| names.iter().any(|name| name.contains(mark));
@@ -71,26 +68,4 @@ pub(in super::super) fn check(names: &BTreeSet<String>) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::WeightsUnrecognised { reason, hint })
-}
-
-/// Refuses timm's name of an architecture that has such a part.
-///
-/// # Errors
-/// [`Error::Model`] with what it is.
-pub fn check_architecture(name: &str) -> Result<(), Error> {
-    let base = name.split('.').next().unwrap_or(name);
-    let base = base.trim_start_matches("se").trim_start_matches("eca");
-    let has = |part: &str| {
-        let rest = base
-            .strip_prefix("resnet")
-            .or_else(|| base.strip_prefix("resnext"));
-        rest.is_some_and(|rest| rest.starts_with(part))
-    };
-    match ARCHITECTURES.iter().find(|(part, _)| has(part)) {
-        None => Ok(()),
-        Some((_, what)) => Err(Error::Model {
-            model: name.to_owned(),
-            reason: format!("it has {what}, which is not supported"),
-        }),
-    }
 }

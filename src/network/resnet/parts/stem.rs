@@ -4,12 +4,12 @@
 //! nothing normalises the last of them, so that the max pool sees negative numbers, and what it sees
 //! outside of the image matters.
 
-use super::{Bench, Conv, Sight, unexplained};
+use super::{Bench, Conv, Sight, anti_alias, unexplained};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Unit};
 use crate::network::resnet::plan::{MaxPool, Plan, Style};
-use crate::network::{Operation, PaddingRule, Parameter};
+use crate::network::{Fill, Operation, PaddingRule, Parameter};
 
 /// Reads the channels of the stem.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
@@ -58,20 +58,24 @@ pub(in super::super) fn build(bench: &mut Bench<'_>, image: ValueId) -> Result<V
         }
     }
     let MaxPool { padding, zeros } = plan.max_pool;
-    let pool = Operation::MaxPool {
+    let max_pool = |stride| Operation::MaxPool {
         kernel: [3; 2],
-        stride: [2; 2],
+        stride: [stride; 2],
         padding,
         zeros,
     };
-    bench.add(Unit::Stem(last), Part::Pool, pool, &[x])
+    anti_alias::build_stem(bench, Unit::Stem(last), max_pool, x)
 }
 
 /// What `inspect` says of the max pool.
 pub(in super::super) fn pool_words(plan: &Plan) -> &'static str {
     let MaxPool { padding, zeros } = plan.max_pool;
-    if padding == PaddingRule::all(0) {
+    if let Some(kind) = plan.anti_alias {
+        anti_alias::pool_words(kind)
+    } else if padding == PaddingRule::all(0) {
         "3x3/2, no padding"
+    } else if padding.fill == Fill::Ceil {
+        "3x3/2, no padding, a last partial window"
     } else if zeros {
         "3x3/2, padding 1 with zeros"
     } else {

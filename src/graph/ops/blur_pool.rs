@@ -1,0 +1,73 @@
+//! Blur pool: a low-pass filter that may stride.
+
+use super::Op;
+use super::operation::{Arity, Backward, Check, Operation, Placement};
+use crate::error::Error;
+use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::tensor::Shape;
+
+/// The 3×3 binomial filter, `[1 2 1]/4` along rows and columns, over an image that is mirrored at its
+/// edges without repeating them (Zhang 2019, arXiv:1904.11486, as timm's `BlurPool2d`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlurPool {
+    /// Rows and columns from one pixel of the result to the next.
+    pub stride: [usize; 2],
+}
+
+impl BlurPool {
+    const fn slides(self) -> Window {
+        Window {
+            stride: self.stride,
+            ..Window::square(3, 1).padded(1)
+        }
+    }
+}
+
+impl Operation for BlurPool {
+    fn kind(&self) -> &'static str {
+        "blur_pool"
+    }
+
+    fn arity(&self) -> Arity {
+        Arity::One
+    }
+
+    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
+        Op::BlurPool(*self)
+    }
+
+    fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
+        let x = inputs[0];
+        if x.h < 2 || x.w < 2 {
+            return Err(check.refuse(format!(
+                "{}x{} pixels cannot be mirrored at the edges; use a larger image",
+                x.h, x.w
+            )));
+        }
+        check.pool(&self.slides(), x)
+    }
+
+    fn macs_per_scalar(&self, _: &Graph) -> usize {
+        0
+    }
+
+    fn trained(&self) -> [Option<ParamId>; 2] {
+        [None; 2]
+    }
+
+    fn window(&self, _: &Graph) -> Option<Window> {
+        Some(self.slides())
+    }
+
+    fn placement(&self, _: &Graph, _: &Node) -> Placement {
+        Placement::of_window(&self.slides())
+    }
+
+    fn clamps(&self) -> bool {
+        false
+    }
+
+    fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {
+        Err(back.no_gradient())
+    }
+}

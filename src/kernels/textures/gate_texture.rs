@@ -1,0 +1,22 @@
+//! An activation times the sigmoid of a gate for each channel, on textures.
+
+use crate::kernels::{Kernel, Launch, gate, load, store};
+use crate::tensor::Shape;
+
+/// `shaders/textures/gate_texture.wgsl`.
+pub static KERNEL: Kernel = Kernel {
+    name: "gate_texture",
+    source: include_str!("../../../shaders/textures/gate_texture.wgsl"),
+    bindings: &[load("input"), load("gates"), store("output")],
+};
+
+/// Threads of a workgroup, as in the shader.
+pub const THREADS: usize = gate::THREADS;
+
+/// One launch: a grid-stride loop over the texels of the activation.
+pub fn launch(shape: Shape) -> Launch {
+    Launch {
+        kernel: &KERNEL,
+        ..gate::launch(shape)
+    }
+}

@@ -1,0 +1,123 @@
+//! Anti-aliasing: what halves an image averages first (Zhang 2019, arXiv:1904.11486).
+//!
+//! timm's `resnetblur` has a blur pool behind the ReLU of each convolution that would stride, and behind
+//! a max pool that no longer strides; `resnetaa` has 2×2 average pools there, and one in place of the max
+//! pool. The filters are fixed: files of today show neither, the name of the architecture does. Older
+//! files have the filter of every blur pool among their tensors.
+
+use super::{Bench, Sight, Site};
+use crate::error::Error;
+use crate::graph::ValueId;
+use crate::network::resnet::naming::{Part, Place, Unit};
+use crate::network::resnet::plan::{AntiAlias, Plan};
+use crate::network::resnet::stated::{CONFIG, Config};
+use crate::network::{Decision, Operation, PaddingRule, Parameter};
+
+/// What timm's name of an architecture says, behind `resnet` or `resnext`.
+fn named(architecture: &str) -> Option<AntiAlias> {
+    let base = architecture.trim_start_matches("se");
+    let rest = base
+        .strip_prefix("resnet")
+        .or_else(|| base.strip_prefix("resnext"))?;
+    if rest.starts_with("blur") {
+        Some(AntiAlias::Blur)
+    } else if rest.starts_with("aa") {
+        Some(AntiAlias::Average)
+    } else {
+        None
+    }
+}
+
+/// Reads it from the tensors.
+pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
+    let stages = 0..plan.blocks.len();
+    let mut units = stages.map(|stage| Unit::Blur(Place { stage, block: 0 }));
+    if units.any(|unit| filter(sight, plan, unit).is_some()) {
+        plan.anti_alias = Some(AntiAlias::Blur);
+    }
+}
+
+fn filter(sight: &Sight<'_>, plan: &Plan, unit: Unit) -> Option<Vec<usize>> {
+    sight.dims(plan, unit, Part::Pool, Parameter::Filter)
+}
+
+/// Decides it by the name of the architecture where the tensors do not show it.
+pub(in super::super) fn decide(plan: &mut Plan, config: &Config) -> Option<Decision> {
+    let evidence = if plan.anti_alias.is_some() {
+        "names of the tensors"
+    } else {
+        plan.anti_alias = config.architecture.as_deref().and_then(named);
+        CONFIG
+    };
+    let words = match plan.anti_alias? {
+        AntiAlias::Blur => "blur pools where the image is halved",
+        AntiAlias::Average => "2x2 average pools where the image is halved",
+    };
+    Some(Decision::certain("anti-aliasing", words, evidence))
+}
+
+/// The stride of a convolution in a block: none where a pool behind it strides instead.
+pub(in super::super) fn stride(plan: &Plan, stride: usize) -> usize {
+    if plan.anti_alias.is_some() { 1 } else { stride }
+}
+
+/// Lays the pool of a block out, behind the convolution that would stride.
+pub(in super::super) fn build(
+    bench: &mut Bench<'_>,
+    site: &Site,
+    x: ValueId,
+) -> Result<ValueId, Error> {
+    match bench.plan.anti_alias {
+        Some(kind) if site.stride > 1 => pool(bench, kind, Unit::Blur(site.place), site.stride, x),
+        _ => Ok(x),
+    }
+}
+
+/// Lays out what stands in place of a max pool that strides; `max_pool` has its window.
+pub(in super::super) fn build_stem(
+    bench: &mut Bench<'_>,
+    unit: Unit,
+    max_pool: impl FnOnce(usize) -> Operation,
+    x: ValueId,
+) -> Result<ValueId, Error> {
+    match bench.plan.anti_alias {
+        None => bench.add(unit, Part::Pool, max_pool(2), &[x]),
+        Some(AntiAlias::Average) => pool(bench, AntiAlias::Average, unit, 2, x),
+        Some(AntiAlias::Blur) => {
+            let x = bench.add(unit, Part::Max, max_pool(1), &[x])?;
+            pool(bench, AntiAlias::Blur, unit, 2, x)
+        }
+    }
+}
+
+fn pool(
+    bench: &mut Bench<'_>,
+    kind: AntiAlias,
+    unit: Unit,
+    stride: usize,
+    x: ValueId,
+) -> Result<ValueId, Error> {
+    let operation = match kind {
+        AntiAlias::Average => Operation::AvgPool {
+            kernel: [stride; 2],
+            stride: [stride; 2],
+            padding: PaddingRule::all(0),
+            count_padding: false,
+        },
+        AntiAlias::Blur => {
+            bench.skip(unit, Part::Pool, Parameter::Filter)?;
+            Operation::BlurPool {
+                stride: [stride; 2],
+            }
+        }
+    };
+    bench.add(unit, Part::Pool, operation, &[x])
+}
+
+/// What `inspect` says of what stands in place of the max pool.
+pub(in super::super) const fn pool_words(kind: AntiAlias) -> &'static str {
+    match kind {
+        AntiAlias::Blur => "3x3/1, padding 1, and a blur pool/2",
+        AntiAlias::Average => "none: 2x2/2 average",
+    }
+}
