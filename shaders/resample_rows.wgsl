@@ -11,7 +11,7 @@
 // Memory      none
 // Barriers    none
 // Edges       pixels past the last row or column are skipped; alpha is ignored and stores 255
-// Host        src/kernels/resample.rs     Reference  src/image/resize.rs
+// Host        src/kernels/resample.rs     Reference  src/picture/resize.rs
 
 @group(0) @binding(0) var image: texture_2d<f32>;
 @group(0) @binding(1) var<storage, read> table: array<i32>;

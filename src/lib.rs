@@ -3,23 +3,25 @@
 //! Everything left of the executor is plain data that prints and is tested without a GPU:
 //!
 //! ```text
-//! resnet-formats ─► Graph ─► passes ─► Graph ─► plan ─► Plan ─► gpu::Executor ─► your encoder
-//!                     └──► reference (the oracle) and cpu (the fast fallback) run the same Graph
+//! network ─► Model (Graph) ─► passes ─► Graph ─► plan ─► Plan ─► gpu::Executor ─► your encoder
+//!               └──► reference (the oracle) and cpu (the fast fallback) run the same Graph
 //! ```
 //!
 //! The crate `resnet-formats` opens weight files. The modules here, in the order in which a network
 //! passes through them:
 //!
 //! 1. [`tensor`]: shapes, host tensors, and the one definition of the memory layout;
-//! 2. [`graph`]: what to compute, with shapes checked when a node is added;
-//! 3. [`passes`]: batch norm folded, ReLU and residual add moved into the convolution;
-//! 4. `kernels`: one file per shader: what it binds and how a layer becomes a launch;
-//! 5. [`plan`]: which kernel runs each node and which activations share a buffer;
-//! 6. [`gpu`]: the only module that uses wgpu: pipelines, buffers, commands, readback;
-//! 7. `reference` and [`cpu`]: the same graph on the CPU, once to be believed, once to be fast;
-//! 8. [`picture`]: pictures in, words out; `compare` says whether two results agree;
-//! 9. [`explain`]: what a network looked at;
-//! 10. [`tune`]: which kernels are fastest on an adapter.
+//! 2. [`graph`]: what to compute, one file an operation, with shapes checked when a node is added;
+//! 3. [`network`]: a network as a blueprint, and models of any batch and size that are made of it;
+//! 4. [`passes`]: batch norm folded, ReLU and residual add moved into the convolution;
+//! 5. `kernels`: one file per shader: what it binds and how a layer becomes a launch;
+//! 6. [`plan`]: which kernel runs each node and which activations share a buffer;
+//! 7. [`gpu`]: the only module that uses wgpu: pipelines, buffers, commands, readback;
+//! 8. `reference` and [`cpu`]: the same graph on the CPU, once to be believed, once to be fast;
+//! 9. [`engine`]: a graph that is ready to run on any of these;
+//! 10. [`picture`]: pictures in, words out; `compare` says whether two results agree;
+//! 11. [`explain`]: what a network looked at;
+//! 12. [`tune`]: which kernels are fastest on an adapter.
 //!
 //! # In a host that has a device
 //!

@@ -239,9 +239,15 @@ fn a_host_tunes_and_tests_its_own_device() {
 
 #[test]
 fn pipelines_of_another_device_are_an_error() {
-    let gpu = gpu();
-    let (device, _) = small_device(required_limits());
-    let (plan, strangers) = (plan(&gpu, &network(11)), Pipelines::new(&device));
+    // Of one instance: wgpu tells the devices of different instances apart by nothing.
+    let adapters = pollster::block_on(Adapters::enumerate(wgpu::Backends::from_env()));
+    let wanted = std::env::var("WGPU_ADAPTER_NAME").ok();
+    let open = || {
+        let adapter = adapters.choose(wanted.as_deref()).unwrap();
+        pollster::block_on(adapters.open(adapter)).unwrap()
+    };
+    let (gpu, other) = (open(), open());
+    let (plan, strangers) = (plan(&gpu, &network(11)), Pipelines::new(&other.device));
     let builder = Executor::builder(&gpu.device, &gpu.queue, &plan).pipelines(&strangers);
     let error = builder.build().unwrap_err();
     assert!(error.to_string().contains("another device"), "{error}");

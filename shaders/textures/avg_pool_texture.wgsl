@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       positions outside the image add 0; `count` includes them when COUNT_PADDING; no window lies wholly outside
-// Host        src/kernels/avg_pool_texture.rs     Reference  src/reference/avg_pool.rs
+// Host        src/kernels/textures/avg_pool_texture.rs     Reference  src/reference/avg_pool.rs
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var output: texture_storage_2d<rgba32float, write>;

@@ -10,7 +10,7 @@
 // Memory      none; each lane fetches the weights of its own output channels and the quad passes them round
 // Barriers    none
 // Edges       taps outside the image and pixels past the end read texel 0, which is zero; stores past the end are skipped
-// Host        src/kernels/conv2d_quad.rs     Reference  src/reference/conv2d.rs
+// Host        src/kernels/textures/conv2d_quad.rs     Reference  src/reference/conv2d.rs
 
 // Fetched through the texture unit: SwiftShader reads a storage texture lane by lane and scalar by scalar.
 @group(0) @binding(0) var input: texture_2d<f32>;

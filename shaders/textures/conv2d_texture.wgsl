@@ -13,7 +13,7 @@
 // Memory      none; each lane fetches the weights of its own output channels and the subgroup passes them round
 // Barriers    none
 // Edges       taps outside the image and pixels past the end read texel 0, which is zero; stores past the end are skipped
-// Host        src/kernels/conv2d_texture.rs     Reference  src/reference/conv2d.rs
+// Host        src/kernels/textures/conv2d_texture.rs     Reference  src/reference/conv2d.rs
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var weight: texture_storage_2d<rgba32float, read>;

@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       channel tails are products of zeros
-// Host        src/kernels/gate_texture.rs     Reference  src/reference/gate.rs
+// Host        src/kernels/textures/gate_texture.rs     Reference  src/reference/gate.rs
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var gates: texture_storage_2d<rgba32float, read>;

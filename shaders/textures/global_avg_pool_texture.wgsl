@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       any number of pixels
-// Host        src/kernels/global_avg_pool_texture.rs     Reference  src/reference/global_avg_pool.rs
+// Host        src/kernels/textures/global_avg_pool_texture.rs     Reference  src/reference/global_avg_pool.rs
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var output: texture_storage_2d<rgba32float, write>;

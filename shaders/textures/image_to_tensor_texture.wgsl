@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       alpha is ignored; the fourth channel stores 0
-// Host        src/kernels/image_to_tensor_texture.rs     Reference  src/reference/image_to_tensor.rs
+// Host        src/kernels/textures/image_to_tensor_texture.rs     Reference  src/reference/image_to_tensor.rs
 
 @group(0) @binding(0) var<storage, read> pixels: array<u32>;
 @group(0) @binding(1) var output: texture_storage_2d<rgba32float, write>;

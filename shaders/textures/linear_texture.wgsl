@@ -11,7 +11,7 @@
 // Memory      none
 // Barriers    none
 // Edges       input and output tails have zero weights and bias; outputs past the last vector are skipped
-// Host        src/kernels/linear_texture.rs     Reference  src/reference/linear.rs
+// Host        src/kernels/textures/linear_texture.rs     Reference  src/reference/linear.rs
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var weight: texture_storage_2d<rgba32float, read>;

@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       positions outside the image are skipped, or count as 0 when ZERO_PADDED; no window lies wholly outside
-// Host        src/kernels/max_pool_texture.rs     Reference  src/reference/max_pool.rs
+// Host        src/kernels/textures/max_pool_texture.rs     Reference  src/reference/max_pool.rs
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var output: texture_storage_2d<rgba32float, write>;

@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       channel tails of activations are 0, and so are those of y
-// Host        src/kernels/relu_gradient_texture.rs     Reference  src/reference/relu_gradient.rs
+// Host        src/kernels/textures/relu_gradient_texture.rs     Reference  src/reference/relu_gradient.rs
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var activation: texture_storage_2d<rgba32float, read>;

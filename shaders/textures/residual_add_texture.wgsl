@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       channel tails are sums of zeros
-// Host        src/kernels/residual_add_texture.rs     Reference  src/reference/add.rs
+// Host        src/kernels/textures/residual_add_texture.rs     Reference  src/reference/add.rs
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var residual: texture_storage_2d<rgba32float, read>;

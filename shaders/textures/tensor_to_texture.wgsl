@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       channel tails are zeros already
-// Host        src/kernels/tensor_to_texture.rs     Reference  src/tensor.rs
+// Host        src/kernels/textures/tensor_to_texture.rs     Reference  src/tensor.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var output: texture_storage_2d<rgba32float, write>;

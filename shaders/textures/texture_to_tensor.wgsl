@@ -9,7 +9,7 @@
 // Memory      none
 // Barriers    none
 // Edges       channel tails are zeros already
-// Host        src/kernels/texture_to_tensor.rs     Reference  src/tensor.rs
+// Host        src/kernels/textures/texture_to_tensor.rs     Reference  src/tensor.rs
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;

@@ -10,7 +10,7 @@
 // Memory      none
 // Barriers    none
 // Edges       pixels outside the image read texel 0, which is zero
-// Host        src/kernels/winograd_input_texture.rs     Reference  src/reference/conv2d.rs
+// Host        src/kernels/textures/winograd_input_texture.rs     Reference  src/reference/conv2d.rs
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var output: texture_storage_2d<rgba32float, write>;

@@ -10,7 +10,7 @@
 // Memory      none
 // Barriers    none
 // Edges       pixels of a tile outside the image are not stored
-// Host        src/kernels/winograd_output_texture.rs     Reference  src/reference/conv2d.rs
+// Host        src/kernels/textures/winograd_output_texture.rs     Reference  src/reference/conv2d.rs
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
 @group(0) @binding(1) var residual: texture_storage_2d<rgba32float, read>;

@@ -76,22 +76,27 @@ fn golden(name: &str) -> BTreeMap<String, Tensor> {
     tensors.collect()
 }
 
-/// Options for the images of the fixtures.
-fn options() -> ModelOptions {
+/// Options for the images of a folder.
+fn options(name: &str) -> ModelOptions {
+    let size = if name.contains("-aa") {
+        [64, 96]
+    } else {
+        [45, 61]
+    };
     ModelOptions {
         batch: 2,
-        size: Some([45, 61]),
+        size: Some(size),
         ..ModelOptions::default()
     }
 }
 
 fn network(name: &str, file: &str) -> Network {
     let path = folder(name).join(file);
-    resnet_formats::open(path, &options()).unwrap_or_else(|error| panic!("{name}: {error}"))
+    resnet_formats::open(path, &options(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn open(name: &str, file: &str) -> Model {
-    network(name, file).model(&options()).unwrap()
+    network(name, file).model(&options(name)).unwrap()
 }
 
 fn model_of(path: &Path, options: &ModelOptions) -> Result<Model, Error> {
@@ -187,7 +192,7 @@ fn the_other_variant_is_another_network() {
                 .unwrap();
         let options = ModelOptions {
             variant,
-            ..options()
+            ..options("huggingface-v1")
         };
         let network = weights.network(&options).unwrap();
         network.model(&options).unwrap()
@@ -215,7 +220,7 @@ fn a_config_of_another_network_is_not_believed() {
     let config = r#"{"architecture": "resnet50", "num_classes": 1000, "pretrained_cfg": {}}"#;
     std::fs::write(temporary.path().join("config.json"), config).unwrap();
     let path = temporary.path().join("model.safetensors");
-    let model = model_of(&path, &options()).unwrap();
+    let model = model_of(&path, &options("timm-c")).unwrap();
     let remark = model.decisions.get("remark").expect("it is said");
     assert!(remark.value.contains("1000 classes, not 5"), "{remark}");
     assert_eq!(
@@ -232,12 +237,14 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
     let temporary = tempfile::tempdir().unwrap();
     for (name, file, arch) in FOLDERS {
         let mut original = network(name, file);
-        original.facts.preprocess = Preprocess::TORCHVISION.with_size([45, 61]);
+        original.facts.preprocess = Preprocess::TORCHVISION.with_size(options(name).size.unwrap());
         let golden = golden(name);
-        for (precision, limit) in [(Precision::F32, 1e-5), (Precision::F16, 1e-2)] {
+        // In one of these networks of eight channels the rounding of the weights shows more.
+        let half = if *name == "timm-blur" { 2e-2 } else { 1e-2 };
+        for (precision, limit) in [(Precision::F32, 1e-5), (Precision::F16, half)] {
             let path = temporary.path().join("converted.safetensors");
             resnet_formats::save(&original, &path, precision).unwrap();
-            let model = model_of(&path, &options()).unwrap();
+            let model = model_of(&path, &options(name)).unwrap();
             assert_eq!(&model.arch, arch, "{name}");
             assert_eq!(model.family, Family::Described, "{name}");
             assert_eq!(model.decisions.assumed().count(), 0, "{name}");
@@ -292,7 +299,7 @@ fn a_converted_network_takes_any_size_and_one_of_the_first_version_those_of_its_
 
     in_first_version(&path);
     let golden = golden("timm-d");
-    let error = error_of(&model_of(&path, &options()).unwrap(), &golden);
+    let error = error_of(&model_of(&path, &options("timm-d")).unwrap(), &golden);
     assert!(error < 1e-5, "the first version: {error}");
     assert!(
         model_of(&path, &of_size([45 + 32, 61 + 64])).is_ok(),
@@ -352,7 +359,8 @@ fn descriptions_that_make_no_sense_are_errors() {
         *text = text.replacen(from, to, 1);
         let bytes = safetensors::serialize(file.tensors(), Some(metadata)).unwrap();
         let mut weights = resnet_formats::weights::Weights::from_bytes("x", bytes)?;
-        weights.network(&options())?.model(&options())
+        let options = options("timm-d");
+        weights.network(&options)?.model(&options)
     };
     for (key, from, to) in [
         ("graph", "{", "["),
