@@ -109,7 +109,7 @@ impl Network {
         if let Some(size) = options.size {
             blueprint.resize(size);
         }
-        let rules = facts.preprocess.clone().with_size(blueprint.size);
+        let rules = facts.preprocess.with_size(blueprint.size);
         rules.check()?;
         Ok(Self {
             blueprint,

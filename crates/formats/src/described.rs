@@ -38,7 +38,7 @@ use resnet_wgpu::picture::Preprocess;
 pub fn save(network: &Network, path: impl AsRef<Path>, precision: Precision) -> Result<(), Error> {
     let facts = &network.facts;
     let blueprint = network.blueprint();
-    let rules = facts.preprocess.clone().with_size(blueprint.size());
+    let rules = facts.preprocess.with_size(blueprint.size());
     let mut metadata = HashMap::from([
         ("format".to_owned(), "pt".to_owned()),
         ("architecture".to_owned(), facts.arch.clone()),

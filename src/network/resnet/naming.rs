@@ -187,7 +187,7 @@ const MARKS: [(Family, &str); 4] = [
     (Family::Notebook, "res2a_branch2a/kernel"),
 ];
 
-/// A name that torchvision's networks do not have, and the first SENets do.
+/// A name that torchvision's networks do not have, and those of the first squeeze-and-excitation do.
 const SENET_MARK: &str = "layer0.conv1.weight";
 
 impl Naming {
