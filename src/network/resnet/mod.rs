@@ -144,12 +144,13 @@ impl Arch {
     /// The network of this name with made-up numbers.
     ///
     /// ```
+    /// use resnet_wgpu::graph::Role;
     /// use resnet_wgpu::network::ModelOptions;
     /// use resnet_wgpu::network::resnet::Arch;
     ///
     /// let options = ModelOptions::default();
     /// let model = Arch::ResNet18.made_up(0, &options)?.model(&options)?;
-    /// assert_eq!(model.graph.value(model.logits).name, "fc");
+    /// assert_eq!(model.graph.value_of(Role::Logits)?.name, "fc");
     /// # Ok::<(), resnet_wgpu::Error>(())
     /// ```
     ///
