@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::weights::Beside;
 use resnet_wgpu::Error;
+use resnet_wgpu::internals::network::resnet::Config;
 use resnet_wgpu::network::Family;
-use resnet_wgpu::network::resnet::Config;
 
 /// Reads what is beside a file of a family. A file that is of another program is passed over.
 ///
@@ -76,7 +76,7 @@ fn scaled(side: usize, crop_pct: f64) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use resnet_wgpu::network::resnet::PREPROCESSOR;
+    use resnet_wgpu::internals::network::resnet::PREPROCESSOR;
     use resnet_wgpu::picture::Labels;
     use resnet_wgpu::picture::{Filter, Preprocess, Resize};
 

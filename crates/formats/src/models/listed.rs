@@ -5,7 +5,8 @@ use resnet_wgpu::graph::{
     AvgPool, Flatten, FlattenOrder, Graph, Linear, MaxPool, Op, PadValue, ParamId, Statistics,
     ValueId,
 };
-use resnet_wgpu::network::{Draft, Facts, ModelOptions, Network, Operation, PaddingRule};
+use resnet_wgpu::internals::network::{Draft, Facts, Operation, PaddingRule};
+use resnet_wgpu::network::{ModelOptions, Network};
 
 /// The network of a graph whose padding is that of one size.
 pub(crate) fn network(

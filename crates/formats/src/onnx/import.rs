@@ -13,7 +13,7 @@ use super::wire::{Damaged, Message};
 use super::{USUAL_SIZE, name, operator, unreadable};
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Graph, Op, PadValue, Padding, ParamId, ValueId};
-use resnet_wgpu::network::Parameter;
+use resnet_wgpu::internals::network::Parameter;
 use resnet_wgpu::network::{Confidence, ModelOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 

@@ -7,7 +7,7 @@ use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, Linear, MaxPool, Op, PadValue, Padding,
     Relu, Statistics, ValueId, Window,
 };
-use resnet_wgpu::network::Parameter;
+use resnet_wgpu::internals::network::Parameter;
 use resnet_wgpu::tensor::Tensor;
 
 impl Import {

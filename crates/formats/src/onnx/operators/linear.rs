@@ -4,7 +4,7 @@ use super::super::import::{Activation, Form, Import, Pending, Site, Value};
 use super::flat_bias;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Linear, Op};
-use resnet_wgpu::network::Parameter;
+use resnet_wgpu::internals::network::Parameter;
 use resnet_wgpu::tensor::Tensor;
 
 /// `y = x · W + b`, with the weight as `[in, out]` or, transposed, `[out, in]`.

@@ -12,7 +12,7 @@ use super::proto::is_standard;
 use super::tensor::{Constant, FLOAT, FLOAT16};
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Add, BatchNorm, GlobalAvgPool, Op, Relu, Statistics};
-use resnet_wgpu::network::Parameter;
+use resnet_wgpu::internals::network::Parameter;
 use resnet_wgpu::tensor::Tensor;
 
 /// Adds what a node means to the graph.

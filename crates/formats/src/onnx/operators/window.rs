@@ -5,7 +5,7 @@ use super::super::window::{AutoPad, Placed, Placement};
 use super::flat_bias;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{AvgPool, Conv2d, MaxPool, Op, PadValue, Padding, Window};
-use resnet_wgpu::network::Parameter;
+use resnet_wgpu::internals::network::Parameter;
 
 /// Strides, kernels and padding are at most this: far more than any network has, and small enough
 /// for sums of them not to overflow.
