@@ -50,6 +50,11 @@ fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
 
 /// A device on the adapter under test with no optional feature and exactly these limits.
 fn small_device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
+    small_devices([required_limits]).remove(0)
+}
+
+/// Several of them.
+fn small_devices<const N: usize>(limits: [wgpu::Limits; N]) -> Vec<(wgpu::Device, wgpu::Queue)> {
     let name = gpu().info.name;
     let adapters = pollster::block_on(Adapters::enumerate(wgpu::Backends::from_env()));
     let adapter = adapters
@@ -57,12 +62,15 @@ fn small_device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
         .iter()
         .find(|a| a.get_info().name == name)
         .unwrap();
-    pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-        required_features: required_features(),
-        required_limits,
-        ..Default::default()
-    }))
-    .unwrap()
+    let device = |required_limits| {
+        pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            required_features: required_features(),
+            required_limits,
+            ..Default::default()
+        }))
+        .unwrap()
+    };
+    limits.map(device).into()
 }
 
 #[test]
@@ -239,10 +247,11 @@ fn a_host_tunes_and_tests_its_own_device() {
 
 #[test]
 fn pipelines_of_another_device_are_an_error() {
-    let gpu = gpu();
-    let (device, _) = small_device(required_limits());
-    let (plan, strangers) = (plan(&gpu, &network(11)), Pipelines::new(&device));
-    let builder = Executor::builder(&gpu.device, &gpu.queue, &plan).pipelines(&strangers);
+    let devices = small_devices([required_limits(), required_limits()]);
+    let ((device, queue), (stranger, _)) = (&devices[0], &devices[1]);
+    let plan = Plan::new(&network(11), &PlanOptions::new(Capabilities::default())).unwrap();
+    let strangers = Pipelines::new(stranger);
+    let builder = Executor::builder(device, queue, &plan).pipelines(&strangers);
     let error = builder.build().unwrap_err();
     assert!(error.to_string().contains("another device"), "{error}");
 }
