@@ -31,13 +31,11 @@ pub(crate) mod textures;
 
 pub use crate::kernels::Precision;
 pub(crate) use allocation::{Allocation, AllocationId, Content};
-pub(crate) use buffers::OnBuffers;
 pub use candidate::Choices;
 pub(crate) use candidate::{Candidate, ConvShape, candidates};
 pub use capabilities::{Capabilities, DeviceClass, DeviceKind, Vendor};
 pub use key::OutputKey;
 pub use options::{InputFormat, KernelPath, PlanOptions, Winograd};
-pub(crate) use textures::OnTextures;
 
 /// One dispatch.
 #[derive(Clone, Debug)]
