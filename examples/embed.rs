@@ -6,8 +6,8 @@
 use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead};
 use resnet_wgpu::graph::Role;
+use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::ModelOptions;
-use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::top_k;
 use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};

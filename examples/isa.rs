@@ -21,8 +21,8 @@ use std::process::Command;
 
 use ash::{khr, vk};
 use resnet_wgpu::internals::kernels::{Launch, Precision};
+use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::ModelOptions;
-use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{
     Capabilities, DeviceClass, DeviceKind, KernelPath, Plan, PlanOptions, Vendor, Winograd,

@@ -7,15 +7,15 @@ mod common;
 
 use common::{Numbers, assert_close, reference};
 use resnet_wgpu::Error;
-use resnet_wgpu::explain::Sites;
 use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
 use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
     Op, PadValue, Padding, Relu, Statistics, ValueId, Window,
 };
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::explain::Sites;
+use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::ModelOptions;
-use resnet_wgpu::network::resnet::Arch;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::{Shape, Tensor};
 

@@ -12,12 +12,10 @@ use resnet_wgpu::graph::{
 };
 use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::internals::kernels::{Precision, Storage};
+use resnet_wgpu::internals::plan::{Candidate, ConvShape, OnBuffers, candidates};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::picture::{ChannelOrder, Preprocess};
-use resnet_wgpu::plan::{
-    Candidate, Capabilities, ConvShape, InputFormat, KernelPath, OnBuffers, Plan, PlanOptions,
-    Winograd, candidates,
-};
+use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// Builds a graph around one op, runs it on every path of the GPU and compares with the oracle.

@@ -9,7 +9,7 @@ use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::top_k;

@@ -11,13 +11,15 @@ use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
 use resnet_wgpu::internals::kernels::{Precision, Storage};
 use resnet_wgpu::internals::memory::{Place, StepUse, assign};
-use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::internals::plan::{
+    Candidate, Content, ConvShape, OnBuffers, OnTextures, candidates,
+};
+use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::plan::{
-    Candidate, Capabilities, Content, ConvShape, DeviceKind, InputFormat, KernelPath, OnBuffers,
-    OnTextures, Plan, PlanOptions, Step, Winograd, candidates,
+    Capabilities, DeviceKind, InputFormat, KernelPath, Plan, PlanOptions, Step, Winograd,
 };
 use resnet_wgpu::tensor::{Shape, Tensor};
 

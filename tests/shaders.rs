@@ -9,17 +9,18 @@ use std::path::Path as FilePath;
 use naga::back::PipelineConstants;
 use naga::valid::{Capabilities as Features, ValidationFlags, Validator};
 use resnet_wgpu::graph::{
-    Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d, Dilate,
-    Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph, Linear, MaxPool, Op, PadValue, Padding,
-    Relu, ReluGradient, Softmax, Statistics, Window,
+    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
+    Linear, MaxPool, Op, PadValue, Padding, Relu, Softmax, Statistics, Window,
+};
+use resnet_wgpu::internals::graph::{
+    AvgPoolGradient, ChannelDot, ClassGradient, Dilate, ReluGradient,
 };
 use resnet_wgpu::internals::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::internals::kernels::{self, Access, Kernel, Launch, Precision, Storage};
 use resnet_wgpu::internals::kernels::{heat_map, resample_columns, resample_rows};
+use resnet_wgpu::internals::plan::{Candidate, ConvShape, candidates};
 use resnet_wgpu::picture::{ChannelOrder, Preprocess};
-use resnet_wgpu::plan::{
-    Candidate, Capabilities, ConvShape, InputFormat, KernelPath, Plan, PlanOptions, candidates,
-};
+use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// WebGPU's default limits.

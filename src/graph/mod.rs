@@ -6,7 +6,7 @@
 //! [`crate::plan`] turns them into dispatches and `reference` runs them on the CPU.
 
 mod id;
-mod ops;
+pub(crate) mod ops;
 mod role;
 mod window;
 
@@ -20,14 +20,15 @@ use ops::{Check, Operation};
 
 pub use id::{ParamId, ValueId};
 pub use ops::{
-    Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d, Dilate,
-    Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu, ReluGradient,
-    Softmax, Statistics,
+    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear,
+    MaxPool, Op, PadValue, Relu, Softmax, Statistics,
 };
 pub use role::Role;
 pub use window::{Padding, Window};
 
-pub(crate) use ops::{Backward, Placement};
+pub(crate) use ops::{
+    AvgPoolGradient, Backward, ChannelDot, ClassGradient, Dilate, Placement, ReluGradient,
+};
 
 /// One operation of a graph.
 #[derive(Clone, Debug, PartialEq)]

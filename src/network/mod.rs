@@ -5,26 +5,29 @@
 //! of everything that had to be decided. [`Network::model`] makes a [`Model`] of it, the graph for one
 //! batch and size, as often as it is asked for and without any file.
 
-mod blueprint;
+pub(crate) mod blueprint;
 mod bn_mode;
-mod build;
+pub(crate) mod build;
 mod decision;
-mod draft;
-mod padding;
-mod parameter;
-pub mod resnet;
-mod source;
-mod variant;
+pub(crate) mod draft;
+pub(crate) mod padding;
+pub(crate) mod parameter;
+pub(crate) mod resnet;
+pub(crate) mod source;
+pub(crate) mod variant;
 
-pub use blueprint::{Blueprint, Operation, Tensors};
+pub(crate) use blueprint::{Blueprint, Operation, Tensors};
 pub use bn_mode::BnMode;
-pub use build::{Facts, Model, ModelOptions, Network};
+pub(crate) use build::Facts;
+pub use build::{Model, ModelOptions, Network};
 pub use decision::{Confidence, Decision, Decisions};
-pub use draft::{Draft, Ends};
-pub use padding::{Fill, PaddingRule};
-pub use parameter::Parameter;
-pub use source::{Random, TensorSource};
-pub use variant::{Choice, Variant, choose};
+pub(crate) use draft::{Draft, Ends};
+pub(crate) use padding::{Fill, PaddingRule};
+pub(crate) use parameter::Parameter;
+pub use resnet::Arch;
+pub(crate) use source::{Random, TensorSource};
+pub use variant::Variant;
+pub(crate) use variant::{Choice, choose};
 
 use std::fmt;
 

@@ -18,25 +18,24 @@ use crate::graph::{Graph, Role};
 use crate::kernels::Launch;
 use crate::tensor::Shape;
 
-mod allocation;
-mod buffers;
-mod candidate;
+pub(crate) mod allocation;
+pub(crate) mod buffers;
+pub(crate) mod candidate;
 mod capabilities;
 mod key;
 mod lower;
 pub(crate) mod memory;
 mod options;
 mod planner;
-mod textures;
+pub(crate) mod textures;
 
 pub use crate::kernels::Precision;
-pub use allocation::{Allocation, AllocationId, Content};
-pub use buffers::OnBuffers;
-pub use candidate::{Candidate, Choices, ConvShape, candidates};
+pub(crate) use allocation::{Allocation, AllocationId, Content};
+pub use candidate::Choices;
+pub(crate) use candidate::{Candidate, ConvShape, candidates};
 pub use capabilities::{Capabilities, DeviceClass, DeviceKind, Vendor};
 pub use key::OutputKey;
 pub use options::{InputFormat, KernelPath, PlanOptions, Winograd};
-pub use textures::OnTextures;
 
 /// One dispatch.
 #[derive(Clone, Debug)]

@@ -214,7 +214,8 @@ mod tests {
 
     use super::*;
     use crate::graph::{Conv2d, Op};
-    use crate::plan::{Candidate, Capabilities, OnBuffers};
+    use crate::plan::buffers::OnBuffers;
+    use crate::plan::{Candidate, Capabilities};
     use crate::tensor::{Shape, Tensor};
     use crate::tune::{NetworkTimes, TunedLayer};
 

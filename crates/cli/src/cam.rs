@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use resnet_wgpu::explain::Sites;
 use resnet_wgpu::explain::{ClassMap, add_class_map};
 use resnet_wgpu::gpu::Colors;
 use resnet_wgpu::graph::Role;
+use resnet_wgpu::internals::explain::Sites;
 use resnet_wgpu::internals::files::NewFile;
 use resnet_wgpu::internals::reference::heat_map;
 use resnet_wgpu::passes::optimize;

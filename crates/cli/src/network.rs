@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Graph, Role};
-use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::{self, Decision, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;

@@ -3,7 +3,8 @@
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::{Session, StepClock, StepSpan};
 use resnet_wgpu::internals::files::write_atomically;
-use resnet_wgpu::plan::{Candidate, InputFormat, Plan, Step};
+use resnet_wgpu::internals::plan::Candidate;
+use resnet_wgpu::plan::{InputFormat, Plan, Step};
 use serde::Serialize;
 
 use crate::args::ProfileArgs;

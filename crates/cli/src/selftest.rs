@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::{Conv2d, Graph, Node, Op, Relu, ValueId, Window};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::plan::{Candidate, ConvShape};
 use resnet_wgpu::internals::reference;
-use resnet_wgpu::plan::{Candidate, ConvShape, InputFormat, Plan};
+use resnet_wgpu::plan::{InputFormat, Plan};
 use resnet_wgpu::tensor::{Shape, Tensor};
 use serde::Serialize;
 

@@ -14,7 +14,8 @@ use common::{Numbers, assert_close, gpu, reference};
 use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::{Conv2d, Graph, Op};
 use resnet_wgpu::internals::compare::Tolerance;
-use resnet_wgpu::plan::{Capabilities, ConvShape, Plan, PlanOptions, candidates};
+use resnet_wgpu::internals::plan::{ConvShape, candidates};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::tune::{TuneProgress, tune};
 

@@ -2,7 +2,7 @@
 
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Conv2d, Op, Role};
-use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::{Model, ModelOptions};
 
 fn build(arch: Arch, options: &ModelOptions) -> Result<Model, Error> {

@@ -9,7 +9,7 @@ use resnet_formats::onnx;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Role, Softmax};
 use resnet_wgpu::internals::reference;
-use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::{self, Family, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::Tensor;

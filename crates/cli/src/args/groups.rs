@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::network::resnet::Arch;
+use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::{BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::plan::{KernelPath, Winograd};

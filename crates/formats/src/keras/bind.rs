@@ -9,7 +9,7 @@ use super::network::{Kind, Network};
 use super::store::{Folder, NamedLayer, Saved, Variable};
 use super::unreadable;
 use resnet_wgpu::Error;
-use resnet_wgpu::network::Parameter;
+use resnet_wgpu::internals::network::Parameter;
 
 /// The parameters of all layers.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use super::network::{
     Activation, Channels, Conv, Dense, Kind, Layer, Network, Norm, Pool, Training,
 };
 use resnet_wgpu::graph::{PadValue, Padding};
-use resnet_wgpu::network::resnet::{Block, StrideSite};
+use resnet_wgpu::internals::network::resnet::{Block, StrideSite};
 
 /// A network of a family.
 #[derive(Clone, Debug, PartialEq)]

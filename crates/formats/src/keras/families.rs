@@ -11,8 +11,9 @@ use super::hub;
 use super::network::Network;
 use super::store::Saved;
 use resnet_wgpu::Error;
-use resnet_wgpu::network::resnet::{Block, StrideSite};
-use resnet_wgpu::network::{Choice, Confidence, Decision, Variant, choose};
+use resnet_wgpu::internals::network::resnet::{Block, StrideSite};
+use resnet_wgpu::internals::network::{Choice, choose};
+use resnet_wgpu::network::{Confidence, Decision, Variant};
 
 /// The result.
 #[derive(Debug)]

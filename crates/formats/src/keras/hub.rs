@@ -6,7 +6,7 @@ use super::blueprint::{Bias, MaxPool, Naming, Plan, StridePadding};
 use super::network::{Activation, Dense, Kind, Layer, Network, Training};
 use super::{layer_error, layers, unreadable};
 use resnet_wgpu::Error;
-use resnet_wgpu::network::resnet::{Block, StrideSite};
+use resnet_wgpu::internals::network::resnet::{Block, StrideSite};
 
 const BACKBONE: &str = "ResNetBackbone";
 /// Where the variables of a backbone are in a file of the whole network.

@@ -12,7 +12,7 @@ use super::{layer_error, unreadable};
 use operations::{image, pad, plain};
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{PadValue, Padding, ValueId};
-use resnet_wgpu::network::{Draft, Operation};
+use resnet_wgpu::internals::network::{Draft, Operation};
 
 /// An activation as Keras sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]

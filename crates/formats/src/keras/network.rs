@@ -5,7 +5,7 @@
 //! [`super::import`] turns it into a graph.
 
 use resnet_wgpu::graph::{PadValue, Padding};
-use resnet_wgpu::network::Parameter;
+use resnet_wgpu::internals::network::Parameter;
 
 /// Layers, each of which reads earlier ones.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 use super::import::{Import, Site};
 use crate::weights::layout;
 use resnet_wgpu::Error;
-use resnet_wgpu::network::Parameter;
+use resnet_wgpu::internals::network::Parameter;
 use resnet_wgpu::tensor::Tensor;
 
 impl Import {

@@ -13,7 +13,8 @@ use super::wire::{Damaged, Message};
 use super::{USUAL_SIZE, name, operator, unreadable};
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{PadValue, Padding, ValueId};
-use resnet_wgpu::network::{Confidence, Draft, ModelOptions, Operation, Parameter};
+use resnet_wgpu::internals::network::{Draft, Operation, Parameter};
+use resnet_wgpu::network::{Confidence, ModelOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// How ONNX sees an activation of the graph, which is always NCHW.

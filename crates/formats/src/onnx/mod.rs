@@ -22,7 +22,8 @@ use crate::weights;
 use import::Imported;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::Op;
-use resnet_wgpu::network::{Decision, Facts, Family, ModelOptions, Network};
+use resnet_wgpu::internals::network::Facts;
+use resnet_wgpu::network::{Decision, Family, ModelOptions, Network};
 use resnet_wgpu::picture::Preprocess;
 use wire::{Damaged, Message};
 

@@ -15,8 +15,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use resnet_wgpu::Error;
+use resnet_wgpu::internals::network::resnet::Config;
 use resnet_wgpu::network::Family;
-use resnet_wgpu::network::resnet::Config;
 
 /// A `config.json` with the names of 21,841 classes has 2 MB.
 const MAX_BYTES: u64 = 16 << 20;
@@ -121,7 +121,7 @@ fn scaled(side: usize, crop_pct: f64) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use resnet_wgpu::network::resnet::PREPROCESSOR;
+    use resnet_wgpu::internals::network::resnet::PREPROCESSOR;
     use resnet_wgpu::picture::Labels;
     use resnet_wgpu::picture::{Filter, Preprocess, Resize};
 

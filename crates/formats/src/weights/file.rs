@@ -3,7 +3,7 @@
 //!
 //! In goes a path or the bytes of a file; the container is recognised by its first bytes and read by
 //! `header` (safetensors) or `torch` (PyTorch), or is an index of such files. Names and meaning of
-//! the tensors are the business of [`resnet_wgpu::network::resnet::Naming`].
+//! the tensors are the business of [`resnet_wgpu::internals::network::resnet::Naming`].
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};

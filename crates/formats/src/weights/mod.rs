@@ -34,8 +34,9 @@ use file::WeightFile;
 pub(crate) use file::{map, release};
 use layout::{channels_first, channels_last, transpose};
 use resnet_wgpu::Error;
-use resnet_wgpu::network::resnet::{self, Naming, Stated};
-use resnet_wgpu::network::{Family, ModelOptions, Network, TensorSource};
+use resnet_wgpu::internals::network::TensorSource;
+use resnet_wgpu::internals::network::resnet::{self, Naming, Stated};
+use resnet_wgpu::network::{Family, ModelOptions, Network};
 use resnet_wgpu::tensor::Tensor;
 
 /// The text in the metadata with which a file lists its layers.
@@ -44,7 +45,7 @@ pub(crate) const DESCRIPTION: &str = "graph";
 /// A weight file, whose tensors are taken one by one.
 ///
 /// ```no_run
-/// use resnet_wgpu::network::TensorSource;
+/// use resnet_wgpu::internals::network::TensorSource;
 /// use resnet_formats::weights::Weights;
 ///
 /// let mut weights = Weights::open("resnet50.safetensors")?;

@@ -4,7 +4,7 @@ use super::super::network::{Activation, Channels, Conv, Dense, Norm, Pool, Resca
 use super::{Import, Pending, Site, Value};
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{PadValue, Padding, ValueId};
-use resnet_wgpu::network::{Fill, Operation, PaddingRule, Parameter};
+use resnet_wgpu::internals::network::{Fill, Operation, PaddingRule, Parameter};
 use resnet_wgpu::tensor::Tensor;
 
 impl Import {

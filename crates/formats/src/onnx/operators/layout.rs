@@ -5,7 +5,7 @@ use super::super::tensor::Constant;
 use super::{scalar, window};
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{PadValue, Padding};
-use resnet_wgpu::network::Operation;
+use resnet_wgpu::internals::network::Operation;
 
 /// An axis counted from the front; ONNX counts negative ones from the end.
 pub(super) fn axis(site: &Site<'_>, axis: i64, rank: usize) -> Result<usize, Error> {

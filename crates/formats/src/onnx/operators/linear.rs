@@ -3,7 +3,7 @@
 use super::super::import::{Activation, Form, Import, Pending, Site, Value};
 use super::flat_bias;
 use resnet_wgpu::Error;
-use resnet_wgpu::network::{Operation, Parameter};
+use resnet_wgpu::internals::network::{Operation, Parameter};
 use resnet_wgpu::tensor::Tensor;
 
 /// `y = x · W + b`, with the weight as `[in, out]` or, transposed, `[out, in]`.

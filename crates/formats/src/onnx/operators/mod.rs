@@ -11,7 +11,7 @@ use super::import::{Activation, Import, Pending, Site, Value};
 use super::proto::is_standard;
 use super::tensor::{Constant, FLOAT, FLOAT16};
 use resnet_wgpu::Error;
-use resnet_wgpu::network::{Operation, Parameter};
+use resnet_wgpu::internals::network::{Operation, Parameter};
 use resnet_wgpu::tensor::Tensor;
 
 /// Adds what a node means to the graph.
