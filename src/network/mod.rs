@@ -1,7 +1,7 @@
 //! Networks: from a description and tensors to a graph of any batch and size.
 //!
-//! Readers of files and the families of [`resnet`] lay a network out on a [`Draft`]. What comes out
-//! is a [`Network`]: a [`Blueprint`] of its layers, its tensors, how images are prepared, and a record
+//! Readers of files and the families of `resnet` lay a network out on a `Draft`. What comes out
+//! is a [`Network`]: a `Blueprint` of its layers, its tensors, how images are prepared, and a record
 //! of everything that had to be decided. [`Network::model`] makes a [`Model`] of it, the graph for one
 //! batch and size, as often as it is asked for and without any file.
 
