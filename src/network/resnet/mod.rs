@@ -145,8 +145,7 @@ impl Arch {
     ///
     /// ```
     /// use resnet_wgpu::graph::Role;
-    /// use resnet_wgpu::network::ModelOptions;
-    /// use resnet_wgpu::network::resnet::Arch;
+    /// use resnet_wgpu::network::{Arch, ModelOptions};
     ///
     /// let options = ModelOptions::default();
     /// let model = Arch::ResNet18.made_up(0, &options)?.model(&options)?;
