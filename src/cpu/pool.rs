@@ -25,20 +25,12 @@ pub(super) struct WindowPool {
 
 impl WindowPool {
     pub(super) fn run(&self, x: &[Line], out: &mut [Line]) {
-        let pixels = self.out.shape.pixels();
-        let planes = out.par_chunks_exact_mut(self.out.plane());
-        planes
-            .zip(x.par_chunks_exact(self.x.plane()))
-            .for_each(|(out, x)| {
-                let rows = out[..pixels].par_chunks_exact_mut(self.out.shape.w);
-                rows.enumerate().for_each(|(row, out)| {
-                    let (n, oy) = (row / self.out.shape.h, row % self.out.shape.h);
-                    self.run_row(n, oy, x, out);
-                });
-            });
+        each_row([self.x, self.out], x, out, |row, x, out| {
+            self.run_row(row, x, out);
+        });
     }
 
-    fn run_row(&self, n: usize, oy: usize, x: &[Line], out: &mut [Line]) {
+    fn run_row(&self, [n, oy]: [usize; 2], x: &[Line], out: &mut [Line]) {
         let Window {
             kernel,
             stride,
@@ -79,22 +71,14 @@ pub(super) struct BlurredPool {
 
 impl BlurredPool {
     pub(super) fn run(&self, x: &[Line], out: &mut [Line]) {
-        let (pixels, shape) = (self.out.shape.pixels(), self.out.shape);
-        let planes = out.par_chunks_exact_mut(self.out.plane());
-        planes
-            .zip(x.par_chunks_exact(self.x.plane()))
-            .for_each(|(out, x)| {
-                let rows = out[..pixels].par_chunks_exact_mut(shape.w);
-                rows.enumerate().for_each(|(row, out)| {
-                    let (n, oy) = (row / shape.h, row % shape.h);
-                    let rows = around(oy * self.stride[0], self.x.shape.h);
-                    let rows = rows.map(|iy| &x[self.x.pixel(n, iy, 0)..][..self.x.shape.w]);
-                    for (ox, out) in out.iter_mut().enumerate() {
-                        let columns = around(ox * self.stride[1], self.x.shape.w);
-                        *out = blurred(rows.map(|row| blurred(columns.map(|ix| row[ix]))));
-                    }
-                });
-            });
+        each_row([self.x, self.out], x, out, |[n, oy], x, out| {
+            let rows = around(oy * self.stride[0], self.x.shape.h);
+            let rows = rows.map(|iy| &x[self.x.pixel(n, iy, 0)..][..self.x.shape.w]);
+            for (ox, out) in out.iter_mut().enumerate() {
+                let columns = around(ox * self.stride[1], self.x.shape.w);
+                *out = blurred(rows.map(|row| blurred(columns.map(|ix| row[ix]))));
+            }
+        });
     }
 }
 
@@ -112,6 +96,25 @@ fn around(center: usize, size: usize) -> [usize; 3] {
 fn blurred([before, center, after]: [Line; 3]) -> Line {
     let sides = before.zip(after, |before, after| 0.25 * (before + after));
     sides.zip(center, |sides, center| sides + 0.5 * center)
+}
+
+/// Computes every row of a result on its own: `run` gets the image and the row, the plane of `x` and the
+/// row to fill.
+fn each_row(
+    [from, to]: [Layout; 2],
+    x: &[Line],
+    out: &mut [Line],
+    run: impl Fn([usize; 2], &[Line], &mut [Line]) + Sync,
+) {
+    let shape = to.shape;
+    out.par_chunks_exact_mut(to.plane())
+        .zip(x.par_chunks_exact(from.plane()))
+        .for_each(|(out, x)| {
+            let rows = out[..shape.pixels()].par_chunks_exact_mut(shape.w);
+            rows.enumerate().for_each(|(row, out)| {
+                run([row / shape.h, row % shape.h], x, out);
+            });
+        });
 }
 
 /// The part of a window that lies inside the image; `start` counts from the edge of the padding.

@@ -4,8 +4,8 @@ use pulp::Arch;
 
 use super::CpuExecutor;
 use crate::graph::{
-    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
-    Op, PadValue, Padding, ParamId, Relu, Softmax, Statistics, ValueId, Window,
+    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
+    Linear, MaxPool, Op, PadValue, Padding, ParamId, Relu, Softmax, Statistics, ValueId, Window,
 };
 use crate::reference;
 use crate::tensor::{Shape, Tensor};
@@ -289,6 +289,25 @@ fn operations_without_weights() {
         }
     }
     check_op(Shape::new(3, 37, 1, 1), |_, _| Op::Softmax(Softmax));
+}
+
+#[test]
+fn blur_pools_and_gates_of_a_batch_that_is_not_square() {
+    // Odd and even sides, the smallest image, channels past one block.
+    for (shape, stride) in [
+        (Shape::new(2, 21, 5, 8), [2, 2]),
+        (Shape::new(3, 16, 2, 7), [1, 3]),
+        (Shape::new(1, 3, 2, 2), [2, 2]),
+    ] {
+        check_op(shape, |_, _| Op::BlurPool(BlurPool { stride }));
+        let mut graph = Graph::new();
+        let x = graph.input("x", shape).unwrap();
+        let pool = Op::GlobalAvgPool(GlobalAvgPool);
+        let gates = graph.add("gates", pool, &[x]).unwrap();
+        let y = graph.add("gate", Op::Gate(Gate), &[x, gates]).unwrap();
+        graph.mark_output(y).unwrap();
+        check(&graph, DIRECT);
+    }
 }
 
 #[test]

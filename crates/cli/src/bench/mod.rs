@@ -10,10 +10,10 @@ mod startup;
 use std::time::Instant;
 
 use resnet_wgpu::cpu::CpuExecutor;
+use resnet_wgpu::engine::{Engine, Oracle};
 use resnet_wgpu::gpu::{Session, StepClock};
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::kernels::{self, Precision};
-use resnet_wgpu::internals::reference;
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::tensor::Tensor;
 
@@ -249,11 +249,7 @@ impl Bench<'_> {
 }
 
 fn expected(graph: &Graph, input: &Tensor) -> Result<Vec<Tensor>, Failure> {
-    let activations = reference::run(graph, std::slice::from_ref(input))?;
-    let outputs = graph.outputs().iter();
-    Ok(outputs
-        .filter_map(|&id| activations.get(id).cloned())
-        .collect())
+    Ok(Oracle::new(graph.clone()).run(input)?)
 }
 
 /// Wrong results are not worth timing.
