@@ -1,4 +1,4 @@
-//! The `config.json` and `preprocessor_config.json` of Hugging Face.
+//! Reads Hugging Face's `config.json` and `preprocessor_config.json`.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,7 +34,7 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
     } else {
         None
     };
-    // What `transformers` writes when nobody gave names.
+    // `transformers` writes these names when none were given.
     let generic = |labels: &Labels| {
         let mut numbered = labels.iter().enumerate();
         numbered.all(|(class, name)| name == format!("LABEL_{class}"))
@@ -89,8 +89,8 @@ const fn yes() -> bool {
     true
 }
 
-/// The processors that these networks are published with: that of `ConvNeXT`, and those that resize the
-/// short edge and crop (`BiT`, CLIP) or squash (`ViT`).
+/// The rules of the image processors that these networks are published with: `ConvNeXT`'s, those
+/// that resize the short edge and crop (`BiT`, CLIP), and those that squash (`ViT`).
 pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
     let refuse = |reason: String| Error::Preprocess {
         reason: format!("{PREPROCESSOR}: {reason}"),
@@ -150,15 +150,9 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
             )));
         }
     };
-    let filter = match processor.resample {
-        Some(0) => Filter::Nearest,
-        Some(1) => Filter::Lanczos,
-        Some(2) => Filter::Bilinear,
-        None | Some(3) => Filter::Bicubic,
-        Some(4) => Filter::Box,
-        Some(5) => Filter::Hamming,
-        Some(other) => return Err(refuse(format!("resample {other} is unknown"))),
-    };
+    let resample = processor.resample.unwrap_or(3);
+    let filter =
+        filter(resample).ok_or_else(|| refuse(format!("resample {resample} is unknown")))?;
     let (mean, std) = if processor.do_normalize {
         (
             processor.image_mean.unwrap_or(IMAGENET_MEAN),
@@ -177,6 +171,19 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
     };
     rules.check()?;
     Ok(rules)
+}
+
+/// Pillow's number of a filter.
+const fn filter(resample: u8) -> Option<Filter> {
+    Some(match resample {
+        0 => Filter::Nearest,
+        1 => Filter::Lanczos,
+        2 => Filter::Bilinear,
+        3 => Filter::Bicubic,
+        4 => Filter::Box,
+        5 => Filter::Hamming,
+        _ => return None,
+    })
 }
 
 /// `image_processing_convnext.py`: small images are resized by their short edge and cropped, large
