@@ -65,6 +65,19 @@ enum Size {
     Both { height: usize, width: usize },
 }
 
+impl Size {
+    /// Height and width.
+    const fn edges(self) -> [usize; 2] {
+        match self {
+            Self::Edge(edge)
+            | Self::Shortest {
+                shortest_edge: edge,
+            } => [edge; 2],
+            Self::Both { height, width } => [height, width],
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Processor {
     #[serde(alias = "feature_extractor_type")]
@@ -114,16 +127,7 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
         .trim_end_matches("FeatureExtractor");
     let (size, resize) = match (kind, processor.size) {
         ("ConvNext", size) => {
-            let edge = match size {
-                None => 384,
-                Some(
-                    Size::Edge(edge)
-                    | Size::Shortest {
-                        shortest_edge: edge,
-                    },
-                ) => edge,
-                Some(Size::Both { height, .. }) => height,
-            };
+            let edge = size.map_or(384, |size| size.edges()[0]);
             convnext(edge, processor.crop_pct)
                 .ok_or_else(|| refuse("crop_pct is out of range".to_owned()))?
         }
@@ -132,16 +136,7 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
             ([height, width], Resize::Squash)
         }
         (_, Some(Size::Shortest { shortest_edge })) => {
-            let crop = match processor.crop_size {
-                Some(Size::Both { height, width }) => [height, width],
-                Some(
-                    Size::Edge(side)
-                    | Size::Shortest {
-                        shortest_edge: side,
-                    },
-                ) => [side; 2],
-                None => [shortest_edge; 2],
-            };
+            let crop = processor.crop_size.map_or([shortest_edge; 2], Size::edges);
             (crop, Resize::Cover([shortest_edge; 2]))
         }
         _ => {
