@@ -62,21 +62,6 @@ impl Shape {
         Self { n, c, h, w }
     }
 
-    /// Number of scalars.
-    pub const fn len(&self) -> usize {
-        self.n * self.c * self.h * self.w
-    }
-
-    /// Whether any side is zero.
-    pub const fn is_empty(&self) -> bool {
-        self.n == 0 || self.c == 0 || self.h == 0 || self.w == 0
-    }
-
-    /// Pixels of the whole batch, N·H·W.
-    pub const fn pixels(&self) -> usize {
-        self.n * self.h * self.w
-    }
-
     /// Groups of four channels, the last one possibly partial.
     pub(crate) const fn channel_groups(&self) -> usize {
         self.c.div_ceil(LANES)
@@ -100,6 +85,24 @@ impl Shape {
             .checked_mul(self.h)?
             .checked_mul(self.w)?
             .checked_mul(LANES * size_of::<f32>())
+    }
+}
+
+#[doc(hidden)]
+impl Shape {
+    /// Number of scalars.
+    pub const fn len(&self) -> usize {
+        self.n * self.c * self.h * self.w
+    }
+
+    /// Whether any side is zero.
+    pub const fn is_empty(&self) -> bool {
+        self.n == 0 || self.c == 0 || self.h == 0 || self.w == 0
+    }
+
+    /// Pixels of the whole batch, N·H·W.
+    pub const fn pixels(&self) -> usize {
+        self.n * self.h * self.w
     }
 }
 
@@ -136,15 +139,6 @@ impl Tensor {
         })
     }
 
-    /// A tensor whose every scalar is the function of its flat, row-major index.
-    pub fn from_fn(dims: &[usize], f: impl FnMut(usize) -> f32) -> Self {
-        let len = dims.iter().product();
-        Self {
-            dims: dims.to_vec(),
-            data: (0..len).map(f).collect(),
-        }
-    }
-
     /// The sizes, outermost first.
     pub fn dims(&self) -> &[usize] {
         &self.dims
@@ -153,16 +147,6 @@ impl Tensor {
     /// The scalars, row-major.
     pub fn data(&self) -> &[f32] {
         &self.data
-    }
-
-    /// Number of scalars.
-    pub fn len(&self) -> usize {
-        self.data.len()
-    }
-
-    /// Whether there is no scalar at all.
-    pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
     }
 
     /// The sizes as an activation shape.
@@ -177,6 +161,28 @@ impl Tensor {
                 dims: self.dims.clone(),
             }),
         }
+    }
+}
+
+#[doc(hidden)]
+impl Tensor {
+    /// A tensor whose every scalar is the function of its flat, row-major index.
+    pub fn from_fn(dims: &[usize], f: impl FnMut(usize) -> f32) -> Self {
+        let len = dims.iter().product();
+        Self {
+            dims: dims.to_vec(),
+            data: (0..len).map(f).collect(),
+        }
+    }
+
+    /// Number of scalars.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether there is no scalar at all.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
     }
 }
 

@@ -48,16 +48,6 @@ impl Batch {
         &self.rgba
     }
 
-    /// Shape of the network's input.
-    pub const fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    /// The rules by which they were prepared, and by which the pixels become the network's input.
-    pub const fn rules(&self) -> &Preprocess {
-        &self.rules
-    }
-
     /// The network's input, computed here.
     pub fn tensor(&self) -> Tensor {
         let Normalization {
@@ -73,6 +63,19 @@ impl Batch {
             let lane = if swap_red_blue { 2 - c } else { c };
             tables[c][usize::from(self.rgba[(n * plane + pixel) * 4 + lane])]
         })
+    }
+}
+
+#[doc(hidden)]
+impl Batch {
+    /// Shape of the network's input.
+    pub const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The rules by which they were prepared, and by which the pixels become the network's input.
+    pub const fn rules(&self) -> &Preprocess {
+        &self.rules
     }
 }
 

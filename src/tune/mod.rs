@@ -18,14 +18,16 @@ use crate::error::Error;
 use crate::gpu::{Context, Session};
 use crate::graph::Graph;
 use crate::kernels::Precision;
-use crate::plan::{Candidate, Choices, ConvShape, InputFormat, Plan, PlanOptions, candidates};
+use crate::plan::{Choices, ConvShape, InputFormat, Plan, PlanOptions, candidates};
 use crate::tensor::Tensor;
 
 mod cache;
+pub(crate) mod found;
 mod layer;
 mod samples;
 
-pub use cache::{CacheKey, TuneCache};
+pub use cache::TuneCache;
+use found::{NetworkTimes, TunedLayer};
 use samples::{Samples, time};
 
 /// Part of the budget for single layers, in quarters; the rest is for the comparison of networks.
@@ -56,28 +58,6 @@ pub enum TuneProgress<'a> {
     Networks,
 }
 
-/// A layer that was measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct TunedLayer {
-    /// Its shape.
-    pub shape: ConvShape,
-    /// Layers of this shape in the network.
-    pub count: usize,
-    /// Candidates that were measured, the default included.
-    pub measured: usize,
-    /// Candidates whose results differed from those of the default.
-    pub wrong: usize,
-    /// What it is by default.
-    pub default: Candidate,
-    /// Milliseconds of the default.
-    pub default_ms: f64,
-    /// What won.
-    pub choice: Candidate,
-    /// Milliseconds of what won.
-    pub choice_ms: f64,
-}
-
 /// What [`tune`] found.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -88,18 +68,6 @@ pub struct Tuned {
     pub unmeasured: usize,
     /// The two networks, where any layer has another choice than its default.
     pub networks: Option<NetworkTimes>,
-}
-
-/// The network as a whole, by default and with the choices.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct NetworkTimes {
-    /// Median milliseconds by default.
-    pub default_ms: f64,
-    /// Median milliseconds with the choices.
-    pub tuned_ms: f64,
-    /// Whether the choices made it faster, by the median and by the best quarter of the runs.
-    pub faster: bool,
 }
 
 impl Tuned {

@@ -4,8 +4,9 @@ use std::env;
 
 use pollster::block_on;
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{Adapters, Context, PipelineCacheFile};
+use resnet_wgpu::gpu::Context;
 use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::gpu::{Adapters, PipelineCacheFile};
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::plan::{Capabilities, Choices, InputFormat, KernelPath, PlanOptions, Winograd};
 use resnet_wgpu::wgpu;
@@ -186,13 +187,13 @@ impl Device {
 
     /// No adapter, which the flags must allow.
     fn cpu(args: &DeviceArgs) -> Result<Self, Failure> {
-        match args.precision {
-            Precision::F32 => Ok(Self::Cpu),
-            Precision::F16 => Err(Failure::usage(
-                "--precision f16 needs an adapter, the CPU stores f32; leave it out, or see \
-                 `resnet devices`",
-            )),
+        if args.precision == Precision::F32 {
+            return Ok(Self::Cpu);
         }
+        Err(Failure::usage(
+            "--precision f16 needs an adapter, the CPU stores f32; leave it out, or see \
+             `resnet devices`",
+        ))
     }
 
     /// What feature maps and weights are stored in.

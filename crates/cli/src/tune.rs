@@ -131,18 +131,10 @@ impl Batch {
             batch,
             layers: layers.collect(),
             unmeasured: tuned.unmeasured,
-            network: tuned.networks.map(|networks| {
-                let tune::NetworkTimes {
-                    default_ms,
-                    tuned_ms,
-                    faster,
-                    ..
-                } = networks;
-                NetworkTimes {
-                    default_ms,
-                    tuned_ms,
-                    faster,
-                }
+            network: tuned.networks.map(|networks| NetworkTimes {
+                default_ms: networks.default_ms,
+                tuned_ms: networks.tuned_ms,
+                faster: networks.faster,
             }),
             stored,
         }

@@ -11,8 +11,9 @@ use std::time::Instant;
 
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::engine::{Engine, Oracle};
-use resnet_wgpu::gpu::{Session, StepClock};
+use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::{Graph, Role};
+use resnet_wgpu::internals::gpu::StepClock;
 use resnet_wgpu::internals::kernels::{self, Precision};
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::tensor::Tensor;

@@ -34,9 +34,9 @@ use file::WeightFile;
 pub(crate) use file::{map, release};
 use layout::{channels_first, channels_last, transpose};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::TensorSource;
 use resnet_wgpu::internals::network::resnet::{self, Naming, Stated};
-use resnet_wgpu::network::{Family, ModelOptions, Network};
+use resnet_wgpu::internals::network::{Family, TensorSource};
+use resnet_wgpu::network::{ModelOptions, Network};
 use resnet_wgpu::tensor::Tensor;
 
 /// The text in the metadata with which a file lists its layers.
