@@ -36,9 +36,17 @@ impl Labels {
         Self::parse(&text)
     }
 
-    /// Parses text with one name per line, or JSON: a list of names, an object that maps class
-    /// numbers to names (Hugging Face's `id2label`, or a `config.json` that contains it), or one
-    /// that maps them to `[id, name]` (Keras).
+    /// The name of a class.
+    pub fn get(&self, class: usize) -> Option<&str> {
+        self.0.get(class).map(String::as_str)
+    }
+}
+
+#[doc(hidden)]
+impl Labels {
+    /// Labels from a text with one name a line, or from JSON: a list of names, an object that maps
+    /// class numbers to names (Hugging Face's `id2label`, or a `config.json` with that in it), or
+    /// one that maps them to `[id, name]` (Keras).
     ///
     /// # Errors
     /// [`Error::Labels`] if there is no name, or if the numbers of an object have gaps.
@@ -67,11 +75,6 @@ impl Labels {
     /// Whether there are no labels.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// The name of a class.
-    pub fn get(&self, class: usize) -> Option<&str> {
-        self.0.get(class).map(String::as_str)
     }
 
     /// The names, in class order.

@@ -1,5 +1,4 @@
-//! Downloading, against a server in this process that speaks as the Hugging Face Hub does, well or
-//! badly.
+//! Downloading from a server in this process that behaves like the Hugging Face Hub, well or badly.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,13 +19,13 @@ const REPOSITORY: &str = "timm/tiny";
 /// How a server misbehaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Manners {
-    /// How often it cuts a connection half way through a file.
+    /// How often it cuts the connection halfway through a file.
     cuts: usize,
-    /// Sends other bytes than those it states the hash of.
+    /// Whether it sends bytes that do not match the hash it states.
     lies: bool,
 }
 
-/// What the server has, does, and was asked.
+/// What the server holds, does, and was asked.
 struct State {
     files: BTreeMap<String, Vec<u8>>,
     manners: Manners,
@@ -55,7 +54,7 @@ impl Server {
             for stream in listener.incoming() {
                 let state = Arc::clone(&shared);
                 std::thread::spawn(move || {
-                    // A client that goes away is none of the server's business.
+                    // A client that goes away is not the server's concern.
                     let _ = answer(&mut stream.unwrap(), &state);
                 });
             }
@@ -158,7 +157,7 @@ fn refused(result: Result<PathBuf, Error>) -> String {
     }
 }
 
-/// No file of a cache has a complete name but what it stands for.
+/// No file of a cache has a final name unless it is complete.
 fn files_in(cache: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(cache).unwrap() {
@@ -192,12 +191,12 @@ fn weights_and_what_describes_them_arrive_whole_and_once() {
     assert_eq!((last.done, last.total), (1_200_000, 1_200_000), "progress");
     assert!(!path.with_file_name("README.md").exists(), "nothing else");
 
-    // The second time the hashes are compared, and nothing is downloaded.
+    // The second time, the hashes are compared and nothing is downloaded.
     server.requests();
     let again = hub::fetch(&hub(&server, &cache), REPOSITORY, &mut |_| {}).unwrap();
     assert_eq!(again, path, "the same file");
     assert_eq!(server.requests().len(), 3, "the list and two hashes");
-    // As weights, the cache alone is asked; and so it is offline.
+    // When used as weights, only the cache is consulted, so this works offline.
     let mut hub = hub(&server, &cache);
     hub::cached_or_fetched(&hub, REPOSITORY, &mut |_| {}).unwrap();
     hub.offline = true;
@@ -259,7 +258,7 @@ fn what_cannot_be_had_says_why() {
     assert!(offline.contains("HF_HUB_OFFLINE"), "{offline}");
     assert!(server.requests().is_empty(), "no request");
 
-    // Nothing listens there any more.
+    // The server is gone.
     hub.offline = false;
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -22,7 +22,7 @@ pub use convolution::OnBuffers;
 /// The kernels on storage buffers.
 pub(super) struct Buffers<'a> {
     options: &'a PlanOptions,
-    /// What feature maps and weights are stored in.
+    /// The precision of stored feature maps and weights.
     precision: Precision,
 }
 
