@@ -1,14 +1,14 @@
-//! What values are for, whatever they are called.
+//! What values are for, regardless of their names.
 
 use std::fmt;
 
-/// What a value is for, whatever the file that a network comes from calls it.
+/// What a value is for, regardless of its name in the file that the network comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Role {
-    /// The image that goes in.
+    /// The input image.
     Image,
-    /// What a stage of residual blocks gives; the first stage is 1.
+    /// The output of a stage of residual blocks; the first stage is 1.
     Stage(usize),
     /// The last activation that has rows and columns, for class activation maps.
     FeatureMap,

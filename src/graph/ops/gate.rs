@@ -1,4 +1,4 @@
-//! Gate: every channel of an image let through in part.
+//! Gate: scales every channel of an image by a factor between 0 and 1.
 
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement};
