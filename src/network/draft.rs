@@ -1,4 +1,4 @@
-//! A network under construction: the one builder of every reader and of every family.
+//! A network under construction: the one builder for all readers and families.
 //!
 //! A [`Draft`] adds each layer to a [`Blueprint`] and, at the nominal size of the image, to a graph,
 //! so that shapes are known and checked while the network is built.
@@ -17,7 +17,7 @@ pub struct Draft {
     input: ValueId,
     layers: Vec<Layer>,
     tensors: Tensors,
-    /// The number that the next copy of a name gets.
+    /// The number for the next copy of each name.
     copies: HashMap<String, usize>,
 }
 
@@ -28,12 +28,12 @@ pub struct Ends {
     pub feature_map: ValueId,
     /// The vector that the classifier reads.
     pub features: ValueId,
-    /// Scores of the classes.
+    /// The scores of the classes.
     pub logits: ValueId,
 }
 
 impl Draft {
-    /// A network that reads an image of a name and of a nominal size.
+    /// Starts a network that reads an image with this name and nominal size.
     ///
     /// # Errors
     /// [`Error::Geometry`] for a size that is empty or too large.
@@ -58,7 +58,7 @@ impl Draft {
     /// The shape of a value, for one image of the nominal size.
     ///
     /// # Panics
-    /// When the value is of another, larger network.
+    /// If the value belongs to another, larger network.
     pub fn shape(&self, value: ValueId) -> Shape {
         self.graph.shape(value)
     }
@@ -68,7 +68,7 @@ impl Draft {
         &self.graph
     }
 
-    /// The name, or the name with a number if a value has it already.
+    /// The name, followed by a number if a value already has it.
     pub fn free(&mut self, name: &str) -> String {
         let base = if name.is_empty() { "node" } else { name };
         let mut free = base.to_owned();
@@ -80,10 +80,10 @@ impl Draft {
         free
     }
 
-    /// Makes a tensor known by a name.
+    /// Adds a tensor under a name.
     ///
     /// # Errors
-    /// [`Error::Model`] when another tensor has the name.
+    /// [`Error::Model`] if another tensor has the name.
     pub fn tensor(&mut self, name: &str, tensor: Tensor) -> Result<(), Error> {
         match self.tensors.get(name) {
             Some(earlier) if *earlier == tensor => Ok(()),
@@ -98,11 +98,11 @@ impl Draft {
         }
     }
 
-    /// Adds a layer and returns its result, which has its name.
+    /// Adds a layer and returns its result, which is named after it.
     ///
     /// # Errors
-    /// [`Error::WeightMissing`] for a tensor that is not known, and the [graph section](Error) of
-    /// the errors.
+    /// [`Error::WeightMissing`] for an unknown tensor, and the [graph section](Error) of the
+    /// errors.
     pub fn add(
         &mut self,
         name: &str,

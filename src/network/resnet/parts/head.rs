@@ -7,7 +7,7 @@ use crate::network::resnet::naming::{Part, Unit};
 use crate::network::resnet::plan::{HeadPooling, Plan};
 use crate::network::{Ends, Operation, PaddingRule, Parameter};
 
-/// Reads the number of classes.
+/// Infers the number of classes.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     let dims = sight.dims(plan, Unit::Head, Part::Linear, Parameter::Weight);
     let classes = match dims.as_deref() {
@@ -28,7 +28,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
     Ok(())
 }
 
-/// Lays it out.
+/// Lays out the head.
 pub(in super::super) fn build(bench: &mut Bench<'_>, x: ValueId) -> Result<Ends, Error> {
     let plan = bench.plan;
     let feature_map = if plan.pre_activation {
@@ -70,7 +70,7 @@ pub(in super::super) fn build(bench: &mut Bench<'_>, x: ValueId) -> Result<Ends,
     })
 }
 
-/// What `inspect` says of it.
+/// The words of `inspect` for the head.
 pub(in super::super) fn words(plan: &Plan) -> &'static str {
     match plan.head.pooling {
         HeadPooling::Global if plan.pre_activation => "normalised, global average, linear",
