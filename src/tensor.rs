@@ -150,7 +150,7 @@ impl Tensor {
         &self.data
     }
 
-    /// The sizes as an activation shape.
+    /// The dimensions as an activation shape.
     ///
     /// # Errors
     /// [`Error::TensorRank`] unless there are exactly four dimensions.

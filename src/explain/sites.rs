@@ -1,4 +1,4 @@
-//! The positions in the image of the centres of a value's pixels.
+//! The positions of the centres of a value's pixels in the image.
 //!
 //! A pixel of a feature map sees a window of the image. With uneven padding, and with strides in
 //! 1×1 convolutions, the centres of these windows do not divide the image evenly: those of the 4×4

@@ -52,12 +52,12 @@ impl NewFile {
         })
     }
 
-    /// Its name until it is finished, for those who write to a path.
+    /// The temporary name, for code that writes to a path.
     pub fn partial(&self) -> &Path {
         &self.partial
     }
 
-    /// Adds bytes at the end.
+    /// Appends bytes.
     ///
     /// # Errors
     /// Those of the system.
@@ -75,10 +75,10 @@ impl NewFile {
         written.map_err(|error| refuse(&self.path, error))
     }
 
-    /// Gives the file its name.
+    /// Gives the file its own name.
     ///
     /// # Errors
-    /// Those of the system; what was at the path before is untouched then.
+    /// Those of the system; whatever was at the path before is then untouched.
     pub fn finish(mut self) -> Result<(), Error> {
         let flushed = self.file.flush();
         flushed
@@ -90,15 +90,15 @@ impl NewFile {
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        // Nothing is there any more when the file has its name.
+        // Once the file has its own name, there is nothing left to remove.
         let _ = fs::remove_file(&self.partial);
     }
 }
 
-/// Writes a whole file, in a folder that is made if it does not exist.
+/// Writes a whole file, and creates its folder if that does not exist.
 ///
 /// # Errors
-/// [`Error::Write`]; the file is then as it was.
+/// [`Error::Write`]; the file is then unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| refuse(path, error))?;
@@ -108,7 +108,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.finish()
 }
 
-/// [`write_atomically`] for a file that only saves time.
+/// Does what [`write_atomically`] does, for a file that only saves time.
 pub(crate) fn write_cache(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_atomically(path, bytes).map_err(|error| match error {
         Error::Write { path, reason } => Error::Cache {

@@ -101,8 +101,8 @@ pub struct TuneCache {
 }
 
 impl TuneCache {
-    /// The file of a device and the options of its plans in a folder; neither need exist yet. wgpu does
-    /// not tell its version; the caller may know it.
+    /// The cache for a device and its plan options in a folder; neither file nor folder need exist
+    /// yet. wgpu does not report its version, but the caller may know it.
     pub fn new(
         folder: &Path,
         context: &Context,
@@ -127,7 +127,7 @@ impl TuneCache {
     /// that is not among its layer's current candidates is left out.
     ///
     /// # Errors
-    /// [`Error::Cache`] when the file is damaged or of another key; defaults serve as well.
+    /// [`Error::Cache`] if the file is damaged or belongs to another key; the defaults still serve.
     pub fn load(&self, graph: &Graph, options: &PlanOptions) -> Result<Choices, Error> {
         let Some(record) = self.read()? else {
             return Ok(Choices::default());
@@ -151,7 +151,7 @@ impl TuneCache {
     /// faster.
     ///
     /// # Errors
-    /// [`Error::Cache`] when the folder or the file cannot be written.
+    /// [`Error::Cache`] if the folder or the file cannot be written.
     pub fn store(&self, tuned: &Tuned) -> Result<(), Error> {
         // An unreadable file is not worth keeping.
         let mut layers = match self.read() {
@@ -185,7 +185,7 @@ impl TuneCache {
         write_cache(&self.file, &json)
     }
 
-    /// The record, `None` when there is no file.
+    /// The record; `None` if there is no file.
     fn read(&self) -> Result<Option<Record>, Error> {
         let broken = |reason: String| {
             let path = self.file.clone();

@@ -1,4 +1,4 @@
-//! What was measured, layer by layer and as a whole.
+//! The results of measurements, layer by layer and as a whole.
 
 use crate::plan::{Candidate, ConvShape};
 
@@ -14,13 +14,13 @@ pub struct TunedLayer {
     pub measured: usize,
     /// The number of candidates whose results differed from those of the default.
     pub wrong: usize,
-    /// What it is by default.
+    /// The default candidate.
     pub default: Candidate,
     /// Milliseconds of the default.
     pub default_ms: f64,
-    /// What won.
+    /// The winner.
     pub choice: Candidate,
-    /// Milliseconds of what won.
+    /// Milliseconds of the winner.
     pub choice_ms: f64,
 }
 
