@@ -6,7 +6,7 @@ use crate::plan::{Candidate, ConvShape};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TunedLayer {
-    /// Its shape.
+    /// The layer's shape.
     pub shape: ConvShape,
     /// The number of layers of this shape in the network.
     pub count: usize,

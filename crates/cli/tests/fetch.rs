@@ -1,4 +1,5 @@
-//! Downloading from a server in this process that behaves like the Hugging Face Hub, well or badly.
+//! Downloading, against a server in this process that speaks as the Hugging Face Hub does, well or
+//! badly.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,13 +20,13 @@ const REPOSITORY: &str = "timm/tiny";
 /// How a server misbehaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Manners {
-    /// How often it cuts the connection halfway through a file.
+    /// How often it cuts a connection half way through a file.
     cuts: usize,
-    /// Whether it sends bytes that do not match the hash it states.
+    /// Sends other bytes than those it states the hash of.
     lies: bool,
 }
 
-/// What the server holds, does, and was asked.
+/// What the server has, does, and was asked.
 struct State {
     files: BTreeMap<String, Vec<u8>>,
     manners: Manners,
@@ -54,7 +55,7 @@ impl Server {
             for stream in listener.incoming() {
                 let state = Arc::clone(&shared);
                 std::thread::spawn(move || {
-                    // A client that goes away is not the server's concern.
+                    // A client that goes away is none of the server's business.
                     let _ = answer(&mut stream.unwrap(), &state);
                 });
             }
@@ -157,7 +158,7 @@ fn refused(result: Result<PathBuf, Error>) -> String {
     }
 }
 
-/// No file of a cache has a final name unless it is complete.
+/// No file of a cache has a complete name but what it stands for.
 fn files_in(cache: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(cache).unwrap() {
@@ -191,12 +192,12 @@ fn weights_and_what_describes_them_arrive_whole_and_once() {
     assert_eq!((last.done, last.total), (1_200_000, 1_200_000), "progress");
     assert!(!path.with_file_name("README.md").exists(), "nothing else");
 
-    // The second time, the hashes are compared and nothing is downloaded.
+    // The second time the hashes are compared, and nothing is downloaded.
     server.requests();
     let again = hub::fetch(&hub(&server, &cache), REPOSITORY, &mut |_| {}).unwrap();
     assert_eq!(again, path, "the same file");
     assert_eq!(server.requests().len(), 3, "the list and two hashes");
-    // When used as weights, only the cache is consulted, so this works offline.
+    // As weights, the cache alone is asked; and so it is offline.
     let mut hub = hub(&server, &cache);
     hub::cached_or_fetched(&hub, REPOSITORY, &mut |_| {}).unwrap();
     hub.offline = true;
@@ -258,7 +259,7 @@ fn what_cannot_be_had_says_why() {
     assert!(offline.contains("HF_HUB_OFFLINE"), "{offline}");
     assert!(server.requests().is_empty(), "no request");
 
-    // The server is gone.
+    // Nothing listens there any more.
     hub.offline = false;
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
