@@ -44,9 +44,9 @@ impl Labels {
 
 #[doc(hidden)]
 impl Labels {
-    /// Labels from a text with one name a line, or from JSON: a list of names, an object that maps
-    /// class numbers to names (Hugging Face's `id2label`, or a `config.json` with that in it), or
-    /// one that maps them to `[id, name]` (Keras).
+    /// Parses text with one name per line, or JSON: a list of names, an object that maps class
+    /// numbers to names (Hugging Face's `id2label`, or a `config.json` that contains it), or one
+    /// that maps them to `[id, name]` (Keras).
     ///
     /// # Errors
     /// [`Error::Labels`] if there is no name, or if the numbers of an object have gaps.

@@ -97,7 +97,7 @@ impl Network {
         })
     }
 
-    /// Makes the model for another batch.
+    /// Rebuilds the model for another batch size.
     pub(crate) fn set_batch(&mut self, batch: usize) -> Result<(), Failure> {
         if batch != self.options.batch {
             self.options.batch = batch;

@@ -169,7 +169,7 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
     Ok(rules)
 }
 
-/// Pillow's number of a filter.
+/// The filter with this number in Pillow.
 const fn filter(resample: u8) -> Option<Filter> {
     Some(match resample {
         0 => Filter::Nearest,

@@ -56,7 +56,7 @@ pub(crate) const DESCRIPTION: &str = "graph";
 #[derive(Debug)]
 pub struct Weights {
     file: WeightFile,
-    /// What the tensors are called; `None` for a file that describes its network.
+    /// The naming of the tensors; `None` for a file that describes its network.
     naming: Option<Naming>,
     /// Empty for a file in memory.
     side_cars: SideCars,
