@@ -86,6 +86,7 @@ pub mod picture;
 pub mod plan;
 #[cfg(feature = "cpu")]
 mod reference;
+mod shape;
 pub mod tensor;
 pub mod tune;
 
