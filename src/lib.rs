@@ -87,6 +87,7 @@ pub mod picture;
 pub mod plan;
 #[cfg(feature = "cpu")]
 mod reference;
+mod shape;
 pub mod tensor;
 pub mod tune;
 

@@ -46,10 +46,10 @@ pub struct Blueprint {
 /// A layer, after which its result is named.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Layer {
-    name: String,
-    inputs: Vec<String>,
+    pub(super) name: String,
+    pub(super) inputs: Vec<String>,
     #[serde(flatten)]
-    operation: Operation,
+    pub(super) operation: Operation,
 }
 
 /// The operation of a layer. Parameters are names of tensors.
@@ -305,11 +305,8 @@ impl Operation {
     fn tensors(&self) -> Vec<&str> {
         match self {
             Self::Conv2d { weight, bias, .. } | Self::Linear { weight, bias } => {
-                let bias = bias.as_deref();
-                [Some(weight.as_str()), bias]
-                    .into_iter()
-                    .flatten()
-                    .collect()
+                let names = [Some(weight.as_str()), bias.as_deref()];
+                names.into_iter().flatten().collect()
             }
             Self::BatchNorm {
                 gamma,
@@ -326,16 +323,6 @@ impl Operation {
             | Self::GlobalAvgPool
             | Self::Gate
             | Self::Flatten { .. } => Vec::new(),
-        }
-    }
-}
-
-impl Layer {
-    pub(super) const fn new(name: String, inputs: Vec<String>, operation: Operation) -> Self {
-        Self {
-            name,
-            inputs,
-            operation,
         }
     }
 }
@@ -359,13 +346,11 @@ impl Sheet<'_> {
                 groups,
             } => {
                 let weight = self.param(weight)?;
-                let kernel = match *self.graph.tensor(weight).dims() {
-                    [_, _, h, w] => [h, w],
-                    // The graph reports what is wrong with such a kernel.
-                    _ => [1, 1],
-                };
+                // The graph says what is wrong with a kernel without rows and columns.
+                let dims = self.graph.tensor(weight).dims();
+                let kernel = [2, 3].map(|axis| dims.get(axis).copied().unwrap_or(1));
                 let bias = bias.as_ref().map(|bias| self.param(bias)).transpose()?;
-                let window = self.window(name, kernel, *stride, *padding, inputs)?;
+                let window = self.window(name, [kernel, *stride], *padding, inputs)?;
                 Op::Conv2d(Conv2d {
                     stride: *stride,
                     padding: window.padding,
@@ -401,19 +386,8 @@ impl Sheet<'_> {
                 padding,
                 zeros,
             } => {
-                let window = self.window(name, *kernel, *stride, *padding, inputs)?;
-                if *zeros && window.padding != padding.sides {
-                    return Err(geometry(
-                        name,
-                        "padding with zeros and with minus infinity is not supported together",
-                    ));
-                }
-                let pad_value = if *zeros {
-                    PadValue::Zero
-                } else {
-                    PadValue::NegInfinity
-                };
-                Op::MaxPool(MaxPool { window, pad_value })
+                let window = self.window(name, [*kernel, *stride], *padding, inputs)?;
+                max_pool(name, window, *padding, *zeros)?
             }
             Operation::AvgPool {
                 kernel,
@@ -421,21 +395,8 @@ impl Sheet<'_> {
                 padding,
                 count_padding,
             } => {
-                let window = self.window(name, *kernel, *stride, *padding, inputs)?;
-                // Padding added by TensorFlow's rule may count on its own, but fixed sides and
-                // added padding count differently.
-                let is_same = matches!(padding.fill, Fill::Same | Fill::SameLower);
-                let mixed = !is_same || padding.sides != Padding::all(0);
-                if *count_padding && window.padding != padding.sides && mixed {
-                    return Err(geometry(
-                        name,
-                        "a mean that counts a part of its padding is not supported",
-                    ));
-                }
-                Op::AvgPool(AvgPool {
-                    window,
-                    count_padding: *count_padding,
-                })
+                let window = self.window(name, [*kernel, *stride], *padding, inputs)?;
+                avg_pool(name, window, *padding, *count_padding)?
             }
             Operation::GlobalAvgPool => Op::GlobalAvgPool(GlobalAvgPool),
             Operation::BlurPool { stride } => Op::BlurPool(BlurPool { stride: *stride }),
@@ -467,8 +428,7 @@ impl Sheet<'_> {
     fn window(
         &self,
         name: &str,
-        kernel: [usize; 2],
-        stride: [usize; 2],
+        [kernel, stride]: [[usize; 2]; 2],
         padding: PaddingRule,
         inputs: &[ValueId],
     ) -> Result<Window, Error> {
@@ -484,6 +444,39 @@ impl Sheet<'_> {
             padding: padding.ok_or_else(|| geometry(name, "its padding overflows"))?,
         })
     }
+}
+
+fn max_pool(name: &str, window: Window, rule: PaddingRule, zeros: bool) -> Result<Op, Error> {
+    if zeros && window.padding != rule.sides {
+        let reason = "padding with zeros and with minus infinity is not supported together";
+        return Err(geometry(name, reason));
+    }
+    let pad_value = if zeros {
+        PadValue::Zero
+    } else {
+        PadValue::NegInfinity
+    };
+    Ok(Op::MaxPool(MaxPool { window, pad_value }))
+}
+
+fn avg_pool(
+    name: &str,
+    window: Window,
+    rule: PaddingRule,
+    count_padding: bool,
+) -> Result<Op, Error> {
+    // Padding added by TensorFlow's rule may count on its own, but fixed sides and added padding
+    // count differently.
+    let is_same = matches!(rule.fill, Fill::Same | Fill::SameLower);
+    let mixed = !is_same || rule.sides != Padding::all(0);
+    if count_padding && window.padding != rule.sides && mixed {
+        let reason = "a mean that counts a part of its padding is not supported";
+        return Err(geometry(name, reason));
+    }
+    Ok(Op::AvgPool(AvgPool {
+        window,
+        count_padding,
+    }))
 }
 
 fn geometry(node: &str, reason: &str) -> Error {

@@ -110,7 +110,11 @@ impl Draft {
         inputs: &[ValueId],
     ) -> Result<ValueId, Error> {
         let read = inputs.iter().map(|&id| self.graph.value(id).name.clone());
-        let layer = Layer::new(name.to_owned(), read.collect(), operation);
+        let layer = Layer {
+            name: name.to_owned(),
+            inputs: read.collect(),
+            operation,
+        };
         let mut sheet = Sheet {
             graph: &mut self.graph,
             tensors: &self.tensors,
