@@ -21,12 +21,11 @@ use std::process::Command;
 
 use ash::{khr, vk};
 use resnet_wgpu::internals::kernels::{Launch, Precision};
+use resnet_wgpu::internals::plan::{DeviceClass, DeviceKind, Vendor};
 use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{
-    Capabilities, DeviceClass, DeviceKind, KernelPath, Plan, PlanOptions, Vendor, Winograd,
-};
+use resnet_wgpu::plan::{Capabilities, KernelPath, Plan, PlanOptions, Winograd};
 
 /// Set in the child processes, one per chip: the driver reads its environment once.
 const CHILD: &str = "RESNET_WGPU_ISA_CHILD";

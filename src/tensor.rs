@@ -63,21 +63,6 @@ impl Shape {
         Self { n, c, h, w }
     }
 
-    /// The number of scalars.
-    pub const fn len(&self) -> usize {
-        self.n * self.c * self.h * self.w
-    }
-
-    /// Whether any dimension is zero.
-    pub const fn is_empty(&self) -> bool {
-        self.n == 0 || self.c == 0 || self.h == 0 || self.w == 0
-    }
-
-    /// The number of pixels in the whole batch, N·H·W.
-    pub const fn pixels(&self) -> usize {
-        self.n * self.h * self.w
-    }
-
     /// The number of groups of four channels, the last one possibly partial.
     pub(crate) const fn channel_groups(&self) -> usize {
         self.c.div_ceil(LANES)
@@ -101,6 +86,24 @@ impl Shape {
             .checked_mul(self.h)?
             .checked_mul(self.w)?
             .checked_mul(LANES * size_of::<f32>())
+    }
+}
+
+#[doc(hidden)]
+impl Shape {
+    /// Number of scalars.
+    pub const fn len(&self) -> usize {
+        self.n * self.c * self.h * self.w
+    }
+
+    /// Whether any side is zero.
+    pub const fn is_empty(&self) -> bool {
+        self.n == 0 || self.c == 0 || self.h == 0 || self.w == 0
+    }
+
+    /// Pixels of the whole batch, N·H·W.
+    pub const fn pixels(&self) -> usize {
+        self.n * self.h * self.w
     }
 }
 
@@ -137,15 +140,6 @@ impl Tensor {
         })
     }
 
-    /// A tensor whose scalars are computed from their flat, row-major indices.
-    pub fn from_fn(dims: &[usize], f: impl FnMut(usize) -> f32) -> Self {
-        let len = dims.iter().product();
-        Self {
-            dims: dims.to_vec(),
-            data: (0..len).map(f).collect(),
-        }
-    }
-
     /// The dimensions, outermost first.
     pub fn dims(&self) -> &[usize] {
         &self.dims
@@ -154,16 +148,6 @@ impl Tensor {
     /// The scalars, row-major.
     pub fn data(&self) -> &[f32] {
         &self.data
-    }
-
-    /// The number of scalars.
-    pub fn len(&self) -> usize {
-        self.data.len()
-    }
-
-    /// Whether there are no scalars.
-    pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
     }
 
     /// The dimensions as an activation shape.
@@ -178,6 +162,28 @@ impl Tensor {
                 dims: self.dims.clone(),
             }),
         }
+    }
+}
+
+#[doc(hidden)]
+impl Tensor {
+    /// A tensor whose every scalar is the function of its flat, row-major index.
+    pub fn from_fn(dims: &[usize], f: impl FnMut(usize) -> f32) -> Self {
+        let len = dims.iter().product();
+        Self {
+            dims: dims.to_vec(),
+            data: (0..len).map(f).collect(),
+        }
+    }
+
+    /// Number of scalars.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether there is no scalar at all.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
     }
 }
 

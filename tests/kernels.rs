@@ -6,11 +6,12 @@ mod common;
 
 use common::{Numbers, assert_close, gpu, paths, quads, reference, run_fused, run_on, run_with};
 use resnet_wgpu::gpu::{Context, Session};
-use resnet_wgpu::graph::{
-    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
-    Linear, MaxPool, Op, PadValue, Padding, Relu, Sigmoid, Softmax, Statistics, ValueId, Window,
-};
+use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::compare::Tolerance;
+use resnet_wgpu::internals::graph::{
+    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear,
+    MaxPool, Op, PadValue, Padding, Relu, Sigmoid, Softmax, Statistics, Window,
+};
 use resnet_wgpu::internals::kernels::{Precision, Storage};
 use resnet_wgpu::internals::plan::{Candidate, ConvShape, OnBuffers, candidates};
 use resnet_wgpu::passes::Fusion;

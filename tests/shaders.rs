@@ -8,12 +8,11 @@ use std::path::Path as FilePath;
 
 use naga::back::PipelineConstants;
 use naga::valid::{Capabilities as Features, ValidationFlags, Validator};
-use resnet_wgpu::graph::{
-    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
-    Linear, MaxPool, Op, PadValue, Padding, Relu, Sigmoid, Softmax, Statistics, Window,
-};
+use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{
-    AvgPoolGradient, ChannelDot, ClassGradient, Dilate, ReluGradient,
+    Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d, Dilate,
+    Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Padding, Relu,
+    ReluGradient, Sigmoid, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::internals::kernels::{self, Access, Kernel, Launch, Precision, Storage};

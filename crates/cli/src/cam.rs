@@ -49,7 +49,7 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
         .map(|text| class_of(text, labels.as_ref(), classes))
         .transpose()?;
     let graph = optimize(&network.model.graph, network.fusion)?;
-    let mut map = ClassMap::new().class(class);
+    let mut map = ClassMap::default().class(class);
     if let Some(at) = &args.at {
         map = map.at(at);
     }

@@ -25,8 +25,8 @@ use serde::Serialize;
 use crate::weights::{DESCRIPTION, Weights, save as write};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::internals::network::{Blueprint, Facts, TensorSource, Tensors};
-use resnet_wgpu::network::{Decision, Family, ModelOptions, Network};
+use resnet_wgpu::internals::network::{Blueprint, Facts, Family, TensorSource, Tensors};
+use resnet_wgpu::network::{Decision, ModelOptions, Network};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::Preprocess;
 

@@ -15,8 +15,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use resnet_wgpu::Error;
+use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::network::resnet::Config;
-use resnet_wgpu::network::Family;
 
 /// A `config.json` that names 21,841 classes is 2 MB long.
 const MAX_BYTES: u64 = 16 << 20;

@@ -35,9 +35,9 @@ pub(crate) use file::map;
 pub(crate) use file::release;
 use layout::{channels_first, channels_last, transpose};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::TensorSource;
 use resnet_wgpu::internals::network::resnet::{self, Naming, Stated};
-use resnet_wgpu::network::{Family, ModelOptions, Network};
+use resnet_wgpu::internals::network::{Family, TensorSource};
+use resnet_wgpu::network::{ModelOptions, Network};
 use resnet_wgpu::tensor::Tensor;
 
 /// The metadata key under which a file lists its layers.
