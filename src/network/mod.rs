@@ -5,6 +5,7 @@
 //! of everything that had to be decided. [`Network::model`] makes [`Model`]s from it, graphs for
 //! one batch and size each, without reading a file again.
 
+mod activation;
 pub(crate) mod blueprint;
 mod bn_mode;
 pub(crate) mod build;
@@ -17,6 +18,7 @@ pub(crate) mod resnet;
 pub(crate) mod source;
 pub(crate) mod variant;
 
+pub use activation::Activation;
 pub(crate) use blueprint::{Blueprint, Operation, Tensors};
 pub use bn_mode::BnMode;
 pub(crate) use build::Facts;

@@ -151,8 +151,8 @@ pub struct Plan {
     pub max_pool: MaxPool,
     /// The part after the last block.
     pub head: Head,
-    /// Classes.
-    pub classes: usize,
+    /// Classes; `None` without a classifier.
+    pub classes: Option<usize>,
 }
 
 impl Plan {
@@ -191,7 +191,7 @@ impl Plan {
                 name: "fc".to_owned(),
                 pooling: HeadPooling::Global,
             },
-            classes,
+            classes: Some(classes),
         }
     }
 
