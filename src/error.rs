@@ -51,7 +51,7 @@ pub enum Error {
     Fetch {
         /// Name of the repository.
         repository: String,
-        /// What is wrong, and what to do.
+        /// What is wrong, and what to do about it.
         reason: String,
         /// What would help.
         hint: Option<Hint>,
@@ -61,7 +61,7 @@ pub enum Error {
     WeightsUnreadable {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// What is wrong, and what to do about it.
         reason: String,
     },
     /// A pickle asks for a Python object that is not on the short list of those that hold tensors.
@@ -223,7 +223,7 @@ pub enum Error {
     Model {
         /// The requested model.
         model: String,
-        /// What is wrong, and what to do.
+        /// What is wrong, and what to do about it.
         reason: String,
     },
 
@@ -302,13 +302,13 @@ pub enum Error {
     /// A texture of the host cannot be read or written as requested.
     #[error("texture: {reason}")]
     Texture {
-        /// What is wrong, and what to do.
+        /// What is wrong, and what to do about it.
         reason: String,
     },
     /// Objects that do not belong together are recorded, or at the wrong time.
     #[error("recording: {reason}")]
     Recording {
-        /// What is wrong, and what to do.
+        /// What is wrong, and what to do about it.
         reason: String,
     },
     /// An input does not fit the network.
@@ -348,7 +348,7 @@ pub enum Error {
     /// Labels do not fit the network.
     #[error("labels: {reason}")]
     Labels {
-        /// What is wrong, and what to do.
+        /// What is wrong, and what to do about it.
         reason: String,
     },
 }

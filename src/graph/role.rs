@@ -12,11 +12,11 @@ pub enum Role {
     Stage(usize),
     /// The last activation that has rows and columns, for class activation maps.
     FeatureMap,
-    /// What the classifier reads, or what leaves the last pool of a network without one.
+    /// The classifier's input, or the output of the last pool in a network without a classifier.
     Features,
     /// The scores of the classes.
     Logits,
-    /// What the softmax or the sigmoid makes of the logits.
+    /// The softmax or the sigmoid of the logits.
     Probabilities,
     /// The class activation map of one class.
     ClassMap,

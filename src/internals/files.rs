@@ -20,13 +20,14 @@ pub fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A name in the folder of a file that nobody else has or can guess.
+/// A path in the folder of a file, with a name that nobody else has or can guess.
 pub fn temporary_beside(path: &Path) -> PathBuf {
     let random = RandomState::new().hash_one(std::process::id());
     path.with_file_name(format!(".{random:016x}.part"))
 }
 
-/// A file that a reader, or a crash, finds as it was or complete, never in part.
+/// A file of which a reader, even after a crash, finds the old contents or the new, never a
+/// mixture.
 ///
 /// It is written under a temporary name in the same folder, gets its own name when it is finished, and
 /// is removed if it never is. All errors are [`Error::Write`].

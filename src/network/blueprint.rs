@@ -36,8 +36,8 @@ pub struct Blueprint {
     /// The default rows and columns of the image.
     pub(super) size: [usize; 2],
     layers: Vec<Layer>,
-    /// Values by name: the last activation with rows and columns, what the classifier reads, and
-    /// what it gives, if there is one.
+    /// Values by name: the last activation with rows and columns, the classifier's input, and its
+    /// output, if there is one.
     pub(super) feature_map: String,
     pub(super) features: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -350,7 +350,7 @@ impl Sheet<'_> {
                 groups,
             } => {
                 let weight = self.param(weight)?;
-                // The graph says what is wrong with a kernel without rows and columns.
+                // The graph reports what is wrong with a kernel without rows and columns.
                 let dims = self.graph.tensor(weight).dims();
                 let kernel = [2, 3].map(|axis| dims.get(axis).copied().unwrap_or(1));
                 let bias = bias.as_ref().map(|bias| self.param(bias)).transpose()?;

@@ -21,8 +21,8 @@ pub struct ModelOptions {
     pub classes: Option<usize>,
     /// Whether the graph of a classifier ends with the probabilities instead of the logits.
     pub softmax: bool,
-    /// What makes probabilities of the logits; what the file says, which is nearly always the softmax,
-    /// if `None`.
+    /// The activation that turns logits into probabilities; if `None`, the one that the file
+    /// states, which is nearly always the softmax.
     pub activation: Option<Activation>,
     /// Selects one of several networks with the same weights; the usual one if `None`.
     pub variant: Option<Variant>,
@@ -63,13 +63,13 @@ pub struct Facts {
     pub labels: Option<Labels>,
     /// The decisions made, with their evidence and confidence.
     pub decisions: Decisions,
-    /// What makes probabilities of the scores, if the file says it.
+    /// The activation that turns scores into probabilities, if the file states it.
     pub activation: Option<Activation>,
-    /// What the probabilities are called; the name of their activation if `None`.
+    /// The name of the probabilities; if `None`, that of their activation.
     pub probabilities: Option<String>,
 }
 
-/// What the scores of a network are.
+/// The scores of a network.
 #[derive(Clone, Copy, Debug)]
 struct Classifier {
     classes: usize,
@@ -87,7 +87,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// What makes probabilities of its scores; `None` without a classifier.
+    /// The activation that turns its scores into probabilities; `None` without a classifier.
     pub fn activation(&self) -> Option<Activation> {
         self.classifier.map(|classifier| classifier.activation)
     }
@@ -219,8 +219,8 @@ impl Network {
     }
 }
 
-/// Decides what makes probabilities of the scores of classes. A reader that is less than certain has
-/// recorded why.
+/// Decides the activation that turns the scores of classes into probabilities. A reader that is
+/// less than certain has recorded why.
 fn activation(classes: usize, asked: Option<Activation>, facts: &mut Facts) -> Activation {
     let what = "activation";
     let (decided, decision) = match (asked, facts.activation) {
@@ -257,9 +257,10 @@ pub struct Model {
     pub family: Family,
     /// The plan of the network; `None` for a file that lists its layers one by one.
     pub plan: Option<Plan>,
-    /// Classes; `None` for a network without a classifier, whose features are its only output.
+    /// The number of classes; `None` for a network without a classifier, whose features are its
+    /// only output.
     pub classes: Option<usize>,
-    /// What makes probabilities of the logits; `None` without a classifier.
+    /// The activation that turns logits into probabilities; `None` without a classifier.
     pub activation: Option<Activation>,
     /// The preparation of images, for the size that the graph was built for.
     pub preprocess: Preprocess,

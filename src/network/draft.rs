@@ -27,9 +27,10 @@ pub struct Draft {
 pub struct Ends {
     /// The last activation that still has rows and columns.
     pub feature_map: ValueId,
-    /// The vector that the classifier reads, or that leaves the last pool where there is none.
+    /// The vector that the classifier reads, or the output of the last pool if there is no
+    /// classifier.
     pub features: ValueId,
-    /// Scores of the classes, if the network has a classifier.
+    /// The scores of the classes, if the network has a classifier.
     pub logits: Option<ValueId>,
 }
 
@@ -126,8 +127,8 @@ impl Draft {
     }
 
     /// The notable values of a network with this result, found by following its layers back. The
-    /// result is scores of classes where an activation follows it or a classifier gives it: a linear
-    /// layer, or a convolution of one pixel.
+    /// result is the scores of classes if an activation follows it, or if it comes from a
+    /// classifier: a linear layer, or a convolution of one pixel.
     pub fn ends(&self, result: ValueId, activation: Option<Activation>) -> Ends {
         let graph = &self.graph;
         let producer = |value| graph.nodes().iter().rev().find(|node| node.output == value);

@@ -9,11 +9,11 @@ use crate::tensor::Shape;
 /// Everything that a graph, its passes and its plan know about an operation, except how to compute
 /// it.
 pub(crate) trait Operation {
-    /// What its settings alone say of it.
+    /// The properties that follow from its settings alone.
     fn summary(&self) -> Summary;
 
-    /// The shape of the result for as many inputs as its [`Arity`] allows, after checking them and the
-    /// parameters.
+    /// Checks the inputs, whose number its [`Arity`] allows, and the parameters, and returns the
+    /// shape of the result.
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error>;
 
     /// The positions of the result's pixels among those of an input.
@@ -23,8 +23,8 @@ pub(crate) trait Operation {
     /// clamping.
     fn gradient(&self, back: &mut Backward<'_>, input: usize) -> Result<ValueId, Error>;
 
-    /// The same operation with every parameter replaced; `None` for one without any. No graph takes an
-    /// operation with parameters that were left behind in another graph.
+    /// The same operation with every parameter replaced; `None` for one without any. No graph
+    /// accepts an operation whose parameters belong to another graph.
     fn map_params(&self, _map: &mut dyn FnMut(ParamId) -> ParamId) -> Option<Op> {
         None
     }
@@ -57,15 +57,15 @@ pub(crate) trait Operation {
     }
 }
 
-/// What the settings of an operation alone say of it.
+/// The properties of an operation that follow from its settings alone.
 pub(crate) struct Summary {
     /// The name in lower case, as kernels and tables use it.
     pub(crate) kind: &'static str,
     pub(crate) arity: Arity,
     /// The parameters that training finds by gradients.
     pub(crate) trained: [Option<ParamId>; 2],
-    /// The weight, output channels first, of which every scalar of the result multiplies one row:
-    /// convolution and linear only, as the field counts.
+    /// The weight, output channels first, one row of which is multiplied for every scalar of the
+    /// result; only convolutions and linear layers count, as is customary.
     pub(crate) multiplies: Option<ParamId>,
     /// Whether the result is clamped at zero.
     pub(crate) clamps: bool,

@@ -202,7 +202,8 @@ impl Record {
         Ok(())
     }
 
-    /// Decides it where something says or shows it. `naming` has the name of the classifier.
+    /// Decides the activation if something states or shows it. `naming` has the name of the
+    /// classifier.
     pub(super) fn decide_activation(&mut self, naming: &Naming) {
         self.activation = self.stated.config.activation;
         let classifier = naming.classifier().unwrap_or_default();

@@ -175,7 +175,7 @@ pub struct Naming {
     prefix: String,
     /// The suffix of every name: `:0` in Keras 2 files.
     suffix: &'static str,
-    /// The layer of the classifier, where the file chooses its name.
+    /// The layer of the classifier, if the file chooses its name.
     classifier: Option<String>,
 }
 
@@ -297,7 +297,7 @@ impl Naming {
         self.family == Family::Notebook
     }
 
-    /// Whether a layer is one before the head.
+    /// Whether a layer comes before the head.
     fn is_backbone(&self, layer: &str) -> bool {
         let modules: &[&str] = match self.family {
             Family::HuggingFace => &["embedder.", "encoder."],
@@ -308,7 +308,7 @@ impl Naming {
         inside.is_some_and(|rest| modules.iter().any(|module| rest.starts_with(module)))
     }
 
-    /// The layer of the classifier, where the file chooses its name.
+    /// The layer of the classifier, if the file chooses its name.
     pub(super) fn classifier(&self) -> Option<&str> {
         self.classifier.as_deref()
     }

@@ -151,7 +151,7 @@ pub struct Plan {
     pub max_pool: MaxPool,
     /// The part after the last block.
     pub head: Head,
-    /// Classes; `None` without a classifier.
+    /// The number of classes; `None` without a classifier.
     pub classes: Option<usize>,
 }
 

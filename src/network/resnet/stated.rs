@@ -38,9 +38,9 @@ pub struct Config {
     pub zero_padded_pool: bool,
     /// The preparation of images, and the file that states it.
     pub preprocess: Option<(Preprocess, &'static str)>,
-    /// What makes probabilities of the scores.
+    /// The activation that turns scores into probabilities.
     pub activation: Option<Activation>,
-    /// Whether it says that its classes have no names.
+    /// Whether the file states that its classes have no names.
     pub unnamed: bool,
     /// The names of the classes.
     pub labels: Option<Labels>,

@@ -62,7 +62,7 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
     })
 }
 
-/// What `modeling_outputs` of a kind of problem are trained with.
+/// The activation that goes with a `problem_type`.
 fn activation(problem: Option<&str>) -> Result<Option<Activation>, Error> {
     match problem {
         None => Ok(None),

@@ -7,7 +7,7 @@ use crate::network::resnet::naming::{Part, Unit};
 use crate::network::resnet::plan::{HeadPooling, Plan};
 use crate::network::{Ends, Operation, PaddingRule, Parameter};
 
-/// What classifiers are called, by themselves or as the last of several layers with a number each.
+/// The names of classifiers, alone or as the last of several numbered layers.
 const NAMES: &[&str] = &[
     "fc",
     "head",
@@ -19,7 +19,7 @@ const NAMES: &[&str] = &[
     "logits",
 ];
 
-/// Finds the classifier among the layers outside of a backbone, whose names begin with `prefix`.
+/// Finds the classifier among the layers outside a backbone whose names begin with `prefix`.
 pub(in super::super) fn find<'a>(
     layers: impl Iterator<Item = &'a str>,
     prefix: &str,

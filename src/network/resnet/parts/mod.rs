@@ -188,7 +188,7 @@ impl Bench<'_> {
         self.relu(unit, y)
     }
 
-    /// Whether the source has a tensor; one that makes tensors up lists none.
+    /// Whether the source has a tensor; a source of random tensors lists none.
     fn has(&self, unit: Unit, part: Part, parameter: Parameter) -> bool {
         let name = self.naming.tensor(self.plan, unit, part, parameter);
         self.source.dims(&name).is_some()
