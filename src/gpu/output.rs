@@ -160,8 +160,9 @@ impl OutputBuilder<'_> {
     /// Paints an output of one channel, such as a class activation map, into a texture of the host.
     ///
     /// # Errors
-    /// As [`Self::keep`]; [`Error::Texture`] for a value of more than one channel and for a texture that cannot be painted ([`HeatMap`]); [`Error::Gpu`] and
-    /// [`Error::OutOfMemory`] from the device.
+    /// As [`Self::keep`]; [`Error::Texture`] for a value of more than one channel and for a texture
+    /// that cannot be painted ([`HeatMap`]); [`Error::Gpu`] and [`Error::OutOfMemory`] from the
+    /// device.
     pub fn heat_map(
         self,
         device: &wgpu::Device,

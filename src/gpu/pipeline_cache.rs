@@ -80,9 +80,9 @@ impl PipelineCacheFile {
     reason = "the only way to make a pipeline cache; what is passed to it was checked"
 )]
 fn create(device: &wgpu::Device, data: &[u8]) -> wgpu::PipelineCache {
-    // SAFETY: the data is empty or comes from `PipelineCache::get_data`: it was read from a file in the
-    // user's own folder whose checksum is right, and only `store` writes such files. wgpu and the driver
-    // refuse data of another device or version, and fall back to an empty cache.
+    // SAFETY: the data is empty or comes from `PipelineCache::get_data`: it was read from a file in
+    // the user's own folder whose checksum is right, and only `store` writes such files. wgpu and
+    // the driver refuse data of another device or version, and fall back to an empty cache.
     unsafe {
         device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
             label: Some("resnet-wgpu"),

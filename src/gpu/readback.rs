@@ -90,8 +90,8 @@ impl Readback {
         }
     }
 
-    /// The outputs of the last submitted run, NCHW, in the order of [`Executor::outputs`], or in that
-    /// given to [`Readback::of`].
+    /// The outputs of the last submitted run, NCHW, in the order of [`Executor::outputs`], or in
+    /// that given to [`Readback::of`].
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device was lost.

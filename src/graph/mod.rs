@@ -293,7 +293,8 @@ impl Graph {
     /// Adds an operation after checking its inputs and parameters, and returns its result.
     ///
     /// # Errors
-    /// The [graph section](Error) of the errors: each names the node, what it expects and what it got.
+    /// The [graph section](Error) of the errors: each names the node, what it expects and what it
+    /// got.
     pub fn add(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId, Error> {
         self.add_fused(name, name, op, inputs)
     }

@@ -29,8 +29,8 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
 /// A file of which a reader, even after a crash, finds the old contents or the new, never a
 /// mixture.
 ///
-/// It is written under a temporary name in the same folder, gets its own name when it is finished, and
-/// is removed if it never is. All errors are [`Error::Write`].
+/// It is written under a temporary name in the same folder, gets its own name when it is finished,
+/// and is removed if it never is. All errors are [`Error::Write`].
 #[derive(Debug)]
 pub struct NewFile {
     file: BufWriter<File>,

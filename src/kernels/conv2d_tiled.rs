@@ -22,7 +22,8 @@ pub enum Part {
     Problems(usize),
 }
 
-/// One launch: `[ceil(N·OUT_H·OUT_W / TILE_PX), ceil(OUT_C / TILE_CO), problems · slices]` workgroups.
+/// One launch: `[ceil(N·OUT_H·OUT_W / TILE_PX), ceil(OUT_C / TILE_CO), problems · slices]`
+/// workgroups.
 pub fn launch(geometry: &Geometry, tile: Tile, part: Part) -> Launch {
     let (slices, layers) = match part {
         Part::Whole => (1, 1),

@@ -1,7 +1,7 @@
 //! A network under construction: the one builder for all readers and families.
 //!
-//! A [`Draft`] adds each layer to a [`Blueprint`] and, at the nominal size of the image, to a graph,
-//! so that shapes are known and checked while the network is built.
+//! A [`Draft`] adds each layer to a [`Blueprint`] and, at the nominal size of the image, to a
+//! graph, so that shapes are known and checked while the network is built.
 
 use std::collections::HashMap;
 use std::fmt;

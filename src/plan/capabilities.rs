@@ -22,8 +22,8 @@ pub struct Capabilities {
     pub read_write_textures: bool,
     /// Whether shaders may compute in half precision.
     pub half_arithmetic: bool,
-    /// Whether the device has wgpu's experimental cooperative matrices, of 16×16 halves with sums in
-    /// single precision.
+    /// Whether the device has wgpu's experimental cooperative matrices, of 16×16 halves with sums
+    /// in single precision.
     pub cooperative_matrix: bool,
     /// The smallest and largest number of lanes in a subgroup, if shaders may use subgroups.
     pub subgroup_lanes: Option<[u32; 2]>,

@@ -139,7 +139,7 @@ pub(super) struct Dispatch {
     /// What it leaves for the next dispatch in place of input 0, as a number of activations of one
     /// shape; `None` for the dispatch that completes the node's value.
     pub(super) leaves: Option<(Shape, usize)>,
-    /// Whether it does the arithmetic for which the node is counted.
+    /// Whether it does the arithmetic that is counted for the node.
     pub(super) multiplies: bool,
 }
 

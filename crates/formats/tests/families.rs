@@ -257,7 +257,8 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
     }
 }
 
-/// The file with its description as the first version had it: padding of one size instead of a rule.
+/// The file with its description as the first version had it: padding of one size instead of a
+/// rule.
 fn in_first_version(path: &Path) {
     let bytes = std::fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();

@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
-/// Input 0 times the sigmoid of input 1, which has one scalar for each image and channel: the last step
-/// of squeeze-and-excitation (Hu, Shen & Sun 2018, arXiv:1709.01507).
+/// Input 0 times the sigmoid of input 1, which has one scalar for each image and channel: the last
+/// step of squeeze-and-excitation (Hu, Shen & Sun 2018, arXiv:1709.01507).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gate;
 

@@ -1,5 +1,5 @@
-//! Kernels on folded storage textures, for software Vulkan, where a texel fetch costs a tenth of a load
-//! from a storage buffer.
+//! Kernels on folded storage textures, for software Vulkan, where a texel fetch costs a tenth of a
+//! load from a storage buffer.
 //!
 //! They have their own folders, here and under `shaders/`; a kernel with a counterpart on buffers
 //! is named after it.

@@ -30,7 +30,8 @@ const fn half_tile(px: u32) -> Tile {
     }
 }
 
-/// RDNA2: 89 % of the hottest block are multiply-adds, 8 waves per SIMD; 12 KiB of workgroup memory.
+/// RDNA2: 89 % of the hottest block are multiply-adds, 8 waves per SIMD; 12 KiB of workgroup
+/// memory.
 pub(super) const T128X64: Tile = tile(128, 64, 16, 8, 8);
 /// RDNA2: 89 %, 8 waves.
 pub(super) const T64X64: Tile = tile(64, 64, 16, 8, 8);
@@ -103,8 +104,8 @@ const SMALL: &[Tile] = &[T64X64_4X4, T32X64_4X4];
 
 /// The first matching row applies; the last one matches everything.
 pub(super) const DEFAULTS: &[Defaults] = &[
-    // 256 registers and large register files: RX 6600 to 7900 XTX have 28 to 96 compute units. RX 6800 XT:
-    // 20.7 TFLOP/s, 512 GB/s.
+    // 256 registers and large register files: RX 6600 to 7900 XTX have 28 to 96 compute units. RX
+    // 6800 XT: 20.7 TFLOP/s, 512 GB/s.
     row(
         DeviceClass::Discrete,
         Some(Vendor::Amd),
@@ -131,7 +132,8 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         48,
         Some([17_200, 560]),
     ),
-    // As above; UHD 770 to Iris Xe have 2 to 6 slices of 16 execution units. UHD 770: 0.79 TFLOP/s, 77 GB/s.
+    // As above; UHD 770 to Iris Xe have 2 to 6 slices of 16 execution units. UHD 770: 0.79 TFLOP/s,
+    // 77 GB/s.
     row(
         DeviceClass::Integrated,
         Some(Vendor::Intel),

@@ -70,9 +70,9 @@ const QUAD_TILES: &[Rated] = &[Rated {
     speed: Some(6),
 }];
 
-/// llvmpipe at its usual width (Mesa 22.3, LLVM 15). 32×2 is for the products of Winograd convolutions
-/// of few tiles; 32×4 and 16×7 are for processors with a smaller cache of decoded instructions than
-/// Zen 4's and are candidates only.
+/// llvmpipe at its usual width (Mesa 22.3, LLVM 15). 32×2 is for the products of Winograd
+/// convolutions of few tiles; 32×4 and 16×7 are for processors with a smaller cache of decoded
+/// instructions than Zen 4's and are candidates only.
 const EIGHT_LANE_TILES: &[Rated] = &[
     texture(8, 32, 7, Some(70)),
     texture(8, 32, 5, Some(65)),

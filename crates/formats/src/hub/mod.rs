@@ -179,8 +179,9 @@ struct Sibling {
     rfilename: String,
 }
 
-/// The path of the weights of a repository, `OWNER/NAME` or `OWNER/NAME@REVISION`, as they are in the
-/// cache; what is not there is downloaded. Does not ask the server when the weights are in the cache.
+/// The path of the weights of a repository, `OWNER/NAME` or `OWNER/NAME@REVISION`, as they are in
+/// the cache; what is not there is downloaded. Does not ask the server when the weights are in the
+/// cache.
 ///
 /// # Errors
 /// [`Error::Fetch`].
@@ -195,8 +196,8 @@ pub fn cached_or_fetched(
 }
 
 /// Downloads the weights of a repository and what describes them, unless the cache has the newest
-/// already, and returns the path of the weights. Every file that arrives is checked against the hash
-/// that the server states.
+/// already, and returns the path of the weights. Every file that arrives is checked against the
+/// hash that the server states.
 ///
 /// # Errors
 /// [`Error::Fetch`] when the server cannot be reached, has no such repository, or sends something

@@ -75,7 +75,8 @@ fn activation(problem: Option<&str>) -> Result<Option<Activation>, Error> {
     }
 }
 
-/// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width": w}`.
+/// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width":
+/// w}`.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum Size {

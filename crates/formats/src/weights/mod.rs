@@ -1,8 +1,8 @@
 //! Files of named tensors.
 //!
 //! In goes a weight file; out come the tensors that a network asks for, each checked against the
-//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held nothing
-//! else. `file` knows the bytes, `header` and `torch` the formats.
+//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held
+//! nothing else. `file` knows the bytes, `header` and `torch` the formats.
 
 mod container;
 pub(crate) mod contents;
