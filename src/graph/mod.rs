@@ -23,10 +23,12 @@ pub(crate) use id::ParamId;
 pub use id::ValueId;
 pub(crate) use node::{Node, Param};
 pub(crate) use ops::{
-    Add, AvgPool, AvgPoolGradient, Backward, BatchNorm, BlurPool, ChannelDot, ClassGradient,
-    Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue,
-    Placement, Relu, ReluGradient, Sigmoid, Softmax, Statistics,
+    Add, AvgPool, Backward, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d, Flatten,
+    FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Placement, Relu,
+    ReluGradient, Sigmoid, Softmax, Statistics,
 };
+#[cfg(feature = "cpu")]
+pub(crate) use ops::{AvgPoolGradient, Dilate};
 pub use role::Role;
 pub(crate) use window::{Padding, Window};
 
@@ -35,7 +37,7 @@ pub(crate) use window::{Padding, Window};
 pub struct Value {
     /// The name of the node that computes it, or of the last node fused into that one.
     pub name: String,
-    /// Shape.
+    /// Its shape.
     pub shape: Shape,
 }
 
