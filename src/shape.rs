@@ -49,9 +49,14 @@ impl Shape {
         self.c.div_ceil(LANES)
     }
 
+    /// Vectors in the packed layout.
+    pub(crate) const fn vectors(&self) -> usize {
+        self.channel_groups() * self.pixels()
+    }
+
     /// Scalars in the packed layout, channel tails included.
     pub const fn packed_len(&self) -> usize {
-        self.channel_groups() * self.pixels() * LANES
+        self.vectors() * LANES
     }
 
     /// The sizes in NCHW order.
