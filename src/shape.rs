@@ -5,17 +5,18 @@ use std::fmt;
 /// Channels in one packed vector: the lanes of a `vec4<f32>`.
 pub(crate) const LANES: usize = 4;
 
-/// Texels in a row of a folded texture. With WebGPU's default limit of 8192 rows that is 128 MiB, as
-/// much as its default limit of a storage buffer binding.
+/// Texels in a row of a folded texture. With WebGPU's default limit of 8192 rows that makes 128
+/// MiB, the same as its default limit for a storage buffer binding.
 pub(crate) const FOLD_WIDTH: usize = 1 << 10;
 
 /// Scalars in a row of a folded texture.
 pub(crate) const FOLD_ROW_SCALARS: usize = FOLD_WIDTH * LANES;
 
-/// Rows of a folded texture for so many texels.
+/// The number of rows of a folded texture that holds `texels` texels.
 ///
-/// Never a power of two: llvmpipe compiles a shader anew for each combination of textures with and
-/// without sides that are powers of two (Mesa 22.3, `lp_sampler_static_texture_state_image`).
+/// It is never a power of two: llvmpipe compiles a shader anew for each combination of textures
+/// with and without sides that are powers of two (Mesa 22.3,
+/// `lp_sampler_static_texture_state_image`).
 pub(crate) const fn folded_rows(texels: usize) -> usize {
     let rows = texels.div_ceil(FOLD_WIDTH);
     if rows.is_power_of_two() {
@@ -39,32 +40,32 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A shape from its four sizes, in NCHW order.
+    /// A shape from its four dimensions, in NCHW order.
     pub const fn new(n: usize, c: usize, h: usize, w: usize) -> Self {
         Self { n, c, h, w }
     }
 
-    /// Groups of four channels, the last one possibly partial.
+    /// The number of groups of four channels, the last one possibly partial.
     pub(crate) const fn channel_groups(&self) -> usize {
         self.c.div_ceil(LANES)
     }
 
-    /// Vectors in the packed layout.
+    /// The number of vectors in the packed layout.
     pub(crate) const fn vectors(&self) -> usize {
         self.channel_groups() * self.pixels()
     }
 
-    /// Scalars in the packed layout, channel tails included.
+    /// The number of scalars in the packed layout, including channel tails.
     pub const fn packed_len(&self) -> usize {
         self.vectors() * LANES
     }
 
-    /// The sizes in NCHW order.
+    /// The dimensions in NCHW order.
     pub const fn dims(&self) -> [usize; 4] {
         [self.n, self.c, self.h, self.w]
     }
 
-    /// Bytes in the packed layout, unless they overflow `usize`.
+    /// The size in bytes of the packed layout, unless it overflows `usize`.
     pub(crate) fn checked_packed_bytes(&self) -> Option<usize> {
         self.c
             .div_ceil(LANES)

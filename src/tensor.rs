@@ -1,19 +1,19 @@
 //! Shapes, host tensors, and the one place that defines how activations lie in memory.
 //!
 //! On the host a [`Tensor`] is row-major in its natural order: activations are NCHW, convolution
-//! weights OIHW, linear weights `[out, in]`. On the GPU an activation is *channel-packed*
-//! ("NC4HW4" with the channel groups outermost): four channels of one pixel are one `vec4<f32>`,
-//! and the vectors of one channel group lie together for all pixels of all images:
+//! weights OIHW, linear weights `[out, in]`. On the GPU an activation is *channel-packed* ("NC4HW4"
+//! with the channel groups outermost): four channels of one pixel are one `vec4<f32>`, and the
+//! vectors of one channel group lie together for all pixels of all images:
 //!
 //! ```text
 //! vector index (n, c, y, x) = (c / 4) · (N·H·W) + (n·H + y)·W + x        lane = c % 4
 //! ```
 //!
-//! Pixels of the whole batch are therefore one contiguous axis, and lanes past the last channel
+//! The pixels of the whole batch are therefore one contiguous axis, and lanes past the last channel
 //! are zero. [`pack`] and [`unpack`] convert; every shader relies on exactly this order.
 //!
 //! A *folded* texture holds the same vectors in the same order as texels, `FOLD_WIDTH` to a row,
-//! after one row of zeros: what a kernel reads instead of something outside the image.
+//! after one row of zeros, which kernels read in place of anything outside the image.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::error::Error;
 pub use crate::shape::Shape;
 pub(crate) use crate::shape::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES, folded_rows};
 
-/// A host tensor of 32-bit floats, row-major. Cloning shares the data.
+/// A host tensor of 32-bit floats, row-major. Clones share the data.
 #[derive(Clone, PartialEq)]
 pub struct Tensor {
     dims: Vec<usize>,
@@ -31,10 +31,10 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A tensor from its sizes and row-major data.
+    /// A tensor from its dimensions and row-major data.
     ///
     /// # Errors
-    /// [`Error::TensorLength`] when the data does not fill the sizes exactly.
+    /// [`Error::TensorLength`] if the data does not fill the dimensions exactly.
     pub fn new(dims: &[usize], data: impl Into<Arc<[f32]>>) -> Result<Self, Error> {
         let data = data.into();
         let expected = dims.iter().try_fold(1usize, |len, &d| len.checked_mul(d));
@@ -50,7 +50,7 @@ impl Tensor {
         })
     }
 
-    /// The sizes, outermost first.
+    /// The dimensions, outermost first.
     pub fn dims(&self) -> &[usize] {
         &self.dims
     }
@@ -60,10 +60,10 @@ impl Tensor {
         &self.data
     }
 
-    /// The sizes as an activation shape.
+    /// The dimensions as an activation shape.
     ///
     /// # Errors
-    /// [`Error::TensorRank`] unless there are exactly four sizes.
+    /// [`Error::TensorRank`] unless there are exactly four dimensions.
     pub fn shape(&self) -> Result<Shape, Error> {
         match self.dims[..] {
             [n, c, h, w] => Ok(Shape::new(n, c, h, w)),
@@ -103,10 +103,10 @@ impl fmt::Debug for Tensor {
     }
 }
 
-/// Row-major NCHW scalars to the channel-packed layout; channel tails become zero.
+/// Converts row-major NCHW scalars to the channel-packed layout, with zeros in channel tails.
 ///
 /// # Panics
-/// When `data` does not hold exactly `shape.len()` scalars.
+/// If `data` does not hold exactly `shape.len()` scalars.
 pub fn pack(shape: Shape, data: &[f32]) -> Vec<f32> {
     assert_eq!(data.len(), shape.len(), "data must fill {shape}");
     let plane = shape.h * shape.w;
@@ -123,10 +123,10 @@ pub fn pack(shape: Shape, data: &[f32]) -> Vec<f32> {
     packed
 }
 
-/// Channel-packed scalars back to row-major NCHW; channel tails are dropped.
+/// Converts channel-packed scalars back to row-major NCHW, dropping channel tails.
 ///
 /// # Panics
-/// When `packed` does not hold exactly `shape.packed_len()` scalars.
+/// If `packed` does not hold exactly `shape.packed_len()` scalars.
 pub fn unpack(shape: Shape, packed: &[f32]) -> Vec<f32> {
     assert_eq!(
         packed.len(),

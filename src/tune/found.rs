@@ -2,36 +2,36 @@
 
 use crate::plan::{Candidate, ConvShape};
 
-/// A layer that was measured.
+/// A measured layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TunedLayer {
-    /// Its shape.
+    /// The layer's shape.
     pub shape: ConvShape,
-    /// Layers of this shape in the network.
+    /// The number of layers of this shape in the network.
     pub count: usize,
-    /// Candidates that were measured, the default included.
+    /// The number of candidates measured, including the default.
     pub measured: usize,
-    /// Candidates whose results differed from those of the default.
+    /// The number of candidates whose results differed from those of the default.
     pub wrong: usize,
-    /// What it is by default.
+    /// The default candidate.
     pub default: Candidate,
     /// Milliseconds of the default.
     pub default_ms: f64,
-    /// What won.
+    /// The winner.
     pub choice: Candidate,
-    /// Milliseconds of what won.
+    /// Milliseconds of the winner.
     pub choice_ms: f64,
 }
 
-/// The network as a whole, by default and with the choices.
+/// The network as a whole, with the defaults and with the choices.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct NetworkTimes {
-    /// Median milliseconds by default.
+    /// Median milliseconds with the defaults.
     pub default_ms: f64,
     /// Median milliseconds with the choices.
     pub tuned_ms: f64,
-    /// Whether the choices made it faster, by the median and by the best quarter of the runs.
+    /// Whether the choices made it faster, both by the median and by the best quarter of the runs.
     pub faster: bool,
 }
