@@ -12,7 +12,7 @@ pub(crate) const FOLD_WIDTH: usize = 1 << 10;
 /// Scalars in a row of a folded texture.
 pub(crate) const FOLD_ROW_SCALARS: usize = FOLD_WIDTH * LANES;
 
-/// The rows of a folded texture with this many texels.
+/// The number of rows of a folded texture that holds `texels` texels.
 ///
 /// It is never a power of two: llvmpipe compiles a shader anew for each combination of textures
 /// with and without sides that are powers of two (Mesa 22.3,
@@ -50,9 +50,14 @@ impl Shape {
         self.c.div_ceil(LANES)
     }
 
+    /// The number of vectors in the packed layout.
+    pub(crate) const fn vectors(&self) -> usize {
+        self.channel_groups() * self.pixels()
+    }
+
     /// The number of scalars in the packed layout, including channel tails.
     pub const fn packed_len(&self) -> usize {
-        self.channel_groups() * self.pixels() * LANES
+        self.vectors() * LANES
     }
 
     /// The dimensions in NCHW order.
