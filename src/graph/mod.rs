@@ -32,6 +32,7 @@ pub(crate) use window::{Padding, Window};
 
 /// One activation of a graph.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Value {
     /// Name: that of the node that computes it, or of the last node fused into that one.
     pub name: String,

@@ -1,6 +1,7 @@
 //! What the program, the readers of weight files, tests and benches of this repository share with the
 //! library. Neither it nor any method that the documentation hides is part of the face: all of it may
-//! change in any version.
+//! change in any version. The enums here may be matched without a wildcard: whoever reads a file wants the
+//! compiler to ask about each value.
 
 pub mod files;
 pub mod noise;

@@ -70,6 +70,7 @@ pub struct Network {
     tensors: Tensors,
     classes: usize,
     /// What is known about it.
+    #[doc(hidden)]
     pub facts: Facts,
 }
 
@@ -183,6 +184,7 @@ impl Network {
 
 /// A network that is ready to be planned or run.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Model {
     /// The operations, with the roles of their values. Logits, and probabilities if asked for, are its
     /// outputs.
@@ -192,6 +194,7 @@ pub struct Model {
     /// Where the weights are from.
     pub family: Family,
     /// The plan of the network; `None` for a file that lists its layers one by one.
+    #[doc(hidden)]
     pub plan: Option<Plan>,
     /// Classes.
     pub classes: usize,

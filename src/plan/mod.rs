@@ -41,6 +41,7 @@ pub(crate) use step::{Step, Writable};
 
 /// A value that can be read after the run.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct PlannedOutput {
     /// Its name.
     pub name: String,
@@ -49,8 +50,10 @@ pub struct PlannedOutput {
     /// Its shape.
     pub shape: Shape,
     /// Where in the image its pixels are.
+    #[doc(hidden)]
     pub sites: Sites,
     /// The buffer in which it lies, channel-packed, from its first byte on.
+    #[doc(hidden)]
     pub allocation: AllocationId,
 }
 
