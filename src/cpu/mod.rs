@@ -14,8 +14,6 @@ mod microkernel;
 mod pack;
 mod pool;
 mod step;
-#[cfg(test)]
-mod tests;
 mod vector;
 mod winograd;
 
@@ -73,18 +71,6 @@ impl CpuExecutor {
 
     pub(crate) fn graph(&self) -> &Graph {
         &self.graph
-    }
-
-    /// As [`Self::new`], for a given set of vector instructions.
-    fn with_arch(graph: &Graph, arch: Arch) -> Self {
-        let graph = Arc::new(graph.clone());
-        let nodes = graph.nodes().iter();
-        Self {
-            steps: nodes.map(|node| Step::new(&graph, node, arch)).collect(),
-            memory: Assignment::new(&graph),
-            graph,
-            idle: Mutex::default(),
-        }
     }
 
     /// Computes the outputs of the graph, in the order of [`Graph::outputs`].
@@ -169,6 +155,18 @@ impl CpuExecutor {
 
 #[doc(hidden)]
 impl CpuExecutor {
+    /// As [`Self::new`], for a given set of vector instructions.
+    pub fn with_arch(graph: &Graph, arch: Arch) -> Self {
+        let graph = Arc::new(graph.clone());
+        let nodes = graph.nodes().iter();
+        Self {
+            steps: nodes.map(|node| Step::new(&graph, node, arch)).collect(),
+            memory: Assignment::new(&graph),
+            graph,
+            idle: Mutex::default(),
+        }
+    }
+
     /// Computes every value of the graph, for comparisons layer by layer.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ pub(crate) use window::{Padding, Window};
 
 /// One activation of a graph.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Value {
     /// The name of the node that computes it, or of the last node fused into that one.
     pub name: String,

@@ -1,6 +1,7 @@
 //! What the library shares with the program, the readers of weight files, the tests and the benches
 //! of this repository. Neither this module nor any method hidden from the documentation is part of
-//! the public interface: all of it may change in any version.
+//! the public interface: all of it may change in any version. The enums here can be matched without
+//! a wildcard, because readers of files want the compiler to insist on every value.
 
 pub mod files;
 pub mod noise;

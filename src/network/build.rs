@@ -83,6 +83,7 @@ pub struct Network {
     tensors: Tensors,
     classifier: Option<Classifier>,
     /// What is known about it.
+    #[doc(hidden)]
     pub facts: Facts,
 }
 
@@ -247,6 +248,7 @@ fn activation(classes: usize, asked: Option<Activation>, facts: &mut Facts) -> A
 
 /// A network that is ready to be planned or run.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Model {
     /// The operations, with the roles of their values. The outputs are the logits and, if
     /// requested, the probabilities.
@@ -256,6 +258,7 @@ pub struct Model {
     /// The origin of the weights.
     pub family: Family,
     /// The plan of the network; `None` for a file that lists its layers one by one.
+    #[doc(hidden)]
     pub plan: Option<Plan>,
     /// The number of classes; `None` for a network without a classifier, whose features are its
     /// only output.
