@@ -1,7 +1,7 @@
 //! Small files, read with a size limit, and files that are written completely or not at all.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,12 @@ pub fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("is larger than {max} bytes")));
     }
     Ok(bytes)
+}
+
+/// A name in the folder of a file that nobody else has or can guess.
+pub fn temporary_beside(path: &Path) -> PathBuf {
+    let random = RandomState::new().hash_one(std::process::id());
+    path.with_file_name(format!(".{random:016x}.part"))
 }
 
 /// A file of which a reader, even after a crash, finds the old contents or the new, never a mixture.
@@ -37,14 +43,11 @@ impl NewFile {
     /// # Errors
     /// For a path that names no file, and those of the system.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        let Some(name) = path.file_name() else {
+        if path.file_name().is_none() {
             return Err(refuse(path, "this is no name of a file"));
-        };
-        let mut partial = OsString::from(".");
-        partial.push(name);
-        partial.push(format!(".{}.part", std::process::id()));
-        let partial = path.with_file_name(partial);
-        let file = File::create(&partial).map_err(|error| refuse(path, error))?;
+        }
+        let partial = temporary_beside(path);
+        let file = File::create_new(&partial).map_err(|error| refuse(path, error))?;
         Ok(Self {
             file: BufWriter::new(file),
             partial,

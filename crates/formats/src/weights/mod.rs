@@ -11,7 +11,7 @@ mod file;
 mod header;
 pub(crate) mod layout;
 mod save;
-mod shards;
+pub(crate) mod shards;
 #[cfg(feature = "torch")]
 mod torch;
 #[cfg(any(feature = "torch", feature = "keras"))]
