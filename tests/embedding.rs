@@ -48,7 +48,7 @@ fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
         .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
 }
 
-/// A device on the adapter under test with no optional feature and exactly these limits.
+/// A device on the adapter under test with no optional features and exactly these limits.
 fn small_device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     small_devices([required_limits]).remove(0)
 }
@@ -82,7 +82,7 @@ fn two_executors_and_the_host_share_one_encoder() {
     let readbacks = [0, 1].map(|i| Readback::new(&gpu.device, &executors[i]).unwrap());
     let image = Numbers::new(3).tensor(&SHAPE.dims());
 
-    // The host has the image in a buffer of its own and copies it on the GPU.
+    // The host has the image in its own buffer and copies it on the GPU.
     let host = gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("host image"),
         size: executors[0].input().size(),
@@ -189,7 +189,7 @@ fn a_pipeline_that_the_device_rejects_is_an_error_and_leaves_no_error_scope() {
     let error = Executor::new(&device, &queue, &plan).unwrap_err();
     assert!(matches!(error, Error::Gpu { .. }), "{error:?}");
 
-    // The host's own scope must be the innermost again, and must catch nothing of ours.
+    // The host's own scope must be the innermost again, and must have caught none of our errors.
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
     assert!(pollster::block_on(scope.pop()).is_none(), "no error leaked");
 }

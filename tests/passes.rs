@@ -56,7 +56,7 @@ impl Net {
         self.graph.add(name, op, inputs).unwrap()
     }
 
-    /// Kinds of the optimised nodes, after checking that the outputs kept their values.
+    /// The kinds of the optimised nodes, after checking that the outputs kept their values.
     fn optimised(&mut self, fusion: Fusion) -> Vec<&'static str> {
         let x = self.numbers.tensor(&[2, 6, 5, 7]);
         let want = reference(&self.graph, &x);

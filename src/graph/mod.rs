@@ -26,9 +26,9 @@ pub use ops::{
 pub use role::Role;
 pub use window::{Padding, Window};
 
-pub(crate) use ops::{
-    AvgPoolGradient, Backward, ChannelDot, ClassGradient, Dilate, Placement, ReluGradient,
-};
+#[cfg(feature = "cpu")]
+pub(crate) use ops::{AvgPoolGradient, Dilate};
+pub(crate) use ops::{Backward, ChannelDot, ClassGradient, Placement, ReluGradient};
 
 /// One operation of a graph.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,6 +2,7 @@
 //! library. None of it is part of the face: anything here may change in any version.
 
 pub mod files;
+pub mod noise;
 
 /// Columns of a texture into which rows of any length are folded.
 pub const FOLD_WIDTH: usize = crate::tensor::FOLD_WIDTH;

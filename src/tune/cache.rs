@@ -1,7 +1,7 @@
-//! Tuned choices on disk: one JSON file for each device and kind of plan.
+//! Tuned choices on disk: one JSON file per device and kind of plan.
 //!
-//! A file is evidence, never an instruction: what it says is looked up among the candidates that the
-//! planner has today, and is ignored unless everything that can change the outcome is as it was.
+//! A file is evidence, never an instruction: its choices are looked up among the planner's current
+//! candidates, and it is ignored unless everything that can affect the outcome is unchanged.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,10 +18,10 @@ use crate::internals::files::{read_at_most, write_cache};
 use crate::kernels;
 use crate::plan::{Choices, ConvShape, PlanOptions, candidates};
 
-/// Version of the form of the files.
+/// The version of the file format.
 const SCHEMA_VERSION: u32 = 1;
 
-/// No file is larger: a network of a thousand distinct layers has a tenth of it.
+/// The largest accepted file: a network of a thousand distinct layers needs a tenth of this.
 const MAX_BYTES: u64 = 4 << 20;
 
 /// Everything that a measurement depends on, except the layer.
@@ -38,16 +38,16 @@ pub struct CacheKey {
     path: String,
     winograd: String,
     precision: String,
-    /// Version of this crate.
+    /// The version of this crate.
     version: String,
-    /// Version of wgpu, which writes what the driver compiles.
+    /// The version of wgpu, which writes what the driver compiles.
     wgpu: String,
     /// [`kernels::set_hash`].
     kernel_set_hash: String,
 }
 
 impl CacheKey {
-    /// The key of a device and the options of its plans. wgpu does not tell its version; the caller
+    /// The key of a device and its plan options. wgpu does not report its version, but the caller
     /// may know it.
     pub fn new(context: &Context, options: &PlanOptions, wgpu_version: &str) -> Self {
         let info = &context.info;
@@ -68,25 +68,25 @@ impl CacheKey {
         }
     }
 
-    /// The name of its file.
+    /// The name of the key's file.
     fn file_name(&self) -> String {
-        // A map of strings and numbers has a JSON form.
+        // A map of strings and numbers can always be written as JSON.
         let text = serde_json::to_string(self).unwrap_or_default();
         format!("tuned-{:032x}.json", XxHash3_128::oneshot(text.as_bytes()))
     }
 }
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
     schema_version: u32,
     key: CacheKey,
-    /// By the name of the layer's shape.
+    /// Entries by the name of the layer's shape.
     layers: BTreeMap<String, Entry>,
 }
 
-/// A layer whose choice is not its default.
+/// A layer whose choice is not the default.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -109,16 +109,16 @@ impl TuneCache {
         }
     }
 
-    /// The file of a key, whether it exists or not.
+    /// The file for a key, whether it exists or not.
     pub fn file(&self, key: &CacheKey) -> PathBuf {
         self.folder.join(key.file_name())
     }
 
-    /// The stored choices for the layers of a graph; none when there is no file. A choice that is not
-    /// among today's candidates of its layer is left out.
+    /// Loads the stored choices for the layers of a graph; there are none without a file. A choice
+    /// that is not among its layer's current candidates is left out.
     ///
     /// # Errors
-    /// [`Error::Cache`] when the file is damaged or of another key; defaults serve as well.
+    /// [`Error::Cache`] if the file is damaged or belongs to another key; the defaults still serve.
     pub fn load(
         &self,
         key: &CacheKey,
@@ -142,14 +142,15 @@ impl TuneCache {
         Ok(choices)
     }
 
-    /// Stores what was found, beside what is stored for other layers of the same key. A layer whose
-    /// default won loses its entry; so do all that were measured when the network did not get faster.
+    /// Stores what was found, next to what is stored for other layers under the same key. A layer
+    /// whose default won loses its entry, and so do all measured layers if the network did not get
+    /// faster.
     ///
     /// # Errors
-    /// [`Error::Cache`] when the folder or the file cannot be written.
+    /// [`Error::Cache`] if the folder or the file cannot be written.
     pub fn store(&self, key: &CacheKey, tuned: &Tuned) -> Result<PathBuf, Error> {
         let path = self.file(key);
-        // What cannot be read is not worth keeping.
+        // An unreadable file is not worth keeping.
         let mut layers = match self.read(key) {
             Ok(Some(record)) => record.layers,
             Ok(None) | Err(_) => BTreeMap::new(),
@@ -182,7 +183,7 @@ impl TuneCache {
         Ok(path)
     }
 
-    /// The record of a key, `None` when there is no file.
+    /// The record for a key; `None` if there is no file.
     fn read(&self, key: &CacheKey) -> Result<Option<Record>, Error> {
         let path = self.file(key);
         let broken = |path: &Path, reason: String| {
@@ -237,7 +238,7 @@ mod tests {
         }
     }
 
-    /// Convolutions from 8 channels to each of these numbers.
+    /// Convolutions from 8 channels to each of these channel counts.
     fn graph(outputs: &[usize]) -> Graph {
         let mut graph = Graph::new();
         let input = graph.input("input", Shape::new(1, 8, 6, 5)).unwrap();

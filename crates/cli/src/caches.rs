@@ -1,4 +1,4 @@
-//! What is kept on disk because it saves time.
+//! What is kept on disk to save time.
 
 use std::env;
 use std::path::PathBuf;
@@ -14,14 +14,14 @@ use resnet_wgpu::tune::{CacheKey, TuneCache, Tuned};
 use crate::args::DeviceArgs;
 use crate::versions::Versions;
 
-/// The folder of caches.
+/// The cache folder.
 #[derive(Debug)]
 pub(crate) struct Caches {
     folder: PathBuf,
 }
 
 impl Caches {
-    /// The folder that the flag or the environment names, else one of the system; `None` when it has
+    /// The folder named by the flag or the environment, otherwise the system's; `None` if it has
     /// none.
     pub(crate) fn new(args: &DeviceArgs) -> Option<Self> {
         let named = args.cache_dir.clone().or_else(|| {
@@ -35,8 +35,8 @@ impl Caches {
         Some(Self { folder })
     }
 
-    /// The choices that are stored for the layers of a graph. A cache that cannot be used is worth a
-    /// line, and no failure.
+    /// The stored choices for the layers of a graph. A cache that cannot be used is worth a
+    /// warning, but is not a failure.
     pub(crate) fn choices(
         &self,
         context: &Context,
@@ -63,7 +63,7 @@ impl Caches {
         }
     }
 
-    /// The compiled pipelines of earlier starts; `None` where there is no such cache.
+    /// The pipelines compiled by earlier starts; `None` where such a cache is not possible.
     pub(crate) fn pipelines(&self, context: &Context) -> Option<PipelineCacheFile> {
         PipelineCacheFile::open(&context.device, &self.folder).unwrap_or_else(|error| {
             log::warn!("{error}; pipelines are compiled anew");
@@ -71,7 +71,7 @@ impl Caches {
         })
     }
 
-    /// Stores what was found.
+    /// Stores the outcome of tuning.
     pub(crate) fn store(
         &self,
         context: &Context,

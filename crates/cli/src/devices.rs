@@ -13,7 +13,7 @@ use crate::output::{Format, Out, SCHEMA_VERSION, bytes};
 struct Report {
     schema_version: u32,
     adapters: Vec<Row>,
-    /// Index of the adapter that is used; null means the CPU.
+    /// The index of the adapter that is used; null means the CPU.
     chosen: Option<usize>,
     cpu_threads: usize,
 }
@@ -26,7 +26,7 @@ struct Row {
     chosen: bool,
     /// Why it cannot be used.
     unsuitable: Option<String>,
-    /// Features that are used where an adapter has them.
+    /// Features that are used on adapters that have them.
     features: Vec<Feature>,
     limits: Limits,
 }
@@ -134,7 +134,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
         }
         let threads = report.cpu_threads;
         match &choice {
-            // Everything that there is was listed; what was asked for is not in it.
+            // Every adapter was listed; none of them is the requested one.
             _ if report.chosen.is_some() => {}
             Some(Err(_)) if request.is_explicit() => {}
             Some(_) if report.adapters.is_empty() => out.line(format_args!(

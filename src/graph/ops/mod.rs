@@ -61,7 +61,7 @@ pub enum Op {
     BlurPool(BlurPool),
     /// Mean over all pixels of an image, per channel.
     GlobalAvgPool(GlobalAvgPool),
-    /// All scalars of an image as channels of one pixel.
+    /// Flattens each image into the channels of one pixel.
     Flatten(Flatten),
     /// `y = W·x + b` on images of one pixel.
     Linear(Linear),
