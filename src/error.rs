@@ -337,6 +337,8 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+        /// What else helps.
+        hint: Option<Hint>,
     },
     /// Rules of preprocessing cannot be read or carried out.
     #[error("preprocessing: {reason}")]
@@ -388,6 +390,8 @@ pub enum Hint {
     Convert,
     /// Download the file by other means and open it by its path.
     NameFile,
+    /// Take what there is of a picture that is cut off.
+    Truncated,
 }
 
 impl Error {
@@ -433,7 +437,7 @@ impl Error {
     /// What a user could do, where the message does not say it.
     pub const fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Fetch { hint, .. } | Self::WeightsUnrecognised { hint, .. } => *hint,
+            Self::Fetch { hint, .. } | Self::WeightsUnrecognised { hint, .. } | Self::Image { hint, .. } => *hint,
             Self::UnknownValue { known, .. } if known.is_empty() => Some(Hint::ListValues),
             _ => None,
         }

@@ -10,8 +10,12 @@ use crate::error::Error;
 /// Reads a file of at most `max` bytes.
 ///
 /// # Errors
-/// Those of the system, and one of its own for a file that is too large.
+/// Those of the system, and its own for a file that is too large, and for what is no file: a pipe or a
+/// device might never end.
 pub fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("is no ordinary file"));
+    }
     let mut bytes = Vec::new();
     File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {

@@ -21,6 +21,8 @@ mod resize;
 
 pub use labels::{Labels, top_k};
 #[cfg(feature = "image")]
+pub use decode::Reader;
+#[cfg(feature = "image")]
 pub use pixels::Picture;
 #[cfg(feature = "image")]
 pub use prepare::Batch;

@@ -1,8 +1,11 @@
 //! A decoded image: its pixels, and how it is resized and written.
 
-use super::resample::Axis;
-use super::{Filter, resize};
+use std::path::Path;
+
+use super::resample::{Axis, fit};
+use super::{Filter, Preprocess, Reader, resize};
 use crate::error::Error;
+use crate::internals::files::read_at_most;
 
 /// A decoded image: 8-bit RGB, row by row.
 #[derive(Clone, PartialEq, Eq)]
@@ -12,7 +15,31 @@ pub struct Picture {
     pub(super) rgb: Vec<u8>,
 }
 
+/// The most bytes of a file that are read.
+const MAX_FILE: u64 = 1 << 30;
+
 impl Picture {
+    /// Decodes a file of any kind that a [`Reader`] knows, whatever its name ends with.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Image`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        Reader::default().decode(path, &Self::bytes_of(path)?)
+    }
+
+    /// The bytes of a file that is to be decoded.
+    ///
+    /// # Errors
+    /// [`Error::Io`], for a file of more than a gigabyte too.
+    #[doc(hidden)]
+    pub fn bytes_of(path: &Path) -> Result<Vec<u8>, Error> {
+        read_at_most(path, MAX_FILE).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
     /// A picture from its rows of RGB; `None` if it is empty or the bytes do not fill it.
     pub fn new(height: usize, width: usize, rgb: Vec<u8>) -> Option<Self> {
         let len = height.checked_mul(width)?.checked_mul(3)?;
@@ -50,6 +77,7 @@ impl Picture {
         written.map_err(|error| Error::Image {
             path: "PNG".into(),
             reason: error.to_string(),
+            hint: None,
         })
     }
 
@@ -63,6 +91,12 @@ impl Picture {
         let rows = Axis::whole(self.height, size[0]);
         let columns = Axis::whole(self.width, size[1]);
         resize::resize(self, rows, columns, filter)
+    }
+
+    /// The part of the picture that the rules show to a network, at their scale.
+    pub(super) fn fitted(&self, rules: &Preprocess) -> Self {
+        let [rows, columns] = fit([self.height, self.width], rules);
+        resize::resize(self, rows, columns, rules.filter)
     }
 }
 
