@@ -28,17 +28,7 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
             format!("its activation is '{act}'; only 'relu' is supported"),
         ));
     }
-    let named = matches!(&model.id2label, Value::Object(names) if !names.is_empty());
-    let labels = if named {
-        Labels::parse(&model.id2label.to_string()).ok()
-    } else {
-        None
-    };
-    // What `transformers` writes when nobody gave names.
-    let generic = |labels: &Labels| {
-        let mut numbered = labels.iter().enumerate();
-        numbered.all(|(class, name)| name == format!("LABEL_{class}"))
-    };
+    let labels = all_labels_of(&model.id2label);
     let classes = labels.as_ref().map(Labels::len).or(model.num_labels);
     let preprocess = match preprocessor {
         Some(json) => Some((rules_of(json)?, PREPROCESSOR)),
@@ -51,9 +41,27 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
         downsample_in_bottleneck: Some(model.downsample_in_bottleneck.unwrap_or(false)),
         downsample_in_first_stage: Some(model.downsample_in_first_stage.unwrap_or(false)),
         preprocess,
-        labels: labels.filter(|labels| !generic(labels)),
+        labels: labels.filter(are_names),
         ..Config::default()
     })
+}
+
+/// The names of the classes in a `config.json`, if somebody gave them.
+pub(super) fn labels_of(config: &Value) -> Option<Labels> {
+    all_labels_of(&config["id2label"]).filter(are_names)
+}
+
+fn all_labels_of(names: &Value) -> Option<Labels> {
+    match names {
+        Value::Object(listed) if !listed.is_empty() => Labels::parse(&names.to_string()).ok(),
+        _ => None,
+    }
+}
+
+/// Whether they are more than what `transformers` writes when nobody gave names.
+fn are_names(labels: &Labels) -> bool {
+    let mut numbered = labels.iter().enumerate();
+    !numbered.all(|(class, name)| name == format!("LABEL_{class}"))
 }
 
 /// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width": w}`.

@@ -15,8 +15,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::resnet::Config;
+use resnet_wgpu::internals::network::resnet::{Config, PREPROCESSOR};
 use resnet_wgpu::network::Family;
+use resnet_wgpu::picture::{Labels, Preprocess};
 
 /// A `config.json` with the names of 21,841 classes has 2 MB.
 const MAX_BYTES: u64 = 16 << 20;
@@ -37,6 +38,47 @@ impl SideCars {
             config: text(&weights.with_file_name("config.json")),
             preprocessor: text(&weights.with_file_name("preprocessor_config.json")),
         }
+    }
+
+    /// Looks beside a file that brings its own graph, or in the folder above, where the one of the file
+    /// is called `onnx`.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn of_graph(file: &Path) -> Self {
+        let beside = Self::of(file);
+        let folder = file.parent().filter(|folder| folder.ends_with("onnx"));
+        match folder {
+            Some(folder) if beside.config.is_none() && beside.preprocessor.is_none() => {
+                Self::of(folder)
+            }
+            _ => beside,
+        }
+    }
+
+    /// What they say of the pictures for such a file: how they are prepared and what the classes are
+    /// called.
+    ///
+    /// # Errors
+    /// [`Error::Preprocess`] for preprocessing that is not supported.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn of_pictures(
+        &self,
+    ) -> Result<(Option<(Preprocess, &'static str)>, Option<Labels>), Error> {
+        let json = |text: &Option<String>| -> Option<Value> {
+            serde_json::from_str(text.as_deref()?).ok()
+        };
+        let config = json(&self.config);
+        if let Some(config) = config
+            .as_ref()
+            .filter(|config| config["architecture"].is_string())
+        {
+            let stated = timm::read(config)?;
+            return Ok((stated.preprocess, stated.labels));
+        }
+        let rules = json(&self.preprocessor)
+            .map(|json| hugging_face::rules_of(&json))
+            .transpose()?;
+        let labels = config.as_ref().and_then(hugging_face::labels_of);
+        Ok((rules.map(|rules| (rules, PREPROCESSOR)), labels))
     }
 
     /// What they say of a network of a family. A file that is of another program is passed over.
@@ -121,9 +163,7 @@ fn scaled(side: usize, crop_pct: f64) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use resnet_wgpu::internals::network::resnet::PREPROCESSOR;
-    use resnet_wgpu::picture::Labels;
-    use resnet_wgpu::picture::{Filter, Preprocess, Resize};
+    use resnet_wgpu::picture::{Filter, Resize};
 
     fn read(config: &str, preprocessor: Option<&str>, family: Family) -> Result<Config, Error> {
         let beside = SideCars {
