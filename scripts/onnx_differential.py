@@ -592,7 +592,7 @@ def main():
         net, model, compare, numbers, layout, kind = make(seed)
         path = folder / f"{seed}.onnx"
         if net.external:
-            onnx.save(model, str(path), save_as_external_data=True, location=f"{seed}.onnx.data", size_threshold=64)
+            onnx.save(model, str(path), save_as_external_data=True, location=f"{seed}.onnx.data", size_threshold=256)
         else:
             onnx.save(model, str(path))
         image = folder / f"{seed}.image"

@@ -4,7 +4,8 @@ use super::super::import::{Import, Site, Value};
 use super::super::proto::is_standard;
 use super::super::tensor::{Constant, Numbers};
 use super::super::view::{Activation, Axis, Border, Channels, Pending};
-use super::layout::{axis, of_channels};
+use super::channels::of_channels;
+use super::sizes::{axes, axis};
 use super::window;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{PadValue, Padding};
@@ -297,7 +298,7 @@ fn sides(
     let listed = match import.int_list(site, "axes", 3)? {
         None => (0..rank).collect(),
         Some(listed) => {
-            super::layout::axes(site, &listed, rank)?;
+            axes(site, &listed, rank)?;
             let counted: Result<Vec<usize>, Error> =
                 listed.iter().map(|&a| axis(site, a, rank)).collect();
             counted?

@@ -4,7 +4,8 @@
 use super::super::import::{Import, Site, Value};
 use super::super::tensor::{BOOL, Constant, MAX_RANK, Numbers, is_float, is_int};
 use super::super::view::{Axis, Pending};
-use super::layout::{axis, inferred};
+use super::sizes::{axis, inferred, permutation, ranges, squeezed, widen};
+use super::steps::{Steps, common, comparison, on_floats, on_ints};
 use resnet_wgpu::Error;
 use resnet_wgpu::tensor::Tensor;
 
@@ -121,55 +122,6 @@ struct Fold<'i, 'a, 's> {
     inputs: Vec<Option<Constant>>,
 }
 
-/// Which elements of a constant another is made of, by their distances along each axis.
-struct Steps {
-    dims: Vec<usize>,
-    first: isize,
-    steps: Vec<isize>,
-}
-
-impl Steps {
-    fn whole(dims: &[usize]) -> Self {
-        let mut steps = vec![1; dims.len()];
-        for axis in (1..dims.len()).rev() {
-            steps[axis - 1] = steps[axis] * dims[axis].cast_signed();
-        }
-        Self {
-            dims: dims.to_vec(),
-            first: 0,
-            steps,
-        }
-    }
-
-    /// The same elements again and again to larger sizes, as numpy does it.
-    fn broadcast(dims: &[usize], to: &[usize]) -> Option<Self> {
-        let mut own = Self::whole(dims);
-        let added = to.len().checked_sub(dims.len())?;
-        for (axis, step) in own.steps.iter_mut().enumerate() {
-            match dims[axis] {
-                size if size == to[added + axis] => {}
-                1 => *step = 0,
-                _ => return None,
-            }
-        }
-        let steps = vec![0; added].into_iter().chain(own.steps).collect();
-        Some(Self {
-            dims: to.to_vec(),
-            steps,
-            ..own
-        })
-    }
-
-    fn index(&self, mut element: usize) -> usize {
-        let mut index = self.first;
-        for (&size, &step) in self.dims.iter().zip(&self.steps).rev() {
-            index += (element % size).cast_signed() * step;
-            element /= size;
-        }
-        index.cast_unsigned()
-    }
-}
-
 impl Fold<'_, '_, '_> {
     /// One line for each operator.
     fn run(&mut self) -> Result<Option<Numbers>, Error> {
@@ -190,12 +142,9 @@ impl Fold<'_, '_, '_> {
             "Squeeze" | "Unsqueeze" => self.squeeze()?,
             "ConstantOfShape" => self.filled()?,
             "Range" => self.range()?,
-            "Where" => self.choose()?,
-            "Sqrt" | "Reciprocal" | "Neg" | "Abs" | "Floor" | "Ceil" | "Exp" | "Not" => {
-                self.unary()?
-            }
+            "Sqrt" | "Reciprocal" | "Neg" | "Abs" | "Floor" | "Not" => self.unary()?,
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" | "Equal" | "Greater"
-            | "Less" | "GreaterOrEqual" | "LessOrEqual" | "And" | "Or" | "Mod" => self.binary()?,
+            | "Less" | "GreaterOrEqual" | "LessOrEqual" => self.binary()?,
             _ => return Ok(None),
         }))
     }
@@ -265,7 +214,7 @@ impl Fold<'_, '_, '_> {
                 .filter_map(|axis| i64::try_from(axis).ok())
                 .collect(),
         };
-        let perm = super::layout::permutation(self.site, &perm, rank)?;
+        let perm = permutation(self.site, &perm, rank)?;
         let steps = Steps {
             dims: perm.iter().map(|&axis| own.dims[axis]).collect(),
             first: 0,
@@ -278,7 +227,7 @@ impl Fold<'_, '_, '_> {
         let dims = self.input(0)?.dims().to_vec();
         let settings = [("starts", 1), ("ends", 2), ("axes", 3), ("steps", 4)];
         let [starts, ends, axes, steps] = settings.map(|(name, index)| self.setting(name, index));
-        let ranges = super::layout::ranges(self.site, &dims, [starts?, ends?, axes?, steps?])?;
+        let ranges = ranges(self.site, &dims, [starts?, ends?, axes?, steps?])?;
         let mut own = Steps::whole(&dims);
         for (axis, range) in ranges.iter().enumerate() {
             own.dims[axis] = range.len;
@@ -375,13 +324,13 @@ impl Fold<'_, '_, '_> {
         let dims = self.input(0)?.dims().to_vec();
         let axes = self.setting("axes", 1)?;
         let dims = if self.site.node.op == "Squeeze" {
-            super::layout::squeezed(self.site, &dims, axes.as_deref())?
+            squeezed(self.site, &dims, axes.as_deref())?
                 .into_iter()
                 .map(|axis| dims[axis])
                 .collect()
         } else {
             let mut dims: Vec<Option<usize>> = dims.into_iter().map(Some).collect();
-            super::layout::widen(self.site, &mut dims, &axes.unwrap_or_default(), None)?;
+            widen(self.site, &mut dims, &axes.unwrap_or_default(), None)?;
             dims.into_iter()
                 .map(|size| size.unwrap_or(1))
                 .collect::<Vec<_>>()
@@ -451,71 +400,34 @@ impl Fold<'_, '_, '_> {
         })
     }
 
-    fn choose(&mut self) -> Result<Numbers, Error> {
-        let condition = self.list(0)?;
-        let [which, yes, no] = [0, 1, 2].map(|index| self.input(index).map(|c| c.dims().to_vec()));
-        let (which, yes, no) = (which?, yes?, no?);
-        let dims = common(&which, &yes).and_then(|dims| common(&dims, &no));
-        let dims = dims.ok_or_else(|| self.site.refuse("its sizes do not fit"))?;
-        let steps = [&which, &yes, &no].map(|own| Steps::broadcast(own, &dims));
-        let [Some(which), Some(yes), Some(no)] = steps else {
-            return self.refuse("its sizes do not fit");
-        };
-        let (yes, no) = (self.stepped(1, &yes)?, self.stepped(2, &no)?);
-        let chosen = |i: usize| condition[which.index(i)] != 0;
-        match (yes, no) {
-            (Numbers::Floats(yes), Numbers::Floats(no)) => {
-                Ok(Numbers::Floats(Tensor::from_fn(&dims, |i| {
-                    if chosen(i) {
-                        yes.data()[i]
-                    } else {
-                        no.data()[i]
-                    }
-                })))
-            }
-            (Numbers::Ints { ints: yes, .. }, Numbers::Ints { ints: no, .. }) => {
-                let ints = yes.into_iter().zip(no).enumerate();
-                let ints = ints
-                    .map(|(i, (yes, no))| if chosen(i) { yes } else { no })
-                    .collect();
-                Ok(Numbers::Ints { dims, ints })
-            }
-            _ => self.refuse("it chooses between floats and integers"),
-        }
-    }
-
     fn unary(&mut self) -> Result<Numbers, Error> {
-        let op = self.site.node.op;
         let input = self.input(0)?.clone();
         self.import.spend(self.site, input.len())?;
-        let floats: Option<fn(f32) -> f32> = match op {
-            "Sqrt" => Some(f32::sqrt),
-            "Reciprocal" => Some(f32::recip),
-            "Neg" => Some(|x| -x),
-            "Abs" => Some(f32::abs),
-            "Floor" => Some(f32::floor),
-            "Ceil" => Some(f32::ceil),
-            "Exp" => Some(f32::exp),
-            _ => None,
-        };
-        let ints: Option<fn(i64) -> i64> = match op {
-            "Neg" => Some(i64::wrapping_neg),
-            "Abs" => Some(i64::wrapping_abs),
-            "Not" => Some(|x| i64::from(x == 0)),
-            _ => None,
-        };
-        match (input.numbers, floats, ints) {
-            (Numbers::Floats(tensor), Some(f), _) => {
+        match input.numbers {
+            Numbers::Floats(tensor) => {
+                let f: fn(f32) -> f32 = match self.site.node.op {
+                    "Sqrt" => f32::sqrt,
+                    "Reciprocal" => f32::recip,
+                    "Neg" => |x| -x,
+                    "Abs" => f32::abs,
+                    "Floor" => f32::floor,
+                    _ => return self.refuse("its type is not supported"),
+                };
                 let data = tensor.data();
                 Ok(Numbers::Floats(Tensor::from_fn(tensor.dims(), |i| {
                     f(data[i])
                 })))
             }
-            (Numbers::Ints { dims, ints }, _, Some(f)) => Ok(Numbers::Ints {
-                dims,
-                ints: ints.into_iter().map(f).collect(),
-            }),
-            _ => self.refuse("its type is not supported"),
+            Numbers::Ints { dims, ints } => {
+                let f: fn(i64) -> i64 = match self.site.node.op {
+                    "Neg" => i64::wrapping_neg,
+                    "Abs" => i64::wrapping_abs,
+                    "Not" => |x| i64::from(x == 0),
+                    _ => return self.refuse("its type is not supported"),
+                };
+                let ints = ints.into_iter().map(f).collect();
+                Ok(Numbers::Ints { dims, ints })
+            }
         }
     }
 
@@ -566,64 +478,6 @@ impl Fold<'_, '_, '_> {
             _ => self.refuse("it mixes floats and integers"),
         }
     }
-}
-
-fn on_floats(op: &str) -> Option<fn(f32, f32) -> f32> {
-    Some(match op {
-        "Add" => |a, b| a + b,
-        "Sub" => |a, b| a - b,
-        "Mul" => |a, b| a * b,
-        "Div" => |a, b| a / b,
-        "Pow" => f32::powf,
-        "Min" => f32::min,
-        "Max" => f32::max,
-        _ => return None,
-    })
-}
-
-/// `None` for what overflows, or is no operator on integers.
-fn on_ints(op: &str, a: i64, b: i64) -> Option<i64> {
-    match op {
-        "Add" => a.checked_add(b),
-        "Sub" => a.checked_sub(b),
-        "Mul" => a.checked_mul(b),
-        "Div" => a.checked_div(b),
-        // The sign is that of the divisor, as in Python.
-        "Mod" => Some(a.checked_rem(b)?.checked_add(b)?.checked_rem(b)?),
-        "Pow" => a.checked_pow(u32::try_from(b).ok()?),
-        "Min" => Some(a.min(b)),
-        "Max" => Some(a.max(b)),
-        "And" => Some(i64::from(a != 0 && b != 0)),
-        "Or" => Some(i64::from(a != 0 || b != 0)),
-        _ => None,
-    }
-}
-
-fn comparison(op: &str) -> Option<fn(Option<std::cmp::Ordering>) -> bool> {
-    Some(match op {
-        "Equal" => |order| order.is_some_and(std::cmp::Ordering::is_eq),
-        "Greater" => |order| order.is_some_and(std::cmp::Ordering::is_gt),
-        "Less" => |order| order.is_some_and(std::cmp::Ordering::is_lt),
-        "GreaterOrEqual" => |order| order.is_some_and(std::cmp::Ordering::is_ge),
-        "LessOrEqual" => |order| order.is_some_and(std::cmp::Ordering::is_le),
-        _ => return None,
-    })
-}
-
-/// The sizes of the result of two operands, as numpy has it.
-fn common(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
-    let rank = a.len().max(b.len());
-    let size =
-        |dims: &[usize], axis: usize| (axis + dims.len()).checked_sub(rank).map_or(1, |i| dims[i]);
-    let mut dims = Vec::new();
-    for axis in 0..rank {
-        dims.push(match (size(a, axis), size(b, axis)) {
-            (a, b) if a == b => a,
-            (1, size) | (size, 1) => size,
-            _ => return None,
-        });
-    }
-    Some(dims)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "what ONNX means by a cast")]

@@ -3,9 +3,12 @@
 //! Each function takes a node whose inputs are known and returns what its first output is.
 
 mod arithmetic;
+mod channels;
 mod fold;
 mod layout;
 mod linear;
+mod sizes;
+mod steps;
 mod window;
 
 use super::import::{Import, Site, Value};
@@ -67,10 +70,10 @@ pub(super) fn run(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Err
         "Flatten" | "Reshape" | "Expand" => layout::reshape(import, site),
         "Squeeze" | "Unsqueeze" => layout::squeeze(import, site),
         "Transpose" => layout::transpose(import, site),
-        "Slice" => layout::slice(import, site),
-        "Gather" => layout::gather(import, site),
-        "Split" => layout::split(import, site),
-        "Concat" => layout::concat(import, site),
+        "Slice" => channels::slice(import, site),
+        "Gather" => channels::gather(import, site),
+        "Split" => channels::split(import, site),
+        "Concat" => channels::concat(import, site),
         "Pad" => arithmetic::pad(import, site),
         "Identity" => import.required(site, 0),
         "Dropout" => dropout(import, site),
@@ -119,7 +122,7 @@ fn softmax(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let x = import.plain(site, 0)?;
     let (dims, shape) = (import.dims(&x), import.draft.shape(x.id));
     let default = if import.opset < 13 { 1 } else { -1 };
-    let axis = layout::axis(site, site.int("axis", default)?, dims.len())?;
+    let axis = sizes::axis(site, site.int("axis", default)?, dims.len())?;
     // Before version 13 it was over all axes from the one that is stated.
     let over = if import.opset < 13 {
         axis..dims.len()
