@@ -10,7 +10,7 @@ use naga::back::PipelineConstants;
 use naga::valid::{Capabilities as Features, ValidationFlags, Validator};
 use resnet_wgpu::graph::{
     Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
-    Linear, MaxPool, Op, PadValue, Padding, Relu, Softmax, Statistics, Window,
+    Linear, MaxPool, Op, PadValue, Padding, Relu, Sigmoid, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::graph::{
     AvgPoolGradient, ChannelDot, ClassGradient, Dilate, ReluGradient,
@@ -169,6 +169,7 @@ fn launches() -> Vec<Launch> {
         .add("fc", Op::Linear(Linear { weight, bias: None }), &[e])
         .unwrap();
     let p = graph.add("softmax", Op::Softmax(Softmax), &[f]).unwrap();
+    graph.add("sigmoid", Op::Sigmoid(Sigmoid), &[f]).unwrap();
     let weight = graph.param("rows", ones(&[10, 5, 1, 1]));
     let class = graph.param("class", ones(&[1]));
     let op = Op::ClassGradient(ClassGradient { weight, class });

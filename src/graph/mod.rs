@@ -21,7 +21,7 @@ use ops::{Check, Operation};
 pub use id::{ParamId, ValueId};
 pub use ops::{
     Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear,
-    MaxPool, Op, PadValue, Relu, Softmax, Statistics,
+    MaxPool, Op, PadValue, Relu, Sigmoid, Softmax, Statistics,
 };
 pub use role::Role;
 pub use window::{Padding, Window};

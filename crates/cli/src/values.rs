@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::network::Arch;
-use resnet_wgpu::network::{BnMode, Variant};
+use resnet_wgpu::network::{Activation, Arch, BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::plan::{KernelPath, Winograd};
 
@@ -129,6 +128,11 @@ pub(crate) fn path_parser() -> impl TypedValueParser<Value = KernelPath> {
 
 pub(crate) fn bn_mode_parser() -> impl TypedValueParser<Value = BnMode> {
     PossibleValuesParser::new(["running", "batch"]).try_map(|name| name.parse::<BnMode>())
+}
+
+pub(crate) fn activation_parser() -> impl TypedValueParser<Value = Activation> {
+    let names = Activation::ALL.map(Activation::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Activation>())
 }
 
 pub(crate) fn winograd_parser() -> impl TypedValueParser<Value = Winograd> {

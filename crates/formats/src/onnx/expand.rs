@@ -10,6 +10,16 @@ use resnet_wgpu::Error;
 /// Functions that call each other.
 const MAX_DEPTH: usize = 16;
 
+/// Calls, those within functions counted for each of theirs.
+const MAX_CALLS: usize = 1 << 12;
+
+/// As much of a name as stays in those that are made of it.
+fn short(name: &str) -> &str {
+    name.char_indices()
+        .nth(64)
+        .map_or(name, |(end, _)| &name[..end])
+}
+
 /// All nodes, with the calls among them replaced.
 ///
 /// # Errors
@@ -81,6 +91,9 @@ impl<'a> Expansion<'a, '_> {
         }
         self.calls += 1;
         let call = self.calls;
+        if call > MAX_CALLS {
+            return refuse("functions of the file are called too often");
+        }
         for inner in &function.nodes {
             if !inner.captured.is_empty() {
                 return Err(operator(
@@ -91,12 +104,12 @@ impl<'a> Expansion<'a, '_> {
             let mut rename = |name: &Name| match names.get(&**name) {
                 _ if name.is_empty() => missing(),
                 Some(name) => name.clone(),
-                None => Name::from(format!("{}/{name}/{call}", node.shown())),
+                None => Name::from(format!("{}/{call}", short(name))),
             };
             let inputs = inner.inputs.iter().map(&mut rename).collect();
             let outputs = inner.outputs.iter().map(&mut rename).collect();
             let inner = Node {
-                name: format!("{}/{}", node.shown(), inner.shown()).into(),
+                name: format!("{}/{}", short(node.shown()), short(inner.shown())).into(),
                 inputs,
                 outputs,
                 attributes: attributes(&node, inner, function)?,

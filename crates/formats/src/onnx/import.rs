@@ -7,16 +7,17 @@ use std::collections::{HashMap, HashSet};
 
 use super::external::Files;
 use super::image::Image;
-use super::operator;
 use super::operators;
 use super::order::Links;
 use super::proto::{Graph as File, Name, Node};
 use super::tensor::{Constant, Numbers, narrow};
 use super::view::{Activation, Axis, Border, Channels, NCHW, Pending};
 use super::wire::{Damaged, Message};
+use super::{operator, unreadable};
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Padding, ValueId};
 use resnet_wgpu::internals::network::{Draft, Operation, PaddingRule, Parameter};
+use resnet_wgpu::network::Activation as Function;
 use resnet_wgpu::tensor::Tensor;
 
 #[derive(Clone, Debug)]
@@ -115,6 +116,38 @@ impl<'a> Import<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The scores of the classes or the features, and what makes probabilities of them.
+    pub(super) fn result(&mut self) -> Result<(ValueId, Option<Function>), Error> {
+        let output = self.output;
+        let refuse = |reason: String| Err(unreadable(format!("the output '{output}' {reason}")));
+        let node = Node::reading(output);
+        let site = Site { node: &node };
+        if !matches!(self.values.get(output), Some(Value::Activation(_))) {
+            return refuse("depends on no image".to_owned());
+        }
+        let mut result = self.activation(&site, 0)?;
+        let function = match result.pending {
+            Pending::Last(function) => Some(function),
+            Pending::Sigmoid => Some(Function::Sigmoid),
+            _ => {
+                result = self.plain(&site, 0)?;
+                None
+            }
+        };
+        let shape = self.draft.shape(result.id);
+        if result.id == self.draft.input() {
+            return refuse("is the image itself".to_owned());
+        }
+        if [shape.h, shape.w] != [1, 1] {
+            return refuse(format!(
+                "is an image of {}x{} pixels for each of {} channels, no scores and no features; \
+                 export the network with its pooling",
+                shape.h, shape.w, shape.c
+            ));
+        }
+        Ok((result.id, function))
     }
 
     /// Runs one node.
@@ -250,8 +283,8 @@ impl<'a> Import<'a> {
                 "its input is a Sigmoid, which is only supported at the end and as the gate of a \
                  squeeze-and-excitation",
             ),
-            Pending::Softmax => {
-                refuse("its input is a Softmax, which is only supported at the end")
+            Pending::Last(_) => {
+                refuse("its input is a softmax, which is only supported at the end")
             }
         }
     }

@@ -22,25 +22,27 @@ mod tensor;
 mod view;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::sidecar::SideCars;
 use crate::weights;
 use external::Files;
 use image::Image;
-use import::{Import, Value};
+use import::Import;
 use order::Links;
 use proto::{Declared, Graph};
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::Op;
 use resnet_wgpu::internals::network::Facts;
 use resnet_wgpu::network::{Decision, Family, ModelOptions, Network};
-use view::Pending;
 use wire::{Damaged, Message};
 
 /// Versions of the standard operators whose meaning is known.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
+
+/// Outputs that are compared with each other.
+const MAX_OUTPUTS: usize = 64;
 
 /// Rows and columns of the image where neither the file nor the caller states them.
 const USUAL_SIZE: usize = 224;
@@ -137,21 +139,18 @@ impl Reader<'_> {
                 return Err(unreadable(format!("there are two tensors '{name}'")));
             }
         }
-        let is_input = |name: &str| graph.inputs.iter().any(|input| input.name == name);
-        let links = Links::new(graph, |name| {
-            initializers.contains_key(name) || is_input(name)
-        })?;
+        let declared: HashSet<&str> = graph.inputs.iter().map(|input| input.name).collect();
+        let given = |name: &str| initializers.contains_key(name) || declared.contains(name);
+        let links = Links::new(graph, given)?;
         let (output, chosen) = self.output(graph, &links)?;
         let order = links.order(graph, output)?;
         // Old files list their weights among the inputs, others have inputs that the result does not need.
-        let reads = |name: &str| {
-            let mut nodes = order.iter().flat_map(|&index| graph.nodes[index].reads());
-            nodes.any(|read| **read == *name)
-        };
+        let read = order.iter().flat_map(|&index| graph.nodes[index].reads());
+        let read: HashSet<&str> = read.map(|name| &**name).collect();
         let inputs: Vec<&Declared<'_>> = graph
             .inputs
             .iter()
-            .filter(|input| !initializers.contains_key(input.name) && reads(input.name))
+            .filter(|input| read.contains(input.name) && !initializers.contains_key(input.name))
             .collect();
         let &[input] = &inputs[..] else {
             let names = listed(inputs.iter().map(|input| input.name));
@@ -199,8 +198,9 @@ impl Reader<'_> {
             ));
         }
         // Of values that are computed from each other the last one is the result.
-        let is_last =
-            |name: &&str| names().all(|other| other == *name || !links.depends(graph, other, name));
+        let few = graph.outputs.len() <= MAX_OUTPUTS;
+        let follows = |other: &str, name: &str| other != name && links.depends(graph, other, name);
+        let is_last = |name: &&str| few && !names().any(|other| follows(other, name));
         let mut last = names().filter(is_last);
         match (last.next(), last.next()) {
             (Some(name), None) => Ok((
@@ -223,90 +223,71 @@ impl Reader<'_> {
         chosen: Option<Decision>,
     ) -> Result<Network, Error> {
         let output = import.output;
-        let Some(Value::Activation(result)) = import.values.get(output).cloned() else {
-            return Err(unreadable(format!(
-                "the output '{output}' depends on no image"
-            )));
-        };
-        let result = match result.pending {
-            Pending::Channels(_) => {
-                let node = proto::Node::reading(output);
-                import.plain(&import::Site { node: &node }, 0)?
-            }
-            _ => result,
-        };
-        let draft = &import.draft;
-        let shape = draft.shape(result.id);
-        let softmax = result.pending == Pending::Softmax;
-        if [shape.h, shape.w] != [1, 1]
-            || !matches!(result.pending, Pending::Nothing | Pending::Softmax)
-            || result.id == draft.input()
-        {
-            return Err(unreadable(format!(
-                "the output '{output}' of shape {shape} is no list of scores for each image"
-            )));
-        }
-        let model_name = match file.graph.name {
+        let (logits, activation) = import.result()?;
+        let arch = match file.graph.name {
             "" => "onnx".to_owned(),
             name => name.to_owned(),
         };
         if self.options.variant.is_some() {
             return Err(Error::Model {
-                model: model_name,
+                model: arch,
                 reason: "an ONNX file states its layers; leave the variant out".to_owned(),
             });
         }
-        let (mut preprocess, mut prepared) =
-            image::rules(&file.graph, image, import.front.as_ref(), file.producer);
-        let (stated, labels) = self.beside.of_pictures()?;
-        if let Some((rules, evidence)) = stated {
-            preprocess = rules.with_size(image.size);
-            prepared = Decision::certain("preprocessing", preprocess.to_string(), evidence);
-        }
-        let graph = draft.graph();
+        let beside = self.beside.of_pictures()?;
+        let (preprocess, prepared) = match beside.preprocess {
+            Some((rules, evidence)) => {
+                let rules = rules.with_size(image.size);
+                let decision = Decision::certain("preprocessing", rules.to_string(), evidence);
+                (rules, decision)
+            }
+            None => image::rules(&file.graph, image, import.front.as_ref(), file.producer),
+        };
+        let graph = import.draft.graph();
         let depth = depth(graph);
         let operators = "operators of the file";
         let architecture =
-            format!("'{model_name}', {depth} convolutions and linear layers on the longest path");
+            format!("'{arch}', {depth} convolutions and linear layers on the longest path");
         let origin = format!(
             "{}, ONNX of '{}', opset {opset}",
             self.path.display(),
             file.producer
         );
-        let input_form = format!(
-            "'{}', {} in the file",
-            graph.get(draft.input())?.name,
-            image.layout()
-        );
+        let name = &graph.get(import.draft.input())?.name;
+        let input_form = format!("'{name}', {} in the file", image.layout());
         let [h, w] = image.size;
+        let (evidence, confidence) = image.size_from;
+        let scores = match activation {
+            Some(activation) => Decision::certain(
+                "logits",
+                format!("what the final {activation} reads"),
+                operators,
+            ),
+            None => Decision::inferred(
+                "logits",
+                "the output",
+                "the file ends without an activation",
+            ),
+        };
         let decisions = [
             Decision::certain("architecture", architecture, operators),
             Decision::certain("weights", origin, "the file"),
             Decision::certain("input", input_form, operators),
-            Decision::new(
-                "size",
-                format!("{h}x{w}"),
-                image.size_from.0,
-                image.size_from.1,
-            ),
-            if softmax {
-                Decision::certain("logits", "what the final Softmax reads", operators)
-            } else {
-                Decision::inferred("logits", "the output", "the file ends without Softmax")
-            },
+            Decision::new("size", format!("{h}x{w}"), evidence, confidence),
+            scores,
             prepared,
         ];
-        let softmax_name = import.draft.free(if softmax { output } else { "softmax" });
         let facts = Facts {
-            arch: model_name,
+            arch,
             family: Family::Onnx,
             plan: None,
             preprocess,
-            labels,
+            labels: beside.labels,
             decisions: decisions.into_iter().chain(chosen).collect(),
-            softmax: Some(softmax_name),
+            activation: activation.or(beside.activation),
+            probabilities: activation.map(|_| output.to_owned()),
         };
-        let ends = import.draft.ends(result.id);
+        let ends = import.draft.ends(logits, activation);
         Network::new(import.draft.finish(ends), facts, self.options)
     }
 }

@@ -22,6 +22,16 @@ pub(super) const MAX_RANK: usize = 8;
 /// The most integers of one constant: shapes, axes and indices of channels are few.
 const MAX_INTS: usize = 1 << 12;
 
+/// The number of elements, unless it or the sizes themselves are too many to compute with.
+pub(super) fn volume(dims: &[usize]) -> Option<usize> {
+    const MAX: usize = 1 << 40;
+    let bound = dims
+        .iter()
+        .try_fold(1usize, |bound, &size| bound.checked_mul(size.max(1)));
+    let fits = bound.is_some_and(|bound| bound <= MAX) && dims.len() <= MAX_RANK;
+    fits.then(|| dims.iter().product())
+}
+
 /// Whether an element type is one of floats.
 pub(super) const fn is_float(element: i64) -> bool {
     matches!(element, FLOAT | FLOAT16 | DOUBLE | BFLOAT16)
@@ -92,9 +102,7 @@ impl Constant {
             let element = type_name(proto.element);
             format!("element type {element} is not supported; convert it to float32 or float16")
         })?;
-        let mut sizes = dims.iter().copied().chain([bytes]);
-        let len = sizes.try_fold(1usize, usize::checked_mul);
-        let len = len.ok_or_else(|| "its sizes overflow".to_owned())? / bytes;
+        let len = volume(&dims).ok_or_else(|| "its sizes overflow".to_owned())?;
         let raw = if proto.external {
             Some(files.bytes(proto.place, len * bytes)?)
         } else {

@@ -2,6 +2,7 @@
 //! size 1 left out or added. Most operators on sizes only change the view and add no node.
 
 use resnet_wgpu::graph::{PadValue, Padding, ValueId};
+use resnet_wgpu::network::Activation as Function;
 use resnet_wgpu::tensor::Shape;
 
 /// What an axis of a value is in the graph.
@@ -41,8 +42,8 @@ pub(super) enum Pending {
     Mean(Axis),
     /// The last operator, or one before a product that lets an image through in part.
     Sigmoid,
-    /// An operator that may only come last.
-    Softmax,
+    /// A function that may only come last.
+    Last(Function),
 }
 
 /// What lies outside of an image.

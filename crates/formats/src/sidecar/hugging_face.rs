@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{malformed, refuse, scaled, without_nulls};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{Config, PREPROCESSOR};
+use resnet_wgpu::network::Activation;
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Filter, IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resize};
 
@@ -18,6 +19,7 @@ struct Root {
     #[serde(default)]
     id2label: Value,
     num_labels: Option<usize>,
+    problem_type: Option<String>,
 }
 
 pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Config, Error> {
@@ -29,6 +31,7 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
         ));
     }
     let labels = all_labels_of(&model.id2label);
+    let unnamed = labels.as_ref().is_some_and(|labels| !are_names(labels));
     let classes = labels.as_ref().map(Labels::len).or(model.num_labels);
     let preprocess = match preprocessor {
         Some(json) => Some((rules_of(json)?, PREPROCESSOR)),
@@ -41,14 +44,23 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
         downsample_in_bottleneck: Some(model.downsample_in_bottleneck.unwrap_or(false)),
         downsample_in_first_stage: Some(model.downsample_in_first_stage.unwrap_or(false)),
         preprocess,
-        labels: labels.filter(are_names),
+        activation: activation(model.problem_type.as_deref())?,
+        unnamed,
+        labels: labels.filter(|_| !unnamed),
         ..Config::default()
     })
 }
 
-/// The names of the classes in a `config.json`, if somebody gave them.
-pub(super) fn labels_of(config: &Value) -> Option<Labels> {
-    all_labels_of(&config["id2label"]).filter(are_names)
+/// What a `config.json` of any network and a `preprocessor_config.json` say besides its layers.
+#[cfg(feature = "onnx")]
+pub(super) fn of_pictures(config: &Value, preprocessor: Option<&Value>) -> Result<Config, Error> {
+    let rules = preprocessor.map(rules_of).transpose()?;
+    Ok(Config {
+        preprocess: rules.map(|rules| (rules, PREPROCESSOR)),
+        labels: all_labels_of(&config["id2label"]).filter(are_names),
+        activation: activation(config["problem_type"].as_str())?,
+        ..Config::default()
+    })
 }
 
 fn all_labels_of(names: &Value) -> Option<Labels> {
@@ -62,6 +74,19 @@ fn all_labels_of(names: &Value) -> Option<Labels> {
 fn are_names(labels: &Labels) -> bool {
     let mut numbered = labels.iter().enumerate();
     !numbered.all(|(class, name)| name == format!("LABEL_{class}"))
+}
+
+/// What `modeling_outputs` of a kind of problem are trained with.
+fn activation(problem: Option<&str>) -> Result<Option<Activation>, Error> {
+    match problem {
+        None => Ok(None),
+        Some("single_label_classification") => Ok(Some(Activation::Softmax)),
+        Some("multi_label_classification") => Ok(Some(Activation::Sigmoid)),
+        Some(other) => Err(refuse(
+            "resnet",
+            format!("its problem_type is '{other}'; only classification is supported"),
+        )),
+    }
 }
 
 /// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width": w}`.

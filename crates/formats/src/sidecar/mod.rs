@@ -15,9 +15,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::resnet::{Config, PREPROCESSOR};
+use resnet_wgpu::internals::network::resnet::Config;
 use resnet_wgpu::network::Family;
-use resnet_wgpu::picture::{Labels, Preprocess};
 
 /// A `config.json` with the names of 21,841 classes has 2 MB.
 const MAX_BYTES: u64 = 16 << 20;
@@ -54,31 +53,28 @@ impl SideCars {
         }
     }
 
-    /// What they say of the pictures for such a file: how they are prepared and what the classes are
-    /// called.
+    /// What they say besides the layers, which such a file has itself: how pictures are prepared, what the
+    /// classes are called and what makes probabilities of their scores.
     ///
     /// # Errors
-    /// [`Error::Preprocess`] for preprocessing that is not supported.
+    /// As [`Self::read`].
     #[cfg(feature = "onnx")]
-    pub(crate) fn of_pictures(
-        &self,
-    ) -> Result<(Option<(Preprocess, &'static str)>, Option<Labels>), Error> {
+    pub(crate) fn of_pictures(&self) -> Result<Config, Error> {
         let json = |text: &Option<String>| -> Option<Value> {
             serde_json::from_str(text.as_deref()?).ok()
         };
-        let config = json(&self.config);
-        if let Some(config) = config
-            .as_ref()
-            .filter(|config| config["architecture"].is_string())
-        {
-            let stated = timm::read(config)?;
-            return Ok((stated.preprocess, stated.labels));
-        }
-        let rules = json(&self.preprocessor)
-            .map(|json| hugging_face::rules_of(&json))
-            .transpose()?;
-        let labels = config.as_ref().and_then(hugging_face::labels_of);
-        Ok((rules.map(|rules| (rules, PREPROCESSOR)), labels))
+        let config = json(&self.config).unwrap_or_default();
+        let stated = if config["architecture"].is_string() {
+            timm::read(&config)?
+        } else {
+            hugging_face::of_pictures(&config, json(&self.preprocessor).as_ref())?
+        };
+        Ok(Config {
+            preprocess: stated.preprocess,
+            labels: stated.labels,
+            activation: stated.activation,
+            ..Config::default()
+        })
     }
 
     /// What they say of a network of a family. A file that is of another program is passed over.
@@ -163,7 +159,8 @@ fn scaled(side: usize, crop_pct: f64) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use resnet_wgpu::picture::{Filter, Resize};
+    use resnet_wgpu::internals::network::resnet::PREPROCESSOR;
+    use resnet_wgpu::picture::{Filter, Labels, Preprocess, Resize};
 
     fn read(config: &str, preprocessor: Option<&str>, family: Family) -> Result<Config, Error> {
         let beside = SideCars {

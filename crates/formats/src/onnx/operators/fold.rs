@@ -2,7 +2,7 @@
 //! they leave of weights.
 
 use super::super::import::{Import, Site, Value};
-use super::super::tensor::{BOOL, Constant, MAX_RANK, Numbers, is_float, is_int};
+use super::super::tensor::{BOOL, Constant, MAX_RANK, Numbers, is_float, is_int, volume};
 use super::super::view::{Axis, Pending};
 use super::sizes::{axis, inferred, permutation, ranges, squeezed, widen};
 use super::steps::{Steps, common, comparison, on_floats, on_ints};
@@ -183,11 +183,7 @@ impl Fold<'_, '_, '_> {
         dims: &[usize],
         from: impl Fn(usize) -> usize,
     ) -> Result<Numbers, Error> {
-        let len = dims
-            .iter()
-            .try_fold(1usize, |len, &size| len.checked_mul(size));
-        let len = len.filter(|_| dims.len() <= MAX_RANK);
-        let len = len.ok_or_else(|| self.site.refuse(format!("sizes {dims:?} overflow")))?;
+        let len = self.volume(dims)?;
         self.import.spend(self.site, len)?;
         Ok(match &self.input(index)?.numbers {
             Numbers::Floats(tensor) => {
@@ -198,6 +194,10 @@ impl Fold<'_, '_, '_> {
                 ints: (0..len).map(|i| ints[from(i)]).collect(),
             },
         })
+    }
+
+    fn volume(&self, dims: &[usize]) -> Result<usize, Error> {
+        volume(dims).ok_or_else(|| self.site.refuse(format!("sizes {dims:?} overflow")))
     }
 
     fn stepped(&mut self, index: usize, steps: &Steps) -> Result<Numbers, Error> {
@@ -284,9 +284,10 @@ impl Fold<'_, '_, '_> {
             if !others {
                 return self.refuse("its inputs differ in other sizes than the axis");
             }
-            dims[at] += own[at];
+            dims[at] = dims[at].saturating_add(own[at]);
         }
-        self.import.spend(self.site, dims.iter().product())?;
+        let len = self.volume(&dims)?;
+        self.import.spend(self.site, len)?;
         for row in 0..outer {
             for index in 0..self.inputs.len() {
                 let input = self.input(index)?;

@@ -17,6 +17,7 @@ use super::tensor::{Constant, Numbers, is_float};
 use super::view::{Activation, Axis, Pending};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::Operation;
+use resnet_wgpu::network::Activation as Function;
 
 /// Adds what a node means to the graph.
 pub(super) fn run(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
@@ -119,6 +120,10 @@ fn clip(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
 
 /// Only noted: the logits are what it reads.
 fn softmax(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
+    let function = match site.node.op {
+        "Softmax" => Function::Softmax,
+        _ => Function::LogSoftmax,
+    };
     let x = import.plain(site, 0)?;
     let (dims, shape) = (import.dims(&x), import.draft.shape(x.id));
     let default = if import.opset < 13 { 1 } else { -1 };
@@ -137,7 +142,7 @@ fn softmax(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
         )));
     }
     Ok(Activation {
-        pending: Pending::Softmax,
+        pending: Pending::Last(function),
         ..x
     }
     .into())
