@@ -437,7 +437,9 @@ impl Error {
     /// What a user could do, where the message does not say it.
     pub const fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Fetch { hint, .. } | Self::WeightsUnrecognised { hint, .. } | Self::Image { hint, .. } => *hint,
+            Self::Fetch { hint, .. }
+            | Self::WeightsUnrecognised { hint, .. }
+            | Self::Image { hint, .. } => *hint,
             Self::UnknownValue { known, .. } if known.is_empty() => Some(Hint::ListValues),
             _ => None,
         }

@@ -19,9 +19,9 @@ pub(crate) mod resample;
 #[cfg(feature = "image")]
 mod resize;
 
-pub use labels::{Labels, top_k};
 #[cfg(feature = "image")]
 pub use decode::Reader;
+pub use labels::{Labels, top_k};
 #[cfg(feature = "image")]
 pub use pixels::Picture;
 #[cfg(feature = "image")]

@@ -31,7 +31,10 @@ impl Batch {
         let fitted = framed(fitted, rules);
         let pixels = fitted.rgb.as_chunks::<3>().0;
         Self {
-            rgba: pixels.iter().flat_map(|&[r, g, b]| [r, g, b, 255]).collect(),
+            rgba: pixels
+                .iter()
+                .flat_map(|&[r, g, b]| [r, g, b, 255])
+                .collect(),
             shape: Shape::new(1, 3, rules.size[0], rules.size[1]),
             rules: *rules,
         }

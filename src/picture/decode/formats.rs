@@ -33,7 +33,10 @@ const FOREIGN: [(usize, &[u8], &str); 19] = [
 
 /// What files hold that came in the place of a picture.
 const MISTAKEN: [(&[u8], &str); 4] = [
-    (b"version https://git-lfs", "a Git LFS pointer; `git lfs pull` fetches the file itself"),
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer; `git lfs pull` fetches the file itself",
+    ),
     (b"<!doctype html", "a web page; download the picture itself"),
     (b"<html", "a web page; download the picture itself"),
     (b"\x1f\x8b", "compressed by gzip; unpack it"),
@@ -47,7 +50,21 @@ pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'_>, Refuse
         [0x89, b'P', b'N', b'G', ..] => png::decode(bytes, truncated),
         [b'G', b'I', b'F', b'8', ..] => gif::decode(bytes),
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => tiff::decode(bytes),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => webp(bytes),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => webp(bytes),
         [b'B', b'M', ..] => plain(BmpDecoder::new(Cursor::new(bytes)).map_err(other)?),
         [b'P', b'1'..=b'6', space, ..] if space.is_ascii_whitespace() => {
             plain(PnmDecoder::new(Cursor::new(bytes)).map_err(other)?)
@@ -70,16 +87,46 @@ fn foreign(bytes: &[u8]) -> Option<String> {
         head.is_some_and(|head| head.eq_ignore_ascii_case(start))
     };
     let mistaken = MISTAKEN.iter().find(|(start, _)| starts(start));
-    let at = |&(at, start, _): &_| bytes.get(at..).is_some_and(|rest: &[u8]| rest.starts_with(start));
-    mistaken.map(|(_, what)| format!("it is {what}")).or_else(|| {
-        let (_, _, what) = FOREIGN.iter().find(|kind| at(kind))?;
-        Some(format!("it is {what}, which is not read; convert it to JPEG or PNG"))
-    })
+    let at = |&(at, start, _): &_| {
+        bytes
+            .get(at..)
+            .is_some_and(|rest: &[u8]| rest.starts_with(start))
+    };
+    mistaken
+        .map(|(_, what)| format!("it is {what}"))
+        .or_else(|| {
+            let (_, _, what) = FOREIGN.iter().find(|kind| at(kind))?;
+            Some(format!(
+                "it is {what}, which is not read; convert it to JPEG or PNG"
+            ))
+        })
 }
 
 /// TGA has no mark at its start: the numbers of its head must be possible.
 fn is_tga(bytes: &[u8]) -> bool {
-    matches!(bytes, [_, 0 | 1, 1 | 2 | 3 | 9 | 10 | 11, _, _, _, _, _, _, _, _, _, _, _, _, _, 8 | 15 | 16 | 24 | 32, ..])
+    matches!(
+        bytes,
+        [
+            _,
+            0 | 1,
+            1 | 2 | 3 | 9 | 10 | 11,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            8 | 15 | 16 | 24 | 32,
+            ..
+        ]
+    )
 }
 
 /// The chunks of a WebP, of which none may be longer than the file: the decoder believes their lengths.
@@ -89,7 +136,9 @@ fn webp(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     while let Some((head, after)) = rest.split_first_chunk::<8>() {
         let [a, b, c, d, length @ ..] = *head;
         let length = u32::from_le_bytes(length) as usize;
-        let body = after.get(..length).ok_or("the file is cut off".to_owned())?;
+        let body = after
+            .get(..length)
+            .ok_or("the file is cut off".to_owned())?;
         match &[a, b, c, d] {
             b"EXIF" => exif = Some(body),
             b"XMP " => xmp = Some(body),

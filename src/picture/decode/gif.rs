@@ -26,7 +26,12 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     decoder.read_into_buffer(&mut indices).map_err(other)?;
     let palette = decoder.palette().map_err(other)?.as_chunks().0;
     // An index without a colour is a grey.
-    let color = |index: u8| palette.get(usize::from(index)).copied().unwrap_or([index; 3]);
+    let color = |index: u8| {
+        palette
+            .get(usize::from(index))
+            .copied()
+            .unwrap_or([index; 3])
+    };
     let mut rgb = color(background).repeat(height * width);
     for (y, row) in indices.chunks_exact(columns.max(1)).enumerate() {
         let start = ((top + y) * width + left) * 3;

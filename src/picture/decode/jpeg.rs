@@ -92,7 +92,9 @@ fn cmyk_by_planes(
     };
     let raw = decoder.decode_raw().map_err(other)?;
     let planes = raw.planes.iter().zip(&raw.plane_widths);
-    let mut rows: Vec<_> = planes.map(|(plane, &stride)| plane.chunks(stride)).collect();
+    let mut rows: Vec<_> = planes
+        .map(|(plane, &stride)| plane.chunks(stride))
+        .collect();
     let [first, rest @ ..] = &mut rows[..] else {
         return Err(unusual());
     };
@@ -124,10 +126,20 @@ fn enlarged(rows: &[&[u8]], y: usize, tall: bool) -> Vec<u8> {
         return near.iter().flat_map(|&sample| [sample; 2]).collect();
     }
     let (sums, halves, shift): (Vec<u32>, _, _) = if tall {
-        let beside = if y % 2 == 0 { (y / 2).saturating_sub(1) } else { y / 2 + 1 };
+        let beside = if y.is_multiple_of(2) {
+            (y / 2).saturating_sub(1)
+        } else {
+            y / 2 + 1
+        };
         let far = rows[beside.min(rows.len() - 1)].iter();
         let pairs = near.iter().zip(far);
-        (pairs.map(|(&near, &far)| 3 * u32::from(near) + u32::from(far)).collect(), [8, 7], 4)
+        (
+            pairs
+                .map(|(&near, &far)| 3 * u32::from(near) + u32::from(far))
+                .collect(),
+            [8, 7],
+            4,
+        )
     } else {
         (near.iter().map(|&near| near.into()).collect(), [1, 2], 2)
     };
@@ -151,7 +163,10 @@ fn is_complete(bytes: &[u8]) -> bool {
     let mut channels = 0;
     loop {
         // Bytes before a marker are skipped, and a marker may be filled up with 0xff.
-        let Some(start) = bytes.get(at..).and_then(|rest| rest.iter().position(|&b| b == 0xff)) else {
+        let Some(start) = bytes
+            .get(at..)
+            .and_then(|rest| rest.iter().position(|&b| b == 0xff))
+        else {
             return false;
         };
         at += start;
@@ -170,7 +185,8 @@ fn is_complete(bytes: &[u8]) -> bool {
                 let Some(&length) = segment.first_chunk() else {
                     return false;
                 };
-                let of_frame = matches!(marker, 0xc0..=0xcf) && ![0xc4, 0xc8, 0xcc].contains(&marker);
+                let of_frame =
+                    matches!(marker, 0xc0..=0xcf) && ![0xc4, 0xc8, 0xcc].contains(&marker);
                 if of_frame {
                     several |= marker % 4 == 2;
                     channels = segment.get(7).copied().unwrap_or(0);

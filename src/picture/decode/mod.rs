@@ -173,7 +173,9 @@ fn other(error: impl std::fmt::Display) -> Refused {
 
 /// The size of a picture that is to be held, if that is allowed, and the turn to decode it.
 fn admitted(height: u64, width: u64) -> Result<([usize; 2], Turn), Refused> {
-    let sides = usize::try_from(height).ok().zip(usize::try_from(width).ok());
+    let sides = usize::try_from(height)
+        .ok()
+        .zip(usize::try_from(width).ok());
     let bytes = height.checked_mul(width).and_then(|n| n.checked_mul(3));
     match (sides, bytes) {
         (_, Some(0)) => Err("the image has no pixel".to_owned().into()),

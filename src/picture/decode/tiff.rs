@@ -53,7 +53,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
                 }
             };
             let colors: Option<Vec<[u8; 3]>> = values.map(color).collect();
-            colors.map(<[_]>::into_flattened)
+            colors.map(Vec::into_flattened)
         }
         (ColorType::Gray(16), DecodingResult::U16(greys)) if !white => {
             let clipped = |grey: u16| [u8::try_from(grey).unwrap_or(u8::MAX); 3];
@@ -73,7 +73,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     })?;
     let picture = Picture { height, width, rgb };
     let orientation = turned.and_then(Orientation::from_exif);
-    Ok(Source::all(picture, turn, orientation.unwrap_or(Orientation::NoTransforms)))
+    Ok(Source::all(
+        picture,
+        turn,
+        orientation.unwrap_or(Orientation::NoTransforms),
+    ))
 }
 
 fn upper(sample: &u16) -> u8 {
@@ -98,16 +102,31 @@ fn joined(color: ColorType, samples: &[u8], blended: bool) -> Option<Vec<u8>> {
         ColorType::RGB(8 | 16) => samples.to_vec(),
         ColorType::RGBA(8 | 16) => {
             let pixels = samples.as_chunks::<4>().0.iter();
-            pixels.flat_map(|&[r, g, b, alpha]| [r, g, b].map(|part| {
-                let whole = (u16::from(part) * 255).checked_div(alpha.into()).unwrap_or(0);
-                if blended { u8::try_from(whole).unwrap_or(u8::MAX) } else { part }
-            })).collect()
+            pixels
+                .flat_map(|&[r, g, b, alpha]| {
+                    [r, g, b].map(|part| {
+                        let whole = (u16::from(part) * 255)
+                            .checked_div(alpha.into())
+                            .unwrap_or(0);
+                        if blended {
+                            u8::try_from(whole).unwrap_or(u8::MAX)
+                        } else {
+                            part
+                        }
+                    })
+                })
+                .collect()
         }
         ColorType::CMYK(8 | 16) => {
             let pixels = samples.as_chunks::<4>().0.iter();
-            pixels.flat_map(|pixel| inverted_cmyk(&pixel.map(|ink| !ink))).collect()
+            pixels
+                .flat_map(|pixel| inverted_cmyk(&pixel.map(|ink| !ink)))
+                .collect()
         }
-        ColorType::Multiband { bit_depth: 8, num_samples: 2 } if !blended => {
+        ColorType::Multiband {
+            bit_depth: 8,
+            num_samples: 2,
+        } if !blended => {
             let pixels = samples.as_chunks::<2>().0.iter();
             pixels.flat_map(|&[grey, _]| [grey; 3]).collect()
         }
@@ -122,12 +141,18 @@ fn indices_as_greys(bytes: &[u8]) -> Cow<'_, [u8]> {
         let number = |at: usize, count: usize| {
             let bytes = bytes.get(at..at.checked_add(count)?)?;
             let joined = |sum, &byte| sum << 8 | usize::from(byte);
-            Some(if little { bytes.iter().rev().fold(0, joined) } else { bytes.iter().fold(0, joined) })
+            Some(if little {
+                bytes.iter().rev().fold(0, joined)
+            } else {
+                bytes.iter().fold(0, joined)
+            })
         };
         let directory = number(4, 4)?;
         let entries = (0..number(directory, 2)?).map(|entry| directory + 2 + 12 * entry);
         let tag = usize::from(Tag::PhotometricInterpretation.to_u16());
-        let entry = entries.into_iter().find(|&entry| number(entry, 2) == Some(tag))?;
+        let entry = entries
+            .into_iter()
+            .find(|&entry| number(entry, 2) == Some(tag))?;
         let is_palette = number(entry + 8, 2)? == usize::from(PALETTE);
         is_palette.then_some(entry + 8 + usize::from(!little))
     };
