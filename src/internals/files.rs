@@ -10,14 +10,22 @@ use crate::error::Error;
 /// Reads a file of at most `max` bytes.
 ///
 /// # Errors
-/// Those of the system, and its own for a file that is too large, and for what is no file: a pipe or a
+/// Those of the system, for a file that is too large, and for anything but a regular file: a pipe or a
 /// device might never end.
 pub fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("is no ordinary file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
+    read_all(File::open(path)?, max)
+}
+
+/// Reads at most `max` bytes to their end.
+///
+/// # Errors
+/// Those of the system, and for more bytes.
+pub fn read_all(source: impl Read, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    source.take(max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
         return Err(io::Error::other(format!("is larger than {max} bytes")));
     }

@@ -15,29 +15,21 @@ pub struct Picture {
     pub(super) rgb: Vec<u8>,
 }
 
-/// The most bytes of a file that are read.
+/// The most bytes that are read of a file.
 const MAX_FILE: u64 = 1 << 30;
 
 impl Picture {
-    /// Decodes a file of any kind that a [`Reader`] knows, whatever its name ends with.
+    /// Decodes a file, whatever its extension, as [`Reader`] does unless it is told otherwise.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Image`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        Reader::default().decode(path, &Self::bytes_of(path)?)
-    }
-
-    /// The bytes of a file that is to be decoded.
-    ///
-    /// # Errors
-    /// [`Error::Io`], for a file of more than a gigabyte too.
-    #[doc(hidden)]
-    pub fn bytes_of(path: &Path) -> Result<Vec<u8>, Error> {
-        read_at_most(path, MAX_FILE).map_err(|source| Error::Io {
+        let bytes = read_at_most(path, MAX_FILE).map_err(|source| Error::Io {
             path: path.to_owned(),
             source,
-        })
+        })?;
+        Reader::default().decode(path, &bytes)
     }
 
     /// A picture from its rows of RGB; `None` if it is empty or the bytes do not fill it.

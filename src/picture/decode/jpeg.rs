@@ -126,7 +126,7 @@ fn enlarged(rows: &[&[u8]], y: usize, tall: bool) -> Vec<u8> {
         return near.iter().flat_map(|&sample| [sample; 2]).collect();
     }
     let (sums, halves, shift): (Vec<u32>, _, _) = if tall {
-        let beside = if y % 2 == 0 {
+        let beside = if y.is_multiple_of(2) {
             (y / 2).saturating_sub(1)
         } else {
             y / 2 + 1
