@@ -32,7 +32,7 @@ pub fn read_all(source: impl Read, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A name in the folder of a file that nobody else has or can guess.
+/// A path in the folder of a file, with a name that nobody else has or can guess.
 pub fn temporary_beside(path: &Path) -> PathBuf {
     let random = RandomState::new().hash_one(std::process::id());
     path.with_file_name(format!(".{random:016x}.part"))
@@ -40,8 +40,8 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
 
 /// A file of which a reader, even after a crash, finds the old contents or the new, never a mixture.
 ///
-/// It is written under a temporary name in the same folder, gets its own name when it is finished, and
-/// is removed if it never is. All errors are [`Error::Write`].
+/// It is written under a temporary name in the same folder, gets its own name when it is finished,
+/// and is removed if it never is. All errors are [`Error::Write`].
 #[derive(Debug)]
 pub struct NewFile {
     file: BufWriter<File>,
@@ -67,12 +67,12 @@ impl NewFile {
         })
     }
 
-    /// Its name until it is finished, for those who write to a path.
+    /// The temporary name, for code that writes to a path.
     pub fn partial(&self) -> &Path {
         &self.partial
     }
 
-    /// Adds bytes at the end.
+    /// Appends bytes.
     ///
     /// # Errors
     /// Those of the system.
@@ -90,10 +90,10 @@ impl NewFile {
         written.map_err(|error| refuse(&self.path, error))
     }
 
-    /// Gives the file its name.
+    /// Gives the file its own name.
     ///
     /// # Errors
-    /// Those of the system; what was at the path before is untouched then.
+    /// Those of the system; whatever was at the path before is then untouched.
     pub fn finish(mut self) -> Result<(), Error> {
         let flushed = self.file.flush();
         flushed
@@ -105,15 +105,15 @@ impl NewFile {
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        // Nothing is there any more when the file has its name.
+        // Once the file has its own name, there is nothing left to remove.
         let _ = fs::remove_file(&self.partial);
     }
 }
 
-/// Writes a whole file, in a folder that is made if it does not exist.
+/// Writes a whole file, and creates its folder if that does not exist.
 ///
 /// # Errors
-/// [`Error::Write`]; the file is then as it was.
+/// [`Error::Write`]; the file is then unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| refuse(path, error))?;
@@ -123,7 +123,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.finish()
 }
 
-/// [`write_atomically`] for a file that only saves time.
+/// Does what [`write_atomically`] does, for a file that only saves time.
 pub(crate) fn write_cache(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_atomically(path, bytes).map_err(|error| match error {
         Error::Write { path, reason } => Error::Cache {

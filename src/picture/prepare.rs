@@ -100,7 +100,8 @@ impl Batch {
         self.shape
     }
 
-    /// The rules by which they were prepared, and by which the pixels become the network's input.
+    /// The rules by which the pictures were prepared, and by which their pixels become the
+    /// network's input.
     pub const fn rules(&self) -> &Preprocess {
         &self.rules
     }

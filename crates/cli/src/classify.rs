@@ -240,7 +240,7 @@ fn print(
             }
         }
         Format::Text => {
-            // Percentages that do not add up to 100 need a word.
+            // Percentages that do not add up to 100 need an explanation.
             match activation {
                 Some(Activation::Sigmoid) => {
                     out.line(format_args!("{}  (sigmoid of each class)", answer.image))?;

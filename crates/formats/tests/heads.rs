@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Op, Role};
+use resnet_wgpu::graph::Role;
+use resnet_wgpu::internals::graph::Op;
 use resnet_wgpu::internals::network::resnet::{self, Block, Plan};
 use resnet_wgpu::network::{Activation, Confidence, Model, ModelOptions, Network};
 use resnet_wgpu::picture::Labels;
@@ -18,7 +19,8 @@ fn options() -> ModelOptions {
     }
 }
 
-/// A file of a tiny network of so many classes, whose tensors are called or left out as `rename` says.
+/// A file of a tiny network of so many classes, whose tensors are called or left out as `rename`
+/// says.
 fn file(classes: usize, rename: impl Fn(&str) -> Option<String>) -> Vec<u8> {
     let plan = Plan::scaled(Block::Basic, [1; 4], 8, classes);
     let network = resnet::made_up(&plan, 3, &options()).expect("made-up weights fit");
