@@ -90,6 +90,7 @@ mod reference;
 mod shape;
 pub mod tensor;
 pub mod tune;
+mod words;
 
 pub use error::Error;
 pub use wgpu;

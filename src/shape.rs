@@ -50,9 +50,14 @@ impl Shape {
         self.c.div_ceil(LANES)
     }
 
+    /// The number of vectors in the packed layout.
+    pub(crate) const fn vectors(&self) -> usize {
+        self.channel_groups() * self.pixels()
+    }
+
     /// The number of scalars in the packed layout, including channel tails.
     pub const fn packed_len(&self) -> usize {
-        self.channel_groups() * self.pixels() * LANES
+        self.vectors() * LANES
     }
 
     /// The dimensions in NCHW order.
