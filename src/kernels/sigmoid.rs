@@ -1,4 +1,4 @@
-//! Turns each logit into a probability by itself.
+//! A probability from each logit by itself.
 
 use super::{Kernel, Launch, grid_stride, number, read_single, write_single};
 use crate::tensor::Shape;
