@@ -74,6 +74,7 @@ mod tests {
         static TWICE: Kernel = Kernel {
             name: "twice",
             source: "\nconst A: u32 = 1u;\nconst A: u32 = 2u;\n",
+            threads: 1,
             bindings: &[],
         };
         assert!(

@@ -154,6 +154,7 @@ fn table(mean: f32, std: f32) -> [f32; 256] {
 mod tests {
     use super::*;
     use crate::picture::resample::Axis;
+    use crate::picture::resize;
     use crate::picture::{Filter, Resize};
 
     #[test]
