@@ -338,6 +338,8 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+        /// What would help.
+        hint: Option<Hint>,
     },
     /// Preprocessing rules cannot be read or carried out.
     #[error("preprocessing: {reason}")]
@@ -389,6 +391,8 @@ pub enum Hint {
     Convert,
     /// Download the file by other means and open it by its path.
     NameFile,
+    /// Take what there is of a picture that is cut off.
+    Truncated,
 }
 
 impl Error {
@@ -434,7 +438,9 @@ impl Error {
     /// What a user could do, if the message does not say so.
     pub const fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Fetch { hint, .. } | Self::WeightsUnrecognised { hint, .. } => *hint,
+            Self::Fetch { hint, .. }
+            | Self::WeightsUnrecognised { hint, .. }
+            | Self::Image { hint, .. } => *hint,
             Self::UnknownValue { known, .. } if known.is_empty() => Some(Hint::ListValues),
             _ => None,
         }

@@ -12,7 +12,7 @@ pub(crate) const FOLD_WIDTH: usize = 1 << 10;
 /// Scalars in a row of a folded texture.
 pub(crate) const FOLD_ROW_SCALARS: usize = FOLD_WIDTH * LANES;
 
-/// The number of rows of a folded texture that holds `texels` texels.
+/// The rows of a folded texture with this many texels.
 ///
 /// It is never a power of two: llvmpipe compiles a shader anew for each combination of textures
 /// with and without sides that are powers of two (Mesa 22.3,

@@ -10,10 +10,22 @@ use crate::error::Error;
 /// Reads a file of at most `max` bytes.
 ///
 /// # Errors
-/// Those of the system, and one of its own for a file that is too large.
+/// Those of the system, for a file that is too large, and for anything but a regular file: a pipe or a
+/// device might never end.
 pub fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    read_all(File::open(path)?, max)
+}
+
+/// Reads at most `max` bytes to their end.
+///
+/// # Errors
+/// Those of the system, and for more bytes.
+pub fn read_all(source: impl Read, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    source.take(max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
         return Err(io::Error::other(format!("is larger than {max} bytes")));
     }
@@ -26,8 +38,7 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{random:016x}.part"))
 }
 
-/// A file of which a reader, even after a crash, finds the old contents or the new, never a
-/// mixture.
+/// A file of which a reader, even after a crash, finds the old contents or the new, never a mixture.
 ///
 /// It is written under a temporary name in the same folder, gets its own name when it is finished,
 /// and is removed if it never is. All errors are [`Error::Write`].

@@ -29,6 +29,8 @@ pub struct ModelOptions {
     /// The statistics that batch normalisations use; if `None`, those that the file states, which
     /// are nearly always the running ones.
     pub bn_mode: Option<BnMode>,
+    /// The output that is meant of a file with several; the scores of the classes if `None`.
+    pub output: Option<String>,
 }
 
 impl Default for ModelOptions {
@@ -43,6 +45,7 @@ impl Default for ModelOptions {
             activation: None,
             variant: None,
             bn_mode: None,
+            output: None,
         }
     }
 }

@@ -119,10 +119,11 @@ impl From<Error> for Failure {
 }
 
 /// The message of an error, with the command of this program that helps.
-fn advised(error: &Error) -> String {
+pub(crate) fn advised(error: &Error) -> String {
     let advice = match error.hint() {
         Some(Hint::ListValues) => "; `resnet inspect` lists the names",
         Some(Hint::Convert) => "; `resnet convert` makes a file of those that describes itself",
+        Some(Hint::Truncated) => "; --allow-truncated takes what there is of it",
         Some(Hint::NameFile) => "; download the file that is meant and name it with --weights",
         _ => "",
     };

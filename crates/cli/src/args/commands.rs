@@ -7,7 +7,8 @@ use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::passes::Fusion;
 
 use super::groups::{
-    BatchArgs, BatchesArgs, ChoiceArgs, DeviceArgs, ImagesArgs, LabelArgs, NetworkArgs, RunArgs,
+    BatchArgs, BatchesArgs, ChoiceArgs, DeviceArgs, ImagesArgs, LabelArgs, NetworkArgs, ReadArgs,
+    RunArgs,
 };
 use crate::output::Format;
 use crate::values::{
@@ -67,9 +68,12 @@ pub(crate) struct EmbedArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct CamArgs {
-    /// Image (JPEG, PNG, WebP)
+    /// Image (JPEG, PNG, WebP, GIF, BMP, TIFF, TGA, PNM), or `-` for stdin
     #[arg(value_name = "IMAGE")]
     pub(crate) image: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 
     /// File for the image with the map over it
     #[arg(short, long, value_name = "FILE.png", value_parser = png())]
@@ -168,6 +172,9 @@ pub(crate) struct CompareArgs {
     /// Image to run on [default: random numbers, always the same]
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 
     /// Expected values, instead of the reference implementation's
     #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "batch"])]

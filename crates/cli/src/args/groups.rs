@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::network::{Activation, Arch, BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
+use resnet_wgpu::picture::Reader;
 use resnet_wgpu::plan::{KernelPath, Winograd};
 use resnet_wgpu::wgpu;
 
@@ -163,12 +164,35 @@ pub(crate) struct BatchesArgs {
     pub(crate) counts: Vec<usize>,
 }
 
+/// How images are read.
+#[derive(Args, Debug)]
+pub(crate) struct ReadArgs {
+    /// Leave images as they lie in their files [default: turned upright, as EXIF or XMP data say]
+    #[arg(long)]
+    no_exif: bool,
+
+    /// Take what there is of a JPEG or PNG that is cut off; the rest is grey or black [default: refused]
+    #[arg(long)]
+    allow_truncated: bool,
+}
+
+impl ReadArgs {
+    pub(crate) fn reader(&self) -> Reader {
+        let reader = Reader::default().upright(!self.no_exif);
+        reader.truncated(self.allow_truncated)
+    }
+}
+
 /// Images, and how many of them run together.
 #[derive(Args, Debug)]
 pub(crate) struct ImagesArgs {
-    /// Images (JPEG, PNG, WebP), folders of images, and patterns such as 'photos/**/*.jpg'
+    /// Images (JPEG, PNG, WebP, GIF, BMP, TIFF, TGA, PNM), `-` for stdin, folders of images, and patterns
+    /// such as 'photos/**/*.jpg'
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
