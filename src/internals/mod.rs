@@ -61,10 +61,11 @@ pub mod picture {
 
 /// What readers of files make networks of.
 pub mod network {
-    pub use crate::network::blueprint::{Blueprint, Operation, Tensors};
+    pub use crate::network::blueprint::{Blueprint, Tensors};
     pub use crate::network::build::Facts;
     pub use crate::network::draft::{Draft, Ends};
     pub use crate::network::family::Family;
+    pub use crate::network::layer::Operation;
     pub use crate::network::padding::{Fill, PaddingRule};
     pub use crate::network::parameter::Parameter;
     pub use crate::network::source::{Random, TensorSource};

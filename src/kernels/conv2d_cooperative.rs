@@ -39,6 +39,7 @@ pub fn launch(geometry: &Geometry) -> Launch {
     overrides.push(("IN_GROUPS", number(geometry.input.channel_groups())));
     Launch {
         overrides,
+        tile: geometry.constants(),
         ..Launch::new(&KERNEL, THREADS, [x, y, 1])
     }
 }

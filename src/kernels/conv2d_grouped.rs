@@ -33,6 +33,7 @@ pub fn launch(geometry: &Geometry) -> Launch {
     ]);
     Launch {
         overrides,
+        tile: geometry.constants(),
         ..Launch::new(&KERNEL, THREADS, workgroups)
     }
 }

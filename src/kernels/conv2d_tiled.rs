@@ -43,7 +43,7 @@ pub fn launch(geometry: &Geometry, tile: Tile, part: Part) -> Launch {
     ]);
     Launch {
         overrides,
-        tile: tile.constants(),
+        tile: [tile.constants(), geometry.constants()].concat(),
         ..Launch::new(kernel, tile.threads() as usize, [x, y, layers as u64])
     }
 }

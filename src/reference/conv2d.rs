@@ -1,7 +1,7 @@
 //! Convolution with groups, bias, residual and ReLU.
 //!
 //! `y[n,co,oy,ox] = bias[co] + residual[n,co,oy,ox] + Σ_{ci,ky,kx} w[co,ci,ky,kx] · x[n,ci,iy,ix]`
-//! with `iy = oy·stride + ky − padding`, `ix` likewise, and `x = 0` outside the image.
+//! with `iy = oy·stride + ky·dilation − padding`, `ix` likewise, and `x = 0` outside the image.
 
 use rayon::prelude::*;
 
@@ -39,9 +39,9 @@ pub(super) fn conv2d(
                         let w_ix = ((co * in_c + ci) * kernel_h + ky) * kernel_w + kx;
                         let w = f64::from(weight.data()[w_ix]);
                         for oy in 0..out.h {
-                            let iy = oy * conv.stride[0] + ky;
+                            let iy = oy * conv.stride[0] + ky * conv.dilation[0];
                             let row_ix = ((n * shape.c + first_ci + ci) * shape.h + iy) * shape.w;
-                            let row = &x[row_ix + kx..row_ix + shape.w];
+                            let row = &x[row_ix + kx * conv.dilation[1]..row_ix + shape.w];
                             let sums = &mut sums[oy * out.w..][..out.w];
                             let positions = row.iter().step_by(conv.stride[1]);
                             for (sum, &x) in sums.iter_mut().zip(positions) {

@@ -29,6 +29,7 @@ pub use blur_pool::BlurPool;
 pub use channel_dot::ChannelDot;
 pub use class_gradient::ClassGradient;
 pub use conv2d::Conv2d;
+pub(crate) use conv2d::dilated;
 pub use dilate::Dilate;
 pub use flatten::{Flatten, FlattenOrder};
 pub use gate::Gate;

@@ -395,6 +395,7 @@ impl Sketch<'_> {
             filters: None,
             kernel: Some([window.kernel; 2]),
             stride: [window.stride; 2],
+            dilation: [1; 2],
             same: window.same,
             groups: 1,
             bias: match self.plan.bias {

@@ -93,6 +93,7 @@ pub(super) struct Conv {
     out_c: usize,
     kernel: usize,
     stride: usize,
+    dilation: usize,
     groups: usize,
     biased: bool,
 }
@@ -104,6 +105,7 @@ impl Conv {
             out_c,
             kernel,
             stride: 1,
+            dilation: 1,
             groups: 1,
             biased: false,
         }
@@ -111,6 +113,10 @@ impl Conv {
 
     pub(super) const fn stride(self, stride: usize) -> Self {
         Self { stride, ..self }
+    }
+
+    pub(super) const fn dilation(self, dilation: usize) -> Self {
+        Self { dilation, ..self }
     }
 
     pub(super) const fn groups(self, groups: usize) -> Self {
@@ -144,6 +150,7 @@ impl Bench<'_> {
             out_c,
             kernel,
             stride,
+            dilation,
             groups,
             biased,
         } = conv;
@@ -158,7 +165,8 @@ impl Bench<'_> {
             weight,
             bias,
             stride: [stride; 2],
-            padding: PaddingRule::all(kernel / 2),
+            padding: PaddingRule::all(kernel / 2 * dilation),
+            dilation: [dilation; 2],
             groups,
         };
         self.add(unit, Part::Conv, operation, &[x])
