@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use crate::tensor::Shape;
+use crate::shape::Shape;
 
 /// An error of any stage, with the names and numbers that say what to change.
 #[derive(Debug, thiserror::Error)]

@@ -86,8 +86,10 @@ pub mod picture;
 pub mod plan;
 #[cfg(feature = "cpu")]
 mod reference;
+mod shape;
 pub mod tensor;
 pub mod tune;
+mod words;
 
 pub use error::Error;
 pub use wgpu;

@@ -217,7 +217,7 @@ fn is_block_output(graph: &Graph, node: &Node) -> bool {
         let mut nodes = graph.nodes().iter();
         return nodes.any(|n| n.output == node.inputs[0] && is_sum(n));
     }
-    node.op.as_operation().clamps() && is_sum(node)
+    node.op.as_operation().summary().clamps && is_sum(node)
 }
 
 fn feeds_pool(graph: &Graph, value: ValueId) -> bool {
@@ -275,7 +275,7 @@ impl WayBack {
     fn pass(&mut self, node: &Node) -> Result<(), Error> {
         let mut gradient = self.gradient_of(node.output)?;
         let op = node.op.as_operation();
-        if op.clamps() {
+        if op.summary().clamps {
             let name = format!("{}.relu_gradient", node.name);
             let relu = Op::ReluGradient(ReluGradient);
             gradient = self.graph.add(&name, relu, &[gradient, node.output])?;

@@ -201,10 +201,11 @@ impl Graph {
     /// The shape of what an operation computes from these values.
     fn infer_shape(&self, name: &str, op: &Op, inputs: &[ValueId]) -> Result<Shape, Error> {
         let op = op.as_operation();
-        if !op.arity().allows(inputs.len()) {
+        let arity = op.summary().arity;
+        if !arity.allows(inputs.len()) {
             return Err(Error::InputCount {
                 node: name.to_owned(),
-                expected: op.arity().as_str(),
+                expected: arity.as_str(),
                 got: inputs.len(),
             });
         }
@@ -359,8 +360,9 @@ impl Graph {
     /// # Errors
     /// [`Error::ForeignId`] when the node is of another graph.
     pub fn macs(&self, node: &Node) -> Result<u64, Error> {
-        let per_scalar = self.operation(node)?.macs_per_scalar(self);
-        Ok(self.shape(node.output).len() as u64 * per_scalar as u64)
+        let weight = self.operation(node)?.summary().multiplies;
+        let row = |weight| self.tensor(weight).dims()[1..].iter().product::<usize>();
+        Ok(self.shape(node.output).len() as u64 * weight.map_or(0, row) as u64)
     }
 
     /// How many numbers of a node were found by training; statistics of batches are not counted.
@@ -368,7 +370,7 @@ impl Graph {
     /// # Errors
     /// [`Error::ForeignId`] when the node is of another graph.
     pub fn trained(&self, node: &Node) -> Result<usize, Error> {
-        let params = self.operation(node)?.trained();
+        let params = self.operation(node)?.summary().trained;
         Ok(params
             .into_iter()
             .flatten()

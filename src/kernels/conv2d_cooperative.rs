@@ -8,14 +8,12 @@ use super::{Kernel, Launch, Precision, number};
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_cooperative",
     source: include_str!("../../shaders/conv2d_cooperative.wgsl"),
+    threads: 128,
     bindings: BINDINGS,
 };
 
 /// Rows and columns of the matrices.
 pub const SIDE: u32 = 16;
-
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = 128;
 
 /// Threads that a subgroup may have: each multiplies at least one of the four quadrants of a tile, and
 /// there is at least one subgroup.
@@ -40,7 +38,7 @@ pub fn launch(geometry: &Geometry) -> Launch {
     Launch {
         overrides,
         tile: geometry.constants(),
-        ..Launch::new(&KERNEL, THREADS, [x, y, 1])
+        ..Launch::new(&KERNEL, [x, y, 1])
     }
 }
 
@@ -54,7 +52,7 @@ mod tests {
             let declaration = format!("\nconst {name}: u32 = {value}u;\n");
             assert!(KERNEL.source.contains(&declaration), "{declaration}");
         }
-        assert_eq!(TILE.threads() as usize, THREADS, "sums per thread");
+        assert_eq!(TILE.threads() as usize, KERNEL.threads, "sums per thread");
         let side = format!("\nconst SIDE: u32 = {SIDE}u;\n");
         assert!(KERNEL.source.contains(&side), "{side}");
     }

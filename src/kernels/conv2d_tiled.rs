@@ -8,6 +8,7 @@ use super::{Kernel, Launch, Precision, conv2d_tiled_f16, flag, number};
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_tiled",
     source: include_str!("../../shaders/conv2d_tiled.wgsl"),
+    threads: 64,
     bindings: BINDINGS,
 };
 
@@ -44,6 +45,7 @@ pub fn launch(geometry: &Geometry, tile: Tile, part: Part) -> Launch {
     Launch {
         overrides,
         tile: [tile.constants(), geometry.constants()].concat(),
-        ..Launch::new(kernel, tile.threads() as usize, [x, y, layers as u64])
+        threads: tile.threads() as usize,
+        ..Launch::new(kernel, [x, y, layers as u64])
     }
 }

@@ -8,5 +8,6 @@ use super::conv2d::BINDINGS;
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_tiled_f16",
     source: include_str!("../../shaders/conv2d_tiled_f16.wgsl"),
+    threads: 128,
     bindings: BINDINGS,
 };

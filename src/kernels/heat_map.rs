@@ -1,6 +1,6 @@
 //! A map of one channel as an image: smooth, stretched, coloured.
 
-use super::{Kernel, Launch, read_single, write_single};
+use super::{Kernel, Launch, grid, read_single, write_single};
 use crate::explain::Sites;
 use crate::tensor::Shape;
 
@@ -8,6 +8,7 @@ use crate::tensor::Shape;
 pub static KERNEL: Kernel = Kernel {
     name: "heat_map",
     source: include_str!("../../shaders/heat_map.wgsl"),
+    threads: SIDE * SIDE,
     bindings: &[
         read_single("input"),
         read_single("table"),
@@ -35,11 +36,7 @@ pub struct Picture<'a> {
 
 /// One launch over the pixels of the image.
 pub fn launch([h, w]: [usize; 2]) -> Launch {
-    Launch::new(
-        &KERNEL,
-        SIDE * SIDE,
-        [w.div_ceil(SIDE) as u64, h.div_ceil(SIDE) as u64, 1],
-    )
+    Launch::new(&KERNEL, grid(w.div_ceil(SIDE), h.div_ceil(SIDE)))
 }
 
 /// What the shader calls `table`, for a map of `shape` whose pixels are at `sites`.

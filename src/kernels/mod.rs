@@ -197,6 +197,8 @@ pub struct Kernel {
     pub name: &'static str,
     /// The WGSL text.
     pub source: &'static str,
+    /// Threads of a workgroup, with the tile that the text has.
+    pub threads: usize,
     /// Resources of group 0, in the order of their `@binding`.
     pub bindings: &'static [Binding],
 }
@@ -236,16 +238,51 @@ pub struct Launch {
 
 impl Launch {
     /// A launch in single precision without any constants.
-    const fn new(kernel: &'static Kernel, threads: usize, workgroups: [u64; 3]) -> Self {
+    const fn new(kernel: &'static Kernel, workgroups: [u64; 3]) -> Self {
         Self {
             kernel,
             precision: Precision::F32,
             overrides: Vec::new(),
             tile: Vec::new(),
             immediates: Vec::new(),
-            threads,
+            threads: kernel.threads,
             workgroups,
         }
+    }
+
+    /// A grid-stride loop over `len` items; `STRIDE_THREADS` is added to the overrides.
+    fn over(
+        kernel: &'static Kernel,
+        len: usize,
+        overrides: impl IntoIterator<Item = (&'static str, f64)>,
+    ) -> Self {
+        let workgroups = grid_stride(len, kernel.threads);
+        let stride = ("STRIDE_THREADS", number(workgroups * kernel.threads));
+        Self {
+            overrides: overrides.into_iter().chain([stride]).collect(),
+            ..Self::new(kernel, grid(workgroups, 1))
+        }
+    }
+
+    /// A grid-stride loop over `len` items of a kernel that gets its sizes as immediates, of which
+    /// `stride_threads` is the last.
+    fn over_sized<const N: usize>(
+        kernel: &'static Kernel,
+        len: usize,
+        sizes: [(&'static str, usize); N],
+    ) -> Self {
+        let workgroups = grid_stride(len, kernel.threads);
+        let stride = ("stride_threads", workgroups * kernel.threads);
+        let sizes = sizes.into_iter().chain([stride]);
+        Self {
+            immediates: sizes.map(|(name, size)| (name, immediate(size))).collect(),
+            ..Self::new(kernel, grid(workgroups, 1))
+        }
+    }
+
+    /// The same launch of a kernel with the same constants.
+    fn by(self, kernel: &'static Kernel) -> Self {
+        Self { kernel, ..self }
     }
 
     /// The same launch on what is stored in this precision; a kernel that stores nothing stays as it is.
@@ -320,18 +357,14 @@ pub fn set_hash() -> u128 {
 /// to fill any GPU, and far below 65,535 workgroups, the WebGPU default limit.
 const MAX_GRID_STRIDE_WORKGROUPS: usize = 16_384;
 
-/// Workgroups of a grid-stride loop over `len` items, and the `STRIDE_THREADS` that goes with them.
-fn grid_stride(len: usize, threads: usize) -> ([u64; 3], (&'static str, f64)) {
-    let workgroups = len.div_ceil(threads).clamp(1, MAX_GRID_STRIDE_WORKGROUPS);
-    (
-        [workgroups as u64, 1, 1],
-        ("STRIDE_THREADS", number(workgroups * threads)),
-    )
+/// Workgroups of a grid-stride loop over `len` items.
+fn grid_stride(len: usize, threads: usize) -> usize {
+    len.div_ceil(threads).clamp(1, MAX_GRID_STRIDE_WORKGROUPS)
 }
 
-/// Threads of a whole grid, as an immediate.
-fn stride_threads(workgroups: [u64; 3], threads: usize) -> i32 {
-    i32::try_from(workgroups[0]).map_or(i32::MAX, |w| w.saturating_mul(immediate(threads)))
+/// A flat grid.
+const fn grid(x: usize, y: usize) -> [u64; 3] {
+    [x as u64, y as u64, 1]
 }
 
 /// A size as an immediate. Everything that is indexed fits a texture of 2^28 texels; the planner

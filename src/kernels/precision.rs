@@ -9,11 +9,10 @@
 //! that section; on textures the name of the format differs too.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 
 use super::Kernel;
 use crate::error::Error;
+use crate::words::words;
 
 /// What activations and weights are stored in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +25,8 @@ pub enum Precision {
     F16,
 }
 
+words!(Precision { F32 = "f32", F16 = "f16" });
+
 #[doc(hidden)]
 impl Precision {
     /// Both.
@@ -37,27 +38,6 @@ impl Precision {
             Self::F32 => 4,
             Self::F16 => 2,
         }
-    }
-}
-
-impl FromStr for Precision {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "f32" => Ok(Self::F32),
-            "f16" => Ok(Self::F16),
-            _ => Err(format!("'{text}' is not one of f32, f16")),
-        }
-    }
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-        })
     }
 }
 

@@ -6,8 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::blueprint::{Blueprint, Tensors};
-use super::layer::{Layer, Operation, Sheet};
+use super::blueprint::{Blueprint, Layer, Operation, Sheet, Tensors};
 use crate::error::Error;
 use crate::graph::{Graph, Op, ValueId};
 use crate::tensor::{Shape, Tensor};
@@ -111,7 +110,11 @@ impl Draft {
         inputs: &[ValueId],
     ) -> Result<ValueId, Error> {
         let read = inputs.iter().map(|&id| self.graph.value(id).name.clone());
-        let layer = Layer::new(name.to_owned(), read.collect(), operation);
+        let layer = Layer {
+            name: name.to_owned(),
+            inputs: read.collect(),
+            operation,
+        };
         let mut sheet = Sheet {
             graph: &mut self.graph,
             tensors: &self.tensors,

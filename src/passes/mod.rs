@@ -4,11 +4,10 @@
 //! the value between them: outputs of the graph, taps included, are never fused away.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
 
 use crate::error::Error;
 use crate::graph::{Graph, Node, Op, ParamId, ValueId};
+use crate::words::words;
 
 mod fold_batch_norm;
 mod fuse_relu;
@@ -28,28 +27,7 @@ pub enum Fusion {
     Full,
 }
 
-impl FromStr for Fusion {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "none" => Ok(Self::None),
-            "layers" => Ok(Self::Layers),
-            "full" => Ok(Self::Full),
-            _ => Err(format!("'{text}' is not one of none, layers, full")),
-        }
-    }
-}
-
-impl fmt::Display for Fusion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Layers => "layers",
-            Self::Full => "full",
-        })
-    }
-}
+words!(Fusion { None = "none", Layers = "layers", Full = "full" });
 
 /// Runs the passes of a fusion level, in order.
 ///

@@ -1,12 +1,10 @@
 //! How a graph is planned: what the device allows, and what the caller wants.
 
-use std::fmt;
-use std::str::FromStr;
-
 use super::candidate::Choices;
 use super::capabilities::Capabilities;
 use crate::kernels::Precision;
 use crate::picture::Preprocess;
+use crate::words::words;
 
 /// What the caller uploads.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -32,36 +30,7 @@ pub enum KernelPath {
     Textures,
 }
 
-impl FromStr for KernelPath {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "buffers" => Ok(Self::Buffers),
-            "textures" => Ok(Self::Textures),
-            _ => Err(format!("'{text}' is not one of auto, buffers, textures")),
-        }
-    }
-}
-
-#[doc(hidden)]
-impl KernelPath {
-    /// The word for it, as it is parsed and displayed.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Buffers => "buffers",
-            Self::Textures => "textures",
-        }
-    }
-}
-
-impl fmt::Display for KernelPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+words!(KernelPath { Auto = "auto", Buffers = "buffers", Textures = "textures" });
 
 /// Whether 3×3 convolutions of stride 1 are computed with fewer multiplications.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -78,30 +47,7 @@ pub enum Winograd {
     Four,
 }
 
-impl FromStr for Winograd {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "off" => Ok(Self::Off),
-            "f2" => Ok(Self::Two),
-            "f4" => Ok(Self::Four),
-            _ => Err(format!("'{text}' is not one of auto, off, f2, f4")),
-        }
-    }
-}
-
-impl fmt::Display for Winograd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Off => "off",
-            Self::Two => "f2",
-            Self::Four => "f4",
-        })
-    }
-}
+words!(Winograd { Auto = "auto", Off = "off", Two = "f2", Four = "f4" });
 
 /// How a graph is planned: for which device, and what the caller wants of it.
 #[derive(Clone, Debug, PartialEq)]

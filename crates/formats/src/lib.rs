@@ -11,7 +11,6 @@
 //! * `torch`, `onnx`, `keras` (on by default): the formats other than safetensors;
 //! * `hub`: downloads.
 
-mod described;
 #[cfg(feature = "hub")]
 pub mod hub;
 #[cfg(feature = "keras")]
@@ -26,8 +25,8 @@ use std::path::Path;
 use resnet_wgpu::Error;
 use resnet_wgpu::network::{ModelOptions, Network};
 
-pub use described::save;
 use weights::Weights;
+pub use weights::described::save;
 
 /// Opens a weight file of any supported format.
 ///

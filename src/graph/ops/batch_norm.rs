@@ -1,7 +1,7 @@
 //! Batch normalisation, of running statistics or of those of the batch.
 
 use super::Op;
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
 use crate::graph::{Graph, Node, ParamId, ValueId};
 use crate::tensor::{Shape, Tensor};
@@ -38,22 +38,24 @@ pub enum Statistics {
 }
 
 impl Operation for BatchNorm {
-    fn kind(&self) -> &'static str {
-        "batch_norm"
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "batch_norm",
+            arity: Arity::One,
+            trained: [Some(self.gamma), Some(self.beta)],
+            multiplies: None,
+            clamps: self.relu,
+        }
     }
 
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::BatchNorm(Self {
+    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Option<Op> {
+        Some(Op::BatchNorm(Self {
             gamma: map(self.gamma),
             beta: map(self.beta),
             mean: map(self.mean),
             variance: map(self.variance),
             ..*self
-        })
+        }))
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
@@ -68,24 +70,12 @@ impl Operation for BatchNorm {
         Ok(x)
     }
 
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [Some(self.gamma), Some(self.beta)]
-    }
-
     fn settings(&self, _: &Graph) -> String {
         format!("epsilon {:e}", self.epsilon)
     }
 
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::on(0)
-    }
-
-    fn clamps(&self) -> bool {
-        self.relu
     }
 
     fn clamped(&self) -> Option<Op> {

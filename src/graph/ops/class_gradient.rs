@@ -1,7 +1,7 @@
 //! Where the gradient of a class starts.
 
 use super::Op;
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
 use crate::graph::{Graph, Node, ParamId, Role, ValueId};
 use crate::tensor::Shape;
@@ -27,19 +27,21 @@ impl ClassGradient {
 }
 
 impl Operation for ClassGradient {
-    fn kind(&self) -> &'static str {
-        "class_gradient"
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "class_gradient",
+            arity: Arity::One,
+            trained: [None; 2],
+            multiplies: None,
+            clamps: false,
+        }
     }
 
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::ClassGradient(Self {
+    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Option<Op> {
+        Some(Op::ClassGradient(Self {
             weight: map(self.weight),
             class: map(self.class),
-        })
+        }))
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
@@ -57,20 +59,8 @@ impl Operation for ClassGradient {
         Ok(Shape::new(x.n, c, h, w))
     }
 
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [None; 2]
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::on(0)
-    }
-
-    fn clamps(&self) -> bool {
-        false
     }
 
     fn writable(&self) -> Option<(Role, &'static str)> {

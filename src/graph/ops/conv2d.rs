@@ -1,6 +1,6 @@
 //! Convolution, with what is fused into it.
 
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use super::{Dilate, Op};
 use crate::error::Error;
 use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
@@ -95,20 +95,22 @@ pub(crate) fn dilated(kernel: [usize; 2], dilation: [usize; 2]) -> [usize; 2] {
 }
 
 impl Operation for Conv2d {
-    fn kind(&self) -> &'static str {
-        "conv2d"
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "conv2d",
+            arity: Arity::OneOrTwo,
+            trained: [Some(self.weight), self.bias],
+            multiplies: Some(self.weight),
+            clamps: self.relu,
+        }
     }
 
-    fn arity(&self) -> Arity {
-        Arity::OneOrTwo
-    }
-
-    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::Conv2d(Self {
+    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Option<Op> {
+        Some(Op::Conv2d(Self {
             weight: map(self.weight),
             bias: self.bias.map(map),
             ..*self
-        })
+        }))
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
@@ -142,14 +144,6 @@ impl Operation for Conv2d {
         }
     }
 
-    fn macs_per_scalar(&self, graph: &Graph) -> usize {
-        graph.tensor(self.weight).dims()[1..].iter().product()
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [Some(self.weight), self.bias]
-    }
-
     fn window(&self, graph: &Graph) -> Option<Window> {
         Some(self.window_in(graph))
     }
@@ -177,10 +171,6 @@ impl Operation for Conv2d {
 
     fn placement(&self, graph: &Graph, _: &Node) -> Placement {
         Placement::of_window(&self.window_in(graph))
-    }
-
-    fn clamps(&self) -> bool {
-        self.relu
     }
 
     fn clamped(&self) -> Option<Op> {

@@ -108,7 +108,7 @@ impl Op {
 
     /// The name of the operation in lower case, as kernels and tables use it.
     pub fn kind(&self) -> &'static str {
-        self.as_operation().kind()
+        self.as_operation().summary().kind
     }
 
     /// All its parameters.
@@ -124,6 +124,7 @@ impl Op {
     /// The same operation with every parameter replaced.
     #[must_use]
     pub(crate) fn map_params(&self, mut map: impl FnMut(ParamId) -> ParamId) -> Self {
-        self.as_operation().map_params(&mut map)
+        let same = self.as_operation().map_params(&mut map);
+        same.unwrap_or(*self)
     }
 }

@@ -8,34 +8,25 @@ use crate::tensor::Shape;
 
 /// Everything that a graph, its passes and its plan know of an operation besides how to compute it.
 pub(crate) trait Operation {
-    /// The name in lower case, as kernels and tables use it.
-    fn kind(&self) -> &'static str;
+    /// What its settings alone say of it.
+    fn summary(&self) -> Summary;
 
-    /// How many inputs it takes.
-    fn arity(&self) -> Arity;
-
-    /// The same operation with every parameter replaced.
-    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op;
-
-    /// The shape of the result for as many inputs as [`Self::arity`] allows, after checking them and the
+    /// The shape of the result for as many inputs as its [`Arity`] allows, after checking them and the
     /// parameters.
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error>;
-
-    /// Multiply-accumulates of one scalar of the result: convolution and linear only, as the field counts.
-    fn macs_per_scalar(&self, graph: &Graph) -> usize;
-
-    /// The parameters that training finds by gradients.
-    fn trained(&self) -> [Option<ParamId>; 2];
 
     /// Where the pixels of the result lie among those of an input.
     fn placement(&self, graph: &Graph, node: &Node) -> Placement;
 
-    /// Whether the result is clamped at zero.
-    fn clamps(&self) -> bool;
-
     /// Adds nodes that compute the gradient of one input from that of the result, whose clamping has
     /// been dealt with.
     fn gradient(&self, back: &mut Backward<'_>, input: usize) -> Result<ValueId, Error>;
+
+    /// The same operation with every parameter replaced; `None` for one without any. No graph takes an
+    /// operation with parameters that were left behind in another graph.
+    fn map_params(&self, _map: &mut dyn FnMut(ParamId) -> ParamId) -> Option<Op> {
+        None
+    }
 
     /// The window that it slides over its input, if its size is a setting of the operation.
     fn window(&self, _graph: &Graph) -> Option<Window> {
@@ -62,6 +53,20 @@ pub(crate) trait Operation {
     fn in_place_input(&self) -> Option<usize> {
         None
     }
+}
+
+/// What the settings of an operation alone say of it.
+pub(crate) struct Summary {
+    /// The name in lower case, as kernels and tables use it.
+    pub(crate) kind: &'static str,
+    pub(crate) arity: Arity,
+    /// The parameters that training finds by gradients.
+    pub(crate) trained: [Option<ParamId>; 2],
+    /// The weight, output channels first, of which every scalar of the result multiplies one row:
+    /// convolution and linear only, as the field counts.
+    pub(crate) multiplies: Option<ParamId>,
+    /// Whether the result is clamped at zero.
+    pub(crate) clamps: bool,
 }
 
 /// How many inputs an operation takes.

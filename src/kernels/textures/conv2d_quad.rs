@@ -8,6 +8,7 @@ use crate::kernels::{Kernel, sample, update};
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_quad",
     source: include_str!("../../../shaders/textures/conv2d_quad.wgsl"),
+    threads: 4,
     bindings: &[
         sample("input"),
         sample("weight"),

@@ -12,6 +12,7 @@ use crate::tensor::{LANES, Tensor};
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_texture",
     source: include_str!("../../../shaders/textures/conv2d_texture.wgsl"),
+    threads: 8,
     bindings: &[
         load("input"),
         load("weight"),
@@ -79,7 +80,8 @@ pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
         ],
         tile: constants,
         immediates: immediates(geometry),
-        ..Launch::new(kernel, tile.lanes as usize, [x, y, 1])
+        threads: tile.lanes as usize,
+        ..Launch::new(kernel, [x, y, 1])
     }
 }
 

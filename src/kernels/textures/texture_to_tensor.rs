@@ -8,11 +8,9 @@ use crate::tensor::Shape;
 pub static KERNEL: Kernel = Kernel {
     name: "texture_to_tensor",
     source: include_str!("../../../shaders/textures/texture_to_tensor.wgsl"),
+    threads: 64,
     bindings: &[load("input"), write_single("output")],
 };
-
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = super::tensor_to_texture::THREADS;
 
 /// One launch: a grid-stride loop over the vectors of the activation.
 pub fn launch(shape: Shape) -> Launch {

@@ -7,6 +7,7 @@
 mod container;
 pub(crate) mod contents;
 pub(crate) mod convert;
+pub(crate) mod described;
 mod file;
 mod header;
 pub(crate) mod layout;
@@ -23,9 +24,7 @@ use std::path::Path;
 
 #[cfg(feature = "onnx")]
 pub(crate) use container::is_onnx;
-pub(crate) use save::save;
 
-use crate::described;
 use crate::sidecar::SideCars;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;

@@ -21,7 +21,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::weights::{DESCRIPTION, Weights, save as write};
+use super::save::save as write;
+use super::{DESCRIPTION, Weights};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::internals::network::{Blueprint, Facts, Family, TensorSource, Tensors};
