@@ -118,6 +118,8 @@ impl Step {
             | Op::ReluGradient(_)
             | Op::AvgPoolGradient(_)
             | Op::Dilate(_)
+            | Op::GroupNorm(_)
+            | Op::ChannelConv(_)
             | Op::ChannelDot(_) => Self::Plain(Box::new(Plain {
                 node: node.clone(),
                 graph: Arc::clone(graph),

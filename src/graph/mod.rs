@@ -23,8 +23,9 @@ pub(crate) use id::ParamId;
 pub use id::ValueId;
 pub(crate) use node::{Node, Param};
 pub(crate) use ops::{
-    Add, AvgPool, AvgPoolGradient, Backward, BatchNorm, BlurPool, ChannelDot, ClassGradient,
-    Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue,
+    Add, AvgPool, AvgPoolGradient, Backward, BatchNorm, BlurPool, ChannelConv, ChannelDot,
+    ClassGradient, Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear,
+    MaxPool, Op, PadValue,
     Placement, Relu, ReluGradient, Sigmoid, Softmax, Statistics, dilated,
 };
 pub use role::Role;

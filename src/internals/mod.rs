@@ -40,8 +40,8 @@ pub mod graph {
     pub use crate::graph::id::ParamId;
     pub use crate::graph::node::{Node, Param};
     pub use crate::graph::ops::{
-        Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d,
-        Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu,
+        Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient, Conv2d,
+        Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op, PadValue, Relu,
         ReluGradient, Sigmoid, Softmax, Statistics,
     };
     pub use crate::graph::window::{Padding, Window};

@@ -31,6 +31,21 @@ impl Parameter {
         }
     }
 
+    /// The layer, and the parameter that has such a name there, of a tensor of Keras.
+    pub fn of_keras(name: &str) -> Option<(&str, Self)> {
+        let (layer, name) = name.rsplit_once('/')?;
+        let all = [
+            Self::Weight,
+            Self::Bias,
+            Self::Gamma,
+            Self::Beta,
+            Self::Mean,
+            Self::Variance,
+        ];
+        let found = all.into_iter().find(|one| one.keras_name() == name)?;
+        Some((layer, found))
+    }
+
     /// The name in files of Keras.
     pub const fn keras_name(self) -> &'static str {
         match self {

@@ -56,8 +56,8 @@ fn tiny_notebook() -> Plan {
 fn small(plan: &Plan) -> ModelOptions {
     let size = match plan.style {
         Style::Timm => [64, 72],
-        Style::Torchvision => [32, 40],
         Style::Lesson => [64, 64],
+        _ => [32, 40],
     };
     ModelOptions {
         size: Some(size),

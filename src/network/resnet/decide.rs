@@ -219,7 +219,9 @@ impl Record {
     fn decide_epsilon(&mut self) -> Result<(), Error> {
         let because = match self.plan.style {
             Style::Torchvision | Style::Timm => "PyTorch's default, kept by this family",
-            Style::Lesson => "Keras' default, kept by the lesson",
+            Style::Lesson | Style::Branches | Style::Blocks | Style::Stacks => {
+                "Keras' default, kept by the lesson"
+            }
         };
         let decision = match self.metadata("epsilon") {
             None => {

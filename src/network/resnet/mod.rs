@@ -6,14 +6,17 @@
 mod decide;
 mod lesson;
 mod naming;
+mod numbered;
 mod parts;
 mod plan;
 mod stated;
 
 pub use lesson::size_for as lesson_size_for;
 pub use naming::Naming;
+pub use numbered::{layers, of_names};
 pub use plan::{
-    AntiAlias, Arch, Block, Head, HeadPooling, MaxPool, Plan, Shortcut, StrideSite, Style,
+    AntiAlias, Arch, Bias, Block, Head, HeadPooling, MaxPool, Plan, Projects, Shortcut,
+    ShortcutOrder, StrideSite, Style,
 };
 pub use stated::{CONFIG, Config, PREPROCESSOR, Stated};
 
@@ -22,7 +25,9 @@ use super::{
     TensorSource, Tensors, Variant, choose,
 };
 use crate::error::Error;
+use crate::graph::ValueId;
 use decide::Record;
+use naming::Unit;
 use parts::{Bench, Sight, anti_alias, block, head, shortcut, squeeze_excite, stem};
 
 /// The network that the tensors of a file are of.
@@ -83,7 +88,7 @@ pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network
         Style::Torchvision => {
             decide::invisible(&mut plan, Family::Random, &stated.config, options.variant)?
         }
-        Style::Timm => Vec::new(),
+        Style::Timm | Style::Branches | Style::Blocks | Style::Stacks => Vec::new(),
         Style::Lesson => {
             let choice = Choice {
                 model: &plan.name(),
@@ -119,6 +124,35 @@ fn infer(sight: &Sight<'_>) -> Result<Plan, Error> {
     Ok(plan)
 }
 
+/// Lays the part of a network before its head out, behind a value of a larger network; `scope` stands
+/// before the names of its layers. The channels are those of the tensors, whatever the plan has.
+///
+/// # Errors
+/// As [`open`].
+pub fn backbone(
+    plan: &Plan,
+    source: &mut dyn TensorSource,
+    (draft, image): (&mut Draft, ValueId),
+    scope: &str,
+) -> Result<ValueId, Error> {
+    let naming = &Naming::keras();
+    let mut plan = plan.clone();
+    let sight = Sight {
+        source: &*source,
+        naming,
+    };
+    stem::channels(&sight, &mut plan)?;
+    block::channels(&sight, &mut plan)?;
+    let mut bench = Bench {
+        plan: &plan,
+        naming,
+        source,
+        draft,
+        scope,
+    };
+    body(&mut bench, image)
+}
+
 /// Lays a network out, for images of a nominal size.
 fn lay_out(
     plan: &Plan,
@@ -126,19 +160,30 @@ fn lay_out(
     source: &mut dyn TensorSource,
     size: [usize; 2],
 ) -> Result<(Blueprint, Tensors), Error> {
+    let mut draft = Draft::new("input", size)?;
+    let image = draft.input();
     let mut bench = Bench {
         plan,
         naming,
         source,
-        draft: Draft::new("input", size)?,
+        draft: &mut draft,
+        scope: "",
     };
-    let image = bench.draft.input();
-    let mut x = stem::build(&mut bench, image)?;
-    for site in block::sites(plan) {
-        x = block::build(&mut bench, &site, x)?;
+    let feature_map = body(&mut bench, image)?;
+    let ends = head::build(&mut bench, feature_map)?;
+    Ok(draft.finish(ends))
+}
+
+/// Everything before the head.
+fn body(bench: &mut Bench<'_>, image: ValueId) -> Result<ValueId, Error> {
+    let mut x = stem::build(bench, image)?;
+    for site in block::sites(bench.plan) {
+        x = block::build(bench, &site, x)?;
     }
-    let ends = head::build(&mut bench, x)?;
-    Ok(bench.draft.finish(ends))
+    if bench.plan.pre_activation {
+        x = bench.activate(Unit::Last, x)?;
+    }
+    Ok(x)
 }
 
 impl Arch {

@@ -65,7 +65,9 @@ impl Plan {
         match self.style {
             Style::Torchvision => self.torchvision(unit, part),
             Style::Timm => self.timm(unit, part),
-            Style::Lesson => lesson(unit, part),
+            Style::Lesson | Style::Branches | Style::Blocks | Style::Stacks => {
+                self.keras(unit, part)
+            }
         }
     }
 
@@ -132,30 +134,61 @@ impl Plan {
         };
         format!("stages.{}.blocks.{}.{layer}", place.stage, place.block)
     }
-}
 
-fn lesson(unit: Unit, part: Part) -> String {
-    let block = |Place { stage, block }| format!("{}{}", stage + 2, letter(block));
-    let (place, branch) = match (unit, part) {
-        (Unit::Stem(_), Part::Conv) => return "conv1".to_owned(),
-        (Unit::Stem(_), Part::Norm) => return "bn_conv1".to_owned(),
-        (Unit::Stem(_), Part::Pool) => return "max_pool".to_owned(),
-        (Unit::Stem(_), _) => return "conv1_relu".to_owned(),
-        (Unit::Sum(place), Part::Add) => return format!("res{}_add", block(place)),
-        (Unit::Sum(place), _) => return format!("res{}_relu", block(place)),
-        (Unit::Last, _) => return "norm".to_owned(),
-        (Unit::Head, Part::Flatten) => return "flatten".to_owned(),
-        (Unit::Head, _) => return "avg_pool".to_owned(),
-        (Unit::Main(place, n), _) => (place, format!("2{}", letter(n))),
-        (Unit::Shortcut(place), _) => (place, "1".to_owned()),
-        (Unit::Blur(place), _) => (place, "aa".to_owned()),
-        (Unit::Squeeze(place) | Unit::Excite(place), _) => (place, "se".to_owned()),
-    };
-    let rest = format!("{}_branch{branch}", block(place));
-    match part {
-        Part::Norm => format!("bn{rest}"),
-        Part::Relu => format!("res{rest}_relu"),
-        _ => format!("res{rest}"),
+    fn keras(&self, unit: Unit, part: Part) -> String {
+        let style = self.style;
+        let lesson = style == Style::Lesson;
+        let branches = lesson || style == Style::Branches;
+        let block = |Place { stage, block }| match style {
+            Style::Blocks => format!("conv{}_block{}", stage + 2, block + 1),
+            Style::Stacks => format!("stack{stage}_block{block}"),
+            _ => format!("res{}{}", stage + 2, letter(block)),
+        };
+        let kind = match part {
+            Part::Conv => "conv",
+            Part::Norm => "bn",
+            Part::Relu => "relu",
+            _ => "pool",
+        };
+        let (place, number) = match (unit, part) {
+            (Unit::Stem(_), Part::Pool) if lesson => return "max_pool".to_owned(),
+            (Unit::Stem(_), Part::Pool) => return "pool1_pool".to_owned(),
+            (Unit::Stem(_), Part::Conv) if branches => return "conv1".to_owned(),
+            (Unit::Stem(_), Part::Norm) if branches => return "bn_conv1".to_owned(),
+            (Unit::Stem(n), _) => return format!("conv{}_{kind}", n + 1),
+            (Unit::Sum(place), Part::Add) if !self.pre_activation => {
+                return format!("{}_add", block(place));
+            }
+            (Unit::Sum(place), _) if lesson => return format!("{}_relu", block(place)),
+            (Unit::Sum(place), _) => return format!("{}_out", block(place)),
+            (Unit::Last, _) => return format!("post_{kind}"),
+            (Unit::Head, Part::Flatten) => return "flatten".to_owned(),
+            (Unit::Head, _) => return "avg_pool".to_owned(),
+            (Unit::Blur(place), _) => return format!("{}_aa", block(place)),
+            (Unit::Squeeze(place) | Unit::Excite(place), _) => {
+                return format!("{}_se", block(place));
+            }
+            // Keras counts a normalisation with the convolution that it follows.
+            (Unit::Main(place, 0), Part::Norm | Part::Relu) if self.pre_activation => {
+                let long = style == Style::Stacks;
+                let before = if long { "pre_activation" } else { "preact" };
+                return format!("{}_{before}_{kind}", block(place));
+            }
+            (Unit::Main(place, n), Part::Norm | Part::Relu) if self.pre_activation => (place, n),
+            (Unit::Main(place, n), _) => (place, n + 1),
+            (Unit::Shortcut(place), _) => (place, 0),
+        };
+        let block = block(place);
+        let branch = match number {
+            0 => "1".to_owned(),
+            number => format!("2{}", letter(number - 1)),
+        };
+        match part {
+            Part::Norm if branches => format!("{}_branch{branch}", block.replacen("res", "bn", 1)),
+            Part::Conv if branches => format!("{block}_branch{branch}"),
+            Part::Relu if lesson => format!("{block}_branch{branch}_relu"),
+            _ => format!("{block}_{number}_{kind}"),
+        }
     }
 }
 
@@ -194,6 +227,11 @@ impl Naming {
     /// Names for made-up tensors: those of the layers.
     pub(super) const fn made_up() -> Self {
         Self::of(Family::Random, String::new())
+    }
+
+    /// The names in files of Keras.
+    pub(super) const fn keras() -> Self {
+        Self::of(Family::Keras, String::new())
     }
 
     const fn of(family: Family, prefix: String) -> Self {
@@ -330,7 +368,7 @@ impl Naming {
         }
         match self.family {
             Family::HuggingFace => self.hugging_face(plan, unit, part, parameter),
-            Family::Notebook => {
+            Family::Notebook | Family::Keras => {
                 let layer = plan.layer(unit, part);
                 format!("{layer}/{}{}", parameter.keras_name(), self.suffix)
             }

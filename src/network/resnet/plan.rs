@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
-use crate::network::{Fill, PaddingRule};
+use crate::network::PaddingRule;
 
 /// Channels of the stem of every published network; a bottleneck's width is counted from it.
 const STEM: usize = 64;
@@ -80,6 +80,49 @@ pub enum Style {
     Timm,
     /// `res2a_branch2a`, `bn2a_branch2a`: the classic lesson's.
     Lesson,
+    /// The same where Keras' first ResNet-50 has them.
+    Branches,
+    /// `conv2_block1_1_conv`: keras.applications.
+    Blocks,
+    /// `stack0_block0_1_conv`: `KerasHub`.
+    Stacks,
+}
+
+/// Which convolutions have a bias.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Bias {
+    /// None.
+    #[default]
+    None,
+    /// Those that no normalisation follows before the next sum or pool.
+    Unnormalised,
+    /// All.
+    All,
+}
+
+/// Which first blocks of stages have a convolution in their shortcut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Projects {
+    /// Those that change the size of the image or the number of channels.
+    #[default]
+    Needed,
+    /// These and all after the first stage.
+    LaterStages,
+    /// All.
+    All,
+}
+
+/// When the shortcut of a block is laid out: where files number their tensors, this is their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ShortcutOrder {
+    /// Before the main path.
+    First,
+    /// Before the last convolution of the main path: the shortcut is the first summand in Keras, which
+    /// numbers layers by how far they are from the end.
+    BeforeLast,
+    /// After the main path.
+    #[default]
+    Last,
 }
 
 /// The max pool behind the stem: 3×3 at stride 2.
@@ -130,10 +173,16 @@ pub struct Plan {
     pub groups: usize,
     /// Where blocks stride.
     pub stride_site: StrideSite,
+    /// Whether the last block of a stage strides instead of the first.
+    pub strides_last: bool,
+    /// What is around the image of a 3×3 that strides.
+    pub stride_padding: PaddingRule,
     /// How shortcuts stride.
     pub shortcut: Shortcut,
-    /// Whether the first block of the first stage projects its shortcut without need.
-    pub first_projects: bool,
+    /// Which blocks project their shortcut.
+    pub projects: Projects,
+    /// When a shortcut is laid out.
+    pub shortcut_order: ShortcutOrder,
     /// Whether a normalisation and ReLU come before the convolutions (v2) instead of after.
     pub pre_activation: bool,
     /// What averages where the image is halved, if anything does.
@@ -142,8 +191,10 @@ pub struct Plan {
     pub squeeze: Vec<usize>,
     /// Whether a ReLU follows the last normalisation of a main path too.
     pub clamps_last: bool,
-    /// Whether convolutions have a bias.
-    pub bias: bool,
+    /// Which convolutions have a bias.
+    pub bias: Bias,
+    /// Whether it is of those that the authors of squeeze-and-excitation trained.
+    pub legacy: bool,
     /// Added to the variance by every batch normalisation.
     pub epsilon: f32,
     /// The max pool behind the stem.
@@ -173,13 +224,17 @@ impl Plan {
             outputs: widths.map(|width| block.expansion() * width).to_vec(),
             groups: 1,
             stride_site: StrideSite::Middle,
+            strides_last: false,
+            stride_padding: PaddingRule::all(1),
             shortcut: Shortcut::Convolution,
-            first_projects: false,
+            projects: Projects::Needed,
+            shortcut_order: ShortcutOrder::Last,
             pre_activation: false,
             anti_alias: None,
             squeeze: Vec::new(),
             clamps_last: false,
-            bias: false,
+            bias: Bias::None,
+            legacy: false,
             // The default of PyTorch's `BatchNorm2d`.
             epsilon: 1e-5,
             max_pool: MaxPool {
@@ -203,7 +258,7 @@ impl Plan {
         Self {
             style: Style::Lesson,
             stride_site: StrideSite::First,
-            bias: true,
+            bias: Bias::All,
             // The default of Keras' `BatchNormalization`.
             epsilon: 1e-3,
             max_pool: MaxPool {
@@ -232,12 +287,16 @@ impl Plan {
     /// The usual name, such as `resnet50`, `resnext50_32x4d`, `resnet50d`, `resnetv2_50` or
     /// `notebook`.
     pub fn name(&self) -> String {
-        let depth = self.block.convolutions() * self.blocks.iter().sum::<usize>() + 2;
+        let depth = self.depth();
         let letter = self.letter();
         // The channels from which those of the network are counted: those of the stem, but for an S.
         let unit = match self.style {
             Style::Lesson => return Arch::Notebook.name().to_owned(),
             Style::Timm => self.stem_channels(),
+            Style::Branches | Style::Blocks | Style::Stacks => {
+                let version = if self.pre_activation { "v2" } else { "" };
+                return format!("resnet{depth}{version}");
+            }
             Style::Torchvision => {
                 let output = self.outputs.first().copied().unwrap_or_default();
                 (output / self.block.expansion()).max(1)
@@ -262,7 +321,7 @@ impl Plan {
             name.push_str(&format!("_stem{unit}"));
         }
         if !self.squeeze.is_empty() {
-            name.insert_str(0, if self.is_senet() { "legacy_se" } else { "se" });
+            name.insert_str(0, if self.legacy { "legacy_se" } else { "se" });
         }
         name
     }
@@ -282,10 +341,9 @@ impl Plan {
         }
     }
 
-    /// Whether it is one of the networks that the authors of squeeze-and-excitation trained, as its
-    /// max pool shows.
-    fn is_senet(&self) -> bool {
-        self.max_pool.padding == PaddingRule::filled(Fill::Ceil)
+    /// Convolutions on the way through the network, and the classifier.
+    fn depth(&self) -> usize {
+        self.block.convolutions() * self.blocks.iter().sum::<usize>() + 2
     }
 
     /// Channels that the stem gives.

@@ -76,13 +76,8 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
 }
 
 /// Lays it out.
-pub(in super::super) fn build(bench: &mut Bench<'_>, x: ValueId) -> Result<Ends, Error> {
+pub(in super::super) fn build(bench: &mut Bench<'_>, feature_map: ValueId) -> Result<Ends, Error> {
     let plan = bench.plan;
-    let feature_map = if plan.pre_activation {
-        bench.activate(Unit::Last, x)?
-    } else {
-        x
-    };
     let features = match plan.head.pooling {
         HeadPooling::Global => bench.add(
             Unit::Head,

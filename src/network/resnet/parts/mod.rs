@@ -13,7 +13,7 @@ pub(super) mod squeeze_excite;
 pub(super) mod stem;
 
 use super::naming::{Naming, Part, Place, Unit};
-use super::plan::Plan;
+use super::plan::{Bias, Plan};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::{Draft, Operation, PaddingRule, Parameter, TensorSource};
@@ -71,7 +71,9 @@ pub(super) struct Bench<'a> {
     pub(super) plan: &'a Plan,
     pub(super) naming: &'a Naming,
     pub(super) source: &'a mut dyn TensorSource,
-    pub(super) draft: Draft,
+    pub(super) draft: &'a mut Draft,
+    /// What stands before the names of layers.
+    pub(super) scope: &'a str,
 }
 
 /// A block, and what differs between those of a network.
@@ -93,8 +95,10 @@ pub(super) struct Conv {
     out_c: usize,
     kernel: usize,
     stride: usize,
+    padding: PaddingRule,
     dilation: usize,
     groups: usize,
+    normalised: bool,
     biased: bool,
 }
 
@@ -105,8 +109,10 @@ impl Conv {
             out_c,
             kernel,
             stride: 1,
+            padding: PaddingRule::all(kernel / 2),
             dilation: 1,
             groups: 1,
+            normalised: true,
             biased: false,
         }
     }
@@ -123,6 +129,15 @@ impl Conv {
         Self { groups, ..self }
     }
 
+    pub(super) const fn padding(self, padding: PaddingRule) -> Self {
+        Self { padding, ..self }
+    }
+
+    /// Whether a normalisation follows at once.
+    pub(super) const fn normalised(self, normalised: bool) -> Self {
+        Self { normalised, ..self }
+    }
+
     /// With a bias, whatever the plan says of other convolutions.
     pub(super) const fn biased(self) -> Self {
         Self {
@@ -133,6 +148,11 @@ impl Conv {
 }
 
 impl Bench<'_> {
+    /// The name of a layer.
+    fn layer(&self, unit: Unit, part: Part) -> String {
+        self.scope.to_owned() + &self.plan.layer(unit, part)
+    }
+
     /// A layer without parameters.
     pub(super) fn add(
         &mut self,
@@ -141,7 +161,7 @@ impl Bench<'_> {
         operation: Operation,
         inputs: &[ValueId],
     ) -> Result<ValueId, Error> {
-        let name = self.plan.layer(unit, part);
+        let name = self.layer(unit, part);
         self.draft.add(&name, operation, inputs)
     }
 
@@ -150,13 +170,20 @@ impl Bench<'_> {
             out_c,
             kernel,
             stride,
+            padding,
             dilation,
             groups,
+            normalised,
             biased,
         } = conv;
         let dims = [out_c, self.draft.shape(x).c / groups.max(1), kernel, kernel];
         let weight = self.parameter(unit, Part::Conv, Parameter::Weight, &dims)?;
-        let bias = if self.plan.bias || biased {
+        let biased = match self.plan.bias {
+            Bias::None => biased,
+            Bias::Unnormalised => biased || !normalised,
+            Bias::All => true,
+        };
+        let bias = if biased {
             Some(self.parameter(unit, Part::Conv, Parameter::Bias, &[out_c])?)
         } else {
             None
@@ -165,7 +192,7 @@ impl Bench<'_> {
             weight,
             bias,
             stride: [stride; 2],
-            padding: PaddingRule::all(kernel / 2 * dilation),
+            padding,
             dilation: [dilation; 2],
             groups,
         };
@@ -224,7 +251,7 @@ impl Bench<'_> {
         parameter: Parameter,
         dims: &[usize],
     ) -> Result<String, Error> {
-        let layer = self.plan.layer(unit, part);
+        let layer = self.layer(unit, part);
         let name = format!("{layer}.{}", parameter.name());
         let in_file = self.naming.tensor(self.plan, unit, part, parameter);
         let tensor = self.source.take(&in_file, dims)?;

@@ -45,11 +45,21 @@ pub(in super::super) fn build(
     entry: ValueId,
 ) -> Result<ValueId, Error> {
     let changes = site.stride != 1 || bench.draft.shape(x).c != site.out_c;
+    let unit = Unit::Shortcut(site.place);
+    let stride = [site.stride; 2];
+    if site.place.block > 0 && site.stride != 1 {
+        let pool = Operation::MaxPool {
+            kernel: [1; 2],
+            stride,
+            padding: PaddingRule::all(0),
+            zeros: false,
+        };
+        return bench.add(unit, Part::Pool, pool, &[x]);
+    }
     if !site.projects && !changes {
         return Ok(x);
     }
-    let unit = Unit::Shortcut(site.place);
-    let projection = Conv::new(site.out_c, 1);
+    let projection = Conv::new(site.out_c, 1).normalised(!bench.plan.pre_activation);
     let y = match bench.plan.shortcut {
         Shortcut::Convolution => bench.conv(unit, entry, projection.stride(site.stride))?,
         Shortcut::AveragePool if site.stride == 1 => bench.conv(unit, entry, projection)?,
@@ -57,7 +67,7 @@ pub(in super::super) fn build(
             // An odd last row or column is a window of its own.
             let pool = Operation::AvgPool {
                 kernel: [2; 2],
-                stride: [2; 2],
+                stride,
                 padding: PaddingRule::filled(Fill::Ceil),
                 count_padding: false,
             };

@@ -23,6 +23,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
         plan.squeeze = reduced.collect::<Result<_, Error>>()?;
     }
     if sight.naming.family() == Family::Senet {
+        plan.legacy = true;
         plan.max_pool = MaxPool {
             padding: PaddingRule::filled(Fill::Ceil),
             zeros: false,

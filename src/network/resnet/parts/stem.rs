@@ -11,12 +11,27 @@ use crate::network::resnet::naming::{Part, Unit};
 use crate::network::resnet::plan::{MaxPool, Plan, Style};
 use crate::network::{Fill, Operation, PaddingRule, Parameter};
 
-/// Reads the channels of the stem.
+/// Reads how many convolutions it has and of how many channels.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     plan.stem = vec![0; 3];
     if !sight.has(plan, Unit::Stem(0)) {
         plan.stem = vec![0];
     }
+    channels(sight, plan)?;
+    let last = Unit::Stem(plan.stem.len() - 1);
+    let normalised = sight.dims(plan, last, Part::Norm, Parameter::Gamma);
+    if plan.pre_activation && normalised.is_some() {
+        return Err(unexplained(
+            plan,
+            "the stem is normalised: a network of timm that is not pre-activated, which is not \
+             supported",
+        ));
+    }
+    Ok(())
+}
+
+/// Reads the channels of its convolutions.
+pub(in super::super) fn channels(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     let [first_c, image_c] = sight.conv(plan, Unit::Stem(0))?;
     if image_c != 3 {
         return Err(unexplained(
@@ -31,15 +46,6 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
         stem.push(sight.conv(plan, Unit::Stem(number))?[0]);
     }
     plan.stem = stem;
-    let last = Unit::Stem(plan.stem.len() - 1);
-    let normalised = sight.dims(plan, last, Part::Norm, Parameter::Gamma);
-    if plan.pre_activation && normalised.is_some() {
-        return Err(unexplained(
-            plan,
-            "the stem is normalised: a network of timm that is not pre-activated, which is not \
-             supported",
-        ));
-    }
     Ok(())
 }
 
@@ -52,8 +58,10 @@ pub(in super::super) fn build(bench: &mut Bench<'_>, image: ValueId) -> Result<V
     for (number, &out_c) in plan.stem.iter().enumerate() {
         let unit = Unit::Stem(number);
         let stride = if number == 0 { 2 } else { 1 };
-        x = bench.conv(unit, x, Conv::new(out_c, kernel).stride(stride))?;
-        if number < last || !plan.pre_activation {
+        let normalised = number < last || !plan.pre_activation;
+        let conv = Conv::new(out_c, kernel).stride(stride);
+        x = bench.conv(unit, x, conv.normalised(normalised))?;
+        if normalised {
             x = bench.activate(unit, x)?;
         }
     }
@@ -90,6 +98,7 @@ impl Style {
             Self::Torchvision => "resnet",
             Self::Timm => "resnetv2",
             Self::Lesson => "notebook",
+            Self::Branches | Self::Blocks | Self::Stacks => "a Keras ResNet",
         }
     }
 }
