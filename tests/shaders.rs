@@ -10,9 +10,9 @@ use naga::back::PipelineConstants;
 use naga::valid::{Capabilities as Features, ValidationFlags, Validator};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{
-    Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient, Conv2d, Dilate,
-    Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op, PadValue, Padding, Relu,
-    ReluGradient, Sigmoid, Softmax, Statistics, Window,
+    Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient,
+    Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op,
+    PadValue, Padding, Relu, ReluGradient, Sigmoid, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::internals::kernels::{self, Access, Kernel, Launch, Precision, Storage};

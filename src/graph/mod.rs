@@ -25,8 +25,7 @@ pub(crate) use node::{Node, Param};
 pub(crate) use ops::{
     Add, AvgPool, AvgPoolGradient, Backward, BatchNorm, BlurPool, ChannelConv, ChannelDot,
     ClassGradient, Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear,
-    MaxPool, Op, PadValue,
-    Placement, Relu, ReluGradient, Sigmoid, Softmax, Statistics, dilated,
+    MaxPool, Op, PadValue, Placement, Relu, ReluGradient, Sigmoid, Softmax, Statistics, dilated,
 };
 pub use role::Role;
 pub(crate) use window::{Padding, Window};

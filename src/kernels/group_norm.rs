@@ -34,6 +34,9 @@ pub fn launch(input: Shape, groups: usize, epsilon: f32) -> Launch {
             ("VECTORS", number(vectors)),
             ("EPSILON", f64::from(epsilon)),
         ],
-        ..Launch::new(&KERNEL, grid(input.channel_groups().div_ceil(vectors), input.n))
+        ..Launch::new(
+            &KERNEL,
+            grid(input.channel_groups().div_ceil(vectors), input.n),
+        )
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layer::{Layer, Operation, Sheet};
 use crate::error::Error;
-use crate::graph::{Graph, Role, ValueId};
+use crate::graph::{AvgPool, Graph, MaxPool, Op, Role, ValueId};
 use crate::tensor::{Shape, Tensor};
 
 /// The version of the description that is written.

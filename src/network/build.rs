@@ -1,5 +1,7 @@
 //! The end of every road: a network that was described becomes a model.
 
+use std::collections::BTreeMap;
+
 use super::blueprint::{Blueprint, Tensors};
 use super::decision::{Decision, Decisions};
 use super::resnet::{Arch, Plan};
@@ -41,6 +43,7 @@ impl Default for ModelOptions {
             classes: None,
             softmax: true,
             activation: None,
+            settings: BTreeMap::new(),
             variant: None,
             bn_mode: None,
         }

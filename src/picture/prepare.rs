@@ -31,8 +31,13 @@ impl Batch {
         let mut rgba = Vec::with_capacity(pictures.len() * h * w * 4);
         for picture in pictures {
             let [rows, columns] = resample::fit([picture.height, picture.width], rules);
-            let fitted = resize::resize(picture, rows, columns, rules.filter);
-            let fitted = framed(fitted, rules);
+            let mut fitted = match rules.channels {
+                ChannelOrder::Rgb | ChannelOrder::Bgr => {
+                    resize::resize(picture, rows, columns, rules.filter)
+                }
+                ChannelOrder::Grey => resize::resize(&grey(picture), rows, columns, rules.filter),
+            };
+            fitted = framed(fitted, rules);
             let pixels = fitted.rgb.as_chunks::<3>().0;
             rgba.extend(pixels.iter().flat_map(|&[r, g, b]| [r, g, b, 255]));
         }
@@ -80,6 +85,24 @@ impl Batch {
     }
 }
 
+/// The same picture without colours: luma in all channels, with Pillow's weights of ITU-R 601.
+fn grey(picture: &Picture) -> Picture {
+    let luma = |&[r, g, b]: &[u8; 3]| {
+        let sum = u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471;
+        [((sum + (1 << 15)) >> 16).to_le_bytes()[0]; 3]
+    };
+    Picture {
+        rgb: picture
+            .rgb
+            .as_chunks::<3>()
+            .0
+            .iter()
+            .flat_map(luma)
+            .collect(),
+        ..*picture
+    }
+}
+
 /// Adds margins in the mean colour to a picture that is smaller than the network's input.
 fn framed(part: Picture, rules: &Preprocess) -> Picture {
     let [height, width] = rules.size;
@@ -88,7 +111,7 @@ fn framed(part: Picture, rules: &Preprocess) -> Picture {
     }
     let [first, second, third] = rules.mean.map(colour);
     let fill = match rules.channels {
-        ChannelOrder::Rgb => [first, second, third],
+        ChannelOrder::Rgb | ChannelOrder::Grey => [first, second, third],
         ChannelOrder::Bgr => [third, second, first],
     };
     let top = (height - part.height) / 2;

@@ -27,7 +27,9 @@ mod tests {
     #[test]
     fn the_kernel_is_not_flipped_and_images_do_not_see_each_other() {
         let shape = Shape::new(2, 4, 1, 1);
-        let x = Tensor::from_fn(&shape.dims(), |i| [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0][i]);
+        let x = Tensor::from_fn(&shape.dims(), |i| {
+            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0][i]
+        });
         let weight = Tensor::new(&[1, 1, 3], vec![100.0, 10.0, 1.0]).unwrap();
         let y = channel_conv(&x, &weight, shape).unwrap();
         let want = [12.0, 123.0, 234.0, 340.0, 56.0, 567.0, 678.0, 780.0];

@@ -143,6 +143,19 @@ mod tests {
     }
 
     #[test]
+    fn taps_may_lie_apart() {
+        let mut graph = Graph::new();
+        let weight = graph.param("w", tensor(&[1, 1, 2, 2], &[1.0, 10.0, 100.0, 1000.0]));
+        let op = Op::Conv2d(Conv2d {
+            dilation: [1, 2],
+            ..Conv2d::new(weight)
+        });
+        let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        let y = run_op(&mut graph, op, Shape::new(1, 1, 2, 4), &x);
+        assert_eq!(y, [7531.0, 8642.0], "one column is skipped");
+    }
+
+    #[test]
     fn groups_do_not_see_each_other() {
         let mut graph = Graph::new();
         // 4 inputs and 4 outputs in 2 groups of 2.

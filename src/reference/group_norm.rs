@@ -45,7 +45,8 @@ mod tests {
     #[test]
     fn each_image_and_group_has_its_own_statistics() {
         let mut graph = Graph::new();
-        let mut param = |data: [f32; 4]| graph.param("p", Tensor::new(&[4], data.to_vec()).unwrap());
+        let mut param =
+            |data: [f32; 4]| graph.param("p", Tensor::new(&[4], data.to_vec()).unwrap());
         let norm = GroupNorm {
             gamma: param([1.0, 2.0, 3.0, 1.0]),
             beta: param([0.0, 1.0, 0.0, -1.0]),

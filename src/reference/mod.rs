@@ -35,8 +35,8 @@ pub use image_to_tensor::image_to_tensor;
 
 use crate::error::Error;
 use crate::graph::{
-    Add, AvgPool, AvgPoolGradient, BlurPool, ChannelConv, ChannelDot, ClassGradient, Dilate, Flatten, Graph,
-    Linear, MaxPool, Node, Op, ValueId,
+    Add, AvgPool, AvgPoolGradient, BlurPool, ChannelConv, ChannelDot, ClassGradient, Dilate,
+    Flatten, Graph, Linear, MaxPool, Node, Op, ValueId,
 };
 use crate::tensor::Tensor;
 

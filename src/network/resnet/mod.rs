@@ -9,13 +9,14 @@ mod naming;
 mod numbered;
 mod parts;
 mod plan;
+mod settings;
 mod stated;
 
 pub use lesson::size_for as lesson_size_for;
 pub use naming::Naming;
 pub use numbered::{layers, of_names};
 pub use plan::{
-    AntiAlias, Arch, Bias, Block, Head, HeadPooling, MaxPool, Plan, Projects, Shortcut,
+    AntiAlias, Arch, Bias, Block, Head, HeadPooling, MaxPool, Norm, Plan, Projects, Shortcut,
     ShortcutOrder, StrideSite, Style,
 };
 pub use stated::{CONFIG, Config, PREPROCESSOR, Stated};
@@ -28,7 +29,9 @@ use crate::error::Error;
 use crate::graph::ValueId;
 use decide::Record;
 use naming::Unit;
-use parts::{Bench, Sight, anti_alias, block, head, shortcut, squeeze_excite, stem};
+use parts::{
+    Bench, Sight, anti_alias, block, channel_attention, head, norm, shortcut, squeeze_excite, stem,
+};
 
 /// The network that the tensors of a file are of.
 ///
@@ -53,7 +56,9 @@ pub fn open(
         (plan, Some(features), Vec::new())
     } else {
         let mut plan = infer(&sight)?;
-        let found = decide::invisible(&mut plan, naming.family(), config, options.variant)?;
+        let mut found = decide::invisible(&mut plan, naming, config, options.variant)?;
+        found.extend(settings::apply(&mut plan, config, &options.settings)?);
+        found.extend(norm::decide(&mut plan, config, &options.settings)?);
         (plan, None, found)
     };
     let name = plan.name();
@@ -66,6 +71,7 @@ pub fn open(
     let shown = Decision::certain("architecture", name, "shapes of the weights");
     let mut record = Record::new(plan, naming.family(), stated);
     record.gather([shown].into_iter().chain(found))?;
+    record.state_channels(&options.settings)?;
     let size = record.decide_size(|plan, stated| match features {
         Some(features) => lesson::decide_size(plan.stem_channels(), features, options.size, stated),
         None => Ok(options.size.unwrap_or(stated)),
@@ -85,9 +91,12 @@ pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network
     let name = Decision::certain("architecture", plan.name(), "asked for");
     let stated = Stated::default();
     let found = match plan.style {
-        Style::Torchvision => {
-            decide::invisible(&mut plan, Family::Random, &stated.config, options.variant)?
-        }
+        Style::Torchvision => decide::invisible(
+            &mut plan,
+            &Naming::made_up(),
+            &stated.config,
+            options.variant,
+        )?,
         Style::Timm | Style::Branches | Style::Blocks | Style::Stacks => Vec::new(),
         Style::Lesson => {
             let choice = Choice {
@@ -119,7 +128,9 @@ fn infer(sight: &Sight<'_>) -> Result<Plan, Error> {
     block::infer(sight, &mut plan)?;
     head::infer(sight, &mut plan);
     shortcut::infer(sight, &mut plan);
+    norm::infer(sight, &mut plan);
     squeeze_excite::infer(sight, &mut plan)?;
+    channel_attention::infer(sight, &mut plan);
     anti_alias::infer(sight, &mut plan);
     Ok(plan)
 }

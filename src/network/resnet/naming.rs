@@ -26,6 +26,8 @@ pub(super) enum Unit {
     Squeeze(Place),
     /// The second one, with the gate behind it.
     Excite(Place),
+    /// The efficient channel attention of a block, with the mean before it and the gate behind it.
+    Channels(Place),
     /// The end of a block, where main path and shortcut meet.
     Sum(Place),
     /// What follows the last block of a pre-activated network.
@@ -95,7 +97,11 @@ impl Plan {
             (Unit::Squeeze(place), Part::Relu) => (place, "se.act".to_owned()),
             (Unit::Squeeze(place), _) => (place, "se.pool".to_owned()),
             (Unit::Excite(place), Part::Conv) => (place, "se.fc2".to_owned()),
-            (Unit::Excite(place), _) => (place, "se".to_owned()),
+            (Unit::Excite(place), _) | (Unit::Channels(place), Part::Gate) => {
+                (place, "se".to_owned())
+            }
+            (Unit::Channels(place), Part::Conv) => (place, "se.conv".to_owned()),
+            (Unit::Channels(place), _) => (place, "se.pool".to_owned()),
             (Unit::Sum(place), Part::Add) => (place, "add".to_owned()),
             (Unit::Sum(place), _) if self.clamps_last => (place, "relu".to_owned()),
             (Unit::Sum(place), _) => (place, format!("relu{}", self.block.convolutions())),
@@ -125,7 +131,9 @@ impl Plan {
             (Unit::Shortcut(place), Part::Norm) => (place, "downsample.norm".to_owned()),
             (Unit::Shortcut(place), _) => (place, "downsample.pool".to_owned()),
             (Unit::Blur(place), _) => (place, "aa".to_owned()),
-            (Unit::Squeeze(place) | Unit::Excite(place), _) => (place, "se".to_owned()),
+            (Unit::Squeeze(place) | Unit::Excite(place) | Unit::Channels(place), _) => {
+                (place, "se".to_owned())
+            }
             (Unit::Sum(place), Part::Relu) => (place, "act".to_owned()),
             (Unit::Sum(place), _) => (place, "add".to_owned()),
             (Unit::Last, Part::Norm) => return "norm".to_owned(),
@@ -165,7 +173,7 @@ impl Plan {
             (Unit::Head, Part::Flatten) => return "flatten".to_owned(),
             (Unit::Head, _) => return "avg_pool".to_owned(),
             (Unit::Blur(place), _) => return format!("{}_aa", block(place)),
-            (Unit::Squeeze(place) | Unit::Excite(place), _) => {
+            (Unit::Squeeze(place) | Unit::Excite(place) | Unit::Channels(place), _) => {
                 return format!("{}_se", block(place));
             }
             // Keras counts a normalisation with the convolution that it follows.
@@ -206,6 +214,8 @@ pub struct Naming {
     family: Family,
     /// What stands before every name, such as `module.` of a data-parallel training.
     prefix: String,
+    /// What the module of a shortcut is called where it is not `downsample`.
+    shortcut: Option<&'static str>,
     /// What stands after every name: `:0` in files of Keras 2.
     suffix: &'static str,
     /// The layer of the classifier, where the file chooses its name.
@@ -238,6 +248,7 @@ impl Naming {
         Self {
             family,
             prefix,
+            shortcut: None,
             suffix: "",
             classifier: None,
         }
@@ -277,7 +288,10 @@ impl Naming {
         match found.len() {
             1 => {
                 let mut naming = found.remove(0);
-                naming.refuse_other_norms(names)?;
+                let shortcut = |name: &String| name.contains(".shortcut.");
+                if naming.family == Family::Torchvision && names.iter().any(shortcut) {
+                    naming.shortcut = Some(".shortcut.");
+                }
                 if naming.family != Family::Notebook {
                     let layers = names.iter().filter_map(|name| name.strip_suffix(".weight"));
                     let outside = layers.filter(|layer| !naming.is_backbone(layer));
@@ -303,28 +317,6 @@ impl Naming {
         }
     }
 
-    /// Batch normalisation has running statistics; what normalises by groups of channels has not.
-    fn refuse_other_norms(&self, names: &BTreeSet<String>) -> Result<(), Error> {
-        let norm = match self.family {
-            Family::Torchvision | Family::Senet => "layer1.0.bn1",
-            Family::PreActivation => "stages.0.blocks.0.norm1",
-            _ => return Ok(()),
-        };
-        let name = |parameter: Parameter| format!("{}{norm}.{}", self.prefix, parameter.name());
-        let has = |parameter| names.contains(&name(parameter));
-        if has(Parameter::Gamma) && !has(Parameter::Mean) && !has(Parameter::Variance) {
-            return Err(Error::WeightsUnrecognised {
-                reason: format!(
-                    "'{}' has no running mean: the network normalises by groups (timm's `_gn`, BiT), \
-                     not by batch normalisation, which is not supported",
-                    name(Parameter::Gamma)
-                ),
-                hint: None,
-            });
-        }
-        Ok(())
-    }
-
     /// The family.
     pub const fn family(&self) -> Family {
         self.family
@@ -344,6 +336,11 @@ impl Naming {
         };
         let inside = layer.strip_prefix(self.prefix.as_str());
         inside.is_some_and(|rest| modules.iter().any(|module| rest.starts_with(module)))
+    }
+
+    /// Whether shortcuts are called as in networks for CIFAR.
+    pub(super) const fn has_small_names(&self) -> bool {
+        self.shortcut.is_some()
     }
 
     /// The layer of the classifier, where the file chooses its name.
@@ -383,7 +380,13 @@ impl Naming {
             Family::Torchvision if matches!((unit, part), (Unit::Stem(_), Part::Pool)) => {
                 format!("{prefix}maxpool.1.{}", parameter.name())
             }
-            _ => format!("{prefix}{}.{}", plan.layer(unit, part), parameter.name()),
+            _ => {
+                let mut layer = plan.layer(unit, part);
+                if let Some(shortcut) = self.shortcut {
+                    layer = layer.replace(".downsample.", shortcut);
+                }
+                format!("{prefix}{layer}.{}", parameter.name())
+            }
         }
     }
 
@@ -398,7 +401,9 @@ impl Naming {
             Unit::Last | Unit::Head => "norm".to_owned(),
             Unit::Main(place, n) => format!("{}.layer.{n}", inside(place)),
             Unit::Blur(place) => format!("{}.aa", inside(place)),
-            Unit::Squeeze(place) | Unit::Excite(place) => format!("{}.se", inside(place)),
+            Unit::Squeeze(place) | Unit::Excite(place) | Unit::Channels(place) => {
+                format!("{}.se", inside(place))
+            }
             Unit::Shortcut(place) | Unit::Sum(place) => format!("{}.shortcut", inside(place)),
         };
         let kind = match part {

@@ -50,6 +50,18 @@ pub enum Shortcut {
     Convolution,
     /// A 2×2 average pool before its 1×1 convolution (the D of timm's names).
     AveragePool,
+    /// It takes every second pixel and puts zeros before and after its channels (the A of He et al.).
+    Zeros,
+}
+
+/// What normalises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Norm {
+    /// Batch normalisation.
+    #[default]
+    Batch,
+    /// Group normalisation with this many groups of channels.
+    Group(usize),
 }
 
 /// What averages before an image is halved.
@@ -134,6 +146,16 @@ pub struct MaxPool {
     pub zeros: bool,
 }
 
+impl MaxPool {
+    /// One with this padding, of −∞.
+    pub const fn new(padding: PaddingRule) -> Self {
+        Self {
+            padding,
+            zeros: false,
+        }
+    }
+}
+
 /// What follows the last block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -163,8 +185,16 @@ pub struct Plan {
     pub blocks: Vec<usize>,
     /// Stride of each stage.
     pub strides: Vec<usize>,
-    /// Channels of each convolution before the max pool: one 7×7, or three 3×3.
+    /// Channels of each convolution before the max pool: one, or three 3×3.
     pub stem: Vec<usize>,
+    /// Rows and columns of the kernel of a stem with one convolution: 7, or 3 for small images.
+    pub stem_kernel: usize,
+    /// The stride of the first convolution.
+    pub stem_stride: usize,
+    /// Whether images are grey: the file's first kernels have one channel.
+    pub grey: bool,
+    /// Rows and columns from one tap of a 3×3 to the next in each stage; 1 where there is no number.
+    pub dilations: Vec<usize>,
     /// Channels inside the blocks of each stage.
     pub widths: Vec<usize>,
     /// Channels that the blocks of each stage give.
@@ -185,10 +215,16 @@ pub struct Plan {
     pub shortcut_order: ShortcutOrder,
     /// Whether a normalisation and ReLU come before the convolutions (v2) instead of after.
     pub pre_activation: bool,
+    /// What normalises.
+    pub norm: Norm,
+    /// Whether kernels have mean 0 and variance 1 when they are used, whatever the file has.
+    pub standardised: bool,
     /// What averages where the image is halved, if anything does.
     pub anti_alias: Option<AntiAlias>,
     /// Channels between the two layers of squeeze-and-excitation in each stage; empty without it.
     pub squeeze: Vec<usize>,
+    /// Taps of the efficient channel attention of each stage; empty without it.
+    pub channel_taps: Vec<usize>,
     /// Whether a ReLU follows the last normalisation of a main path too.
     pub clamps_last: bool,
     /// Which convolutions have a bias.
@@ -197,8 +233,8 @@ pub struct Plan {
     pub legacy: bool,
     /// Added to the variance by every batch normalisation.
     pub epsilon: f32,
-    /// The max pool behind the stem.
-    pub max_pool: MaxPool,
+    /// The max pool behind the stem, if there is one.
+    pub max_pool: Option<MaxPool>,
     /// What follows the last block.
     pub head: Head,
     /// Classes; `None` without a classifier.
@@ -220,6 +256,10 @@ impl Plan {
             blocks: blocks.to_vec(),
             strides: vec![1, 2, 2, 2],
             stem: vec![stem],
+            stem_kernel: 7,
+            stem_stride: 2,
+            grey: false,
+            dilations: Vec::new(),
             widths: widths.to_vec(),
             outputs: widths.map(|width| block.expansion() * width).to_vec(),
             groups: 1,
@@ -230,17 +270,17 @@ impl Plan {
             projects: Projects::Needed,
             shortcut_order: ShortcutOrder::Last,
             pre_activation: false,
+            norm: Norm::Batch,
+            standardised: false,
             anti_alias: None,
             squeeze: Vec::new(),
+            channel_taps: Vec::new(),
             clamps_last: false,
             bias: Bias::None,
             legacy: false,
             // The default of PyTorch's `BatchNorm2d`.
             epsilon: 1e-5,
-            max_pool: MaxPool {
-                padding: PaddingRule::all(1),
-                zeros: false,
-            },
+            max_pool: Some(MaxPool::new(PaddingRule::all(1))),
             head: Head {
                 name: "fc".to_owned(),
                 pooling: HeadPooling::Global,
@@ -261,10 +301,7 @@ impl Plan {
             bias: Bias::All,
             // The default of Keras' `BatchNormalization`.
             epsilon: 1e-3,
-            max_pool: MaxPool {
-                padding: PaddingRule::all(0),
-                zeros: false,
-            },
+            max_pool: Some(MaxPool::new(PaddingRule::all(0))),
             head: Head {
                 name: format!("fc{classes}"),
                 pooling: HeadPooling::Lesson,
@@ -317,8 +354,17 @@ impl Plan {
             }
             (_, groups, _) => format!("resnext{aa}{depth}{letter}_{groups}x{width}d"),
         };
-        if unit != STEM {
+        if self.is_small() {
+            name.push_str("_cifar");
+        }
+        if unit != self.usual_stem() {
             name.push_str(&format!("_stem{unit}"));
+        }
+        if self.norm != Norm::Batch {
+            name.push_str(if self.standardised { "_bit" } else { "_gn" });
+        }
+        if !self.channel_taps.is_empty() {
+            name.insert_str(0, "eca");
         }
         if !self.squeeze.is_empty() {
             name.insert_str(0, if self.legacy { "legacy_se" } else { "se" });
@@ -332,10 +378,10 @@ impl Plan {
         let deep = self.stem.len() > 1;
         let tiered = self.stem == [3 * stem / 8, stem / 2, stem];
         match self.shortcut {
-            Shortcut::Convolution if !deep => "",
+            Shortcut::Convolution | Shortcut::Zeros if !deep => "",
             Shortcut::AveragePool if !deep => "_avg",
             Shortcut::Convolution if self.widths.first() == Some(&stem) => "c",
-            Shortcut::Convolution => "s",
+            Shortcut::Convolution | Shortcut::Zeros => "s",
             Shortcut::AveragePool if tiered => "t",
             Shortcut::AveragePool => "d",
         }
@@ -344,6 +390,25 @@ impl Plan {
     /// Convolutions on the way through the network, and the classifier.
     fn depth(&self) -> usize {
         self.block.convolutions() * self.blocks.iter().sum::<usize>() + 2
+    }
+
+    /// Whether its stem is one for small images, such as those of CIFAR: one 3×3.
+    pub(super) fn is_small(&self) -> bool {
+        self.stem_kernel == 3 && self.stem.len() == 1
+    }
+
+    /// Channels that the stem of such a network usually gives.
+    fn usual_stem(&self) -> usize {
+        if self.is_small() && self.blocks.len() == 3 {
+            STEM / 4
+        } else {
+            STEM
+        }
+    }
+
+    /// Rows and columns from one tap to the next in the 3×3 of a stage.
+    pub(super) fn dilation(&self, stage: usize) -> usize {
+        self.dilations.get(stage).copied().unwrap_or(1)
     }
 
     /// Channels that the stem gives.

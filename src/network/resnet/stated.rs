@@ -34,6 +34,8 @@ pub struct Config {
     pub downsample_in_bottleneck: Option<bool>,
     /// Whether the first stage halves the image, according to Hugging Face.
     pub downsample_in_first_stage: Option<bool>,
+    /// The stride of the whole backbone, if it is less than usual, according to timm.
+    pub output_stride: Option<usize>,
     /// timm's `fixed` stems: zeros around the image of the max pool.
     pub zero_padded_pool: bool,
     /// How images are prepared, and which file says so.

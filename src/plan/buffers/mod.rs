@@ -8,9 +8,9 @@ use crate::graph::{
 };
 use crate::kernels::{
     Launch, Packing, Precision, Storage, avg_pool, avg_pool_gradient, batch_norm,
-    batch_norm_of_batch, blur_pool, channel_conv, channel_dot, class_gradient, dilate, flatten, gate,
-    global_avg_pool, group_norm, image_to_tensor, linear, max_pool, narrow, relu, relu_gradient, residual_add,
-    sigmoid, softmax, widen,
+    batch_norm_of_batch, blur_pool, channel_conv, channel_dot, class_gradient, dilate, flatten,
+    gate, global_avg_pool, group_norm, image_to_tensor, linear, max_pool, narrow, relu,
+    relu_gradient, residual_add, sigmoid, softmax, widen,
 };
 use crate::picture::Normalization;
 use crate::tensor::Shape;
@@ -150,7 +150,11 @@ fn bind_channel_conv(graph: &Graph, shape: Shape, op: ChannelConv) -> Bound {
     let taps = graph.tensor(op.weight).data().len();
     let weight = vector(graph, Some(op.weight), taps);
     let operands = [Operand::Input(0), Operand::Parameters(0), Operand::Output];
-    Bound::new(channel_conv::launch(shape, taps), [("weight", weight)], operands)
+    Bound::new(
+        channel_conv::launch(shape, taps),
+        [("weight", weight)],
+        operands,
+    )
 }
 
 fn bind_linear(graph: &Graph, [x, y]: [Shape; 2], layer: &Linear) -> Bound {

@@ -126,8 +126,9 @@ fn build(
         model: model_name.clone(),
         reason,
     };
-    if options.variant.is_some() {
-        let reason = "an ONNX file states its layers; leave the variant out".to_owned();
+    if options.variant.is_some() || !options.settings.is_empty() {
+        let reason =
+            "an ONNX file states its layers; leave the variant and the settings out".to_owned();
         return Err(refuse(reason));
     }
     let activation = softmax.map(|_| Activation::Softmax);

@@ -61,7 +61,6 @@ const ARGUMENTS: &[&str] = &[
     "act_layer",
     "norm_layer",
     "block_args",
-    "output_stride",
     "replace_stem_pool",
     "conv_layer",
 ];
@@ -94,7 +93,9 @@ pub(super) fn read(config: &Value) -> Result<Config, Error> {
     };
     let labels = labels_of(&root.label_names, &root.label_descriptions)
         .or_else(|| labels_of(&data.label_names, &data.label_descriptions));
+    let output_stride = root.model_args.get("output_stride").and_then(Value::as_u64);
     Ok(Config {
+        output_stride: output_stride.and_then(|stride| usize::try_from(stride).ok()),
         classes: root.num_classes.or(data.num_classes),
         preprocess: Some((rules_of(&data)?, CONFIG)),
         labels,

@@ -7,7 +7,9 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Bench, Conv, Sight, Site, anti_alias, shortcut, squeeze_excite, unexplained};
+use super::{
+    Bench, Conv, Sight, Site, anti_alias, channel_attention, shortcut, squeeze_excite, unexplained,
+};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::Operation;
@@ -20,6 +22,12 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
     for stage in 0..plan.blocks.len() {
         let exists = |&block: &usize| sight.has(plan, Unit::Main(Place { stage, block }, 0));
         let count = (0..).take_while(exists).count();
+        // Networks for CIFAR have three stages.
+        if count == 0 && stage == 3 && plan.is_small() {
+            plan.blocks.truncate(3);
+            plan.strides.truncate(3);
+            break;
+        }
         if count == 0 {
             let layer = plan.layer(Unit::Main(first(stage), 0), Part::Conv);
             let stage = layer.split(".0.conv1").next().unwrap_or_default();
@@ -65,8 +73,11 @@ pub(in super::super) fn channels(sight: &Sight<'_>, plan: &mut Plan) -> Result<(
 /// Its convolutions, without their channels' names.
 fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
     let (width, out_c) = (site.width, site.out_c);
+    let [first_dilation, dilation] = site.dilations;
     let strided = |width, stride| {
-        let conv = Conv::new(width, 3).stride(anti_alias::stride(plan, stride));
+        let conv = Conv::new(width, 3)
+            .stride(anti_alias::stride(plan, stride))
+            .dilation(first_dilation);
         if stride > 1 {
             conv.padding(plan.stride_padding)
         } else {
@@ -74,7 +85,8 @@ fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
         }
     };
     if plan.block == Block::Basic {
-        return vec![strided(width, site.stride), Conv::new(out_c, 3)];
+        let second = Conv::new(out_c, 3).dilation(dilation);
+        return vec![strided(width, site.stride), second];
     }
     let (first, middle) = match plan.stride_site {
         StrideSite::First => (site.stride, 1),
@@ -106,6 +118,15 @@ pub(in super::super) fn sites(plan: &Plan) -> Vec<Site> {
             } else {
                 1
             },
+            // The first block of a stage still has the pixels of the stage before.
+            dilations: [
+                plan.dilation(if block == 0 {
+                    stage.saturating_sub(1)
+                } else {
+                    stage
+                }),
+                plan.dilation(stage),
+            ],
             projects: block == 0 && projects,
         }));
     }
@@ -180,6 +201,7 @@ fn main_path(
         }
         if number == last {
             y = squeeze_excite::build(bench, site, y)?;
+            y = channel_attention::build(bench, site, y)?;
         }
     }
     Ok(y)

@@ -8,10 +8,6 @@ use crate::error::{Error, Hint};
 /// A text in the names of tensors, and the network that it shows.
 const TENSORS: &[(&str, &str)] = &[
     (
-        ".se.conv.",
-        "a ResNet with efficient channel attention (ECA)",
-    ),
-    (
         ".se.fc.",
         "a ResNet with effective squeeze-and-excitation (one layer)",
     ),

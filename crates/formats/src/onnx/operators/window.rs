@@ -154,9 +154,10 @@ impl Window {
     fn read(site: &Site<'_>, kernel: [usize; 2]) -> Result<Self, Error> {
         let stride = pair(site, "strides")?.unwrap_or([1, 1]);
         let dilation = pair(site, "dilations")?.unwrap_or([1, 1]);
-        if stride.contains(&0) || kernel.contains(&0) {
+        if [stride, dilation, kernel].as_flattened().contains(&0) {
             return Err(site.refuse(format!(
-                "a kernel of {kernel:?} with strides {stride:?} makes no sense"
+                "a kernel of {kernel:?} with strides {stride:?} and dilations {dilation:?} makes no \
+                 sense"
             )));
         }
         if let Some(side) = kernel.into_iter().find(|&side| side > 1 << 15) {
