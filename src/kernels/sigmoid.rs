@@ -1,4 +1,4 @@
-//! A probability from each logit by itself.
+//! Turns each logit into a probability of its own.
 
 use super::{Kernel, Launch, number, read_single, write_single};
 use crate::tensor::Shape;
@@ -14,10 +14,13 @@ pub static KERNEL: Kernel = Kernel {
 /// One launch: a grid-stride loop over the vectors of the images.
 pub fn launch(shape: Shape) -> Launch {
     let len = shape.vectors();
-    let overrides = [
-        ("CHANNELS", number(shape.c)),
-        ("BATCH", number(shape.n)),
-        ("LEN", number(len)),
-    ];
-    Launch::over(&KERNEL, len, overrides)
+    Launch::over(
+        &KERNEL,
+        len,
+        [
+            ("CHANNELS", number(shape.c)),
+            ("BATCH", number(shape.n)),
+            ("LEN", number(len)),
+        ],
+    )
 }

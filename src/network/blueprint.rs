@@ -1,8 +1,8 @@
 //! A network as data: layers by name, tensors by name, padding as a rule.
 //!
-//! A [`Blueprint`] holds for every batch and every size of the image, and it holds no numbers.
-//! Serialised as JSON it is also the description in the files that `resnet convert` writes.
-//! [`Blueprint::graph`] makes the graph for one size of it.
+//! A [`Blueprint`] is valid for any batch and image size, and contains no numbers. Serialised as
+//! JSON it is also the description in the files that `resnet convert` writes. [`Blueprint::graph`]
+//! builds the graph for one size.
 
 use std::collections::HashMap;
 
@@ -13,9 +13,9 @@ use crate::error::Error;
 use crate::graph::{AvgPool, Graph, MaxPool, Op, Role, ValueId};
 use crate::tensor::{Shape, Tensor};
 
-/// The version of the description that is written.
+/// The version of the description that is written now.
 const VERSION: u32 = 2;
-/// The first version, whose padding is that of one size.
+/// The first version, whose padding holds for one size only.
 const FIXED_VERSION: u32 = 1;
 /// ResNet-152 has 515 layers.
 const MAX_LAYERS: usize = 1 << 14;
@@ -28,13 +28,13 @@ pub type Tensors = HashMap<String, Tensor>;
 #[serde(deny_unknown_fields)]
 pub struct Blueprint {
     version: u32,
-    /// Name of the image among the values.
+    /// The name of the image among the values.
     pub(super) input: String,
-    /// Rows and columns of the image, where nobody asks for others.
+    /// The default rows and columns of the image.
     pub(super) size: [usize; 2],
     layers: Vec<Layer>,
-    /// Values by name: the last activation with rows and columns, what the classifier reads, and
-    /// what it gives, if there is one.
+    /// Values by name: the last activation with rows and columns, the classifier's input, and its
+    /// output, if there is one.
     pub(super) feature_map: String,
     pub(super) features: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,7 +63,7 @@ impl Blueprint {
     /// Reads the JSON of a file.
     ///
     /// # Errors
-    /// [`Error::Model`] for a text that is no blueprint, or one of an unknown version.
+    /// [`Error::Model`] for a text that is not a blueprint, or has an unknown version.
     pub fn from_json(text: &str) -> Result<Self, Error> {
         let mut blueprint: Self = serde_json::from_str(text)
             .map_err(|error| refuse(format!("its JSON is damaged: {error}")))?;
@@ -76,7 +76,7 @@ impl Blueprint {
         }
         let mut operations = blueprint.layers.iter().map(|layer| &layer.operation);
         if !operations.any(Operation::is_lopsided) {
-            // The same padding on both sides holds for every size.
+            // Equal padding on both sides holds for every size.
             blueprint.version = VERSION;
         }
         let count = blueprint.layers.len();
@@ -88,21 +88,21 @@ impl Blueprint {
         Ok(blueprint)
     }
 
-    /// The text that [`Self::from_json`] reads.
+    /// Writes the text that [`Self::from_json`] reads.
     ///
     /// # Errors
-    /// [`Error::Model`], should a number have no JSON form.
+    /// [`Error::Model`] if a number has no JSON form.
     pub fn to_json(&self) -> Result<String, Error> {
         serde_json::to_string(self)
             .map_err(|error| refuse(format!("cannot be written as JSON: {error}")))
     }
 
-    /// Rows and columns of the image, where nobody asks for others.
+    /// The default rows and columns of the image.
     pub const fn size(&self) -> [usize; 2] {
         self.size
     }
 
-    /// What some of its values are for, and their names.
+    /// The roles of its notable values, and their names.
     pub(super) fn roles(&self) -> impl Iterator<Item = (Role, &str)> {
         let logits = self.logits.as_deref().map(|name| (Role::Logits, name));
         [
@@ -114,25 +114,25 @@ impl Blueprint {
         .chain(logits)
     }
 
-    /// Makes another size the nominal one, unless the padding is that of one size.
+    /// Changes the nominal size, unless the padding holds for one size only.
     pub(super) fn resize(&mut self, size: [usize; 2]) {
         if self.version != FIXED_VERSION {
             self.size = size;
         }
     }
 
-    /// The names of all tensors, in the order of the layers; a name stands as often as it is used.
+    /// The names of all tensors, in the order of the layers; a name occurs as often as it is used.
     pub fn tensors(&self) -> impl Iterator<Item = &str> {
         self.layers
             .iter()
             .flat_map(|layer| layer.operation.tensors())
     }
 
-    /// The graph for a batch of images of a size.
+    /// Builds the graph for a batch of images of one size.
     ///
     /// # Errors
-    /// [`Error::WeightMissing`] for a tensor that is not there, [`Error::Model`] for a size that a
-    /// file of the first version has no padding for, the [graph section](Error) for shapes.
+    /// [`Error::WeightMissing`] for a missing tensor, [`Error::Model`] for a size for which a file
+    /// of the first version has no padding, and the [graph section](Error) for shapes.
     pub fn graph(&self, tensors: &Tensors, batch: usize, size: [usize; 2]) -> Result<Graph, Error> {
         let graph = self.sized(tensors, batch, size)?;
         if self.version == FIXED_VERSION && size != self.size {
@@ -157,9 +157,9 @@ impl Blueprint {
         Ok(graph)
     }
 
-    /// Padding on one side only depends on the size of the image: TensorFlow's `same` and PyTorch's
-    /// `ceil_mode` compute it from what the stride leaves over, and the first version wrote the
-    /// result instead of the rule.
+    /// One-sided padding depends on the size of the image: TensorFlow's `same` and PyTorch's
+    /// `ceil_mode` compute it from the remainder that the stride leaves, and the first version
+    /// recorded the result instead of the rule.
     fn check_size(&self, written: &Graph, read: &Graph) -> Result<(), Error> {
         for (old, new) in written.nodes().iter().zip(read.nodes()) {
             let (stride, padding) = match old.op {

@@ -11,7 +11,7 @@ use crate::graph::{
     Statistics, ValueId, Window, dilated,
 };
 
-/// A layer; its result has its name.
+/// A layer, after which its result is named.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Layer {
     pub(super) name: String,
@@ -20,7 +20,7 @@ pub(super) struct Layer {
     pub(super) operation: Operation,
 }
 
-/// What a layer computes. Parameters are names of tensors.
+/// The operation of a layer. Parameters are names of tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Operation {
@@ -38,7 +38,7 @@ pub enum Operation {
         /// Rows and columns from one tap of the kernel to the next.
         #[serde(default = "undilated", skip_serializing_if = "is_undilated")]
         dilation: [usize; 2],
-        /// Channel groups that do not see each other.
+        /// The number of independent channel groups.
         groups: usize,
     },
     /// A batch normalisation.
@@ -83,9 +83,9 @@ pub enum Operation {
         kernel: [usize; 2],
         /// Rows and columns between two positions.
         stride: [usize; 2],
-        /// What is around the image.
+        /// The padding around the image.
         padding: PaddingRule,
-        /// Whether zeros are outside of the image, instead of −∞.
+        /// Whether the values outside the image are zeros instead of −∞.
         zeros: bool,
     },
     /// The mean over a window.
@@ -94,9 +94,9 @@ pub enum Operation {
         kernel: [usize; 2],
         /// Rows and columns between two positions.
         stride: [usize; 2],
-        /// What is around the image.
+        /// The padding around the image.
         padding: PaddingRule,
-        /// Whether what is outside of the image counts.
+        /// Whether padding counts in the mean.
         count_padding: bool,
     },
     /// The 3×3 binomial filter over a mirrored image.
@@ -108,9 +108,9 @@ pub enum Operation {
     GlobalAvgPool,
     /// Every channel of the first input times the sigmoid of its scalar in the second.
     Gate,
-    /// All scalars of an image as one vector.
+    /// Flattens each image into a vector.
     Flatten {
-        /// Whether the channels of a pixel stand side by side.
+        /// Whether the channels of a pixel are adjacent.
         channels_last: bool,
     },
     /// A linear layer.
@@ -124,7 +124,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Whether fixed padding is one-sided, and so may be that of one size.
+    /// Whether fixed padding is one-sided, and so may hold for one size only.
     pub(super) fn is_lopsided(&self) -> bool {
         match self {
             Self::Conv2d { padding, .. }
@@ -173,14 +173,14 @@ impl Operation {
     }
 }
 
-/// A graph under construction, and the tensors that it takes its parameters from.
+/// A graph under construction, and the tensors from which it takes its parameters.
 pub(super) struct Sheet<'a> {
     pub(super) graph: &'a mut Graph,
     pub(super) tensors: &'a Tensors,
 }
 
 impl Sheet<'_> {
-    /// Adds a layer: parameters become those of the graph, rules become padding.
+    /// Adds a layer, turning its parameters into those of the graph and its rules into padding.
     pub(super) fn add(&mut self, layer: &Layer, inputs: &[ValueId]) -> Result<ValueId, Error> {
         let name = layer.name.as_str();
         let op = match &layer.operation {
@@ -193,7 +193,7 @@ impl Sheet<'_> {
                 groups,
             } => {
                 let weight = self.param(weight)?;
-                // The graph says what is wrong with a kernel without rows and columns.
+                // The graph reports what is wrong with a kernel without rows and columns.
                 let dims = self.graph.tensor(weight).dims();
                 let kernel = [2, 3].map(|axis| dims.get(axis).copied().unwrap_or(1));
                 let bias = bias.as_ref().map(|bias| self.param(bias)).transpose()?;
@@ -295,7 +295,7 @@ impl Sheet<'_> {
         padding: PaddingRule,
         inputs: &[ValueId],
     ) -> Result<Window, Error> {
-        // The graph says what is wrong with a layer that reads nothing.
+        // The graph reports what is wrong with a layer without inputs.
         let size = inputs.first().map_or([1, 1], |&input| {
             let shape = self.graph.shape(input);
             [shape.h, shape.w]
@@ -328,8 +328,8 @@ fn avg_pool(
     rule: PaddingRule,
     count_padding: bool,
 ) -> Result<Op, Error> {
-    // What TensorFlow's rule adds may count by itself; fixed sides and what a rule adds count
-    // differently.
+    // Padding added by TensorFlow's rule may count on its own, but fixed sides and added padding
+    // count differently.
     let is_same = matches!(rule.fill, Fill::Same | Fill::SameLower);
     let mixed = !is_same || rule.sides != Padding::all(0);
     if count_padding && window.padding != rule.sides && mixed {

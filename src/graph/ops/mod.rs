@@ -66,7 +66,7 @@ pub enum Op {
     MaxPool(MaxPool),
     /// Mean over a window.
     AvgPool(AvgPool),
-    /// Low-pass filter that may stride.
+    /// A low-pass filter, possibly with a stride.
     BlurPool(BlurPool),
     /// Mean over all pixels of an image, per channel.
     GlobalAvgPool(GlobalAvgPool),
@@ -82,7 +82,7 @@ pub enum Op {
     ChannelConv(ChannelConv),
     /// Every channel times the sigmoid of its gate.
     Gate(Gate),
-    /// The gradient of one logit with respect to what the classifier reads.
+    /// The gradient of one logit with respect to the classifier's input.
     ClassGradient(ClassGradient),
     /// The gradient of a ReLU.
     ReluGradient(ReluGradient),
@@ -95,7 +95,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The only place that tells the operations apart for what they say of themselves.
+    /// The only place that distinguishes the operations in order to ask them about themselves.
     pub(crate) const fn as_operation(&self) -> &dyn Operation {
         match self {
             Self::Conv2d(op) => op,

@@ -1,8 +1,8 @@
 //! Writes and reads files that describe their own network, as made by `resnet convert`.
 //!
 //! Such a file is safetensors. Its tensors are named after the graph's parameters, in OIHW and
-//! `[out, in]` order; for torchvision's and timm's networks these are the original names, so PyTorch
-//! can load the file too. The metadata says the rest, so that nothing need be guessed:
+//! `[out, in]` order; for torchvision's and timm's networks these are the original names, so
+//! PyTorch can load the file too. The metadata says the rest, so that nothing need be guessed:
 //!
 //! | key | value |
 //! |---|---|

@@ -8,11 +8,11 @@ use crate::network::resnet::plan::{Plan, Shortcut};
 use crate::network::{Decision, Family, Fill, Operation, PaddingRule, Parameter};
 use crate::tensor::Tensor;
 
-/// Reads how shortcuts stride, and whether those of the first stage do.
+/// Infers how shortcuts stride, and whether those of the first stage do.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     let family = sight.naming.family();
     if family == Family::Torchvision {
-        // Where it averages, its convolution stands where its normalisation would.
+        // If it averages, its convolution has the number that its normalisation would have.
         let mut averaged = plan.clone();
         averaged.shortcut = Shortcut::AveragePool;
         let averages = (0..plan.blocks.len()).any(|stage| {
@@ -24,7 +24,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
             plan.shortcut = Shortcut::AveragePool;
         }
     } else if family == Family::PreActivation && plan.stem.len() > 1 {
-        // All of timm's networks with a deep stem are of the D or T kind.
+        // All of timm's networks with a deep stem are of kind D or T.
         plan.shortcut = Shortcut::AveragePool;
     }
     // Where nothing projects what must change, zeros do.
@@ -33,7 +33,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     if plan.is_small() && later.clone().all(unprojected) {
         plan.shortcut = Shortcut::Zeros;
     }
-    // A projection without need to change the channels is there to stride.
+    // A projection that does not change the number of channels is there to stride.
     let first = Unit::Shortcut(Place { stage: 0, block: 0 });
     let strides = !plan.pre_activation
         && plan.shortcut == Shortcut::Convolution
@@ -44,7 +44,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     }
 }
 
-/// Lays it out. `entry` is what the first convolution of the block reads.
+/// Lays out the shortcut. `entry` is the input of the block's first convolution.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
     site: &Site,
@@ -78,7 +78,7 @@ pub(in super::super) fn build(
             bench.conv(unit, entry, projection)?
         }
         Shortcut::AveragePool => {
-            // An odd last row or column is a window of its own; without a stride, zeros complete it.
+            // An odd last row or column gets its own window; without a stride, zeros complete it.
             let strides = site.stride > 1;
             let fill = if strides { Fill::Ceil } else { Fill::Same };
             let pool = Operation::AvgPool {
