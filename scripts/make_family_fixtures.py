@@ -234,6 +234,13 @@ NETWORKS = {
     ),
     "timm-v2-fixed": (lambda: v2_network("resnetv2_50", stem_type="fixed"), PRE_ACT, "head.fc"),
     "timm-eca": (lambda: timm_network("ecaresnet50t", stem_width=4, **NARROW), TORCH, "fc"),
+    "timm-sk": (lambda: timm_network("skresnet50", **NARROW), TORCH, "fc"),
+    "timm-sk-basic": (lambda: timm_network("skresnet18", **NARROW), TORCH_BASIC, "fc"),
+    "timm-sk-next": (
+        lambda: timm_network("skresnext50_32x4d", cardinality=2, base_width=32, **NARROW),
+        TORCH,
+        "fc",
+    ),
     "timm-gn": (
         lambda: named(
             timm.models.resnet.ResNet(

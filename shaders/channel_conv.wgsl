@@ -30,9 +30,9 @@ fn convolved(n: u32, c: u32) -> f32 {
     var sum = 0.0;
     for (var j = 0u; j < TAPS; j++) {
         // As an unsigned number, a negative channel is large.
-        let from = c + j - TAPS / 2u;
-        if (from < CHANNELS) {
-            sum += weight[j / 4u][j % 4u] * input[from / 4u * BATCH + n][from % 4u];
+        let ci = c + j - TAPS / 2u;
+        if (ci < CHANNELS) {
+            sum += weight[j / 4u][j % 4u] * input[ci / 4u * BATCH + n][ci % 4u];
         }
     }
     return sum;

@@ -26,6 +26,8 @@ pub struct ModelOptions {
     /// The activation that turns logits into probabilities; if `None`, the one that the file
     /// states, which is nearly always the softmax.
     pub activation: Option<Activation>,
+    /// Facts about the network that leave no trace in its file, by name, such as `stem_pool=none`.
+    pub settings: BTreeMap<String, String>,
     /// Selects one of several networks with the same weights; the usual one if `None`.
     pub variant: Option<Variant>,
     /// The statistics that batch normalisations use; if `None`, those that the file states, which

@@ -57,6 +57,13 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("huggingface-first", "model.safetensors", "resnet17_stem4"),
     ("huggingface-v1", "model.safetensors", "resnet17_stem4"),
     ("timm-eca", "model.safetensors", "ecaresnet17t_stem8"),
+    ("timm-sk", "model.safetensors", "skresnet17_stem8"),
+    ("timm-sk-basic", "model.safetensors", "skresnet12_stem8"),
+    (
+        "timm-sk-next",
+        "model.safetensors",
+        "skresnext17_2x32d_stem8",
+    ),
     ("timm-gn", "model.safetensors", "resnet17_stem8_gn"),
     ("timm-bit", "model.safetensors", "resnetv2_17_stem8_bit"),
     ("timm-dilated", "model.safetensors", "resnet17d_stem8"),

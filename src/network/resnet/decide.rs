@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::naming::Naming;
-use super::parts::{anti_alias, block, channel_attention, head, shortcut, squeeze_excite, stem};
+use super::parts::{
+    anti_alias, block, channel_attention, head, selective, shortcut, squeeze_excite, stem,
+};
 use super::plan::{Block, Plan, StrideSite, Style};
 use super::settings;
 use super::stated::{CONFIG, Config, Stated};
@@ -34,7 +36,9 @@ pub(super) fn invisible(
     let stride = stride(plan, family, config, asked)?;
     let first = first_stage(plan, family, config);
     let anti_alias = anti_alias::decide(plan, config);
-    let attention = squeeze_excite::decision(plan).or_else(|| channel_attention::decision(plan));
+    let attention = squeeze_excite::decision(plan)
+        .or_else(|| channel_attention::decision(plan))
+        .or_else(|| selective::decision(plan));
     let small = stem::decision(plan, naming);
     let zeros = shortcut::decision(plan);
     Ok([Some(stride), first, anti_alias, attention, small, zeros]

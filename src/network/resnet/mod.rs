@@ -3,6 +3,7 @@
 //! [`open`] infers the plan from the tensors of a file, and [`made_up`] takes a plan and generates
 //! random tensors. `parts/` has a file for each part of a network.
 
+mod arch;
 mod decide;
 mod lesson;
 mod naming;
@@ -12,11 +13,12 @@ mod plan;
 mod settings;
 mod stated;
 
+pub use arch::Arch;
 pub use lesson::size_for as lesson_size_for;
 pub use naming::Naming;
 pub use numbered::{layers, of_names};
 pub use plan::{
-    AntiAlias, Arch, Bias, Block, Head, HeadPooling, MaxPool, Norm, Plan, Projects, Shortcut,
+    AntiAlias, Bias, Block, Head, HeadPooling, MaxPool, Norm, Plan, Projects, Selective, Shortcut,
     ShortcutOrder, StrideSite, Style,
 };
 pub use stated::{CONFIG, Config, PREPROCESSOR, Stated};

@@ -28,6 +28,12 @@ pub(super) enum Unit {
     Excite(Place),
     /// The efficient channel attention of a block, with the mean before it and the gate behind it.
     Channels(Place),
+    /// One of two selective kernels, with its normalisation.
+    Path(Place, usize),
+    /// The first layer of what chooses between them, with the mean before it.
+    Reduce(Place),
+    /// The second one, as the gate of one of them.
+    Choose(Place, usize),
     /// The end of a block, where main path and shortcut meet.
     Sum(Place),
     /// The normalisation after the last block of a pre-activated network.
@@ -77,6 +83,7 @@ impl Plan {
         let deep = self.stem.len() > 1;
         let last = self.stem.len().saturating_sub(1);
         let averages = usize::from(self.shortcut == Shortcut::AveragePool);
+        let middle = format!("conv{}", self.block.convolutions() - 1);
         let (place, layer) = match (unit, part) {
             (Unit::Stem(_), Part::Pool) => return "maxpool".to_owned(),
             (Unit::Stem(_), Part::Max) => return "maxpool.0".to_owned(),
@@ -102,6 +109,28 @@ impl Plan {
             }
             (Unit::Channels(place), Part::Conv) => (place, "se.conv".to_owned()),
             (Unit::Channels(place), _) => (place, "se.pool".to_owned()),
+            (Unit::Path(place, n), part) => {
+                let layer = match part {
+                    Part::Conv => "conv",
+                    Part::Norm => "bn",
+                    _ => "act",
+                };
+                (place, format!("{middle}.paths.{n}.{layer}"))
+            }
+            (Unit::Reduce(place), part) => {
+                let layer = match part {
+                    Part::Conv => "fc_reduce",
+                    Part::Norm => "bn",
+                    Part::Add => "sum",
+                    Part::Pool => "pool",
+                    _ => "act",
+                };
+                (place, format!("{middle}.attn.{layer}"))
+            }
+            (Unit::Choose(place, 0), Part::Conv) => (place, format!("{middle}.attn.fc_select")),
+            (Unit::Choose(place, n), Part::Conv) => (place, format!("{middle}.attn.fc_select.{n}")),
+            (Unit::Choose(place, n), Part::Gate) => (place, format!("{middle}.attn.{n}")),
+            (Unit::Choose(place, _), _) => (place, middle),
             (Unit::Sum(place), Part::Add) => (place, "add".to_owned()),
             (Unit::Sum(place), _) if self.clamps_last => (place, "relu".to_owned()),
             (Unit::Sum(place), _) => (place, format!("relu{}", self.block.convolutions())),
@@ -131,9 +160,15 @@ impl Plan {
             (Unit::Shortcut(place), Part::Norm) => (place, "downsample.norm".to_owned()),
             (Unit::Shortcut(place), _) => (place, "downsample.pool".to_owned()),
             (Unit::Blur(place), _) => (place, "aa".to_owned()),
-            (Unit::Squeeze(place) | Unit::Excite(place) | Unit::Channels(place), _) => {
-                (place, "se".to_owned())
-            }
+            (
+                Unit::Squeeze(place)
+                | Unit::Excite(place)
+                | Unit::Channels(place)
+                | Unit::Path(place, _)
+                | Unit::Reduce(place)
+                | Unit::Choose(place, _),
+                _,
+            ) => (place, "se".to_owned()),
             (Unit::Sum(place), Part::Relu) => (place, "act".to_owned()),
             (Unit::Sum(place), _) => (place, "add".to_owned()),
             (Unit::Last, Part::Norm) => return "norm".to_owned(),
@@ -173,7 +208,15 @@ impl Plan {
             (Unit::Head, Part::Flatten) => return "flatten".to_owned(),
             (Unit::Head, _) => return "avg_pool".to_owned(),
             (Unit::Blur(place), _) => return format!("{}_aa", block(place)),
-            (Unit::Squeeze(place) | Unit::Excite(place) | Unit::Channels(place), _) => {
+            (
+                Unit::Squeeze(place)
+                | Unit::Excite(place)
+                | Unit::Channels(place)
+                | Unit::Path(place, _)
+                | Unit::Reduce(place)
+                | Unit::Choose(place, _),
+                _,
+            ) => {
                 return format!("{}_se", block(place));
             }
             // Keras counts a normalisation with the convolution that it follows.
@@ -223,11 +266,16 @@ pub struct Naming {
 }
 
 /// A name that occurs exactly once in every network of a family.
-const MARKS: [(Family, &str); 4] = [
+const MARKS: [(Family, &str); 6] = [
     (Family::Torchvision, "layer1.0.conv1.weight"),
     (Family::HuggingFace, "embedder.embedder.convolution.weight"),
     (Family::PreActivation, "stages.0.blocks.0.conv1.weight"),
     (Family::Notebook, "res2a_branch2a/kernel"),
+    (Family::SelectiveKernels, "layer1.0.conv1.conv.weight"),
+    (
+        Family::SelectiveKernels,
+        "layer1.0.conv1.paths.0.conv.weight",
+    ),
 ];
 
 /// A name that the original squeeze-and-excitation networks have, and torchvision's do not.
@@ -300,7 +348,7 @@ impl Naming {
                 Ok(naming)
             }
             0 => {
-                let [(_, torchvision), (_, hugging_face), _, (_, notebook)] = MARKS;
+                let [(_, torchvision), (_, hugging_face), _, (_, notebook), ..] = MARKS;
                 unrecognised(format!(
                     "no key ends with '{torchvision}' (torchvision, timm) or \
                      '{hugging_face}' (Hugging Face), none is '{notebook}' (the notebook); \
@@ -376,6 +424,17 @@ impl Naming {
                 };
                 format!("{prefix}{layer}.{}", parameter.name())
             }
+            Family::SelectiveKernels => {
+                let mut layer = plan.layer(unit, part);
+                if matches!(unit, Unit::Main(..)) {
+                    // A convolution and its normalisation are one module.
+                    layer = match part {
+                        Part::Norm => layer.replace(".bn", ".conv") + ".bn",
+                        _ => layer + ".conv",
+                    };
+                }
+                format!("{prefix}{layer}.{}", parameter.name())
+            }
             // The last of the pools that replace the max pool has its own module.
             Family::Torchvision if matches!((unit, part), (Unit::Stem(_), Part::Pool)) => {
                 format!("{prefix}maxpool.1.{}", parameter.name())
@@ -401,7 +460,12 @@ impl Naming {
             Unit::Last | Unit::Head => "norm".to_owned(),
             Unit::Main(place, n) => format!("{}.layer.{n}", inside(place)),
             Unit::Blur(place) => format!("{}.aa", inside(place)),
-            Unit::Squeeze(place) | Unit::Excite(place) | Unit::Channels(place) => {
+            Unit::Squeeze(place)
+            | Unit::Excite(place)
+            | Unit::Channels(place)
+            | Unit::Path(place, _)
+            | Unit::Reduce(place)
+            | Unit::Choose(place, _) => {
                 format!("{}.se", inside(place))
             }
             Unit::Shortcut(place) | Unit::Sum(place) => format!("{}.shortcut", inside(place)),

@@ -3,17 +3,14 @@
 //! A network is a [`Plan`] and a [`Naming`](super::Naming): the plan says what the layers compute,
 //! and the naming what the tensors of a file are called.
 
-use std::fmt;
-use std::str::FromStr;
-
-use crate::error::Error;
+use super::Arch;
 use crate::network::PaddingRule;
 
 /// The channels of the stem in every published network, from which a bottleneck's width is counted.
-const STEM: usize = 64;
+pub(super) const STEM: usize = 64;
 
 /// Classes of the lesson: the fingers of a hand, 0 to 5.
-const LESSON_CLASSES: usize = 6;
+pub(super) const LESSON_CLASSES: usize = 6;
 
 /// The two kinds of residual block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +49,15 @@ pub enum Shortcut {
     AveragePool,
     /// It takes every second pixel and puts zeros before and after its channels (the A of He et al.).
     Zeros,
+}
+
+/// Selective kernels in place of a 3×3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selective {
+    /// The channels between the two layers that choose, in each stage.
+    pub reduced: Vec<usize>,
+    /// Whether each kernel reads one half of the channels.
+    pub splits: bool,
 }
 
 /// What normalises.
@@ -226,6 +232,8 @@ pub struct Plan {
     pub squeeze: Vec<usize>,
     /// Taps of the efficient channel attention of each stage; empty without it.
     pub channel_taps: Vec<usize>,
+    /// The selective kernels of the blocks, if they have any.
+    pub selective: Option<Selective>,
     /// Whether a ReLU also follows the last normalisation of a main path.
     pub clamps_last: bool,
     /// Which convolutions have a bias.
@@ -276,6 +284,7 @@ impl Plan {
             anti_alias: None,
             squeeze: Vec::new(),
             channel_taps: Vec::new(),
+            selective: None,
             clamps_last: false,
             bias: Bias::None,
             legacy: false,
@@ -365,6 +374,9 @@ impl Plan {
         if self.norm != Norm::Batch {
             name.push_str(if self.standardised { "_bit" } else { "_gn" });
         }
+        if self.selective.is_some() {
+            name.insert_str(0, "sk");
+        }
         if !self.channel_taps.is_empty() {
             name.insert_str(0, "eca");
         }
@@ -416,82 +428,5 @@ impl Plan {
     /// The output channels of the stem.
     pub(super) fn stem_channels(&self) -> usize {
         self.stem.last().copied().unwrap_or_default()
-    }
-}
-
-/// A network by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Arch {
-    /// Two blocks of two convolutions in each stage.
-    ResNet18,
-    /// [3, 4, 6, 3] blocks of two convolutions.
-    ResNet34,
-    /// [3, 4, 6, 3] bottlenecks.
-    ResNet50,
-    /// [3, 4, 23, 3] bottlenecks.
-    ResNet101,
-    /// [3, 8, 36, 3] bottlenecks.
-    ResNet152,
-    /// The ResNet-50 of the classic lesson.
-    Notebook,
-}
-
-#[doc(hidden)]
-impl Arch {
-    /// All architectures.
-    pub const ALL: [Self; 6] = [
-        Self::ResNet18,
-        Self::ResNet34,
-        Self::ResNet50,
-        Self::ResNet101,
-        Self::ResNet152,
-        Self::Notebook,
-    ];
-
-    /// The name that [`FromStr`] reads.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ResNet18 => "resnet18",
-            Self::ResNet34 => "resnet34",
-            Self::ResNet50 => "resnet50",
-            Self::ResNet101 => "resnet101",
-            Self::ResNet152 => "resnet152",
-            Self::Notebook => "notebook",
-        }
-    }
-
-    /// The plan for a number of classes: by default 1000, or the 6 of the lesson.
-    pub fn plan(self, classes: Option<usize>) -> Plan {
-        let (block, blocks) = match self {
-            Self::ResNet18 => (Block::Basic, [2, 2, 2, 2]),
-            Self::ResNet34 => (Block::Basic, [3, 4, 6, 3]),
-            Self::ResNet50 => (Block::Bottleneck, [3, 4, 6, 3]),
-            Self::ResNet101 => (Block::Bottleneck, [3, 4, 23, 3]),
-            Self::ResNet152 => (Block::Bottleneck, [3, 8, 36, 3]),
-            Self::Notebook => return Plan::lesson(STEM, classes.unwrap_or(LESSON_CLASSES)),
-        };
-        Plan::new(block, blocks, classes.unwrap_or(1000))
-    }
-}
-
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Arch {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        let found = Self::ALL.into_iter().find(|arch| arch.name() == name);
-        found.ok_or_else(|| Error::Model {
-            model: name.to_owned(),
-            reason: format!(
-                "unknown; there are {}",
-                Self::ALL.map(Self::name).join(", ")
-            ),
-        })
     }
 }

@@ -116,7 +116,10 @@ fn pool_of<'a>(plan: &'a mut Plan, name: &str) -> Result<&'a mut MaxPool, Error>
 
 /// A number within bounds.
 pub(super) fn number(name: &str, text: &str, range: RangeInclusive<usize>) -> Result<usize, Error> {
-    let number = text.parse().ok().filter(|number| range.contains(number));
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number: &usize| range.contains(number));
     number.ok_or_else(|| refuse(name, format!("is not '{text}'")))
 }
 

@@ -10,6 +10,7 @@ pub(super) mod channel_attention;
 pub(super) mod head;
 pub(super) mod norm;
 pub(super) mod refused;
+pub(super) mod selective;
 pub(super) mod shortcut;
 pub(super) mod squeeze_excite;
 pub(super) mod stem;
@@ -185,14 +186,32 @@ impl Bench<'_> {
         let Conv {
             out_c,
             kernel,
+            groups,
+            ..
+        } = conv;
+        let in_c = self.draft.shape(x).c / groups.max(1);
+        let weight = self.kernel(unit, [out_c, in_c, kernel])?;
+        self.convolve(unit, x, conv, weight)
+    }
+
+    /// A convolution by a kernel that was taken before.
+    pub(super) fn convolve(
+        &mut self,
+        unit: Unit,
+        x: ValueId,
+        conv: Conv,
+        weight: String,
+    ) -> Result<ValueId, Error> {
+        let Conv {
+            out_c,
             stride,
             padding,
             dilation,
             groups,
             normalised,
             biased,
+            ..
         } = conv;
-        let weight = self.kernel(unit, [out_c, self.draft.shape(x).c / groups.max(1), kernel])?;
         let biased = match self.plan.bias {
             Bias::None => biased,
             Bias::Unnormalised => biased || !normalised,
@@ -222,8 +241,7 @@ impl Bench<'_> {
         if !grey && !self.plan.standardised {
             return self.parameter(unit, Part::Conv, Parameter::Weight, &dims);
         }
-        let in_file = (self.naming).tensor(self.plan, unit, Part::Conv, Parameter::Weight);
-        let mut kernel = self.source.take(&in_file, &dims)?;
+        let mut kernel = self.taken(unit, Part::Conv, Parameter::Weight, &dims)?;
         if self.plan.standardised {
             kernel = norm::standardised(&kernel);
         }
@@ -239,6 +257,18 @@ impl Bench<'_> {
             });
         }
         self.constant(unit, Parameter::Weight, kernel)
+    }
+
+    /// Takes a tensor of the file.
+    pub(super) fn taken(
+        &mut self,
+        unit: Unit,
+        part: Part,
+        parameter: Parameter,
+        dims: &[usize],
+    ) -> Result<Tensor, Error> {
+        let in_file = self.naming.tensor(self.plan, unit, part, parameter);
+        self.source.take(&in_file, dims)
     }
 
     /// Adds a parameter of a convolution that no tensor of the file is, and returns its name.
@@ -318,8 +348,7 @@ impl Bench<'_> {
     ) -> Result<String, Error> {
         let layer = self.layer(unit, part);
         let name = format!("{layer}.{}", parameter.name());
-        let in_file = self.naming.tensor(self.plan, unit, part, parameter);
-        let tensor = self.source.take(&in_file, dims)?;
+        let tensor = self.taken(unit, part, parameter, dims)?;
         self.draft.tensor(&name, tensor)?;
         Ok(name)
     }

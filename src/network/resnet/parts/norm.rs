@@ -41,7 +41,7 @@ pub(in super::super) fn decide(
     let Norm::Group(usual) = plan.norm else {
         return Ok(Vec::new());
     };
-    let named = |mark| {
+    let named = |mark: &str| {
         config
             .architecture
             .as_deref()

@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 /// Infers how shortcuts stride, and whether those of the first stage do.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     let family = sight.naming.family();
-    if family == Family::Torchvision {
+    if matches!(family, Family::Torchvision | Family::SelectiveKernels) {
         // If it averages, its convolution has the number that its normalisation would have.
         let mut averaged = plan.clone();
         averaged.shortcut = Shortcut::AveragePool;
@@ -29,8 +29,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     }
     // Where nothing projects what must change, zeros do.
     let unprojected = |stage| !sight.has(plan, Unit::Shortcut(Place { stage, block: 0 }));
-    let later = 1..plan.blocks.len();
-    if plan.is_small() && later.clone().all(unprojected) {
+    if plan.is_small() && (1..plan.blocks.len()).all(unprojected) {
         plan.shortcut = Shortcut::Zeros;
     }
     // A projection that does not change the number of channels is there to stride.
