@@ -82,6 +82,7 @@ struct ConvCase {
     kernel: [usize; 2],
     stride: [usize; 2],
     padding: Padding,
+    dilation: [usize; 2],
     groups: usize,
 }
 
@@ -93,6 +94,7 @@ impl ConvCase {
             kernel: [kernel; 2],
             stride: [stride; 2],
             padding: Padding::all(padding),
+            dilation: [1, 1],
             groups: 1,
         }
     }
@@ -109,6 +111,7 @@ impl ConvCase {
             let conv = Conv2d {
                 stride: self.stride,
                 padding: self.padding,
+                dilation: self.dilation,
                 groups: self.groups,
                 ..Conv2d::new(weight)
             };
@@ -200,6 +203,25 @@ fn convolutions_with_unequal_sides() {
                 right: 3,
             },
             ..ConvCase::new(x, 18, 1, 1, 0)
+        }
+        .check(DIRECT);
+    }
+}
+
+#[test]
+fn convolutions_whose_taps_lie_apart() {
+    // A stem, which is read as rows unless its columns lie apart; what would suit Winograd's way; groups.
+    for (in_c, groups, stride, dilation) in [
+        (3, 1, 2, [2, 1]),
+        (3, 1, 1, [1, 3]),
+        (32, 1, 1, [2, 2]),
+        (20, 1, 2, [4, 3]),
+        (24, 3, 1, [2, 2]),
+    ] {
+        ConvCase {
+            dilation,
+            groups,
+            ..ConvCase::new(Shape::new(2, in_c, 11, 13), 48, 3, stride, 3)
         }
         .check(DIRECT);
     }

@@ -9,6 +9,7 @@ use super::texture::TextureRead;
 use crate::error::Error;
 use crate::kernels::Launch;
 use crate::kernels::resample::{self, Passes};
+use crate::picture::ChannelOrder;
 use crate::picture::resample::fit;
 use crate::plan::InputFormat;
 
@@ -180,6 +181,11 @@ impl Executor {
         let InputFormat::Rgba8(rules) = self.input_format() else {
             return Err(self.input_error("textures".to_owned()));
         };
+        if rules.channels == ChannelOrder::Grey {
+            return Err(Error::Preprocess {
+                reason: "a network for grey images takes no textures; give it pixels".to_owned(),
+            });
+        }
         let shape = self.input_shape();
         if views.len() != shape.n || rules.size != [shape.h, shape.w] {
             let [h, w] = rules.size;

@@ -41,9 +41,9 @@ pub mod graph {
     pub use crate::graph::id::ParamId;
     pub use crate::graph::node::{Node, Param};
     pub use crate::graph::ops::{
-        Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d,
-        Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu,
-        ReluGradient, Sigmoid, Softmax, Statistics,
+        Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient,
+        Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op,
+        PadValue, Relu, ReluGradient, Sigmoid, Softmax, Statistics,
     };
     pub use crate::graph::window::{Padding, Window};
 }
@@ -62,10 +62,11 @@ pub mod picture {
 
 /// What readers of files build networks from.
 pub mod network {
-    pub use crate::network::blueprint::{Blueprint, Operation, Tensors};
+    pub use crate::network::blueprint::{Blueprint, Tensors};
     pub use crate::network::build::Facts;
     pub use crate::network::draft::{Draft, Ends};
     pub use crate::network::family::Family;
+    pub use crate::network::layer::Operation;
     pub use crate::network::padding::{Fill, PaddingRule};
     pub use crate::network::parameter::Parameter;
     pub use crate::network::source::{Random, TensorSource};

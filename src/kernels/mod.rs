@@ -24,6 +24,7 @@ pub mod avg_pool_gradient;
 pub mod batch_norm;
 pub mod batch_norm_of_batch;
 pub mod blur_pool;
+pub mod channel_conv;
 pub mod channel_dot;
 pub mod class_gradient;
 pub mod conv2d;
@@ -36,6 +37,7 @@ pub mod dilate;
 pub mod flatten;
 pub mod gate;
 pub mod global_avg_pool;
+pub mod group_norm;
 pub mod heat_map;
 pub mod image_to_tensor;
 pub mod linear;
@@ -66,6 +68,7 @@ pub const ALL: &[&Kernel] = &[
     &batch_norm::KERNEL,
     &batch_norm_of_batch::KERNEL,
     &blur_pool::KERNEL,
+    &channel_conv::KERNEL,
     &channel_dot::KERNEL,
     &class_gradient::KERNEL,
     &conv2d_cooperative::KERNEL,
@@ -81,6 +84,7 @@ pub const ALL: &[&Kernel] = &[
     &textures::gate_texture::KERNEL,
     &global_avg_pool::KERNEL,
     &textures::global_avg_pool_texture::KERNEL,
+    &group_norm::KERNEL,
     &heat_map::KERNEL,
     &image_to_tensor::KERNEL,
     &textures::image_to_tensor_texture::KERNEL,

@@ -1,5 +1,7 @@
 //! Turns a described network into a model: the end of every road.
 
+use std::collections::BTreeMap;
+
 use super::blueprint::{Blueprint, Tensors};
 use super::decision::{Decision, Decisions};
 use super::resnet::{Arch, Plan};
@@ -24,6 +26,8 @@ pub struct ModelOptions {
     /// The activation that turns logits into probabilities; if `None`, the one that the file
     /// states, which is nearly always the softmax.
     pub activation: Option<Activation>,
+    /// Facts about the network that leave no trace in its file, by name, such as `stem_pool=none`.
+    pub settings: BTreeMap<String, String>,
     /// Selects one of several networks with the same weights; the usual one if `None`.
     pub variant: Option<Variant>,
     /// The statistics that batch normalisations use; if `None`, those that the file states, which
@@ -43,6 +47,7 @@ impl Default for ModelOptions {
             classes: None,
             softmax: true,
             activation: None,
+            settings: BTreeMap::new(),
             variant: None,
             bn_mode: None,
             output: None,

@@ -116,7 +116,7 @@ fn framed(part: Picture, rules: &Preprocess) -> Picture {
     }
     let [first, second, third] = rules.mean.map(colour);
     let fill = match rules.channels {
-        ChannelOrder::Rgb => [first, second, third],
+        ChannelOrder::Rgb | ChannelOrder::Grey => [first, second, third],
         ChannelOrder::Bgr => [third, second, first],
     };
     let top = (height - part.height) / 2;

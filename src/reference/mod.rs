@@ -10,6 +10,7 @@ mod avg_pool;
 mod avg_pool_gradient;
 mod batch_norm;
 mod blur_pool;
+mod channel_conv;
 mod channel_dot;
 mod class_gradient;
 mod conv2d;
@@ -17,6 +18,7 @@ mod dilate;
 mod flatten;
 mod gate;
 mod global_avg_pool;
+mod group_norm;
 mod heat_map;
 mod image_to_tensor;
 mod linear;
@@ -33,8 +35,8 @@ pub use image_to_tensor::image_to_tensor;
 
 use crate::error::Error;
 use crate::graph::{
-    Add, AvgPool, AvgPoolGradient, BlurPool, ChannelDot, ClassGradient, Dilate, Flatten, Graph,
-    Linear, MaxPool, Node, Op, ValueId,
+    Add, AvgPool, AvgPoolGradient, BlurPool, ChannelConv, ChannelDot, ClassGradient, Dilate,
+    Flatten, Graph, Linear, MaxPool, Node, Op, ValueId,
 };
 use crate::tensor::Tensor;
 
@@ -159,6 +161,13 @@ pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result
         }
         Op::Softmax(_) => softmax::softmax(x, out),
         Op::Sigmoid(_) => sigmoid::sigmoid(x, out),
+        Op::GroupNorm(norm) => {
+            let params = [norm.gamma, norm.beta].map(|id| graph.tensor(id));
+            group_norm::group_norm(&norm, x, params, out)
+        }
+        Op::ChannelConv(ChannelConv { weight }) => {
+            channel_conv::channel_conv(x, graph.tensor(weight), out)
+        }
         Op::Gate(_) => gate::gate(x, inputs[1], out),
         Op::ClassGradient(ClassGradient { weight, class }) => {
             let [weight, class] = [weight, class].map(|id| graph.tensor(id));

@@ -75,6 +75,7 @@ impl Network {
             }),
             arch: args.arch,
             variant: choices.variant,
+            settings: choices.set.iter().cloned().collect(),
             bn_mode: choices.bn_mode,
             activation: choices.activation,
             ..ModelOptions::default()
@@ -280,6 +281,7 @@ fn guess(decision: &Decision) -> String {
         "size" => "; state it with --size",
         "activation" => "; state it with --activation",
         "stride" | "variant" => "; state it with --variant",
+        "max pool" => "; state it with --set stem_pool=none or max",
         _ => "",
     };
     format!("{what}, taken to be '{value}' ({evidence}){flag}")

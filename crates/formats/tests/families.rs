@@ -56,6 +56,24 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("huggingface-basic", "model.safetensors", "resnet12_stem16"),
     ("huggingface-first", "model.safetensors", "resnet17_stem4"),
     ("huggingface-v1", "model.safetensors", "resnet17_stem4"),
+    ("timm-eca", "model.safetensors", "ecaresnet17t_stem8"),
+    ("timm-sk", "model.safetensors", "skresnet17_stem8"),
+    ("timm-sk-basic", "model.safetensors", "skresnet12_stem8"),
+    (
+        "timm-sk-next",
+        "model.safetensors",
+        "skresnext17_2x32d_stem8",
+    ),
+    ("timm-gn", "model.safetensors", "resnet17_stem8_gn"),
+    ("timm-bit", "model.safetensors", "resnetv2_17_stem8_bit"),
+    ("timm-dilated", "model.safetensors", "resnet17d_stem8"),
+    ("torchvision-dilated", "model.pth", "resnet17_stem4"),
+    ("torchvision-grey", "model.pth", "resnet12_stem4"),
+    ("torchvision-fine", "model.pth", "resnet12_stem4"),
+    ("torchvision-ceil", "model.pth", "resnet12_stem4"),
+    ("cifar-a", "model.pth", "resnet10_cifar_stem4"),
+    ("cifar-b", "model.pth", "resnet10_cifar_stem4"),
+    ("cifar-bottleneck", "model.pth", "resnet17_cifar_stem4"),
     ("onnx-folded", "model.onnx", "main_graph"),
 ];
 
@@ -77,6 +95,21 @@ fn golden(name: &str) -> BTreeMap<String, Tensor> {
     tensors.collect()
 }
 
+/// What must be stated of the network of a folder.
+const SETTINGS: &[(&str, &[(&str, &str)])] = &[
+    ("timm-gn", &[("norm_groups", "4")]),
+    ("timm-bit", &[("norm_groups", "2")]),
+    ("torchvision-dilated", &[("output_stride", "8")]),
+    (
+        "torchvision-fine",
+        &[("stem_stride", "1"), ("stem_pool", "none")],
+    ),
+    (
+        "torchvision-ceil",
+        &[("ceil_mode", "true"), ("last_stride", "1")],
+    ),
+];
+
 /// Options for the images of a folder.
 fn options(name: &str) -> ModelOptions {
     let size = if name.contains("-aa") {
@@ -84,7 +117,12 @@ fn options(name: &str) -> ModelOptions {
     } else {
         [45, 61]
     };
+    let settings = SETTINGS.iter().filter(|(folder, _)| *folder == name);
+    let settings = settings.flat_map(|(_, settings)| settings.iter());
     ModelOptions {
+        settings: settings
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
         batch: 2,
         size: Some(size),
         ..ModelOptions::default()

@@ -1,15 +1,20 @@
 //! Determines what the shapes of a network's tensors do not show, and records the evidence for each
 //! fact.
 
+use std::collections::BTreeMap;
+
 use super::naming::Naming;
-use super::parts::{anti_alias, block, head, squeeze_excite, stem};
+use super::parts::{
+    anti_alias, block, channel_attention, head, selective, shortcut, squeeze_excite, stem,
+};
 use super::plan::{Block, Plan, StrideSite, Style};
+use super::settings;
 use super::stated::{CONFIG, Config, Stated};
 use crate::error::Error;
 use crate::network::{
     Activation, Choice, Confidence, Decision, Decisions, Facts, Family, Variant, choose,
 };
-use crate::picture::{Labels, Preprocess};
+use crate::picture::{ChannelOrder, Labels, Preprocess};
 
 /// Evidence: the file's own metadata.
 const METADATA: &str = "metadata of the file";
@@ -20,18 +25,23 @@ const FAMILY: &str = "all networks with these names";
 /// pool reads outside the image.
 pub(super) fn invisible(
     plan: &mut Plan,
-    family: Family,
+    naming: &Naming,
     config: &Config,
     asked: Option<Variant>,
 ) -> Result<Vec<Decision>, Error> {
+    let family = naming.family();
     if family == Family::PreActivation {
         return pre_activated(plan, config, asked);
     }
     let stride = stride(plan, family, config, asked)?;
     let first = first_stage(plan, family, config);
     let anti_alias = anti_alias::decide(plan, config);
-    let attention = squeeze_excite::decision(plan);
-    Ok([Some(stride), first, anti_alias, attention]
+    let attention = squeeze_excite::decision(plan)
+        .or_else(|| channel_attention::decision(plan))
+        .or_else(|| selective::decision(plan));
+    let small = stem::decision(plan, naming);
+    let zeros = shortcut::decision(plan);
+    Ok([Some(stride), first, anti_alias, attention, small, zeros]
         .into_iter()
         .flatten()
         .collect())
@@ -122,7 +132,10 @@ fn pre_activated(
     config: &Config,
     asked: Option<Variant>,
 ) -> Result<Vec<Decision>, Error> {
-    plan.max_pool.zeros = config.zero_padded_pool;
+    // Networks with standardised kernels keep the pool of their first implementation.
+    if let Some(pool) = &mut plan.max_pool {
+        pool.zeros = config.zero_padded_pool || plan.standardised;
+    }
     let choice = Choice {
         model: &plan.name(),
         possible: &[Variant::V2],
@@ -134,7 +147,7 @@ fn pre_activated(
     let pool = stem::pool_words(plan);
     Ok(vec![
         Decision::inferred("stride", block::stride_words(plan), names),
-        if plan.max_pool.zeros {
+        if config.zero_padded_pool {
             Decision::certain("max pool", pool, CONFIG)
         } else {
             Decision::inferred("max pool", pool, names)
@@ -252,8 +265,8 @@ impl Record {
             self.decisions
                 .record(Decision::inferred("stride", stride, FAMILY));
         }
-        // For a pre-activated network it was decided with its plan.
-        if !plan.pre_activation {
+        // That of a pre-activated network was decided with its plan, and that of a small one.
+        if !plan.pre_activation && self.decisions.get("max pool").is_none() {
             let pool = stem::pool_words(plan);
             self.decisions
                 .record(Decision::inferred("max pool", pool, FAMILY));
@@ -302,6 +315,10 @@ impl Record {
                 Preprocess::HUGGING_FACE,
                 Decision::assumed("preprocessing", "", "that of microsoft/resnet-50"),
             ),
+            _ if self.plan.is_small() => (
+                Preprocess::CIFAR,
+                Decision::assumed("preprocessing", "", "that of most networks for CIFAR"),
+            ),
             (_, Family::Random) => (
                 Preprocess::TORCHVISION,
                 Decision::certain("preprocessing", "", "any will do for made-up weights"),
@@ -327,8 +344,26 @@ impl Record {
                     .record(Decision::certain("remark", remark, METADATA));
             }
         }
+        if self.plan.grey {
+            rules.channels = ChannelOrder::Grey;
+        }
         self.preprocess = rules;
         self.decisions.record(decision);
+    }
+
+    /// Takes over what is stated of the order of channels.
+    pub(super) fn state_channels(
+        &mut self,
+        stated: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        if let Some(text) = stated.get("bgr")
+            && settings::flag("bgr", text)?
+        {
+            self.preprocess.channels = ChannelOrder::Bgr;
+            self.decisions
+                .record(Decision::certain("channels", "BGR", settings::STATED));
+        }
+        Ok(())
     }
 
     /// Decides the size of the image from the plan and the preprocessing.

@@ -34,6 +34,8 @@ pub struct Config {
     pub downsample_in_bottleneck: Option<bool>,
     /// Whether the first stage halves the image, according to Hugging Face.
     pub downsample_in_first_stage: Option<bool>,
+    /// The stride of the whole backbone, if it is less than usual, according to timm.
+    pub output_stride: Option<usize>,
     /// Whether the max pool's input is padded with zeros, as in timm's `fixed` stems.
     pub zero_padded_pool: bool,
     /// The preparation of images, and the file that states it.

@@ -145,6 +145,12 @@ struct Source {
 
 impl Source {
     fn find(archive: &Archive, options: &ModelOptions) -> Result<Self, Error> {
+        if let Some(name) = options.settings.keys().next() {
+            return Err(Error::Model {
+                model: "this Keras file".to_owned(),
+                reason: format!("it takes no settings; leave '{name}' out"),
+            });
+        }
         let saved = archive
             .saved()
             .map_err(|Fault(reason)| unreadable(reason))?;

@@ -327,6 +327,7 @@ impl<'a> Import<'a> {
                 bias: Some(self.param(&name, Parameter::Bias, shift)?),
                 stride: [1, 1],
                 padding: PaddingRule::all(0),
+                dilation: [1; 2],
                 groups: 1,
             }
         };

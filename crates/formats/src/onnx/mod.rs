@@ -228,10 +228,11 @@ impl Reader<'_> {
             "" => "onnx".to_owned(),
             name => name.to_owned(),
         };
-        if self.options.variant.is_some() {
+        if self.options.variant.is_some() || !self.options.settings.is_empty() {
             return Err(Error::Model {
                 model: arch,
-                reason: "an ONNX file states its layers; leave the variant out".to_owned(),
+                reason: "an ONNX file states its layers; leave the variant and the settings out"
+                    .to_owned(),
             });
         }
         let beside = self.beside.of_pictures()?;

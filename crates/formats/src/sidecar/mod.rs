@@ -97,7 +97,10 @@ impl SideCars {
                 let preprocessor = json(&self.preprocessor, "preprocessor_config.json");
                 hugging_face::read(&config, preprocessor.as_ref())
             }
-            Family::Torchvision | Family::Senet | Family::PreActivation
+            Family::Torchvision
+            | Family::Senet
+            | Family::SelectiveKernels
+            | Family::PreActivation
                 if config["architecture"].is_string() =>
             {
                 timm::read(&config)

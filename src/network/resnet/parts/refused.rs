@@ -8,10 +8,6 @@ use crate::error::{Error, Hint};
 /// Text in the names of tensors, and the network that it identifies.
 const TENSORS: &[(&str, &str)] = &[
     (
-        ".se.conv.",
-        "a ResNet with efficient channel attention (ECA)",
-    ),
-    (
         ".se.fc.",
         "a ResNet with effective squeeze-and-excitation (one layer)",
     ),
@@ -19,7 +15,6 @@ const TENSORS: &[(&str, &str)] = &[
         "layer0.conv2.",
         "a SENet, whose stem is three 3x3 (timm's `legacy_senet154`)",
     ),
-    (".attn.", "a ResNet with attention blocks"),
     (
         "maxpool.0.",
         "a ResNet whose stem has a convolution instead of the max pool (timm's `replace_stem_pool`)",

@@ -80,6 +80,7 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         bias,
         stride: window.stride,
         padding: window.behind(site, before)?,
+        dilation: window.dilation,
         groups,
     };
     let id = import.draft.add(&name, operation, &[x.id])?;
@@ -181,27 +182,28 @@ pub(super) fn average_pool(import: &mut Import<'_>, site: &Site<'_>) -> Result<V
 struct Window {
     kernel: [usize; 2],
     stride: [usize; 2],
+    dilation: [usize; 2],
     padding: PaddingRule,
 }
 
 impl Window {
     fn of_pool(site: &Site<'_>) -> Result<Self, Error> {
         let kernel = pair(site, "kernel_shape")?;
-        Self::read(
-            site,
-            kernel.ok_or_else(|| site.refuse("kernel_shape is missing"))?,
-        )
+        let kernel = kernel.ok_or_else(|| site.refuse("kernel_shape is missing"))?;
+        let window = Self::read(site, kernel)?;
+        if window.dilation != [1, 1] {
+            return Err(site.refuse("dilations of a pool are not supported"));
+        }
+        Ok(window)
     }
 
     fn read(site: &Site<'_>, kernel: [usize; 2]) -> Result<Self, Error> {
         let stride = pair(site, "strides")?.unwrap_or([1, 1]);
         let dilation = pair(site, "dilations")?.unwrap_or([1, 1]);
-        if dilation != [1, 1] {
-            return Err(site.refuse(format!("dilations {dilation:?} are not supported")));
-        }
-        if stride.contains(&0) || kernel.contains(&0) {
+        if [stride, dilation, kernel].as_flattened().contains(&0) {
             return Err(site.refuse(format!(
-                "a kernel of {kernel:?} with strides {stride:?} makes no sense"
+                "a kernel of {kernel:?} with strides {stride:?} and dilations {dilation:?} makes no \
+                 sense"
             )));
         }
         if let Some(side) = kernel.into_iter().find(|&side| side > 1 << 15) {
@@ -232,6 +234,7 @@ impl Window {
         Ok(Self {
             kernel,
             stride,
+            dilation,
             padding: PaddingRule { sides, fill },
         })
     }
