@@ -515,8 +515,11 @@ def make(seed):
     kind = net.pick(1, 1, 1, 1, 1, 2)
     state = {"layout": layout, "bytes": kind == 2 or net.chance(0.4)}
     x = "image"
+    alone = net.chance(0.05)
     if kind == 2:
         x = net.node("Cast", [x], to=1)
+    if alone:
+        x = net.axes("Unsqueeze", x, (0,), 13)
     x = front(net, x, state)
     if layout == "NHWC":
         x = net.node("Transpose", [x], perm=[0, 3, 1, 2])
@@ -555,6 +558,8 @@ def make(seed):
     dims = [batch, 3, h, w] if layout == "NCHW" else [batch, h, w, 3]
     if net.chance(0.3):
         dims = [batch, 3, "h", "w"] if layout == "NCHW" else [batch, "h", "w", 3]
+    if alone:
+        batch, dims = 1, dims[1:]
     graph = helper.make_graph(
         nodes, "net", [helper.make_tensor_value_info("image", kind, dims)],
         [helper.make_tensor_value_info(o, 1, None) for o in listed], net.initializers,
@@ -574,6 +579,7 @@ def runtime(model, numbers, layout, kind, output):
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     x = numbers.transpose(0, 2, 3, 1) if layout == "NHWC" else numbers
+    x = x[0] if len(session.get_inputs()[0].shape) == 3 else x
     x = np.ascontiguousarray(x).astype(np.uint8 if kind == 2 else np.float32)
     return session.run([output], {"image": x})[0]
 

@@ -53,7 +53,7 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         Some((padding, Border::Mirror)) => {
             let channels = import.draft.shape(x.id).c;
             if padding == Padding::all(1)
-                && (bias.is_none() && !fused && groups == channels && is_blur(&weight))
+                && (is_zero(bias.as_ref()) && !fused && groups == channels && is_blur(&weight))
                 && window.padding == PaddingRule::default()
             {
                 let stride = window.stride;
@@ -87,6 +87,11 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         return finish_fused(import, site, Activation::new(id, NCHW));
     }
     Ok(Activation::new(id, NCHW).into())
+}
+
+/// Whether a bias adds nothing.
+fn is_zero(bias: Option<&Tensor>) -> bool {
+    bias.is_none_or(|bias| bias.data().iter().all(|&x| x == 0.0))
 }
 
 /// The binomial filter, `[1 2 1]/4` along rows and columns, for every channel by itself.
