@@ -90,6 +90,70 @@ pub struct Network {
 }
 
 impl Network {
+    /// What makes probabilities of its scores; `None` without a classifier.
+    pub fn activation(&self) -> Option<Activation> {
+        self.classifier.map(|classifier| classifier.activation)
+    }
+
+    /// The model for a batch of images of a size. What the options say about the network itself, its
+    /// classes and its variant, was decided when it was opened.
+    ///
+    /// # Errors
+    /// [`Error::Preprocess`] and the [graph section](Error) of the errors for a batch or size that
+    /// cannot be.
+    pub fn model(&self, options: &ModelOptions) -> Result<Model, Error> {
+        let size = options.size.unwrap_or(self.blueprint.size);
+        let facts = self.facts.clone();
+        let preprocess = facts.preprocess.with_size(size);
+        preprocess.check()?;
+        let mut decisions = facts.decisions;
+        decisions.restate("preprocessing", preprocess.to_string());
+        let mut graph = self.blueprint.graph(&self.tensors, options.batch, size)?;
+        if let Some(mode) = options.bn_mode {
+            let count = graph.set_statistics(mode.statistics());
+            let value = format!("{mode} statistics in {count} layers");
+            decisions.record(Decision::certain("batch norm", value, "asked for"));
+        }
+        for (role, name) in self.blueprint.roles() {
+            let value = graph.find(name)?;
+            graph.set_role(role, value)?;
+        }
+        let last = match self.classifier {
+            Some(_) => Role::Logits,
+            None => Role::Features,
+        };
+        if let Some(last) = graph.role(last) {
+            graph.mark_output(last)?;
+            if let Some(Classifier { activation, .. }) = self.classifier
+                && options.softmax
+            {
+                let mut name = facts
+                    .probabilities
+                    .unwrap_or_else(|| activation.name().to_owned());
+                while graph.find(&name).is_ok() {
+                    name.push('_');
+                }
+                let probabilities = graph.add(&name, activation.op(), &[last])?;
+                graph.set_role(Role::Probabilities, probabilities)?;
+                graph.mark_output(probabilities)?;
+            }
+        }
+        Ok(Model {
+            graph,
+            arch: facts.arch,
+            family: facts.family,
+            plan: facts.plan,
+            classes: self.classifier.map(|classifier| classifier.classes),
+            activation: self.activation(),
+            preprocess,
+            labels: facts.labels,
+            decisions,
+        })
+    }
+}
+
+#[doc(hidden)]
+impl Network {
     /// A network of its parts, whose nominal size is the one that is asked for.
     ///
     /// # Errors
@@ -156,67 +220,6 @@ impl Network {
     pub const fn tensors(&self) -> &Tensors {
         &self.tensors
     }
-
-    /// What makes probabilities of its scores; `None` without a classifier.
-    pub fn activation(&self) -> Option<Activation> {
-        self.classifier.map(|classifier| classifier.activation)
-    }
-
-    /// The model for a batch of images of a size. What the options say about the network itself, its
-    /// classes and its variant, was decided when it was opened.
-    ///
-    /// # Errors
-    /// [`Error::Preprocess`] and the [graph section](Error) of the errors for a batch or size that
-    /// cannot be.
-    pub fn model(&self, options: &ModelOptions) -> Result<Model, Error> {
-        let size = options.size.unwrap_or(self.blueprint.size);
-        let facts = self.facts.clone();
-        let preprocess = facts.preprocess.with_size(size);
-        preprocess.check()?;
-        let mut decisions = facts.decisions;
-        decisions.restate("preprocessing", preprocess.to_string());
-        let mut graph = self.blueprint.graph(&self.tensors, options.batch, size)?;
-        if let Some(mode) = options.bn_mode {
-            let count = graph.set_statistics(mode.statistics());
-            let value = format!("{mode} statistics in {count} layers");
-            decisions.record(Decision::certain("batch norm", value, "asked for"));
-        }
-        for (role, name) in self.blueprint.roles() {
-            let value = graph.find(name)?;
-            graph.set_role(role, value)?;
-        }
-        let last = match self.classifier {
-            Some(_) => Role::Logits,
-            None => Role::Features,
-        };
-        if let Some(last) = graph.role(last) {
-            graph.mark_output(last)?;
-            if let Some(Classifier { activation, .. }) = self.classifier
-                && options.softmax
-            {
-                let mut name = facts
-                    .probabilities
-                    .unwrap_or_else(|| activation.name().to_owned());
-                while graph.find(&name).is_ok() {
-                    name.push('_');
-                }
-                let probabilities = graph.add(&name, activation.op(), &[last])?;
-                graph.set_role(Role::Probabilities, probabilities)?;
-                graph.mark_output(probabilities)?;
-            }
-        }
-        Ok(Model {
-            graph,
-            arch: facts.arch,
-            family: facts.family,
-            plan: facts.plan,
-            classes: self.classifier.map(|classifier| classifier.classes),
-            activation: self.activation(),
-            preprocess,
-            labels: facts.labels,
-            decisions,
-        })
-    }
 }
 
 /// Decides what makes probabilities of the scores of classes. A reader that is less than certain has
@@ -269,6 +272,7 @@ pub struct Model {
     pub decisions: Decisions,
 }
 
+#[doc(hidden)]
 impl Model {
     /// Rows and columns of the image.
     pub fn size(&self) -> [usize; 2] {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Op, Role};
+use resnet_wgpu::graph::Role;
+use resnet_wgpu::internals::graph::Op;
 use resnet_wgpu::internals::network::resnet::{self, Block, Plan};
 use resnet_wgpu::network::{Activation, Confidence, Model, ModelOptions, Network};
 use resnet_wgpu::picture::Labels;

@@ -34,11 +34,10 @@ use bind::Bound;
 use import::{Imported, Settings, Trained};
 use network::{Kind, Network};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::Facts;
 use resnet_wgpu::internals::network::resnet::lesson_size_for;
+use resnet_wgpu::internals::network::{Facts, Family};
 use resnet_wgpu::network::{
-    Activation, Confidence, Decision, Decisions, Family, ModelOptions, Network as Described,
-    Variant,
+    Activation, Confidence, Decision, Decisions, ModelOptions, Network as Described, Variant,
 };
 use resnet_wgpu::picture::Labels;
 

@@ -33,9 +33,9 @@ use import::Import;
 use order::Links;
 use proto::{Declared, Graph};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::Op;
-use resnet_wgpu::internals::network::Facts;
-use resnet_wgpu::network::{Decision, Family, ModelOptions, Network};
+use resnet_wgpu::internals::graph::Op;
+use resnet_wgpu::internals::network::{Facts, Family};
+use resnet_wgpu::network::{Decision, ModelOptions, Network};
 use wire::{Damaged, Message};
 
 /// Versions of the standard operators whose meaning is known.

@@ -1,7 +1,8 @@
 //! How ONNX sees the activations of a graph, which are always NCHW: in any order of axes, with some of
 //! size 1 left out or added. Most operators on sizes only change the view and add no node.
 
-use resnet_wgpu::graph::{PadValue, Padding, ValueId};
+use resnet_wgpu::graph::ValueId;
+use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::network::Activation as Function;
 use resnet_wgpu::tensor::Shape;
 

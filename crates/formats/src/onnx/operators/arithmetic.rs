@@ -8,7 +8,7 @@ use super::channels::of_channels;
 use super::sizes::{axes, axis};
 use super::window;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{PadValue, Padding};
+use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::{Operation, Parameter};
 
 /// `Add`, `Sub`, `Mul` and `Div`.

@@ -4,7 +4,7 @@ use super::super::import::{Import, Site, Value};
 use super::super::view::{Activation, Axis, Channels, Pending};
 use super::sizes::{axis, ranges};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::Padding;
+use resnet_wgpu::internals::graph::Padding;
 use resnet_wgpu::internals::network::{Operation, PaddingRule};
 
 /// Some of the channels of an activation, in any order.

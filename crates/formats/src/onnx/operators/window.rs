@@ -5,7 +5,7 @@ use super::super::view::{Activation, Border, NCHW};
 use super::arithmetic::absorb;
 use super::linear::{flat_bias, scaled};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{PadValue, Padding};
+use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::{Fill, Operation, PaddingRule, Parameter};
 use resnet_wgpu::tensor::Tensor;
 
