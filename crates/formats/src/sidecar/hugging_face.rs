@@ -77,7 +77,7 @@ fn are_names(labels: &Labels) -> bool {
     !numbered.all(|(class, name)| name == format!("LABEL_{class}"))
 }
 
-/// What `modeling_outputs` of a kind of problem are trained with.
+/// The activation that goes with a `problem_type`.
 fn activation(problem: Option<&str>) -> Result<Option<Activation>, Error> {
     match problem {
         None => Ok(None),
@@ -90,7 +90,8 @@ fn activation(problem: Option<&str>) -> Result<Option<Activation>, Error> {
     }
 }
 
-/// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width": w}`.
+/// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width":
+/// w}`.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum Size {
@@ -202,7 +203,7 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
     Ok(rules)
 }
 
-/// Pillow's number of a filter.
+/// The filter with this number in Pillow.
 const fn filter(resample: u8) -> Option<Filter> {
     Some(match resample {
         0 => Filter::Nearest,

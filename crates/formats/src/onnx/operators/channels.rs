@@ -183,7 +183,7 @@ pub(super) fn concat(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, 
         match &mut joined {
             None => joined = Some((Activation { axes, ..x }, own)),
             Some((first, channels)) if first.id == x.id && first.axes == axes => {
-                channels.append(own)
+                channels.append(own);
             }
             Some(_) => return Err(refuse()),
         }

@@ -88,7 +88,7 @@ pub(super) fn run(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Err
     }
 }
 
-/// `Clip` and `Max` are ReLUs when nothing is cut off above.
+/// `Clip` and `Max` are `ReLU`s when nothing is cut off above.
 fn clip(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let constants = "its bounds must be constants";
     let (index, [min, max]) = if site.node.op == "Max" {
