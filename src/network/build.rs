@@ -29,8 +29,6 @@ pub struct ModelOptions {
     /// The statistics that batch normalisations use; if `None`, those that the file states, which
     /// are nearly always the running ones.
     pub bn_mode: Option<BnMode>,
-    /// The output that is meant of a file with several; the scores of the classes if `None`.
-    pub output: Option<String>,
 }
 
 impl Default for ModelOptions {
@@ -43,9 +41,9 @@ impl Default for ModelOptions {
             classes: None,
             softmax: true,
             activation: None,
+            entry: None,
             variant: None,
             bn_mode: None,
-            output: None,
         }
     }
 }

@@ -143,7 +143,7 @@ fn of_several_outputs_the_scores_are_taken() {
     };
     let result = |file: &[u8], asked: Option<&str>| {
         let options = ModelOptions {
-            output: asked.map(str::to_owned),
+            entry: asked.map(str::to_owned),
             ..ModelOptions::default()
         };
         let model = read(file, &options)?;

@@ -44,6 +44,9 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         None => None,
     };
     let window = Window::read(site, kernel)?;
+    if window.dilation != [1, 1] {
+        return Err(site.refuse(format!("dilations {:?} are not supported", window.dilation)));
+    }
     let before = match pending {
         None => Padding::all(0),
         Some((padding, Border::Value(PadValue::Zero))) => padding,
@@ -54,7 +57,7 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
             let channels = import.draft.shape(x.id).c;
             if padding == Padding::all(1)
                 && (is_zero(bias.as_ref()) && !fused && groups == channels && is_blur(&weight))
-                && window.padding == PaddingRule::default()
+                && (window.padding, window.dilation) == (PaddingRule::default(), [1, 1])
             {
                 let stride = window.stride;
                 return import.unary(site, Operation::BlurPool { stride }, x);
@@ -186,25 +189,28 @@ pub(super) fn average_pool(import: &mut Import<'_>, site: &Site<'_>) -> Result<V
 struct Window {
     kernel: [usize; 2],
     stride: [usize; 2],
+    dilation: [usize; 2],
     padding: PaddingRule,
 }
 
 impl Window {
     fn of_pool(site: &Site<'_>) -> Result<Self, Error> {
         let kernel = pair(site, "kernel_shape")?;
-        Self::read(
-            site,
-            kernel.ok_or_else(|| site.refuse("kernel_shape is missing"))?,
-        )
+        let kernel = kernel.ok_or_else(|| site.refuse("kernel_shape is missing"))?;
+        let window = Self::read(site, kernel)?;
+        if window.dilation != [1, 1] {
+            return Err(site.refuse("dilations of a pool are not supported"));
+        }
+        Ok(window)
     }
 
     fn read(site: &Site<'_>, kernel: [usize; 2]) -> Result<Self, Error> {
         let stride = pair(site, "strides")?.unwrap_or([1, 1]);
         let dilation = pair(site, "dilations")?.unwrap_or([1, 1]);
-        if dilation != [1, 1] {
-            return Err(site.refuse(format!("dilations {dilation:?} are not supported")));
-        }
-        if stride.contains(&0) || kernel.contains(&0) {
+        if [stride, kernel, dilation]
+            .iter()
+            .any(|pair| pair.contains(&0))
+        {
             return Err(site.refuse(format!(
                 "a kernel of {kernel:?} with strides {stride:?} makes no sense"
             )));
@@ -237,6 +243,7 @@ impl Window {
         Ok(Self {
             kernel,
             stride,
+            dilation,
             padding: PaddingRule { sides, fill },
         })
     }
