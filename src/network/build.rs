@@ -24,6 +24,9 @@ pub struct ModelOptions {
     /// The activation that turns logits into probabilities; if `None`, the one that the file
     /// states, which is nearly always the softmax.
     pub activation: Option<Activation>,
+    /// Which of several networks in a file is meant: the path of a dict in a checkpoint, or the prefix
+    /// of its names.
+    pub entry: Option<String>,
     /// Selects one of several networks with the same weights; the usual one if `None`.
     pub variant: Option<Variant>,
     /// The statistics that batch normalisations use; if `None`, those that the file states, which
