@@ -316,6 +316,8 @@ class Net:
 
     def mean(self, x, keep=False):
         how = self.rng.randrange(7)
+        if self.chance(0.08):
+            return self.node("GlobalMaxPool", [x]) if keep or how < 4 else self.axes("ReduceMax", x, (2, 3), 18, keepdims=self.pick(0, 1))
         if how <= 1 or keep and how > 3:
             return self.node("GlobalAveragePool", [x])
         if how == 2:
