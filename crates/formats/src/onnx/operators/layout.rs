@@ -224,11 +224,16 @@ pub(super) fn squeeze(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value,
         widen(site, &mut x.axes, &listed.unwrap_or_default(), Axis::One)?;
         return Ok(x.into());
     }
-    let left = squeezed(site, &import.dims(&x), listed.as_deref())?;
-    let left: Vec<Axis> = left.into_iter().map(|axis| x.axes[axis]).collect();
-    if import.batch.is_none() && x.axes.contains(&Axis::Image) && !left.contains(&Axis::Image) {
-        return Err(site.refuse("it depends on the number of images, which is not supported"));
+    let mut left = squeezed(site, &import.dims(&x), listed.as_deref())?;
+    let image = x.axes.iter().position(|&axis| axis == Axis::Image);
+    if let Some(image) = image.filter(|image| import.batch.is_none() && !left.contains(image)) {
+        if listed.is_some() {
+            return Err(site.refuse("the axis of the images is not of size 1"));
+        }
+        // The file takes any number of images, so their axis stays.
+        left.insert(left.partition_point(|&axis| axis < image), image);
     }
+    let left = left.into_iter().map(|axis| x.axes[axis]).collect();
     x.axes = left;
     Ok(x.into())
 }

@@ -72,7 +72,7 @@ pub(super) fn run(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Err
         "Squeeze" | "Unsqueeze" => layout::squeeze(import, site),
         "Transpose" => layout::transpose(import, site),
         "Slice" => channels::slice(import, site),
-        "Gather" => channels::gather(import, site),
+        "Gather" | "GatherND" => channels::gather(import, site),
         "Split" => channels::split(import, site),
         "Concat" => channels::concat(import, site),
         "Pad" => arithmetic::pad(import, site),
