@@ -28,13 +28,14 @@ pub struct ModelOptions {
     pub activation: Option<Activation>,
     /// Facts about the network that leave no trace in its file, by name, such as `stem_pool=none`.
     pub settings: BTreeMap<String, String>,
+    /// Which of several networks in a file is meant: the path of a dict in a checkpoint, or the prefix
+    /// of its names.
+    pub entry: Option<String>,
     /// Selects one of several networks with the same weights; the usual one if `None`.
     pub variant: Option<Variant>,
     /// The statistics that batch normalisations use; if `None`, those that the file states, which
     /// are nearly always the running ones.
     pub bn_mode: Option<BnMode>,
-    /// The output that is meant of a file with several; the scores of the classes if `None`.
-    pub output: Option<String>,
 }
 
 impl Default for ModelOptions {
@@ -48,9 +49,9 @@ impl Default for ModelOptions {
             softmax: true,
             activation: None,
             settings: BTreeMap::new(),
+            entry: None,
             variant: None,
             bn_mode: None,
-            output: None,
         }
     }
 }

@@ -177,7 +177,7 @@ impl Reader<'_> {
         links: &Links<'_>,
     ) -> Result<(&'a str, Option<Decision>), Error> {
         let names = || graph.outputs.iter().map(|output| output.name);
-        if let Some(asked) = &self.options.output {
+        if let Some(asked) = &self.options.entry {
             let found = names().find(|name| name == asked);
             let found = found.ok_or_else(|| {
                 let known = listed(names());

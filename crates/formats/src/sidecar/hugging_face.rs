@@ -71,7 +71,7 @@ fn all_labels_of(names: &Value) -> Option<Labels> {
     }
 }
 
-/// Whether they are more than what `transformers` writes when nobody gave names.
+/// Whether they are more than what `transformers` writes when none were given.
 fn are_names(labels: &Labels) -> bool {
     let mut numbered = labels.iter().enumerate();
     !numbered.all(|(class, name)| name == format!("LABEL_{class}"))

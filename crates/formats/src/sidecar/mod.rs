@@ -64,17 +64,11 @@ impl SideCars {
             serde_json::from_str(text.as_deref()?).ok()
         };
         let config = json(&self.config).unwrap_or_default();
-        let stated = if config["architecture"].is_string() {
-            timm::read(&config)?
+        if config["architecture"].is_string() {
+            timm::of_pictures(&config)
         } else {
-            hugging_face::of_pictures(&config, json(&self.preprocessor).as_ref())?
-        };
-        Ok(Config {
-            preprocess: stated.preprocess,
-            labels: stated.labels,
-            activation: stated.activation,
-            ..Config::default()
-        })
+            hugging_face::of_pictures(&config, json(&self.preprocessor).as_ref())
+        }
     }
 
     /// Interprets the files for a network of this family. Files of other programs are ignored.
