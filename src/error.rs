@@ -119,7 +119,7 @@ pub enum Error {
         /// Element type in the file.
         got: String,
     },
-    /// A tensor holds a NaN or an infinity.
+    /// A tensor holds a NaN or an infinity, or one of variances a number below zero.
     #[error(
         "weight '{name}': element {index} is {value}; the file is damaged or training diverged"
     )]
@@ -388,6 +388,8 @@ pub enum Hint {
     Convert,
     /// Download the file by other means and open it by its path.
     NameFile,
+    /// Choose one of the networks in a file by its entry or prefix.
+    Entry,
 }
 
 impl Error {

@@ -7,6 +7,7 @@ use super::{Activation, BnMode, Family, Variant};
 use crate::error::Error;
 use crate::graph::{Graph, Role};
 use crate::picture::{Labels, Preprocess};
+use crate::tensor::Tensor;
 
 /// What the caller decides; the rest follows from the weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +25,9 @@ pub struct ModelOptions {
     /// What makes probabilities of the logits; what the file says, which is nearly always the softmax,
     /// if `None`.
     pub activation: Option<Activation>,
+    /// Which of several networks in a file is meant: the path of a dict in a checkpoint, or the prefix
+    /// of its names.
+    pub entry: Option<String>,
     /// Which of several networks with the same weights is meant; the usual one if `None`.
     pub variant: Option<Variant>,
     /// Which statistics batch normalisations use; those that the file says, which are nearly always
@@ -41,6 +45,7 @@ impl Default for ModelOptions {
             classes: None,
             softmax: true,
             activation: None,
+            entry: None,
             variant: None,
             bn_mode: None,
         }
@@ -163,6 +168,7 @@ impl Network {
         options: &ModelOptions,
     ) -> Result<Self, Error> {
         let graph = blueprint.graph(&tensors, 1, blueprint.size)?;
+        check_variances(&blueprint, &tensors)?;
         let refuse = |reason: String| Error::Model {
             model: facts.arch.clone(),
             reason,
@@ -217,6 +223,21 @@ impl Network {
     pub const fn tensors(&self) -> &Tensors {
         &self.tensors
     }
+}
+
+/// Refuses variances below zero, whose roots are no numbers.
+fn check_variances(blueprint: &Blueprint, tensors: &Tensors) -> Result<(), Error> {
+    for name in blueprint.variances() {
+        let data = tensors.get(name).map_or(&[][..], Tensor::data);
+        if let Some((index, &value)) = data.iter().enumerate().find(|(_, value)| **value < 0.0) {
+            return Err(Error::WeightNotFinite {
+                name: name.to_owned(),
+                index,
+                value,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Decides what makes probabilities of the scores of classes. A reader that is less than certain has

@@ -1,11 +1,13 @@
 //! `resnet classify`: the most likely classes of images.
 
+use std::path::PathBuf;
+use std::slice;
 use std::time::Instant;
 
 use resnet_wgpu::network::Activation;
-use resnet_wgpu::picture::Batch;
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::top_k;
+use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::InputFormat;
 use serde::Serialize;
 
@@ -71,6 +73,7 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
     let adapter_ms = milliseconds(start.elapsed());
     let network = Network::load(&args.run.network, images.batch())?;
     network.classes()?;
+    network.note_assumptions();
     let labels = network.labels(&args.labels)?;
     let mut job = Job {
         args,
@@ -127,9 +130,29 @@ impl Job<'_> {
     }
 
     fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
+        if !self.network.is_free() {
+            return self.answer_alike(&batch.paths, &batch.pictures);
+        }
+        let mut answers = Vec::new();
+        for (path, picture) in batch.paths.iter().zip(&batch.pictures) {
+            if self.network.fit([picture.height(), picture.width()])? {
+                self.runner = None;
+            }
+            let (path, picture) = (slice::from_ref(path), slice::from_ref(picture));
+            answers.extend(self.answer_alike(path, picture)?);
+        }
+        Ok(answers)
+    }
+
+    /// Classifies pictures that the network gets in one size.
+    fn answer_alike(
+        &mut self,
+        paths: &[PathBuf],
+        pictures: &[Picture],
+    ) -> Result<Vec<Answer>, Failure> {
         let start = Instant::now();
         let rules = &self.network.model.preprocess;
-        let prepared = Batch::prepare(&batch.pictures, rules)?;
+        let prepared = Batch::prepare(pictures, rules)?;
         self.timings.images_ms += milliseconds(start.elapsed());
 
         let runner = match self.runner.take() {
@@ -153,8 +176,7 @@ impl Job<'_> {
         let classes = self.network.classes()?;
         let rows = logits.data().chunks_exact(classes);
         let rows = rows.zip(probabilities.data().chunks_exact(classes));
-        let answers = batch
-            .paths
+        let answers = paths
             .iter()
             .zip(rows)
             .map(|(path, (logits, probabilities))| {

@@ -124,6 +124,7 @@ fn advised(error: &Error) -> String {
         Some(Hint::ListValues) => "; `resnet inspect` lists the names",
         Some(Hint::Convert) => "; `resnet convert` makes a file of those that describes itself",
         Some(Hint::NameFile) => "; download the file that is meant and name it with --weights",
+        Some(Hint::Entry) => "; choose one with --entry NAME",
         _ => "",
     };
     format!("{error}{advice}")

@@ -77,6 +77,7 @@ impl Network {
             variant: choices.variant,
             bn_mode: choices.bn_mode,
             activation: choices.activation,
+            entry: choices.entry.clone(),
             ..ModelOptions::default()
         };
         let mut network = match (&args.weights, args.arch) {
@@ -107,6 +108,43 @@ impl Network {
             },
             weights_ms,
         })
+    }
+
+    /// Makes the model for an image of its own where the network gets images of different sizes, and
+    /// says whether it is another one.
+    pub(crate) fn fit(&mut self, [h, w]: [usize; 2]) -> Result<bool, Failure> {
+        let rules = self.network.facts.preprocess.for_image([h, w]);
+        let Some(rules) = rules.filter(|_| self.options.size.is_none()) else {
+            return Ok(false);
+        };
+        let again = self.options.batch == 1 && self.model.preprocess == rules;
+        if !again {
+            let options = ModelOptions {
+                batch: 1,
+                size: Some(rules.size),
+                ..self.options.clone()
+            };
+            self.model = self.network.model(&options).map_err(in_file)?;
+            self.model.preprocess = rules;
+        }
+        Ok(!again)
+    }
+
+    /// Whether every image is run in a size of its own.
+    pub(crate) fn is_free(&self) -> bool {
+        let rules = &self.network.facts.preprocess;
+        self.options.size.is_none() && rules.for_image(rules.size).is_some()
+    }
+
+    /// Refuses such a network where all images must have one size.
+    pub(crate) fn refuse_free(&self) -> Result<(), Failure> {
+        if self.is_free() {
+            return Err(Failure::unsure(
+                "its preprocessing gives every image a size of its own, which only `classify` \
+                 follows; state one with --size",
+            ));
+        }
+        Ok(())
     }
 
     /// Makes the model for another batch.
@@ -180,7 +218,10 @@ impl Network {
     pub(crate) fn classes(&self) -> Result<usize, Failure> {
         self.model.classes.ok_or_else(|| {
             let name = &self.model.arch;
-            Failure::unsure(format!("{name}: it has no classifier; use `embed`"))
+            let classifier = self.model.decisions.get("classifier");
+            let remark = classifier.and_then(|found| found.value.strip_prefix("none"));
+            let remark = remark.unwrap_or_default();
+            Failure::unsure(format!("{name}: it has no classifier{remark}; use `embed`"))
         })
     }
 
@@ -241,7 +282,7 @@ impl Rules {
         }
         let json = std::fs::read_to_string(text)
             .map_err(|error| Failure::runtime(format!("cannot read '{text}': {error}")))?;
-        Preprocess::from_json(&json)
+        resnet_formats::preprocess(&json)
             .map(Self::File)
             .map_err(|error| Failure::runtime(format!("'{text}': {error}")))
     }
@@ -253,6 +294,15 @@ fn apply(rules: Rules, network: &mut network::Network) {
     let decision = Decision::certain("preprocessing", rules.to_string(), "--preprocess");
     facts.decisions.record(decision);
     facts.preprocess = rules;
+}
+
+impl Network {
+    /// Says what was assumed about the weights, since it changes the numbers.
+    pub(crate) fn note_assumptions(&self) {
+        for decision in self.model.decisions.assumed() {
+            log::info!("nothing says the {}", guess(decision));
+        }
+    }
 }
 
 /// Ends a run with `--strict` if anything about the network is a guess.
@@ -278,6 +328,7 @@ fn guess(decision: &Decision) -> String {
     let flag = match *what {
         "preprocessing" => "; state it with --preprocess",
         "size" => "; state it with --size",
+        "entry" => "; choose it with --entry",
         "activation" => "; state it with --activation",
         "stride" | "variant" => "; state it with --variant",
         _ => "",

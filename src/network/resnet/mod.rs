@@ -41,14 +41,13 @@ pub fn open(
         source: &*source,
         naming,
     };
-    let config = &stated.config;
     let (plan, features, found) = if naming.family() == Family::Notebook {
         let declared = stated.metadata.get("family").map(String::as_str);
         let (plan, features) = lesson::infer(&sight, declared, options.variant)?;
         (plan, Some(features), Vec::new())
     } else {
         let mut plan = infer(&sight)?;
-        let found = decide::invisible(&mut plan, naming.family(), config, options.variant)?;
+        let found = decide::invisible(&mut plan, naming.family(), &stated, options.variant)?;
         (plan, None, found)
     };
     let name = plan.name();
@@ -61,6 +60,7 @@ pub fn open(
     let shown = Decision::certain("architecture", name, "shapes of the weights");
     let mut record = Record::new(plan, naming.family(), stated);
     record.gather([shown].into_iter().chain(found))?;
+    record.normalize(parts::preprocess::read(source, naming.normalizations())?);
     let size = record.decide_size(|plan, stated| match features {
         Some(features) => lesson::decide_size(plan.stem_channels(), features, options.size, stated),
         None => Ok(options.size.unwrap_or(stated)),
@@ -81,7 +81,7 @@ pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network
     let stated = Stated::default();
     let found = match plan.style {
         Style::Torchvision => {
-            decide::invisible(&mut plan, Family::Random, &stated.config, options.variant)?
+            decide::invisible(&mut plan, Family::Random, &stated, options.variant)?
         }
         Style::Timm => Vec::new(),
         Style::Lesson => {

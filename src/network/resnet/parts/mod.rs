@@ -7,6 +7,7 @@
 pub(super) mod anti_alias;
 pub(super) mod block;
 pub(super) mod head;
+pub(super) mod preprocess;
 pub(super) mod refused;
 pub(super) mod shortcut;
 pub(super) mod squeeze_excite;
