@@ -119,7 +119,7 @@ pub enum Error {
         /// Element type in the file.
         got: String,
     },
-    /// A tensor holds a NaN or an infinity.
+    /// A tensor holds a NaN or an infinity, or one of variances a number below zero.
     #[error(
         "weight '{name}': element {index} is {value}; the file is damaged or training diverged"
     )]
@@ -393,6 +393,8 @@ pub enum Hint {
     NameFile,
     /// Take what there is of a picture that is cut off.
     Truncated,
+    /// Choose one of the networks in a file by its entry or prefix.
+    Entry,
 }
 
 impl Error {

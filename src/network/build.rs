@@ -9,6 +9,7 @@ use super::{Activation, BnMode, Family, Variant};
 use crate::error::Error;
 use crate::graph::{Graph, Role};
 use crate::picture::{Labels, Preprocess};
+use crate::tensor::Tensor;
 
 /// What the caller decides; the rest follows from the weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -173,6 +174,7 @@ impl Network {
         options: &ModelOptions,
     ) -> Result<Self, Error> {
         let graph = blueprint.graph(&tensors, 1, blueprint.size)?;
+        check_variances(&blueprint, &tensors)?;
         let refuse = |reason: String| Error::Model {
             model: facts.arch.clone(),
             reason,
@@ -227,6 +229,21 @@ impl Network {
     pub const fn tensors(&self) -> &Tensors {
         &self.tensors
     }
+}
+
+/// Refuses variances below zero, whose roots are no numbers.
+fn check_variances(blueprint: &Blueprint, tensors: &Tensors) -> Result<(), Error> {
+    for name in blueprint.variances() {
+        let data = tensors.get(name).map_or(&[][..], Tensor::data);
+        if let Some((index, &value)) = data.iter().enumerate().find(|(_, value)| **value < 0.0) {
+            return Err(Error::WeightNotFinite {
+                name: name.to_owned(),
+                index,
+                value,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Decides the activation that turns the scores of classes into probabilities. A reader that is

@@ -193,6 +193,11 @@ pub(crate) fn round(value: f64) -> f32 {
     value as f32
 }
 
+/// The ReLU of a sum; NaN stays NaN, which `max` would drop.
+pub(crate) fn clamped(value: f64) -> f64 {
+    if value < 0.0 { 0.0 } else { value }
+}
+
 /// The row or column of the image at a window position, or `None` in the padding.
 pub(crate) fn inside(position: usize, padding: usize, size: usize) -> Option<usize> {
     position.checked_sub(padding).filter(|&i| i < size)

@@ -47,6 +47,8 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     let device = Device::open(&args.run.device)?;
     let network = Network::load(&args.run.network, 1)?;
     let classes = network.classes()?;
+    network.note_assumptions();
+    network.refuse_free()?;
     let labels = network.labels(&args.labels)?;
     let asked = args.class.as_deref();
     let class = asked

@@ -28,6 +28,8 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let mut images = Images::find(&args.images, quiet);
     let device = Device::open(&args.run.device)?;
     let mut network = Network::load(&args.run.network, images.batch())?;
+    network.note_assumptions();
+    network.refuse_free()?;
     let model = &mut network.model;
     if let Some(features) = model.graph.role(Role::Features) {
         model.graph.mark_output(features)?;

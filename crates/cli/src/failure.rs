@@ -125,6 +125,7 @@ pub(crate) fn advised(error: &Error) -> String {
         Some(Hint::Convert) => "; `resnet convert` makes a file of those that describes itself",
         Some(Hint::Truncated) => "; --allow-truncated takes what there is of it",
         Some(Hint::NameFile) => "; download the file that is meant and name it with --weights",
+        Some(Hint::Entry) => "; choose one with --entry NAME",
         _ => "",
     };
     format!("{error}{advice}")

@@ -105,6 +105,11 @@ impl Images {
         self.batch
     }
 
+    /// Makes batches of one image, for a network that runs every image in a size of its own.
+    pub(crate) const fn one_by_one(&mut self) {
+        self.batch = 1;
+    }
+
     /// Decodes and prepares the next batch that contains a readable image, on all cores. Of a large
     /// picture only what the network sees is kept.
     ///

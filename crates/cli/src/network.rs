@@ -78,6 +78,7 @@ impl Network {
             settings: choices.set.iter().cloned().collect(),
             bn_mode: choices.bn_mode,
             activation: choices.activation,
+            entry: choices.entry.clone(),
             ..ModelOptions::default()
         };
         let mut network = match (&args.weights, args.arch) {
@@ -108,6 +109,38 @@ impl Network {
             },
             weights_ms,
         })
+    }
+
+    /// Makes the model for images that were prepared by these rules, and says whether it is another
+    /// one.
+    pub(crate) fn fit(&mut self, rules: &Preprocess) -> Result<bool, Failure> {
+        let again = self.model.preprocess != *rules;
+        if again {
+            let options = ModelOptions {
+                size: Some(rules.size),
+                ..self.options.clone()
+            };
+            self.model = self.network.model(&options).map_err(in_file)?;
+            self.model.preprocess = *rules;
+        }
+        Ok(again)
+    }
+
+    /// Whether every image is run in a size of its own.
+    pub(crate) fn is_free(&self) -> bool {
+        let rules = &self.network.facts.preprocess;
+        self.options.size.is_none() && rules.for_image(rules.size).is_some()
+    }
+
+    /// Refuses such a network where all images must have one size.
+    pub(crate) fn refuse_free(&self) -> Result<(), Failure> {
+        if self.is_free() {
+            return Err(Failure::unsure(
+                "its preprocessing gives every image a size of its own, which only `classify` \
+                 follows; state one with --size",
+            ));
+        }
+        Ok(())
     }
 
     /// Rebuilds the model for another batch size.
@@ -181,7 +214,10 @@ impl Network {
     pub(crate) fn classes(&self) -> Result<usize, Failure> {
         self.model.classes.ok_or_else(|| {
             let name = &self.model.arch;
-            Failure::unsure(format!("{name}: it has no classifier; use `embed`"))
+            let classifier = self.model.decisions.get("classifier");
+            let remark = classifier.and_then(|found| found.value.strip_prefix("none"));
+            let remark = remark.unwrap_or_default();
+            Failure::unsure(format!("{name}: it has no classifier{remark}; use `embed`"))
         })
     }
 
@@ -242,7 +278,7 @@ impl Rules {
         }
         let json = std::fs::read_to_string(text)
             .map_err(|error| Failure::runtime(format!("cannot read '{text}': {error}")))?;
-        Preprocess::from_json(&json)
+        resnet_formats::preprocess(&json)
             .map(Self::File)
             .map_err(|error| Failure::runtime(format!("'{text}': {error}")))
     }
@@ -254,6 +290,15 @@ fn apply(rules: Rules, network: &mut network::Network) {
     let decision = Decision::certain("preprocessing", rules.to_string(), "--preprocess");
     facts.decisions.record(decision);
     facts.preprocess = rules;
+}
+
+impl Network {
+    /// Says what was assumed about the weights, since it changes the numbers.
+    pub(crate) fn note_assumptions(&self) {
+        for decision in self.model.decisions.assumed() {
+            log::info!("nothing says the {}", guess(decision));
+        }
+    }
 }
 
 /// Ends a run with `--strict` if anything about the network is a guess.
@@ -279,6 +324,7 @@ fn guess(decision: &Decision) -> String {
     let flag = match *what {
         "preprocessing" => "; state it with --preprocess",
         "size" => "; state it with --size",
+        "entry" => "; choose it with --entry",
         "activation" => "; state it with --activation",
         "stride" | "variant" => "; state it with --variant",
         "max pool" => "; state it with --set stem_pool=none or max",

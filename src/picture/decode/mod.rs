@@ -96,18 +96,22 @@ impl Reader {
         let resized = self.start(bytes).and_then(|source| {
             let (picture, _turn) = match (source.pixels, source.orientation) {
                 (Pixels::Rows(mut rows), Orientation::NoTransforms) if rows.in_order() => {
-                    let [vertical, horizontal] = resample::fit(rows.size(), rules);
+                    let rules = rules.for_image(rows.size()).unwrap_or(*rules);
+                    let [vertical, horizontal] = resample::fit(rows.size(), &rules);
                     let mut resizer = Resizer::new(vertical, horizontal, rules.filter);
                     rows.each(|row| resizer.push(row))?;
-                    return Ok(resizer.finish());
+                    return Ok((resizer.finish(), rules));
                 }
                 (Pixels::Rows(rows), _) => rows.collect()?,
                 (Pixels::All(picture, turn), _) => (picture, turn),
             };
-            Ok(turned(picture, source.orientation).fitted(rules))
+            let picture = turned(picture, source.orientation);
+            let size = [picture.height, picture.width];
+            let rules = rules.for_image(size).unwrap_or(*rules);
+            Ok((picture.fitted(&rules), rules))
         });
-        let fitted = resized.map_err(|refused| refused.of(name.as_ref()))?;
-        Ok(Batch::of(fitted, rules))
+        let (fitted, rules) = resized.map_err(|refused| refused.of(name.as_ref()))?;
+        Ok(Batch::of(fitted, &rules))
     }
 
     /// Decodes a file, or only its head if the rows can follow one by one.

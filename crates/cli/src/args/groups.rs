@@ -126,6 +126,11 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_name = "MODE", value_parser = named::<BnMode>(["running", "batch"]))]
     pub(crate) bn_mode: Option<BnMode>,
 
+    /// Which network of a file with several: an entry of a checkpoint, such as `state_dict_ema`, or the
+    /// prefix of its names, such as `encoder_q`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) entry: Option<String>,
+
     /// What makes probabilities of the scores: softmax for one class an image, sigmoid for any
     /// number of them [default: as the weights say it, or softmax, or sigmoid for a single score]
     #[arg(long, value_parser = named::<Activation>(Activation::ALL.map(Activation::name)))]

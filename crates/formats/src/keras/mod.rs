@@ -50,9 +50,9 @@ struct Fault(String);
 impl From<crate::weights::Fault> for Fault {
     fn from(fault: crate::weights::Fault) -> Self {
         match fault {
-            crate::weights::Fault::Damaged(reason) | crate::weights::Fault::Forbidden(reason) => {
-                Self(reason)
-            }
+            crate::weights::Fault::Damaged(reason)
+            | crate::weights::Fault::Forbidden(reason)
+            | crate::weights::Fault::Several(reason) => Self(reason),
         }
     }
 }
