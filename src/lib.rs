@@ -69,6 +69,7 @@
 //! * `image`: decoding pictures;
 //! * `vulkan`, `metal`, `dx12`, `gles`, `webgpu`: back ends of wgpu.
 
+mod answer;
 mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;
@@ -77,6 +78,7 @@ pub mod error;
 pub mod explain;
 pub mod gpu;
 pub mod graph;
+mod host_memory;
 #[doc(hidden)]
 pub mod internals;
 mod kernels;

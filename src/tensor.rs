@@ -92,6 +92,11 @@ impl Shape {
         [self.n, self.c, self.h, self.w]
     }
 
+    /// The images of such a tensor, as an error about memory calls them.
+    pub(crate) fn batch_in_words(self) -> String {
+        format!("a batch of {} images of {}x{}", self.n, self.h, self.w)
+    }
+
     /// Bytes in the packed layout, unless they overflow `usize`.
     pub(crate) fn checked_packed_bytes(&self) -> Option<usize> {
         self.c

@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::alive;
 use super::dispatch::Dispatch;
 use super::helpers::Helpers;
 use super::pipelines::{BuildProgress, Pipelines};
 use super::resources::{Resource, create_all};
 use crate::error::Error;
 use crate::graph::{ClassGradient, Role};
+use crate::host_memory;
 use crate::plan::{AllocationId, InputFormat, OutputKey, Plan, PlannedOutput, Step, Writable};
 use crate::tensor::{Shape, Tensor, pack};
 
@@ -98,7 +100,7 @@ impl Executor {
     ///
     /// # Errors
     /// [`Error::Gpu`] when the driver rejects a pipeline or a buffer, [`Error::OutOfMemory`] when
-    /// the device is full.
+    /// the device is full, [`Error::Memory`] when it shares this machine's memory and that is.
     pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, plan: &Plan) -> Result<Self, Error> {
         Self::builder(device, queue, plan).build()
     }
@@ -125,6 +127,15 @@ impl Executor {
         progress: &mut dyn FnMut(BuildProgress),
     ) -> Result<Self, Error> {
         let device = pipelines.device();
+        alive(device)?;
+        if matches!(
+            device.adapter_info().device_type,
+            wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu
+        ) {
+            // Its memory is this machine's.
+            let bytes = plan.allocations().iter().map(|a| a.bytes).sum();
+            host_memory::check(&plan.input_shape().batch_in_words(), bytes)?;
+        }
         pipelines.make(plan.steps().iter().map(|step| &step.launch), progress)?;
         let total = plan.weight_bytes();
         let mut done = 0;

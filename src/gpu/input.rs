@@ -139,9 +139,12 @@ impl Executor {
     /// channel-packed tensor, or RGBA8 pixels. It has the usage `COPY_SRC`.
     ///
     /// # Errors
-    /// [`Error::Input`] when the buffer is too small or lacks the usage.
+    /// [`Error::Input`] when the buffer is too small, lacks the usage, or is [`Executor::input`] itself.
     pub fn buffer_input(&self, buffer: &wgpu::Buffer) -> Result<Input, Error> {
         let to = self.input().clone();
+        if *buffer == to {
+            return Err(self.input_error("its own buffer; use `Input::uploaded`".to_owned()));
+        }
         if buffer.size() < to.size() {
             return Err(self.input_error(format!("a buffer of {} bytes", buffer.size())));
         }

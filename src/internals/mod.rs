@@ -3,6 +3,11 @@
 
 pub mod files;
 
+/// How much memory there is.
+pub mod host_memory {
+    pub use crate::host_memory::*;
+}
+
 /// Columns of a texture into which rows of any length are folded.
 pub const FOLD_WIDTH: usize = crate::tensor::FOLD_WIDTH;
 

@@ -35,6 +35,7 @@ use crate::graph::{
     Add, AvgPool, AvgPoolGradient, BlurPool, ChannelDot, ClassGradient, Dilate, Flatten, Graph,
     Linear, MaxPool, Node, Op, ValueId,
 };
+use crate::host_memory;
 use crate::tensor::Tensor;
 
 /// Which values [`run_keeping`] returns.
@@ -75,9 +76,13 @@ pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Activations, Error> {
 /// Runs the graph and keeps the values asked for.
 ///
 /// # Errors
+/// [`Error::Memory`] when there is not enough to keep them all, and
 /// [`Error::Input`] when the inputs are not those of the graph.
 pub fn run_keeping(graph: &Graph, inputs: &[Tensor], keep: Keep) -> Result<Activations, Error> {
     check_inputs(graph, inputs)?;
+    if keep == Keep::All {
+        host_memory::check(&graph.batch_in_words(), graph.bytes())?;
+    }
     // An output counts as one more use, so it never becomes dead.
     let mut uses_left = graph.use_counts();
     let mut activations = Activations::default();

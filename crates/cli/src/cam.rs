@@ -59,7 +59,7 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     let runner = Runner::new(&device, &graph, input, quiet)?;
     let outputs = runner
         .engine()
-        .run_pictures(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
+        .answer(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
     let [_, probabilities, map] = &outputs[..] else {
         return Err(Failure::runtime("the network has no probabilities"));
     };

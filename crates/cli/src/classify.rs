@@ -140,7 +140,7 @@ impl Job<'_> {
             }
         };
         let start = Instant::now();
-        let outputs = runner.engine().run_pictures(&prepared)?;
+        let outputs = runner.engine().answer(&prepared)?;
         self.timings.run_ms += milliseconds(start.elapsed());
         self.runner = Some(runner);
 

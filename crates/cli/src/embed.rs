@@ -51,7 +51,7 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     while let Some(batch) = images.next_batch() {
         let outputs = runner
             .engine()
-            .run_pictures(&Batch::prepare(&batch.pictures, rules)?)?;
+            .answer(&Batch::prepare(&batch.pictures, rules)?)?;
         let rows = outputs[place].data().chunks_exact(width);
         images.while_hidden(|| {
             for (path, row) in batch.paths.iter().zip(rows) {

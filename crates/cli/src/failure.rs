@@ -123,6 +123,7 @@ fn advised(error: &Error) -> String {
     let advice = match error.hint() {
         Some(Hint::ListValues) => "; `resnet inspect` lists the names",
         Some(Hint::Convert) => "; `resnet convert` makes a file of those that describes itself",
+        Some(Hint::Compare) => "; `resnet compare` shows the first layer that is wrong",
         Some(Hint::NameFile) => "; download the file that is meant and name it with --weights",
         _ => "",
     };

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Graph, Role};
+use resnet_wgpu::internals::host_memory;
 use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::{self, Decision, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
@@ -67,7 +68,8 @@ impl Network {
         };
         let mut network = match (&args.weights, args.arch) {
             (Some(path), _) => {
-                resnet_formats::open(fetch::resolve(path)?, &options).map_err(in_file)?
+                let opened = resnet_formats::open(fetch::resolve(path)?, &options);
+                opened.map_err(|error| Failure::weights(&error))?
             }
             (None, Some(arch)) => made_up(arch, &options)?,
             (None, None) => bundled::open(&options)?,
@@ -75,7 +77,13 @@ impl Network {
         if let Some(rules) = rules {
             apply(rules, &mut network);
         }
-        let model = network.model(&options).map_err(in_file)?;
+        let model = network.model(&options);
+        let model = match options.size {
+            Some(_) => model.map_err(in_file)?,
+            // Of its own size it can always be built, or the file is wrong.
+            None => model.map_err(|error| Failure::weights(&error))?,
+        };
+        check_memory(&model)?;
         if choices.strict {
             refuse_assumptions(&model)?;
         }
@@ -100,6 +108,7 @@ impl Network {
         if batch != self.options.batch {
             self.options.batch = batch;
             self.model = self.network.model(&self.options).map_err(in_file)?;
+            check_memory(&self.model)?;
         }
         Ok(())
     }
@@ -174,6 +183,14 @@ impl Network {
         let imagenet = (imagenet.len() == classes).then_some(imagenet);
         Ok(self.model.labels.clone().or(imagenet))
     }
+}
+
+/// Pictures and the tensor of them are made before anything else.
+fn check_memory(model: &Model) -> Result<(), Failure> {
+    let image = model.graph.value_of(Role::Image)?.shape;
+    let what = format!("a batch of {} images of {}x{}", image.n, image.h, image.w);
+    let bytes = image.packed_len() as u64 * 4 + image.len() as u64 * 4;
+    Ok(host_memory::check(&what, bytes)?)
 }
 
 fn in_file(error: Error) -> Failure {
