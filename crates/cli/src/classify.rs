@@ -1,4 +1,4 @@
-//! `resnet classify`: the best classes of images.
+//! `resnet classify`: the most likely classes of images.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
 use crate::images::{Images, Readable, Unreadable};
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
+use crate::output::{Format, Out, SCHEMA_VERSION, csv_line, printable, short, shown};
 use crate::runner::Runner;
 use crate::stats::milliseconds;
 
@@ -27,7 +27,7 @@ struct Report {
     timings: Timings,
 }
 
-/// What one image shows.
+/// The result for one image.
 #[derive(Serialize)]
 struct Answer {
     image: String,
@@ -54,7 +54,7 @@ struct Timings {
     run_ms: f64,
 }
 
-/// One line of `jsonl`.
+/// A line of `jsonl`.
 #[derive(Serialize)]
 struct Line<'a> {
     schema_version: u32,
@@ -88,14 +88,14 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
     job.finish(results)
 }
 
-/// All that is needed for answering.
+/// Everything needed to classify the images.
 struct Job<'a> {
     args: &'a ClassifyArgs,
     quiet: bool,
     network: Network,
     labels: Option<Labels>,
     device: Device,
-    /// Made for the first batch that can be read.
+    /// Made for the first readable batch.
     runner: Option<Runner>,
     images: Images,
     timings: Timings,
@@ -103,7 +103,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Answers batch by batch; the formats that can be written line by line are.
+    /// Classifies batch by batch, printing results at once in line-based formats.
     fn answer_all(&mut self) -> Result<Vec<Answer>, Failure> {
         let mut answers = Vec::new();
         if self.args.format == Format::Csv {
@@ -157,7 +157,7 @@ impl Job<'_> {
             .map(|(path, (logits, probabilities))| {
                 let best = top_k(logits, self.args.top);
                 Answer {
-                    image: path.display().to_string(),
+                    image: shown(path),
                     top: best
                         .into_iter()
                         .map(|class| Guess {
@@ -185,7 +185,7 @@ impl Job<'_> {
             for answer in answers {
                 print(answer, args.format, out)?;
             }
-            // A reader at the other end of a pipe gets each batch when it is done.
+            // A reader at the other end of a pipe gets each batch as soon as it is done.
             out.flush()
         })
     }
@@ -211,7 +211,7 @@ impl Job<'_> {
     }
 }
 
-/// Prints one answer, unless all are printed together at the end.
+/// Prints one result, unless the format prints all of them together at the end.
 fn print(answer: &Answer, format: Format, out: &mut Out) -> Result<(), Failure> {
     match format {
         Format::Json => {}
@@ -233,10 +233,10 @@ fn print(answer: &Answer, format: Format, out: &mut Out) -> Result<(), Failure> 
             }
         }
         Format::Text => {
-            out.line(&answer.image)?;
+            out.line(printable(&answer.image))?;
             for guess in &answer.top {
                 let percent = guess.probability * 100.0;
-                out.line(format_args!("  {percent:6.2}%  {}", guess.label))?;
+                out.line(format_args!("  {percent:6.2}%  {}", short(&guess.label)))?;
             }
         }
     }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use resnet_wgpu::internals::files::read_at_most;
 use resnet_wgpu::tensor::{Shape, Tensor};
 use safetensors::{Dtype, SafeTensors};
 
 use crate::failure::Failure;
 
-/// The name of the input among the tensors.
+/// The activations of a network at a usual size have far less.
+const MAX_BYTES: u64 = 4 << 30;
+/// The name of the input tensor.
 const INPUT: &str = "input";
 
 /// Values by name, as another implementation computed them.
@@ -23,7 +26,7 @@ impl Golden {
         let refuse = |reason: String| {
             Failure::runtime(format!("golden file '{}': {reason}", path.display()))
         };
-        let bytes = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
+        let bytes = read_at_most(path, MAX_BYTES).map_err(|error| refuse(error.to_string()))?;
         let file = SafeTensors::deserialize(&bytes)
             .map_err(|error| refuse(format!("no safetensors file: {error}")))?;
         let mut values = BTreeMap::new();
@@ -46,8 +49,8 @@ impl Golden {
         }
     }
 
-    /// The value of a name in the shape of the network, if the file has it. Other implementations
-    /// drop sides of one: the logits are `[N, classes]` to PyTorch.
+    /// A value in the network's own shape, if the file has it. Other implementations drop
+    /// dimensions of one: PyTorch's logits are `[N, classes]`.
     pub(crate) fn get(&self, name: &str, shape: Shape) -> Result<Option<Tensor>, Failure> {
         let Some(tensor) = self.values.get(name) else {
             return Ok(None);

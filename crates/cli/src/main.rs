@@ -1,7 +1,8 @@
-//! The `resnet` program: [`args`] says what can be asked for, one module per command answers.
+//! The `resnet` program: [`args`] defines the command line, and one module per command carries it
+//! out.
 //!
-//! stdout is data, stderr is log and progress. Every failure is a [`failure::Failure`]: one line and
-//! an exit code.
+//! stdout is data, stderr is log and progress. Every failure is a [`failure::Failure`]: one line
+//! and an exit code.
 
 mod args;
 mod bench;
@@ -18,16 +19,18 @@ mod failure;
 mod fetch;
 mod golden;
 mod images;
-mod input;
 mod inspect;
 #[cfg(test)]
 mod lock_file;
 mod network;
 mod output;
+mod patterns;
 mod profile;
 mod progress;
 mod runner;
 mod selftest;
+#[cfg(unix)]
+mod signals;
 mod software;
 mod stats;
 mod tolerances;
@@ -46,13 +49,15 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // `--help` and `--version` come here too; a closed pipe is no reason to complain.
+            // `--help` and `--version` end up here too; a closed pipe is no reason to complain.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE));
         }
     };
     software::widen_vectors();
     start_log(cli.quiet, cli.verbose);
+    #[cfg(unix)]
+    signals::clean_up();
     let done = match &cli.command {
         Command::Devices(args) => devices::run(args),
         Command::Classify(args) => classify::run(args, cli.quiet),
@@ -73,10 +78,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Notes of the program itself are shown unless `-q` is given; the flags win over `RUST_LOG`.
+/// Shows the program's own notes unless `-q` is given; the flags override `RUST_LOG`.
 fn start_log(quiet: bool, verbose: u8) {
     let filter = match (quiet, verbose) {
-        // Drivers complain at the level of errors while adapters are merely being looked for.
+        // Drivers log errors while adapters are merely being enumerated.
         (true, _) => "off,resnet_wgpu=error,resnet=error",
         (false, 0) => "off,resnet_wgpu=warn,resnet=info",
         (false, 1) => "warn,resnet_wgpu=info,resnet=debug",
@@ -99,7 +104,16 @@ fn start_log(quiet: bool, verbose: u8) {
             log::Level::Debug => "debug",
             log::Level::Trace => "trace",
         };
-        writeln!(line, "{level}: {}", record.args())
+        let text = record.args().to_string();
+        let text = match record.level() {
+            // Lists and texts of drivers.
+            log::Level::Debug | log::Level::Trace => {
+                let lines: Vec<String> = text.lines().map(output::printable).collect();
+                lines.join("\n")
+            }
+            _ => failure::one_line(&text),
+        };
+        writeln!(line, "{level}: {text}")
     });
     log.init();
 }

@@ -1,81 +1,186 @@
-//! What goes to stdout: text, tables, JSON and CSV.
+//! Output on stdout: text, tables, JSON and CSV.
 
 use std::fmt::{Display, Write as _};
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// Version of every JSON form; it grows when a field changes its meaning or goes away.
+/// The version of all JSON output; it increases when a field changes its meaning or is removed.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
-/// Form of the results.
+/// The format of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// For people.
+    /// Text for people.
     Text,
     /// One JSON document.
     Json,
-    /// One JSON document a line.
+    /// One JSON document per line.
     Jsonl,
-    /// A table with commas.
+    /// Comma-separated values.
     Csv,
 }
 
-/// Buffered stdout whose errors are values: `println!` panics when the reader goes away.
+/// Prints a report: as JSON, or as `text` writes it.
+pub(crate) fn print(
+    report: &impl Serialize,
+    format: Format,
+    text: impl FnOnce(&mut Out) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut out = Out::new();
+    match format {
+        Format::Json => out.json(report)?,
+        _ => text(&mut out)?,
+    }
+    out.flush()
+}
+
+/// Bytes that are worth a system call.
+const BLOCK: usize = 1 << 16;
+/// The longest name or label that is shown in a text.
+const LONGEST: usize = 300;
+
+/// Held while lines are written: whoever ends the process waits for the end of a line.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// Waits until no line is half written, but not for a reader that takes nothing.
+pub(crate) fn await_end_of_line() -> Option<MutexGuard<'static, ()>> {
+    for _ in 0..100 {
+        match WRITING.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(_)) => return None,
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    None
+}
+
+/// Buffered stdout that returns errors as values: `println!` panics when the reader goes away. Only whole
+/// lines leave the buffer.
 #[derive(Debug)]
-pub(crate) struct Out(BufWriter<Stdout>);
+pub(crate) struct Out(Vec<u8>);
 
 impl Out {
     pub(crate) fn new() -> Self {
-        Self(BufWriter::new(io::stdout()))
+        Self(Vec::new())
     }
 
-    /// Writes a line.
-    pub(crate) fn line(&mut self, line: impl Display) -> Result<(), Failure> {
-        Ok(writeln!(self.0, "{line}")?)
+    /// Writes a text, whose control characters are shown, and ends its line.
+    pub(crate) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
+        let text = text.to_string();
+        let lines: Vec<String> = text.split('\n').map(printable).collect();
+        self.write(&lines.join("\n"))
+    }
+
+    fn write(&mut self, line: &str) -> Result<(), Failure> {
+        self.0.extend_from_slice(line.as_bytes());
+        self.0.push(b'\n');
+        if self.0.len() >= BLOCK {
+            self.flush()?;
+        }
+        Ok(())
     }
 
     /// Writes a JSON document over several lines.
     pub(crate) fn json(&mut self, document: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer_pretty(&mut self.0, document).map_err(io::Error::from)?;
-        self.line("")
+        let json = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
+        self.write(&without_controls(&json))
     }
 
     /// Writes a JSON document on one line.
     pub(crate) fn jsonl(&mut self, document: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.0, document).map_err(io::Error::from)?;
-        self.line("")
+        let json = serde_json::to_string(document).map_err(io::Error::from)?;
+        self.write(&without_controls(&json))
     }
 
-    /// Writes a table, aligned or with commas.
+    /// Writes a table, aligned or comma-separated.
     pub(crate) fn table(&mut self, table: &Table, format: Format) -> Result<(), Failure> {
         let text = match format {
             Format::Csv => table.csv(),
             _ => table.aligned(),
         };
-        Ok(write!(self.0, "{text}")?)
+        self.write(text.trim_end_matches('\n'))
     }
 
     /// Makes sure that everything has reached the reader.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        Ok(self.0.flush()?)
+        let _whole = WRITING.lock();
+        let lines = std::mem::take(&mut self.0);
+        let mut stdout = io::stdout().lock();
+        Ok(stdout.write_all(&lines).and_then(|()| stdout.flush())?)
     }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        // Only on the way out of an error, which is reported.
+        let _ = self.flush();
+    }
+}
+
+/// A text whose control characters cannot steer a terminal or forge a line.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// A name or a label, on one line and not too long.
+pub(crate) fn short(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}… ({} bytes)", printable(&text[..end]), text.len()),
+        None => printable(text),
+    }
+}
+
+/// A path in full: bytes that are no UTF-8 as numbers.
+pub(crate) fn shown(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// JSON whose strings have no character that some terminal obeys; it says the same.
+fn without_controls(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => text.push(c),
+        }
+    }
+    text
 }
 
 /// Rows of cells under a header.
 #[derive(Debug)]
 pub(crate) struct Table {
-    /// Columns that hold words are aligned left, those after them hold numbers.
+    /// The first `words` columns hold words and are left-aligned; the rest hold numbers.
     words: usize,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A table whose first `words` columns are no numbers.
-    pub(crate) fn new(words: usize, header: &[&str]) -> Self {
-        let header = header.iter().map(|&cell| cell.to_owned()).collect();
+    /// A table whose first `words` columns are not numeric; its header is separated by commas.
+    pub(crate) fn new(words: usize, header: &str) -> Self {
+        let header = header.split(", ").map(str::to_owned).collect();
         Self {
             words,
             rows: vec![header],
@@ -84,7 +189,8 @@ impl Table {
 
     /// Adds a row.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+        self.rows
+            .push(cells.iter().map(|cell| short(cell)).collect());
     }
 
     fn aligned(&self) -> String {
@@ -117,19 +223,20 @@ impl Table {
     }
 }
 
-/// One line of CSV (RFC 4180), ended.
+/// A line of CSV (RFC 4180), including its end.
 pub(crate) fn csv_line(cells: &[String]) -> String {
     let quoted = cells.iter().map(|cell| {
+        let cell = printable(cell);
         if cell.contains([',', '"', '\n', '\r']) {
             format!("\"{}\"", cell.replace('"', "\"\""))
         } else {
-            cell.clone()
+            cell
         }
     });
     quoted.collect::<Vec<_>>().join(",") + "\n"
 }
 
-/// A number of bytes for people.
+/// Formats a number of bytes for people.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if count < 1024 {
@@ -144,7 +251,7 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{scaled:.1} {}", UNITS[unit])
 }
 
-/// A number with a comma between each three digits.
+/// Formats a number with thousands separators.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -157,46 +264,12 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// Sizes with a times sign between them.
+/// Formats dimensions with a times sign between them.
 pub(crate) fn sizes(dims: &[usize]) -> String {
     let sides: Vec<String> = dims.iter().map(usize::to_string).collect();
     sides.join("×")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_three_digits() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (25_557_032, "25,557,032"),
-        ] {
-            assert_eq!(grouped(number), text);
-        }
-    }
-
-    #[test]
-    fn bytes_have_the_largest_unit_that_fits() {
-        for (count, text) in [
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (128 << 20, "128.0 MiB"),
-            (u64::MAX, "16777216.0 TiB"),
-        ] {
-            assert_eq!(bytes(count), text);
-        }
-    }
-
-    #[test]
-    fn words_are_left_numbers_right_and_csv_is_quoted() {
-        let mut table = Table::new(1, &["name", "n"]);
-        table.row(["a,\"b\"".to_owned(), "10".to_owned()]);
-        table.row(["ü".to_owned(), "7".to_owned()]);
-        assert_eq!(table.aligned(), "name    n\na,\"b\"  10\nü       7\n");
-        assert_eq!(table.csv(), "name,n\n\"a,\"\"b\"\"\",10\nü,7\n");
-    }
-}
+#[path = "../tests/unit/output.rs"]
+mod tests;

@@ -170,3 +170,63 @@ fn a_limited_process_ends_with_a_sentence() {
         assert_eq!(code, 1, "{kilobytes} kB");
     }
 }
+
+#[test]
+fn a_header_whose_length_looks_like_json_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network.safetensors");
+    network(
+        &path,
+        r#""op": "conv2d", "weight": "conv", "bias": null, "stride": [1, 1], "padding": [0, 0, 0, 0],
+        "groups": 3"#,
+    );
+    let bytes = std::fs::read(&path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+    let (header, data) = bytes[8..].split_at(usize::try_from(length).unwrap());
+    // The first byte of the length is then `{`.
+    let longer = (header.len()..).find(|length| length % 256 == 123).unwrap();
+    let mut spaced = header.to_vec();
+    spaced.resize(longer, b' ');
+    let start = (longer as u64).to_le_bytes();
+    std::fs::write(&path, [&start[..], &spaced, data].concat()).unwrap();
+    let output = resnet(&["inspect", "--weights", path.to_str().unwrap()]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn answers_that_are_no_numbers_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network.safetensors");
+    network(
+        &path,
+        r#""op": "conv2d", "weight": "conv", "bias": null, "stride": [1, 1], "padding": [0, 0, 0, 0],
+        "groups": 3"#,
+    );
+    let mut bytes = std::fs::read(&path).unwrap();
+    let end = bytes.len();
+    // Both tensors are as large as they can be.
+    for number in bytes[end - 4 * (3 * 4 + 5 * 3)..].chunks_exact_mut(4) {
+        number.copy_from_slice(&3e38f32.to_le_bytes());
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let name = path.display().to_string();
+    let picture = folder.path().join("map.png").display().to_string();
+    for backend in [&["--backend", "cpu"][..], &[]] {
+        for arguments in [
+            &["classify", PICTURE][..],
+            &["classify", "--format", "json", PICTURE],
+            &["embed", PICTURE],
+            &["cam", PICTURE, "-o", &picture],
+        ] {
+            let output = resnet(&[arguments, &["--weights", &name], backend].concat());
+            let code = refused(&output, &["is no answer", "`resnet compare`"]);
+            assert_eq!(code, 1, "{arguments:?}");
+            assert!(output.stdout.is_empty(), "{arguments:?}");
+            assert!(!Path::new(&picture).exists(), "no picture of it");
+        }
+    }
+}

@@ -8,7 +8,7 @@
 use super::network::{
     Activation, Channels, Conv, Dense, Kind, Layer, Network, Norm, Pool, Training,
 };
-use resnet_wgpu::graph::{PadValue, Padding};
+use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::resnet::{Block, StrideSite};
 
 /// A network of a family.

@@ -418,8 +418,8 @@ fn plan(variant: Variant, family: &Family, evidence: &Evidence) -> Plan {
             family.pre_activation,
             stem,
         ),
-        // The only one left; the others are never among the choices of a Keras file.
-        Variant::KerasApplications | Variant::V1_5 | Variant::V1 | Variant::V2 => Plan {
+        // `KerasApplications`: no other is among the choices of a Keras file.
+        _ => Plan {
             naming: Naming::Blocks,
             epsilon: 1.001e-5,
             shortcut_first: true,

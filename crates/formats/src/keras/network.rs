@@ -4,7 +4,7 @@
 //! but the names and shapes of weights. [`super::bind`] finds the weights of its layers, and
 //! [`super::import`] turns it into a graph.
 
-use resnet_wgpu::graph::{PadValue, Padding};
+use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::Parameter;
 
 /// Layers, each of which reads earlier ones.

@@ -18,12 +18,11 @@ mod wire;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::weights;
 use import::Imported;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::Op;
-use resnet_wgpu::internals::network::Facts;
-use resnet_wgpu::network::{Decision, Family, ModelOptions, Network};
+use resnet_wgpu::internals::graph::Op;
+use resnet_wgpu::internals::network::{Facts, Family};
+use resnet_wgpu::network::{Decision, ModelOptions, Network};
 use resnet_wgpu::picture::Preprocess;
 use wire::{Damaged, Message};
 
@@ -33,13 +32,9 @@ const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
 /// Rows and columns of the image where neither the file nor the caller states them.
 const USUAL_SIZE: usize = 224;
 
-/// Reads a file that is mapped into memory.
-pub(crate) fn open(
-    path: &Path,
-    map: &memmap2::Mmap,
-    options: &ModelOptions,
-) -> Result<Network, Error> {
-    read(path, map, options, &|part| weights::release(map, part))
+/// Reads the bytes of a file.
+pub(crate) fn open(path: &Path, bytes: &[u8], options: &ModelOptions) -> Result<Network, Error> {
+    read(path, bytes, options, &|_| ())
 }
 
 /// Reads a file that is in memory; `name` stands for its path in errors.

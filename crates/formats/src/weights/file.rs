@@ -1,24 +1,24 @@
-//! Open weight files: their tables of contents checked once, their tensors converted to `f32` one by
-//! one.
+//! Open weight files: their tables of contents checked once, their tensors converted to `f32` one
+//! by one.
 //!
-//! In goes a path or the bytes of a file; the container is recognised by its first bytes and read by
-//! `header` (safetensors) or `torch` (PyTorch), or is an index of such files. Names and meaning of
-//! the tensors are the business of [`resnet_wgpu::internals::network::resnet::Naming`].
+//! In goes a path or the bytes of a file. The container is recognised by its first bytes and read
+//! by `header` (safetensors) or `torch` (PyTorch), or is an index of such files. What the tensors
+//! are called and mean is up to [`resnet_wgpu::internals::network::resnet::Naming`].
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::fs::File;
-use std::ops::Range;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::container::{self, Container};
-use super::contents::{Contents, Entry, Fault};
+use super::contents::{Contents, Fault, StoredTensor};
 use super::{convert, header, shards};
 use resnet_wgpu::Error;
+use resnet_wgpu::internals::{files, host_memory};
 
-/// The open file of the weights, or the shards of one.
+/// An open weight file, or all shards of one.
 pub(super) struct WeightFile {
     path: PathBuf,
     parts: Vec<Part>,
@@ -30,39 +30,29 @@ pub(super) struct WeightFile {
 /// One file.
 struct Part {
     path: PathBuf,
-    bytes: Bytes,
+    bytes: Cow<'static, [u8]>,
 }
 
-/// Where the bytes of a file are.
-enum Bytes {
-    Mapped(memmap2::Mmap),
-    InMemory(Cow<'static, [u8]>),
-}
-
-/// A tensor, and which of the parts it is in.
+/// A tensor, and the part that holds it.
 struct Located {
     part: usize,
-    entry: Entry,
+    entry: StoredTensor,
 }
 
 impl WeightFile {
-    /// Checks the table of contents of a mapped file, or those of all files of an index, which it maps.
-    pub(super) fn open(path: &Path, map: memmap2::Mmap) -> Result<Self, Error> {
-        let part = Part {
-            path: path.to_owned(),
-            bytes: Bytes::Mapped(map),
-        };
-        if let Container::Json = container::recognise(part.bytes.as_slice()) {
-            return Self::open_shards(path, part.bytes.as_slice());
+    /// Checks the table of contents of a file, or those of all files of an index, which it reads.
+    pub(super) fn open(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
+        if let Container::Json = container::recognise(&bytes) {
+            return Self::open_shards(path, &bytes);
         }
-        Self::from_part(part)
+        Self::from_bytes(path, Cow::Owned(bytes))
     }
 
-    /// Checks a file that is in memory already; `name` stands for its path in errors.
+    /// Checks a file that is already in memory; `name` stands for its path in errors.
     pub(super) fn from_bytes(name: &Path, bytes: Cow<'static, [u8]>) -> Result<Self, Error> {
         Self::from_part(Part {
             path: name.to_owned(),
-            bytes: Bytes::InMemory(bytes),
+            bytes,
         })
     }
 
@@ -99,7 +89,7 @@ impl WeightFile {
             }
             let part = Part {
                 path: shard.clone(),
-                bytes: Bytes::Mapped(map(&shard)?),
+                bytes: Cow::Owned(bytes_of(&shard)?),
             };
             let contents = part.contents()?;
             let held: BTreeSet<String> = contents.entries.keys().cloned().collect();
@@ -144,22 +134,22 @@ impl WeightFile {
         &self.format
     }
 
-    /// Names of all tensors, in no order.
+    /// Names of all tensors, in no particular order.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
 
-    /// Sizes of a tensor, in the order of the file.
+    /// The shape of a tensor as stored in the file.
     pub(super) fn dims(&self, key: &str) -> Option<&[usize]> {
         self.entries.get(key).map(|at| &at.entry.dims[..])
     }
 
-    /// The texts that the file says about itself.
+    /// The file's own metadata.
     pub(super) const fn metadata(&self) -> &HashMap<String, String> {
         &self.metadata
     }
 
-    /// Reads a tensor whose shape is known, in the order of the file.
+    /// Reads a tensor of a known shape, in the order of the file.
     pub(super) fn read(&self, key: &str, expected: &[usize]) -> Result<Arc<[f32]>, Error> {
         let Located { part, entry } =
             self.entries.get(key).ok_or_else(|| Error::WeightMissing {
@@ -175,11 +165,7 @@ impl WeightFile {
         }
         let part = &self.parts[*part];
         let outside = || unreadable(&part.path, &format!("tensor '{key}' ends past its storage"));
-        let bytes = part
-            .bytes
-            .as_slice()
-            .get(entry.range.clone())
-            .ok_or_else(outside)?;
+        let bytes = part.bytes.get(entry.range.clone()).ok_or_else(outside)?;
         let data = match &entry.strides {
             None => convert::to_f32(entry.dtype, bytes),
             Some(strides) => {
@@ -194,7 +180,6 @@ impl WeightFile {
             got: entry.dtype.name().to_owned(),
         })?;
         convert::check_finite(key, &data)?;
-        part.bytes.release(&entry.range);
         Ok(data)
     }
 }
@@ -212,7 +197,7 @@ impl fmt::Debug for WeightFile {
 
 impl Part {
     fn contents(&self) -> Result<Contents, Error> {
-        let data = self.bytes.as_slice();
+        let data = &self.bytes[..];
         let contents = match container::recognise(data) {
             Container::Safetensors => header::read(data),
             #[cfg(feature = "torch")]
@@ -229,61 +214,22 @@ impl Part {
     }
 }
 
-/// Maps a file that is not empty into memory.
-pub(crate) fn map(path: &Path) -> Result<memmap2::Mmap, Error> {
+/// Reads a non-empty file. A memory map would do without the copy, but the system ends a process whose
+/// mapped file becomes shorter meanwhile.
+pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, Error> {
     let io = |source| Error::Io {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
-    if metadata.is_dir() {
-        return Err(unreadable(path, "this is a directory; name a file in it"));
-    }
-    // A mapping of no bytes is an error of the operating system, which would say less.
-    if metadata.len() == 0 {
+    let mut file = files::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    if length == 0 {
         return Err(unreadable(path, "the file is empty"));
     }
-    #[expect(unsafe_code, reason = "a memory map has no safe constructor")]
-    // SAFETY: the map is only ever read. Should another program truncate
-    // the file meanwhile, the system ends this process: the price that every reader of mapped
-    // weights pays for not holding a second copy of them.
-    unsafe { memmap2::Mmap::map(&file) }.map_err(io)
-}
-
-/// Gives back the memory that reading a part of a mapped file took. Without it, all of the file would
-/// be in memory beside the tensors by the time the last one is read.
-#[cfg(unix)]
-pub(crate) fn release(map: &memmap2::Mmap, part: &[u8]) {
-    // What is not of the map stays as it is.
-    let start = part.as_ptr().addr().checked_sub(map.as_ptr().addr());
-    let Some(start) = start.filter(|start| start + part.len() <= map.len()) else {
-        return;
-    };
-    let advice = memmap2::UncheckedAdvice::DontNeed;
-    #[expect(unsafe_code, reason = "the advice has no safe form")]
-    // SAFETY: the pages are those of a file that is only read, so that the next access finds the same
-    // bytes. Failing does no harm.
-    let _ = unsafe { map.unchecked_advise_range(advice, start, part.len()) };
-}
-
-/// Other systems take the pages of files back by themselves.
-#[cfg(not(unix))]
-pub(crate) fn release(_: &memmap2::Mmap, _: &[u8]) {}
-
-impl Bytes {
-    fn release(&self, range: &Range<usize>) {
-        if let Self::Mapped(map) = self {
-            release(map, &map[range.clone()]);
-        }
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::InMemory(bytes) => bytes,
-        }
-    }
+    host_memory::check(&format!("'{}'", path.display()), length)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
 }
 
 fn unreadable(path: &Path, reason: &str) -> Error {

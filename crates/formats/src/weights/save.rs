@@ -1,4 +1,4 @@
-//! Writing tensors as a safetensors file: whole, or not at all.
+//! Writes tensors as a safetensors file: completely, or not at all.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,41 +6,63 @@ use std::path::Path;
 
 use half::f16;
 use safetensors::{Dtype, View};
+use serde_json::json;
 
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::files::NewFile;
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::tensor::Tensor;
 
-/// Writes named tensors and texts as a safetensors file, replacing an older one.
+/// Writes named tensors and metadata as a safetensors file, replacing an older one.
 ///
-/// The precision is that of kernels and matrices. Vectors (biases, normalisations), which are a
-/// thousandth of a network and count for more, stay in 32 bits, and so does a tensor with a number that
-/// 16 bits cannot hold.
+/// The precision applies to kernels and matrices. Vectors (biases, normalisations), which are a
+/// thousandth of a network and matter more, stay in 32 bits, and so does any tensor with a number
+/// that 16 bits cannot hold.
 ///
 /// # Errors
-/// [`Error::Write`]. What was at the path before is untouched then.
+/// [`Error::Write`]; whatever was at the path before is then untouched.
 pub(crate) fn save<'a>(
     path: &Path,
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
     metadata: HashMap<String, String>,
     precision: Precision,
 ) -> Result<(), Error> {
-    let views: Vec<(&str, Stored<'_>)> = tensors
+    let mut views: Vec<(&str, Stored<'_>)> = tensors
         .into_iter()
         .map(|(name, tensor)| (name, Stored::new(tensor, precision)))
         .collect();
-    let file = NewFile::create(path)?;
-    safetensors::serialize_to_file(views, Some(metadata), file.partial()).map_err(|error| {
-        Error::Write {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        }
-    })?;
+    // The widest type first, as the format asks for.
+    views.sort_by(|(a, x), (b, y)| y.dtype.cmp(&x.dtype).then(a.cmp(b)));
+    let mut file = NewFile::create(path)?;
+    file.write(&header(&views, &metadata))?;
+    for (_, view) in &views {
+        file.write(&view.data())?;
+    }
     file.finish()
 }
 
-/// A tensor in the type that it will have in the file; its bytes are made when they are written.
+/// The length of the table of contents, and the table itself, filled up with spaces so that the
+/// tensors start at a multiple of eight bytes.
+fn header(views: &[(&str, Stored<'_>)], metadata: &HashMap<String, String>) -> Vec<u8> {
+    let mut table = serde_json::Map::new();
+    table.insert("__metadata__".to_owned(), json!(metadata));
+    let mut start = 0;
+    for (name, view) in views {
+        let end = start + view.data_len();
+        let entry = json!({
+            "dtype": view.dtype(),
+            "shape": view.shape(),
+            "data_offsets": [start, end],
+        });
+        table.insert((*name).to_owned(), entry);
+        start = end;
+    }
+    let mut text = serde_json::Value::Object(table).to_string();
+    text.push_str(&" ".repeat(text.len().next_multiple_of(8) - text.len()));
+    [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+/// A tensor in the type it will have in the file; its bytes are made when they are written.
 struct Stored<'a> {
     tensor: &'a Tensor,
     dtype: Dtype,
@@ -135,7 +157,7 @@ mod tests {
     fn what_cannot_be_written_leaves_nothing_behind() {
         let folder = tempfile::tempdir().expect("a folder");
         let tensor = Tensor::from_fn(&[1], |_| 1.0);
-        // A folder in the way: the file is complete, but cannot take its place.
+        // A folder is in the way: the file is complete but cannot take its place.
         let taken = folder.path().join("taken");
         std::fs::create_dir(&taken).expect("a folder");
         std::fs::write(taken.join("file"), "").expect("a file in it");
