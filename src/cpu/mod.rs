@@ -23,6 +23,7 @@ use pulp::Arch;
 
 use crate::error::Error;
 use crate::graph::{Graph, ValueId};
+use crate::host_memory;
 use crate::reference::{Activations, check_inputs};
 use crate::tensor::Tensor;
 use layout::{Layout, Line};
@@ -64,8 +65,11 @@ impl CpuExecutor {
     /// Packs the weights and assigns buffers.
     ///
     /// # Errors
-    /// None today: every operation of a [`Graph`] has a CPU version.
+    /// [`Error::Memory`] when a run needs more than there is.
     pub fn new(graph: &Graph) -> Result<Self, Error> {
+        let lines: usize = Assignment::new(graph).lines().iter().sum();
+        let bytes = lines as u64 * size_of::<Line>() as u64;
+        host_memory::check(&graph.batch_in_words(), bytes)?;
         Ok(Self::with_arch(graph, Arch::new()))
     }
 
@@ -172,6 +176,7 @@ impl CpuExecutor {
     /// # Errors
     /// [`Error::Input`] if the inputs do not match the graph.
     pub fn run_keeping_all(&self, inputs: &[Tensor]) -> Result<Activations, Error> {
+        host_memory::check(&self.graph.batch_in_words(), self.graph.bytes())?;
         check_inputs(&self.graph, inputs)?;
         let mut buffers = self.idle_buffers();
         let mut activations = Activations::default();

@@ -152,6 +152,20 @@ impl Graph {
         &self.params[id.0].tensor
     }
 
+    /// Bytes of all values together.
+    pub(crate) fn bytes(&self) -> u64 {
+        let values = self.values.iter();
+        values
+            .map(|value| value.shape.packed_len() as u64 * 4)
+            .sum()
+    }
+
+    /// What it computes from, such as `a batch of 2 images of 224x224`.
+    pub(crate) fn batch_in_words(&self) -> String {
+        let shape = self.inputs.first().map(|&input| self.shape(input));
+        shape.map_or_else(String::new, Shape::batch_in_words)
+    }
+
     /// The value with this name.
     ///
     /// # Errors

@@ -6,6 +6,11 @@
 pub mod files;
 pub mod noise;
 
+/// How much memory there is.
+pub mod host_memory {
+    pub use crate::host_memory::*;
+}
+
 /// Texels in a row of a folded texture.
 pub const FOLD_WIDTH: usize = crate::tensor::FOLD_WIDTH;
 

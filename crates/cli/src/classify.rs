@@ -12,7 +12,7 @@ use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
 use crate::images::{Images, Readable, Unreadable};
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
+use crate::output::{Format, Out, SCHEMA_VERSION, csv_line, printable, short, shown};
 use crate::runner::Runner;
 use crate::stats::milliseconds;
 
@@ -148,7 +148,7 @@ impl Job<'_> {
             }
         };
         let start = Instant::now();
-        let outputs = runner.engine().run_pictures(&batch.batch)?;
+        let outputs = runner.engine().answer(&batch.batch)?;
         self.timings.run_ms += milliseconds(start.elapsed());
         self.runner = Some(runner);
 
@@ -167,7 +167,7 @@ impl Job<'_> {
                 let scores = activation.map_or_else(|| logits.to_vec(), |a| a.scores(logits));
                 let best = top_k(logits, self.args.top);
                 Answer {
-                    image: path.display().to_string(),
+                    image: shown(path),
                     top: best
                         .into_iter()
                         .map(|class| Guess {
@@ -250,16 +250,17 @@ fn print(
             }
         }
         Format::Text => {
+            let image = printable(&answer.image);
             // Percentages that do not add up to 100 need an explanation.
             match activation {
                 Some(Activation::Sigmoid) => {
-                    out.line(format_args!("{}  (sigmoid of each class)", answer.image))?;
+                    out.line(format_args!("{image}  (sigmoid of each class)"))?;
                 }
-                _ => out.line(&answer.image)?,
+                _ => out.line(image)?,
             }
             for guess in &answer.top {
                 let percent = guess.probability * 100.0;
-                out.line(format_args!("  {percent:6.2}%  {}", guess.label))?;
+                out.line(format_args!("  {percent:6.2}%  {}", short(&guess.label)))?;
             }
         }
     }

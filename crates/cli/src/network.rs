@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Graph, Role};
+use resnet_wgpu::internals::files::read_at_most;
+use resnet_wgpu::internals::host_memory;
 use resnet_wgpu::internals::noise::Noise;
 use resnet_wgpu::network::{self, Activation, Arch, Decision, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
@@ -20,6 +22,8 @@ use crate::failure::Failure;
 use crate::fetch;
 use crate::stats::milliseconds;
 
+/// Rules of preprocessing have less than 1 kB.
+const MAX_RULES_BYTES: u64 = 1 << 20;
 /// The seed of random weights.
 const SEED: u64 = 0;
 
@@ -83,7 +87,8 @@ impl Network {
         };
         let mut network = match (&args.weights, args.arch) {
             (Some(path), _) => {
-                resnet_formats::open(fetch::resolve(path)?, &options).map_err(in_file)?
+                let opened = resnet_formats::open(fetch::resolve(path)?, &options);
+                opened.map_err(|error| Failure::weights(&error))?
             }
             (None, Some(arch)) => made_up(arch, &options)?,
             (None, None) => bundled::open(&options)?,
@@ -91,7 +96,13 @@ impl Network {
         if let Some(rules) = rules {
             apply(rules, &mut network);
         }
-        let model = network.model(&options).map_err(in_file)?;
+        let model = network.model(&options);
+        let model = match options.size {
+            Some(_) => model.map_err(in_file)?,
+            // Of its own size it can always be built, or the file is wrong.
+            None => model.map_err(|error| Failure::weights(&error))?,
+        };
+        check_memory(&model)?;
         if choices.strict {
             refuse_assumptions(&model)?;
         }
@@ -148,6 +159,7 @@ impl Network {
         if batch != self.options.batch {
             self.options.batch = batch;
             self.model = self.network.model(&self.options).map_err(in_file)?;
+            check_memory(&self.model)?;
         }
         Ok(())
     }
@@ -238,6 +250,14 @@ impl Network {
     }
 }
 
+/// Pictures and the tensor of them are made before anything else.
+fn check_memory(model: &Model) -> Result<(), Failure> {
+    let image = model.graph.value_of(Role::Image)?.shape;
+    let what = format!("a batch of {} images of {}x{}", image.n, image.h, image.w);
+    let bytes = image.packed_len() as u64 * 4 + image.len() as u64 * 4;
+    Ok(host_memory::check(&what, bytes)?)
+}
+
 fn in_file(error: Error) -> Failure {
     match error {
         // The file is fine; the image size is not.
@@ -276,8 +296,10 @@ impl Rules {
                 Preprocess::NAMES.join(", ")
             )));
         }
-        let json = std::fs::read_to_string(text)
-            .map_err(|error| Failure::runtime(format!("cannot read '{text}': {error}")))?;
+        let unreadable = |error: String| Failure::runtime(format!("cannot read '{text}': {error}"));
+        let json = read_at_most(Path::new(text), MAX_RULES_BYTES);
+        let json = json.map_err(|error| unreadable(error.to_string()))?;
+        let json = String::from_utf8(json).map_err(|error| unreadable(error.to_string()))?;
         resnet_formats::preprocess(&json)
             .map(Self::File)
             .map_err(|error| Failure::runtime(format!("'{text}': {error}")))

@@ -37,17 +37,17 @@ pub use weights::described::save;
 /// As [`Weights::open`] and [`Weights::network`], or as `onnx::from_bytes` and `keras::from_bytes`.
 pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Network, Error> {
     let path = &folder::resolve(path.as_ref())?;
-    let map = weights::map(path)?;
-    weights::refuse_foreign(path, &map)?;
+    let bytes = weights::bytes_of(path)?;
+    weights::refuse_foreign(path, &bytes)?;
     #[cfg(feature = "onnx")]
-    if weights::is_onnx(&map) {
-        return onnx::open(path, &map, options);
+    if weights::is_onnx(&bytes) {
+        return onnx::open(path, &bytes, options);
     }
     #[cfg(feature = "keras")]
-    if keras::is_keras(&map) {
-        return keras::open(path, &map, options);
+    if keras::is_keras(&bytes) {
+        return keras::open(path, &bytes, options);
     }
-    Weights::of_map(path, map, options.entry.as_deref())?.network(options)
+    Weights::of_file(path, bytes, options.entry.as_deref())?.network(options)
 }
 
 /// Does what [`open`] does for a file in memory; `name` stands for its path in errors.

@@ -9,13 +9,13 @@ mod hugging_face;
 mod steps;
 mod timm;
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value;
 
 use resnet_wgpu::Error;
+use resnet_wgpu::internals::files;
 use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::network::resnet::Config;
 use resnet_wgpu::picture::Preprocess;
@@ -127,7 +127,7 @@ pub fn preprocess(text: &str) -> Result<Preprocess, Error> {
 /// The text of a file, if it exists and can be read. Weights load without it, so a failure is only
 /// logged as a warning.
 pub(crate) fn text(path: &Path) -> Option<String> {
-    let file = File::open(path).ok()?;
+    let file = files::open(path).ok()?;
     let mut text = String::new();
     match file.take(MAX_BYTES + 1).read_to_string(&mut text) {
         Ok(_) if text.len() as u64 <= MAX_BYTES => Some(text),

@@ -29,9 +29,7 @@ use crate::sidecar::SideCars;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;
 use file::WeightFile;
-pub(crate) use file::map;
-#[cfg(feature = "onnx")]
-pub(crate) use file::release;
+pub(crate) use file::bytes_of;
 use layout::{channels_first, channels_last, transpose};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{self, Naming, Stated};
@@ -77,17 +75,13 @@ impl Weights {
     /// [`Error::WeightsUnrecognised`] for an unknown family.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        Self::of_map(path, map(path)?, None)
+        Self::of_file(path, bytes_of(path)?, None)
     }
 
-    /// [`Self::open`] for a mapped file. The entry is the path of a dict in a checkpoint, the prefix of
-    /// a network's names, or both.
-    pub(crate) fn of_map(
-        path: &Path,
-        map: memmap2::Mmap,
-        entry: Option<&str>,
-    ) -> Result<Self, Error> {
-        let file = WeightFile::open(path, map, entry)?;
+    /// [`Self::open`] for the bytes of a file. The entry is the path of a dict in a checkpoint, the
+    /// prefix of a network's names, or both.
+    pub(crate) fn of_file(path: &Path, bytes: Vec<u8>, entry: Option<&str>) -> Result<Self, Error> {
+        let file = WeightFile::open(path, bytes, entry)?;
         Self::from_file(file, SideCars::of(path), entry)
     }
 
