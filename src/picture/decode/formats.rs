@@ -6,7 +6,7 @@ use image::codecs::{bmp::BmpDecoder, pnm::PnmDecoder, tga::TgaDecoder, webp::Web
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder};
 
-use super::{Picture, Refused, Source, admitted, gif, jpeg, orientation, other, png, tiff};
+use super::{Picture, Pixels, Refused, Source, admitted, gif, jpeg, orientation, other, png, tiff};
 
 /// Bytes with which files start that many take for pictures, where they lie, and what they are.
 const FOREIGN: [(usize, &[u8], &str); 19] = [
@@ -65,7 +65,14 @@ pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'_>, Refuse
             b'P',
             ..,
         ] => webp(bytes),
-        [b'B', b'M', ..] => plain(BmpDecoder::new(Cursor::new(bytes)).map_err(other)?),
+        [b'B', b'M', ..] => {
+            let source = plain(BmpDecoder::new(Cursor::new(bytes)).map_err(other)?)?;
+            let green = bytes.get(58..62) == Some(&[0xe0, 7, 0, 0]);
+            Ok(match bytes.get(28..30) {
+                Some([16, 0]) => coarse(source, [31, if green { 63 } else { 31 }, 31]),
+                _ => source,
+            })
+        }
         [b'P', b'1'..=b'6', space, ..] if space.is_ascii_whitespace() => {
             plain(PnmDecoder::new(Cursor::new(bytes)).map_err(other)?)
         }
@@ -170,4 +177,15 @@ fn plain(decoder: impl ImageDecoder) -> Result<Source<'static>, Refused> {
     };
     let picture = Picture { height, width, rgb };
     Ok(Source::all(picture, turn, Orientation::NoTransforms))
+}
+
+/// The same of channels of five or six bits, which `image` rounds to eight and Pillow cuts off.
+fn coarse(mut source: Source<'static>, levels: [u16; 3]) -> Source<'static> {
+    if let Pixels::All(picture, _) = &mut source.pixels {
+        for (byte, most) in picture.rgb.iter_mut().zip(levels.into_iter().cycle()) {
+            let level = (u16::from(*byte) * most + 127) / 255;
+            *byte = (level * 255 / most).to_le_bytes()[0];
+        }
+    }
+    source
 }

@@ -166,9 +166,14 @@ impl From<String> for Refused {
     }
 }
 
-/// What a decoder says.
+/// What a decoder says. Some of them pass on how a read fails at the end of a file.
 fn other(error: impl std::fmt::Display) -> Refused {
-    Refused::Other(error.to_string())
+    let reason = error.to_string();
+    let at_end = ["failed to fill whole buffer", "unexpected end of file"];
+    if at_end.iter().any(|end| reason.contains(end)) {
+        return Refused::Other("the file is cut off".to_owned());
+    }
+    Refused::Other(reason)
 }
 
 /// The size of a picture that is to be held, if that is allowed, and the turn to decode it.
