@@ -74,11 +74,30 @@ pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'_>, Refuse
             })
         }
         [b'P', b'1'..=b'6', space, ..] if space.is_ascii_whitespace() => {
-            plain(PnmDecoder::new(Cursor::new(bytes)).map_err(other)?)
+            let pnm = || PnmDecoder::new(Cursor::new(bytes)).map_err(other);
+            match pnm()?.into_inner().1.maximal_sample() {
+                // Those that are scaled without rounding.
+                most if most == 65_535 || 255 % most.max(1) == 0 => plain(pnm()?),
+                most => Err(format!(
+                    "values up to {most}, not 255, are not read; convert it to PNG"
+                )
+                .into()),
+            }
         }
         _ => match foreign(bytes) {
             Some(what) => Err(what.into()),
-            None if is_tga(bytes) => plain(TgaDecoder::new(Cursor::new(bytes)).map_err(other)?),
+            None if is_tga(bytes) => {
+                let source = plain(TgaDecoder::new(Cursor::new(bytes)).map_err(other)?)?;
+                let is_coarse = match bytes[2] % 8 {
+                    1 => matches!(bytes[7], 15 | 16),
+                    kind => kind == 2 && matches!(bytes[16], 15 | 16),
+                };
+                Ok(if is_coarse {
+                    coarse(source, [31; 3])
+                } else {
+                    source
+                })
+            }
             None => {
                 let kinds = "neither JPEG, PNG, WebP, GIF, BMP, TIFF, TGA nor PNM";
                 Err(format!("{kinds}; convert it to one of them").into())
