@@ -130,47 +130,31 @@ fn foreign(bytes: &[u8]) -> Option<String> {
 
 /// TGA has no mark at its start: the numbers of its head must be possible.
 fn is_tga(bytes: &[u8]) -> bool {
-    matches!(
-        bytes,
-        [
-            _,
-            0 | 1,
-            1 | 2 | 3 | 9 | 10 | 11,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            8 | 15 | 16 | 24 | 32,
-            ..
-        ]
-    )
+    let [_, palette, kind, head @ ..] = bytes else {
+        return false;
+    };
+    let depth = head.get(13);
+    *palette <= 1
+        && matches!(kind, 1..=3 | 9..=11)
+        && depth.is_some_and(|depth| [8, 15, 16, 24, 32].contains(depth))
 }
 
-/// The chunks of a WebP, of which none may be longer than the file: the decoder believes their lengths.
+/// WebP. No chunk may be longer than the file, because the decoder believes its length.
 fn webp(bytes: &[u8]) -> Result<Source<'static>, Refused> {
+    let cut_off = || Refused::Other("the file is cut off".to_owned());
+    let length = |four: &[u8; 4]| u32::from_le_bytes(*four) as usize;
+    let whole = bytes.get(4..).and_then(<[u8]>::first_chunk).map(length);
+    let mut rest = whole.and_then(|whole| bytes.get(12..whole.checked_add(8)?));
     let [mut exif, mut xmp] = [None; 2];
-    let mut rest = bytes.get(12..).unwrap_or(&[]);
-    while let Some((head, after)) = rest.split_first_chunk::<8>() {
-        let [a, b, c, d, length @ ..] = *head;
-        let length = u32::from_le_bytes(length) as usize;
-        let body = after
-            .get(..length)
-            .ok_or("the file is cut off".to_owned())?;
-        match &[a, b, c, d] {
+    while let Some((name, after)) = rest.ok_or_else(cut_off)?.split_first_chunk::<4>() {
+        let (size, after) = after.split_first_chunk().ok_or_else(cut_off)?;
+        let body = after.get(..length(size)).ok_or_else(cut_off)?;
+        match name {
             b"EXIF" => exif = Some(body),
             b"XMP " => xmp = Some(body),
             _ => {}
         }
-        rest = after.get(length + length % 2..).unwrap_or(&[]);
+        rest = after.get(body.len() + body.len() % 2..);
     }
     let mut source = plain(WebPDecoder::new(Cursor::new(bytes)).map_err(other)?)?;
     source.orientation = orientation(exif, xmp);
@@ -191,6 +175,15 @@ fn plain(decoder: impl ImageDecoder) -> Result<Source<'static>, Refused> {
         DynamicImage::ImageRgb16(colors) => {
             let rounded = |color: u16| ((u32::from(color) + 128) / 257).to_le_bytes()[0];
             colors.into_raw().into_iter().map(rounded).collect()
+        }
+        DynamicImage::ImageRgba8(pixels) => {
+            // In place: a second copy of a large picture would be much.
+            let mut bytes = pixels.into_raw();
+            for pixel in 0..bytes.len() / 4 {
+                bytes.copy_within(4 * pixel..4 * pixel + 3, 3 * pixel);
+            }
+            bytes.truncate(bytes.len() / 4 * 3);
+            bytes
         }
         other => other.into_rgb8().into_raw(),
     };

@@ -63,10 +63,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
             let clipped = |grey: u16| [u8::try_from(grey).unwrap_or(u8::MAX); 3];
             Some(greys.into_iter().flat_map(clipped).collect())
         }
-        (color, DecodingResult::U8(samples)) => joined(color, &samples, blended),
+        (color, DecodingResult::U8(samples)) => joined(color, samples, blended),
         (color, DecodingResult::U16(samples)) => {
             let samples: Vec<u8> = samples.iter().map(upper).collect();
-            joined(color, &samples, blended)
+            joined(color, samples, blended)
         }
         _ => None,
     };
@@ -110,9 +110,9 @@ fn unpacked(packed: &[u8], bits: u8, most: u8, width: usize) -> impl Iterator<It
 }
 
 /// RGB of samples that lie beside each other.
-fn joined(color: ColorType, samples: &[u8], blended: bool) -> Option<Vec<u8>> {
+fn joined(color: ColorType, samples: Vec<u8>, blended: bool) -> Option<Vec<u8>> {
     Some(match color {
-        ColorType::RGB(8 | 16) => samples.to_vec(),
+        ColorType::RGB(8 | 16) => samples,
         ColorType::RGBA(8 | 16) => {
             let pixels = samples.as_chunks::<4>().0.iter();
             pixels
