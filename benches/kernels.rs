@@ -19,10 +19,11 @@ use std::collections::BTreeMap;
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::plan::Step;
 use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions, Step};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::Tensor;
 
 fn main() -> Result<(), resnet_wgpu::Error> {

@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => Arch::ResNet18.made_up(0, &options)?,
     };
     let model = network.model(&options)?;
-    let graph = add_class_map(&optimize(&model.graph, Fusion::Full)?, &ClassMap::new())?;
+    let graph = add_class_map(&optimize(&model.graph, Fusion::Full)?, &ClassMap::default())?;
     let rules = &model.preprocess;
     let options = PlanOptions::new(Capabilities::of(&device)).input(InputFormat::Rgba8(*rules));
     let executor = Executor::new(&device, &queue, &Plan::new(&graph, &options)?)?;

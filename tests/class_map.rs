@@ -7,13 +7,14 @@ mod common;
 
 use common::{Numbers, assert_close, reference};
 use resnet_wgpu::Error;
-use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
-use resnet_wgpu::graph::{
-    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
-    Op, PadValue, Padding, Relu, Statistics, ValueId, Window,
-};
+use resnet_wgpu::explain::{ClassMap, add_class_map};
+use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
-use resnet_wgpu::internals::explain::Sites;
+use resnet_wgpu::internals::explain::{CLASS_MAP, Sites};
+use resnet_wgpu::internals::graph::{
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Linear, MaxPool, Op,
+    PadValue, Padding, Relu, Statistics, Window,
+};
 use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
@@ -181,7 +182,7 @@ fn resnet(batch: usize) -> Graph {
 }
 
 fn at(name: &str) -> ClassMap {
-    ClassMap::new().at(name)
+    ClassMap::default().at(name)
 }
 
 fn map_of(graph: &Graph, image: &Tensor) -> Tensor {
@@ -271,7 +272,7 @@ fn maps_are_made_of_a_stage_that_is_fine_enough() {
         let network = arch.made_up(0, &options).unwrap();
         let model = network.model(&options).unwrap();
         let graph = optimize(&model.graph, Fusion::Full).unwrap();
-        let graph = add_class_map(&graph, &ClassMap::new()).unwrap();
+        let graph = add_class_map(&graph, &ClassMap::default()).unwrap();
         let map = graph.nodes().last().unwrap();
         let Shape { h, w, .. } = graph.get(map.output).unwrap().shape;
         (graph.get(map.inputs[1]).unwrap().name.clone(), [h, w])
@@ -292,7 +293,7 @@ fn maps_are_made_of_a_stage_that_is_fine_enough() {
 fn maps_that_cannot_be_made_are_errors() {
     let graph = lesson(1);
     let refused = |graph: &Graph, map: &ClassMap| add_class_map(graph, map).unwrap_err();
-    let map = ClassMap::new().class(CLASSES);
+    let map = ClassMap::default().class(CLASSES);
     assert!(
         matches!(refused(&graph, &map), Error::Model { .. }),
         "class"
@@ -315,7 +316,7 @@ fn maps_that_cannot_be_made_are_errors() {
     let graph = net.classify(y);
     let error = refused(&graph, &at("image"));
     assert!(matches!(error, Error::Operator { .. }), "{error:?}");
-    let error = refused(&graph, &ClassMap::new());
+    let error = refused(&graph, &ClassMap::default());
     assert!(error.to_string().contains("no residual block"), "{error}");
     assert!(
         add_class_map(&graph, &at("max")).is_ok(),

@@ -11,14 +11,16 @@ use resnet_wgpu::Error;
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::engine::{Engine, Oracle};
 use resnet_wgpu::gpu::{
-    Adapters, Context, Executor, Input, Output, Pipelines, Readback, Session,
-    cooperative_matrix_works, required_features, required_limits,
+    Context, Executor, Input, Output, Pipelines, Readback, Session, cooperative_matrix_works,
+    required_features, required_limits,
 };
-use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
+use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::compare::Tolerance;
+use resnet_wgpu::internals::gpu::Adapters;
+use resnet_wgpu::internals::graph::{Conv2d, GlobalAvgPool, Op};
 use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor, pack, unpack};
-use resnet_wgpu::tune::{CacheKey, TuneCache, TuneProgress, tune};
+use resnet_wgpu::tune::{TuneCache, TuneProgress, tune};
 use resnet_wgpu::wgpu;
 
 const SHAPE: Shape = Shape::new(1, 3, 6, 5);
@@ -53,7 +55,7 @@ fn small_device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     small_devices([required_limits]).remove(0)
 }
 
-/// Several of them.
+/// Several devices with these limits.
 fn small_devices<const N: usize>(limits: [wgpu::Limits; N]) -> Vec<(wgpu::Device, wgpu::Queue)> {
     let name = gpu().info.name;
     let adapters = pollster::block_on(Adapters::enumerate(wgpu::Backends::from_env()));
@@ -218,12 +220,9 @@ fn a_host_tunes_and_tests_its_own_device() {
     assert!(steps > 0, "progress");
 
     let folder = tempfile::tempdir().unwrap();
-    let (cache, key) = (
-        TuneCache::new(folder.path()),
-        CacheKey::new(&context, &options, "30"),
-    );
-    cache.store(&key, &tuned).unwrap();
-    let choices = cache.load(&key, &graph, &options).unwrap();
+    let cache = TuneCache::new(folder.path(), &context, &options, "30");
+    cache.store(&tuned).unwrap();
+    let choices = cache.load(&graph, &options).unwrap();
     assert_eq!(choices, tuned.choices(), "what was stored");
 
     let plan = Plan::new(&graph, &options.choices(choices)).unwrap();
@@ -250,8 +249,8 @@ fn pipelines_of_another_device_are_an_error() {
     let devices = small_devices([required_limits(), required_limits()]);
     let ((device, queue), (stranger, _)) = (&devices[0], &devices[1]);
     let plan = Plan::new(&network(11), &PlanOptions::new(Capabilities::default())).unwrap();
-    let strangers = Pipelines::new(stranger);
-    let builder = Executor::builder(device, queue, &plan).pipelines(&strangers);
-    let error = builder.build().unwrap_err();
+    let strangers = Pipelines::new(stranger, None);
+    let built = Executor::with_pipelines(device, queue, &plan, &strangers, &mut |_| ());
+    let error = built.unwrap_err();
     assert!(error.to_string().contains("another device"), "{error}");
 }

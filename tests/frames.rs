@@ -11,7 +11,8 @@ use resnet_wgpu::Error;
 use resnet_wgpu::gpu::{
     BuildProgress, Context, Executor, Input, Output, Readback, Session, Slice, StepTimer,
 };
-use resnet_wgpu::graph::{Add, AvgPool, Conv2d, GlobalAvgPool, Graph, Op, Window};
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::graph::{Add, AvgPool, Conv2d, GlobalAvgPool, Op, Window};
 use resnet_wgpu::plan::{Capabilities, KernelPath, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::wgpu;

@@ -8,22 +8,21 @@ use std::path::Path as FilePath;
 
 use proptest::prelude::*;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::graph::{Conv2d, Op};
 use resnet_wgpu::internals::kernels::{Precision, Storage};
 use resnet_wgpu::internals::memory::{Place, StepUse, assign};
 use resnet_wgpu::internals::plan::{
-    Candidate, Content, ConvShape, OnBuffers, OnTextures, candidates,
+    Candidate, Content, ConvShape, DeviceKind, OnBuffers, OnTextures, Step, candidates,
 };
 use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Preprocess;
-use resnet_wgpu::plan::{
-    Capabilities, DeviceKind, InputFormat, KernelPath, Plan, PlanOptions, Step, Winograd,
-};
+use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
-/// A device like another one, but for what is set.
+/// A device like another one, except for what is set.
 fn changed(mut device: Capabilities, set: impl FnOnce(&mut Capabilities)) -> Capabilities {
     set(&mut device);
     device

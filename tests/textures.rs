@@ -11,7 +11,8 @@ use resnet_wgpu::gpu::{
     Colors, Context, Encoding, Executor, HeatMap, Input, Origin, Output, Readback, TextureRead,
     TextureRect,
 };
-use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::graph::{Conv2d, GlobalAvgPool, Op};
 use resnet_wgpu::internals::reference::heat_map;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::picture::{ChannelOrder, Crop, Filter, Preprocess, Resize};

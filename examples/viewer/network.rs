@@ -88,7 +88,7 @@ impl Network {
         let options =
             PlanOptions::new(Capabilities::of(device)).input(InputFormat::Rgba8(model.preprocess));
         let graph = optimize(&model.graph, Fusion::Full)?;
-        let graph = add_class_map(&graph, &ClassMap::new())?;
+        let graph = add_class_map(&graph, &ClassMap::default())?;
         let plan = Plan::new(&graph, &options)?;
         let executor = Executor::new(device, queue, &plan)?;
 

@@ -35,16 +35,15 @@ use step::Step;
 ///
 /// ```
 /// use resnet_wgpu::cpu::CpuExecutor;
-/// use resnet_wgpu::graph::{Graph, Op, Relu};
-/// use resnet_wgpu::tensor::{Shape, Tensor};
+/// use resnet_wgpu::network::{Arch, ModelOptions};
+/// use resnet_wgpu::tensor::Tensor;
 ///
-/// let mut graph = Graph::new();
-/// let image = graph.input("image", Shape::new(1, 1, 1, 2))?;
-/// let y = graph.add("relu", Op::Relu(Relu), &[image])?;
-/// graph.mark_output(y)?;
-/// let executor = CpuExecutor::new(&graph)?;
-/// let outputs = executor.run(&[Tensor::new(&[1, 1, 1, 2], vec![-1.0, 2.0])?])?;
-/// assert_eq!(outputs[0].data(), [0.0, 2.0]);
+/// let mut options = ModelOptions::default();
+/// options.size = Some([32, 32]);
+/// let model = Arch::ResNet18.made_up(0, &options)?.model(&options)?;
+/// let executor = CpuExecutor::new(&model.graph)?;
+/// let outputs = executor.run(&[Tensor::new(&[1, 3, 32, 32], vec![0.5; 3 * 32 * 32])?])?;
+/// assert_eq!(outputs[0].data().len(), model.classes);
 /// # Ok::<(), resnet_wgpu::Error>(())
 /// ```
 #[derive(Debug)]
@@ -102,25 +101,6 @@ impl CpuExecutor {
             .collect();
         self.lock_idle().push(buffers);
         outputs
-    }
-
-    /// Computes every value of the graph, for comparisons layer by layer.
-    ///
-    /// # Errors
-    /// [`Error::Input`] if the inputs do not match the graph.
-    pub fn run_keeping_all(&self, inputs: &[Tensor]) -> Result<Activations, Error> {
-        check_inputs(&self.graph, inputs)?;
-        let mut buffers = self.idle_buffers();
-        let mut activations = Activations::default();
-        for (&id, tensor) in self.graph.inputs().iter().zip(inputs) {
-            activations.insert(id, tensor.clone());
-        }
-        self.compute(inputs, &mut buffers, |id, lines| {
-            activations.insert(id, self.read(id, lines)?);
-            Ok(())
-        })?;
-        self.lock_idle().push(buffers);
-        Ok(activations)
     }
 
     /// Runs every step and passes each result to `visit` before a later one may overwrite it.
@@ -184,5 +164,27 @@ impl CpuExecutor {
     fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Buffers>> {
         // A panic elsewhere cannot have left the list half-changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[doc(hidden)]
+impl CpuExecutor {
+    /// Computes every value of the graph, for comparisons layer by layer.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the inputs do not match the graph.
+    pub fn run_keeping_all(&self, inputs: &[Tensor]) -> Result<Activations, Error> {
+        check_inputs(&self.graph, inputs)?;
+        let mut buffers = self.idle_buffers();
+        let mut activations = Activations::default();
+        for (&id, tensor) in self.graph.inputs().iter().zip(inputs) {
+            activations.insert(id, tensor.clone());
+        }
+        self.compute(inputs, &mut buffers, |id, lines| {
+            activations.insert(id, self.read(id, lines)?);
+            Ok(())
+        })?;
+        self.lock_idle().push(buffers);
+        Ok(activations)
     }
 }

@@ -1,6 +1,6 @@
-//! A plan on a device: pipelines, buffers and bind groups made once, recorded as often as wanted.
+//! A plan on a device: pipelines, buffers and bind groups are created once and recorded as often as
+//! needed.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,18 +13,18 @@ use crate::graph::{ClassGradient, Role};
 use crate::plan::{AllocationId, InputFormat, OutputKey, Plan, PlannedOutput, Step, Writable};
 use crate::tensor::{Shape, Tensor, pack};
 
-/// Tells executors apart.
+/// Distinguishes executors.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// A plan on a device.
 ///
-/// Everything is made in [`Executor::new`]; [`Executor::record`] only writes commands into the
+/// Everything is created in [`Executor::new`]; [`Executor::record`] only writes commands into the
 /// caller's encoder. Nothing here submits, polls or blocks.
 #[derive(Debug)]
 pub struct Executor {
     pub(super) id: u64,
     pub(super) dispatches: Arc<[Dispatch]>,
-    /// Runs that were started: a split run must be the latest one.
+    /// The number of runs started: a split run must be the latest one.
     pub(super) runs: Arc<AtomicU64>,
     pub(super) helpers: Helpers,
     resources: Vec<Resource>,
@@ -38,93 +38,42 @@ pub struct Executor {
     complete_after: Vec<usize>,
 }
 
-/// An [`Executor`] to be made.
-#[must_use]
-pub struct ExecutorBuilder<'a> {
-    device: &'a wgpu::Device,
-    queue: &'a wgpu::Queue,
-    plan: &'a Plan,
-    pipelines: Option<&'a Pipelines>,
-    progress: Option<&'a mut dyn FnMut(BuildProgress)>,
-}
-
-impl fmt::Debug for ExecutorBuilder<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExecutorBuilder")
-            .field("plan", self.plan)
-            .field("pipelines", &self.pipelines)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<'a> ExecutorBuilder<'a> {
-    /// Shares pipelines of the same device with other executors; those that are missing are added.
-    pub fn pipelines(mut self, pipelines: &'a Pipelines) -> Self {
-        self.pipelines = Some(pipelines);
-        self
-    }
-
-    /// Calls a function whenever there is something new to tell.
-    pub fn progress(mut self, progress: &'a mut dyn FnMut(BuildProgress)) -> Self {
-        self.progress = Some(progress);
-        self
-    }
-
-    /// Makes everything.
-    ///
-    /// # Errors
-    /// As [`Executor::new`], and [`Error::Gpu`] for pipelines of another device.
-    pub fn build(self) -> Result<Executor, Error> {
-        let pipelines = match self.pipelines {
-            Some(pipelines) if pipelines.device() != self.device => {
-                return Err(Error::Gpu {
-                    what: "executor".to_owned(),
-                    reason: "the pipelines are those of another device".to_owned(),
-                });
-            }
-            Some(pipelines) => pipelines.clone(),
-            None => Pipelines::new(self.device),
-        };
-        let mut silent = |_| ();
-        let progress = self.progress.unwrap_or(&mut silent);
-        Executor::build(&pipelines, self.queue, self.plan, progress)
-    }
-}
-
 impl Executor {
-    /// Makes everything that the plan needs on the caller's device. Parameters are written to
-    /// buffers that are mapped at creation, or to textures by the queue; the copies run with the
+    /// Creates everything that the plan needs on the caller's device. Parameters are written to
+    /// buffers that are mapped at creation, or to textures by the queue, whose copies run with the
     /// caller's next submission.
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the driver rejects a pipeline or a buffer, [`Error::OutOfMemory`] when
-    /// the device is full.
+    /// [`Error::Gpu`] if the driver rejects a pipeline or a buffer, [`Error::OutOfMemory`] if the
+    /// device is full.
     pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, plan: &Plan) -> Result<Self, Error> {
-        Self::builder(device, queue, plan).build()
-    }
-
-    /// [`Executor::new`] with more to say about it.
-    pub fn builder<'a>(
-        device: &'a wgpu::Device,
-        queue: &'a wgpu::Queue,
-        plan: &'a Plan,
-    ) -> ExecutorBuilder<'a> {
-        ExecutorBuilder {
+        Self::with_pipelines(
             device,
             queue,
             plan,
-            pipelines: None,
-            progress: None,
-        }
+            &Pipelines::new(device, None),
+            &mut |_| (),
+        )
     }
 
-    fn build(
-        pipelines: &Pipelines,
+    /// Does what [`Executor::new`] does, with pipelines that executors of the same device share;
+    /// missing ones are added. `progress` is told of every step.
+    ///
+    /// # Errors
+    /// As [`Executor::new`]; also [`Error::Gpu`] for pipelines of another device.
+    pub fn with_pipelines(
+        device: &wgpu::Device,
         queue: &wgpu::Queue,
         plan: &Plan,
+        pipelines: &Pipelines,
         progress: &mut dyn FnMut(BuildProgress),
     ) -> Result<Self, Error> {
-        let device = pipelines.device();
+        if pipelines.device() != device {
+            return Err(Error::Gpu {
+                what: "executor".to_owned(),
+                reason: "the pipelines are those of another device".to_owned(),
+            });
+        }
         pipelines.make(plan.steps().iter().map(|step| &step.launch), progress)?;
         let total = plan.weight_bytes();
         let mut done = 0;
@@ -141,7 +90,7 @@ impl Executor {
             Dispatch::new(device, &step.node, &step.launch, pipeline, bound)
         });
         let dispatches = dispatches.collect::<Result<Vec<Dispatch>, Error>>()?;
-        // An output's buffer is its own until the end: the last one that writes it completes it.
+        // No other value uses an output's buffer, so the last dispatch that writes it completes it.
         let complete_after = plan.outputs().iter().map(|output| {
             let writes = |step: &Step| step.allocations.last() == Some(&output.allocation);
             plan.steps().iter().rposition(writes).map_or(0, |i| i + 1)
@@ -162,28 +111,18 @@ impl Executor {
         })
     }
 
-    /// Number of dispatches of a run.
-    pub fn dispatch_count(&self) -> usize {
-        self.dispatches.len()
-    }
-
-    /// Number of distinct pipelines of a run.
-    pub fn pipeline_count(&self) -> usize {
-        self.pipeline_count
-    }
-
-    /// The buffer that holds the input: the channel-packed tensor or RGBA8 pixels, by the plan's
-    /// [`InputFormat`]. It may be written by the queue or copied to by commands.
+    /// The buffer that holds the input: the channel-packed tensor or RGBA8 pixels, depending on the
+    /// plan's [`InputFormat`]. The queue may write to it, and commands may copy to it.
     pub fn input(&self) -> &wgpu::Buffer {
         self.buffer(self.input)
     }
 
-    /// What the input is.
+    /// The format of the input.
     pub(crate) fn input_format(&self) -> InputFormat {
         self.input_format
     }
 
-    /// Shape of the input tensor.
+    /// The shape of the input tensor.
     pub(crate) fn input_shape(&self) -> Shape {
         self.input_shape
     }
@@ -191,7 +130,7 @@ impl Executor {
     /// Writes an NCHW tensor to the input.
     ///
     /// # Errors
-    /// [`Error::Input`] when the shape is another than the plan's, or the plan wants pixels.
+    /// [`Error::Input`] if the shape is not the plan's, or the plan takes pixels.
     pub fn write_tensor(&self, queue: &wgpu::Queue, tensor: &Tensor) -> Result<(), Error> {
         let fits = self.input_format == InputFormat::Tensor
             && tensor.dims() == self.input_shape.dims().as_slice();
@@ -206,7 +145,7 @@ impl Executor {
     /// Writes RGBA8 pixels, N×H×W×4 bytes, to the input.
     ///
     /// # Errors
-    /// [`Error::Input`] when the length is wrong, or the plan wants a tensor.
+    /// [`Error::Input`] if the length is wrong, or the plan takes a tensor.
     pub fn write_pixels(&self, queue: &wgpu::Queue, rgba: &[u8]) -> Result<(), Error> {
         let fits = matches!(self.input_format, InputFormat::Rgba8(_))
             && rgba.len() == self.input_shape.pixels() * 4;
@@ -225,11 +164,11 @@ impl Executor {
         Error::Input { expected, got }
     }
 
-    /// Chooses the class of the class activation map for all runs to come: a number, or `None` for the
-    /// most likely one of each image.
+    /// Chooses the class of the class activation map for all future runs: a number, or `None` for
+    /// the most likely class of each image.
     ///
     /// # Errors
-    /// [`Error::Recording`] when the plan has no class activation map, or no such class.
+    /// [`Error::Recording`] if the plan has no class activation map, or no such class.
     pub fn select_class(&self, queue: &wgpu::Queue, class: Option<usize>) -> Result<(), Error> {
         let mut writables = self.writables.iter();
         let Some(writable) = writables.find(|writable| writable.role == Role::ClassMap) else {
@@ -258,11 +197,11 @@ impl Executor {
         &self.outputs
     }
 
-    /// A value that was marked as an output, by its name or its role: its shape, and the buffer in which
-    /// it lies channel-packed from the start.
+    /// Finds an output by its name or its role: its shape, and the buffer that contains it,
+    /// channel-packed, from the start.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`] and [`Error::NoRole`] when the plan keeps no such value.
+    /// [`Error::UnknownValue`] and [`Error::NoRole`] if the plan keeps no such value.
     pub fn output<'a>(
         &self,
         key: impl Into<OutputKey<'a>>,
@@ -271,7 +210,7 @@ impl Executor {
         Ok((output, self.buffer(output.allocation)))
     }
 
-    /// A value that was marked as an output, and the number of dispatches until it is complete.
+    /// Finds an output, and the number of dispatches until it is complete.
     pub(super) fn find_output(
         &self,
         key: &OutputKey<'_>,
@@ -285,5 +224,18 @@ impl Executor {
             Resource::Buffer(buffer) => buffer,
             Resource::Texture(_) => unreachable!("the planner keeps what callers see in buffers"),
         }
+    }
+}
+
+#[doc(hidden)]
+impl Executor {
+    /// The number of dispatches in a run.
+    pub fn dispatch_count(&self) -> usize {
+        self.dispatches.len()
+    }
+
+    /// The number of distinct pipelines in a run.
+    pub fn pipeline_count(&self) -> usize {
+        self.pipeline_count
     }
 }

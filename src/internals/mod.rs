@@ -1,10 +1,11 @@
-//! What the program, the readers of weight files, tests and benches of this repository share with the
-//! library. None of it is part of the face: anything here may change in any version.
+//! What the library shares with the program, the readers of weight files, the tests and the benches
+//! of this repository. Neither this module nor any method hidden from the documentation is part of
+//! the public interface: all of it may change in any version.
 
 pub mod files;
 pub mod noise;
 
-/// Columns of a texture into which rows of any length are folded.
+/// Texels in a row of a folded texture.
 pub const FOLD_WIDTH: usize = crate::tensor::FOLD_WIDTH;
 
 /// Whether two tensors agree.
@@ -12,7 +13,7 @@ pub mod compare {
     pub use crate::compare::*;
 }
 
-/// One module for each shader.
+/// One module per shader.
 pub mod kernels {
     pub use crate::kernels::*;
 }
@@ -28,25 +29,42 @@ pub mod reference {
     pub use crate::reference::*;
 }
 
-/// Where the pixels of a value lie in the image.
+/// The positions of a value's pixels in the image.
 pub mod explain {
+    pub use crate::explain::class_map::CLASS_MAP;
     pub use crate::explain::sites::*;
 }
 
-/// The operations of class activation maps.
+/// What graphs are made of.
 pub mod graph {
-    pub use crate::graph::ops::avg_pool_gradient::AvgPoolGradient;
-    pub use crate::graph::ops::channel_dot::ChannelDot;
-    pub use crate::graph::ops::class_gradient::ClassGradient;
-    pub use crate::graph::ops::dilate::Dilate;
-    pub use crate::graph::ops::relu_gradient::ReluGradient;
+    pub use crate::graph::id::ParamId;
+    pub use crate::graph::node::{Node, Param};
+    pub use crate::graph::ops::{
+        Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d,
+        Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu,
+        ReluGradient, Sigmoid, Softmax, Statistics,
+    };
+    pub use crate::graph::window::{Padding, Window};
 }
 
-/// What readers of files make networks of.
+/// For programs that choose and measure adapters.
+pub mod gpu {
+    pub use crate::gpu::context::Adapters;
+    pub use crate::gpu::pipeline_cache::PipelineCacheFile;
+    pub use crate::gpu::timing::{StepClock, StepSpan};
+}
+
+/// How pixels become numbers.
+pub mod picture {
+    pub use crate::picture::preprocess::{IMAGENET_MEAN, IMAGENET_STD, Normalization};
+}
+
+/// What readers of files build networks from.
 pub mod network {
     pub use crate::network::blueprint::{Blueprint, Operation, Tensors};
     pub use crate::network::build::Facts;
     pub use crate::network::draft::{Draft, Ends};
+    pub use crate::network::family::Family;
     pub use crate::network::padding::{Fill, PaddingRule};
     pub use crate::network::parameter::Parameter;
     pub use crate::network::source::{Random, TensorSource};
@@ -63,5 +81,12 @@ pub mod plan {
     pub use crate::plan::allocation::{Allocation, AllocationId, Content};
     pub use crate::plan::buffers::OnBuffers;
     pub use crate::plan::candidate::{Candidate, ConvShape, candidates};
+    pub use crate::plan::capabilities::{DeviceClass, DeviceKind, Vendor};
+    pub use crate::plan::step::{Step, Writable};
     pub use crate::plan::textures::OnTextures;
+}
+
+/// What tuning has measured.
+pub mod tune {
+    pub use crate::tune::found::{NetworkTimes, TunedLayer};
 }

@@ -36,6 +36,14 @@ impl Labels {
         Self::parse(&text)
     }
 
+    /// The name of a class.
+    pub fn get(&self, class: usize) -> Option<&str> {
+        self.0.get(class).map(String::as_str)
+    }
+}
+
+#[doc(hidden)]
+impl Labels {
     /// Parses text with one name per line, or JSON: a list of names, an object that maps class
     /// numbers to names (Hugging Face's `id2label`, or a `config.json` that contains it), or one
     /// that maps them to `[id, name]` (Keras).
@@ -67,11 +75,6 @@ impl Labels {
     /// Whether there are no labels.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// The name of a class.
-    pub fn get(&self, class: usize) -> Option<&str> {
-        self.0.get(class).map(String::as_str)
     }
 
     /// The names, in class order.

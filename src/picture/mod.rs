@@ -14,7 +14,7 @@ mod labels;
 mod pixels;
 #[cfg(feature = "image")]
 mod prepare;
-mod preprocess;
+pub(crate) mod preprocess;
 pub(crate) mod resample;
 #[cfg(feature = "image")]
 mod resize;
@@ -26,6 +26,5 @@ pub use labels::{Labels, top_k};
 pub use pixels::Picture;
 #[cfg(feature = "image")]
 pub use prepare::Batch;
-pub use preprocess::{
-    ChannelOrder, Crop, Filter, IMAGENET_MEAN, IMAGENET_STD, Normalization, Preprocess, Resize,
-};
+pub(crate) use preprocess::Normalization;
+pub use preprocess::{ChannelOrder, Crop, Filter, Preprocess, Resize};

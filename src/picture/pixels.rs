@@ -52,7 +52,10 @@ impl Picture {
     pub fn rgb(&self) -> &[u8] {
         &self.rgb
     }
+}
 
+#[doc(hidden)]
+impl Picture {
     /// Writes the picture as a PNG.
     ///
     /// # Errors

@@ -75,16 +75,6 @@ impl Batch {
         &self.rgba
     }
 
-    /// The shape of the network's input.
-    pub const fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    /// The rules by which they were prepared, and by which the pixels become the network's input.
-    pub const fn rules(&self) -> &Preprocess {
-        &self.rules
-    }
-
     /// The network's input, normalised on the CPU.
     pub fn tensor(&self) -> Tensor {
         let Normalization {
@@ -100,6 +90,20 @@ impl Batch {
             let lane = if swap_red_blue { 2 - c } else { c };
             tables[c][usize::from(self.rgba[(n * plane + pixel) * 4 + lane])]
         })
+    }
+}
+
+#[doc(hidden)]
+impl Batch {
+    /// The shape of the network's input.
+    pub const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The rules by which the pictures were prepared, and by which their pixels become the
+    /// network's input.
+    pub const fn rules(&self) -> &Preprocess {
+        &self.rules
     }
 }
 
@@ -150,6 +154,7 @@ fn table(mean: f32, std: f32) -> [f32; 256] {
 mod tests {
     use super::*;
     use crate::picture::resample::Axis;
+    use crate::picture::resize;
     use crate::picture::{Filter, Resize};
 
     #[test]

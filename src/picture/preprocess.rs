@@ -104,6 +104,7 @@ pub enum Filter {
     Lanczos,
 }
 
+#[doc(hidden)]
 impl Filter {
     /// The name used in JSON.
     pub const fn name(self) -> &'static str {
@@ -154,47 +155,6 @@ pub struct Normalization {
 }
 
 impl Preprocess {
-    /// The names that [`Self::named`] knows.
-    pub const NAMES: &[&str] = &[
-        "torchvision",
-        "torchvision-v2",
-        "timm",
-        "hf",
-        "notebook",
-        "div255",
-        "keras-caffe",
-        "keras-tf",
-    ];
-
-    /// torchvision's evaluation of its first ImageNet weights: short edge 256, crop 224.
-    pub const TORCHVISION: Self = Self {
-        size: [224, 224],
-        resize: Resize::Cover([256, 256]),
-        filter: Filter::Bilinear,
-        crop: Crop::Round,
-        mean: IMAGENET_MEAN,
-        std: IMAGENET_STD,
-        channels: ChannelOrder::Rgb,
-    };
-
-    /// `microsoft/resnet-50` on Hugging Face: as torchvision, but bicubic.
-    pub const HUGGING_FACE: Self = Self {
-        filter: Filter::Bicubic,
-        crop: Crop::Floor,
-        ..Self::TORCHVISION
-    };
-
-    /// The lesson's notebook: the whole image resized to 64×64, pixels divided by 255.
-    pub const NOTEBOOK: Self = Self {
-        size: [64, 64],
-        resize: Resize::Squash,
-        filter: Filter::Bilinear,
-        crop: Crop::Round,
-        mean: [0.0; 3],
-        std: [1.0; 3],
-        channels: ChannelOrder::Rgb,
-    };
-
     /// The rules of a named preprocessing.
     pub fn named(name: &str) -> Option<Self> {
         let keras = Self {
@@ -271,6 +231,50 @@ impl Preprocess {
     pub fn seen(&self, [h, w]: [usize; 2]) -> [Range<usize>; 2] {
         fit([h, w], self).map(|axis| axis.source())
     }
+}
+
+#[doc(hidden)]
+impl Preprocess {
+    /// The names that [`Self::named`] knows.
+    pub const NAMES: &[&str] = &[
+        "torchvision",
+        "torchvision-v2",
+        "timm",
+        "hf",
+        "notebook",
+        "div255",
+        "keras-caffe",
+        "keras-tf",
+    ];
+
+    /// torchvision's evaluation of its first ImageNet weights: short edge 256, crop 224.
+    pub const TORCHVISION: Self = Self {
+        size: [224, 224],
+        resize: Resize::Cover([256, 256]),
+        filter: Filter::Bilinear,
+        crop: Crop::Round,
+        mean: IMAGENET_MEAN,
+        std: IMAGENET_STD,
+        channels: ChannelOrder::Rgb,
+    };
+
+    /// `microsoft/resnet-50` on Hugging Face: as torchvision, but bicubic.
+    pub const HUGGING_FACE: Self = Self {
+        filter: Filter::Bicubic,
+        crop: Crop::Floor,
+        ..Self::TORCHVISION
+    };
+
+    /// The lesson's notebook: the whole image resized to 64×64, pixels divided by 255.
+    pub const NOTEBOOK: Self = Self {
+        size: [64, 64],
+        resize: Resize::Squash,
+        filter: Filter::Bilinear,
+        crop: Crop::Round,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+        channels: ChannelOrder::Rgb,
+    };
 
     /// The last step, in the form that kernels and the reference use.
     pub const fn normalization(&self) -> Normalization {

@@ -2,8 +2,8 @@
 //! ([`crate::plan::candidates`]) and keeps the winners.
 //!
 //! In go a graph and a time budget; out come [`Choices`] for
-//! [`PlanOptions::choices`](crate::plan::PlanOptions::choices), which a [`TuneCache`] keeps on disk.
-//! Nothing here runs unless it is asked for.
+//! [`PlanOptions::choices`](crate::plan::PlanOptions::choices), which a [`TuneCache`] keeps on
+//! disk. Nothing here runs unless it is asked for.
 //!
 //! Distinct layers are measured in the order of the time that the network spends in them, each in
 //! its own graph (`layer`), until three quarters of the budget are spent; the rest keep their
@@ -18,14 +18,16 @@ use crate::error::Error;
 use crate::gpu::{Context, Session};
 use crate::graph::Graph;
 use crate::kernels::Precision;
-use crate::plan::{Candidate, Choices, ConvShape, InputFormat, Plan, PlanOptions, candidates};
+use crate::plan::{Choices, ConvShape, InputFormat, Plan, PlanOptions, candidates};
 use crate::tensor::Tensor;
 
 mod cache;
+pub(crate) mod found;
 mod layer;
 mod samples;
 
-pub use cache::{CacheKey, TuneCache};
+pub use cache::TuneCache;
+use found::{NetworkTimes, TunedLayer};
 use samples::{Samples, time};
 
 /// The part of the budget for single layers, in quarters; the rest is for comparing networks.
@@ -56,28 +58,6 @@ pub enum TuneProgress<'a> {
     Networks,
 }
 
-/// A measured layer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct TunedLayer {
-    /// The layer's shape.
-    pub shape: ConvShape,
-    /// The number of layers of this shape in the network.
-    pub count: usize,
-    /// The number of candidates measured, including the default.
-    pub measured: usize,
-    /// The number of candidates whose results differed from those of the default.
-    pub wrong: usize,
-    /// The default candidate.
-    pub default: Candidate,
-    /// Milliseconds of the default.
-    pub default_ms: f64,
-    /// The winner.
-    pub choice: Candidate,
-    /// Milliseconds of the winner.
-    pub choice_ms: f64,
-}
-
 /// The result of [`tune`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -88,18 +68,6 @@ pub struct Tuned {
     pub unmeasured: usize,
     /// The comparison of the two networks, if any layer's choice differs from its default.
     pub networks: Option<NetworkTimes>,
-}
-
-/// The network as a whole, with the defaults and with the choices.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct NetworkTimes {
-    /// Median milliseconds with the defaults.
-    pub default_ms: f64,
-    /// Median milliseconds with the choices.
-    pub tuned_ms: f64,
-    /// Whether the choices made it faster, both by the median and by the best quarter of the runs.
-    pub faster: bool,
 }
 
 impl Tuned {

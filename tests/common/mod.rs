@@ -14,8 +14,9 @@
 use std::task::Poll;
 
 use resnet_wgpu::gpu::{Context, Readback, Session};
-use resnet_wgpu::graph::{Graph, Node, Op, ValueId};
+use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::graph::{Node, Op};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
 use resnet_wgpu::tensor::Tensor;

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use etcetera::BaseStrategy;
 use etcetera::base_strategy::choose_native_strategy;
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{Context, PipelineCacheFile};
+use resnet_wgpu::gpu::Context;
 use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::gpu::PipelineCacheFile;
 use resnet_wgpu::plan::{Choices, PlanOptions};
-use resnet_wgpu::tune::{CacheKey, TuneCache, Tuned};
+use resnet_wgpu::tune::{TuneCache, Tuned};
 
 use crate::args::DeviceArgs;
 use crate::versions::Versions;
@@ -43,15 +44,14 @@ impl Caches {
         graph: &Graph,
         options: &PlanOptions,
     ) -> Choices {
-        let (cache, key) = self.tuned(context, options);
-        match cache.load(&key, graph, options) {
+        let cache = self.tuned(context, options);
+        match cache.load(graph, options) {
             Ok(choices) => {
                 if !choices.is_empty() {
-                    let file = cache.file(&key);
                     log::debug!(
                         "{} distinct layers run as tuned: {}",
                         choices.len(),
-                        file.display()
+                        cache.file().display()
                     );
                 }
                 choices
@@ -78,15 +78,13 @@ impl Caches {
         options: &PlanOptions,
         tuned: &Tuned,
     ) -> Result<PathBuf, Error> {
-        let (cache, key) = self.tuned(context, options);
-        cache.store(&key, tuned)
+        let cache = self.tuned(context, options);
+        cache.store(tuned)?;
+        Ok(cache.file().to_path_buf())
     }
 
-    fn tuned(&self, context: &Context, options: &PlanOptions) -> (TuneCache, CacheKey) {
+    fn tuned(&self, context: &Context, options: &PlanOptions) -> TuneCache {
         let wgpu = Versions::new().wgpu.unwrap_or_default();
-        (
-            TuneCache::new(&self.folder),
-            CacheKey::new(context, options, wgpu),
-        )
+        TuneCache::new(&self.folder, context, options, wgpu)
     }
 }

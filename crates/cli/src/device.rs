@@ -4,8 +4,9 @@ use std::env;
 
 use pollster::block_on;
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{Adapters, Context, PipelineCacheFile};
+use resnet_wgpu::gpu::Context;
 use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::gpu::{Adapters, PipelineCacheFile};
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::plan::{Capabilities, Choices, InputFormat, PlanOptions};
 use resnet_wgpu::wgpu;
@@ -165,13 +166,13 @@ impl Device {
 
     /// Falls back to the CPU, if the flags allow it.
     fn cpu(args: &DeviceArgs) -> Result<Self, Failure> {
-        match args.precision {
-            Precision::F32 => Ok(Self::Cpu),
-            Precision::F16 => Err(Failure::usage(
-                "--precision f16 needs an adapter, the CPU stores f32; leave it out, or see \
-                 `resnet devices`",
-            )),
+        if args.precision == Precision::F32 {
+            return Ok(Self::Cpu);
         }
+        Err(Failure::usage(
+            "--precision f16 needs an adapter, the CPU stores f32; leave it out, or see \
+             `resnet devices`",
+        ))
     }
 
     /// The precision of stored feature maps and weights.

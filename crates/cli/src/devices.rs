@@ -1,6 +1,7 @@
 //! `resnet devices`: every adapter, what it offers, and which one would be used.
 
-use resnet_wgpu::gpu::{Adapters, optional_features};
+use resnet_wgpu::gpu::optional_features;
+use resnet_wgpu::internals::gpu::Adapters;
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 

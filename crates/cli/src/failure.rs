@@ -118,7 +118,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// What an error says, and what this program has to help.
+/// The message of an error, with the command of this program that helps.
 pub(crate) fn advised(error: &Error) -> String {
     let advice = match error.hint() {
         Some(Hint::ListValues) => "; `resnet inspect` lists the names",

@@ -1,9 +1,10 @@
 //! `resnet inspect`: the network in a weight file, layer by layer, and how it is run.
 
-use resnet_wgpu::graph::{Graph, Node};
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::{self, graph::Node};
 use resnet_wgpu::network::Decisions;
 use resnet_wgpu::picture::Preprocess;
-use resnet_wgpu::plan::{self, Capabilities, InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use serde::Serialize;
 
 use crate::args::InspectArgs;
@@ -141,9 +142,9 @@ fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
     let model = &report.model;
     let [h, w] = model.size;
     out.line(format_args!(
-        "{}: {} classes, {} parameters, {:.3} GMACs for an image of {h}×{w}",
+        "{}: {}, {} parameters, {:.3} GMACs for an image of {h}×{w}",
         model.name,
-        model.classes,
+        model.classes_in_words(),
         grouped(model.parameters as u64),
         model.macs_per_image as f64 * 1e-9,
     ))?;
@@ -192,7 +193,7 @@ fn layer(graph: &Graph, node: &Node) -> Result<Layer, Failure> {
     })
 }
 
-fn step(step: &plan::Step) -> Step {
+fn step(step: &internals::plan::Step) -> Step {
     Step {
         node: step.node.clone(),
         kernel: step.launch.kernel.name,

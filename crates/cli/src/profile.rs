@@ -1,10 +1,11 @@
 //! `resnet profile`: when each kernel ran, as a trace for Perfetto and Chrome.
 
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{Session, StepClock, StepSpan};
+use resnet_wgpu::gpu::Session;
 use resnet_wgpu::internals::files::write_atomically;
-use resnet_wgpu::internals::plan::Candidate;
-use resnet_wgpu::plan::{InputFormat, Plan, Step};
+use resnet_wgpu::internals::gpu::{StepClock, StepSpan};
+use resnet_wgpu::internals::plan::{Candidate, Step};
+use resnet_wgpu::plan::{InputFormat, Plan};
 use serde::Serialize;
 
 use crate::args::ProfileArgs;

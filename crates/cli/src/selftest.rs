@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 
 use resnet_wgpu::gpu::Session;
-use resnet_wgpu::graph::{Conv2d, Graph, Node, Op, Relu, ValueId, Window};
+use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::graph::{Conv2d, Node, Op, Relu, Window};
 use resnet_wgpu::internals::noise::Noise;
 use resnet_wgpu::internals::plan::{Candidate, ConvShape};
 use resnet_wgpu::internals::reference;
@@ -205,17 +206,14 @@ impl Case {
         let plan = Plan::new(&self.graph, &options)?;
         let session = Session::new(&gpu.context, &plan)?;
         let shape = plan.input_shape();
-        let (x, got) = match self.format {
-            InputFormat::Rgba8(rules) => {
-                let rgba = pixels(shape);
-                let x = reference::image_to_tensor(&rgba, shape, &rules.normalization())?;
-                (x, session.run_pixels(&rgba)?)
-            }
-            InputFormat::Tensor => {
-                let x = Noise::new(1).tensor(&shape.dims());
-                let got = session.run(&x)?;
-                (x, got)
-            }
+        let (x, got) = if let InputFormat::Rgba8(rules) = self.format {
+            let rgba = pixels(shape);
+            let x = reference::image_to_tensor(&rgba, shape, &rules.normalization())?;
+            (x, session.run_pixels(&rgba)?)
+        } else {
+            let x = Noise::new(1).tensor(&shape.dims());
+            let got = session.run(&x)?;
+            (x, got)
         };
         let activations = reference::run(&self.graph, std::slice::from_ref(&x))?;
         let outputs = self.graph.outputs().iter();

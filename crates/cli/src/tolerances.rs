@@ -17,15 +17,15 @@ impl Tolerances {
     /// The defaults for a storage precision. Half precision has eleven bits, some of which are lost
     /// over fifty layers.
     pub(crate) const fn of(precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self {
+        if matches!(precision, Precision::F32) {
+            return Self {
                 logit: 1e-3,
                 relative: 1e-4,
-            },
-            Precision::F16 => Self {
-                logit: f32::INFINITY,
-                relative: 2e-2,
-            },
+            };
+        }
+        Self {
+            logit: f32::INFINITY,
+            relative: 2e-2,
         }
     }
 

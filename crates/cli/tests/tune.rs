@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use common::{Numbers, assert_close, gpu, reference};
 use resnet_wgpu::gpu::Session;
-use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::compare::Tolerance;
+use resnet_wgpu::internals::graph::{Conv2d, Op};
 use resnet_wgpu::internals::plan::{ConvShape, candidates};
 use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};

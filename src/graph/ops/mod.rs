@@ -2,13 +2,13 @@
 
 mod add;
 mod avg_pool;
-pub(crate) mod avg_pool_gradient;
+mod avg_pool_gradient;
 mod batch_norm;
 mod blur_pool;
-pub(crate) mod channel_dot;
-pub(crate) mod class_gradient;
+mod channel_dot;
+mod class_gradient;
 mod conv2d;
-pub(crate) mod dilate;
+mod dilate;
 mod flatten;
 mod gate;
 mod global_avg_pool;
@@ -16,27 +16,29 @@ mod linear;
 mod max_pool;
 mod operation;
 mod relu;
-pub(crate) mod relu_gradient;
+mod relu_gradient;
+mod sigmoid;
 mod softmax;
 
 use super::ParamId;
 
 pub use add::Add;
 pub use avg_pool::AvgPool;
-pub(crate) use avg_pool_gradient::AvgPoolGradient;
+pub use avg_pool_gradient::AvgPoolGradient;
 pub use batch_norm::{BatchNorm, Statistics};
 pub use blur_pool::BlurPool;
-pub(crate) use channel_dot::ChannelDot;
-pub(crate) use class_gradient::ClassGradient;
+pub use channel_dot::ChannelDot;
+pub use class_gradient::ClassGradient;
 pub use conv2d::Conv2d;
-pub(crate) use dilate::Dilate;
+pub use dilate::Dilate;
 pub use flatten::{Flatten, FlattenOrder};
 pub use gate::Gate;
 pub use global_avg_pool::GlobalAvgPool;
 pub use linear::Linear;
 pub use max_pool::{MaxPool, PadValue};
 pub use relu::Relu;
-pub(crate) use relu_gradient::ReluGradient;
+pub use relu_gradient::ReluGradient;
+pub use sigmoid::Sigmoid;
 pub use softmax::Softmax;
 
 pub(super) use operation::Check;
@@ -57,7 +59,7 @@ pub enum Op {
     MaxPool(MaxPool),
     /// Mean over a window.
     AvgPool(AvgPool),
-    /// Low-pass filter that may stride.
+    /// A low-pass filter, possibly with a stride.
     BlurPool(BlurPool),
     /// Mean over all pixels of an image, per channel.
     GlobalAvgPool(GlobalAvgPool),
@@ -67,9 +69,11 @@ pub enum Op {
     Linear(Linear),
     /// `exp(x) / Σ exp(x)` over the channels of images of one pixel.
     Softmax(Softmax),
+    /// `1 / (1 + exp(−x))` of each channel of images of one pixel.
+    Sigmoid(Sigmoid),
     /// Every channel times the sigmoid of its gate.
     Gate(Gate),
-    /// The gradient of one logit with respect to what the classifier reads.
+    /// The gradient of one logit with respect to the classifier's input.
     ClassGradient(ClassGradient),
     /// The gradient of a ReLU.
     ReluGradient(ReluGradient),
@@ -82,7 +86,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The only place that tells the operations apart for what they say of themselves.
+    /// The only place that distinguishes the operations in order to ask them about themselves.
     pub(crate) const fn as_operation(&self) -> &dyn Operation {
         match self {
             Self::Conv2d(op) => op,
@@ -96,6 +100,7 @@ impl Op {
             Self::Flatten(op) => op,
             Self::Linear(op) => op,
             Self::Softmax(op) => op,
+            Self::Sigmoid(op) => op,
             Self::Gate(op) => op,
             Self::ClassGradient(op) => op,
             Self::ReluGradient(op) => op,
@@ -107,7 +112,7 @@ impl Op {
 
     /// The name of the operation in lower case, as kernels and tables use it.
     pub fn kind(&self) -> &'static str {
-        self.as_operation().kind()
+        self.as_operation().summary().kind
     }
 
     /// All its parameters.
@@ -123,6 +128,7 @@ impl Op {
     /// The same operation with every parameter replaced.
     #[must_use]
     pub(crate) fn map_params(&self, mut map: impl FnMut(ParamId) -> ParamId) -> Self {
-        self.as_operation().map_params(&mut map)
+        let same = self.as_operation().map_params(&mut map);
+        same.unwrap_or(*self)
     }
 }

@@ -83,8 +83,8 @@ pub(crate) struct CamArgs {
     #[arg(long, value_name = "N|LABEL")]
     pub(crate) class: Option<String>,
 
-    /// Value to make the map of, by its name in `resnet inspect --plan` [default: the last block, or
-    /// an earlier one where that is too coarse]
+    /// Value to make the map of, by its name in `resnet inspect --plan` [default: the last block,
+    /// or an earlier one where that is too coarse]
     #[arg(long, value_name = "NAME")]
     pub(crate) at: Option<String>,
 
@@ -233,8 +233,8 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) reference: bool,
 
-    /// Time whole starts too, each in a process of its own: with nothing compiled, and with what is in
-    /// the caches of the driver and of this program
+    /// Time whole starts too, each in a process of its own: with nothing compiled, and with what is
+    /// in the caches of the driver and of this program
     #[arg(long)]
     pub(crate) startup: bool,
 

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::network::Arch;
-use resnet_wgpu::network::{BnMode, Variant};
+use resnet_wgpu::network::{Activation, Arch, BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::picture::Reader;
 use resnet_wgpu::plan::{KernelPath, Winograd};
@@ -33,8 +32,8 @@ pub(crate) struct DeviceArgs {
     #[arg(long)]
     pub(crate) untuned: bool,
 
-    /// Folder for what `resnet tune` stores and for compiled pipelines [default: `RESNET_CACHE_DIR`,
-    /// else `resnet-wgpu` in the system's folder for caches]
+    /// Folder for what `resnet tune` stores and for compiled pipelines [default:
+    /// `RESNET_CACHE_DIR`, else `resnet-wgpu` in the system's folder for caches]
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
@@ -42,8 +41,8 @@ pub(crate) struct DeviceArgs {
     #[arg(long, overrides_with = "no_pipeline_cache")]
     pub(crate) no_pipeline_cache: bool,
 
-    /// 3×3 convolutions by Winograd's algorithm: where it should be faster, nowhere, or wherever it can
-    /// be done in tiles of 2×2 or 4×4 outputs
+    /// 3×3 convolutions by Winograd's algorithm: where it should be faster, nowhere, or wherever it
+    /// can be done in tiles of 2×2 or 4×4 outputs
     #[arg(long, default_value = "auto", value_parser = named::<Winograd>(["auto", "off", "f2", "f4"]))]
     pub(crate) winograd: Winograd,
 
@@ -108,8 +107,8 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_name = "HxW|N", value_parser = size)]
     pub(crate) size: Option<[usize; 2]>,
 
-    /// Preprocessing: torchvision, torchvision-v2, timm, hf, notebook, div255, keras-caffe, keras-tf
-    /// or a JSON file [default: as the family of the weights has it]
+    /// Preprocessing: torchvision, torchvision-v2, timm, hf, notebook, div255, keras-caffe,
+    /// keras-tf or a JSON file [default: as the family of the weights has it]
     #[arg(long, value_name = "NAME|FILE.json")]
     pub(crate) preprocess: Option<String>,
 
@@ -117,10 +116,15 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_parser = named::<Variant>(Variant::ALL.iter().map(|variant| variant.name())))]
     pub(crate) variant: Option<Variant>,
 
-    /// Statistics of batch normalisations, instead of those that the weight file says: running ones,
-    /// or those of the batch, with which every image changes the results of all others
+    /// Statistics of batch normalisations, instead of those that the weight file says: running
+    /// ones, or those of the batch, with which every image changes the results of all others
     #[arg(long, value_name = "MODE", value_parser = named::<BnMode>(["running", "batch"]))]
     pub(crate) bn_mode: Option<BnMode>,
+
+    /// What makes probabilities of the scores: softmax for one class an image, sigmoid for any
+    /// number of them [default: as the weights say it, or softmax, or sigmoid for a single score]
+    #[arg(long, value_parser = named::<Activation>(Activation::ALL.map(Activation::name)))]
+    pub(crate) activation: Option<Activation>,
 
     /// Refuse to assume anything that neither the weight file nor a flag says
     #[arg(long)]
@@ -199,7 +203,7 @@ pub(crate) struct ImagesArgs {
 #[command(next_help_heading = "Network")]
 pub(crate) struct LabelArgs {
     /// Names of the classes: a text with one a line, JSON, or `imagenet1k` [default: those in the
-    /// weight file, or ImageNet's for 1000 classes]
+    /// weight file, or ImageNet's where it is trained on them]
     #[arg(long, value_name = "FILE|imagenet1k")]
     pub(crate) labels: Option<String>,
 }

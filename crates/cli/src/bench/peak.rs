@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use pollster::block_on;
 use resnet_wgpu::gpu::{Context, Session};
-use resnet_wgpu::graph::{Graph, Op, Relu};
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::graph::{Op, Relu};
 use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::tensor::Shape;
 use resnet_wgpu::wgpu;

@@ -1,6 +1,6 @@
 //! What `resnet bench` prints.
 
-use resnet_wgpu::gpu::StepClock;
+use resnet_wgpu::internals::gpu::StepClock;
 use serde::Serialize;
 
 use super::layers::{self, Layer};

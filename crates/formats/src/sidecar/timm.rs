@@ -6,8 +6,9 @@ use serde_json::Value;
 use super::{malformed, refuse, scaled, without_nulls};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{CONFIG, Config};
+use resnet_wgpu::internals::picture::{IMAGENET_MEAN, IMAGENET_STD};
 use resnet_wgpu::picture::Labels;
-use resnet_wgpu::picture::{Filter, IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resize};
+use resnet_wgpu::picture::{Filter, Preprocess, Resize};
 
 #[derive(Deserialize)]
 struct Root {

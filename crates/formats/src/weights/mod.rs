@@ -1,17 +1,18 @@
 //! Files of named tensors.
 //!
 //! In goes a weight file; out come the tensors that a network asks for, each checked against the
-//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held nothing
-//! else. `file` knows the bytes, `header` and `torch` the formats.
+//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held
+//! nothing else. `file` knows the bytes, `header` and `torch` the formats.
 
 mod container;
 pub(crate) mod contents;
 pub(crate) mod convert;
+pub(crate) mod described;
 mod file;
 mod header;
 pub(crate) mod layout;
 mod save;
-mod shards;
+pub(crate) mod shards;
 #[cfg(feature = "torch")]
 mod torch;
 #[cfg(any(feature = "torch", feature = "keras"))]
@@ -23,9 +24,7 @@ use std::path::Path;
 
 #[cfg(feature = "onnx")]
 pub(crate) use container::is_onnx;
-pub(crate) use save::save;
 
-use crate::described;
 use crate::sidecar::SideCars;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;
@@ -35,9 +34,9 @@ pub(crate) use file::map;
 pub(crate) use file::release;
 use layout::{channels_first, channels_last, transpose};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::TensorSource;
 use resnet_wgpu::internals::network::resnet::{self, Naming, Stated};
-use resnet_wgpu::network::{Family, ModelOptions, Network};
+use resnet_wgpu::internals::network::{Family, TensorSource};
+use resnet_wgpu::network::{ModelOptions, Network};
 use resnet_wgpu::tensor::Tensor;
 
 /// The metadata key under which a file lists its layers.
@@ -56,7 +55,7 @@ pub(crate) const DESCRIPTION: &str = "graph";
 #[derive(Debug)]
 pub struct Weights {
     file: WeightFile,
-    /// What the tensors are called; `None` for a file that describes its network.
+    /// The naming of the tensors; `None` for a file that describes its network.
     naming: Option<Naming>,
     /// Empty for a file in memory.
     side_cars: SideCars,
@@ -111,7 +110,9 @@ impl Weights {
         let unused: BTreeSet<String> = names.map(str::to_owned).collect();
         let naming = match file.metadata().get(DESCRIPTION) {
             Some(_) => None,
-            None => Some(Naming::recognise(&unused)?),
+            None => Some(Naming::recognise(&unused, |name| {
+                file.dims(name).map(<[_]>::to_vec)
+            })?),
         };
         Ok(Self {
             file,
