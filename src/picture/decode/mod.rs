@@ -173,7 +173,12 @@ impl From<String> for Refused {
 
 /// The refusal of a decoder.
 fn other(error: impl std::fmt::Display) -> Refused {
-    Refused::Other(error.to_string())
+    let reason = error.to_string();
+    let at_end = ["failed to fill whole buffer", "unexpected end of file"];
+    if at_end.iter().any(|end| reason.contains(end)) {
+        return Refused::Other("the file is cut off".to_owned());
+    }
+    Refused::Other(reason)
 }
 
 /// The size of a picture to be held, if that is allowed, and the permission to decode it.
