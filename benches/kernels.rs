@@ -1,9 +1,10 @@
-//! Each distinct layer of ResNet-50, 224×224, on the GPU: milliseconds, GFLOP/s, GB/s and the share of the
-//! peak, of the arithmetic or of the memory, whichever is more. The peaks are the best rates of all layers.
+//! Each distinct layer of ResNet-50, 224×224, on the GPU: milliseconds, GFLOP/s, GB/s and the share
+//! of the peak, of the arithmetic or of the memory, whichever is larger. The peaks are the best
+//! rates over all layers.
 //!
-//! Each dispatch is timed by itself, by the session's `StepClock`: the device's timestamps, else the
-//! host's clock; the median of the runs counts. Bytes count each tensor once, so caches can make GB/s
-//! exceed the memory's. The logits are compared with the fast CPU path first.
+//! Each dispatch is timed on its own, by the session's `StepClock`: the device's timestamps,
+//! otherwise the host's clock; the median of the runs counts. Bytes count each tensor once, so
+//! caches can push GB/s above the memory's. The logits are compared with the fast CPU path first.
 //! `cargo bench --bench kernels -- --test` runs everything once on small images.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
@@ -18,10 +19,11 @@ use std::collections::BTreeMap;
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::plan::Step;
 use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions, Step};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::Tensor;
 
 fn main() -> Result<(), resnet_wgpu::Error> {
@@ -76,12 +78,12 @@ fn main() -> Result<(), resnet_wgpu::Error> {
 struct Row<'a> {
     first: &'a Step,
     count: usize,
-    /// Of all together.
+    /// The total of these layers.
     ms: f64,
 }
 
 impl Row<'_> {
-    /// 10⁹ of something a second, of which a layer has so many.
+    /// A rate in 10⁹ per second, where each layer has the given amount.
     fn rate(&self, amount: u64) -> f64 {
         amount as f64 * self.count as f64 / (self.ms * 1e6)
     }
@@ -95,7 +97,7 @@ impl Row<'_> {
     }
 }
 
-/// One line per distinct layer, the slowest first.
+/// Prints one line per distinct layer, slowest first.
 fn print_table(steps: &[Step], samples: &[Vec<f64>]) {
     let mut rows: BTreeMap<String, Row<'_>> = BTreeMap::new();
     for (step, samples) in steps.iter().zip(samples) {

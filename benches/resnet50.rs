@@ -1,7 +1,7 @@
 //! ResNet-50 end to end, 224×224, batch 1 and 8: the GPU, the fast CPU path and the reference.
 //!
 //! Results are compared with the reference before anything is timed. GPU times include the
-//! submission and the wait, not the upload of the image and not the readback. `cargo bench --bench
+//! submission and the wait, but not the upload of the image or the readback. `cargo bench --bench
 //! resnet50 -- --test` runs everything once on small images.
 
 #![allow(

@@ -1,4 +1,4 @@
-//! An image and a weight file to the five best classes, with the library alone.
+//! Finds the five best classes of an image, given a weight file, with the library alone.
 //!
 //!     cargo run --release --example classify -- resnet50.safetensors photo.jpg
 

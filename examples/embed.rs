@@ -14,7 +14,7 @@ use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu::{self, TextureFormat as Format, TextureUsages as Usage};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Any device of the host's will do: `gpu::required_limits` says what it needs.
+    // Any device of the host will do: `gpu::required_limits` says what it needs.
     let Context { device, queue, .. } = pollster::block_on(Context::from_env())?;
     let mut size = wgpu::Extent3d::default();
     (size.width, size.height) = (320, 200);
@@ -34,14 +34,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let scene = scene.create_view(&Default::default());
     let heat = texture(Format::Rgba8Unorm, Usage::COPY_DST);
 
-    // Once: the network, what it reads, and where its results go.
+    // Once: the network, its input, and the destination of its results.
     let options = ModelOptions::default();
     let network = match std::env::args().nth(1) {
         Some(path) => resnet_formats::open(path, &options)?,
         None => Arch::ResNet18.made_up(0, &options)?,
     };
     let model = network.model(&options)?;
-    let graph = add_class_map(&optimize(&model.graph, Fusion::Full)?, &ClassMap::new())?;
+    let graph = add_class_map(&optimize(&model.graph, Fusion::Full)?, &ClassMap::default())?;
     let rules = &model.preprocess;
     let options = PlanOptions::new(Capabilities::of(&device)).input(InputFormat::Rgba8(*rules));
     let executor = Executor::new(&device, &queue, &Plan::new(&graph, &options)?)?;
@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build();
     let readback = Readback::of(&device, &executor, [Role::Probabilities])?;
 
-    // Every frame: the host draws, the network looks, the host may draw the heat map over it all.
+    // Every frame: the host draws, the network looks, and the host may draw the heat map on top.
     let mut encoder = device.create_command_encoder(&Default::default());
     encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
         color_attachments: &[Some(wgpu::RenderPassColorAttachment {
@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     readback.record(&mut encoder);
     queue.submit([encoder.finish()]);
 
-    // In whichever frame the results are there: this host has nothing else to do, and waits.
+    // Whenever the results have arrived: this host has nothing else to do, and waits.
     readback.try_read()?;
     device.poll(wgpu::PollType::wait_indefinitely())?;
     let outputs = readback.try_read()?.ok_or("the device is still busy")?;

@@ -21,12 +21,11 @@ use std::process::Command;
 
 use ash::{khr, vk};
 use resnet_wgpu::internals::kernels::{Launch, Precision};
+use resnet_wgpu::internals::plan::{DeviceClass, DeviceKind, Vendor};
 use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::plan::{
-    Capabilities, DeviceClass, DeviceKind, KernelPath, Plan, PlanOptions, Vendor, Winograd,
-};
+use resnet_wgpu::plan::{Capabilities, KernelPath, Plan, PlanOptions, Winograd};
 
 /// Set in the child processes, one per chip: the driver reads its environment once.
 const CHILD: &str = "RESNET_WGPU_ISA_CHILD";
@@ -61,10 +60,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A launch for each kernel, tile and precision, and for whether it leaves sums for another dispatch.
+/// A launch for each kernel, tile and precision, and for whether it leaves sums to another
+/// dispatch.
 type Variants = BTreeMap<(&'static str, String, Precision, bool), Launch>;
 
-/// Hardware of every kind that the planner tells apart.
+/// Every kind of hardware that the planner distinguishes.
 fn devices() -> Vec<DeviceKind> {
     use DeviceClass::{Discrete, Integrated, Unknown};
     let makers = [
@@ -175,7 +175,7 @@ fn spirv(launch: &Launch) -> Result<Vec<u32>, Box<dyn Error>> {
 fn compile_all() -> Result<(), Box<dyn Error>> {
     let chip = std::env::var(CHILD)?;
     let compiler = Compiler::new()?;
-    // What the driver makes the same of is one row.
+    // Precisions for which the driver makes the same code share a row.
     let mut rows: BTreeMap<[String; 3], BTreeSet<Precision>> = BTreeMap::new();
     for ((kernel, tile, precision, _), launch) in variants()? {
         let report = compiler.compile(&launch)?;
@@ -192,10 +192,10 @@ fn compile_all() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the driver says of a kernel, from the registers on.
+/// Formats the driver's report on a kernel, from the registers on.
 fn cells(kernel: &str, report: &Report) -> String {
     let value = |name: &str| report.statistics.get(name).copied().unwrap_or(0);
-    // The others move numbers: what they compute costs nothing beside it.
+    // The other kernels move numbers; their arithmetic costs nothing in comparison.
     let hottest = if kernel.starts_with("conv2d_tiled") {
         let (multiply_adds, instructions) = hottest_block(&report.assembly);
         let share = multiply_adds * 100 / instructions.max(1);
@@ -233,13 +233,13 @@ fn hottest_block(assembly: &str) -> (usize, usize) {
     best.max(block)
 }
 
-/// What the driver says of a pipeline.
+/// The driver's report on a pipeline.
 struct Report {
     statistics: BTreeMap<String, u64>,
     assembly: String,
 }
 
-/// A device that compiles and never runs.
+/// A device that compiles but never runs anything.
 struct Compiler {
     _entry: ash::Entry,
     instance: ash::Instance,
@@ -346,7 +346,8 @@ impl Compiler {
     /// The machine code as text.
     ///
     /// # Safety
-    /// The pipeline must be of this device and must have been made to capture its representations.
+    /// The pipeline must belong to this device and must have been made to capture its
+    /// representations.
     unsafe fn assembly(
         &self,
         query: &khr::pipeline_executable_properties::Device,

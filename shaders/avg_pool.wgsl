@@ -8,7 +8,7 @@
 // Grid        grid-stride over GROUPS · OUT_PIXELS threads, x only
 // Memory      none
 // Barriers    none
-// Edges       positions outside the image add 0; `count` includes them when COUNT_PADDING; no window lies wholly outside
+// Edges       positions outside the image add 0; `count` includes them when COUNT_PADDING; no window lies entirely outside
 // Host        src/kernels/avg_pool.rs     Reference  src/reference/avg_pool.rs
 
 // Four channels of a pixel as they lie in memory.

@@ -35,7 +35,7 @@ override RELU: bool;
 
 const THREADS: u32 = 256u;
 
-// The smallest normal number: a channel without any variance must not become 0 · ∞.
+// The smallest normal number: a channel without variance must not become 0 · ∞.
 const LEAST: f32 = 1.17549435e-38;
 
 var<workgroup> partial: array<vec4<f32>, THREADS>;
@@ -70,7 +70,7 @@ fn main(
     }
     let mean = total(thread, sum) / f32(PIXELS);
 
-    // 2. Variance: the distances from the mean that is known now, as x² − μ² would cancel
+    // 2. Variance, from the distances to the mean: x² − μ² would suffer from cancellation
     sum = vec4<f32>();
     for (var pixel = thread; pixel < PIXELS; pixel += THREADS) {
         let distance = widened(input[first + pixel]) - mean;

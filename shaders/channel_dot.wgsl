@@ -31,7 +31,7 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let pixel = workgroup.y * GRID_X + workgroup.x;
-    // The last row of workgroups may reach past the last pixel; it repeats that one.
+    // The last row of workgroups may reach past the last pixel, which it then repeats.
     let read = min(pixel, PIXELS - 1u);
     var sum = 0.0;
     for (var c_group = thread; c_group < C_GROUPS; c_group += THREADS) {

@@ -19,7 +19,7 @@
 
 override CLASSES: u32;
 override BATCH: u32;
-// Vectors of one image of y, and pixels of one.
+// The number of vectors, and of pixels, in one image of y.
 override LEN: u32;
 override PIXELS: u32;
 

@@ -68,7 +68,7 @@ const TILE_CO_GROUPS: u32 = TILE_CO / 4u;
 const QUADRANT: u32 = 2u * SIDE;
 const QUADRANTS_CO: u32 = TILE_CO / QUADRANT;
 const QUADRANTS: u32 = TILE_PX / QUADRANT * QUADRANTS_CO;
-// Channels of a pixel in the tile, and a gap that spreads pixels over the banks of the memory.
+// Channels of a pixel in the tile, and a gap that spreads pixels over the memory banks.
 const ROW: u32 = TILE_K + 8u;
 const INPUT_ROWS: u32 = THREADS / TILE_PX;
 
@@ -100,7 +100,7 @@ fn input_at(k_group: u32, window: Window) -> Stored {
     let ci_group = k_group % IN_GROUPS;
     let ky = i32(tap / KERNEL_W);
     let kx = i32(tap % KERNEL_W);
-    // Below zero, a row or column is large as an unsigned number.
+    // As an unsigned number, a negative row or column is large.
     let inside = u32(window.iy + ky) < IN_H && u32(window.ix + kx) < IN_W;
     if (!inside || tap >= KERNEL_H * KERNEL_W) {
         return Stored();
@@ -119,7 +119,7 @@ fn finished(sum: vec4<f32>, co_group: u32, output_ix: u32) -> vec4<f32> {
     return select(y, max(y, vec4<f32>()), RELU);
 }
 
-// Stores one matrix of each quadrant that is in the works: that at (row, column), in units of matrices.
+// Stores one matrix of each quadrant in progress: the one at (row, column), in units of matrices.
 fn store_sums(workgroup: vec3<u32>, thread: u32, first: u32, count: u32, matrix: vec2<u32>) {
     for (var i = thread; i < count * SIDE * SIDE / 4u; i += THREADS) {
         let quadrant = first + i / (SIDE * SIDE / 4u);
@@ -193,7 +193,7 @@ fn main(
             workgroupBarrier();
         }
 
-        // 3. Store, one matrix of every quadrant after the other
+        // 3. Store, one matrix of every quadrant at a time
         let sums_ix = quadrant * SIDE * SIDE;
         coopStoreT(sums_00, &sums_tile[sums_ix], SIDE);
         workgroupBarrier();

@@ -100,7 +100,7 @@ fn input_at(problem: u32, k_group: u32, window: Window) -> vec4<f32> {
     let ci_group = problem * IN_GROUPS + k_group % IN_GROUPS;
     let ky = i32(tap / KERNEL_W);
     let kx = i32(tap % KERNEL_W);
-    // Below zero, a row or column is large as an unsigned number.
+    // As an unsigned number, a negative row or column is large.
     let inside = u32(window.iy + ky) < IN_H && u32(window.ix + kx) < IN_W;
     if (!inside || tap >= KERNEL_H * KERNEL_W) {
         return vec4<f32>();
@@ -140,7 +140,7 @@ fn main(
 
     var sums: array<array<vec4<f32>, PER_THREAD_PX>, PER_THREAD_CO_GROUPS>;
     for (var step = first_step; step < end_step; step++) {
-        // 1. Load tiles: the weights, which need no test, are under way while the inputs are looked for
+        // 1. Load tiles: the weights, which need no bounds check, are fetched while the inputs are located
         let weight_ix = weight_block + step * TILE_K * TILE_CO_GROUPS + thread;
         var weights: array<Stored, WEIGHT_LOADS>;
         for (var i = 0u; i < WEIGHT_LOADS; i++) {

@@ -103,7 +103,7 @@ fn input_at(problem: u32, k_group: u32, window: Window) -> Stored {
     let ci_group = problem * IN_GROUPS + k_group % IN_GROUPS;
     let ky = i32(tap / KERNEL_W);
     let kx = i32(tap % KERNEL_W);
-    // Below zero, a row or column is large as an unsigned number.
+    // As an unsigned number, a negative row or column is large.
     let inside = u32(window.iy + ky) < IN_H && u32(window.ix + kx) < IN_W;
     if (!inside || tap >= KERNEL_H * KERNEL_W) {
         return Stored();
@@ -157,7 +157,7 @@ fn main(
 
         // 2. Multiply
         var products: array<array<Stored, PER_THREAD_PX>, PER_THREAD_CO_GROUPS>;
-        // An array that is indexed by the counter of a loop makes Mesa unroll it.
+        // Indexing an array with the loop counter makes Mesa unroll the loop.
         var x: array<array<Pair, PER_THREAD_PX>, TILE_K_GROUPS / 2u>;
         for (var k = 0u; k < TILE_K_GROUPS / 2u; k++) {
             for (var p = 0u; p < PER_THREAD_PX; p++) {

@@ -14,7 +14,7 @@
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
 
-// Vectors of y.
+// The number of vectors in y.
 override LEN: u32;
 override IN_H: u32;
 override IN_W: u32;

@@ -12,8 +12,8 @@
 // Grid        [ceil(OUT_W / 8), ceil(OUT_H / 8), 1]
 // Memory      lows, highs THREADS·4 B each of workgroup memory
 // Barriers    one per level of the tree; no invocation returns before the last one
-// Edges       pixels past the last row or column are skipped; beyond its borders the map goes on as it is there; a constant map
-//             that is stretched is 0
+// Edges       pixels past the last row or column are skipped; beyond its borders the map is extended by its outermost values; a
+//             constant map stretches to 0
 // Host        src/kernels/heat_map.rs     Reference  src/reference/heat_map.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
@@ -23,7 +23,7 @@
 const SIDE: u32 = 8u;
 const THREADS: u32 = SIDE * SIDE;
 
-// What the integers of the header are.
+// The integers of the header.
 const OUT_W: u32 = 0u;
 const OUT_H: u32 = 1u;
 const PITCH: u32 = 2u;
@@ -34,7 +34,7 @@ const MAP_H: u32 = 5u;
 const STRETCH: u32 = 6u;
 // Whether values become colors of the table.
 const COLOR: u32 = 7u;
-// From pixels to places among the values, as the bits of f32.
+// From pixels to positions among the values, as the bits of f32.
 const SCALE_X: u32 = 8u;
 const OFFSET_X: u32 = 9u;
 const SCALE_Y: u32 = 10u;
@@ -44,12 +44,12 @@ const TABLE_HEADER: u32 = 12u;
 var<workgroup> lows: array<f32, THREADS>;
 var<workgroup> highs: array<f32, THREADS>;
 
-/// Where the centre of a pixel lies among the values.
+/// The position of a pixel's centre among the values.
 fn position(pixel: u32, scale: u32, offset: u32) -> f32 {
     return f32(pixel) * bitcast<f32>(table[scale]) + bitcast<f32>(table[offset]);
 }
 
-/// What the value before a place, the two beside it and the one behind count for.
+/// The weights of the four values around a position, from first to last.
 fn weights(way: f32) -> vec4<f32> {
     let rest = 1.0 - way;
     let square = way * way;
@@ -61,7 +61,7 @@ fn weights(way: f32) -> vec4<f32> {
     ) / 6.0;
 }
 
-/// The spline at a place, in units of the map's values.
+/// The spline at a position, in units of the map's values.
 fn spline(x: f32, y: f32) -> f32 {
     let first = vec2<i32>(floor(vec2(x, y)));
     let across = weights(x - f32(first.x));

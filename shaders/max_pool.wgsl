@@ -8,7 +8,7 @@
 // Grid        grid-stride over GROUPS · OUT_PIXELS threads, x only
 // Memory      none
 // Barriers    none
-// Edges       positions outside the image are skipped, or count as 0 when ZERO_PADDED; no window lies wholly outside
+// Edges       positions outside the image are skipped, or count as 0 when ZERO_PADDED; no window lies entirely outside
 // Host        src/kernels/max_pool.rs     Reference  src/reference/max_pool.rs
 
 // Four channels of a pixel as they lie in memory.

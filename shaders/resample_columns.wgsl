@@ -20,7 +20,7 @@
 const SIDE: u32 = 8u;
 const PRECISION_BITS: u32 = 22u;
 
-// What the integers of the header are.
+// The integers of the header.
 const OUT_W: u32 = 0u;
 const OUT_H: u32 = 1u;
 const FIRST: u32 = 2u;

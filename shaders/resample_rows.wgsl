@@ -20,14 +20,14 @@
 const SIDE: u32 = 8u;
 const PRECISION_BITS: u32 = 22u;
 
-// What the integers of the header are.
+// The integers of the header.
 const OUT_W: u32 = 0u;
 const ROWS: u32 = 1u;
 const LEFT: u32 = 2u;
 const TOP: u32 = 3u;
 // 1 downwards, -1 upwards.
 const ROW_STEP: u32 = 4u;
-// Whether the colours are linear, as the sampler makes them of an sRGB view.
+// Whether the colours are linear, as sampled from an sRGB view.
 const LINEAR: u32 = 5u;
 const SWAP_RED_BLUE: u32 = 6u;
 const TABLE_HEADER: u32 = 7u;
@@ -39,7 +39,7 @@ fn encoded(linear: vec3<f32>) -> vec3<f32> {
     return select(bright, dark, linear <= vec3(0.0031308));
 }
 
-/// A colour as bytes. What is no number becomes 0.
+/// A colour as bytes; NaN becomes 0.
 fn bytes_at(column: i32, row: i32) -> vec3<i32> {
     var color = textureLoad(image, vec2(column, row), 0).rgb;
     color = select(vec3<f32>(), min(color, vec3(1.0)), color > vec3<f32>());

@@ -6,7 +6,7 @@
 //             V: [component (u,v)][ci group][tile (n,ty,tx)], one vector = four channels
 // Workgroup   THREADS tiles of four channels
 // Thread      half of the components, first or last u, of four channels of one tile per trip of a grid-stride loop: all of them
-//             would need more registers than leave room for eight waves on RDNA
+//             would need too many registers for eight waves on RDNA
 // Grid        twice a grid-stride over IN_GROUPS · TILES threads, x only; the two halves of a tile are neighbours
 // Memory      none
 // Barriers    none
@@ -32,7 +32,7 @@ override IN_GROUPS: u32;
 override IN_H: u32;
 override IN_W: u32;
 override IN_PIXELS: u32;
-// Tiles of one image along its sides, and of the whole batch.
+// Tiles along each side of one image, and in the whole batch.
 override TILES_H: u32;
 override TILES_W: u32;
 override TILES: u32;
@@ -87,7 +87,7 @@ fn main(
         let ci_group = item / TILES;
         let tile = item % TILES;
         let n = tile / TILES_W / TILES_H;
-        // Below zero, these are large as unsigned numbers.
+        // As unsigned numbers, negative coordinates are large.
         let first_y = tile / TILES_W % TILES_H * OUT_TILE - PAD_TOP;
         let first_x = tile % TILES_W * OUT_TILE - PAD_LEFT;
         let image = ci_group * IN_PIXELS + n * IN_H * IN_W;

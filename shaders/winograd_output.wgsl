@@ -34,7 +34,7 @@ override OUT_GROUPS: u32;
 override OUT_H: u32;
 override OUT_W: u32;
 override OUT_PIXELS: u32;
-// Tiles of one image along its sides, and of the whole batch.
+// Tiles along each side of one image, and in the whole batch.
 override TILES_H: u32;
 override TILES_W: u32;
 override TILES: u32;

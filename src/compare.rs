@@ -6,19 +6,19 @@ use std::fmt;
 use crate::error::Error;
 use crate::tensor::Tensor;
 
-/// How far a scalar may be from the one that is wanted.
+/// How far a scalar may be from the expected one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
-    /// Absolute part.
+    /// The absolute part.
     pub atol: f32,
-    /// Part relative to the wanted scalar.
+    /// The part relative to the expected scalar.
     pub rtol: f32,
 }
 
 impl Tolerance {
-    /// The tolerance for a sum of `len` products of numbers near one, in 32-bit floats: rounding
-    /// errors of a sum grow with the square root of its length when they are independent (Higham,
-    /// Accuracy and Stability of Numerical Algorithms, section 2.6); four times that is allowed.
+    /// The tolerance for a sum of `len` products of numbers near one, in 32-bit floats. Independent
+    /// rounding errors grow with the square root of the sum's length (Higham, Accuracy and
+    /// Stability of Numerical Algorithms, section 2.6); four times that is allowed.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a tolerance needs no more than seven digits"
@@ -32,7 +32,8 @@ impl Tolerance {
     }
 
     fn allows(self, want: f32, got: f32) -> bool {
-        // Written so that a NaN on either side is outside; an infinity allows nothing.
+        // Written so that a NaN on either side is outside, and so that nothing agrees with an
+        // infinity.
         want.is_finite() && (got - want).abs() <= self.atol + self.rtol * want.abs()
     }
 }
@@ -41,35 +42,35 @@ impl Tolerance {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Mismatch {
-    /// Its position, outermost first: `[n, c, y, x]` for an activation.
+    /// Its position, outermost axis first: `[n, c, y, x]` for an activation.
     pub index: Vec<usize>,
-    /// The wanted scalar.
+    /// The expected scalar.
     pub want: f32,
-    /// The scalar found.
+    /// The actual scalar.
     pub got: f32,
 }
 
-/// How two tensors of the same sizes differ.
+/// How two tensors of the same shape differ.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// Largest absolute difference; NaN when one of the scalars is.
+    /// The largest absolute difference; NaN if any scalar is NaN.
     pub max_abs: f32,
-    /// Largest absolute difference over the largest wanted magnitude.
+    /// The largest absolute difference over the largest expected magnitude.
     pub max_rel: f32,
-    /// Cosine of the angle between the two as vectors.
+    /// The cosine of the angle between the two as vectors.
     pub cosine: f64,
-    /// Scalars outside the tolerance.
+    /// The number of scalars outside the tolerance.
     pub mismatches: usize,
-    /// The first of them.
+    /// The first scalar outside the tolerance.
     pub first: Option<Mismatch>,
 }
 
 impl Difference {
-    /// Compares what was computed with what is wanted.
+    /// Compares computed scalars with expected ones.
     ///
     /// # Errors
-    /// [`Error::TensorLength`] when the sizes differ.
+    /// [`Error::TensorLength`] if the shapes differ.
     pub fn between(want: &Tensor, got: &Tensor, tolerance: Tolerance) -> Result<Self, Error> {
         if want.dims() != got.dims() {
             return Err(Error::TensorLength {

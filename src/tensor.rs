@@ -1,19 +1,19 @@
 //! Shapes, host tensors, and the one place that defines how activations lie in memory.
 //!
 //! On the host a [`Tensor`] is row-major in its natural order: activations are NCHW, convolution
-//! weights OIHW, linear weights `[out, in]`. On the GPU an activation is *channel-packed*
-//! ("NC4HW4" with the channel groups outermost): four channels of one pixel are one `vec4<f32>`,
-//! and the vectors of one channel group lie together for all pixels of all images:
+//! weights OIHW, linear weights `[out, in]`. On the GPU an activation is *channel-packed* ("NC4HW4"
+//! with the channel groups outermost): four channels of one pixel are one `vec4<f32>`, and the
+//! vectors of one channel group lie together for all pixels of all images:
 //!
 //! ```text
 //! vector index (n, c, y, x) = (c / 4) · (N·H·W) + (n·H + y)·W + x        lane = c % 4
 //! ```
 //!
-//! Pixels of the whole batch are therefore one contiguous axis, and lanes past the last channel
+//! The pixels of the whole batch are therefore one contiguous axis, and lanes past the last channel
 //! are zero. [`pack`] and [`unpack`] convert; every shader relies on exactly this order.
 //!
 //! A *folded* texture holds the same vectors in the same order as texels, `FOLD_WIDTH` to a row,
-//! after one row of zeros: what a kernel reads instead of something outside the image.
+//! after one row of zeros, which kernels read in place of anything outside the image.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,17 +23,18 @@ use crate::error::Error;
 /// Channels in one packed vector: the lanes of a `vec4<f32>`.
 pub(crate) const LANES: usize = 4;
 
-/// Texels in a row of a folded texture. With WebGPU's default limit of 8192 rows that is 128 MiB, as
-/// much as its default limit of a storage buffer binding.
+/// Texels in a row of a folded texture. With WebGPU's default limit of 8192 rows that makes 128
+/// MiB, the same as its default limit for a storage buffer binding.
 pub(crate) const FOLD_WIDTH: usize = 1 << 10;
 
 /// Scalars in a row of a folded texture.
 pub(crate) const FOLD_ROW_SCALARS: usize = FOLD_WIDTH * LANES;
 
-/// Rows of a folded texture for so many texels.
+/// The number of rows of a folded texture that holds `texels` texels.
 ///
-/// Never a power of two: llvmpipe compiles a shader anew for each combination of textures with and
-/// without sides that are powers of two (Mesa 22.3, `lp_sampler_static_texture_state_image`).
+/// It is never a power of two: llvmpipe compiles a shader anew for each combination of textures
+/// with and without sides that are powers of two (Mesa 22.3,
+/// `lp_sampler_static_texture_state_image`).
 pub(crate) const fn folded_rows(texels: usize) -> usize {
     let rows = texels.div_ceil(FOLD_WIDTH);
     if rows.is_power_of_two() {
@@ -57,11 +58,39 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A shape from its four sizes, in NCHW order.
+    /// A shape from its four dimensions, in NCHW order.
     pub const fn new(n: usize, c: usize, h: usize, w: usize) -> Self {
         Self { n, c, h, w }
     }
 
+    /// The number of groups of four channels, the last one possibly partial.
+    pub(crate) const fn channel_groups(&self) -> usize {
+        self.c.div_ceil(LANES)
+    }
+
+    /// The number of scalars in the packed layout, including channel tails.
+    pub const fn packed_len(&self) -> usize {
+        self.channel_groups() * self.pixels() * LANES
+    }
+
+    /// The dimensions in NCHW order.
+    pub const fn dims(&self) -> [usize; 4] {
+        [self.n, self.c, self.h, self.w]
+    }
+
+    /// The size in bytes of the packed layout, unless it overflows `usize`.
+    pub(crate) fn checked_packed_bytes(&self) -> Option<usize> {
+        self.c
+            .div_ceil(LANES)
+            .checked_mul(self.n)?
+            .checked_mul(self.h)?
+            .checked_mul(self.w)?
+            .checked_mul(LANES * size_of::<f32>())
+    }
+}
+
+#[doc(hidden)]
+impl Shape {
     /// Number of scalars.
     pub const fn len(&self) -> usize {
         self.n * self.c * self.h * self.w
@@ -76,31 +105,6 @@ impl Shape {
     pub const fn pixels(&self) -> usize {
         self.n * self.h * self.w
     }
-
-    /// Groups of four channels, the last one possibly partial.
-    pub(crate) const fn channel_groups(&self) -> usize {
-        self.c.div_ceil(LANES)
-    }
-
-    /// Scalars in the packed layout, channel tails included.
-    pub const fn packed_len(&self) -> usize {
-        self.channel_groups() * self.pixels() * LANES
-    }
-
-    /// The sizes in NCHW order.
-    pub const fn dims(&self) -> [usize; 4] {
-        [self.n, self.c, self.h, self.w]
-    }
-
-    /// Bytes in the packed layout, unless they overflow `usize`.
-    pub(crate) fn checked_packed_bytes(&self) -> Option<usize> {
-        self.c
-            .div_ceil(LANES)
-            .checked_mul(self.n)?
-            .checked_mul(self.h)?
-            .checked_mul(self.w)?
-            .checked_mul(LANES * size_of::<f32>())
-    }
 }
 
 impl fmt::Display for Shape {
@@ -109,7 +113,7 @@ impl fmt::Display for Shape {
     }
 }
 
-/// A host tensor of 32-bit floats, row-major. Cloning shares the data.
+/// A host tensor of 32-bit floats, row-major. Clones share the data.
 #[derive(Clone, PartialEq)]
 pub struct Tensor {
     dims: Vec<usize>,
@@ -117,10 +121,10 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A tensor from its sizes and row-major data.
+    /// A tensor from its dimensions and row-major data.
     ///
     /// # Errors
-    /// [`Error::TensorLength`] when the data does not fill the sizes exactly.
+    /// [`Error::TensorLength`] if the data does not fill the dimensions exactly.
     pub fn new(dims: &[usize], data: impl Into<Arc<[f32]>>) -> Result<Self, Error> {
         let data = data.into();
         let expected = dims.iter().try_fold(1usize, |len, &d| len.checked_mul(d));
@@ -136,16 +140,7 @@ impl Tensor {
         })
     }
 
-    /// A tensor whose every scalar is the function of its flat, row-major index.
-    pub fn from_fn(dims: &[usize], f: impl FnMut(usize) -> f32) -> Self {
-        let len = dims.iter().product();
-        Self {
-            dims: dims.to_vec(),
-            data: (0..len).map(f).collect(),
-        }
-    }
-
-    /// The sizes, outermost first.
+    /// The dimensions, outermost first.
     pub fn dims(&self) -> &[usize] {
         &self.dims
     }
@@ -155,20 +150,10 @@ impl Tensor {
         &self.data
     }
 
-    /// Number of scalars.
-    pub fn len(&self) -> usize {
-        self.data.len()
-    }
-
-    /// Whether there is no scalar at all.
-    pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
-    }
-
-    /// The sizes as an activation shape.
+    /// The dimensions as an activation shape.
     ///
     /// # Errors
-    /// [`Error::TensorRank`] unless there are exactly four sizes.
+    /// [`Error::TensorRank`] unless there are exactly four dimensions.
     pub fn shape(&self) -> Result<Shape, Error> {
         match self.dims[..] {
             [n, c, h, w] => Ok(Shape::new(n, c, h, w)),
@@ -180,16 +165,38 @@ impl Tensor {
     }
 }
 
+#[doc(hidden)]
+impl Tensor {
+    /// A tensor whose every scalar is the function of its flat, row-major index.
+    pub fn from_fn(dims: &[usize], f: impl FnMut(usize) -> f32) -> Self {
+        let len = dims.iter().product();
+        Self {
+            dims: dims.to_vec(),
+            data: (0..len).map(f).collect(),
+        }
+    }
+
+    /// Number of scalars.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether there is no scalar at all.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+}
+
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tensor{:?}", self.dims)
     }
 }
 
-/// Row-major NCHW scalars to the channel-packed layout; channel tails become zero.
+/// Converts row-major NCHW scalars to the channel-packed layout, with zeros in channel tails.
 ///
 /// # Panics
-/// When `data` does not hold exactly `shape.len()` scalars.
+/// If `data` does not hold exactly `shape.len()` scalars.
 pub fn pack(shape: Shape, data: &[f32]) -> Vec<f32> {
     assert_eq!(data.len(), shape.len(), "data must fill {shape}");
     let plane = shape.h * shape.w;
@@ -206,10 +213,10 @@ pub fn pack(shape: Shape, data: &[f32]) -> Vec<f32> {
     packed
 }
 
-/// Channel-packed scalars back to row-major NCHW; channel tails are dropped.
+/// Converts channel-packed scalars back to row-major NCHW, dropping channel tails.
 ///
 /// # Panics
-/// When `packed` does not hold exactly `shape.packed_len()` scalars.
+/// If `packed` does not hold exactly `shape.packed_len()` scalars.
 pub fn unpack(shape: Shape, packed: &[f32]) -> Vec<f32> {
     assert_eq!(
         packed.len(),

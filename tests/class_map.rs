@@ -1,5 +1,5 @@
-//! Class activation maps: the way back is the gradient, and every path computes the same map. The
-//! module `gpu` needs an adapter.
+//! Class activation maps: the way back through the network is the gradient, and every path computes
+//! the same map. The module `gpu` needs an adapter.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,19 +7,20 @@ mod common;
 
 use common::{Numbers, assert_close, reference};
 use resnet_wgpu::Error;
-use resnet_wgpu::explain::{CLASS_MAP, ClassMap, add_class_map};
-use resnet_wgpu::graph::{
-    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
-    Op, PadValue, Padding, Relu, Statistics, ValueId, Window,
-};
+use resnet_wgpu::explain::{ClassMap, add_class_map};
+use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
-use resnet_wgpu::internals::explain::Sites;
+use resnet_wgpu::internals::explain::{CLASS_MAP, Sites};
+use resnet_wgpu::internals::graph::{
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Linear, MaxPool, Op,
+    PadValue, Padding, Relu, Statistics, Window,
+};
 use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
-/// Where the pixels of a value of a network lie in an image of a size.
+/// Where the pixels of a network's value lie in an image of the given size.
 fn sites(arch: Arch, size: usize, value: &str) -> Sites {
     let options = ModelOptions {
         size: Some([size, size]),
@@ -32,7 +33,7 @@ fn sites(arch: Arch, size: usize, value: &str) -> Sites {
 
 #[test]
 fn centres_are_where_the_windows_are() {
-    // 7×7 at stride 2 starts at −3, unpadded 3×3 at stride 2 sees the pixels 0, 2 and 4 of that.
+    // 7×7 at stride 2 starts at −3; unpadded 3×3 at stride 2 sees pixels 0, 2 and 4 of that.
     let lesson = sites(Arch::Notebook, 64, "res4a_relu");
     assert_eq!((lesson.first, lesson.step), ([2.0; 2], [16.0; 2]), "lesson");
     let torch = sites(Arch::ResNet18, 224, "layer4.1.relu2");
@@ -101,7 +102,7 @@ impl Network {
         self.graph.add(name, op, &[x, y]).unwrap()
     }
 
-    /// The stride is in the 3×3 and its padding uneven, as TensorFlow has it.
+    /// The stride is in the 3×3 and its padding is uneven, as in TensorFlow.
     fn block_of_the_middle(&mut self, x: ValueId) -> ValueId {
         let uneven = Padding {
             top: 0,
@@ -122,7 +123,7 @@ impl Network {
         self.relu("a.relu", y)
     }
 
-    /// The stride is in the first 1×1, which leaves pixels out.
+    /// The stride is in the first 1×1, which skips pixels.
     fn block_of_the_first(&mut self, x: ValueId) -> ValueId {
         let y = self.conv("b1", x, &[5, 8, 1, 1], |c| c.stride(2));
         let y = self.relu("b1.relu", y);
@@ -149,7 +150,7 @@ impl Network {
     }
 }
 
-/// 12×14 pixels, 6×7 and 3×4 after the blocks; a 2×2 pool and a flattening as in the lesson.
+/// 12×14 pixels, 6×7 and 3×4 after the blocks, then a 2×2 pool and a flatten as in the lesson.
 fn lesson(batch: usize) -> Graph {
     let (mut net, x) = Network::new(Shape::new(batch, 4, 12, 14));
     let x = net.block_of_the_middle(x);
@@ -181,7 +182,7 @@ fn resnet(batch: usize) -> Graph {
 }
 
 fn at(name: &str) -> ClassMap {
-    ClassMap::new().at(name)
+    ClassMap::default().at(name)
 }
 
 fn map_of(graph: &Graph, image: &Tensor) -> Tensor {
@@ -194,7 +195,7 @@ fn the_way_back_is_the_gradient_at_every_fusion() {
         let image = Numbers::new(3).tensor(&[1, 4, 12, 14]);
         let class = 3;
         let logit = |image: &Tensor| f64::from(reference(&graph, image)[0].data()[class]);
-        // The gradient by differences, for what the map makes of it.
+        // The gradient by finite differences, compared with what the map is made of.
         let step = 1.0 / 512.0;
         let mut want = vec![0.0; 12 * 14];
         for (index, &x) in image.data().iter().enumerate() {
@@ -215,7 +216,7 @@ fn the_way_back_is_the_gradient_at_every_fusion() {
             let graph = add_class_map(&optimize(&graph, fusion).unwrap(), &map).unwrap();
             let got = map_of(&graph, &image);
             assert_eq!(got.dims(), [1, 1, 12, 14], "{fusion}");
-            // A difference that crosses the kink of a ReLU is not the gradient: few do.
+            // A difference that crosses the kink of a ReLU is not the gradient; this is rare.
             let pairs = got.data().iter().zip(&want);
             let off = |(got, want): (&f32, &f64)| (f64::from(*got) - want).abs() / largest > 0.01;
             let wrong = pairs.filter(|&pair| off(pair)).count();
@@ -271,7 +272,7 @@ fn maps_are_made_of_a_stage_that_is_fine_enough() {
         let network = arch.made_up(0, &options).unwrap();
         let model = network.model(&options).unwrap();
         let graph = optimize(&model.graph, Fusion::Full).unwrap();
-        let graph = add_class_map(&graph, &ClassMap::new()).unwrap();
+        let graph = add_class_map(&graph, &ClassMap::default()).unwrap();
         let map = graph.nodes().last().unwrap();
         let Shape { h, w, .. } = graph.get(map.output).unwrap().shape;
         (graph.get(map.inputs[1]).unwrap().name.clone(), [h, w])
@@ -292,7 +293,7 @@ fn maps_are_made_of_a_stage_that_is_fine_enough() {
 fn maps_that_cannot_be_made_are_errors() {
     let graph = lesson(1);
     let refused = |graph: &Graph, map: &ClassMap| add_class_map(graph, map).unwrap_err();
-    let map = ClassMap::new().class(CLASSES);
+    let map = ClassMap::default().class(CLASSES);
     assert!(
         matches!(refused(&graph, &map), Error::Model { .. }),
         "class"
@@ -315,7 +316,7 @@ fn maps_that_cannot_be_made_are_errors() {
     let graph = net.classify(y);
     let error = refused(&graph, &at("image"));
     assert!(matches!(error, Error::Operator { .. }), "{error:?}");
-    let error = refused(&graph, &ClassMap::new());
+    let error = refused(&graph, &ClassMap::default());
     assert!(error.to_string().contains("no residual block"), "{error}");
     assert!(
         add_class_map(&graph, &at("max")).is_ok(),
@@ -355,8 +356,9 @@ mod gpu {
                 };
                 let got = on(Precision::F32);
                 assert_close(&format!("{value}, {path}"), &want, &got, tolerance);
-                // An activation near zero may be on either side of it in halves, and then a ReLU
-                // lets pass what it should not, or the other way round: single pixels differ.
+                // In half precision, an activation near zero may be on either side of it, and a
+                // ReLU then passes what it should not, or the other way round: single pixels
+                // differ.
                 let halves = Difference::between(&want, &on(Precision::F16), tolerance).unwrap();
                 assert!(halves.cosine > 0.995, "{value}, {path}, halves: {halves}");
             }

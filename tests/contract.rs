@@ -1,4 +1,4 @@
-//! What `gpu::contract` promises to a host and `embedding`, `frames` and `textures` do not show: what a
+//! The promises of `gpu::contract` that `embedding`, `frames` and `textures` do not cover: what a
 //! frame costs, what a dropped executor leaves behind, and what is never touched. Needs an adapter.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -13,29 +13,30 @@ use common::{Numbers, finish, gpu};
 use resnet_wgpu::gpu::{
     Context, Cursor, Executor, HeatMap, Input, Output, Prewarm, Readback, Slice, TextureRead,
 };
-use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::graph::{Conv2d, GlobalAvgPool, Op};
 use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::tensor::Shape;
 use resnet_wgpu::wgpu;
 
-/// Bytes of the heap that are in use.
+/// Bytes of the heap in use.
 static HEAP: AtomicI64 = AtomicI64::new(0);
 
 struct Counting;
 
 #[expect(unsafe_code, reason = "an allocator is unsafe to implement")]
-// SAFETY: everything is handed to the system's allocator as it comes.
+// SAFETY: every call is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout, 1);
-        // SAFETY: the caller keeps the promises of `alloc`.
+        // SAFETY: the caller upholds the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(layout, -1);
-        // SAFETY: the caller keeps the promises of `dealloc`.
+        // SAFETY: the caller upholds the contract of `dealloc`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -48,7 +49,7 @@ fn count(layout: Layout, sign: i64) {
     HEAP.fetch_add(sign * bytes, Ordering::Relaxed);
 }
 
-/// The tests of this file count what the whole process uses, one after the other.
+/// The tests of this file measure the whole process, so they run one at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE
@@ -79,7 +80,7 @@ fn plan(gpu: &Context) -> Plan {
     Plan::new(&graph, &options).unwrap()
 }
 
-/// Everything that a frame of a host may have.
+/// Everything that a host's frame may involve.
 struct Host {
     executor: Executor,
     input: Input,
@@ -138,7 +139,7 @@ impl Host {
         self.readback.record(encoder);
     }
 
-    /// A frame as of an app: at once, then the same in slices.
+    /// A frame as in an app: recorded at once, then again in slices.
     fn frame(&self, gpu: &Context) {
         let mut encoder = encoder(gpu);
         self.record(&mut encoder);
@@ -153,8 +154,8 @@ fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
         .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
 }
 
-/// Names and sizes of everything that lies in the device's memory, host-visible memory included.
-/// Backends on Vulkan and Direct3D 12 know.
+/// Names and sizes of everything in the device's memory, including host-visible memory. Only the
+/// Vulkan and Direct3D 12 back ends report it.
 fn device_memory(gpu: &Context) -> Vec<(String, u64)> {
     let report = gpu.device.generate_allocator_report();
     let report = report.expect("run these tests on Vulkan or Direct3D 12");
@@ -236,7 +237,7 @@ fn whatever_is_made_carries_the_name_of_the_crate() {
     );
     for name in made {
         let known = name.starts_with("resnet-wgpu") || name.starts_with("host");
-        // Uploads go through buffers of wgpu's own.
+        // Uploads go through wgpu's own buffers.
         assert!(known || name.starts_with("(wgpu"), "{name}");
     }
     drop(host);
@@ -254,7 +255,7 @@ fn recording_neither_submits_nor_polls() {
         digits.parse().unwrap()
     };
     let done = Arc::new(AtomicBool::new(false));
-    // How many submissions lie between two of the host's, and whether something polled.
+    // Counts the submissions between two of the host's, and whether anything polled.
     let between = |record: &mut dyn FnMut()| -> (u64, bool) {
         let before = submission();
         let flag = Arc::clone(&done);

@@ -11,14 +11,16 @@ use resnet_wgpu::Error;
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::engine::{Engine, Oracle};
 use resnet_wgpu::gpu::{
-    Adapters, Context, Executor, Input, Output, Pipelines, Readback, Session,
-    cooperative_matrix_works, required_features, required_limits,
+    Context, Executor, Input, Output, Pipelines, Readback, Session, cooperative_matrix_works,
+    required_features, required_limits,
 };
-use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
+use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::compare::Tolerance;
+use resnet_wgpu::internals::gpu::Adapters;
+use resnet_wgpu::internals::graph::{Conv2d, GlobalAvgPool, Op};
 use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor, pack, unpack};
-use resnet_wgpu::tune::{CacheKey, TuneCache, TuneProgress, tune};
+use resnet_wgpu::tune::{TuneCache, TuneProgress, tune};
 use resnet_wgpu::wgpu;
 
 const SHAPE: Shape = Shape::new(1, 3, 6, 5);
@@ -48,7 +50,7 @@ fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
         .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
 }
 
-/// A device on the adapter under test with no optional feature and exactly these limits.
+/// A device on the adapter under test with no optional features and exactly these limits.
 fn small_device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     small_devices([required_limits]).remove(0)
 }
@@ -82,7 +84,7 @@ fn two_executors_and_the_host_share_one_encoder() {
     let readbacks = [0, 1].map(|i| Readback::new(&gpu.device, &executors[i]).unwrap());
     let image = Numbers::new(3).tensor(&SHAPE.dims());
 
-    // The host has the image in a buffer of its own and copies it on the GPU.
+    // The host has the image in its own buffer and copies it on the GPU.
     let host = gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("host image"),
         size: executors[0].input().size(),
@@ -189,7 +191,7 @@ fn a_pipeline_that_the_device_rejects_is_an_error_and_leaves_no_error_scope() {
     let error = Executor::new(&device, &queue, &plan).unwrap_err();
     assert!(matches!(error, Error::Gpu { .. }), "{error:?}");
 
-    // The host's own scope must be the innermost again, and must catch nothing of ours.
+    // The host's own scope must be the innermost again, and must have caught none of our errors.
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
     assert!(pollster::block_on(scope.pop()).is_none(), "no error leaked");
 }
@@ -218,12 +220,9 @@ fn a_host_tunes_and_tests_its_own_device() {
     assert!(steps > 0, "progress");
 
     let folder = tempfile::tempdir().unwrap();
-    let (cache, key) = (
-        TuneCache::new(folder.path()),
-        CacheKey::new(&context, &options, "30"),
-    );
-    cache.store(&key, &tuned).unwrap();
-    let choices = cache.load(&key, &graph, &options).unwrap();
+    let cache = TuneCache::new(folder.path(), &context, &options, "30");
+    cache.store(&tuned).unwrap();
+    let choices = cache.load(&graph, &options).unwrap();
     assert_eq!(choices, tuned.choices(), "what was stored");
 
     let plan = Plan::new(&graph, &options.choices(choices)).unwrap();
@@ -250,8 +249,8 @@ fn pipelines_of_another_device_are_an_error() {
     let devices = small_devices([required_limits(), required_limits()]);
     let ((device, queue), (stranger, _)) = (&devices[0], &devices[1]);
     let plan = Plan::new(&network(11), &PlanOptions::new(Capabilities::default())).unwrap();
-    let strangers = Pipelines::new(stranger);
-    let builder = Executor::builder(device, queue, &plan).pipelines(&strangers);
-    let error = builder.build().unwrap_err();
+    let strangers = Pipelines::new(stranger, None);
+    let built = Executor::with_pipelines(device, queue, &plan, &strangers, &mut |_| ());
+    let error = built.unwrap_err();
     assert!(error.to_string().contains("another device"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Runs that are spread over frames, partial runs, and pipelines that are warmed. Needs an adapter.
+//! Runs spread over frames, partial runs, and warmed pipelines. Needs an adapter.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,7 +11,8 @@ use resnet_wgpu::Error;
 use resnet_wgpu::gpu::{
     BuildProgress, Context, Executor, Input, Output, Readback, Session, Slice, StepTimer,
 };
-use resnet_wgpu::graph::{Add, AvgPool, Conv2d, GlobalAvgPool, Graph, Op, Window};
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::graph::{Add, AvgPool, Conv2d, GlobalAvgPool, Op, Window};
 use resnet_wgpu::plan::{Capabilities, KernelPath, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::wgpu;
@@ -64,7 +65,7 @@ fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
         .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
 }
 
-/// The outputs after a run that `record` writes, each slice into an encoder of its own.
+/// The outputs of a run recorded by `record`, each slice into its own encoder.
 fn outputs(gpu: &Context, executor: &Executor) -> Vec<Tensor> {
     let readback = Readback::new(&gpu.device, executor).unwrap();
     let mut encoder = encoder(gpu);
@@ -82,7 +83,7 @@ fn run_at_once(gpu: &Context, executor: &Executor) -> Vec<Tensor> {
     outputs(gpu, executor)
 }
 
-/// Overwrites everything that a run leaves, so that old results cannot pass for new ones.
+/// Overwrites everything that a run leaves behind, so that old results cannot pass for new ones.
 fn spoil(gpu: &Context, executor: &Executor) {
     let image = Numbers::new(3).tensor(&SHAPE.dims());
     executor.write_tensor(&gpu.queue, &image).unwrap();
@@ -182,7 +183,7 @@ fn measured_times_are_those_of_all_steps() {
     assert_eq!(times.len(), steps, "one for each step");
     assert!(times.iter().sum::<f64>() > 0.0, "{times:?}");
 
-    // A timer of another number of steps is refused.
+    // A timer for another number of steps is refused.
     let short = StepTimer::new(&gpu.device, &gpu.queue, steps - 1).unwrap();
     let error = executor
         .record_timed(&mut self::encoder(&gpu), &input, &output, &short.unwrap())
@@ -219,7 +220,8 @@ fn times_of_steps_add_up_to_the_time_of_the_run() {
         assert_eq!(times.len(), plan.steps().len(), "one for each step");
         times.iter().sum()
     });
-    // Submission costs little beside three such layers; timestamps that come too early show a hundredth.
+    // Submission costs little compared with three such layers; timestamps taken too early show a
+    // hundredth.
     assert!(
         steps > 0.2 * whole,
         "steps take {steps} ms, the run {whole} ms, by the clock of the {:?}",
@@ -250,7 +252,7 @@ fn misuse_of_a_cursor_is_an_error() {
     assert!(run.record(&mut encoder, Slice::Rest).unwrap(), "the rest");
     refused(run.record(&mut encoder, Slice::Rest), "complete");
 
-    // Whatever starts another run ends this one: a cursor, a whole run, warming.
+    // Anything that starts another run ends this one: a cursor, a whole run, warming.
     let mut run = executor.start(&input, &output).unwrap();
     run.record(&mut encoder, Slice::Steps(1)).unwrap();
     let mut later = executor.start(&input, &output).unwrap();

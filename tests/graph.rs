@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{
-    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Graph, Linear, MaxPool,
-    Op, PadValue, Padding, ParamId, Relu, Role, Softmax, Statistics, ValueId, Window,
-};
+use resnet_wgpu::graph::{Graph, Role, ValueId};
 use resnet_wgpu::internals::explain::Sites;
+use resnet_wgpu::internals::graph::{
+    Add, AvgPool, BatchNorm, Conv2d, Flatten, FlattenOrder, GlobalAvgPool, Linear, MaxPool, Op,
+    PadValue, Padding, ParamId, Relu, Softmax, Statistics, Window,
+};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 struct Bench {

@@ -9,7 +9,7 @@ use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::picture::{Filter, Preprocess, Resize};
 use serde::Deserialize;
 
-/// What `scripts/pillow_fixture.py` writes.
+/// The output of `scripts/pillow_fixture.py`.
 #[derive(Deserialize)]
 struct Fixture {
     resizes: Vec<ResizeCase>,
@@ -58,7 +58,7 @@ fn fixture() -> Fixture {
     serde_json::from_str(include_str!("data/pillow.json")).expect("a valid fixture")
 }
 
-/// The image that the script gives Pillow.
+/// The image that the script gives to Pillow.
 fn noise([h, w]: [usize; 2]) -> Picture {
     let mut state = 1u32;
     let bytes = (0..h * w * 3).map(|_| {
@@ -141,7 +141,7 @@ fn bytes_of(hex: &str) -> Vec<u8> {
     digits.iter().map(byte).collect()
 }
 
-/// The largest difference to the pixels of Pillow, and the mean one.
+/// The largest and the mean difference from Pillow's pixels.
 fn difference(what: &str, case: &Encoded) -> (u8, f64) {
     let picture = decode(&bytes_of(&case.file));
     assert_eq!([picture.height(), picture.width()], case.size, "{what}");
@@ -162,7 +162,7 @@ fn files_without_loss_have_the_pixels_of_pillow() {
 
 #[test]
 fn jpegs_are_close_to_pillows() {
-    // Decoders may differ in rounding, and in how they interpolate halved colours.
+    // Decoders may differ in rounding and in how they interpolate subsampled colours.
     for (what, case) in fixture().close {
         let (largest, mean) = difference(&what, &case);
         assert!(largest <= 8 && mean < 1.0, "{what}: {largest}, {mean}");
@@ -232,7 +232,7 @@ fn a_jpeg_is_turned_as_its_exif_says() {
     assert!(at(&plain, 8, 4) < 30 && at(&plain, 8, 28) > 225, "upright");
     let half_turn = decode(&with_orientation(3));
     assert!(at(&half_turn, 8, 4) > 225, "the right half is on the left");
-    // 6: the camera was turned, rows become columns; what was on the left is above.
+    // 6: the camera was turned, so rows become columns and the left side moves to the top.
     let quarter_turn = decode(&with_orientation(6));
     assert_eq!(size(&quarter_turn), [32, 16], "sides change places");
     assert!(

@@ -6,11 +6,12 @@ mod common;
 
 use common::{Numbers, assert_close, gpu, paths, quads, reference, run_fused, run_on, run_with};
 use resnet_wgpu::gpu::{Context, Session};
-use resnet_wgpu::graph::{
-    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
-    Linear, MaxPool, Op, PadValue, Padding, Relu, Softmax, Statistics, ValueId, Window,
-};
+use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::compare::Tolerance;
+use resnet_wgpu::internals::graph::{
+    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear,
+    MaxPool, Op, PadValue, Padding, Relu, Softmax, Statistics, Window,
+};
 use resnet_wgpu::internals::kernels::{Precision, Storage};
 use resnet_wgpu::internals::plan::{Candidate, ConvShape, OnBuffers, candidates};
 use resnet_wgpu::passes::Fusion;
@@ -308,7 +309,7 @@ fn a_fused_residual_is_added_before_the_relu_in_place_and_out_of_place() {
                 let conv = steps.rfind(|s| s.node == "conv").unwrap();
                 let residual = steps.rfind(|s| &s.value == name).unwrap();
                 let in_place = residual.allocations.last() == conv.allocations.last();
-                // What is kept is in a buffer; a kernel on textures has a copy of its own.
+                // Kept values are in buffers; a kernel on textures works on a copy.
                 let dies = !keep || (path == KernelPath::Textures && groups == 1);
                 assert_eq!(
                     in_place, dies,
@@ -461,7 +462,7 @@ fn pools_of_hostile_shapes_agree_with_the_oracle() {
     ];
     for (window, [n, c, h, w]) in windows {
         let shape = Shape::new(n, c, h, w);
-        // All inputs below zero: a zero that leaks in from the padding would win.
+        // All inputs are below zero: a zero that leaks in from the padding would win.
         let below_zero = |graph: &mut Graph, input: ValueId| {
             let one = graph.param("one", Tensor::from_fn(&[c], |_| 1.0));
             let two = graph.param("two", Tensor::from_fn(&[c], |_| 2.0));
@@ -589,7 +590,7 @@ fn softmax_agrees_with_the_oracle_and_survives_large_logits() {
 fn pixels_become_the_tensor_that_the_oracle_makes_of_them() {
     let gpu = gpu();
     let shape = Shape::new(2, 3, 5, 7);
-    // Every byte value occurs, in an order that repeats with no side of the image.
+    // Every byte value occurs, with a period that divides no side of the image.
     let rgba: Vec<u8> = (0u8..=255)
         .cycle()
         .step_by(37)
@@ -683,7 +684,7 @@ fn pixels_become_a_texture_where_the_first_layer_reads_one() {
     let gpu = gpu();
     let shape = Shape::new(2, 3, 5, 7);
     let mut numbers = Numbers::new(10);
-    // Every byte value occurs, in an order that repeats with no side of the image.
+    // Every byte value occurs, with a period that divides no side of the image.
     let rgba: Vec<u8> = (0u8..=255)
         .cycle()
         .step_by(37)
@@ -908,7 +909,7 @@ fn every_candidate_of_a_convolution_agrees_with_the_oracle() {
                 .filter_map(|s| s.choice.map(|c| c.to_string()))
                 .collect();
             let session = Session::new(&gpu, &plan).unwrap();
-            // Transforms of Winograd lose up to four bits.
+            // Winograd's transforms lose up to four bits.
             let tolerance = Tolerance {
                 atol: scale * 2e-5,
                 rtol: 2e-5,
@@ -919,7 +920,7 @@ fn every_candidate_of_a_convolution_agrees_with_the_oracle() {
     }
 }
 
-/// What sums of products of rounded halves may be off.
+/// The tolerance for sums of products of rounded halves.
 fn halves(terms: usize) -> Tolerance {
     Tolerance {
         atol: 2e-3 * (terms as f32).sqrt(),
@@ -957,7 +958,7 @@ fn convolutions_on_halves_agree_with_the_oracle() {
         graph.mark_output(y).unwrap();
         let x = numbers.tensor(&shape.dims());
         let want = reference(&graph, &x);
-        // On textures nothing but the format differs: a few of them will do.
+        // On textures only the format differs, so a few of them will do.
         let mut paths = paths(&gpu);
         paths.retain(|&path| path == KernelPath::Buffers || index % 4 == 3);
         for path in paths {
@@ -1127,7 +1128,7 @@ fn halves_in_textures_are_the_nearest_ones() {
     });
     let y = graph.add("same", op, &[input]).unwrap();
     graph.mark_output(y).unwrap();
-    // Two ties, one of which an even mantissa is below, then what the format ends with, then any.
+    // Two ties, one above an even mantissa; then the limits of the format; then anything.
     let place = 2.0f32.powi(-11);
     let special = [1.0 + place, 1.0 + 3.0 * place, -1.0 - place, 65519.0, -1e6];
     let random = Numbers::new(23).tensor(&shape.dims());
@@ -1136,7 +1137,7 @@ fn halves_in_textures_are_the_nearest_ones() {
     let got = run_with(&gpu, &on_halves(&gpu, KernelPath::Textures), &graph, &x);
     let nearest = |v: f32| half::f16::from_f32(v.clamp(-65504.0, 65504.0)).to_f32();
     for (&x, &got) in x.data().iter().zip(got[0].data()) {
-        // Below this the places of a half are farther apart.
+        // Below this, halves are spaced more coarsely.
         if x.abs() > 1e-4 {
             assert_eq!(got, nearest(x), "of {x}");
         }

@@ -33,8 +33,8 @@ fn session(gpu: &Context, graph: &Graph, fusion: Fusion) -> Session {
     Session::new(gpu, &Plan::new(&graph, &options).unwrap()).unwrap()
 }
 
-/// Logits within 1e-3 of the oracle relative to the largest, the same five best, and probabilities
-/// that sum to one.
+/// Checks that logits are within 1e-3 of the oracle relative to the largest, that the top five
+/// agree, and that probabilities sum to one.
 fn check(arch: Arch, batch: usize, size: [usize; 2], fusions: &[Fusion]) {
     let gpu = gpu();
     let model = model(arch, batch, size, 10);

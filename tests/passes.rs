@@ -5,8 +5,9 @@
 mod common;
 
 use common::{Numbers, assert_close, reference};
-use resnet_wgpu::graph::{Add, BatchNorm, Conv2d, Graph, Op, Relu, Role, Statistics, ValueId};
+use resnet_wgpu::graph::{Graph, Role, ValueId};
 use resnet_wgpu::internals::compare::Tolerance;
+use resnet_wgpu::internals::graph::{Add, BatchNorm, Conv2d, Op, Relu, Statistics};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
@@ -56,7 +57,7 @@ impl Net {
         self.graph.add(name, op, inputs).unwrap()
     }
 
-    /// Kinds of the optimised nodes, after checking that the outputs kept their values.
+    /// The kinds of the optimised nodes, after checking that the outputs kept their values.
     fn optimised(&mut self, fusion: Fusion) -> Vec<&'static str> {
         let x = self.numbers.tensor(&[2, 6, 5, 7]);
         let want = reference(&self.graph, &x);

@@ -8,19 +8,18 @@ use std::path::Path as FilePath;
 
 use proptest::prelude::*;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::graph::{Conv2d, Op};
 use resnet_wgpu::internals::kernels::{Precision, Storage};
 use resnet_wgpu::internals::memory::{Place, StepUse, assign};
 use resnet_wgpu::internals::plan::{
-    Candidate, Content, ConvShape, OnBuffers, OnTextures, candidates,
+    Candidate, Content, ConvShape, DeviceKind, OnBuffers, OnTextures, Step, candidates,
 };
 use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::{Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Preprocess;
-use resnet_wgpu::plan::{
-    Capabilities, DeviceKind, InputFormat, KernelPath, Plan, PlanOptions, Step, Winograd,
-};
+use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// A device like another one, but for what is set.
@@ -48,7 +47,7 @@ fn plan(model: &Model, fusion: Fusion) -> Plan {
     Plan::new(&graph, &options).unwrap()
 }
 
-/// What a software Vulkan of eight lanes offers.
+/// The limits of a software Vulkan with eight lanes.
 fn software() -> Capabilities {
     changed(Capabilities::default(), |c| {
         c.immediate_bytes = 128;
@@ -64,7 +63,7 @@ fn textures() -> PlanOptions {
         .path(KernelPath::Auto)
 }
 
-/// Compares with a file; `UPDATE_SNAPSHOTS=1 cargo test --test plan` writes it anew.
+/// Compares with a file; `UPDATE_SNAPSHOTS=1 cargo test --test plan` rewrites it.
 #[track_caller]
 fn assert_snapshot(name: &str, text: &str) {
     let path = FilePath::new(env!("CARGO_MANIFEST_DIR"))
@@ -275,7 +274,7 @@ fn textures_are_chosen_on_software_with_all_that_their_kernels_need_only() {
 
 #[test]
 fn resnet50_needs_17_pipelines_on_textures() {
-    // llvmpipe compiles each before the first result.
+    // llvmpipe compiles each pipeline before the first result.
     let graph = optimize(&model(Arch::ResNet50, 1).graph, Fusion::Full).unwrap();
     let plan = Plan::new(&graph, &textures()).unwrap();
     assert_eq!(plan.distinct_pipelines(), 17);
@@ -321,7 +320,7 @@ fn programs() -> impl Strategy<Value = (Vec<Place>, Vec<StepUse>, Vec<usize>)> {
 }
 
 proptest! {
-    /// Plays the program on the assigned slots: whoever reads a value must find that value there.
+    /// Plays the program on the assigned slots: every read must find the value it expects.
     #[test]
     fn every_read_finds_its_value_intact((values, steps, kept) in programs()) {
         let plan = assign(&values, &steps, &kept);
@@ -351,7 +350,7 @@ proptest! {
     }
 }
 
-/// Each convolution of a fused network once, and how many layers have its shape.
+/// The distinct convolutions of a fused network, and the number of layers of each shape.
 fn convolutions(graph: &Graph) -> Vec<(ConvShape, usize)> {
     let mut counts: Vec<(ConvShape, usize)> = Vec::new();
     for shape in graph.nodes().iter().filter_map(|n| ConvShape::of(graph, n)) {

@@ -1,5 +1,5 @@
 //! Every shader on disk: declared, valid, bound as declared, within the default limits, and
-//! translatable for every backend with the constants of real layers. Needs no GPU.
+//! translatable for every back end with the constants of real layers. Needs no GPU.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,12 +8,11 @@ use std::path::Path as FilePath;
 
 use naga::back::PipelineConstants;
 use naga::valid::{Capabilities as Features, ValidationFlags, Validator};
-use resnet_wgpu::graph::{
-    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
-    Linear, MaxPool, Op, PadValue, Padding, Relu, Softmax, Statistics, Window,
-};
+use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{
-    AvgPoolGradient, ChannelDot, ClassGradient, Dilate, ReluGradient,
+    Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d, Dilate,
+    Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Padding, Relu,
+    ReluGradient, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::internals::kernels::{self, Access, Kernel, Launch, Precision, Storage};
@@ -53,7 +52,7 @@ fn validate(name: &str, module: &naga::Module) -> naga::valid::ModuleInfo {
     } else {
         Features::empty()
     };
-    // WebGPU's own, for `pack2x16float`.
+    // WebGPU itself has this, for `pack2x16float`.
     let capabilities = capabilities | Features::SHADER_FLOAT16_IN_FLOAT32;
     Validator::new(ValidationFlags::all(), capabilities)
         .validate(module)
@@ -70,7 +69,7 @@ fn kernel(name: &str) -> &'static Kernel {
     kernels::ALL.iter().find(|k| k.name == name).unwrap()
 }
 
-/// Whether a kernel reads or writes activations in textures; those of the host are others.
+/// Whether a kernel reads or writes activations in textures, as opposed to the host's textures.
 fn uses_textures(name: &str) -> bool {
     let mut bindings = kernel(name).bindings.iter();
     bindings.any(|b| b.storage == Storage::Texture && b.access != Access::Sample)
@@ -280,7 +279,7 @@ fn launches_by_kernel() -> BTreeMap<&'static str, Vec<Launch>> {
     by_kernel
 }
 
-/// The module of a launch as the driver gets it: specialised, overrides resolved, validated.
+/// The module of a launch as the driver receives it: specialised, overrides resolved, validated.
 fn resolved(launch: &Launch) -> (naga::Module, naga::valid::ModuleInfo) {
     let name = launch.kernel.name;
     let source = launch.source().unwrap();
@@ -489,7 +488,7 @@ fn half_precision_changes_the_format_of_textures_and_rounds_what_is_stored() {
         let stores = single.matches("textureStore(output, ").count();
         assert_eq!(single.matches(TEXTURE_SECTION).count(), stores, "{name}");
         assert_eq!(single.matches(", narrowed(").count(), stores, "{name}");
-        // Apart from the section, the format is all that differs.
+        // Apart from this section, only the format differs.
         let single = single.replace("rgba32float", "rgba16float");
         let mut around = single.split(TEXTURE_SECTION);
         let before = around.next().unwrap();
@@ -509,7 +508,7 @@ fn function<'a>(kernel: &'a Kernel, name: &str) -> Option<&'a str> {
 
 #[test]
 fn kernels_that_do_the_same_say_it_in_the_same_words() {
-    // What WGSL cannot share is written once and copied.
+    // Code that WGSL cannot share is written once and copied.
     let with_residual = |k: &&&Kernel| {
         let mut bindings = k.bindings.iter();
         bindings.any(|b| b.name == "residual" && b.storage == Storage::Buffer)
@@ -637,7 +636,8 @@ fn every_launch_translates_to_every_backend() {
             .unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
 
         if is_cooperative(name) {
-            // Metal multiplies matrices of 8×8, the others none; wgpu offers this kernel on Vulkan.
+            // Metal multiplies 8×8 matrices, other back ends none; wgpu offers this kernel on
+            // Vulkan.
             continue;
         }
         let options = naga::back::msl::Options {

@@ -1,6 +1,5 @@
-//! The bundled network and the pictures that it was trained on: that their renderer takes what the
-//! host writes, that what is in them is what their labels say, and that the network sees it. Needs a
-//! GPU.
+//! The bundled network and the pictures it was trained on: their renderer accepts what the host
+//! writes, the pictures show what their labels say, and the network recognises them. Needs a GPU.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,7 +20,7 @@ use resnet_wgpu::tensor::Tensor;
 
 use scene::{CLASSES, Pictures, Scene, Shape, Studio};
 
-/// The first pictures of a seed.
+/// The first `count` pictures of a seed.
 fn render(studio: &mut Studio<'_>, seed: u32, count: u32) -> Pictures {
     let mut pictures = Pictures::default();
     studio.render(seed, 0, count, &mut pictures).unwrap();
@@ -105,7 +104,7 @@ fn every_solid_is_in_its_picture_and_none_fills_it() {
 
 #[test]
 fn the_bundled_network_names_what_it_never_saw_the_same_on_gpu_and_cpu() {
-    // A seed of no data set that models/shapes/README.md names.
+    // The seed of no data set named in models/shapes/README.md.
     let context = common::gpu();
     let mut studio = Studio::new(&context, SIZE, 3);
     let pictures = render(&mut studio, 1000, 10 * CLASSES);
@@ -146,6 +145,7 @@ fn the_bundled_network_names_what_it_never_saw_the_same_on_gpu_and_cpu() {
         .iter()
         .zip(&pictures.labels)
         .filter(|&(&class, &shape)| class == shape as usize);
-    // It is right on 97.6 % of thousands; 113 of 120 is two and a half standard deviations less.
+    // It is right on 97.6 % of thousands; 113 of 120 is two and a half standard deviations below
+    // that.
     assert!(right.count() >= 113, "less than 94 %: {gpu:?}");
 }

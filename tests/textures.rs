@@ -1,4 +1,4 @@
-//! Textures of the host as input and output. Needs an adapter.
+//! The host's textures as input and output. Needs an adapter.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,7 +11,8 @@ use resnet_wgpu::gpu::{
     Colors, Context, Encoding, Executor, HeatMap, Input, Origin, Output, Readback, TextureRead,
     TextureRect,
 };
-use resnet_wgpu::graph::{Conv2d, GlobalAvgPool, Graph, Op};
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::graph::{Conv2d, GlobalAvgPool, Op};
 use resnet_wgpu::internals::reference::heat_map;
 use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::picture::{ChannelOrder, Crop, Filter, Preprocess, Resize};
@@ -69,7 +70,7 @@ fn noise(height: usize, width: usize, seed: u64) -> Picture {
             clippy::cast_sign_loss,
             reason = "0 to 255"
         )]
-        let byte = ((numbers.next() + 1.0) * 127.99) as u8;
+        let byte = ((numbers.scalar() + 1.0) * 127.99) as u8;
         byte
     });
     Picture::new(height, width, rgb.collect()).unwrap()
@@ -102,7 +103,7 @@ fn extent([height, width]: [usize; 2]) -> wgpu::Extent3d {
     }
 }
 
-/// The bytes of a pixel in a format.
+/// The bytes of a pixel in a given format.
 fn pixel(format: F, [r, g, b]: [u8; 3]) -> Vec<u8> {
     let scale = |byte: u8| f32::from(byte) / 255.0;
     match format {
@@ -118,7 +119,7 @@ fn pixel(format: F, [r, g, b]: [u8; 3]) -> Vec<u8> {
     }
 }
 
-/// A picture in a level of a texture, its top left pixel at `[top, left]`.
+/// Writes a picture to a mip level of a texture, with its top left pixel at `[top, left]`.
 fn upload(gpu: &Context, texture: &wgpu::Texture, level: u32, at: [u32; 2], picture: &Picture) {
     let pixels = picture.rgb().as_chunks::<3>().0.iter();
     let bytes: Vec<u8> = pixels.flat_map(|&p| pixel(texture.format(), p)).collect();
@@ -173,7 +174,7 @@ fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
         .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
 }
 
-/// What the network gets of an input: its pixels, as they lie in the executor's input buffer.
+/// The pixels that the network gets from an input, as they lie in the executor's input buffer.
 fn pixels_of(gpu: &Context, executor: &Executor, input: &Input) -> Vec<u8> {
     let mut encoder = encoder(gpu);
     executor
@@ -190,7 +191,7 @@ fn assert_pixels(what: &str, want: &Batch, got: &[u8], allowed: u8) {
     assert!(worst <= allowed, "{what}: off by {worst} of 255");
 }
 
-/// Every format and filter, shrinking along one axis and growing along the other where it can.
+/// Every format and filter, shrinking along one axis and, where possible, growing along the other.
 #[test]
 fn a_texture_of_any_format_becomes_the_pixels_of_the_cpu_path() {
     let gpu = gpu();
@@ -231,7 +232,8 @@ fn a_texture_of_any_format_becomes_the_pixels_of_the_cpu_path() {
     }
 }
 
-/// The values between: an upside-down part of a mip level, with red and blue exchanged, in linear light.
+/// The other parameters: an upside-down part of a mip level, with red and blue swapped, in linear
+/// light.
 #[test]
 fn a_part_of_a_texture_is_read_as_it_is_described() {
     let gpu = gpu();
@@ -289,7 +291,7 @@ fn linear_light_is_encoded_and_an_srgb_view_can_be_read_as_it_is() {
     let picture = noise(16, 13, 7);
     let want = Batch::prepare(std::slice::from_ref(&picture), &rules).unwrap();
 
-    // A render target with linear light, in 32-bit floats.
+    // A render target in linear light, with 32-bit floats.
     let texture = texture(
         &gpu,
         [16, 13],
@@ -367,7 +369,7 @@ fn a_batch_of_textures_gives_the_results_of_its_pixels_on_every_path() {
         assert_eq!(from_textures, run(&Input::uploaded()), "{path}");
         assert_eq!(from_textures, run(&Input::uploaded()), "{path}, again");
 
-        // Another view, of the same size, changes the first image only.
+        // Another view, of the same size, changes only the first image.
         let other = uploaded(&gpu, &noise(30, 21, 10), F::Rgba8Unorm);
         let input = input
             .with_views(&gpu.device, &executor, &[&other, &views[1]])
@@ -419,7 +421,7 @@ fn textures_that_cannot_be_read_are_errors() {
         assert!(matches!(error, Error::Texture { .. }), "{error:?}");
         assert!(error.to_string().contains(says), "{error}");
     }
-    // Another number of images, another size than the plan's.
+    // A batch size and an image size that differ from the plan's.
     let twice = [(&good, read), (&good, read)];
     let wide = Preprocess {
         size: [9, 15],

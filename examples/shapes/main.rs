@@ -1,12 +1,12 @@
-//! Pictures of solids for training and testing, rendered on whatever adapter there is.
+//! Pictures of solids for training and testing, rendered on any adapter.
 //!
 //!     cargo run --release --example shapes -- --count 24000 --seed 1 --out target/shapes/train
 //!     cargo run --release --example shapes -- --count 12 --size 384 --png target/shapes/pictures
 //!     cargo run --release --example shapes -- --count 96 --sheet target/shapes/sheet.png
 //!
-//! Picture `i` has class `i % 12`, and depends on the seed and on `i` only. A data set is a folder:
-//! `images.npy` (u8, N×S×S×3, encoded sRGB), `labels.npy` (u8, N), `masks.npy` (u8, N×S×S: how much of
-//! the pixel the solid covers, 255 for all) and `classes.txt` (a name a line).
+//! Picture `i` has class `i % 12` and depends only on the seed and `i`. A data set is a folder:
+//! `images.npy` (u8, N×S×S×3, encoded sRGB), `labels.npy` (u8, N), `masks.npy` (u8, N×S×S: how much
+//! of the pixel the solid covers, 255 for all of it) and `classes.txt` (one name per line).
 
 mod scene;
 
@@ -78,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One picture, of `size` pixels a side.
+/// One picture, `size` pixels on a side.
 fn picture(pictures: &Pictures, i: usize, size: u32) -> RgbImage {
     let pixels = pictures.rgb.as_chunks::<3>().0;
     RgbImage::from_fn(size, size, |x, y| {
@@ -103,7 +103,7 @@ fn write_arrays(pictures: &Pictures, folder: &Path, size: u32) -> Result<(), Box
     Ok(())
 }
 
-/// `cube-13.png`: the class and the number of the picture.
+/// `cube-13.png`: the class and the index of the picture.
 fn write_files(pictures: &Pictures, folder: &Path, size: u32) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder)?;
     for (i, label) in pictures.labels.iter().enumerate() {
@@ -113,7 +113,7 @@ fn write_files(pictures: &Pictures, folder: &Path, size: u32) -> Result<(), Box<
     Ok(())
 }
 
-/// All pictures side by side, a class in each column.
+/// All pictures side by side, one class per column.
 fn sheet(pictures: &Pictures, size: u32) -> RgbImage {
     let n = pictures.labels.len();
     let rows = (1..).take(n.div_ceil(Shape::ALL.len()));
@@ -129,7 +129,7 @@ fn sheet(pictures: &Pictures, size: u32) -> RgbImage {
 /// An array of bytes in NumPy's format 1.0. `shape` is a Python tuple without its brackets.
 fn write_npy(path: &Path, shape: &str, data: &[u8]) -> std::io::Result<()> {
     let mut header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({shape}), }}");
-    // Magic, version and length are 10 bytes; the data starts at a multiple of 64, after a line feed.
+    // Magic, version and length are 10 bytes; the data starts at a multiple of 64, after a newline.
     let padded = (10 + header.len() + 1).next_multiple_of(64) - 10;
     header.push_str(&" ".repeat(padded - 1 - header.len()));
     header.push('\n');

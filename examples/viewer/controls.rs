@@ -2,20 +2,20 @@
 
 use crate::scene::{Camera, Scene, Shape};
 
-/// Heights from which every shape is told apart, in radians above the horizon.
+/// Elevations from which all shapes can be told apart, in radians above the horizon.
 const PITCHES: [f32; 2] = [0.12, 1.05];
 
-/// Shares of the picture that the solid fills.
+/// The range of the picture that the solid fills.
 const SHARES: [f32; 2] = [0.5, 0.92];
 
-/// Radians in a second when nobody holds the mouse.
+/// Radians per second while nobody holds the mouse.
 const SPIN: f32 = 0.4;
 
 /// The state of the controls.
 #[derive(Clone, Debug)]
 pub(crate) struct Controls {
     pub(crate) shape: Shape,
-    /// Of colours, material and surroundings.
+    /// The seed of colours, material and surroundings.
     pub(crate) seed: u64,
     pub(crate) camera: Camera,
     pub(crate) shows_map: bool,
@@ -39,14 +39,14 @@ impl Controls {
         }
     }
 
-    /// What is to be rendered, in so many pixels a side.
+    /// The scene to be rendered, `size` pixels on a side.
     pub(crate) fn scene(&self, size: u32) -> Scene {
         let mut scene = Scene::display(self.shape, self.seed, size);
         scene.set_camera(self.camera);
         scene
     }
 
-    /// Another shape: so many further in the list, which has no end.
+    /// Moves on by `by` shapes in the list, which wraps around.
     pub(crate) fn change_shape(&mut self, by: isize) {
         let count = Shape::ALL.len();
         let next = (self.shape as usize)
@@ -55,19 +55,19 @@ impl Controls {
         self.shape = Shape::ALL[next % count];
     }
 
-    /// The mouse was dragged by so many heights of the picture.
+    /// Responds to dragging the mouse, in units of the picture's height.
     pub(crate) fn drag(&mut self, [right, down]: [f32; 2]) {
         self.camera.yaw -= 3.0 * right;
         self.camera.pitch = (self.camera.pitch + 2.0 * down).clamp(PITCHES[0], PITCHES[1]);
     }
 
-    /// The wheel was turned by so many lines.
+    /// Responds to turning the wheel.
     pub(crate) fn zoom(&mut self, lines: f32) {
         let share = self.camera.share * (0.05 * lines).exp();
         self.camera.share = share.clamp(SHARES[0], SHARES[1]);
     }
 
-    /// So many seconds passed.
+    /// Advances the animation.
     pub(crate) fn pass(&mut self, seconds: f32) {
         if self.spins {
             self.camera.yaw += SPIN * seconds;

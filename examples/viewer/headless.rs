@@ -1,4 +1,4 @@
-//! Frames without a window: written as pictures, and described on stdout, a line of JSON each.
+//! Frames without a window: written as pictures, and described on stdout, one line of JSON each.
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
@@ -18,7 +18,7 @@ use crate::layout::Status;
 use crate::panel::Canvas;
 use crate::stage::Stage;
 
-/// Yaw between one frame and the next: no two frames show a shape from the same side.
+/// The yaw between frames: no two frames show a shape from the same side.
 const TURN: f32 = 0.7;
 
 /// What one frame showed and what the network made of it.
@@ -28,11 +28,11 @@ pub(crate) struct Report {
     shown: &'static str,
     pub(crate) label: String,
     probability: f32,
-    /// Whether the hottest place of the map is on the solid.
+    /// Whether the hottest pixel of the map is on the solid.
     pub(crate) map_points_at_solid: bool,
-    /// Intersection over union of the solid and the half of the map's range that is hotter.
+    /// Intersection over union of the solid with the hotter half of the map's range.
     map_overlap: f32,
-    /// Of each frame over which the run of the network was spread.
+    /// The time of each frame over which the run was spread.
     frame_milliseconds: Vec<f64>,
     network_milliseconds: Option<f64>,
 }
@@ -93,13 +93,13 @@ impl Film {
         self.controls.camera.yaw += TURN;
     }
 
-    /// Draws until the network has seen what is shown, and then what it said.
+    /// Draws until the network has seen the current picture, and then its answer.
     pub(crate) fn frame(&mut self, frame: u32) -> Result<Report, Box<dyn Error>> {
         let mut milliseconds = Vec::new();
         loop {
             let start = Instant::now();
             self.stage.draw(&self.controls, &self.status, &self.view)?;
-            // A host with a window would not wait; without one, this is what a frame takes.
+            // A host with a window would not wait; here, this is how long a frame takes.
             self.host.device.poll(wgpu::PollType::wait_indefinitely())?;
             milliseconds.push(1000.0 * start.elapsed().as_secs_f64());
             if self.stage.network.is_between_runs() {
@@ -162,8 +162,8 @@ mod tests {
     use super::*;
     use crate::scene::Shape;
 
-    /// Of twelve frames, those in which the network may be wrong (it is in one of twenty), and those
-    /// in which its map may point beside the solid.
+    /// Of twelve frames, those in which the network may be wrong (it is wrong in one of twenty),
+    /// and those in which its map may point outside the solid.
     const MISSES: usize = 1;
 
     #[test]

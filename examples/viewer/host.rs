@@ -1,4 +1,4 @@
-//! The device of this program: a host's own, as any graphics program has one.
+//! The device of this program, owned by the host as in any graphics program.
 
 use std::error::Error;
 
@@ -14,8 +14,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// A device that can present to the surface, if there is one, and run a network. `WGPU_ADAPTER_NAME`
-    /// is honoured.
+    /// A device that can run a network and, given a surface, present to it. `WGPU_ADAPTER_NAME` is
+    /// honoured.
     pub(crate) fn new(
         instance: &wgpu::Instance,
         surface: Option<&wgpu::Surface<'_>>,
@@ -45,7 +45,7 @@ impl Host {
         })
     }
 
-    /// A texture of one level, and the view of all of it.
+    /// A texture with one mip level, and a view of all of it.
     pub(crate) fn texture(
         &self,
         label: &str,
@@ -71,7 +71,7 @@ impl Host {
         (texture, view)
     }
 
-    /// The bytes of a texture of four bytes a pixel, row by row. Waits for them.
+    /// Reads back a texture with four bytes per pixel, row by row. Waits for the result.
     pub(crate) fn read(&self, texture: &wgpu::Texture) -> Result<Vec<u8>, Box<dyn Error>> {
         let row = 4 * texture.width();
         let pitch = row.next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);

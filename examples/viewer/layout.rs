@@ -1,10 +1,10 @@
-//! Where everything is in the window.
+//! The arrangement of the window.
 
 use crate::controls::Controls;
 use crate::network::{Seen, TOP};
 use crate::panel::{Canvas, Colour};
 
-/// Of the background, of text, of what matters less, and of bars.
+/// Colours of the background, of text, of less important text, and of bars.
 const DARK: Colour = [0.09, 0.10, 0.12, 1.0];
 const LIGHT: Colour = [0.93, 0.94, 0.95, 1.0];
 const MUTED: Colour = [0.55, 0.58, 0.62, 1.0];
@@ -15,7 +15,7 @@ const OTHER: Colour = [0.28, 0.45, 0.66, 1.0];
 /// Strength of the heat map.
 const HEAT: f32 = 0.85;
 
-/// The picture, and the column beside it.
+/// The picture, and the column next to it.
 const PICTURE: [f32; 4] = [20.0, 20.0, 500.0, 500.0];
 const LEFT: f32 = 550.0;
 const WIDTH: f32 = 390.0;
@@ -29,17 +29,17 @@ const KEYS: [[&str; 2]; 6] = [
     ["escape", "leave"],
 ];
 
-/// Numbers of the last frames.
+/// Statistics of the most recent frames.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Status {
     pub(crate) adapter: String,
-    /// Between one frame and the next; `None` for the first.
+    /// The time since the previous frame; `None` for the first.
     pub(crate) frame_milliseconds: Option<f64>,
-    /// Over how many frames a run of the network is spread.
+    /// The number of frames over which a run of the network is spread.
     pub(crate) split: u32,
 }
 
-/// One frame, for a target of some size in pixels.
+/// Lays out one frame for a target of the given size in pixels.
 pub(crate) fn frame(size: [u32; 2], controls: &Controls, seen: &Seen, status: &Status) -> Canvas {
     let mut canvas = Canvas::new(size);
     canvas.background(DARK);
@@ -58,7 +58,7 @@ pub(crate) fn frame(size: [u32; 2], controls: &Controls, seen: &Seen, status: &S
     canvas
 }
 
-/// The best classes with their probabilities; the one that is shown in green.
+/// Draws the best classes with their probabilities, the shown one in green.
 fn bars(canvas: &mut Canvas, shown: &str, seen: &Seen) {
     for (row, (label, probability)) in (0u8..).zip(seen.top.iter().take(TOP)) {
         let y = 118.0 + 36.0 * f32::from(row);

@@ -41,7 +41,7 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value = "448", value_parser = clap::value_parser!(u32).range(64..=2048))]
     size: u32,
 
-    /// Spread each run of the network over so many frames
+    /// Number of frames over which each run of the network is spread
     #[arg(long, value_name = "FRAMES", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
     split: u32,
 
@@ -58,7 +58,7 @@ struct Arguments {
     out: Option<PathBuf>,
 }
 
-/// The network that the repository brings along.
+/// The network that is part of the repository.
 const BUNDLED: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/models/shapes/shapes.f16.safetensors"

@@ -1,5 +1,5 @@
-//! The network within the host's frame: it reads the host's texture, paints its heat map to another,
-//! and its probabilities arrive some frames later without anybody waiting.
+//! The network within the host's frame: it reads the host's texture, paints its heat map to
+//! another, and its probabilities arrive some frames later without anything waiting for them.
 
 use std::future::Future;
 use std::path::Path;
@@ -22,18 +22,18 @@ use resnet_wgpu::wgpu;
 
 use crate::host::Host;
 
-/// How many classes are shown.
+/// The number of classes shown.
 pub(crate) const TOP: usize = 5;
 
-/// Sides of the heat map in pixels.
+/// The width and height of the heat map in pixels.
 const MAP_SIZE: u32 = 64;
 
-/// What the network said last.
+/// The most recent results.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     /// Labels and probabilities, best first.
     pub(crate) top: Vec<(String, f32)>,
-    /// Time on the GPU, where the device can tell and the run was in one frame.
+    /// The time on the GPU, if the device can measure it and the run fitted into one frame.
     pub(crate) milliseconds: Option<f64>,
 }
 
@@ -46,14 +46,14 @@ pub(crate) struct Network {
     output: Output,
     heat_map: (wgpu::Texture, wgpu::TextureView),
     results: Arc<Results>,
-    /// Over how many frames a run is spread, and how many kernels are recorded in each.
+    /// The number of frames over which a run is spread, and of kernels recorded in each.
     split: u32,
     steps_per_frame: usize,
-    /// The run that is not complete.
+    /// The unfinished run, if any.
     cursor: Option<Cursor>,
-    /// Results that are on their way, of at most one run.
+    /// Results in flight, of at most one run.
     arriving: Option<Arriving>,
-    /// Whether the encoder that is submitted next copies results.
+    /// Whether the encoder to be submitted next copies results.
     copied: bool,
     seen: Seen,
 }
@@ -65,13 +65,13 @@ struct Results {
     timer: Option<StepTimer>,
 }
 
-/// What was read back: probabilities by class, and the time on the GPU.
+/// The results read back: probabilities by class, and the time on the GPU.
 struct Answer {
     probabilities: Vec<f32>,
     milliseconds: Option<f64>,
 }
 
-/// An answer that comes when the device is polled.
+/// Results that arrive as the device is polled.
 struct Arriving(Pin<Box<dyn Future<Output = Result<Answer, Error>>>>);
 
 impl Network {
@@ -88,7 +88,7 @@ impl Network {
         let options =
             PlanOptions::new(Capabilities::of(device)).input(InputFormat::Rgba8(model.preprocess));
         let graph = optimize(&model.graph, Fusion::Full)?;
-        let graph = add_class_map(&graph, &ClassMap::new())?;
+        let graph = add_class_map(&graph, &ClassMap::default())?;
         let plan = Plan::new(&graph, &options)?;
         let executor = Executor::new(device, queue, &plan)?;
 
@@ -128,12 +128,12 @@ impl Network {
         })
     }
 
-    /// What the last run whose results arrived said.
+    /// The most recent results that have arrived.
     pub(crate) const fn seen(&self) -> &Seen {
         &self.seen
     }
 
-    /// The texture of the heat map: colours to be blended over the picture.
+    /// The texture of the heat map, whose colours are to be blended over the picture.
     pub(crate) const fn heat_map(&self) -> &(wgpu::Texture, wgpu::TextureView) {
         &self.heat_map
     }
@@ -143,13 +143,13 @@ impl Network {
         self.cursor.is_none()
     }
 
-    /// Whether results are on their way.
+    /// Whether results are in flight.
     pub(crate) const fn is_waiting(&self) -> bool {
         self.arriving.is_some()
     }
 
-    /// Records a run, or the next part of it, and the copies of its results when it is complete and
-    /// those of the run before have arrived.
+    /// Records a run, or the next part of it; and, once it is complete and earlier results have
+    /// arrived, the copies of its results.
     pub(crate) fn record(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         let Self {
             executor,
@@ -184,7 +184,7 @@ impl Network {
         Ok(())
     }
 
-    /// Asks for the results that the submission will have, and takes those that are here.
+    /// Requests the results of the submission, and takes those that have arrived.
     pub(crate) fn after_submit(&mut self) -> Result<(), Error> {
         if std::mem::take(&mut self.copied) {
             self.arriving = Some(Arriving::new(&self.results));
@@ -192,7 +192,7 @@ impl Network {
         self.receive()
     }
 
-    /// Takes the results that arrived since. The host polls its device now and then.
+    /// Takes the results that have arrived. The host polls its device from time to time.
     pub(crate) fn receive(&mut self) -> Result<(), Error> {
         let Some(Poll::Ready(answer)) = self.arriving.as_mut().map(Arriving::poll) else {
             return Ok(());

@@ -1,19 +1,19 @@
 //! Rectangles, letters and the picture, drawn by one pipeline in one render pass.
 //!
-//! Own code, because it is a hundred lines: egui would bring a toolkit for five bars, and glyphon the
-//! fonts of the system, of which a server has none.
+//! This is written by hand because it takes only a hundred lines: egui would bring a toolkit for
+//! five bars, and glyphon the system's fonts, of which a server has none.
 
 use bytemuck::{Pod, Zeroable};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 use resnet_wgpu::wgpu;
 
-/// The most rectangles of a frame, letters among them.
+/// The most rectangles in a frame, including letters.
 const MAX_QUADS: usize = 1024;
 
 /// The characters that can be written.
 const PRINTABLE: std::ops::RangeInclusive<u8> = b' '..=b'~';
 
-/// Letters are rastered at this height in pixels and scaled from there.
+/// Letters are rasterised at this height in pixels and scaled from there.
 const RASTER: RasterHeight = RasterHeight::Size32;
 
 /// What a rectangle shows.
@@ -25,7 +25,7 @@ enum Kind {
     Picture,
 }
 
-/// A rectangle as the shader takes it.
+/// A rectangle in the form that the shader takes.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct Quad {
@@ -38,11 +38,11 @@ struct Quad {
 /// Red, green, blue and alpha, encoded sRGB, 0 to 1.
 pub(crate) type Colour = [f32; 4];
 
-/// What a frame shows, back to front, in units of which the window is [`Canvas::SIZE`].
+/// The contents of a frame, back to front, in units of which the window has [`Canvas::SIZE`].
 #[derive(Debug)]
 pub(crate) struct Canvas {
     quads: Vec<Quad>,
-    /// Pixels of a unit, and where the origin is.
+    /// Pixels per unit, and the position of the origin.
     scale: f32,
     origin: [f32; 2],
 }
@@ -64,7 +64,7 @@ impl Canvas {
     }
 
     fn push(&mut self, kind: Kind, [x, y, w, h]: [f32; 4], source: [f32; 4], colour: Colour) {
-        // A text that does not fit is cut off.
+        // Text that does not fit is cut off.
         if self.quads.len() < MAX_QUADS {
             self.quads.push(Quad {
                 rect: [
@@ -80,19 +80,19 @@ impl Canvas {
         }
     }
 
-    /// The colour of the whole target, its margins too.
+    /// Fills the whole target, including its margins.
     pub(crate) fn background(&mut self, colour: Colour) {
         let [x, y] = self.origin.map(|margin| margin / self.scale);
         let [w, h] = Self::SIZE.map(f32::from);
         self.fill([-x, -y, w + 2.0 * x + 1.0, h + 2.0 * y + 1.0], colour);
     }
 
-    /// A rectangle: left, top, width, height.
+    /// Draws a rectangle: left, top, width, height.
     pub(crate) fn fill(&mut self, rect: [f32; 4], colour: Colour) {
         self.push(Kind::Plain, rect, [0.0; 4], colour);
     }
 
-    /// The picture with the heat map over it, as strong as `heat` says.
+    /// Draws the picture with the heat map over it, with opacity `heat`.
     pub(crate) fn picture(&mut self, rect: [f32; 4], heat: f32) {
         self.push(
             Kind::Picture,
@@ -102,7 +102,7 @@ impl Canvas {
         );
     }
 
-    /// A line of text with letters of some height, from its upper left corner on.
+    /// Draws a line of text of the given height, starting at its upper left corner.
     pub(crate) fn text(&mut self, [x, y]: [f32; 2], height: f32, colour: Colour, text: &str) {
         let width = height * Atlas::ASPECT;
         let characters = text
@@ -115,7 +115,7 @@ impl Canvas {
         }
     }
 
-    /// A line of text that ends at `right`.
+    /// Draws a line of text that ends at `right`.
     pub(crate) fn text_to(
         &mut self,
         [right, y]: [f32; 2],
@@ -135,10 +135,10 @@ impl Atlas {
     const LETTERS: usize = (*PRINTABLE.end() - *PRINTABLE.start()) as usize + 1;
     const LETTER_WIDTH: usize = get_raster_width(FontWeight::Regular, RASTER);
     const HEIGHT: usize = RASTER.val();
-    /// Width of a letter over its height.
+    /// Width of a letter relative to its height.
     const ASPECT: f32 = Self::LETTER_WIDTH as f32 / Self::HEIGHT as f32;
 
-    /// Where a letter is, from 0 to 1.
+    /// The position of a letter, in the range 0 to 1.
     fn place(character: u8) -> [f32; 4] {
         let width = 1.0 / Self::LETTERS as f32;
         [
@@ -149,7 +149,7 @@ impl Atlas {
         ]
     }
 
-    /// A byte a pixel: how much of it the letter covers.
+    /// One byte per pixel: how much of it the letter covers.
     fn pixels() -> Vec<u8> {
         let row_len = Self::LETTERS * Self::LETTER_WIDTH;
         let mut pixels = vec![0; row_len * Self::HEIGHT];
@@ -165,7 +165,7 @@ impl Atlas {
     }
 }
 
-/// The pipeline and what it reads.
+/// The pipeline and its bindings.
 #[derive(Debug)]
 pub(crate) struct Panel {
     pipeline: wgpu::RenderPipeline,
@@ -175,7 +175,7 @@ pub(crate) struct Panel {
 }
 
 impl Panel {
-    /// A panel for targets of a format, with a picture and a heat map to be laid over it.
+    /// A panel for targets of a format, with a picture and a heat map to lay over it.
     pub(crate) fn new(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
@@ -225,7 +225,7 @@ impl Panel {
         }
     }
 
-    /// Draws a frame over everything in the target.
+    /// Draws a frame over the whole target.
     pub(crate) fn record(
         &self,
         queue: &wgpu::Queue,

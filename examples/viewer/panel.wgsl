@@ -1,7 +1,7 @@
 // panel
 //
-//   Rectangles over each other: of one colour, of letters, or of the picture that the network sees with
-//   the heat map over it. Colours are encoded sRGB; LINEAR says that the target encodes by itself.
+//   Overlapping rectangles: a plain colour, a letter, or the picture that the network sees with the
+//   heat map over it. Colours are encoded sRGB; LINEAR says that the target does the encoding.
 //
 // Draw    4 vertices (a strip) per instance; an instance is one rectangle
 // Host    examples/viewer/panel.rs
@@ -49,7 +49,7 @@ fn decoded(c: vec3<f32>) -> vec3<f32> {
 
 @fragment
 fn shade(in: Corner) -> @location(0) vec4<f32> {
-    // Level 0, because which texture is read differs from pixel to pixel.
+    // An explicit level, because the texture that is read differs from pixel to pixel.
     var colour = in.colour;
     if in.kind == KIND_LETTER {
         colour.a *= textureSampleLevel(glyphs, smooth_sampler, in.source, 0.0).r;

@@ -1,5 +1,5 @@
-//! One frame, recorded into one encoder: the scene to a texture, the network on that very texture, the
-//! heat map over it, and the panel beside it.
+//! One frame, recorded into one encoder: the scene to a texture, the network on that very texture,
+//! the heat map over it, and the panel next to it.
 
 use std::error::Error;
 
@@ -13,10 +13,10 @@ use crate::network::Network;
 use crate::panel::Panel;
 use crate::scene::{FORMAT, Renderer, Scene};
 
-/// Rays along each side of a pixel of the scene.
+/// Rays per pixel of the scene, along each side.
 const RAYS: u32 = 1;
 
-/// Everything that is drawn with.
+/// Everything needed to draw.
 #[derive(Debug)]
 pub(crate) struct Stage {
     host: Host,
@@ -29,7 +29,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Draws to targets of a format.
+    /// A stage that draws to targets of the given format.
     pub(crate) fn new(
         host: &Host,
         arguments: &Arguments,
@@ -87,7 +87,7 @@ impl Stage {
             self.renderer
                 .draw(&mut pass, controls.shape, &self.bound, size, 1);
         }
-        // A run that is spread over frames reads the picture in the first of them only.
+        // A run spread over frames reads the picture in the first of them only.
         self.network.record(&mut encoder)?;
         self.record_panel(&mut encoder, controls, status, target);
         queue.submit([encoder.finish()]);
@@ -95,7 +95,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Draws the panel again, with what the network has said since, and submits that.
+    /// Draws and submits the panel again, with the network's latest answer.
     pub(crate) fn show(&self, controls: &Controls, status: &Status, target: &wgpu::TextureView) {
         let Host { device, queue, .. } = &self.host;
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 struct Viewer<'a> {
     arguments: &'a Arguments,
     controls: Controls,
-    /// From the first time on that the system allows a window.
+    /// `None` until the system allows a window.
     shown: Option<Shown>,
     /// Why the window was closed, if not by the user.
     failure: Option<Box<dyn Error>>,
@@ -55,7 +55,7 @@ struct Shown {
     stage: Stage,
     status: Status,
     last_frame: Instant,
-    /// Where the mouse was last, and whether its button is held.
+    /// The last position of the mouse, and whether its button is held.
     cursor: [f64; 2],
     dragging: bool,
 }
@@ -144,7 +144,7 @@ impl Shown {
         let mut configuration = surface
             .get_default_config(&host.adapter, size.width.max(1), size.height.max(1))
             .ok_or("the adapter cannot draw to this window")?;
-        // One frame ahead at most, so that the picture follows the mouse.
+        // At most one frame ahead, so that the picture follows the mouse.
         configuration.desired_maximum_frame_latency = 1;
         surface.configure(&host.device, &configuration);
         let stage = Stage::new(&host, arguments, configuration.format)?;
@@ -174,7 +174,7 @@ impl Shown {
         }
     }
 
-    /// How far the mouse moved, in heights of the window.
+    /// How far the mouse moved, in units of the window's height.
     fn move_cursor(&mut self, to: [f64; 2]) -> [f32; 2] {
         let height = f64::from(self.configuration.height);
         let moved = [0, 1].map(|i| ((to[i] - self.cursor[i]) / height) as f32);
@@ -200,7 +200,7 @@ impl Shown {
         let last = self.status.frame_milliseconds.unwrap_or(1000.0 * seconds);
         self.status.frame_milliseconds = Some(0.9 * last + 0.1 * 1000.0 * seconds);
         controls.pass(seconds as f32);
-        // What earlier frames left arrives; nothing is waited for.
+        // Lets results of earlier frames arrive without waiting.
         self.host.device.poll(wgpu::PollType::Poll)?;
         let view = texture
             .texture

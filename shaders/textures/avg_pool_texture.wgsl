@@ -8,7 +8,7 @@
 // Grid        grid-stride over GROUPS · OUT_PIXELS threads, x only
 // Memory      none
 // Barriers    none
-// Edges       positions outside the image add 0; `count` includes them when COUNT_PADDING; no window lies wholly outside
+// Edges       positions outside the image add 0; `count` includes them when COUNT_PADDING; no window lies entirely outside
 // Host        src/kernels/textures/avg_pool_texture.rs     Reference  src/reference/avg_pool.rs
 
 @group(0) @binding(0) var input: texture_storage_2d<rgba32float, read>;
@@ -56,7 +56,7 @@ fn pool(c_group: u32, px: u32) -> vec4<f32> {
         let iy = i32(oy * STRIDE_H + ky) - i32(PAD_TOP);
         for (var kx = 0u; kx < KERNEL_W; kx++) {
             let ix = i32(ox * STRIDE_W + kx) - i32(PAD_LEFT);
-            // A coordinate below zero is a large one as an unsigned number.
+            // As an unsigned number, a negative coordinate is large.
             if (u32(iy) < IN_H && u32(ix) < IN_W) {
                 let input_ix = c_group * IN_PIXELS + (n * IN_H + u32(iy)) * IN_W + u32(ix);
                 let x = textureLoad(input, folded(FOLD_WIDTH + input_ix));

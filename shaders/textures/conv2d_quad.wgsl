@@ -5,9 +5,9 @@
 //
 // Layout      as conv2d_texture: folded textures; w with TILE_CO = 16
 // Workgroup   one quad, four lanes: 16 output channels × 4 groups of four output pixels of the whole batch
-// Thread      16 channels × 4 pixels, four apart, in named vectors: SwiftShader keeps what is indexed in memory and unrolls nothing
+// Thread      16 channels × 4 pixels, four apart, in named vectors: SwiftShader keeps indexed arrays in memory and unrolls nothing
 // Grid        [ceil(N·OUT_H·OUT_W / 16), ceil(OUT_C / 16), problems], problems as in conv2d_texture
-// Memory      none; each lane fetches the weights of its own output channels and the quad passes them round
+// Memory      none; each lane fetches the weights of its own output channels and the quad passes them around
 // Barriers    none
 // Edges       taps outside the image and pixels past the end read texel 0, which is zero; stores past the end are skipped
 // Host        src/kernels/textures/conv2d_quad.rs     Reference  src/reference/conv2d.rs
@@ -38,7 +38,7 @@ struct Geometry {
 }
 var<immediate> geometry: Geometry;
 
-// Whether every pixel reads the input pixel of its own index and no other.
+// Whether every output pixel reads only the input pixel with the same index.
 override POINTWISE: bool;
 // 0: none, 1: read from `residual`, 2: in place, read from `output`.
 override RESIDUAL: u32;
@@ -72,7 +72,7 @@ struct Window {
 
 fn window_of(px: i32, problem: i32) -> Window {
     if (POINTWISE) {
-        // All images are one row of pixels; what is past the end is not stored.
+        // All images are one row of pixels; results past the end are not stored.
         let row = problem * geometry.in_groups * geometry.in_pixels;
         return Window(0, 0, FOLD_WIDTH + row + min(px, geometry.out_pixels - 1));
     }

@@ -10,7 +10,7 @@
 // Thread      TILE_CO × PX_GROUPS outputs, in registers; pixels LANES apart
 // Grid        [ceil(N·OUT_H·OUT_W / (PX_GROUPS·LANES)), ceil(OUT_C / TILE_CO), problems]; those along z lie one after the other
 //             in every texture and are POINTWISE: the components of a Winograd convolution
-// Memory      none; each lane fetches the weights of its own output channels and the subgroup passes them round
+// Memory      none; each lane fetches the weights of its own output channels and the subgroup passes them around
 // Barriers    none
 // Edges       taps outside the image and pixels past the end read texel 0, which is zero; stores past the end are skipped
 // Host        src/kernels/textures/conv2d_texture.rs     Reference  src/reference/conv2d.rs
@@ -40,7 +40,7 @@ struct Geometry {
 }
 var<immediate> immediates: Geometry;
 
-// Whether every pixel reads the input pixel of its own index and no other.
+// Whether every output pixel reads only the input pixel with the same index.
 override POINTWISE: bool;
 // 0: none, 1: read from `residual`, 2: in place, read from `output`.
 override RESIDUAL: u32;
@@ -82,7 +82,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    // Once: a read of an immediate inside of a loop or a branch is a gather on llvmpipe.
+    // Read once: inside a loop or a branch, llvmpipe turns every read of an immediate into a gather.
     let geometry = immediates;
     let lane = local.x;
     let co_block = i32(workgroup.y);
@@ -97,7 +97,7 @@ fn main(
     for (var p = 0u; p < PX_GROUPS; p++) {
         let px = first_px + i32(p * LANES);
         if (POINTWISE) {
-            // All images are one row of pixels; what is past the end is not stored.
+            // All images are one row of pixels; results past the end are not stored.
             let row = problem * geometry.in_groups * geometry.in_pixels;
             input_ix[p] = FOLD_WIDTH + row + min(px, geometry.out_pixels - 1);
         } else {

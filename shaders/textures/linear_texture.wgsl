@@ -39,7 +39,7 @@ fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    // Once: a read of an immediate inside of a loop or a branch is a gather on llvmpipe.
+    // Read once: inside a loop or a branch, llvmpipe turns every read of an immediate into a gather.
     let geometry = immediates;
     let n = workgroup.y;
     let first = workgroup.x * (geometry.in_groups + 1u) * TILE_CO;

@@ -20,7 +20,7 @@ struct Geometry {
     in_h: u32,
     in_w: u32,
     in_pixels: u32,
-    // Tiles of one image along its sides, and of the whole batch.
+    // Tiles along each side of one image, and in the whole batch.
     tiles_h: u32,
     tiles_w: u32,
     tiles: u32,
@@ -71,7 +71,7 @@ fn transformed(x: Line) -> Line {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
-    // Once: a read of an immediate inside of a loop or a branch is a gather on llvmpipe.
+    // Read once: inside a loop or a branch, llvmpipe turns every read of an immediate into a gather.
     let geometry = immediates;
     let len = geometry.in_groups * geometry.tiles;
     for (var item = global.x; item < len; item += geometry.stride_threads) {
@@ -79,7 +79,7 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
         let tile = item - ci_group * geometry.tiles;
         let row = tile / geometry.tiles_w;
         let n = row / geometry.tiles_h;
-        // Below zero, these are large as unsigned numbers.
+        // As unsigned numbers, negative coordinates are large.
         let first_y = (row - n * geometry.tiles_h) * OUT_TILE - geometry.pad_top;
         let first_x = (tile - row * geometry.tiles_w) * OUT_TILE - geometry.pad_left;
         let image = FOLD_WIDTH + ci_group * geometry.in_pixels + n * geometry.in_h * geometry.in_w;

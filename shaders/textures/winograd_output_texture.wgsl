@@ -21,7 +21,7 @@ struct Geometry {
     out_h: u32,
     out_w: u32,
     out_pixels: u32,
-    // Tiles of one image along its sides, and of the whole batch.
+    // Tiles along each side of one image, and in the whole batch.
     tiles_h: u32,
     tiles_w: u32,
     tiles: u32,
@@ -72,7 +72,7 @@ fn transformed(m: Line) -> array<vec4<f32>, 4> {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
-    // Once: a read of an immediate inside of a loop or a branch is a gather on llvmpipe.
+    // Read once: inside a loop or a branch, llvmpipe turns every read of an immediate into a gather.
     let geometry = immediates;
     let len = geometry.out_groups * geometry.tiles;
     for (var item = global.x; item < len; item += geometry.stride_threads) {

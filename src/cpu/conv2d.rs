@@ -1,4 +1,4 @@
-//! Convolution and linear layers: cuts the output into work items, runs them on all cores.
+//! Convolution and linear layers: the output is cut into work items that run on all cores.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,12 +12,12 @@ use super::pack::{self, CoTile, WeightShape};
 use crate::graph::Window;
 use crate::tensor::Shape;
 
-/// Input channels up to which a convolution first rewrites its input as padded rows of pixels:
-/// a block of 16 lanes would be mostly empty. 4: an RGB or RGBA image.
+/// The most input channels for which a convolution first rewrites its input as padded rows of
+/// pixels; a block of 16 lanes would be mostly empty. 4: an RGB or RGBA image.
 const MAX_ROW_CHANNELS: usize = 4;
 
 /// Bytes of weights and of input that a work item may touch repeatedly: together they should fit
-/// the 512 KiB to 2 MiB of second-level cache that a core has to itself.
+/// the 512 KiB to 2 MiB of L2 cache that each core has to itself.
 const ITEM_BYTES: usize = 256 << 10;
 
 /// What a convolution computes, apart from its weights.
@@ -72,7 +72,7 @@ impl PackedConv {
         }
     }
 
-    /// Lines of scratch memory that [`Self::run`] needs.
+    /// The number of scratch lines that [`Self::run`] needs.
     pub(super) fn scratch_lines(&self) -> usize {
         if !self.rows {
             return 0;
@@ -107,7 +107,7 @@ impl PackedConv {
         });
     }
 
-    /// Shape of the input with its padding.
+    /// The shape of the padded input.
     fn padded(&self) -> Shape {
         let Geometry { x, window, .. } = self.geometry;
         let padding = window.padding;
@@ -118,7 +118,7 @@ impl PackedConv {
         }
     }
 
-    /// Rewrites the one block of the input as `[n][y][x][c]` with padding.
+    /// Rewrites the only block of the input as `[n][y][x][c]`, with padding.
     fn write_rows(&self, x: &[Line], rows: &mut [f32]) {
         let Geometry {
             x: shape, window, ..
@@ -155,7 +155,7 @@ impl PackedConv {
             .collect();
         let mut items = Vec::with_capacity(pixel_chunks * tile_chunks);
         for chunk in 0..pixel_chunks {
-            // Boundaries are multiples of the tile, but for the last.
+            // All boundaries except the last are multiples of the tile size.
             let boundary = |chunk: usize| {
                 let tiles = pixels.div_ceil(MAX_PIXELS);
                 (tiles * chunk / pixel_chunks * MAX_PIXELS).min(pixels)
@@ -178,7 +178,7 @@ impl PackedConv {
         items
     }
 
-    /// Into how many pieces the pixels and the tiles of output channels are cut.
+    /// The number of pieces into which the pixels and the tiles of output channels are cut.
     fn grid(&self) -> [usize; 2] {
         let Geometry { x, out, .. } = self.geometry;
         let pixel_tiles = out.pixels().div_ceil(MAX_PIXELS);
@@ -186,7 +186,7 @@ impl PackedConv {
         let weight_bytes = self.tiles.iter().map(|t| size_of_val(&t.weights[..])).sum();
         let mut pixel_chunks = input_bytes.div_ceil(ITEM_BYTES).min(pixel_tiles);
         let mut tile_chunks = usize::div_ceil(weight_bytes, ITEM_BYTES).min(self.tiles.len());
-        // Enough items that no core waits long for the last one, more of whatever is larger.
+        // Enough items that no core waits long for the last one; the larger dimension is cut more.
         let wanted = 4 * rayon::current_num_threads();
         while pixel_chunks * tile_chunks < wanted {
             let more_pixels = pixel_chunks < pixel_tiles;
@@ -225,7 +225,7 @@ impl PackedConv {
         }
     }
 
-    /// Where each tap of each pixel begins, `[taps][pixels]`, from the first block on.
+    /// The index where each tap of each pixel begins, `[taps][pixels]`, in the first block.
     fn write_starts(&self, pixels: Range<usize>, starts: &mut Vec<usize>) {
         let Geometry { x, out, window, .. } = self.geometry;
         let Window {
@@ -265,12 +265,12 @@ impl PackedConv {
     }
 }
 
-/// A range cut into parts of nearly equal length.
+/// Cuts a range into parts of nearly equal length.
 fn split(len: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
     (0..parts).map(move |part| len * part / parts..len * (part + 1) / parts)
 }
 
-/// A rectangle of the output: some tiles of channels by some pixels.
+/// A rectangle of the output: a range of tiles by a range of pixels.
 struct Item<'out> {
     tiles: Range<usize>,
     pixels: Range<usize>,

@@ -1,4 +1,4 @@
-//! Operations on each pixel of its own: batch normalisation, ReLU, sum.
+//! Elementwise operations: batch normalisation, ReLU and addition.
 
 use rayon::prelude::*;
 
@@ -6,7 +6,7 @@ use super::layout::{LANES, Layout, Line};
 use crate::graph::{BatchNorm, Graph};
 use crate::tensor::Shape;
 
-/// Lines that are worth handing to another core: 64 KiB.
+/// The fewest lines worth handing to another core: 64 KiB.
 const CHUNK: usize = 1024;
 
 /// Batch normalisation as one multiplication and one addition per channel.
@@ -34,7 +34,7 @@ impl ScaleShift {
         }
     }
 
-    /// Planes of `plane` lines each.
+    /// Normalises planes of `plane` lines each.
     pub(super) fn run(&self, plane: usize, x: &[Line], out: &mut [Line]) {
         let low = if self.relu { 0.0 } else { f32::NEG_INFINITY };
         out.par_chunks_mut(plane)
@@ -67,7 +67,7 @@ pub(super) fn gate(layout: Layout, x: &[Line], gates: &[Line], out: &mut [Line])
         });
 }
 
-/// Batch normalisation with the statistics of the batch at hand.
+/// Batch normalisation with the statistics of the current batch.
 #[derive(Debug)]
 pub(super) struct BatchStatistics {
     layout: Layout,
@@ -104,7 +104,7 @@ impl BatchStatistics {
             .for_each(|((out, x), [gamma, beta])| {
                 let x = &x[..pixels];
                 let mean = mean(x.iter().copied());
-                // The distances from the mean that is known now: x² − μ² would cancel.
+                // Two passes, subtracting the known mean: x² − μ² would suffer from cancellation.
                 let variance = mean_of_squares(x, mean);
                 let scale = gamma.zip(variance, |gamma, variance| {
                     gamma / (variance + self.epsilon).max(f32::MIN_POSITIVE).sqrt()
@@ -141,7 +141,7 @@ fn mean(lines: impl ExactSizeIterator<Item = Line>) -> Line {
     Line(sums.map(|sum| (sum / count) as f32))
 }
 
-/// `max(x, 0)`.
+/// Computes `max(x, 0)`.
 pub(super) fn relu(x: &[Line], out: &mut [Line]) {
     out.par_chunks_mut(CHUNK)
         .zip(x.par_chunks(CHUNK))
@@ -152,7 +152,7 @@ pub(super) fn relu(x: &[Line], out: &mut [Line]) {
         });
 }
 
-/// The sum, clamped at zero if `relu`.
+/// Adds two activations and clamps the sum at zero if `relu`.
 pub(super) fn add(x: &[Line], residual: &[Line], relu: bool, out: &mut [Line]) {
     let low = if relu { 0.0 } else { f32::NEG_INFINITY };
     out.par_chunks_mut(CHUNK)

@@ -4,11 +4,11 @@
 //! line index (n, c, y, x) = (c / 16) · plane + (n·H + y)·W + x        lane = c % 16
 //! ```
 //!
-//! It is the GPU's channel-packed layout with 16 lanes instead of 4, whatever the width of the
-//! machine's vectors, and with one more line at the end of each plane that is always zero:
-//! padding reads from there, so that no loop asks whether a pixel is inside the image. The odd
-//! plane also keeps planes of 56×56 pixels from falling into the same sets of the cache.
-//! Lanes past the last channel are zero.
+//! This is the GPU's channel-packed layout with 16 lanes instead of 4, whatever the machine's
+//! vector width, plus one line at the end of each plane that is always zero: padding reads from
+//! there, so that no loop asks whether a pixel is inside the image. The odd plane size also keeps
+//! planes of 56×56 pixels from competing for the same cache sets. Lanes past the last channel are
+//! zero.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -25,7 +25,7 @@ pub(super) struct Line(pub(super) [f32; LANES]);
 impl Line {
     pub(super) const ZERO: Self = Self([0.0; LANES]);
 
-    /// The line with a function of two lanes.
+    /// Combines two lines lane by lane.
     pub(super) fn zip(self, other: Self, mut f: impl FnMut(f32, f32) -> f32) -> Self {
         let mut result = self;
         for (a, b) in result.0.iter_mut().zip(other.0) {
@@ -34,13 +34,13 @@ impl Line {
         result
     }
 
-    /// The line with a function of each lane.
+    /// Applies a function to each lane.
     pub(super) fn map(self, f: impl FnMut(f32) -> f32) -> Self {
         Self(self.0.map(f))
     }
 }
 
-/// Where the lines of an activation lie.
+/// The position of each line of an activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) shape: Shape,
@@ -51,34 +51,34 @@ impl Layout {
         Self { shape }
     }
 
-    /// Groups of 16 channels, the last one possibly partial.
+    /// The number of blocks of 16 channels, the last one possibly partial.
     pub(super) const fn blocks(&self) -> usize {
         self.shape.c.div_ceil(LANES)
     }
 
-    /// Lines of one block, the zero line included.
+    /// The number of lines in one block, including the zero line.
     pub(super) const fn plane(&self) -> usize {
         self.shape.pixels() + 1
     }
 
-    /// Lines of the activation.
+    /// The number of lines in the activation.
     pub(super) const fn lines(&self) -> usize {
         self.blocks() * self.plane()
     }
 
-    /// Line of a pixel within its plane.
+    /// The line of a pixel within its plane.
     pub(super) const fn pixel(&self, n: usize, y: usize, x: usize) -> usize {
         (n * self.shape.h + y) * self.shape.w + x
     }
 
-    /// Makes the zero lines zero.
+    /// Clears the zero lines.
     pub(super) fn clear_zero_lines(&self, lines: &mut [Line]) {
         for plane in lines.chunks_exact_mut(self.plane()) {
             plane[self.shape.pixels()] = Line::ZERO;
         }
     }
 
-    /// From row-major NCHW.
+    /// Converts from row-major NCHW.
     pub(super) fn pack(&self, data: &[f32], lines: &mut [Line]) {
         let Shape { n: batch, c, h, w } = self.shape;
         let image = h * w;
@@ -98,7 +98,7 @@ impl Layout {
         }
     }
 
-    /// To row-major NCHW.
+    /// Converts to row-major NCHW.
     pub(super) fn unpack(&self, lines: &[Line]) -> Vec<f32> {
         let Shape { n: batch, c, h, w } = self.shape;
         let image = h * w;

@@ -1,20 +1,20 @@
-//! Which buffer each value lives in: values that are never needed at the same time share one.
+//! Assigns values to buffers: values that are never needed at the same time share one.
 
 use crate::graph::{Graph, ValueId};
 
 use super::layout::Layout;
 
-/// Buffers of a graph, by value.
+/// The buffers of a graph.
 #[derive(Debug)]
 pub(super) struct Assignment {
-    /// Index of the buffer of each value.
+    /// The index of each value's buffer.
     buffer: Vec<usize>,
-    /// Lines of each buffer.
+    /// The number of lines in each buffer.
     lines: Vec<usize>,
 }
 
 impl Assignment {
-    /// Walks through the nodes and takes, for each result, the free buffer that fits best.
+    /// Walks through the nodes and gives each result the free buffer that fits best.
     pub(super) fn new(graph: &Graph) -> Self {
         let mut uses_left = graph.use_counts();
         let mut assignment = Self {
@@ -33,7 +33,7 @@ impl Assignment {
                     free.push(assignment.buffer[input.0]);
                 }
             }
-            // A result that nobody reads.
+            // Nothing reads this result.
             if uses_left[node.output.0] == 0 {
                 free.push(assignment.buffer[node.output.0]);
             }
@@ -64,7 +64,7 @@ impl Assignment {
         self.buffer[value.0]
     }
 
-    /// Lines of each buffer.
+    /// The number of lines in each buffer.
     pub(super) fn lines(&self) -> &[usize] {
         &self.lines
     }

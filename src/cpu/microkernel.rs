@@ -1,30 +1,30 @@
-//! The innermost loops of a convolution: a few pixels × a few vectors of output channels, kept
-//! in registers while the reduction runs.
+//! The innermost loops of a convolution: a few pixels × a few vectors of output channels, kept in
+//! registers during the reduction.
 //!
 //! The input is described by *starts*: for each tap of the kernel and each pixel of the tile, the
-//! index of the first of `run` consecutive scalars. Whatever stride, padding or kernel there is
-//! has become an index by then, so there is one kernel for all convolutions ("indirect
-//! convolution", Dukhan 2019, arXiv:1907.02129). Weights come in the order in which they are read.
+//! index of the first of `run` consecutive scalars. Stride, padding and kernel size have all become
+//! indices by then, so one kernel serves all convolutions ("indirect convolution", Dukhan 2019,
+//! arXiv:1907.02129). Weights come in the order in which they are read.
 
 use pulp::{Scalar128b, Simd, WithSimd};
 
 use super::layout::{LANES, Line};
 
-/// Pixels of a tile. Six pixels by four vectors are 24 of the 32 registers of AVX-512 and NEON;
-/// by two vectors, 12 of the 16 of AVX2.
+/// Pixels in a tile. Six pixels by four vectors take 24 of the 32 registers of AVX-512 and NEON; by
+/// two vectors, 12 of the 16 of AVX2.
 pub(super) const MAX_PIXELS: usize = 6;
 
-/// Blocks of 16 output channels of a tile, at most: four vectors of AVX-512.
+/// The most blocks of 16 output channels in a tile: four vectors of AVX-512.
 pub(super) const MAX_BLOCKS: usize = 4;
 
 /// How the reduction of one tile walks through the input.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reduction {
-    /// Blocks of input channels.
+    /// The number of blocks of input channels.
     pub(super) blocks: usize,
-    /// Consecutive scalars read at each start.
+    /// The number of consecutive scalars read at each start.
     pub(super) run: usize,
-    /// The same in the last block, which may be partial.
+    /// The same for the last block, which may be partial.
     pub(super) last_run: usize,
     /// Scalars from one block to the next.
     pub(super) block_step: usize,
@@ -33,7 +33,7 @@ pub(super) struct Reduction {
 }
 
 impl Reduction {
-    /// Products per output.
+    /// The number of products per output.
     pub(super) const fn len(&self) -> usize {
         self.taps * ((self.blocks - 1) * self.run + self.last_run)
     }
@@ -44,7 +44,7 @@ impl Reduction {
 pub(super) struct Epilogue<'a> {
     /// One line per block of the tile.
     pub(super) bias: &'a [Line],
-    /// The residual from the first block of the tile on, and its plane.
+    /// The residual, beginning at the first block of the tile, and its plane size.
     pub(super) residual: Option<(&'a [Line], usize)>,
     pub(super) relu: bool,
 }
@@ -58,16 +58,16 @@ pub(super) struct Tile<'a, 'out> {
     /// `[blocks][taps][run][channels of the tile]`.
     pub(super) weights: &'a [f32],
     pub(super) epilogue: Epilogue<'a>,
-    /// One slice of lines per block, which begin at the same pixel.
+    /// One slice of lines per block, all beginning at the same pixel.
     pub(super) out: &'a mut [&'out mut [Line]],
-    /// First pixel, counted from that of the slices of `out`.
+    /// The first pixel, relative to the slices of `out`.
     pub(super) out_pixel: usize,
-    /// First pixel, counted from that of the activation.
+    /// The first pixel, relative to the activation.
     pub(super) pixel: usize,
     pub(super) pixels: usize,
 }
 
-/// Blocks of a tile that make good use of the registers of this machine.
+/// Chooses the number of blocks per tile that uses this machine's registers well.
 pub(super) struct TileBlocks;
 
 impl WithSimd for TileBlocks {
@@ -89,7 +89,7 @@ impl Tile<'_, '_> {
             (16, _) => self.run_pixels::<S, 1>(simd),
             (8, _) => self.run_pixels::<S, 2>(simd),
             (4, _) => self.run_pixels::<S, 4>(simd),
-            // Without vectors known to `pulp`, groups of four give the compiler the choice.
+            // Without vectors known to `pulp`, groups of four leave the choice to the compiler.
             _ => self.run_pixels::<Scalar128b, 4>(Scalar128b),
         }
     }
@@ -112,7 +112,7 @@ impl Tile<'_, '_> {
     }
 }
 
-/// A tile whose sizes are known to the compiler, so that its sums can live in registers.
+/// A tile whose dimensions are known at compile time, so that its sums can live in registers.
 struct FixedTile<'a, 'out, const VECTORS: usize, const PIXELS: usize>(Tile<'a, 'out>);
 
 impl<const VECTORS: usize, const PIXELS: usize> WithSimd for FixedTile<'_, '_, VECTORS, PIXELS> {
@@ -145,7 +145,7 @@ fn accumulate<S: Simd, const VECTORS: usize, const PIXELS: usize>(
         for starts in starts {
             let (now, later) = weights.split_at(run);
             weights = later;
-            // Whole blocks, the common case, as arrays: no bounds checks, a known trip count.
+            // Whole blocks, the common case, are arrays: no bounds checks, a known trip count.
             if let Some(now) = now.first_chunk::<LANES>()
                 && run == LANES
             {
@@ -217,7 +217,7 @@ fn store<S: Simd, const VECTORS: usize, const PIXELS: usize>(
 
 #[inline(always)]
 fn multiply_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
-    // Without hardware for it, a fused multiply-add is a slow function call.
+    // Without hardware support, a fused multiply-add is a slow function call.
     if std::any::TypeId::of::<S>() == std::any::TypeId::of::<Scalar128b>() {
         simd.add_f32s(simd.mul_f32s(a, b), c)
     } else {

@@ -1,9 +1,9 @@
 //! The fast CPU path: what runs when there is no GPU, and what GPU times are compared with.
 //!
-//! Goes in: a [`Graph`], best after the optimising passes, so that batch normalisation is folded
-//! and ReLU and residuals are part of the convolutions. [`CpuExecutor::new`] packs the weights
-//! once; [`CpuExecutor::run`] computes the outputs on all cores of the current `rayon` pool, in
-//! buffers that are kept for the next run. Reading order: `layout.rs`, `step.rs`, `conv2d.rs`,
+//! In goes a [`Graph`], best after the optimising passes, so that batch normalisation is folded and
+//! ReLU and residuals are part of the convolutions. [`CpuExecutor::new`] packs the weights once;
+//! [`CpuExecutor::run`] computes the outputs on all cores of the current `rayon` pool, in buffers
+//! that are kept for the next run. Reading order: `layout.rs`, `step.rs`, `conv2d.rs`,
 //! `microkernel.rs`, `winograd.rs`. The plain version of every operation is in `reference/`.
 
 mod conv2d;
@@ -35,16 +35,15 @@ use step::Step;
 ///
 /// ```
 /// use resnet_wgpu::cpu::CpuExecutor;
-/// use resnet_wgpu::graph::{Graph, Op, Relu};
-/// use resnet_wgpu::tensor::{Shape, Tensor};
+/// use resnet_wgpu::network::{Arch, ModelOptions};
+/// use resnet_wgpu::tensor::Tensor;
 ///
-/// let mut graph = Graph::new();
-/// let image = graph.input("image", Shape::new(1, 1, 1, 2))?;
-/// let y = graph.add("relu", Op::Relu(Relu), &[image])?;
-/// graph.mark_output(y)?;
-/// let executor = CpuExecutor::new(&graph)?;
-/// let outputs = executor.run(&[Tensor::new(&[1, 1, 1, 2], vec![-1.0, 2.0])?])?;
-/// assert_eq!(outputs[0].data(), [0.0, 2.0]);
+/// let mut options = ModelOptions::default();
+/// options.size = Some([32, 32]);
+/// let model = Arch::ResNet18.made_up(0, &options)?.model(&options)?;
+/// let executor = CpuExecutor::new(&model.graph)?;
+/// let outputs = executor.run(&[Tensor::new(&[1, 3, 32, 32], vec![0.5; 3 * 32 * 32])?])?;
+/// assert_eq!(outputs[0].data().len(), model.classes);
 /// # Ok::<(), resnet_wgpu::Error>(())
 /// ```
 #[derive(Debug)]
@@ -52,7 +51,7 @@ pub struct CpuExecutor {
     graph: Arc<Graph>,
     steps: Vec<Step>,
     memory: Assignment,
-    /// Buffers of runs that are over, for the runs to come.
+    /// Buffers of finished runs, to be reused.
     idle: Mutex<Vec<Buffers>>,
 }
 
@@ -76,7 +75,7 @@ impl CpuExecutor {
         &self.graph
     }
 
-    /// For vector instructions of the caller's choice.
+    /// As [`Self::new`], for a given set of vector instructions.
     fn with_arch(graph: &Graph, arch: Arch) -> Self {
         let graph = Arc::new(graph.clone());
         let nodes = graph.nodes().iter();
@@ -88,10 +87,10 @@ impl CpuExecutor {
         }
     }
 
-    /// The outputs of the graph, in the order of [`Graph::outputs`].
+    /// Computes the outputs of the graph, in the order of [`Graph::outputs`].
     ///
     /// # Errors
-    /// [`Error::Input`] when the inputs are not those of the graph.
+    /// [`Error::Input`] if the inputs do not match the graph.
     pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
         check_inputs(&self.graph, inputs)?;
         let mut buffers = self.idle_buffers();
@@ -104,38 +103,19 @@ impl CpuExecutor {
         outputs
     }
 
-    /// Every value of the graph, for comparisons layer by layer.
-    ///
-    /// # Errors
-    /// [`Error::Input`] when the inputs are not those of the graph.
-    pub fn run_keeping_all(&self, inputs: &[Tensor]) -> Result<Activations, Error> {
-        check_inputs(&self.graph, inputs)?;
-        let mut buffers = self.idle_buffers();
-        let mut activations = Activations::default();
-        for (&id, tensor) in self.graph.inputs().iter().zip(inputs) {
-            activations.insert(id, tensor.clone());
-        }
-        self.compute(inputs, &mut buffers, |id, lines| {
-            activations.insert(id, self.read(id, lines)?);
-            Ok(())
-        })?;
-        self.lock_idle().push(buffers);
-        Ok(activations)
-    }
-
-    /// Runs every step and shows each result before a later one may overwrite it.
+    /// Runs every step and passes each result to `visit` before a later one may overwrite it.
     fn compute(
         &self,
         inputs: &[Tensor],
         buffers: &mut Buffers,
-        mut show: impl FnMut(ValueId, &[Line]) -> Result<(), Error> + Send,
+        mut visit: impl FnMut(ValueId, &[Line]) -> Result<(), Error> + Send,
     ) -> Result<(), Error> {
         for (&id, tensor) in self.graph.inputs().iter().zip(inputs) {
             let layout = Layout::new(self.graph.shape(id));
             let lines = &mut buffers.values[self.memory.buffer(id)][..layout.lines()];
             layout.pack(tensor.data(), lines);
         }
-        // Inside the pool, so that each step need not wake it anew.
+        // Inside the pool, so that steps need not wake it one by one.
         rayon::scope(|_| {
             for (step, node) in self.steps.iter().zip(self.graph.nodes()) {
                 let layout = Layout::new(self.graph.shape(node.output));
@@ -150,7 +130,7 @@ impl CpuExecutor {
                 };
                 step.run(&read, &mut buffers.scratch, out);
                 layout.clear_zero_lines(out);
-                show(node.output, out)?;
+                visit(node.output, out)?;
                 buffers.values[target] = taken;
             }
             Ok(())
@@ -182,7 +162,29 @@ impl CpuExecutor {
     }
 
     fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Buffers>> {
-        // A panic elsewhere cannot leave the list half-changed.
+        // A panic elsewhere cannot have left the list half-changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[doc(hidden)]
+impl CpuExecutor {
+    /// Every value of the graph, for comparisons layer by layer.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the inputs are not those of the graph.
+    pub fn run_keeping_all(&self, inputs: &[Tensor]) -> Result<Activations, Error> {
+        check_inputs(&self.graph, inputs)?;
+        let mut buffers = self.idle_buffers();
+        let mut activations = Activations::default();
+        for (&id, tensor) in self.graph.inputs().iter().zip(inputs) {
+            activations.insert(id, tensor.clone());
+        }
+        self.compute(inputs, &mut buffers, |id, lines| {
+            activations.insert(id, self.read(id, lines)?);
+            Ok(())
+        })?;
+        self.lock_idle().push(buffers);
+        Ok(activations)
     }
 }

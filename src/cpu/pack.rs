@@ -1,12 +1,12 @@
-//! Convolution weights in the order in which the microkernel reads them.
+//! Packs convolution weights in the order in which the microkernel reads them.
 //!
-//! Output channels are cut into tiles of up to four blocks. Small groups are merged until a
-//! merged group fills blocks of 16 channels, with zero weights between the groups: up to 16 times
-//! the products for a depthwise convolution, but no kernel of its own.
+//! Output channels are cut into tiles of up to four blocks. Small groups are merged until a merged
+//! group fills blocks of 16 channels, with zero weights between the groups: up to 16 times the
+//! products for a depthwise convolution, but no kernel of its own.
 
 use super::layout::{LANES, Line};
 
-/// Sizes of a weight, OIHW.
+/// The shape of a weight, OIHW.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WeightShape {
     pub(super) out_c: usize,
@@ -17,14 +17,14 @@ pub(super) struct WeightShape {
 }
 
 impl WeightShape {
-    /// How many groups are treated as one.
+    /// The number of groups that are treated as one.
     fn merged(&self) -> usize {
         let needed = |channels: usize| LANES / gcd(LANES, channels);
         let [a, b] = [
             needed(self.in_c / self.groups),
             needed(self.out_c / self.groups),
         ];
-        // Both are powers of two: the larger is a multiple of the other.
+        // Both are powers of two, so the larger is a multiple of the smaller.
         a.max(b).min(self.groups)
     }
 }
@@ -36,11 +36,11 @@ fn gcd(a: usize, b: usize) -> usize {
 /// Output channels that are computed together.
 #[derive(Debug)]
 pub(super) struct CoTile {
-    /// First block of output channels.
+    /// The first block of output channels.
     pub(super) first_block: usize,
     /// Number of blocks.
     pub(super) blocks: usize,
-    /// Input channels that these outputs read.
+    /// The input channels that these outputs read.
     pub(super) in_c: std::ops::Range<usize>,
     /// `[input block][tap][lane][channels of the tile]`.
     pub(super) weights: Vec<Line>,
@@ -57,7 +57,7 @@ pub(super) fn bias_lines(out_c: usize, bias: Option<&[f32]>) -> Vec<Line> {
 
 /// Cuts the outputs into tiles of at most `max_blocks` blocks and packs their weights.
 ///
-/// With `rows`, a whole row of taps and all its input channels are one run of lanes.
+/// With `rows`, a whole row of taps with all its input channels is one run of lanes.
 pub(super) fn pack(
     shape: WeightShape,
     weight: &[f32],

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::layout::{Layout, Line};
 use crate::graph::{PadValue, Window};
 
-/// What a pool makes of the pixels that it sees.
+/// How a pool reduces the pixels of a window.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pool {
     Max(PadValue),
@@ -128,7 +128,7 @@ fn mean<'a>(pixels: impl Iterator<Item = &'a Line>, count: usize) -> Line {
     sum.map(|sum| sum * scale)
 }
 
-/// Mean over all pixels of an image; `out` has one pixel per image.
+/// Averages all pixels of an image; `out` has one pixel per image.
 pub(super) fn global_avg(layout: Layout, x: &[Line], out: &mut [Line]) {
     let image = layout.shape.h * layout.shape.w;
     out.par_chunks_exact_mut(layout.shape.n + 1)

@@ -1,4 +1,4 @@
-//! One operation of a graph, prepared.
+//! One operation of a graph, prepared for running.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::graph::{
 use crate::reference::run_node;
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
+/// A prepared operation.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Also a linear layer: a convolution of one pixel.
+    /// A convolution or a linear layer, which is a convolution of one pixel.
     Conv(PackedConv),
     Winograd(Winograd),
     BatchNorm {
@@ -42,7 +42,7 @@ pub(super) enum Step {
         x: Layout,
     },
     Softmax(Layout),
-    /// Not worth more: operations of which a run has a few, on small activations.
+    /// Operations that are rare and small, and so not worth optimising.
     Plain(Box<Plain>),
 }
 
@@ -126,7 +126,7 @@ impl Step {
 
     fn conv(graph: &Graph, conv: Conv2d, [x, out]: [Shape; 2], arch: Arch) -> Self {
         let weight = graph.tensor(conv.weight);
-        // A linear weight has no kernel sizes.
+        // A linear weight has no window.
         let kernel = match *weight.dims() {
             [_, _, h, w] => [h, w],
             _ => [1, 1],
@@ -145,7 +145,7 @@ impl Step {
         Self::Conv(PackedConv::new(geometry, arch, weight.data(), bias))
     }
 
-    /// Lines of scratch memory that [`Self::run`] needs.
+    /// The number of scratch lines that [`Self::run`] needs.
     pub(super) fn scratch_lines(&self) -> usize {
         match self {
             Self::Conv(conv) => conv.scratch_lines(),
@@ -154,7 +154,7 @@ impl Step {
         }
     }
 
-    /// Computes the result, zero lines excepted. `read` gives the inputs by position.
+    /// Computes the result except for the zero lines. `read` returns the inputs by position.
     pub(super) fn run<'a>(
         &self,
         read: &impl Fn(usize) -> Option<&'a [Line]>,

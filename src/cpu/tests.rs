@@ -7,29 +7,15 @@ use crate::graph::{
     Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
     Linear, MaxPool, Op, PadValue, Padding, ParamId, Relu, Softmax, Statistics, ValueId, Window,
 };
+use crate::internals::noise::Noise;
 use crate::reference;
 use crate::tensor::{Shape, Tensor};
 
-/// Seeded numbers in [-1, 1): xorshift (Marsaglia 2003).
-struct Random(u64);
-
-impl Random {
-    fn tensor(&mut self, dims: &[usize]) -> Tensor {
-        Tensor::from_fn(dims, |_| {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            let bits = u16::try_from(self.0 >> 48).unwrap();
-            f32::from(bits) / 32768.0 - 1.0
-        })
-    }
-}
-
-/// `|got − want| ≤ atol + rtol·|want|` with the same number for both.
+/// `|got − want| ≤ atol + rtol·|want|`, with the same number for both.
 ///
-/// A sum of 4608 products of numbers below 1, the longest here, wanders as far as 16 or so; 4608
-/// roundings of numbers of that size add up to 2^-24 · 16 · 0.3 · √4608 = 2·10⁻⁵, five times that
-/// at worst.
+/// A sum of 4608 products of numbers below 1, the longest here, strays as far as about 16; 4608
+/// roundings of numbers of that size add up to 2^-24 · 16 · 0.3 · √4608 = 2·10⁻⁵, or five times
+/// that at worst.
 const DIRECT: f32 = 1e-4;
 /// The transforms of [`super::winograd`] lose about one digit, on sums of at most 594 products.
 const WINOGRAD: f32 = 2e-4;
@@ -42,7 +28,7 @@ fn assert_close(name: &str, got: &Tensor, want: &Tensor, tolerance: f32) {
     }
 }
 
-/// Every kind of vector that this machine has, and none.
+/// Every set of vector instructions that this machine has, and none.
 fn archs() -> Vec<Arch> {
     let mut archs = vec![Arch::new(), Arch::Scalar];
     #[cfg(target_arch = "x86_64")]
@@ -52,7 +38,7 @@ fn archs() -> Vec<Arch> {
 
 /// Compares every value of the graph, twice, since the second run finds used buffers.
 fn check(graph: &Graph, tolerance: f32) {
-    let mut random = Random(7);
+    let mut random = Noise::new(7);
     let executors = archs().into_iter();
     let executors: Vec<_> = executors
         .map(|arch| CpuExecutor::with_arch(graph, arch))
@@ -75,11 +61,11 @@ fn check(graph: &Graph, tolerance: f32) {
     }
 }
 
-/// A graph of one operation.
-fn check_op(shape: Shape, build: impl FnOnce(&mut Graph, &mut Random) -> Op) {
+/// Checks a graph of one operation.
+fn check_op(shape: Shape, build: impl FnOnce(&mut Graph, &mut Noise) -> Op) {
     let mut graph = Graph::new();
     let x = graph.input("x", shape).unwrap();
-    let op = build(&mut graph, &mut Random(1));
+    let op = build(&mut graph, &mut Noise::new(1));
     let y = graph.add(&format!("{op:?} of {shape}"), op, &[x]).unwrap();
     graph.mark_output(y).unwrap();
     check(&graph, DIRECT);
@@ -106,11 +92,11 @@ impl ConvCase {
         }
     }
 
-    /// With and without bias, residual and ReLU.
+    /// Checks with and without bias, residual and ReLU.
     fn check(&self, tolerance: f32) {
         for fused in [false, true] {
             let mut graph = Graph::new();
-            let mut random = Random(3);
+            let mut random = Noise::new(3);
             let x = graph.input("x", self.x).unwrap();
             let [kernel_h, kernel_w] = self.kernel;
             let weight = random.tensor(&[self.out_c, self.x.c / self.groups, kernel_h, kernel_w]);
@@ -146,12 +132,12 @@ fn convolutions_of_hostile_shapes() {
         // One pixel, fewer channels than a vector, padding all around.
         ConvCase::new(Shape::new(1, 1, 1, 1), 1, 1, 1, 0),
         ConvCase::new(Shape::new(1, 5, 1, 1), 3, 3, 1, 1),
-        // The stem on an odd, oblong image; one channel; four; five (the first in blocks).
+        // The stem on an odd, oblong image; one channel; four; five (the first to use blocks).
         ConvCase::new(Shape::new(1, 3, 13, 9), 20, 7, 2, 3),
         ConvCase::new(Shape::new(2, 1, 5, 8), 16, 3, 1, 1),
         ConvCase::new(Shape::new(1, 4, 6, 5), 8, 5, 2, 2),
         ConvCase::new(Shape::new(1, 5, 6, 5), 8, 5, 2, 2),
-        // Channels that are no multiple of anything, stride 2 on odd sizes, batch 3.
+        // Channel counts that are multiples of nothing, stride 2 on odd sizes, batch 3.
         ConvCase::new(Shape::new(3, 19, 7, 5), 33, 3, 2, 1),
         ConvCase::new(Shape::new(3, 33, 5, 3), 70, 1, 1, 0),
         ConvCase::new(Shape::new(1, 17, 9, 7), 100, 1, 2, 0),
@@ -313,7 +299,7 @@ fn blur_pools_and_gates_of_a_batch_that_is_not_square() {
 #[test]
 fn unfused_batch_norm_relu_and_residual_sum() {
     let mut graph = Graph::new();
-    let mut random = Random(5);
+    let mut random = Noise::new(5);
     let x = graph.input("x", Shape::new(2, 21, 3, 5)).unwrap();
     let mut param = |name: &str| graph.param(name, random.tensor(&[21]));
     let [gamma, beta, mean] = ["gamma", "beta", "mean"].map(&mut param);
@@ -347,14 +333,14 @@ fn unfused_batch_norm_relu_and_residual_sum() {
 /// ResNet-50 v1.5 in fused form with random weights.
 struct Net {
     graph: Graph,
-    random: Random,
+    random: Noise,
 }
 
 impl Net {
     fn resnet50(image: Shape) -> Graph {
         let mut net = Self {
             graph: Graph::new(),
-            random: Random(11),
+            random: Noise::new(11),
         };
         let x = net.graph.input("image", image).unwrap();
         let mut x = net.conv("stem", &[x], [64, 7, 2], true);
@@ -389,12 +375,11 @@ impl Net {
         net.graph
     }
 
-    /// Scaled so that activations neither grow nor fade.
+    /// Scaled so that activations neither grow nor vanish.
     fn weight(&mut self, name: &str, dims: &[usize]) -> ParamId {
         let fan_in: usize = dims[1..].iter().product();
         let scale = (3.0 / fan_in as f32).sqrt();
-        let tensor = self.random.tensor(dims);
-        let scaled = Tensor::from_fn(dims, |i| tensor.data()[i] * scale);
+        let scaled = Tensor::from_fn(dims, |_| self.random.scalar() * scale);
         self.graph.param(name, scaled)
     }
 
@@ -429,7 +414,7 @@ fn time_resnet50() {
     for n in sizes.split(',').map(|n| n.parse().unwrap()) {
         let graph = Net::resnet50(Shape::new(n, 3, 224, 224));
         let executor = CpuExecutor::new(&graph).unwrap();
-        let input = Random(1).tensor(&[n, 3, 224, 224]);
+        let input = Noise::new(1).tensor(&[n, 3, 224, 224]);
         let mut times: Vec<f64> = (0..if n == 1 { 40 } else { 8 })
             .map(|_| {
                 let start = std::time::Instant::now();

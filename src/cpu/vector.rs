@@ -1,4 +1,4 @@
-//! Operations on vectors, that is on images of one pixel: flatten and softmax.
+//! Operations on vectors, that is, on images of one pixel: flatten and softmax.
 //!
 //! They are small, so they go through row-major order and run on one core.
 
@@ -6,7 +6,7 @@ use super::layout::{LANES, Layout, Line};
 use crate::graph::FlattenOrder;
 use crate::tensor::Shape;
 
-/// All scalars of an image as channels of one pixel.
+/// Flattens each image into the channels of one pixel.
 pub(super) fn flatten(order: FlattenOrder, x_layout: Layout, x: &[Line], out: &mut [Line]) {
     let Shape { n: batch, c, h, w } = x_layout.shape;
     let flat = Layout::new(Shape::new(batch, c * h * w, 1, 1));
@@ -28,7 +28,7 @@ pub(super) fn flatten(order: FlattenOrder, x_layout: Layout, x: &[Line], out: &m
     }
 }
 
-/// `exp(x) / Σ exp(x)` over the channels of each image.
+/// Computes `exp(x) / Σ exp(x)` over the channels of each image.
 pub(super) fn softmax(layout: Layout, x: &[Line], out: &mut [Line]) {
     let mut data = layout.unpack(x);
     for values in data.chunks_exact_mut(layout.shape.c) {

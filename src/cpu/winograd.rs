@@ -2,16 +2,16 @@
 //! where the direct way takes 144.
 //!
 //! The output is cut into squares of 4×4 pixels. The 6×6 input pixels that each needs are
-//! transformed (`Bᵀ d B`), each of the 36 positions is then a pointwise convolution of its own with
+//! transformed (`Bᵀ d B`); each of the 36 positions is then a separate pointwise convolution with
 //! transformed weights (`G g Gᵀ`), and the sums are transformed back (`Aᵀ m A`).
 //!
-//! The polynomial is interpolated at 0, ±√½, ±√2 and ∞: with these the transforms hold no number
-//! above 2½, and rounding errors stay below those of the usual 0, ±1, ±2, ∞. They are still about
+//! The polynomial is interpolated at 0, ±√½, ±√2 and ∞: with these no number in the transforms
+//! exceeds 2½, and rounding errors stay below those of the usual 0, ±1, ±2, ∞. They are still about
 //! ten times those of a direct convolution.
 
-use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
+mod transforms;
+
 use std::fmt;
-use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -20,28 +20,29 @@ use super::conv2d::Geometry;
 use super::layout::{LANES, Layout, Line};
 use super::microkernel::{Epilogue, MAX_BLOCKS, MAX_PIXELS, Reduction, Tile, TileBlocks};
 use super::pack::{self, CoTile, WeightShape};
-use crate::graph::Padding;
+use transforms::{InputTransform, OutputTransform, transform_kernel};
 
-/// Output pixels of a square, per side.
+/// Output pixels per side of a square.
 const SQUARE: usize = 4;
-/// Input pixels of a square, per side.
+/// Input pixels per side of a square.
 const PATCH: usize = 6;
 /// Products per square and channel.
 const POSITIONS: usize = PATCH * PATCH;
 
-/// Below this many squares the transformed weights, four times the plain ones, are read too
-/// rarely to pay: 7×7 pixels, batch 1, have four. 12: between those and the 16 of 14×14.
+/// Below this many squares the transformed weights, four times as large as the plain ones, are read
+/// too rarely to pay off: 7×7 pixels at batch 1 have four. 12 lies between those and the 16 of
+/// 14×14.
 const MIN_SQUARES: usize = 12;
 
-/// Bytes of transformed input and of sums that are alive at once, to stay within a shared
-/// last-level cache.
+/// Bytes of transformed input and sums that are alive at once, to stay within a shared last-level
+/// cache.
 const STRIPE_BYTES: usize = 6 << 20;
 
 /// A 3×3 convolution with transformed weights.
 pub(super) struct Winograd {
     geometry: Geometry,
     arch: Arch,
-    /// Per position.
+    /// Transformed weights, by position.
     weights: Vec<Vec<CoTile>>,
     /// One line per block of output channels.
     bias: Vec<Line>,
@@ -62,9 +63,9 @@ struct Squares {
     rows: usize,
     columns: usize,
     len: usize,
-    /// At most so many are worked on at once.
+    /// The most squares that are worked on at once.
     stripe: usize,
-    /// Lines between two positions: odd, so that positions do not share sets of the cache.
+    /// Lines between two positions: odd, so that positions do not compete for the same cache sets.
     plane: usize,
 }
 
@@ -85,7 +86,7 @@ impl Squares {
         }
     }
 
-    /// Image and first output row and column of a square.
+    /// The image, first output row and first output column of a square.
     fn corner(&self, square: usize) -> [usize; 3] {
         let (row, column) = (square / self.columns, square % self.columns);
         [row / self.rows, row % self.rows * SQUARE, column * SQUARE]
@@ -93,7 +94,7 @@ impl Squares {
 }
 
 impl Winograd {
-    /// Whether a convolution can be computed this way, and is worth it.
+    /// Whether a convolution can be computed this way, and whether it is worth it.
     pub(super) fn suits(geometry: &Geometry) -> bool {
         let Geometry {
             x,
@@ -137,7 +138,7 @@ impl Winograd {
         }
     }
 
-    /// Lines of scratch memory that [`Self::run`] needs.
+    /// The number of scratch lines that [`Self::run`] needs.
     pub(super) fn scratch_lines(&self) -> usize {
         self.patch_lines() + self.sum_lines()
     }
@@ -226,133 +227,7 @@ impl Winograd {
     }
 }
 
-/// `Bᵀ d B` of one block of channels.
-struct InputTransform<'a> {
-    winograd: &'a Winograd,
-    stripe: Range<usize>,
-    x: &'a [Line],
-    /// `[position][square]`.
-    patches: &'a mut [Line],
-}
-
-impl WithSimd for InputTransform<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let squares = self.winograd.squares;
-        let Geometry {
-            x: shape, window, ..
-        } = self.winograd.geometry;
-        let Padding { top, left, .. } = window.padding;
-        let layout = Layout::new(shape);
-        // Loops, not `map`: its closures are compiled without the vector instructions of `S`.
-        let zero = simd.splat_f32s(0.0);
-        for (slot, square) in self.stripe.enumerate() {
-            let [n, oy, ox] = squares.corner(square);
-            let mut patch = [[&Line::ZERO; PATCH]; PATCH];
-            for (dy, row) in patch.iter_mut().enumerate() {
-                let iy = (oy + dy).wrapping_sub(top);
-                if iy < shape.h {
-                    let source = &self.x[layout.pixel(n, iy, 0)..][..shape.w];
-                    for (dx, line) in row.iter_mut().enumerate() {
-                        if let Some(pixel) = source.get((ox + dx).wrapping_sub(left)) {
-                            *line = pixel;
-                        }
-                    }
-                }
-            }
-            for part in 0..LANES / S::F32_LANES {
-                let mut rows = [[zero; PATCH]; PATCH];
-                for (row, lines) in rows.iter_mut().zip(&patch) {
-                    for (value, line) in row.iter_mut().zip(lines) {
-                        *value = load(simd, line, part);
-                    }
-                    *row = input_transform(simd, *row);
-                }
-                for px in 0..PATCH {
-                    let mut column = [zero; PATCH];
-                    for (value, row) in column.iter_mut().zip(&rows) {
-                        *value = row[px];
-                    }
-                    let column = input_transform(simd, column);
-                    for (py, value) in column.into_iter().enumerate() {
-                        let line = &mut self.patches[(py * PATCH + px) * squares.plane + slot];
-                        S::as_mut_simd_f32s(&mut line.0).0[part] = value;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// `Aᵀ m A` of one block of channels, and what follows the convolution.
-struct OutputTransform<'a> {
-    winograd: &'a Winograd,
-    stripe: Range<usize>,
-    /// `[position][square]`.
-    sums: &'a [Line],
-    bias: &'a Line,
-    residual: Option<&'a [Line]>,
-    out: &'a mut [Line],
-}
-
-impl WithSimd for OutputTransform<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let squares = self.winograd.squares;
-        let layout = Layout::new(self.winograd.geometry.out);
-        let low = if self.winograd.geometry.relu {
-            0.0
-        } else {
-            f32::NEG_INFINITY
-        };
-        let low = simd.splat_f32s(low);
-        let zero = simd.splat_f32s(0.0);
-        for (slot, square) in self.stripe.enumerate() {
-            let [n, oy, ox] = squares.corner(square);
-            let width = SQUARE.min(layout.shape.w - ox);
-            let height = SQUARE.min(layout.shape.h - oy);
-            for part in 0..LANES / S::F32_LANES {
-                let bias = load(simd, self.bias, part);
-                let mut rows = [[zero; SQUARE]; PATCH];
-                for (py, row) in rows.iter_mut().enumerate() {
-                    let mut sums = [zero; PATCH];
-                    for (px, sum) in sums.iter_mut().enumerate() {
-                        let line = &self.sums[(py * PATCH + px) * squares.plane + slot];
-                        *sum = load(simd, line, part);
-                    }
-                    *row = output_transform(simd, sums);
-                }
-                for dx in 0..width {
-                    let mut column = [zero; PATCH];
-                    for (value, row) in column.iter_mut().zip(&rows) {
-                        *value = row[dx];
-                    }
-                    let column = output_transform(simd, column);
-                    for (dy, &sum) in column[..height].iter().enumerate() {
-                        let pixel = layout.pixel(n, oy + dy, ox + dx);
-                        let mut sum = simd.add_f32s(sum, bias);
-                        if let Some(residual) = self.residual {
-                            sum = simd.add_f32s(sum, load(simd, &residual[pixel], part));
-                        }
-                        let out = S::as_mut_simd_f32s(&mut self.out[pixel].0).0;
-                        out[part] = simd.max_f32s(sum, low);
-                    }
-                }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn load<S: Simd>(_: S, line: &Line, part: usize) -> S::f32s {
-    S::as_simd_f32s(&line.0).0[part]
-}
-
-/// One position for one tile of output channels.
+/// The pointwise convolution of one position for one tile of output channels.
 struct Product<'a, 'out> {
     position: usize,
     tile: &'a CoTile,
@@ -408,95 +283,5 @@ impl WithSimd for ProductRun<'_, '_, '_> {
             }
             .run(simd);
         }
-    }
-}
-
-/// `G g Gᵀ`.
-fn transform_kernel(kernel: &[f32; 9]) -> [f32; POSITIONS] {
-    let [a, b] = [FRAC_1_SQRT_2, SQRT_2].map(f64::from);
-    let transform = |[g0, g1, g2]: [f64; 3]| {
-        let [near, far] = [g0 + g2 / 2.0, g0 + g2 * 2.0];
-        [
-            g0,
-            (near + a * g1) / -1.5,
-            (near - a * g1) / -1.5,
-            (far + b * g1) / 6.0,
-            (far - b * g1) / 6.0,
-            g2,
-        ]
-    };
-    let columns: [[f64; PATCH]; 3] = std::array::from_fn(|kx| {
-        transform(std::array::from_fn(|ky| f64::from(kernel[ky * 3 + kx])))
-    });
-    let mut result = [0.0; POSITIONS];
-    for (py, result) in result.chunks_exact_mut(PATCH).enumerate() {
-        let row = transform(columns.map(|column| column[py]));
-        for (result, value) in result.iter_mut().zip(row) {
-            *result = crate::reference::round(value);
-        }
-    }
-    result
-}
-
-/// `Bᵀ` on six vectors.
-#[inline(always)]
-fn input_transform<S: Simd>(simd: S, d: [S::f32s; PATCH]) -> [S::f32s; PATCH] {
-    let [d0, d1, d2, d3, d4, d5] = d;
-    let plus = |x, factor, y| simd.mul_add_e_f32s(simd.splat_f32s(factor), y, x);
-    let times = |factor, y| simd.mul_f32s(simd.splat_f32s(factor), y);
-    let even = plus(d4, -2.0, d2);
-    let odd = times(FRAC_1_SQRT_2, plus(d3, -2.0, d1));
-    let far_even = plus(d4, -0.5, d2);
-    let far_odd = times(SQRT_2, plus(d3, -0.5, d1));
-    [
-        plus(simd.add_f32s(d0, d4), -2.5, d2),
-        simd.add_f32s(even, odd),
-        simd.sub_f32s(even, odd),
-        simd.add_f32s(far_even, far_odd),
-        simd.sub_f32s(far_even, far_odd),
-        plus(simd.add_f32s(d1, d5), -2.5, d3),
-    ]
-}
-
-/// `Aᵀ` on six vectors.
-#[inline(always)]
-fn output_transform<S: Simd>(simd: S, m: [S::f32s; PATCH]) -> [S::f32s; SQUARE] {
-    let [m0, m1, m2, m3, m4, m5] = m;
-    let plus = |x, factor, y| simd.mul_add_e_f32s(simd.splat_f32s(factor), y, x);
-    let times = |factor, y| simd.mul_f32s(simd.splat_f32s(factor), y);
-    let sum = simd.add_f32s(m1, m2);
-    let difference = times(FRAC_1_SQRT_2, simd.sub_f32s(m1, m2));
-    let far_sum = simd.add_f32s(m3, m4);
-    let far_difference = times(SQRT_2, simd.sub_f32s(m3, m4));
-    [
-        simd.add_f32s(m0, simd.add_f32s(sum, far_sum)),
-        simd.add_f32s(difference, far_difference),
-        plus(times(0.5, sum), 2.0, far_sum),
-        plus(plus(m5, 0.5, difference), 2.0, far_difference),
-    ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    use pulp::Scalar;
-
-    #[test]
-    fn the_transforms_together_are_a_correlation() {
-        // An image whose row 1 is d: output row 0 sees it under the kernel's middle row.
-        let d = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
-        let kernel = [9.0, 9.0, 9.0, 3.0, 5.0, 7.0, 9.0, 9.0, 9.0];
-        let u = transform_kernel(&kernel);
-        let along_row = input_transform(Scalar, d);
-        let along_column = input_transform(Scalar, [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
-        let rows: [f32; PATCH] = std::array::from_fn(|py| {
-            let products =
-                std::array::from_fn(|px| u[py * PATCH + px] * along_row[px] * along_column[py]);
-            output_transform(Scalar, products)[2]
-        });
-        let y = output_transform(Scalar, rows);
-        let want = 3.0 * 4.0 + 5.0 * 8.0 + 7.0 * 16.0;
-        assert!((y[0] - want).abs() < 1e-4, "got {}, want {want}", y[0]);
     }
 }

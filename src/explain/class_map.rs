@@ -39,7 +39,9 @@ const FINE: usize = 7;
 /// The smallest side of an earlier one.
 const COARSE: usize = 4;
 
-/// Which class activation map is added to a graph.
+/// Which class activation map is added to a graph: by default that of the most likely class, at the feature
+/// map that suits the size of the image. That is the last one if it has at least 7×7 pixels, else that
+/// of the first block in the last stage of at least 4×4.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClassMap {
     class: Option<usize>,
@@ -47,12 +49,6 @@ pub struct ClassMap {
 }
 
 impl ClassMap {
-    /// The map of the most likely class at the feature map that suits the size of the image: the last one if
-    /// it has at least 7×7 pixels, else that of the first block in the last stage of at least 4×4.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// The map of a class; `None` is the class of the largest logit. On a GPU the class can be changed between
     /// runs.
     #[must_use]

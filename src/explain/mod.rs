@@ -1,7 +1,7 @@
 //! What a network looks at: class activation maps, and where in the image their pixels lie.
 
-mod class_map;
+pub(crate) mod class_map;
 pub(crate) mod sites;
 
-pub use class_map::{CLASS_MAP, ClassMap, add_class_map};
+pub use class_map::{ClassMap, add_class_map};
 pub(crate) use sites::Sites;

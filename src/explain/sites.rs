@@ -1,15 +1,16 @@
-//! Where in the image the pixels of a value have their centre.
+//! The positions in the image of the centres of a value's pixels.
 //!
 //! A pixel of a feature map sees a window of the image. With uneven padding, and with strides in
-//! convolutions of 1×1, the centres of these windows do not divide the image evenly: those of the 4×4
-//! pixels of the lesson's fourth stage lie at 2, 18, 34 and 50 of 64. A map that is laid over the image
-//! must be laid there (Araujo, Norris & Sim 2019, doi:10.23915/distill.00021).
+//! 1×1 convolutions, the centres of these windows do not divide the image evenly: those of the 4×4
+//! pixels of the lesson's fourth stage lie at 2, 18, 34 and 50 of 64. A map that is laid over the
+//! image must be aligned with them (Araujo, Norris & Sim 2019, doi:10.23915/distill.00021).
 
 use crate::error::Error;
 use crate::graph::{Graph, Placement, ValueId};
 use crate::tensor::Shape;
 
-/// The centres of a value's pixels, in pixels of the image, whose first one is at 0. Rows come first.
+/// The centres of a value's pixels in image coordinates, where the first pixel is at 0. Rows come
+/// first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sites {
     /// Rows and columns of the image.
@@ -21,10 +22,10 @@ pub struct Sites {
 }
 
 impl Sites {
-    /// Those of a value of a graph, in the image that is the graph's input.
+    /// The sites of a value, in the image that is the graph's input.
     ///
     /// # Errors
-    /// [`Error::ForeignId`] when the value is of another graph.
+    /// [`Error::ForeignId`] if the value belongs to another graph.
     pub fn of(graph: &Graph, value: ValueId) -> Result<Self, Error> {
         let Shape { h, w, .. } = graph.get(value)?.shape;
         let Some(node) = graph.nodes().iter().find(|node| node.output == value) else {
@@ -43,7 +44,7 @@ impl Sites {
         })
     }
 
-    /// Those of a map that divides the image evenly.
+    /// The sites of a map that divides the image evenly.
     pub fn even(image: [usize; 2], map: [usize; 2]) -> Self {
         let step = [0, 1].map(|axis| image[axis] as f64 / map[axis] as f64);
         Self {
@@ -73,7 +74,7 @@ mod tests {
             first: [2.0, 0.0],
             step: [16.0, 4.0],
         };
-        // Twice as large: pixel 4 and 5 are the two halves of pixel 2, the first site.
+        // Twice as large: pixels 4 and 5 are the two halves of pixel 2, the first site.
         let [scale, offset] = sites.scale_and_offset(0, 128);
         assert_eq!(4.5 * scale + offset, 0.0, "first");
         assert_eq!(scale, 1.0 / 32.0, "step");

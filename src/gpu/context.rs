@@ -213,7 +213,7 @@ impl Context {
     /// host wants it: no handler is installed.
     pub fn of(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self {
-            pipelines: Pipelines::new(&device),
+            pipelines: Pipelines::new(&device, None),
             info: device.adapter_info(),
             device,
             queue,
@@ -280,11 +280,6 @@ impl Context {
         Ok(context)
     }
 
-    /// Has the driver look for the pipelines of sessions to come in a cache, and add what is missing.
-    pub fn use_pipeline_cache(&mut self, file: &PipelineCacheFile) {
-        self.pipelines = Pipelines::with_cache(&self.device, file.cache().clone());
-    }
-
     /// The first error that the device reported outside of any call that returns one.
     pub(super) fn take_failure(&self) -> Option<Error> {
         self.failure.lock().ok().and_then(|mut first| first.take())
@@ -306,5 +301,13 @@ impl Context {
             what: "waiting for the GPU".to_owned(),
             reason: error.to_string(),
         })
+    }
+}
+
+#[doc(hidden)]
+impl Context {
+    /// Has the driver look for the pipelines of sessions to come in a cache, and add what is missing.
+    pub fn use_pipeline_cache(&mut self, file: &PipelineCacheFile) {
+        self.pipelines = Pipelines::new(&self.device, Some(file.cache().clone()));
     }
 }

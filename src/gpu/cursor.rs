@@ -207,11 +207,6 @@ impl Prewarm {
         }
     }
 
-    /// Whether every pipeline has been recorded.
-    pub fn is_done(&self) -> bool {
-        self.next == self.dispatches.len()
-    }
-
     /// Records the next pipelines, at most `count`, and returns whether these were the last ones.
     /// Recording none, and recording after the last one, does nothing.
     pub fn record(&mut self, encoder: &mut wgpu::CommandEncoder, count: usize) -> bool {
@@ -228,5 +223,13 @@ impl Prewarm {
             self.next = end;
         }
         self.is_done()
+    }
+}
+
+#[doc(hidden)]
+impl Prewarm {
+    /// Whether every pipeline has been recorded.
+    pub fn is_done(&self) -> bool {
+        self.next == self.dispatches.len()
     }
 }

@@ -1,6 +1,5 @@
 //! A plan on a device: pipelines, buffers and bind groups made once, recorded as often as wanted.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,59 +37,6 @@ pub struct Executor {
     complete_after: Vec<usize>,
 }
 
-/// An [`Executor`] to be made.
-#[must_use]
-pub struct ExecutorBuilder<'a> {
-    device: &'a wgpu::Device,
-    queue: &'a wgpu::Queue,
-    plan: &'a Plan,
-    pipelines: Option<&'a Pipelines>,
-    progress: Option<&'a mut dyn FnMut(BuildProgress)>,
-}
-
-impl fmt::Debug for ExecutorBuilder<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExecutorBuilder")
-            .field("plan", self.plan)
-            .field("pipelines", &self.pipelines)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<'a> ExecutorBuilder<'a> {
-    /// Shares pipelines of the same device with other executors; those that are missing are added.
-    pub fn pipelines(mut self, pipelines: &'a Pipelines) -> Self {
-        self.pipelines = Some(pipelines);
-        self
-    }
-
-    /// Calls a function whenever there is something new to tell.
-    pub fn progress(mut self, progress: &'a mut dyn FnMut(BuildProgress)) -> Self {
-        self.progress = Some(progress);
-        self
-    }
-
-    /// Makes everything.
-    ///
-    /// # Errors
-    /// As [`Executor::new`], and [`Error::Gpu`] for pipelines of another device.
-    pub fn build(self) -> Result<Executor, Error> {
-        let pipelines = match self.pipelines {
-            Some(pipelines) if pipelines.device() != self.device => {
-                return Err(Error::Gpu {
-                    what: "executor".to_owned(),
-                    reason: "the pipelines are those of another device".to_owned(),
-                });
-            }
-            Some(pipelines) => pipelines.clone(),
-            None => Pipelines::new(self.device),
-        };
-        let mut silent = |_| ();
-        let progress = self.progress.unwrap_or(&mut silent);
-        Executor::build(&pipelines, self.queue, self.plan, progress)
-    }
-}
-
 impl Executor {
     /// Makes everything that the plan needs on the caller's device. Parameters are written to
     /// buffers that are mapped at creation, or to textures by the queue; the copies run with the
@@ -100,31 +46,33 @@ impl Executor {
     /// [`Error::Gpu`] when the driver rejects a pipeline or a buffer, [`Error::OutOfMemory`] when
     /// the device is full.
     pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, plan: &Plan) -> Result<Self, Error> {
-        Self::builder(device, queue, plan).build()
-    }
-
-    /// [`Executor::new`] with more to say about it.
-    pub fn builder<'a>(
-        device: &'a wgpu::Device,
-        queue: &'a wgpu::Queue,
-        plan: &'a Plan,
-    ) -> ExecutorBuilder<'a> {
-        ExecutorBuilder {
+        Self::with_pipelines(
             device,
             queue,
             plan,
-            pipelines: None,
-            progress: None,
-        }
+            &Pipelines::new(device, None),
+            &mut |_| (),
+        )
     }
 
-    fn build(
-        pipelines: &Pipelines,
+    /// [`Executor::new`] with pipelines that executors of the same device share: those that are missing are
+    /// added. `progress` hears how far it is.
+    ///
+    /// # Errors
+    /// As [`Executor::new`], and [`Error::Gpu`] for pipelines of another device.
+    pub fn with_pipelines(
+        device: &wgpu::Device,
         queue: &wgpu::Queue,
         plan: &Plan,
+        pipelines: &Pipelines,
         progress: &mut dyn FnMut(BuildProgress),
     ) -> Result<Self, Error> {
-        let device = pipelines.device();
+        if pipelines.device() != device {
+            return Err(Error::Gpu {
+                what: "executor".to_owned(),
+                reason: "the pipelines are those of another device".to_owned(),
+            });
+        }
         pipelines.make(plan.steps().iter().map(|step| &step.launch), progress)?;
         let total = plan.weight_bytes();
         let mut done = 0;
@@ -160,16 +108,6 @@ impl Executor {
             input_format: plan.input_format(),
             outputs: plan.outputs().to_vec(),
         })
-    }
-
-    /// Number of dispatches of a run.
-    pub fn dispatch_count(&self) -> usize {
-        self.dispatches.len()
-    }
-
-    /// Number of distinct pipelines of a run.
-    pub fn pipeline_count(&self) -> usize {
-        self.pipeline_count
     }
 
     /// The buffer that holds the input: the channel-packed tensor or RGBA8 pixels, by the plan's
@@ -285,5 +223,18 @@ impl Executor {
             Resource::Buffer(buffer) => buffer,
             Resource::Texture(_) => unreachable!("the planner keeps what callers see in buffers"),
         }
+    }
+}
+
+#[doc(hidden)]
+impl Executor {
+    /// Number of dispatches of a run.
+    pub fn dispatch_count(&self) -> usize {
+        self.dispatches.len()
+    }
+
+    /// Number of distinct pipelines of a run.
+    pub fn pipeline_count(&self) -> usize {
+        self.pipeline_count
     }
 }

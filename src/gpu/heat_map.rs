@@ -91,6 +91,7 @@ pub enum Colors {
     Table(Box<[[u8; 4]; 256]>),
 }
 
+#[doc(hidden)]
 impl Colors {
     /// All 256 colours, RGBA.
     pub fn table(&self) -> [[u8; 4]; 256] {

@@ -28,7 +28,7 @@ impl Helper {
         if let Some(pipeline) = self.0.get() {
             return Ok(pipeline.clone());
         }
-        let made = Pipelines::new(device).get(launch)?;
+        let made = Pipelines::new(device, None).get(launch)?;
         // Another thread may have been first; both are the same.
         Ok(self.0.get_or_init(|| made).clone())
     }

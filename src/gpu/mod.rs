@@ -16,7 +16,7 @@ use crate::plan::{Capabilities, DeviceClass, DeviceKind, Vendor};
 #[doc = include_str!("contract.md")]
 pub mod contract {}
 
-mod context;
+pub(crate) mod context;
 mod cooperative;
 mod cursor;
 mod dispatch;
@@ -26,29 +26,30 @@ mod helpers;
 mod input;
 mod output;
 mod parallel;
-mod pipeline_cache;
+pub(crate) mod pipeline_cache;
 mod pipelines;
 mod readback;
 mod record;
 mod resources;
 mod session;
 mod texture;
-mod timing;
+pub(crate) mod timing;
 mod warm_up;
 
-pub use context::{Adapters, Context};
+pub use context::Context;
 pub use cooperative::{cooperative_matrix_features, cooperative_matrix_works};
 pub use cursor::{Cursor, Prewarm, Slice};
-pub use executor::{Executor, ExecutorBuilder};
+pub use executor::Executor;
 pub use heat_map::{Colors, HeatMap};
 pub use input::Input;
 pub use output::{Output, OutputBuilder};
-pub use pipeline_cache::PipelineCacheFile;
+use pipeline_cache::PipelineCacheFile;
 pub use pipelines::{BuildProgress, Pipelines};
 pub use readback::Readback;
 pub use session::Session;
 pub use texture::{Encoding, Origin, TextureRead, TextureRect};
-pub use timing::{StepClock, StepSpan, StepTimer};
+pub use timing::StepTimer;
+pub(crate) use timing::{StepClock, StepSpan};
 
 /// Features that a host's device must have: none.
 pub fn required_features() -> wgpu::Features {

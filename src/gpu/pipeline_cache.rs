@@ -52,7 +52,7 @@ impl PipelineCacheFile {
         }))
     }
 
-    /// The cache, for [`Pipelines::with_cache`](super::Pipelines::with_cache).
+    /// The cache, for [`Pipelines::new`](super::Pipelines::new).
     pub fn cache(&self) -> &wgpu::PipelineCache {
         &self.cache
     }

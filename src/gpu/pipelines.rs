@@ -114,17 +114,8 @@ struct Layouts {
 }
 
 impl Pipelines {
-    /// No pipelines yet, for a device.
-    pub fn new(device: &wgpu::Device) -> Self {
-        Self::of(device, None)
-    }
-
-    /// The same with the host's cache, in which the driver finds what it has compiled before.
-    pub fn with_cache(device: &wgpu::Device, cache: wgpu::PipelineCache) -> Self {
-        Self::of(device, Some(cache))
-    }
-
-    fn of(device: &wgpu::Device, cache: Option<wgpu::PipelineCache>) -> Self {
+    /// No pipelines yet, for a device; in the host's cache the driver finds what it has compiled before.
+    pub fn new(device: &wgpu::Device, cache: Option<wgpu::PipelineCache>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 device: device.clone(),
@@ -132,11 +123,6 @@ impl Pipelines {
                 made: Mutex::default(),
             }),
         }
-    }
-
-    /// Number of pipelines so far.
-    pub fn count(&self) -> usize {
-        self.made().pipelines.len()
     }
 
     pub(super) fn device(&self) -> &wgpu::Device {
@@ -256,5 +242,13 @@ impl Pipelines {
         })?;
         let mut made = self.made();
         Ok(made.layouts.entry(key).or_insert(layouts).clone())
+    }
+}
+
+#[doc(hidden)]
+impl Pipelines {
+    /// Number of pipelines so far.
+    pub fn count(&self) -> usize {
+        self.made().pipelines.len()
     }
 }

@@ -77,22 +77,6 @@ impl Executor {
         self.record_in_one_pass(encoder, input, output, None)
     }
 
-    /// [`Self::record`] with timestamps before the first kernel and after the last one.
-    ///
-    /// # Errors
-    /// As [`Self::record`].
-    pub fn record_total_timed(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        input: &Input,
-        output: &Output,
-        timer: &StepTimer,
-    ) -> Result<(), Error> {
-        self.record_in_one_pass(encoder, input, output, timer.writes_of(0))?;
-        timer.resolve(encoder);
-        Ok(())
-    }
-
     fn record_in_one_pass(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -159,6 +143,25 @@ impl Executor {
     /// As [`Self::record`].
     pub fn step_count(&self, input: &Input, output: &Output) -> Result<usize, Error> {
         Ok(Sequence::new(self, input, output)?.len())
+    }
+}
+
+#[doc(hidden)]
+impl Executor {
+    /// [`Self::record`] with timestamps before the first kernel and after the last one.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn record_total_timed(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        input: &Input,
+        output: &Output,
+        timer: &StepTimer,
+    ) -> Result<(), Error> {
+        self.record_in_one_pass(encoder, input, output, timer.writes_of(0))?;
+        timer.resolve(encoder);
+        Ok(())
     }
 }
 

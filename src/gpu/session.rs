@@ -32,6 +32,52 @@ impl Session {
         Self::with_progress(context, plan, &mut |_| ())
     }
 
+    /// The executor.
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// Runs on an NCHW tensor and returns the graph's outputs, NCHW.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a tensor of the wrong shape, [`Error::Gpu`] when the device fails.
+    pub fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
+        self.executor.write_tensor(&self.context.queue, input)?;
+        self.run_uploaded()
+    }
+
+    fn submit(
+        &self,
+        record: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut encoder =
+            self.context
+                .device
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor {
+                    label: Some("resnet-wgpu"),
+                });
+        record(&mut encoder)?;
+        self.context.submit_and_wait(encoder.finish())
+    }
+
+    /// The result of a mapping. The device is idle, so one poll delivers it once it is asked for.
+    fn wait_for<T>(&self, mapped: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let mut mapped = pin!(mapped);
+        if let Some(result) = ready(mapped.as_mut()) {
+            return result;
+        }
+        self.context.wait_idle()?;
+        ready(mapped).unwrap_or_else(|| {
+            Err(Error::Gpu {
+                what: "readback".to_owned(),
+                reason: "the device did not finish".to_owned(),
+            })
+        })
+    }
+}
+
+#[doc(hidden)]
+impl Session {
     /// [`Session::new`], telling how far it is.
     ///
     /// # Errors
@@ -53,10 +99,7 @@ impl Session {
             // Goes on while the parameters are packed. GPU drivers have compiled by now.
             queue.submit([warm_up::commands(pipelines, launches)?]);
         }
-        let executor = Executor::builder(device, queue, plan)
-            .pipelines(pipelines)
-            .progress(progress)
-            .build()?;
+        let executor = Executor::with_pipelines(device, queue, plan, pipelines, progress)?;
         let step_timer = match StepClock::of(device) {
             StepClock::Device => StepTimer::new(device, queue, executor.dispatch_count())?,
             StepClock::Host => None,
@@ -70,23 +113,9 @@ impl Session {
         })
     }
 
-    /// The executor.
-    pub fn executor(&self) -> &Executor {
-        &self.executor
-    }
-
     /// The device.
     pub fn context(&self) -> &Context {
         &self.context
-    }
-
-    /// Runs on an NCHW tensor and returns the graph's outputs, NCHW.
-    ///
-    /// # Errors
-    /// [`Error::Input`] for a tensor of the wrong shape, [`Error::Gpu`] when the device fails.
-    pub fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
-        self.executor.write_tensor(&self.context.queue, input)?;
-        self.run_uploaded()
     }
 
     /// Runs on RGBA8 pixels, N×H×W×4 bytes.
@@ -172,34 +201,5 @@ impl Session {
             });
         }
         Ok(spans)
-    }
-
-    fn submit(
-        &self,
-        record: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut encoder =
-            self.context
-                .device
-                .create_command_encoder(&wgpu::CommandEncoderDescriptor {
-                    label: Some("resnet-wgpu"),
-                });
-        record(&mut encoder)?;
-        self.context.submit_and_wait(encoder.finish())
-    }
-
-    /// The result of a mapping. The device is idle, so one poll delivers it once it is asked for.
-    fn wait_for<T>(&self, mapped: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let mut mapped = pin!(mapped);
-        if let Some(result) = ready(mapped.as_mut()) {
-            return result;
-        }
-        self.context.wait_idle()?;
-        ready(mapped).unwrap_or_else(|| {
-            Err(Error::Gpu {
-                what: "readback".to_owned(),
-                reason: "the device did not finish".to_owned(),
-            })
-        })
     }
 }

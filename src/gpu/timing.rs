@@ -122,6 +122,17 @@ impl StepTimer {
         Ok(spans.iter().map(StepSpan::milliseconds).collect())
     }
 
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a difference of ticks within one run is far below 2^53"
+    )]
+    fn milliseconds(&self, begin: u64, end: u64) -> f64 {
+        end.saturating_sub(begin) as f64 * f64::from(self.period_ns) * 1e-6
+    }
+}
+
+#[doc(hidden)]
+impl StepTimer {
     /// When each pass of the last submitted run began and ended, as [`Self::times`].
     ///
     /// # Errors
@@ -137,14 +148,6 @@ impl StepTimer {
                 end_ms: self.milliseconds(start, pair[1]),
             })
             .collect())
-    }
-
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a difference of ticks within one run is far below 2^53"
-    )]
-    fn milliseconds(&self, begin: u64, end: u64) -> f64 {
-        end.saturating_sub(begin) as f64 * f64::from(self.period_ns) * 1e-6
     }
 }
 

@@ -5,10 +5,11 @@
 //! about GPUs. [`crate::network`] builds graphs, [`crate::passes`] rewrites them,
 //! [`crate::plan`] turns them into dispatches and `reference` runs them on the CPU.
 
-mod id;
+pub(crate) mod id;
+pub(crate) mod node;
 pub(crate) mod ops;
 mod role;
-mod window;
+pub(crate) mod window;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -18,30 +19,16 @@ use crate::tensor::{Shape, Tensor};
 use id::Identity;
 use ops::{Check, Operation};
 
-pub use id::{ParamId, ValueId};
-pub use ops::{
-    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear,
-    MaxPool, Op, PadValue, Relu, Softmax, Statistics,
+pub(crate) use id::ParamId;
+pub use id::ValueId;
+pub(crate) use node::{Node, Param};
+pub(crate) use ops::{
+    Add, AvgPool, AvgPoolGradient, Backward, BatchNorm, BlurPool, ChannelDot, ClassGradient,
+    Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue,
+    Placement, Relu, ReluGradient, Softmax, Statistics,
 };
 pub use role::Role;
-pub use window::{Padding, Window};
-
-pub(crate) use ops::{
-    AvgPoolGradient, Backward, ChannelDot, ClassGradient, Dilate, Placement, ReluGradient,
-};
-
-/// One operation of a graph.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Node {
-    /// Name of the layer, such as `layer1.0.conv1`; also the prefix of its weights.
-    pub name: String,
-    /// What it computes.
-    pub op: Op,
-    /// What it reads.
-    pub inputs: Vec<ValueId>,
-    /// What it writes.
-    pub output: ValueId,
-}
+pub(crate) use window::{Padding, Window};
 
 /// One activation of a graph.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,29 +39,7 @@ pub struct Value {
     pub shape: Shape,
 }
 
-/// One parameter of a graph.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Param {
-    /// Name, such as `layer1.0.conv1.weight`.
-    pub name: String,
-    /// The numbers.
-    pub tensor: Tensor,
-}
-
 /// A network: operations in an order in which they can run.
-///
-/// ```
-/// use resnet_wgpu::graph::{Conv2d, Graph, Op};
-/// use resnet_wgpu::tensor::{Shape, Tensor};
-///
-/// let mut graph = Graph::new();
-/// let image = graph.input("image", Shape::new(1, 3, 8, 6))?;
-/// let weight = graph.param("conv.weight", Tensor::from_fn(&[4, 3, 3, 3], |_| 0.1));
-/// let y = graph.add("conv", Op::Conv2d(Conv2d::new(weight).padding(1)), &[image])?;
-/// graph.mark_output(y)?;
-/// assert_eq!(graph.get(y)?.shape, Shape::new(1, 4, 8, 6));
-/// # Ok::<(), resnet_wgpu::Error>(())
-/// ```
 ///
 /// Ids belong to the graph that gave them: every method that takes the id of another graph returns an
 /// error. A clone shares the ids that its original had, and gives its own from then on.
@@ -94,54 +59,6 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// A graph without any node.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds an activation that the caller provides.
-    ///
-    /// # Errors
-    /// When the name is taken, or a side of the shape is zero or too large.
-    pub fn input(&mut self, name: &str, shape: Shape) -> Result<ValueId, Error> {
-        let id = self.push_value(name, name, shape)?;
-        self.inputs.push(id);
-        Ok(id)
-    }
-
-    /// Adds a parameter.
-    pub fn param(&mut self, name: impl Into<String>, tensor: Tensor) -> ParamId {
-        let id = ParamId(self.params.len(), self.identity.origin());
-        self.params.push(Param {
-            name: name.into(),
-            tensor,
-        });
-        self.param_ids.push(id);
-        id
-    }
-
-    /// An operation of another graph, with copies of its parameters in this one.
-    ///
-    /// # Errors
-    /// [`Error::ForeignId`] when the parameters are not of the other graph.
-    pub fn adopt(&mut self, from: &Self, op: &Op) -> Result<Op, Error> {
-        for param in op.params() {
-            from.get_param(param)?;
-        }
-        Ok(op.map_params(|param| {
-            let Param { name, tensor } = &from.params[param.0];
-            self.param(name.clone(), tensor.clone())
-        }))
-    }
-
-    /// Adds an operation after checking its inputs and parameters, and returns its result.
-    ///
-    /// # Errors
-    /// The [graph section](Error) of the errors: each names the node, what it expects and what it got.
-    pub fn add(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId, Error> {
-        self.add_fused(name, name, op, inputs)
-    }
-
     /// [`Self::add`] for a node whose result has the name of a node that was fused into it.
     pub(crate) fn add_fused(
         &mut self,
@@ -173,18 +90,6 @@ impl Graph {
         Ok(())
     }
 
-    /// Says what a value is for; the value that had the role before loses it. The role goes with the value
-    /// through passes and plans, but keeps it from being fused away only where the value is an
-    /// output too.
-    ///
-    /// # Errors
-    /// [`Error::ForeignId`] when the value is of another graph.
-    pub fn set_role(&mut self, role: Role, value: ValueId) -> Result<(), Error> {
-        self.get(value)?;
-        self.roles.insert(role, value);
-        Ok(())
-    }
-
     /// The value that has a role.
     pub fn role(&self, role: Role) -> Option<ValueId> {
         self.roles.get(&role).copied()
@@ -202,56 +107,9 @@ impl Graph {
         self.get(value)
     }
 
-    /// All roles and the values that have them.
-    pub fn roles(&self) -> impl ExactSizeIterator<Item = (Role, ValueId)> {
-        self.roles.iter().map(|(&role, &value)| (role, value))
-    }
-
-    /// The operations, in an order in which they can run.
-    pub fn nodes(&self) -> &[Node] {
-        &self.nodes
-    }
-
-    /// The parameters, in the order in which they were added.
-    pub fn params(&self) -> &[Param] {
-        &self.params
-    }
-
-    /// Values that the caller provides.
-    pub fn inputs(&self) -> &[ValueId] {
-        &self.inputs
-    }
-
-    /// Values that the caller asked for.
-    pub fn outputs(&self) -> &[ValueId] {
-        &self.outputs
-    }
-
     /// All values: inputs and results of nodes.
     pub fn values(&self) -> impl ExactSizeIterator<Item = (ValueId, &Value)> {
         self.value_ids.iter().copied().zip(&self.values)
-    }
-
-    /// The name and the shape of a value.
-    ///
-    /// # Errors
-    /// [`Error::ForeignId`] when the value is of another graph.
-    pub fn get(&self, id: ValueId) -> Result<&Value, Error> {
-        if self.has_value(id) {
-            return Ok(self.value(id));
-        }
-        Err(Error::ForeignId { what: "value" })
-    }
-
-    /// The name and the numbers of a parameter.
-    ///
-    /// # Errors
-    /// [`Error::ForeignId`] when the parameter is of another graph.
-    pub fn get_param(&self, id: ParamId) -> Result<&Param, Error> {
-        if self.param_ids.get(id.0) == Some(&id) {
-            return Ok(&self.params[id.0]);
-        }
-        Err(Error::ForeignId { what: "parameter" })
     }
 
     /// Whether a value is of this graph.
@@ -340,44 +198,6 @@ impl Graph {
         uses
     }
 
-    /// Multiply-accumulate operations of a node: convolution and linear only, as the field counts.
-    ///
-    /// # Errors
-    /// [`Error::ForeignId`] when the node is of another graph.
-    pub fn macs(&self, node: &Node) -> Result<u64, Error> {
-        let per_scalar = self.operation(node)?.macs_per_scalar(self);
-        Ok(self.shape(node.output).len() as u64 * per_scalar as u64)
-    }
-
-    /// How many numbers of a node were found by training; statistics of batches are not counted.
-    ///
-    /// # Errors
-    /// [`Error::ForeignId`] when the node is of another graph.
-    pub fn trained(&self, node: &Node) -> Result<usize, Error> {
-        let params = self.operation(node)?.trained();
-        Ok(params
-            .into_iter()
-            .flatten()
-            .map(|param| self.tensor(param).len())
-            .sum())
-    }
-
-    /// The window that a node slides over its input, if that has a size of its own.
-    ///
-    /// # Errors
-    /// [`Error::ForeignId`] when the node is of another graph.
-    pub fn window(&self, node: &Node) -> Result<Option<Window>, Error> {
-        Ok(self.operation(node)?.window(self))
-    }
-
-    /// The settings of a node in words, such as `3×3, stride 2, padding 1`; empty if it has none.
-    ///
-    /// # Errors
-    /// [`Error::ForeignId`] when the node is of another graph.
-    pub fn settings(&self, node: &Node) -> Result<String, Error> {
-        Ok(self.operation(node)?.settings(self))
-    }
-
     /// The shape of what an operation computes from these values.
     fn infer_shape(&self, name: &str, op: &Op, inputs: &[ValueId]) -> Result<Shape, Error> {
         let op = op.as_operation();
@@ -422,6 +242,154 @@ impl Graph {
         self.value_ids.push(id);
         self.by_name.insert(name.to_owned(), id);
         Ok(id)
+    }
+}
+
+#[doc(hidden)]
+impl Graph {
+    /// A graph without any node.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an activation that the caller provides.
+    ///
+    /// # Errors
+    /// When the name is taken, or a side of the shape is zero or too large.
+    pub fn input(&mut self, name: &str, shape: Shape) -> Result<ValueId, Error> {
+        let id = self.push_value(name, name, shape)?;
+        self.inputs.push(id);
+        Ok(id)
+    }
+
+    /// Adds a parameter.
+    pub fn param(&mut self, name: impl Into<String>, tensor: Tensor) -> ParamId {
+        let id = ParamId(self.params.len(), self.identity.origin());
+        self.params.push(Param {
+            name: name.into(),
+            tensor,
+        });
+        self.param_ids.push(id);
+        id
+    }
+
+    /// An operation of another graph, with copies of its parameters in this one.
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the parameters are not of the other graph.
+    pub fn adopt(&mut self, from: &Self, op: &Op) -> Result<Op, Error> {
+        for param in op.params() {
+            from.get_param(param)?;
+        }
+        Ok(op.map_params(|param| {
+            let Param { name, tensor } = &from.params[param.0];
+            self.param(name.clone(), tensor.clone())
+        }))
+    }
+
+    /// Adds an operation after checking its inputs and parameters, and returns its result.
+    ///
+    /// # Errors
+    /// The [graph section](Error) of the errors: each names the node, what it expects and what it got.
+    pub fn add(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId, Error> {
+        self.add_fused(name, name, op, inputs)
+    }
+
+    /// Says what a value is for; the value that had the role before loses it. The role goes with the value
+    /// through passes and plans, but keeps it from being fused away only where the value is an
+    /// output too.
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the value is of another graph.
+    pub fn set_role(&mut self, role: Role, value: ValueId) -> Result<(), Error> {
+        self.get(value)?;
+        self.roles.insert(role, value);
+        Ok(())
+    }
+
+    /// All roles and the values that have them.
+    pub fn roles(&self) -> impl ExactSizeIterator<Item = (Role, ValueId)> {
+        self.roles.iter().map(|(&role, &value)| (role, value))
+    }
+
+    /// The operations, in an order in which they can run.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The parameters, in the order in which they were added.
+    pub fn params(&self) -> &[Param] {
+        &self.params
+    }
+
+    /// Values that the caller provides.
+    pub fn inputs(&self) -> &[ValueId] {
+        &self.inputs
+    }
+
+    /// Values that the caller asked for.
+    pub fn outputs(&self) -> &[ValueId] {
+        &self.outputs
+    }
+
+    /// The name and the shape of a value.
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the value is of another graph.
+    pub fn get(&self, id: ValueId) -> Result<&Value, Error> {
+        if self.has_value(id) {
+            return Ok(self.value(id));
+        }
+        Err(Error::ForeignId { what: "value" })
+    }
+
+    /// The name and the numbers of a parameter.
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the parameter is of another graph.
+    pub fn get_param(&self, id: ParamId) -> Result<&Param, Error> {
+        if self.param_ids.get(id.0) == Some(&id) {
+            return Ok(&self.params[id.0]);
+        }
+        Err(Error::ForeignId { what: "parameter" })
+    }
+
+    /// Multiply-accumulate operations of a node: convolution and linear only, as the field counts.
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the node is of another graph.
+    pub fn macs(&self, node: &Node) -> Result<u64, Error> {
+        let per_scalar = self.operation(node)?.macs_per_scalar(self);
+        Ok(self.shape(node.output).len() as u64 * per_scalar as u64)
+    }
+
+    /// How many numbers of a node were found by training; statistics of batches are not counted.
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the node is of another graph.
+    pub fn trained(&self, node: &Node) -> Result<usize, Error> {
+        let params = self.operation(node)?.trained();
+        Ok(params
+            .into_iter()
+            .flatten()
+            .map(|param| self.tensor(param).len())
+            .sum())
+    }
+
+    /// The window that a node slides over its input, if that has a size of its own.
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the node is of another graph.
+    pub fn window(&self, node: &Node) -> Result<Option<Window>, Error> {
+        Ok(self.operation(node)?.window(self))
+    }
+
+    /// The settings of a node in words, such as `3×3, stride 2, padding 1`; empty if it has none.
+    ///
+    /// # Errors
+    /// [`Error::ForeignId`] when the node is of another graph.
+    pub fn settings(&self, node: &Node) -> Result<String, Error> {
+        Ok(self.operation(node)?.settings(self))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Small files, read with a limit, and files that are written whole or not at all.
+//! Small files, read with a size limit, and files that are written completely or not at all.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// The bytes of a file, unless there are more than expected.
+/// Reads a file of at most `max` bytes.
 ///
 /// # Errors
 /// Those of the system, and one of its own for a file that is too large.
@@ -20,10 +20,10 @@ pub fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file that a reader, or a crash, finds as it was or complete, never in part.
+/// A file of which a reader, even after a crash, finds the old contents or the new, never a mixture.
 ///
-/// It is written under another name beside its place, which it takes when it is finished; it is removed
-/// if it never is. All errors are [`Error::Write`].
+/// It is written under a temporary name in the same folder, gets its own name when it is finished, and
+/// is removed if it never is. All errors are [`Error::Write`].
 #[derive(Debug)]
 pub struct NewFile {
     file: BufWriter<File>,
@@ -32,7 +32,7 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Starts a file.
+    /// Creates a file.
     ///
     /// # Errors
     /// For a path that names no file, and those of the system.

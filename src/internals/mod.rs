@@ -1,7 +1,9 @@
 //! What the program, the readers of weight files, tests and benches of this repository share with the
-//! library. None of it is part of the face: anything here may change in any version.
+//! library. Neither it nor any method that the documentation hides is part of the face: all of it may
+//! change in any version.
 
 pub mod files;
+pub mod noise;
 
 /// Columns of a texture into which rows of any length are folded.
 pub const FOLD_WIDTH: usize = crate::tensor::FOLD_WIDTH;
@@ -29,16 +31,32 @@ pub mod reference {
 
 /// Where the pixels of a value lie in the image.
 pub mod explain {
+    pub use crate::explain::class_map::CLASS_MAP;
     pub use crate::explain::sites::*;
 }
 
-/// The operations of class activation maps.
+/// What graphs are made of.
 pub mod graph {
-    pub use crate::graph::ops::avg_pool_gradient::AvgPoolGradient;
-    pub use crate::graph::ops::channel_dot::ChannelDot;
-    pub use crate::graph::ops::class_gradient::ClassGradient;
-    pub use crate::graph::ops::dilate::Dilate;
-    pub use crate::graph::ops::relu_gradient::ReluGradient;
+    pub use crate::graph::id::ParamId;
+    pub use crate::graph::node::{Node, Param};
+    pub use crate::graph::ops::{
+        Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d,
+        Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu,
+        ReluGradient, Softmax, Statistics,
+    };
+    pub use crate::graph::window::{Padding, Window};
+}
+
+/// What a program that chooses and measures adapters needs.
+pub mod gpu {
+    pub use crate::gpu::context::Adapters;
+    pub use crate::gpu::pipeline_cache::PipelineCacheFile;
+    pub use crate::gpu::timing::{StepClock, StepSpan};
+}
+
+/// How pixels become numbers.
+pub mod picture {
+    pub use crate::picture::preprocess::{IMAGENET_MEAN, IMAGENET_STD, Normalization};
 }
 
 /// What readers of files make networks of.
@@ -46,6 +64,7 @@ pub mod network {
     pub use crate::network::blueprint::{Blueprint, Operation, Tensors};
     pub use crate::network::build::Facts;
     pub use crate::network::draft::{Draft, Ends};
+    pub use crate::network::family::Family;
     pub use crate::network::padding::{Fill, PaddingRule};
     pub use crate::network::parameter::Parameter;
     pub use crate::network::source::{Random, TensorSource};
@@ -62,5 +81,12 @@ pub mod plan {
     pub use crate::plan::allocation::{Allocation, AllocationId, Content};
     pub use crate::plan::buffers::OnBuffers;
     pub use crate::plan::candidate::{Candidate, ConvShape, candidates};
+    pub use crate::plan::capabilities::{DeviceClass, DeviceKind, Vendor};
+    pub use crate::plan::step::{Step, Writable};
     pub use crate::plan::textures::OnTextures;
+}
+
+/// What tuning has measured.
+pub mod tune {
+    pub use crate::tune::found::{NetworkTimes, TunedLayer};
 }

@@ -1,4 +1,4 @@
-//! All scalars of an image as channels of one pixel.
+//! Flattens each image into the channels of one pixel.
 
 use super::{Kernel, Launch, flag, grid_stride, number, read_single, write_single};
 use crate::graph::FlattenOrder;

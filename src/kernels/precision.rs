@@ -17,6 +17,7 @@ use crate::error::Error;
 
 /// What activations and weights are stored in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Precision {
     /// 32 bits.
     #[default]
@@ -25,6 +26,7 @@ pub enum Precision {
     F16,
 }
 
+#[doc(hidden)]
 impl Precision {
     /// Both.
     pub const ALL: [Self; 2] = [Self::F32, Self::F16];

@@ -7,6 +7,7 @@ use crate::graph::Statistics;
 
 /// Which statistics batch normalisations use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum BnMode {
     /// The running ones, which training collected.
     Running,

@@ -74,6 +74,52 @@ pub struct Network {
 }
 
 impl Network {
+    /// The model for a batch of images of a size. What the options say about the network itself, its
+    /// classes and its variant, was decided when it was opened.
+    ///
+    /// # Errors
+    /// [`Error::Preprocess`] and the [graph section](Error) of the errors for a batch or size that
+    /// cannot be.
+    pub fn model(&self, options: &ModelOptions) -> Result<Model, Error> {
+        let size = options.size.unwrap_or(self.blueprint.size);
+        let facts = self.facts.clone();
+        let preprocess = facts.preprocess.with_size(size);
+        preprocess.check()?;
+        let mut decisions = facts.decisions;
+        decisions.restate("preprocessing", preprocess.to_string());
+        let mut graph = self.blueprint.graph(&self.tensors, options.batch, size)?;
+        if let Some(mode) = options.bn_mode {
+            let count = graph.set_statistics(mode.statistics());
+            let value = format!("{mode} statistics in {count} layers");
+            decisions.record(Decision::certain("batch norm", value, "asked for"));
+        }
+        for (role, name) in self.blueprint.roles() {
+            let value = graph.find(name)?;
+            graph.set_role(role, value)?;
+        }
+        let logits = graph.find(&self.blueprint.logits)?;
+        graph.mark_output(logits)?;
+        if options.softmax {
+            let name = facts.softmax.as_deref().unwrap_or("softmax");
+            let probabilities = graph.add(name, Op::Softmax(Softmax), &[logits])?;
+            graph.set_role(Role::Probabilities, probabilities)?;
+            graph.mark_output(probabilities)?;
+        }
+        Ok(Model {
+            graph,
+            arch: facts.arch,
+            family: facts.family,
+            plan: facts.plan,
+            classes: self.classes,
+            preprocess,
+            labels: facts.labels,
+            decisions,
+        })
+    }
+}
+
+#[doc(hidden)]
+impl Network {
     /// A network of its parts, whose nominal size is the one that is asked for.
     ///
     /// # Errors
@@ -133,49 +179,6 @@ impl Network {
     pub const fn classes(&self) -> usize {
         self.classes
     }
-
-    /// The model for a batch of images of a size. What the options say about the network itself, its
-    /// classes and its variant, was decided when it was opened.
-    ///
-    /// # Errors
-    /// [`Error::Preprocess`] and the [graph section](Error) of the errors for a batch or size that
-    /// cannot be.
-    pub fn model(&self, options: &ModelOptions) -> Result<Model, Error> {
-        let size = options.size.unwrap_or(self.blueprint.size);
-        let facts = self.facts.clone();
-        let preprocess = facts.preprocess.with_size(size);
-        preprocess.check()?;
-        let mut decisions = facts.decisions;
-        decisions.restate("preprocessing", preprocess.to_string());
-        let mut graph = self.blueprint.graph(&self.tensors, options.batch, size)?;
-        if let Some(mode) = options.bn_mode {
-            let count = graph.set_statistics(mode.statistics());
-            let value = format!("{mode} statistics in {count} layers");
-            decisions.record(Decision::certain("batch norm", value, "asked for"));
-        }
-        for (role, name) in self.blueprint.roles() {
-            let value = graph.find(name)?;
-            graph.set_role(role, value)?;
-        }
-        let logits = graph.find(&self.blueprint.logits)?;
-        graph.mark_output(logits)?;
-        if options.softmax {
-            let name = facts.softmax.as_deref().unwrap_or("softmax");
-            let probabilities = graph.add(name, Op::Softmax(Softmax), &[logits])?;
-            graph.set_role(Role::Probabilities, probabilities)?;
-            graph.mark_output(probabilities)?;
-        }
-        Ok(Model {
-            graph,
-            arch: facts.arch,
-            family: facts.family,
-            plan: facts.plan,
-            classes: self.classes,
-            preprocess,
-            labels: facts.labels,
-            decisions,
-        })
-    }
 }
 
 /// A network that is ready to be planned or run.
@@ -200,6 +203,7 @@ pub struct Model {
     pub decisions: Decisions,
 }
 
+#[doc(hidden)]
 impl Model {
     /// Rows and columns of the image.
     pub fn size(&self) -> [usize; 2] {

@@ -12,6 +12,7 @@ use serde::Serialize;
 /// How sure a decision is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Confidence {
     /// The file or the caller says it, or the shapes of the weights leave no other reading.
     Certain,
@@ -44,6 +45,7 @@ pub struct Decision {
     pub confidence: Confidence,
 }
 
+#[doc(hidden)]
 impl Decision {
     /// A fact that is stated or proved.
     pub fn certain(
@@ -106,6 +108,27 @@ impl fmt::Display for Decision {
 pub struct Decisions(Vec<Decision>);
 
 impl Decisions {
+    /// States the value of a decision anew, if there is one on the question.
+    pub(super) fn restate(&mut self, what: &str, value: String) {
+        if let Some(decision) = self.0.iter_mut().find(|decision| decision.what == what) {
+            decision.value = value;
+        }
+    }
+
+    /// Those that are guesses.
+    pub fn assumed(&self) -> impl Iterator<Item = &Decision> {
+        let guess = |decision: &&Decision| decision.confidence == Confidence::Assumed;
+        self.0.iter().filter(guess)
+    }
+}
+
+#[doc(hidden)]
+impl Decisions {
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Decision> {
+        self.0.iter()
+    }
+
     /// Records a decision. It replaces an earlier one on the same question.
     pub fn record(&mut self, decision: Decision) {
         match self.0.iter_mut().find(|d| d.what == decision.what) {
@@ -114,27 +137,9 @@ impl Decisions {
         }
     }
 
-    /// States the value of a decision anew, if there is one on the question.
-    pub(super) fn restate(&mut self, what: &str, value: String) {
-        if let Some(decision) = self.0.iter_mut().find(|decision| decision.what == what) {
-            decision.value = value;
-        }
-    }
-
     /// The decision on a question.
     pub fn get(&self, what: &str) -> Option<&Decision> {
         self.0.iter().find(|decision| decision.what == what)
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> std::slice::Iter<'_, Decision> {
-        self.0.iter()
-    }
-
-    /// Those that are guesses.
-    pub fn assumed(&self) -> impl Iterator<Item = &Decision> {
-        let guess = |decision: &&Decision| decision.confidence == Confidence::Assumed;
-        self.0.iter().filter(guess)
     }
 }
 

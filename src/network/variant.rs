@@ -11,6 +11,7 @@ use crate::error::Error;
 
 /// One of several networks with the same weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Variant {
     /// Bottlenecks stride in their 3×3: torchvision, timm, Hugging Face.
     V1_5,
@@ -36,6 +37,7 @@ pub enum Variant {
     KerasHub,
 }
 
+#[doc(hidden)]
 impl Variant {
     /// All of them.
     pub const ALL: &[Self] = &[

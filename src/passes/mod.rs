@@ -16,6 +16,7 @@ mod fuse_residual_add;
 
 /// How far neighbouring operations are merged before they are planned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Fusion {
     /// Every node is its own dispatch.
     None,

@@ -1,4 +1,4 @@
-//! Decoding of JPEG, PNG and WebP files to upright 8-bit RGB.
+//! Decodes JPEG, PNG and WebP files to upright 8-bit RGB.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -8,12 +8,12 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Rgb, RgbImage};
 use super::Picture;
 use crate::error::Error;
 
-/// The most bytes of decoded pixels that are accepted: a 100-megapixel photograph passes, a few
-/// kilobytes that unfold to gigabytes do not.
+/// The most bytes of decoded pixels: a 100-megapixel photograph passes, a few kilobytes that unfold
+/// to gigabytes do not.
 const MAX_DECODED_BYTES: u64 = 512 << 20;
 
 impl Picture {
-    /// Decodes a file, whatever its name ends with.
+    /// Decodes a file, whatever its extension.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Image`].
@@ -28,12 +28,12 @@ impl Picture {
 
     /// Decodes a file that is in memory; `name` stands for its path in errors.
     ///
-    /// The picture is turned as its EXIF orientation says. Then it becomes what Pillow's
-    /// `convert("RGB")` makes of it: greys equal channels, alpha dropped without blending, of 16-bit
-    /// colours the upper 8 bits, and 16-bit greys clipped at 255.
+    /// The picture is turned as its EXIF orientation says, and then converted as Pillow's
+    /// `convert("RGB")` does: greys become equal channels, alpha is dropped without blending,
+    /// 16-bit colours keep their upper 8 bits, and 16-bit greys are clipped at 255.
     ///
     /// # Errors
-    /// [`Error::Image`] for bytes that are no such image, and for one that is too large.
+    /// [`Error::Image`] for bytes that are not such an image, and for an image that is too large.
     pub fn decode(name: impl AsRef<Path>, bytes: &[u8]) -> Result<Self, Error> {
         let refuse = |reason: String| Error::Image {
             path: name.as_ref().to_owned(),
@@ -53,7 +53,7 @@ impl Picture {
         if decoder.total_bytes() > MAX_DECODED_BYTES {
             return Err(refuse(format!("{width}x{height} pixels are too many")));
         }
-        // An orientation that cannot be read is no reason to refuse good pixels.
+        // An unreadable orientation is no reason to refuse good pixels.
         let orientation = decoder.orientation().ok();
         let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
         if let Some(orientation) = orientation {
@@ -66,8 +66,8 @@ impl Picture {
     }
 }
 
-/// Pixels as Pillow converts them, which reads colours of 16 bits by their upper byte, but keeps greys
-/// of 16 bits whole until it clips them.
+/// Converts pixels as Pillow does, which takes the upper byte of 16-bit colours but clips 16-bit
+/// greys.
 fn eight_bits(image: DynamicImage) -> RgbImage {
     let upper = |value: u16| value.to_be_bytes()[0];
     let (width, height) = (image.width(), image.height());

@@ -1,4 +1,4 @@
-//! Names of the classes of a network.
+//! The names of a network's classes.
 
 use std::path::Path;
 
@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// Names of classes, by class.
+/// Class names, by class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels(Vec<String>);
 
 impl Labels {
-    /// Labels from their names, in the order of the classes.
+    /// Labels from names in class order.
     pub fn new(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self(names.into_iter().map(Into::into).collect())
     }
@@ -21,7 +21,7 @@ impl Labels {
         Self::new(include_str!("../../assets/imagenet1k.txt").lines())
     }
 
-    /// Reads a file: a text with one name a line, or JSON as [`Self::parse`] takes it.
+    /// Reads a file: text with one name per line, or JSON as accepted by [`Self::parse`].
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Labels`] as [`Self::parse`].
@@ -36,12 +36,20 @@ impl Labels {
         Self::parse(&text)
     }
 
-    /// Labels from a text with one name a line, or from JSON: a list of names, an object that maps
-    /// class numbers to names (Hugging Face's `id2label`, or a `config.json` with that in it), or
-    /// one that maps them to `[id, name]` (Keras).
+    /// The name of a class.
+    pub fn get(&self, class: usize) -> Option<&str> {
+        self.0.get(class).map(String::as_str)
+    }
+}
+
+#[doc(hidden)]
+impl Labels {
+    /// Parses text with one name per line, or JSON: a list of names, an object that maps class
+    /// numbers to names (Hugging Face's `id2label`, or a `config.json` that contains it), or one
+    /// that maps them to `[id, name]` (Keras).
     ///
     /// # Errors
-    /// [`Error::Labels`] when there is no name, or the numbers of an object have gaps.
+    /// [`Error::Labels`] if there is no name, or if the numbers of an object have gaps.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let text = text.trim_start_matches('\u{feff}');
         let names = if text.trim_start().starts_with(['{', '[']) {
@@ -49,7 +57,7 @@ impl Labels {
                 .map_err(|error| refuse(format!("this JSON is damaged: {error}")))?;
             from_json(json.get("id2label").unwrap_or(&json))?
         } else {
-            // The last line may or may not be ended; an empty line in between is a class.
+            // The last line may or may not end with a newline; an empty line in between is a class.
             let lines = text.trim_end().lines();
             lines.map(|line| line.trim().to_owned()).collect()
         };
@@ -59,22 +67,17 @@ impl Labels {
         Ok(Self(names))
     }
 
-    /// Number of labels.
+    /// The number of labels.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is no label.
+    /// Whether there are no labels.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The name of a class.
-    pub fn get(&self, class: usize) -> Option<&str> {
-        self.0.get(class).map(String::as_str)
-    }
-
-    /// The names, by class.
+    /// The names, in class order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
@@ -82,7 +85,7 @@ impl Labels {
     /// Checks that there is one name for each class of a network.
     ///
     /// # Errors
-    /// [`Error::Labels`] with both numbers.
+    /// [`Error::Labels`] with both counts.
     pub fn check(&self, classes: usize) -> Result<(), Error> {
         if self.len() == classes {
             return Ok(());

@@ -1,10 +1,11 @@
-//! Pictures in, words out: how an image becomes the input of a network, and what classes are called.
+//! From pictures to words: how an image becomes the input of a network, and what its classes are
+//! called.
 //!
-//! [`Preprocess`] is the rules, plain data that a JSON file can hold. `resample` turns them into
-//! weights of pixels, which `gpu` applies to the host's textures. With the feature `image`,
+//! [`Preprocess`] holds the rules, plain data that a JSON file can hold. `resample` turns them into
+//! pixel weights, which `gpu` applies to the host's textures. With the feature `image`,
 //! `Picture::open` decodes and `Batch::prepare` resizes and crops on the CPU, bit for bit as Pillow
-//! does, because a network that was trained on Pillow's pixels loses accuracy on others.
-//! [`Labels`] names the classes.
+//! does, because a network trained on Pillow's pixels loses accuracy on others. [`Labels`] names
+//! the classes.
 
 #[cfg(feature = "image")]
 mod decode;
@@ -13,7 +14,7 @@ mod labels;
 mod pixels;
 #[cfg(feature = "image")]
 mod prepare;
-mod preprocess;
+pub(crate) mod preprocess;
 pub(crate) mod resample;
 #[cfg(feature = "image")]
 mod resize;
@@ -23,6 +24,5 @@ pub use labels::{Labels, top_k};
 pub use pixels::Picture;
 #[cfg(feature = "image")]
 pub use prepare::Batch;
-pub use preprocess::{
-    ChannelOrder, Crop, Filter, IMAGENET_MEAN, IMAGENET_STD, Normalization, Preprocess, Resize,
-};
+pub(crate) use preprocess::Normalization;
+pub use preprocess::{ChannelOrder, Crop, Filter, Preprocess, Resize};

@@ -1,4 +1,4 @@
-//! A decoded image: its pixels, and how they are resized and written.
+//! A decoded image: its pixels, and how it is resized and written.
 
 use super::resample::Axis;
 use super::{Filter, resize};
@@ -13,18 +13,18 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// A picture from its rows of RGB; `None` unless the bytes fill it and it is not empty.
+    /// A picture from its rows of RGB; `None` if it is empty or the bytes do not fill it.
     pub fn new(height: usize, width: usize, rgb: Vec<u8>) -> Option<Self> {
         let len = height.checked_mul(width)?.checked_mul(3)?;
         (len > 0 && len == rgb.len()).then_some(Self { height, width, rgb })
     }
 
-    /// Rows.
+    /// The number of rows.
     pub const fn height(&self) -> usize {
         self.height
     }
 
-    /// Columns.
+    /// The number of columns.
     pub const fn width(&self) -> usize {
         self.width
     }
@@ -33,11 +33,14 @@ impl Picture {
     pub fn rgb(&self) -> &[u8] {
         &self.rgb
     }
+}
 
+#[doc(hidden)]
+impl Picture {
     /// Writes the picture as a PNG.
     ///
     /// # Errors
-    /// [`Error::Image`] when it is too large for a PNG, or the writer fails.
+    /// [`Error::Image`] if it is too large for a PNG, or if encoding fails.
     pub fn write_png(&self, writer: &mut Vec<u8>) -> Result<(), Error> {
         let encoder = image::codecs::png::PngEncoder::new(writer);
         let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
@@ -50,10 +53,10 @@ impl Picture {
         })
     }
 
-    /// The picture at another size: Pillow's `Image.resize`, to the bit.
+    /// Resizes the picture exactly as Pillow's `Image.resize` does.
     ///
     /// # Panics
-    /// When a side of `size` is zero.
+    /// If a dimension of `size` is zero.
     #[must_use]
     pub fn resized(&self, size: [usize; 2], filter: Filter) -> Self {
         assert!(!size.contains(&0), "a picture cannot be empty: {size:?}");

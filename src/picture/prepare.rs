@@ -1,4 +1,4 @@
-//! A batch of pictures by the rules of one network.
+//! A batch of pictures, prepared by the rules of one network.
 
 use super::{Picture, resize};
 use crate::error::Error;
@@ -7,7 +7,7 @@ use crate::picture::resample;
 use crate::picture::{ChannelOrder, Preprocess};
 use crate::tensor::{Shape, Tensor};
 
-/// Pictures of one size, as the network gets them but for the normalisation.
+/// Pictures of equal size, ready for the network except for normalisation.
 #[derive(Clone, Debug)]
 pub struct Batch {
     rgba: Vec<u8>,
@@ -19,7 +19,7 @@ impl Batch {
     /// Resizes and crops pictures.
     ///
     /// # Errors
-    /// [`Error::Preprocess`] for rules that cannot be carried out, and for no picture at all.
+    /// [`Error::Preprocess`] for rules that cannot be carried out, and for an empty list.
     pub fn prepare(pictures: &[Picture], rules: &Preprocess) -> Result<Self, Error> {
         rules.check()?;
         if pictures.is_empty() {
@@ -43,29 +43,20 @@ impl Batch {
         })
     }
 
-    /// The pixels as 8-bit RGBA, image by image, row by row; red first, whatever the network wants.
+    /// The pixels as 8-bit RGBA, image by image, row by row; red first, whatever the network
+    /// expects.
     pub fn rgba(&self) -> &[u8] {
         &self.rgba
     }
 
-    /// Shape of the network's input.
-    pub const fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    /// The rules by which they were prepared, and by which the pixels become the network's input.
-    pub const fn rules(&self) -> &Preprocess {
-        &self.rules
-    }
-
-    /// The network's input, computed here.
+    /// The network's input, normalised on the CPU.
     pub fn tensor(&self) -> Tensor {
         let Normalization {
             mean,
             std,
             swap_red_blue,
         } = self.rules.normalization();
-        // There are only 256 values, so that each can be computed in 64 bits and rounded once.
+        // There are only 256 values, so each is computed in 64 bits and rounded once.
         let tables = [0, 1, 2].map(|c| table(mean[c], std[c]));
         let plane = self.shape.h * self.shape.w;
         Tensor::from_fn(&self.shape.dims(), |index| {
@@ -76,7 +67,20 @@ impl Batch {
     }
 }
 
-/// A picture that is smaller than the network's, with margins in the colour of the mean.
+#[doc(hidden)]
+impl Batch {
+    /// The shape of the network's input.
+    pub const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The rules by which they were prepared, and by which the pixels become the network's input.
+    pub const fn rules(&self) -> &Preprocess {
+        &self.rules
+    }
+}
+
+/// Adds margins in the mean colour to a picture that is smaller than the network's input.
 fn framed(part: Picture, rules: &Preprocess) -> Picture {
     let [height, width] = rules.size;
     if [part.height, part.width] == rules.size {
@@ -97,7 +101,7 @@ fn framed(part: Picture, rules: &Preprocess) -> Picture {
     Picture { height, width, rgb }
 }
 
-/// The byte of a mean: Python's `round(255 * mean)`.
+/// A mean as a byte: Python's `round(255 * mean)`.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -107,7 +111,7 @@ fn colour(mean: f32) -> u8 {
     (255.0 * f64::from(mean)).round_ties_even() as u8
 }
 
-/// `(value / 255 − mean) / std` of every value of a byte.
+/// `(value / 255 − mean) / std` for every byte value.
 fn table(mean: f32, std: f32) -> [f32; 256] {
     let mut table = [0.0; 256];
     for (value, entry) in (0u8..=255).zip(&mut table) {

@@ -1,7 +1,7 @@
-//! How an image becomes the input of a network: plain data, which a JSON file can hold.
+//! How an image becomes the input of a network: plain data that a JSON file can hold.
 //!
-//! [`super`] carries the rules out on 8-bit pixels; the numbers of the last step,
-//! `(pixel / 255 − mean) / std`, are also what a kernel that reads textures needs.
+//! [`super`] carries out the rules on 8-bit pixels; kernels that read textures also need the
+//! numbers of the last step, `(pixel / 255 − mean) / std`.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,51 +17,51 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// ImageNet standard deviation per channel, in RGB order.
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// ImageNet mean of 8-bit pixels in BGR order, as Caffe subtracted it (`imagenet_utils.py` of Keras).
+/// ImageNet mean of 8-bit pixels in BGR order, as subtracted by Caffe (Keras' `imagenet_utils.py`).
 const CAFFE_MEAN: [f32; 3] = [103.939, 116.779, 123.68];
 
 /// The rules for one network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
-    /// Rows and columns that the network gets.
+    /// Rows and columns of the network's input.
     pub size: [usize; 2],
-    /// How the image comes to that size.
+    /// How the image is brought to that size.
     pub resize: Resize,
     /// How pixels are interpolated.
     pub filter: Filter,
-    /// Where the centre crop starts when the margins are uneven.
+    /// Where the centre crop starts if the margins are uneven.
     #[serde(default)]
     pub crop: Crop,
     /// Subtracted from each channel after the division by 255, in the order of [`Self::channels`].
     pub mean: [f32; 3],
     /// Divides each channel after that, in the order of [`Self::channels`].
     pub std: [f32; 3],
-    /// Order of the channels that the network gets.
+    /// The channel order that the network expects.
     #[serde(default)]
     pub channels: ChannelOrder,
 }
 
-/// How an image of any size comes to the size that the network gets.
+/// How an image of any size is brought to the size of the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Resize {
-    /// Directly; the proportions change.
+    /// Directly; the aspect ratio changes.
     Squash,
-    /// Directly to these rows and columns, of which the centre is then cropped (timm's `squash`).
+    /// Directly to these rows and columns, which are then centre-cropped (timm's `squash`).
     SquashTo([usize; 2]),
-    /// With its proportions, to the smallest size that covers these rows and columns; the centre is
-    /// then cropped. For equal rows and columns that is torchvision's `Resize(edge)`, else timm's
-    /// `ResizeKeepRatio`.
+    /// To the smallest size of the same aspect ratio that covers these rows and columns, then
+    /// centre-cropped. With equal rows and columns this is torchvision's `Resize(edge)`, otherwise
+    /// timm's `ResizeKeepRatio`.
     Cover([usize; 2]),
-    /// With its proportions, to the largest size that fits into these rows and columns; margins in
-    /// the colour of the mean are then added, or the centre is cropped (timm's `border`).
+    /// To the largest size of the same aspect ratio that fits into these rows and columns, then
+    /// padded with the mean colour or centre-cropped (timm's `border`).
     Contain([usize; 2]),
 }
 
 impl Resize {
-    /// The rows and columns to which an image is resized, for a network that gets `size`.
+    /// The rows and columns to which an image is resized, for a network with an input of `size`.
     const fn target(self, size: [usize; 2]) -> [usize; 2] {
         match self {
             Self::Squash => size,
@@ -85,7 +85,7 @@ impl fmt::Display for Resize {
     }
 }
 
-/// Interpolation, with the supports and coefficients of Pillow.
+/// Interpolation filters, with the supports and coefficients of Pillow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -94,18 +94,19 @@ pub enum Filter {
     Nearest,
     /// The mean of the covered pixels.
     Box,
-    /// A triangle.
+    /// A triangle filter.
     Bilinear,
-    /// A cubic with a = −0.5.
+    /// A cubic filter with a = −0.5.
     Bicubic,
-    /// A cosine between a box and a triangle.
+    /// A Hamming window, between a box and a triangle.
     Hamming,
     /// Lanczos with three lobes.
     Lanczos,
 }
 
+#[doc(hidden)]
 impl Filter {
-    /// The name, as JSON has it.
+    /// The name used in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nearest => "nearest",
@@ -118,12 +119,12 @@ impl Filter {
     }
 }
 
-/// Rounding of half the margin of a centre crop.
+/// How half the margin of a centre crop is rounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Crop {
-    /// To the nearest integer, halves to the even one, as Python and so torchvision and timm do.
+    /// To nearest, ties to even, as Python does, and so torchvision and timm.
     #[default]
     Round,
     /// Down, as Hugging Face does.
@@ -142,17 +143,97 @@ pub enum ChannelOrder {
     Bgr,
 }
 
-/// How the values of a pixel become the values of a tensor: `(v / 255 − mean) / std`, per channel.
+/// How pixel values become tensor values: `(v / 255 − mean) / std`, per channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normalization {
-    /// Mean of each channel, in units of the full range, in the order of the tensor's channels.
+    /// Mean of each channel, relative to the full range, in the order of the tensor's channels.
     pub mean: [f32; 3],
     /// Standard deviation of each channel, likewise.
     pub std: [f32; 3],
-    /// Whether the tensor's channels are blue, green, red.
+    /// Whether the tensor's channels are in the order blue, green, red.
     pub swap_red_blue: bool,
 }
 
+impl Preprocess {
+    /// The rules of a named preprocessing.
+    pub fn named(name: &str) -> Option<Self> {
+        let keras = Self {
+            size: [224, 224],
+            filter: Filter::Nearest,
+            ..Self::NOTEBOOK
+        };
+        Some(match name {
+            "torchvision" => Self::TORCHVISION,
+            // The weights of 2021, `IMAGENET1K_V2`.
+            "torchvision-v2" => Self {
+                resize: Resize::Cover([232, 232]),
+                ..Self::TORCHVISION
+            },
+            // `resnet50.a1_in1k`: crop_pct 0.95, so the edge is ⌊224 / 0.95⌋.
+            "timm" => Self {
+                resize: Resize::Cover([235, 235]),
+                filter: Filter::Bicubic,
+                ..Self::TORCHVISION
+            },
+            "hf" => Self::HUGGING_FACE,
+            "notebook" | "div255" => Self::NOTEBOOK,
+            "keras-caffe" => Self {
+                mean: CAFFE_MEAN.map(|mean| mean / 255.0),
+                std: [1.0 / 255.0; 3],
+                channels: ChannelOrder::Bgr,
+                ..keras
+            },
+            "keras-tf" => Self {
+                mean: [0.5; 3],
+                std: [0.5; 3],
+                ..keras
+            },
+            _ => return None,
+        })
+    }
+
+    /// Parses rules from JSON with the fields of this struct.
+    ///
+    /// # Errors
+    /// [`Error::Preprocess`] for text that is not such JSON, and for rules that make no sense.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        let rules: Self = serde_json::from_str(text).map_err(|error| Error::Preprocess {
+            reason: error.to_string(),
+        })?;
+        rules.check()?;
+        Ok(rules)
+    }
+
+    /// The same rules for another size; the edge that is cropped scales with it.
+    #[must_use]
+    pub fn with_size(self, size: [usize; 2]) -> Self {
+        let scaled = |target: [usize; 2]| {
+            [0, 1].map(|i| {
+                let scaled = target[i].saturating_mul(size[i]) / self.size[i].max(1);
+                scaled.max(size[i])
+            })
+        };
+        let resize = match self.resize {
+            Resize::Squash => Resize::Squash,
+            Resize::SquashTo(target) => Resize::SquashTo(scaled(target)),
+            Resize::Cover(target) => Resize::Cover(scaled(target)),
+            Resize::Contain(target) => Resize::Contain(scaled(target)),
+        };
+        Self {
+            size,
+            resize,
+            ..self
+        }
+    }
+
+    /// The rows and columns that the network sees of an image of `h` rows and `w` columns: all of
+    /// them, or those that remain after the crop.
+    pub fn seen(&self, [h, w]: [usize; 2]) -> [Range<usize>; 2] {
+        fit([h, w], self).map(|axis| axis.source())
+    }
+}
+
+#[doc(hidden)]
 impl Preprocess {
     /// The names that [`Self::named`] knows.
     pub const NAMES: &[&str] = &[
@@ -195,84 +276,7 @@ impl Preprocess {
         channels: ChannelOrder::Rgb,
     };
 
-    /// The rules of a name.
-    pub fn named(name: &str) -> Option<Self> {
-        let keras = Self {
-            size: [224, 224],
-            filter: Filter::Nearest,
-            ..Self::NOTEBOOK
-        };
-        Some(match name {
-            "torchvision" => Self::TORCHVISION,
-            // Weights of 2021, `IMAGENET1K_V2`.
-            "torchvision-v2" => Self {
-                resize: Resize::Cover([232, 232]),
-                ..Self::TORCHVISION
-            },
-            // `resnet50.a1_in1k`: crop_pct 0.95, so the edge is ⌊224 / 0.95⌋.
-            "timm" => Self {
-                resize: Resize::Cover([235, 235]),
-                filter: Filter::Bicubic,
-                ..Self::TORCHVISION
-            },
-            "hf" => Self::HUGGING_FACE,
-            "notebook" | "div255" => Self::NOTEBOOK,
-            "keras-caffe" => Self {
-                mean: CAFFE_MEAN.map(|mean| mean / 255.0),
-                std: [1.0 / 255.0; 3],
-                channels: ChannelOrder::Bgr,
-                ..keras
-            },
-            "keras-tf" => Self {
-                mean: [0.5; 3],
-                std: [0.5; 3],
-                ..keras
-            },
-            _ => return None,
-        })
-    }
-
-    /// The rules that a JSON text describes, with the fields of this struct.
-    ///
-    /// # Errors
-    /// [`Error::Preprocess`] for a text that is no such JSON, and for rules that make no sense.
-    pub fn from_json(text: &str) -> Result<Self, Error> {
-        let rules: Self = serde_json::from_str(text).map_err(|error| Error::Preprocess {
-            reason: error.to_string(),
-        })?;
-        rules.check()?;
-        Ok(rules)
-    }
-
-    /// The same rules for another size. The edge that is cropped grows or shrinks with it.
-    #[must_use]
-    pub fn with_size(self, size: [usize; 2]) -> Self {
-        let scaled = |target: [usize; 2]| {
-            [0, 1].map(|i| {
-                let scaled = target[i].saturating_mul(size[i]) / self.size[i].max(1);
-                scaled.max(size[i])
-            })
-        };
-        let resize = match self.resize {
-            Resize::Squash => Resize::Squash,
-            Resize::SquashTo(target) => Resize::SquashTo(scaled(target)),
-            Resize::Cover(target) => Resize::Cover(scaled(target)),
-            Resize::Contain(target) => Resize::Contain(scaled(target)),
-        };
-        Self {
-            size,
-            resize,
-            ..self
-        }
-    }
-
-    /// The rows and columns of an image of `h` rows and `w` columns that the network gets to see: all of
-    /// them, or those that survive the crop.
-    pub fn seen(&self, [h, w]: [usize; 2]) -> [Range<usize>; 2] {
-        fit([h, w], self).map(|axis| axis.source())
-    }
-
-    /// The last step, as the kernel and the reference take it.
+    /// The last step, in the form that kernels and the reference use.
     pub const fn normalization(&self) -> Normalization {
         Normalization {
             mean: self.mean,
@@ -284,7 +288,7 @@ impl Preprocess {
     /// Checks that the rules can be carried out.
     ///
     /// # Errors
-    /// [`Error::Preprocess`] says which number cannot be.
+    /// [`Error::Preprocess`] names the number that is wrong.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |reason: String| Err(Error::Preprocess { reason });
         let [h, w] = self.size;
@@ -310,7 +314,7 @@ impl Preprocess {
 }
 
 impl fmt::Display for Preprocess {
-    /// One line for people.
+    /// A one-line summary.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             size: [h, w],
@@ -333,7 +337,7 @@ impl fmt::Display for Preprocess {
     }
 }
 
-/// The largest side of an image that is asked for: keeps a mistyped size from filling the memory.
+/// The largest accepted dimension of an image: keeps a mistyped size from filling the memory.
 const MAX_SIDE: usize = 16_384;
 
 #[cfg(test)]
@@ -401,7 +405,7 @@ mod tests {
     fn what_is_seen_is_all_or_the_middle() {
         let squash = Preprocess::NOTEBOOK;
         assert_eq!(squash.seen([33, 61]), [0..33, 0..61], "squashed");
-        // 448×672 becomes 256×384, of which the middle 224×224 is seen: times 1.75.
+        // 448×672 becomes 256×384, of which the middle 224×224 is seen: 1.75 times as much.
         let cover = Preprocess::TORCHVISION;
         assert_eq!(cover.seen([448, 672]), [28..420, 140..532], "cropped");
         assert_eq!(cover.seen([1, 1]), [0..1, 0..1], "never empty");

@@ -1,42 +1,43 @@
-//! Which pixels of an image each pixel of the network's image is made of, and how much of each.
+//! Which pixels of an image each pixel of the resized image is made of, and with what weights.
 //!
-//! Plain numbers, exactly Pillow's for 8-bit images: [`crate::picture`] applies them on the CPU, and
-//! `gpu` on the host's textures. Each output pixel is a weighted mean of input pixels; when
+//! The numbers are exactly Pillow's for 8-bit images: [`crate::picture`] applies them on the CPU,
+//! `gpu` to the host's textures. Each output pixel is a weighted mean of input pixels; when
 //! shrinking, the filter is stretched by the scale, so that every input pixel counts
 //! (antialiasing). Pillow computes the weights in 64-bit floats and rounds them to 22-bit fixed
-//! point. [`Filter::Nearest`] is another algorithm: it walks through the input in steps of the scale.
+//! point. [`Filter::Nearest`] is another algorithm: it walks through the input in steps of the
+//! scale.
 
 use std::ops::Range;
 
 use crate::picture::{Crop, Filter, Preprocess, Resize};
 
-/// Fraction bits of the weights: 32 less 8 for the pixel and 2 for weights that overshoot.
+/// Fraction bits of the weights: 32 minus 8 for the pixel and 2 for weights that overshoot.
 pub(crate) const PRECISION_BITS: u32 = 32 - 8 - 2;
 
 /// The part of one axis that is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Axis {
-    /// Pixels of the input.
+    /// Length of the input.
     pub(crate) from: usize,
-    /// Pixels of the whole output.
+    /// Length of the whole output.
     pub(crate) to: usize,
-    /// First output pixel that is wanted.
+    /// The first output pixel that is computed.
     pub(crate) first: usize,
-    /// Output pixels that are wanted.
+    /// The number of output pixels that are computed.
     pub(crate) count: usize,
 }
 
 /// The input pixels that one output pixel is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tap {
-    /// The first of them.
+    /// The first input pixel.
     pub(crate) first: usize,
     /// The weight of each, in units of 2^−[`PRECISION_BITS`].
     pub(crate) weights: Vec<i32>,
 }
 
 impl Tap {
-    /// One pixel as it is.
+    /// A single pixel, unchanged.
     fn copy(first: usize) -> Self {
         Self {
             first,
@@ -44,14 +45,14 @@ impl Tap {
         }
     }
 
-    /// The pixel behind the last one.
+    /// One past the last input pixel.
     pub(crate) const fn end(&self) -> usize {
         self.first + self.weights.len()
     }
 }
 
 impl Axis {
-    /// All of an axis.
+    /// The whole of an axis.
     #[cfg(feature = "image")]
     pub(crate) const fn whole(from: usize, to: usize) -> Self {
         Self {
@@ -62,7 +63,7 @@ impl Axis {
         }
     }
 
-    /// The pixels of the input that the wanted part of the output shows, rounded, at least one.
+    /// The input pixels that the computed part of the output shows, rounded, at least one.
     pub(crate) fn source(self) -> Range<usize> {
         let at = |x: usize| (x * self.from + self.to / 2) / self.to;
         let first = at(self.first).min(self.from - 1);
@@ -73,11 +74,11 @@ impl Axis {
         self.from as f64 / self.to as f64
     }
 
-    /// The weights of every wanted output pixel.
+    /// The weights of every computed output pixel.
     pub(crate) fn taps(self, filter: Filter) -> Vec<Tap> {
         let wanted = self.first..self.first + self.count;
-        // Pillow skips a pass that changes no size; the identity is what bicubic and Lanczos give
-        // at scale 1 too, but only up to rounding.
+        // Pillow skips a pass that changes no size. Bicubic and Lanczos also give the identity at
+        // scale 1, but only up to rounding.
         if self.from == self.to {
             return wanted.map(Tap::copy).collect();
         }
@@ -104,7 +105,7 @@ impl Axis {
             .collect()
     }
 
-    /// For every wanted output pixel, the input pixel under its centre. Pillow adds the scale up
+    /// The input pixel under the centre of every computed output pixel. Pillow adds up the scale
     /// instead of multiplying, and so must this, because the sums round.
     fn nearest(self) -> Vec<Tap> {
         let scale = self.scale();
@@ -121,7 +122,7 @@ impl Axis {
 }
 
 /// What the network gets of an image of `h` rows and `w` columns: its rows and its columns. With
-/// [`Resize::Contain`] there may be fewer than the network wants; margins are to be added then.
+/// [`Resize::Contain`] there may be fewer than the network expects; margins are then added.
 pub(crate) fn fit([h, w]: [usize; 2], rules: &Preprocess) -> [Axis; 2] {
     let full = match rules.resize {
         Resize::Squash => rules.size,
@@ -141,8 +142,8 @@ pub(crate) fn fit([h, w]: [usize; 2], rules: &Preprocess) -> [Axis; 2] {
     ]
 }
 
-/// The smallest size of an image's proportions that covers a rectangle. For a square, one side fits
-/// exactly, the other is cut off to an integer as torchvision's `int(edge * long / short)`.
+/// The smallest size with an image's aspect ratio that covers a rectangle. For a square, one side
+/// fits exactly and the other is truncated as by torchvision's `int(edge * long / short)`.
 fn covering([h, w]: [usize; 2], [cover_h, cover_w]: [usize; 2]) -> [usize; 2] {
     if cover_h != cover_w {
         return keeping([h, w], [cover_h, cover_w], f64::min);
@@ -154,25 +155,25 @@ fn covering([h, w]: [usize; 2], [cover_h, cover_w]: [usize; 2]) -> [usize; 2] {
     }
 }
 
-/// The size of an image's proportions of which one side is that of a rectangle, with the rounding of
-/// timm's `ResizeKeepRatio`. `choose` takes the scale of the one side or of the other.
+/// A size with an image's aspect ratio that matches one side of a rectangle, rounded as by timm's
+/// `ResizeKeepRatio`. `choose` picks one of the two scales.
 fn keeping(from: [usize; 2], to: [usize; 2], choose: fn(f64, f64) -> f64) -> [usize; 2] {
     let scale = |axis: usize| from[axis] as f64 / to[axis] as f64;
     let ratio = choose(scale(0), scale(1));
     from.map(|side| truncate((side as f64 / ratio).round_ties_even()).max(1))
 }
 
-/// What is cut off before the centre, of all that is cut off along an axis.
+/// The part of the total cut that lies before the centre.
 const fn margin(cut: usize, crop: Crop) -> usize {
     let half = cut / 2;
     match crop {
         Crop::Floor => half,
-        // Python rounds halves to the even neighbour.
+        // Python rounds ties to even.
         Crop::Round => half + (cut % 2) * (half % 2),
     }
 }
 
-/// A weight in fixed point, rounded half away from zero.
+/// A weight in fixed point, with ties rounded away from zero.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "a weight is at most about 1, so that it keeps to 24 bits"
@@ -182,7 +183,7 @@ fn fixed(weight: f64) -> i32 {
     (scaled + if weight < 0.0 { -0.5 } else { 0.5 }) as i32
 }
 
-/// C's conversion to an integer, then zero for what is below.
+/// C's conversion to an integer, with negative numbers clamped to zero.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -192,11 +193,11 @@ fn truncate(position: f64) -> usize {
     position as usize
 }
 
-/// The weight of a pixel by its distance.
+/// The weight of a pixel as a function of its distance.
 type Kernel = fn(f64) -> f64;
 
-/// The function of a filter and half the width of its support at scale 1; none for the nearest
-/// pixel, which has no weights.
+/// The function of a filter and half the width of its support at scale 1; `None` for
+/// nearest-neighbour sampling, which has no weights.
 fn kernel(filter: Filter) -> Option<(Kernel, f64)> {
     Some(match filter {
         Filter::Nearest => return None,

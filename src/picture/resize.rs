@@ -1,21 +1,21 @@
-//! Resampling exactly as Pillow does for 8-bit images.
+//! Resizes 8-bit images exactly as Pillow does.
 //!
-//! [`Axis::taps`] has the weights. Pillow rounds to 8 bits twice: after the pass along the rows and
-//! after the pass along the columns.
+//! [`Axis::taps`] gives the weights. Pillow rounds to 8 bits twice: after the pass along the rows
+//! and after the pass along the columns.
 //!
-//! The pass along the rows comes first, as in Pillow up to 12. Pillow 13 starts with the columns where
-//! an image loses more than twice as many rows as columns, which rounds differently by one at some
-//! pixels; with kept proportions these are images more than twice as tall as wide.
+//! The pass along the rows comes first, as in Pillow up to 12. Pillow 13 starts with the columns if
+//! an image loses more than twice as many rows as columns, and some pixels then differ by one; with
+//! a fixed aspect ratio these are images more than twice as tall as wide.
 //!
 //! Only a rectangle of the resized image is computed. The passes are separable and independent per
-//! pixel, so that a crop is the same pixels for less work, and a long thin image needs no memory
-//! for what is cropped away.
+//! pixel, so a crop gives the same pixels for less work, and a long thin image needs no memory for
+//! what is cropped away.
 
 use super::Picture;
 use crate::picture::Filter;
 use crate::picture::resample::{Axis, PRECISION_BITS, Tap};
 
-/// The pixels of some rows and columns of the resized image.
+/// Computes a range of rows and columns of the resized image.
 pub(super) fn resize(image: &Picture, rows: Axis, columns: Axis, filter: Filter) -> Picture {
     let taps = rows.taps(filter);
     // Rows that no output row reads are not resampled.
@@ -29,7 +29,7 @@ pub(super) fn resize(image: &Picture, rows: Axis, columns: Axis, filter: Filter)
     }
 }
 
-/// The pass along the rows: some rows of the input, as wide as the output.
+/// The pass along the rows: a range of input rows, as wide as the output.
 fn along_rows(image: &Picture, rows: std::ops::Range<usize>, columns: &[Tap]) -> Vec<u8> {
     let mut rgb = Vec::with_capacity(rows.len() * columns.len() * 3);
     for y in rows {
@@ -48,7 +48,7 @@ fn along_rows(image: &Picture, rows: std::ops::Range<usize>, columns: &[Tap]) ->
     rgb
 }
 
-/// The pass along the columns. `first` is the row of the input that `wide` starts with.
+/// The pass along the columns. `first` is the input row that `wide` starts with.
 fn along_columns(wide: &[u8], width: usize, first: usize, rows: &[Tap]) -> Vec<u8> {
     let row_len = width * 3;
     let mut rgb = Vec::with_capacity(rows.len() * row_len);
@@ -66,7 +66,7 @@ fn along_columns(wide: &[u8], width: usize, first: usize, rows: &[Tap]) -> Vec<u
     rgb
 }
 
-/// One half in fixed point: the start of a sum that is rounded by cutting its fraction off.
+/// One half in fixed point: added to a sum so that truncation rounds to nearest.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
 #[expect(clippy::cast_sign_loss, reason = "clamped to a byte before")]

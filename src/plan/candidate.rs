@@ -166,6 +166,7 @@ pub(super) fn distinct<A: PartialEq>(default: A, others: impl IntoIterator<Item 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choices(HashMap<ConvShape, Candidate>);
 
+#[doc(hidden)]
 impl Choices {
     /// Replaces the default of a layer. The planner ignores what is not among its [`candidates`].
     pub fn set(&mut self, shape: ConvShape, candidate: Candidate) {

@@ -48,6 +48,7 @@ impl Default for Capabilities {
     }
 }
 
+#[doc(hidden)]
 impl Capabilities {
     /// What keeps the device from running the kernels on textures; `None` when nothing does.
     pub fn texture_path_obstacle(&self) -> Option<String> {

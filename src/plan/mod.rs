@@ -15,48 +15,29 @@ use std::fmt;
 use crate::error::Error;
 use crate::explain::Sites;
 use crate::graph::{Graph, Role};
-use crate::kernels::Launch;
 use crate::tensor::Shape;
 
 pub(crate) mod allocation;
 pub(crate) mod buffers;
 pub(crate) mod candidate;
-mod capabilities;
+pub(crate) mod capabilities;
 mod key;
 mod lower;
 pub(crate) mod memory;
 mod options;
 mod planner;
+pub(crate) mod step;
 pub(crate) mod textures;
 
 pub use crate::kernels::Precision;
 pub(crate) use allocation::{Allocation, AllocationId, Content};
 pub use candidate::Choices;
 pub(crate) use candidate::{Candidate, ConvShape, candidates};
-pub use capabilities::{Capabilities, DeviceClass, DeviceKind, Vendor};
+pub use capabilities::Capabilities;
+pub(crate) use capabilities::{DeviceClass, DeviceKind, Vendor};
 pub use key::OutputKey;
 pub use options::{InputFormat, KernelPath, PlanOptions, Winograd};
-
-/// One dispatch.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// The layer, such as `layer1.0.conv2`.
-    pub node: String,
-    /// The value that it computes, such as `layer1.0.relu2`.
-    pub value: String,
-    /// Shape of that value.
-    pub shape: Shape,
-    /// What was chosen for the layer, if it is a convolution.
-    pub choice: Option<Candidate>,
-    /// The kernel with its constants and grid.
-    pub launch: Launch,
-    /// What is bound, in the order of the kernel's bindings.
-    pub allocations: Vec<AllocationId>,
-    /// Multiply-accumulate operations.
-    pub macs: u64,
-    /// Bytes of inputs, parameters and output, each counted once.
-    pub bytes: u64,
-}
+pub(crate) use step::{Step, Writable};
 
 /// A value that can be read after the run.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,17 +52,6 @@ pub struct PlannedOutput {
     pub sites: Sites,
     /// The buffer in which it lies, channel-packed, from its first byte on.
     pub allocation: AllocationId,
-}
-
-/// A parameter that may be written between runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Writable {
-    /// What it decides: the class of a class activation map.
-    pub role: Role,
-    /// The buffer that it begins: one scalar of single precision.
-    pub allocation: AllocationId,
-    /// How many numbers there are to choose from.
-    pub choices: usize,
 }
 
 /// A graph as dispatches and memory.
@@ -123,66 +93,9 @@ impl Plan {
         planner::plan(graph, input, options)
     }
 
-    /// The dispatches, in order.
-    pub fn steps(&self) -> &[Step] {
-        &self.steps
-    }
-
-    /// All buffers and textures.
-    pub fn allocations(&self) -> &[Allocation] {
-        &self.allocations
-    }
-
-    /// One of them.
-    ///
-    /// # Panics
-    /// When the name is of another, larger plan.
-    pub fn allocation(&self, id: AllocationId) -> &Allocation {
-        &self.allocations[id.0]
-    }
-
-    /// The buffer that the caller fills.
-    pub fn input(&self) -> AllocationId {
-        self.input
-    }
-
-    /// Shape of the input tensor.
-    pub fn input_shape(&self) -> Shape {
-        self.input_shape
-    }
-
-    /// What the caller fills it with.
-    pub fn input_format(&self) -> InputFormat {
-        self.input_format
-    }
-
-    /// The values that can be read after the run.
-    pub fn outputs(&self) -> &[PlannedOutput] {
-        &self.outputs
-    }
-
-    /// The output of a name or a role.
-    ///
-    /// # Errors
-    /// [`Error::UnknownValue`] and [`Error::NoRole`] when the plan keeps no such value.
-    pub fn output<'a>(&self, key: impl Into<OutputKey<'a>>) -> Result<&PlannedOutput, Error> {
-        let index = key.into().find(&self.outputs)?;
-        Ok(&self.outputs[index])
-    }
-
-    /// The parameters that may be written between runs.
-    pub fn writables(&self) -> &[Writable] {
-        &self.writables
-    }
-
     /// Bytes of all activations.
     pub fn activation_bytes(&self) -> u64 {
         self.bytes_of(|content| matches!(content, Content::Activations))
-    }
-
-    /// The largest number of activation bytes alive at once: no assignment can do with less.
-    pub fn activation_lower_bound_bytes(&self) -> u64 {
-        self.activation_lower_bound_bytes
     }
 
     /// Bytes of all parameters, as packed for the kernels.
@@ -232,12 +145,6 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    /// Launches that differ in their kernel or constants: what the driver has to compile.
-    pub fn distinct_pipelines(&self) -> usize {
-        let keys = self.steps.iter().map(|step| step.launch.pipeline_key());
-        keys.collect::<HashSet<_>>().len()
-    }
-
     /// The input and activations of a step, as `a + b → c`.
     fn activations_of(&self, step: &Step) -> String {
         let label = |id: &AllocationId| match self.allocation(*id).content {
@@ -258,5 +165,71 @@ impl Plan {
             inputs.join(" + "),
             label(output).unwrap_or_default()
         )
+    }
+}
+
+#[doc(hidden)]
+impl Plan {
+    /// The values that can be read after the run.
+    pub fn outputs(&self) -> &[PlannedOutput] {
+        &self.outputs
+    }
+
+    /// The dispatches, in order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// All buffers and textures.
+    pub fn allocations(&self) -> &[Allocation] {
+        &self.allocations
+    }
+
+    /// One of them.
+    ///
+    /// # Panics
+    /// When the name is of another, larger plan.
+    pub fn allocation(&self, id: AllocationId) -> &Allocation {
+        &self.allocations[id.0]
+    }
+
+    /// The buffer that the caller fills.
+    pub fn input(&self) -> AllocationId {
+        self.input
+    }
+
+    /// Shape of the input tensor.
+    pub fn input_shape(&self) -> Shape {
+        self.input_shape
+    }
+
+    /// What the caller fills it with.
+    pub fn input_format(&self) -> InputFormat {
+        self.input_format
+    }
+
+    /// The output of a name or a role.
+    ///
+    /// # Errors
+    /// [`Error::UnknownValue`] and [`Error::NoRole`] when the plan keeps no such value.
+    pub fn output<'a>(&self, key: impl Into<OutputKey<'a>>) -> Result<&PlannedOutput, Error> {
+        let index = key.into().find(&self.outputs)?;
+        Ok(&self.outputs[index])
+    }
+
+    /// The parameters that may be written between runs.
+    pub fn writables(&self) -> &[Writable] {
+        &self.writables
+    }
+
+    /// The largest number of activation bytes alive at once: no assignment can do with less.
+    pub fn activation_lower_bound_bytes(&self) -> u64 {
+        self.activation_lower_bound_bytes
+    }
+
+    /// Launches that differ in their kernel or constants: what the driver has to compile.
+    pub fn distinct_pipelines(&self) -> usize {
+        let keys = self.steps.iter().map(|step| step.launch.pipeline_key());
+        keys.collect::<HashSet<_>>().len()
     }
 }

@@ -10,6 +10,7 @@ use crate::picture::Preprocess;
 
 /// What the caller uploads.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub enum InputFormat {
     /// The channel-packed input tensor ([`crate::tensor::pack`]).
     #[default]
@@ -20,6 +21,7 @@ pub enum InputFormat {
 
 /// What activations and weights lie in, and with that which kernels run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum KernelPath {
     /// Textures on a CPU that can, buffers everywhere else.
     #[default]
@@ -43,6 +45,7 @@ impl FromStr for KernelPath {
     }
 }
 
+#[doc(hidden)]
 impl KernelPath {
     /// The word for it, as it is parsed and displayed.
     pub const fn name(self) -> &'static str {
@@ -62,6 +65,7 @@ impl fmt::Display for KernelPath {
 
 /// Whether 3×3 convolutions of stride 1 are computed with fewer multiplications.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Winograd {
     /// Where it should be faster.
     #[default]

@@ -4,7 +4,6 @@ use super::round;
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
 pub(super) fn add(x: &Tensor, residual: &Tensor, relu: bool, out: Shape) -> Result<Tensor, Error> {
     let pairs = x.data().iter().zip(residual.data());
     let y: Vec<f32> = pairs

@@ -5,7 +5,6 @@ use crate::error::Error;
 use crate::graph::Window;
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
 pub(super) fn avg_pool(
     window: &Window,
     count_padding: bool,
@@ -31,7 +30,7 @@ pub(super) fn avg_pool(
                         }
                     }
                 }
-                // A window is larger than the padding on each side, so it sees a pixel.
+                // A window is larger than the padding on each side, so it always contains a pixel.
                 y.push(round(sum / count));
             }
         }

@@ -5,7 +5,6 @@ use crate::error::Error;
 use crate::graph::Window;
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
 pub(super) fn avg_pool_gradient(window: &Window, x: &Tensor, out: Shape) -> Result<Tensor, Error> {
     let shape = x.shape()?;
     let [kernel_h, kernel_w] = window.kernel;

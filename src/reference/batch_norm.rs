@@ -1,4 +1,4 @@
-//! Batch normalisation with running statistics or those of the batch, and ReLU.
+//! Batch normalisation with running statistics or those of the batch, then ReLU.
 //!
 //! `y[n,c,..] = gamma[c] · (x[n,c,..] − mean[c]) / √(variance[c] + epsilon) + beta[c]`
 
@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::graph::{BatchNorm, Statistics};
 use crate::tensor::{Shape, Tensor};
 
-/// See the module; the parameters are gamma, beta, mean and variance.
+/// The parameters are gamma, beta, mean and variance.
 pub(super) fn batch_norm(
     norm: &BatchNorm,
     x: &Tensor,
@@ -95,7 +95,8 @@ mod tests {
             statistics: Statistics::Batch,
             relu: false,
         };
-        // Channel 0: mean 5, squared distances 25, 5, 5 and 25: variance 15. Channel 1: always 2.
+        // Channel 0: mean 5, squared distances 25, 5, 5 and 25, so variance 15. Channel 1: always
+        // 2.
         let root = 5f32.sqrt();
         let x = [0.0, 5.0 - root, 2.0, 2.0, 5.0 + root, 10.0, 2.0, 2.0];
         let y = run_op(&mut graph, Op::BatchNorm(norm), Shape::new(2, 2, 1, 2), &x);

@@ -1,10 +1,9 @@
-//! The sum over the channels of a gradient, or of its positive part, times an activation.
+//! The dot product over channels of a gradient, or of its positive part, with an activation.
 
 use super::round;
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
 pub(super) fn channel_dot(
     positive: bool,
     x: &Tensor,

@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::graph::Conv2d;
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
 pub(super) fn conv2d(
     conv: &Conv2d,
     x: &Tensor,
@@ -19,7 +18,7 @@ pub(super) fn conv2d(
     residual: Option<&Tensor>,
     out: Shape,
 ) -> Result<Tensor, Error> {
-    // Padding the image first leaves no case distinction in the loops.
+    // Padding the image first keeps case distinctions out of the loops.
     let (shape, x) = zero_padded(x, conv)?;
     let weight_shape = weight.shape()?;
     let in_c = weight_shape.c;
@@ -65,7 +64,7 @@ pub(super) fn conv2d(
     Tensor::new(&out.dims(), y)
 }
 
-/// The images with the zeros of the padding around them.
+/// The images surrounded by zeros.
 fn zero_padded(x: &Tensor, conv: &Conv2d) -> Result<(Shape, Vec<f32>), Error> {
     let shape = x.shape()?;
     let padding = conv.padding;

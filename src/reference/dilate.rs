@@ -3,7 +3,6 @@
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
 pub(super) fn dilate(stride: [usize; 2], x: &Tensor, out: Shape) -> Result<Tensor, Error> {
     let shape = x.shape()?;
     let mut y = vec![0.0; out.len()];

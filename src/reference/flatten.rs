@@ -1,10 +1,9 @@
-//! All scalars of an image as channels of one pixel.
+//! Flattens each image into the channels of one pixel.
 
 use crate::error::Error;
 use crate::graph::FlattenOrder;
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
 pub(super) fn flatten(order: FlattenOrder, x: &Tensor, out: Shape) -> Result<Tensor, Error> {
     let shape = x.shape()?;
     let at = |n, c, iy, ix| x.data()[((n * shape.c + c) * shape.h + iy) * shape.w + ix];

@@ -4,7 +4,6 @@ use super::round;
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
 pub(super) fn global_avg_pool(x: &Tensor, out: Shape) -> Result<Tensor, Error> {
     let shape = x.shape()?;
     let planes = x.data().chunks_exact(shape.h * shape.w);

@@ -1,20 +1,21 @@
-//! A map of one channel at the size of an image, smooth.
+//! Resizes a one-channel map smoothly to the size of an image.
 //!
-//! The values of the map are the coefficients of a cubic B-spline, of which a pixel shows the place at its
-//! centre; beyond its borders the map goes on as it is there. The spline is smoother than the map: a
-//! single value that stands out becomes a hill of two thirds by two thirds of its height. Stretched,
-//! the smallest and the largest of what it is at the centres of the map's values become 0 and 1.
+//! The values of the map are the coefficients of a cubic B-spline, which is evaluated at the centre
+//! of each pixel; beyond its borders the map is extended by its outermost values. The spline is
+//! smoother than the map: a single value that stands out becomes a hill of two thirds by two thirds
+//! of its height. With stretching, the smallest and largest values of the spline at the map's own
+//! centres become 0 and 1.
 
 use super::round;
 use crate::error::Error;
 use crate::explain::Sites;
 use crate::tensor::{Shape, Tensor};
 
-/// The map of each image of a batch, `[n, 1, h, w]`, whose pixels are at `sites`, at another number of rows
-/// and columns.
+/// The map of each image of a batch, `[n, 1, h, w]`, whose pixels are at `sites`, resized to `h` rows
+/// and `w` columns.
 ///
 /// # Errors
-/// [`Error::Input`] for a tensor that is no map and for a size without pixels.
+/// [`Error::Input`] for a tensor that is not a map, and for a size without pixels.
 pub fn heat_map(
     map: &Tensor,
     sites: &Sites,
@@ -54,7 +55,7 @@ struct Map<'a> {
 }
 
 impl Map<'_> {
-    /// The spline at a place, in units of the map's values.
+    /// The spline at a position, in units of map pixels.
     fn at(&self, y: f64, x: f64) -> f64 {
         let mut sum = 0.0;
         for (iy, down) in taps(y, self.shape.h) {
@@ -65,7 +66,7 @@ impl Map<'_> {
         sum
     }
 
-    /// The smallest value and what multiplies the difference to it; a constant map becomes 0.
+    /// The smallest value, and the factor that stretches the range to 1; a constant map becomes 0.
     fn range(&self) -> [f64; 2] {
         let Shape { h, w, .. } = self.shape;
         let values = (0..h * w).map(|i| self.at((i / w) as f64, (i % w) as f64));
@@ -73,14 +74,14 @@ impl Map<'_> {
             [value.min(low), value.max(high)]
         });
         let span = high - low;
-        // Rounding makes a constant map a little less constant.
+        // Rounding makes a constant map slightly less constant.
         let constant = span <= 1e-7 * high.abs().max(low.abs());
         [low, if constant { 0.0 } else { 1.0 / span }]
     }
 }
 
-/// The four values that count at a place, clamped to those there are, and their weights: the basis of
-/// uniform cubic B-splines.
+/// The four values that contribute at a position, clamped to the borders, and their weights: the
+/// basis of uniform cubic B-splines.
 fn taps(place: f64, values: usize) -> [(usize, f64); 4] {
     let first = place.floor();
     let way = place - first;
@@ -129,13 +130,13 @@ mod tests {
 
     #[test]
     fn pixels_show_the_spline_at_their_centres() {
-        // At the map's own size a value counts four sixths and its neighbours one each.
+        // At the map's own size a value contributes four sixths and its neighbours one sixth each.
         let got = painted([1, 1, 1, 4], &[0.0, 6.0, 0.0, 0.0], [1, 4], false);
         assert_near(&got, &[1.0, 4.0, 1.0, 0.0]);
         let got = painted([1, 1, 3, 1], &[6.0, 0.0, 0.0], [3, 1], false);
-        // The first value is also what lies beyond the border.
+        // The first value also extends beyond the border.
         assert_near(&got, &[5.0, 1.0, 0.0]);
-        // A place in the middle of two values: 1, 23, 23 and 1 of 48.
+        // Halfway between two values: 1, 23, 23 and 1 of 48.
         let got = painted([1, 1, 1, 2], &[0.0, 48.0], [1, 1], false);
         assert_near(&got, &[24.0]);
         let got = painted([1, 1, 1, 4], &[0.0, 0.0, 48.0, 0.0], [1, 2], false);

@@ -1,4 +1,4 @@
-//! RGBA pixels to a normalised three-channel tensor.
+//! Converts RGBA pixels to a normalised three-channel tensor.
 //!
 //! `y[n,c,iy,ix] = (x[n,iy,ix,c] / 255 − mean[c]) / std[c]`, alpha dropped.
 
@@ -7,10 +7,10 @@ use crate::error::Error;
 use crate::picture::Normalization;
 use crate::tensor::{Shape, Tensor};
 
-/// Images of 8-bit RGBA, row by row, as a tensor of `shape`, which must have three channels.
+/// Converts 8-bit RGBA images, row by row, to a tensor of `shape`, which must have three channels.
 ///
 /// # Errors
-/// [`Error::Input`] when `shape` has not three channels or `rgba` not four bytes per pixel.
+/// [`Error::Input`] unless `shape` has three channels and `rgba` four bytes per pixel.
 pub fn image_to_tensor(rgba: &[u8], shape: Shape, how: &Normalization) -> Result<Tensor, Error> {
     let bytes_len = shape.pixels() * 4;
     if shape.c != 3 || rgba.len() != bytes_len {

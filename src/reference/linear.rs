@@ -4,7 +4,6 @@ use super::round;
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
 pub(super) fn linear(
     x: &Tensor,
     weight: &Tensor,

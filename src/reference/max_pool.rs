@@ -7,7 +7,6 @@ use crate::error::Error;
 use crate::graph::{PadValue, Window};
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
 pub(super) fn max_pool(
     window: &Window,
     pad_value: PadValue,

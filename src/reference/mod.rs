@@ -1,9 +1,9 @@
 //! The oracle: every operation as naive loops with 64-bit accumulation.
 //!
-//! Goes in: a [`Graph`] and one tensor per graph input. Comes out: [`Activations`], either the
-//! graph's outputs or every value on the way. One file per operation, with the index letters of
-//! the shaders (`n co ci oy ox iy ix ky kx`). It is written to be read and believed, not to be
-//! fast: it runs ResNet-50 in seconds. For speed see [`crate::cpu`].
+//! In go a [`Graph`] and one tensor per graph input; out come [`Activations`], either the graph's
+//! outputs alone or every value along the way. There is one file per operation, with the index
+//! letters of the shaders (`n co ci oy ox iy ix ky kx`). It is written to be read and believed, not
+//! to be fast: it runs ResNet-50 in seconds. For speed see [`crate::cpu`].
 
 mod add;
 mod avg_pool;
@@ -53,7 +53,7 @@ pub struct Activations {
 }
 
 impl Activations {
-    /// The value, if it was kept.
+    /// A value, if it was kept.
     pub fn get(&self, id: ValueId) -> Option<&Tensor> {
         self.values.get(&id)
     }
@@ -67,18 +67,18 @@ impl Activations {
 /// Runs the graph and keeps its outputs.
 ///
 /// # Errors
-/// [`Error::Input`] when the inputs are not those of the graph.
+/// [`Error::Input`] if the inputs do not match the graph.
 pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Activations, Error> {
     run_keeping(graph, inputs, Keep::Outputs)
 }
 
-/// Runs the graph and keeps the values asked for.
+/// Runs the graph and keeps the requested values.
 ///
 /// # Errors
-/// [`Error::Input`] when the inputs are not those of the graph.
+/// [`Error::Input`] if the inputs do not match the graph.
 pub fn run_keeping(graph: &Graph, inputs: &[Tensor], keep: Keep) -> Result<Activations, Error> {
     check_inputs(graph, inputs)?;
-    // An output counts as one more use, so it never becomes dead.
+    // An output counts as one more use, so that it is never freed.
     let mut uses_left = graph.use_counts();
     let mut activations = Activations::default();
     for (&id, tensor) in graph.inputs().iter().zip(inputs) {
@@ -107,7 +107,7 @@ pub fn run_keeping(graph: &Graph, inputs: &[Tensor], keep: Keep) -> Result<Activ
     Ok(activations)
 }
 
-/// One tensor per graph input, each of the shape of that input.
+/// Checks that there is one tensor per graph input, each of that input's shape.
 pub(crate) fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), Error> {
     if inputs.len() != graph.inputs().len() {
         return Err(Error::Input {
@@ -173,7 +173,7 @@ pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result
     }
 }
 
-/// The oracle rounds once, when a result is stored.
+/// The oracle rounds only once, when a result is stored.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "activations are stored as 32-bit floats"
@@ -182,7 +182,7 @@ pub(crate) fn round(value: f64) -> f32 {
     value as f32
 }
 
-/// The row or column of the image that a window position reads, or `None` in the padding.
+/// The row or column of the image at a window position, or `None` in the padding.
 pub(crate) fn inside(position: usize, padding: usize, size: usize) -> Option<usize> {
     position.checked_sub(padding).filter(|&i| i < size)
 }

@@ -3,7 +3,6 @@
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
 pub(super) fn relu(x: &Tensor, out: Shape) -> Result<Tensor, Error> {
     let y: Vec<f32> = x.data().iter().map(|&x| x.max(0.0)).collect();
     Tensor::new(&out.dims(), y)

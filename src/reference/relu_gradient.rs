@@ -1,9 +1,8 @@
-//! The gradient of a ReLU: `y = x` where the activation is positive, else 0.
+//! The gradient of a ReLU: `y = x` where the activation is positive, otherwise 0.
 
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
 pub(super) fn relu_gradient(x: &Tensor, activation: &Tensor, out: Shape) -> Result<Tensor, Error> {
     let pairs = x.data().iter().zip(activation.data());
     let y: Vec<f32> = pairs

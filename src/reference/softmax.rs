@@ -4,7 +4,6 @@ use super::round;
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
 
-/// See the module.
 pub(super) fn softmax(x: &Tensor, out: Shape) -> Result<Tensor, Error> {
     let mut y = Vec::with_capacity(out.len());
     for x in x.data().chunks_exact(out.c) {
@@ -33,7 +32,7 @@ mod tests {
             Shape::new(2, 2, 1, 1),
             &x,
         );
-        // 1 : 3, and two equal ones.
+        // A ratio of 1 to 3, and two equal ones.
         for (got, want) in y.iter().zip([0.25, 0.75, 0.5, 0.5]) {
             assert!((got - want).abs() <= 1e-7, "got {got}, want {want}");
         }

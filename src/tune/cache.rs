@@ -1,7 +1,7 @@
-//! Tuned choices on disk: one JSON file for each device and kind of plan.
+//! Tuned choices on disk: one JSON file per device and kind of plan.
 //!
-//! A file is evidence, never an instruction: what it says is looked up among the candidates that the
-//! planner has today, and is ignored unless everything that can change the outcome is as it was.
+//! A file is evidence, never an instruction: its choices are looked up among the planner's current
+//! candidates, and it is ignored unless everything that can affect the outcome is unchanged.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,16 +18,16 @@ use crate::internals::files::{read_at_most, write_cache};
 use crate::kernels;
 use crate::plan::{Choices, ConvShape, PlanOptions, candidates};
 
-/// Version of the form of the files.
+/// The version of the file format.
 const SCHEMA_VERSION: u32 = 1;
 
-/// No file is larger: a network of a thousand distinct layers has a tenth of it.
+/// The largest accepted file: a network of a thousand distinct layers needs a tenth of this.
 const MAX_BYTES: u64 = 4 << 20;
 
 /// Everything that a measurement depends on, except the layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CacheKey {
+struct CacheKey {
     adapter: String,
     vendor: u32,
     device: u32,
@@ -38,18 +38,16 @@ pub struct CacheKey {
     path: String,
     winograd: String,
     precision: String,
-    /// Version of this crate.
+    /// The version of this crate.
     version: String,
-    /// Version of wgpu, which writes what the driver compiles.
+    /// The version of wgpu, which writes what the driver compiles.
     wgpu: String,
     /// [`kernels::set_hash`].
     kernel_set_hash: String,
 }
 
 impl CacheKey {
-    /// The key of a device and the options of its plans. wgpu does not tell its version; the caller
-    /// may know it.
-    pub fn new(context: &Context, options: &PlanOptions, wgpu_version: &str) -> Self {
+    fn new(context: &Context, options: &PlanOptions, wgpu_version: &str) -> Self {
         let info = &context.info;
         Self {
             adapter: info.name.clone(),
@@ -68,25 +66,25 @@ impl CacheKey {
         }
     }
 
-    /// The name of its file.
+    /// The name of the key's file.
     fn file_name(&self) -> String {
-        // A map of strings and numbers has a JSON form.
+        // A map of strings and numbers can always be written as JSON.
         let text = serde_json::to_string(self).unwrap_or_default();
         format!("tuned-{:032x}.json", XxHash3_128::oneshot(text.as_bytes()))
     }
 }
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
     schema_version: u32,
     key: CacheKey,
-    /// By the name of the layer's shape.
+    /// Entries by the name of the layer's shape.
     layers: BTreeMap<String, Entry>,
 }
 
-/// A layer whose choice is not its default.
+/// A layer whose choice is not the default.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -95,37 +93,43 @@ struct Entry {
     default_ms: f64,
 }
 
-/// Tuned choices in a folder.
+/// Tuned choices for a device and a kind of plan, in a file.
 #[derive(Clone, Debug)]
 pub struct TuneCache {
-    folder: PathBuf,
+    key: CacheKey,
+    file: PathBuf,
 }
 
 impl TuneCache {
-    /// The cache in a folder, which need not exist yet.
-    pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: folder.into(),
-        }
+    /// The file for a device and its plan options; neither it nor the folder need exist yet. wgpu does
+    /// not report its version, but the caller may know it.
+    pub fn new(
+        folder: &Path,
+        context: &Context,
+        options: &PlanOptions,
+        wgpu_version: &str,
+    ) -> Self {
+        Self::of(folder, CacheKey::new(context, options, wgpu_version))
     }
 
-    /// The file of a key, whether it exists or not.
-    pub fn file(&self, key: &CacheKey) -> PathBuf {
-        self.folder.join(key.file_name())
+    fn of(folder: &Path, key: CacheKey) -> Self {
+        let file = folder.join(key.file_name());
+        Self { key, file }
     }
 
-    /// The stored choices for the layers of a graph; none when there is no file. A choice that is not
-    /// among today's candidates of its layer is left out.
+    /// The file, whether it exists or not.
+    #[doc(hidden)]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Loads the stored choices for the layers of a graph; there are none without a file. A choice
+    /// that is not among its layer's current candidates is left out.
     ///
     /// # Errors
-    /// [`Error::Cache`] when the file is damaged or of another key; defaults serve as well.
-    pub fn load(
-        &self,
-        key: &CacheKey,
-        graph: &Graph,
-        options: &PlanOptions,
-    ) -> Result<Choices, Error> {
-        let Some(record) = self.read(key)? else {
+    /// [`Error::Cache`] if the file is damaged or belongs to another key; the defaults still serve.
+    pub fn load(&self, graph: &Graph, options: &PlanOptions) -> Result<Choices, Error> {
+        let Some(record) = self.read()? else {
             return Ok(Choices::default());
         };
         let mut choices = Choices::default();
@@ -142,15 +146,15 @@ impl TuneCache {
         Ok(choices)
     }
 
-    /// Stores what was found, beside what is stored for other layers of the same key. A layer whose
-    /// default won loses its entry; so do all that were measured when the network did not get faster.
+    /// Stores what was found, next to what is stored for other layers under the same key. A layer
+    /// whose default won loses its entry, and so do all measured layers if the network did not get
+    /// faster.
     ///
     /// # Errors
-    /// [`Error::Cache`] when the folder or the file cannot be written.
-    pub fn store(&self, key: &CacheKey, tuned: &Tuned) -> Result<PathBuf, Error> {
-        let path = self.file(key);
-        // What cannot be read is not worth keeping.
-        let mut layers = match self.read(key) {
+    /// [`Error::Cache`] if the folder or the file cannot be written.
+    pub fn store(&self, tuned: &Tuned) -> Result<(), Error> {
+        // An unreadable file is not worth keeping.
+        let mut layers = match self.read() {
             Ok(Some(record)) => record.layers,
             Ok(None) | Err(_) => BTreeMap::new(),
         };
@@ -173,35 +177,32 @@ impl TuneCache {
         }
         let record = Record {
             schema_version: SCHEMA_VERSION,
-            key: key.clone(),
+            key: self.key.clone(),
             layers,
         };
         // A record of strings and finite numbers has a JSON form.
         let json = serde_json::to_vec_pretty(&record).unwrap_or_default();
-        write_cache(&path, &json)?;
-        Ok(path)
+        write_cache(&self.file, &json)
     }
 
-    /// The record of a key, `None` when there is no file.
-    fn read(&self, key: &CacheKey) -> Result<Option<Record>, Error> {
-        let path = self.file(key);
-        let broken = |path: &Path, reason: String| {
-            let path = path.to_path_buf();
+    /// The record; `None` if there is no file.
+    fn read(&self) -> Result<Option<Record>, Error> {
+        let broken = |reason: String| {
+            let path = self.file.clone();
             Err(Error::Cache { path, reason })
         };
-        let bytes = match read_at_most(&path, MAX_BYTES) {
+        let bytes = match read_at_most(&self.file, MAX_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return broken(&path, error.to_string()),
+            Err(error) => return broken(error.to_string()),
         };
         match serde_json::from_slice::<Record>(&bytes) {
-            Err(error) => broken(&path, format!("is damaged: {error}")),
-            Ok(record) if record.schema_version != SCHEMA_VERSION => broken(
-                &path,
-                format!("has schema version {}", record.schema_version),
-            ),
-            Ok(record) if record.key != *key => {
-                broken(&path, "is of another device, driver or version".to_owned())
+            Err(error) => broken(format!("is damaged: {error}")),
+            Ok(record) if record.schema_version != SCHEMA_VERSION => {
+                broken(format!("has schema version {}", record.schema_version))
+            }
+            Ok(record) if record.key != self.key => {
+                broken("is of another device, driver or version".to_owned())
             }
             Ok(record) => Ok(Some(record)),
         }
@@ -237,7 +238,7 @@ mod tests {
         }
     }
 
-    /// Convolutions from 8 channels to each of these numbers.
+    /// Convolutions from 8 channels to each of these channel counts.
     fn graph(outputs: &[usize]) -> Graph {
         let mut graph = Graph::new();
         let input = graph.input("input", Shape::new(1, 8, 6, 5)).unwrap();
@@ -284,111 +285,97 @@ mod tests {
         }
     }
 
-    fn load(cache: &TuneCache, key: &CacheKey, graph: &Graph) -> Result<Choices, Error> {
-        cache.load(key, graph, &PlanOptions::new(Capabilities::default()))
+    fn load(cache: &TuneCache, graph: &Graph) -> Result<Choices, Error> {
+        cache.load(graph, &PlanOptions::new(Capabilities::default()))
     }
 
     #[track_caller]
     fn assert_refused(cache: &TuneCache, reason: &str) {
-        let file = cache.file(&key("a"));
-        let error = load(cache, &key("a"), &graph(&[4]))
-            .unwrap_err()
-            .to_string();
+        let error = load(cache, &graph(&[4])).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
-        assert!(error.contains(&file.display().to_string()), "{error}");
+        assert!(error.contains(&cache.file.display().to_string()), "{error}");
     }
 
     #[test]
     fn what_is_stored_is_loaded_for_the_same_key_and_shape_only() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = TuneCache::new(folder.path().join("not").join("yet"));
+        let folder = folder.path().join("not").join("yet");
+        let cache = TuneCache::of(&folder, key("a"));
+        let other_driver = TuneCache::of(&folder, key("b"));
         let stored = graph(&[4, 8]);
         let found = tuned(&stored, true, false);
-        assert!(
-            load(&cache, &key("a"), &stored).unwrap().is_empty(),
-            "no file"
-        );
-        let path = cache.store(&key("a"), &found).unwrap();
-        assert_eq!(path, cache.file(&key("a")));
-        assert_eq!(load(&cache, &key("a"), &stored).unwrap(), found.choices());
+        assert!(load(&cache, &stored).unwrap().is_empty(), "no file");
+        cache.store(&found).unwrap();
+        assert_eq!(load(&cache, &stored).unwrap(), found.choices());
         assert_eq!(found.choices().len(), 2);
-        assert!(
-            load(&cache, &key("b"), &stored).unwrap().is_empty(),
-            "driver"
-        );
-        let other = load(&cache, &key("a"), &graph(&[8, 12])).unwrap();
+        assert!(load(&other_driver, &stored).unwrap().is_empty(), "driver");
+        let other = load(&cache, &graph(&[8, 12])).unwrap();
         assert_eq!(other.len(), 1, "12 outputs were never measured");
-        let files = fs::read_dir(path.parent().unwrap()).unwrap();
+        let files = fs::read_dir(folder).unwrap();
         assert_eq!(files.count(), 1, "nothing temporary is left");
     }
 
     #[test]
     fn a_second_result_replaces_its_own_layers_and_keeps_the_others() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = TuneCache::new(folder.path());
+        let cache = TuneCache::of(folder.path(), key("a"));
         let both = graph(&[4, 8]);
-        let stored = || load(&cache, &key("a"), &both).unwrap().len();
-        cache
-            .store(&key("a"), &tuned(&graph(&[4]), true, false))
-            .unwrap();
-        cache
-            .store(&key("a"), &tuned(&graph(&[8]), true, false))
-            .unwrap();
+        let stored = || load(&cache, &both).unwrap().len();
+        cache.store(&tuned(&graph(&[4]), true, false)).unwrap();
+        cache.store(&tuned(&graph(&[8]), true, false)).unwrap();
         assert_eq!(stored(), 2, "one after the other");
-        cache
-            .store(&key("a"), &tuned(&graph(&[8]), true, true))
-            .unwrap();
+        cache.store(&tuned(&graph(&[8]), true, true)).unwrap();
         assert_eq!(stored(), 1, "the default of one layer won");
-        cache.store(&key("a"), &tuned(&both, false, false)).unwrap();
+        cache.store(&tuned(&both, false, false)).unwrap();
         assert_eq!(stored(), 0, "the network did not get faster");
     }
 
     #[test]
     fn a_damaged_foreign_or_enormous_file_is_an_error_that_names_it() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = TuneCache::new(folder.path());
+        let cache = TuneCache::of(folder.path(), key("a"));
         let found = tuned(&graph(&[4]), true, false);
-        let path = cache.store(&key("a"), &found).unwrap();
-        let good = fs::read_to_string(&path).unwrap();
+        cache.store(&found).unwrap();
+        let path = &cache.file;
+        let good = fs::read_to_string(path).unwrap();
         for length in [0, 1, good.len() / 2, good.len() - 3] {
-            fs::write(&path, &good[..length]).unwrap();
+            fs::write(path, &good[..length]).unwrap();
             assert_refused(&cache, "is damaged");
         }
-        fs::write(&path, [0xFF, 0xFE]).unwrap();
+        fs::write(path, [0xFF, 0xFE]).unwrap();
         assert_refused(&cache, "is damaged");
         let newer = good.replace("\"schema_version\": 1", "\"schema_version\": 2");
-        fs::write(&path, newer).unwrap();
+        fs::write(path, newer).unwrap();
         assert_refused(&cache, "schema version 2");
-        let foreign = cache.store(&key("b"), &found).unwrap();
-        fs::copy(foreign, &path).unwrap();
+        let foreign = TuneCache::of(folder.path(), key("b"));
+        foreign.store(&found).unwrap();
+        fs::copy(foreign.file, path).unwrap();
         assert_refused(&cache, "of another device");
         let length = usize::try_from(MAX_BYTES).unwrap() + 1;
-        fs::write(&path, vec![b' '; length]).unwrap();
+        fs::write(path, vec![b' '; length]).unwrap();
         assert_refused(&cache, "is larger than");
-        cache.store(&key("a"), &found).unwrap();
-        let loaded = load(&cache, &key("a"), &graph(&[4])).unwrap();
+        cache.store(&found).unwrap();
+        let loaded = load(&cache, &graph(&[4])).unwrap();
         assert_eq!(loaded, found.choices(), "written anew");
     }
 
     #[test]
     fn a_choice_that_is_no_candidate_any_more_is_left_out() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = TuneCache::new(folder.path());
+        let cache = TuneCache::of(folder.path(), key("a"));
         let graph = graph(&[4]);
         let found = tuned(&graph, true, false);
-        let path = cache.store(&key("a"), &found).unwrap();
+        cache.store(&found).unwrap();
+        let path = &cache.file;
         let choice = found.choices().get(&shapes(&graph)[0]).unwrap();
-        let good = fs::read_to_string(&path).unwrap();
+        let good = fs::read_to_string(path).unwrap();
         assert!(good.contains(&choice.to_string()), "{good}");
         for other in [
             Candidate::Buffers(OnBuffers::Grouped).to_string(),
             "../../etc".to_owned(),
         ] {
-            fs::write(&path, good.replace(&choice.to_string(), &other)).unwrap();
-            assert!(
-                load(&cache, &key("a"), &graph).unwrap().is_empty(),
-                "{other}"
-            );
+            fs::write(path, good.replace(&choice.to_string(), &other)).unwrap();
+            assert!(load(&cache, &graph).unwrap().is_empty(), "{other}");
         }
     }
 
@@ -397,8 +384,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        let cache = TuneCache::new(file.join("below"));
-        let error = cache.store(&key("a"), &tuned(&graph(&[4]), true, false));
+        let cache = TuneCache::of(&file.join("below"), key("a"));
+        let error = cache.store(&tuned(&graph(&[4]), true, false));
         assert!(matches!(error, Err(Error::Cache { .. })), "{error:?}");
     }
 }

@@ -11,28 +11,28 @@ use crate::kernels::conv2d::Residual;
 use crate::plan::{Candidate, ConvShape, Plan, PlanOptions, candidates};
 use crate::tensor::Tensor;
 
-/// Samples of each candidate, at least and at most.
+/// The least and the most samples of each candidate.
 const SAMPLES: [usize; 2] = [5, 25];
 
-/// After at least [`SAMPLES`], a layer has no more time than this.
+/// Once each candidate has the fewest [`SAMPLES`], a layer may take no longer than this.
 const ENOUGH: Duration = Duration::from_millis(400);
 
 /// A candidate this much slower than the best one is not measured any further.
 const HOPELESS: f64 = 1.5;
-/// Samples before that is decided.
+/// Samples taken before that is decided.
 const BEFORE_HOPELESS: usize = 2;
 
-/// Another candidate must take less than this part of the default's time: what is within the noise
-/// stays as it is.
+/// Another candidate must take less than this fraction of the default's time: differences within
+/// the noise change nothing.
 const WORTHWHILE: f64 = 0.97;
 
-/// A sample by the host's clock lasts at least so long.
+/// The shortest sample measured with the host's clock.
 const LEAST_WALL_MS: f64 = 2.0;
 
-/// What a layer is called in the graph around it.
+/// The name of the layer's node in the graph around it.
 const NODE: &str = "layer";
 
-/// What came out for a layer.
+/// The outcome for a layer.
 pub(super) struct Measured {
     measured: usize,
     wrong: usize,
@@ -59,16 +59,16 @@ impl Measured {
 struct Contestant {
     candidate: Candidate,
     session: Session,
-    /// Which dispatches are those of the layer.
+    /// Marks the dispatches that belong to the layer.
     own: Vec<bool>,
-    /// Runs of a sample by the host's clock.
+    /// Runs per sample when measured with the host's clock.
     runs: usize,
     samples: Samples,
 }
 
 impl Contestant {
-    /// Milliseconds of the layer by the device's clock, else of the whole graph by the host's: many
-    /// runs of it, in which the time of a submission is small.
+    /// Milliseconds of the layer by the device's clock, otherwise of the whole graph by the host's
+    /// clock, averaged over many runs so that the cost of a submission is small.
     fn sample(&mut self) -> Result<(), Error> {
         let ms = match self.session.step_clock() {
             StepClock::Device => {
@@ -99,7 +99,7 @@ impl Contestant {
     }
 }
 
-/// A graph of one convolution of a shape; its residual is the same convolution without one.
+/// A graph of one convolution of a given shape; its residual is the same convolution without one.
 fn graph_of(shape: &ConvShape) -> Result<Graph, Error> {
     let geometry = shape.geometry();
     let [kernel_h, kernel_w] = geometry.kernel;
@@ -126,8 +126,8 @@ fn graph_of(shape: &ConvShape) -> Result<Graph, Error> {
     Ok(graph)
 }
 
-/// Measures the candidates of a layer in turns. `None` when the deadline came before each had its
-/// least number of samples.
+/// Measures the candidates of a layer in turns. `None` if the deadline passed before each had the
+/// fewest samples.
 pub(super) fn measure(
     context: &Context,
     shape: &ConvShape,
@@ -146,7 +146,7 @@ pub(super) fn measure(
         let Some(contestant) = contestant(context, &graph, shape, candidate, options)? else {
             continue;
         };
-        // The first run compiles, on some drivers, and warms up.
+        // On some drivers the first run compiles; it also warms up.
         let got = contestant.session.run(&input)?;
         let want = want.get_or_insert_with(|| got.clone());
         let agreements = want
@@ -175,7 +175,7 @@ pub(super) fn measure(
     }))
 }
 
-/// The candidate on the device; `None` when the device is too small for it.
+/// Prepares a candidate on the device; `None` if the device is too small for it.
 fn contestant(
     context: &Context,
     graph: &Graph,
@@ -205,8 +205,8 @@ fn contestant(
     }))
 }
 
-/// Samples all in turns, so that none has a cooler processor or a busier hour than another; those
-/// without hope stop early. False when the deadline came too early.
+/// Samples all contestants in turns, so that none gets a cooler processor or a quieter moment than
+/// another; hopeless ones stop early. Returns false if the deadline passed too early.
 fn run_rounds(contestants: &mut [Contestant], deadline: Instant) -> Result<bool, Error> {
     let start = Instant::now();
     let [least, most] = SAMPLES;
@@ -220,7 +220,7 @@ fn run_rounds(contestants: &mut [Contestant], deadline: Instant) -> Result<bool,
             if Instant::now() >= deadline {
                 return Ok(round >= least);
             }
-            // The default, which is the first one, is what all are compared with.
+            // The default, which comes first, is what all are compared with.
             let is_hopeless =
                 index > 0 && round >= BEFORE_HOPELESS && contestant.samples.min() > HOPELESS * best;
             if !is_hopeless {
@@ -231,7 +231,7 @@ fn run_rounds(contestants: &mut [Contestant], deadline: Instant) -> Result<bool,
     Ok(true)
 }
 
-/// The default and what wins, with their shortest times.
+/// The default and the winner, with their shortest times.
 fn verdict(contestants: &[Contestant]) -> Option<((Candidate, f64), (Candidate, f64))> {
     let (default, others) = contestants.split_first()?;
     let result = |c: &Contestant| (c.candidate, c.samples.min());

@@ -1,14 +1,14 @@
-//! Measures the candidates of every convolution of a network on a device ([`crate::plan::candidates`]) and
-//! keeps what wins.
+//! Measures the candidates of every convolution of a network on a device
+//! ([`crate::plan::candidates`]) and keeps the winners.
 //!
-//! In goes a graph and a budget of time, out come [`Choices`] for
-//! [`PlanOptions::choices`](crate::plan::PlanOptions::choices); a [`TuneCache`] keeps them on disk. Nothing
-//! here runs unless it is asked for.
+//! In go a graph and a time budget; out come [`Choices`] for
+//! [`PlanOptions::choices`](crate::plan::PlanOptions::choices), which a [`TuneCache`] keeps on disk.
+//! Nothing here runs unless it is asked for.
 //!
-//! Distinct layers are measured in the order of the time that the network spends in them, each in a
-//! graph of its own (`layer`), until three quarters of the budget are spent; the others keep their
-//! defaults. What won layer by layer must then win as a network, or is discarded: kernels that are fast
-//! alone can push each other's data out of a cache.
+//! Distinct layers are measured in the order of the time that the network spends in them, each in
+//! its own graph (`layer`), until three quarters of the budget are spent; the rest keep their
+//! defaults. The winners must then also win as a network, or they are discarded: kernels that are
+//! fast on their own can push each other's data out of a cache.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -18,92 +18,60 @@ use crate::error::Error;
 use crate::gpu::{Context, Session};
 use crate::graph::Graph;
 use crate::kernels::Precision;
-use crate::plan::{Candidate, Choices, ConvShape, InputFormat, Plan, PlanOptions, candidates};
+use crate::plan::{Choices, ConvShape, InputFormat, Plan, PlanOptions, candidates};
 use crate::tensor::Tensor;
 
 mod cache;
+pub(crate) mod found;
 mod layer;
 mod samples;
 
-pub use cache::{CacheKey, TuneCache};
+pub use cache::TuneCache;
+use found::{NetworkTimes, TunedLayer};
 use samples::{Samples, time};
 
-/// Part of the budget for single layers, in quarters; the rest is for the comparison of networks.
+/// The part of the budget for single layers, in quarters; the rest is for comparing networks.
 const LAYERS_QUARTERS: u32 = 3;
 
-/// Runs of the default network, at most, that say where the time goes.
+/// The most runs of the default network for finding out where the time goes.
 const PROFILE_RUNS: usize = 3;
 
-/// Runs of each of the two networks, at least and at most.
+/// The least and the most runs of each of the two networks.
 const NETWORK_RUNS: [usize; 2] = [7, 31];
 
-/// How far [`tune`] is.
+/// The progress of [`tune`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum TuneProgress<'a> {
     /// A layer is about to be measured.
     Layer {
-        /// Layers before it.
+        /// The number of layers measured so far.
         done: usize,
-        /// Distinct layers.
+        /// The number of distinct layers.
         total: usize,
-        /// Its shape.
+        /// The layer's shape.
         shape: &'a ConvShape,
-        /// Candidates for it.
+        /// The number of its candidates.
         candidates: usize,
     },
     /// The networks with and without the choices are about to be compared.
     Networks,
 }
 
-/// A layer that was measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct TunedLayer {
-    /// Its shape.
-    pub shape: ConvShape,
-    /// Layers of this shape in the network.
-    pub count: usize,
-    /// Candidates that were measured, the default included.
-    pub measured: usize,
-    /// Candidates whose results differed from those of the default.
-    pub wrong: usize,
-    /// What it is by default.
-    pub default: Candidate,
-    /// Milliseconds of the default.
-    pub default_ms: f64,
-    /// What won.
-    pub choice: Candidate,
-    /// Milliseconds of what won.
-    pub choice_ms: f64,
-}
-
-/// What [`tune`] found.
+/// The result of [`tune`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Tuned {
-    /// Distinct layers that were measured, in that order.
+    /// The distinct layers that were measured, in that order.
     pub layers: Vec<TunedLayer>,
-    /// Distinct layers for which the budget did not suffice.
+    /// The number of distinct layers that the budget did not suffice for.
     pub unmeasured: usize,
-    /// The two networks, where any layer has another choice than its default.
+    /// The comparison of the two networks, if any layer's choice differs from its default.
     pub networks: Option<NetworkTimes>,
 }
 
-/// The network as a whole, by default and with the choices.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct NetworkTimes {
-    /// Median milliseconds by default.
-    pub default_ms: f64,
-    /// Median milliseconds with the choices.
-    pub tuned_ms: f64,
-    /// Whether the choices made it faster, by the median and by the best quarter of the runs.
-    pub faster: bool,
-}
-
 impl Tuned {
-    /// The choices that made the network faster; empty when nothing did.
+    /// The choices that made the network faster; empty if none did.
     pub fn choices(&self) -> Choices {
         if self.networks.is_some_and(|networks| networks.faster) {
             self.winners()
@@ -121,10 +89,10 @@ impl Tuned {
 
 /// Measures the candidates of each distinct convolution of a graph.
 ///
-/// The options say what the device can and what is wanted; their choices are not used.
+/// The options describe what the device can do and how to plan; their choices are ignored.
 ///
 /// # Errors
-/// [`Error::Gpu`] when the device fails, and what [`Plan::new`] returns for the graph.
+/// [`Error::Gpu`] if the device fails, and whatever [`Plan::new`] returns for the graph.
 pub fn tune(
     context: &Context,
     graph: &Graph,
@@ -179,8 +147,8 @@ pub fn tune(
     Ok(tuned)
 }
 
-/// Each distinct convolution of a graph and the number of layers that have its shape; first those in
-/// which the network spends most of its time.
+/// The distinct convolutions of a graph, each with the number of layers of its shape; first those
+/// in which the network spends the most time.
 fn by_time(
     graph: &Graph,
     plan: &Plan,
@@ -211,7 +179,7 @@ fn by_time(
         .collect())
 }
 
-/// Runs both networks in turns until the deadline, but a few times at least.
+/// Runs both networks in turns until the deadline, but at least a few times.
 fn compare(
     [default, tuned]: [&Session; 2],
     input: &Tensor,
@@ -247,8 +215,8 @@ fn compare(
     })
 }
 
-/// Largest difference of a candidate's results from the default's, as a part of the largest magnitude:
-/// Winograd's transforms lose four bits of 24, or one of the eleven of halves.
+/// The largest accepted difference from the default's results, relative to the largest magnitude:
+/// Winograd's transforms lose four bits of 24, or one of the eleven of half precision.
 const fn gate(precision: Precision) -> f32 {
     match precision {
         Precision::F32 => 1e-4,

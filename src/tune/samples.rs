@@ -1,11 +1,12 @@
-//! Times and made-up numbers.
+//! Times and noise for measurements.
 
 use std::time::Instant;
 
 use crate::error::Error;
+use crate::internals::noise::Noise;
 use crate::tensor::Tensor;
 
-/// Milliseconds of several runs.
+/// The times of several runs, in milliseconds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Samples(Vec<f64>);
 
@@ -19,12 +20,12 @@ impl Samples {
         self.0.len()
     }
 
-    /// The shortest one.
+    /// The shortest time.
     pub(super) fn min(&self) -> f64 {
         self.quantile(0.0)
     }
 
-    /// The sample below which this part of them lies; infinite without samples.
+    /// The sample at quantile `q`; infinite without samples.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -37,25 +38,17 @@ impl Samples {
     }
 }
 
-/// Milliseconds that something takes.
+/// Measures how long something takes, in milliseconds.
 pub(super) fn time(run: impl FnOnce() -> Result<(), Error>) -> Result<f64, Error> {
     let start = Instant::now();
     run()?;
     Ok(start.elapsed().as_secs_f64() * 1e3)
 }
 
-/// Numbers between −scale and scale, always the same for the same sizes.
+/// Noise between −scale and scale, always the same for the same shape.
 pub(super) fn noise(dims: &[usize], scale: f32) -> Tensor {
-    let mut state = 0x9E37_79B9u32;
-    Tensor::from_fn(dims, |_| {
-        // xorshift32 (Marsaglia 2003)
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        // The upper 16 bits are as random as any, and exact as floats.
-        let [high, low, ..] = state.to_be_bytes();
-        (f32::from(u16::from_be_bytes([high, low])) / 32_768.0 - 1.0) * scale
-    })
+    let mut noise = Noise::new(1);
+    Tensor::from_fn(dims, |_| noise.scalar() * scale)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What the test binaries share: a device, seeded tensors, and a comparison that says where.
+//! Shared by the test binaries: a device, seeded tensors, and a comparison that shows where it
+//! failed.
 
 #![allow(
     dead_code,
@@ -13,15 +14,19 @@
 use std::task::Poll;
 
 use resnet_wgpu::gpu::{Context, Readback, Session};
-use resnet_wgpu::graph::{Graph, Node, Op, ValueId};
+use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::graph::{Node, Op};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
 use resnet_wgpu::tensor::Tensor;
 use resnet_wgpu::wgpu;
 
-/// The device that GPU tests run on: the best adapter, or what `WGPU_BACKEND` and
-/// `WGPU_ADAPTER_NAME` say. There is no silent way out when there is none.
+/// Reproducible numbers.
+pub type Numbers = resnet_wgpu::internals::noise::Noise;
+
+/// The device that GPU tests run on: the best adapter, or the one that `WGPU_BACKEND` and
+/// `WGPU_ADAPTER_NAME` select. Without one, tests fail instead of passing silently.
 pub fn gpu() -> Context {
     pollster::block_on(Context::from_env()).unwrap_or_else(|error| {
         panic!(
@@ -30,33 +35,7 @@ pub fn gpu() -> Context {
     })
 }
 
-/// Reproducible numbers between −1 and 1, by xorshift (Marsaglia 2003).
-pub struct Numbers(u64);
-
-impl Numbers {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub fn next(&mut self) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        let bits = u16::try_from(self.0 >> 48).unwrap();
-        f32::from(bits) / 32_768.0 - 1.0
-    }
-
-    pub fn tensor(&mut self, dims: &[usize]) -> Tensor {
-        Tensor::from_fn(dims, |_| self.next())
-    }
-
-    /// Numbers between 0.5 and 1.5, for variances and scales.
-    pub fn positive(&mut self, dims: &[usize]) -> Tensor {
-        Tensor::from_fn(dims, |_| self.next() * 0.5 + 1.0)
-    }
-}
-
-/// Fails with the place and both numbers unless the tensors agree.
+/// Panics with the position and both numbers unless the tensors agree.
 #[track_caller]
 pub fn assert_close(what: &str, want: &Tensor, got: &Tensor, tolerance: Tolerance) {
     let difference =
@@ -69,7 +48,7 @@ pub fn run_unfused(gpu: &Context, graph: &Graph, input: &Tensor) -> Vec<Tensor> 
     run_fused(gpu, graph, Fusion::None, input)
 }
 
-/// Optimises, plans and runs a graph; the outputs in the graph's order.
+/// Optimises, plans and runs a graph; returns its outputs in the graph's order.
 pub fn run_fused(gpu: &Context, graph: &Graph, fusion: Fusion, input: &Tensor) -> Vec<Tensor> {
     run_on(
         gpu,
@@ -79,7 +58,7 @@ pub fn run_fused(gpu: &Context, graph: &Graph, fusion: Fusion, input: &Tensor) -
     )
 }
 
-/// Plans a graph as it is for one path and runs it.
+/// Plans an unoptimised graph for one path and runs it.
 pub fn run_on(gpu: &Context, path: KernelPath, graph: &Graph, input: &Tensor) -> Vec<Tensor> {
     let options = PlanOptions::new(Capabilities::of(&gpu.device))
         .input(InputFormat::Tensor)
@@ -87,7 +66,7 @@ pub fn run_on(gpu: &Context, path: KernelPath, graph: &Graph, input: &Tensor) ->
     run_with(gpu, &options, graph, input)
 }
 
-/// Plans a graph as the options want it and runs it.
+/// Plans a graph with the given options and runs it.
 pub fn run_with(
     gpu: &Context,
     options: &PlanOptions,
@@ -99,8 +78,8 @@ pub fn run_with(
     session.run(input).unwrap()
 }
 
-/// The kernels for subgroups of four lanes, where the graph has a use for them and the device runs
-/// kernels on textures at all: every subgroup consists of quads.
+/// The kernels for subgroups of four lanes, if the graph can use them and the device runs kernels
+/// on textures at all: every subgroup consists of quads.
 pub fn quads(gpu: &Context, graph: &Graph) -> Option<PlanOptions> {
     let mut limits = Capabilities::of(&gpu.device);
     let convolves = |node: &Node| matches!(node.op, Op::Conv2d(_));
@@ -126,7 +105,7 @@ pub fn reference(graph: &Graph, input: &Tensor) -> Vec<Tensor> {
     graph.outputs().iter().map(get).collect()
 }
 
-/// Awaits a readback as a host does: it asks, polls its device in its own time, and looks again.
+/// Awaits a readback as a host does: it asks, polls its device at its own pace, and looks again.
 pub fn read(device: &wgpu::Device, readback: &Readback) -> Vec<Tensor> {
     let mut future = std::pin::pin!(readback.read());
     let mut task = std::task::Context::from_waker(std::task::Waker::noop());

@@ -1,6 +1,6 @@
-//! The network that the program brings along, for whoever has no weights at hand: twelve solids,
-//! `models/shapes/README.md`. It is in every program that is built from the repository; the package
-//! would be too large with it.
+//! The network that is part of the program, for users without weights at hand: twelve solids, see
+//! `models/shapes/README.md`. Every program built from the repository contains it; the published
+//! package would be too large with it.
 
 #[cfg(bundled_network)]
 use resnet_formats::weights::Weights;
@@ -8,10 +8,10 @@ use resnet_wgpu::network::{ModelOptions, Network};
 
 use crate::failure::Failure;
 
-/// What the results call it, where they would show the path of a weight file.
+/// Its name in the results, in place of the path of a weight file.
 pub(crate) const NAME: &str = "bundled: shapes";
 
-/// A safetensors file that says by itself how it is to be used.
+/// A safetensors file that describes how it is to be used.
 #[cfg(bundled_network)]
 static BYTES: &[u8] = include_bytes!("../../../models/shapes/shapes.f16.safetensors");
 
@@ -25,7 +25,7 @@ pub(crate) fn open(options: &ModelOptions) -> Result<Network, Failure> {
     Ok(Weights::from_static(NAME, BYTES)?.network(options)?)
 }
 
-/// Says what to do without it.
+/// Says what to do without the network.
 #[cfg(not(bundled_network))]
 pub(crate) fn open(_: &ModelOptions) -> Result<Network, Failure> {
     Err(Failure::usage(

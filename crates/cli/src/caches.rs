@@ -1,4 +1,4 @@
-//! What is kept on disk because it saves time.
+//! What is kept on disk to save time.
 
 use std::env;
 use std::path::PathBuf;
@@ -6,22 +6,23 @@ use std::path::PathBuf;
 use etcetera::BaseStrategy;
 use etcetera::base_strategy::choose_native_strategy;
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{Context, PipelineCacheFile};
+use resnet_wgpu::gpu::Context;
 use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::gpu::PipelineCacheFile;
 use resnet_wgpu::plan::{Choices, PlanOptions};
-use resnet_wgpu::tune::{CacheKey, TuneCache, Tuned};
+use resnet_wgpu::tune::{TuneCache, Tuned};
 
 use crate::args::DeviceArgs;
 use crate::versions::Versions;
 
-/// The folder of caches.
+/// The cache folder.
 #[derive(Debug)]
 pub(crate) struct Caches {
     folder: PathBuf,
 }
 
 impl Caches {
-    /// The folder that the flag or the environment names, else one of the system; `None` when it has
+    /// The folder named by the flag or the environment, otherwise the system's; `None` if it has
     /// none.
     pub(crate) fn new(args: &DeviceArgs) -> Option<Self> {
         let named = args.cache_dir.clone().or_else(|| {
@@ -35,23 +36,22 @@ impl Caches {
         Some(Self { folder })
     }
 
-    /// The choices that are stored for the layers of a graph. A cache that cannot be used is worth a
-    /// line, and no failure.
+    /// The stored choices for the layers of a graph. A cache that cannot be used is worth a
+    /// warning, but is not a failure.
     pub(crate) fn choices(
         &self,
         context: &Context,
         graph: &Graph,
         options: &PlanOptions,
     ) -> Choices {
-        let (cache, key) = self.tuned(context, options);
-        match cache.load(&key, graph, options) {
+        let cache = self.tuned(context, options);
+        match cache.load(graph, options) {
             Ok(choices) => {
                 if !choices.is_empty() {
-                    let file = cache.file(&key);
                     log::debug!(
                         "{} distinct layers run as tuned: {}",
                         choices.len(),
-                        file.display()
+                        cache.file().display()
                     );
                 }
                 choices
@@ -63,7 +63,7 @@ impl Caches {
         }
     }
 
-    /// The compiled pipelines of earlier starts; `None` where there is no such cache.
+    /// The pipelines compiled by earlier starts; `None` where such a cache is not possible.
     pub(crate) fn pipelines(&self, context: &Context) -> Option<PipelineCacheFile> {
         PipelineCacheFile::open(&context.device, &self.folder).unwrap_or_else(|error| {
             log::warn!("{error}; pipelines are compiled anew");
@@ -71,22 +71,20 @@ impl Caches {
         })
     }
 
-    /// Stores what was found.
+    /// Stores the outcome of tuning.
     pub(crate) fn store(
         &self,
         context: &Context,
         options: &PlanOptions,
         tuned: &Tuned,
     ) -> Result<PathBuf, Error> {
-        let (cache, key) = self.tuned(context, options);
-        cache.store(&key, tuned)
+        let cache = self.tuned(context, options);
+        cache.store(tuned)?;
+        Ok(cache.file().to_path_buf())
     }
 
-    fn tuned(&self, context: &Context, options: &PlanOptions) -> (TuneCache, CacheKey) {
+    fn tuned(&self, context: &Context, options: &PlanOptions) -> TuneCache {
         let wgpu = Versions::new().wgpu.unwrap_or_default();
-        (
-            TuneCache::new(&self.folder),
-            CacheKey::new(context, options, wgpu),
-        )
+        TuneCache::new(&self.folder, context, options, wgpu)
     }
 }

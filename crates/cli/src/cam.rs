@@ -34,7 +34,7 @@ struct Report {
     probability: f32,
     /// Rows and columns of the map before it is interpolated.
     map_size: [usize; 2],
-    /// The map itself, row by row, stretched to 0..1.
+    /// The map itself, row by row, scaled to the range from 0 to 1.
     map: Vec<Vec<f32>>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
         .map(|text| class_of(text, labels.as_ref(), network.model.classes))
         .transpose()?;
     let graph = optimize(&network.model.graph, network.fusion)?;
-    let mut map = ClassMap::new().class(class);
+    let mut map = ClassMap::default().class(class);
     if let Some(at) = &args.at {
         map = map.at(at);
     }
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     out.flush()
 }
 
-/// A class by its number or its label.
+/// Finds a class by its number or its label.
 fn class_of(text: &str, labels: Option<&Labels>, classes: usize) -> Result<usize, Failure> {
     if let Ok(class) = text.parse::<usize>() {
         if class < classes {
@@ -154,7 +154,7 @@ fn class_of(text: &str, labels: Option<&Labels>, classes: usize) -> Result<usize
     }
 }
 
-/// Numbers from 0 to 1.
+/// Scales a map to the range from 0 to 1.
 fn stretched(map: &[f32]) -> Vec<f32> {
     let low = map.iter().copied().fold(f32::INFINITY, f32::min);
     let high = map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -162,7 +162,7 @@ fn stretched(map: &[f32]) -> Vec<f32> {
     map.iter().map(|value| (value - low) / span).collect()
 }
 
-/// The map over the part of the picture that the network saw.
+/// Lays the map over the part of the picture that the network saw.
 fn overlay(
     picture: &Picture,
     [rows, columns]: [std::ops::Range<usize>; 2],
@@ -177,7 +177,7 @@ fn overlay(
             let pixel = &mut rgb[(y * picture.width() + x) * 3..][..3];
             let color = colors[index(value)];
             for (byte, over) in pixel.iter_mut().zip(color) {
-                // Half and half, rounded up.
+                // The mean of both, rounded up.
                 *byte = byte.midpoint(over);
             }
         }
@@ -186,7 +186,7 @@ fn overlay(
         .ok_or_else(|| Failure::runtime("the picture is empty"))
 }
 
-/// Which of 256 colours a value from 0 to 1 has.
+/// Which of the 256 colours stands for a value from 0 to 1.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! `resnet classify`: the best classes of images.
+//! `resnet classify`: the most likely classes of images.
 
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ struct Report {
     timings: Timings,
 }
 
-/// What one image shows.
+/// The result for one image.
 #[derive(Serialize)]
 struct Answer {
     image: String,
@@ -54,7 +54,7 @@ struct Timings {
     run_ms: f64,
 }
 
-/// One line of `jsonl`.
+/// A line of `jsonl`.
 #[derive(Serialize)]
 struct Line<'a> {
     schema_version: u32,
@@ -88,14 +88,14 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
     job.finish(results)
 }
 
-/// All that is needed for answering.
+/// Everything needed to classify the images.
 struct Job<'a> {
     args: &'a ClassifyArgs,
     quiet: bool,
     network: Network,
     labels: Option<Labels>,
     device: Device,
-    /// Made for the first batch that can be read.
+    /// Made for the first readable batch.
     runner: Option<Runner>,
     images: Images,
     timings: Timings,
@@ -103,7 +103,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Answers batch by batch; the formats that can be written line by line are.
+    /// Classifies batch by batch, printing results at once in line-based formats.
     fn answer_all(&mut self) -> Result<Vec<Answer>, Failure> {
         let mut answers = Vec::new();
         if self.args.format == Format::Csv {
@@ -185,7 +185,7 @@ impl Job<'_> {
             for answer in answers {
                 print(answer, args.format, out)?;
             }
-            // A reader at the other end of a pipe gets each batch when it is done.
+            // A reader at the other end of a pipe gets each batch as soon as it is done.
             out.flush()
         })
     }
@@ -211,7 +211,7 @@ impl Job<'_> {
     }
 }
 
-/// Prints one answer, unless all are printed together at the end.
+/// Prints one result, unless the format prints all of them together at the end.
 fn print(answer: &Answer, format: Format, out: &mut Out) -> Result<(), Failure> {
     match format {
         Format::Json => {}

@@ -1,4 +1,4 @@
-//! `resnet compare`: every layer of a run against what it must be.
+//! `resnet compare`: every layer of a run against its expected values.
 
 use std::collections::HashMap;
 
@@ -16,13 +16,12 @@ use crate::args::{CompareArgs, NetworkArgs};
 use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
 use crate::golden::Golden;
-use crate::input;
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, Table};
 use crate::runner::Runner;
 use crate::tolerances::Tolerances;
 
-/// Classes whose order must be right.
+/// The number of classes whose order must be right.
 const BEST: usize = 5;
 
 #[derive(Serialize)]
@@ -50,7 +49,7 @@ struct Logits {
 #[derive(Serialize)]
 struct Layer {
     name: String,
-    /// Name of the value that the layer computes.
+    /// The name of the layer's output value.
     value: String,
     kernel: &'static str,
     max_abs: f32,
@@ -59,7 +58,7 @@ struct Layer {
     within: bool,
 }
 
-/// The input, as a tensor and, for an image, as pixels.
+/// The input as a tensor and, for an image, as pixels.
 enum Input {
     Tensor(Tensor),
     Image(Batch),
@@ -89,7 +88,7 @@ impl Input {
     }
 }
 
-/// What was computed: values by name in the order of the run, and the logits of a second run.
+/// The computed values: by name in the order of the run, and the logits of a second run.
 struct Computed {
     layers: Vec<ComputedLayer>,
     logits: Tensor,
@@ -102,7 +101,7 @@ struct ComputedLayer {
     tensor: Tensor,
 }
 
-/// What must come out.
+/// The expected values.
 enum Expected {
     Reference(Activations),
     Golden(Golden),
@@ -126,9 +125,7 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
             let pictures = vec![Picture::open(path)?; batch];
             Input::Image(Batch::prepare(&pictures, &network.model.preprocess)?)
         }
-        (None, None) => Input::Tensor(input::random(
-            network.model.graph.value_of(Role::Image)?.shape,
-        )),
+        (None, None) => Input::Tensor(network.noise()?),
     };
     let computed = compute(&network, &device, &input, quiet)?;
     let expected = match golden {
@@ -145,7 +142,7 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     verdict(&report, tolerances)
 }
 
-/// Batch and size are those of the golden input.
+/// Batch and size are taken from the golden input.
 fn of_golden(args: &NetworkArgs, golden: &Golden) -> (NetworkArgs, usize) {
     let dims = golden.input.dims();
     let mut args = args.clone();
@@ -160,7 +157,8 @@ fn compute(
     quiet: bool,
 ) -> Result<Computed, Failure> {
     let graph = network.optimized()?;
-    // The logits are of a run as `classify` makes it, where layers share buffers and write in place.
+    // The logits come from a run like that of `classify`, in which layers share buffers and write
+    // in place.
     let runner = Runner::new(device, &graph, input.format(), quiet)?;
     let logits = input.run(&runner)?.into_iter().next();
     let logits = logits.ok_or_else(|| Failure::runtime("the network has no logits"))?;
@@ -186,8 +184,8 @@ fn cpu_layers(graph: &Graph, input: &Tensor) -> Result<Vec<ComputedLayer>, Failu
     Ok(layers.collect())
 }
 
-/// Marking comes after the fusion: a value that is an output is never fused away, and what is
-/// compared must be what usually runs.
+/// Outputs are marked after fusion: a value that is an output is never fused away, and the
+/// comparison must cover what usually runs.
 fn gpu_layers(
     mut graph: Graph,
     device: &Device,
@@ -223,7 +221,7 @@ fn judge(
     computed: &Computed,
     expected: &Expected,
 ) -> Result<Report, Failure> {
-    // The reference runs the graph before fusion, which has every value that survives it.
+    // The reference runs the graph before fusion, which still has every value that survives it.
     let graph = &network.model.graph;
     let want = |name: &str| -> Result<Option<Tensor>, Failure> {
         match expected {
@@ -269,7 +267,7 @@ fn judge(
     })
 }
 
-/// A tensor of a golden file that is compared with nothing must not look like one that agrees.
+/// A tensor of a golden file that is compared with nothing must not pass for one that agrees.
 fn report_unused(golden: &Golden, layers: &[ComputedLayer]) -> Result<(), Failure> {
     let is_used = |name: &String| layers.iter().any(|layer| layer.value == **name);
     let unused: Vec<&String> = golden.values.keys().filter(|name| !is_used(name)).collect();
@@ -292,7 +290,7 @@ pub(crate) fn difference(want: &Tensor, got: &Tensor) -> Result<Difference, Fail
     Ok(Difference::between(want, got, exact)?)
 }
 
-/// The relative difference; where only zeros are wanted, the absolute one.
+/// The relative difference, or the absolute one if only zeros are expected.
 pub(crate) fn relative(difference: &Difference) -> f32 {
     if difference.max_rel == 0.0 {
         difference.max_abs
@@ -317,7 +315,7 @@ fn judge_logits(
         max_rel: difference.max_rel,
         cosine: difference.cosine,
         top5_equal,
-        // A NaN is not within anything.
+        // A NaN is never within the tolerance.
         within: difference.max_abs <= tolerances.logit
             && relative(&difference) <= tolerances.relative
             && top5_equal,
@@ -330,8 +328,8 @@ fn print(report: &Report, format: Format) -> Result<(), Failure> {
         out.json(report)?;
         return out.flush();
     }
-    let header = ["layer", "kernel", "within", "max abs", "max rel", "cosine"];
-    let mut table = Table::new(3, &header);
+    let header = "layer, kernel, within, max abs, max rel, cosine";
+    let mut table = Table::new(3, header);
     for layer in &report.layers {
         table.row([
             layer.name.clone(),

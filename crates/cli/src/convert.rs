@@ -1,4 +1,4 @@
-//! `resnet convert`: any weight file as one safetensors file that describes itself.
+//! `resnet convert`: turns any weight file into one self-describing safetensors file.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ struct Report {
     model: ModelInfo,
     output: String,
     bytes: u64,
-    /// What the new file states as facts although nothing says it.
+    /// What the new file states as fact although nothing says so.
     assumed: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     out.flush()
 }
 
-/// Whether the new file would take the place of the one that is being read.
+/// Whether the new file would replace the one that is being read.
 fn same_file(args: &ConvertArgs) -> bool {
     let input = std::fs::canonicalize(&args.input);
     input.is_ok_and(|input| std::fs::canonicalize(&args.output).is_ok_and(|output| output == input))

@@ -4,10 +4,11 @@ use std::env;
 
 use pollster::block_on;
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{Adapters, Context, PipelineCacheFile};
+use resnet_wgpu::gpu::Context;
 use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::gpu::{Adapters, PipelineCacheFile};
 use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::plan::{Capabilities, Choices, InputFormat, KernelPath, PlanOptions, Winograd};
+use resnet_wgpu::plan::{Capabilities, Choices, InputFormat, PlanOptions};
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
@@ -22,35 +23,14 @@ pub(crate) enum Device {
     Cpu,
 }
 
-/// An adapter, and how the flags want it to be used.
+/// An adapter, and how the flags want it used.
 #[derive(Debug)]
 pub(crate) struct Gpu {
     pub(crate) context: Context,
-    wanted: Wanted,
+    wanted: DeviceArgs,
     caches: Option<Caches>,
-    untuned: bool,
-    /// `None` where the adapter or the system has no place for them.
+    /// `None` where the adapter or the system does not support it.
     pipelines: Option<PipelineCacheFile>,
-}
-
-/// What the flags ask of the planner.
-#[derive(Clone, Copy, Debug)]
-struct Wanted {
-    path: KernelPath,
-    winograd: Winograd,
-    precision: Precision,
-    cooperative_matrix: bool,
-}
-
-impl Wanted {
-    const fn new(args: &DeviceArgs) -> Self {
-        Self {
-            path: args.path,
-            winograd: args.winograd,
-            precision: args.precision,
-            cooperative_matrix: args.cooperative_matrix,
-        }
-    }
 }
 
 impl Gpu {
@@ -65,26 +45,25 @@ impl Gpu {
         }
         Self {
             context,
-            wanted: Wanted::new(args),
+            wanted: args.clone(),
             caches,
-            untuned: args.untuned,
             pipelines,
         }
     }
 
-    /// Keeps what the driver has compiled for the next start.
+    /// Keeps the pipelines that the driver has compiled for the next start.
     pub(crate) fn store_pipelines(&self) {
         if let Some(Err(error)) = self.pipelines.as_ref().map(PipelineCacheFile::store) {
             log::warn!("{error}; the next start compiles its pipelines again");
         }
     }
 
-    /// What feature maps and weights are stored in.
+    /// The precision of stored feature maps and weights.
     pub(crate) const fn precision(&self) -> Precision {
         self.wanted.precision
     }
 
-    /// How a graph is planned by default.
+    /// The default options for planning a graph.
     pub(crate) fn default_options(&self, input: InputFormat) -> PlanOptions {
         PlanOptions::new(Capabilities::of(&self.context.device))
             .input(input)
@@ -94,18 +73,18 @@ impl Gpu {
             .cooperative_matrix(self.wanted.cooperative_matrix)
     }
 
-    /// How a graph is planned: with the choices that are stored for it.
+    /// The options for planning a graph, including the choices stored for it.
     pub(crate) fn options(&self, graph: &Graph, input: InputFormat) -> PlanOptions {
         let options = self.default_options(input);
         let choices = match &self.caches {
-            Some(caches) if !self.untuned => caches.choices(&self.context, graph, &options),
+            Some(caches) if !self.wanted.untuned => caches.choices(&self.context, graph, &options),
             _ => Choices::default(),
         };
         options.choices(choices)
     }
 }
 
-/// What the results say about it.
+/// The description of the device in the results.
 #[derive(Debug, Serialize)]
 pub(crate) struct AdapterInfo {
     pub(crate) name: String,
@@ -151,7 +130,8 @@ impl AdapterInfo {
 }
 
 impl Device {
-    /// The adapter that the flags and the environment ask for, else the best one, else the CPU.
+    /// Opens the adapter that the flags and the environment ask for, otherwise the best one,
+    /// otherwise the CPU.
     pub(crate) fn open(args: &DeviceArgs) -> Result<Self, Failure> {
         let request = Request::new(args)?;
         if request.cpu {
@@ -184,18 +164,18 @@ impl Device {
         }
     }
 
-    /// No adapter, which the flags must allow.
+    /// Falls back to the CPU, if the flags allow it.
     fn cpu(args: &DeviceArgs) -> Result<Self, Failure> {
-        match args.precision {
-            Precision::F32 => Ok(Self::Cpu),
-            Precision::F16 => Err(Failure::usage(
-                "--precision f16 needs an adapter, the CPU stores f32; leave it out, or see \
-                 `resnet devices`",
-            )),
+        if args.precision == Precision::F32 {
+            return Ok(Self::Cpu);
         }
+        Err(Failure::usage(
+            "--precision f16 needs an adapter, the CPU stores f32; leave it out, or see \
+             `resnet devices`",
+        ))
     }
 
-    /// What feature maps and weights are stored in.
+    /// The precision of stored feature maps and weights.
     pub(crate) const fn precision(&self) -> Precision {
         match self {
             Self::Gpu(gpu) => gpu.wanted.precision,
@@ -203,7 +183,7 @@ impl Device {
         }
     }
 
-    /// What the results say about it.
+    /// The description of the device in the results.
     pub(crate) fn info(&self) -> AdapterInfo {
         match self {
             Self::Gpu(gpu) => AdapterInfo::new(&gpu.context.info),
@@ -212,10 +192,10 @@ impl Device {
     }
 }
 
-/// What flags and environment ask for.
+/// The device that the flags and the environment ask for.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// No adapter at all.
+    /// Use no adapter at all.
     pub(crate) cpu: bool,
     backends: Option<wgpu::Backends>,
     name: Option<String>,
@@ -254,7 +234,7 @@ impl Request {
         })
     }
 
-    /// Whether somebody asked for an adapter: then the CPU is no answer.
+    /// Whether an adapter was asked for, so that the CPU will not do.
     pub(crate) const fn is_explicit(&self) -> bool {
         self.backends.is_some() || self.name.is_some()
     }

@@ -1,6 +1,7 @@
 //! `resnet devices`: every adapter, what it offers, and which one would be used.
 
-use resnet_wgpu::gpu::{Adapters, optional_features};
+use resnet_wgpu::gpu::optional_features;
+use resnet_wgpu::internals::gpu::Adapters;
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use crate::output::{Format, Out, SCHEMA_VERSION, bytes};
 struct Report {
     schema_version: u32,
     adapters: Vec<Row>,
-    /// Index of the adapter that is used; null means the CPU.
+    /// The index of the adapter that is used; null means the CPU.
     chosen: Option<usize>,
     cpu_threads: usize,
 }
@@ -26,7 +27,7 @@ struct Row {
     chosen: bool,
     /// Why it cannot be used.
     unsuitable: Option<String>,
-    /// Features that are used where an adapter has them.
+    /// Features that are used on adapters that have them.
     features: Vec<Feature>,
     limits: Limits,
 }
@@ -134,7 +135,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
         }
         let threads = report.cpu_threads;
         match &choice {
-            // Everything that there is was listed; what was asked for is not in it.
+            // Every adapter was listed; none of them is the requested one.
             _ if report.chosen.is_some() => {}
             Some(Err(_)) if request.is_explicit() => {}
             Some(_) if report.adapters.is_empty() => out.line(format_args!(

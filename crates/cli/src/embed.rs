@@ -17,7 +17,7 @@ use crate::network::Network;
 use crate::output::{Out, SCHEMA_VERSION};
 use crate::runner::Runner;
 
-/// One line of `jsonl`.
+/// A line of `jsonl`.
 #[derive(Serialize)]
 struct Line<'a> {
     schema_version: u32,
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     }
 }
 
-/// A vector as it is, or at length 1.
+/// A vector as it is, or scaled to length 1.
 fn scaled(row: &[f32], normalize: bool) -> Vec<f32> {
     let length = row
         .iter()
@@ -117,7 +117,7 @@ impl Target {
         }
     }
 
-    /// A reader at the other end of a pipe gets each batch when it is done.
+    /// A reader at the other end of a pipe gets each batch as soon as it is done.
     fn flush(&mut self) -> Result<(), Failure> {
         let (Self::Lines(out) | Self::Npy { out, .. }) = self;
         out.flush()
@@ -144,7 +144,7 @@ const NPY_HEADER: usize = 128;
 impl Npy {
     fn create(path: &Path, width: usize) -> Result<Self, Failure> {
         let mut file = NewFile::create(path)?;
-        // The number of rows is known at the end.
+        // The number of rows is only known at the end.
         file.write(&[0; NPY_HEADER])?;
         Ok(Self {
             file,
@@ -165,7 +165,7 @@ impl Npy {
     }
 }
 
-/// The magic, the version, the length of the text, and the text, which ends with a newline.
+/// The magic bytes, the version, the length of the text, and the text, ending in a newline.
 fn header(rows: usize, width: usize) -> [u8; NPY_HEADER] {
     let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}");
     let mut header = [b' '; NPY_HEADER];
@@ -197,7 +197,7 @@ mod tests {
             text.len(),
             "length"
         );
-        // The longest there can be still fits.
+        // The longest possible header still fits.
         assert_eq!(
             super::header(usize::MAX, usize::MAX)[NPY_HEADER - 1],
             b'\n',

@@ -1,4 +1,4 @@
-//! How the program ends when it cannot do what was asked: one line on stderr and an exit code.
+//! How the program ends when it fails: one line on stderr and an exit code.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -23,11 +23,11 @@ pub(crate) const EXIT_CODES: &str = "Exit codes: 0 ok, 1 runtime error, 2 usage,
     unreadable, unsupported or ambiguous, 4 no suitable adapter, 5 results outside the tolerance, \
     6 benchmark became slower";
 
-/// The end of the program before its time.
+/// A failure that ends the program.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: u8,
-    /// `None` when everything was said already.
+    /// `None` if everything has already been reported.
     message: Option<String>,
 }
 
@@ -47,22 +47,22 @@ impl Failure {
         Self::new(USAGE, message)
     }
 
-    /// There is no adapter of the kind that was asked for.
+    /// There is no adapter of the requested kind.
     pub(crate) fn adapter(message: impl Into<String>) -> Self {
         Self::new(ADAPTER, message)
     }
 
-    /// Results differ from what they must be.
+    /// Results differ from their expected values.
     pub(crate) fn outside(message: impl Into<String>) -> Self {
         Self::new(OUTSIDE, message)
     }
 
-    /// A benchmark is slower than the one before.
+    /// A benchmark is slower than an earlier one.
     pub(crate) fn slower(message: impl Into<String>) -> Self {
         Self::new(SLOWER, message)
     }
 
-    /// Something failed while running, and was reported already.
+    /// Something failed while running and has already been reported.
     pub(crate) const fn silent() -> Self {
         Self {
             code: RUNTIME,
@@ -70,12 +70,12 @@ impl Failure {
         }
     }
 
-    /// A weight file leaves open what must not be guessed.
+    /// A weight file leaves open something that must not be guessed.
     pub(crate) fn unsure(message: impl Into<String>) -> Self {
         Self::new(WEIGHTS, message)
     }
 
-    /// Any error while a weight file is read and its network built.
+    /// An error while reading a weight file or building its network.
     pub(crate) fn weights(error: &Error) -> Self {
         Self::new(WEIGHTS, advised(error))
     }
@@ -89,13 +89,13 @@ impl Failure {
     }
 }
 
-/// Prints an error line. `eprintln!` would panic where stderr is closed.
+/// Prints an error line. `eprintln!` would panic if stderr is closed.
 pub(crate) fn complain(message: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "error: {}", one_line(&message.to_string()));
 }
 
-/// A text without control characters: names from a damaged file must neither break the line nor
-/// steer the terminal.
+/// Removes control characters from a text: names from a damaged file must neither break the line
+/// nor control the terminal.
 fn one_line(text: &str) -> String {
     let visible = |c: char| {
         if c.is_control() {
@@ -130,8 +130,8 @@ fn advised(error: &Error) -> String {
 }
 
 impl From<io::Error> for Failure {
-    /// Only writing to stdout gives bare I/O errors. A reader that has seen enough, such as `head`,
-    /// is no failure.
+    /// Bare I/O errors come only from writing to stdout. A reader that has seen enough, such as
+    /// `head`, is not a failure.
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self {
@@ -144,15 +144,5 @@ impl From<io::Error> for Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_a_damaged_file_stay_on_one_line() {
-        assert_eq!(
-            one_line("layer 'a\n\u{1b}[2J'"),
-            "layer 'a\u{fffd}\u{fffd}[2J'"
-        );
-        assert_eq!(one_line("1×1, β ≥ 0"), "1×1, β ≥ 0", "other letters stay");
-    }
-}
+#[path = "../tests/unit/failure.rs"]
+mod tests;

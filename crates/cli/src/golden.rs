@@ -8,7 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::failure::Failure;
 
-/// The name of the input among the tensors.
+/// The name of the input tensor.
 const INPUT: &str = "input";
 
 /// Values by name, as another implementation computed them.
@@ -46,8 +46,8 @@ impl Golden {
         }
     }
 
-    /// The value of a name in the shape of the network, if the file has it. Other implementations
-    /// drop sides of one: the logits are `[N, classes]` to PyTorch.
+    /// A value in the network's own shape, if the file has it. Other implementations drop
+    /// dimensions of one: PyTorch's logits are `[N, classes]`.
     pub(crate) fn get(&self, name: &str, shape: Shape) -> Result<Option<Tensor>, Failure> {
         let Some(tensor) = self.values.get(name) else {
             return Ok(None);

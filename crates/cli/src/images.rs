@@ -1,4 +1,4 @@
-//! Images from the command line: files, folders of them and patterns, in batches.
+//! Images from the command line: files, folders and patterns, in batches.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -12,50 +12,51 @@ use crate::args::ImagesArgs;
 use crate::failure::complain;
 use crate::progress::Bars;
 
-/// Endings of the files that are taken from a folder.
+/// Extensions of the files that are taken from a folder.
 const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
-/// What stands for other characters in a pattern.
+/// Characters that make a name a pattern.
 const WILD: [char; 3] = ['*', '?', '['];
 
-/// As shells match, whose patterns these would have been.
+/// The matching rules of shells, which would otherwise have expanded these patterns.
 const MATCHING: MatchOptions = MatchOptions {
     case_sensitive: !cfg!(windows),
     require_literal_separator: true,
     require_literal_leading_dot: true,
 };
 
-/// An image without an answer.
+/// An image that could not be read.
 #[derive(Debug, Serialize)]
 pub(crate) struct Unreadable {
     image: String,
     error: String,
 }
 
-/// All images that a command is asked about, read batch by batch. Those that cannot be read are one
-/// line on stderr each, and the rest goes on.
+/// All images given to a command, read batch by batch. Each one that cannot be read is reported as
+/// a line on stderr, and the rest continue.
 #[derive(Debug)]
 pub(crate) struct Images {
     paths: Vec<PathBuf>,
-    /// Images of a batch.
+    /// Images per batch.
     batch: usize,
-    /// Images of the batches that were given out.
+    /// Images in the batches handed out so far.
     given: usize,
     errors: Vec<Unreadable>,
     bars: Bars,
 }
 
-/// The pictures of a batch that can be read.
+/// The readable pictures of a batch.
 #[derive(Debug)]
 pub(crate) struct Readable {
     pub(crate) paths: Vec<PathBuf>,
-    /// As many as a plan for whole batches takes: what fills the last one up is to be forgotten.
+    /// As many as a plan for whole batches expects; results for the padding of the last batch are
+    /// dropped.
     pub(crate) pictures: Vec<Picture>,
 }
 
 impl Images {
-    /// The images that arguments stand for: files, the images of folders by name, and what a pattern
-    /// matches.
+    /// Finds the images that the arguments stand for: files, the images of folders by name, and the
+    /// matches of patterns.
     pub(crate) fn find(args: &ImagesArgs, quiet: bool) -> Self {
         let mut images = Self {
             paths: Vec::new(),
@@ -67,17 +68,17 @@ impl Images {
         for argument in &args.images {
             images.add(argument);
         }
-        // Padding a batch costs time: no more images run together than there are.
+        // Padding a batch costs time, so it is no larger than the number of images.
         images.batch = args.batch.count.min(images.paths.len()).max(1);
         images
     }
 
-    /// Images that run together.
+    /// Images per batch.
     pub(crate) const fn batch(&self) -> usize {
         self.batch
     }
 
-    /// Decodes the next batch in which there is a readable image, on all cores.
+    /// Decodes the next batch that contains a readable image, on all cores.
     pub(crate) fn next_batch(&mut self) -> Option<Readable> {
         loop {
             if self.given > 0 {
@@ -96,12 +97,12 @@ impl Images {
         }
     }
 
-    /// Prints without writing over the progress.
+    /// Prints while the progress bar is hidden.
     pub(crate) fn while_hidden<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bars.while_hidden(print)
     }
 
-    /// The images without an answer.
+    /// The images that could not be read.
     pub(crate) fn into_errors(self) -> Vec<Unreadable> {
         self.errors
     }
@@ -124,7 +125,7 @@ impl Images {
         Some(Readable { paths, pictures })
     }
 
-    /// A name that exists is that file or folder, whatever characters are in it.
+    /// A name that exists is that file or folder, whatever characters it contains.
     fn add(&mut self, argument: &Path) {
         match argument.to_str() {
             Some(pattern) if pattern.contains(WILD) && !argument.exists() => {
@@ -137,10 +138,10 @@ impl Images {
         }
     }
 
-    /// What a shell would have put in the place of a pattern, each image once: `**` matches a folder
-    /// and what is in it.
+    /// Expands a pattern as a shell would, each image once: `**` matches a folder and everything in
+    /// it.
     fn add_matches(&mut self, argument: &Path, pattern: &str) {
-        // By itself `**` at the end matches folders only, and not the first one.
+        // On its own, a final `**` matches folders only, and not the first one.
         let all = pattern.ends_with("**").then(|| format!("{pattern}/*"));
         let matches = match glob::glob_with(all.as_deref().unwrap_or(pattern), MATCHING) {
             Ok(matches) => matches,

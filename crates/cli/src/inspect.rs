@@ -1,9 +1,10 @@
-//! `resnet inspect`: the network that the weights are of, layer by layer, and how it is run.
+//! `resnet inspect`: the network in a weight file, layer by layer, and how it is run.
 
-use resnet_wgpu::graph::{Graph, Node};
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::{self, graph::Node};
 use resnet_wgpu::network::Decisions;
 use resnet_wgpu::picture::Preprocess;
-use resnet_wgpu::plan::{self, Capabilities, InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use serde::Serialize;
 
 use crate::args::InspectArgs;
@@ -127,7 +128,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     out.flush()
 }
 
-/// The plan of `classify`, for a device whose buffers are large enough.
+/// The plan of `classify`, for a device with large enough buffers.
 fn plan_of(network: &Network) -> Result<Plan, Failure> {
     let mut capabilities = Capabilities::default();
     capabilities.storage_binding_bytes = u64::MAX;
@@ -165,8 +166,8 @@ fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
     };
     out.line(format_args!("{:<14} {names}", "class names"))?;
     out.line("")?;
-    let header = ["layer", "op", "detail", "output", "parameters", "MMACs"];
-    let mut table = Table::new(4, &header);
+    let header = "layer, op, detail, output, parameters, MMACs";
+    let mut table = Table::new(4, header);
     for layer in &report.layers {
         let count = |number: u64, text: String| if number == 0 { String::new() } else { text };
         table.row([
@@ -192,7 +193,7 @@ fn layer(graph: &Graph, node: &Node) -> Result<Layer, Failure> {
     })
 }
 
-fn step(step: &plan::Step) -> Step {
+fn step(step: &internals::plan::Step) -> Step {
     Step {
         node: step.node.clone(),
         kernel: step.launch.kernel.name,

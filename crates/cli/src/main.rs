@@ -1,7 +1,8 @@
-//! The `resnet` program: [`args`] says what can be asked for, one module per command answers.
+//! The `resnet` program: [`args`] defines the command line, and one module per command carries it
+//! out.
 //!
-//! stdout is data, stderr is log and progress. Every failure is a [`failure::Failure`]: one line and
-//! an exit code.
+//! stdout is data, stderr is log and progress. Every failure is a [`failure::Failure`]: one line
+//! and an exit code.
 
 mod args;
 mod bench;
@@ -18,7 +19,6 @@ mod failure;
 mod fetch;
 mod golden;
 mod images;
-mod input;
 mod inspect;
 #[cfg(test)]
 mod lock_file;
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // `--help` and `--version` come here too; a closed pipe is no reason to complain.
+            // `--help` and `--version` end up here too; a closed pipe is no reason to complain.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE));
         }
@@ -73,10 +73,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Notes of the program itself are shown unless `-q` is given; the flags win over `RUST_LOG`.
+/// Shows the program's own notes unless `-q` is given; the flags override `RUST_LOG`.
 fn start_log(quiet: bool, verbose: u8) {
     let filter = match (quiet, verbose) {
-        // Drivers complain at the level of errors while adapters are merely being looked for.
+        // Drivers log errors while adapters are merely being enumerated.
         (true, _) => "off,resnet_wgpu=error,resnet=error",
         (false, 0) => "off,resnet_wgpu=warn,resnet=info",
         (false, 1) => "warn,resnet_wgpu=info,resnet=debug",

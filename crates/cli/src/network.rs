@@ -5,11 +5,13 @@ use std::time::Instant;
 
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Graph, Role};
+use resnet_wgpu::internals::noise::Noise;
 use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::{self, Decision, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::Preprocess;
+use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 use twox_hash::xxhash3_128;
 
@@ -19,10 +21,10 @@ use crate::failure::Failure;
 use crate::fetch;
 use crate::stats::milliseconds;
 
-/// Seed of made-up weights.
+/// The seed of random weights.
 const SEED: u64 = 0;
 
-/// A network with what the flags changed about it.
+/// A network with the changes that the flags make.
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) network: network::Network,
@@ -30,16 +32,16 @@ pub(crate) struct Network {
     pub(crate) model: Model,
     pub(crate) fusion: Fusion,
     weights: Option<String>,
-    /// Time for reading the weights and building the graph.
+    /// The time taken to read the weights and build the graph.
     pub(crate) weights_ms: f64,
 }
 
-/// What the results say about a network.
+/// The description of a network in the results.
 #[derive(Debug, Serialize)]
 pub(crate) struct ModelInfo {
     pub(crate) name: String,
     pub(crate) family: &'static str,
-    /// Null when the weights are made up.
+    /// Null for random weights.
     pub(crate) weights: Option<String>,
     pub(crate) classes: usize,
     pub(crate) size: [usize; 2],
@@ -49,7 +51,7 @@ pub(crate) struct ModelInfo {
 }
 
 impl Network {
-    /// Reads or makes up the weights and builds the network for a batch.
+    /// Reads or generates the weights and builds the network for a batch.
     pub(crate) fn load(args: &NetworkArgs, batch: usize) -> Result<Self, Failure> {
         let start = Instant::now();
         let choices = &args.choices;
@@ -104,14 +106,14 @@ impl Network {
         Ok(())
     }
 
-    /// The graph after fusion. Its outputs are the logits and the probabilities.
+    /// The graph after fusion, with the logits and the probabilities as outputs.
     pub(crate) fn optimized(&self) -> Result<Graph, Failure> {
         Ok(optimize(&self.model.graph, self.fusion)?)
     }
 
-    /// A number that changes with any parameter: XXH3-128 over the name, sizes and 32-bit floats of
-    /// each, in the order of the network, before fusion. The name ends with a zero byte; sizes are
-    /// 64-bit, their count before them; everything is little-endian.
+    /// A hash that changes with any parameter: XXH3-128 over the name, dimensions and 32-bit floats
+    /// of each, in the order of the network, before fusion. The name ends with a zero byte;
+    /// dimensions are 64-bit, preceded by their count; everything is little-endian.
     pub(crate) fn weights_hash(&self) -> u128 {
         let mut hasher = xxhash3_128::Hasher::new();
         for param in self.model.graph.params() {
@@ -129,19 +131,25 @@ impl Network {
         hasher.finish_128()
     }
 
-    /// Multiply-accumulate operations of a run.
+    /// The number of multiply-accumulate operations in a run.
     pub(crate) fn macs(&self) -> u64 {
         let graph = &self.model.graph;
         graph.nodes().iter().flat_map(|node| graph.macs(node)).sum()
     }
 
-    /// Images in a batch.
+    /// Noise in the shape of the input, about the range of a normalised image.
+    pub(crate) fn noise(&self) -> Result<Tensor, Failure> {
+        let image = self.model.graph.value_of(Role::Image)?;
+        Ok(Noise::new(1).tensor(&image.shape.dims()))
+    }
+
+    /// The number of images in a batch.
     pub(crate) fn batch(&self) -> usize {
         let image = self.model.graph.value_of(Role::Image);
         image.map_or(1, |image| image.shape.n)
     }
 
-    /// What the results say about it.
+    /// The description of the network in the results.
     pub(crate) fn info(&self) -> ModelInfo {
         ModelInfo {
             name: self.model.arch.clone(),
@@ -155,8 +163,8 @@ impl Network {
         }
     }
 
-    /// The names of the classes: those asked for, else those of the weight file, else ImageNet's
-    /// where there are as many.
+    /// The class names: those given by a flag, otherwise those of the weight file, otherwise
+    /// ImageNet's if there are as many classes.
     pub(crate) fn labels(&self, args: &LabelArgs) -> Result<Option<Labels>, Failure> {
         let classes = self.model.classes;
         if let Some(asked) = &args.labels {
@@ -178,7 +186,7 @@ impl Network {
 
 fn in_file(error: Error) -> Failure {
     match error {
-        // The file is fine, the image is not.
+        // The file is fine; the image size is not.
         Error::Geometry { .. } => Failure::from(error),
         _ => Failure::weights(&error),
     }
@@ -192,11 +200,11 @@ fn made_up(arch: Arch, options: &ModelOptions) -> Result<network::Network, Failu
     Ok(arch.made_up(SEED, options)?)
 }
 
-/// Preprocessing as the flag gives it.
+/// Preprocessing as given by the flag.
 enum Rules {
-    /// By name: the size stays the network's.
+    /// By name: the network determines the size.
     Named(Preprocess),
-    /// From a file, which says the size.
+    /// From a file, which determines the size.
     File(Preprocess),
 }
 
@@ -230,7 +238,7 @@ fn apply(rules: Rules, network: &mut network::Network) {
     facts.preprocess = rules;
 }
 
-/// The end of a run with `--strict` when something about the network is a guess.
+/// Ends a run with `--strict` if anything about the network is a guess.
 fn refuse_assumptions(model: &Model) -> Result<(), Failure> {
     let guesses: Vec<String> = model.decisions.assumed().map(guess).collect();
     if guesses.is_empty() {
@@ -242,7 +250,7 @@ fn refuse_assumptions(model: &Model) -> Result<(), Failure> {
     )))
 }
 
-/// A guess, and the flag that replaces it by a fact.
+/// A guess, and the flag that replaces it with a fact.
 fn guess(decision: &Decision) -> String {
     let Decision {
         what,

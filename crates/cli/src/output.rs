@@ -1,4 +1,4 @@
-//! What goes to stdout: text, tables, JSON and CSV.
+//! Output on stdout: text, tables, JSON and CSV.
 
 use std::fmt::{Display, Write as _};
 use std::io::{self, BufWriter, Stdout, Write};
@@ -7,23 +7,37 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// Version of every JSON form; it grows when a field changes its meaning or goes away.
+/// The version of all JSON output; it increases when a field changes its meaning or is removed.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
-/// Form of the results.
+/// The format of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// For people.
+    /// Text for people.
     Text,
     /// One JSON document.
     Json,
-    /// One JSON document a line.
+    /// One JSON document per line.
     Jsonl,
-    /// A table with commas.
+    /// Comma-separated values.
     Csv,
 }
 
-/// Buffered stdout whose errors are values: `println!` panics when the reader goes away.
+/// Prints a report: as JSON, or as `text` writes it.
+pub(crate) fn print(
+    report: &impl Serialize,
+    format: Format,
+    text: impl FnOnce(&mut Out) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut out = Out::new();
+    match format {
+        Format::Json => out.json(report)?,
+        _ => text(&mut out)?,
+    }
+    out.flush()
+}
+
+/// Buffered stdout that returns errors as values: `println!` panics when the reader goes away.
 #[derive(Debug)]
 pub(crate) struct Out(BufWriter<Stdout>);
 
@@ -49,7 +63,7 @@ impl Out {
         self.line("")
     }
 
-    /// Writes a table, aligned or with commas.
+    /// Writes a table, aligned or comma-separated.
     pub(crate) fn table(&mut self, table: &Table, format: Format) -> Result<(), Failure> {
         let text = match format {
             Format::Csv => table.csv(),
@@ -67,15 +81,15 @@ impl Out {
 /// Rows of cells under a header.
 #[derive(Debug)]
 pub(crate) struct Table {
-    /// Columns that hold words are aligned left, those after them hold numbers.
+    /// The first `words` columns hold words and are left-aligned; the rest hold numbers.
     words: usize,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A table whose first `words` columns are no numbers.
-    pub(crate) fn new(words: usize, header: &[&str]) -> Self {
-        let header = header.iter().map(|&cell| cell.to_owned()).collect();
+    /// A table whose first `words` columns are not numeric; its header is separated by commas.
+    pub(crate) fn new(words: usize, header: &str) -> Self {
+        let header = header.split(", ").map(str::to_owned).collect();
         Self {
             words,
             rows: vec![header],
@@ -117,7 +131,7 @@ impl Table {
     }
 }
 
-/// One line of CSV (RFC 4180), ended.
+/// A line of CSV (RFC 4180), including its end.
 pub(crate) fn csv_line(cells: &[String]) -> String {
     let quoted = cells.iter().map(|cell| {
         if cell.contains([',', '"', '\n', '\r']) {
@@ -129,7 +143,7 @@ pub(crate) fn csv_line(cells: &[String]) -> String {
     quoted.collect::<Vec<_>>().join(",") + "\n"
 }
 
-/// A number of bytes for people.
+/// Formats a number of bytes for people.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if count < 1024 {
@@ -144,7 +158,7 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{scaled:.1} {}", UNITS[unit])
 }
 
-/// A number with a comma between each three digits.
+/// Formats a number with thousands separators.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -157,46 +171,12 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// Sizes with a times sign between them.
+/// Formats dimensions with a times sign between them.
 pub(crate) fn sizes(dims: &[usize]) -> String {
     let sides: Vec<String> = dims.iter().map(usize::to_string).collect();
     sides.join("×")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_three_digits() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (25_557_032, "25,557,032"),
-        ] {
-            assert_eq!(grouped(number), text);
-        }
-    }
-
-    #[test]
-    fn bytes_have_the_largest_unit_that_fits() {
-        for (count, text) in [
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (128 << 20, "128.0 MiB"),
-            (u64::MAX, "16777216.0 TiB"),
-        ] {
-            assert_eq!(bytes(count), text);
-        }
-    }
-
-    #[test]
-    fn words_are_left_numbers_right_and_csv_is_quoted() {
-        let mut table = Table::new(1, &["name", "n"]);
-        table.row(["a,\"b\"".to_owned(), "10".to_owned()]);
-        table.row(["ü".to_owned(), "7".to_owned()]);
-        assert_eq!(table.aligned(), "name    n\na,\"b\"  10\nü       7\n");
-        assert_eq!(table.csv(), "name,n\n\"a,\"\"b\"\"\",10\nü,7\n");
-    }
-}
+#[path = "../tests/unit/output.rs"]
+mod tests;

@@ -1,16 +1,16 @@
 //! `resnet profile`: when each kernel ran, as a trace for Perfetto and Chrome.
 
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{Session, StepClock, StepSpan};
+use resnet_wgpu::gpu::Session;
 use resnet_wgpu::internals::files::write_atomically;
-use resnet_wgpu::internals::plan::Candidate;
-use resnet_wgpu::plan::{InputFormat, Plan, Step};
+use resnet_wgpu::internals::gpu::{StepClock, StepSpan};
+use resnet_wgpu::internals::plan::{Candidate, Step};
+use resnet_wgpu::plan::{InputFormat, Plan};
 use serde::Serialize;
 
 use crate::args::ProfileArgs;
 use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
-use crate::input;
 use crate::network::{ModelInfo, Network};
 use crate::output::SCHEMA_VERSION;
 use crate::runner::Runner;
@@ -24,19 +24,19 @@ struct Trace<'a> {
     other_data: About,
 }
 
-/// What the trace is of. The format leaves these fields to the writer.
+/// What the trace shows. The format leaves these fields to the writer.
 #[derive(Serialize)]
 struct About {
     schema_version: u32,
     adapter: AdapterInfo,
     model: ModelInfo,
     batch: usize,
-    /// Whose clock the times are by.
+    /// The clock that the times come from.
     clock: StepClock,
 }
 
-/// All events are of one process. Each run is a thread, whose time starts at zero: so they lie below
-/// each other.
+/// All events belong to one process. Each run is a thread whose time starts at zero, so that runs
+/// are shown below each other.
 const PROCESS: u32 = 1;
 
 #[derive(Serialize)]
@@ -50,7 +50,7 @@ enum Event<'a> {
         tid: usize,
         args: Name,
     },
-    /// A kernel from its beginning to its end.
+    /// A kernel from start to end.
     #[serde(rename = "X")]
     Complete {
         name: &'a str,
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<(), Failure> {
             "`resnet profile` needs an adapter, see `resnet devices`",
         ));
     };
-    runner.engine().run(&input::random(plan.input_shape()))?;
+    runner.engine().run(&network.noise()?)?;
     let runs = measure(session, args)?;
     let trace = Trace {
         trace_events: events(plan, &runs, &device.info().name),
@@ -116,7 +116,7 @@ pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// When the kernels of each run began and ended.
+/// Measures when the kernels of each run started and ended.
 fn measure(session: &Session, args: &ProfileArgs) -> Result<Vec<Vec<StepSpan>>, Failure> {
     for _ in 0..args.warmup {
         session.run_spans()?;

@@ -1,14 +1,15 @@
-//! Progress bars on stderr: uploads, pipelines, downloads and batches of images.
+//! Progress bars on stderr: uploads, pipelines, downloads, tuning and batches of images.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use resnet_formats::hub;
 use resnet_wgpu::gpu::BuildProgress;
+use resnet_wgpu::tune::TuneProgress;
 
-/// One bar at a time; it is gone when this is dropped. `indicatif` hides it where stderr is no
-/// terminal.
+/// Shows one bar at a time, which disappears when this is dropped. `indicatif` hides it if stderr
+/// is not a terminal.
 #[derive(Debug)]
 pub(crate) struct Bars {
-    /// Where bars are drawn, or `None` for none.
+    /// Where bars are drawn; `None` draws nothing.
     target: Option<fn() -> ProgressDrawTarget>,
     bar: Option<(&'static str, ProgressBar)>,
 }
@@ -23,7 +24,7 @@ impl Bars {
         Self { target, bar: None }
     }
 
-    /// Shows how far it is.
+    /// Shows the progress of preparing a network.
     pub(crate) fn show(&mut self, progress: BuildProgress) {
         match progress {
             BuildProgress::Weights { done, total } => self.set(
@@ -40,7 +41,7 @@ impl Bars {
         }
     }
 
-    /// Shows how far a download is.
+    /// Shows the progress of a download.
     pub(crate) fn download(&mut self, progress: &hub::Progress) {
         self.set(
             "downloading",
@@ -53,6 +54,27 @@ impl Bars {
         }
     }
 
+    /// Shows which layer is being tuned.
+    pub(crate) fn tune(&mut self, progress: TuneProgress<'_>) {
+        let message = match progress {
+            TuneProgress::Layer {
+                done,
+                total,
+                shape,
+                candidates,
+            } => {
+                let place = [done as u64, total as u64];
+                self.set("tuning", "tuning {pos}/{len} {wide_bar} {msg}", place);
+                format!("{shape}, {candidates} candidates")
+            }
+            TuneProgress::Networks => "the whole network".to_owned(),
+            _ => return,
+        };
+        if let Some((_, bar)) = &self.bar {
+            bar.set_message(message);
+        }
+    }
+
     /// Shows how many images are done.
     pub(crate) fn images(&mut self, done: usize, total: usize) {
         self.set(
@@ -62,7 +84,7 @@ impl Bars {
         );
     }
 
-    /// Prints something, on stdout too, for which the bar steps aside.
+    /// Prints something, possibly on stdout, while the bar is hidden.
     pub(crate) fn while_hidden<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some((_, bar)) => bar.suspend(print),
@@ -76,7 +98,7 @@ impl Bars {
         };
         if self.bar.as_ref().is_none_or(|(shown, _)| *shown != what) {
             self.clear();
-            // Styles and messages draw it already.
+            // Setting a style or message already draws the bar.
             let bar = ProgressBar::with_draw_target(Some(total), target()).with_position(done);
             let style = ProgressStyle::with_template(template);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -102,42 +124,5 @@ impl Drop for Bars {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-
-    use indicatif::InMemoryTerm;
-
-    use super::*;
-
-    thread_local! {
-        static SCREEN: RefCell<InMemoryTerm> = RefCell::new(InMemoryTerm::new(4, 60));
-    }
-
-    fn screen() -> InMemoryTerm {
-        SCREEN.with_borrow(Clone::clone)
-    }
-
-    #[test]
-    fn the_images_that_are_done_are_shown_between_what_is_printed() {
-        let mut bars = Bars {
-            target: Some(|| ProgressDrawTarget::term_like(Box::new(screen()))),
-            bar: None,
-        };
-        assert_eq!(bars.while_hidden(|| 1), 1, "nothing to hide");
-        bars.images(2, 5);
-        // Bars are drawn a few times a second, and always when they come back.
-        let shown = bars.while_hidden(|| screen().contents());
-        assert_eq!(shown, "", "hidden meanwhile");
-        assert!(screen().contents().starts_with("images "), "a bar");
-        assert!(screen().contents().contains(" 2/5, "), "{:?}", screen());
-        drop(bars);
-        assert_eq!(screen().contents(), "", "gone at the end");
-    }
-
-    #[test]
-    fn a_quiet_program_shows_none() {
-        let mut bars = Bars::new(true);
-        bars.images(2, 5);
-        assert!(bars.bar.is_none(), "{bars:?}");
-    }
-}
+#[path = "../tests/unit/progress.rs"]
+mod tests;

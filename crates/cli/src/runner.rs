@@ -1,4 +1,4 @@
-//! A graph on the device that was chosen: tensors or pictures in, the graph's outputs out.
+//! A graph on the chosen device: tensors or pictures in, the graph's outputs out.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::stats::milliseconds;
 #[derive(Debug)]
 pub(crate) struct Runner {
     place: Place,
-    /// Time for weights and pipelines on the device.
+    /// The time taken to prepare weights and pipelines on the device.
     pub(crate) pipelines_ms: f64,
 }
 
@@ -31,7 +31,7 @@ enum Place {
 }
 
 impl Runner {
-    /// Plans the graph and makes everything that running needs.
+    /// Plans the graph and prepares everything needed to run it.
     pub(crate) fn new(
         device: &Device,
         graph: &Graph,

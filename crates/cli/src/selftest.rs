@@ -1,13 +1,15 @@
 //! `resnet selftest`: every kernel that a network uses, on a small case, against the reference.
 //!
-//! Each kind of layer becomes a graph of its own: the same parameters and channels on an image of a few
-//! pixels, computed by the kernel and tile that the network's plan has for it.
+//! Each kind of layer becomes its own graph: the same parameters and channels on an image of a few
+//! pixels, computed by the kernel and tile that the network's plan chose for it.
 
 use std::collections::BTreeSet;
 
 use resnet_wgpu::gpu::Session;
-use resnet_wgpu::graph::{Conv2d, Graph, Node, Op, Relu, ValueId, Window};
+use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
+use resnet_wgpu::internals::graph::{Conv2d, Node, Op, Relu, Window};
+use resnet_wgpu::internals::noise::Noise;
 use resnet_wgpu::internals::plan::{Candidate, ConvShape};
 use resnet_wgpu::internals::reference;
 use resnet_wgpu::plan::{InputFormat, Plan};
@@ -18,12 +20,11 @@ use crate::args::SelftestArgs;
 use crate::compare::relative;
 use crate::device::{AdapterInfo, Device, Gpu};
 use crate::failure::Failure;
-use crate::input;
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION, Table, sizes};
+use crate::output::{SCHEMA_VERSION, Table, print, sizes};
 use crate::tolerances::Tolerances;
 
-/// Largest rows, columns and images of a case: odd, not square, and more than one image.
+/// The largest rows, columns and images of a case: odd, not square, and more than one image.
 const SMALL: Shape = Shape::new(2, 0, 9, 7);
 
 #[derive(Serialize)]
@@ -35,14 +36,14 @@ struct Report {
     within: bool,
 }
 
-/// What came of a case.
+/// The outcome of a case.
 #[derive(Serialize)]
 struct Outcome {
-    /// The first layer of the kind.
+    /// The first layer of this kind.
     layer: String,
-    /// Kernel and tile, where there is a choice.
+    /// Kernel and tile, if there was a choice.
     choice: Option<Candidate>,
-    /// Every kernel that ran, conversions included.
+    /// Every kernel that ran, including conversions.
     kernels: Vec<&'static str>,
     input: [usize; 4],
     max_abs: f32,
@@ -54,7 +55,7 @@ struct Outcome {
 struct Case {
     layer: String,
     graph: Graph,
-    /// The convolution's kernel, where it is one.
+    /// The kernel, if the layer is a convolution.
     choice: Option<(ConvShape, Candidate)>,
     format: InputFormat,
 }
@@ -94,11 +95,13 @@ pub(crate) fn run(args: &SelftestArgs) -> Result<(), Failure> {
         within: cases.iter().all(|case| case.within),
         cases,
     };
-    report.print(args.format)?;
+    print(&report, args.format, |out| {
+        out.table(&report.table(), args.format)
+    })?;
     report.verdict(Tolerances::of(device.precision()).relative)
 }
 
-/// A case for each kind of layer, the first one of pixels.
+/// One case for each kind of layer, and first of all one for pixels.
 fn cases_of(graph: &Graph, plan: &Plan, pixels: InputFormat) -> Result<Vec<Case>, Failure> {
     let mut kinds = BTreeSet::new();
     let mut cases = Vec::new();
@@ -126,7 +129,7 @@ fn cases_of(graph: &Graph, plan: &Plan, pixels: InputFormat) -> Result<Vec<Case>
     Ok(cases)
 }
 
-/// What makes layers the same kind: all but their parameters and sizes.
+/// What distinguishes kinds of layers: everything except their parameters and sizes.
 fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> Result<String, Failure> {
     let residual = node.inputs.len() > 1;
     Ok(match node.op {
@@ -147,7 +150,7 @@ fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> Result<Stri
 }
 
 /// A graph of the layer alone, on a small image. A second input is the layer without it, or the
-/// first one once more.
+/// first input again.
 fn small_graph(graph: &Graph, node: &Node) -> Result<Graph, Failure> {
     let mut small = Graph::new();
     let shape = graph.get(node.inputs[0])?.shape;
@@ -182,7 +185,7 @@ fn second_input(small: &mut Graph, op: &Op, input: ValueId) -> Result<ValueId, F
     })
 }
 
-/// Rows and columns that the window covers beyond the padding.
+/// The rows and columns that the window covers beyond the padding.
 fn least_sides(graph: &Graph, node: &Node) -> Result<[usize; 2], Failure> {
     let window = graph.window(node)?.unwrap_or(Window::square(1, 1));
     let Window {
@@ -203,17 +206,14 @@ impl Case {
         let plan = Plan::new(&self.graph, &options)?;
         let session = Session::new(&gpu.context, &plan)?;
         let shape = plan.input_shape();
-        let (x, got) = match self.format {
-            InputFormat::Rgba8(rules) => {
-                let rgba = pixels(shape);
-                let x = reference::image_to_tensor(&rgba, shape, &rules.normalization())?;
-                (x, session.run_pixels(&rgba)?)
-            }
-            InputFormat::Tensor => {
-                let x = input::random(shape);
-                let got = session.run(&x)?;
-                (x, got)
-            }
+        let (x, got) = if let InputFormat::Rgba8(rules) = self.format {
+            let rgba = pixels(shape);
+            let x = reference::image_to_tensor(&rgba, shape, &rules.normalization())?;
+            (x, session.run_pixels(&rgba)?)
+        } else {
+            let x = Noise::new(1).tensor(&shape.dims());
+            let got = session.run(&x)?;
+            (x, got)
         };
         let activations = reference::run(&self.graph, std::slice::from_ref(&x))?;
         let outputs = self.graph.outputs().iter();
@@ -241,7 +241,7 @@ impl Case {
     }
 }
 
-/// Bytes without any pattern that a wrong order would keep.
+/// Bytes without any pattern that would survive a wrong order.
 fn pixels(shape: Shape) -> Vec<u8> {
     let bytes = (0u32..).map(|i| {
         let [byte, ..] = i.wrapping_mul(0x9E37_79B1).to_be_bytes();
@@ -251,20 +251,9 @@ fn pixels(shape: Shape) -> Vec<u8> {
 }
 
 impl Report {
-    fn print(&self, format: Format) -> Result<(), Failure> {
-        let mut out = Out::new();
-        match format {
-            Format::Json => out.json(self)?,
-            _ => out.table(&self.table(), format)?,
-        }
-        out.flush()
-    }
-
     fn table(&self) -> Table {
-        let header = [
-            "layer", "kernels", "choice", "input", "", "max abs", "max rel",
-        ];
-        let mut table = Table::new(5, &header);
+        let header = "layer, kernels, choice, input, , max abs, max rel";
+        let mut table = Table::new(5, header);
         for case in &self.cases {
             let mut kernels = case.kernels.clone();
             kernels.dedup();

@@ -1,7 +1,8 @@
-//! How Mesa's software Vulkan is asked to compute.
+//! Settings for Mesa's software Vulkan.
 
-/// Lets llvmpipe use all of a processor's vectors: by itself it uses 256 bits where there are 512, and
-/// ResNet-50 takes a fifth longer. What the user has set stays. To be called before there are threads.
+/// Lets llvmpipe use the processor's full vector width: by default it uses 256 bits even where
+/// there are 512, and ResNet-50 takes a fifth longer. A setting made by the user stays. Must be
+/// called before any threads are started.
 #[cfg(target_arch = "x86_64")]
 #[expect(
     unsafe_code,
@@ -14,11 +15,11 @@ pub(crate) fn widen_vectors() {
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl");
     if has_512 && std::env::var_os(BITS).is_none() {
-        // SAFETY: no other thread was started.
+        // SAFETY: no other thread has been started.
         unsafe { std::env::set_var(BITS, "512") };
     }
 }
 
-/// On other processors llvmpipe uses all there is.
+/// On other processors llvmpipe uses the full width by default.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const fn widen_vectors() {}

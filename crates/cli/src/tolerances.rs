@@ -1,34 +1,35 @@
-//! How far results may be off.
+//! How far results may deviate.
 
 use resnet_wgpu::internals::kernels::Precision;
 
 use crate::args::CompareArgs;
 
-/// Largest differences that count as agreement.
+/// The largest differences that count as agreement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tolerances {
-    /// Of a logit, as such.
+    /// Of a logit, absolute.
     pub(crate) logit: f32,
-    /// Of a layer or of the logits, as a part of the largest magnitude.
+    /// Of a layer or of the logits, relative to the largest magnitude.
     pub(crate) relative: f32,
 }
 
 impl Tolerances {
-    /// Those of what is stored. Halves have eleven bits, and a network of fifty layers loses some.
+    /// The defaults for a storage precision. Half precision has eleven bits, some of which are lost
+    /// over fifty layers.
     pub(crate) const fn of(precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self {
+        if matches!(precision, Precision::F32) {
+            return Self {
                 logit: 1e-3,
                 relative: 1e-4,
-            },
-            Precision::F16 => Self {
-                logit: f32::INFINITY,
-                relative: 2e-2,
-            },
+            };
+        }
+        Self {
+            logit: f32::INFINITY,
+            relative: 2e-2,
         }
     }
 
-    /// Those that the flags ask for, else those of what is stored.
+    /// The tolerances given by the flags, otherwise the defaults for the precision.
     pub(crate) fn new(args: &CompareArgs, precision: Precision) -> Self {
         let default = Self::of(precision);
         Self {

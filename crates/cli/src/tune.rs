@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use resnet_wgpu::plan::InputFormat;
-use resnet_wgpu::tune::{self, TuneProgress, Tuned};
+use resnet_wgpu::tune::{self, Tuned};
 use serde::Serialize;
 
 use crate::args::TuneArgs;
@@ -12,7 +11,8 @@ use crate::caches::Caches;
 use crate::device::{AdapterInfo, Device, Gpu};
 use crate::failure::Failure;
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION, Table};
+use crate::output::{Format, SCHEMA_VERSION, Table, print};
+use crate::progress::Bars;
 
 #[derive(Serialize)]
 struct Report {
@@ -22,27 +22,27 @@ struct Report {
     batches: Vec<Batch>,
 }
 
-/// What was found for a batch size.
+/// The result for one batch size.
 #[derive(Serialize)]
 struct Batch {
     batch: usize,
     layers: Vec<Layer>,
-    /// Distinct layers that the time did not suffice for.
+    /// The number of distinct layers that there was no time for.
     unmeasured: usize,
     /// The network as a whole; null when every default won.
     network: Option<NetworkTimes>,
-    /// File of the choices; null when there are none or `--dry-run` was given.
+    /// The file of stored choices; null if there are none or with `--dry-run`.
     stored: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Layer {
     layer: String,
-    /// Layers of the network with this shape.
+    /// The number of layers of this shape in the network.
     count: usize,
-    /// Candidates whose results were right.
+    /// The number of candidates whose results were right.
     candidates: usize,
-    /// Candidates whose results were wrong.
+    /// The number of candidates whose results were wrong.
     wrong: usize,
     default: String,
     default_ms: f64,
@@ -81,7 +81,15 @@ pub(crate) fn run(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         model,
         batches,
     };
-    report.print(args.format)
+    print(&report, args.format, |out| {
+        out.table(&report.table(), args.format)?;
+        if args.format == Format::Text {
+            for batch in &report.batches {
+                out.line(format_args!("batch {}: {}", batch.batch, batch.verdict()))?;
+            }
+        }
+        Ok(())
+    })
 }
 
 fn tune_batch(
@@ -91,15 +99,15 @@ fn tune_batch(
     quiet: bool,
 ) -> Result<Batch, Failure> {
     let options = gpu.default_options(InputFormat::Tensor);
-    let mut bar = Bar::new(quiet);
+    let mut bars = Bars::new(quiet);
     let tuned = tune::tune(
         &gpu.context,
         &network.optimized()?,
         &options,
         Duration::from_secs_f64(args.seconds),
-        &mut |progress| bar.show(progress),
+        &mut |progress| bars.tune(progress),
     )?;
-    drop(bar);
+    drop(bars);
     let stored = match (args.dry_run, Caches::new(&args.run.device)) {
         (true, _) => None,
         (false, Some(caches)) => {
@@ -131,40 +139,25 @@ impl Batch {
             batch,
             layers: layers.collect(),
             unmeasured: tuned.unmeasured,
-            network: tuned.networks.map(|networks| {
-                let tune::NetworkTimes {
-                    default_ms,
-                    tuned_ms,
-                    faster,
-                    ..
-                } = networks;
-                NetworkTimes {
-                    default_ms,
-                    tuned_ms,
-                    faster,
-                }
+            network: tuned.networks.map(|networks| NetworkTimes {
+                default_ms: networks.default_ms,
+                tuned_ms: networks.tuned_ms,
+                faster: networks.faster,
             }),
             stored,
         }
     }
 
-    /// What came of it, in words.
+    /// The outcome in words.
     fn verdict(&self) -> String {
         let mut text = match &self.network {
             None => "every default won: nothing to change".to_owned(),
-            Some(network) => {
-                let NetworkTimes {
-                    default_ms,
-                    tuned_ms,
-                    faster,
-                    ..
-                } = network;
-                let verdict = if *faster { "kept" } else { "discarded" };
-                format!(
-                    "the network takes {tuned_ms:.3} ms with the choices, {default_ms:.3} ms \
-                     without: {verdict}"
-                )
-            }
+            Some(times) => format!(
+                "the network takes {:.3} ms with the choices, {:.3} ms without: {}",
+                times.tuned_ms,
+                times.default_ms,
+                if times.faster { "kept" } else { "discarded" }
+            ),
         };
         if self.unmeasured > 0 {
             text += &format!(
@@ -180,32 +173,9 @@ impl Batch {
 }
 
 impl Report {
-    fn print(&self, format: Format) -> Result<(), Failure> {
-        let mut out = Out::new();
-        match format {
-            Format::Json => out.json(self)?,
-            Format::Csv => out.table(&self.table(), Format::Csv)?,
-            _ => {
-                out.table(&self.table(), Format::Text)?;
-                for batch in &self.batches {
-                    out.line(format_args!("batch {}: {}", batch.batch, batch.verdict()))?;
-                }
-            }
-        }
-        out.flush()
-    }
-
     fn table(&self) -> Table {
-        let header = [
-            "layer",
-            "default",
-            "choice",
-            "n",
-            "tried",
-            "default ms",
-            "choice ms",
-        ];
-        let mut table = Table::new(3, &header);
+        let header = "layer, default, choice, n, tried, default ms, choice ms";
+        let mut table = Table::new(3, header);
         for layer in self.batches.iter().flat_map(|batch| &batch.layers) {
             table.row([
                 layer.layer.clone(),
@@ -218,46 +188,5 @@ impl Report {
             ]);
         }
         table
-    }
-}
-
-/// How far it is, on stderr; gone when this is dropped.
-struct Bar(Option<ProgressBar>);
-
-impl Bar {
-    fn new(quiet: bool) -> Self {
-        if quiet {
-            return Self(None);
-        }
-        let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("tuning {pos}/{len} {wide_bar} {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self(Some(bar))
-    }
-
-    fn show(&mut self, progress: TuneProgress<'_>) {
-        let Some(bar) = &self.0 else { return };
-        match progress {
-            TuneProgress::Layer {
-                done,
-                total,
-                shape,
-                candidates,
-            } => {
-                bar.set_length(total as u64);
-                bar.set_position(done as u64);
-                bar.set_message(format!("{shape}, {candidates} candidates"));
-            }
-            TuneProgress::Networks => bar.set_message("the whole network"),
-            _ => {}
-        }
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
     }
 }

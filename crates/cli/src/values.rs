@@ -1,17 +1,13 @@
-//! How the values of flags are read, and what is said when they cannot be.
+//! How the values of flags are parsed, and what is said when they are invalid.
 
+use std::error::Error;
 use std::path::PathBuf;
-
-use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
-use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::network::Arch;
-use resnet_wgpu::network::{BnMode, Variant};
-use resnet_wgpu::passes::Fusion;
-use resnet_wgpu::plan::{KernelPath, Winograd};
+use std::str::FromStr;
 
 use crate::output::Format;
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 
-/// The largest side of an image and the largest batch: keeps a typing error from filling the memory.
+/// The largest image side and the largest batch: keeps a typing error from filling the memory.
 const MAX_SIDE: usize = 8192;
 const MAX_BATCH: usize = 1024;
 /// The largest number of runs, or of classes to show.
@@ -81,7 +77,7 @@ pub(crate) fn npy() -> impl TypedValueParser<Value = PathBuf> {
     )
 }
 
-/// A path that ends as its content demands.
+/// Parses a path with the extension that its content demands.
 fn ending_in(
     extension: &'static str,
     otherwise: &'static str,
@@ -95,14 +91,10 @@ fn ending_in(
 }
 
 pub(crate) fn safetensors() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(|path| {
-        let is_safetensors = path
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
-        is_safetensors
-            .then_some(path)
-            .ok_or("the new file is safetensors: give a name that ends in .safetensors")
-    })
+    ending_in(
+        "safetensors",
+        "the new file is safetensors: give a name that ends in .safetensors",
+    )
 }
 
 pub(crate) fn formats(names: &'static [&'static str]) -> impl TypedValueParser<Value = Format> {
@@ -114,55 +106,16 @@ pub(crate) fn formats(names: &'static [&'static str]) -> impl TypedValueParser<V
     })
 }
 
-pub(crate) fn arch_parser() -> impl TypedValueParser<Value = Arch> {
-    PossibleValuesParser::new(Arch::ALL.map(Arch::name)).try_map(|name| name.parse::<Arch>())
-}
-
-pub(crate) fn fusion_parser() -> impl TypedValueParser<Value = Fusion> {
-    PossibleValuesParser::new(["none", "layers", "full"]).try_map(|name| name.parse::<Fusion>())
-}
-
-pub(crate) fn path_parser() -> impl TypedValueParser<Value = KernelPath> {
-    PossibleValuesParser::new(["auto", "buffers", "textures"])
-        .try_map(|name| name.parse::<KernelPath>())
-}
-
-pub(crate) fn bn_mode_parser() -> impl TypedValueParser<Value = BnMode> {
-    PossibleValuesParser::new(["running", "batch"]).try_map(|name| name.parse::<BnMode>())
-}
-
-pub(crate) fn winograd_parser() -> impl TypedValueParser<Value = Winograd> {
-    PossibleValuesParser::new(["auto", "off", "f2", "f4"]).try_map(|name| name.parse::<Winograd>())
-}
-
-pub(crate) fn precision_parser() -> impl TypedValueParser<Value = Precision> {
-    PossibleValuesParser::new(["f32", "f16"]).try_map(|name| name.parse::<Precision>())
-}
-
-pub(crate) fn variant_parser() -> impl TypedValueParser<Value = Variant> {
-    let names = Variant::ALL.iter().map(|variant| variant.name());
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<Variant>())
+/// Parses one of the names of a type's values.
+pub(crate) fn named<T>(
+    names: impl IntoIterator<Item = &'static str>,
+) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: Into<Box<dyn Error + Send + Sync>>> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_square_or_rows_by_columns() {
-        assert_eq!(size("64"), Ok([64, 64]), "square");
-        assert_eq!(size("160x240"), Ok([160, 240]), "rows first");
-        for text in [
-            "",
-            "x",
-            "0",
-            "64x",
-            "64x0",
-            "-1",
-            "64x64x3",
-            "99999999999999999999",
-        ] {
-            assert!(size(text).is_err(), "{text:?}");
-        }
-    }
-}
+#[path = "../tests/unit/values.rs"]
+mod tests;

@@ -1,13 +1,13 @@
-//! Which versions of what are at work.
+//! The versions of the software in use.
 
 use serde::Serialize;
 
-/// Versions that a measurement depends on.
+/// The versions that a measurement depends on.
 #[derive(Debug, Serialize)]
 pub(crate) struct Versions {
     #[serde(rename = "resnet-wgpu")]
     pub(crate) own: &'static str,
-    /// Null where the lock file does not name it.
+    /// Null if the lock file does not contain it.
     pub(crate) wgpu: Option<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! The record of `resnet bench`, and what `resnet bench diff` says about two of them.
+//! The records of `resnet bench`, and what `resnet bench diff` says about two of them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -28,7 +28,7 @@ fn run(batch: usize, samples: &[f64]) -> Value {
     json!({ "path": "gpu", "batch": batch, "size": [224, 224], "samples_ms": samples })
 }
 
-/// What `resnet bench` would write, as far as it is read.
+/// The parts of a `resnet bench` record that are read.
 fn record(runs: &[Value]) -> Value {
     json!({
         "schema_version": 1,
@@ -76,7 +76,7 @@ impl Pair {
     }
 }
 
-/// Ten times around a middle.
+/// Ten times around a given middle.
 fn around(middle: f64) -> Vec<f64> {
     (0..10)
         .map(|i| middle * (1.0 + 0.001 * f64::from(i - 5)))

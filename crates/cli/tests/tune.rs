@@ -1,4 +1,4 @@
-//! Tuning on a device, and the program's commands around it. Needs an adapter.
+//! Tuning on a device, and the program's commands for it. Needs an adapter.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use common::{Numbers, assert_close, gpu, reference};
 use resnet_wgpu::gpu::Session;
-use resnet_wgpu::graph::{Conv2d, Graph, Op};
+use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::compare::Tolerance;
+use resnet_wgpu::internals::graph::{Conv2d, Op};
 use resnet_wgpu::internals::plan::{ConvShape, candidates};
 use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::tune::{TuneProgress, tune};
 
-/// Two convolutions of 3×3 and equal shape, and one of 1×1 with a residual.
+/// Two 3×3 convolutions of equal shape, and a 1×1 convolution with a residual.
 fn network() -> (Graph, Tensor) {
     let mut numbers = Numbers::new(5);
     let mut graph = Graph::new();
@@ -88,10 +89,10 @@ fn without_time_every_default_stands() {
     assert!(tuned.networks.is_none() && tuned.choices().is_empty());
 }
 
-/// Bits of llvmpipe's vectors.
+/// The vector width of llvmpipe, in bits.
 const VECTORS: &str = "LP_NATIVE_VECTOR_WIDTH";
 
-/// Runs the program on a tiny network; its stdout and stderr.
+/// Runs the program on a tiny network and returns its stdout and stderr.
 #[track_caller]
 fn resnet(args: &[&str], cache: &Path, code: i32) -> (String, String) {
     let tiny = ["--arch", "resnet18", "--size", "32", "--cache-dir"];
@@ -99,7 +100,7 @@ fn resnet(args: &[&str], cache: &Path, code: i32) -> (String, String) {
         .args([args, &tiny].concat())
         .arg(cache)
         .env_remove("RUST_LOG")
-        // llvmpipe as it is in this process: the program would ask for wider vectors.
+        // llvmpipe as it is in this process: the program itself would ask for wider vectors.
         .env(VECTORS, env::var_os(VECTORS).unwrap_or("256".into()))
         .output()
         .unwrap();
@@ -160,7 +161,7 @@ fn what_is_stored_is_used_by_the_next_start_which_says_so() {
     let tune = ["tune", "--seconds", "0", "--format", "json"];
     resnet(&tune, folder.path(), 0);
     let file = tuned_file(folder.path());
-    // As if another candidate had won for the stem, whatever the device is.
+    // Pretends that another candidate won for the stem, whatever the device is.
     let stem = Shape::new(1, 3, 32, 32);
     let gpu = gpu();
     let options = PlanOptions::new(Capabilities::of(&gpu.device));

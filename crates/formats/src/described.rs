@@ -1,20 +1,20 @@
-//! Files that describe their network: what `resnet convert` writes, and how it is read back.
+//! Writes and reads files that describe their own network, as made by `resnet convert`.
 //!
-//! The file is safetensors. Its tensors have the names of the graph's parameters, in OIHW and
-//! `[out, in]`; for torchvision's and timm's networks these are their own names, so that PyTorch loads
-//! the file too. These texts in the metadata say the rest, and leave nothing to be guessed:
+//! Such a file is safetensors. Its tensors are named after the graph's parameters, in OIHW and
+//! `[out, in]` order; for torchvision's and timm's networks these are the original names, so PyTorch
+//! can load the file too. The metadata says the rest, so that nothing need be guessed:
 //!
-//! | key | text |
+//! | key | value |
 //! |---|---|
 //! | `graph` | the layers, as JSON: a [`Blueprint`] |
-//! | `architecture` | name of the network, such as `resnet50d` |
-//! | `preprocess` | JSON of [`Preprocess`] |
-//! | `labels` | JSON list of the names of the classes, if they are known |
-//! | `origin` | what the file was made from, for people |
-//! | `format` | `pt`, which Hugging Face's libraries ask for |
+//! | `architecture` | the name of the network, such as `resnet50d` |
+//! | `preprocess` | a [`Preprocess`] as JSON |
+//! | `labels` | the class names as a JSON list, if known |
+//! | `origin` | what the file was made from, for human readers |
+//! | `format` | `pt`, which Hugging Face's libraries require |
 //!
-//! Of a file without `graph`, `preprocess` (JSON, or a name of [`Preprocess::NAMES`]), `labels` and
-//! `epsilon` are honoured as well.
+//! In files without `graph`, `preprocess` (JSON, or one of [`Preprocess::NAMES`]), `labels` and
+//! `epsilon` are honoured too.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -24,13 +24,13 @@ use serde::Serialize;
 use crate::weights::{DESCRIPTION, Weights, save as write};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::internals::network::{Blueprint, Facts, TensorSource, Tensors};
-use resnet_wgpu::network::{Decision, Family, ModelOptions, Network};
+use resnet_wgpu::internals::network::{Blueprint, Facts, Family, TensorSource, Tensors};
+use resnet_wgpu::network::{Decision, ModelOptions, Network};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::Preprocess;
 
-/// Writes a network, its preprocessing and its labels as one safetensors file that describes itself.
-/// The precision is that of kernels and matrices; vectors stay in 32 bits.
+/// Writes a network, its preprocessing and its labels as one self-describing safetensors file.
+/// The precision applies to kernels and matrices; vectors stay in 32 bits.
 ///
 /// # Errors
 /// [`Error::Write`].
@@ -58,7 +58,7 @@ pub fn save(network: &Network, path: impl AsRef<Path>, precision: Precision) -> 
     write(path.as_ref(), tensors, metadata, precision)
 }
 
-/// The network that a file describes.
+/// Reads the network that a file describes.
 pub(crate) fn read(weights: &mut Weights, options: &ModelOptions) -> Result<Network, Error> {
     let text = |key: &str| weights.metadata(key);
     let blueprint = Blueprint::from_json(text(DESCRIPTION).unwrap_or_default())?;

@@ -1,15 +1,15 @@
-//! Weight files of ResNets, as networks for [`resnet_wgpu`].
+//! Reads weight files of ResNets as networks for [`resnet_wgpu`].
 //!
-//! [`open`] takes a file of any format, recognised by its content: safetensors, also in shards,
-//! PyTorch's checkpoints, ONNX, or Keras' three formats. [`save`] writes a network as one file that
-//! describes itself. [`weights`] reads a file as named tensors, every one of which must be used;
-//! [`onnx`] and [`keras`] read files that bring their own graph; `hub` downloads from the Hugging Face
-//! Hub.
+//! [`open`] takes a file of any supported format, which it recognises by content: safetensors, single
+//! or sharded, PyTorch checkpoints, ONNX, and Keras's three formats. [`save`] writes a network as one
+//! file that describes itself. [`weights`] reads a file as named tensors, every one of which must be
+//! used; [`onnx`] and [`keras`] read files that contain their own graph; `hub` downloads from the
+//! Hugging Face Hub.
 //!
 //! # Features
 //!
-//! * `torch`, `onnx`, `keras` (default): the formats beside safetensors;
-//! * `hub`: downloading.
+//! * `torch`, `onnx`, `keras` (on by default): the formats other than safetensors;
+//! * `hub`: downloads.
 
 mod described;
 #[cfg(feature = "hub")]
@@ -47,7 +47,7 @@ pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Network, E
     Weights::of_map(path, map)?.network(options)
 }
 
-/// [`open`] for a file that is in memory; `name` stands for its path in errors.
+/// Does what [`open`] does for a file in memory; `name` stands for its path in errors.
 ///
 /// # Errors
 /// As [`open`].
@@ -68,7 +68,7 @@ pub fn from_bytes(
     Weights::from_bytes(name, bytes)?.network(options)
 }
 
-/// Refuses an architecture for a file that brings its own layers.
+/// Refuses an architecture for a file that lists its own layers.
 #[cfg(any(feature = "onnx", feature = "keras"))]
 fn refuse_arch(options: &ModelOptions, file: &str) -> Result<(), Error> {
     options.arch.map_or(Ok(()), |arch| {

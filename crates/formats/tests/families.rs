@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::kernels::Precision;
+use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::reference::{self, Keep};
-use resnet_wgpu::network::{Confidence, Family, Model, ModelOptions, Network, Variant};
+use resnet_wgpu::network::{Confidence, Model, ModelOptions, Network, Variant};
 use resnet_wgpu::picture::{Preprocess, Resize};
 use resnet_wgpu::tensor::Tensor;
 use safetensors::SafeTensors;

@@ -12,12 +12,14 @@ use std::io::Read;
 
 use fuzz::Fuzz;
 use resnet_formats::keras;
-use resnet_wgpu::graph::{
-    AvgPool, Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Relu, Role, Statistics,
+use resnet_wgpu::graph::Role;
+use resnet_wgpu::internals::graph::{
+    AvgPool, Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Relu, Statistics,
 };
+use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::reference;
 use resnet_wgpu::internals::reference::Keep;
-use resnet_wgpu::network::{BnMode, Confidence, Family, Model, ModelOptions, Variant};
+use resnet_wgpu::network::{BnMode, Confidence, Model, ModelOptions, Variant};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::{ChannelOrder, Filter, Resize};
 use resnet_wgpu::tensor::Tensor;

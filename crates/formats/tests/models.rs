@@ -1,7 +1,8 @@
 //! Networks: shapes and sizes that are published, and what the builders refuse.
 
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Conv2d, Op, Role};
+use resnet_wgpu::graph::Role;
+use resnet_wgpu::internals::graph::{Conv2d, Op};
 use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::{Model, ModelOptions};
 

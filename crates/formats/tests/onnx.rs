@@ -7,10 +7,14 @@ mod fuzz;
 use fuzz::Fuzz;
 use resnet_formats::onnx;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Role, Softmax};
+use resnet_wgpu::graph::Role;
+use resnet_wgpu::internals::graph::{
+    Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Softmax,
+};
+use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::reference;
 use resnet_wgpu::network::Arch;
-use resnet_wgpu::network::{self, Family, Model, ModelOptions};
+use resnet_wgpu::network::{self, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::Tensor;
 use serde::Deserialize;

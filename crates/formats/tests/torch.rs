@@ -7,8 +7,8 @@ mod fuzz;
 use fuzz::Fuzz;
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::TensorSource;
-use resnet_wgpu::network::{Family, Model, ModelOptions};
+use resnet_wgpu::internals::network::{Family, TensorSource};
+use resnet_wgpu::network::{Model, ModelOptions};
 
 macro_rules! fixture {
     ($name:literal) => {

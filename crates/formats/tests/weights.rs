@@ -9,10 +9,10 @@ use fuzz::Fuzz;
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::internals::network::TensorSource;
 use resnet_wgpu::internals::network::resnet::{self, Block, Plan, Style};
+use resnet_wgpu::internals::network::{Family, TensorSource};
 use resnet_wgpu::network::Arch;
-use resnet_wgpu::network::{Family, Model, ModelOptions, Variant};
+use resnet_wgpu::network::{Model, ModelOptions, Variant};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 

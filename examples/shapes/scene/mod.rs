@@ -1,9 +1,10 @@
-//! Pictures of solids, ray-marched on the GPU: what is in one, and the renderer.
+//! Pictures of solids, ray-marched on the GPU: what they contain, and the renderer.
 //!
-//! A [`Scene`] is one picture, in numbers; [`Scene::random`] makes one from a shape and a seed, and the
-//! same seed makes the same one. [`Renderer`] draws many scenes of one shape per dispatch into a
-//! texture, through `scene.wgsl`; [`Studio`] brings them back to the host. Shared by the examples
-//! `shapes` (which writes data sets) and `viewer` (which shows one scene, live), and by tests.
+//! A [`Scene`] describes one picture in numbers; [`Scene::random`] makes one from a shape and a
+//! seed, always the same for the same seed. [`Renderer`] draws many scenes of one shape per
+//! dispatch into a texture, through `scene.wgsl`; [`Studio`] brings them back to the host. Shared
+//! by the examples `shapes` (which writes data sets) and `viewer` (which shows one scene, live),
+//! and by tests.
 
 #![allow(dead_code, reason = "each program uses its own part of this module")]
 
@@ -36,7 +37,7 @@ enum Pattern {
     Noise,
 }
 
-/// One picture as the shader takes it; `scene.wgsl` says what each number means.
+/// One picture in the form that the shader takes; `scene.wgsl` explains each number.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct Scene {
@@ -94,12 +95,12 @@ pub(crate) struct Camera {
     pub(crate) roll: f32,
     /// Half the field of view, in radians.
     pub(crate) half_view: f32,
-    /// Of the unit sphere in half the picture.
+    /// The fraction of half the picture that the unit sphere takes up.
     pub(crate) share: f32,
 }
 
 impl Scene {
-    /// A picture of a shape in which everything else is random, of so many pixels a side.
+    /// A picture of a shape in which everything else is random, `size` pixels on a side.
     pub(crate) fn random(shape: Shape, seed: u64, size: u32) -> Self {
         let mut dice = Dice::new(seed);
         let standing = dice.chance(0.6);
@@ -171,7 +172,7 @@ impl Scene {
         scene
     }
 
-    /// A well-lit picture of a standing shape without noise, board or tilt, for people.
+    /// A well-lit picture of an upright shape without noise, board or tilt, for people.
     pub(crate) fn display(shape: Shape, seed: u64, size: u32) -> Self {
         let mut scene = Self::random(shape, seed, size);
         let proportions = shape.proportions().map(|[low, high]| 0.5 * (low + high));
@@ -205,11 +206,11 @@ impl Scene {
         self.focal = 1.0 / camera.half_view.tan();
     }
 
-    /// A board before the solid, that hides a strip at its edge.
+    /// Places a board in front of the solid that hides a strip at its edge.
     fn set_board(&mut self, share: f32, dice: &mut Dice) {
         let (sin, cos) = dice.between(0.0, TAU).sin_cos();
         self.board_direction = vec2(cos, sin);
-        // Of a disc, the strip beyond 0.4 of its radius is a quarter.
+        // The strip of a disc beyond 0.4 of its radius is a quarter of its area.
         self.board_inner = share * dice.between(0.4, 0.8);
         self.board_outer = self.board_inner + dice.between(0.15, 0.4);
         self.board_length = dice.between(0.6, 2.5);
@@ -224,7 +225,7 @@ impl Camera {
     }
 }
 
-/// Below it the shader draws none.
+/// Below this the shader draws no ground.
 const NO_GROUND: f32 = -1000.0;
 
 /// A camera and a turn of the solid from which the shape shows.
@@ -244,7 +245,7 @@ fn pose(shape: Shape, standing: bool, dice: &mut Dice) -> (Camera, Mat3) {
         let turn = if standing {
             Quat::from_rotation_y(dice.between(0.0, TAU))
         } else {
-            // Uniform over all rotations but for the middle angle, whose sine is the measure.
+            // Uniform over all rotations: the sine of the middle angle is uniform.
             let middle = dice.between(-1.0, 1.0).asin();
             let (first, last) = (dice.between(-PI, PI), dice.between(-PI, PI));
             Quat::from_euler(EulerRot::YXZ, first, middle, last)
@@ -256,7 +257,7 @@ fn pose(shape: Shape, standing: bool, dice: &mut Dice) -> (Camera, Mat3) {
     }
 }
 
-/// A direction to the light: above, and not behind the solid.
+/// A direction to the light: from above, and not from behind the solid.
 fn light(eye: Vec3, dice: &mut Dice) -> Vec3 {
     loop {
         let mut coordinate = || dice.between(-1.0, 1.0);
@@ -282,7 +283,7 @@ struct Colours {
 }
 
 impl Colours {
-    /// Any colours with which the solid stands out from what is behind it.
+    /// Random colours in which the solid stands out from the background.
     fn random(dice: &mut Dice) -> Self {
         let muted = |dice: &mut Dice| {
             hsv(
@@ -322,7 +323,7 @@ fn pattern(dice: &mut Dice, probability: f32) -> u32 {
     pattern as u32
 }
 
-/// Hue, saturation and value, all 0 to 1, as red, green and blue.
+/// Converts hue, saturation and value, all from 0 to 1, to red, green and blue.
 fn hsv(hue: f32, saturation: f32, value: f32) -> Vec3 {
     let channel = |turn: f32| {
         let distance = ((hue + turn).fract() * 6.0 - 3.0).abs() - 1.0;
@@ -331,7 +332,7 @@ fn hsv(hue: f32, saturation: f32, value: f32) -> Vec3 {
     vec3(channel(0.0), channel(2.0 / 3.0), channel(1.0 / 3.0))
 }
 
-/// As the shader unpacks it: red in the lowest byte.
+/// Packs a colour for the shader: red in the lowest byte.
 fn packed(colour: Vec3) -> u32 {
     #[expect(
         clippy::cast_possible_truncation,

@@ -8,18 +8,18 @@ use super::shape::Shape;
 #[derive(Debug)]
 pub(crate) struct Renderer {
     layout: wgpu::BindGroupLayout,
-    /// By class.
+    /// Pipelines by class.
     pipelines: Vec<wgpu::ComputePipeline>,
 }
 
-/// What a renderer draws into.
+/// The format of the textures that a renderer draws into.
 pub(crate) const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
 
-/// Sides of the square of pixels that a workgroup draws: `TILE` of the shader.
+/// The side of the square of pixels that a workgroup draws: `TILE` in the shader.
 const TILE: u32 = 8;
 
 impl Renderer {
-    /// `rays` along each side of a pixel are averaged.
+    /// A renderer that averages `rays` × `rays` rays per pixel.
     pub(crate) fn new(device: &wgpu::Device, rays: u32) -> Self {
         let module = device.create_shader_module(wgpu::include_wgsl!("scene.wgsl"));
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
@@ -67,8 +67,8 @@ impl Renderer {
         }
     }
 
-    /// Scenes in a storage buffer, and the texture of [`FORMAT`], a storage binding, that they are
-    /// drawn into.
+    /// Binds a storage buffer of scenes and the texture of [`FORMAT`], as a storage binding, that
+    /// they are drawn into.
     pub(crate) fn bind(
         &self,
         device: &wgpu::Device,
@@ -91,7 +91,7 @@ impl Renderer {
         })
     }
 
-    /// Draws the first `count` of the scenes, all of one shape and of `size` pixels a side, each at its
+    /// Draws the first `count` scenes, all of one shape and `size` pixels on a side, each at its
     /// `tile`.
     pub(crate) fn draw(
         &self,

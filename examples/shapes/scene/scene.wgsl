@@ -6,7 +6,7 @@
 //
 // Workgroup   8 × 8 pixels of one picture
 // Grid        [ceil(size / 8), ceil(size / 8), pictures]
-// Host        examples/shapes/scene.rs
+// Host        examples/shapes/scene/renderer.rs
 //
 // The field is given in the solid's own frame, in which it lies within the unit sphere, and never
 // exceeds the distance to the surface. The ground and the sky are computed, not marched.
@@ -163,7 +163,7 @@ fn solid(p: vec3<f32>, proportions: vec2<f32>) -> f32 {
     }
 }
 
-// The gradient of the field by differences along the corners of a tetrahedron.
+// The gradient of the field, from differences at the corners of a tetrahedron.
 fn normal_at(p: vec3<f32>, proportions: vec2<f32>) -> vec3<f32> {
     let e = vec2(0.002, -0.002);
     return normalize(e.xyy * solid(p + e.xyy, proportions) + e.yyx * solid(p + e.yyx, proportions)
@@ -198,7 +198,7 @@ fn march(origin: vec3<f32>, direction: vec3<f32>, proportions: vec2<f32>) -> f32
     return -1.0;
 }
 
-// The share of the light that passes the solid: the closest the ray comes to it, seen from its start.
+// The share of the light that passes the solid, from the smallest angle between it and the ray.
 fn light_at(origin: vec3<f32>, direction: vec3<f32>, proportions: vec2<f32>) -> f32 {
     let inside = unit_sphere(origin, direction);
     if inside.y <= max(inside.x, 0.0) {
@@ -260,7 +260,7 @@ fn value_noise(p: vec3<f32>) -> f32 {
     return sum;
 }
 
-// Which of two colours a place has, 0 to 1.
+// The mix of two colours at a point, 0 to 1.
 fn pattern(kind: u32, p: vec3<f32>) -> f32 {
     switch kind {
         case PATTERN_CHECKER: {

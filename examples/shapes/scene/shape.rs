@@ -2,10 +2,11 @@
 
 use glam::{Vec2, Vec3};
 
-/// How many there are.
+/// The number of solids.
 pub(crate) const CLASSES: u32 = 12;
 
-/// What a picture shows: its class. The order is that of the classes and of `SHAPE` in the shader.
+/// The solid in a picture, which is its class. The order is that of the classes and of `SHAPE` in
+/// the shader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Shape {
@@ -75,7 +76,7 @@ impl Shape {
         }
     }
 
-    /// How far the solid reaches below its centre when it stands upright.
+    /// How far the solid extends below its centre when it stands upright.
     pub(super) const fn depth(self, proportions: Vec2) -> f32 {
         match self {
             Self::Sphere => 0.9,
@@ -90,11 +91,12 @@ impl Shape {
         }
     }
 
-    /// Whether the shape shows from this side. `view` points to the camera, in the solid's own frame.
+    /// Whether the shape can be recognised from this side. `view` points to the camera, in the
+    /// solid's own frame.
     ///
-    /// From some sides two shapes are one picture: a cone from its tip is a disc, a pyramid from
-    /// below is the face of a cube, a torus from its edge is a capsule. Such pictures would be noise
-    /// among the labels.
+    /// From some sides two shapes give the same picture: a cone from its tip is a disc, a pyramid
+    /// from below is the face of a cube, a torus from its edge is a capsule. Such pictures would be
+    /// noise among the labels.
     pub(crate) fn shows_from(self, view: Vec3) -> bool {
         let side = view.abs();
         match self {
@@ -107,8 +109,8 @@ impl Shape {
             Self::Pyramid => (-0.25..0.75).contains(&view.y),
             // The hole.
             Self::Torus => side.y > 0.48,
-            // Both halves: a half alone is a pyramid. The faces of the far one turn to the camera when
-            // the other two coordinates outweigh the largest.
+            // Both halves: half of it is a pyramid. The faces of the far half turn to the camera
+            // when the other two coordinates outweigh the largest.
             Self::Octahedron => 2.0 * side.max_element() < 0.97 * side.element_sum(),
             Self::Capsule => side.y < 0.8,
             Self::Star | Self::Cross | Self::Arch => side.z > 0.5,

@@ -1,4 +1,4 @@
-//! Many pictures, back on the host.
+//! Renders many pictures and brings them back to the host.
 
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::Context;
@@ -6,46 +6,46 @@ use resnet_wgpu::wgpu;
 
 use super::{CLASSES, FORMAT, Renderer, Scene, Shape};
 
-/// Rendered pictures, in their order.
+/// Rendered pictures, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Pictures {
-    /// Three bytes a pixel.
+    /// Three bytes per pixel.
     pub(crate) rgb: Vec<u8>,
-    /// A byte a pixel.
+    /// One byte per pixel.
     pub(crate) masks: Vec<u8>,
     pub(crate) labels: Vec<Shape>,
 }
 
-/// What `Scene::random` makes picture `i` of a data set from.
+/// The seed of `Scene::random` for picture `i` of a data set.
 const fn picture_seed(seed: u32, i: u32) -> u64 {
     (seed as u64) << 32 | i as u64
 }
 
-/// A texture with room for as many pictures of each shape, and what renders into it.
+/// A texture with room for equally many pictures of each shape, and what renders into it.
 #[derive(Debug)]
 pub(crate) struct Studio<'c> {
     context: &'c Context,
     renderer: Renderer,
     size: u32,
-    /// Pictures of each shape.
+    /// The number of pictures of each shape.
     depth: u32,
     /// Pictures in a row of the texture.
     columns: u32,
     scenes: wgpu::Buffer,
-    /// By class.
+    /// Bindings by class.
     bound: Vec<wgpu::BindGroup>,
     texture: wgpu::Texture,
     readback: wgpu::Buffer,
 }
 
-/// Sides of the texture in pixels, at most.
+/// The largest width or height of the texture in pixels.
 const SIDE: u32 = 2048;
 
 impl<'c> Studio<'c> {
     pub(crate) fn new(context: &'c Context, size: u32, rays: u32) -> Self {
         let device = &context.device;
         let columns = SIDE / size;
-        // Rows of the texture in bytes must be multiples of 256 to be copied to a buffer.
+        // Rows of the texture must be multiples of 256 bytes to be copied to a buffer.
         let width = (columns * size).next_multiple_of(64);
         let depth = (columns * columns / CLASSES).clamp(1, 32);
         let rows = (depth * CLASSES).div_ceil(columns);
@@ -99,12 +99,12 @@ impl<'c> Studio<'c> {
         }
     }
 
-    /// Pictures that are rendered together, at most.
+    /// The most pictures that are rendered together.
     pub(crate) const fn capacity(&self) -> u32 {
         self.depth * CLASSES
     }
 
-    /// Renders some pictures and appends them.
+    /// Renders some pictures and appends them to `pictures`.
     pub(crate) fn render(
         &mut self,
         seed: u32,

@@ -40,7 +40,7 @@ impl Operation for ChannelDot {
     }
 
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
-        // What the gradient is laid over.
+        // The input that the gradient is laid over.
         Placement::on(1)
     }
 

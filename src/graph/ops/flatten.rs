@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, ParamId, ValueId};
 use crate::tensor::Shape;
 
-/// All scalars of an image as channels of one pixel.
+/// Flattens each image into the channels of one pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flatten {
     /// Their order.

@@ -2,13 +2,13 @@
 
 mod add;
 mod avg_pool;
-pub(crate) mod avg_pool_gradient;
+mod avg_pool_gradient;
 mod batch_norm;
 mod blur_pool;
-pub(crate) mod channel_dot;
-pub(crate) mod class_gradient;
+mod channel_dot;
+mod class_gradient;
 mod conv2d;
-pub(crate) mod dilate;
+mod dilate;
 mod flatten;
 mod gate;
 mod global_avg_pool;
@@ -16,27 +16,27 @@ mod linear;
 mod max_pool;
 mod operation;
 mod relu;
-pub(crate) mod relu_gradient;
+mod relu_gradient;
 mod softmax;
 
 use super::ParamId;
 
 pub use add::Add;
 pub use avg_pool::AvgPool;
-pub(crate) use avg_pool_gradient::AvgPoolGradient;
+pub use avg_pool_gradient::AvgPoolGradient;
 pub use batch_norm::{BatchNorm, Statistics};
 pub use blur_pool::BlurPool;
-pub(crate) use channel_dot::ChannelDot;
-pub(crate) use class_gradient::ClassGradient;
+pub use channel_dot::ChannelDot;
+pub use class_gradient::ClassGradient;
 pub use conv2d::Conv2d;
-pub(crate) use dilate::Dilate;
+pub use dilate::Dilate;
 pub use flatten::{Flatten, FlattenOrder};
 pub use gate::Gate;
 pub use global_avg_pool::GlobalAvgPool;
 pub use linear::Linear;
 pub use max_pool::{MaxPool, PadValue};
 pub use relu::Relu;
-pub(crate) use relu_gradient::ReluGradient;
+pub use relu_gradient::ReluGradient;
 pub use softmax::Softmax;
 
 pub(super) use operation::Check;
@@ -61,7 +61,7 @@ pub enum Op {
     BlurPool(BlurPool),
     /// Mean over all pixels of an image, per channel.
     GlobalAvgPool(GlobalAvgPool),
-    /// All scalars of an image as channels of one pixel.
+    /// Flattens each image into the channels of one pixel.
     Flatten(Flatten),
     /// `y = W·x + b` on images of one pixel.
     Linear(Linear),

@@ -354,6 +354,7 @@ impl Plan {
 
 /// A network by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Arch {
     /// Two blocks of two convolutions in each stage.
     ResNet18,
@@ -369,6 +370,7 @@ pub enum Arch {
     Notebook,
 }
 
+#[doc(hidden)]
 impl Arch {
     /// All of them.
     pub const ALL: [Self; 6] = [

@@ -11,7 +11,7 @@ use super::groups::{
 };
 use crate::output::Format;
 use crate::values::{
-    count, formats, npy, png, precision_parser, safetensors, seconds, svg, threshold, tolerance,
+    count, formats, named, npy, png, safetensors, seconds, svg, threshold, tolerance,
 };
 
 #[derive(Args, Debug)]
@@ -137,7 +137,7 @@ pub(crate) struct ConvertArgs {
     pub(crate) output: PathBuf,
 
     /// Type of the kernels and matrices; all other numbers stay in 32 bits
-    #[arg(long, default_value = "f32", value_parser = precision_parser())]
+    #[arg(long, default_value = "f32", value_parser = named::<Precision>(["f32", "f16"]))]
     pub(crate) precision: Precision,
 
     /// Form of the results
@@ -152,7 +152,7 @@ pub(crate) struct ConvertArgs {
 }
 
 impl ConvertArgs {
-    /// The network of the input.
+    /// The arguments for loading the input network.
     pub(crate) fn network(&self) -> NetworkArgs {
         NetworkArgs {
             weights: Some(self.input.clone()),
@@ -214,7 +214,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value = "3")]
     pub(crate) warmup: usize,
 
-    /// Stop timing a path after so many seconds
+    /// Stop timing a path after S seconds
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     pub(crate) seconds: f64,
 
@@ -256,7 +256,7 @@ pub(crate) struct TuneArgs {
     #[command(flatten)]
     pub(crate) batches: BatchesArgs,
 
-    /// Stop after so many seconds for each batch size; layers that were not reached keep their defaults
+    /// Stop after S seconds for each batch size; layers not reached by then keep their defaults
     #[arg(long, value_name = "S", default_value = "120", value_parser = seconds)]
     pub(crate) seconds: f64,
 
@@ -333,7 +333,7 @@ pub(crate) struct DiffArgs {
     #[arg(value_name = "AFTER.json")]
     pub(crate) after: PathBuf,
 
-    /// Ratio of times that is still no regression
+    /// Largest ratio of times that is not a regression
     #[arg(long, value_name = "RATIO", default_value = "1.05", value_parser = threshold)]
     pub(crate) threshold: f64,
 

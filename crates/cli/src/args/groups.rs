@@ -1,4 +1,4 @@
-//! Flags that several commands have.
+//! Flags shared by several commands.
 
 use std::path::PathBuf;
 
@@ -10,13 +10,10 @@ use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::plan::{KernelPath, Winograd};
 use resnet_wgpu::wgpu;
 
-use crate::values::{
-    arch_parser, batch, bn_mode_parser, fusion_parser, path_parser, precision_parser, size,
-    variant_parser, winograd_parser,
-};
+use crate::values::{batch, named, size};
 
 /// Where to run.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Device")]
 pub(crate) struct DeviceArgs {
     /// Adapter by its number in `resnet devices` or a part of its name
@@ -27,8 +24,8 @@ pub(crate) struct DeviceArgs {
     #[arg(long, value_enum)]
     pub(crate) backend: Option<Backend>,
 
-    /// What activations lie in: textures are faster on software Vulkan
-    #[arg(long, default_value = "auto", value_parser = path_parser())]
+    /// Where activations are stored: textures are faster on software Vulkan
+    #[arg(long, default_value = "auto", value_parser = named::<KernelPath>(["auto", "buffers", "textures"]))]
     pub(crate) path: KernelPath,
 
     /// Use the default kernels even where `resnet tune` has stored faster ones
@@ -46,11 +43,11 @@ pub(crate) struct DeviceArgs {
 
     /// 3×3 convolutions by Winograd's algorithm: where it should be faster, nowhere, or wherever it can
     /// be done in tiles of 2×2 or 4×4 outputs
-    #[arg(long, default_value = "auto", value_parser = winograd_parser())]
+    #[arg(long, default_value = "auto", value_parser = named::<Winograd>(["auto", "off", "f2", "f4"]))]
     pub(crate) winograd: Winograd,
 
     /// What feature maps and weights are stored in; arithmetic is in f32 either way
-    #[arg(long, default_value = "f32", value_parser = precision_parser())]
+    #[arg(long, default_value = "f32", value_parser = named::<Precision>(["f32", "f16"]))]
     pub(crate) precision: Precision,
 
     /// Multiply halves with cooperative matrices (tensor cores), where --precision is f16 and the
@@ -69,7 +66,7 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
-    /// The same for wgpu; the CPU is none of its backends.
+    /// The same as wgpu's type; the CPU is not one of its back ends.
     pub(crate) const fn wgpu(self) -> wgpu::Backends {
         match self {
             Self::Vulkan => wgpu::Backends::VULKAN,
@@ -90,15 +87,15 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "FILE|hf:OWNER/NAME")]
     pub(crate) weights: Option<PathBuf>,
 
-    /// Network, with made-up weights where there is no file; a file must agree
-    #[arg(long, value_parser = arch_parser())]
+    /// Network, with random weights if there is no file; a file must agree
+    #[arg(long, value_parser = named::<Arch>(Arch::ALL.map(Arch::name)))]
     pub(crate) arch: Option<Arch>,
 
     #[command(flatten)]
     pub(crate) choices: ChoiceArgs,
 
     /// How far layers are merged before they run
-    #[arg(long, default_value = "full", value_parser = fusion_parser())]
+    #[arg(long, default_value = "full", value_parser = named::<Fusion>(["none", "layers", "full"]))]
     pub(crate) fusion: Fusion,
 }
 
@@ -115,13 +112,13 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_name = "NAME|FILE.json")]
     pub(crate) preprocess: Option<String>,
 
-    /// Which of several networks with the same weights it is; `inspect` names those that are possible
-    #[arg(long, value_parser = variant_parser())]
+    /// Which of several networks with the same weights this is; `inspect` lists the possible ones
+    #[arg(long, value_parser = named::<Variant>(Variant::ALL.iter().map(|variant| variant.name())))]
     pub(crate) variant: Option<Variant>,
 
     /// Statistics of batch normalisations, instead of those that the weight file says: running ones,
     /// or those of the batch, with which every image changes the results of all others
-    #[arg(long, value_name = "MODE", value_parser = bn_mode_parser())]
+    #[arg(long, value_name = "MODE", value_parser = named::<BnMode>(["running", "batch"]))]
     pub(crate) bn_mode: Option<BnMode>,
 
     /// Refuse to assume anything that neither the weight file nor a flag says
@@ -139,7 +136,7 @@ pub(crate) struct RunArgs {
     pub(crate) device: DeviceArgs,
 }
 
-/// Images that run together.
+/// Images per batch.
 #[derive(Args, Debug)]
 pub(crate) struct BatchArgs {
     /// Images that run together

@@ -1,5 +1,5 @@
-//! The command line: here its commands, in [`commands`] their flags, in [`groups`] the flags that
-//! several have.
+//! The command line: its commands here, their flags in [`commands`], and shared flags in
+//! [`groups`].
 
 mod commands;
 mod groups;

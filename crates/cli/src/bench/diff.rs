@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::DiffArgs;
 use crate::failure::Failure;
-use crate::output::{Format, Out, SCHEMA_VERSION, Table, sizes};
+use crate::output::{SCHEMA_VERSION, Table, print, sizes};
 use crate::stats::{median, quantile};
 
-/// Part of the resampled ratios that the interval holds.
+/// The fraction of resampled ratios inside the interval.
 const CONFIDENCE: f64 = 0.95;
-/// Enough for a limit of the interval to move by less than its second digit from seed to seed.
+/// Enough that the limits of the interval move by less than their second digit from seed to seed.
 const RESAMPLES: usize = 4000;
-/// With fewer samples a bootstrap says more about the resampling than about the times.
+/// With fewer samples, a bootstrap says more about the resampling than about the times.
 const MIN_SAMPLES: usize = 5;
 
-/// What is read of a record. Whatever else it holds is not compared.
+/// The parts of a record that are compared; anything else is ignored.
 #[derive(Deserialize)]
 struct Record {
     schema_version: u32,
@@ -51,7 +51,7 @@ struct Run {
     samples_ms: Vec<f64>,
 }
 
-/// What two runs must share.
+/// What two runs must have in common.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 struct Key {
     path: String,
@@ -91,7 +91,7 @@ impl Record {
             .collect()
     }
 
-    /// The keys in their order, each once.
+    /// The distinct keys, in order.
     fn keys(&self) -> Vec<&Key> {
         let mut keys = Vec::new();
         for run in &self.runs {
@@ -128,7 +128,7 @@ struct Report {
     threshold: f64,
     confidence: f64,
     resamples: usize,
-    /// What may explain a difference of times other than the code; null where it is not recorded.
+    /// What may explain a difference in times other than the code; null if not recorded.
     differences: Vec<Circumstance>,
     runs: Vec<Comparison>,
     only_before: Vec<Key>,
@@ -164,7 +164,7 @@ enum Verdict {
     Regression,
     /// The interval lies above 1.
     Slower,
-    /// The interval holds 1.
+    /// The interval contains 1.
     Same,
     /// The interval lies below 1.
     Faster,
@@ -212,7 +212,9 @@ pub(super) fn run(args: &DiffArgs) -> Result<(), Failure> {
         )));
     }
     report.warn();
-    report.print(args.format)?;
+    print(&report, args.format, |out| {
+        out.table(&report.table(), args.format)
+    })?;
     let slower = |run: &&Comparison| run.verdict == Verdict::Regression;
     let regressions: Vec<_> = report.runs.iter().filter(slower).collect();
     match regressions[..] {
@@ -297,28 +299,9 @@ impl Report {
         }
     }
 
-    fn print(&self, format: Format) -> Result<(), Failure> {
-        let mut out = Out::new();
-        if format == Format::Json {
-            out.json(self)?;
-        } else {
-            out.table(&self.table(), format)?;
-        }
-        out.flush()
-    }
-
     fn table(&self) -> Table {
-        let header = [
-            "path",
-            "verdict",
-            "batch",
-            "size",
-            "before ms",
-            "after ms",
-            "ratio",
-            "95% interval",
-        ];
-        let mut table = Table::new(2, &header);
+        let header = "path, verdict, batch, size, before ms, after ms, ratio, 95% interval";
+        let mut table = Table::new(2, header);
         for run in &self.runs {
             let interval = run
                 .interval
@@ -355,59 +338,23 @@ impl Comparison {
     }
 }
 
-/// The interval of the ratio of medians, by the percentile bootstrap (Efron & Tibshirani, An
-/// Introduction to the Bootstrap, 1993, section 13.3).
+/// The confidence interval of the ratio of medians, by the percentile bootstrap (Efron &
+/// Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3).
 fn bootstrap(before: &[f64], after: &[f64]) -> Option<[f64; 2]> {
     if before.len().min(after.len()) < MIN_SAMPLES {
         return None;
     }
     let mut random = Random(0);
-    let mut before = Resampled::new(before);
-    let mut after = Resampled::new(after);
-    let ratios: Vec<f64> = (0..RESAMPLES)
-        .map(|_| after.median(&mut random) / before.median(&mut random))
-        .collect();
+    let mut draw = || resampled_median(after, &mut random) / resampled_median(before, &mut random);
+    let ratios: Vec<f64> = (0..RESAMPLES).map(|_| draw()).collect();
     let tail = (1.0 - CONFIDENCE) / 2.0;
     Some([tail, 1.0 - tail].map(|q| quantile(&ratios, q)))
 }
 
-/// Samples to draw from.
-struct Resampled {
-    sorted: Vec<f64>,
-    /// How often each was drawn.
-    counts: Vec<usize>,
-}
-
-impl Resampled {
-    fn new(samples: &[f64]) -> Self {
-        let mut sorted = samples.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        Self {
-            counts: vec![0; sorted.len()],
-            sorted,
-        }
-    }
-
-    /// The median of as many samples as there are, drawn with replacement.
-    fn median(&mut self, random: &mut Random) -> f64 {
-        let len = self.sorted.len();
-        self.counts.fill(0);
-        for _ in 0..len {
-            self.counts[random.below(len)] += 1;
-        }
-        (self.ranked((len - 1) / 2) + self.ranked(len / 2)) / 2.0
-    }
-
-    /// The drawn sample with so many drawn samples before it.
-    fn ranked(&self, rank: usize) -> f64 {
-        let mut drawn = 0;
-        let mut counted = self.sorted.iter().zip(&self.counts);
-        let found = counted.find(|&(_, count)| {
-            drawn += count;
-            drawn > rank
-        });
-        found.map_or(f64::NAN, |(&sample, _)| sample)
-    }
+/// The median of a resample of the same size, drawn with replacement.
+fn resampled_median(samples: &[f64], random: &mut Random) -> f64 {
+    let draw = (0..samples.len()).map(|_| samples[random.below(samples.len())]);
+    median(&draw.collect::<Vec<_>>())
 }
 
 /// `SplitMix64` (Steele, Lea & Flood 2014).
@@ -430,56 +377,5 @@ impl Random {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_resampled_median_is_that_of_what_was_drawn() {
-        let mut samples = Resampled::new(&[3.0, 1.0, 2.0, 4.0]);
-        for (counts, median) in [
-            ([1, 1, 1, 1], 2.5),
-            ([4, 0, 0, 0], 1.0),
-            ([0, 2, 0, 2], 3.0),
-            ([0, 0, 1, 3], 4.0),
-        ] {
-            samples.counts = counts.to_vec();
-            let got = (samples.ranked(1) + samples.ranked(2)) / 2.0;
-            assert!((got - median).abs() < 1e-12, "{counts:?}: {got}");
-        }
-    }
-
-    #[test]
-    fn intervals_hold_the_true_ratio_about_as_often_as_they_say() {
-        // Exponential times, whose scatter is large; the second ones are 1.5 times as long.
-        let mut random = Random(1);
-        let mut draw = |scale: f64| -> Vec<f64> {
-            let mut unit = || ((random.next() >> 11) as f64 + 1.0) * 2.0f64.powi(-53);
-            (0..25).map(|_| 1.0 - scale * unit().ln()).collect()
-        };
-        // Medians: 1 + ln 2 and 1 + 1.5 ln 2.
-        let ln2 = std::f64::consts::LN_2;
-        let ratio = (1.0 + 1.5 * ln2) / (1.0 + ln2);
-        let trials = 200;
-        let held = (0..trials)
-            .filter(|_| {
-                let [low, high] = bootstrap(&draw(1.0), &draw(1.5)).unwrap();
-                (low..=high).contains(&ratio)
-            })
-            .count();
-        assert!((180..=200).contains(&held), "{held} of {trials}");
-    }
-
-    #[test]
-    fn verdicts_follow_from_the_interval() {
-        for (interval, verdict) in [
-            (None, Verdict::TooFewSamples),
-            (Some([1.06, 1.2]), Verdict::Regression),
-            (Some([1.05, 1.2]), Verdict::Slower),
-            (Some([1.0, 1.2]), Verdict::Same),
-            (Some([0.9, 1.0]), Verdict::Same),
-            (Some([0.8, 0.9]), Verdict::Faster),
-        ] {
-            assert_eq!(Verdict::new(interval, 1.05), verdict, "{interval:?}");
-        }
-    }
-}
+#[path = "../../tests/unit/diff.rs"]
+mod tests;

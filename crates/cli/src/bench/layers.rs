@@ -19,25 +19,25 @@ pub(super) struct Layer {
     pub(super) kernel: &'static str,
     output: [usize; 4],
     macs: u64,
-    /// Of inputs, parameters and output, each counted once.
+    /// Input, parameter and output bytes, each counted once.
     bytes: u64,
     pub(super) ms: f64,
-    /// Part of the sum of all dispatches.
+    /// Fraction of the sum over all dispatches.
     share: f64,
     pub(super) gflops: f64,
     pub(super) gigabytes_per_s: f64,
-    /// Part of what the adapter can do at best, see [`super::peak::Peak::share`].
+    /// Fraction of the adapter's peak, see [`super::peak::Peak::share`].
     pub(super) share_of_peak: f64,
 }
 
 impl Layer {
-    /// Operations a byte; zero for layers that only move or compare.
+    /// Operations per byte; zero for layers that only move or compare.
     pub(super) fn intensity(&self) -> f64 {
         2.0 * self.macs as f64 / self.bytes as f64
     }
 }
 
-/// Times every dispatch, each in a pass of its own, by the session's [`Session::step_clock`].
+/// Times every dispatch, each in its own pass, by the session's [`Session::step_clock`].
 pub(super) fn measure(
     session: &Session,
     plan: &Plan,
@@ -72,24 +72,15 @@ pub(super) fn measure(
     Ok(layers.collect())
 }
 
-/// A quotient; zero for times too short for the clock.
+/// A rate; zero for times too short for the clock.
 fn per(amount: f64, ms: f64) -> f64 {
     if ms > 0.0 { amount / ms } else { 0.0 }
 }
 
 /// The dispatches as a table.
 pub(super) fn table(layers: &[Layer]) -> Table {
-    let header = [
-        "layer",
-        "kernel",
-        "output",
-        "ms",
-        "share %",
-        "GFLOP/s",
-        "GB/s",
-        "% of peak",
-    ];
-    let mut table = Table::new(3, &header);
+    let header = "layer, kernel, output, ms, share %, GFLOP/s, GB/s, % of peak";
+    let mut table = Table::new(3, header);
     for layer in layers {
         table.row([
             layer.node.clone(),

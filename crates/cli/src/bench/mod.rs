@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::engine::{Engine, Oracle};
-use resnet_wgpu::gpu::{Session, StepClock};
-use resnet_wgpu::graph::{Graph, Role};
+use resnet_wgpu::gpu::Session;
+use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::kernels::{self, Precision};
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::tensor::Tensor;
@@ -21,7 +21,6 @@ use crate::args::{BenchArgs, BenchCommand};
 use crate::compare::{difference, relative};
 use crate::device::Device;
 use crate::failure::Failure;
-use crate::input;
 use crate::inspect::PlanInfo;
 use crate::network::Network;
 use crate::output::{Out, SCHEMA_VERSION};
@@ -42,50 +41,49 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
     if args.start_only {
         return start(args, quiet, &device, begin);
     }
-    let mut bench = Bench {
-        args,
-        quiet,
-        begin,
-        startup: Startup {
-            adapter_ms: milliseconds(begin.elapsed()),
-            ..Startup::default()
-        },
-        device,
-        runs: Vec::new(),
-        plans: Vec::new(),
-        layers: Vec::new(),
-        layers_clock: None,
-    };
+    let adapter_ms = milliseconds(begin.elapsed());
     let Some(&first) = args.batches.counts.first() else {
         return Err(Failure::usage("--batch needs at least one number"));
     };
     let mut network = Network::load(&args.run.network, first)?;
-    let (model, weights_hash) = (network.info(), network.weights_hash());
+    let report = Report {
+        schema_version: SCHEMA_VERSION,
+        adapter: device.info(),
+        model: network.info(),
+        precision: device.precision().to_string(),
+        versions: Versions::new(),
+        kernel_set_hash: hex(kernels::set_hash()),
+        weights_hash: hex(network.weights_hash()),
+        threads: rayon::current_num_threads(),
+        runs: Vec::new(),
+        plan: None,
+        plans: Vec::new(),
+        layers: Vec::new(),
+        layers_clock: None,
+        peak: None,
+        startup: Startup {
+            adapter_ms,
+            weights_ms: network.weights_ms,
+            ..Startup::default()
+        },
+    };
+    let mut bench = Bench {
+        args,
+        quiet,
+        begin,
+        device,
+        report,
+    };
     for &batch in &args.batches.counts {
         network.set_batch(batch)?;
         bench.measure(&network)?;
     }
-    let peak = bench.peak()?;
+    bench.measure_peak()?;
+    let mut report = bench.report;
+    report.plan = report.plans.first().cloned();
     if args.startup {
-        bench.startup.starts = Some(Starts::measure()?);
+        report.startup.starts = Some(Starts::measure()?);
     }
-    let report = Report {
-        schema_version: SCHEMA_VERSION,
-        adapter: bench.device.info(),
-        model,
-        precision: bench.device.precision().to_string(),
-        versions: Versions::new(),
-        kernel_set_hash: hex(kernels::set_hash()),
-        weights_hash: hex(weights_hash),
-        threads: rayon::current_num_threads(),
-        runs: bench.runs,
-        plan: bench.plans.first().cloned(),
-        plans: bench.plans,
-        layers: bench.layers,
-        layers_clock: bench.layers_clock,
-        peak,
-        startup: bench.startup,
-    };
     report.print(args)?;
     match &args.plot {
         Some(path) => plot::write(&report, path),
@@ -93,21 +91,19 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
     }
 }
 
-/// Runs once and prints the milliseconds since the beginning.
+/// Runs once and prints the milliseconds since the start of the program.
 fn start(args: &BenchArgs, quiet: bool, device: &Device, begin: Instant) -> Result<(), Failure> {
     let batch = args.batches.counts.first().copied().unwrap_or(1);
     let network = Network::load(&args.run.network, batch)?;
     let graph = network.optimized()?;
     let runner = Runner::new(device, &graph, InputFormat::Tensor, quiet)?;
-    runner.engine().run(&input::random(
-        network.model.graph.value_of(Role::Image)?.shape,
-    ))?;
+    runner.engine().run(&network.noise()?)?;
     let mut out = Out::new();
     out.line(milliseconds(begin.elapsed()))?;
     out.flush()
 }
 
-/// A hash as text, as `xxhsum -H2` shows it.
+/// Formats a hash as `xxhsum -H2` does.
 fn hex(hash: u128) -> String {
     format!("{hash:032x}")
 }
@@ -117,26 +113,20 @@ struct Bench<'a> {
     quiet: bool,
     begin: Instant,
     device: Device,
-    runs: Vec<Run>,
-    plans: Vec<PlanInfo>,
-    layers: Vec<layers::Layer>,
-    layers_clock: Option<StepClock>,
-    startup: Startup,
+    report: Report,
 }
 
 impl Bench<'_> {
-    /// Times one batch size on every path that was asked for.
+    /// Times one batch size on every requested path.
     fn measure(&mut self, network: &Network) -> Result<(), Failure> {
-        let is_first = self.runs.is_empty();
         let graph = network.optimized()?;
-        let input = input::random(network.model.graph.value_of(Role::Image)?.shape);
+        let input = network.noise()?;
 
         let runner = Runner::new(&self.device, &graph, InputFormat::Tensor, self.quiet)?;
         let first = runner.engine().run(&input)?;
-        if is_first {
-            self.startup.weights_ms = network.weights_ms;
-            self.startup.pipelines_ms = runner.pipelines_ms;
-            self.startup.first_result_ms = milliseconds(self.begin.elapsed());
+        if self.report.runs.is_empty() {
+            self.report.startup.pipelines_ms = runner.pipelines_ms;
+            self.report.startup.first_result_ms = milliseconds(self.begin.elapsed());
         }
 
         if let Some((session, plan)) = runner.gpu() {
@@ -150,11 +140,11 @@ impl Bench<'_> {
             })?;
             let gpu_ms = self.gpu_times(session)?;
             self.push("gpu", network, samples, gpu_ms);
-            self.plans.push(PlanInfo::new(plan));
+            self.report.plans.push(PlanInfo::new(plan));
             if self.args.layers {
                 let timed = layers::measure(session, plan, network.batch(), self.args)?;
-                self.layers.extend(timed);
-                self.layers_clock = Some(session.step_clock());
+                self.report.layers.extend(timed);
+                self.report.layers_clock = Some(session.step_clock());
             }
             if self.args.cpu {
                 self.time_cpu(network, &cpu, &input)?;
@@ -177,19 +167,20 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The roof over the layers, where there are any.
-    fn peak(&mut self) -> Result<Option<Peak>, Failure> {
+    /// Measures the peak of the adapter, if there are layers to compare with it.
+    fn measure_peak(&mut self) -> Result<(), Failure> {
         let Device::Gpu(gpu) = &self.device else {
-            return Ok(None);
+            return Ok(());
         };
-        if self.layers.is_empty() {
-            return Ok(None);
+        let layers = &mut self.report.layers;
+        if !layers.is_empty() {
+            let peak = Peak::measure(&gpu.context, layers)?;
+            for layer in layers {
+                layer.share_of_peak = peak.share(layer);
+            }
+            self.report.peak = Some(peak);
         }
-        let peak = Peak::measure(&gpu.context, &self.layers)?;
-        for layer in &mut self.layers {
-            layer.share_of_peak = peak.share(layer);
-        }
-        Ok(Some(peak))
+        Ok(())
     }
 
     fn time_cpu(
@@ -233,7 +224,7 @@ impl Bench<'_> {
         Ok(samples)
     }
 
-    /// The GPU's own milliseconds of each run; empty without timestamps.
+    /// The GPU's own milliseconds for each run; empty without timestamps.
     fn gpu_times(&self, session: &Session) -> Result<Vec<f64>, Failure> {
         let mut times = Vec::new();
         self.time(0, || {
@@ -244,7 +235,8 @@ impl Bench<'_> {
     }
 
     fn push(&mut self, path: &'static str, network: &Network, samples: Vec<f64>, gpu: Vec<f64>) {
-        self.runs.push(Run::new(path, network, samples, gpu));
+        let run = Run::new(path, network, samples, gpu);
+        self.report.runs.push(run);
     }
 }
 
@@ -252,7 +244,7 @@ fn expected(graph: &Graph, input: &Tensor) -> Result<Vec<Tensor>, Failure> {
     Ok(Oracle::new(graph.clone()).run(input)?)
 }
 
-/// Wrong results are not worth timing.
+/// Checks the results, because wrong ones are not worth timing.
 fn check(
     who: &str,
     got: &[Tensor],

@@ -1,13 +1,15 @@
-//! What the adapter does at best: the roof over the layers.
+//! The best an adapter can do: the roof over the layers.
 //!
-//! Williams, Waterman & Patterson, Roofline, 2009: a layer with so many operations a byte cannot be
-//! faster than the arithmetic allows, nor faster than the memory brings the bytes.
+//! Williams, Waterman & Patterson, Roofline, 2009: a layer with a given number of operations per
+//! byte can be no faster than the arithmetic allows, and no faster than the memory delivers its
+//! bytes.
 
 use std::time::Instant;
 
 use pollster::block_on;
 use resnet_wgpu::gpu::{Context, Session};
-use resnet_wgpu::graph::{Graph, Op, Relu};
+use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::graph::{Op, Relu};
 use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::tensor::Shape;
 use resnet_wgpu::wgpu;
@@ -22,15 +24,15 @@ use crate::stats::{milliseconds, quantile};
 const COPY_SIDES: [usize; 4] = [64, 128, 256, 512];
 const COPY_RUNS: usize = 5;
 
-/// Workgroups of `peak.wgsl`, its threads, and the operations of a round of its loop.
+/// Workgroups of `peak.wgsl`, threads per workgroup, and operations per iteration of its loop.
 const WORKGROUPS: u32 = 4096;
 const THREADS: u32 = 64;
 const ROUND_FLOPS: u32 = 2 * 8 * 8;
-/// So long that neither the submission nor the clock is seen.
+/// Long enough that neither the submission nor the clock's resolution matters.
 const PROBE_MS: f64 = 30.0;
 const MAX_ROUNDS: u32 = 1 << 20;
 
-/// The best rates that were seen, and at what.
+/// The best rates that were measured, and on what.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Peak {
     pub(super) gflops: f64,
@@ -40,7 +42,7 @@ pub(super) struct Peak {
 }
 
 impl Peak {
-    /// Runs the probes. A layer that is faster than they are is the peak.
+    /// Runs the probes. If a layer is faster than they are, it sets the peak.
     pub(super) fn measure(context: &Context, layers: &[Layer]) -> Result<Self, Failure> {
         let mut peak = Self {
             gflops: 0.0,
@@ -68,8 +70,8 @@ impl Peak {
         Ok(peak)
     }
 
-    /// The part of the peak that a layer reaches: of the arithmetic or of the memory, whichever is
-    /// more.
+    /// The fraction of the peak that a layer reaches, of the arithmetic or of the memory, whichever
+    /// is larger.
     pub(super) fn share(&self, layer: &Layer) -> f64 {
         let part = |of: f64, best: f64| if best > 0.0 { of / best } else { 0.0 };
         let memory = part(layer.gigabytes_per_s, self.gigabytes_per_s);
@@ -89,8 +91,7 @@ impl Peak {
     }
 }
 
-/// GB/s of a ReLU by itself, and the bytes that it reads; nothing where the device does not have the
-/// memory.
+/// GB/s of a ReLU on its own, and the bytes that it reads; `None` if the device lacks the memory.
 fn copy(context: &Context, side: usize) -> Result<Option<(f64, u64)>, Failure> {
     let shape = Shape::new(1, 64, side, side);
     let mut graph = Graph::new();
@@ -119,7 +120,7 @@ fn copy(context: &Context, side: usize) -> Result<Option<(f64, u64)>, Failure> {
     Ok((ms > 0.0).then(|| (moved as f64 * 1e-6 / ms, 4 * shape.len() as u64)))
 }
 
-/// GFLOP/s of `peak.wgsl`, by the clock of the host.
+/// GFLOP/s of `peak.wgsl`, by the host's clock.
 fn multiply_add(context: &Context, entry: &str) -> Result<f64, Failure> {
     let Context { device, queue, .. } = context;
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);

@@ -1,12 +1,12 @@
-// Multiply-adds on registers and nothing else: eight independent chains a thread, so that neither
-// the latency of one nor the memory is in the way. `main` leaves it to the driver whether a product
-// and a sum become one instruction, `fused` asks for it; which is faster depends on the driver.
+// Multiply-adds on registers and nothing else: eight independent chains per thread, so that neither
+// latency nor memory gets in the way. `main` leaves it to the driver whether a product and a sum
+// become one instruction, `fused` asks for it; which is faster depends on the driver.
 
 struct Work {
     factor: f32,
     term: f32,
     rounds: u32,
-    // Written, should a sum ever hit one number: without it there would be nothing to compute.
+    // Written only if a sum ever hits one particular number, so that the computation is not removed.
     sink: f32,
 }
 

@@ -10,7 +10,7 @@ use super::report::Report;
 use crate::failure::Failure;
 use crate::output::sizes;
 
-/// Colours that people with colour blindness tell apart: Okabe & Ito 2008, then Tol's muted set.
+/// Colours that colour-blind readers can tell apart: Okabe & Ito 2008, then Tol's muted set.
 const COLOURS: [&str; 12] = [
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#882255", "#999933",
     "#332288", "#117733", "#aa4499", "#777777",
@@ -19,7 +19,7 @@ const COLOURS: [&str; 12] = [
 const LEFT: f64 = 80.0;
 const LEGEND: f64 = 245.0;
 const MIN_WIDTH: f64 = 1100.0;
-/// Space of a bar with its gap: room for a line of its label.
+/// Height of a bar and its gap: room for a line of its label.
 const BAR: f64 = 17.0;
 
 /// Writes the chart of the first batch size.
@@ -55,8 +55,8 @@ pub(super) fn write(report: &Report, path: &Path) -> Result<(), Failure> {
 fn chart(title: &str, adapter: &str, layers: &[Layer], peak: &Peak) -> String {
     let width = MIN_WIDTH.max(LEFT + layers.len() as f64 * BAR + LEGEND);
     let mut svg = Svg::new(width, 990.0);
-    svg.text(LEFT, 30.0, "start", "title", title);
-    svg.text(LEFT, 50.0, "start", "note", adapter);
+    svg.text((LEFT, 30.0), "title", title);
+    svg.text((LEFT, 50.0), "note", adapter);
     let roofline = Area {
         left: LEFT,
         top: 100.0,
@@ -74,7 +74,9 @@ fn chart(title: &str, adapter: &str, layers: &[Layer], peak: &Peak) -> String {
     svg.finish()
 }
 
-/// Where a diagram is.
+type Point = (f64, f64);
+
+/// The position of a diagram.
 #[derive(Clone, Copy)]
 struct Area {
     left: f64,
@@ -83,7 +85,7 @@ struct Area {
     bottom: f64,
 }
 
-/// Numbers along an axis, by their logarithm.
+/// A logarithmic axis.
 struct LogAxis {
     low: f64,
     high: f64,
@@ -97,7 +99,7 @@ impl LogAxis {
         self.from + part * (self.to - self.from)
     }
 
-    /// The marks inside: 1, 2 and 5 times each power of ten, or the powers where there are many.
+    /// The ticks inside: 1, 2 and 5 times each power of ten, or only the powers if there are many.
     fn ticks(&self) -> Vec<f64> {
         let decades = (self.high / self.low).log10();
         let steps: &[f64] = if decades <= 4.0 {
@@ -130,75 +132,10 @@ fn draw_roofline(svg: &mut Svg, area: Area, layers: &[Layer], peak: &Peak) {
         from: area.bottom,
         to: area.top,
     };
-    svg.text(
-        area.left,
-        area.top - 12.0,
-        "start",
-        "heading",
-        "Layers under the roofline",
-    );
-    for tick in x.ticks() {
-        let at = x.place(tick);
-        svg.line(at, area.top, at, area.bottom, "grid");
-        svg.text(at, area.bottom + 18.0, "middle", "tick", &number(tick));
-    }
-    for tick in y.ticks() {
-        let at = y.place(tick);
-        svg.line(area.left, at, area.right, at, "grid");
-        svg.text(area.left - 8.0, at + 4.0, "end", "tick", &number(tick));
-    }
-    let middle = f64::midpoint(area.left, area.right);
-    svg.text(
-        middle,
-        area.bottom + 40.0,
-        "middle",
-        "axis",
-        "arithmetic intensity, FLOP per byte of inputs, parameters and output",
-    );
-    svg.upright(24.0, f64::midpoint(area.top, area.bottom), "GFLOP/s");
-
-    // The memory bounds from the left edge, or from where its line enters at the bottom.
-    let start = x.low.max(y.low / peak.gigabytes_per_s);
-    let corner = (x.place(ridge), y.place(peak.gflops));
-    let (from_x, from_y) = (x.place(start), y.place(start * peak.gigabytes_per_s));
-    svg.line(from_x, from_y, corner.0, corner.1, "roof");
-    svg.line(corner.0, corner.1, area.right, corner.1, "roof");
-    let arithmetic = format!("{} GFLOP/s, {}", number(peak.gflops), peak.gflops_of);
-    svg.text(
-        area.right - 6.0,
-        // Above the circles of the best layers.
-        corner.1 - 18.0,
-        "end",
-        "roof-label",
-        &arithmetic,
-    );
-    let memory = format!(
-        "{} GB/s, {}",
-        number(peak.gigabytes_per_s),
-        peak.gigabytes_per_s_of
-    );
-    let angle = (corner.1 - from_y).atan2(corner.0 - from_x).to_degrees();
-    let (dx, dy) = (corner.0 - from_x, corner.1 - from_y);
-    // Along the line where it is long enough, else in the free corner above it.
-    if dx.hypot(dy) > 7.0 * memory.chars().count() as f64 {
-        svg.turned(
-            f64::midpoint(from_x, corner.0),
-            f64::midpoint(from_y, corner.1) - 12.0,
-            angle,
-            "middle",
-            "roof-label",
-            &memory,
-        );
-    } else {
-        svg.text(
-            area.left + 8.0,
-            area.top + 16.0,
-            "start",
-            "roof-label",
-            &memory,
-        );
-    }
-
+    let heading = (area.left, area.top - 12.0);
+    svg.text(heading, "heading", "Layers under the roofline");
+    draw_axes(svg, area, &x, &y);
+    draw_roof(svg, area, &x, &y, peak);
     let slowest = layers.iter().map(|layer| layer.ms).fold(0.0, f64::max);
     for layer in &layers {
         // The area of a circle grows with the time.
@@ -208,49 +145,71 @@ fn draw_roofline(svg: &mut Svg, area: Area, layers: &[Layer], peak: &Peak) {
     }
 }
 
-fn draw_bars(svg: &mut Svg, area: Area, layers: &[Layer]) {
+fn draw_axes(svg: &mut Svg, area: Area, x: &LogAxis, y: &LogAxis) {
+    for tick in x.ticks() {
+        let at = x.place(tick);
+        svg.line((at, area.top), (at, area.bottom), "grid");
+        svg.text((at, area.bottom + 18.0), "tick middle", &number(tick));
+    }
+    for tick in y.ticks() {
+        let at = y.place(tick);
+        svg.horizontal(area, at, tick);
+    }
     svg.text(
-        area.left,
-        area.top - 14.0,
-        "start",
-        "heading",
-        "Time of each layer, in network order",
+        (f64::midpoint(area.left, area.right), area.bottom + 40.0),
+        "axis middle",
+        "arithmetic intensity, FLOP per byte of inputs, parameters and output",
     );
+    svg.upright(area, "GFLOP/s");
+}
+
+/// Draws the bounds that memory and arithmetic set.
+fn draw_roof(svg: &mut Svg, area: Area, x: &LogAxis, y: &LogAxis, peak: &Peak) {
+    let ridge = peak.gflops / peak.gigabytes_per_s;
+    // The memory bound starts at the left edge, or where its line enters at the bottom.
+    let start = x.low.max(y.low / peak.gigabytes_per_s);
+    let corner = (x.place(ridge), y.place(peak.gflops));
+    let from = (x.place(start), y.place(start * peak.gigabytes_per_s));
+    svg.line(from, corner, "roof");
+    svg.line(corner, (area.right, corner.1), "roof");
+    let arithmetic = format!("{} GFLOP/s, {}", number(peak.gflops), peak.gflops_of);
+    // Above the circles of the best layers.
+    let above = (area.right - 6.0, corner.1 - 18.0);
+    svg.text(above, "roof-label end", &arithmetic);
+    let rate = number(peak.gigabytes_per_s);
+    let memory = format!("{rate} GB/s, {}", peak.gigabytes_per_s_of);
+    let (dx, dy) = (corner.0 - from.0, corner.1 - from.1);
+    // Along the line if it is long enough, otherwise in the free corner above it.
+    if dx.hypot(dy) > 7.0 * memory.chars().count() as f64 {
+        let middle = (from.0 + dx / 2.0, from.1 + dy / 2.0 - 12.0);
+        let degrees = dy.atan2(dx).to_degrees();
+        svg.turned(middle, degrees, "roof-label middle", &memory);
+    } else {
+        let corner = (area.left + 8.0, area.top + 16.0);
+        svg.text(corner, "roof-label", &memory);
+    }
+}
+
+fn draw_bars(svg: &mut Svg, area: Area, layers: &[Layer]) {
+    let heading = (area.left, area.top - 14.0);
+    svg.text(heading, "heading", "Time of each layer, in network order");
     let slowest = layers.iter().map(|layer| layer.ms).fold(0.0, f64::max);
     let step = tick_step(slowest / 5.0);
     let height = area.bottom - area.top;
     let place = |ms: f64| area.bottom - 0.97 * height * ms / slowest;
     let mut tick = 0.0;
     while tick <= slowest {
-        svg.line(area.left, place(tick), area.right, place(tick), "grid");
-        svg.text(
-            area.left - 8.0,
-            place(tick) + 4.0,
-            "end",
-            "tick",
-            &number(tick),
-        );
+        svg.horizontal(area, place(tick), tick);
         tick += step;
     }
-    svg.upright(24.0, f64::midpoint(area.top, area.bottom), "milliseconds");
+    svg.upright(area, "milliseconds");
     let slot = (area.right - area.left) / layers.len() as f64;
     for (index, layer) in layers.iter().enumerate() {
         let left = area.left + (index as f64 + 0.15) * slot;
-        svg.bar(
-            left,
-            place(layer.ms),
-            0.7 * slot,
-            area.bottom - place(layer.ms),
-            layer,
-        );
-        svg.turned(
-            left + 0.35 * slot + 4.0,
-            area.bottom + 12.0,
-            -60.0,
-            "end",
-            "small",
-            &layer.node,
-        );
+        let top = place(layer.ms);
+        svg.bar((left, top), (0.7 * slot, area.bottom - top), layer);
+        let label = (left + 0.35 * slot + 4.0, area.bottom + 12.0);
+        svg.turned(label, -60.0, "small end", &layer.node);
     }
 }
 
@@ -258,8 +217,8 @@ fn draw_legend(svg: &mut Svg, area: Area, layers: &[Layer]) {
     let total: f64 = layers.iter().map(|layer| layer.ms).sum();
     let left = area.right + 24.0;
     let mut top = area.top + 8.0;
-    svg.text(left, top, "start", "axis", "kernel, share of time");
-    for kernel in svg.kernels_of(layers) {
+    svg.text((left, top), "axis", "kernel, share of time");
+    for kernel in svg.kernels.clone() {
         top += 20.0;
         let colour = svg.colour(kernel);
         let of_kernel = layers.iter().filter(|layer| layer.kernel == kernel);
@@ -271,16 +230,16 @@ fn draw_legend(svg: &mut Svg, area: Area, layers: &[Layer]) {
             r#"<rect x="{left:.1}" y="{y:.1}" width="12" height="12" fill="{colour}"/>"#
         );
         let label = format!("{kernel}  {share:.1}%");
-        svg.text(left + 18.0, top, "start", "tick", &label);
+        svg.text((left + 18.0, top), "tick", &label);
     }
     for line in ["Larger circles take longer.", "Layers without arithmetic"] {
         top += 28.0;
-        svg.text(left, top, "start", "note", line);
+        svg.text((left, top), "note", line);
     }
-    svg.text(left, top + 16.0, "start", "note", "are below only.");
+    svg.text((left, top + 16.0), "note", "are below only.");
 }
 
-/// A round number not below the one given: 1, 2 or 5 times a power of ten.
+/// The smallest round number not below the given one: 1, 2 or 5 times a power of ten.
 fn tick_step(least: f64) -> f64 {
     let power = 10.0f64.powf(least.log10().floor());
     let steps = [1.0, 2.0, 5.0].map(|step| step * power);
@@ -288,18 +247,16 @@ fn tick_step(least: f64) -> f64 {
     enough.unwrap_or(10.0 * power)
 }
 
-/// A number with about three digits.
+/// Formats a number with about three digits.
 fn number(value: f64) -> String {
     let magnitude = value.abs();
-    let text = if magnitude >= 100.0 || magnitude == 0.0 {
-        format!("{value:.0}")
-    } else if magnitude >= 10.0 {
-        format!("{value:.1}")
-    } else if magnitude >= 0.1 {
-        format!("{value:.2}")
-    } else {
-        format!("{value:.4}")
+    let digits = match magnitude {
+        0.0 | 100.0.. => 0,
+        10.0.. => 1,
+        0.1.. => 2,
+        _ => 4,
     };
+    let text = format!("{value:.digits$}");
     if text.contains('.') {
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     } else {
@@ -307,7 +264,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// A picture that is being drawn. Writing to a string cannot fail.
+/// A drawing in progress. Writing to a string cannot fail.
 struct Svg {
     text: String,
     /// Kernels in the order of their colours.
@@ -321,6 +278,8 @@ text { font-family: Helvetica, Arial, 'DejaVu Sans', sans-serif; fill: #222 }
 .axis { font-size: 13px }
 .tick, .note, .roof-label { font-size: 12px }
 .small { font-size: 11px }
+.middle { text-anchor: middle }
+.end { text-anchor: end }
 .note { fill: #555 }
 .roof-label { fill: #a00 }
 .grid { stroke: #ddd; stroke-width: 1 }
@@ -347,31 +306,38 @@ impl Svg {
         self.text
     }
 
-    fn line(&mut self, x1: f64, y1: f64, x2: f64, y2: f64, class: &str) {
+    fn line(&mut self, (x1, y1): Point, (x2, y2): Point, class: &str) {
         let _ = writeln!(
             self.text,
             r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" class="{class}"/>"#
         );
     }
 
-    fn text(&mut self, x: f64, y: f64, anchor: &str, class: &str, text: &str) {
-        self.turned(x, y, 0.0, anchor, class, text);
+    fn text(&mut self, at: Point, class: &str, text: &str) {
+        self.turned(at, 0.0, class, text);
     }
 
-    fn turned(&mut self, x: f64, y: f64, degrees: f64, anchor: &str, class: &str, text: &str) {
+    fn turned(&mut self, (x, y): Point, degrees: f64, class: &str, text: &str) {
         let text = escaped(text);
         let _ = writeln!(
             self.text,
-            r#"<text transform="translate({x:.1} {y:.1}) rotate({degrees:.1})" text-anchor="{anchor}" class="{class}">{text}</text>"#
+            r#"<text transform="translate({x:.1} {y:.1}) rotate({degrees:.1})" class="{class}">{text}</text>"#
         );
     }
 
-    /// The title of a vertical axis.
-    fn upright(&mut self, x: f64, y: f64, text: &str) {
-        self.turned(x, y, -90.0, "middle", "axis", text);
+    /// The title of the vertical axis.
+    fn upright(&mut self, area: Area, text: &str) {
+        let at = (24.0, f64::midpoint(area.top, area.bottom));
+        self.turned(at, -90.0, "axis middle", text);
     }
 
-    fn circle(&mut self, (x, y): (f64, f64), radius: f64, layer: &Layer) {
+    /// A grid line at the height of a value.
+    fn horizontal(&mut self, area: Area, y: f64, value: f64) {
+        self.line((area.left, y), (area.right, y), "grid");
+        self.text((area.left - 8.0, y + 4.0), "tick end", &number(value));
+    }
+
+    fn circle(&mut self, (x, y): Point, radius: f64, layer: &Layer) {
         let (colour, hint) = (self.colour(layer.kernel), hint(layer));
         let _ = writeln!(
             self.text,
@@ -379,18 +345,12 @@ impl Svg {
         );
     }
 
-    fn bar(&mut self, x: f64, y: f64, width: f64, height: f64, layer: &Layer) {
+    fn bar(&mut self, (x, y): Point, (width, height): Point, layer: &Layer) {
         let (colour, hint) = (self.colour(layer.kernel), hint(layer));
         let _ = writeln!(
             self.text,
             r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}" fill="{colour}">{hint}</rect>"#
         );
-    }
-
-    /// The kernels of some layers, each once.
-    fn kernels_of(&self, layers: &[Layer]) -> Vec<&'static str> {
-        let is_used = |kernel: &&str| layers.iter().any(|layer| layer.kernel == *kernel);
-        self.kernels.iter().copied().filter(is_used).collect()
     }
 
     fn colour(&mut self, kernel: &'static str) -> &'static str {
@@ -403,7 +363,7 @@ impl Svg {
     }
 }
 
-/// What a viewer shows under the pointer.
+/// The tooltip of a layer.
 fn hint(layer: &Layer) -> String {
     let text = format!(
         "{} ({}): {} ms, {} GFLOP/s, {} GB/s, {:.1}% of peak",
@@ -417,68 +377,13 @@ fn hint(layer: &Layer) -> String {
     format!("<title>{}</title>", escaped(&text))
 }
 
-/// Text as XML allows it.
+/// Escapes text for XML.
 fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            character if character.is_control() => escaped.push('\u{fffd}'),
-            character => escaped.push(character),
-        }
-    }
-    escaped
+    let escaped = text.replace('&', "&amp;").replace('<', "&lt;");
+    let escaped = escaped.replace('>', "&gt;");
+    escaped.replace(char::is_control, "\u{fffd}")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_of_ticks_are_round_and_large_enough() {
-        for (least, step) in [
-            (0.03, 0.05),
-            (1.0, 1.0),
-            (1.1, 2.0),
-            (5.1, 10.0),
-            (70.0, 100.0),
-        ] {
-            assert!((tick_step(least) - step).abs() < 1e-9 * step, "{least}");
-        }
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        for (value, text) in [
-            (0.0, "0"),
-            (0.0123, "0.0123"),
-            (0.5, "0.5"),
-            (2.0, "2"),
-            (12.34, "12.3"),
-            (120.0, "120"),
-            (54_321.9, "54322"),
-        ] {
-            assert_eq!(number(value), text);
-        }
-    }
-
-    #[test]
-    fn ticks_are_inside_the_axis() {
-        let axis = LogAxis {
-            low: 3.0,
-            high: 60.0,
-            from: 0.0,
-            to: 100.0,
-        };
-        assert_eq!(axis.ticks(), [5.0, 10.0, 20.0, 50.0]);
-        assert!((axis.place(3.0)).abs() < 1e-9, "low end");
-        assert!((axis.place(60.0) - 100.0).abs() < 1e-9, "high end");
-    }
-
-    #[test]
-    fn text_cannot_break_out_of_its_element() {
-        assert_eq!(escaped("a<b>&\u{1b}"), "a&lt;b&gt;&amp;\u{fffd}");
-    }
-}
+#[path = "../../tests/unit/plot.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! What `resnet bench` prints.
 
-use resnet_wgpu::gpu::StepClock;
+use resnet_wgpu::internals::gpu::StepClock;
 use serde::Serialize;
 
 use super::layers::{self, Layer};
@@ -11,7 +11,7 @@ use crate::device::AdapterInfo;
 use crate::failure::Failure;
 use crate::inspect::PlanInfo;
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, Table, grouped, sizes};
+use crate::output::{Format, Out, Table, grouped, print, sizes};
 use crate::stats::{median, quantile};
 use crate::versions::Versions;
 
@@ -29,13 +29,13 @@ pub(super) struct Report {
     /// Threads of the CPU path.
     pub(super) threads: usize,
     pub(super) runs: Vec<Run>,
-    /// That of the first batch size; null on the CPU.
+    /// The plan of the first batch size; null on the CPU.
     pub(super) plan: Option<PlanInfo>,
-    /// Those of all batch sizes.
+    /// The plans of all batch sizes.
     pub(super) plans: Vec<PlanInfo>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) layers: Vec<Layer>,
-    /// Whose clock the times of the layers are by.
+    /// The clock that the layers' times come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) layers_clock: Option<StepClock>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,15 +43,15 @@ pub(super) struct Report {
     pub(super) startup: Startup,
 }
 
-/// Times until there is something to measure, of the first batch size.
+/// Times until there is something to measure, for the first batch size.
 #[derive(Default, Serialize)]
 pub(super) struct Startup {
     pub(super) adapter_ms: f64,
     pub(super) weights_ms: f64,
     pub(super) pipelines_ms: f64,
-    /// From the start of the program.
+    /// Measured from the start of the program.
     pub(super) first_result_ms: f64,
-    /// Of other processes.
+    /// Measured in other processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) starts: Option<Starts>,
 }
@@ -68,9 +68,9 @@ pub(super) struct Run {
     images_per_s: f64,
     gflops: f64,
     samples_ms: Vec<f64>,
-    /// The GPU's own time, where it has timestamps.
+    /// The GPU's own time, if it has timestamps.
     gpu_ms: Option<f64>,
-    /// Of runs of their own, after those of `samples_ms`.
+    /// From separate runs, after those of `samples_ms`.
     gpu_samples_ms: Vec<f64>,
 }
 
@@ -100,14 +100,11 @@ impl Run {
 
 impl Report {
     pub(super) fn print(&self, args: &BenchArgs) -> Result<(), Failure> {
-        let mut out = Out::new();
-        match args.format {
-            Format::Json => out.json(self)?,
-            Format::Csv if args.layers => out.table(&layers::table(&self.layers), Format::Csv)?,
-            Format::Csv => out.table(&self.runs_table(), Format::Csv)?,
-            _ => self.text(&mut out)?,
-        }
-        out.flush()
+        print(self, args.format, |out| match args.format {
+            Format::Csv if args.layers => out.table(&layers::table(&self.layers), Format::Csv),
+            Format::Csv => out.table(&self.runs_table(), Format::Csv),
+            _ => self.text(out),
+        })
     }
 
     fn text(&self, out: &mut Out) -> Result<(), Failure> {
@@ -169,18 +166,8 @@ impl Report {
     }
 
     fn runs_table(&self) -> Table {
-        let header = [
-            "path",
-            "batch",
-            "runs",
-            "median ms",
-            "min ms",
-            "p95 ms",
-            "images/s",
-            "GFLOP/s",
-            "GPU ms",
-        ];
-        let mut table = Table::new(1, &header);
+        let header = "path, batch, runs, median ms, min ms, p95 ms, images/s, GFLOP/s, GPU ms";
+        let mut table = Table::new(1, header);
         for run in &self.runs {
             table.row([
                 run.path.to_owned(),

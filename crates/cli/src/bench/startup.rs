@@ -1,4 +1,4 @@
-//! Starts of the program until the first result, each in a process of its own.
+//! Starts of the program until the first result, each in its own process.
 
 use std::env;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use crate::stats::median;
 /// Starts of each kind.
 const STARTS: usize = 3;
 
-/// Driver caches that can be switched off: that of Mesa and that of NVIDIA.
+/// Driver caches that can be switched off: Mesa's and NVIDIA's.
 const NO_DRIVER_CACHE: [(&str, &str); 2] = [
     ("MESA_SHADER_CACHE_DISABLE", "true"),
     ("__GL_SHADER_DISK_CACHE", "0"),
@@ -20,11 +20,11 @@ const NO_DRIVER_CACHE: [(&str, &str); 2] = [
 /// Milliseconds from the start of a process to its first result on the host.
 #[derive(Debug, Serialize)]
 pub(super) struct Starts {
-    /// Nothing is compiled yet, as far as a program can say so: there is no switch for the caches of
-    /// Metal, DirectX and the operating system.
+    /// With nothing compiled yet, as far as a program can ensure that: the caches of Metal, DirectX
+    /// and the operating system cannot be switched off.
     pub(super) cold_ms: f64,
     pub(super) cold_samples_ms: Vec<f64>,
-    /// With what earlier starts left in the caches.
+    /// With whatever earlier starts left in the caches.
     pub(super) warm_ms: f64,
     pub(super) warm_samples_ms: Vec<f64>,
 }
@@ -48,7 +48,7 @@ impl Starts {
     }
 }
 
-/// One start; what it says on stdout is its time.
+/// Starts the program once; it prints its time on stdout.
 fn start(is_cold: bool) -> Result<f64, Failure> {
     let failure = |error: String| Failure::runtime(format!("a start cannot be timed: {error}"));
     let program = env::current_exe().map_err(|error| failure(error.to_string()))?;

@@ -377,10 +377,8 @@ impl Family {
                 })
             }
             Variant::KerasHub => hub,
-            // The only one left; the others are never among the choices of a Keras file.
-            Variant::KerasApplications | Variant::V1_5 | Variant::V1 | Variant::V2 => {
-                applications(first)
-            }
+            // `KerasApplications`: no other is among the choices of a Keras file.
+            _ => applications(first),
         };
         if let Source::Order { shortcut_first, .. } = self.source {
             plan.shortcut_order = if shortcut_first {

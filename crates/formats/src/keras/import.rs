@@ -11,7 +11,8 @@ use super::network::{Channels, Kind, Layer, Network, Rescale, Training};
 use super::{layer_error, unreadable};
 use operations::{image, pad, plain};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{PadValue, Padding, ValueId};
+use resnet_wgpu::graph::ValueId;
+use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::resnet::{self, Plan};
 use resnet_wgpu::internals::network::{Draft, Operation};
 

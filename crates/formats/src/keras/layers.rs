@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::config::Entry;
 use super::network::{Activation, Channels, Conv, Dense, Kind, Norm, Pool, Rescale};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{PadValue, Padding};
+use resnet_wgpu::internals::graph::{PadValue, Padding};
 
 /// Strides, kernels and padding are at most this: far more than any network has, and small enough
 /// for sums of them not to overflow.

@@ -33,10 +33,10 @@ use bind::Bound;
 use import::{Imported, Trained};
 use network::Network;
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::Facts;
 use resnet_wgpu::internals::network::resnet::lesson_size_for;
+use resnet_wgpu::internals::network::{Facts, Family};
 use resnet_wgpu::network::{
-    Confidence, Decision, Decisions, Family, ModelOptions, Network as Described, Variant,
+    Confidence, Decision, Decisions, ModelOptions, Network as Described, Variant,
 };
 
 /// Rows and columns of the image where neither the file nor the caller states them.

@@ -5,7 +5,7 @@
 //! [`super::import`] turns it into a graph.
 
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{PadValue, Padding};
+use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::Parameter;
 use resnet_wgpu::internals::network::resnet::{self, Plan};
 

@@ -2,10 +2,9 @@
 //! it, so it follows from the family that the names of the layers show.
 
 use super::network::{Kind, Layer, Network, Rescale};
+use resnet_wgpu::internals::picture::{IMAGENET_MEAN, IMAGENET_STD};
 use resnet_wgpu::network::{Confidence, Decision, Variant};
-use resnet_wgpu::picture::{
-    ChannelOrder, Crop, Filter, IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resize,
-};
+use resnet_wgpu::picture::{ChannelOrder, Crop, Filter, Preprocess, Resize};
 
 /// ImageNet mean of 8-bit pixels in RGB order, as TensorFlow's official ResNet subtracts it
 /// (`imagenet_preprocessing.py`).

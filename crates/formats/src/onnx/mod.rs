@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 use crate::weights;
 use import::Imported;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::Op;
-use resnet_wgpu::internals::network::Facts;
-use resnet_wgpu::network::{Decision, Family, ModelOptions, Network};
+use resnet_wgpu::internals::graph::Op;
+use resnet_wgpu::internals::network::{Facts, Family};
+use resnet_wgpu::network::{Decision, ModelOptions, Network};
 use resnet_wgpu::picture::Preprocess;
 use wire::{Damaged, Message};
 

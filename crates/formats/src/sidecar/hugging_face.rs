@@ -1,4 +1,4 @@
-//! The `config.json` and `preprocessor_config.json` of Hugging Face.
+//! Reads Hugging Face's `config.json` and `preprocessor_config.json`.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,8 +6,9 @@ use serde_json::Value;
 use super::{malformed, refuse, scaled, without_nulls};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{Config, PREPROCESSOR};
+use resnet_wgpu::internals::picture::{IMAGENET_MEAN, IMAGENET_STD};
 use resnet_wgpu::picture::Labels;
-use resnet_wgpu::picture::{Filter, IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resize};
+use resnet_wgpu::picture::{Filter, Preprocess, Resize};
 
 #[derive(Deserialize)]
 struct Root {
@@ -34,7 +35,7 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
     } else {
         None
     };
-    // What `transformers` writes when nobody gave names.
+    // `transformers` writes these names when none were given.
     let generic = |labels: &Labels| {
         let mut numbered = labels.iter().enumerate();
         numbered.all(|(class, name)| name == format!("LABEL_{class}"))
@@ -65,6 +66,19 @@ enum Size {
     Both { height: usize, width: usize },
 }
 
+impl Size {
+    /// Height and width.
+    const fn edges(self) -> [usize; 2] {
+        match self {
+            Self::Edge(edge)
+            | Self::Shortest {
+                shortest_edge: edge,
+            } => [edge; 2],
+            Self::Both { height, width } => [height, width],
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Processor {
     #[serde(alias = "feature_extractor_type")]
@@ -89,8 +103,8 @@ const fn yes() -> bool {
     true
 }
 
-/// The processors that these networks are published with: that of `ConvNeXT`, and those that resize the
-/// short edge and crop (`BiT`, CLIP) or squash (`ViT`).
+/// The rules of the image processors that these networks are published with: `ConvNeXT`'s, those
+/// that resize the short edge and crop (`BiT`, CLIP), and those that squash (`ViT`).
 pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
     let refuse = |reason: String| Error::Preprocess {
         reason: format!("{PREPROCESSOR}: {reason}"),
@@ -114,16 +128,7 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
         .trim_end_matches("FeatureExtractor");
     let (size, resize) = match (kind, processor.size) {
         ("ConvNext", size) => {
-            let edge = match size {
-                None => 384,
-                Some(
-                    Size::Edge(edge)
-                    | Size::Shortest {
-                        shortest_edge: edge,
-                    },
-                ) => edge,
-                Some(Size::Both { height, .. }) => height,
-            };
+            let edge = size.map_or(384, |size| size.edges()[0]);
             convnext(edge, processor.crop_pct)
                 .ok_or_else(|| refuse("crop_pct is out of range".to_owned()))?
         }
@@ -132,16 +137,7 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
             ([height, width], Resize::Squash)
         }
         (_, Some(Size::Shortest { shortest_edge })) => {
-            let crop = match processor.crop_size {
-                Some(Size::Both { height, width }) => [height, width],
-                Some(
-                    Size::Edge(side)
-                    | Size::Shortest {
-                        shortest_edge: side,
-                    },
-                ) => [side; 2],
-                None => [shortest_edge; 2],
-            };
+            let crop = processor.crop_size.map_or([shortest_edge; 2], Size::edges);
             (crop, Resize::Cover([shortest_edge; 2]))
         }
         _ => {
@@ -150,15 +146,9 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
             )));
         }
     };
-    let filter = match processor.resample {
-        Some(0) => Filter::Nearest,
-        Some(1) => Filter::Lanczos,
-        Some(2) => Filter::Bilinear,
-        None | Some(3) => Filter::Bicubic,
-        Some(4) => Filter::Box,
-        Some(5) => Filter::Hamming,
-        Some(other) => return Err(refuse(format!("resample {other} is unknown"))),
-    };
+    let resample = processor.resample.unwrap_or(3);
+    let filter =
+        filter(resample).ok_or_else(|| refuse(format!("resample {resample} is unknown")))?;
     let (mean, std) = if processor.do_normalize {
         (
             processor.image_mean.unwrap_or(IMAGENET_MEAN),
@@ -177,6 +167,19 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
     };
     rules.check()?;
     Ok(rules)
+}
+
+/// Pillow's number of a filter.
+const fn filter(resample: u8) -> Option<Filter> {
+    Some(match resample {
+        0 => Filter::Nearest,
+        1 => Filter::Lanczos,
+        2 => Filter::Bilinear,
+        3 => Filter::Bicubic,
+        4 => Filter::Box,
+        5 => Filter::Hamming,
+        _ => return None,
+    })
 }
 
 /// `image_processing_convnext.py`: small images are resized by their short edge and cropped, large

@@ -1,9 +1,9 @@
-//! What the JSON files beside a weight file say of it: timm's and Hugging Face's.
+//! Reads the JSON files next to a weight file that describe it: timm's and Hugging Face's.
 //!
-//! timm writes `config.json` with the name of the architecture and a `pretrained_cfg` that has the
-//! preprocessing; Hugging Face writes `config.json` with the structure and the labels, and
-//! `preprocessor_config.json`. Anything that the tensors do not show and this crate does not build is
-//! refused here by its name.
+//! timm's `config.json` names the architecture and gives the preprocessing in `pretrained_cfg`;
+//! Hugging Face's gives the structure and the labels, and `preprocessor_config.json` the
+//! preprocessing. Anything that the tensors do not show and this crate does not build is refused
+//! here by name.
 
 mod hugging_face;
 mod timm;
@@ -15,13 +15,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use resnet_wgpu::Error;
+use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::network::resnet::Config;
-use resnet_wgpu::network::Family;
 
-/// A `config.json` with the names of 21,841 classes has 2 MB.
+/// A `config.json` that names 21,841 classes is 2 MB long.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// The texts beside a weight file, where they exist.
+/// The text of each side-car file that exists.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SideCars {
     /// `config.json`, as timm and Hugging Face write it.
@@ -31,7 +31,7 @@ pub(crate) struct SideCars {
 }
 
 impl SideCars {
-    /// Looks beside a weight file.
+    /// Reads the side-car files of a weight file.
     pub(crate) fn of(weights: &Path) -> Self {
         Self {
             config: text(&weights.with_file_name("config.json")),
@@ -39,11 +39,11 @@ impl SideCars {
         }
     }
 
-    /// What they say of a network of a family. A file that is of another program is passed over.
+    /// Interprets the files for a network of this family. Files of other programs are ignored.
     ///
     /// # Errors
-    /// [`Error::Model`] for a part that is not supported, [`Error::Preprocess`] for preprocessing
-    /// that is not.
+    /// [`Error::Model`] for an unsupported part, [`Error::Preprocess`] for unsupported
+    /// preprocessing.
     pub(crate) fn read(&self, family: Family) -> Result<Config, Error> {
         let json = |text: &Option<String>, name: &str| -> Option<Value> {
             let parsed = serde_json::from_str(text.as_deref()?);
@@ -69,8 +69,8 @@ impl SideCars {
     }
 }
 
-/// The text of a file that exists. The weights can do without it, so that what cannot be read is a
-/// warning.
+/// The text of a file, if it exists and can be read. Weights load without it, so a failure is only
+/// logged as a warning.
 pub(crate) fn text(path: &Path) -> Option<String> {
     let file = File::open(path).ok()?;
     let mut text = String::new();
@@ -98,7 +98,7 @@ fn malformed(file: &str, error: &serde_json::Error) -> Error {
     refuse(file, format!("not understood: {error}"))
 }
 
-/// The fields of an object that say something: timm and Hugging Face write `null` for the default.
+/// An object without its `null` fields, which timm and Hugging Face write for defaults.
 fn without_nulls(json: &Value) -> Value {
     let Value::Object(fields) = json else {
         return json.clone();
@@ -126,11 +126,11 @@ mod tests {
     use resnet_wgpu::picture::{Filter, Preprocess, Resize};
 
     fn read(config: &str, preprocessor: Option<&str>, family: Family) -> Result<Config, Error> {
-        let beside = SideCars {
+        let side_cars = SideCars {
             config: Some(config.to_owned()),
             preprocessor: preprocessor.map(str::to_owned),
         };
-        beside.read(family)
+        side_cars.read(family)
     }
 
     /// The preprocessing of a timm file with these fields.

@@ -1,4 +1,4 @@
-//! The `config.json` of timm.
+//! Reads timm's `config.json`.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,8 +6,9 @@ use serde_json::Value;
 use super::{malformed, refuse, scaled, without_nulls};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{CONFIG, Config};
+use resnet_wgpu::internals::picture::{IMAGENET_MEAN, IMAGENET_STD};
 use resnet_wgpu::picture::Labels;
-use resnet_wgpu::picture::{Filter, IMAGENET_MEAN, IMAGENET_STD, Preprocess, Resize};
+use resnet_wgpu::picture::{Filter, Preprocess, Resize};
 
 #[derive(Deserialize)]
 struct Root {
@@ -23,7 +24,7 @@ struct Root {
     model_args: serde_json::Map<String, Value>,
 }
 
-/// `pretrained_cfg`, with timm's defaults for what is not there (`timm/data/config.py`).
+/// `pretrained_cfg`, with timm's defaults for absent fields (`timm/data/config.py`).
 #[derive(Deserialize)]
 #[serde(default)]
 struct Data {
@@ -54,7 +55,7 @@ impl Default for Data {
     }
 }
 
-/// Arguments of a timm model that change what it computes without a trace in the tensors.
+/// Arguments of a timm model that change what it computes but leave no trace in the tensors.
 const ARGUMENTS: &[&str] = &[
     "aa_layer",
     "act_layer",
@@ -103,7 +104,7 @@ pub(super) fn read(config: &Value) -> Result<Config, Error> {
     })
 }
 
-/// The evaluation of `timm/data/transforms_factory.py`.
+/// The evaluation transform of `timm/data/transforms_factory.py`.
 fn rules_of(data: &Data) -> Result<Preprocess, Error> {
     let refuse = |reason: String| Error::Preprocess {
         reason: format!("{CONFIG}: {reason}"),
@@ -146,7 +147,7 @@ fn rules_of(data: &Data) -> Result<Preprocess, Error> {
     Ok(rules)
 }
 
-/// timm names classes by a list or by number, and may describe each name.
+/// timm lists class names in order or by number, and may describe each name.
 fn labels_of(names: &Value, descriptions: &Value) -> Option<Labels> {
     let text = match names {
         Value::Array(_) | Value::Object(_) => names.to_string(),

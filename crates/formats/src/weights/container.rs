@@ -1,24 +1,24 @@
-//! Tells containers apart by their first bytes, and says of those that are not read what they are
-//! and what to do about it.
+//! Recognises containers by their first bytes and, for those that cannot be read, says what they
+//! are and what to do about it.
 
 /// What to do with weights of another framework.
 const CONVERT: &str = "not supported yet: convert it to safetensors, for example with \
                        `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`";
 
-/// What the first bytes of a file show.
+/// What the first bytes of a file reveal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Container {
-    /// A safetensors file, or nothing known: the header will tell.
+    /// A safetensors file, or something unknown; the header will tell.
     Safetensors,
-    /// A zip archive, as PyTorch writes since 1.6.
+    /// A zip archive, as PyTorch has written since 1.6.
     #[cfg(feature = "torch")]
     Zip,
-    /// A Python pickle, as PyTorch wrote before.
+    /// A Python pickle, as PyTorch wrote before 1.6.
     #[cfg(feature = "torch")]
     Pickle,
-    /// A JSON text, which may be an index of shards.
+    /// JSON text, which may be an index of shards.
     Json,
-    /// A format that is not read: what it is, and what to do.
+    /// A format that cannot be read: what it is, and what to do.
     Foreign(String),
 }
 
@@ -58,8 +58,8 @@ const MAGICS: &[Magic] = &[
     magic(b"<html", "a web page; the download went wrong", false),
 ];
 
-/// Starts of a PyTorch checkpoint, and what it is called where it cannot be read. An archive
-/// without files starts with its end.
+/// The first bytes of PyTorch checkpoints, and what to call them where they cannot be read. An
+/// empty archive starts with its end record.
 const PYTORCH: &[(&[u8], &str)] = &[
     (b"PK\x03\x04", ZIP),
     (b"PK\x05\x06", ZIP),
@@ -71,10 +71,10 @@ const PYTORCH: &[(&[u8], &str)] = &[
 const ZIP: &str = "a zip archive, as PyTorch (.pth, .pt), Keras 3 (.keras) and NumPy (.npz) write";
 const PICKLE: &str = "a Python pickle, as PyTorch (.pth) wrote before 1.6";
 
-/// Which reader a file is for.
+/// Chooses the reader for a file.
 pub(super) fn recognise(data: &[u8]) -> Container {
-    // A safetensors header starts with `{` after its length; a file that agrees is never refused
-    // here, whatever its length happens to spell.
+    // A safetensors header starts with `{` right after its length. A file that does so is never
+    // refused here, whatever the bytes of the length happen to spell.
     if data.get(8) == Some(&b'{') && !data.starts_with(b"{") {
         return Container::Safetensors;
     }
@@ -134,10 +134,10 @@ fn pytorch(kind: &'static str) -> Container {
     ))
 }
 
-/// An ONNX model is a protobuf message without magic bytes. It starts with field 1, the version of
-/// the format (a small number), and goes on with another field of a model: texts, the graph (7), or
-/// the versions of its operators (8). No safetensors file starts like that: its header would be
-/// longer than any.
+/// An ONNX model is a protobuf message without magic bytes. It starts with field 1, the format
+/// version (a small number), followed by another field of the model: a string, the graph (7) or the
+/// operator sets (8). No safetensors file starts like that, because its header would be longer than
+/// any real one.
 pub(crate) fn is_onnx(data: &[u8]) -> bool {
     matches!(
         data,

@@ -1,7 +1,7 @@
 //! What every container yields, whatever its format: tensors by name, and where their bytes are.
 //!
-//! The readers of formats ([`super::header`], `torch`) make a [`Contents`] of a slice of bytes and
-//! check every range in it; [`super::file`] reads the numbers.
+//! The readers ([`super::header`], `torch`) turn a slice of bytes into [`Contents`] and check every
+//! range in it; [`super::file`] reads the numbers.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,8 +11,8 @@ use resnet_wgpu::Error;
 
 /// The table of contents of a container.
 pub(crate) struct Contents {
-    pub(crate) entries: HashMap<String, Entry>,
-    /// Texts that the file says about itself.
+    pub(crate) entries: HashMap<String, StoredTensor>,
+    /// The file's own metadata.
     pub(crate) metadata: HashMap<String, String>,
     /// The format in words.
     pub(crate) format: String,
@@ -20,17 +20,17 @@ pub(crate) struct Contents {
 
 /// One tensor.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct StoredTensor {
     pub(crate) dtype: Dtype,
     pub(crate) dims: Vec<usize>,
-    /// Byte range in the file: from the first element of the tensor to the last, or further if it is
-    /// a view of a larger storage.
+    /// Byte range in the file, from the first element to the last. It may be longer if the tensor
+    /// is a view of a larger storage.
     pub(crate) range: Range<usize>,
-    /// Distance of neighbours along each axis in elements, where the order is not row-major.
+    /// Strides in elements, unless the order is row-major.
     pub(crate) strides: Option<Vec<usize>>,
 }
 
-/// The type of the elements.
+/// The type of a tensor's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dtype {
     F32,
@@ -68,9 +68,9 @@ impl Dtype {
 /// Why a container is refused, before the path is known.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// What is wrong, and what to do.
+    /// What is wrong, and what to do about it.
     Damaged(String),
-    /// A pickle asks for this object.
+    /// The pickle asks for this object.
     #[cfg_attr(
         not(feature = "torch"),
         expect(dead_code, reason = "only pickles have objects")

@@ -1,7 +1,7 @@
-//! The bytes of a tensor as `f32` in row-major order.
+//! Converts the bytes of a tensor to `f32` in row-major order.
 //!
-//! In goes a slice of a file, at any address; out come numbers. [`check_finite`] checks
-//! afterwards that they are numbers.
+//! In goes a slice of a file, at any alignment; out come numbers. [`check_finite`] then makes sure
+//! that all of them are finite.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use half::{bf16, f16};
 use super::contents::Dtype;
 use resnet_wgpu::Error;
 
-/// Scalars converted at a time: small enough for the first-level cache.
+/// Scalars converted at a time: few enough for the L1 cache.
 const CHUNK_LEN: usize = 2048;
 
-/// The elements of a view, copied into row-major order; nothing if one is outside of the bytes.
+/// Copies the elements of a view into row-major order; `None` if one lies outside the bytes.
 pub(super) fn gather(
     bytes: &[u8],
     element_bytes: usize,
@@ -28,7 +28,7 @@ pub(super) fn gather(
         let steps = index.iter().zip(strides).map(|(i, stride)| i * stride);
         let start = steps.sum::<usize>() * element_bytes;
         gathered.extend_from_slice(bytes.get(start..start + element_bytes)?);
-        // The next index: the last one counts first.
+        // Step to the next index, last axis first.
         let mut axis = dims.len();
         loop {
             if axis == 0 {
@@ -44,7 +44,7 @@ pub(super) fn gather(
     }
 }
 
-/// Little-endian floats of a supported type as `f32`. The bytes may start at any address.
+/// Converts little-endian floats of a supported type to `f32`. The bytes need not be aligned.
 pub(crate) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Arc<[f32]>> {
     match dtype {
         Dtype::F32 => {
@@ -72,7 +72,7 @@ pub(crate) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Arc<[f32]>> {
 
 /// Refuses a tensor that holds a NaN or an infinity.
 pub(crate) fn check_finite(name: &str, data: &[f32]) -> Result<(), Error> {
-    // Folding all of them first lets the compiler use vector instructions.
+    // Folding over all of them, without an early exit, lets the compiler use vector instructions.
     if data.iter().fold(true, |finite, x| finite & x.is_finite()) {
         return Ok(());
     }
@@ -86,7 +86,8 @@ pub(crate) fn check_finite(name: &str, data: &[f32]) -> Result<(), Error> {
     }
 }
 
-/// The nearest `f32`. What is too large becomes an infinity, which every reader refuses by name.
+/// The nearest `f32`. Values that are too large become infinite, which every reader refuses by
+/// name.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "rounding is what is asked for"
@@ -95,8 +96,8 @@ const fn narrow(value: f64) -> f32 {
     value as f32
 }
 
-/// Two-byte floats as `f32`, a chunk at a time: only on slices does `half` use the processor's own
-/// conversion without asking for it at every number.
+/// Converts two-byte floats to `f32`, a chunk at a time: `half` uses the processor's conversion
+/// instructions on slices only, and checks for them once per call.
 fn widen<T: Copy + Default>(
     bytes: &[u8],
     decode: impl Fn([u8; 2]) -> T,
@@ -104,7 +105,7 @@ fn widen<T: Copy + Default>(
 ) -> Arc<[f32]> {
     let mut data: Arc<[f32]> = std::iter::repeat_n(0.0, bytes.len() / 2).collect();
     let mut narrow = [T::default(); CHUNK_LEN];
-    // The data was just made, so there is no second owner.
+    // The data was just made, so it has no other owner.
     if let Some(data) = Arc::get_mut(&mut data) {
         let words = bytes.as_chunks::<2>().0;
         for (words, wide) in words.chunks(CHUNK_LEN).zip(data.chunks_mut(CHUNK_LEN)) {
@@ -155,7 +156,7 @@ mod tests {
     fn a_view_is_made_row_major_and_never_read_past_its_storage() {
         let bytes: Vec<u8> = (0..12).collect();
         let view = |dims: &[usize], strides: &[usize]| gather(&bytes, 2, dims, strides);
-        // The storage as 2 x 3 elements of two bytes, transposed.
+        // The storage as 2×3 elements of two bytes each, transposed.
         let transposed = view(&[3, 2], &[1, 3]).expect("within");
         assert_eq!(transposed, [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11], "3 x 2");
         assert_eq!(view(&[], &[]).expect("within"), [0, 1], "a scalar");

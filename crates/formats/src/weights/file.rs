@@ -1,9 +1,9 @@
-//! Open weight files: their tables of contents checked once, their tensors converted to `f32` one by
-//! one.
+//! Open weight files: their tables of contents checked once, their tensors converted to `f32` one
+//! by one.
 //!
-//! In goes a path or the bytes of a file; the container is recognised by its first bytes and read by
-//! `header` (safetensors) or `torch` (PyTorch), or is an index of such files. Names and meaning of
-//! the tensors are the business of [`resnet_wgpu::internals::network::resnet::Naming`].
+//! In goes a path or the bytes of a file. The container is recognised by its first bytes and read
+//! by `header` (safetensors) or `torch` (PyTorch), or is an index of such files. What the tensors
+//! are called and mean is up to [`resnet_wgpu::internals::network::resnet::Naming`].
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::container::{self, Container};
-use super::contents::{Contents, Entry, Fault};
+use super::contents::{Contents, Fault, StoredTensor};
 use super::{convert, header, shards};
 use resnet_wgpu::Error;
 
-/// The open file of the weights, or the shards of one.
+/// An open weight file, or all shards of one.
 pub(super) struct WeightFile {
     path: PathBuf,
     parts: Vec<Part>,
@@ -39,14 +39,14 @@ enum Bytes {
     InMemory(Cow<'static, [u8]>),
 }
 
-/// A tensor, and which of the parts it is in.
+/// A tensor, and the part that holds it.
 struct Located {
     part: usize,
-    entry: Entry,
+    entry: StoredTensor,
 }
 
 impl WeightFile {
-    /// Checks the table of contents of a mapped file, or those of all files of an index, which it maps.
+    /// Checks the table of contents of a mapped file, or maps and checks every file of an index.
     pub(super) fn open(path: &Path, map: memmap2::Mmap) -> Result<Self, Error> {
         let part = Part {
             path: path.to_owned(),
@@ -58,7 +58,7 @@ impl WeightFile {
         Self::from_part(part)
     }
 
-    /// Checks a file that is in memory already; `name` stands for its path in errors.
+    /// Checks a file that is already in memory; `name` stands for its path in errors.
     pub(super) fn from_bytes(name: &Path, bytes: Cow<'static, [u8]>) -> Result<Self, Error> {
         Self::from_part(Part {
             path: name.to_owned(),
@@ -144,22 +144,22 @@ impl WeightFile {
         &self.format
     }
 
-    /// Names of all tensors, in no order.
+    /// Names of all tensors, in no particular order.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
 
-    /// Sizes of a tensor, in the order of the file.
+    /// The shape of a tensor as stored in the file.
     pub(super) fn dims(&self, key: &str) -> Option<&[usize]> {
         self.entries.get(key).map(|at| &at.entry.dims[..])
     }
 
-    /// The texts that the file says about itself.
+    /// The file's own metadata.
     pub(super) const fn metadata(&self) -> &HashMap<String, String> {
         &self.metadata
     }
 
-    /// Reads a tensor whose shape is known, in the order of the file.
+    /// Reads a tensor of a known shape, in the order of the file.
     pub(super) fn read(&self, key: &str, expected: &[usize]) -> Result<Arc<[f32]>, Error> {
         let Located { part, entry } =
             self.entries.get(key).ok_or_else(|| Error::WeightMissing {
@@ -229,7 +229,7 @@ impl Part {
     }
 }
 
-/// Maps a file that is not empty into memory.
+/// Maps a non-empty file into memory.
 pub(crate) fn map(path: &Path) -> Result<memmap2::Mmap, Error> {
     let io = |source| Error::Io {
         path: path.to_owned(),
@@ -240,34 +240,34 @@ pub(crate) fn map(path: &Path) -> Result<memmap2::Mmap, Error> {
     if metadata.is_dir() {
         return Err(unreadable(path, "this is a directory; name a file in it"));
     }
-    // A mapping of no bytes is an error of the operating system, which would say less.
+    // Mapping an empty file is an operating-system error, which would say less.
     if metadata.len() == 0 {
         return Err(unreadable(path, "the file is empty"));
     }
     #[expect(unsafe_code, reason = "a memory map has no safe constructor")]
-    // SAFETY: the map is only ever read. Should another program truncate
-    // the file meanwhile, the system ends this process: the price that every reader of mapped
-    // weights pays for not holding a second copy of them.
+    // SAFETY: the map is only ever read. Should another program truncate the file meanwhile, the
+    // system ends this process: the price that every reader of mapped weights pays for not holding
+    // a second copy of them.
     unsafe { memmap2::Mmap::map(&file) }.map_err(io)
 }
 
-/// Gives back the memory that reading a part of a mapped file took. Without it, all of the file would
-/// be in memory beside the tensors by the time the last one is read.
+/// Releases the memory that reading a part of a mapped file took. Otherwise the whole file would be
+/// in memory alongside the tensors by the time the last one is read.
 #[cfg(unix)]
 pub(crate) fn release(map: &memmap2::Mmap, part: &[u8]) {
-    // What is not of the map stays as it is.
+    // Bytes that are not part of the map are left alone.
     let start = part.as_ptr().addr().checked_sub(map.as_ptr().addr());
     let Some(start) = start.filter(|start| start + part.len() <= map.len()) else {
         return;
     };
     let advice = memmap2::UncheckedAdvice::DontNeed;
     #[expect(unsafe_code, reason = "the advice has no safe form")]
-    // SAFETY: the pages are those of a file that is only read, so that the next access finds the same
+    // SAFETY: the pages belong to a file that is only read, so the next access finds the same
     // bytes. Failing does no harm.
     let _ = unsafe { map.unchecked_advise_range(advice, start, part.len()) };
 }
 
-/// Other systems take the pages of files back by themselves.
+/// Other systems reclaim file-backed pages by themselves.
 #[cfg(not(unix))]
 pub(crate) fn release(_: &memmap2::Mmap, _: &[u8]) {}
 

@@ -1,18 +1,18 @@
 //! The header of a safetensors file.
 //!
-//! Layout of the format: eight bytes little-endian header length, a JSON header that gives each
-//! tensor's type, shape and byte range, then the bytes. The `safetensors` crate checks that the
-//! ranges are contiguous, match the shapes and fill the file; what it leaves to its caller (the size
-//! of the header, empty tensors) is checked here.
+//! The format is an eight-byte little-endian header length, a JSON header that gives each tensor's
+//! type, shape and byte range, then the bytes. The `safetensors` crate checks that the ranges are
+//! contiguous, match the shapes and fill the file. What it leaves to its caller (the size of the
+//! header, empty tensors) is checked here.
 
 use std::collections::HashMap;
 
 use safetensors::SafeTensors;
 
-use super::contents::{Contents, Dtype, Entry, Fault};
+use super::contents::{Contents, Dtype, Fault, StoredTensor};
 
-/// A header of ResNet-152 has about 0.1 MB. The limit leaves room for metadata and keeps a hostile
-/// file from making the JSON parser allocate gigabytes.
+/// A header of ResNet-152 is about 0.1 MB long. The limit leaves room for metadata and keeps a
+/// hostile file from making the JSON parser allocate gigabytes.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 /// Reads and checks the header.
@@ -36,8 +36,8 @@ pub(super) fn read(data: &[u8]) -> Result<Contents, Fault> {
     let first_byte = size_of::<u64>() + header_bytes;
     let mut entries = HashMap::new();
     for (name, info) in header.tensors() {
-        // Every size of a tensor is from here on at most the length of the file, which keeps
-        // arithmetic on sizes far from overflow.
+        // From here on every dimension is at most the length of the file, which keeps arithmetic on
+        // sizes far from overflow.
         if info.shape.contains(&0) {
             return Err(Fault::Damaged(format!(
                 "tensor '{name}' is empty: shape {:?}",
@@ -45,7 +45,7 @@ pub(super) fn read(data: &[u8]) -> Result<Contents, Fault> {
             )));
         }
         let (start, end) = info.data_offsets;
-        let entry = Entry {
+        let entry = StoredTensor {
             dtype: dtype(info.dtype),
             dims: info.shape.clone(),
             range: first_byte + start..first_byte + end,

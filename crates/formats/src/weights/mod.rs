@@ -1,8 +1,8 @@
 //! Files of named tensors.
 //!
-//! In goes a weight file; out come the tensors that a network asks for, each checked against the sizes
-//! that it expects and converted to `f32`. Afterwards [`Weights::finish`] proves that the file held
-//! nothing else. `file` knows the bytes, `header` and `torch` the formats.
+//! In goes a weight file; out come the tensors that a network asks for, each checked against the
+//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held nothing
+//! else. `file` knows the bytes, `header` and `torch` the formats.
 
 mod container;
 pub(crate) mod contents;
@@ -30,19 +30,20 @@ use crate::sidecar::SideCars;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;
 use file::WeightFile;
-#[cfg(feature = "keras")]
-pub(crate) use file::{map, release};
+pub(crate) use file::map;
+#[cfg(feature = "onnx")]
+pub(crate) use file::release;
 use layout::{channels_first, channels_last, transpose};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::TensorSource;
 use resnet_wgpu::internals::network::resnet::{self, Naming, Stated};
-use resnet_wgpu::network::{Family, ModelOptions, Network};
+use resnet_wgpu::internals::network::{Family, TensorSource};
+use resnet_wgpu::network::{ModelOptions, Network};
 use resnet_wgpu::tensor::Tensor;
 
-/// The text in the metadata with which a file lists its layers.
+/// The metadata key under which a file lists its layers.
 pub(crate) const DESCRIPTION: &str = "graph";
 
-/// A weight file, whose tensors are taken one by one.
+/// An open weight file, whose tensors are taken one by one.
 ///
 /// ```no_run
 /// use resnet_wgpu::internals::network::TensorSource;
@@ -58,17 +59,18 @@ pub struct Weights {
     /// What the tensors are called; `None` for a file that describes its network.
     naming: Option<Naming>,
     /// Empty for a file in memory.
-    beside: SideCars,
-    /// Names that nothing asked for yet.
+    side_cars: SideCars,
+    /// Names that have not been taken yet.
     unused: BTreeSet<String>,
 }
 
 impl Weights {
-    /// Opens a weight file and recognises its family. The tensors are read when taken. The files
-    /// `config.json` and `preprocessor_config.json` beside it are read too, if they are there.
+    /// Opens a weight file and recognises its family. Tensors are read when they are taken. The
+    /// files `config.json` and `preprocessor_config.json` next to it are read too, if they exist.
     ///
-    /// The file is safetensors, an index of shards (`model.safetensors.index.json`) or, with the
-    /// cargo feature `torch`, a checkpoint of PyTorch (`.pth`, `.pt`, `.bin`) of which no code is run.
+    /// The file may be safetensors, an index of shards (`model.safetensors.index.json`) or, with
+    /// the cargo feature `torch`, a PyTorch checkpoint (`.pth`, `.pt`, `.bin`), none of whose code
+    /// is run.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::WeightsUnreadable`] for a damaged file or one of another format,
@@ -83,7 +85,7 @@ impl Weights {
         Self::from_file(WeightFile::open(path, map)?, SideCars::of(path))
     }
 
-    /// [`Self::open`] for a file that is in memory; `name` stands for its path in errors.
+    /// Does what [`Self::open`] does for a file in memory; `name` stands for its path in errors.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -91,7 +93,7 @@ impl Weights {
         Self::in_memory(name, Cow::Owned(bytes.into()))
     }
 
-    /// [`Self::from_bytes`] for a file within the program itself, which is not copied.
+    /// Does what [`Self::from_bytes`] does for a file embedded in the program, without copying it.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -104,7 +106,7 @@ impl Weights {
         Self::from_file(file, SideCars::default())
     }
 
-    fn from_file(file: WeightFile, beside: SideCars) -> Result<Self, Error> {
+    fn from_file(file: WeightFile, side_cars: SideCars) -> Result<Self, Error> {
         let names = file.keys().filter(|name| !is_counter(name));
         let unused: BTreeSet<String> = names.map(str::to_owned).collect();
         let naming = match file.metadata().get(DESCRIPTION) {
@@ -114,17 +116,16 @@ impl Weights {
         Ok(Self {
             file,
             naming,
-            beside,
+            side_cars,
             unused,
         })
     }
 
-    /// The network that the tensors are of. All of them are taken.
+    /// Builds the network that the tensors belong to, and takes all of them.
     ///
     /// # Errors
-    /// [`Error::Model`] when the weights and the options do not fit each other, the
-    /// [weights section](Error) of the errors for the tensors, [`Error::Geometry`] for images that
-    /// are too small.
+    /// [`Error::Model`] if the options do not match the weights, [`Error::Geometry`] if the images
+    /// are too small, and the [weights section](Error) of the errors for the tensors.
     pub fn network(&mut self, options: &ModelOptions) -> Result<Network, Error> {
         let network = match self.naming.clone() {
             None => described::read(self, options)?,
@@ -132,7 +133,7 @@ impl Weights {
                 let stated = Stated {
                     path: Some(self.path().display().to_string()),
                     metadata: self.file.metadata().clone(),
-                    config: self.beside.read(naming.family())?,
+                    config: self.side_cars.read(naming.family())?,
                 };
                 resnet::open(self, &naming, stated, options)?
             }
@@ -157,12 +158,12 @@ impl Weights {
         self.file.format()
     }
 
-    /// A text that the file says about itself, such as `epsilon` or `classes`.
+    /// An entry of the file's own metadata, such as `epsilon` or `classes`.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.file.metadata().get(key).map(String::as_str)
     }
 
-    /// Names of the tensors that nothing took yet, in alphabetical order.
+    /// Names of the tensors that have not been taken yet, in alphabetical order.
     pub fn unused(&self) -> impl Iterator<Item = &str> {
         self.unused.iter().map(String::as_str)
     }
@@ -170,7 +171,7 @@ impl Weights {
     /// Proves that every tensor of the file was taken.
     ///
     /// # Errors
-    /// [`Error::WeightsUnused`]: the file is of another network than the one built.
+    /// [`Error::WeightsUnused`] if the file belongs to another network than the one built.
     pub fn finish(&self) -> Result<(), Error> {
         match self.unused.first() {
             None => Ok(()),
@@ -211,8 +212,8 @@ impl TensorSource for Weights {
     }
 }
 
-/// Whether a tensor is a counter of the training, of no use here: PyTorch counts the batches of every
-/// batch normalisation, and old files do not have it.
+/// Whether a tensor is a training counter, which is of no use here: PyTorch counts the batches of
+/// every batch normalisation, except in old files.
 fn is_counter(name: &str) -> bool {
     name.ends_with(".num_batches_tracked")
 }

@@ -1,4 +1,4 @@
-//! Writing tensors as a safetensors file: whole, or not at all.
+//! Writes tensors as a safetensors file: completely, or not at all.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,14 +12,14 @@ use resnet_wgpu::internals::files::NewFile;
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::tensor::Tensor;
 
-/// Writes named tensors and texts as a safetensors file, replacing an older one.
+/// Writes named tensors and metadata as a safetensors file, replacing an older one.
 ///
-/// The precision is that of kernels and matrices. Vectors (biases, normalisations), which are a
-/// thousandth of a network and count for more, stay in 32 bits, and so does a tensor with a number that
-/// 16 bits cannot hold.
+/// The precision applies to kernels and matrices. Vectors (biases, normalisations), which are a
+/// thousandth of a network and matter more, stay in 32 bits, and so does any tensor with a number
+/// that 16 bits cannot hold.
 ///
 /// # Errors
-/// [`Error::Write`]. What was at the path before is untouched then.
+/// [`Error::Write`]; whatever was at the path before is then untouched.
 pub(crate) fn save<'a>(
     path: &Path,
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
@@ -40,7 +40,7 @@ pub(crate) fn save<'a>(
     file.finish()
 }
 
-/// A tensor in the type that it will have in the file; its bytes are made when they are written.
+/// A tensor in the type it will have in the file; its bytes are made when they are written.
 struct Stored<'a> {
     tensor: &'a Tensor,
     dtype: Dtype,
@@ -135,7 +135,7 @@ mod tests {
     fn what_cannot_be_written_leaves_nothing_behind() {
         let folder = tempfile::tempdir().expect("a folder");
         let tensor = Tensor::from_fn(&[1], |_| 1.0);
-        // A folder in the way: the file is complete, but cannot take its place.
+        // A folder is in the way: the file is complete but cannot take its place.
         let taken = folder.path().join("taken");
         std::fs::create_dir(&taken).expect("a folder");
         std::fs::write(taken.join("file"), "").expect("a file in it");

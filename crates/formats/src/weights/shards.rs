@@ -1,8 +1,8 @@
 //! The index of weights that are split over several files, as Hugging Face names them:
-//! `model.safetensors.index.json` beside `model-00001-of-00002.safetensors`.
+//! `model.safetensors.index.json` next to `model-00001-of-00002.safetensors`.
 //!
-//! In goes the JSON text; out comes the file of every tensor. The files are only ever looked for in
-//! the folder of the index.
+//! In goes the JSON text; out comes the file of every tensor. Files are only ever looked for in the
+//! folder of the index.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,9 +10,9 @@ use serde::Deserialize;
 
 use super::contents::Fault;
 
-/// An index of the largest ResNet has 0.1 MB.
+/// An index of the largest ResNet is 0.1 MB long.
 const MAX_INDEX_BYTES: usize = 16 << 20;
-/// Files that are open at once; a process may have 256 on some systems.
+/// The most files open at once; some systems allow a process 256.
 const MAX_SHARDS: usize = 128;
 
 #[derive(Deserialize)]
@@ -20,7 +20,7 @@ struct Index {
     weight_map: HashMap<String, String>,
 }
 
-/// Names of the tensors of each file, by the name of the file.
+/// The names of the tensors in each file, by file name.
 pub(super) fn read(data: &[u8]) -> Result<BTreeMap<String, BTreeSet<String>>, Fault> {
     if data.len() > MAX_INDEX_BYTES {
         return Err(Fault::Damaged(format!(
@@ -53,7 +53,7 @@ pub(super) fn read(data: &[u8]) -> Result<BTreeMap<String, BTreeSet<String>>, Fa
     }
 }
 
-/// Whether a name stays in its folder on every system: no separators, no drive, no parent.
+/// Whether a name stays within its folder on every system: no separators, no drive, no parent.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', ':', '\0'])
 }

@@ -1,19 +1,19 @@
-//! The files of a zip archive, as far as PyTorch and Keras use the format: stored without compression,
-//! with 64-bit sizes where needed.
+//! The subset of zip that PyTorch and Keras use: files stored without compression, with 64-bit
+//! sizes where needed.
 //!
-//! In goes the whole archive; out come byte ranges in it. Nothing is unpacked, so there is no bomb to
-//! go off: a compressed file is refused. Checksums are not compared, since PyTorch can be told to
-//! leave them out (`torch.serialization.set_crc32_options(False)`).
+//! In goes the whole archive; out come byte ranges in it. Nothing is unpacked, so there is no bomb
+//! to go off: a compressed file is refused. Checksums are not compared, since PyTorch can be told
+//! to leave them out (`torch.serialization.set_crc32_options(False)`).
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::weights::contents::Fault;
 
-/// Every storage is a file: a ResNet-152 with the state of its optimiser has 2,500.
+/// Every storage is a file: a ResNet-152 with its optimiser state has 2,500.
 const MAX_FILES: u64 = 1 << 16;
 
-/// Fixed part of the record at the end of an archive, which a comment of up to 64 KiB follows.
+/// Length of the fixed part of the end record, which a comment of up to 64 KiB follows.
 const END_LEN: usize = 22;
 const END_COMMENT_LEN: usize = 0xffff;
 const END64_LOCATOR_LEN: usize = 20;
@@ -21,24 +21,24 @@ const ENTRY_LEN: usize = 46;
 const LOCAL_LEN: usize = 30;
 /// The extra field that holds 64-bit sizes.
 const EXTRA64: u16 = 1;
-/// Stands for a size that is in the extra field.
+/// Says that the actual size is in the extra field.
 const IN_EXTRA64: u64 = 0xffff_ffff;
 const FLAG_ENCRYPTED: u16 = 1;
 
 /// The directory of an archive.
 pub(crate) struct Archive<'a> {
     data: &'a [u8],
-    files: HashMap<&'a [u8], Entry>,
+    files: HashMap<&'a [u8], ZipEntry>,
 }
 
-/// A line of the directory.
+/// An entry of the directory.
 #[derive(Debug)]
-struct Entry {
+struct ZipEntry {
     flags: u16,
     method: u16,
     stored_bytes: u64,
     bytes: u64,
-    /// Where the header before the data is.
+    /// Where the header before the data starts.
     local: u64,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Archive<'a> {
         Ok(Self { data, files })
     }
 
-    /// Names of the files, in no order.
+    /// Names of the files, in no particular order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'a [u8]> {
         self.files.keys().copied()
     }
@@ -99,7 +99,7 @@ impl<'a> Archive<'a> {
         Ok(Some(range))
     }
 
-    /// What an archive is that holds no checkpoint.
+    /// Describes an archive that holds no checkpoint.
     #[cfg(feature = "torch")]
     pub(crate) fn kind(&self) -> String {
         let has = |end: &[u8]| self.names().any(|name| name.ends_with(end));
@@ -121,7 +121,7 @@ impl<'a> Archive<'a> {
     }
 }
 
-/// Where the directory starts, and how many lines it has.
+/// Where the directory starts, and how many entries it has.
 struct Directory {
     at: usize,
     files: u64,
@@ -154,8 +154,8 @@ impl Directory {
     }
 }
 
-/// A line of the directory, its name, and where the next line starts.
-fn entry(data: &[u8], at: usize) -> Option<(&[u8], Entry, usize)> {
+/// A directory entry, its name, and where the next entry starts.
+fn entry(data: &[u8], at: usize) -> Option<(&[u8], ZipEntry, usize)> {
     let fixed = data.get(at..at.checked_add(ENTRY_LEN)?)?;
     if !fixed.starts_with(b"PK\x01\x02") {
         return None;
@@ -165,7 +165,7 @@ fn entry(data: &[u8], at: usize) -> Option<(&[u8], Entry, usize)> {
     let extra = name + length(28)?;
     let comment = extra + length(30)?;
     let next = comment + length(32)?;
-    let mut entry = Entry {
+    let mut entry = ZipEntry {
         flags: u16_at(fixed, 8)?,
         method: u16_at(fixed, 10)?,
         stored_bytes: u64::from(u32_at(fixed, 20)?),
@@ -176,8 +176,9 @@ fn entry(data: &[u8], at: usize) -> Option<(&[u8], Entry, usize)> {
     Some((data.get(name..extra)?, entry, next))
 }
 
-impl Entry {
-    /// Takes the sizes that need 64 bits from the extra field: those alone are in it, in this order.
+impl ZipEntry {
+    /// Takes the sizes that need 64 bits from the extra field, which holds only those, in this
+    /// order.
     fn widen(&mut self, mut extra: &[u8]) -> Option<()> {
         while extra.len() >= 4 {
             let (id, len) = (u16_at(extra, 0)?, usize::from(u16_at(extra, 2)?));
@@ -199,8 +200,8 @@ impl Entry {
     }
 }
 
-/// Where the data of a file is: after a header that repeats its name.
-fn range(data: &[u8], entry: &Entry) -> Option<Range<usize>> {
+/// Where the data of a file is: after a header that repeats the file's name.
+fn range(data: &[u8], entry: &ZipEntry) -> Option<Range<usize>> {
     let local = usize::try_from(entry.local).ok()?;
     let fixed = data.get(local..local.checked_add(LOCAL_LEN)?)?;
     if !fixed.starts_with(b"PK\x03\x04") {

@@ -3,7 +3,8 @@
 use super::super::network::{Activation, Channels, Conv, Dense, Norm, Pool, Rescale, Training};
 use super::{Import, Pending, Site, Value};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{PadValue, Padding, ValueId};
+use resnet_wgpu::graph::ValueId;
+use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::{Fill, Operation, PaddingRule, Parameter};
 use resnet_wgpu::tensor::Tensor;
 

@@ -4,7 +4,7 @@ use super::super::import::{Activation, Form, Import, Pending, Site, Value};
 use super::super::tensor::Constant;
 use super::{scalar, window};
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{PadValue, Padding};
+use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::Operation;
 
 /// An axis counted from the front; ONNX counts negative ones from the end.

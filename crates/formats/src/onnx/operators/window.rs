@@ -3,7 +3,7 @@
 use super::super::import::{Activation, Form, Import, Pending, Site, Value};
 use super::flat_bias;
 use resnet_wgpu::Error;
-use resnet_wgpu::graph::{PadValue, Padding};
+use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::{Fill, Operation, PaddingRule, Parameter};
 
 /// Strides, kernels and padding are at most this: far more than any network has, and small enough

@@ -1,16 +1,16 @@
-//! The state dict in a checkpoint, as a table of contents.
+//! Finds the state dict in a checkpoint and turns it into a table of contents.
 //!
 //! In go the objects of a pickle; out come the tensors of one dict, each with a checked byte range.
-//! Training scripts wrap the state dict in another dict, beside the state of the optimiser.
+//! Training scripts wrap the state dict in another dict, together with the optimiser's state.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::objects::{Id, Objects, Storage, Tensor, Value};
-use crate::weights::contents::{Contents, Entry, Fault};
+use crate::weights::contents::{Contents, Fault, StoredTensor};
 
-/// Where the wrapped state dict is, by the usual names. If several are there the first wins: an
-/// average of the weights beside them, such as `model_ema`, is used only where it is alone.
+/// The usual names of the wrapped state dict. If there are several, the first wins: averaged
+/// weights stored with them, such as `model_ema`, are used only where nothing else is there.
 const WRAPPERS: &[&str] = &[
     "state_dict",
     "model_state_dict",
@@ -23,25 +23,26 @@ const WRAPPERS: &[&str] = &[
     "params",
 ];
 
-/// Dicts in dicts that are searched for weights.
+/// How deep nested dicts are searched for weights.
 const MAX_DEPTH: usize = 4;
-/// State dicts that an error may list.
+/// The most state dicts an error lists.
 const MAX_FOUND: usize = 16;
 /// ResNet-152 has 932.
 const MAX_TENSORS: usize = 1 << 16;
 /// Bytes of a tensor's name.
 const MAX_NAME_BYTES: usize = 1024;
-/// What shared storages may add to the size of the file when every view becomes a tensor of its own.
+/// How far views that share storages may exceed the size of the file once each is a tensor of its
+/// own.
 const MAX_GROWTH: usize = 2;
 const GROWTH_ALLOWANCE_BYTES: usize = 1 << 16;
 
 /// Where the numbers are.
-pub(super) trait Source {
+pub(super) trait Storages {
     /// The length of the whole file.
     fn file_bytes(&self) -> usize;
     /// The format in words.
     fn format(&self) -> &'static str;
-    /// The bytes of a whole storage.
+    /// The byte range of a whole storage.
     fn locate(&self, storage: &Storage<'_>) -> Result<Range<usize>, Fault>;
 }
 
@@ -49,7 +50,7 @@ pub(super) trait Source {
 pub(super) fn contents(
     objects: &Objects<'_>,
     root: Value<'_>,
-    source: &impl Source,
+    storages: &impl Storages,
 ) -> Result<Contents, Fault> {
     let (path, dict) = state_dict(objects, root)?;
     let mut entries = HashMap::new();
@@ -62,7 +63,7 @@ pub(super) fn contents(
             return Err(Fault::damaged("the name of a tensor is too long"));
         }
         let tensor = objects.tensor(tensor);
-        let entry = entry(tensor, objects.storage(tensor.storage), source)
+        let entry = entry(tensor, objects.storage(tensor.storage), storages)
             .map_err(|fault| in_tensor(name, fault))?;
         let len: usize = entry.dims.iter().product();
         used_bytes = used_bytes.saturating_add(len * entry.dtype.element_bytes());
@@ -73,15 +74,15 @@ pub(super) fn contents(
             )));
         }
     }
-    let limit = source.file_bytes().saturating_mul(MAX_GROWTH);
+    let limit = storages.file_bytes().saturating_mul(MAX_GROWTH);
     if used_bytes > limit.saturating_add(GROWTH_ALLOWANCE_BYTES) {
         return Err(Fault::Damaged(format!(
             "the tensors share storages: apart they have {used_bytes} bytes, far more than the file \
              with {}",
-            source.file_bytes()
+            storages.file_bytes()
         )));
     }
-    let format = source.format();
+    let format = storages.format();
     Ok(Contents {
         entries,
         metadata: HashMap::new(),
@@ -102,7 +103,7 @@ fn in_tensor(name: &str, fault: Fault) -> Fault {
 
 // === The state dict ===
 
-/// The dict of weights, and its place.
+/// The dict of weights, and its path.
 fn state_dict(objects: &Objects<'_>, root: Value<'_>) -> Result<(String, Id), Fault> {
     let Value::Dict(root) = root else {
         return Err(Fault::Damaged(format!(
@@ -161,7 +162,7 @@ impl Search<'_, '_> {
         if !self.seen.insert(dict) {
             return Ok(());
         }
-        // Names of weights have a layer and a role; a tensor called `loss` is none.
+        // Names of weights have a layer and a role, unlike that of a tensor called `loss`.
         let mut entries = self.objects.named(dict);
         let holds_weights = entries
             .any(|(name, value)| matches!(value, Value::Tensor(_)) && name.contains(['.', '/']));
@@ -188,15 +189,19 @@ impl Search<'_, '_> {
 
 // === One tensor ===
 
-/// A tensor of which every element is proved to be in the file.
-fn entry(tensor: &Tensor, storage: &Storage<'_>, source: &impl Source) -> Result<Entry, Fault> {
+/// Checks that every element of a tensor lies within the file.
+fn entry(
+    tensor: &Tensor,
+    storage: &Storage<'_>,
+    storages: &impl Storages,
+) -> Result<StoredTensor, Fault> {
     if tensor.dims.contains(&0) {
         return Err(Fault::Damaged(format!(
             "it is empty: shape {:?}",
             tensor.dims
         )));
     }
-    let whole = source.locate(storage)?;
+    let whole = storages.locate(storage)?;
     let bytes = part(storage, whole.len())
         .ok_or_else(|| Fault::damaged("its storage has fewer bytes than the checkpoint says"))?;
     let element_bytes = tensor.dtype.element_bytes();
@@ -213,11 +218,11 @@ fn entry(tensor: &Tensor, storage: &Storage<'_>, source: &impl Source) -> Result
         .dims
         .iter()
         .try_fold(1usize, |len, &d| len.checked_mul(d));
-    // A view may repeat elements, and a few bytes could pass for gigabytes.
+    // A view may repeat elements, so a few bytes could pose as gigabytes.
     if last >= held || len.is_none_or(|len| len > held) {
         return Err(outside());
     }
-    Ok(Entry {
+    Ok(StoredTensor {
         dtype: tensor.dtype,
         dims: tensor.dims.clone(),
         range: start + tensor.offset * element_bytes..start + (last + 1) * element_bytes,
@@ -225,7 +230,7 @@ fn entry(tensor: &Tensor, storage: &Storage<'_>, source: &impl Source) -> Result
     })
 }
 
-/// The bytes of a storage that are meant, counted from its start.
+/// The byte range of the storage that is actually used, relative to its start.
 fn part(storage: &Storage<'_>, held_bytes: usize) -> Option<Range<usize>> {
     let element_bytes = storage.dtype.element_bytes();
     let bytes = storage.len.checked_mul(element_bytes)?;
@@ -239,7 +244,7 @@ fn part(storage: &Storage<'_>, held_bytes: usize) -> Option<Range<usize>> {
     (bytes.max(part.end) <= held_bytes).then_some(part)
 }
 
-/// The number of the last element in the storage.
+/// The index of the last element in the storage.
 fn last_element(tensor: &Tensor) -> Option<usize> {
     let axes = tensor.dims.iter().zip(&tensor.strides);
     axes.into_iter()
@@ -251,7 +256,7 @@ fn last_element(tensor: &Tensor) -> Option<usize> {
 fn is_row_major(tensor: &Tensor) -> bool {
     let mut expected = 1;
     for (&dim, &stride) in tensor.dims.iter().zip(&tensor.strides).rev() {
-        // Nothing is beside the only element of an axis, so its stride says nothing.
+        // An axis of length one has no neighbours, so its stride means nothing.
         if dim > 1 && stride != expected {
             return false;
         }
@@ -267,7 +272,7 @@ mod tests {
 
     struct OneStorage(usize);
 
-    impl Source for OneStorage {
+    impl Storages for OneStorage {
         fn file_bytes(&self) -> usize {
             self.0
         }
@@ -279,7 +284,12 @@ mod tests {
         }
     }
 
-    fn check(offset: usize, dims: &[usize], strides: &[usize], held_bytes: usize) -> Option<Entry> {
+    fn check(
+        offset: usize,
+        dims: &[usize],
+        strides: &[usize],
+        held_bytes: usize,
+    ) -> Option<StoredTensor> {
         let storage = Storage {
             key: "0",
             dtype: Dtype::F32,

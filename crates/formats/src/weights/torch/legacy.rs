@@ -1,12 +1,12 @@
 //! Checkpoints as PyTorch wrote them before 1.6: a stream of pickles, then the numbers.
 //!
-//! In order: a magic number, the version of the protocol, facts about the computer, the objects, the
-//! keys of the storages; then for each key the number of its elements and their bytes.
+//! In order: a magic number, the protocol version, facts about the computer, the objects, the keys
+//! of the storages; then, for each key, its element count and bytes.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::checkpoint::{self, Source};
+use super::checkpoint::{self, Storages};
 use super::objects::{Objects, Storage, Value};
 use super::{check_byte_order, pickle};
 use crate::weights::contents::{Contents, Dtype, Fault};
@@ -43,14 +43,14 @@ pub(in crate::weights) fn read(data: &[u8]) -> Result<Contents, Fault> {
     let pickle = next()?;
     let keys = next()?;
     let places = places(data, at, &pickle.objects, &keys)?;
-    let source = StreamSource {
+    let storages = StreamStorages {
         file_bytes: data.len(),
         places,
     };
-    checkpoint::contents(&pickle.objects, pickle.root, &source)
+    checkpoint::contents(&pickle.objects, pickle.root, &storages)
 }
 
-/// Where the bytes of every storage are.
+/// Finds the bytes of every storage.
 fn places<'a>(
     data: &[u8],
     mut at: usize,
@@ -95,13 +95,13 @@ fn places<'a>(
     Ok(places)
 }
 
-/// Storages that are after the pickles.
-struct StreamSource<'a> {
+/// Storages that follow the pickles.
+struct StreamStorages<'a> {
     file_bytes: usize,
     places: HashMap<&'a str, Range<usize>>,
 }
 
-impl Source for StreamSource<'_> {
+impl Storages for StreamStorages<'_> {
     fn file_bytes(&self) -> usize {
         self.file_bytes
     }

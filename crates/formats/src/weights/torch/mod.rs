@@ -1,14 +1,16 @@
-//! Checkpoints of PyTorch (`.pth`, `.pt`, `.bin`), read without Python and without running anything.
+//! PyTorch checkpoints (`.pth`, `.pt`, `.bin`), read without Python and without running any code.
 //!
-//! Since 1.6 a checkpoint is a zip archive: a pickle that describes the objects (`data.pkl`), and the
-//! numbers of each storage as a file of their own (`data/0`, `data/1` …). Before, it was a stream of
-//! pickles with the numbers at its end. `zip` finds the files of an archive, `pickle` makes data of a
-//! pickle, `objects` says what that data can be, and `checkpoint` finds the state dict in it.
+//! Since 1.6 a checkpoint has been a zip archive: a pickle that describes the objects (`data.pkl`),
+//! and the numbers of each storage in a file of their own (`data/0`, `data/1` …). Before, it was a
+//! stream of pickles followed by the numbers. `zip` finds the files of an archive, `pickle` turns a
+//! pickle into data, `objects` says what that data can be, and `checkpoint` finds the state dict in
+//! it.
 //!
-//! A pickle is a program for a small stack machine, which can name any function of any Python module
-//! and call it. This one has a fixed list of names ([`objects::Global`]) that all stand for data; any
-//! other name ends the reading with an error that tells it. Each step costs at least one byte of the
-//! file and makes at most one value, so memory is bounded by the file; steps are counted.
+//! A pickle is a program for a small stack machine that can name and call any function of any
+//! Python module. This one has a fixed list of names ([`objects::Global`]), all of which stand for
+//! data; any other name ends the reading with an error that quotes it. Each step consumes at least
+//! one byte of the file and makes at most one value, so memory is bounded by the file; steps are
+//! counted.
 
 mod checkpoint;
 mod legacy;
@@ -19,7 +21,7 @@ use std::ops::Range;
 
 use super::contents::{Contents, Fault};
 use super::zip::Archive;
-use checkpoint::Source;
+use checkpoint::Storages;
 use objects::Storage;
 
 pub(super) use legacy::read as read_legacy;
@@ -44,10 +46,10 @@ pub(super) fn read_zip(data: &[u8]) -> Result<Contents, Fault> {
     let pickle = file("data.pkl")?
         .ok_or_else(|| Fault::damaged("the archive has no 'data.pkl', which describes tensors"))?;
     let pickle = pickle::load(&data[pickle])?;
-    checkpoint::contents(&pickle.objects, pickle.root, &ZipSource { data, file })
+    checkpoint::contents(&pickle.objects, pickle.root, &ZipStorages { data, file })
 }
 
-/// What stands before every name of the archive: the name that the file had when it was saved.
+/// The prefix of every name in the archive: the name that the file had when it was saved.
 fn prefix<'a>(archive: &Archive<'a>) -> Result<&'a str, Fault> {
     let mut found = archive.names().filter_map(|name| {
         let prefix = name.strip_suffix(b"data.pkl")?;
@@ -80,12 +82,12 @@ fn check_byte_order(little: bool) -> Result<(), Fault> {
 }
 
 /// Storages that are files of the archive.
-struct ZipSource<'a, F> {
+struct ZipStorages<'a, F> {
     data: &'a [u8],
     file: F,
 }
 
-impl<F: Fn(&str) -> Result<Option<Range<usize>>, Fault>> Source for ZipSource<'_, F> {
+impl<F: Fn(&str) -> Result<Option<Range<usize>>, Fault>> Storages for ZipStorages<'_, F> {
     fn file_bytes(&self) -> usize {
         self.data.len()
     }

@@ -1,22 +1,22 @@
-//! The data that a checkpoint's pickle can be made of.
+//! The data that a checkpoint's pickle can consist of.
 //!
-//! Values are small and copied; what has parts lies in [`Objects`] and is referred to by number. A
-//! list that holds itself is therefore as harmless as a deep one.
+//! Values are small and copied; compound ones live in [`Objects`] and are referred to by index. A
+//! list that contains itself is therefore as harmless as a deeply nested one.
 
 use crate::weights::contents::Dtype;
 
-/// A Python object, as far as it matters for weights.
+/// A Python object, reduced to what matters for weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
-    /// A number past 64 bits: little-endian, two's complement.
+    /// An integer of more than 64 bits: little-endian, two's complement.
     Long(&'a [u8]),
     Text(&'a str),
     Tuple(Id),
     List(Id),
-    /// Keys and values take turns.
+    /// Keys and values alternate.
     Dict(Id),
     Global(Global),
     Storage(Id),
@@ -25,25 +25,25 @@ pub(super) enum Value<'a> {
     Other,
 }
 
-/// The number of an object among those of its kind.
+/// The index of an object among those of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Id(usize);
 
-/// A Python name on the list of those that a checkpoint may mention. All stand for data.
+/// A Python name that a checkpoint may mention. All of them stand for data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Global {
     OrderedDict,
-    /// `_rebuild_tensor(_v2)`: storage, offset, sizes, strides, and what does not matter.
+    /// `_rebuild_tensor(_v2)`: storage, offset, sizes, strides, and arguments that do not matter.
     Tensor,
-    /// `_rebuild_tensor_v3`: the same with a type, which the storage does not have.
+    /// `_rebuild_tensor_v3`: the same, with a type that the storage lacks.
     TensorOfType,
     /// A tensor with attributes: how to make it, its class, its arguments.
     TensorWithAttributes,
-    /// `_rebuild_parameter`: a tensor, and what does not matter.
+    /// `_rebuild_parameter`: a tensor, and arguments that do not matter.
     Parameter,
     StorageType(Dtype),
     Type(Dtype),
-    /// Harmless and of no use here; whatever it is called with is [`Value::Other`].
+    /// Harmless and of no use here; calling it always gives [`Value::Other`].
     Ignored,
 }
 
@@ -53,11 +53,11 @@ pub(super) struct Storage<'a> {
     pub(super) key: &'a str,
     pub(super) dtype: Dtype,
     pub(super) len: usize,
-    /// Start and length in elements of the part that is meant: old files share storages so.
+    /// Start and length, in elements, of the part that is used: old files share storages this way.
     pub(super) view: Option<(usize, usize)>,
 }
 
-/// A view of a storage; numbers are elements.
+/// A view of a storage; all numbers count elements.
 #[derive(Clone, Debug)]
 pub(super) struct Tensor {
     pub(super) storage: Id,
@@ -91,7 +91,7 @@ impl<'a> Objects<'a> {
         Value::Tensor(Id(self.tensors.len() - 1))
     }
 
-    /// The parts of a tuple, list or dict.
+    /// The items of a tuple, list or dict.
     pub(super) fn items(&self, id: Id) -> &[Value<'a>] {
         &self.items[id.0]
     }
@@ -100,7 +100,7 @@ impl<'a> Objects<'a> {
         self.items[id.0].extend_from_slice(items);
     }
 
-    /// Keys and values of a dict that are called by a text.
+    /// The entries of a dict whose keys are text.
     pub(super) fn named(&self, id: Id) -> impl Iterator<Item = (&'a str, Value<'a>)> {
         let pairs = self.items(id).as_chunks::<2>().0;
         pairs.iter().filter_map(|[key, value]| match key {
@@ -122,7 +122,7 @@ impl<'a> Objects<'a> {
     }
 }
 
-/// A type of PyTorch: its storage, its name, and what it is here.
+/// PyTorch's types: the storage's name, the type's name, and the type here.
 const TYPES: &[(&str, &str, Dtype)] = &[
     ("FloatStorage", "float32", Dtype::F32),
     ("HalfStorage", "float16", Dtype::F16),
@@ -156,7 +156,7 @@ const fn other(name: &'static str, element_bytes: usize) -> Dtype {
     }
 }
 
-/// What training scripts put beside the weights.
+/// What training scripts store along with the weights.
 const IGNORED: &[(&str, &str)] = &[
     ("torch", "Size"),
     ("torch", "device"),
@@ -198,7 +198,7 @@ const IGNORED: &[(&str, &str)] = &[
 ];
 
 impl Global {
-    /// The data that a name stands for, if it is on the list.
+    /// Looks up a name on the list.
     pub(super) fn find(module: &str, name: &str) -> Option<Self> {
         match (module, name) {
             ("collections", "OrderedDict") => return Some(Self::OrderedDict),

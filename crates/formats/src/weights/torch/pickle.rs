@@ -1,21 +1,23 @@
-//! A pickle as plain data: the stack machine of Python's pickle protocols 2 to 5, without the parts
-//! that run code.
+//! Reads a pickle as plain data: the stack machine of Python's pickle protocols 2 to 5, without the
+//! parts that run code.
 //!
-//! In goes a slice that starts with a pickle; out come its objects, and where it ends. Names are only
-//! accepted from [`Global`]'s list, and "calling" one of them is [`Machine::reduce`]: it makes a
-//! value of [`super::objects`], nothing else.
+//! In goes a slice that starts with a pickle; out come its objects, and where it ends. Only names
+//! on the list of [`super::objects::Global`] are accepted, and "calling" one of them (see
+//! `construct`) makes a value of [`super::objects`], nothing else.
+
+mod construct;
 
 use std::collections::HashMap;
 
-use super::objects::{Global, Id, Objects, Storage, Tensor, Value};
-use crate::weights::contents::{Dtype, Fault};
+use super::objects::{Objects, Value};
+use crate::weights::contents::Fault;
 
-/// Steps of one pickle. A checkpoint of ResNet-152 with the state of its optimiser takes 0.1 million.
+/// Steps of one pickle. A checkpoint of ResNet-152 with its optimiser state takes 0.1 million.
 const MAX_STEPS: usize = 2_000_000;
-/// PyTorch itself has a limit of 64; networks have four.
+/// PyTorch itself allows 64; networks have four.
 const MAX_DIMS: usize = 16;
 
-/// What a pickle was made into.
+/// The result of reading a pickle.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
     pub(super) root: Value<'a>,
@@ -24,7 +26,7 @@ pub(super) struct Pickle<'a> {
     pub(super) bytes: usize,
 }
 
-/// Reads the pickle that the data starts with.
+/// Reads the pickle at the start of the data.
 pub(super) fn load(data: &[u8]) -> Result<Pickle<'_>, Fault> {
     let mut machine = Machine {
         data,
@@ -48,15 +50,16 @@ struct Machine<'a> {
     at: usize,
     steps: usize,
     stack: Vec<Value<'a>>,
-    /// Heights of the stack that lists and tuples under construction start at.
+    /// Stack heights at which lists and tuples under construction start.
     marks: Vec<usize>,
     memo: HashMap<u32, Value<'a>>,
     objects: Objects<'a>,
 }
 
 impl<'a> Machine<'a> {
-    /// Carries out one instruction; false after the last.
+    /// Executes one instruction; false after the last.
     fn step(&mut self) -> Result<bool, Fault> {
+        // A table: an arm for each instruction.
         self.count(1)?;
         let [opcode] = self.array()?;
         match opcode {
@@ -87,7 +90,7 @@ impl<'a> Machine<'a> {
             b'X' => self.text(4)?,
             0x8c => self.text(1)?,
             0x8d => self.text(8)?,
-            // The texts of Python 2, which are bytes.
+            // Python 2 strings, which are bytes.
             b'T' => self.bytes_or_text(4)?,
             b'U' => self.bytes_or_text(1)?,
             b'B' => self.bytes(4)?,
@@ -161,7 +164,7 @@ impl<'a> Machine<'a> {
                 self.remember(slot)?;
             }
             0x94 => {
-                // The steps are counted, so the memo has far less than 2^32 slots.
+                // Steps are counted, so the memo has far fewer than 2^32 slots.
                 let slot = u32::try_from(self.memo.len()).unwrap_or(u32::MAX);
                 self.remember(slot)?;
             }
@@ -190,7 +193,7 @@ impl<'a> Machine<'a> {
                 let made = self.reduce(class, arguments)?;
                 self.push(made);
             }
-            // Attributes of an object: no weights are kept there.
+            // Attributes of an object, where no weights are kept.
             b'b' => drop(self.pop()?),
 
             other => {
@@ -231,7 +234,7 @@ impl<'a> Machine<'a> {
         array.ok_or_else(|| self.damaged("ends too early"))
     }
 
-    /// As many bytes as a little-endian number of so many bytes says.
+    /// Bytes that are preceded by their count, a little-endian number of `number_bytes` bytes.
     fn counted(&mut self, number_bytes: usize) -> Result<&'a [u8], Fault> {
         let number = self.take(number_bytes)?.iter().rev();
         let len = number.fold(0u64, |len, &byte| len << 8 | u64::from(byte));
@@ -240,7 +243,7 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Result<&'a str, Fault> {
         let rest = &self.data[self.at..];
-        // The longest name of a Python object that anything here knows has 30 bytes.
+        // The longest Python name known here is 30 bytes long.
         let line = rest.iter().take(256).position(|&byte| byte == b'\n');
         let line = line.ok_or_else(|| self.damaged("has a name without an end"))?;
         let line = self.take(line + 1)?;
@@ -270,7 +273,7 @@ impl<'a> Machine<'a> {
         Ok(top)
     }
 
-    /// Drops a value, or the mark where nothing is above it.
+    /// Drops the top value, or the mark if nothing is above it.
     fn discard(&mut self) -> Result<(), Fault> {
         if self.stack.len() == self.floor() && self.marks.pop().is_some() {
             return Ok(());
@@ -357,168 +360,6 @@ impl<'a> Machine<'a> {
         }
         Ok(())
     }
-
-    // === Objects ===
-
-    fn global(&mut self, module: &str, name: &str) -> Result<(), Fault> {
-        let global = Global::find(module, name);
-        let global = global.ok_or_else(|| Fault::Forbidden(shown(module, name)))?;
-        self.push(Value::Global(global));
-        Ok(())
-    }
-
-    /// A storage: `("storage", type, key, device, elements)`, and `(key, start, length)` in it if the
-    /// file is old.
-    fn persistent(&mut self) -> Result<(), Fault> {
-        let id = self.pop()?;
-        let items = self.tuple_items(id);
-        let (fixed, view) = match items.unwrap_or_default() {
-            [fixed @ .., view] if fixed.len() == 5 => (fixed, Some(*view)),
-            fixed => (fixed, None),
-        };
-        let [
-            Value::Text("storage"),
-            Value::Global(Global::StorageType(dtype)),
-            Value::Text(key),
-            _,
-            Value::Int(len),
-        ] = *fixed
-        else {
-            return Err(self.damaged("refers to something else than a storage"));
-        };
-        let view = match view {
-            None | Some(Value::None) => None,
-            Some(view) => match self.tuple_items(view) {
-                Some([_, start, len]) => size(*start).zip(size(*len)),
-                _ => None,
-            }
-            .map(Some)
-            .ok_or_else(|| self.damaged("has a storage that is no part of another"))?,
-        };
-        let len = size(Value::Int(len)).ok_or_else(|| self.damaged("has a negative length"))?;
-        let storage = self.objects.add_storage(Storage {
-            key,
-            dtype,
-            len,
-            view,
-        });
-        self.push(storage);
-        Ok(())
-    }
-
-    fn tuple_items(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
-        match value {
-            Value::Tuple(id) => Some(self.objects.items(id)),
-            _ => None,
-        }
-    }
-
-    /// What "calling" an object of the list with arguments gives.
-    fn reduce(&mut self, function: Value<'a>, arguments: Value<'a>) -> Result<Value<'a>, Fault> {
-        let Value::Global(global) = function else {
-            return match function {
-                // An attribute of something ignored.
-                Value::Other => Ok(Value::Other),
-                _ => Err(self.damaged("calls what is no function")),
-            };
-        };
-        let given = self.tuple_items(arguments);
-        let given = given.ok_or_else(|| self.damaged("calls a function without arguments"))?;
-        match (global, given) {
-            (Global::OrderedDict, []) => Ok(Value::Dict(self.objects.add_items(Vec::new()))),
-            (Global::OrderedDict, &[Value::List(pairs), ..]) => self.dict_of_pairs(pairs),
-            (Global::Tensor, &[Value::Storage(storage), offset, dims, strides, ..]) => {
-                let dtype = self.objects.storage(storage).dtype;
-                self.tensor(storage, dtype, [offset, dims, strides])
-            }
-            (
-                Global::TensorOfType,
-                &[
-                    Value::Storage(storage),
-                    offset,
-                    dims,
-                    strides,
-                    _,
-                    _,
-                    Value::Global(Global::Type(dtype)),
-                    ..,
-                ],
-            ) => self.tensor(storage, dtype, [offset, dims, strides]),
-            // The inner function makes a tensor itself, so this goes one level deep.
-            (
-                Global::TensorWithAttributes,
-                &[
-                    inner
-                    @ Value::Global(Global::Tensor | Global::TensorOfType | Global::Parameter),
-                    _,
-                    arguments,
-                    ..,
-                ],
-            ) => self.reduce(inner, arguments),
-            (Global::Parameter, &[tensor @ Value::Tensor(_), ..]) => Ok(tensor),
-            (Global::Ignored, _) => Ok(Value::Other),
-            _ => Err(self.damaged("makes an object of the wrong parts")),
-        }
-    }
-
-    /// `OrderedDict([[key, value], …])`, as Python 2 wrote it.
-    fn dict_of_pairs(&mut self, pairs: Id) -> Result<Value<'a>, Fault> {
-        // The list may be used again and again, so what is copied counts.
-        self.count(self.objects.items(pairs).len())?;
-        let mut items = Vec::new();
-        for pair in self.objects.items(pairs) {
-            let (Value::Tuple(pair) | Value::List(pair)) = *pair else {
-                return Err(self.damaged("makes a dict of something else than pairs"));
-            };
-            let [key, value] = *self.objects.items(pair) else {
-                return Err(self.damaged("makes a dict of something else than pairs"));
-            };
-            items.extend([key, value]);
-        }
-        Ok(Value::Dict(self.objects.add_items(items)))
-    }
-
-    fn tensor(
-        &mut self,
-        storage: Id,
-        dtype: Dtype,
-        [offset, dims, strides]: [Value<'a>; 3],
-    ) -> Result<Value<'a>, Fault> {
-        let sizes = |value| {
-            let items = self.tuple_items(value)?;
-            let few = items.len() <= MAX_DIMS;
-            few.then(|| items.iter().map(|&item| size(item)).collect::<Option<_>>())?
-        };
-        let parts: Option<(usize, Vec<usize>, Vec<usize>)> =
-            size(offset).and_then(|offset| Some((offset, sizes(dims)?, sizes(strides)?)));
-        match parts {
-            Some((offset, dims, strides)) if dims.len() == strides.len() => {
-                Ok(self.objects.add_tensor(Tensor {
-                    storage,
-                    dtype,
-                    offset,
-                    dims,
-                    strides,
-                }))
-            }
-            _ => Err(self.damaged("makes a tensor of sizes that make no sense")),
-        }
-    }
-}
-
-fn size(value: Value<'_>) -> Option<usize> {
-    match value {
-        Value::Int(number) => usize::try_from(number).ok(),
-        _ => None,
-    }
-}
-
-/// A Python name for a message: short, and without control characters of a terminal.
-fn shown(module: &str, name: &str) -> String {
-    let both = module.chars().chain(['.']).chain(name.chars());
-    both.take(120)
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
 }
 
 #[cfg(test)]
@@ -564,7 +405,7 @@ mod tests {
         ] {
             assert_eq!(fault(data), Fault::Forbidden(name.to_owned()), "{name}");
         }
-        // Instructions that name objects in other ways.
+        // Other instructions that name objects.
         for opcode in [b'i', b'o', b'P', 0x82, 0x83, 0x84, 0x97] {
             assert!(matches!(fault(&[opcode]), Fault::Damaged(_)), "{opcode:x}");
         }
@@ -613,7 +454,7 @@ mod tests {
         long.push(b'.');
         assert!(matches!(fault(&long), Fault::Damaged(_)), "steps");
 
-        // A list of pairs, made into a dict again and again.
+        // A list of pairs, turned into a dict again and again.
         let mut copies = b"ccollections\nOrderedDict\nq\x000](".to_vec();
         copies.extend(b"NN\x86".repeat(50_000));
         copies.extend(b"eq\x010");

@@ -1,0 +1,107 @@
+//! The command line, devices, and output: help, usage errors and exit codes.
+
+use std::process::Stdio;
+
+use super::*;
+
+#[test]
+fn every_command_has_help_with_examples() {
+    for name in [
+        "devices", "classify", "embed", "cam", "inspect", "compare", "bench",
+    ] {
+        let run = Run::new(&[&[name, "--help"]]).ends_with(0);
+        let example = format!("  resnet {name} ");
+        assert!(run.stdout.contains("Examples:"), "{name}");
+        assert!(run.stdout.contains(&example), "{name}: {}", run.stdout);
+    }
+    let run = Run::new(&[&["--help"]]).ends_with(0);
+    assert!(run.stdout.contains("Exit codes: 0 ok"), "{}", run.stdout);
+}
+
+#[test]
+fn senseless_command_lines_are_usage_errors() {
+    for line in [
+        "",
+        "frobnicate",
+        "inspect --nonsense",
+        "inspect --size 0",
+        "inspect --size 64x",
+        "inspect --arch resnet99",
+        "inspect --format csv",
+        "inspect --fusion half",
+        "inspect --preprocess unheard-of",
+        "classify",
+        "classify x.png --batch 0",
+        "classify x.png --backend cpu --device 0",
+        "compare --tolerance -1",
+        "compare --golden x --image y",
+        "bench --batch 1,,2",
+        "bench --seconds soon",
+    ] {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let run = Run::new(&[&words]).ends_with(2);
+        assert!(run.stdout.is_empty(), "'{line}' prints {}", run.stdout);
+    }
+    let run = command(&[&["devices"]])
+        .env("WGPU_BACKEND", "glide")
+        .output();
+    Run::of(run.unwrap()).ends_with(2).complains_of("glide");
+}
+
+#[test]
+fn devices_prints_json_with_and_without_adapters() {
+    let json = Run::new(&[&["devices", "--format", "json"]])
+        .ends_with(0)
+        .json();
+    let chosen = json["chosen"].as_u64();
+    for adapter in json["adapters"].as_array().unwrap() {
+        assert!(
+            adapter["name"].is_string() && adapter["limits"].is_object(),
+            "{adapter}"
+        );
+        assert_eq!(
+            adapter["chosen"],
+            adapter["index"].as_u64() == chosen,
+            "{adapter}"
+        );
+    }
+    let run = Run::new(&[&["devices"], &ON_CPU]).ends_with(0);
+    assert!(run.stdout.contains("CPU path"), "{}", run.stdout);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_its_own_exit_code() {
+    let classify = ["classify", "x.png", "--device", "nonsense"];
+    Run::new(&[&classify, &TINY]).ends_with(4);
+}
+
+#[test]
+fn half_precision_and_matrices_need_an_adapter_and_each_other() {
+    Run::new(&[&["bench"], &TINY, &ON_CPU, &["--precision", "f16"]])
+        .ends_with(2)
+        .complains_of("--precision f16 needs an adapter");
+    Run::new(&[&["bench"], &TINY, &["--cooperative-matrix"]])
+        .ends_with(2)
+        .complains_of("add --precision f16");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    // More than a pipe holds, so that writing is sure to fail.
+    let inspect = [
+        "inspect",
+        "--plan",
+        "--format",
+        "json",
+        "--arch",
+        "resnet152",
+    ];
+    let mut child = command(&[&["-q"], &inspect])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let run = Run::of(child.wait_with_output().unwrap()).ends_with(0);
+    assert!(run.stderr.is_empty(), "{}", run.stderr);
+}

@@ -1,0 +1,171 @@
+//! What "calling" a Python object makes in a pickle: dicts, storages and tensors, never code.
+
+use super::{MAX_DIMS, Machine};
+use crate::weights::contents::{Dtype, Fault};
+use crate::weights::torch::objects::{Global, Id, Storage, Tensor, Value};
+
+impl<'a> Machine<'a> {
+    pub(super) fn global(&mut self, module: &str, name: &str) -> Result<(), Fault> {
+        let global = Global::find(module, name);
+        let global = global.ok_or_else(|| Fault::Forbidden(shown(module, name)))?;
+        self.push(Value::Global(global));
+        Ok(())
+    }
+
+    /// A storage: `("storage", type, key, device, elements)`, and `(key, start, length)` in it if the
+    /// file is old.
+    pub(super) fn persistent(&mut self) -> Result<(), Fault> {
+        let id = self.pop()?;
+        let items = self.tuple_items(id);
+        let (fixed, view) = match items.unwrap_or_default() {
+            [fixed @ .., view] if fixed.len() == 5 => (fixed, Some(*view)),
+            fixed => (fixed, None),
+        };
+        let [
+            Value::Text("storage"),
+            Value::Global(Global::StorageType(dtype)),
+            Value::Text(key),
+            _,
+            Value::Int(len),
+        ] = *fixed
+        else {
+            return Err(self.damaged("refers to something else than a storage"));
+        };
+        let view = match view {
+            None | Some(Value::None) => None,
+            Some(view) => match self.tuple_items(view) {
+                Some([_, start, len]) => size(*start).zip(size(*len)),
+                _ => None,
+            }
+            .map(Some)
+            .ok_or_else(|| self.damaged("has a storage that is no part of another"))?,
+        };
+        let len = size(Value::Int(len)).ok_or_else(|| self.damaged("has a negative length"))?;
+        let storage = self.objects.add_storage(Storage {
+            key,
+            dtype,
+            len,
+            view,
+        });
+        self.push(storage);
+        Ok(())
+    }
+
+    fn tuple_items(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
+        match value {
+            Value::Tuple(id) => Some(self.objects.items(id)),
+            _ => None,
+        }
+    }
+
+    /// What "calling" a listed object with these arguments makes.
+    pub(super) fn reduce(
+        &mut self,
+        function: Value<'a>,
+        arguments: Value<'a>,
+    ) -> Result<Value<'a>, Fault> {
+        let Value::Global(global) = function else {
+            return match function {
+                // An attribute of something ignored.
+                Value::Other => Ok(Value::Other),
+                _ => Err(self.damaged("calls what is no function")),
+            };
+        };
+        let given = self.tuple_items(arguments);
+        let given = given.ok_or_else(|| self.damaged("calls a function without arguments"))?;
+        match (global, given) {
+            (Global::OrderedDict, []) => Ok(Value::Dict(self.objects.add_items(Vec::new()))),
+            (Global::OrderedDict, &[Value::List(pairs), ..]) => self.dict_of_pairs(pairs),
+            (Global::Tensor, &[Value::Storage(storage), offset, dims, strides, ..]) => {
+                let dtype = self.objects.storage(storage).dtype;
+                self.tensor(storage, dtype, [offset, dims, strides])
+            }
+            (
+                Global::TensorOfType,
+                &[
+                    Value::Storage(storage),
+                    offset,
+                    dims,
+                    strides,
+                    _,
+                    _,
+                    Value::Global(Global::Type(dtype)),
+                    ..,
+                ],
+            ) => self.tensor(storage, dtype, [offset, dims, strides]),
+            // The inner function makes the tensor itself, so this recurses only once.
+            (
+                Global::TensorWithAttributes,
+                &[
+                    inner
+                    @ Value::Global(Global::Tensor | Global::TensorOfType | Global::Parameter),
+                    _,
+                    arguments,
+                    ..,
+                ],
+            ) => self.reduce(inner, arguments),
+            (Global::Parameter, &[tensor @ Value::Tensor(_), ..]) => Ok(tensor),
+            (Global::Ignored, _) => Ok(Value::Other),
+            _ => Err(self.damaged("makes an object of the wrong parts")),
+        }
+    }
+
+    /// `OrderedDict([[key, value], …])`, as Python 2 wrote it.
+    fn dict_of_pairs(&mut self, pairs: Id) -> Result<Value<'a>, Fault> {
+        // The same list may be used again and again, so every copy counts as steps.
+        self.count(self.objects.items(pairs).len())?;
+        let mut items = Vec::new();
+        for pair in self.objects.items(pairs) {
+            let (Value::Tuple(pair) | Value::List(pair)) = *pair else {
+                return Err(self.damaged("makes a dict of something else than pairs"));
+            };
+            let [key, value] = *self.objects.items(pair) else {
+                return Err(self.damaged("makes a dict of something else than pairs"));
+            };
+            items.extend([key, value]);
+        }
+        Ok(Value::Dict(self.objects.add_items(items)))
+    }
+
+    fn tensor(
+        &mut self,
+        storage: Id,
+        dtype: Dtype,
+        [offset, dims, strides]: [Value<'a>; 3],
+    ) -> Result<Value<'a>, Fault> {
+        let sizes = |value| {
+            let items = self.tuple_items(value)?;
+            let few = items.len() <= MAX_DIMS;
+            few.then(|| items.iter().map(|&item| size(item)).collect::<Option<_>>())?
+        };
+        let parts: Option<(usize, Vec<usize>, Vec<usize>)> =
+            size(offset).and_then(|offset| Some((offset, sizes(dims)?, sizes(strides)?)));
+        match parts {
+            Some((offset, dims, strides)) if dims.len() == strides.len() => {
+                Ok(self.objects.add_tensor(Tensor {
+                    storage,
+                    dtype,
+                    offset,
+                    dims,
+                    strides,
+                }))
+            }
+            _ => Err(self.damaged("makes a tensor of sizes that make no sense")),
+        }
+    }
+}
+
+fn size(value: Value<'_>) -> Option<usize> {
+    match value {
+        Value::Int(number) => usize::try_from(number).ok(),
+        _ => None,
+    }
+}
+
+/// A Python name for an error message: short, and without terminal control characters.
+fn shown(module: &str, name: &str) -> String {
+    let both = module.chars().chain(['.']).chain(name.chars());
+    both.take(120)
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}

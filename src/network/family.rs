@@ -1,0 +1,50 @@
+//! Where weights are from.
+
+use std::fmt;
+
+/// Where the weights of a network are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// torchvision and the plain networks of timm: `layer1.0.conv1.weight`, OIHW.
+    Torchvision,
+    /// timm's `legacy_seresnet`: `layer1.0.se_module.fc1.weight`, OIHW.
+    Senet,
+    /// timm's pre-activation networks: `stages.0.blocks.0.conv1.weight`, OIHW.
+    PreActivation,
+    /// Hugging Face `ResNetForImageClassification`:
+    /// `resnet.encoder.stages.0.layers.0.layer.0.convolution.weight`, OIHW.
+    HuggingFace,
+    /// The classic lesson's notebook: Keras names such as `res2a_branch2a/kernel`, HWIO.
+    Notebook,
+    /// A file of `resnet convert`, which lists its layers.
+    Described,
+    /// An ONNX file, which brings its own graph.
+    Onnx,
+    /// A file of Keras.
+    Keras,
+    /// Made up by [`Random`](super::Random).
+    Random,
+}
+
+impl Family {
+    /// The name in lower case, as tables and JSON show it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Torchvision => "torchvision",
+            Self::Senet => "timm-senet",
+            Self::PreActivation => "timm-resnetv2",
+            Self::HuggingFace => "huggingface",
+            Self::Notebook => "notebook",
+            Self::Described => "described",
+            Self::Onnx => "onnx",
+            Self::Keras => "keras",
+            Self::Random => "random",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
