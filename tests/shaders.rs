@@ -12,7 +12,7 @@ use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{
     Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d, Dilate,
     Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Padding, Relu,
-    ReluGradient, Softmax, Statistics, Window,
+    ReluGradient, Sigmoid, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::internals::kernels::{self, Access, Kernel, Launch, Precision, Storage};
@@ -168,6 +168,7 @@ fn launches() -> Vec<Launch> {
         .add("fc", Op::Linear(Linear { weight, bias: None }), &[e])
         .unwrap();
     let p = graph.add("softmax", Op::Softmax(Softmax), &[f]).unwrap();
+    graph.add("sigmoid", Op::Sigmoid(Sigmoid), &[f]).unwrap();
     let weight = graph.param("rows", ones(&[10, 5, 1, 1]));
     let class = graph.param("class", ones(&[1]));
     let op = Op::ClassGradient(ClassGradient { weight, class });

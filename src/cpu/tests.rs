@@ -5,7 +5,8 @@ use pulp::Arch;
 use super::CpuExecutor;
 use crate::graph::{
     Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
-    Linear, MaxPool, Op, PadValue, Padding, ParamId, Relu, Softmax, Statistics, ValueId, Window,
+    Linear, MaxPool, Op, PadValue, Padding, ParamId, Relu, Sigmoid, Softmax, Statistics, ValueId,
+    Window,
 };
 use crate::internals::noise::Noise;
 use crate::reference;
@@ -275,6 +276,7 @@ fn operations_without_weights() {
         }
     }
     check_op(Shape::new(3, 37, 1, 1), |_, _| Op::Softmax(Softmax));
+    check_op(Shape::new(3, 37, 1, 1), |_, _| Op::Sigmoid(Sigmoid));
 }
 
 #[test]

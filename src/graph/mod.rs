@@ -25,7 +25,7 @@ pub(crate) use node::{Node, Param};
 pub(crate) use ops::{
     Add, AvgPool, AvgPoolGradient, Backward, BatchNorm, BlurPool, ChannelDot, ClassGradient,
     Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue,
-    Placement, Relu, ReluGradient, Softmax, Statistics,
+    Placement, Relu, ReluGradient, Sigmoid, Softmax, Statistics,
 };
 pub use role::Role;
 pub(crate) use window::{Padding, Window};

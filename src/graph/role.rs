@@ -12,11 +12,11 @@ pub enum Role {
     Stage(usize),
     /// The last activation that has rows and columns, for class activation maps.
     FeatureMap,
-    /// The vector that the classifier reads, for embeddings.
+    /// What the classifier reads, or what leaves the last pool of a network without one.
     Features,
     /// The scores of the classes.
     Logits,
-    /// The softmax of the logits.
+    /// What the softmax or the sigmoid makes of the logits.
     Probabilities,
     /// The class activation map of one class.
     ClassMap,

@@ -42,7 +42,7 @@ pub mod graph {
     pub use crate::graph::ops::{
         Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d,
         Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu,
-        ReluGradient, Softmax, Statistics,
+        ReluGradient, Sigmoid, Softmax, Statistics,
     };
     pub use crate::graph::window::{Padding, Window};
 }

@@ -49,6 +49,7 @@ pub mod resample;
 pub mod resample_columns;
 pub mod resample_rows;
 pub mod residual_add;
+pub mod sigmoid;
 pub mod softmax;
 mod specialise;
 pub mod textures;
@@ -95,6 +96,7 @@ pub const ALL: &[&Kernel] = &[
     &resample_rows::KERNEL,
     &residual_add::KERNEL,
     &textures::residual_add_texture::KERNEL,
+    &sigmoid::KERNEL,
     &softmax::KERNEL,
     &textures::tensor_to_texture::KERNEL,
     &textures::texture_to_tensor::KERNEL,

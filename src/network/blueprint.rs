@@ -37,10 +37,11 @@ pub struct Blueprint {
     pub(super) size: [usize; 2],
     layers: Vec<Layer>,
     /// Values by name: the last activation with rows and columns, what the classifier reads, and
-    /// what it gives.
+    /// what it gives, if there is one.
     pub(super) feature_map: String,
     pub(super) features: String,
-    pub(super) logits: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) logits: Option<String>,
 }
 
 /// A layer; its result has its name.
@@ -141,7 +142,8 @@ impl Blueprint {
         input: String,
         size: [usize; 2],
         layers: Vec<Layer>,
-        [feature_map, features, logits]: [String; 3],
+        [feature_map, features]: [String; 2],
+        logits: Option<String>,
     ) -> Self {
         Self {
             version: VERSION,
@@ -197,13 +199,15 @@ impl Blueprint {
     }
 
     /// What some of its values are for, and their names.
-    pub(super) fn roles(&self) -> [(Role, &str); 4] {
+    pub(super) fn roles(&self) -> impl Iterator<Item = (Role, &str)> {
+        let logits = self.logits.as_deref().map(|name| (Role::Logits, name));
         [
-            (Role::Image, &self.input),
+            (Role::Image, self.input.as_str()),
             (Role::FeatureMap, &self.feature_map),
             (Role::Features, &self.features),
-            (Role::Logits, &self.logits),
         ]
+        .into_iter()
+        .chain(logits)
     }
 
     /// Makes another size the nominal one, unless the padding is that of one size.

@@ -3,9 +3,9 @@
 use super::blueprint::{Blueprint, Tensors};
 use super::decision::{Decision, Decisions};
 use super::resnet::{Arch, Plan};
-use super::{BnMode, Family, Variant};
+use super::{Activation, BnMode, Family, Variant};
 use crate::error::Error;
-use crate::graph::{Graph, Op, Role, Softmax};
+use crate::graph::{Graph, Role};
 use crate::picture::{Labels, Preprocess};
 
 /// What the caller decides; the rest follows from the weights.
@@ -19,8 +19,11 @@ pub struct ModelOptions {
     pub arch: Option<Arch>,
     /// Classes of made-up weights; a file must agree.
     pub classes: Option<usize>,
-    /// Whether the graph ends with the probabilities instead of the logits.
+    /// Whether the graph of a classifier ends with the probabilities instead of the logits.
     pub softmax: bool,
+    /// What makes probabilities of the logits; what the file says, which is nearly always the softmax,
+    /// if `None`.
+    pub activation: Option<Activation>,
     /// Which of several networks with the same weights is meant; the usual one if `None`.
     pub variant: Option<Variant>,
     /// Which statistics batch normalisations use; those that the file says, which are nearly always
@@ -37,6 +40,7 @@ impl Default for ModelOptions {
             arch: None,
             classes: None,
             softmax: true,
+            activation: None,
             variant: None,
             bn_mode: None,
         }
@@ -59,8 +63,17 @@ pub struct Facts {
     pub labels: Option<Labels>,
     /// What was decided, on what evidence, and how sure it is.
     pub decisions: Decisions,
-    /// What the probabilities are called; `softmax` if `None`.
-    pub softmax: Option<String>,
+    /// What makes probabilities of the scores, if the file says it.
+    pub activation: Option<Activation>,
+    /// What the probabilities are called; the name of their activation if `None`.
+    pub probabilities: Option<String>,
+}
+
+/// What the scores of a network are.
+#[derive(Clone, Copy, Debug)]
+struct Classifier {
+    classes: usize,
+    activation: Activation,
 }
 
 /// A network, of which models of any batch and size are made.
@@ -68,12 +81,17 @@ pub struct Facts {
 pub struct Network {
     blueprint: Blueprint,
     tensors: Tensors,
-    classes: usize,
+    classifier: Option<Classifier>,
     /// What is known about it.
     pub facts: Facts,
 }
 
 impl Network {
+    /// What makes probabilities of its scores; `None` without a classifier.
+    pub fn activation(&self) -> Option<Activation> {
+        self.classifier.map(|classifier| classifier.activation)
+    }
+
     /// The model for a batch of images of a size. What the options say about the network itself, its
     /// classes and its variant, was decided when it was opened.
     ///
@@ -97,20 +115,33 @@ impl Network {
             let value = graph.find(name)?;
             graph.set_role(role, value)?;
         }
-        let logits = graph.find(&self.blueprint.logits)?;
-        graph.mark_output(logits)?;
-        if options.softmax {
-            let name = facts.softmax.as_deref().unwrap_or("softmax");
-            let probabilities = graph.add(name, Op::Softmax(Softmax), &[logits])?;
-            graph.set_role(Role::Probabilities, probabilities)?;
-            graph.mark_output(probabilities)?;
+        let last = match self.classifier {
+            Some(_) => Role::Logits,
+            None => Role::Features,
+        };
+        if let Some(last) = graph.role(last) {
+            graph.mark_output(last)?;
+            if let Some(Classifier { activation, .. }) = self.classifier
+                && options.softmax
+            {
+                let mut name = facts
+                    .probabilities
+                    .unwrap_or_else(|| activation.name().to_owned());
+                while graph.find(&name).is_ok() {
+                    name.push('_');
+                }
+                let probabilities = graph.add(&name, activation.op(), &[last])?;
+                graph.set_role(Role::Probabilities, probabilities)?;
+                graph.mark_output(probabilities)?;
+            }
         }
         Ok(Model {
             graph,
             arch: facts.arch,
             family: facts.family,
             plan: facts.plan,
-            classes: self.classes,
+            classes: self.classifier.map(|classifier| classifier.classes),
+            activation: self.activation(),
             preprocess,
             labels: facts.labels,
             decisions,
@@ -128,30 +159,42 @@ impl Network {
     /// [graph section](Error) for shapes.
     pub fn new(
         (mut blueprint, tensors): (Blueprint, Tensors),
-        facts: Facts,
+        mut facts: Facts,
         options: &ModelOptions,
     ) -> Result<Self, Error> {
         let graph = blueprint.graph(&tensors, 1, blueprint.size)?;
-        let logits = graph.find(&blueprint.logits)?;
-        let shape = graph.shape(logits);
         let refuse = |reason: String| Error::Model {
             model: facts.arch.clone(),
             reason,
         };
-        if [shape.h, shape.w] != [1, 1] || logits == graph.inputs()[0] {
+        let features = graph.find(&blueprint.features)?;
+        let last = match &blueprint.logits {
+            Some(name) => graph.find(name)?,
+            None => features,
+        };
+        if last == graph.inputs()[0] {
+            return Err(refuse("it computes nothing from its image".to_owned()));
+        }
+        let shape = graph.shape(last);
+        if blueprint.logits.is_some() && [shape.h, shape.w] != [1, 1] {
             return Err(refuse(format!(
                 "its logits have the shape {shape}, which are no scores of classes"
             )));
         }
-        let classes = shape.c;
-        if let Some(asked) = options.classes.filter(|&asked| asked != classes) {
-            return Err(refuse(format!(
-                "the weights are of {classes} classes, not {asked}"
-            )));
+        let classes = blueprint.logits.as_ref().map(|_| shape.c);
+        if let Some(asked) = options.classes.filter(|&asked| Some(asked) != classes) {
+            return Err(refuse(match classes {
+                Some(classes) => format!("the weights are of {classes} classes, not {asked}"),
+                None => format!("it has no classifier, and so not {asked} classes"),
+            }));
         }
-        if let Some(labels) = &facts.labels {
+        if let Some((labels, classes)) = facts.labels.as_ref().zip(classes) {
             labels.check(classes)?;
         }
+        let classifier = classes.map(|classes| Classifier {
+            classes,
+            activation: activation(classes, options.activation, &mut facts),
+        });
         if let Some(size) = options.size {
             blueprint.resize(size);
         }
@@ -160,7 +203,7 @@ impl Network {
         Ok(Self {
             blueprint,
             tensors,
-            classes,
+            classifier,
             facts,
         })
     }
@@ -174,11 +217,32 @@ impl Network {
     pub const fn tensors(&self) -> &Tensors {
         &self.tensors
     }
+}
 
-    /// Number of classes.
-    pub const fn classes(&self) -> usize {
-        self.classes
-    }
+/// Decides what makes probabilities of the scores of classes. A reader that is less than certain has
+/// recorded why.
+fn activation(classes: usize, asked: Option<Activation>, facts: &mut Facts) -> Activation {
+    let what = "activation";
+    let (decided, decision) = match (asked, facts.activation) {
+        (Some(asked), _) => (asked, Decision::certain(what, asked.name(), "asked for")),
+        (None, Some(stated)) if facts.decisions.get(what).is_some() => return stated,
+        (None, Some(stated)) => {
+            let evidence = "the file says it";
+            (stated, Decision::certain(what, stated.name(), evidence))
+        }
+        (None, None) if classes == 1 => {
+            let usual = Activation::Sigmoid;
+            let evidence = "a single score";
+            (usual, Decision::inferred(what, usual.name(), evidence))
+        }
+        (None, None) => {
+            let usual = Activation::Softmax;
+            let evidence = "the usual one of classifiers";
+            (usual, Decision::inferred(what, usual.name(), evidence))
+        }
+    };
+    facts.decisions.record(decision);
+    decided
 }
 
 /// A network that is ready to be planned or run.
@@ -193,8 +257,10 @@ pub struct Model {
     pub family: Family,
     /// The plan of the network; `None` for a file that lists its layers one by one.
     pub plan: Option<Plan>,
-    /// Classes.
-    pub classes: usize,
+    /// Classes; `None` for a network without a classifier, whose features are its only output.
+    pub classes: Option<usize>,
+    /// What makes probabilities of the logits; `None` without a classifier.
+    pub activation: Option<Activation>,
     /// How images are prepared, for the size that the graph was built for.
     pub preprocess: Preprocess,
     /// Names of the classes, if the file has them.

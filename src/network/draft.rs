@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use super::Activation;
 use super::blueprint::{Blueprint, Layer, Operation, Sheet, Tensors};
 use crate::error::Error;
 use crate::graph::{Graph, Op, ValueId};
@@ -26,10 +27,10 @@ pub struct Draft {
 pub struct Ends {
     /// The last activation that still has rows and columns.
     pub feature_map: ValueId,
-    /// The vector that the classifier reads.
+    /// The vector that the classifier reads, or that leaves the last pool where there is none.
     pub features: ValueId,
-    /// Scores of the classes.
-    pub logits: ValueId,
+    /// Scores of the classes, if the network has a classifier.
+    pub logits: Option<ValueId>,
 }
 
 impl Draft {
@@ -120,12 +121,28 @@ impl Draft {
         Ok(value)
     }
 
-    /// The last activation before the final pooling, and the vector that a classifier reads, found
-    /// by following the layers back from the logits.
-    pub fn ends(&self, logits: ValueId) -> Ends {
+    /// The notable values of a network with this result, found by following its layers back. The
+    /// result is scores of classes where an activation follows it or a classifier gives it: a linear
+    /// layer, or a convolution of one pixel.
+    pub fn ends(&self, result: ValueId, activation: Option<Activation>) -> Ends {
         let graph = &self.graph;
         let producer = |value| graph.nodes().iter().rev().find(|node| node.output == value);
-        let features = producer(logits).map_or(logits, |classifier| classifier.inputs[0]);
+        let one_pixel = |value| [graph.shape(value).h, graph.shape(value).w] == [1, 1];
+        let mut last = result;
+        while let Some(node) = producer(last)
+            && matches!(node.op, Op::Flatten(_) | Op::BatchNorm(_))
+            && one_pixel(node.inputs[0])
+        {
+            last = node.inputs[0];
+        }
+        let classifier = producer(last).filter(|node| match node.op {
+            Op::Linear(_) => true,
+            Op::Conv2d(_) => one_pixel(node.inputs[0]),
+            _ => false,
+        });
+        let scores = activation.and_then(|_| producer(result));
+        let features = classifier.or(scores).map_or(result, |node| node.inputs[0]);
+        let logits = (classifier.is_some() || activation.is_some()).then_some(result);
         let mut feature_map = features;
         while let Some(node) = producer(feature_map)
             && matches!(
@@ -146,9 +163,10 @@ impl Draft {
     pub fn finish(self, ends: Ends) -> (Blueprint, Tensors) {
         let name = |id| self.graph.value(id).name.clone();
         let shape = self.graph.shape(self.input);
-        let ends = [ends.feature_map, ends.features, ends.logits].map(name);
+        let logits = ends.logits.map(name);
+        let ends = [ends.feature_map, ends.features].map(name);
         let input = name(self.input);
-        let blueprint = Blueprint::new(input, [shape.h, shape.w], self.layers, ends);
+        let blueprint = Blueprint::new(input, [shape.h, shape.w], self.layers, ends, logits);
         (blueprint, self.tensors)
     }
 }

@@ -5,6 +5,7 @@
 //! of everything that had to be decided. [`Network::model`] makes a [`Model`] of it, the graph for one
 //! batch and size, as often as it is asked for and without any file.
 
+mod activation;
 pub(crate) mod blueprint;
 mod bn_mode;
 pub(crate) mod build;
@@ -17,6 +18,7 @@ pub(crate) mod resnet;
 pub(crate) mod source;
 pub(crate) mod variant;
 
+pub use activation::Activation;
 pub(crate) use blueprint::{Blueprint, Operation, Tensors};
 pub use bn_mode::BnMode;
 pub(crate) use build::Facts;

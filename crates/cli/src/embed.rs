@@ -46,7 +46,8 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let rules = &network.model.preprocess;
     let input = InputFormat::Rgba8(*rules);
     let runner = Runner::new(&device, &graph, input, quiet)?;
-    let width = graph.value_of(Role::Features)?.shape.c;
+    let shape = graph.value_of(Role::Features)?.shape;
+    let width = shape.c * shape.h * shape.w;
     let mut target = Target::open(args, width)?;
     while let Some(batch) = images.next_batch() {
         let outputs = runner

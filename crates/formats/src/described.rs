@@ -9,6 +9,7 @@
 //! | `graph` | the layers, as JSON: a [`Blueprint`] |
 //! | `architecture` | the name of the network, such as `resnet50d` |
 //! | `preprocess` | a [`Preprocess`] as JSON |
+//! | `activation` | what makes probabilities of the scores, such as `softmax` |
 //! | `labels` | the class names as a JSON list, if known |
 //! | `origin` | what the file was made from, for human readers |
 //! | `format` | `pt`, which Hugging Face's libraries require |
@@ -44,6 +45,9 @@ pub fn save(network: &Network, path: impl AsRef<Path>, precision: Precision) -> 
         (DESCRIPTION.to_owned(), blueprint.to_json()?),
         ("preprocess".to_owned(), json(&rules)?),
     ]);
+    if let Some(activation) = network.activation() {
+        metadata.insert("activation".to_owned(), activation.name().to_owned());
+    }
     if let Some(labels) = &facts.labels {
         let names: Vec<&str> = labels.iter().collect();
         metadata.insert("labels".to_owned(), json(&names)?);
@@ -78,6 +82,7 @@ pub(crate) fn read(weights: &mut Weights, options: &ModelOptions) -> Result<Netw
         None => return Err(refuse("the text 'preprocess' is missing".to_owned())),
     };
     let labels = text("labels").map(Labels::parse).transpose()?;
+    let activation = text("activation").map(str::parse).transpose()?;
     let listed = "the file lists its layers";
     let metadata = "metadata of the file";
     let file = weights.path().display().to_string();
@@ -99,7 +104,8 @@ pub(crate) fn read(weights: &mut Weights, options: &ModelOptions) -> Result<Netw
         preprocess,
         labels,
         decisions: decisions.into_iter().chain(named).collect(),
-        softmax: None,
+        activation,
+        probabilities: None,
     };
     let mut tensors = Tensors::new();
     for name in blueprint.tensors() {

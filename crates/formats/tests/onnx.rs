@@ -103,7 +103,7 @@ fn outputs_are_those_of_onnx_runtime() {
             );
         }
         assert_eq!(model.family, Family::Onnx, "{name}");
-        assert_eq!(model.classes, 5, "{name}");
+        assert_eq!(model.classes, Some(5), "{name}");
         let sums = probabilities
             .data()
             .chunks(5)
@@ -450,7 +450,11 @@ fn graphs_that_are_no_graphs_are_refused() {
     let conv = node("Conv", &["x", "w"], "y", &[]);
     let file = write::model(&[conv.clone(), w.clone()]);
     let model = import(&file).unwrap();
-    assert_eq!(model.classes, 4, "the file that the others are made of");
+    assert_eq!(
+        model.classes,
+        Some(4),
+        "the file that the others are made of"
+    );
 
     assert_refused(
         &[

@@ -17,6 +17,7 @@ mod max_pool;
 mod operation;
 mod relu;
 mod relu_gradient;
+mod sigmoid;
 mod softmax;
 
 use super::ParamId;
@@ -37,6 +38,7 @@ pub use linear::Linear;
 pub use max_pool::{MaxPool, PadValue};
 pub use relu::Relu;
 pub use relu_gradient::ReluGradient;
+pub use sigmoid::Sigmoid;
 pub use softmax::Softmax;
 
 pub(super) use operation::Check;
@@ -67,6 +69,8 @@ pub enum Op {
     Linear(Linear),
     /// `exp(x) / Σ exp(x)` over the channels of images of one pixel.
     Softmax(Softmax),
+    /// `1 / (1 + exp(−x))` of each channel of images of one pixel.
+    Sigmoid(Sigmoid),
     /// Every channel times the sigmoid of its gate.
     Gate(Gate),
     /// The gradient of one logit with respect to what the classifier reads.
@@ -96,6 +100,7 @@ impl Op {
             Self::Flatten(op) => op,
             Self::Linear(op) => op,
             Self::Softmax(op) => op,
+            Self::Sigmoid(op) => op,
             Self::Gate(op) => op,
             Self::ClassGradient(op) => op,
             Self::ReluGradient(op) => op,

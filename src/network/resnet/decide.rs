@@ -1,10 +1,13 @@
 //! What has to be known beside the shapes of a network's tensors, and where each fact is from.
 
+use super::naming::Naming;
 use super::parts::{anti_alias, block, head, squeeze_excite, stem};
 use super::plan::{Block, Plan, StrideSite, Style};
 use super::stated::{CONFIG, Config, Stated};
 use crate::error::Error;
-use crate::network::{Choice, Confidence, Decision, Decisions, Facts, Family, Variant, choose};
+use crate::network::{
+    Activation, Choice, Confidence, Decision, Decisions, Facts, Family, Variant, choose,
+};
 use crate::picture::{Labels, Preprocess};
 
 /// Evidence: the texts that a file says about itself.
@@ -145,6 +148,7 @@ pub(super) struct Record {
     stated: Stated,
     preprocess: Preprocess,
     labels: Option<Labels>,
+    activation: Option<Activation>,
     decisions: Decisions,
 }
 
@@ -156,6 +160,7 @@ impl Record {
             stated,
             preprocess: Preprocess::TORCHVISION,
             labels: None,
+            activation: None,
             decisions: Decisions::default(),
         }
     }
@@ -168,7 +173,8 @@ impl Record {
             preprocess: self.preprocess,
             labels: self.labels,
             decisions: self.decisions,
-            softmax: None,
+            activation: self.activation,
+            probabilities: None,
         }
     }
 
@@ -193,6 +199,21 @@ impl Record {
         self.check_config();
         self.decide_preprocess();
         Ok(())
+    }
+
+    /// Decides it where something says or shows it. `naming` has the name of the classifier.
+    pub(super) fn decide_activation(&mut self, naming: &Naming) {
+        self.activation = self.stated.config.activation;
+        let classifier = naming.classifier().unwrap_or_default();
+        if self.activation.is_none() && self.plan.classes > Some(1) && classifier.ends_with(".0") {
+            self.activation = Some(Activation::LogSoftmax);
+            let evidence = format!(
+                "what follows the first layer '{classifier}' has no weights; most have a LogSoftmax"
+            );
+            let name = Activation::LogSoftmax.name();
+            self.decisions
+                .record(Decision::assumed("activation", name, evidence));
+        }
     }
 
     fn decide_epsilon(&mut self) -> Result<(), Error> {
@@ -243,12 +264,15 @@ impl Record {
     fn check_config(&mut self) {
         let plan = &self.plan;
         let config = &self.stated.config;
-        let classes = config.classes.filter(|&classes| classes != plan.classes);
+        let found = plan.classes.unwrap_or_default();
+        let classes = config
+            .classes
+            .filter(|&classes| found != 0 && classes != found);
         let depths = config.depths.as_ref();
         let depths =
             depths.filter(|&depths| plan.style == Style::Torchvision && *depths != plan.blocks);
         let reason = match (classes, depths) {
-            (Some(classes), _) => format!("it is of {classes} classes, not {}", plan.classes),
+            (Some(classes), _) => format!("it is of {classes} classes, not {found}"),
             (None, Some(depths)) => format!("it has stages of {depths:?} blocks"),
             (None, None) => {
                 if let Some(name) = &config.architecture {
@@ -318,7 +342,9 @@ impl Record {
     }
 
     pub(super) fn decide_labels(&mut self) {
-        let classes = self.plan.classes;
+        let Some(classes) = self.plan.classes else {
+            return;
+        };
         let keys = ["labels", "classes", "id2label"];
         let names = format!("{classes} names");
         let Some(text) = keys.into_iter().find_map(|key| self.metadata(key)) else {
@@ -327,6 +353,14 @@ impl Record {
                 self.decisions
                     .record(Decision::certain("labels", names, CONFIG));
                 self.labels = Some(labels);
+            } else if Labels::imagenet1k().len() == classes && !self.stated.config.unnamed {
+                let decision = Decision::inferred(
+                    "labels",
+                    "ImageNet's",
+                    "a network of 1000 classes with these names",
+                );
+                self.decisions.record(decision);
+                self.labels = Some(Labels::imagenet1k());
             }
             return;
         };

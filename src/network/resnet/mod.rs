@@ -71,6 +71,7 @@ pub fn open(
         None => Ok(options.size.unwrap_or(stated)),
     })?;
     record.decide_labels();
+    record.decide_activation(naming);
     let parts = lay_out(&record.plan, naming, source, size)?;
     Network::new(parts, record.facts(), options)
 }
@@ -116,7 +117,7 @@ fn infer(sight: &Sight<'_>) -> Result<Plan, Error> {
     }
     stem::infer(sight, &mut plan)?;
     block::infer(sight, &mut plan)?;
-    head::infer(sight, &mut plan)?;
+    head::infer(sight, &mut plan);
     shortcut::infer(sight, &mut plan);
     squeeze_excite::infer(sight, &mut plan)?;
     anti_alias::infer(sight, &mut plan);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::parts::refused;
+use super::parts::{head, refused};
 use super::plan::{Plan, Shortcut, Style};
 use crate::error::Error;
 use crate::network::{Family, Parameter};
@@ -208,7 +208,7 @@ pub struct Naming {
     prefix: String,
     /// What stands after every name: `:0` in files of Keras 2.
     suffix: &'static str,
-    /// Name of the classifier, where the file chooses it.
+    /// The layer of the classifier, where the file chooses its name.
     classifier: Option<String>,
 }
 
@@ -248,7 +248,10 @@ impl Naming {
     /// # Errors
     /// [`Error::WeightsUnrecognised`] for names of no known family, of several, or of a network with
     /// a part that is not supported.
-    pub fn recognise(names: &BTreeSet<String>) -> Result<Self, Error> {
+    pub fn recognise(
+        names: &BTreeSet<String>,
+        dims: impl Fn(&str) -> Option<Vec<usize>>,
+    ) -> Result<Self, Error> {
         refused::check(names)?;
         let mut found = Vec::new();
         for name in names {
@@ -273,8 +276,13 @@ impl Naming {
         let unrecognised = |reason: String| Err(Error::WeightsUnrecognised { reason, hint: None });
         match found.len() {
             1 => {
-                let naming = found.remove(0);
+                let mut naming = found.remove(0);
                 naming.refuse_other_norms(names)?;
+                if naming.family != Family::Notebook {
+                    let layers = names.iter().filter_map(|name| name.strip_suffix(".weight"));
+                    let outside = layers.filter(|layer| !naming.is_backbone(layer));
+                    naming.classifier = head::find(outside, &naming.prefix, dims)?;
+                }
                 Ok(naming)
             }
             0 => {
@@ -327,7 +335,18 @@ impl Naming {
         self.family == Family::Notebook
     }
 
-    /// The name of the classifier, where the file chooses it.
+    /// Whether a layer is one before the head.
+    fn is_backbone(&self, layer: &str) -> bool {
+        let modules: &[&str] = match self.family {
+            Family::HuggingFace => &["embedder.", "encoder."],
+            Family::PreActivation => &["stem.", "stages.", "norm"],
+            _ => &["layer", "conv1", "bn1", "maxpool."],
+        };
+        let inside = layer.strip_prefix(self.prefix.as_str());
+        inside.is_some_and(|rest| modules.iter().any(|module| rest.starts_with(module)))
+    }
+
+    /// The layer of the classifier, where the file chooses its name.
     pub(super) fn classifier(&self) -> Option<&str> {
         self.classifier.as_deref()
     }
@@ -341,6 +360,12 @@ impl Naming {
         parameter: Parameter,
     ) -> String {
         let prefix = &self.prefix;
+        if unit == Unit::Head
+            && self.family != Family::Notebook
+            && let Some(classifier) = &self.classifier
+        {
+            return format!("{classifier}.{}", parameter.name());
+        }
         match self.family {
             Family::HuggingFace => self.hugging_face(plan, unit, part, parameter),
             Family::Notebook | Family::Keras => {
@@ -350,7 +375,6 @@ impl Naming {
             Family::Senet => {
                 let layer = match unit {
                     Unit::Stem(_) => format!("layer0.{}", plan.layer(unit, part)),
-                    Unit::Head => "last_linear".to_owned(),
                     _ => plan.layer(unit, part).replace(".se.", ".se_module."),
                 };
                 format!("{prefix}{layer}.{}", parameter.name())
@@ -368,15 +392,10 @@ impl Naming {
         let name = parameter.name();
         let inside = |Place { stage, block }| format!("encoder.stages.{stage}.layers.{block}");
         let path = match unit {
-            // The classifier is beside the backbone, not in it.
-            Unit::Head => {
-                let outer = prefix.strip_suffix("resnet.").unwrap_or(prefix);
-                return format!("{outer}classifier.1.{name}");
-            }
             Unit::Stem(_) if plan.stem.len() == 1 => "embedder.embedder".to_owned(),
             // No network has these.
             Unit::Stem(n) => format!("embedder.embedder.{n}"),
-            Unit::Last => "norm".to_owned(),
+            Unit::Last | Unit::Head => "norm".to_owned(),
             Unit::Main(place, n) => format!("{}.layer.{n}", inside(place)),
             Unit::Blur(place) => format!("{}.aa", inside(place)),
             Unit::Squeeze(place) | Unit::Excite(place) => format!("{}.se", inside(place)),

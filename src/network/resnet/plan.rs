@@ -201,8 +201,8 @@ pub struct Plan {
     pub max_pool: MaxPool,
     /// What follows the last block.
     pub head: Head,
-    /// Classes.
-    pub classes: usize,
+    /// Classes; `None` without a classifier.
+    pub classes: Option<usize>,
 }
 
 impl Plan {
@@ -245,7 +245,7 @@ impl Plan {
                 name: "fc".to_owned(),
                 pooling: HeadPooling::Global,
             },
-            classes,
+            classes: Some(classes),
         }
     }
 

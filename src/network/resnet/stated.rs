@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::network::Activation;
 use crate::picture::{Labels, Preprocess};
 
 /// Evidence: `config.json`.
@@ -37,6 +38,10 @@ pub struct Config {
     pub zero_padded_pool: bool,
     /// How images are prepared, and which file says so.
     pub preprocess: Option<(Preprocess, &'static str)>,
+    /// What makes probabilities of the scores.
+    pub activation: Option<Activation>,
+    /// Whether it says that its classes have no names.
+    pub unnamed: bool,
     /// Names of the classes.
     pub labels: Option<Labels>,
 }

@@ -8,7 +8,7 @@ use crate::kernels::{
     Launch, Packing, Precision, Storage, avg_pool, avg_pool_gradient, batch_norm,
     batch_norm_of_batch, blur_pool, channel_dot, class_gradient, dilate, flatten, gate,
     global_avg_pool, image_to_tensor, linear, max_pool, narrow, relu, relu_gradient, residual_add,
-    softmax, widen,
+    sigmoid, softmax, widen,
 };
 use crate::picture::Normalization;
 use crate::tensor::Shape;
@@ -75,6 +75,7 @@ impl BackEnd for Buffers<'_> {
             Op::Flatten(op) => (plain, Bound::unary(flatten::launch(x, op.order))),
             Op::Linear(layer) => (plain, bind_linear(graph, [x, y], layer)),
             Op::Softmax(_) => (plain, Bound::unary(softmax::launch(x))),
+            Op::Sigmoid(_) => (plain, Bound::unary(sigmoid::launch(x))),
             Op::Gate(_) => (maps, Bound::binary(gate::launch(x))),
             Op::ClassGradient(op) => (plain, bind_class_gradient(graph, [x, y], op)),
             Op::ReluGradient(_) => (plain, Bound::binary(relu_gradient::launch(x))),

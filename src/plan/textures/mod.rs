@@ -106,6 +106,7 @@ impl BackEnd for Textures<'_> {
             | Op::Relu(_)
             | Op::Flatten(_)
             | Op::Softmax(_)
+            | Op::Sigmoid(_)
             | Op::ClassGradient(_)
             | Op::AvgPoolGradient(_)
             | Op::Dilate(_)

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::network::Arch;
-use resnet_wgpu::network::{BnMode, Variant};
+use resnet_wgpu::network::{Activation, Arch, BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::plan::{KernelPath, Winograd};
 use resnet_wgpu::wgpu;
@@ -121,6 +120,11 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_name = "MODE", value_parser = named::<BnMode>(["running", "batch"]))]
     pub(crate) bn_mode: Option<BnMode>,
 
+    /// What makes probabilities of the scores: softmax for one class an image, sigmoid for any number
+    /// of them [default: as the weights say it, or softmax, or sigmoid for a single score]
+    #[arg(long, value_parser = named::<Activation>(Activation::ALL.map(Activation::name)))]
+    pub(crate) activation: Option<Activation>,
+
     /// Refuse to assume anything that neither the weight file nor a flag says
     #[arg(long)]
     pub(crate) strict: bool,
@@ -175,7 +179,7 @@ pub(crate) struct ImagesArgs {
 #[command(next_help_heading = "Network")]
 pub(crate) struct LabelArgs {
     /// Names of the classes: a text with one a line, JSON, or `imagenet1k` [default: those in the
-    /// weight file, or ImageNet's for 1000 classes]
+    /// weight file, or ImageNet's where it is trained on them]
     #[arg(long, value_name = "FILE|imagenet1k")]
     pub(crate) labels: Option<String>,
 }

@@ -36,8 +36,9 @@ use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::lesson_size_for;
 use resnet_wgpu::internals::network::{Facts, Family};
 use resnet_wgpu::network::{
-    Confidence, Decision, Decisions, ModelOptions, Network as Described, Variant,
+    Activation, Confidence, Decision, Decisions, ModelOptions, Network as Described, Variant,
 };
+use resnet_wgpu::picture::Labels;
 
 /// Rows and columns of the image where neither the file nor the caller states them.
 const USUAL_SIZE: usize = 224;
@@ -283,6 +284,20 @@ fn batch_norm(trained: Trained, options: &ModelOptions) -> Option<Decision> {
     ))
 }
 
+/// ImageNet's names for what keras.applications published.
+fn labels(variant: Option<Variant>, classes: usize) -> Option<Labels> {
+    let published = [
+        Variant::Fchollet,
+        Variant::FcholletUnpadded,
+        Variant::KerasApplications,
+        Variant::KerasApplicationsV2,
+        Variant::TfOfficial,
+    ];
+    let is_imagenet = variant.is_some_and(|variant| published.contains(&variant));
+    let names = is_imagenet.then(Labels::imagenet1k);
+    names.filter(|names| names.len() == classes)
+}
+
 fn finish(
     network: &Network,
     imported: Imported,
@@ -309,6 +324,7 @@ fn finish(
             ),
         });
     }
+    let activation = softmax.as_ref().map(|_| Activation::Softmax);
     decisions.record(match softmax {
         Some(_) => Decision::certain("logits", "what the final softmax reads", "the layers"),
         None => Decision::inferred("logits", "the output", "the network ends without a softmax"),
@@ -320,10 +336,11 @@ fn finish(
         family: Family::Keras,
         plan: None,
         preprocess,
-        labels: None,
+        labels: labels(variant, shape.c),
         decisions,
-        softmax: softmax.filter(|name| draft.graph().find(name).is_err()),
+        activation,
+        probabilities: softmax,
     };
-    let ends = draft.ends(result);
+    let ends = draft.ends(result, activation);
     Described::new(draft.finish(ends), facts, options)
 }

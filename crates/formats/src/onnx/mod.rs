@@ -23,7 +23,7 @@ use import::Imported;
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::graph::Op;
 use resnet_wgpu::internals::network::{Facts, Family};
-use resnet_wgpu::network::{Decision, ModelOptions, Network};
+use resnet_wgpu::network::{Activation, Decision, ModelOptions, Network};
 use resnet_wgpu::picture::Preprocess;
 use wire::{Damaged, Message};
 
@@ -111,7 +111,7 @@ fn build(
         )));
     }
     let Imported {
-        mut draft,
+        draft,
         logits,
         softmax,
         channels_last,
@@ -130,7 +130,7 @@ fn build(
         let reason = "an ONNX file states its layers; leave the variant out".to_owned();
         return Err(refuse(reason));
     }
-    let softmax_name = draft.free(softmax.unwrap_or("softmax"));
+    let activation = softmax.map(|_| Activation::Softmax);
     let graph = draft.graph();
     let shape = draft.shape(draft.input());
     let preprocess = Preprocess::TORCHVISION.with_size([shape.h, shape.w]);
@@ -168,9 +168,10 @@ fn build(
         preprocess,
         labels: None,
         decisions: decisions.into_iter().collect(),
-        softmax: Some(softmax_name),
+        activation,
+        probabilities: softmax.map(str::to_owned),
     };
-    let ends = draft.ends(logits);
+    let ends = draft.ends(logits, activation);
     Network::new(draft.finish(ends), facts, options)
 }
 

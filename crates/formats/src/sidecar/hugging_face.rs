@@ -7,6 +7,7 @@ use super::{malformed, refuse, scaled, without_nulls};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{Config, PREPROCESSOR};
 use resnet_wgpu::internals::picture::{IMAGENET_MEAN, IMAGENET_STD};
+use resnet_wgpu::network::Activation;
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Filter, Preprocess, Resize};
 
@@ -19,6 +20,7 @@ struct Root {
     #[serde(default)]
     id2label: Value,
     num_labels: Option<usize>,
+    problem_type: Option<String>,
 }
 
 pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Config, Error> {
@@ -40,6 +42,7 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
         let mut numbered = labels.iter().enumerate();
         numbered.all(|(class, name)| name == format!("LABEL_{class}"))
     };
+    let unnamed = labels.as_ref().is_some_and(generic);
     let classes = labels.as_ref().map(Labels::len).or(model.num_labels);
     let preprocess = match preprocessor {
         Some(json) => Some((rules_of(json)?, PREPROCESSOR)),
@@ -52,9 +55,24 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
         downsample_in_bottleneck: Some(model.downsample_in_bottleneck.unwrap_or(false)),
         downsample_in_first_stage: Some(model.downsample_in_first_stage.unwrap_or(false)),
         preprocess,
-        labels: labels.filter(|labels| !generic(labels)),
+        activation: activation(model.problem_type.as_deref())?,
+        unnamed,
+        labels: labels.filter(|_| !unnamed),
         ..Config::default()
     })
+}
+
+/// What `modeling_outputs` of a kind of problem are trained with.
+fn activation(problem: Option<&str>) -> Result<Option<Activation>, Error> {
+    match problem {
+        None => Ok(None),
+        Some("single_label_classification") => Ok(Some(Activation::Softmax)),
+        Some("multi_label_classification") => Ok(Some(Activation::Sigmoid)),
+        Some(other) => Err(refuse(
+            "resnet",
+            format!("its problem_type is '{other}'; only classification is supported"),
+        )),
+    }
 }
 
 /// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width": w}`.

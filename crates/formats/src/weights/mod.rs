@@ -111,7 +111,9 @@ impl Weights {
         let unused: BTreeSet<String> = names.map(str::to_owned).collect();
         let naming = match file.metadata().get(DESCRIPTION) {
             Some(_) => None,
-            None => Some(Naming::recognise(&unused)?),
+            None => Some(Naming::recognise(&unused, |name| {
+                file.dims(name).map(<[_]>::to_vec)
+            })?),
         };
         Ok(Self {
             file,

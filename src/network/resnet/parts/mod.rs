@@ -215,6 +215,12 @@ impl Bench<'_> {
         self.relu(unit, y)
     }
 
+    /// Whether the source has a tensor; one that makes tensors up lists none.
+    fn has(&self, unit: Unit, part: Part, parameter: Parameter) -> bool {
+        let name = self.naming.tensor(self.plan, unit, part, parameter);
+        self.source.dims(&name).is_some()
+    }
+
     /// Takes a tensor that is not needed, if the file has it.
     pub(super) fn skip(
         &mut self,
