@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::calls::Call;
 use super::config::Entry;
-use super::network::{Activation, Affine, Channels, Kind};
+use super::network::{Activation, Affine, Channels, Kind, Network};
 use resnet_wgpu::Error;
 
 /// Numbers of one constant: more than any layer has channels.
@@ -42,6 +42,7 @@ pub(super) fn kind(entry: &Entry<'_>, call: &Call<'_>) -> Result<Option<Kind>, E
                 _ => return Err(entry.refuse("only a division by a constant is supported")),
             }
         }
+        "Lambda" => lambda(entry)?,
         "Negative" | "math.negative" | "__operators__.neg" => Kind::Affine(Affine::of(-1.0, 0.0)),
         "Cast" | "cast" => {
             let dtype = entry.config.get("dtype").or_else(|| call.option("dtype"));
@@ -65,6 +66,42 @@ pub(super) fn kind(entry: &Entry<'_>, call: &Call<'_>) -> Result<Option<Kind>, E
         }
         _ => return Ok(None),
     }))
+}
+
+/// `preprocess_input`, by the module of keras.applications that its code is of. No code is run.
+fn lambda(entry: &Entry<'_>) -> Result<Kind, Error> {
+    let module = entry.config.get("module").and_then(Value::as_str);
+    let (_, module) = module
+        .and_then(|module| module.split_once("applications."))
+        .unwrap_or_default();
+    let affine = |scale: f64, offset: &[f64]| {
+        let channels = Channels::Last;
+        Kind::Affine(Affine {
+            scale: vec![scale; offset.len()],
+            offset: offset.to_vec(),
+            channels,
+        })
+    };
+    let steps = match module {
+        "resnet" | "resnet50" => vec![
+            ("reverse", "Flip", Kind::Reverse),
+            (
+                "mean",
+                "Subtract",
+                affine(1.0, &[-103.939, -116.779, -123.68]),
+            ),
+        ],
+        "resnet_v2" => vec![("scale", "Rescaling", affine(1.0 / 127.5, &[-1.0]))],
+        _ => {
+            return Err(entry.refuse(
+                "it is Python code, which is not run; prepare images outside of the network, or \
+                 scale them by a layer such as `Rescaling`",
+            ));
+        }
+    };
+    let input = ("pixels", "InputLayer", Kind::Input { size: [None; 2] });
+    let network = Network::chain(entry.name, [input].into_iter().chain(steps));
+    Ok(Kind::Model(Box::new(network)))
 }
 
 /// The one argument that is a constant.

@@ -93,6 +93,14 @@ impl<'a> Entry<'a> {
         if is_network(self) {
             return network(value, depth + 1).map(|network| Kind::Model(Box::new(network)));
         }
+        let policy = self
+            .config
+            .get("dtype")
+            .and_then(|dtype| dtype.get("class_name"));
+        let policy = policy.and_then(Value::as_str);
+        if policy.is_some_and(|policy| policy.starts_with("Quantized")) {
+            return Err(self.refuse("it is quantised; save the network as it was before"));
+        }
         layers::kind(self, call)
     }
 }
