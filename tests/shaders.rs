@@ -28,7 +28,7 @@ const MAX_WORKGROUP_BYTES: u32 = 16_384;
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_STORAGE_TEXTURES: usize = 4;
 
-/// WebGPU's defaults, but for what is set.
+/// WebGPU's defaults, except for what is set.
 fn capabilities(set: impl FnOnce(&mut Capabilities)) -> Capabilities {
     let mut capabilities = Capabilities::default();
     set(&mut capabilities);
@@ -297,7 +297,8 @@ fn resolved(launch: &Launch) -> (naga::Module, naga::valid::ModuleInfo) {
     (module.into_owned(), info.into_owned())
 }
 
-/// A kernel's file carries its name; those that keep activations in textures lie in a folder of their own.
+/// A kernel's file carries its name; those that keep activations in textures are in their own
+/// folder.
 fn path_of(kernel: &Kernel) -> String {
     let name = kernel.name;
     if uses_textures(name) {

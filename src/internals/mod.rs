@@ -1,11 +1,11 @@
-//! What the program, the readers of weight files, tests and benches of this repository share with the
-//! library. Neither it nor any method that the documentation hides is part of the face: all of it may
-//! change in any version.
+//! What the library shares with the program, the readers of weight files, the tests and the benches
+//! of this repository. Neither this module nor any method hidden from the documentation is part of
+//! the public interface: all of it may change in any version.
 
 pub mod files;
 pub mod noise;
 
-/// Columns of a texture into which rows of any length are folded.
+/// Texels in a row of a folded texture.
 pub const FOLD_WIDTH: usize = crate::tensor::FOLD_WIDTH;
 
 /// Whether two tensors agree.
@@ -13,7 +13,7 @@ pub mod compare {
     pub use crate::compare::*;
 }
 
-/// One module for each shader.
+/// One module per shader.
 pub mod kernels {
     pub use crate::kernels::*;
 }
@@ -29,7 +29,7 @@ pub mod reference {
     pub use crate::reference::*;
 }
 
-/// Where the pixels of a value lie in the image.
+/// The positions of a value's pixels in the image.
 pub mod explain {
     pub use crate::explain::class_map::CLASS_MAP;
     pub use crate::explain::sites::*;
@@ -47,7 +47,7 @@ pub mod graph {
     pub use crate::graph::window::{Padding, Window};
 }
 
-/// What a program that chooses and measures adapters needs.
+/// For programs that choose and measure adapters.
 pub mod gpu {
     pub use crate::gpu::context::Adapters;
     pub use crate::gpu::pipeline_cache::PipelineCacheFile;
@@ -59,7 +59,7 @@ pub mod picture {
     pub use crate::picture::preprocess::{IMAGENET_MEAN, IMAGENET_STD, Normalization};
 }
 
-/// What readers of files make networks of.
+/// What readers of files build networks from.
 pub mod network {
     pub use crate::network::blueprint::{Blueprint, Operation, Tensors};
     pub use crate::network::build::Facts;

@@ -1,8 +1,8 @@
 //! A network as data: layers by name, tensors by name, padding as a rule.
 //!
-//! A [`Blueprint`] holds for every batch and every size of the image, and it holds no numbers.
-//! Serialised as JSON it is also the description in the files that `resnet convert` writes.
-//! [`Blueprint::graph`] makes the graph for one size of it.
+//! A [`Blueprint`] is valid for any batch and image size, and contains no numbers. Serialised as
+//! JSON it is also the description in the files that `resnet convert` writes. [`Blueprint::graph`]
+//! builds the graph for one size.
 
 use std::collections::HashMap;
 
@@ -16,9 +16,9 @@ use crate::graph::{
 };
 use crate::tensor::{Shape, Tensor};
 
-/// The version of the description that is written.
+/// The version of the description that is written now.
 const VERSION: u32 = 2;
-/// The first version, whose padding is that of one size.
+/// The first version, whose padding holds for one size only.
 const FIXED_VERSION: u32 = 1;
 /// ResNet-152 has 515 layers.
 const MAX_LAYERS: usize = 1 << 14;
@@ -31,29 +31,29 @@ pub type Tensors = HashMap<String, Tensor>;
 #[serde(deny_unknown_fields)]
 pub struct Blueprint {
     version: u32,
-    /// Name of the image among the values.
+    /// The name of the image among the values.
     pub(super) input: String,
-    /// Rows and columns of the image, where nobody asks for others.
+    /// The default rows and columns of the image.
     pub(super) size: [usize; 2],
     layers: Vec<Layer>,
-    /// Values by name: the last activation with rows and columns, what the classifier reads, and
-    /// what it gives, if there is one.
+    /// Values by name: the last activation with rows and columns, the classifier's input, and its
+    /// output, if there is one.
     pub(super) feature_map: String,
     pub(super) features: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) logits: Option<String>,
 }
 
-/// A layer; its result has its name.
+/// A layer, after which its result is named.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Layer {
-    name: String,
-    inputs: Vec<String>,
+    pub(super) name: String,
+    pub(super) inputs: Vec<String>,
     #[serde(flatten)]
-    operation: Operation,
+    pub(super) operation: Operation,
 }
 
-/// What a layer computes. Parameters are names of tensors.
+/// The operation of a layer. Parameters are names of tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Operation {
@@ -68,7 +68,7 @@ pub enum Operation {
         stride: [usize; 2],
         /// Zeros around the image.
         padding: PaddingRule,
-        /// Channel groups that do not see each other.
+        /// The number of independent channel groups.
         groups: usize,
     },
     /// A batch normalisation.
@@ -97,9 +97,9 @@ pub enum Operation {
         kernel: [usize; 2],
         /// Rows and columns between two positions.
         stride: [usize; 2],
-        /// What is around the image.
+        /// The padding around the image.
         padding: PaddingRule,
-        /// Whether zeros are outside of the image, instead of −∞.
+        /// Whether the values outside the image are zeros instead of −∞.
         zeros: bool,
     },
     /// The mean over a window.
@@ -108,9 +108,9 @@ pub enum Operation {
         kernel: [usize; 2],
         /// Rows and columns between two positions.
         stride: [usize; 2],
-        /// What is around the image.
+        /// The padding around the image.
         padding: PaddingRule,
-        /// Whether what is outside of the image counts.
+        /// Whether padding counts in the mean.
         count_padding: bool,
     },
     /// The 3×3 binomial filter over a mirrored image.
@@ -122,9 +122,9 @@ pub enum Operation {
     GlobalAvgPool,
     /// Every channel of the first input times the sigmoid of its scalar in the second.
     Gate,
-    /// All scalars of an image as one vector.
+    /// Flattens each image into a vector.
     Flatten {
-        /// Whether the channels of a pixel stand side by side.
+        /// Whether the channels of a pixel are adjacent.
         channels_last: bool,
     },
     /// A linear layer.
@@ -159,7 +159,7 @@ impl Blueprint {
     /// Reads the JSON of a file.
     ///
     /// # Errors
-    /// [`Error::Model`] for a text that is no blueprint, or one of an unknown version.
+    /// [`Error::Model`] for a text that is not a blueprint, or has an unknown version.
     pub fn from_json(text: &str) -> Result<Self, Error> {
         let mut blueprint: Self = serde_json::from_str(text)
             .map_err(|error| refuse(format!("its JSON is damaged: {error}")))?;
@@ -172,7 +172,7 @@ impl Blueprint {
         }
         let mut operations = blueprint.layers.iter().map(|layer| &layer.operation);
         if !operations.any(Operation::is_lopsided) {
-            // The same padding on both sides holds for every size.
+            // Equal padding on both sides holds for every size.
             blueprint.version = VERSION;
         }
         let count = blueprint.layers.len();
@@ -184,21 +184,21 @@ impl Blueprint {
         Ok(blueprint)
     }
 
-    /// The text that [`Self::from_json`] reads.
+    /// Writes the text that [`Self::from_json`] reads.
     ///
     /// # Errors
-    /// [`Error::Model`], should a number have no JSON form.
+    /// [`Error::Model`] if a number has no JSON form.
     pub fn to_json(&self) -> Result<String, Error> {
         serde_json::to_string(self)
             .map_err(|error| refuse(format!("cannot be written as JSON: {error}")))
     }
 
-    /// Rows and columns of the image, where nobody asks for others.
+    /// The default rows and columns of the image.
     pub const fn size(&self) -> [usize; 2] {
         self.size
     }
 
-    /// What some of its values are for, and their names.
+    /// The roles of its notable values, and their names.
     pub(super) fn roles(&self) -> impl Iterator<Item = (Role, &str)> {
         let logits = self.logits.as_deref().map(|name| (Role::Logits, name));
         [
@@ -210,25 +210,25 @@ impl Blueprint {
         .chain(logits)
     }
 
-    /// Makes another size the nominal one, unless the padding is that of one size.
+    /// Changes the nominal size, unless the padding holds for one size only.
     pub(super) fn resize(&mut self, size: [usize; 2]) {
         if self.version != FIXED_VERSION {
             self.size = size;
         }
     }
 
-    /// The names of all tensors, in the order of the layers; a name stands as often as it is used.
+    /// The names of all tensors, in the order of the layers; a name occurs as often as it is used.
     pub fn tensors(&self) -> impl Iterator<Item = &str> {
         self.layers
             .iter()
             .flat_map(|layer| layer.operation.tensors())
     }
 
-    /// The graph for a batch of images of a size.
+    /// Builds the graph for a batch of images of one size.
     ///
     /// # Errors
-    /// [`Error::WeightMissing`] for a tensor that is not there, [`Error::Model`] for a size that a
-    /// file of the first version has no padding for, the [graph section](Error) for shapes.
+    /// [`Error::WeightMissing`] for a missing tensor, [`Error::Model`] for a size for which a file
+    /// of the first version has no padding, and the [graph section](Error) for shapes.
     pub fn graph(&self, tensors: &Tensors, batch: usize, size: [usize; 2]) -> Result<Graph, Error> {
         let graph = self.sized(tensors, batch, size)?;
         if self.version == FIXED_VERSION && size != self.size {
@@ -253,9 +253,9 @@ impl Blueprint {
         Ok(graph)
     }
 
-    /// Padding on one side only depends on the size of the image: TensorFlow's `same` and PyTorch's
-    /// `ceil_mode` compute it from what the stride leaves over, and the first version wrote the
-    /// result instead of the rule.
+    /// One-sided padding depends on the size of the image: TensorFlow's `same` and PyTorch's
+    /// `ceil_mode` compute it from the remainder that the stride leaves, and the first version
+    /// recorded the result instead of the rule.
     fn check_size(&self, written: &Graph, read: &Graph) -> Result<(), Error> {
         for (old, new) in written.nodes().iter().zip(read.nodes()) {
             let (stride, padding) = match old.op {
@@ -286,7 +286,7 @@ impl Blueprint {
 }
 
 impl Operation {
-    /// Whether fixed padding is one-sided, and so may be that of one size.
+    /// Whether fixed padding is one-sided, and so may hold for one size only.
     fn is_lopsided(&self) -> bool {
         match self {
             Self::Conv2d { padding, .. }
@@ -309,11 +309,8 @@ impl Operation {
     fn tensors(&self) -> Vec<&str> {
         match self {
             Self::Conv2d { weight, bias, .. } | Self::Linear { weight, bias } => {
-                let bias = bias.as_deref();
-                [Some(weight.as_str()), bias]
-                    .into_iter()
-                    .flatten()
-                    .collect()
+                let names = [Some(weight.as_str()), bias.as_deref()];
+                names.into_iter().flatten().collect()
             }
             Self::BatchNorm {
                 gamma,
@@ -334,24 +331,14 @@ impl Operation {
     }
 }
 
-impl Layer {
-    pub(super) const fn new(name: String, inputs: Vec<String>, operation: Operation) -> Self {
-        Self {
-            name,
-            inputs,
-            operation,
-        }
-    }
-}
-
-/// A graph under construction, and the tensors that it takes its parameters from.
+/// A graph under construction, and the tensors from which it takes its parameters.
 pub(super) struct Sheet<'a> {
     pub(super) graph: &'a mut Graph,
     pub(super) tensors: &'a Tensors,
 }
 
 impl Sheet<'_> {
-    /// Adds a layer: parameters become those of the graph, rules become padding.
+    /// Adds a layer, turning its parameters into those of the graph and its rules into padding.
     pub(super) fn add(&mut self, layer: &Layer, inputs: &[ValueId]) -> Result<ValueId, Error> {
         let name = layer.name.as_str();
         let op = match &layer.operation {
@@ -363,13 +350,11 @@ impl Sheet<'_> {
                 groups,
             } => {
                 let weight = self.param(weight)?;
-                let kernel = match *self.graph.tensor(weight).dims() {
-                    [_, _, h, w] => [h, w],
-                    // The graph says what is wrong with such a kernel.
-                    _ => [1, 1],
-                };
+                // The graph reports what is wrong with a kernel without rows and columns.
+                let dims = self.graph.tensor(weight).dims();
+                let kernel = [2, 3].map(|axis| dims.get(axis).copied().unwrap_or(1));
                 let bias = bias.as_ref().map(|bias| self.param(bias)).transpose()?;
-                let window = self.window(name, kernel, *stride, *padding, inputs)?;
+                let window = self.window(name, [kernel, *stride], *padding, inputs)?;
                 Op::Conv2d(Conv2d {
                     stride: *stride,
                     padding: window.padding,
@@ -405,19 +390,8 @@ impl Sheet<'_> {
                 padding,
                 zeros,
             } => {
-                let window = self.window(name, *kernel, *stride, *padding, inputs)?;
-                if *zeros && window.padding != padding.sides {
-                    return Err(geometry(
-                        name,
-                        "padding with zeros and with minus infinity is not supported together",
-                    ));
-                }
-                let pad_value = if *zeros {
-                    PadValue::Zero
-                } else {
-                    PadValue::NegInfinity
-                };
-                Op::MaxPool(MaxPool { window, pad_value })
+                let window = self.window(name, [*kernel, *stride], *padding, inputs)?;
+                max_pool(name, window, *padding, *zeros)?
             }
             Operation::AvgPool {
                 kernel,
@@ -425,21 +399,8 @@ impl Sheet<'_> {
                 padding,
                 count_padding,
             } => {
-                let window = self.window(name, *kernel, *stride, *padding, inputs)?;
-                // What TensorFlow's rule adds may count by itself; fixed sides and what a rule adds
-                // count differently.
-                let is_same = matches!(padding.fill, Fill::Same | Fill::SameLower);
-                let mixed = !is_same || padding.sides != Padding::all(0);
-                if *count_padding && window.padding != padding.sides && mixed {
-                    return Err(geometry(
-                        name,
-                        "a mean that counts a part of its padding is not supported",
-                    ));
-                }
-                Op::AvgPool(AvgPool {
-                    window,
-                    count_padding: *count_padding,
-                })
+                let window = self.window(name, [*kernel, *stride], *padding, inputs)?;
+                avg_pool(name, window, *padding, *count_padding)?
             }
             Operation::GlobalAvgPool => Op::GlobalAvgPool(GlobalAvgPool),
             Operation::BlurPool { stride } => Op::BlurPool(BlurPool { stride: *stride }),
@@ -471,12 +432,11 @@ impl Sheet<'_> {
     fn window(
         &self,
         name: &str,
-        kernel: [usize; 2],
-        stride: [usize; 2],
+        [kernel, stride]: [[usize; 2]; 2],
         padding: PaddingRule,
         inputs: &[ValueId],
     ) -> Result<Window, Error> {
-        // The graph says what is wrong with a layer that reads nothing.
+        // The graph reports what is wrong with a layer without inputs.
         let size = inputs.first().map_or([1, 1], |&input| {
             let shape = self.graph.shape(input);
             [shape.h, shape.w]
@@ -488,6 +448,39 @@ impl Sheet<'_> {
             padding: padding.ok_or_else(|| geometry(name, "its padding overflows"))?,
         })
     }
+}
+
+fn max_pool(name: &str, window: Window, rule: PaddingRule, zeros: bool) -> Result<Op, Error> {
+    if zeros && window.padding != rule.sides {
+        let reason = "padding with zeros and with minus infinity is not supported together";
+        return Err(geometry(name, reason));
+    }
+    let pad_value = if zeros {
+        PadValue::Zero
+    } else {
+        PadValue::NegInfinity
+    };
+    Ok(Op::MaxPool(MaxPool { window, pad_value }))
+}
+
+fn avg_pool(
+    name: &str,
+    window: Window,
+    rule: PaddingRule,
+    count_padding: bool,
+) -> Result<Op, Error> {
+    // Padding added by TensorFlow's rule may count on its own, but fixed sides and added padding
+    // count differently.
+    let is_same = matches!(rule.fill, Fill::Same | Fill::SameLower);
+    let mixed = !is_same || rule.sides != Padding::all(0);
+    if count_padding && window.padding != rule.sides && mixed {
+        let reason = "a mean that counts a part of its padding is not supported";
+        return Err(geometry(name, reason));
+    }
+    Ok(Op::AvgPool(AvgPool {
+        window,
+        count_padding,
+    }))
 }
 
 fn geometry(node: &str, reason: &str) -> Error {

@@ -20,7 +20,7 @@ pub enum Parameter {
 }
 
 impl Parameter {
-    /// The name in PyTorch files, which parameters of graphs have too.
+    /// The name in PyTorch files, which graph parameters use too.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Weight | Self::Gamma => "weight",
@@ -46,7 +46,7 @@ impl Parameter {
         Some((layer, found))
     }
 
-    /// The name in files of Keras.
+    /// The name in Keras files.
     pub const fn keras_name(self) -> &'static str {
         match self {
             Self::Weight => "kernel",

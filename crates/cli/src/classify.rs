@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use resnet_wgpu::network::Activation;
-use resnet_wgpu::picture::Batch;
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::top_k;
 use resnet_wgpu::plan::InputFormat;
@@ -115,7 +114,7 @@ impl Job<'_> {
         }
         loop {
             let start = Instant::now();
-            let batch = self.images.next_batch();
+            let batch = self.images.next_batch(&self.network.model.preprocess)?;
             self.timings.images_ms += milliseconds(start.elapsed());
             let Some(batch) = batch else {
                 return Ok(answers);
@@ -127,11 +126,7 @@ impl Job<'_> {
     }
 
     fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
-        let start = Instant::now();
         let rules = &self.network.model.preprocess;
-        let prepared = Batch::prepare(&batch.pictures, rules)?;
-        self.timings.images_ms += milliseconds(start.elapsed());
-
         let runner = match self.runner.take() {
             Some(runner) => runner,
             None => {
@@ -143,7 +138,7 @@ impl Job<'_> {
             }
         };
         let start = Instant::now();
-        let outputs = runner.engine().run_pictures(&prepared)?;
+        let outputs = runner.engine().run_pictures(&batch.batch)?;
         self.timings.run_ms += milliseconds(start.elapsed());
         self.runner = Some(runner);
 
@@ -245,7 +240,7 @@ fn print(
             }
         }
         Format::Text => {
-            // Percentages that do not add up to 100 need a word.
+            // Percentages that do not add up to 100 need an explanation.
             match activation {
                 Some(Activation::Sigmoid) => {
                     out.line(format_args!("{}  (sigmoid of each class)", answer.image))?;

@@ -44,7 +44,7 @@ pub(crate) struct ModelInfo {
     pub(crate) weights: Option<String>,
     /// Null without a classifier.
     pub(crate) classes: Option<usize>,
-    /// What makes probabilities of its scores.
+    /// The activation that turns its scores into probabilities.
     pub(crate) activation: Option<&'static str>,
     pub(crate) size: [usize; 2],
     pub(crate) parameters: usize,
@@ -109,7 +109,7 @@ impl Network {
         })
     }
 
-    /// Makes the model for another batch.
+    /// Rebuilds the model for another batch size.
     pub(crate) fn set_batch(&mut self, batch: usize) -> Result<(), Failure> {
         if batch != self.options.batch {
             self.options.batch = batch;
@@ -176,7 +176,7 @@ impl Network {
         }
     }
 
-    /// Its classes, for what needs them.
+    /// The number of classes, for commands that need them.
     pub(crate) fn classes(&self) -> Result<usize, Failure> {
         self.model.classes.ok_or_else(|| {
             let name = &self.model.arch;

@@ -1,17 +1,16 @@
 //! Reads weight files of ResNets as networks for [`resnet_wgpu`].
 //!
-//! [`open`] takes a file of any supported format, which it recognises by content: safetensors, single
-//! or sharded, PyTorch checkpoints, ONNX, and Keras's three formats. [`save`] writes a network as one
-//! file that describes itself. [`weights`] reads a file as named tensors, every one of which must be
-//! used; [`onnx`] and [`keras`] read files that contain their own graph; `hub` downloads from the
-//! Hugging Face Hub.
+//! [`open`] takes a file of any supported format, which it recognises by content: safetensors,
+//! single or sharded, PyTorch checkpoints, ONNX, and Keras's three formats. [`save`] writes a
+//! network as one file that describes itself. [`weights`] reads a file as named tensors, every one
+//! of which must be used; [`onnx`] and [`keras`] read files that contain their own graph; `hub`
+//! downloads from the Hugging Face Hub.
 //!
 //! # Features
 //!
 //! * `torch`, `onnx`, `keras` (on by default): the formats other than safetensors;
 //! * `hub`: downloads.
 
-mod described;
 #[cfg(feature = "hub")]
 pub mod hub;
 #[cfg(feature = "keras")]
@@ -26,8 +25,8 @@ use std::path::Path;
 use resnet_wgpu::Error;
 use resnet_wgpu::network::{ModelOptions, Network};
 
-pub use described::save;
 use weights::Weights;
+pub use weights::described::save;
 
 /// Opens a weight file of any supported format.
 ///

@@ -1,6 +1,6 @@
-//! Convolution, with what is fused into it.
+//! Convolution, with the operations fused into it.
 
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use super::{Dilate, Op};
 use crate::error::Error;
 use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
@@ -17,9 +17,9 @@ pub struct Conv2d {
     pub stride: [usize; 2],
     /// Zeros around the image.
     pub padding: Padding,
-    /// Channel groups that do not see each other.
+    /// The number of independent channel groups.
     pub groups: usize,
-    /// Clamp the result, after the residual was added, at zero.
+    /// Clamp the result at zero after adding the residual.
     pub relu: bool,
 }
 
@@ -60,7 +60,7 @@ impl Conv2d {
         }
     }
 
-    /// With channel groups.
+    /// With this number of channel groups.
     #[must_use]
     pub const fn groups(self, groups: usize) -> Self {
         Self { groups, ..self }
@@ -75,7 +75,7 @@ impl Conv2d {
         }
     }
 
-    /// The window of its weight, which must be of this graph.
+    /// The window of its weight, which must belong to this graph.
     fn window_in(&self, graph: &Graph) -> Window {
         let dims = graph.tensor(self.weight).dims();
         self.window_of([dims[2], dims[3]])
@@ -83,20 +83,22 @@ impl Conv2d {
 }
 
 impl Operation for Conv2d {
-    fn kind(&self) -> &'static str {
-        "conv2d"
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "conv2d",
+            arity: Arity::OneOrTwo,
+            trained: [Some(self.weight), self.bias],
+            multiplies: Some(self.weight),
+            clamps: self.relu,
+        }
     }
 
-    fn arity(&self) -> Arity {
-        Arity::OneOrTwo
-    }
-
-    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::Conv2d(Self {
+    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Option<Op> {
+        Some(Op::Conv2d(Self {
             weight: map(self.weight),
             bias: self.bias.map(map),
             ..*self
-        })
+        }))
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
@@ -127,14 +129,6 @@ impl Operation for Conv2d {
         }
     }
 
-    fn macs_per_scalar(&self, graph: &Graph) -> usize {
-        graph.tensor(self.weight).dims()[1..].iter().product()
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [Some(self.weight), self.bias]
-    }
-
     fn window(&self, graph: &Graph) -> Option<Window> {
         Some(self.window_in(graph))
     }
@@ -152,10 +146,6 @@ impl Operation for Conv2d {
 
     fn placement(&self, graph: &Graph, _: &Node) -> Placement {
         Placement::of_window(&self.window_in(graph))
-    }
-
-    fn clamps(&self) -> bool {
-        self.relu
     }
 
     fn clamped(&self) -> Option<Op> {
@@ -181,7 +171,7 @@ impl Operation for Conv2d {
         let weight = back.graph.param(weight, turned);
         let conv = Self::new(weight).groups(self.groups);
         if kernel == [1, 1] && self.padding == Padding::default() {
-            // Zeros between the pixels are best added to the result.
+            // It is cheaper to add the zeros between the pixels to the result.
             let gradient = back.add("gradient", Op::Conv2d(conv), back.gradient)?;
             return dilate(back, gradient, self.stride, [x.h, x.w]);
         }
@@ -213,7 +203,7 @@ impl Operation for Conv2d {
     }
 }
 
-/// Puts zeros between the pixels of a gradient, where there is anything to put.
+/// Puts zeros between the pixels of a gradient, if the convolution has a stride.
 fn dilate(
     back: &mut Backward<'_>,
     gradient: ValueId,
@@ -227,8 +217,8 @@ fn dilate(
     back.add("dilate", Op::Dilate(Dilate { stride, size }), gradient)
 }
 
-/// The weight of the gradient: kernels turned round, input and output channels of each group exchanged.
-/// `[out, in / groups, ky, kx]` becomes `[in, out / groups, ky, kx]`.
+/// The weight of the gradient: kernels rotated by half a turn, input and output channels of each
+/// group swapped. `[out, in / groups, ky, kx]` becomes `[in, out / groups, ky, kx]`.
 fn turned(weight: &Tensor, groups: usize) -> Tensor {
     let &[out_c, group_in, kernel_h, kernel_w] = weight.dims() else {
         unreachable!("the graph has checked that the weight is OIHW");

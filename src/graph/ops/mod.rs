@@ -59,7 +59,7 @@ pub enum Op {
     MaxPool(MaxPool),
     /// Mean over a window.
     AvgPool(AvgPool),
-    /// Low-pass filter that may stride.
+    /// A low-pass filter, possibly with a stride.
     BlurPool(BlurPool),
     /// Mean over all pixels of an image, per channel.
     GlobalAvgPool(GlobalAvgPool),
@@ -73,7 +73,7 @@ pub enum Op {
     Sigmoid(Sigmoid),
     /// Every channel times the sigmoid of its gate.
     Gate(Gate),
-    /// The gradient of one logit with respect to what the classifier reads.
+    /// The gradient of one logit with respect to the classifier's input.
     ClassGradient(ClassGradient),
     /// The gradient of a ReLU.
     ReluGradient(ReluGradient),
@@ -86,7 +86,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The only place that tells the operations apart for what they say of themselves.
+    /// The only place that distinguishes the operations in order to ask them about themselves.
     pub(crate) const fn as_operation(&self) -> &dyn Operation {
         match self {
             Self::Conv2d(op) => op,
@@ -112,7 +112,7 @@ impl Op {
 
     /// The name of the operation in lower case, as kernels and tables use it.
     pub fn kind(&self) -> &'static str {
-        self.as_operation().kind()
+        self.as_operation().summary().kind
     }
 
     /// All its parameters.
@@ -128,6 +128,7 @@ impl Op {
     /// The same operation with every parameter replaced.
     #[must_use]
     pub(crate) fn map_params(&self, mut map: impl FnMut(ParamId) -> ParamId) -> Self {
-        self.as_operation().map_params(&mut map)
+        let same = self.as_operation().map_params(&mut map);
+        same.unwrap_or(*self)
     }
 }

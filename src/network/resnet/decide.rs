@@ -1,4 +1,5 @@
-//! What has to be known beside the shapes of a network's tensors, and where each fact is from.
+//! Determines what the shapes of a network's tensors do not show, and records the evidence for each
+//! fact.
 
 use super::naming::Naming;
 use super::parts::{anti_alias, block, head, squeeze_excite, stem};
@@ -10,13 +11,13 @@ use crate::network::{
 };
 use crate::picture::{Labels, Preprocess};
 
-/// Evidence: the texts that a file says about itself.
+/// Evidence: the file's own metadata.
 const METADATA: &str = "metadata of the file";
-/// Evidence: all networks whose tensors have such names.
+/// Evidence: all networks with such tensor names.
 const FAMILY: &str = "all networks with these names";
 
 /// Decides what no shape shows: where blocks stride, whether the first stage does, and what the max
-/// pool sees outside of the image.
+/// pool reads outside the image.
 pub(super) fn invisible(
     plan: &mut Plan,
     family: Family,
@@ -90,8 +91,8 @@ fn stride(
     Ok(Decision::new("stride", words, evidence, confidence))
 }
 
-/// Whether the first stage halves the image, which only Hugging Face's networks do. Blocks that keep
-/// the number of channels show it by a projection that they would not need.
+/// Whether the first stage halves the image, which only Hugging Face's networks do. Blocks that
+/// keep the number of channels show it by an otherwise needless projection.
 fn first_stage(plan: &mut Plan, family: Family, config: &Config) -> Option<Decision> {
     if family != Family::HuggingFace {
         return None;
@@ -141,7 +142,7 @@ fn pre_activated(
     ])
 }
 
-/// The facts about a network while they are gathered.
+/// The facts about a network gathered so far.
 pub(super) struct Record {
     pub(super) plan: Plan,
     family: Family,
@@ -182,7 +183,7 @@ impl Record {
         self.stated.metadata.get(key).map(String::as_str)
     }
 
-    /// Everything but the size and the labels, after what was decided about the plan.
+    /// Gathers everything except the size and the labels, after the decisions about the plan.
     pub(super) fn gather(&mut self, found: impl Iterator<Item = Decision>) -> Result<(), Error> {
         self.decisions = found.collect();
         let origin = match &self.stated.path {
@@ -201,7 +202,8 @@ impl Record {
         Ok(())
     }
 
-    /// Decides it where something says or shows it. `naming` has the name of the classifier.
+    /// Decides the activation if something states or shows it. `naming` has the name of the
+    /// classifier.
     pub(super) fn decide_activation(&mut self, naming: &Naming) {
         self.activation = self.stated.config.activation;
         let classifier = naming.classifier().unwrap_or_default();
@@ -250,7 +252,7 @@ impl Record {
             self.decisions
                 .record(Decision::inferred("stride", stride, FAMILY));
         }
-        // That of a pre-activated network was decided with its plan.
+        // For a pre-activated network it was decided with its plan.
         if !plan.pre_activation {
             let pool = stem::pool_words(plan);
             self.decisions
@@ -260,7 +262,7 @@ impl Record {
             .record(Decision::inferred("head", head::words(plan), FAMILY));
     }
 
-    /// Leaves the files beside the weights out if they are of another network, and remarks on it.
+    /// Ignores the side-car files if they belong to another network, and records a remark.
     fn check_config(&mut self) {
         let plan = &self.plan;
         let config = &self.stated.config;
@@ -290,7 +292,7 @@ impl Record {
     }
 
     fn decide_preprocess(&mut self) {
-        // What a file without a word about it is prepared by.
+        // The rules for a file that says nothing about preprocessing.
         let (mut rules, mut decision) = match (self.plan.style, self.family) {
             (Style::Lesson, _) => (
                 Preprocess::NOTEBOOK,
@@ -319,7 +321,7 @@ impl Record {
                 rules = stated;
                 decision = Decision::certain("preprocessing", "", METADATA);
             } else {
-                // A remark for people: shown, so that a user can compare it with what was chosen.
+                // A remark for people, shown so that they can compare it with the choice.
                 let remark = format!("preprocessing: '{text}'");
                 self.decisions
                     .record(Decision::certain("remark", remark, METADATA));
@@ -329,7 +331,7 @@ impl Record {
         self.decisions.record(decision);
     }
 
-    /// Decides the size of the image by the plan and by what the preprocessing says.
+    /// Decides the size of the image from the plan and the preprocessing.
     pub(super) fn decide_size(
         &mut self,
         decide: impl FnOnce(&Plan, [usize; 2]) -> Result<[usize; 2], Error>,
@@ -364,7 +366,7 @@ impl Record {
             }
             return;
         };
-        // The plain form is a list with commas; a lone number is how many there are.
+        // The plain form is a comma-separated list; a lone number is the number of classes.
         let parsed = if text.trim_start().starts_with(['[', '{']) {
             Labels::parse(text).ok()
         } else {

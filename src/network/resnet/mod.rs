@@ -1,7 +1,7 @@
 //! Residual networks: a plan of what the layers compute, and a naming of their tensors.
 //!
-//! [`open`] finds the plan of the tensors of a file, [`made_up`] takes one and makes the tensors up.
-//! `parts/` has a file for each part of a network.
+//! [`open`] infers the plan from the tensors of a file, and [`made_up`] takes a plan and generates
+//! random tensors. `parts/` has a file for each part of a network.
 
 mod decide;
 mod lesson;
@@ -30,12 +30,11 @@ use decide::Record;
 use naming::Unit;
 use parts::{Bench, Sight, anti_alias, block, head, shortcut, squeeze_excite, stem};
 
-/// The network that the tensors of a file are of.
+/// Opens the network that the tensors of a file belong to.
 ///
 /// # Errors
-/// [`Error::Model`] when shapes, texts and options do not fit each other, the
-/// [weights section](Error) of the errors for the tensors, [`Error::Geometry`] for images that are
-/// too small.
+/// [`Error::Model`] if shapes, metadata and options do not match, the [weights section](Error) of
+/// the errors for the tensors, and [`Error::Geometry`] for images that are too small.
 pub fn open(
     source: &mut dyn TensorSource,
     naming: &Naming,
@@ -76,7 +75,7 @@ pub fn open(
     Network::new(parts, record.facts(), options)
 }
 
-/// A network of a plan with made-up numbers.
+/// Makes a network from a plan with random weights.
 ///
 /// # Errors
 /// As [`open`].
@@ -107,7 +106,7 @@ pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network
     Network::new(parts, record.facts(), options)
 }
 
-/// The plan that the shapes of a file show; strides show in none of them.
+/// Infers the plan from the shapes in a file, none of which show strides.
 fn infer(sight: &Sight<'_>) -> Result<Plan, Error> {
     let mut plan = Plan::new(Block::Bottleneck, [1; 4], 1);
     if sight.naming.family() == Family::PreActivation {
@@ -153,7 +152,7 @@ pub fn backbone(
     body(&mut bench, image)
 }
 
-/// Lays a network out, for images of a nominal size.
+/// Lays out a network for images of a nominal size.
 fn lay_out(
     plan: &Plan,
     naming: &Naming,
@@ -187,7 +186,7 @@ fn body(bench: &mut Bench<'_>, image: ValueId) -> Result<ValueId, Error> {
 }
 
 impl Arch {
-    /// The network of this name with made-up numbers.
+    /// The network of this name with random weights.
     ///
     /// ```
     /// use resnet_wgpu::graph::Role;

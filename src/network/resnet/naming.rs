@@ -1,8 +1,8 @@
-//! What layers and tensors are called: one table for each way of naming.
+//! The names of layers and tensors: one table for each way of naming.
 //!
-//! A place in a network, a [`Unit`], gives by the [`Style`] of its plan the name of a layer, and by the
-//! [`Naming`] of a file the name of a tensor. [`Naming::recognise`] finds out which naming the tensors
-//! of a file have.
+//! The [`Style`] of a plan turns a place in the network, a [`Unit`], into the name of a layer; the
+//! [`Naming`] of a file turns it into the name of a tensor. [`Naming::recognise`] finds the naming
+//! that the tensors of a file follow.
 
 use std::collections::BTreeSet;
 
@@ -14,27 +14,27 @@ use crate::network::{Family, Parameter};
 /// A place in a network. Stages, blocks and convolutions are counted from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
-    /// A convolution before the max pool, with what belongs to it.
+    /// A convolution before the max pool, with its normalisation and ReLU.
     Stem(usize),
     /// A convolution of a block, with its normalisation.
     Main(Place, usize),
     /// The shortcut of a block.
     Shortcut(Place),
-    /// What averages before a block halves the image.
+    /// The pool that averages before a block halves the image.
     Blur(Place),
     /// The first layer of a block's squeeze-and-excitation, with the mean before it.
     Squeeze(Place),
-    /// The second one, with the gate behind it.
+    /// The second one, with the gate after it.
     Excite(Place),
     /// The end of a block, where main path and shortcut meet.
     Sum(Place),
-    /// What follows the last block of a pre-activated network.
+    /// The normalisation after the last block of a pre-activated network.
     Last,
     /// Pooling and classifier.
     Head,
 }
 
-/// Where a block stands.
+/// The position of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) stage: usize,
@@ -192,7 +192,7 @@ impl Plan {
     }
 }
 
-/// a, b, c …; after z come numbers, which no published network has.
+/// a, b, c …; after z come numbers, which no published network needs.
 fn letter(index: usize) -> String {
     match u8::try_from(index).ok().filter(|index| *index < 26) {
         Some(index) => char::from(b'a' + index).to_string(),
@@ -200,19 +200,19 @@ fn letter(index: usize) -> String {
     }
 }
 
-/// What the tensors of one file are called.
+/// The names of the tensors in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naming {
     family: Family,
-    /// What stands before every name, such as `module.` of a data-parallel training.
+    /// The prefix of every name, such as `module.` after data-parallel training.
     prefix: String,
-    /// What stands after every name: `:0` in files of Keras 2.
+    /// The suffix of every name: `:0` in Keras 2 files.
     suffix: &'static str,
-    /// The layer of the classifier, where the file chooses its name.
+    /// The layer of the classifier, if the file chooses its name.
     classifier: Option<String>,
 }
 
-/// A name that occurs in every network of a family, once.
+/// A name that occurs exactly once in every network of a family.
 const MARKS: [(Family, &str); 4] = [
     (Family::Torchvision, "layer1.0.conv1.weight"),
     (Family::HuggingFace, "embedder.embedder.convolution.weight"),
@@ -220,11 +220,11 @@ const MARKS: [(Family, &str); 4] = [
     (Family::Notebook, "res2a_branch2a/kernel"),
 ];
 
-/// A name that torchvision's networks do not have, and those of the first squeeze-and-excitation do.
+/// A name that the original squeeze-and-excitation networks have, and torchvision's do not.
 const SENET_MARK: &str = "layer0.conv1.weight";
 
 impl Naming {
-    /// Names for made-up tensors: those of the layers.
+    /// The naming of random tensors, which are named after the layers.
     pub(super) const fn made_up() -> Self {
         Self::of(Family::Random, String::new())
     }
@@ -243,11 +243,11 @@ impl Naming {
         }
     }
 
-    /// The naming whose marks are among the names of a file.
+    /// Finds the naming whose mark is among the names in a file.
     ///
     /// # Errors
-    /// [`Error::WeightsUnrecognised`] for names of no known family, of several, or of a network with
-    /// a part that is not supported.
+    /// [`Error::WeightsUnrecognised`] for names that belong to no known family, to several, or to a
+    /// network with an unsupported part.
     pub fn recognise(
         names: &BTreeSet<String>,
         dims: impl Fn(&str) -> Option<Vec<usize>>,
@@ -303,7 +303,7 @@ impl Naming {
         }
     }
 
-    /// Batch normalisation has running statistics; what normalises by groups of channels has not.
+    /// Batch normalisation has running statistics; group normalisation does not.
     fn refuse_other_norms(&self, names: &BTreeSet<String>) -> Result<(), Error> {
         let norm = match self.family {
             Family::Torchvision | Family::Senet => "layer1.0.bn1",
@@ -335,7 +335,7 @@ impl Naming {
         self.family == Family::Notebook
     }
 
-    /// Whether a layer is one before the head.
+    /// Whether a layer comes before the head.
     fn is_backbone(&self, layer: &str) -> bool {
         let modules: &[&str] = match self.family {
             Family::HuggingFace => &["embedder.", "encoder."],
@@ -346,7 +346,7 @@ impl Naming {
         inside.is_some_and(|rest| modules.iter().any(|module| rest.starts_with(module)))
     }
 
-    /// The layer of the classifier, where the file chooses its name.
+    /// The layer of the classifier, if the file chooses its name.
     pub(super) fn classifier(&self) -> Option<&str> {
         self.classifier.as_deref()
     }
@@ -379,7 +379,7 @@ impl Naming {
                 };
                 format!("{prefix}{layer}.{}", parameter.name())
             }
-            // The last of the pools in place of the max pool has a module of its own.
+            // The last of the pools that replace the max pool has its own module.
             Family::Torchvision if matches!((unit, part), (Unit::Stem(_), Part::Pool)) => {
                 format!("{prefix}maxpool.1.{}", parameter.name())
             }
@@ -393,7 +393,7 @@ impl Naming {
         let inside = |Place { stage, block }| format!("encoder.stages.{stage}.layers.{block}");
         let path = match unit {
             Unit::Stem(_) if plan.stem.len() == 1 => "embedder.embedder".to_owned(),
-            // No network has these.
+            // No network has these units.
             Unit::Stem(n) => format!("embedder.embedder.{n}"),
             Unit::Last | Unit::Head => "norm".to_owned(),
             Unit::Main(place, n) => format!("{}.layer.{n}", inside(place)),
@@ -409,7 +409,7 @@ impl Naming {
     }
 }
 
-/// The lesson's classifier has the number of classes in its name: `fc6`.
+/// The lesson's classifier includes the number of classes in its name: `fc6`.
 fn lesson_classifier(names: &BTreeSet<String>) -> Option<String> {
     let layers = names.iter().filter_map(|name| name.split_once('/'));
     let mut layers = layers.map(|(layer, _)| layer);

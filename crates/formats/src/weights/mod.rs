@@ -1,17 +1,18 @@
 //! Files of named tensors.
 //!
 //! In goes a weight file; out come the tensors that a network asks for, each checked against the
-//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held nothing
-//! else. `file` knows the bytes, `header` and `torch` the formats.
+//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held
+//! nothing else. `file` knows the bytes, `header` and `torch` the formats.
 
 mod container;
 pub(crate) mod contents;
 pub(crate) mod convert;
+pub(crate) mod described;
 mod file;
 mod header;
 pub(crate) mod layout;
 mod save;
-mod shards;
+pub(crate) mod shards;
 #[cfg(feature = "torch")]
 mod torch;
 #[cfg(any(feature = "torch", feature = "keras"))]
@@ -23,9 +24,7 @@ use std::path::Path;
 
 #[cfg(feature = "onnx")]
 pub(crate) use container::is_onnx;
-pub(crate) use save::save;
 
-use crate::described;
 use crate::sidecar::SideCars;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;
@@ -56,7 +55,7 @@ pub(crate) const DESCRIPTION: &str = "graph";
 #[derive(Debug)]
 pub struct Weights {
     file: WeightFile,
-    /// What the tensors are called; `None` for a file that describes its network.
+    /// The naming of the tensors; `None` for a file that describes its network.
     naming: Option<Naming>,
     /// Empty for a file in memory.
     side_cars: SideCars,

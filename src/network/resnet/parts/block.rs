@@ -1,7 +1,7 @@
 //! The blocks: two 3×3, or a 3×3 between two 1×1.
 //!
-//! Residual networks are of He et al. 2015, arXiv:1512.03385. The original strides in the first 1×1
-//! of a bottleneck; v1.5, which torchvision, timm and Hugging Face train, strides in its 3×3.
+//! Residual networks are due to He et al. 2015, arXiv:1512.03385. The original strides in the first
+//! 1×1 of a bottleneck; v1.5, which torchvision, timm and Hugging Face train, strides in its 3×3.
 //! Pre-activated blocks ("v2", He et al. 2016, arXiv:1603.05027) normalise and clamp before every
 //! convolution instead of after it, and nothing clamps the sum at their end.
 
@@ -14,7 +14,7 @@ use crate::network::Operation;
 use crate::network::resnet::naming::{Part, Place, Unit};
 use crate::network::resnet::plan::{Block, Plan, Projects, ShortcutOrder, StrideSite, Style};
 
-/// Reads how many blocks there are and of how many channels.
+/// Infers the number of blocks and their channels.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     let first = |stage| Place { stage, block: 0 };
     for stage in 0..plan.blocks.len() {
@@ -56,13 +56,13 @@ pub(in super::super) fn channels(sight: &Sight<'_>, plan: &mut Plan) -> Result<(
     (plan.widths, plan.outputs) = (widths, outputs);
     if plan.block == Block::Bottleneck {
         let [width, group_width] = sight.conv(plan, Unit::Main(place(0), 1))?;
-        // No file has a tensor with a size of zero.
+        // No file has a tensor with a dimension of zero.
         plan.groups = width / group_width.max(1);
     }
     Ok(())
 }
 
-/// Its convolutions, without their channels' names.
+/// The convolutions of a block.
 fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
     let (width, out_c) = (site.width, site.out_c);
     let strided = |width, stride| {
@@ -112,7 +112,7 @@ pub(in super::super) fn sites(plan: &Plan) -> Vec<Site> {
     sites
 }
 
-/// Lays a block out.
+/// Lays out a block.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
     site: &Site,
@@ -185,7 +185,7 @@ fn main_path(
     Ok(y)
 }
 
-/// What `inspect` says of the stride.
+/// The words of `inspect` for the stride.
 pub(in super::super) fn stride_words(plan: &Plan) -> &'static str {
     match (plan.block, plan.stride_site, plan.style) {
         (Block::Basic, ..) => "first 3x3 of a block",

@@ -1,8 +1,8 @@
-//! The parts that a residual network is made of, one file each: how a part shows in the names and
-//! shapes of tensors, its layers, and what `inspect` says of it.
+//! The parts of a residual network, one file each: how a part shows in the names and shapes of
+//! tensors, its layers, and the words of `inspect` for it.
 //!
-//! A part reads what it is from a [`Sight`] of the tensors into the plan, and lays its layers out on a
-//! [`Bench`].
+//! A part infers its entries in the plan from a [`Sight`] of the tensors, and lays out its layers
+//! on a [`Bench`].
 
 pub(super) mod anti_alias;
 pub(super) mod block;
@@ -42,7 +42,7 @@ impl Sight<'_> {
             .is_some()
     }
 
-    /// Output and input channels of a convolution.
+    /// The output and input channels of a convolution.
     pub(super) fn conv(&self, plan: &Plan, unit: Unit) -> Result<[usize; 2], Error> {
         let dims = self.dims(plan, unit, Part::Conv, Parameter::Weight);
         match dims.as_deref() {
@@ -58,7 +58,7 @@ impl Sight<'_> {
     }
 }
 
-/// The error of shapes that no plan explains.
+/// The error for shapes that no plan explains.
 pub(super) fn unexplained(plan: &Plan, reason: impl Into<String>) -> Error {
     Error::Model {
         model: plan.style.name().to_owned(),
@@ -76,20 +76,20 @@ pub(super) struct Bench<'a> {
     pub(super) scope: &'a str,
 }
 
-/// A block, and what differs between those of a network.
+/// A block, with everything in which blocks of a network differ.
 #[derive(Clone, Copy)]
 pub(super) struct Site {
     pub(super) place: Place,
-    /// Channels inside of the block.
+    /// The channels inside the block.
     pub(super) width: usize,
-    /// Channels that it gives.
+    /// The channels of its output.
     pub(super) out_c: usize,
     pub(super) stride: usize,
-    /// Whether it is the first of a stage that projects its shortcut in any case.
+    /// Whether it is the first block of a stage that always projects its shortcut.
     pub(super) projects: bool,
 }
 
-/// Everything about a convolution but its name, its input and its numbers.
+/// Everything about a convolution except its name, its input and its weights.
 #[derive(Clone, Copy)]
 pub(super) struct Conv {
     out_c: usize,
@@ -102,7 +102,7 @@ pub(super) struct Conv {
 }
 
 impl Conv {
-    /// A square kernel at stride 1, without groups. It is padded so that stride 1 keeps the size.
+    /// A square kernel at stride 1, without groups, padded to keep the size.
     pub(super) const fn new(out_c: usize, kernel: usize) -> Self {
         Self {
             out_c,
@@ -132,7 +132,7 @@ impl Conv {
         Self { normalised, ..self }
     }
 
-    /// With a bias, whatever the plan says of other convolutions.
+    /// With a bias, whatever the plan says about other convolutions.
     pub(super) const fn biased(self) -> Self {
         Self {
             biased: true,
@@ -215,13 +215,13 @@ impl Bench<'_> {
         self.relu(unit, y)
     }
 
-    /// Whether the source has a tensor; one that makes tensors up lists none.
+    /// Whether the source has a tensor; a source of random tensors lists none.
     fn has(&self, unit: Unit, part: Part, parameter: Parameter) -> bool {
         let name = self.naming.tensor(self.plan, unit, part, parameter);
         self.source.dims(&name).is_some()
     }
 
-    /// Takes a tensor that is not needed, if the file has it.
+    /// Takes a tensor that is not used, if the file has it.
     pub(super) fn skip(
         &mut self,
         unit: Unit,

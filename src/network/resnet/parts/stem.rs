@@ -1,8 +1,8 @@
 //! The stem: one 7×7 or three 3×3, and the max pool.
 //!
-//! timm's C, D, S and T have three 3×3 (He et al. 2018, arXiv:1812.01187). In a pre-activated network
-//! nothing normalises the last of them, so that the max pool sees negative numbers, and what it sees
-//! outside of the image matters.
+//! timm's C, D, S and T have three 3×3 (He et al. 2018, arXiv:1812.01187). In a pre-activated
+//! network nothing normalises the last of them, so the max pool gets negative numbers, and the
+//! values outside the image matter.
 
 use super::{Bench, Conv, Sight, anti_alias, unexplained};
 use crate::error::Error;
@@ -11,7 +11,7 @@ use crate::network::resnet::naming::{Part, Unit};
 use crate::network::resnet::plan::{MaxPool, Plan, Style};
 use crate::network::{Fill, Operation, PaddingRule, Parameter};
 
-/// Reads how many convolutions it has and of how many channels.
+/// Infers the channels of the stem.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     plan.stem = vec![0; 3];
     if !sight.has(plan, Unit::Stem(0)) {
@@ -49,7 +49,7 @@ pub(in super::super) fn channels(sight: &Sight<'_>, plan: &mut Plan) -> Result<(
     Ok(())
 }
 
-/// Lays it out.
+/// Lays out the stem.
 pub(in super::super) fn build(bench: &mut Bench<'_>, image: ValueId) -> Result<ValueId, Error> {
     let plan = bench.plan;
     let last = plan.stem.len() - 1;
@@ -75,7 +75,7 @@ pub(in super::super) fn build(bench: &mut Bench<'_>, image: ValueId) -> Result<V
     anti_alias::build_stem(bench, Unit::Stem(last), max_pool, x)
 }
 
-/// What `inspect` says of the max pool.
+/// The words of `inspect` for the max pool.
 pub(in super::super) fn pool_words(plan: &Plan) -> &'static str {
     let MaxPool { padding, zeros } = plan.max_pool;
     if let Some(kind) = plan.anti_alias {
@@ -92,7 +92,7 @@ pub(in super::super) fn pool_words(plan: &Plan) -> &'static str {
 }
 
 impl Style {
-    /// What errors call the networks.
+    /// The name of the networks in errors.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Torchvision => "resnet",
