@@ -214,19 +214,7 @@ impl Sheet<'_> {
                 variance,
                 epsilon,
                 of_batch,
-            } => Op::BatchNorm(BatchNorm {
-                gamma: self.param(gamma)?,
-                beta: self.param(beta)?,
-                mean: self.param(mean)?,
-                variance: self.param(variance)?,
-                epsilon: *epsilon,
-                statistics: if *of_batch {
-                    Statistics::Batch
-                } else {
-                    Statistics::Running
-                },
-                relu: false,
-            }),
+            } => self.batch_norm([gamma, beta, mean, variance], *epsilon, *of_batch)?,
             Operation::GroupNorm {
                 gamma,
                 beta,
@@ -277,6 +265,27 @@ impl Sheet<'_> {
             }),
         };
         self.graph.add(name, op, inputs)
+    }
+
+    fn batch_norm(
+        &mut self,
+        [gamma, beta, mean, variance]: [&str; 4],
+        epsilon: f32,
+        of_batch: bool,
+    ) -> Result<Op, Error> {
+        Ok(Op::BatchNorm(BatchNorm {
+            gamma: self.param(gamma)?,
+            beta: self.param(beta)?,
+            mean: self.param(mean)?,
+            variance: self.param(variance)?,
+            epsilon,
+            statistics: if of_batch {
+                Statistics::Batch
+            } else {
+                Statistics::Running
+            },
+            relu: false,
+        }))
     }
 
     fn param(&mut self, name: &str) -> Result<ParamId, Error> {

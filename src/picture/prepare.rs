@@ -232,6 +232,20 @@ mod tests {
     }
 
     #[test]
+    fn a_grey_network_gets_the_luma_of_pillow_in_all_channels() {
+        let rgb = vec![255, 51, 0, 0, 0, 255, 255, 255, 255];
+        let picture = Picture::new(1, 3, rgb).expect("filled");
+        let rules = Preprocess {
+            size: [1, 3],
+            channels: ChannelOrder::Grey,
+            ..Preprocess::NOTEBOOK
+        };
+        let batch = Batch::prepare(&[picture], &rules).expect("prepared");
+        let luma = batch.rgba().chunks(4).map(|pixel| &pixel[..3]);
+        assert_eq!(luma.collect::<Vec<_>>(), [[106; 3], [29; 3], [255; 3]]);
+    }
+
+    #[test]
     fn a_long_thin_picture_takes_no_more_memory_than_its_crop() {
         // At full size it would be 256 × 16,776,960 pixels.
         let picture = Picture::new(1, 65_535, vec![7; 65_535 * 3]).expect("filled");
