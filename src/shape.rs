@@ -1,4 +1,4 @@
-//! The shape of an activation, and how much memory it takes.
+//! The shape of an activation, and the memory it takes.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub(crate) const FOLD_WIDTH: usize = 1 << 10;
 /// Scalars in a row of a folded texture.
 pub(crate) const FOLD_ROW_SCALARS: usize = FOLD_WIDTH * LANES;
 
-/// The number of rows of a folded texture that holds `texels` texels.
+/// The rows of a folded texture with this many texels.
 ///
 /// It is never a power of two: llvmpipe compiles a shader anew for each combination of textures
 /// with and without sides that are powers of two (Mesa 22.3,
@@ -78,17 +78,17 @@ impl Shape {
 
 #[doc(hidden)]
 impl Shape {
-    /// Number of scalars.
+    /// The number of scalars.
     pub const fn len(&self) -> usize {
         self.n * self.c * self.h * self.w
     }
 
-    /// Whether any side is zero.
+    /// Whether any dimension is zero.
     pub const fn is_empty(&self) -> bool {
         self.n == 0 || self.c == 0 || self.h == 0 || self.w == 0
     }
 
-    /// Pixels of the whole batch, N·H·W.
+    /// The number of pixels in the whole batch, N·H·W.
     pub const fn pixels(&self) -> usize {
         self.n * self.h * self.w
     }

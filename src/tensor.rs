@@ -77,7 +77,7 @@ impl Tensor {
 
 #[doc(hidden)]
 impl Tensor {
-    /// A tensor whose every scalar is the function of its flat, row-major index.
+    /// A tensor whose scalars are computed from their flat, row-major indices.
     pub fn from_fn(dims: &[usize], f: impl FnMut(usize) -> f32) -> Self {
         let len = dims.iter().product();
         Self {
@@ -86,12 +86,12 @@ impl Tensor {
         }
     }
 
-    /// Number of scalars.
+    /// The number of scalars.
     pub fn len(&self) -> usize {
         self.data.len()
     }
 
-    /// Whether there is no scalar at all.
+    /// Whether there are no scalars.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }

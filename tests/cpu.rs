@@ -7,7 +7,7 @@ use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::graph::{
     Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear,
-    MaxPool, Op, PadValue, Padding, ParamId, Relu, Softmax, Statistics, Window,
+    MaxPool, Op, PadValue, Padding, ParamId, Relu, Sigmoid, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::noise::Noise;
 use resnet_wgpu::internals::reference;
@@ -282,6 +282,7 @@ fn operations_without_weights() {
         }
     }
     check_op(Shape::new(3, 37, 1, 1), |_, _| Op::Softmax(Softmax));
+    check_op(Shape::new(3, 37, 1, 1), |_, _| Op::Sigmoid(Sigmoid));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::internals::graph::{
     Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear,
-    MaxPool, Op, PadValue, Padding, Relu, Softmax, Statistics, Window,
+    MaxPool, Op, PadValue, Padding, Relu, Sigmoid, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::{Precision, Storage};
 use resnet_wgpu::internals::plan::{Candidate, ConvShape, OnBuffers, candidates};
@@ -555,11 +555,12 @@ fn flatten_and_linear_agree_with_the_oracle() {
 }
 
 #[test]
-fn softmax_agrees_with_the_oracle_and_survives_large_logits() {
+fn probabilities_agree_with_the_oracle_and_survive_large_logits() {
     let gpu = gpu();
     for (n, c) in [(1, 1), (3, 6), (2, 10), (1, 1000), (2, 1001)] {
-        for scale in [1.0, 300.0] {
-            let what = format!("softmax of {c}, batch {n}, scale {scale}");
+        let ops = [Op::Softmax(Softmax), Op::Sigmoid(Sigmoid)];
+        for (scale, op) in [1.0, 300.0].into_iter().flat_map(|s| ops.map(|op| (s, op))) {
+            let what = format!("{} of {c}, batch {n}, scale {scale}", op.kind());
             check_op(
                 &gpu,
                 &what,
@@ -579,7 +580,7 @@ fn softmax_agrees_with_the_oracle_and_survives_large_logits() {
                         relu: false,
                     };
                     let x = graph.add("scale", Op::BatchNorm(norm), &[input]).unwrap();
-                    graph.add("softmax", Op::Softmax(Softmax), &[x]).unwrap()
+                    graph.add("probabilities", op, &[x]).unwrap()
                 },
             );
         }

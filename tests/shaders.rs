@@ -12,7 +12,7 @@ use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{
     Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d, Dilate,
     Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Padding, Relu,
-    ReluGradient, Softmax, Statistics, Window,
+    ReluGradient, Sigmoid, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::internals::kernels::{self, Access, Kernel, Launch, Precision, Storage};
@@ -28,7 +28,7 @@ const MAX_WORKGROUP_BYTES: u32 = 16_384;
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_STORAGE_TEXTURES: usize = 4;
 
-/// WebGPU's defaults, but for what is set.
+/// WebGPU's defaults, except for what is set.
 fn capabilities(set: impl FnOnce(&mut Capabilities)) -> Capabilities {
     let mut capabilities = Capabilities::default();
     set(&mut capabilities);
@@ -168,6 +168,7 @@ fn launches() -> Vec<Launch> {
         .add("fc", Op::Linear(Linear { weight, bias: None }), &[e])
         .unwrap();
     let p = graph.add("softmax", Op::Softmax(Softmax), &[f]).unwrap();
+    graph.add("sigmoid", Op::Sigmoid(Sigmoid), &[f]).unwrap();
     let weight = graph.param("rows", ones(&[10, 5, 1, 1]));
     let class = graph.param("class", ones(&[1]));
     let op = Op::ClassGradient(ClassGradient { weight, class });
@@ -296,7 +297,8 @@ fn resolved(launch: &Launch) -> (naga::Module, naga::valid::ModuleInfo) {
     (module.into_owned(), info.into_owned())
 }
 
-/// A kernel's file carries its name; those that keep activations in textures lie in a folder of their own.
+/// A kernel's file carries its name; those that keep activations in textures are in their own
+/// folder.
 fn path_of(kernel: &Kernel) -> String {
     let name = kernel.name;
     if uses_textures(name) {

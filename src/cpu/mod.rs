@@ -167,10 +167,10 @@ impl CpuExecutor {
         }
     }
 
-    /// Every value of the graph, for comparisons layer by layer.
+    /// Computes every value of the graph, for comparisons layer by layer.
     ///
     /// # Errors
-    /// [`Error::Input`] when the inputs are not those of the graph.
+    /// [`Error::Input`] if the inputs do not match the graph.
     pub fn run_keeping_all(&self, inputs: &[Tensor]) -> Result<Activations, Error> {
         check_inputs(&self.graph, inputs)?;
         let mut buffers = self.idle_buffers();

@@ -113,7 +113,8 @@ impl Step {
                 x: Layout::new(x),
             },
             Op::Softmax(_) => Self::Softmax(Layout::new(x)),
-            Op::ClassGradient(_)
+            Op::Sigmoid(_)
+            | Op::ClassGradient(_)
             | Op::ReluGradient(_)
             | Op::AvgPoolGradient(_)
             | Op::Dilate(_)

@@ -1,4 +1,4 @@
-//! Outputs back to the host, without blocking it.
+//! Copies outputs back to the host without blocking it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,15 +11,15 @@ use crate::tensor::{Tensor, unpack};
 
 /// A host-visible copy of some outputs of an [`Executor`].
 ///
-/// Record the copies behind the run, submit, then await [`Readback::read`], or ask
+/// Record the copies after the run, submit, then await [`Readback::read`] or call
 /// [`Readback::try_read`] in every frame. Both complete when the host polls its device or submits
-/// again; they never poll themselves. The copies must not be submitted again in between: wgpu allows
-/// no command on a buffer that is mapped.
+/// again; they never poll themselves. The copies must not be submitted again in between, because
+/// wgpu allows no commands on a mapped buffer.
 #[derive(Debug)]
 pub struct Readback {
     buffer: wgpu::Buffer,
     parts: Vec<Part>,
-    /// What [`Readback::try_read`] waits for.
+    /// The mapping that [`Readback::try_read`] waits for.
     pending: Mutex<Option<Mapping>>,
 }
 
@@ -36,19 +36,20 @@ struct Part {
 }
 
 impl Readback {
-    /// A readback of all outputs of an executor.
+    /// Reads back all outputs of an executor.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] and [`Error::Gpu`] when the buffer cannot be made.
+    /// [`Error::OutOfMemory`] and [`Error::Gpu`] if the buffer cannot be created.
     pub fn new(device: &wgpu::Device, executor: &Executor) -> Result<Self, Error> {
         let names = executor.outputs().iter().map(|o| o.name.as_str());
         Self::of(device, executor, names)
     }
 
-    /// A readback of some outputs of an executor, by their names or roles, in this order.
+    /// Reads back some outputs of an executor, selected by name or role, in this order.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`] and [`Error::NoRole`] for what is no output, and as [`Readback::new`].
+    /// As [`Readback::new`]; also [`Error::UnknownValue`] and [`Error::NoRole`] for values that are
+    /// not outputs.
     pub fn of<'a, K: Into<OutputKey<'a>>>(
         device: &wgpu::Device,
         executor: &Executor,
@@ -89,17 +90,17 @@ impl Readback {
         }
     }
 
-    /// The outputs of the last submitted run, NCHW, in the order of [`Executor::outputs`], or in that
-    /// given to [`Readback::of`].
+    /// The outputs of the last submitted run, NCHW, in the order of [`Executor::outputs`], or in
+    /// that given to [`Readback::of`].
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the device was lost.
+    /// [`Error::Gpu`] if the device was lost.
     pub async fn read(&self) -> Result<Vec<Tensor>, Error> {
         map(WHAT, &self.buffer, |mapped| self.tensors(mapped)).await?
     }
 
-    /// As [`Readback::read`], for a host that looks once in every frame: `None` as long as the device
-    /// is not done. The first call after a submission asks for the results.
+    /// Does what [`Readback::read`] does for a host that looks once per frame: it returns `None`
+    /// until the device is done. The first call after a submission requests the results.
     ///
     /// # Errors
     /// As [`Readback::read`].
@@ -116,8 +117,8 @@ impl Readback {
         look_at(WHAT, &self.buffer, |mapped| self.tensors(mapped))?.map(Some)
     }
 
-    /// Whether [`Readback::try_read`] has asked for results that it has not returned: until then the
-    /// copies must not be submitted again.
+    /// Whether [`Readback::try_read`] has requested results that it has not yet returned; meanwhile
+    /// the copies must not be submitted again.
     pub fn is_pending(&self) -> bool {
         self.lock().is_some()
     }
@@ -132,10 +133,10 @@ impl Readback {
     }
 }
 
-/// What errors say was going on.
+/// The operation that errors name.
 const WHAT: &str = "readback";
 
-/// Maps a buffer, looks at its bytes, and unmaps it. Whoever owns the device polls it.
+/// Maps a buffer, reads its bytes, and unmaps it. The owner of the device polls it.
 pub(super) async fn map<T>(
     what: &str,
     buffer: &wgpu::Buffer,
@@ -150,7 +151,7 @@ pub(super) async fn map<T>(
 fn request(buffer: &wgpu::Buffer) -> Mapping {
     let (sender, receiver) = oneshot::channel();
     buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-        // The receiver is gone when the caller dropped the future: nobody wants the result.
+        // The receiver is gone if the caller dropped the future: then nobody wants the result.
         let _ = sender.send(result);
     });
     receiver
@@ -163,7 +164,7 @@ fn failed(what: &str, reason: impl std::fmt::Display) -> Error {
     }
 }
 
-/// Whether the request was granted; without an answer the device is gone.
+/// Checks whether the request was granted; without an answer the device is gone.
 fn check(what: &str, answer: Option<Result<(), wgpu::BufferAsyncError>>) -> Result<(), Error> {
     match answer {
         Some(answer) => answer.map_err(|error| failed(what, error)),
@@ -171,7 +172,7 @@ fn check(what: &str, answer: Option<Result<(), wgpu::BufferAsyncError>>) -> Resu
     }
 }
 
-/// Looks at the bytes of a buffer that is mapped, and unmaps it.
+/// Reads the bytes of a mapped buffer, and unmaps it.
 fn look_at<T>(
     what: &str,
     buffer: &wgpu::Buffer,
@@ -188,7 +189,7 @@ fn look_at<T>(
 impl Part {
     fn tensor(&self, mapped: &[u8]) -> Result<Tensor, Error> {
         let shape = self.output.shape;
-        // Both are far below the size of memory: the buffer is mapped.
+        // Both are far smaller than memory, since the buffer is mapped.
         let [offset, bytes] =
             [self.offset, self.bytes].map(|b| usize::try_from(b).unwrap_or(usize::MAX));
         let packed: Vec<f32> = bytemuck::pod_collect_to_vec(&mapped[offset..offset + bytes]);

@@ -1,7 +1,7 @@
 //! Small files, read with a size limit, and files that are written completely or not at all.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,20 +10,38 @@ use crate::error::Error;
 /// Reads a file of at most `max` bytes.
 ///
 /// # Errors
-/// Those of the system, and one of its own for a file that is too large.
+/// Those of the system, for a file that is too large, and for anything but a regular file: a pipe or a
+/// device might never end.
 pub fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    read_all(File::open(path)?, max)
+}
+
+/// Reads at most `max` bytes to their end.
+///
+/// # Errors
+/// Those of the system, and for more bytes.
+pub fn read_all(source: impl Read, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    source.take(max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
         return Err(io::Error::other(format!("is larger than {max} bytes")));
     }
     Ok(bytes)
 }
 
+/// A path in the folder of a file, with a name that nobody else has or can guess.
+pub fn temporary_beside(path: &Path) -> PathBuf {
+    let random = RandomState::new().hash_one(std::process::id());
+    path.with_file_name(format!(".{random:016x}.part"))
+}
+
 /// A file of which a reader, even after a crash, finds the old contents or the new, never a mixture.
 ///
-/// It is written under a temporary name in the same folder, gets its own name when it is finished, and
-/// is removed if it never is. All errors are [`Error::Write`].
+/// It is written under a temporary name in the same folder, gets its own name when it is finished,
+/// and is removed if it never is. All errors are [`Error::Write`].
 #[derive(Debug)]
 pub struct NewFile {
     file: BufWriter<File>,
@@ -37,14 +55,11 @@ impl NewFile {
     /// # Errors
     /// For a path that names no file, and those of the system.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        let Some(name) = path.file_name() else {
+        if path.file_name().is_none() {
             return Err(refuse(path, "this is no name of a file"));
-        };
-        let mut partial = OsString::from(".");
-        partial.push(name);
-        partial.push(format!(".{}.part", std::process::id()));
-        let partial = path.with_file_name(partial);
-        let file = File::create(&partial).map_err(|error| refuse(path, error))?;
+        }
+        let partial = temporary_beside(path);
+        let file = File::create_new(&partial).map_err(|error| refuse(path, error))?;
         Ok(Self {
             file: BufWriter::new(file),
             partial,
@@ -52,12 +67,12 @@ impl NewFile {
         })
     }
 
-    /// Its name until it is finished, for those who write to a path.
+    /// The temporary name, for code that writes to a path.
     pub fn partial(&self) -> &Path {
         &self.partial
     }
 
-    /// Adds bytes at the end.
+    /// Appends bytes.
     ///
     /// # Errors
     /// Those of the system.
@@ -75,10 +90,10 @@ impl NewFile {
         written.map_err(|error| refuse(&self.path, error))
     }
 
-    /// Gives the file its name.
+    /// Gives the file its own name.
     ///
     /// # Errors
-    /// Those of the system; what was at the path before is untouched then.
+    /// Those of the system; whatever was at the path before is then untouched.
     pub fn finish(mut self) -> Result<(), Error> {
         let flushed = self.file.flush();
         flushed
@@ -90,15 +105,15 @@ impl NewFile {
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        // Nothing is there any more when the file has its name.
+        // Once the file has its own name, there is nothing left to remove.
         let _ = fs::remove_file(&self.partial);
     }
 }
 
-/// Writes a whole file, in a folder that is made if it does not exist.
+/// Writes a whole file, and creates its folder if that does not exist.
 ///
 /// # Errors
-/// [`Error::Write`]; the file is then as it was.
+/// [`Error::Write`]; the file is then unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| refuse(path, error))?;
@@ -108,7 +123,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.finish()
 }
 
-/// [`write_atomically`] for a file that only saves time.
+/// Does what [`write_atomically`] does, for a file that only saves time.
 pub(crate) fn write_cache(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_atomically(path, bytes).map_err(|error| match error {
         Error::Write { path, reason } => Error::Cache {

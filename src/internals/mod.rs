@@ -1,12 +1,13 @@
-//! What the program, the readers of weight files, tests and benches of this repository share with the
-//! library. Neither it nor any method that the documentation hides is part of the face: all of it may
-//! change in any version. The enums here may be matched without a wildcard: whoever reads a file wants the
-//! compiler to ask about each value.
+//! What the library shares with the program, the readers of weight files, the tests and the benches
+//! of this repository. Neither this module nor any method hidden from the documentation is part of
+//! the public interface: all of it may change in any version.
+//! The enums here may be matched without a wildcard: whoever reads a file wants the compiler to ask
+//! about each value.
 
 pub mod files;
 pub mod noise;
 
-/// Columns of a texture into which rows of any length are folded.
+/// Texels in a row of a folded texture.
 pub const FOLD_WIDTH: usize = crate::tensor::FOLD_WIDTH;
 
 /// Whether two tensors agree.
@@ -14,7 +15,7 @@ pub mod compare {
     pub use crate::compare::*;
 }
 
-/// One module for each shader.
+/// One module per shader.
 pub mod kernels {
     pub use crate::kernels::*;
 }
@@ -30,7 +31,7 @@ pub mod reference {
     pub use crate::reference::*;
 }
 
-/// Where the pixels of a value lie in the image.
+/// The positions of a value's pixels in the image.
 pub mod explain {
     pub use crate::explain::class_map::CLASS_MAP;
     pub use crate::explain::sites::*;
@@ -43,12 +44,12 @@ pub mod graph {
     pub use crate::graph::ops::{
         Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d,
         Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu,
-        ReluGradient, Softmax, Statistics,
+        ReluGradient, Sigmoid, Softmax, Statistics,
     };
     pub use crate::graph::window::{Padding, Window};
 }
 
-/// What a program that chooses and measures adapters needs.
+/// For programs that choose and measure adapters.
 pub mod gpu {
     pub use crate::gpu::context::Adapters;
     pub use crate::gpu::pipeline_cache::PipelineCacheFile;
@@ -60,7 +61,7 @@ pub mod picture {
     pub use crate::picture::preprocess::{IMAGENET_MEAN, IMAGENET_STD, Normalization};
 }
 
-/// What readers of files make networks of.
+/// What readers of files build networks from.
 pub mod network {
     pub use crate::network::blueprint::{Blueprint, Operation, Tensors};
     pub use crate::network::build::Facts;

@@ -1,4 +1,5 @@
-//! The gradient of an average pool without padding: each pixel gets its share of every window.
+//! The gradient of an average pool without padding: each pixel gets a share from every window that
+//! contains it.
 
 use super::{Kernel, Launch, number, read_single, write_single};
 use crate::graph::Window;

@@ -43,7 +43,7 @@ fn rounded(values: impl Iterator<Item = f64>) -> Vec<f32> {
     packed
 }
 
-/// What activations are multiplied with.
+/// The factor of the activations.
 pub(crate) fn scale_packing([gamma, variance]: [Tensor; 2], epsilon: f32) -> Packing {
     let len = gamma.data().len().next_multiple_of(LANES);
     Packing::new(Storage::Buffer, len, move || {
@@ -51,7 +51,7 @@ pub(crate) fn scale_packing([gamma, variance]: [Tensor; 2], epsilon: f32) -> Pac
     })
 }
 
-/// What is added then: β − μ · scale.
+/// The summand that follows: β − μ · scale.
 pub(crate) fn shift_packing([gamma, beta, mean, variance]: [Tensor; 4], epsilon: f32) -> Packing {
     let len = gamma.data().len().next_multiple_of(LANES);
     Packing::new(Storage::Buffer, len, move || {

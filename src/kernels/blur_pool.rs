@@ -1,4 +1,4 @@
-//! The binomial filter over an image that is mirrored at its edges.
+//! The binomial filter over an image mirrored at its edges.
 
 use super::{Kernel, Launch, number, read, write};
 use crate::tensor::Shape;

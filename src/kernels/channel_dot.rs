@@ -1,4 +1,4 @@
-//! The sum over the channels of a gradient times an activation: a map of one channel.
+//! The sum over the channels of a gradient times an activation, which is a map of one channel.
 
 use super::{Kernel, Launch, flag, grid, number, read_single, write_single};
 use crate::tensor::Shape;

@@ -1,4 +1,4 @@
-//! The gradient of one logit with respect to what the classifier reads: a row of its weights.
+//! The gradient of one logit with respect to the classifier's input: a row of its weights.
 
 use super::{Kernel, Launch, Packing, Storage, grid, number, read_single, write_single};
 use crate::tensor::{Shape, Tensor, pack};

@@ -1,5 +1,5 @@
-//! Convolution by matrices that a subgroup multiplies together, on devices with units for that: tensor
-//! cores. Experimental in wgpu; see [`PlanOptions`](crate::plan::PlanOptions).
+//! Convolution by matrices that a subgroup multiplies cooperatively, on devices with tensor cores.
+//! This is experimental in wgpu; see [`PlanOptions`](crate::plan::PlanOptions).
 
 use super::conv2d::{BINDINGS, Geometry, Tile};
 use super::{Kernel, Launch, Precision, number};
@@ -15,11 +15,11 @@ pub static KERNEL: Kernel = Kernel {
 /// Rows and columns of the matrices.
 pub const SIDE: u32 = 16;
 
-/// Threads that a subgroup may have: each multiplies at least one of the four quadrants of a tile, and
-/// there is at least one subgroup.
+/// The numbers of threads that a subgroup may have: each subgroup multiplies at least one of the
+/// four quadrants of a tile, and there is at least one subgroup.
 pub const SUBGROUPS: [u32; 2] = [32, 128];
 
-/// What a workgroup computes, as in the shader; of the sums a thread holds so many on average.
+/// The outputs of a workgroup, as in the shader; those of a thread are an average.
 pub const TILE: Tile = Tile {
     px: 64,
     co: 64,

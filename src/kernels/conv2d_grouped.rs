@@ -1,4 +1,4 @@
-//! Convolution whose channel groups do not see each other, depthwise included.
+//! Convolution with independent channel groups, including depthwise convolution.
 
 use super::conv2d::{BINDINGS, Geometry, out_in_taps};
 use super::{Kernel, Launch, Packing, Storage, number};
@@ -30,7 +30,7 @@ pub fn launch(geometry: &Geometry) -> Launch {
     Launch::over(&KERNEL, output.vectors(), overrides)
 }
 
-/// OIHW weights to `[co / 4][(ky, kx)][i][co % 4]`.
+/// Reorders OIHW weights to `[co / 4][(ky, kx)][i][co % 4]`.
 pub(crate) fn packing(weight: &Tensor) -> Packing {
     let weight = weight.clone();
     let [out_c, group_in, taps] = out_in_taps(&weight);

@@ -1,4 +1,4 @@
-//! The end of a convolution whose reduction was split: sums of the slices, bias, residual, ReLU.
+//! Completes a convolution whose reduction was split: sum of the slices, bias, residual, ReLU.
 
 use super::conv2d::Geometry;
 use super::{Kernel, Launch, flag, number, read, read_single, write};

@@ -1,4 +1,5 @@
-//! Zeros between the pixels: what a convolution with a stride leaves out, on the way back.
+//! Puts zeros between pixels: in the backward pass, these are the positions that a convolution with
+//! a stride skips.
 
 use super::{Kernel, Launch, number, read_single, write_single};
 use crate::tensor::Shape;

@@ -1,4 +1,4 @@
-//! RGBA8 pixels to the normalised input tensor; resizing happens before.
+//! Turns RGBA8 pixels into the normalised input tensor; resizing happens before.
 
 use super::{Kernel, Launch, flag, number, read_single, write};
 use crate::picture::Normalization;

@@ -1,4 +1,4 @@
-//! Maximum over a sliding window; also the window geometry that `avg_pool` shares.
+//! Maximum over a sliding window, and the window geometry that `avg_pool` shares.
 
 use super::{Kernel, Launch, flag, number, read, write};
 use crate::graph::{PadValue, Window};

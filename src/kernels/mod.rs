@@ -4,10 +4,10 @@
 //! text by reflection, without a GPU. A geometry struct per kernel turns shapes into a [`Launch`]:
 //! override constants, tile geometry and the number of workgroups. Nothing here uses wgpu.
 //!
-//! To add a kernel: an oracle in `reference/`, the shader, the file here with a line in [`ALL`] and the
-//! [`Packing`] of its parameters, cases in `tests/kernels.rs`, and a row in the table of the back end in
-//! [`crate::plan`] that runs it. Shader and module have the kernel's name; those that keep activations
-//! in [`textures`] lie in folders of that name.
+//! To add a kernel: an oracle in `reference/`, the shader, the file here with a line in [`ALL`] and
+//! the [`Packing`] of its parameters, cases in `tests/kernels.rs`, and a row in the table of the
+//! back end in [`crate::plan`] that runs it. Shader and module are named after the kernel; those
+//! that keep activations in [`textures`] are in folders of that name.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -49,6 +49,7 @@ pub mod resample;
 pub mod resample_columns;
 pub mod resample_rows;
 pub mod residual_add;
+pub mod sigmoid;
 pub mod softmax;
 mod specialise;
 pub mod textures;
@@ -95,6 +96,7 @@ pub const ALL: &[&Kernel] = &[
     &resample_rows::KERNEL,
     &residual_add::KERNEL,
     &textures::residual_add_texture::KERNEL,
+    &sigmoid::KERNEL,
     &softmax::KERNEL,
     &textures::tensor_to_texture::KERNEL,
     &textures::texture_to_tensor::KERNEL,
@@ -105,7 +107,7 @@ pub const ALL: &[&Kernel] = &[
     &textures::winograd_output_texture::KERNEL,
 ];
 
-/// What holds the scalars of an activation or a parameter.
+/// The kind of resource that holds the scalars of an activation or a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Storage {
     /// A storage buffer of vectors of four.
@@ -123,21 +125,21 @@ pub enum Access {
     Write,
     /// Written, and possibly read: a buffer, or a texture whose texels may be replaced one by one.
     ReadWrite,
-    /// Read through the texture unit: one of our textures, or one that the host made, of any format
-    /// with floats.
+    /// Read through the texture unit: one of this crate's textures, or one that the host made, in
+    /// any float format.
     Sample,
 }
 
 /// One resource of a kernel; its position in the list is its `@binding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Binding {
-    /// Name of the variable in WGSL.
+    /// The name of the variable in WGSL.
     pub name: &'static str,
-    /// What it is.
+    /// The kind of resource.
     pub storage: Storage,
     /// How it is used.
     pub access: Access,
-    /// Whether it has the precision of the launch; otherwise its scalars have 32 bits always.
+    /// Whether it has the precision of the launch; otherwise its scalars always have 32 bits.
     pub stored: bool,
 }
 
@@ -155,7 +157,7 @@ const fn read(name: &'static str) -> Binding {
     binding(name, Storage::Buffer, Access::Read, true)
 }
 
-/// A buffer that is read, of single precision always.
+/// A buffer that is read, always in single precision.
 const fn read_single(name: &'static str) -> Binding {
     binding(name, Storage::Buffer, Access::Read, false)
 }
@@ -165,7 +167,7 @@ const fn write(name: &'static str) -> Binding {
     binding(name, Storage::Buffer, Access::ReadWrite, true)
 }
 
-/// A buffer that is written, of single precision always.
+/// A buffer that is written, always in single precision.
 const fn write_single(name: &'static str) -> Binding {
     binding(name, Storage::Buffer, Access::ReadWrite, false)
 }
@@ -199,12 +201,12 @@ pub struct Kernel {
     pub source: &'static str,
     /// Threads of a workgroup, with the tile that the text has.
     pub threads: usize,
-    /// Resources of group 0, in the order of their `@binding`.
+    /// The resources of group 0, in the order of their `@binding`.
     pub bindings: &'static [Binding],
 }
 
 impl Kernel {
-    /// Whether it multiplies halves, which not every device can, and stores nothing else.
+    /// Whether it multiplies halves, which not every device supports, and stores nothing else.
     pub fn is_half(&self) -> bool {
         self.source.contains("\nenable f16;\n")
     }
@@ -216,18 +218,19 @@ impl fmt::Debug for Kernel {
     }
 }
 
-/// A kernel with everything that is known when the plan is made.
+/// A kernel with everything known when the plan is made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     /// The shader.
     pub kernel: &'static Kernel,
-    /// What its [stored](Binding::stored) bindings hold.
+    /// The precision of its [stored](Binding::stored) bindings.
     pub precision: Precision,
-    /// Values of its `override` constants: shapes and flags.
+    /// The values of its `override` constants: shapes and flags.
     pub overrides: Vec<(&'static str, f64)>,
-    /// Values that replace its `const` declarations: tile geometry. Others keep the file's value.
+    /// Values that replace its `const` declarations: tile geometry. The others keep the values in
+    /// the file.
     pub tile: Vec<(&'static str, u32)>,
-    /// Values of the fields of its `var<immediate>`, in their order: shapes that do not make a new
+    /// The values of the fields of its `var<immediate>`, in order: shapes that need no new
     /// pipeline.
     pub immediates: Vec<(&'static str, i32)>,
     /// Threads of a workgroup.
@@ -237,7 +240,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// A launch in single precision without any constants.
+    /// A launch in single precision without constants.
     const fn new(kernel: &'static Kernel, workgroups: [u64; 3]) -> Self {
         Self {
             kernel,
@@ -285,7 +288,8 @@ impl Launch {
         Self { kernel, ..self }
     }
 
-    /// The same launch on what is stored in this precision; a kernel that stores nothing stays as it is.
+    /// The same launch for data stored in this precision; a kernel that stores nothing is left as
+    /// it is.
     pub fn storing(self, precision: Precision) -> Self {
         let stores = self.kernel.bindings.iter().any(|binding| binding.stored);
         Self {
@@ -294,8 +298,8 @@ impl Launch {
         }
     }
 
-    /// What the pipeline is made of: launches of the same pipeline differ in their grid and their
-    /// immediates only.
+    /// Identifies the pipeline: launches with the same pipeline differ only in their grid and their
+    /// immediates.
     pub fn pipeline_key(&self) -> PipelineKey {
         let bits = |&(name, value): &(&'static str, f64)| (name, value.to_bits());
         PipelineKey {
@@ -304,7 +308,7 @@ impl Launch {
         }
     }
 
-    /// What the shader module is made of.
+    /// Identifies the shader module.
     pub fn module_key(&self) -> ModuleKey {
         ModuleKey {
             kernel: self.kernel.name,
@@ -316,7 +320,7 @@ impl Launch {
     /// The WGSL text with this launch's tile geometry and precision.
     ///
     /// # Errors
-    /// [`Error::Specialise`] when a tile constant is unknown or declared twice, or when the kernel does
+    /// [`Error::Specialise`] if a tile constant is unknown or declared twice, or if the kernel does
     /// not say what it stores.
     pub fn source(&self) -> Result<Cow<'static, str>, Error> {
         let source = specialise(self.kernel, &self.tile)?;
@@ -324,7 +328,7 @@ impl Launch {
     }
 }
 
-/// Tells shader modules apart: kernel, precision and tile geometry.
+/// Distinguishes shader modules: kernel, precision and tile geometry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ModuleKey {
     kernel: &'static str,
@@ -332,16 +336,16 @@ pub struct ModuleKey {
     tile: Vec<(&'static str, u32)>,
 }
 
-/// Tells pipelines apart: module and override constants.
+/// Distinguishes pipelines: module and override constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PipelineKey {
     module: ModuleKey,
-    /// Values by their bits: they are counts and flags, never NaN.
+    /// Values as bits: they are counts and flags, never NaN.
     overrides: Vec<(&'static str, u64)>,
 }
 
-/// A number that changes with any kernel: XXH3-128 of the names and texts of [`ALL`] in their order,
-/// each ended by a zero byte.
+/// A hash that changes with any kernel: XXH3-128 of the names and texts of [`ALL`] in order, each
+/// followed by a zero byte.
 pub fn set_hash() -> u128 {
     let mut hasher = xxhash3_128::Hasher::new();
     for kernel in ALL {
@@ -353,8 +357,8 @@ pub fn set_hash() -> u128 {
     hasher.finish_128()
 }
 
-/// Threads that one elementwise dispatch starts at most: a grid-stride loop does the rest. Enough
-/// to fill any GPU, and far below 65,535 workgroups, the WebGPU default limit.
+/// The largest number of workgroups in an elementwise dispatch; a grid-stride loop does the rest.
+/// It is enough to fill any GPU, and far below 65,535, the default limit of WebGPU.
 const MAX_GRID_STRIDE_WORKGROUPS: usize = 16_384;
 
 /// Workgroups of a grid-stride loop over `len` items.
@@ -367,7 +371,7 @@ const fn grid(x: usize, y: usize) -> [u64; 3] {
     [x as u64, y as u64, 1]
 }
 
-/// A size as an immediate. Everything that is indexed fits a texture of 2^28 texels; the planner
+/// A size as an immediate. Everything indexed fits into a texture of 2^28 texels; the planner
 /// refuses larger activations.
 fn immediate(size: usize) -> i32 {
     i32::try_from(size).unwrap_or(i32::MAX)

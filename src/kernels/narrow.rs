@@ -1,4 +1,4 @@
-//! Single precision to what the launch stores.
+//! Converts single precision to the precision that the launch stores.
 
 use super::{Kernel, Launch, number, read_single, write};
 use crate::tensor::Shape;

@@ -1,4 +1,4 @@
-//! The gradient of a ReLU: what comes back passes where the activation is positive.
+//! The gradient of a ReLU: gradients pass where the activation is positive.
 
 use super::{Kernel, Launch, number, read_single, write_single};
 use crate::tensor::Shape;

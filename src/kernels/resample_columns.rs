@@ -1,5 +1,4 @@
-//! From rows of 8-bit RGBA to the network's image.
-//! [`super::resample`] makes its table.
+//! Turns rows of 8-bit RGBA into the network's image. [`super::resample`] makes its table.
 
 use super::{Kernel, Launch, grid, read_single, write_single};
 
@@ -15,7 +14,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Pixels of a side of a workgroup, as in the shader.
+/// Pixels along each side of a workgroup, as in the shader.
 pub const SIDE: usize = 8;
 
 /// One launch over the rows of the image.

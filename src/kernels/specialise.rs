@@ -1,4 +1,4 @@
-//! Tile geometry of a launch, written into the text of a shader.
+//! Writes the tile geometry of a launch into the text of a shader.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What the launch stores to single precision.
+//! Converts the precision that the launch stores to single precision.
 
 use super::{Kernel, Launch, number, read, write_single};
 use crate::tensor::Shape;

@@ -1,4 +1,4 @@
-//! Tiles of an image to the components of a Winograd convolution, on buffers.
+//! Transforms tiles of an image into the components of a Winograd convolution, on buffers.
 
 use super::conv2d::Geometry;
 use super::winograd::OutTile;

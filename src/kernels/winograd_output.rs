@@ -1,4 +1,5 @@
-//! Components of a Winograd convolution back to an image, with bias, residual and ReLU, on buffers.
+//! Transforms the components of a Winograd convolution back into an image, with bias, residual and
+//! ReLU, on buffers.
 
 use super::conv2d::Geometry;
 use super::winograd::OutTile;

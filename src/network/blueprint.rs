@@ -1,8 +1,8 @@
 //! A network as data: layers by name, tensors by name, padding as a rule.
 //!
-//! A [`Blueprint`] holds for every batch and every size of the image, and it holds no numbers.
-//! Serialised as JSON it is also the description in the files that `resnet convert` writes.
-//! [`Blueprint::graph`] makes the graph for one size of it.
+//! A [`Blueprint`] is valid for any batch and image size, and contains no numbers. Serialised as
+//! JSON it is also the description in the files that `resnet convert` writes. [`Blueprint::graph`]
+//! builds the graph for one size.
 
 use std::collections::HashMap;
 
@@ -16,9 +16,9 @@ use crate::graph::{
 };
 use crate::tensor::{Shape, Tensor};
 
-/// The version of the description that is written.
+/// The version of the description that is written now.
 const VERSION: u32 = 2;
-/// The first version, whose padding is that of one size.
+/// The first version, whose padding holds for one size only.
 const FIXED_VERSION: u32 = 1;
 /// ResNet-152 has 515 layers.
 const MAX_LAYERS: usize = 1 << 14;
@@ -31,19 +31,20 @@ pub type Tensors = HashMap<String, Tensor>;
 #[serde(deny_unknown_fields)]
 pub struct Blueprint {
     version: u32,
-    /// Name of the image among the values.
+    /// The name of the image among the values.
     pub(super) input: String,
-    /// Rows and columns of the image, where nobody asks for others.
+    /// The default rows and columns of the image.
     pub(super) size: [usize; 2],
     layers: Vec<Layer>,
-    /// Values by name: the last activation with rows and columns, what the classifier reads, and
-    /// what it gives.
+    /// Values by name: the last activation with rows and columns, the classifier's input, and its
+    /// output, if there is one.
     pub(super) feature_map: String,
     pub(super) features: String,
-    pub(super) logits: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) logits: Option<String>,
 }
 
-/// A layer; its result has its name.
+/// A layer, after which its result is named.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Layer {
     pub(super) name: String,
@@ -52,7 +53,7 @@ pub(super) struct Layer {
     pub(super) operation: Operation,
 }
 
-/// What a layer computes. Parameters are names of tensors.
+/// The operation of a layer. Parameters are names of tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Operation {
@@ -67,7 +68,7 @@ pub enum Operation {
         stride: [usize; 2],
         /// Zeros around the image.
         padding: PaddingRule,
-        /// Channel groups that do not see each other.
+        /// The number of independent channel groups.
         groups: usize,
     },
     /// A batch normalisation.
@@ -96,9 +97,9 @@ pub enum Operation {
         kernel: [usize; 2],
         /// Rows and columns between two positions.
         stride: [usize; 2],
-        /// What is around the image.
+        /// The padding around the image.
         padding: PaddingRule,
-        /// Whether zeros are outside of the image, instead of −∞.
+        /// Whether the values outside the image are zeros instead of −∞.
         zeros: bool,
     },
     /// The mean over a window.
@@ -107,9 +108,9 @@ pub enum Operation {
         kernel: [usize; 2],
         /// Rows and columns between two positions.
         stride: [usize; 2],
-        /// What is around the image.
+        /// The padding around the image.
         padding: PaddingRule,
-        /// Whether what is outside of the image counts.
+        /// Whether padding counts in the mean.
         count_padding: bool,
     },
     /// The 3×3 binomial filter over a mirrored image.
@@ -121,9 +122,9 @@ pub enum Operation {
     GlobalAvgPool,
     /// Every channel of the first input times the sigmoid of its scalar in the second.
     Gate,
-    /// All scalars of an image as one vector.
+    /// Flattens each image into a vector.
     Flatten {
-        /// Whether the channels of a pixel stand side by side.
+        /// Whether the channels of a pixel are adjacent.
         channels_last: bool,
     },
     /// A linear layer.
@@ -141,7 +142,8 @@ impl Blueprint {
         input: String,
         size: [usize; 2],
         layers: Vec<Layer>,
-        [feature_map, features, logits]: [String; 3],
+        [feature_map, features]: [String; 2],
+        logits: Option<String>,
     ) -> Self {
         Self {
             version: VERSION,
@@ -157,7 +159,7 @@ impl Blueprint {
     /// Reads the JSON of a file.
     ///
     /// # Errors
-    /// [`Error::Model`] for a text that is no blueprint, or one of an unknown version.
+    /// [`Error::Model`] for a text that is not a blueprint, or has an unknown version.
     pub fn from_json(text: &str) -> Result<Self, Error> {
         let mut blueprint: Self = serde_json::from_str(text)
             .map_err(|error| refuse(format!("its JSON is damaged: {error}")))?;
@@ -170,7 +172,7 @@ impl Blueprint {
         }
         let mut operations = blueprint.layers.iter().map(|layer| &layer.operation);
         if !operations.any(Operation::is_lopsided) {
-            // The same padding on both sides holds for every size.
+            // Equal padding on both sides holds for every size.
             blueprint.version = VERSION;
         }
         let count = blueprint.layers.len();
@@ -182,49 +184,51 @@ impl Blueprint {
         Ok(blueprint)
     }
 
-    /// The text that [`Self::from_json`] reads.
+    /// Writes the text that [`Self::from_json`] reads.
     ///
     /// # Errors
-    /// [`Error::Model`], should a number have no JSON form.
+    /// [`Error::Model`] if a number has no JSON form.
     pub fn to_json(&self) -> Result<String, Error> {
         serde_json::to_string(self)
             .map_err(|error| refuse(format!("cannot be written as JSON: {error}")))
     }
 
-    /// Rows and columns of the image, where nobody asks for others.
+    /// The default rows and columns of the image.
     pub const fn size(&self) -> [usize; 2] {
         self.size
     }
 
-    /// What some of its values are for, and their names.
-    pub(super) fn roles(&self) -> [(Role, &str); 4] {
+    /// The roles of its notable values, and their names.
+    pub(super) fn roles(&self) -> impl Iterator<Item = (Role, &str)> {
+        let logits = self.logits.as_deref().map(|name| (Role::Logits, name));
         [
-            (Role::Image, &self.input),
+            (Role::Image, self.input.as_str()),
             (Role::FeatureMap, &self.feature_map),
             (Role::Features, &self.features),
-            (Role::Logits, &self.logits),
         ]
+        .into_iter()
+        .chain(logits)
     }
 
-    /// Makes another size the nominal one, unless the padding is that of one size.
+    /// Changes the nominal size, unless the padding holds for one size only.
     pub(super) fn resize(&mut self, size: [usize; 2]) {
         if self.version != FIXED_VERSION {
             self.size = size;
         }
     }
 
-    /// The names of all tensors, in the order of the layers; a name stands as often as it is used.
+    /// The names of all tensors, in the order of the layers; a name occurs as often as it is used.
     pub fn tensors(&self) -> impl Iterator<Item = &str> {
         self.layers
             .iter()
             .flat_map(|layer| layer.operation.tensors())
     }
 
-    /// The graph for a batch of images of a size.
+    /// Builds the graph for a batch of images of one size.
     ///
     /// # Errors
-    /// [`Error::WeightMissing`] for a tensor that is not there, [`Error::Model`] for a size that a
-    /// file of the first version has no padding for, the [graph section](Error) for shapes.
+    /// [`Error::WeightMissing`] for a missing tensor, [`Error::Model`] for a size for which a file
+    /// of the first version has no padding, and the [graph section](Error) for shapes.
     pub fn graph(&self, tensors: &Tensors, batch: usize, size: [usize; 2]) -> Result<Graph, Error> {
         let graph = self.sized(tensors, batch, size)?;
         if self.version == FIXED_VERSION && size != self.size {
@@ -249,9 +253,9 @@ impl Blueprint {
         Ok(graph)
     }
 
-    /// Padding on one side only depends on the size of the image: TensorFlow's `same` and PyTorch's
-    /// `ceil_mode` compute it from what the stride leaves over, and the first version wrote the
-    /// result instead of the rule.
+    /// One-sided padding depends on the size of the image: TensorFlow's `same` and PyTorch's
+    /// `ceil_mode` compute it from the remainder that the stride leaves, and the first version
+    /// recorded the result instead of the rule.
     fn check_size(&self, written: &Graph, read: &Graph) -> Result<(), Error> {
         for (old, new) in written.nodes().iter().zip(read.nodes()) {
             let (stride, padding) = match old.op {
@@ -282,7 +286,7 @@ impl Blueprint {
 }
 
 impl Operation {
-    /// Whether fixed padding is one-sided, and so may be that of one size.
+    /// Whether fixed padding is one-sided, and so may hold for one size only.
     fn is_lopsided(&self) -> bool {
         match self {
             Self::Conv2d { padding, .. }
@@ -327,14 +331,14 @@ impl Operation {
     }
 }
 
-/// A graph under construction, and the tensors that it takes its parameters from.
+/// A graph under construction, and the tensors from which it takes its parameters.
 pub(super) struct Sheet<'a> {
     pub(super) graph: &'a mut Graph,
     pub(super) tensors: &'a Tensors,
 }
 
 impl Sheet<'_> {
-    /// Adds a layer: parameters become those of the graph, rules become padding.
+    /// Adds a layer, turning its parameters into those of the graph and its rules into padding.
     pub(super) fn add(&mut self, layer: &Layer, inputs: &[ValueId]) -> Result<ValueId, Error> {
         let name = layer.name.as_str();
         let op = match &layer.operation {
@@ -346,7 +350,7 @@ impl Sheet<'_> {
                 groups,
             } => {
                 let weight = self.param(weight)?;
-                // The graph says what is wrong with a kernel without rows and columns.
+                // The graph reports what is wrong with a kernel without rows and columns.
                 let dims = self.graph.tensor(weight).dims();
                 let kernel = [2, 3].map(|axis| dims.get(axis).copied().unwrap_or(1));
                 let bias = bias.as_ref().map(|bias| self.param(bias)).transpose()?;
@@ -432,7 +436,7 @@ impl Sheet<'_> {
         padding: PaddingRule,
         inputs: &[ValueId],
     ) -> Result<Window, Error> {
-        // The graph says what is wrong with a layer that reads nothing.
+        // The graph reports what is wrong with a layer without inputs.
         let size = inputs.first().map_or([1, 1], |&input| {
             let shape = self.graph.shape(input);
             [shape.h, shape.w]
@@ -465,8 +469,8 @@ fn avg_pool(
     rule: PaddingRule,
     count_padding: bool,
 ) -> Result<Op, Error> {
-    // What TensorFlow's rule adds may count by itself; fixed sides and what a rule adds count
-    // differently.
+    // Padding added by TensorFlow's rule may count on its own, but fixed sides and added padding
+    // count differently.
     let is_same = matches!(rule.fill, Fill::Same | Fill::SameLower);
     let mixed = !is_same || rule.sides != Padding::all(0);
     if count_padding && window.padding != rule.sides && mixed {

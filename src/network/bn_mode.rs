@@ -1,15 +1,15 @@
-//! Which statistics the batch normalisations of a model use.
+//! The statistics that the batch normalisations of a model use.
 
 use crate::graph::Statistics;
 use crate::words::words;
 
-/// Which statistics batch normalisations use.
+/// The statistics that batch normalisations use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BnMode {
-    /// The running ones, which training collected.
+    /// The running statistics, which training collected.
     Running,
-    /// Those of the batch, as in training: every image of a batch changes the results of all.
+    /// Those of the batch, as in training: every image of a batch affects the results of all.
     Batch,
 }
 

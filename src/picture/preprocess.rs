@@ -265,7 +265,7 @@ impl Preprocess {
         ..Self::TORCHVISION
     };
 
-    /// The lesson's notebook: the whole image to 64×64, pixels divided by 255.
+    /// The lesson's notebook: the whole image resized to 64×64, pixels divided by 255.
     pub const NOTEBOOK: Self = Self {
         size: [64, 64],
         resize: Resize::Squash,

@@ -23,6 +23,7 @@ mod linear;
 mod max_pool;
 mod relu;
 mod relu_gradient;
+mod sigmoid;
 mod softmax;
 
 use std::collections::HashMap;
@@ -157,6 +158,7 @@ pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result
             linear::linear(x, graph.tensor(weight), bias, out)
         }
         Op::Softmax(_) => softmax::softmax(x, out),
+        Op::Sigmoid(_) => sigmoid::sigmoid(x, out),
         Op::Gate(_) => gate::gate(x, inputs[1], out),
         Op::ClassGradient(ClassGradient { weight, class }) => {
             let [weight, class] = [weight, class].map(|id| graph.tensor(id));

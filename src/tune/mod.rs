@@ -2,8 +2,8 @@
 //! ([`crate::plan::candidates`]) and keeps the winners.
 //!
 //! In go a graph and a time budget; out come [`Choices`] for
-//! [`PlanOptions::choices`](crate::plan::PlanOptions::choices), which a [`TuneCache`] keeps on disk.
-//! Nothing here runs unless it is asked for.
+//! [`PlanOptions::choices`](crate::plan::PlanOptions::choices), which a [`TuneCache`] keeps on
+//! disk. Nothing here runs unless it is asked for.
 //!
 //! Distinct layers are measured in the order of the time that the network spends in them, each in
 //! its own graph (`layer`), until three quarters of the budget are spent; the rest keep their

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use resnet_wgpu::picture::Batch;
+use resnet_wgpu::network::Activation;
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::top_k;
 use resnet_wgpu::plan::InputFormat;
@@ -58,6 +58,7 @@ struct Timings {
 #[derive(Serialize)]
 struct Line<'a> {
     schema_version: u32,
+    activation: Option<&'static str>,
     #[serde(flatten)]
     answer: &'a Answer,
 }
@@ -68,6 +69,7 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
     let device = Device::open(&args.run.device)?;
     let adapter_ms = milliseconds(start.elapsed());
     let network = Network::load(&args.run.network, images.batch())?;
+    network.classes()?;
     let labels = network.labels(&args.labels)?;
     let mut job = Job {
         args,
@@ -112,7 +114,7 @@ impl Job<'_> {
         }
         loop {
             let start = Instant::now();
-            let batch = self.images.next_batch();
+            let batch = self.images.next_batch(&self.network.model.preprocess)?;
             self.timings.images_ms += milliseconds(start.elapsed());
             let Some(batch) = batch else {
                 return Ok(answers);
@@ -124,11 +126,7 @@ impl Job<'_> {
     }
 
     fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
-        let start = Instant::now();
         let rules = &self.network.model.preprocess;
-        let prepared = Batch::prepare(&batch.pictures, rules)?;
-        self.timings.images_ms += milliseconds(start.elapsed());
-
         let runner = match self.runner.take() {
             Some(runner) => runner,
             None => {
@@ -140,14 +138,14 @@ impl Job<'_> {
             }
         };
         let start = Instant::now();
-        let outputs = runner.engine().run_pictures(&prepared)?;
+        let outputs = runner.engine().run_pictures(&batch.batch)?;
         self.timings.run_ms += milliseconds(start.elapsed());
         self.runner = Some(runner);
 
         let [logits, probabilities] = &outputs[..] else {
             return Err(Failure::runtime("the network has no probabilities"));
         };
-        let classes = self.network.model.classes;
+        let classes = self.network.classes()?;
         let rows = logits.data().chunks_exact(classes);
         let rows = rows.zip(probabilities.data().chunks_exact(classes));
         let answers = batch
@@ -155,6 +153,8 @@ impl Job<'_> {
             .iter()
             .zip(rows)
             .map(|(path, (logits, probabilities))| {
+                let activation = self.network.model.activation;
+                let scores = activation.map_or_else(|| logits.to_vec(), |a| a.scores(logits));
                 let best = top_k(logits, self.args.top);
                 Answer {
                     image: path.display().to_string(),
@@ -164,7 +164,7 @@ impl Job<'_> {
                             class,
                             label: self.label(class),
                             probability: probabilities[class],
-                            logit: logits[class],
+                            logit: scores[class],
                         })
                         .collect(),
                 }
@@ -181,9 +181,10 @@ impl Job<'_> {
         let Self {
             args, images, out, ..
         } = self;
+        let activation = self.network.model.activation;
         images.while_hidden(|| {
             for answer in answers {
-                print(answer, args.format, out)?;
+                print(answer, args.format, activation, out)?;
             }
             // A reader at the other end of a pipe gets each batch as soon as it is done.
             out.flush()
@@ -212,11 +213,17 @@ impl Job<'_> {
 }
 
 /// Prints one result, unless the format prints all of them together at the end.
-fn print(answer: &Answer, format: Format, out: &mut Out) -> Result<(), Failure> {
+fn print(
+    answer: &Answer,
+    format: Format,
+    activation: Option<Activation>,
+    out: &mut Out,
+) -> Result<(), Failure> {
     match format {
         Format::Json => {}
         Format::Jsonl => out.jsonl(&Line {
             schema_version: SCHEMA_VERSION,
+            activation: activation.map(Activation::name),
             answer,
         })?,
         Format::Csv => {
@@ -233,7 +240,13 @@ fn print(answer: &Answer, format: Format, out: &mut Out) -> Result<(), Failure> 
             }
         }
         Format::Text => {
-            out.line(&answer.image)?;
+            // Percentages that do not add up to 100 need an explanation.
+            match activation {
+                Some(Activation::Sigmoid) => {
+                    out.line(format_args!("{}  (sigmoid of each class)", answer.image))?;
+                }
+                _ => out.line(&answer.image)?,
+            }
             for guess in &answer.top {
                 let percent = guess.probability * 100.0;
                 out.line(format_args!("  {percent:6.2}%  {}", guess.label))?;

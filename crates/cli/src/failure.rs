@@ -118,11 +118,12 @@ impl From<Error> for Failure {
     }
 }
 
-/// What an error says, and what this program has to help.
-fn advised(error: &Error) -> String {
+/// The message of an error, with the command of this program that helps.
+pub(crate) fn advised(error: &Error) -> String {
     let advice = match error.hint() {
         Some(Hint::ListValues) => "; `resnet inspect` lists the names",
         Some(Hint::Convert) => "; `resnet convert` makes a file of those that describes itself",
+        Some(Hint::Truncated) => "; --allow-truncated takes what there is of it",
         Some(Hint::NameFile) => "; download the file that is meant and name it with --weights",
         _ => "",
     };

@@ -6,8 +6,7 @@ use std::time::Instant;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::noise::Noise;
-use resnet_wgpu::network::Arch;
-use resnet_wgpu::network::{self, Decision, Model, ModelOptions};
+use resnet_wgpu::network::{self, Activation, Arch, Decision, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::Preprocess;
@@ -43,11 +42,23 @@ pub(crate) struct ModelInfo {
     pub(crate) family: &'static str,
     /// Null for random weights.
     pub(crate) weights: Option<String>,
-    pub(crate) classes: usize,
+    /// Null without a classifier.
+    pub(crate) classes: Option<usize>,
+    /// The activation that turns its scores into probabilities.
+    pub(crate) activation: Option<&'static str>,
     pub(crate) size: [usize; 2],
     pub(crate) parameters: usize,
     pub(crate) macs_per_image: u64,
     pub(crate) fusion: String,
+}
+
+impl ModelInfo {
+    pub(crate) fn classes_in_words(&self) -> String {
+        match self.classes {
+            Some(classes) => format!("{classes} classes"),
+            None => "no classifier".to_owned(),
+        }
+    }
 }
 
 impl Network {
@@ -65,6 +76,7 @@ impl Network {
             arch: args.arch,
             variant: choices.variant,
             bn_mode: choices.bn_mode,
+            activation: choices.activation,
             ..ModelOptions::default()
         };
         let mut network = match (&args.weights, args.arch) {
@@ -97,7 +109,7 @@ impl Network {
         })
     }
 
-    /// Makes the model for another batch.
+    /// Rebuilds the model for another batch size.
     pub(crate) fn set_batch(&mut self, batch: usize) -> Result<(), Failure> {
         if batch != self.options.batch {
             self.options.batch = batch;
@@ -156,6 +168,7 @@ impl Network {
             family: self.model.family.name(),
             weights: self.weights.clone(),
             classes: self.model.classes,
+            activation: self.model.activation.map(Activation::name),
             size: self.model.size(),
             parameters: self.model.parameter_count(),
             macs_per_image: self.macs() / self.batch() as u64,
@@ -163,10 +176,16 @@ impl Network {
         }
     }
 
-    /// The class names: those given by a flag, otherwise those of the weight file, otherwise
-    /// ImageNet's if there are as many classes.
+    /// The number of classes, for commands that need them.
+    pub(crate) fn classes(&self) -> Result<usize, Failure> {
+        self.model.classes.ok_or_else(|| {
+            let name = &self.model.arch;
+            Failure::unsure(format!("{name}: it has no classifier; use `embed`"))
+        })
+    }
+
+    /// The class names: those given by a flag, otherwise those of the weights.
     pub(crate) fn labels(&self, args: &LabelArgs) -> Result<Option<Labels>, Failure> {
-        let classes = self.model.classes;
         if let Some(asked) = &args.labels {
             let labels = match asked.as_str() {
                 "imagenet1k" => Labels::imagenet1k(),
@@ -174,13 +193,11 @@ impl Network {
                     .map_err(|error| Failure::runtime(format!("--labels {path}: {error}")))?,
             };
             labels
-                .check(classes)
+                .check(self.classes()?)
                 .map_err(|error| Failure::runtime(format!("--labels {asked}: {error}")))?;
             return Ok(Some(labels));
         }
-        let imagenet = Labels::imagenet1k();
-        let imagenet = (imagenet.len() == classes).then_some(imagenet);
-        Ok(self.model.labels.clone().or(imagenet))
+        Ok(self.model.labels.clone())
     }
 }
 
@@ -261,6 +278,7 @@ fn guess(decision: &Decision) -> String {
     let flag = match *what {
         "preprocessing" => "; state it with --preprocess",
         "size" => "; state it with --size",
+        "activation" => "; state it with --activation",
         "stride" | "variant" => "; state it with --variant",
         _ => "",
     };

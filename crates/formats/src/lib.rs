@@ -1,10 +1,10 @@
 //! Reads weight files of ResNets as networks for [`resnet_wgpu`].
 //!
-//! [`open`] takes a file of any supported format, which it recognises by content: safetensors, single
-//! or sharded, PyTorch checkpoints, ONNX, and Keras's three formats. [`save`] writes a network as one
-//! file that describes itself. [`weights`] reads a file as named tensors, every one of which must be
-//! used; [`onnx`] and [`keras`] read files that contain their own graph; `hub` downloads from the
-//! Hugging Face Hub.
+//! [`open`] takes a file of any supported format, which it recognises by content: safetensors,
+//! single or sharded, PyTorch checkpoints, ONNX, and Keras's three formats. [`save`] writes a
+//! network as one file that describes itself. [`weights`] reads a file as named tensors, every one
+//! of which must be used; [`onnx`] and [`keras`] read files that contain their own graph; `hub`
+//! downloads from the Hugging Face Hub.
 //!
 //! # Features
 //!

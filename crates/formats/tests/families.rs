@@ -1,7 +1,7 @@
-//! Tiny networks as torchvision, timm and Hugging Face write them, against what those compute.
+//! Tiny networks as torchvision, timm and Hugging Face write them, against the results of those
+//! libraries.
 //!
-//! `scripts/make_family_fixtures.py` wrote the folders of `tests/data/families` and says what is in
-//! them.
+//! `scripts/make_family_fixtures.py` wrote the folders of `tests/data/families` and describes them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +17,7 @@ use resnet_wgpu::picture::{Preprocess, Resize};
 use resnet_wgpu::tensor::Tensor;
 use safetensors::SafeTensors;
 
-/// A folder, the file of the weights in it, and the name that the network must get.
+/// A folder, its weight file, and the name that the network must get.
 const FOLDERS: &[(&str, &str, &str)] = &[
     ("torchvision-basic", "model.pth", "resnet12_stem4"),
     ("torchvision-resnext", "model.pth", "resnext17_2x32d_stem4"),
@@ -104,7 +104,7 @@ fn model_of(path: &Path, options: &ModelOptions) -> Result<Model, Error> {
     resnet_formats::open(path, options)?.model(options)
 }
 
-/// Largest difference of any value, over the largest magnitude of that value.
+/// The largest difference of any value, relative to that value's largest magnitude.
 fn error_of(model: &Model, golden: &BTreeMap<String, Tensor>) -> f32 {
     let inputs = std::slice::from_ref(&golden["input"]);
     let values = reference::run_keeping(&model.graph, inputs, Keep::All).unwrap();
@@ -257,7 +257,8 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
     }
 }
 
-/// The file with its description as the first version had it: padding of one size instead of a rule.
+/// The file with its description as the first version had it: padding of one size instead of a
+/// rule.
 fn in_first_version(path: &Path) {
     let bytes = std::fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
@@ -282,7 +283,7 @@ fn a_converted_network_takes_any_size_and_one_of_the_first_version_those_of_its_
         size: Some(size),
         ..ModelOptions::default()
     };
-    // The shortcuts of a D pool 2×2, with a margin after an odd last row or column.
+    // The shortcuts of a D network pool 2×2, with a margin after an odd last row or column.
     resnet_formats::save(
         &network("timm-d", "model.safetensors"),
         &path,

@@ -10,7 +10,7 @@ use crate::tensor::Shape;
 pub struct AvgPoolGradient {
     /// The window.
     pub window: Window,
-    /// Rows and columns of what the mean was of.
+    /// The rows and columns of the pool's input.
     pub size: [usize; 2],
 }
 

@@ -1,4 +1,4 @@
-//! Batch normalisation, of running statistics or of those of the batch.
+//! Batch normalisation, with running statistics or those of the batch.
 
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
@@ -20,20 +20,20 @@ pub struct BatchNorm {
     pub variance: ParamId,
     /// Added to the variance.
     pub epsilon: f32,
-    /// Which mean and variance are used.
+    /// The mean and variance that are used.
     pub statistics: Statistics,
     /// Clamp the result at zero.
     pub relu: bool,
 }
 
-/// Which mean and variance a batch normalisation uses.
+/// The mean and variance that a batch normalisation uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Statistics {
     /// Those that training collected, which are parameters.
     #[default]
     Running,
-    /// Those of the batch at hand, over all its images and pixels, as in training: the mean of the
-    /// squared distance from the mean, not corrected for the number. The parameters are not read.
+    /// Those of the current batch, over all its images and pixels, as in training. The variance is
+    /// the biased one, and the parameters are not read.
     Batch,
 }
 
@@ -86,11 +86,11 @@ impl Operation for BatchNorm {
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {
-        // Statistics of the batch depend on the input themselves.
+        // Statistics of the batch depend on the input too.
         if self.statistics == Statistics::Batch {
             return Err(back.no_gradient());
         }
-        // The scale alone.
+        // Only the scale matters.
         let zeros = Tensor::from_fn(back.graph.tensor(self.mean).dims(), |_| 0.0);
         let zero = back.name("gradient.zero");
         let zero = back.graph.param(zero, zeros);

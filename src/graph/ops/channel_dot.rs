@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
-/// Sum over the channels of input 0 times input 1, of the same shape.
+/// The sum over the channels of input 0 times input 1, which have the same shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelDot {
     /// Only positive scalars of input 0 count.

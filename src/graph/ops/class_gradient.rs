@@ -1,4 +1,4 @@
-//! Where the gradient of a class starts.
+//! The start of the gradient of a class.
 
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
@@ -6,12 +6,12 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, ParamId, Role, ValueId};
 use crate::tensor::Shape;
 
-/// The gradient of one logit of input 0 with respect to what the classifier reads.
+/// The gradient of one logit of input 0 with respect to the classifier's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClassGradient {
     /// The classifier's weight, `[class, c, h, w]`.
     pub weight: ParamId,
-    /// The class, `[1]`; below 0 for that of the largest logit.
+    /// The class, `[1]`; a negative number means that of the largest logit.
     pub class: ParamId,
 }
 
@@ -19,7 +19,7 @@ impl ClassGradient {
     /// The number that stands for a class, or for that of the largest logit.
     pub(crate) const fn choice(class: Option<usize>) -> f32 {
         match class {
-            // Classes are far fewer than what a float counts exactly.
+            // Floats represent far more integers exactly than there are classes.
             Some(class) => class as f32,
             None => -1.0,
         }

@@ -1,4 +1,4 @@
-//! Convolution, with what is fused into it.
+//! Convolution, with the operations fused into it.
 
 use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use super::{Dilate, Op};
@@ -17,9 +17,9 @@ pub struct Conv2d {
     pub stride: [usize; 2],
     /// Zeros around the image.
     pub padding: Padding,
-    /// Channel groups that do not see each other.
+    /// The number of independent channel groups.
     pub groups: usize,
-    /// Clamp the result, after the residual was added, at zero.
+    /// Clamp the result at zero after adding the residual.
     pub relu: bool,
 }
 
@@ -60,7 +60,7 @@ impl Conv2d {
         }
     }
 
-    /// With channel groups.
+    /// With this number of channel groups.
     #[must_use]
     pub const fn groups(self, groups: usize) -> Self {
         Self { groups, ..self }
@@ -75,7 +75,7 @@ impl Conv2d {
         }
     }
 
-    /// The window of its weight, which must be of this graph.
+    /// The window of its weight, which must belong to this graph.
     fn window_in(&self, graph: &Graph) -> Window {
         let dims = graph.tensor(self.weight).dims();
         self.window_of([dims[2], dims[3]])
@@ -171,7 +171,7 @@ impl Operation for Conv2d {
         let weight = back.graph.param(weight, turned);
         let conv = Self::new(weight).groups(self.groups);
         if kernel == [1, 1] && self.padding == Padding::default() {
-            // Zeros between the pixels are best added to the result.
+            // It is cheaper to add the zeros between the pixels to the result.
             let gradient = back.add("gradient", Op::Conv2d(conv), back.gradient)?;
             return dilate(back, gradient, self.stride, [x.h, x.w]);
         }
@@ -203,7 +203,7 @@ impl Operation for Conv2d {
     }
 }
 
-/// Puts zeros between the pixels of a gradient, where there is anything to put.
+/// Puts zeros between the pixels of a gradient, if the convolution has a stride.
 fn dilate(
     back: &mut Backward<'_>,
     gradient: ValueId,
@@ -217,8 +217,8 @@ fn dilate(
     back.add("dilate", Op::Dilate(Dilate { stride, size }), gradient)
 }
 
-/// The weight of the gradient: kernels turned round, input and output channels of each group exchanged.
-/// `[out, in / groups, ky, kx]` becomes `[in, out / groups, ky, kx]`.
+/// The weight of the gradient: kernels rotated by half a turn, input and output channels of each
+/// group swapped. `[out, in / groups, ky, kx]` becomes `[in, out / groups, ky, kx]`.
 fn turned(weight: &Tensor, groups: usize) -> Tensor {
     let &[out_c, group_in, kernel_h, kernel_w] = weight.dims() else {
         unreachable!("the graph has checked that the weight is OIHW");

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
-/// The pixels `stride` rows and columns apart, with zeros elsewhere.
+/// Moves pixels `stride` rows and columns apart, with zeros in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dilate {
     /// Rows and columns from one pixel to the next.

@@ -1,4 +1,4 @@
-//! Images as vectors.
+//! Turns images into vectors.
 
 use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
@@ -8,7 +8,7 @@ use crate::tensor::Shape;
 /// Flattens each image into the channels of one pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flatten {
-    /// Their order.
+    /// The order of the channels.
     pub order: FlattenOrder,
 }
 

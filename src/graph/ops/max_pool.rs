@@ -10,11 +10,11 @@ use crate::tensor::Shape;
 pub struct MaxPool {
     /// The window.
     pub window: Window,
-    /// What lies outside the image.
+    /// The value outside the image.
     pub pad_value: PadValue,
 }
 
-/// What a max pool sees outside the image.
+/// The value that a max pool reads outside the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PadValue {
     /// Minus infinity: padding never wins (PyTorch, Keras `same`).

@@ -17,6 +17,7 @@ mod max_pool;
 mod operation;
 mod relu;
 mod relu_gradient;
+mod sigmoid;
 mod softmax;
 
 use super::ParamId;
@@ -37,6 +38,7 @@ pub use linear::Linear;
 pub use max_pool::{MaxPool, PadValue};
 pub use relu::Relu;
 pub use relu_gradient::ReluGradient;
+pub use sigmoid::Sigmoid;
 pub use softmax::Softmax;
 
 pub(super) use operation::Check;
@@ -57,7 +59,7 @@ pub enum Op {
     MaxPool(MaxPool),
     /// Mean over a window.
     AvgPool(AvgPool),
-    /// Low-pass filter that may stride.
+    /// A low-pass filter, possibly with a stride.
     BlurPool(BlurPool),
     /// Mean over all pixels of an image, per channel.
     GlobalAvgPool(GlobalAvgPool),
@@ -67,9 +69,11 @@ pub enum Op {
     Linear(Linear),
     /// `exp(x) / Σ exp(x)` over the channels of images of one pixel.
     Softmax(Softmax),
+    /// `1 / (1 + exp(−x))` of each channel of images of one pixel.
+    Sigmoid(Sigmoid),
     /// Every channel times the sigmoid of its gate.
     Gate(Gate),
-    /// The gradient of one logit with respect to what the classifier reads.
+    /// The gradient of one logit with respect to the classifier's input.
     ClassGradient(ClassGradient),
     /// The gradient of a ReLU.
     ReluGradient(ReluGradient),
@@ -82,7 +86,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The only place that tells the operations apart for what they say of themselves.
+    /// The only place that distinguishes the operations in order to ask them about themselves.
     pub(crate) const fn as_operation(&self) -> &dyn Operation {
         match self {
             Self::Conv2d(op) => op,
@@ -96,6 +100,7 @@ impl Op {
             Self::Flatten(op) => op,
             Self::Linear(op) => op,
             Self::Softmax(op) => op,
+            Self::Sigmoid(op) => op,
             Self::Gate(op) => op,
             Self::ClassGradient(op) => op,
             Self::ReluGradient(op) => op,

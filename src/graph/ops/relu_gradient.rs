@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
-/// Input 0 where input 1, an activation of the same shape, is positive, else 0.
+/// Input 0 where input 1, an activation of the same shape, is positive, otherwise 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReluGradient;
 

@@ -1,4 +1,5 @@
-//! From a storage buffer to a folded texture: where a texture kernel reads what a buffer kernel wrote.
+//! Copies a storage buffer to a folded texture, for texture kernels that read the results of buffer
+//! kernels.
 
 use crate::kernels::{Kernel, Launch, read_single, store};
 use crate::tensor::Shape;

@@ -1,4 +1,4 @@
-//! From a folded texture to a storage buffer: for outputs, and for kernels that read buffers.
+//! Copies a folded texture to a storage buffer, for outputs and for kernels that read buffers.
 
 use super::tensor_to_texture::copy_launch;
 use crate::kernels::{Kernel, Launch, load, write_single};

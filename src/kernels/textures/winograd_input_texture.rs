@@ -1,4 +1,4 @@
-//! Tiles of an image to the components of a Winograd convolution.
+//! Transforms tiles of an image into the components of a Winograd convolution.
 
 use crate::kernels::conv2d::Geometry;
 use crate::kernels::winograd::OutTile;

@@ -1,4 +1,4 @@
-//! Components of a Winograd convolution back to an image, with residual and ReLU.
+//! Transforms the components of a Winograd convolution back into an image, with residual and ReLU.
 
 use crate::kernels::conv2d::Geometry;
 use crate::kernels::winograd::OutTile;

@@ -1,19 +1,23 @@
-//! What has to be known beside the shapes of a network's tensors, and where each fact is from.
+//! Determines what the shapes of a network's tensors do not show, and records the evidence for each
+//! fact.
 
+use super::naming::Naming;
 use super::parts::{anti_alias, block, head, squeeze_excite, stem};
 use super::plan::{Block, Plan, StrideSite, Style};
 use super::stated::{CONFIG, Config, Stated};
 use crate::error::Error;
-use crate::network::{Choice, Confidence, Decision, Decisions, Facts, Family, Variant, choose};
+use crate::network::{
+    Activation, Choice, Confidence, Decision, Decisions, Facts, Family, Variant, choose,
+};
 use crate::picture::{Labels, Preprocess};
 
-/// Evidence: the texts that a file says about itself.
+/// Evidence: the file's own metadata.
 const METADATA: &str = "metadata of the file";
-/// Evidence: all networks whose tensors have such names.
+/// Evidence: all networks with such tensor names.
 const FAMILY: &str = "all networks with these names";
 
 /// Decides what no shape shows: where blocks stride, whether the first stage does, and what the max
-/// pool sees outside of the image.
+/// pool reads outside the image.
 pub(super) fn invisible(
     plan: &mut Plan,
     family: Family,
@@ -87,8 +91,8 @@ fn stride(
     Ok(Decision::new("stride", words, evidence, confidence))
 }
 
-/// Whether the first stage halves the image, which only Hugging Face's networks do. Blocks that keep
-/// the number of channels show it by a projection that they would not need.
+/// Whether the first stage halves the image, which only Hugging Face's networks do. Blocks that
+/// keep the number of channels show it by an otherwise needless projection.
 fn first_stage(plan: &mut Plan, family: Family, config: &Config) -> Option<Decision> {
     if family != Family::HuggingFace {
         return None;
@@ -138,13 +142,14 @@ fn pre_activated(
     ])
 }
 
-/// The facts about a network while they are gathered.
+/// The facts about a network gathered so far.
 pub(super) struct Record {
     pub(super) plan: Plan,
     family: Family,
     stated: Stated,
     preprocess: Preprocess,
     labels: Option<Labels>,
+    activation: Option<Activation>,
     decisions: Decisions,
 }
 
@@ -156,6 +161,7 @@ impl Record {
             stated,
             preprocess: Preprocess::TORCHVISION,
             labels: None,
+            activation: None,
             decisions: Decisions::default(),
         }
     }
@@ -168,7 +174,8 @@ impl Record {
             preprocess: self.preprocess,
             labels: self.labels,
             decisions: self.decisions,
-            softmax: None,
+            activation: self.activation,
+            probabilities: None,
         }
     }
 
@@ -176,7 +183,7 @@ impl Record {
         self.stated.metadata.get(key).map(String::as_str)
     }
 
-    /// Everything but the size and the labels, after what was decided about the plan.
+    /// Gathers everything except the size and the labels, after the decisions about the plan.
     pub(super) fn gather(&mut self, found: impl Iterator<Item = Decision>) -> Result<(), Error> {
         self.decisions = found.collect();
         let origin = match &self.stated.path {
@@ -195,10 +202,28 @@ impl Record {
         Ok(())
     }
 
+    /// Decides the activation if something states or shows it. `naming` has the name of the
+    /// classifier.
+    pub(super) fn decide_activation(&mut self, naming: &Naming) {
+        self.activation = self.stated.config.activation;
+        let classifier = naming.classifier().unwrap_or_default();
+        if self.activation.is_none() && self.plan.classes > Some(1) && classifier.ends_with(".0") {
+            self.activation = Some(Activation::LogSoftmax);
+            let evidence = format!(
+                "what follows the first layer '{classifier}' has no weights; most have a LogSoftmax"
+            );
+            let name = Activation::LogSoftmax.name();
+            self.decisions
+                .record(Decision::assumed("activation", name, evidence));
+        }
+    }
+
     fn decide_epsilon(&mut self) -> Result<(), Error> {
         let because = match self.plan.style {
             Style::Torchvision | Style::Timm => "PyTorch's default, kept by this family",
-            Style::Lesson => "Keras' default, kept by the lesson",
+            Style::Lesson | Style::Branches | Style::Blocks | Style::Stacks => {
+                "Keras' default, kept by the lesson"
+            }
         };
         let decision = match self.metadata("epsilon") {
             None => {
@@ -227,7 +252,7 @@ impl Record {
             self.decisions
                 .record(Decision::inferred("stride", stride, FAMILY));
         }
-        // That of a pre-activated network was decided with its plan.
+        // For a pre-activated network it was decided with its plan.
         if !plan.pre_activation {
             let pool = stem::pool_words(plan);
             self.decisions
@@ -237,16 +262,19 @@ impl Record {
             .record(Decision::inferred("head", head::words(plan), FAMILY));
     }
 
-    /// Leaves the files beside the weights out if they are of another network, and remarks on it.
+    /// Ignores the side-car files if they belong to another network, and records a remark.
     fn check_config(&mut self) {
         let plan = &self.plan;
         let config = &self.stated.config;
-        let classes = config.classes.filter(|&classes| classes != plan.classes);
+        let found = plan.classes.unwrap_or_default();
+        let classes = config
+            .classes
+            .filter(|&classes| found != 0 && classes != found);
         let depths = config.depths.as_ref();
         let depths =
             depths.filter(|&depths| plan.style == Style::Torchvision && *depths != plan.blocks);
         let reason = match (classes, depths) {
-            (Some(classes), _) => format!("it is of {classes} classes, not {}", plan.classes),
+            (Some(classes), _) => format!("it is of {classes} classes, not {found}"),
             (None, Some(depths)) => format!("it has stages of {depths:?} blocks"),
             (None, None) => {
                 if let Some(name) = &config.architecture {
@@ -264,7 +292,7 @@ impl Record {
     }
 
     fn decide_preprocess(&mut self) {
-        // What a file without a word about it is prepared by.
+        // The rules for a file that says nothing about preprocessing.
         let (mut rules, mut decision) = match (self.plan.style, self.family) {
             (Style::Lesson, _) => (
                 Preprocess::NOTEBOOK,
@@ -293,7 +321,7 @@ impl Record {
                 rules = stated;
                 decision = Decision::certain("preprocessing", "", METADATA);
             } else {
-                // A remark for people: shown, so that a user can compare it with what was chosen.
+                // A remark for people, shown so that they can compare it with the choice.
                 let remark = format!("preprocessing: '{text}'");
                 self.decisions
                     .record(Decision::certain("remark", remark, METADATA));
@@ -303,7 +331,7 @@ impl Record {
         self.decisions.record(decision);
     }
 
-    /// Decides the size of the image by the plan and by what the preprocessing says.
+    /// Decides the size of the image from the plan and the preprocessing.
     pub(super) fn decide_size(
         &mut self,
         decide: impl FnOnce(&Plan, [usize; 2]) -> Result<[usize; 2], Error>,
@@ -316,7 +344,9 @@ impl Record {
     }
 
     pub(super) fn decide_labels(&mut self) {
-        let classes = self.plan.classes;
+        let Some(classes) = self.plan.classes else {
+            return;
+        };
         let keys = ["labels", "classes", "id2label"];
         let names = format!("{classes} names");
         let Some(text) = keys.into_iter().find_map(|key| self.metadata(key)) else {
@@ -325,10 +355,18 @@ impl Record {
                 self.decisions
                     .record(Decision::certain("labels", names, CONFIG));
                 self.labels = Some(labels);
+            } else if Labels::imagenet1k().len() == classes && !self.stated.config.unnamed {
+                let decision = Decision::inferred(
+                    "labels",
+                    "ImageNet's",
+                    "a network of 1000 classes with these names",
+                );
+                self.decisions.record(decision);
+                self.labels = Some(Labels::imagenet1k());
             }
             return;
         };
-        // The plain form is a list with commas; a lone number is how many there are.
+        // The plain form is a comma-separated list; a lone number is the number of classes.
         let parsed = if text.trim_start().starts_with(['[', '{']) {
             Labels::parse(text).ok()
         } else {

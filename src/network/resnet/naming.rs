@@ -1,12 +1,12 @@
-//! What layers and tensors are called: one table for each way of naming.
+//! The names of layers and tensors: one table for each way of naming.
 //!
-//! A place in a network, a [`Unit`], gives by the [`Style`] of its plan the name of a layer, and by the
-//! [`Naming`] of a file the name of a tensor. [`Naming::recognise`] finds out which naming the tensors
-//! of a file have.
+//! The [`Style`] of a plan turns a place in the network, a [`Unit`], into the name of a layer; the
+//! [`Naming`] of a file turns it into the name of a tensor. [`Naming::recognise`] finds the naming
+//! that the tensors of a file follow.
 
 use std::collections::BTreeSet;
 
-use super::parts::refused;
+use super::parts::{head, refused};
 use super::plan::{Plan, Shortcut, Style};
 use crate::error::Error;
 use crate::network::{Family, Parameter};
@@ -14,27 +14,27 @@ use crate::network::{Family, Parameter};
 /// A place in a network. Stages, blocks and convolutions are counted from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
-    /// A convolution before the max pool, with what belongs to it.
+    /// A convolution before the max pool, with its normalisation and ReLU.
     Stem(usize),
     /// A convolution of a block, with its normalisation.
     Main(Place, usize),
     /// The shortcut of a block.
     Shortcut(Place),
-    /// What averages before a block halves the image.
+    /// The pool that averages before a block halves the image.
     Blur(Place),
     /// The first layer of a block's squeeze-and-excitation, with the mean before it.
     Squeeze(Place),
-    /// The second one, with the gate behind it.
+    /// The second one, with the gate after it.
     Excite(Place),
     /// The end of a block, where main path and shortcut meet.
     Sum(Place),
-    /// What follows the last block of a pre-activated network.
+    /// The normalisation after the last block of a pre-activated network.
     Last,
     /// Pooling and classifier.
     Head,
 }
 
-/// Where a block stands.
+/// The position of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) stage: usize,
@@ -65,7 +65,9 @@ impl Plan {
         match self.style {
             Style::Torchvision => self.torchvision(unit, part),
             Style::Timm => self.timm(unit, part),
-            Style::Lesson => lesson(unit, part),
+            Style::Lesson | Style::Branches | Style::Blocks | Style::Stacks => {
+                self.keras(unit, part)
+            }
         }
     }
 
@@ -132,34 +134,65 @@ impl Plan {
         };
         format!("stages.{}.blocks.{}.{layer}", place.stage, place.block)
     }
-}
 
-fn lesson(unit: Unit, part: Part) -> String {
-    let block = |Place { stage, block }| format!("{}{}", stage + 2, letter(block));
-    let (place, branch) = match (unit, part) {
-        (Unit::Stem(_), Part::Conv) => return "conv1".to_owned(),
-        (Unit::Stem(_), Part::Norm) => return "bn_conv1".to_owned(),
-        (Unit::Stem(_), Part::Pool) => return "max_pool".to_owned(),
-        (Unit::Stem(_), _) => return "conv1_relu".to_owned(),
-        (Unit::Sum(place), Part::Add) => return format!("res{}_add", block(place)),
-        (Unit::Sum(place), _) => return format!("res{}_relu", block(place)),
-        (Unit::Last, _) => return "norm".to_owned(),
-        (Unit::Head, Part::Flatten) => return "flatten".to_owned(),
-        (Unit::Head, _) => return "avg_pool".to_owned(),
-        (Unit::Main(place, n), _) => (place, format!("2{}", letter(n))),
-        (Unit::Shortcut(place), _) => (place, "1".to_owned()),
-        (Unit::Blur(place), _) => (place, "aa".to_owned()),
-        (Unit::Squeeze(place) | Unit::Excite(place), _) => (place, "se".to_owned()),
-    };
-    let rest = format!("{}_branch{branch}", block(place));
-    match part {
-        Part::Norm => format!("bn{rest}"),
-        Part::Relu => format!("res{rest}_relu"),
-        _ => format!("res{rest}"),
+    fn keras(&self, unit: Unit, part: Part) -> String {
+        let style = self.style;
+        let lesson = style == Style::Lesson;
+        let branches = lesson || style == Style::Branches;
+        let block = |Place { stage, block }| match style {
+            Style::Blocks => format!("conv{}_block{}", stage + 2, block + 1),
+            Style::Stacks => format!("stack{stage}_block{block}"),
+            _ => format!("res{}{}", stage + 2, letter(block)),
+        };
+        let kind = match part {
+            Part::Conv => "conv",
+            Part::Norm => "bn",
+            Part::Relu => "relu",
+            _ => "pool",
+        };
+        let (place, number) = match (unit, part) {
+            (Unit::Stem(_), Part::Pool) if lesson => return "max_pool".to_owned(),
+            (Unit::Stem(_), Part::Pool) => return "pool1_pool".to_owned(),
+            (Unit::Stem(_), Part::Conv) if branches => return "conv1".to_owned(),
+            (Unit::Stem(_), Part::Norm) if branches => return "bn_conv1".to_owned(),
+            (Unit::Stem(n), _) => return format!("conv{}_{kind}", n + 1),
+            (Unit::Sum(place), Part::Add) if !self.pre_activation => {
+                return format!("{}_add", block(place));
+            }
+            (Unit::Sum(place), _) if lesson => return format!("{}_relu", block(place)),
+            (Unit::Sum(place), _) => return format!("{}_out", block(place)),
+            (Unit::Last, _) => return format!("post_{kind}"),
+            (Unit::Head, Part::Flatten) => return "flatten".to_owned(),
+            (Unit::Head, _) => return "avg_pool".to_owned(),
+            (Unit::Blur(place), _) => return format!("{}_aa", block(place)),
+            (Unit::Squeeze(place) | Unit::Excite(place), _) => {
+                return format!("{}_se", block(place));
+            }
+            // Keras counts a normalisation with the convolution that it follows.
+            (Unit::Main(place, 0), Part::Norm | Part::Relu) if self.pre_activation => {
+                let long = style == Style::Stacks;
+                let before = if long { "pre_activation" } else { "preact" };
+                return format!("{}_{before}_{kind}", block(place));
+            }
+            (Unit::Main(place, n), Part::Norm | Part::Relu) if self.pre_activation => (place, n),
+            (Unit::Main(place, n), _) => (place, n + 1),
+            (Unit::Shortcut(place), _) => (place, 0),
+        };
+        let block = block(place);
+        let branch = match number {
+            0 => "1".to_owned(),
+            number => format!("2{}", letter(number - 1)),
+        };
+        match part {
+            Part::Norm if branches => format!("{}_branch{branch}", block.replacen("res", "bn", 1)),
+            Part::Conv if branches => format!("{block}_branch{branch}"),
+            Part::Relu if lesson => format!("{block}_branch{branch}_relu"),
+            _ => format!("{block}_{number}_{kind}"),
+        }
     }
 }
 
-/// a, b, c …; after z come numbers, which no published network has.
+/// a, b, c …; after z come numbers, which no published network needs.
 fn letter(index: usize) -> String {
     match u8::try_from(index).ok().filter(|index| *index < 26) {
         Some(index) => char::from(b'a' + index).to_string(),
@@ -167,19 +200,19 @@ fn letter(index: usize) -> String {
     }
 }
 
-/// What the tensors of one file are called.
+/// The names of the tensors in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naming {
     family: Family,
-    /// What stands before every name, such as `module.` of a data-parallel training.
+    /// The prefix of every name, such as `module.` after data-parallel training.
     prefix: String,
-    /// What stands after every name: `:0` in files of Keras 2.
+    /// The suffix of every name: `:0` in Keras 2 files.
     suffix: &'static str,
-    /// Name of the classifier, where the file chooses it.
+    /// The layer of the classifier, if the file chooses its name.
     classifier: Option<String>,
 }
 
-/// A name that occurs in every network of a family, once.
+/// A name that occurs exactly once in every network of a family.
 const MARKS: [(Family, &str); 4] = [
     (Family::Torchvision, "layer1.0.conv1.weight"),
     (Family::HuggingFace, "embedder.embedder.convolution.weight"),
@@ -187,13 +220,18 @@ const MARKS: [(Family, &str); 4] = [
     (Family::Notebook, "res2a_branch2a/kernel"),
 ];
 
-/// A name that torchvision's networks do not have, and those of the first squeeze-and-excitation do.
+/// A name that the original squeeze-and-excitation networks have, and torchvision's do not.
 const SENET_MARK: &str = "layer0.conv1.weight";
 
 impl Naming {
-    /// Names for made-up tensors: those of the layers.
+    /// The naming of random tensors, which are named after the layers.
     pub(super) const fn made_up() -> Self {
         Self::of(Family::Random, String::new())
+    }
+
+    /// The names in files of Keras.
+    pub(super) const fn keras() -> Self {
+        Self::of(Family::Keras, String::new())
     }
 
     const fn of(family: Family, prefix: String) -> Self {
@@ -205,12 +243,15 @@ impl Naming {
         }
     }
 
-    /// The naming whose marks are among the names of a file.
+    /// Finds the naming whose mark is among the names in a file.
     ///
     /// # Errors
-    /// [`Error::WeightsUnrecognised`] for names of no known family, of several, or of a network with
-    /// a part that is not supported.
-    pub fn recognise(names: &BTreeSet<String>) -> Result<Self, Error> {
+    /// [`Error::WeightsUnrecognised`] for names that belong to no known family, to several, or to a
+    /// network with an unsupported part.
+    pub fn recognise(
+        names: &BTreeSet<String>,
+        dims: impl Fn(&str) -> Option<Vec<usize>>,
+    ) -> Result<Self, Error> {
         refused::check(names)?;
         let mut found = Vec::new();
         for name in names {
@@ -235,8 +276,13 @@ impl Naming {
         let unrecognised = |reason: String| Err(Error::WeightsUnrecognised { reason, hint: None });
         match found.len() {
             1 => {
-                let naming = found.remove(0);
+                let mut naming = found.remove(0);
                 naming.refuse_other_norms(names)?;
+                if naming.family != Family::Notebook {
+                    let layers = names.iter().filter_map(|name| name.strip_suffix(".weight"));
+                    let outside = layers.filter(|layer| !naming.is_backbone(layer));
+                    naming.classifier = head::find(outside, &naming.prefix, dims)?;
+                }
                 Ok(naming)
             }
             0 => {
@@ -257,7 +303,7 @@ impl Naming {
         }
     }
 
-    /// Batch normalisation has running statistics; what normalises by groups of channels has not.
+    /// Batch normalisation has running statistics; group normalisation does not.
     fn refuse_other_norms(&self, names: &BTreeSet<String>) -> Result<(), Error> {
         let norm = match self.family {
             Family::Torchvision | Family::Senet => "layer1.0.bn1",
@@ -289,7 +335,18 @@ impl Naming {
         self.family == Family::Notebook
     }
 
-    /// The name of the classifier, where the file chooses it.
+    /// Whether a layer comes before the head.
+    fn is_backbone(&self, layer: &str) -> bool {
+        let modules: &[&str] = match self.family {
+            Family::HuggingFace => &["embedder.", "encoder."],
+            Family::PreActivation => &["stem.", "stages.", "norm"],
+            _ => &["layer", "conv1", "bn1", "maxpool."],
+        };
+        let inside = layer.strip_prefix(self.prefix.as_str());
+        inside.is_some_and(|rest| modules.iter().any(|module| rest.starts_with(module)))
+    }
+
+    /// The layer of the classifier, if the file chooses its name.
     pub(super) fn classifier(&self) -> Option<&str> {
         self.classifier.as_deref()
     }
@@ -303,21 +360,26 @@ impl Naming {
         parameter: Parameter,
     ) -> String {
         let prefix = &self.prefix;
+        if unit == Unit::Head
+            && self.family != Family::Notebook
+            && let Some(classifier) = &self.classifier
+        {
+            return format!("{classifier}.{}", parameter.name());
+        }
         match self.family {
             Family::HuggingFace => self.hugging_face(plan, unit, part, parameter),
-            Family::Notebook => {
+            Family::Notebook | Family::Keras => {
                 let layer = plan.layer(unit, part);
                 format!("{layer}/{}{}", parameter.keras_name(), self.suffix)
             }
             Family::Senet => {
                 let layer = match unit {
                     Unit::Stem(_) => format!("layer0.{}", plan.layer(unit, part)),
-                    Unit::Head => "last_linear".to_owned(),
                     _ => plan.layer(unit, part).replace(".se.", ".se_module."),
                 };
                 format!("{prefix}{layer}.{}", parameter.name())
             }
-            // The last of the pools in place of the max pool has a module of its own.
+            // The last of the pools that replace the max pool has its own module.
             Family::Torchvision if matches!((unit, part), (Unit::Stem(_), Part::Pool)) => {
                 format!("{prefix}maxpool.1.{}", parameter.name())
             }
@@ -330,15 +392,10 @@ impl Naming {
         let name = parameter.name();
         let inside = |Place { stage, block }| format!("encoder.stages.{stage}.layers.{block}");
         let path = match unit {
-            // The classifier is beside the backbone, not in it.
-            Unit::Head => {
-                let outer = prefix.strip_suffix("resnet.").unwrap_or(prefix);
-                return format!("{outer}classifier.1.{name}");
-            }
             Unit::Stem(_) if plan.stem.len() == 1 => "embedder.embedder".to_owned(),
-            // No network has these.
+            // No network has these units.
             Unit::Stem(n) => format!("embedder.embedder.{n}"),
-            Unit::Last => "norm".to_owned(),
+            Unit::Last | Unit::Head => "norm".to_owned(),
             Unit::Main(place, n) => format!("{}.layer.{n}", inside(place)),
             Unit::Blur(place) => format!("{}.aa", inside(place)),
             Unit::Squeeze(place) | Unit::Excite(place) => format!("{}.se", inside(place)),
@@ -352,7 +409,7 @@ impl Naming {
     }
 }
 
-/// The lesson's classifier has the number of classes in its name: `fc6`.
+/// The lesson's classifier includes the number of classes in its name: `fc6`.
 fn lesson_classifier(names: &BTreeSet<String>) -> Option<String> {
     let layers = names.iter().filter_map(|name| name.split_once('/'));
     let mut layers = layers.map(|(layer, _)| layer);

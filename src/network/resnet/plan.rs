@@ -1,15 +1,15 @@
-//! Everything in which residual networks differ.
+//! Everything in which residual networks differ from each other.
 //!
-//! A network is a [`Plan`] and a [`Naming`](super::Naming): the plan says what the layers compute, the
-//! naming what the tensors of a file are called.
+//! A network is a [`Plan`] and a [`Naming`](super::Naming): the plan says what the layers compute,
+//! and the naming what the tensors of a file are called.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
-use crate::network::{Fill, PaddingRule};
+use crate::network::PaddingRule;
 
-/// Channels of the stem of every published network; a bottleneck's width is counted from it.
+/// The channels of the stem in every published network, from which a bottleneck's width is counted.
 const STEM: usize = 64;
 
 /// Classes of the lesson: the fingers of a hand, 0 to 5.
@@ -25,7 +25,7 @@ pub enum Block {
 }
 
 impl Block {
-    /// Channels that a block gives, in widths of its stage.
+    /// The output channels of a block, as a multiple of its stage's width.
     const fn expansion(self) -> usize {
         match self {
             Self::Basic => 1,
@@ -33,7 +33,7 @@ impl Block {
         }
     }
 
-    /// Convolutions of a block, without that of its shortcut.
+    /// The convolutions of a block, without that of its shortcut.
     pub const fn convolutions(self) -> usize {
         match self {
             Self::Basic => 2,
@@ -52,12 +52,12 @@ pub enum Shortcut {
     AveragePool,
 }
 
-/// What averages before an image is halved.
+/// The filter that averages before an image is halved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AntiAlias {
-    /// A binomial filter of 3×3.
+    /// A 3×3 binomial filter.
     Blur,
-    /// The mean of 2×2.
+    /// A 2×2 mean.
     Average,
 }
 
@@ -71,7 +71,7 @@ pub enum StrideSite {
     First,
 }
 
-/// How the layers of a network are called.
+/// The way in which a network's layers are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Style {
     /// `layer1.0.conv1`, `layer1.0.bn1`: torchvision's, and those of all plain networks here.
@@ -80,78 +80,130 @@ pub enum Style {
     Timm,
     /// `res2a_branch2a`, `bn2a_branch2a`: the classic lesson's.
     Lesson,
+    /// The same where Keras' first ResNet-50 has them.
+    Branches,
+    /// `conv2_block1_1_conv`: keras.applications.
+    Blocks,
+    /// `stack0_block0_1_conv`: `KerasHub`.
+    Stacks,
 }
 
-/// The max pool behind the stem: 3×3 at stride 2.
+/// Which convolutions have a bias.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Bias {
+    /// None.
+    #[default]
+    None,
+    /// Those that no normalisation follows before the next sum or pool.
+    Unnormalised,
+    /// All.
+    All,
+}
+
+/// Which first blocks of stages have a convolution in their shortcut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Projects {
+    /// Those that change the size of the image or the number of channels.
+    #[default]
+    Needed,
+    /// These and all after the first stage.
+    LaterStages,
+    /// All.
+    All,
+}
+
+/// When the shortcut of a block is laid out: where files number their tensors, this is their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ShortcutOrder {
+    /// Before the main path.
+    First,
+    /// Before the last convolution of the main path: the shortcut is the first summand in Keras, which
+    /// numbers layers by how far they are from the end.
+    BeforeLast,
+    /// After the main path.
+    #[default]
+    Last,
+}
+
+/// The max pool after the stem: 3×3 at stride 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool {
-    /// What is around the image.
+    /// The padding around the image.
     pub padding: PaddingRule,
-    /// Whether zeros are outside of the image, instead of −∞.
+    /// Whether the values outside the image are zeros instead of −∞.
     pub zeros: bool,
 }
 
-/// What follows the last block.
+/// The part after the last block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Name of the classifier.
+    /// The name of the classifier.
     pub name: String,
-    /// What stands before it.
+    /// The pooling before it.
     pub pooling: HeadPooling,
 }
 
-/// What stands before the classifier.
+/// The pooling before the classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeadPooling {
-    /// A mean over all pixels, so that any image size fits.
+    /// A mean over all pixels, for any image size.
     Global,
-    /// A 2×2 average and a flattening, channels innermost: the classifier fixes the size.
+    /// A 2×2 average pool and flattening, channels innermost: the classifier fixes the image size.
     Lesson,
 }
 
 /// A residual network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// How its layers are called.
+    /// The way in which its layers are named.
     pub style: Style,
-    /// Kind of all its blocks.
+    /// The kind of its blocks.
     pub block: Block,
-    /// Blocks of each stage.
+    /// The number of blocks in each stage.
     pub blocks: Vec<usize>,
-    /// Stride of each stage.
+    /// The stride of each stage.
     pub strides: Vec<usize>,
-    /// Channels of each convolution before the max pool: one 7×7, or three 3×3.
+    /// The channels of each convolution before the max pool: one 7×7, or three 3×3.
     pub stem: Vec<usize>,
-    /// Channels inside the blocks of each stage.
+    /// The channels inside the blocks of each stage.
     pub widths: Vec<usize>,
-    /// Channels that the blocks of each stage give.
+    /// The output channels of the blocks of each stage.
     pub outputs: Vec<usize>,
     /// Groups of the 3×3 of a bottleneck.
     pub groups: usize,
     /// Where blocks stride.
     pub stride_site: StrideSite,
+    /// Whether the last block of a stage strides instead of the first.
+    pub strides_last: bool,
+    /// What is around the image of a 3×3 that strides.
+    pub stride_padding: PaddingRule,
     /// How shortcuts stride.
     pub shortcut: Shortcut,
-    /// Whether the first block of the first stage projects its shortcut without need.
-    pub first_projects: bool,
-    /// Whether a normalisation and ReLU come before the convolutions (v2) instead of after.
+    /// Which blocks project their shortcut.
+    pub projects: Projects,
+    /// When a shortcut is laid out.
+    pub shortcut_order: ShortcutOrder,
+    /// Whether normalisation and ReLU come before the convolutions (v2) instead of after them.
     pub pre_activation: bool,
-    /// What averages where the image is halved, if anything does.
+    /// The filter that averages where the image is halved, if there is one.
     pub anti_alias: Option<AntiAlias>,
-    /// Channels between the two layers of squeeze-and-excitation in each stage; empty without it.
+    /// The channels between the two layers of squeeze-and-excitation in each stage; empty without
+    /// it.
     pub squeeze: Vec<usize>,
-    /// Whether a ReLU follows the last normalisation of a main path too.
+    /// Whether a ReLU also follows the last normalisation of a main path.
     pub clamps_last: bool,
-    /// Whether convolutions have a bias.
-    pub bias: bool,
+    /// Which convolutions have a bias.
+    pub bias: Bias,
+    /// Whether it is of those that the authors of squeeze-and-excitation trained.
+    pub legacy: bool,
     /// Added to the variance by every batch normalisation.
     pub epsilon: f32,
-    /// The max pool behind the stem.
+    /// The max pool after the stem.
     pub max_pool: MaxPool,
-    /// What follows the last block.
+    /// The part after the last block.
     pub head: Head,
-    /// Classes.
-    pub classes: usize,
+    /// The number of classes; `None` without a classifier.
+    pub classes: Option<usize>,
 }
 
 impl Plan {
@@ -160,7 +212,7 @@ impl Plan {
         Self::scaled(block, blocks, STEM, classes)
     }
 
-    /// [`Self::new`] with channels that are counted from those of the stem.
+    /// Does what [`Self::new`] does, with channels counted from those of the stem.
     pub fn scaled(block: Block, blocks: [usize; 4], stem: usize, classes: usize) -> Self {
         let widths = [1, 2, 4, 8].map(|factor| factor * stem);
         Self {
@@ -173,13 +225,17 @@ impl Plan {
             outputs: widths.map(|width| block.expansion() * width).to_vec(),
             groups: 1,
             stride_site: StrideSite::Middle,
+            strides_last: false,
+            stride_padding: PaddingRule::all(1),
             shortcut: Shortcut::Convolution,
-            first_projects: false,
+            projects: Projects::Needed,
+            shortcut_order: ShortcutOrder::Last,
             pre_activation: false,
             anti_alias: None,
             squeeze: Vec::new(),
             clamps_last: false,
-            bias: false,
+            bias: Bias::None,
+            legacy: false,
             // The default of PyTorch's `BatchNorm2d`.
             epsilon: 1e-5,
             max_pool: MaxPool {
@@ -190,21 +246,21 @@ impl Plan {
                 name: "fc".to_owned(),
                 pooling: HeadPooling::Global,
             },
-            classes,
+            classes: Some(classes),
         }
     }
 
-    /// The ResNet-50 of the classic lesson, with channels that are counted from those of the stem.
+    /// The ResNet-50 of the classic lesson, with channels counted from those of the stem.
     ///
     /// It differs from torchvision's in ways that no shape of a weight shows: the stride is in the
-    /// first 1×1 of a block and in its shortcut, the batch normalisation has Keras' epsilon, the max
-    /// pool has no padding, and a 2×2 average pool and a flattening stand before the classifier.
+    /// first 1×1 of a block and in its shortcut, the batch normalisation has Keras's epsilon, the
+    /// max pool has no padding, and a 2×2 average pool and flattening precede the classifier.
     pub fn lesson(stem: usize, classes: usize) -> Self {
         Self {
             style: Style::Lesson,
             stride_site: StrideSite::First,
-            bias: true,
-            // The default of Keras' `BatchNormalization`.
+            bias: Bias::All,
+            // The default of Keras's `BatchNormalization`.
             epsilon: 1e-3,
             max_pool: MaxPool {
                 padding: PaddingRule::all(0),
@@ -232,12 +288,17 @@ impl Plan {
     /// The usual name, such as `resnet50`, `resnext50_32x4d`, `resnet50d`, `resnetv2_50` or
     /// `notebook`.
     pub fn name(&self) -> String {
-        let depth = self.block.convolutions() * self.blocks.iter().sum::<usize>() + 2;
+        let depth = self.depth();
         let letter = self.letter();
-        // The channels from which those of the network are counted: those of the stem, but for an S.
+        // The channels from which those of the network are counted: those of the stem, except in an
+        // S.
         let unit = match self.style {
             Style::Lesson => return Arch::Notebook.name().to_owned(),
             Style::Timm => self.stem_channels(),
+            Style::Branches | Style::Blocks | Style::Stacks => {
+                let version = if self.pre_activation { "v2" } else { "" };
+                return format!("resnet{depth}{version}");
+            }
             Style::Torchvision => {
                 let output = self.outputs.first().copied().unwrap_or_default();
                 (output / self.block.expansion()).max(1)
@@ -262,12 +323,12 @@ impl Plan {
             name.push_str(&format!("_stem{unit}"));
         }
         if !self.squeeze.is_empty() {
-            name.insert_str(0, if self.is_senet() { "legacy_se" } else { "se" });
+            name.insert_str(0, if self.legacy { "legacy_se" } else { "se" });
         }
         name
     }
 
-    /// timm's letter for the form of the stem and the shortcuts.
+    /// timm's letter for the kind of stem and shortcuts.
     fn letter(&self) -> &'static str {
         let stem = self.stem_channels();
         let deep = self.stem.len() > 1;
@@ -282,13 +343,12 @@ impl Plan {
         }
     }
 
-    /// Whether it is one of the networks that the authors of squeeze-and-excitation trained, as its
-    /// max pool shows.
-    fn is_senet(&self) -> bool {
-        self.max_pool.padding == PaddingRule::filled(Fill::Ceil)
+    /// Convolutions on the way through the network, and the classifier.
+    fn depth(&self) -> usize {
+        self.block.convolutions() * self.blocks.iter().sum::<usize>() + 2
     }
 
-    /// Channels that the stem gives.
+    /// The output channels of the stem.
     pub(super) fn stem_channels(&self) -> usize {
         self.stem.last().copied().unwrap_or_default()
     }
@@ -314,7 +374,7 @@ pub enum Arch {
 
 #[doc(hidden)]
 impl Arch {
-    /// All of them.
+    /// All architectures.
     pub const ALL: [Self; 6] = [
         Self::ResNet18,
         Self::ResNet34,

@@ -114,34 +114,17 @@ fn entries<'a>(entry: &Entry<'a>) -> Result<&'a [Value], Error> {
 
 /// Layers that read each the one before.
 fn sequential(entry: &Entry<'_>, depth: usize) -> Result<Network, Error> {
-    let mut layers: Vec<Layer> = Vec::new();
+    let mut layers = Vec::new();
     for value in entries(entry)? {
         let inner = Entry::read(value)?;
         let kind = inner.layer(depth, value)?;
         if layers.is_empty() && !matches!(kind, Kind::Input { .. }) {
-            layers.push(Layer {
-                name: "input".to_owned(),
-                class: "InputLayer".to_owned(),
-                kind: Kind::Input {
-                    size: layers::image_size(&inner)?,
-                },
-                inputs: Vec::new(),
-                training: Training::No,
-            });
+            let size = layers::image_size(&inner)?;
+            layers.push(("input", "InputLayer", Kind::Input { size }));
         }
-        layers.push(Layer {
-            name: inner.name.to_owned(),
-            class: inner.class.to_owned(),
-            inputs: layers.len().checked_sub(1).into_iter().collect(),
-            kind,
-            training: Training::No,
-        });
+        layers.push((inner.name, inner.class, kind));
     }
-    Ok(Network {
-        name: entry.name.to_owned(),
-        output: layers.len() - 1,
-        layers,
-    })
+    Ok(Network::chain(entry.name, layers))
 }
 
 fn functional(entry: &Entry<'_>, depth: usize) -> Result<Network, Error> {

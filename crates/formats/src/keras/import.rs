@@ -13,6 +13,7 @@ use operations::{image, pad, plain};
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::ValueId;
 use resnet_wgpu::internals::graph::{PadValue, Padding};
+use resnet_wgpu::internals::network::resnet::{self, Plan};
 use resnet_wgpu::internals::network::{Draft, Operation};
 
 /// An activation as Keras sees it.
@@ -57,19 +58,9 @@ pub(super) struct Trained {
     pub(super) overruled: usize,
 }
 
-/// What the caller decides.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
-    /// Rows and columns of the image.
-    pub(super) size: [usize; 2],
-    /// Whether kernels are mirrored, as Theano's are.
-    pub(super) mirrored: bool,
-}
-
 pub(super) struct Import {
     pub(super) draft: Draft,
     pub(super) weights: Bound,
-    pub(super) settings: Settings,
     channels: Option<Channels>,
     rescale: Option<Rescale>,
     trained: Trained,
@@ -84,11 +75,7 @@ pub(super) struct Site<'a> {
 }
 
 /// Builds the graph.
-pub(super) fn run(
-    network: &Network,
-    weights: Bound,
-    settings: Settings,
-) -> Result<Imported, Error> {
+pub(super) fn run(network: &Network, weights: Bound, size: [usize; 2]) -> Result<Imported, Error> {
     let inputs = network
         .layers
         .iter()
@@ -97,12 +84,11 @@ pub(super) fn run(
         .map(|layer| layer.name.clone())
         .next()
         .unwrap_or_else(|| "input".to_owned());
-    let draft = Draft::new(&name, settings.size)?;
+    let draft = Draft::new(&name, size)?;
     let input = draft.input();
     let mut import = Import {
         draft,
         weights,
-        settings,
         channels: None,
         rescale: None,
         trained: Trained::default(),
@@ -179,6 +165,7 @@ impl Import {
                         site.refuse(format!("a sum of {count} is not supported, only of 2"))
                     );
                 }
+                (Kind::Plan(plan), &[x]) => self.plan(&site, x, plan)?,
                 (_, &[x]) => self.layer(&site, x)?,
                 _ => {
                     let count = read.len();
@@ -192,6 +179,19 @@ impl Import {
                 network.name
             ))
         })
+    }
+
+    /// The layers of a known family.
+    fn plan(&mut self, site: &Site<'_>, x: Value, plan: &Plan) -> Result<Value, Error> {
+        self.check_channels(site, Channels::Last)?;
+        let x = image(site, plain(site, x)?)?;
+        let mut scope = site.path.clone();
+        if !scope.is_empty() {
+            scope.push('/');
+        }
+        let mut source = self.weights.below(&site.path);
+        let id = resnet::backbone(plan, &mut source, (&mut self.draft, x.id), &scope)?;
+        Ok(Value { id, ..x })
     }
 
     fn layer(&mut self, site: &Site<'_>, x: Value) -> Result<Value, Error> {
@@ -212,7 +212,7 @@ impl Import {
             Kind::Dense(dense) => self.dense(site, x, dense),
             Kind::Pass => Ok(x),
             Kind::Rescale(rescale) => self.rescale(site, x, *rescale),
-            Kind::Input { .. } | Kind::Add | Kind::Model(_) => {
+            Kind::Input { .. } | Kind::Add | Kind::Model(_) | Kind::Plan(_) => {
                 Err(site.refuse("it makes no sense here"))
             }
         }

@@ -1,11 +1,13 @@
 //! A Keras network as data: its layers in order, before any weight is looked at.
 //!
-//! [`super::config`] makes a [`Network`] of the JSON that a file brings along, `blueprint` of nothing
+//! [`super::config`] makes a [`Network`] of the JSON that a file brings along, `families` of nothing
 //! but the names and shapes of weights. [`super::bind`] finds the weights of its layers, and
 //! [`super::import`] turns it into a graph.
 
+use resnet_wgpu::Error;
 use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::Parameter;
+use resnet_wgpu::internals::network::resnet::{self, Plan};
 
 /// Layers, each of which reads earlier ones.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +68,18 @@ pub(super) enum Kind {
     Pass,
     Rescale(Rescale),
     Model(Box<Network>),
+    /// Everything before the head of a network of a known family. Where the layer has no name, those
+    /// of the plan are layers of the network around it.
+    Plan(Box<Plan>),
+}
+
+/// What a layer has in a file.
+pub(super) struct Slot {
+    pub(super) name: String,
+    pub(super) class: String,
+    pub(super) roles: Vec<Parameter>,
+    /// Those of the layers inside of it.
+    pub(super) inner: Option<Vec<Self>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -149,6 +163,61 @@ impl Kind {
 }
 
 impl Network {
+    /// Layers, by name, class and kind, that each read the one before.
+    pub(super) fn chain<'a>(
+        name: &str,
+        layers: impl IntoIterator<Item = (&'a str, &'a str, Kind)>,
+    ) -> Self {
+        let layers = layers.into_iter().enumerate();
+        let layers = layers.map(|(index, (name, class, kind))| Layer {
+            name: name.to_owned(),
+            class: class.to_owned(),
+            kind,
+            inputs: index.checked_sub(1).into_iter().collect(),
+            training: Training::No,
+        });
+        let layers: Vec<Layer> = layers.collect();
+        Self {
+            name: name.to_owned(),
+            output: layers.len().saturating_sub(1),
+            layers,
+        }
+    }
+
+    /// Rows and columns of the image, where a layer states one of them.
+    pub(super) fn size(&self) -> Option<[Option<usize>; 2]> {
+        let mut inputs = self
+            .flat()
+            .into_iter()
+            .filter_map(|layer| match layer.kind {
+                Kind::Input { size } => Some(size),
+                _ => None,
+            });
+        inputs.find(|size| *size != [None; 2])
+    }
+
+    /// What its layers have in a file, in their order.
+    pub(super) fn slots(&self) -> Result<Vec<Slot>, Error> {
+        let mut slots = Vec::new();
+        for layer in &self.layers {
+            let inner = match &layer.kind {
+                Kind::Model(inner) => Some(inner.slots()?),
+                Kind::Plan(plan) => Some(slots_of(plan)?),
+                _ => None,
+            };
+            match inner {
+                Some(inner) if layer.name.is_empty() => slots.extend(inner),
+                inner => slots.push(Slot {
+                    name: layer.name.clone(),
+                    class: layer.class.clone(),
+                    roles: layer.kind.roles(),
+                    inner,
+                }),
+            }
+        }
+        Ok(slots)
+    }
+
     /// Positions of the layers, each after all that it reads; `None` if layers read each other in a
     /// circle.
     pub(super) fn order(&self) -> Option<Vec<usize>> {
@@ -186,6 +255,25 @@ impl Network {
         }
         all
     }
+}
+
+fn slots_of(plan: &Plan) -> Result<Vec<Slot>, Error> {
+    let layers = resnet::layers(plan)?.into_iter();
+    let slots = layers.map(|(name, roles)| {
+        let is_conv = roles.contains(&Parameter::Weight);
+        let class = if is_conv {
+            "Conv2D"
+        } else {
+            "BatchNormalization"
+        };
+        Slot {
+            name,
+            class: class.to_owned(),
+            roles,
+            inner: None,
+        }
+    });
+    Ok(slots.collect())
 }
 
 #[cfg(test)]

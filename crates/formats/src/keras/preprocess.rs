@@ -1,7 +1,7 @@
 //! How images were prepared for a network: no Keras file says it, unless a layer of the network does
 //! it, so it follows from the family that the names of the layers show.
 
-use super::network::{Kind, Network, Rescale};
+use super::network::{Kind, Layer, Network, Rescale};
 use resnet_wgpu::internals::picture::{IMAGENET_MEAN, IMAGENET_STD};
 use resnet_wgpu::network::{Confidence, Decision, Variant};
 use resnet_wgpu::picture::{ChannelOrder, Crop, Filter, Preprocess, Resize};
@@ -118,7 +118,8 @@ fn of_names(network: &Network) -> Option<Variant> {
     if has("conv2_block1_1_conv") {
         return Some(Variant::KerasApplications);
     }
-    if has("stack0_block0_1_conv") {
+    let is_hub = |layer: &&Layer| matches!(layer.kind, Kind::Plan(_));
+    if has("stack0_block0_1_conv") || layers.iter().any(is_hub) {
         return Some(Variant::KerasHub);
     }
     let flattens = layers

@@ -7,6 +7,7 @@ use super::{malformed, refuse, scaled, without_nulls};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{Config, PREPROCESSOR};
 use resnet_wgpu::internals::picture::{IMAGENET_MEAN, IMAGENET_STD};
+use resnet_wgpu::network::Activation;
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Filter, Preprocess, Resize};
 
@@ -19,6 +20,7 @@ struct Root {
     #[serde(default)]
     id2label: Value,
     num_labels: Option<usize>,
+    problem_type: Option<String>,
 }
 
 pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Config, Error> {
@@ -29,17 +31,8 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
             format!("its activation is '{act}'; only 'relu' is supported"),
         ));
     }
-    let named = matches!(&model.id2label, Value::Object(names) if !names.is_empty());
-    let labels = if named {
-        Labels::parse(&model.id2label.to_string()).ok()
-    } else {
-        None
-    };
-    // `transformers` writes these names when none were given.
-    let generic = |labels: &Labels| {
-        let mut numbered = labels.iter().enumerate();
-        numbered.all(|(class, name)| name == format!("LABEL_{class}"))
-    };
+    let labels = all_labels_of(&model.id2label);
+    let unnamed = labels.as_ref().is_some_and(|labels| !are_names(labels));
     let classes = labels.as_ref().map(Labels::len).or(model.num_labels);
     let preprocess = match preprocessor {
         Some(json) => Some((rules_of(json)?, PREPROCESSOR)),
@@ -52,12 +45,53 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
         downsample_in_bottleneck: Some(model.downsample_in_bottleneck.unwrap_or(false)),
         downsample_in_first_stage: Some(model.downsample_in_first_stage.unwrap_or(false)),
         preprocess,
-        labels: labels.filter(|labels| !generic(labels)),
+        activation: activation(model.problem_type.as_deref())?,
+        unnamed,
+        labels: labels.filter(|_| !unnamed),
         ..Config::default()
     })
 }
 
-/// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width": w}`.
+/// What a `config.json` of any network and a `preprocessor_config.json` say besides its layers.
+#[cfg(feature = "onnx")]
+pub(super) fn of_pictures(config: &Value, preprocessor: Option<&Value>) -> Result<Config, Error> {
+    let rules = preprocessor.map(rules_of).transpose()?;
+    Ok(Config {
+        preprocess: rules.map(|rules| (rules, PREPROCESSOR)),
+        labels: all_labels_of(&config["id2label"]).filter(are_names),
+        activation: activation(config["problem_type"].as_str())?,
+        ..Config::default()
+    })
+}
+
+fn all_labels_of(names: &Value) -> Option<Labels> {
+    match names {
+        Value::Object(listed) if !listed.is_empty() => Labels::parse(&names.to_string()).ok(),
+        _ => None,
+    }
+}
+
+/// Whether they are more than what `transformers` writes when nobody gave names.
+fn are_names(labels: &Labels) -> bool {
+    let mut numbered = labels.iter().enumerate();
+    !numbered.all(|(class, name)| name == format!("LABEL_{class}"))
+}
+
+/// The activation that goes with a `problem_type`.
+fn activation(problem: Option<&str>) -> Result<Option<Activation>, Error> {
+    match problem {
+        None => Ok(None),
+        Some("single_label_classification") => Ok(Some(Activation::Softmax)),
+        Some("multi_label_classification") => Ok(Some(Activation::Sigmoid)),
+        Some(other) => Err(refuse(
+            "resnet",
+            format!("its problem_type is '{other}'; only classification is supported"),
+        )),
+    }
+}
+
+/// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width":
+/// w}`.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum Size {
@@ -169,7 +203,7 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
     Ok(rules)
 }
 
-/// Pillow's number of a filter.
+/// The filter with this number in Pillow.
 const fn filter(resample: u8) -> Option<Filter> {
     Some(match resample {
         0 => Filter::Nearest,

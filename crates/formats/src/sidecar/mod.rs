@@ -39,6 +39,44 @@ impl SideCars {
         }
     }
 
+    /// Looks beside a file that brings its own graph, or in the folder above, where the one of the file
+    /// is called `onnx`.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn of_graph(file: &Path) -> Self {
+        let beside = Self::of(file);
+        let folder = file.parent().filter(|folder| folder.ends_with("onnx"));
+        match folder {
+            Some(folder) if beside.config.is_none() && beside.preprocessor.is_none() => {
+                Self::of(folder)
+            }
+            _ => beside,
+        }
+    }
+
+    /// What they say besides the layers, which such a file has itself: how pictures are prepared, what the
+    /// classes are called and what makes probabilities of their scores.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    #[cfg(feature = "onnx")]
+    pub(crate) fn of_pictures(&self) -> Result<Config, Error> {
+        let json = |text: &Option<String>| -> Option<Value> {
+            serde_json::from_str(text.as_deref()?).ok()
+        };
+        let config = json(&self.config).unwrap_or_default();
+        let stated = if config["architecture"].is_string() {
+            timm::read(&config)?
+        } else {
+            hugging_face::of_pictures(&config, json(&self.preprocessor).as_ref())?
+        };
+        Ok(Config {
+            preprocess: stated.preprocess,
+            labels: stated.labels,
+            activation: stated.activation,
+            ..Config::default()
+        })
+    }
+
     /// Interprets the files for a network of this family. Files of other programs are ignored.
     ///
     /// # Errors
@@ -122,8 +160,7 @@ fn scaled(side: usize, crop_pct: f64) -> Option<usize> {
 mod tests {
     use super::*;
     use resnet_wgpu::internals::network::resnet::PREPROCESSOR;
-    use resnet_wgpu::picture::Labels;
-    use resnet_wgpu::picture::{Filter, Preprocess, Resize};
+    use resnet_wgpu::picture::{Filter, Labels, Preprocess, Resize};
 
     fn read(config: &str, preprocessor: Option<&str>, family: Family) -> Result<Config, Error> {
         let side_cars = SideCars {

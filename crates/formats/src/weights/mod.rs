@@ -1,8 +1,8 @@
 //! Files of named tensors.
 //!
 //! In goes a weight file; out come the tensors that a network asks for, each checked against the
-//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held nothing
-//! else. `file` knows the bytes, `header` and `torch` the formats.
+//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held
+//! nothing else. `file` knows the bytes, `header` and `torch` the formats.
 
 mod container;
 pub(crate) mod contents;
@@ -12,7 +12,7 @@ mod file;
 mod header;
 pub(crate) mod layout;
 mod save;
-mod shards;
+pub(crate) mod shards;
 #[cfg(feature = "torch")]
 mod torch;
 #[cfg(any(feature = "torch", feature = "keras"))]
@@ -55,7 +55,7 @@ pub(crate) const DESCRIPTION: &str = "graph";
 #[derive(Debug)]
 pub struct Weights {
     file: WeightFile,
-    /// What the tensors are called; `None` for a file that describes its network.
+    /// The naming of the tensors; `None` for a file that describes its network.
     naming: Option<Naming>,
     /// Empty for a file in memory.
     side_cars: SideCars,
@@ -110,7 +110,9 @@ impl Weights {
         let unused: BTreeSet<String> = names.map(str::to_owned).collect();
         let naming = match file.metadata().get(DESCRIPTION) {
             Some(_) => None,
-            None => Some(Naming::recognise(&unused)?),
+            None => Some(Naming::recognise(&unused, |name| {
+                file.dims(name).map(<[_]>::to_vec)
+            })?),
         };
         Ok(Self {
             file,

@@ -1,8 +1,8 @@
-//! The parts that a residual network is made of, one file each: how a part shows in the names and
-//! shapes of tensors, its layers, and what `inspect` says of it.
+//! The parts of a residual network, one file each: how a part shows in the names and shapes of
+//! tensors, its layers, and the words of `inspect` for it.
 //!
-//! A part reads what it is from a [`Sight`] of the tensors into the plan, and lays its layers out on a
-//! [`Bench`].
+//! A part infers its entries in the plan from a [`Sight`] of the tensors, and lays out its layers
+//! on a [`Bench`].
 
 pub(super) mod anti_alias;
 pub(super) mod block;
@@ -13,7 +13,7 @@ pub(super) mod squeeze_excite;
 pub(super) mod stem;
 
 use super::naming::{Naming, Part, Place, Unit};
-use super::plan::Plan;
+use super::plan::{Bias, Plan};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::{Draft, Operation, PaddingRule, Parameter, TensorSource};
@@ -42,7 +42,7 @@ impl Sight<'_> {
             .is_some()
     }
 
-    /// Output and input channels of a convolution.
+    /// The output and input channels of a convolution.
     pub(super) fn conv(&self, plan: &Plan, unit: Unit) -> Result<[usize; 2], Error> {
         let dims = self.dims(plan, unit, Part::Conv, Parameter::Weight);
         match dims.as_deref() {
@@ -58,7 +58,7 @@ impl Sight<'_> {
     }
 }
 
-/// The error of shapes that no plan explains.
+/// The error for shapes that no plan explains.
 pub(super) fn unexplained(plan: &Plan, reason: impl Into<String>) -> Error {
     Error::Model {
         model: plan.style.name().to_owned(),
@@ -71,40 +71,46 @@ pub(super) struct Bench<'a> {
     pub(super) plan: &'a Plan,
     pub(super) naming: &'a Naming,
     pub(super) source: &'a mut dyn TensorSource,
-    pub(super) draft: Draft,
+    pub(super) draft: &'a mut Draft,
+    /// What stands before the names of layers.
+    pub(super) scope: &'a str,
 }
 
-/// A block, and what differs between those of a network.
+/// A block, with everything in which blocks of a network differ.
 #[derive(Clone, Copy)]
 pub(super) struct Site {
     pub(super) place: Place,
-    /// Channels inside of the block.
+    /// The channels inside the block.
     pub(super) width: usize,
-    /// Channels that it gives.
+    /// The channels of its output.
     pub(super) out_c: usize,
     pub(super) stride: usize,
-    /// Whether it is the first of a stage that projects its shortcut in any case.
+    /// Whether it is the first block of a stage that always projects its shortcut.
     pub(super) projects: bool,
 }
 
-/// Everything about a convolution but its name, its input and its numbers.
+/// Everything about a convolution except its name, its input and its weights.
 #[derive(Clone, Copy)]
 pub(super) struct Conv {
     out_c: usize,
     kernel: usize,
     stride: usize,
+    padding: PaddingRule,
     groups: usize,
+    normalised: bool,
     biased: bool,
 }
 
 impl Conv {
-    /// A square kernel at stride 1, without groups. It is padded so that stride 1 keeps the size.
+    /// A square kernel at stride 1, without groups, padded to keep the size.
     pub(super) const fn new(out_c: usize, kernel: usize) -> Self {
         Self {
             out_c,
             kernel,
             stride: 1,
+            padding: PaddingRule::all(kernel / 2),
             groups: 1,
+            normalised: true,
             biased: false,
         }
     }
@@ -117,7 +123,16 @@ impl Conv {
         Self { groups, ..self }
     }
 
-    /// With a bias, whatever the plan says of other convolutions.
+    pub(super) const fn padding(self, padding: PaddingRule) -> Self {
+        Self { padding, ..self }
+    }
+
+    /// Whether a normalisation follows at once.
+    pub(super) const fn normalised(self, normalised: bool) -> Self {
+        Self { normalised, ..self }
+    }
+
+    /// With a bias, whatever the plan says about other convolutions.
     pub(super) const fn biased(self) -> Self {
         Self {
             biased: true,
@@ -127,6 +142,11 @@ impl Conv {
 }
 
 impl Bench<'_> {
+    /// The name of a layer.
+    fn layer(&self, unit: Unit, part: Part) -> String {
+        self.scope.to_owned() + &self.plan.layer(unit, part)
+    }
+
     /// A layer without parameters.
     pub(super) fn add(
         &mut self,
@@ -135,7 +155,7 @@ impl Bench<'_> {
         operation: Operation,
         inputs: &[ValueId],
     ) -> Result<ValueId, Error> {
-        let name = self.plan.layer(unit, part);
+        let name = self.layer(unit, part);
         self.draft.add(&name, operation, inputs)
     }
 
@@ -144,12 +164,19 @@ impl Bench<'_> {
             out_c,
             kernel,
             stride,
+            padding,
             groups,
+            normalised,
             biased,
         } = conv;
         let dims = [out_c, self.draft.shape(x).c / groups.max(1), kernel, kernel];
         let weight = self.parameter(unit, Part::Conv, Parameter::Weight, &dims)?;
-        let bias = if self.plan.bias || biased {
+        let biased = match self.plan.bias {
+            Bias::None => biased,
+            Bias::Unnormalised => biased || !normalised,
+            Bias::All => true,
+        };
+        let bias = if biased {
             Some(self.parameter(unit, Part::Conv, Parameter::Bias, &[out_c])?)
         } else {
             None
@@ -158,7 +185,7 @@ impl Bench<'_> {
             weight,
             bias,
             stride: [stride; 2],
-            padding: PaddingRule::all(kernel / 2),
+            padding,
             groups,
         };
         self.add(unit, Part::Conv, operation, &[x])
@@ -188,7 +215,13 @@ impl Bench<'_> {
         self.relu(unit, y)
     }
 
-    /// Takes a tensor that is not needed, if the file has it.
+    /// Whether the source has a tensor; a source of random tensors lists none.
+    fn has(&self, unit: Unit, part: Part, parameter: Parameter) -> bool {
+        let name = self.naming.tensor(self.plan, unit, part, parameter);
+        self.source.dims(&name).is_some()
+    }
+
+    /// Takes a tensor that is not used, if the file has it.
     pub(super) fn skip(
         &mut self,
         unit: Unit,
@@ -210,7 +243,7 @@ impl Bench<'_> {
         parameter: Parameter,
         dims: &[usize],
     ) -> Result<String, Error> {
-        let layer = self.plan.layer(unit, part);
+        let layer = self.layer(unit, part);
         let name = format!("{layer}.{}", parameter.name());
         let in_file = self.naming.tensor(self.plan, unit, part, parameter);
         let tensor = self.source.take(&in_file, dims)?;

@@ -7,11 +7,11 @@ use crate::network::resnet::naming::{Part, Place, Unit};
 use crate::network::resnet::plan::{Plan, Shortcut};
 use crate::network::{Family, Fill, Operation, PaddingRule, Parameter};
 
-/// Reads how shortcuts stride, and whether those of the first stage do.
+/// Infers how shortcuts stride, and whether those of the first stage do.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     let family = sight.naming.family();
     if family == Family::Torchvision {
-        // Where it averages, its convolution stands where its normalisation would.
+        // If it averages, its convolution has the number that its normalisation would have.
         let mut averaged = plan.clone();
         averaged.shortcut = Shortcut::AveragePool;
         let averages = (0..plan.blocks.len()).any(|stage| {
@@ -23,10 +23,10 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
             plan.shortcut = Shortcut::AveragePool;
         }
     } else if family == Family::PreActivation && plan.stem.len() > 1 {
-        // All of timm's networks with a deep stem are of the D or T kind.
+        // All of timm's networks with a deep stem are of kind D or T.
         plan.shortcut = Shortcut::AveragePool;
     }
-    // A projection without need to change the channels is there to stride.
+    // A projection that does not change the number of channels is there to stride.
     let first = Unit::Shortcut(Place { stage: 0, block: 0 });
     let strides = !plan.pre_activation
         && plan.shortcut == Shortcut::Convolution
@@ -37,7 +37,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     }
 }
 
-/// Lays it out. `entry` is what the first convolution of the block reads.
+/// Lays out the shortcut. `entry` is the input of the block's first convolution.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
     site: &Site,
@@ -45,19 +45,29 @@ pub(in super::super) fn build(
     entry: ValueId,
 ) -> Result<ValueId, Error> {
     let changes = site.stride != 1 || bench.draft.shape(x).c != site.out_c;
+    let unit = Unit::Shortcut(site.place);
+    let stride = [site.stride; 2];
+    if site.place.block > 0 && site.stride != 1 {
+        let pool = Operation::MaxPool {
+            kernel: [1; 2],
+            stride,
+            padding: PaddingRule::all(0),
+            zeros: false,
+        };
+        return bench.add(unit, Part::Pool, pool, &[x]);
+    }
     if !site.projects && !changes {
         return Ok(x);
     }
-    let unit = Unit::Shortcut(site.place);
-    let projection = Conv::new(site.out_c, 1);
+    let projection = Conv::new(site.out_c, 1).normalised(!bench.plan.pre_activation);
     let y = match bench.plan.shortcut {
         Shortcut::Convolution => bench.conv(unit, entry, projection.stride(site.stride))?,
         Shortcut::AveragePool if site.stride == 1 => bench.conv(unit, entry, projection)?,
         Shortcut::AveragePool => {
-            // An odd last row or column is a window of its own.
+            // An odd last row or column gets its own window.
             let pool = Operation::AvgPool {
                 kernel: [2; 2],
-                stride: [2; 2],
+                stride,
                 padding: PaddingRule::filled(Fill::Ceil),
                 count_padding: false,
             };

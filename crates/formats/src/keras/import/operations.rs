@@ -262,7 +262,11 @@ impl Import {
     }
 
     /// Channels are at the same end in all layers.
-    fn check_channels(&mut self, site: &Site<'_>, channels: Channels) -> Result<(), Error> {
+    pub(super) fn check_channels(
+        &mut self,
+        site: &Site<'_>,
+        channels: Channels,
+    ) -> Result<(), Error> {
         if *self.channels.get_or_insert(channels) == channels {
             return Ok(());
         }
