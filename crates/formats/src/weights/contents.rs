@@ -90,7 +90,7 @@ pub(crate) enum Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Damaged(text) | Self::Forbidden(text)) = self;
+        let (Self::Damaged(text) | Self::Forbidden(text) | Self::Several(text)) = self;
         f.write_str(text)
     }
 }
