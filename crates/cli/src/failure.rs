@@ -102,7 +102,8 @@ const LONGEST: usize = 2000;
 /// A text on one line: names from a damaged file must neither break it, nor control the terminal, nor
 /// fill the screen.
 pub(crate) fn one_line(text: &str) -> String {
-    let end = text.floor_char_boundary(LONGEST);
+    let mut short = 0..=text.len().min(LONGEST);
+    let end = short.rfind(|&end| text.is_char_boundary(end)).unwrap_or(0);
     let rest = text.len() - end;
     match rest {
         0 => printable(text),

@@ -116,8 +116,8 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_parser = named::<Variant>(Variant::ALL.iter().map(|variant| variant.name())))]
     pub(crate) variant: Option<Variant>,
 
-    /// What no file shows, such as stem_pool=none, stem_stride=1, last_stride=1, output_stride=16,
-    /// ceil_mode=true or bgr=true; several times, and all of them are listed where one is unknown
+    /// What no file shows, such as `stem_pool=none`, `stem_stride=1`, `last_stride=1`, `output_stride=16`,
+    /// `ceil_mode=true` or `bgr=true`; several times, and all of them are listed where one is unknown
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     pub(crate) set: Vec<(String, String)>,
 
