@@ -252,13 +252,11 @@ impl Sheet<'_> {
             Operation::GlobalAvgPool => Op::GlobalAvgPool(GlobalAvgPool),
             Operation::BlurPool { stride } => Op::BlurPool(BlurPool { stride: *stride }),
             Operation::Gate => Op::Gate(Gate),
-            Operation::Flatten { channels_last } => Op::Flatten(Flatten {
-                order: if *channels_last {
-                    FlattenOrder::Hwc
-                } else {
-                    FlattenOrder::Chw
-                },
-            }),
+            Operation::Flatten { channels_last } => {
+                let orders = [FlattenOrder::Chw, FlattenOrder::Hwc];
+                let order = orders[usize::from(*channels_last)];
+                Op::Flatten(Flatten { order })
+            }
             Operation::Linear { weight, bias } => Op::Linear(Linear {
                 weight: self.param(weight)?,
                 bias: bias.as_ref().map(|bias| self.param(bias)).transpose()?,
