@@ -220,12 +220,7 @@ impl Sheet<'_> {
                 beta,
                 groups,
                 epsilon,
-            } => Op::GroupNorm(GroupNorm {
-                gamma: self.param(gamma)?,
-                beta: self.param(beta)?,
-                groups: *groups,
-                epsilon: *epsilon,
-            }),
+            } => self.group_norm([gamma, beta], *groups, *epsilon)?,
             Operation::ChannelConv { weight } => Op::ChannelConv(ChannelConv {
                 weight: self.param(weight)?,
             }),
@@ -283,6 +278,20 @@ impl Sheet<'_> {
                 Statistics::Running
             },
             relu: false,
+        }))
+    }
+
+    fn group_norm(
+        &mut self,
+        [gamma, beta]: [&str; 2],
+        groups: usize,
+        epsilon: f32,
+    ) -> Result<Op, Error> {
+        Ok(Op::GroupNorm(GroupNorm {
+            gamma: self.param(gamma)?,
+            beta: self.param(beta)?,
+            groups,
+            epsilon,
         }))
     }
 
