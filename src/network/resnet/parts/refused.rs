@@ -21,6 +21,8 @@ const TENSORS: &[(&str, &str)] = &[
     ),
     (".conv2.0.", "a ResNet with several layers for one 3x3"),
     (".conv2.radix", "a ResNeSt"),
+    (".conv2.fc2.", "a ResNeSt"),
+    (".convs.0.", "a Res2Net"),
     (".skn.", "a ResNet with selective kernels"),
 ];
 
