@@ -220,12 +220,7 @@ impl Sheet<'_> {
                 beta,
                 groups,
                 epsilon,
-            } => Op::GroupNorm(GroupNorm {
-                gamma: self.param(gamma)?,
-                beta: self.param(beta)?,
-                groups: *groups,
-                epsilon: *epsilon,
-            }),
+            } => self.group_norm([gamma, beta], *groups, *epsilon)?,
             Operation::ChannelConv { weight } => Op::ChannelConv(ChannelConv {
                 weight: self.param(weight)?,
             }),
@@ -252,13 +247,11 @@ impl Sheet<'_> {
             Operation::GlobalAvgPool => Op::GlobalAvgPool(GlobalAvgPool),
             Operation::BlurPool { stride } => Op::BlurPool(BlurPool { stride: *stride }),
             Operation::Gate => Op::Gate(Gate),
-            Operation::Flatten { channels_last } => Op::Flatten(Flatten {
-                order: if *channels_last {
-                    FlattenOrder::Hwc
-                } else {
-                    FlattenOrder::Chw
-                },
-            }),
+            Operation::Flatten { channels_last } => {
+                let orders = [FlattenOrder::Chw, FlattenOrder::Hwc];
+                let order = orders[usize::from(*channels_last)];
+                Op::Flatten(Flatten { order })
+            }
             Operation::Linear { weight, bias } => Op::Linear(Linear {
                 weight: self.param(weight)?,
                 bias: bias.as_ref().map(|bias| self.param(bias)).transpose()?,
@@ -285,6 +278,20 @@ impl Sheet<'_> {
                 Statistics::Running
             },
             relu: false,
+        }))
+    }
+
+    fn group_norm(
+        &mut self,
+        [gamma, beta]: [&str; 2],
+        groups: usize,
+        epsilon: f32,
+    ) -> Result<Op, Error> {
+        Ok(Op::GroupNorm(GroupNorm {
+            gamma: self.param(gamma)?,
+            beta: self.param(beta)?,
+            groups,
+            epsilon,
         }))
     }
 

@@ -59,6 +59,8 @@ const TENSORS: &[(&str, &str)] = &[
         ".lora_A",
         "a network with LoRA; merge it first: as it is, it",
     ),
+    (".conv2.fc2.", "a ResNeSt"),
+    (".convs.0.", "a Res2Net"),
     (".skn.", "a ResNet with selective kernels"),
 ];
 
