@@ -85,6 +85,7 @@ impl Reader {
     ///
     /// # Errors
     /// As [`decode`](Self::decode), and [`Error::Preprocess`] for rules that cannot be carried out.
+    #[doc(hidden)]
     pub fn prepare(
         &self,
         name: impl AsRef<Path>,
