@@ -113,6 +113,7 @@ impl Graph {
     }
 
     /// All values: inputs and results of nodes.
+    #[doc(hidden)]
     pub fn values(&self) -> impl ExactSizeIterator<Item = (ValueId, &Value)> {
         self.value_ids.iter().copied().zip(&self.values)
     }

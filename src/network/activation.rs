@@ -18,6 +18,7 @@ pub enum Activation {
     Sigmoid,
 }
 
+#[doc(hidden)]
 impl Activation {
     /// All activations.
     pub const ALL: [Self; 3] = [Self::Softmax, Self::LogSoftmax, Self::Sigmoid];

@@ -99,6 +99,7 @@ pub struct Network {
 
 impl Network {
     /// The activation that turns its scores into probabilities; `None` without a classifier.
+    #[doc(hidden)]
     pub fn activation(&self) -> Option<Activation> {
         self.classifier.map(|classifier| classifier.activation)
     }

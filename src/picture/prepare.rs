@@ -46,6 +46,7 @@ impl Batch {
     /// # Errors
     /// [`Error::Preprocess`] for batches with different rules, for no batches, and for more
     /// pictures than the count.
+    #[doc(hidden)]
     pub fn join(parts: &[Self], count: usize) -> Result<Self, Error> {
         let refuse = |reason: &str| Error::Preprocess {
             reason: reason.to_owned(),

@@ -97,11 +97,13 @@ impl Plan {
     }
 
     /// Bytes of all activations.
+    #[doc(hidden)]
     pub fn activation_bytes(&self) -> u64 {
         self.bytes_of(|content| matches!(content, Content::Activations))
     }
 
     /// Bytes of all parameters, as packed for the kernels.
+    #[doc(hidden)]
     pub fn weight_bytes(&self) -> u64 {
         self.bytes_of(|content| matches!(content, Content::Parameters(_)))
     }

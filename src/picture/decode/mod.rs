@@ -86,6 +86,7 @@ impl Reader {
     /// # Errors
     /// As [`decode`](Self::decode); also [`Error::Preprocess`] for rules that cannot be carried
     /// out.
+    #[doc(hidden)]
     pub fn prepare(
         &self,
         name: impl AsRef<Path>,
