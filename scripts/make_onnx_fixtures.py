@@ -260,7 +260,7 @@ for make in [
     channels_last, caffe2, half, beside,
 ]:
     make()
-for seed in [229, 407, 453, 1210, 1355, 1820, 2385, 2455, 2569, 2890]:
+for seed in [1535, 1130, 1604, 2844, 995, 64, 244, 2322, 639, 1701]:
     random_graph(seed)
 with open(FOLDER / "expected.json", "w", newline="\n") as file:
     json.dump({"onnxruntime": onnxruntime.__version__, "cases": cases}, file, separators=(",", ":"))
