@@ -101,7 +101,11 @@ def expect(name, model, shape, compare, output, channels_last, half=False, kind=
     x = np.rint((x + 1) * 127.5) if scaled else x
     x = np.ascontiguousarray(x.transpose(0, 2, 3, 1) if channels_last else x)
     path = str(FOLDER / f"{name}.onnx")
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    # Its optimisations refuse some of the graphs.
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    x = x[0] if len(session.get_inputs()[0].shape) == 3 else x
     y = session.run([output], {"image": x.astype(np.float16 if half else kind)})[0]
     assert np.abs(y).max() > 0.1, (name, y)
     rounded = [round(float(v), 6) for v in y.reshape(-1)]
@@ -260,7 +264,7 @@ for make in [
     channels_last, caffe2, half, beside,
 ]:
     make()
-for seed in [229, 407, 453, 1210, 1355, 1820, 2385, 2455, 2569, 2890]:
+for seed in [1535, 1130, 1604, 2844, 995, 64, 244, 2322, 639, 1701]:
     random_graph(seed)
 with open(FOLDER / "expected.json", "w", newline="\n") as file:
     json.dump({"onnxruntime": onnxruntime.__version__, "cases": cases}, file, separators=(",", ":"))
