@@ -9,6 +9,7 @@ the sum of the bytes of its name: exact in every float type, and known to the te
 
 import argparse
 import collections
+import functools
 import pathlib
 import warnings
 
@@ -110,6 +111,32 @@ def training():
     }
 
 
+class Meter:
+    """An object of a class that only the training script has."""
+
+    def __init__(self):
+        self.history = [0.5, 0.25]
+
+
+def crowded():
+    """Weights and their average beside objects of all kinds, as Lightning and timm's script leave them."""
+    weights = shared(floats(state_dict()), torch.float16)
+    average = {f"model.{name}": 2 * value for name, value in weights.items()}
+    weights = {f"model.{name}": value for name, value in weights.items()}
+    weights["criterion.weight"] = torch.ones(2)
+    return {
+        "args": argparse.Namespace(model="resnetblur18", lr=0.1),
+        "hyper_parameters": {
+            "loss": torch.nn.CrossEntropyLoss(),
+            "optimizer": functools.partial(torch.optim.SGD, lr=0.1),
+        },
+        "meter": Meter(),
+        "class_to_idx": {"dog": 1, "cat": 0},
+        "state_dict": weights,
+        "state_dict_ema": average,
+    }
+
+
 class Scripted(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -125,6 +152,8 @@ torch.save(turned(state_dict()), FOLDER / "zip.pth")
 torch.save(turned(state_dict()), FOLDER / "legacy.pth", _use_new_zipfile_serialization=False)
 torch.save(training(), FOLDER / "training.pth", pickle_protocol=4)
 torch.save(training(), FOLDER / "training-legacy.pth", _use_new_zipfile_serialization=False)
+torch.save(crowded(), FOLDER / "crowded.pth")
+torch.save(crowded(), FOLDER / "crowded-legacy.pth", _use_new_zipfile_serialization=False)
 torch.save(torch.nn.Linear(1, 1), FOLDER / "module.pth")
 torch.save(torch.zeros(3), FOLDER / "tensor.pth")
 torch.jit.script(Scripted()).save(FOLDER / "script.pt")

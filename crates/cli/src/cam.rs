@@ -20,8 +20,9 @@ use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
 use crate::images;
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION, printable, short, shown};
+use crate::output::{Format, Out, SCHEMA_VERSION};
 use crate::runner::Runner;
+use crate::text::{printable, short, shown};
 
 #[derive(Serialize)]
 struct Report {

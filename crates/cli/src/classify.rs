@@ -12,9 +12,10 @@ use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
 use crate::images::{Images, Readable, Unreadable};
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION, csv_line, printable, short, shown};
+use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
 use crate::runner::Runner;
 use crate::stats::milliseconds;
+use crate::text::{printable, short, shown};
 
 #[derive(Serialize)]
 struct Report {

@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::args::ConvertArgs;
 use crate::failure::Failure;
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION, bytes, shown};
+use crate::output::{Format, Out, SCHEMA_VERSION, bytes};
+use crate::text::shown;
 
 #[derive(Serialize)]
 struct Report {

@@ -13,8 +13,9 @@ use crate::device::Device;
 use crate::failure::Failure;
 use crate::images::Images;
 use crate::network::Network;
-use crate::output::{Out, SCHEMA_VERSION, printable, shown};
+use crate::output::{Out, SCHEMA_VERSION};
 use crate::runner::Runner;
+use crate::text::{printable, shown};
 
 /// A line of `jsonl`.
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use resnet_wgpu::error::{Error, Hint, Kind};
 
-use crate::output::printable;
+use crate::text::printable;
 
 /// Something failed while running.
 const RUNTIME: u8 = 1;

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use crate::args::FetchArgs;
 use crate::failure::Failure;
-use crate::output::{Format, Out, SCHEMA_VERSION, printable, shown};
+use crate::output::{Format, Out, SCHEMA_VERSION};
 use crate::progress::Bars;
+use crate::text::{printable, shown};
 
 /// The prefix of repository names in `--weights`.
 const PREFIX: &str = "hf:";

@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use crate::args::ImagesArgs;
 use crate::failure::{advised, complain};
-use crate::output::shown;
 use crate::patterns;
 use crate::progress::Bars;
+use crate::text::shown;
 
 /// Extensions of the files that are taken from a folder.
 const ENDINGS: [&str; 14] = [

@@ -33,6 +33,7 @@ mod selftest;
 mod signals;
 mod software;
 mod stats;
+mod text;
 mod tolerances;
 mod tune;
 mod values;
@@ -108,7 +109,7 @@ fn start_log(quiet: bool, verbose: u8) {
         let text = match record.level() {
             // Lists and texts of drivers.
             log::Level::Debug | log::Level::Trace => {
-                let lines: Vec<String> = text.lines().map(output::printable).collect();
+                let lines: Vec<String> = text.lines().map(text::printable).collect();
                 lines.join("\n")
             }
             _ => failure::one_line(&text),

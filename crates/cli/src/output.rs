@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::text::printable;
 
 /// The version of all JSON output; it increases when a field changes its meaning or is removed.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -43,9 +44,6 @@ pub(crate) fn print(
 
 /// Bytes that are worth a system call.
 const BLOCK: usize = 1 << 16;
-/// The longest name or label that is shown in a text.
-const LONGEST: usize = 300;
-
 /// Held while lines are written: whoever ends the process waits for the end of a line.
 static WRITING: Mutex<()> = Mutex::new(());
 
@@ -122,39 +120,6 @@ impl Drop for Out {
         // Only on the way out of an error, which is reported.
         let _ = self.flush();
     }
-}
-
-/// A text whose control characters cannot steer a terminal or forge a line.
-pub(crate) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
-/// A name or a label, on one line and not too long.
-pub(crate) fn short(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}… ({} bytes)", printable(&text[..end]), text.len()),
-        None => printable(text),
-    }
-}
-
-/// A path in full: bytes that are no UTF-8 as numbers.
-pub(crate) fn shown(path: &Path) -> String {
-    let mut text = String::new();
-    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    text
 }
 
 /// JSON whose strings have no character that some terminal obeys; it says the same.

@@ -1,9 +1,11 @@
-//! Classifiers under all of their names, without a bias, and networks that have none.
+//! What stands around the backbone in files of real work: classifiers of all names or none, other
+//! networks, wrappers, normalisations in front, and what training leaves behind.
 
 use std::collections::HashMap;
 
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
+use resnet_wgpu::error::Hint;
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::graph::Op;
 use resnet_wgpu::internals::network::resnet::{self, Block, Plan};
@@ -31,6 +33,10 @@ fn file(classes: usize, rename: impl Fn(&str) -> Option<String>) -> Vec<u8> {
             tensors.insert(name, (tensor.dims().to_vec(), bytes));
         }
     }
+    written(&tensors)
+}
+
+fn written(tensors: &HashMap<String, (Vec<usize>, Vec<u8>)>) -> Vec<u8> {
     let views = tensors.iter().map(|(name, (dims, bytes))| {
         let view = TensorView::new(Dtype::F32, dims.clone(), bytes).expect("sizes fit");
         (name, view)
@@ -80,18 +86,128 @@ fn classifiers_are_found_under_all_of_their_names() {
 }
 
 #[test]
-fn a_classifier_of_an_unknown_name_or_of_several_layers_is_refused_by_name() {
-    let refused = |bytes| open(bytes, &options()).expect_err("refused").to_string();
-    let unknown = refused(renamed("neck.proj", ""));
+fn what_is_no_known_classifier_is_left_out_and_named() {
+    let remark = |bytes| {
+        let network = open(bytes, &options()).expect("opened");
+        assert_eq!(network.activation(), None, "no classifier");
+        let decision = network.facts.decisions.get("classifier").expect("recorded");
+        decision.value.clone()
+    };
+    let unknown = remark(renamed("neck.proj", ""));
     assert!(unknown.contains("'neck.proj' [5, 64]"), "{unknown}");
     let two = file(5, |name| {
-        // The tensors of the shortcut of a block serve as those of another head.
-        Some(name.replace("layer2.0.downsample.0.weight", "fc_age.weight"))
+        let bias = (name == "fc.bias").then(|| "fc_age.bias".to_owned());
+        bias.or_else(|| Some(name.replace("fc.weight", "fc_age.weight")))
     });
-    let two = refused(two);
+    let two = remark(two);
+    assert!(two.contains("'fc_age' [5, 64]"), "{two}");
+    // Kernels behind the last pool are of another network.
+    let detector = file(5, |name| {
+        Some(name.replace("layer2.0.downsample.0.", "neck.lateral."))
+    });
+    assert!(open(detector, &options()).is_err(), "refused");
+}
+
+#[test]
+fn several_networks_are_listed_and_chosen_by_their_prefix() {
+    let mut both: HashMap<String, (Vec<usize>, Vec<u8>)> = HashMap::new();
+    for prefix in ["encoder_q.", "encoder_k."] {
+        let one = file(5, |name| Some(format!("{prefix}{name}")));
+        let read = safetensors::SafeTensors::deserialize(&one).expect("a valid file");
+        for (name, view) in read.tensors() {
+            both.insert(name, (view.shape().to_vec(), view.data().to_vec()));
+        }
+    }
+    let bytes = written(&both);
+    let error = open(bytes.clone(), &options()).expect_err("refused");
+    assert_eq!(error.hint(), Some(Hint::Entry), "{error}");
+    let error = error.to_string();
+    assert!(error.contains("'encoder_k', 'encoder_q'"), "{error}");
+    let asked = ModelOptions {
+        entry: Some("encoder_q".to_owned()),
+        ..options()
+    };
+    let network = resnet_formats::from_bytes("test.safetensors", bytes, &asked);
     assert!(
-        two.contains("'fc' [5, 64]") && two.contains("'fc_age'"),
-        "{two}"
+        network.expect("chosen").activation().is_some(),
+        "with its classifier"
+    );
+}
+
+#[test]
+fn wrappers_and_what_training_leaves_behind_change_nothing() {
+    let plain = model(renamed("fc", ""));
+    let mut tensors = HashMap::new();
+    let bytes = file(5, |name| {
+        Some(format!(
+            "module.{}",
+            name.replace("conv1.", "_orig_mod.conv1.")
+        ))
+    });
+    let read = safetensors::SafeTensors::deserialize(&bytes).expect("a valid file");
+    for (name, view) in read.tensors() {
+        tensors.insert(name, (view.shape().to_vec(), view.data().to_vec()));
+    }
+    let number = 7f32.to_le_bytes().to_vec();
+    for name in [
+        "n_averaged",
+        "criterion.weight",
+        "metric.total",
+        "module.bn1.num_batches_tracked",
+    ] {
+        tensors.insert(name.to_owned(), (vec![1], number.clone()));
+    }
+    let read = model(written(&tensors));
+    assert_eq!(
+        read.graph.params(),
+        plain.graph.params(),
+        "the same numbers"
+    );
+}
+
+#[test]
+fn a_normalisation_in_front_is_part_of_the_preprocessing() {
+    let bytes = file(5, |name| Some(format!("1.{name}")));
+    let read = safetensors::SafeTensors::deserialize(&bytes).expect("a valid file");
+    let mut tensors = HashMap::new();
+    for (name, view) in read.tensors() {
+        tensors.insert(name, (view.shape().to_vec(), view.data().to_vec()));
+    }
+    let three = |x: f32| {
+        [x; 3]
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect::<Vec<u8>>()
+    };
+    for (mean, std, scale) in [(0.25f32, 0.5f32, 1.0), (127.5, 51.0, 255.0)] {
+        tensors.insert("0.mean".to_owned(), (vec![3, 1, 1], three(mean)));
+        tensors.insert("0.std".to_owned(), (vec![3, 1, 1], three(std)));
+        let rules = model(written(&tensors)).preprocess;
+        assert_eq!(
+            (rules.mean, rules.std),
+            ([mean / scale; 3], [std / scale; 3])
+        );
+    }
+}
+
+#[test]
+fn a_variance_below_zero_is_refused_by_name() {
+    let plan = Plan::scaled(Block::Basic, [1; 4], 8, 5);
+    let network = resnet::made_up(&plan, 3, &options()).expect("made-up weights fit");
+    let mut tensors = HashMap::new();
+    for (name, tensor) in network.tensors() {
+        let sign = if name == "bn1.running_var" {
+            -1.0
+        } else {
+            1.0f32
+        };
+        let bytes = tensor.data().iter().flat_map(|x| (sign * x).to_le_bytes());
+        tensors.insert(name.clone(), (tensor.dims().to_vec(), bytes.collect()));
+    }
+    let error = open(written(&tensors), &options()).expect_err("refused");
+    assert!(
+        matches!(&error, Error::WeightNotFinite { name, .. } if name == "bn1.running_var"),
+        "{error}"
     );
 }
 

@@ -9,6 +9,7 @@ use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::{Family, TensorSource};
 use resnet_wgpu::network::{Model, ModelOptions};
+use resnet_wgpu::picture::Labels;
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -20,6 +21,8 @@ const ZIP: &[u8] = fixture!("zip.pth");
 const LEGACY: &[u8] = fixture!("legacy.pth");
 const TRAINING: &[u8] = fixture!("training.pth");
 const TRAINING_LEGACY: &[u8] = fixture!("training-legacy.pth");
+const CROWDED: &[u8] = fixture!("crowded.pth");
+const CROWDED_LEGACY: &[u8] = fixture!("crowded-legacy.pth");
 
 fn open(bytes: &[u8]) -> Result<Weights, Error> {
     Weights::from_bytes("test.pth", bytes)
@@ -62,6 +65,43 @@ fn both_formats_give_every_number_in_any_order_of_memory_and_any_type() {
             }
         }
     }
+}
+
+#[test]
+fn objects_beside_the_weights_are_skipped_and_their_average_is_chosen_by_its_entry() {
+    for bytes in [CROWDED, CROWDED_LEGACY] {
+        for (entry, factor) in [(None, 1.0), (Some("state_dict_ema"), 2.0)] {
+            let options = ModelOptions {
+                size: Some([32, 40]),
+                entry: entry.map(str::to_owned),
+                ..ModelOptions::default()
+            };
+            let network = resnet_formats::from_bytes("test.pth", bytes, &options);
+            let network = network.expect("opened");
+            let facts = &network.facts;
+            for (name, tensor) in network.tensors() {
+                for (index, &value) in tensor.data().iter().enumerate() {
+                    assert_eq!(value, factor * expected(name, index), "{name}[{index}]");
+                }
+            }
+            // The average that is not taken is a guess to be told, unless it was asked for.
+            let guess = facts.decisions.get("entry");
+            assert_eq!(guess.is_some(), entry.is_none(), "{entry:?}");
+            let blur = facts.decisions.get("anti-aliasing").expect("args.model");
+            assert!(blur.evidence.contains("args.model"), "{blur}");
+            assert_eq!(
+                facts.labels,
+                Some(Labels::new(["cat", "dog"])),
+                "class_to_idx"
+            );
+        }
+    }
+    let asked = ModelOptions {
+        entry: Some("state_dict_of_another".to_owned()),
+        ..ModelOptions::default()
+    };
+    let error = resnet_formats::from_bytes("test.pth", CROWDED, &asked).expect_err("refused");
+    assert!(error.to_string().contains("'state_dict_ema'"), "{error}");
 }
 
 #[test]
@@ -354,7 +394,7 @@ fn every_truncation_is_an_error() {
 #[test]
 fn spoilt_bytes_never_panic_hang_or_exhaust_memory() {
     let opcodes = b".(012)abBcCdeGhijJKlMNopqQrRstTuUX]}\x80\x81\x82\x85\x88\x8a\x8b\x94\x95";
-    let files = [ZIP, LEGACY, TRAINING, TRAINING_LEGACY];
+    let files = [ZIP, LEGACY, TRAINING, TRAINING_LEGACY, CROWDED];
     let (mut read, mut built) = (0, 0);
     let mut fuzz = Fuzz::new(12_000);
     while fuzz.next_round() {

@@ -5,6 +5,7 @@
 
 mod arch;
 mod decide;
+mod layers;
 mod lesson;
 mod naming;
 mod numbered;

@@ -370,6 +370,12 @@ fn normalization_of(kind: &Kind, processor: &Processor) -> [[f32; 3]; 2] {
     let rescales = processor.do_rescale.unwrap_or(true);
     let factor = processor.rescale_factor.unwrap_or(1.0 / 255.0);
     let scale = if rescales { 255.0 * factor } else { 255.0 };
+    // The usual factor is 1/255 but for its rounding.
+    let scale = if (scale - 1.0).abs() < 1e-6 {
+        1.0
+    } else {
+        scale
+    };
     let is_efficient = kind.name == "EfficientNet";
     let offset = if rescales && is_efficient && processor.rescale_offset == Some(true) {
         1.0

@@ -177,7 +177,7 @@ fn scaled(side: usize, crop_pct: f64) -> Option<usize> {
 mod tests {
     use super::*;
     use resnet_wgpu::internals::network::resnet::PREPROCESSOR;
-    use resnet_wgpu::picture::{Filter, Labels, Resize};
+    use resnet_wgpu::picture::{ChannelOrder, Filter, Labels, Resize};
 
     fn read(config: &str, preprocessor: Option<&str>, family: Family) -> Result<Config, Error> {
         let side_cars = SideCars {
@@ -295,15 +295,71 @@ mod tests {
         );
         let vit = vit.expect("squashed");
         assert_eq!((vit.size, vit.mean), ([64, 64], [0.0; 3]));
+        let efficient = rules(
+            r#"{"image_processor_type": "EfficientNetImageProcessor", "size": {"height": 64, "width": 64},
+            "rescale_offset": true, "rescale_factor": 0.00784313725490196, "image_mean": [0, 0, 0],
+            "image_std": [0.5, 0.5, 0.5]}"#,
+        );
+        let efficient = efficient.expect("normalised twice");
+        // (p / 127.5 − 1) / 0.5 / 0.5 = (p / 255 − 0.5) / 0.125
+        assert_eq!((efficient.mean, efficient.std), ([0.5; 3], [0.125; 3]));
+        let raw = rules(
+            r#"{"image_processor_type": "ConvNextImageProcessor", "do_rescale": false, "size": 224,
+            "image_mean": [127.5, 127.5, 127.5], "image_std": [51, 51, 51]}"#,
+        );
+        let raw = raw.expect("pixels count from 0 to 255");
+        assert_eq!((raw.mean, raw.std), ([0.5; 3], [0.2; 3]));
+        let mobile = rules(
+            r#"{"image_processor_type": "MobileViTImageProcessor", "size": {"shortest_edge": 288}}"#,
+        );
+        let mobile = mobile.expect("blue first, and not normalised");
+        assert_eq!((mobile.channels, mobile.std), (ChannelOrder::Bgr, [1.0; 3]));
+        let free = rules(
+            r#"{"image_processor_type": "CLIPImageProcessor", "do_center_crop": false, "size": 100}"#,
+        );
+        let free = free.expect("as wide as the image");
+        let wide = free.for_image([40, 60]).expect("its own size");
+        assert_eq!((wide.size, wide.resize), ([100, 150], Resize::Squash));
+        let kept = rules(r#"{"image_processor_type": "ViTImageProcessor", "do_resize": false}"#);
+        let kept = kept.expect("as it is").for_image([40, 60]);
+        assert_eq!(kept.map(|rules| rules.size), Some([40, 60]));
         for bad in [
             r#"{"image_processor_type": "Unheard", "size": 5}"#,
-            r#"{"image_processor_type": "ConvNextImageProcessor", "do_rescale": false}"#,
-            r#"{"image_processor_type": "ConvNextImageProcessor", "rescale_factor": 1.0}"#,
+            r#"{"image_processor_type": "ConvNextImageProcessor", "do_blur": true}"#,
+            r#"{"image_processor_type": "MobileViTImageProcessor"}"#,
             r#"{"image_processor_type": "ConvNextImageProcessor", "size": 224, "crop_pct": 0}"#,
             r#"{"size": "large"}"#,
         ] {
             assert!(matches!(rules(bad), Err(Error::Preprocess { .. })), "{bad}");
         }
+    }
+
+    #[test]
+    fn steps_of_torchvision_are_rules() {
+        let steps = r#"[{"Resize": 256}, {"CenterCrop": 224}, "ToTensor",
+            {"Normalize": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}}]"#;
+        assert_eq!(preprocess(steps).ok(), Some(Preprocess::TORCHVISION));
+        let squashed = preprocess(
+            r#"[{"Resize": {"size": [64, 48], "interpolation": "bicubic"}}, "ToTensor"]"#,
+        );
+        let squashed = squashed.expect("read");
+        assert_eq!((squashed.size, squashed.resize), ([64, 48], Resize::Squash));
+        assert_eq!(squashed.filter, Filter::Bicubic);
+        for bad in [
+            r#"["ToTensor", {"Resize": 256}]"#,
+            r#"[{"CenterCrop": 224}]"#,
+            r#"[{"RandomCrop": 224}]"#,
+        ] {
+            assert!(
+                matches!(preprocess(bad), Err(Error::Preprocess { .. })),
+                "{bad}"
+            );
+        }
+        let processor = r#"{"image_processor_type": "ViTImageProcessor"}"#;
+        assert_eq!(
+            preprocess(processor).map(|rules| rules.mean).ok(),
+            Some([0.5; 3])
+        );
     }
 
     #[test]

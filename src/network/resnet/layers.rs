@@ -1,0 +1,191 @@
+//! The names of layers: one table for each style of a plan.
+
+use super::naming::{Part, Place, Unit};
+use super::plan::{Plan, Shortcut, Style};
+
+impl Plan {
+    /// The name of a layer.
+    pub(super) fn layer(&self, unit: Unit, part: Part) -> String {
+        if (unit, part) == (Unit::Head, Part::Linear) {
+            return self.head.name.clone();
+        }
+        match self.style {
+            Style::Torchvision => self.torchvision(unit, part),
+            Style::Timm => self.timm(unit, part),
+            Style::Lesson | Style::Branches | Style::Blocks | Style::Stacks => {
+                self.keras(unit, part)
+            }
+        }
+    }
+
+    fn torchvision(&self, unit: Unit, part: Part) -> String {
+        let deep = self.stem.len() > 1;
+        let last = self.stem.len().saturating_sub(1);
+        let averages = usize::from(self.shortcut == Shortcut::AveragePool);
+        let middle = format!("conv{}", self.block.convolutions() - 1);
+        let (place, layer) = match (unit, part) {
+            (Unit::Stem(_), Part::Pool) => return "maxpool".to_owned(),
+            (Unit::Stem(_), Part::Max) => return "maxpool.0".to_owned(),
+            (Unit::Stem(n), Part::Conv) if deep => return format!("conv1.{}", 3 * n),
+            (Unit::Stem(n), Part::Norm) if n < last => return format!("conv1.{}", 3 * n + 1),
+            (Unit::Stem(n), Part::Relu) if n < last => return format!("conv1.{}", 3 * n + 2),
+            (Unit::Stem(_), Part::Conv) => return "conv1".to_owned(),
+            (Unit::Stem(_), Part::Norm) => return "bn1".to_owned(),
+            (Unit::Stem(_), _) => return "relu".to_owned(),
+            (Unit::Main(place, n), Part::Conv) => (place, format!("conv{}", n + 1)),
+            (Unit::Main(place, n), Part::Norm) => (place, format!("bn{}", n + 1)),
+            (Unit::Main(place, n), _) => (place, format!("relu{}", n + 1)),
+            (Unit::Shortcut(place), Part::Conv) => (place, format!("downsample.{averages}")),
+            (Unit::Shortcut(place), Part::Norm) => (place, format!("downsample.{}", averages + 1)),
+            (Unit::Shortcut(place), _) => (place, "downsample.0".to_owned()),
+            (Unit::Blur(place), _) => (place, "aa".to_owned()),
+            (Unit::Squeeze(place), Part::Conv) => (place, "se.fc1".to_owned()),
+            (Unit::Squeeze(place), Part::Relu) => (place, "se.act".to_owned()),
+            (Unit::Squeeze(place), _) => (place, "se.pool".to_owned()),
+            (Unit::Excite(place), Part::Conv) => (place, "se.fc2".to_owned()),
+            (Unit::Excite(place), _) | (Unit::Channels(place), Part::Gate) => {
+                (place, "se".to_owned())
+            }
+            (Unit::Channels(place), Part::Conv) => (place, "se.conv".to_owned()),
+            (Unit::Channels(place), _) => (place, "se.pool".to_owned()),
+            (Unit::Path(place, n), part) => {
+                let layer = match part {
+                    Part::Conv => "conv",
+                    Part::Norm => "bn",
+                    _ => "act",
+                };
+                (place, format!("{middle}.paths.{n}.{layer}"))
+            }
+            (Unit::Reduce(place), part) => {
+                let layer = match part {
+                    Part::Conv => "fc_reduce",
+                    Part::Norm => "bn",
+                    Part::Add => "sum",
+                    Part::Pool => "pool",
+                    _ => "act",
+                };
+                (place, format!("{middle}.attn.{layer}"))
+            }
+            (Unit::Choose(place, 0), Part::Conv) => (place, format!("{middle}.attn.fc_select")),
+            (Unit::Choose(place, n), Part::Conv) => (place, format!("{middle}.attn.fc_select.{n}")),
+            (Unit::Choose(place, n), Part::Gate) => (place, format!("{middle}.attn.{n}")),
+            (Unit::Choose(place, _), _) => (place, middle),
+            (Unit::Sum(place), Part::Add) => (place, "add".to_owned()),
+            (Unit::Sum(place), _) if self.clamps_last => (place, "relu".to_owned()),
+            (Unit::Sum(place), _) => (place, format!("relu{}", self.block.convolutions())),
+            (Unit::Last, _) => return "norm".to_owned(),
+            (Unit::Head, _) => return "avgpool".to_owned(),
+        };
+        format!("layer{}.{}.{layer}", place.stage + 1, place.block)
+    }
+
+    fn timm(&self, unit: Unit, part: Part) -> String {
+        let number = |n: usize| {
+            if self.stem.len() > 1 {
+                (n + 1).to_string()
+            } else {
+                String::new()
+            }
+        };
+        let (place, layer) = match (unit, part) {
+            (Unit::Stem(_), Part::Pool) => return "stem.pool".to_owned(),
+            (Unit::Stem(n), Part::Conv) => return format!("stem.conv{}", number(n)),
+            (Unit::Stem(n), Part::Norm) => return format!("stem.norm{}", number(n)),
+            (Unit::Stem(n), _) => return format!("stem.norm{}.act", number(n)),
+            (Unit::Main(place, n), Part::Conv) => (place, format!("conv{}", n + 1)),
+            (Unit::Main(place, n), Part::Norm) => (place, format!("norm{}", n + 1)),
+            (Unit::Main(place, n), _) => (place, format!("norm{}.act", n + 1)),
+            (Unit::Shortcut(place), Part::Conv) => (place, "downsample.conv".to_owned()),
+            (Unit::Shortcut(place), Part::Norm) => (place, "downsample.norm".to_owned()),
+            (Unit::Shortcut(place), _) => (place, "downsample.pool".to_owned()),
+            (Unit::Blur(place), _) => (place, "aa".to_owned()),
+            (
+                Unit::Squeeze(place)
+                | Unit::Excite(place)
+                | Unit::Channels(place)
+                | Unit::Path(place, _)
+                | Unit::Reduce(place)
+                | Unit::Choose(place, _),
+                _,
+            ) => (place, "se".to_owned()),
+            (Unit::Sum(place), Part::Relu) => (place, "act".to_owned()),
+            (Unit::Sum(place), _) => (place, "add".to_owned()),
+            (Unit::Last, Part::Norm) => return "norm".to_owned(),
+            (Unit::Last, _) => return "norm.act".to_owned(),
+            (Unit::Head, _) => return "head.global_pool".to_owned(),
+        };
+        format!("stages.{}.blocks.{}.{layer}", place.stage, place.block)
+    }
+
+    fn keras(&self, unit: Unit, part: Part) -> String {
+        let style = self.style;
+        let lesson = style == Style::Lesson;
+        let branches = lesson || style == Style::Branches;
+        let block = |Place { stage, block }| match style {
+            Style::Blocks => format!("conv{}_block{}", stage + 2, block + 1),
+            Style::Stacks => format!("stack{stage}_block{block}"),
+            _ => format!("res{}{}", stage + 2, letter(block)),
+        };
+        let kind = match part {
+            Part::Conv => "conv",
+            Part::Norm => "bn",
+            Part::Relu => "relu",
+            _ => "pool",
+        };
+        let (place, number) = match (unit, part) {
+            (Unit::Stem(_), Part::Pool) if lesson => return "max_pool".to_owned(),
+            (Unit::Stem(_), Part::Pool) => return "pool1_pool".to_owned(),
+            (Unit::Stem(_), Part::Conv) if branches => return "conv1".to_owned(),
+            (Unit::Stem(_), Part::Norm) if branches => return "bn_conv1".to_owned(),
+            (Unit::Stem(n), _) => return format!("conv{}_{kind}", n + 1),
+            (Unit::Sum(place), Part::Add) if !self.pre_activation => {
+                return format!("{}_add", block(place));
+            }
+            (Unit::Sum(place), _) if lesson => return format!("{}_relu", block(place)),
+            (Unit::Sum(place), _) => return format!("{}_out", block(place)),
+            (Unit::Last, _) => return format!("post_{kind}"),
+            (Unit::Head, Part::Flatten) => return "flatten".to_owned(),
+            (Unit::Head, _) => return "avg_pool".to_owned(),
+            (Unit::Blur(place), _) => return format!("{}_aa", block(place)),
+            (
+                Unit::Squeeze(place)
+                | Unit::Excite(place)
+                | Unit::Channels(place)
+                | Unit::Path(place, _)
+                | Unit::Reduce(place)
+                | Unit::Choose(place, _),
+                _,
+            ) => {
+                return format!("{}_se", block(place));
+            }
+            // Keras counts a normalisation with the convolution that it follows.
+            (Unit::Main(place, 0), Part::Norm | Part::Relu) if self.pre_activation => {
+                let long = style == Style::Stacks;
+                let before = if long { "pre_activation" } else { "preact" };
+                return format!("{}_{before}_{kind}", block(place));
+            }
+            (Unit::Main(place, n), Part::Norm | Part::Relu) if self.pre_activation => (place, n),
+            (Unit::Main(place, n), _) => (place, n + 1),
+            (Unit::Shortcut(place), _) => (place, 0),
+        };
+        let block = block(place);
+        let branch = match number {
+            0 => "1".to_owned(),
+            number => format!("2{}", letter(number - 1)),
+        };
+        match part {
+            Part::Norm if branches => format!("{}_branch{branch}", block.replacen("res", "bn", 1)),
+            Part::Conv if branches => format!("{block}_branch{branch}"),
+            Part::Relu if lesson => format!("{block}_branch{branch}_relu"),
+            _ => format!("{block}_{number}_{kind}"),
+        }
+    }
+}
+
+/// a, b, c …; after z come numbers, which no published network needs.
+fn letter(index: usize) -> String {
+    match u8::try_from(index).ok().filter(|index| *index < 26) {
+        Some(index) => char::from(b'a' + index).to_string(),
+        None => index.to_string(),
+    }
+}
