@@ -1,4 +1,4 @@
-//! What kind of file it is, by its first bytes, and the kinds that need no module of their own.
+//! Recognises files by their first bytes, and decodes the kinds that need no module of their own.
 
 use std::io::Cursor;
 
@@ -8,7 +8,8 @@ use image::{DynamicImage, ImageDecoder};
 
 use super::{Picture, Pixels, Refused, Source, admitted, gif, jpeg, orientation, other, png, tiff};
 
-/// Bytes with which files start that many take for pictures, where they lie, and what they are.
+/// The first bytes of files that are often taken for pictures: their position, the bytes, and what
+/// the file is.
 const FOREIGN: [(usize, &[u8], &str); 19] = [
     (4, b"ftypavi", "an AVIF picture"),
     (4, b"ftyphei", "a HEIC picture"),
@@ -31,7 +32,7 @@ const FOREIGN: [(usize, &[u8], &str); 19] = [
     (0, b"PK\x03\x04", "a zip archive"),
 ];
 
-/// What files hold that came in the place of a picture.
+/// The content of files that arrived in place of a picture.
 const MISTAKEN: [(&[u8], &str); 4] = [
     (
         b"version https://git-lfs",
@@ -106,7 +107,7 @@ pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'_>, Refuse
     }
 }
 
-/// What a file is that is no picture, or none that is read.
+/// Names a file that is not a picture, or not a supported one.
 fn foreign(bytes: &[u8]) -> Option<String> {
     let starts = |start: &[u8]| {
         let head = bytes.get(..start.len());
@@ -139,7 +140,8 @@ fn is_tga(bytes: &[u8]) -> bool {
         && depth.is_some_and(|depth| [8, 15, 16, 24, 32].contains(depth))
 }
 
-/// WebP. No chunk may be longer than the file, because the decoder believes its length.
+/// Checks that no chunk of a WebP is longer than the file, because the decoder trusts their
+/// lengths.
 fn webp(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     let cut_off = || Refused::Other("the file is cut off".to_owned());
     let length = |four: &[u8; 4]| u32::from_le_bytes(*four) as usize;
@@ -161,13 +163,13 @@ fn webp(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     Ok(source)
 }
 
-/// What a decoder of the crate `image` decodes.
+/// Decodes with a decoder of the crate `image`.
 fn plain(decoder: impl ImageDecoder) -> Result<Source<'static>, Refused> {
     let (width, height) = decoder.dimensions();
     let ([height, width], turn) = admitted(height.into(), width.into())?;
     let image = DynamicImage::from_decoder(decoder).map_err(other)?;
     let rgb = match image {
-        // Of these two kinds only PNM has any. Pillow clips greys, and rounds colours.
+        // 16-bit pixels come only from PNM. Pillow clips greys and rounds colours.
         DynamicImage::ImageLuma16(greys) => {
             let clipped = |grey: u16| [u8::try_from(grey).unwrap_or(u8::MAX); 3];
             greys.into_raw().into_iter().flat_map(clipped).collect()

@@ -1,4 +1,4 @@
-//! JPEG, computed as libjpeg-turbo does, with which Pillow decodes.
+//! JPEG, computed as by libjpeg-turbo, which Pillow uses.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,8 @@ use super::{Picture, Refused, Source, admitted, orientation, other};
 /// The most scans. Encoders write about ten; each can take the time of a whole picture.
 const MAX_SCANS: usize = 100;
 
-/// Decodes a file that starts as a JPEG does. What follows the first picture, as in an MPO, is left.
+/// Decodes a file that starts like a JPEG. Anything after the first picture, as in an MPO, is
+/// ignored.
 pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'static>, Refused> {
     let bytes = match cut_off(bytes) {
         None => Cow::Borrowed(bytes),
@@ -69,7 +70,7 @@ fn unusual() -> Refused {
         .into()
 }
 
-/// RGB by Pillow's integers; JPEGs of four channels hold what is left of the light.
+/// RGB by Pillow's integers; JPEGs with four channels store the remaining light.
 pub(super) fn inverted_cmyk(&[c, m, y, k]: &[u8; 4]) -> [u8; 3] {
     [c, m, y].map(|rest| {
         let product = u32::from(255 - rest) * u32::from(k) + 128;
@@ -79,7 +80,7 @@ pub(super) fn inverted_cmyk(&[c, m, y, k]: &[u8; 4]) -> [u8; 3] {
 
 // === Four channels of which only the first is whole ===
 
-/// The decoder leaves it at planes there, which are enlarged as libjpeg's "fancy" upsampling does.
+/// Here the decoder returns planes, which are enlarged as by libjpeg's "fancy" upsampling.
 fn cmyk_by_planes(
     decoder: Decoder<'_>,
     [height, width]: [usize; 2],
@@ -118,8 +119,9 @@ fn cmyk_by_planes(
     Ok(rgb)
 }
 
-/// Row `y` of a plane at twice its width, and at twice its height if it is `tall`: each sample is three
-/// parts the nearest one and one part the next, along either axis. Planes of two columns are repeated.
+/// Row `y` of a plane at twice its width, and at twice its height if it is `tall`: each sample is
+/// three parts the nearest one and one part the next, along each axis. Planes of two columns are
+/// repeated.
 fn enlarged(rows: &[&[u8]], y: usize, tall: bool) -> Vec<u8> {
     let near = rows[if tall { y / 2 } else { y }];
     if near.len() <= 2 {

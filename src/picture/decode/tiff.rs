@@ -19,7 +19,7 @@ const PLANES: u16 = 2;
 const REVERSED_BITS: u16 = 2;
 const PREMULTIPLIED: u16 = 1;
 
-/// Decodes a file that starts as a TIFF does.
+/// Decodes a file that starts like a TIFF.
 pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     let mut limits = Limits::default();
     // Up to four channels of 16 bits.
@@ -97,7 +97,7 @@ fn upper(sample: &u16) -> u8 {
     sample.to_be_bytes()[0]
 }
 
-/// The samples of greys or indices; each row starts with a byte of its own.
+/// The samples of greys or indices; each row starts at a new byte.
 fn unpacked(packed: &[u8], bits: u8, most: u8, width: usize) -> impl Iterator<Item = u8> {
     let each = usize::from(8 / bits);
     packed.chunks(width.div_ceil(each)).flat_map(move |row| {
@@ -109,7 +109,7 @@ fn unpacked(packed: &[u8], bits: u8, most: u8, width: usize) -> impl Iterator<It
     })
 }
 
-/// RGB of samples that lie beside each other.
+/// RGB from interleaved samples.
 fn joined(color: ColorType, samples: Vec<u8>, blended: bool) -> Option<Vec<u8>> {
     Some(match color {
         ColorType::RGB(8 | 16) => samples,
@@ -147,7 +147,7 @@ fn joined(color: ColorType, samples: Vec<u8>, blended: bool) -> Option<Vec<u8>> 
     })
 }
 
-/// The file with its indices of a palette declared as greys: as such the decoder reads them.
+/// The file with its palette indices declared as greys, which the decoder can read.
 fn indices_as_greys(bytes: &[u8]) -> Cow<'_, [u8]> {
     let place = || {
         let little = bytes.first() == Some(&b'I');
