@@ -169,7 +169,7 @@ FILES = {
     "PBM": saved(SMALL.convert("1"), "PPM"),
     "16 bit PGM": b"P5 9 5 65535\n" + rows(9, 16)[5:] + bytes(5),
     "16 bit PPM": b"P6 3 5 65535\n" + rows(9, 16)[5:] + bytes(5),
-    "PPM in letters": b"P3 2 2 100\n" + b" ".join(b"%d" % (i * 9) for i in range(12)),
+    "PPM in letters": b"P3 2 2 85\n" + b" ".join(b"%d" % (i * 7) for i in range(12)),
 }
 
 

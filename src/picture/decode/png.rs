@@ -17,6 +17,8 @@ pub(super) struct Rows<'a> {
     /// The kind of pixels in the file.
     original: ColorType,
     truncated: bool,
+    /// What a pixel is that is cut off.
+    rest: [u8; 3],
 }
 
 /// Reads the head of a file that starts like a PNG.
@@ -34,10 +36,14 @@ pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'_>, Refuse
     let xmp = xmp.and_then(|text| text.get_text().ok());
     let orientation = orientation(exif(bytes), xmp.as_deref().map(str::as_bytes));
     let original = info.color_type;
+    let palette = info.palette.as_deref().and_then(<[u8]>::first_chunk);
+    let rest = palette.filter(|_| original == ColorType::Indexed);
+    let rest = rest.copied().unwrap_or_default();
     let rows = Rows {
         original,
         reader,
         truncated,
+        rest,
     };
     let [height, width] = rows.size();
     if height as u64 * width as u64 > MAX_STREAMED {
@@ -88,7 +94,7 @@ impl Rows<'_> {
     pub(super) fn collect(mut self) -> Result<(Picture, Turn), Refused> {
         let size = self.size().map(|side| side as u64);
         let ([height, width], turn) = admitted(size[0], size[1])?;
-        let mut rgb = vec![0; height * width * 3];
+        let mut rgb = self.rest.repeat(height * width);
         if self.in_order() {
             let mut places = rgb.chunks_exact_mut(width * 3);
             self.each(|row| {
@@ -113,8 +119,7 @@ impl Rows<'_> {
         let mut row = Vec::new();
         for _ in 0..height {
             if self.next(&mut row)?.is_none() {
-                row.clear();
-                row.resize(width * 3, 0);
+                row = self.rest.repeat(width);
             }
             each(&row);
         }

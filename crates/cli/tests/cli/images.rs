@@ -56,6 +56,19 @@ fn bad_images_among_good_ones_are_reported_and_the_others_answered() {
     assert_eq!(json["model"]["size"], serde_json::json!([32, 32]), "size");
 }
 
+#[test]
+fn an_image_that_is_cut_off_is_taken_only_if_that_is_asked_for() {
+    let folder = pictures();
+    let whole = std::fs::read(folder.path().join("a.png")).unwrap();
+    let cut = folder.path().join("cut.png");
+    std::fs::write(&cut, &whole[..whole.len() * 2 / 3]).unwrap();
+    let classify = ["classify", path(&cut)];
+    Run::new(&[&classify, &TINY, &ON_CPU])
+        .ends_with(1)
+        .complains_of("--allow-truncated");
+    Run::new(&[&classify, &TINY, &ON_CPU, &["--allow-truncated"]]).ends_with(0);
+}
+
 /// What each result is about, with batches of two.
 fn classified(arguments: &[&str], code: i32) -> (Vec<String>, Run) {
     let flags = ["--format", "jsonl", "--top", "1", "--batch", "2"];

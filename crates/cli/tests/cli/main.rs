@@ -12,7 +12,7 @@ mod weights;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use image::{Rgb, RgbImage};
+use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -85,7 +85,9 @@ fn pictures() -> TempDir {
             let wave = |step: u32| u8::try_from((x * step + y * (step + 3)) % 256).unwrap();
             Rgb([wave(5), wave(2), wave(width / 9)])
         });
-        picture.save(folder.path().join(name)).unwrap();
+        // The contents say what kind of file it is, not the name.
+        let file = folder.path().join(name);
+        picture.save_with_format(file, ImageFormat::Png).unwrap();
     }
     folder
 }
