@@ -147,6 +147,8 @@ fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> Result<Stri
             )
         }
         Op::BatchNorm(norm) => format!("batch norm {}", norm.relu),
+        Op::GroupNorm(norm) => format!("group norm {}", norm.groups),
+        Op::ChannelConv(_) => "channel conv".to_owned(),
         Op::Linear(_) => "linear".to_owned(),
         other => format!("{other:?}"),
     })
