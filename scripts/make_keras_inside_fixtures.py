@@ -82,6 +82,9 @@ def networks(K, version):
     prepare = {"caffe": K.applications.resnet50, "tf": K.applications.resnet_v2, "torch": K.applications.densenet}
     for mode, module in prepare.items():
         yield mode, True, of(module.preprocess_input)
+    if version == 2:  # Keras 3 does not say of which module the function is.
+        for mode in "caffe", "tf":
+            yield f"lambda-{mode}", True, of(L.Lambda(prepare[mode].preprocess_input))
     yield "mixed", True, of(mixed)
     yield "learned", True, of(learned)
     yield "stated", True, of(L.Normalization(mean=[120.0, 110.0, 100.0], variance=[3e3, 4e3, 5e3]))
@@ -95,6 +98,39 @@ def networks(K, version):
     yield "plain", False, of(head=lambda x: L.Dense(1)(pool()(x)))
     yield "logarithms", False, of(head=lambda x: L.Dense(CLASSES, activation="log_softmax")(pool()(x)))
     yield "features", False, of(head=lambda x: L.Dropout(0.5)(pool()(x)))
+
+
+def refused(K):
+    """Networks that are refused, and what the refusal must name."""
+    L = K.layers
+
+    def of(*layers):
+        head = [L.GlobalAveragePooling2D(), L.Dense(CLASSES)]
+        return K.Sequential([L.Input((*SIZE, 3)), *layers, *head])
+
+    def quantised():
+        model = of(L.Conv2D(4, 3))
+        model.quantize("int8")
+        return model
+
+    def joined(outputs):
+        inputs = L.Input((*SIZE, 3))
+        x = L.Conv2D(4, 3)(inputs)
+        return K.Model(inputs, outputs([L.GlobalAveragePooling2D()(x), L.GlobalMaxPooling2D()(x)]))
+
+    def twice():
+        inputs = L.Input((*SIZE, 3))
+        return K.Model(inputs, L.Dense(2)(L.GlobalAveragePooling2D()(L.Conv2D(3, 1)(inputs / 255.0) + inputs)))
+
+    yield "code", "Python code", of(L.Lambda(lambda x: x / 255.0), L.Conv2D(4, 3))
+    yield "resizing", "6x6", of(L.Resizing(6, 6), L.Conv2D(4, 3))
+    yield "swish", "'silu'", of(L.Conv2D(4, 3, activation="swish"))
+    yield "layer-norm", "LayerNormalization", of(L.Conv2D(4, 3), L.LayerNormalization())
+    yield "quantised", "quantised", quantised()
+    yield "two-outputs", "one output", joined(lambda pools: pools)
+    yield "joined", "Concatenate", joined(lambda pools: L.Dense(CLASSES)(L.Concatenate()(pools)))
+    yield "image", "no classifier", K.Sequential([L.Input((*SIZE, 3)), L.Conv2D(4, 3)])
+    yield "two-forms", "two forms", twice()
 
 
 def main(version):
@@ -120,6 +156,13 @@ def main(version):
             model.save(str(OUT / file))
             cases.append({"file": file, "name": name, "bytes": reads_bytes, "result": np.round(result, 7).tolist()})
     (OUT / f"expected-{version}.json").write_text(json.dumps(cases, indent=1) + "\n")
+    if version == 3:
+        named = {}
+        for name, words, model in refused(K):
+            randomise(model)
+            model.save(str(OUT / f"{name}.keras"))
+            named[f"{name}.keras"] = words
+        (OUT / "refused.json").write_text(json.dumps(named, indent=1) + "\n")
     pack(OUT)
     print(len(cases), "files")
 

@@ -5,9 +5,9 @@
 //! padding, epsilon and pooling are then facts. Where it holds weights alone, names and shapes decide
 //! on one of the known families, and what the weights leave open is recorded as a decision or refused.
 //!
-//! `archive` opens the containers, `preset` looks beside them, `store` lists variables, `config`, `layers` and `hub` read
-//! descriptions, `evidence` and `families` stand in for a missing one, `bind` gives every
-//! layer its variables, `import` and `parameters` make a graph of it all.
+//! `archive` opens the containers, `preset` looks beside them, `store` lists variables. `config`, `calls`,
+//! `layers`, `arithmetic` and `hub` read descriptions; `evidence` and `families` stand in for a missing one.
+//! `bind` gives every layer its variables, `import` and `parameters` make a graph of it all.
 
 mod archive;
 mod arithmetic;
