@@ -257,10 +257,11 @@ impl Family {
             (_, StrideSite::Middle, _) => "3x3 of a bottleneck",
             (_, StrideSite::First, _) => "first 1x1 of a bottleneck",
         };
-        let max_pool = match (plan.max_pool.padding.fill, plan.max_pool.zeros) {
+        let MaxPool { padding, zeros } = plan.max_pool.unwrap_or(MaxPool::new(PaddingRule::all(1)));
+        let max_pool = match (padding.fill, zeros) {
             (Fill::Same, _) => "3x3/2, padded as TensorFlow's same",
             (_, true) => "3x3/2, one row and column of zeros around",
-            (_, false) if plan.max_pool.padding == PaddingRule::all(0) => "3x3/2, no padding",
+            (_, false) if padding == PaddingRule::all(0) => "3x3/2, no padding",
             (_, false) => "3x3/2, one row and column of minus infinity around",
         };
         let head = match evidence.head_name() {
@@ -341,7 +342,7 @@ impl Family {
     /// The plan of a variant with the blocks of the file.
     fn plan(&self, variant: Variant) -> Plan {
         let hub = hub::usual(self.plan.clone());
-        let padded = |padding, zeros| MaxPool { padding, zeros };
+        let padded = |padding, zeros| Some(MaxPool { padding, zeros });
         let first = Plan {
             style: Style::Branches,
             stride_site: StrideSite::First,

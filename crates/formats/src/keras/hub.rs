@@ -212,10 +212,10 @@ pub(super) fn usual(plan: Plan) -> Plan {
         shortcut_order: ShortcutOrder::BeforeLast,
         bias: Bias::None,
         epsilon: 1e-5,
-        max_pool: MaxPool {
+        max_pool: Some(MaxPool {
             padding: PaddingRule::all(1),
             zeros: !plan.pre_activation,
-        },
+        }),
         ..plan
     }
 }

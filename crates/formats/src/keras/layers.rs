@@ -97,13 +97,11 @@ pub(super) fn image_size(entry: &Entry<'_>) -> Result<[Option<usize>; 2], Error>
 }
 
 fn conv(entry: &Entry<'_>) -> Result<Kind, Error> {
-    if entry.pair("dilation_rate")?.unwrap_or([1, 1]) != [1, 1] {
-        return Err(entry.refuse("dilation is not supported"));
-    }
     Ok(Kind::Conv(Conv {
         filters: entry.size("filters")?,
         kernel: entry.pair("kernel_size")?,
         stride: entry.pair("strides")?.unwrap_or([1, 1]),
+        dilation: entry.pair("dilation_rate")?.unwrap_or([1, 1]),
         same: same(entry)?,
         groups: entry.size("groups")?.unwrap_or(1),
         bias: entry.flag("use_bias", true)?,

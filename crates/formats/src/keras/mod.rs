@@ -52,9 +52,9 @@ struct Fault(String);
 impl From<crate::weights::Fault> for Fault {
     fn from(fault: crate::weights::Fault) -> Self {
         match fault {
-            crate::weights::Fault::Damaged(reason) | crate::weights::Fault::Forbidden(reason) => {
-                Self(reason)
-            }
+            crate::weights::Fault::Damaged(reason)
+            | crate::weights::Fault::Forbidden(reason)
+            | crate::weights::Fault::Several(reason) => Self(reason),
         }
     }
 }
@@ -147,6 +147,12 @@ struct Source {
 
 impl Source {
     fn find(archive: &Archive, options: &ModelOptions) -> Result<Self, Error> {
+        if let Some(name) = options.settings.keys().next() {
+            return Err(Error::Model {
+                model: "this Keras file".to_owned(),
+                reason: format!("it takes no settings; leave '{name}' out"),
+            });
+        }
         let saved = archive
             .saved()
             .map_err(|Fault(reason)| unreadable(reason))?;

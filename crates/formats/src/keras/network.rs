@@ -110,6 +110,7 @@ pub(super) struct Conv {
     pub(super) filters: Option<usize>,
     pub(super) kernel: Option<[usize; 2]>,
     pub(super) stride: [usize; 2],
+    pub(super) dilation: [usize; 2],
     pub(super) same: bool,
     pub(super) groups: usize,
     pub(super) bias: bool,

@@ -34,6 +34,7 @@ impl Import {
             bias: self.bias(site, conv.bias, out_c)?,
             stride: conv.stride,
             padding: padding(before, conv.same),
+            dilation: conv.dilation,
             groups: conv.groups,
         };
         let y = self.node(site, operation, &[x])?;

@@ -44,6 +44,9 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         None => None,
     };
     let window = Window::read(site, kernel)?;
+    if window.dilation != [1, 1] {
+        return Err(site.refuse(format!("dilations {:?} are not supported", window.dilation)));
+    }
     let before = match pending {
         None => Padding::all(0),
         Some((padding, Border::Value(PadValue::Zero))) => padding,
@@ -53,8 +56,8 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         Some((padding, Border::Mirror)) => {
             let channels = import.draft.shape(x.id).c;
             if padding == Padding::all(1)
-                && (bias.is_none() && !fused && groups == channels && is_blur(&weight))
-                && window.padding == PaddingRule::default()
+                && (is_zero(bias.as_ref()) && !fused && groups == channels && is_blur(&weight))
+                && (window.padding, window.dilation) == (PaddingRule::default(), [1, 1])
             {
                 let stride = window.stride;
                 return import.unary(site, Operation::BlurPool { stride }, x);
@@ -80,6 +83,7 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         bias,
         stride: window.stride,
         padding: window.behind(site, before)?,
+        dilation: window.dilation,
         groups,
     };
     let id = import.draft.add(&name, operation, &[x.id])?;
@@ -87,6 +91,11 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         return finish_fused(import, site, Activation::new(id, NCHW));
     }
     Ok(Activation::new(id, NCHW).into())
+}
+
+/// Whether a bias adds nothing.
+fn is_zero(bias: Option<&Tensor>) -> bool {
+    bias.is_none_or(|bias| bias.data().iter().all(|&x| x == 0.0))
 }
 
 /// The binomial filter, `[1 2 1]/4` along rows and columns, for every channel by itself.
@@ -181,27 +190,28 @@ pub(super) fn average_pool(import: &mut Import<'_>, site: &Site<'_>) -> Result<V
 struct Window {
     kernel: [usize; 2],
     stride: [usize; 2],
+    dilation: [usize; 2],
     padding: PaddingRule,
 }
 
 impl Window {
     fn of_pool(site: &Site<'_>) -> Result<Self, Error> {
         let kernel = pair(site, "kernel_shape")?;
-        Self::read(
-            site,
-            kernel.ok_or_else(|| site.refuse("kernel_shape is missing"))?,
-        )
+        let kernel = kernel.ok_or_else(|| site.refuse("kernel_shape is missing"))?;
+        let window = Self::read(site, kernel)?;
+        if window.dilation != [1, 1] {
+            return Err(site.refuse("dilations of a pool are not supported"));
+        }
+        Ok(window)
     }
 
     fn read(site: &Site<'_>, kernel: [usize; 2]) -> Result<Self, Error> {
         let stride = pair(site, "strides")?.unwrap_or([1, 1]);
         let dilation = pair(site, "dilations")?.unwrap_or([1, 1]);
-        if dilation != [1, 1] {
-            return Err(site.refuse(format!("dilations {dilation:?} are not supported")));
-        }
-        if stride.contains(&0) || kernel.contains(&0) {
+        if [stride, dilation, kernel].as_flattened().contains(&0) {
             return Err(site.refuse(format!(
-                "a kernel of {kernel:?} with strides {stride:?} makes no sense"
+                "a kernel of {kernel:?} with strides {stride:?} and dilations {dilation:?} makes no \
+                 sense"
             )));
         }
         if let Some(side) = kernel.into_iter().find(|&side| side > 1 << 15) {
@@ -232,6 +242,7 @@ impl Window {
         Ok(Self {
             kernel,
             stride,
+            dilation,
             padding: PaddingRule { sides, fill },
         })
     }
