@@ -72,6 +72,10 @@ def networks(K, version):
         y = L.Conv2D(4, 3, padding="same")(x)
         return L.Activation("relu")(L.Subtract()([x + y * 0.5, L.Conv2D(4, 1)(x)]) - 0.25)
 
+    def grey():
+        layers = [L.Rescaling(1 / 255.0), L.ZeroPadding2D(1), L.Conv2D(4, 3), pool(), L.Dense(CLASSES)]
+        return K.Sequential([L.Input((*SIZE, 1)), *layers])
+
     def transfer():
         augment = K.Sequential([L.RandomFlip("horizontal"), L.RandomRotation(0.1)], name="augment")
         inputs = L.Input((*SIZE, 3))
@@ -90,6 +94,7 @@ def networks(K, version):
     yield "stated", True, of(L.Normalization(mean=[120.0, 110.0, 100.0], variance=[3e3, 4e3, 5e3]))
     yield "transfer", True, transfer
     yield "resized", True, of(lambda x: L.Resizing(*SIZE)(L.Rescaling(1 / 255.0)(x)))
+    yield "grey", True, grey
     yield "excite", False, of(trunk=lambda x: excite(trunk(x)))
     yield "inner", False, of(trunk=inner)
     yield "largest", False, of(head=lambda x: L.Dense(CLASSES)(L.GlobalMaxPooling2D()(x)))
@@ -149,7 +154,8 @@ def main(version):
         randomise(model)
         for layer, weights in zip(norms, kept):
             layer.set_weights(weights)
-        x = picture() if reads_bytes else picture() / np.float32(127.5) - 1
+        x = picture()[..., : model.input_shape[-1]]
+        x = x if reads_bytes else x / np.float32(127.5) - 1
         result = to_numpy(model(x, training=False)).astype(float).ravel()
         for ending in ("keras", "h5") if version == 3 else ("h5",):
             file = f"{name}-{version}.{ending}"

@@ -74,6 +74,7 @@ impl Case {
             }
             let from = match rules.channels {
                 ChannelOrder::Bgr => 2 - c,
+                ChannelOrder::Grey => 0,
                 _ => c,
             };
             (byte(from) / 255.0 - rules.mean[c]) / rules.std[c]
@@ -84,13 +85,13 @@ impl Case {
 #[test]
 fn results_are_those_of_keras() {
     let cases = cases();
-    assert_eq!(cases.len(), 50, "all cases are there");
+    assert_eq!(cases.len(), 53, "all cases are there");
     for case in &cases {
         let model = case.load();
         let values = reference::run(&model.graph, &[case.image(&model)]).unwrap();
         let role = match &case.name[..] {
             "features" => Role::Features,
-            "plain" | "transfer" | "largest" | "logarithms" => Role::Logits,
+            "plain" | "transfer" | "grey" | "largest" | "logarithms" => Role::Logits,
             _ => Role::Probabilities,
         };
         let value = model.graph.role(role);

@@ -83,14 +83,14 @@ pub(super) fn image_size(entry: &Entry<'_>) -> Result<[Option<usize>; 2], Error>
     };
     let sides: Vec<Option<u64>> = shape.iter().map(Value::as_u64).collect();
     let (size, channels) = match sides[..] {
-        // Three channels in front of two sides that are not.
-        [_, Some(3), h, w] if w != Some(3) => ([h, w], Some(3)),
+        // Channels in front of two sides that are none.
+        [_, Some(c @ (1 | 3)), h, w] if !matches!(w, Some(1 | 3)) => ([h, w], Some(c)),
         [_, h, w, channels] => ([h, w], channels),
         _ => return Err(entry.refuse(format!("a shape of {} sizes is no image", sides.len()))),
     };
-    if let Some(channels) = channels.filter(|&channels| channels != 3) {
+    if let Some(channels) = channels.filter(|channels| ![1, 3].contains(channels)) {
         return Err(entry.refuse(format!(
-            "an image of {channels} channels is not supported, only RGB"
+            "an image of {channels} channels is not supported, only RGB and grey"
         )));
     }
     Ok(size.map(|side| side.and_then(|side| usize::try_from(side).ok())))
