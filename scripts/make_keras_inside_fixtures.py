@@ -72,6 +72,10 @@ def networks(K, version):
         y = L.Conv2D(4, 3, padding="same")(x)
         return L.Activation("relu")(L.Subtract()([x + y * 0.5, L.Conv2D(4, 1)(x)]) - 0.25)
 
+    def grey():
+        layers = [L.Rescaling(1 / 255.0), L.ZeroPadding2D(1), L.Conv2D(4, 3), pool(), L.Dense(CLASSES)]
+        return K.Sequential([L.Input((*SIZE, 1)), *layers])
+
     def transfer():
         augment = K.Sequential([L.RandomFlip("horizontal"), L.RandomRotation(0.1)], name="augment")
         inputs = L.Input((*SIZE, 3))
@@ -82,11 +86,15 @@ def networks(K, version):
     prepare = {"caffe": K.applications.resnet50, "tf": K.applications.resnet_v2, "torch": K.applications.densenet}
     for mode, module in prepare.items():
         yield mode, True, of(module.preprocess_input)
+    if version == 2:  # Keras 3 does not say of which module the function is.
+        for mode in "caffe", "tf":
+            yield f"lambda-{mode}", True, of(L.Lambda(prepare[mode].preprocess_input))
     yield "mixed", True, of(mixed)
     yield "learned", True, of(learned)
     yield "stated", True, of(L.Normalization(mean=[120.0, 110.0, 100.0], variance=[3e3, 4e3, 5e3]))
     yield "transfer", True, transfer
     yield "resized", True, of(lambda x: L.Resizing(*SIZE)(L.Rescaling(1 / 255.0)(x)))
+    yield "grey", True, grey
     yield "excite", False, of(trunk=lambda x: excite(trunk(x)))
     yield "inner", False, of(trunk=inner)
     yield "largest", False, of(head=lambda x: L.Dense(CLASSES)(L.GlobalMaxPooling2D()(x)))
@@ -95,6 +103,39 @@ def networks(K, version):
     yield "plain", False, of(head=lambda x: L.Dense(1)(pool()(x)))
     yield "logarithms", False, of(head=lambda x: L.Dense(CLASSES, activation="log_softmax")(pool()(x)))
     yield "features", False, of(head=lambda x: L.Dropout(0.5)(pool()(x)))
+
+
+def refused(K):
+    """Networks that are refused, and what the refusal must name."""
+    L = K.layers
+
+    def of(*layers):
+        head = [L.GlobalAveragePooling2D(), L.Dense(CLASSES)]
+        return K.Sequential([L.Input((*SIZE, 3)), *layers, *head])
+
+    def quantised():
+        model = of(L.Conv2D(4, 3))
+        model.quantize("int8")
+        return model
+
+    def joined(outputs):
+        inputs = L.Input((*SIZE, 3))
+        x = L.Conv2D(4, 3)(inputs)
+        return K.Model(inputs, outputs([L.GlobalAveragePooling2D()(x), L.GlobalMaxPooling2D()(x)]))
+
+    def twice():
+        inputs = L.Input((*SIZE, 3))
+        return K.Model(inputs, L.Dense(2)(L.GlobalAveragePooling2D()(L.Conv2D(3, 1)(inputs / 255.0) + inputs)))
+
+    yield "code", "Python code", of(L.Lambda(lambda x: x / 255.0), L.Conv2D(4, 3))
+    yield "resizing", "6x6", of(L.Resizing(6, 6), L.Conv2D(4, 3))
+    yield "swish", "'silu'", of(L.Conv2D(4, 3, activation="swish"))
+    yield "layer-norm", "LayerNormalization", of(L.Conv2D(4, 3), L.LayerNormalization())
+    yield "quantised", "quantised", quantised()
+    yield "two-outputs", "one output", joined(lambda pools: pools)
+    yield "joined", "Concatenate", joined(lambda pools: L.Dense(CLASSES)(L.Concatenate()(pools)))
+    yield "image", "no classifier", K.Sequential([L.Input((*SIZE, 3)), L.Conv2D(4, 3)])
+    yield "two-forms", "two forms", twice()
 
 
 def main(version):
@@ -113,13 +154,21 @@ def main(version):
         randomise(model)
         for layer, weights in zip(norms, kept):
             layer.set_weights(weights)
-        x = picture() if reads_bytes else picture() / np.float32(127.5) - 1
+        x = picture()[..., : model.input_shape[-1]]
+        x = x if reads_bytes else x / np.float32(127.5) - 1
         result = to_numpy(model(x, training=False)).astype(float).ravel()
         for ending in ("keras", "h5") if version == 3 else ("h5",):
             file = f"{name}-{version}.{ending}"
             model.save(str(OUT / file))
             cases.append({"file": file, "name": name, "bytes": reads_bytes, "result": np.round(result, 7).tolist()})
     (OUT / f"expected-{version}.json").write_text(json.dumps(cases, indent=1) + "\n")
+    if version == 3:
+        named = {}
+        for name, words, model in refused(K):
+            randomise(model)
+            model.save(str(OUT / f"{name}.keras"))
+            named[f"{name}.keras"] = words
+        (OUT / "refused.json").write_text(json.dumps(named, indent=1) + "\n")
     pack(OUT)
     print(len(cases), "files")
 

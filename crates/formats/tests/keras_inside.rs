@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::HashMap;
 use std::io::Read;
 
 use resnet_formats::keras;
@@ -38,18 +39,18 @@ fn path(name: &str) -> String {
     format!("{folder}/tests/data/keras/inside/{name}")
 }
 
-impl Case {
-    fn bytes(&self) -> Vec<u8> {
-        let packed = std::fs::File::open(path(&format!("{}.gz", self.file))).unwrap();
-        let mut bytes = Vec::new();
-        let mut unpacked = flate2::read::GzDecoder::new(packed);
-        unpacked.read_to_end(&mut bytes).unwrap();
-        bytes
-    }
+fn bytes(file: &str) -> Vec<u8> {
+    let packed = std::fs::File::open(path(&format!("{file}.gz"))).unwrap();
+    let mut bytes = Vec::new();
+    let mut unpacked = flate2::read::GzDecoder::new(packed);
+    unpacked.read_to_end(&mut bytes).unwrap();
+    bytes
+}
 
+impl Case {
     fn load(&self) -> Model {
         let options = ModelOptions::default();
-        let network = keras::from_bytes(&self.file, self.bytes(), &options);
+        let network = keras::from_bytes(&self.file, bytes(&self.file), &options);
         let model = network.and_then(|network| network.model(&options));
         model.unwrap_or_else(|error| panic!("{}: {error}", self.file))
     }
@@ -73,6 +74,7 @@ impl Case {
             }
             let from = match rules.channels {
                 ChannelOrder::Bgr => 2 - c,
+                ChannelOrder::Grey => 0,
                 _ => c,
             };
             (byte(from) / 255.0 - rules.mean[c]) / rules.std[c]
@@ -83,13 +85,13 @@ impl Case {
 #[test]
 fn results_are_those_of_keras() {
     let cases = cases();
-    assert_eq!(cases.len(), 48, "all cases are there");
+    assert_eq!(cases.len(), 53, "all cases are there");
     for case in &cases {
         let model = case.load();
         let values = reference::run(&model.graph, &[case.image(&model)]).unwrap();
         let role = match &case.name[..] {
             "features" => Role::Features,
-            "plain" | "transfer" | "largest" | "logarithms" => Role::Logits,
+            "plain" | "transfer" | "grey" | "largest" | "logarithms" => Role::Logits,
             _ => Role::Probabilities,
         };
         let value = model.graph.role(role);
@@ -110,6 +112,18 @@ fn results_are_those_of_keras() {
         let scaled = model.decisions.get("preprocessing").unwrap();
         let by_layer = scaled.evidence.contains("a layer of the network");
         assert_eq!(by_layer, case.bytes, "{}: {scaled}", case.file);
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_named() {
+    let refused = std::fs::read_to_string(path("refused.json")).unwrap();
+    let refused: HashMap<String, String> = serde_json::from_str(&refused).unwrap();
+    assert_eq!(refused.len(), 9, "all are there");
+    for (file, words) in refused {
+        let error = keras::from_bytes(&file, bytes(&file), &ModelOptions::default());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(&words), "{file}: {error}");
     }
 }
 

@@ -53,6 +53,8 @@ pub(super) struct Imported {
     pub(super) probabilities: Option<(Activation, String)>,
     /// What the network itself does to the pixels of the image.
     pub(super) pixels: Option<Pixels>,
+    /// Whether it reads grey images.
+    pub(super) grey: bool,
     /// Batch normalisations that were called with `training=True`.
     pub(super) trained: Trained,
 }
@@ -72,6 +74,7 @@ pub(super) struct Import {
     channels: Option<Channels>,
     /// In what form the layers read the image.
     pixels: Option<Pixels>,
+    grey: bool,
     trained: Trained,
 }
 
@@ -100,6 +103,7 @@ pub(super) fn run(network: &Network, weights: Bound, size: [usize; 2]) -> Result
         weights,
         channels: None,
         pixels: None,
+        grey: false,
         trained: Trained::default(),
     };
     let image = Value {
@@ -128,6 +132,7 @@ pub(super) fn run(network: &Network, weights: Bound, size: [usize; 2]) -> Result
         pixels: import
             .pixels
             .filter(|pixels| *pixels != Pixels::AS_THEY_ARE),
+        grey: import.grey,
         trained: import.trained,
     })
 }

@@ -13,7 +13,7 @@ use resnet_wgpu::internals::graph::{PadValue, Padding};
 /// for sums of them not to overflow.
 const MAX_GEOMETRY: u64 = 1 << 15;
 
-/// Classes that do nothing outside of training.
+/// Classes that do nothing outside of training, beside those that change images at random.
 const PASS: &[&str] = &[
     "Dropout",
     "SpatialDropout2D",
@@ -22,27 +22,6 @@ const PASS: &[&str] = &[
     "GaussianNoise",
     "ActivityRegularization",
     "Identity",
-    "RandomBrightness",
-    "RandomColorDegeneration",
-    "RandomColorJitter",
-    "RandomContrast",
-    "RandomElasticTransform",
-    "RandomErasing",
-    "RandomFlip",
-    "RandomGaussianBlur",
-    "RandomGrayscale",
-    "RandomHeight",
-    "RandomHue",
-    "RandomInvert",
-    "RandomPerspective",
-    "RandomPosterization",
-    "RandomRotation",
-    "RandomSaturation",
-    "RandomSharpness",
-    "RandomShear",
-    "RandomTranslation",
-    "RandomWidth",
-    "RandomZoom",
     "AugMix",
     "CutMix",
     "MixUp",
@@ -88,7 +67,7 @@ pub(super) fn kind(entry: &Entry<'_>, call: &Call<'_>) -> Result<Kind, Error> {
             }
         }
         "Reshape" => reshape(entry)?,
-        class if PASS.contains(&class) => Kind::Pass,
+        class if PASS.contains(&class) || class.starts_with("Random") => Kind::Pass,
         _ => return Err(entry.refuse("layers of this class are not supported")),
     })
 }
@@ -104,14 +83,14 @@ pub(super) fn image_size(entry: &Entry<'_>) -> Result<[Option<usize>; 2], Error>
     };
     let sides: Vec<Option<u64>> = shape.iter().map(Value::as_u64).collect();
     let (size, channels) = match sides[..] {
-        // Three channels in front of two sides that are not.
-        [_, Some(3), h, w] if w != Some(3) => ([h, w], Some(3)),
+        // Channels in front of two sides that are none.
+        [_, Some(c @ (1 | 3)), h, w] if !matches!(w, Some(1 | 3)) => ([h, w], Some(c)),
         [_, h, w, channels] => ([h, w], channels),
         _ => return Err(entry.refuse(format!("a shape of {} sizes is no image", sides.len()))),
     };
-    if let Some(channels) = channels.filter(|&channels| channels != 3) {
+    if let Some(channels) = channels.filter(|channels| ![1, 3].contains(channels)) {
         return Err(entry.refuse(format!(
-            "an image of {channels} channels is not supported, only RGB"
+            "an image of {channels} channels is not supported, only RGB and grey"
         )));
     }
     Ok(size.map(|side| side.and_then(|side| usize::try_from(side).ok())))

@@ -5,9 +5,9 @@
 //! padding, epsilon and pooling are then facts. Where it holds weights alone, names and shapes decide
 //! on one of the known families, and what the weights leave open is recorded as a decision or refused.
 //!
-//! `archive` opens the containers, `preset` looks beside them, `store` lists variables, `config`, `layers` and `hub` read
-//! descriptions, `evidence` and `families` stand in for a missing one, `bind` gives every
-//! layer its variables, `import` and `parameters` make a graph of it all.
+//! `archive` opens the containers, `preset` looks beside them, `store` lists variables. `config`, `calls`,
+//! `layers`, `arithmetic` and `hub` read descriptions; `evidence` and `families` stand in for a missing one.
+//! `bind` gives every layer its variables, `import` and `parameters` make a graph of it all.
 
 mod archive;
 mod arithmetic;
@@ -40,7 +40,7 @@ use resnet_wgpu::internals::network::{Facts, Family};
 use resnet_wgpu::network::{
     Activation, Confidence, Decision, Decisions, ModelOptions, Network as Described, Variant,
 };
-use resnet_wgpu::picture::Labels;
+use resnet_wgpu::picture::{ChannelOrder, Labels};
 
 /// Rows and columns of the image where neither the file nor the caller states them.
 const USUAL_SIZE: usize = 224;
@@ -320,6 +320,7 @@ fn finish(
         is_image,
         probabilities,
         pixels,
+        grey,
         ..
     } = imported;
     let shape = draft.shape(result);
@@ -355,7 +356,11 @@ fn finish(
         }
     });
     let variant = variant.or_else(|| preprocess::of_names(network));
-    let (preprocess, decision) = preprocess::decide(variant, pixels, size, shape.c);
+    let (mut preprocess, mut decision) = preprocess::decide(variant, pixels, size, shape.c);
+    if grey {
+        preprocess.channels = ChannelOrder::Grey;
+        decision.value = preprocess.to_string();
+    }
     decisions.record(decision);
     let facts = Facts {
         arch: network.name.clone(),

@@ -16,10 +16,23 @@ impl Import {
             _ => (self.plain(site, x)?, Padding::all(0)),
         };
         let x = image(site, x)?;
-        let weight = self.weight(site, 4)?;
-        let &[out_c, _, kernel_h, kernel_w] = weight.dims() else {
+        let mut weight = self.weight(site, 4)?;
+        let &[out_c, in_c, kernel_h, kernel_w] = weight.dims() else {
             return Err(site.refuse("its kernel must have four sizes"));
         };
+        if in_c == 1 && conv.groups == 1 && x.id == self.draft.input() {
+            // Red, green and blue of a grey image are the same: the red is read.
+            self.grey = true;
+            let (window, narrow) = (kernel_h * kernel_w, weight);
+            weight = Tensor::from_fn(&[out_c, 3, kernel_h, kernel_w], |i| {
+                let (filter, rest) = (i / (3 * window), i % (3 * window));
+                let number = narrow.data().get(filter * window + rest);
+                number
+                    .filter(|_| rest < window)
+                    .copied()
+                    .unwrap_or_default()
+            });
+        }
         let kernel = [kernel_h, kernel_w];
         if conv.kernel.is_some_and(|stated| stated != kernel)
             || conv.filters.is_some_and(|stated| stated != out_c)
