@@ -17,9 +17,10 @@ use serde::Serialize;
 
 use crate::args::CamArgs;
 use crate::device::{AdapterInfo, Device};
+use crate::escape::{printable, short, shown};
 use crate::failure::Failure;
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION, printable, short, shown};
+use crate::output::{Format, Out, SCHEMA_VERSION};
 use crate::runner::Runner;
 
 #[derive(Serialize)]

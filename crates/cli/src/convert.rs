@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use crate::args::ConvertArgs;
+use crate::escape::shown;
 use crate::failure::Failure;
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION, bytes, shown};
+use crate::output::{Format, Out, SCHEMA_VERSION, bytes};
 
 #[derive(Serialize)]
 struct Report {

@@ -6,8 +6,9 @@ use resnet_formats::hub::{self, Hub};
 use serde::Serialize;
 
 use crate::args::FetchArgs;
+use crate::escape::{printable, shown};
 use crate::failure::Failure;
-use crate::output::{Format, Out, SCHEMA_VERSION, printable, shown};
+use crate::output::{Format, Out, SCHEMA_VERSION};
 use crate::progress::Bars;
 
 /// What stands before the name of a repository in `--weights`.

@@ -8,8 +8,8 @@ use resnet_wgpu::picture::Picture;
 use serde::Serialize;
 
 use crate::args::ImagesArgs;
+use crate::escape::shown;
 use crate::failure::complain;
-use crate::output::shown;
 use crate::patterns;
 use crate::progress::Bars;
 

@@ -2,13 +2,13 @@
 
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::escape::{printable, short, without_controls};
 use crate::failure::Failure;
 
 /// The version of all JSON output; it increases when a field changes its meaning or is removed.
@@ -43,8 +43,6 @@ pub(crate) fn print(
 
 /// Bytes that are worth a system call.
 const BLOCK: usize = 1 << 16;
-/// The longest name or label that is shown in a text.
-const LONGEST: usize = 300;
 
 /// Held while lines are written: whoever ends the process waits for the end of a line.
 static WRITING: Mutex<()> = Mutex::new(());
@@ -122,51 +120,6 @@ impl Drop for Out {
         // Only on the way out of an error, which is reported.
         let _ = self.flush();
     }
-}
-
-/// A text whose control characters cannot steer a terminal or forge a line.
-pub(crate) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
-/// A name or a label, on one line and not too long.
-pub(crate) fn short(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}… ({} bytes)", printable(&text[..end]), text.len()),
-        None => printable(text),
-    }
-}
-
-/// A path in full: bytes that are no UTF-8 as numbers.
-pub(crate) fn shown(path: &Path) -> String {
-    let mut text = String::new();
-    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    text
-}
-
-/// JSON whose strings have no character that some terminal obeys; it says the same.
-fn without_controls(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c {
-            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
-            _ => text.push(c),
-        }
-    }
-    text
 }
 
 /// Rows of cells under a header.
