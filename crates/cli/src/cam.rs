@@ -17,12 +17,12 @@ use serde::Serialize;
 
 use crate::args::CamArgs;
 use crate::device::{AdapterInfo, Device};
+use crate::escape::{printable, short, shown};
 use crate::failure::Failure;
 use crate::images;
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION};
 use crate::runner::Runner;
-use crate::text::{printable, short, shown};
 
 #[derive(Serialize)]
 struct Report {

@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use crate::args::ClassifyArgs;
 use crate::device::{AdapterInfo, Device};
+use crate::escape::{printable, short, shown};
 use crate::failure::Failure;
 use crate::images::{Images, Readable, Unreadable};
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
 use crate::runner::Runner;
 use crate::stats::milliseconds;
-use crate::text::{printable, short, shown};
 
 #[derive(Serialize)]
 struct Report {

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::args::ConvertArgs;
+use crate::escape::shown;
 use crate::failure::Failure;
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, bytes};
-use crate::text::shown;
 
 #[derive(Serialize)]
 struct Report {

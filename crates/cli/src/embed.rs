@@ -10,12 +10,12 @@ use serde::Serialize;
 
 use crate::args::EmbedArgs;
 use crate::device::Device;
+use crate::escape::{printable, shown};
 use crate::failure::Failure;
 use crate::images::Images;
 use crate::network::Network;
 use crate::output::{Out, SCHEMA_VERSION};
 use crate::runner::Runner;
-use crate::text::{printable, shown};
 
 /// A line of `jsonl`.
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use resnet_wgpu::error::{Error, Hint, Kind};
 
-use crate::text::printable;
+use crate::escape::one_line;
 
 /// Something failed while running.
 const RUNTIME: u8 = 1;
@@ -96,21 +96,6 @@ pub(crate) fn complain(message: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "error: {}", one_line(&message.to_string()));
 }
 
-/// Bytes of the longest message.
-const LONGEST: usize = 2000;
-
-/// A text on one line: names from a damaged file must neither break it, nor control the terminal, nor
-/// fill the screen.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut short = 0..=text.len().min(LONGEST);
-    let end = short.rfind(|&end| text.is_char_boundary(end)).unwrap_or(0);
-    let rest = text.len() - end;
-    match rest {
-        0 => printable(text),
-        _ => format!("{}… ({rest} bytes more)", printable(&text[..end])),
-    }
-}
-
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error.kind() {
@@ -149,7 +134,3 @@ impl From<io::Error> for Failure {
         Self::runtime(format!("cannot write the results: {error}"))
     }
 }
-
-#[cfg(test)]
-#[path = "../tests/unit/failure.rs"]
-mod tests;

@@ -6,10 +6,10 @@ use resnet_formats::hub::{self, Hub};
 use serde::Serialize;
 
 use crate::args::FetchArgs;
+use crate::escape::{printable, shown};
 use crate::failure::Failure;
 use crate::output::{Format, Out, SCHEMA_VERSION};
 use crate::progress::Bars;
-use crate::text::{printable, shown};
 
 /// The prefix of repository names in `--weights`.
 const PREFIX: &str = "hf:";

@@ -11,10 +11,10 @@ use resnet_wgpu::picture::{Batch, Preprocess, Reader};
 use serde::Serialize;
 
 use crate::args::ImagesArgs;
+use crate::escape::shown;
 use crate::failure::{advised, complain};
 use crate::patterns;
 use crate::progress::Bars;
-use crate::text::shown;
 
 /// Extensions of the files that are taken from a folder.
 const ENDINGS: [&str; 14] = [

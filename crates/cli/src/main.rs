@@ -15,6 +15,7 @@ mod convert;
 mod device;
 mod devices;
 mod embed;
+mod escape;
 mod failure;
 mod fetch;
 mod golden;
@@ -33,7 +34,6 @@ mod selftest;
 mod signals;
 mod software;
 mod stats;
-mod text;
 mod tolerances;
 mod tune;
 mod values;
@@ -109,10 +109,10 @@ fn start_log(quiet: bool, verbose: u8) {
         let text = match record.level() {
             // Lists and texts of drivers.
             log::Level::Debug | log::Level::Trace => {
-                let lines: Vec<String> = text.lines().map(text::printable).collect();
+                let lines: Vec<String> = text.lines().map(escape::printable).collect();
                 lines.join("\n")
             }
-            _ => failure::one_line(&text),
+            _ => escape::one_line(&text),
         };
         writeln!(line, "{level}: {text}")
     });

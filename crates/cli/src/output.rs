@@ -2,15 +2,14 @@
 
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::escape::{printable, short, without_controls};
 use crate::failure::Failure;
-use crate::text::printable;
 
 /// The version of all JSON output; it increases when a field changes its meaning or is removed.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -44,6 +43,7 @@ pub(crate) fn print(
 
 /// Bytes that are worth a system call.
 const BLOCK: usize = 1 << 16;
+
 /// Held while lines are written: whoever ends the process waits for the end of a line.
 static WRITING: Mutex<()> = Mutex::new(());
 
@@ -120,18 +120,6 @@ impl Drop for Out {
         // Only on the way out of an error, which is reported.
         let _ = self.flush();
     }
-}
-
-/// JSON whose strings have no character that some terminal obeys; it says the same.
-fn without_controls(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c {
-            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
-            _ => text.push(c),
-        }
-    }
-    text
 }
 
 /// Rows of cells under a header.

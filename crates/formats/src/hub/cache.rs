@@ -57,8 +57,9 @@ impl Cache {
             return Ok(());
         }
         let path = self.folder(&[&self.repository, "refs"])?;
-        let written = write_atomically(&path.join(&self.revision), commit.as_bytes());
-        written.map_err(|error| error.to_string())
+        let path = path.join(&self.revision);
+        remove_unless_file(&path)?;
+        write_atomically(&path, commit.as_bytes()).map_err(|error| error.to_string())
     }
 
     /// The path of the file with this hash, whether it exists or not.
@@ -89,9 +90,7 @@ impl Cache {
     pub(super) fn lock(&self, hash: &Hash, patience: Duration) -> Result<File, String> {
         let folder = self.folder(&[".locks", &self.repository])?;
         let path = folder.join(format!("{hash}.lock"));
-        if fs::symlink_metadata(&path).is_ok_and(|held| !held.is_file()) {
-            fs::remove_file(&path).map_err(|error| unwritten(&path, &error))?;
-        }
+        remove_unless_file(&path)?;
         let open = File::options().create(true).append(true).open(&path);
         let file = open.map_err(|error| unwritten(&path, &error))?;
         let start = Instant::now();
@@ -134,6 +133,16 @@ impl Cache {
             }
         }
         Ok(path)
+    }
+}
+
+/// Removes a link or a device where a file is to be written, which would be written through it.
+pub(super) fn remove_unless_file(path: &Path) -> Result<(), String> {
+    match fs::symlink_metadata(path) {
+        Ok(held) if !held.is_file() => {
+            fs::remove_file(path).map_err(|error| unwritten(path, &error))
+        }
+        _ => Ok(()),
     }
 }
 

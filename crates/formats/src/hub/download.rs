@@ -11,7 +11,7 @@ use ureq::http::StatusCode;
 use ureq::http::header::{CONTENT_LENGTH, ETAG};
 
 use super::Progress;
-use super::cache::{Cache, unwritten};
+use super::cache::{Cache, remove_unless_file, unwritten};
 use super::client::{Client, LINKED_ETAG, Trouble, content_range, header};
 use super::names::{Hash, Repository};
 use crate::weights::shards::MAX_INDEX_BYTES;
@@ -100,9 +100,7 @@ impl Download<'_> {
     ) -> Result<(), String> {
         let partial = blob.with_extension("incomplete");
         let failed = |error: io::Error| unwritten(&partial, &error);
-        if fs::symlink_metadata(&partial).is_ok_and(|held| !held.is_file()) {
-            fs::remove_file(&partial).map_err(failed)?;
-        }
+        remove_unless_file(&partial)?;
         let open = File::options().create(true).append(true).open(&partial);
         let mut file = open.map_err(failed)?;
         let mut tries = 0;

@@ -1,0 +1,70 @@
+//! Names and texts from files and servers, as they may be shown: no control character reaches the
+//! terminal, no name forges a line or fills the screen.
+
+use std::path::Path;
+
+/// Bytes of the longest message.
+const LONGEST_MESSAGE: usize = 2000;
+/// Characters of the longest name or label.
+const LONGEST: usize = 300;
+
+/// A text on one line: names from a damaged file must neither break it, nor control the terminal, nor
+/// fill the screen.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut ends = 0..=text.len().min(LONGEST_MESSAGE);
+    let end = ends.rfind(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    let rest = text.len() - end;
+    match rest {
+        0 => printable(text),
+        _ => format!("{}… ({rest} bytes more)", printable(&text[..end])),
+    }
+}
+
+/// A text whose control characters cannot steer a terminal or forge a line.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// A name or a label, on one line and not too long.
+pub(crate) fn short(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}… ({} bytes)", printable(&text[..end]), text.len()),
+        None => printable(text),
+    }
+}
+
+/// A path in full: bytes that are no UTF-8 as numbers.
+pub(crate) fn shown(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// JSON whose strings have no character that some terminal obeys; it says the same.
+pub(crate) fn without_controls(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => text.push(c),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "../tests/unit/escape.rs"]
+mod tests;
