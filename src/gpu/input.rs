@@ -9,6 +9,7 @@ use super::texture::TextureRead;
 use crate::error::Error;
 use crate::kernels::Launch;
 use crate::kernels::resample::{self, Passes};
+use crate::picture::ChannelOrder;
 use crate::picture::resample::fit;
 use crate::plan::InputFormat;
 
@@ -143,6 +144,9 @@ impl Executor {
     /// [`Error::Input`] if the buffer is too small or lacks the usage.
     pub fn buffer_input(&self, buffer: &wgpu::Buffer) -> Result<Input, Error> {
         let to = self.input().clone();
+        if *buffer == to {
+            return Err(self.input_error("its own buffer; use `Input::uploaded`".to_owned()));
+        }
         if buffer.size() < to.size() {
             return Err(self.input_error(format!("a buffer of {} bytes", buffer.size())));
         }
@@ -180,6 +184,11 @@ impl Executor {
         let InputFormat::Rgba8(rules) = self.input_format() else {
             return Err(self.input_error("textures".to_owned()));
         };
+        if rules.channels == ChannelOrder::Grey {
+            return Err(Error::Preprocess {
+                reason: "a network for grey images takes no textures; give it pixels".to_owned(),
+            });
+        }
         let shape = self.input_shape();
         if views.len() != shape.n || rules.size != [shape.h, shape.w] {
             let [h, w] = rules.size;

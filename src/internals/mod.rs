@@ -1,9 +1,15 @@
 //! What the library shares with the program, the readers of weight files, the tests and the benches
 //! of this repository. Neither this module nor any method hidden from the documentation is part of
-//! the public interface: all of it may change in any version.
+//! the public interface: all of it may change in any version. The enums here can be matched without
+//! a wildcard, because readers of files want the compiler to insist on every value.
 
 pub mod files;
 pub mod noise;
+
+/// How much memory there is.
+pub mod host_memory {
+    pub use crate::host_memory::*;
+}
 
 /// Texels in a row of a folded texture.
 pub const FOLD_WIDTH: usize = crate::tensor::FOLD_WIDTH;
@@ -40,9 +46,9 @@ pub mod graph {
     pub use crate::graph::id::ParamId;
     pub use crate::graph::node::{Node, Param};
     pub use crate::graph::ops::{
-        Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d,
-        Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu,
-        ReluGradient, Sigmoid, Softmax, Statistics,
+        Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient,
+        Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op,
+        PadValue, Relu, ReluGradient, Sigmoid, Softmax, Statistics,
     };
     pub use crate::graph::window::{Padding, Window};
 }
@@ -61,10 +67,11 @@ pub mod picture {
 
 /// What readers of files build networks from.
 pub mod network {
-    pub use crate::network::blueprint::{Blueprint, Operation, Tensors};
+    pub use crate::network::blueprint::{Blueprint, Tensors};
     pub use crate::network::build::Facts;
     pub use crate::network::draft::{Draft, Ends};
     pub use crate::network::family::Family;
+    pub use crate::network::layer::Operation;
     pub use crate::network::padding::{Fill, PaddingRule};
     pub use crate::network::parameter::Parameter;
     pub use crate::network::source::{Random, TensorSource};

@@ -50,6 +50,8 @@ pub struct Geometry {
     pub stride: [usize; 2],
     /// Zeros around the input.
     pub padding: Padding,
+    /// Rows and columns from one tap to the next.
+    pub dilation: [usize; 2],
     /// The number of channel groups.
     pub groups: usize,
     /// Whether the epilogue clamps at zero.
@@ -79,6 +81,14 @@ impl Geometry {
             ("RELU", flag(self.relu)),
             ("RESIDUAL", self.residual.constant()),
         ]
+    }
+
+    /// What replaces the shaders' constants: nothing but for a dilated kernel, so that others keep their
+    /// pipelines.
+    pub(super) fn constants(&self) -> Vec<(&'static str, u32)> {
+        let names = ["DILATION_H", "DILATION_W"].into_iter();
+        let named = names.zip(self.dilation.map(|d| u32::try_from(d).unwrap_or(u32::MAX)));
+        named.filter(|&(_, dilation)| dilation != 1).collect()
     }
 
     /// The values of the overrides of kernels with a window.

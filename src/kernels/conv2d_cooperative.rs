@@ -37,6 +37,7 @@ pub fn launch(geometry: &Geometry) -> Launch {
     overrides.push(("IN_GROUPS", number(geometry.input.channel_groups())));
     Launch {
         overrides,
+        tile: geometry.constants(),
         ..Launch::new(&KERNEL, [x, y, 1])
     }
 }

@@ -27,7 +27,10 @@ pub fn launch(geometry: &Geometry) -> Launch {
         ("GROUP_IN", number(input.c / groups)),
         ("GROUP_OUT", number(output.c / groups)),
     ]);
-    Launch::over(&KERNEL, output.vectors(), overrides)
+    Launch {
+        tile: geometry.constants(),
+        ..Launch::over(&KERNEL, output.vectors(), overrides)
+    }
 }
 
 /// Reorders OIHW weights to `[co / 4][(ky, kx)][i][co % 4]`.

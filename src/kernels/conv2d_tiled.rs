@@ -45,7 +45,7 @@ pub fn launch(geometry: &Geometry, tile: Tile, part: Part) -> Launch {
     ]);
     Launch {
         overrides,
-        tile: tile.constants(),
+        tile: [tile.constants(), geometry.constants()].concat(),
         threads: tile.threads() as usize,
         ..Launch::new(kernel, [x, y, layers as u64])
     }

@@ -24,6 +24,7 @@ pub mod avg_pool_gradient;
 pub mod batch_norm;
 pub mod batch_norm_of_batch;
 pub mod blur_pool;
+pub mod channel_conv;
 pub mod channel_dot;
 pub mod class_gradient;
 pub mod conv2d;
@@ -36,6 +37,7 @@ pub mod dilate;
 pub mod flatten;
 pub mod gate;
 pub mod global_avg_pool;
+pub mod group_norm;
 pub mod heat_map;
 pub mod image_to_tensor;
 pub mod linear;
@@ -66,6 +68,7 @@ pub const ALL: &[&Kernel] = &[
     &batch_norm::KERNEL,
     &batch_norm_of_batch::KERNEL,
     &blur_pool::KERNEL,
+    &channel_conv::KERNEL,
     &channel_dot::KERNEL,
     &class_gradient::KERNEL,
     &conv2d_cooperative::KERNEL,
@@ -81,6 +84,7 @@ pub const ALL: &[&Kernel] = &[
     &textures::gate_texture::KERNEL,
     &global_avg_pool::KERNEL,
     &textures::global_avg_pool_texture::KERNEL,
+    &group_norm::KERNEL,
     &heat_map::KERNEL,
     &image_to_tensor::KERNEL,
     &textures::image_to_tensor_texture::KERNEL,
@@ -199,7 +203,7 @@ pub struct Kernel {
     pub name: &'static str,
     /// The WGSL text.
     pub source: &'static str,
-    /// Threads of a workgroup, with the tile that the text has.
+    /// The threads of a workgroup, for the tile in the text.
     pub threads: usize,
     /// The resources of group 0, in the order of their `@binding`.
     pub bindings: &'static [Binding],
@@ -253,7 +257,7 @@ impl Launch {
         }
     }
 
-    /// A grid-stride loop over `len` items; `STRIDE_THREADS` is added to the overrides.
+    /// A launch of a grid-stride loop over `len` items; `STRIDE_THREADS` is added to the overrides.
     fn over(
         kernel: &'static Kernel,
         len: usize,
@@ -267,8 +271,8 @@ impl Launch {
         }
     }
 
-    /// A grid-stride loop over `len` items of a kernel that gets its sizes as immediates, of which
-    /// `stride_threads` is the last.
+    /// A launch of a grid-stride loop over `len` items for a kernel that takes its sizes as
+    /// immediates, the last of which is `stride_threads`.
     fn over_sized<const N: usize>(
         kernel: &'static Kernel,
         len: usize,
@@ -283,7 +287,7 @@ impl Launch {
         }
     }
 
-    /// The same launch of a kernel with the same constants.
+    /// The same launch for another kernel with the same constants.
     fn by(self, kernel: &'static Kernel) -> Self {
         Self { kernel, ..self }
     }
@@ -361,7 +365,7 @@ pub fn set_hash() -> u128 {
 /// It is enough to fill any GPU, and far below 65,535, the default limit of WebGPU.
 const MAX_GRID_STRIDE_WORKGROUPS: usize = 16_384;
 
-/// Workgroups of a grid-stride loop over `len` items.
+/// The workgroups of a grid-stride loop over `len` items.
 fn grid_stride(len: usize, threads: usize) -> usize {
     len.div_ceil(threads).clamp(1, MAX_GRID_STRIDE_WORKGROUPS)
 }

@@ -76,7 +76,8 @@ impl OutTile {
 
 /// Whether a convolution can be computed this way.
 pub fn applies(geometry: &Geometry) -> bool {
-    geometry.kernel == [3, 3] && geometry.stride == [1, 1] && geometry.groups == 1
+    let steps = [geometry.stride, geometry.dilation];
+    geometry.kernel == [3, 3] && steps == [[1, 1]; 2] && geometry.groups == 1
 }
 
 /// The products of all components as 1×1 convolutions.

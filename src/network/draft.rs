@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::Activation;
-use super::blueprint::{Blueprint, Layer, Operation, Sheet, Tensors};
+use super::blueprint::{Blueprint, Tensors};
+use super::layer::{Layer, Operation, Sheet};
 use crate::error::Error;
 use crate::graph::{Graph, Op, ValueId};
 use crate::tensor::{Shape, Tensor};

@@ -9,6 +9,8 @@ pub enum Family {
     Torchvision,
     /// timm's `legacy_seresnet`: `layer1.0.se_module.fc1.weight`, OIHW.
     Senet,
+    /// timm's `skresnet`: `layer1.0.conv2.paths.0.conv.weight`, OIHW.
+    SelectiveKernels,
     /// timm's pre-activation networks: `stages.0.blocks.0.conv1.weight`, OIHW.
     PreActivation,
     /// Hugging Face `ResNetForImageClassification`:
@@ -33,6 +35,7 @@ impl Family {
             Self::Torchvision => "torchvision",
             Self::Senet => "timm-senet",
             Self::PreActivation => "timm-resnetv2",
+            Self::SelectiveKernels => "timm-skresnet",
             Self::HuggingFace => "huggingface",
             Self::Notebook => "notebook",
             Self::Described => "described",

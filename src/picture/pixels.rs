@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::resample::{Axis, fit};
-use super::{Filter, Preprocess, Reader, resize};
+use super::{ChannelOrder, Filter, Preprocess, Reader, resize};
 use crate::error::Error;
 use crate::internals::files::read_at_most;
 
@@ -15,11 +15,11 @@ pub struct Picture {
     pub(super) rgb: Vec<u8>,
 }
 
-/// The most bytes that are read of a file.
+/// The most bytes that are read from a file.
 const MAX_FILE: u64 = 1 << 30;
 
 impl Picture {
-    /// Decodes a file, whatever its extension, as [`Reader`] does unless it is told otherwise.
+    /// Decodes a file, whatever its extension, as [`Reader`] does by default.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Image`].
@@ -85,10 +85,26 @@ impl Picture {
         resize::resize(self, rows, columns, filter)
     }
 
-    /// The part of the picture that the rules show to a network, at their scale.
+    /// The same picture without colours: luma in all channels, with Pillow's weights of ITU-R 601.
+    fn grey(&self) -> Self {
+        let luma = |&[r, g, b]: &[u8; 3]| {
+            let sum = u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471;
+            [((sum + (1 << 15)) >> 16).to_le_bytes()[0]; 3]
+        };
+        Self {
+            rgb: self.rgb.as_chunks::<3>().0.iter().flat_map(luma).collect(),
+            ..*self
+        }
+    }
+
+    /// The part of the picture that a network sees by these rules, at their scale.
     pub(super) fn fitted(&self, rules: &Preprocess) -> Self {
         let [rows, columns] = fit([self.height, self.width], rules);
-        resize::resize(self, rows, columns, rules.filter)
+        let scaled = |picture: &Self| resize::resize(picture, rows, columns, rules.filter);
+        match rules.channels {
+            ChannelOrder::Rgb | ChannelOrder::Bgr => scaled(self),
+            ChannelOrder::Grey => scaled(&self.grey()),
+        }
     }
 }
 

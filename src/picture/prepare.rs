@@ -26,7 +26,7 @@ impl Batch {
         Self::join(&parts.collect::<Vec<_>>(), pictures.len())
     }
 
-    /// One picture that is at the scale of the rules.
+    /// A batch of one picture, which has the scale of the rules.
     pub(super) fn of(fitted: Picture, rules: &Preprocess) -> Self {
         let fitted = framed(fitted, rules);
         let pixels = fitted.rgb.as_chunks::<3>().0;
@@ -40,11 +40,12 @@ impl Batch {
         }
     }
 
-    /// Batches one after the other, filled up to a count of pictures by the first one, as a plan for
-    /// whole batches wants it.
+    /// Joins batches, and fills them up to a count of pictures with the first one, for plans that
+    /// take whole batches.
     ///
     /// # Errors
-    /// [`Error::Preprocess`] for batches of several rules, for none, and for more pictures than the count.
+    /// [`Error::Preprocess`] for batches with different rules, for no batches, and for more
+    /// pictures than the count.
     pub fn join(parts: &[Self], count: usize) -> Result<Self, Error> {
         let refuse = |reason: &str| Error::Preprocess {
             reason: reason.to_owned(),
@@ -115,7 +116,7 @@ fn framed(part: Picture, rules: &Preprocess) -> Picture {
     }
     let [first, second, third] = rules.mean.map(colour);
     let fill = match rules.channels {
-        ChannelOrder::Rgb => [first, second, third],
+        ChannelOrder::Rgb | ChannelOrder::Grey => [first, second, third],
         ChannelOrder::Bgr => [third, second, first],
     };
     let top = (height - part.height) / 2;
@@ -228,6 +229,20 @@ mod tests {
         };
         close(&tensor.data()[..3], [1.0, 0.0, -2.0]);
         close(&tensor.data()[3..], [1.0, 0.0, -2.0]);
+    }
+
+    #[test]
+    fn a_grey_network_gets_the_luma_of_pillow_in_all_channels() {
+        let rgb = vec![255, 51, 0, 0, 0, 255, 255, 255, 255];
+        let picture = Picture::new(1, 3, rgb).expect("filled");
+        let rules = Preprocess {
+            size: [1, 3],
+            channels: ChannelOrder::Grey,
+            ..Preprocess::NOTEBOOK
+        };
+        let batch = Batch::prepare(&[picture], &rules).expect("prepared");
+        let luma = batch.rgba().chunks(4).map(|pixel| &pixel[..3]);
+        assert_eq!(luma.collect::<Vec<_>>(), [[106; 3], [29; 3], [255; 3]]);
     }
 
     #[test]

@@ -53,6 +53,7 @@ impl ConvShape {
             kernel: [weight.dims()[2], weight.dims()[3]],
             stride: conv.stride,
             padding: conv.padding,
+            dilation: conv.dilation,
             groups: conv.groups,
             relu: conv.relu,
             residual: if node.inputs.len() > 1 {
@@ -77,6 +78,7 @@ impl fmt::Display for ConvShape {
             kernel,
             stride,
             padding,
+            dilation,
             groups,
             relu,
             residual,
@@ -89,6 +91,9 @@ impl fmt::Display for ConvShape {
             kernel[0], kernel[1], stride[0], stride[1]
         )?;
         write!(f, "-p{}.{}", padding.top, padding.left)?;
+        if *dilation != [1, 1] {
+            write!(f, "-d{}x{}", dilation[0], dilation[1])?;
+        }
         if *groups > 1 {
             write!(f, "-g{groups}")?;
         }

@@ -309,7 +309,7 @@ fn an_operator_that_is_not_supported_is_named_with_its_node() {
     for (parts, expected) in [
         (
             vec![conv(&[ints("dilations", &[0, 2])]), w.clone()],
-            "no sense",
+            "dilations",
         ),
         (
             vec![conv(&[ints("strides", &[0, 1])]), w.clone()],

@@ -17,6 +17,8 @@ pub struct Conv2d {
     pub stride: [usize; 2],
     /// Zeros around the image.
     pub padding: Padding,
+    /// Rows and columns from one tap of the kernel to the next.
+    pub dilation: [usize; 2],
     /// The number of independent channel groups.
     pub groups: usize,
     /// Clamp the result at zero after adding the residual.
@@ -31,6 +33,7 @@ impl Conv2d {
             bias: None,
             stride: [1, 1],
             padding: Padding::all(0),
+            dilation: [1, 1],
             groups: 1,
             relu: false,
         }
@@ -66,10 +69,10 @@ impl Conv2d {
         Self { groups, ..self }
     }
 
-    /// The window of a kernel of this size.
-    pub(crate) const fn window_of(&self, kernel: [usize; 2]) -> Window {
+    /// The window that a kernel of this size covers.
+    fn window_of(&self, kernel: [usize; 2]) -> Window {
         Window {
-            kernel,
+            kernel: dilated(kernel, self.dilation),
             stride: self.stride,
             padding: self.padding,
         }
@@ -80,6 +83,15 @@ impl Conv2d {
         let dims = graph.tensor(self.weight).dims();
         self.window_of([dims[2], dims[3]])
     }
+}
+
+/// Rows and columns that a kernel covers whose taps lie this far apart.
+pub(crate) fn dilated(kernel: [usize; 2], dilation: [usize; 2]) -> [usize; 2] {
+    let side = |axis: usize| match kernel[axis] {
+        0 => 0,
+        taps => (taps - 1).saturating_mul(dilation[axis]).saturating_add(1),
+    };
+    [side(0), side(1)]
 }
 
 impl Operation for Conv2d {
@@ -121,6 +133,9 @@ impl Operation for Conv2d {
         if let Some(bias) = self.bias {
             check.param("bias", bias, &[out_c])?;
         }
+        if self.dilation.contains(&0) {
+            return Err(check.refuse("the dilation must be at least 1".to_owned()));
+        }
         let [h, w] = check.slide(&self.window_of([kernel_h, kernel_w]), x)?;
         let out = Shape::new(x.n, out_c, h, w);
         match inputs.get(1) {
@@ -134,7 +149,17 @@ impl Operation for Conv2d {
     }
 
     fn settings(&self, graph: &Graph) -> String {
-        let mut text = self.window_in(graph).to_string();
+        let dims = graph.tensor(self.weight).dims();
+        let plain = Self {
+            dilation: [1, 1],
+            ..*self
+        };
+        let mut text = plain.window_of([dims[2], dims[3]]).to_string();
+        match self.dilation {
+            [1, 1] => {}
+            [y, x] if y == x => text.push_str(&format!(", dilation {y}")),
+            [y, x] => text.push_str(&format!(", dilation {y}×{x}")),
+        }
         if self.groups > 1 {
             text.push_str(&format!(", {} groups", self.groups));
         }
@@ -166,10 +191,13 @@ impl Operation for Conv2d {
         }
         let [x, y] = [back.input(0), back.graph.shape(back.node.output)];
         let turned = turned(back.graph.tensor(self.weight), self.groups);
-        let kernel = [turned.dims()[2], turned.dims()[3]];
+        let kernel = dilated([turned.dims()[2], turned.dims()[3]], self.dilation);
         let weight = back.name("gradient.weight");
         let weight = back.graph.param(weight, turned);
-        let conv = Self::new(weight).groups(self.groups);
+        let conv = Self {
+            dilation: self.dilation,
+            ..Self::new(weight).groups(self.groups)
+        };
         if kernel == [1, 1] && self.padding == Padding::default() {
             // It is cheaper to add the zeros between the pixels to the result.
             let gradient = back.add("gradient", Op::Conv2d(conv), back.gradient)?;

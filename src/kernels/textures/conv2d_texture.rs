@@ -61,7 +61,7 @@ impl fmt::Display for Tile {
 /// One launch: `[ceil(N·OUT_H·OUT_W / (PX_GROUPS·LANES)), ceil(OUT_C / TILE_CO), 1]` workgroups.
 pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
     let taps = ("TAP_CHANNELS", tap_channels(geometry.input.c));
-    let (kernel, constants) = if tile == conv2d_quad::TILE {
+    let (kernel, mut constants) = if tile == conv2d_quad::TILE {
         (&conv2d_quad::KERNEL, vec![taps])
     } else {
         let tile = [
@@ -71,6 +71,7 @@ pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
         ];
         (&KERNEL, [&tile[..], &[taps]].concat())
     };
+    constants.extend(geometry.constants());
     let [x, y] = tile.workgroups(geometry);
     Launch {
         overrides: vec![
@@ -91,6 +92,7 @@ fn immediates(geometry: &Geometry) -> Vec<(&'static str, i32)> {
         kernel,
         stride,
         padding,
+        dilation,
         ..
     } = *geometry;
     let taps = kernel[0] * kernel[1];
@@ -103,7 +105,7 @@ fn immediates(geometry: &Geometry) -> Vec<(&'static str, i32)> {
         ("out_h", immediate(output.h)),
         ("out_w", immediate(output.w)),
         ("out_pixels", immediate(output.pixels())),
-        ("kernel_w", immediate(kernel[1])),
+        ("kernel_w", immediate(kernel[1].saturating_mul(dilation[1]))),
         ("stride_h", immediate(stride[0])),
         ("stride_w", immediate(stride[1])),
         ("pad_top", immediate(padding.top)),

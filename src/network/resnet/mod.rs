@@ -3,19 +3,22 @@
 //! [`open`] infers the plan from the tensors of a file, and [`made_up`] takes a plan and generates
 //! random tensors. `parts/` has a file for each part of a network.
 
+mod arch;
 mod decide;
 mod lesson;
 mod naming;
 mod numbered;
 mod parts;
 mod plan;
+mod settings;
 mod stated;
 
+pub use arch::Arch;
 pub use lesson::size_for as lesson_size_for;
 pub use naming::Naming;
 pub use numbered::{layers, of_names};
 pub use plan::{
-    AntiAlias, Arch, Bias, Block, Head, HeadPooling, MaxPool, Plan, Projects, Shortcut,
+    AntiAlias, Bias, Block, Head, HeadPooling, MaxPool, Norm, Plan, Projects, Selective, Shortcut,
     ShortcutOrder, StrideSite, Style,
 };
 pub use stated::{CONFIG, Config, PREPROCESSOR, Stated};
@@ -28,7 +31,9 @@ use crate::error::Error;
 use crate::graph::ValueId;
 use decide::Record;
 use naming::Unit;
-use parts::{Bench, Sight, anti_alias, block, head, shortcut, squeeze_excite, stem};
+use parts::{
+    Bench, Sight, anti_alias, block, channel_attention, head, norm, shortcut, squeeze_excite, stem,
+};
 
 /// Opens the network that the tensors of a file belong to.
 ///
@@ -45,14 +50,19 @@ pub fn open(
         source: &*source,
         naming,
     };
-    let config = &stated.config;
     let (plan, features, found) = if naming.family() == Family::Notebook {
         let declared = stated.metadata.get("family").map(String::as_str);
         let (plan, features) = lesson::infer(&sight, declared, options.variant)?;
         (plan, Some(features), Vec::new())
     } else {
         let mut plan = infer(&sight)?;
-        let found = decide::invisible(&mut plan, naming.family(), config, options.variant)?;
+        let mut found = decide::invisible(&mut plan, naming, &stated, options.variant)?;
+        found.extend(settings::apply(
+            &mut plan,
+            &stated.config,
+            &options.settings,
+        )?);
+        found.extend(norm::decide(&mut plan, &stated.config, &options.settings)?);
         (plan, None, found)
     };
     let name = plan.name();
@@ -65,6 +75,8 @@ pub fn open(
     let shown = Decision::certain("architecture", name, "shapes of the weights");
     let mut record = Record::new(plan, naming.family(), stated);
     record.gather([shown].into_iter().chain(found))?;
+    record.state_channels(&options.settings)?;
+    record.normalize(parts::preprocess::read(source, naming.normalizations())?);
     let size = record.decide_size(|plan, stated| match features {
         Some(features) => lesson::decide_size(plan.stem_channels(), features, options.size, stated),
         None => Ok(options.size.unwrap_or(stated)),
@@ -85,7 +97,7 @@ pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network
     let stated = Stated::default();
     let found = match plan.style {
         Style::Torchvision => {
-            decide::invisible(&mut plan, Family::Random, &stated.config, options.variant)?
+            decide::invisible(&mut plan, &Naming::made_up(), &stated, options.variant)?
         }
         Style::Timm | Style::Branches | Style::Blocks | Style::Stacks => Vec::new(),
         Style::Lesson => {
@@ -118,7 +130,9 @@ fn infer(sight: &Sight<'_>) -> Result<Plan, Error> {
     block::infer(sight, &mut plan)?;
     head::infer(sight, &mut plan);
     shortcut::infer(sight, &mut plan);
+    norm::infer(sight, &mut plan);
     squeeze_excite::infer(sight, &mut plan)?;
+    channel_attention::infer(sight, &mut plan);
     anti_alias::infer(sight, &mut plan);
     Ok(plan)
 }

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::parts::{head, refused};
+use super::parts::{head, preprocess, refused};
 use super::plan::{Plan, Shortcut, Style};
-use crate::error::Error;
+use crate::error::{Error, Hint};
 use crate::network::{Family, Parameter};
 
 /// A place in a network. Stages, blocks and convolutions are counted from zero.
@@ -26,6 +26,14 @@ pub(super) enum Unit {
     Squeeze(Place),
     /// The second one, with the gate after it.
     Excite(Place),
+    /// The efficient channel attention of a block, with the mean before it and the gate behind it.
+    Channels(Place),
+    /// One of two selective kernels, with its normalisation.
+    Path(Place, usize),
+    /// The first layer of what chooses between them, with the mean before it.
+    Reduce(Place),
+    /// The second one, as the gate of one of them.
+    Choose(Place, usize),
     /// The end of a block, where main path and shortcut meet.
     Sum(Place),
     /// The normalisation after the last block of a pre-activated network.
@@ -75,6 +83,7 @@ impl Plan {
         let deep = self.stem.len() > 1;
         let last = self.stem.len().saturating_sub(1);
         let averages = usize::from(self.shortcut == Shortcut::AveragePool);
+        let middle = format!("conv{}", self.block.convolutions() - 1);
         let (place, layer) = match (unit, part) {
             (Unit::Stem(_), Part::Pool) => return "maxpool".to_owned(),
             (Unit::Stem(_), Part::Max) => return "maxpool.0".to_owned(),
@@ -95,7 +104,33 @@ impl Plan {
             (Unit::Squeeze(place), Part::Relu) => (place, "se.act".to_owned()),
             (Unit::Squeeze(place), _) => (place, "se.pool".to_owned()),
             (Unit::Excite(place), Part::Conv) => (place, "se.fc2".to_owned()),
-            (Unit::Excite(place), _) => (place, "se".to_owned()),
+            (Unit::Excite(place), _) | (Unit::Channels(place), Part::Gate) => {
+                (place, "se".to_owned())
+            }
+            (Unit::Channels(place), Part::Conv) => (place, "se.conv".to_owned()),
+            (Unit::Channels(place), _) => (place, "se.pool".to_owned()),
+            (Unit::Path(place, n), part) => {
+                let layer = match part {
+                    Part::Conv => "conv",
+                    Part::Norm => "bn",
+                    _ => "act",
+                };
+                (place, format!("{middle}.paths.{n}.{layer}"))
+            }
+            (Unit::Reduce(place), part) => {
+                let layer = match part {
+                    Part::Conv => "fc_reduce",
+                    Part::Norm => "bn",
+                    Part::Add => "sum",
+                    Part::Pool => "pool",
+                    _ => "act",
+                };
+                (place, format!("{middle}.attn.{layer}"))
+            }
+            (Unit::Choose(place, 0), Part::Conv) => (place, format!("{middle}.attn.fc_select")),
+            (Unit::Choose(place, n), Part::Conv) => (place, format!("{middle}.attn.fc_select.{n}")),
+            (Unit::Choose(place, n), Part::Gate) => (place, format!("{middle}.attn.{n}")),
+            (Unit::Choose(place, _), _) => (place, middle),
             (Unit::Sum(place), Part::Add) => (place, "add".to_owned()),
             (Unit::Sum(place), _) if self.clamps_last => (place, "relu".to_owned()),
             (Unit::Sum(place), _) => (place, format!("relu{}", self.block.convolutions())),
@@ -125,7 +160,15 @@ impl Plan {
             (Unit::Shortcut(place), Part::Norm) => (place, "downsample.norm".to_owned()),
             (Unit::Shortcut(place), _) => (place, "downsample.pool".to_owned()),
             (Unit::Blur(place), _) => (place, "aa".to_owned()),
-            (Unit::Squeeze(place) | Unit::Excite(place), _) => (place, "se".to_owned()),
+            (
+                Unit::Squeeze(place)
+                | Unit::Excite(place)
+                | Unit::Channels(place)
+                | Unit::Path(place, _)
+                | Unit::Reduce(place)
+                | Unit::Choose(place, _),
+                _,
+            ) => (place, "se".to_owned()),
             (Unit::Sum(place), Part::Relu) => (place, "act".to_owned()),
             (Unit::Sum(place), _) => (place, "add".to_owned()),
             (Unit::Last, Part::Norm) => return "norm".to_owned(),
@@ -165,7 +208,15 @@ impl Plan {
             (Unit::Head, Part::Flatten) => return "flatten".to_owned(),
             (Unit::Head, _) => return "avg_pool".to_owned(),
             (Unit::Blur(place), _) => return format!("{}_aa", block(place)),
-            (Unit::Squeeze(place) | Unit::Excite(place), _) => {
+            (
+                Unit::Squeeze(place)
+                | Unit::Excite(place)
+                | Unit::Channels(place)
+                | Unit::Path(place, _)
+                | Unit::Reduce(place)
+                | Unit::Choose(place, _),
+                _,
+            ) => {
                 return format!("{}_se", block(place));
             }
             // Keras counts a normalisation with the convolution that it follows.
@@ -206,18 +257,30 @@ pub struct Naming {
     family: Family,
     /// The prefix of every name, such as `module.` after data-parallel training.
     prefix: String,
+    /// What the module of a shortcut is called where it is not `downsample`.
+    shortcut: Option<&'static str>,
     /// The suffix of every name: `:0` in Keras 2 files.
     suffix: &'static str,
     /// The layer of the classifier, if the file chooses its name.
     classifier: Option<String>,
+    /// Modules behind the last pool that are no classifier, and what is said of them.
+    left_out: Vec<String>,
+    remark: String,
+    /// A mean and a standard deviation for each of the normalisations in front.
+    normalizations: Vec<[String; 2]>,
 }
 
 /// A name that occurs exactly once in every network of a family.
-const MARKS: [(Family, &str); 4] = [
+const MARKS: [(Family, &str); 6] = [
     (Family::Torchvision, "layer1.0.conv1.weight"),
     (Family::HuggingFace, "embedder.embedder.convolution.weight"),
     (Family::PreActivation, "stages.0.blocks.0.conv1.weight"),
     (Family::Notebook, "res2a_branch2a/kernel"),
+    (Family::SelectiveKernels, "layer1.0.conv1.conv.weight"),
+    (
+        Family::SelectiveKernels,
+        "layer1.0.conv1.paths.0.conv.weight",
+    ),
 ];
 
 /// A name that the original squeeze-and-excitation networks have, and torchvision's do not.
@@ -238,8 +301,12 @@ impl Naming {
         Self {
             family,
             prefix,
+            shortcut: None,
             suffix: "",
             classifier: None,
+            left_out: Vec::new(),
+            remark: String::new(),
+            normalizations: Vec::new(),
         }
     }
 
@@ -277,16 +344,24 @@ impl Naming {
         match found.len() {
             1 => {
                 let mut naming = found.remove(0);
-                naming.refuse_other_norms(names)?;
+                let shortcut = |name: &String| name.contains(".shortcut.");
+                if naming.family == Family::Torchvision && names.iter().any(shortcut) {
+                    naming.shortcut = Some(".shortcut.");
+                }
                 if naming.family != Family::Notebook {
-                    let layers = names.iter().filter_map(|name| name.strip_suffix(".weight"));
-                    let outside = layers.filter(|layer| !naming.is_backbone(layer));
-                    naming.classifier = head::find(outside, &naming.prefix, dims)?;
+                    let outside = names.iter().map(String::as_str);
+                    let outside = outside.filter(|name| !naming.is_backbone(name));
+                    let outside: Vec<&str> = outside.collect();
+                    naming.normalizations = preprocess::normalizations(&outside, &dims);
+                    let found = head::find(&outside, &naming.prefix, dims);
+                    naming.classifier = found.classifier;
+                    naming.left_out = found.left_out;
+                    naming.remark = found.remark;
                 }
                 Ok(naming)
             }
             0 => {
-                let [(_, torchvision), (_, hugging_face), _, (_, notebook)] = MARKS;
+                let [(_, torchvision), (_, hugging_face), _, (_, notebook), ..] = MARKS;
                 unrecognised(format!(
                     "no key ends with '{torchvision}' (torchvision, timm) or \
                      '{hugging_face}' (Hugging Face), none is '{notebook}' (the notebook); \
@@ -297,32 +372,18 @@ impl Naming {
                         .map_or_else(|| "missing".to_owned(), |name| format!("'{name}'")),
                 ))
             }
-            count => unrecognised(format!(
-                "the keys fit {count} networks at once: the file must hold exactly one"
-            )),
+            count => {
+                let prefixes = found.iter().map(|naming| match naming.prefix.as_str() {
+                    "" => "one without a prefix".to_owned(),
+                    prefix => format!("'{}'", prefix.trim_end_matches('.')),
+                });
+                let prefixes = prefixes.collect::<Vec<_>>().join(", ");
+                Err(Error::WeightsUnrecognised {
+                    reason: format!("the keys fit {count} networks at once: {prefixes}"),
+                    hint: Some(Hint::Entry),
+                })
+            }
         }
-    }
-
-    /// Batch normalisation has running statistics; group normalisation does not.
-    fn refuse_other_norms(&self, names: &BTreeSet<String>) -> Result<(), Error> {
-        let norm = match self.family {
-            Family::Torchvision | Family::Senet => "layer1.0.bn1",
-            Family::PreActivation => "stages.0.blocks.0.norm1",
-            _ => return Ok(()),
-        };
-        let name = |parameter: Parameter| format!("{}{norm}.{}", self.prefix, parameter.name());
-        let has = |parameter| names.contains(&name(parameter));
-        if has(Parameter::Gamma) && !has(Parameter::Mean) && !has(Parameter::Variance) {
-            return Err(Error::WeightsUnrecognised {
-                reason: format!(
-                    "'{}' has no running mean: the network normalises by groups (timm's `_gn`, BiT), \
-                     not by batch normalisation, which is not supported",
-                    name(Parameter::Gamma)
-                ),
-                hint: None,
-            });
-        }
-        Ok(())
     }
 
     /// The family.
@@ -335,15 +396,50 @@ impl Naming {
         self.family == Family::Notebook
     }
 
-    /// Whether a layer comes before the head.
-    fn is_backbone(&self, layer: &str) -> bool {
+    /// What stands before the names of each network in a file.
+    pub fn prefixes(names: &BTreeSet<String>) -> Vec<String> {
+        let prefix = |name: &String| {
+            let torch = MARKS
+                .iter()
+                .filter(|(family, _)| *family != Family::Notebook);
+            torch
+                .filter_map(|(_, mark)| name.strip_suffix(mark))
+                .map(str::to_owned)
+                .next()
+        };
+        names.iter().filter_map(prefix).collect()
+    }
+
+    /// Whether a tensor is of a module behind the last pool that the network does without.
+    pub fn leaves_out(&self, name: &str) -> bool {
+        self.left_out.iter().any(|module| name.starts_with(module))
+    }
+
+    /// What is said of the modules behind the last pool; empty where there is a classifier or nothing.
+    pub(super) fn remark(&self) -> &str {
+        &self.remark
+    }
+
+    /// A mean and a standard deviation for each of the normalisations in front.
+    pub(super) fn normalizations(&self) -> &[[String; 2]] {
+        &self.normalizations
+    }
+
+    /// Whether a tensor is one before the head.
+    pub fn is_backbone(&self, layer: &str) -> bool {
         let modules: &[&str] = match self.family {
             Family::HuggingFace => &["embedder.", "encoder."],
             Family::PreActivation => &["stem.", "stages.", "norm"],
+            Family::Notebook => return true,
             _ => &["layer", "conv1", "bn1", "maxpool."],
         };
         let inside = layer.strip_prefix(self.prefix.as_str());
         inside.is_some_and(|rest| modules.iter().any(|module| rest.starts_with(module)))
+    }
+
+    /// Whether shortcuts are called as in networks for CIFAR.
+    pub(super) const fn has_small_names(&self) -> bool {
+        self.shortcut.is_some()
     }
 
     /// The layer of the classifier, if the file chooses its name.
@@ -379,11 +475,28 @@ impl Naming {
                 };
                 format!("{prefix}{layer}.{}", parameter.name())
             }
+            Family::SelectiveKernels => {
+                let mut layer = plan.layer(unit, part);
+                if matches!(unit, Unit::Main(..)) {
+                    // A convolution and its normalisation are one module.
+                    layer = match part {
+                        Part::Norm => layer.replace(".bn", ".conv") + ".bn",
+                        _ => layer + ".conv",
+                    };
+                }
+                format!("{prefix}{layer}.{}", parameter.name())
+            }
             // The last of the pools that replace the max pool has its own module.
             Family::Torchvision if matches!((unit, part), (Unit::Stem(_), Part::Pool)) => {
                 format!("{prefix}maxpool.1.{}", parameter.name())
             }
-            _ => format!("{prefix}{}.{}", plan.layer(unit, part), parameter.name()),
+            _ => {
+                let mut layer = plan.layer(unit, part);
+                if let Some(shortcut) = self.shortcut {
+                    layer = layer.replace(".downsample.", shortcut);
+                }
+                format!("{prefix}{layer}.{}", parameter.name())
+            }
         }
     }
 
@@ -398,7 +511,14 @@ impl Naming {
             Unit::Last | Unit::Head => "norm".to_owned(),
             Unit::Main(place, n) => format!("{}.layer.{n}", inside(place)),
             Unit::Blur(place) => format!("{}.aa", inside(place)),
-            Unit::Squeeze(place) | Unit::Excite(place) => format!("{}.se", inside(place)),
+            Unit::Squeeze(place)
+            | Unit::Excite(place)
+            | Unit::Channels(place)
+            | Unit::Path(place, _)
+            | Unit::Reduce(place)
+            | Unit::Choose(place, _) => {
+                format!("{}.se", inside(place))
+            }
             Unit::Shortcut(place) | Unit::Sum(place) => format!("{}.shortcut", inside(place)),
         };
         let kind = match part {

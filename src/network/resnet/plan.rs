@@ -3,17 +3,14 @@
 //! A network is a [`Plan`] and a [`Naming`](super::Naming): the plan says what the layers compute,
 //! and the naming what the tensors of a file are called.
 
-use std::fmt;
-use std::str::FromStr;
-
-use crate::error::Error;
+use super::Arch;
 use crate::network::PaddingRule;
 
 /// The channels of the stem in every published network, from which a bottleneck's width is counted.
-const STEM: usize = 64;
+pub(super) const STEM: usize = 64;
 
 /// Classes of the lesson: the fingers of a hand, 0 to 5.
-const LESSON_CLASSES: usize = 6;
+pub(super) const LESSON_CLASSES: usize = 6;
 
 /// The two kinds of residual block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +47,27 @@ pub enum Shortcut {
     Convolution,
     /// A 2×2 average pool before its 1×1 convolution (the D of timm's names).
     AveragePool,
+    /// It takes every second pixel and puts zeros before and after its channels (the A of He et al.).
+    Zeros,
+}
+
+/// Selective kernels in place of a 3×3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selective {
+    /// The channels between the two layers that choose, in each stage.
+    pub reduced: Vec<usize>,
+    /// Whether each kernel reads one half of the channels.
+    pub splits: bool,
+}
+
+/// What normalises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Norm {
+    /// Batch normalisation.
+    #[default]
+    Batch,
+    /// Group normalisation with this many groups of channels.
+    Group(usize),
 }
 
 /// The filter that averages before an image is halved.
@@ -134,6 +152,16 @@ pub struct MaxPool {
     pub zeros: bool,
 }
 
+impl MaxPool {
+    /// One with this padding, of −∞.
+    pub const fn new(padding: PaddingRule) -> Self {
+        Self {
+            padding,
+            zeros: false,
+        }
+    }
+}
+
 /// The part after the last block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -163,8 +191,16 @@ pub struct Plan {
     pub blocks: Vec<usize>,
     /// The stride of each stage.
     pub strides: Vec<usize>,
-    /// The channels of each convolution before the max pool: one 7×7, or three 3×3.
+    /// The channels of each convolution before the max pool: one, or three 3×3.
     pub stem: Vec<usize>,
+    /// Rows and columns of the kernel of a stem with one convolution: 7, or 3 for small images.
+    pub stem_kernel: usize,
+    /// The stride of the first convolution.
+    pub stem_stride: usize,
+    /// Whether images are grey: the file's first kernels have one channel.
+    pub grey: bool,
+    /// Rows and columns from one tap of a 3×3 to the next in each stage; 1 where there is no number.
+    pub dilations: Vec<usize>,
     /// The channels inside the blocks of each stage.
     pub widths: Vec<usize>,
     /// The output channels of the blocks of each stage.
@@ -185,11 +221,19 @@ pub struct Plan {
     pub shortcut_order: ShortcutOrder,
     /// Whether normalisation and ReLU come before the convolutions (v2) instead of after them.
     pub pre_activation: bool,
+    /// What normalises.
+    pub norm: Norm,
+    /// Whether kernels have mean 0 and variance 1 when they are used, whatever the file has.
+    pub standardised: bool,
     /// The filter that averages where the image is halved, if there is one.
     pub anti_alias: Option<AntiAlias>,
     /// The channels between the two layers of squeeze-and-excitation in each stage; empty without
     /// it.
     pub squeeze: Vec<usize>,
+    /// Taps of the efficient channel attention of each stage; empty without it.
+    pub channel_taps: Vec<usize>,
+    /// The selective kernels of the blocks, if they have any.
+    pub selective: Option<Selective>,
     /// Whether a ReLU also follows the last normalisation of a main path.
     pub clamps_last: bool,
     /// Which convolutions have a bias.
@@ -198,8 +242,8 @@ pub struct Plan {
     pub legacy: bool,
     /// Added to the variance by every batch normalisation.
     pub epsilon: f32,
-    /// The max pool after the stem.
-    pub max_pool: MaxPool,
+    /// The max pool after the stem, if there is one.
+    pub max_pool: Option<MaxPool>,
     /// The part after the last block.
     pub head: Head,
     /// The number of classes; `None` without a classifier.
@@ -221,6 +265,10 @@ impl Plan {
             blocks: blocks.to_vec(),
             strides: vec![1, 2, 2, 2],
             stem: vec![stem],
+            stem_kernel: 7,
+            stem_stride: 2,
+            grey: false,
+            dilations: Vec::new(),
             widths: widths.to_vec(),
             outputs: widths.map(|width| block.expansion() * width).to_vec(),
             groups: 1,
@@ -231,17 +279,18 @@ impl Plan {
             projects: Projects::Needed,
             shortcut_order: ShortcutOrder::Last,
             pre_activation: false,
+            norm: Norm::Batch,
+            standardised: false,
             anti_alias: None,
             squeeze: Vec::new(),
+            channel_taps: Vec::new(),
+            selective: None,
             clamps_last: false,
             bias: Bias::None,
             legacy: false,
             // The default of PyTorch's `BatchNorm2d`.
             epsilon: 1e-5,
-            max_pool: MaxPool {
-                padding: PaddingRule::all(1),
-                zeros: false,
-            },
+            max_pool: Some(MaxPool::new(PaddingRule::all(1))),
             head: Head {
                 name: "fc".to_owned(),
                 pooling: HeadPooling::Global,
@@ -262,10 +311,7 @@ impl Plan {
             bias: Bias::All,
             // The default of Keras's `BatchNormalization`.
             epsilon: 1e-3,
-            max_pool: MaxPool {
-                padding: PaddingRule::all(0),
-                zeros: false,
-            },
+            max_pool: Some(MaxPool::new(PaddingRule::all(0))),
             head: Head {
                 name: format!("fc{classes}"),
                 pooling: HeadPooling::Lesson,
@@ -319,8 +365,20 @@ impl Plan {
             }
             (_, groups, _) => format!("resnext{aa}{depth}{letter}_{groups}x{width}d"),
         };
-        if unit != STEM {
+        if self.is_small() {
+            name.push_str("_cifar");
+        }
+        if unit != self.usual_stem() {
             name.push_str(&format!("_stem{unit}"));
+        }
+        if self.norm != Norm::Batch {
+            name.push_str(if self.standardised { "_bit" } else { "_gn" });
+        }
+        if self.selective.is_some() {
+            name.insert_str(0, "sk");
+        }
+        if !self.channel_taps.is_empty() {
+            name.insert_str(0, "eca");
         }
         if !self.squeeze.is_empty() {
             name.insert_str(0, if self.legacy { "legacy_se" } else { "se" });
@@ -334,10 +392,10 @@ impl Plan {
         let deep = self.stem.len() > 1;
         let tiered = self.stem == [3 * stem / 8, stem / 2, stem];
         match self.shortcut {
-            Shortcut::Convolution if !deep => "",
+            Shortcut::Convolution | Shortcut::Zeros if !deep => "",
             Shortcut::AveragePool if !deep => "_avg",
             Shortcut::Convolution if self.widths.first() == Some(&stem) => "c",
-            Shortcut::Convolution => "s",
+            Shortcut::Convolution | Shortcut::Zeros => "s",
             Shortcut::AveragePool if tiered => "t",
             Shortcut::AveragePool => "d",
         }
@@ -348,85 +406,27 @@ impl Plan {
         self.block.convolutions() * self.blocks.iter().sum::<usize>() + 2
     }
 
-    /// The output channels of the stem.
-    pub(super) fn stem_channels(&self) -> usize {
-        self.stem.last().copied().unwrap_or_default()
+    /// Whether its stem is one for small images, such as those of CIFAR: one 3×3.
+    pub(super) fn is_small(&self) -> bool {
+        self.stem_kernel == 3 && self.stem.len() == 1
     }
-}
 
-/// A network by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Arch {
-    /// Two blocks of two convolutions in each stage.
-    ResNet18,
-    /// [3, 4, 6, 3] blocks of two convolutions.
-    ResNet34,
-    /// [3, 4, 6, 3] bottlenecks.
-    ResNet50,
-    /// [3, 4, 23, 3] bottlenecks.
-    ResNet101,
-    /// [3, 8, 36, 3] bottlenecks.
-    ResNet152,
-    /// The ResNet-50 of the classic lesson.
-    Notebook,
-}
-
-#[doc(hidden)]
-impl Arch {
-    /// All architectures.
-    pub const ALL: [Self; 6] = [
-        Self::ResNet18,
-        Self::ResNet34,
-        Self::ResNet50,
-        Self::ResNet101,
-        Self::ResNet152,
-        Self::Notebook,
-    ];
-
-    /// The name that [`FromStr`] reads.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ResNet18 => "resnet18",
-            Self::ResNet34 => "resnet34",
-            Self::ResNet50 => "resnet50",
-            Self::ResNet101 => "resnet101",
-            Self::ResNet152 => "resnet152",
-            Self::Notebook => "notebook",
+    /// Channels that the stem of such a network usually gives.
+    fn usual_stem(&self) -> usize {
+        if self.is_small() && self.blocks.len() == 3 {
+            STEM / 4
+        } else {
+            STEM
         }
     }
 
-    /// The plan for a number of classes: by default 1000, or the 6 of the lesson.
-    pub fn plan(self, classes: Option<usize>) -> Plan {
-        let (block, blocks) = match self {
-            Self::ResNet18 => (Block::Basic, [2, 2, 2, 2]),
-            Self::ResNet34 => (Block::Basic, [3, 4, 6, 3]),
-            Self::ResNet50 => (Block::Bottleneck, [3, 4, 6, 3]),
-            Self::ResNet101 => (Block::Bottleneck, [3, 4, 23, 3]),
-            Self::ResNet152 => (Block::Bottleneck, [3, 8, 36, 3]),
-            Self::Notebook => return Plan::lesson(STEM, classes.unwrap_or(LESSON_CLASSES)),
-        };
-        Plan::new(block, blocks, classes.unwrap_or(1000))
+    /// Rows and columns from one tap to the next in the 3×3 of a stage.
+    pub(super) fn dilation(&self, stage: usize) -> usize {
+        self.dilations.get(stage).copied().unwrap_or(1)
     }
-}
 
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Arch {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        let found = Self::ALL.into_iter().find(|arch| arch.name() == name);
-        found.ok_or_else(|| Error::Model {
-            model: name.to_owned(),
-            reason: format!(
-                "unknown; there are {}",
-                Self::ALL.map(Self::name).join(", ")
-            ),
-        })
+    /// The output channels of the stem.
+    pub(super) fn stem_channels(&self) -> usize {
+        self.stem.last().copied().unwrap_or_default()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::network::Activation;
+use crate::network::{Activation, Decision};
 use crate::picture::{Labels, Preprocess};
 
 /// Evidence: `config.json`.
@@ -15,10 +15,27 @@ pub const PREPROCESSOR: &str = "preprocessor_config.json beside the file";
 pub struct Stated {
     /// The path of the file, for the record; `None` for random weights.
     pub path: Option<String>,
+    /// What else it holds that may have been meant.
+    pub beside: Option<Decision>,
     /// The file's metadata, such as `epsilon` or `classes`.
     pub metadata: HashMap<String, String>,
     /// The content of its side-car files.
     pub config: Config,
+}
+
+impl Stated {
+    /// The name of the architecture, and what says it.
+    pub(super) fn architecture(&self) -> Option<(&str, &str)> {
+        let beside = self
+            .config
+            .architecture
+            .as_deref()
+            .map(|name| (name, CONFIG));
+        let text = |key: &str| self.metadata.get(key).map(String::as_str);
+        let within = text("architecture");
+        let evidence = text("said by").unwrap_or("metadata of the file");
+        beside.or(within.map(|name| (name, evidence)))
+    }
 }
 
 /// The content of the JSON files next to a weight file.
@@ -34,6 +51,8 @@ pub struct Config {
     pub downsample_in_bottleneck: Option<bool>,
     /// Whether the first stage halves the image, according to Hugging Face.
     pub downsample_in_first_stage: Option<bool>,
+    /// The stride of the whole backbone, if it is less than usual, according to timm.
+    pub output_stride: Option<usize>,
     /// Whether the max pool's input is padded with zeros, as in timm's `fixed` stems.
     pub zero_padded_pool: bool,
     /// The preparation of images, and the file that states it.

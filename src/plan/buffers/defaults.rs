@@ -179,6 +179,7 @@ mod tests {
             kernel: [kernel; 2],
             stride: [1, 1],
             padding: Padding::all(kernel / 2),
+            dilation: [1; 2],
             groups: 1,
             relu: false,
             residual: Residual::None,

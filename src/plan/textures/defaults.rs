@@ -178,6 +178,7 @@ mod tests {
             kernel: [1; 2],
             stride: [1; 2],
             padding: Padding::all(0),
+            dilation: [1; 2],
             groups: 1,
             relu: false,
             residual: Residual::None,

@@ -102,6 +102,8 @@ impl BackEnd for Textures<'_> {
             Op::ReluGradient(_) => (maps, Bound::binary(relu_gradient_texture::launch(x))),
             Op::Conv2d(_)
             | Op::BatchNorm(_)
+            | Op::GroupNorm(_)
+            | Op::ChannelConv(_)
             | Op::BlurPool(_)
             | Op::Relu(_)
             | Op::Flatten(_)

@@ -30,6 +30,16 @@ pub(super) struct Recognised {
 /// Finds out what network the weights are of.
 pub(super) fn recognise(saved: Saved, asked: Option<Variant>) -> Result<Recognised, Error> {
     let layers = list(saved);
+    if layers
+        .iter()
+        .any(|layer| layer.path().contains("tf_res_net"))
+    {
+        return Err(unknown(
+            "it is of Hugging Face's classes for TensorFlow; take `model.safetensors` of the same \
+             repository"
+                .to_owned(),
+        ));
+    }
     let evidence = Evidence::gather(layers)?;
     let family = Family::of(&evidence)?;
     let (variant, confidence) = choose(&family.choice(&evidence), asked)?;
@@ -247,10 +257,11 @@ impl Family {
             (_, StrideSite::Middle, _) => "3x3 of a bottleneck",
             (_, StrideSite::First, _) => "first 1x1 of a bottleneck",
         };
-        let max_pool = match (plan.max_pool.padding.fill, plan.max_pool.zeros) {
+        let MaxPool { padding, zeros } = plan.max_pool.unwrap_or(MaxPool::new(PaddingRule::all(1)));
+        let max_pool = match (padding.fill, zeros) {
             (Fill::Same, _) => "3x3/2, padded as TensorFlow's same",
             (_, true) => "3x3/2, one row and column of zeros around",
-            (_, false) if plan.max_pool.padding == PaddingRule::all(0) => "3x3/2, no padding",
+            (_, false) if padding == PaddingRule::all(0) => "3x3/2, no padding",
             (_, false) => "3x3/2, one row and column of minus infinity around",
         };
         let head = match evidence.head_name() {
@@ -331,7 +342,7 @@ impl Family {
     /// The plan of a variant with the blocks of the file.
     fn plan(&self, variant: Variant) -> Plan {
         let hub = hub::usual(self.plan.clone());
-        let padded = |padding, zeros| MaxPool { padding, zeros };
+        let padded = |padding, zeros| Some(MaxPool { padding, zeros });
         let first = Plan {
             style: Style::Branches,
             stride_site: StrideSite::First,

@@ -89,7 +89,7 @@ fn classifier(class: &str, config: &Value) -> Result<Network, Error> {
 fn converter(config: &Value) -> Kind {
     image_converter(config)
         .and_then(layers::rescale)
-        .map_or(Kind::Pass, Kind::Rescale)
+        .map_or(Kind::Pass, Kind::Affine)
 }
 
 fn image_converter(config: &Value) -> Option<&Value> {
@@ -212,10 +212,10 @@ pub(super) fn usual(plan: Plan) -> Plan {
         shortcut_order: ShortcutOrder::BeforeLast,
         bias: Bias::None,
         epsilon: 1e-5,
-        max_pool: MaxPool {
+        max_pool: Some(MaxPool {
             padding: PaddingRule::all(1),
             zeros: !plan.pre_activation,
-        },
+        }),
         ..plan
     }
 }

@@ -32,8 +32,8 @@ struct Data {
     crop_pct: f64,
     crop_mode: String,
     interpolation: String,
-    mean: [f32; 3],
-    std: [f32; 3],
+    mean: Vec<f32>,
+    std: Vec<f32>,
     num_classes: Option<usize>,
     label_names: Value,
     label_descriptions: Value,
@@ -46,8 +46,8 @@ impl Default for Data {
             crop_pct: 0.875,
             crop_mode: "center".to_owned(),
             interpolation: "bicubic".to_owned(),
-            mean: IMAGENET_MEAN,
-            std: IMAGENET_STD,
+            mean: IMAGENET_MEAN.to_vec(),
+            std: IMAGENET_STD.to_vec(),
             num_classes: None,
             label_names: Value::Null,
             label_descriptions: Value::Null,
@@ -61,7 +61,6 @@ const ARGUMENTS: &[&str] = &[
     "act_layer",
     "norm_layer",
     "block_args",
-    "output_stride",
     "replace_stem_pool",
     "conv_layer",
 ];
@@ -105,7 +104,9 @@ pub(super) fn of_pictures(config: &Value) -> Result<Config, Error> {
     let data = Data::deserialize(without_nulls(data)).map_err(bad)?;
     let labels = labels_of(&root.label_names, &root.label_descriptions)
         .or_else(|| labels_of(&data.label_names, &data.label_descriptions));
+    let output_stride = root.model_args.get("output_stride").and_then(Value::as_u64);
     Ok(Config {
+        output_stride: output_stride.and_then(|stride| usize::try_from(stride).ok()),
         classes: root.num_classes.or(data.num_classes),
         preprocess: Some((rules_of(&data)?, CONFIG)),
         labels,
@@ -119,11 +120,20 @@ fn rules_of(data: &Data) -> Result<Preprocess, Error> {
         reason: format!("{CONFIG}: {reason}"),
     };
     let [channels, h, w] = data.input_size;
-    if channels != 3 {
+    if channels != 3 && channels != 1 {
         return Err(refuse(format!(
             "images of {channels} channels are not supported"
         )));
     }
+    // Grey images have one number for all channels.
+    let of_channels = |numbers: &[f32]| match *numbers {
+        [one] => Ok([one; 3]),
+        [first, second, third] => Ok([first, second, third]),
+        _ => Err(refuse(format!(
+            "{} numbers for the channels",
+            numbers.len()
+        ))),
+    };
     let scaled = [h, w].map(|side| scaled(side, data.crop_pct));
     let [Some(scaled_h), Some(scaled_w)] = scaled else {
         return Err(refuse(format!("crop_pct is {}", data.crop_pct)));
@@ -148,8 +158,8 @@ fn rules_of(data: &Data) -> Result<Preprocess, Error> {
         size: [h, w],
         resize,
         filter,
-        mean: data.mean,
-        std: data.std,
+        mean: of_channels(&data.mean)?,
+        std: of_channels(&data.std)?,
         ..Preprocess::TORCHVISION
     };
     rules.check()?;

@@ -78,6 +78,10 @@ pub(crate) fn read(weights: &mut Weights, options: &ModelOptions) -> Result<Netw
             "its layers are listed, so that there is no variant '{variant}' to choose; leave it out"
         )));
     }
+    if let Some(name) = options.settings.keys().next() {
+        let reason = format!("its layers are listed; leave the setting '{name}' out");
+        return Err(refuse(reason));
+    }
     let preprocess = match text("preprocess") {
         Some(text) => Preprocess::from_json(text)?,
         None => return Err(refuse("the text 'preprocess' is missing".to_owned())),

@@ -7,7 +7,10 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Bench, Conv, Sight, Site, anti_alias, shortcut, squeeze_excite, unexplained};
+use super::{
+    Bench, Conv, Sight, Site, anti_alias, channel_attention, selective, shortcut, squeeze_excite,
+    unexplained,
+};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::Operation;
@@ -18,8 +21,18 @@ use crate::network::resnet::plan::{Block, Plan, Projects, ShortcutOrder, StrideS
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     let first = |stage| Place { stage, block: 0 };
     for stage in 0..plan.blocks.len() {
-        let exists = |&block: &usize| sight.has(plan, Unit::Main(Place { stage, block }, 0));
+        // A block with selective kernels may have them first.
+        let exists = |&block: &usize| {
+            let place = Place { stage, block };
+            (0..2).any(|number| sight.has(plan, Unit::Main(place, number)))
+        };
         let count = (0..).take_while(exists).count();
+        // Networks for CIFAR have three stages.
+        if count == 0 && stage == 3 && plan.is_small() {
+            plan.blocks.truncate(3);
+            plan.strides.truncate(3);
+            break;
+        }
         if count == 0 {
             let layer = plan.layer(Unit::Main(first(stage), 0), Part::Conv);
             let stage = layer.split(".0.conv1").next().unwrap_or_default();
@@ -49,24 +62,41 @@ pub(in super::super) fn channels(sight: &Sight<'_>, plan: &mut Plan) -> Result<(
     let place = |stage| Place { stage, block: 0 };
     let given = |number| -> Result<Vec<usize>, Error> {
         let stages = 0..plan.blocks.len();
-        let given = stages.map(|stage| Ok(sight.conv(plan, Unit::Main(place(stage), number))?[0]));
+        let given = stages.map(|stage| {
+            let unit = match Unit::Main(place(stage), number) {
+                unit if sight.has(plan, unit) => unit,
+                _ if sight.has(plan, Unit::Path(place(stage), 0)) => Unit::Path(place(stage), 0),
+                unit => unit,
+            };
+            Ok(sight.conv(plan, unit)?[0])
+        });
         given.collect()
     };
     let (widths, outputs) = (given(0)?, given(plan.block.convolutions() - 1)?);
     (plan.widths, plan.outputs) = (widths, outputs);
-    if plan.block == Block::Bottleneck {
+    let bottleneck = plan.block == Block::Bottleneck;
+    if bottleneck && sight.has(plan, Unit::Main(place(0), 1)) {
         let [width, group_width] = sight.conv(plan, Unit::Main(place(0), 1))?;
-        // No file has a tensor with a dimension of zero.
+        // No file has a tensor with a size of zero.
         plan.groups = width / group_width.max(1);
     }
-    Ok(())
+    let read = if bottleneck {
+        plan.widths.first()
+    } else {
+        plan.stem.last()
+    };
+    let read = read.copied().unwrap_or_default();
+    selective::infer(sight, plan, read)
 }
 
 /// The convolutions of a block.
 fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
     let (width, out_c) = (site.width, site.out_c);
+    let [first_dilation, dilation] = site.dilations;
     let strided = |width, stride| {
-        let conv = Conv::new(width, 3).stride(anti_alias::stride(plan, stride));
+        let conv = Conv::new(width, 3)
+            .stride(anti_alias::stride(plan, stride))
+            .dilation(first_dilation);
         if stride > 1 {
             conv.padding(plan.stride_padding)
         } else {
@@ -74,7 +104,8 @@ fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
         }
     };
     if plan.block == Block::Basic {
-        return vec![strided(width, site.stride), Conv::new(out_c, 3)];
+        let second = Conv::new(out_c, 3).dilation(dilation);
+        return vec![strided(width, site.stride), second];
     }
     let (first, middle) = match plan.stride_site {
         StrideSite::First => (site.stride, 1),
@@ -106,6 +137,15 @@ pub(in super::super) fn sites(plan: &Plan) -> Vec<Site> {
             } else {
                 1
             },
+            // The first block of a stage still has the pixels of the stage before.
+            dilations: [
+                plan.dilation(if block == 0 {
+                    stage.saturating_sub(1)
+                } else {
+                    stage
+                }),
+                plan.dilation(stage),
+            ],
             projects: block == 0 && projects,
         }));
     }
@@ -157,6 +197,7 @@ fn main_path(
 ) -> Result<ValueId, Error> {
     let convolutions = convolutions(bench.plan, site);
     let last = convolutions.len() - 1;
+    let kernels = bench.plan.selective.as_ref();
     let mut y = entry;
     for number in numbers {
         let conv = convolutions[number];
@@ -166,6 +207,8 @@ fn main_path(
                 y = bench.activate(unit, y)?;
             }
             y = bench.conv(unit, y, conv.normalised(number < last))?;
+        } else if let Some(kernels) = kernels.filter(|_| number + 1 == last) {
+            y = selective::build(bench, kernels, (site, conv), y)?;
         } else {
             y = bench.conv(unit, y, conv)?;
             y = if number < last || bench.plan.clamps_last {
@@ -173,13 +216,14 @@ fn main_path(
             } else {
                 bench.norm(unit, y)?
             };
-            // Behind the convolution that strides: the first of two, the second of three.
+            // After the convolution that strides: the first of two, or the second of three.
             if number + 1 == last {
                 y = anti_alias::build(bench, site, y)?;
             }
         }
         if number == last {
             y = squeeze_excite::build(bench, site, y)?;
+            y = channel_attention::build(bench, site, y)?;
         }
     }
     Ok(y)

@@ -6,17 +6,22 @@
 
 pub(super) mod anti_alias;
 pub(super) mod block;
+pub(super) mod channel_attention;
 pub(super) mod head;
+pub(super) mod norm;
+pub(super) mod preprocess;
 pub(super) mod refused;
+pub(super) mod selective;
 pub(super) mod shortcut;
 pub(super) mod squeeze_excite;
 pub(super) mod stem;
 
 use super::naming::{Naming, Part, Place, Unit};
-use super::plan::{Bias, Plan};
+use super::plan::{Bias, Norm, Plan};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::{Draft, Operation, PaddingRule, Parameter, TensorSource};
+use crate::tensor::Tensor;
 
 /// The shapes of the tensors of a file.
 pub(super) struct Sight<'a> {
@@ -44,9 +49,15 @@ impl Sight<'_> {
 
     /// The output and input channels of a convolution.
     pub(super) fn conv(&self, plan: &Plan, unit: Unit) -> Result<[usize; 2], Error> {
+        let [out_c, in_c, _, _] = self.kernel(plan, unit)?;
+        Ok([out_c, in_c])
+    }
+
+    /// All sizes of a convolution, OIHW.
+    pub(super) fn kernel(&self, plan: &Plan, unit: Unit) -> Result<[usize; 4], Error> {
         let dims = self.dims(plan, unit, Part::Conv, Parameter::Weight);
         match dims.as_deref() {
-            Some(&[out_c, in_c, _, _]) => Ok([out_c, in_c]),
+            Some(&[out_c, in_c, h, w]) => Ok([out_c, in_c, h, w]),
             other => Err(unexplained(
                 plan,
                 format!(
@@ -85,6 +96,8 @@ pub(super) struct Site {
     /// The channels of its output.
     pub(super) out_c: usize,
     pub(super) stride: usize,
+    /// Rows and columns from one tap to the next: of its first 3×3, and of one behind it.
+    pub(super) dilations: [usize; 2],
     /// Whether it is the first block of a stage that always projects its shortcut.
     pub(super) projects: bool,
 }
@@ -96,6 +109,7 @@ pub(super) struct Conv {
     kernel: usize,
     stride: usize,
     padding: PaddingRule,
+    dilation: usize,
     groups: usize,
     normalised: bool,
     biased: bool,
@@ -109,6 +123,7 @@ impl Conv {
             kernel,
             stride: 1,
             padding: PaddingRule::all(kernel / 2),
+            dilation: 1,
             groups: 1,
             normalised: true,
             biased: false,
@@ -117,6 +132,15 @@ impl Conv {
 
     pub(super) const fn stride(self, stride: usize) -> Self {
         Self { stride, ..self }
+    }
+
+    /// With taps further apart, and padding as before for their number.
+    pub(super) const fn dilation(self, dilation: usize) -> Self {
+        Self {
+            dilation,
+            padding: PaddingRule::all(self.kernel / 2 * dilation),
+            ..self
+        }
     }
 
     pub(super) const fn groups(self, groups: usize) -> Self {
@@ -163,14 +187,32 @@ impl Bench<'_> {
         let Conv {
             out_c,
             kernel,
+            groups,
+            ..
+        } = conv;
+        let in_c = self.draft.shape(x).c / groups.max(1);
+        let weight = self.kernel(unit, [out_c, in_c, kernel])?;
+        self.convolve(unit, x, conv, weight)
+    }
+
+    /// A convolution by a kernel that was taken before.
+    pub(super) fn convolve(
+        &mut self,
+        unit: Unit,
+        x: ValueId,
+        conv: Conv,
+        weight: String,
+    ) -> Result<ValueId, Error> {
+        let Conv {
+            out_c,
             stride,
             padding,
+            dilation,
             groups,
             normalised,
             biased,
+            ..
         } = conv;
-        let dims = [out_c, self.draft.shape(x).c / groups.max(1), kernel, kernel];
-        let weight = self.parameter(unit, Part::Conv, Parameter::Weight, &dims)?;
         let biased = match self.plan.bias {
             Bias::None => biased,
             Bias::Unnormalised => biased || !normalised,
@@ -186,21 +228,83 @@ impl Bench<'_> {
             bias,
             stride: [stride; 2],
             padding,
+            dilation: [dilation; 2],
             groups,
         };
         self.add(unit, Part::Conv, operation, &[x])
     }
 
+    /// Takes a kernel as it is used. That of a grey image has zeros for green and blue: all three
+    /// channels of such an image are the same.
+    fn kernel(&mut self, unit: Unit, [out_c, in_c, side]: [usize; 3]) -> Result<String, Error> {
+        let grey = self.plan.grey && unit == Unit::Stem(0);
+        let dims = [out_c, if grey { 1 } else { in_c }, side, side];
+        if !grey && !self.plan.standardised {
+            return self.parameter(unit, Part::Conv, Parameter::Weight, &dims);
+        }
+        let mut kernel = self.taken(unit, Part::Conv, Parameter::Weight, &dims)?;
+        if self.plan.standardised {
+            kernel = norm::standardised(&kernel);
+        }
+        if grey {
+            let plane = side * side;
+            kernel = Tensor::from_fn(&[out_c, in_c, side, side], |i| {
+                let (co, ci) = (i / (in_c * plane), i / plane % in_c);
+                if ci == 0 {
+                    kernel.data()[co * plane + i % plane]
+                } else {
+                    0.0
+                }
+            });
+        }
+        self.constant(unit, Parameter::Weight, kernel)
+    }
+
+    /// Takes a tensor of the file.
+    pub(super) fn taken(
+        &mut self,
+        unit: Unit,
+        part: Part,
+        parameter: Parameter,
+        dims: &[usize],
+    ) -> Result<Tensor, Error> {
+        let in_file = self.naming.tensor(self.plan, unit, part, parameter);
+        self.source.take(&in_file, dims)
+    }
+
+    /// Adds a parameter of a convolution that no tensor of the file is, and returns its name.
+    pub(super) fn constant(
+        &mut self,
+        unit: Unit,
+        parameter: Parameter,
+        tensor: Tensor,
+    ) -> Result<String, Error> {
+        let name = format!("{}.{}", self.layer(unit, Part::Conv), parameter.name());
+        self.draft.tensor(&name, tensor)?;
+        Ok(name)
+    }
+
     pub(super) fn norm(&mut self, unit: Unit, x: ValueId) -> Result<ValueId, Error> {
         let dims = [self.draft.shape(x).c];
+        let epsilon = self.plan.epsilon;
+        let norm = self.plan.norm;
         let mut parameter = |parameter| self.parameter(unit, Part::Norm, parameter, &dims);
-        let operation = Operation::BatchNorm {
-            gamma: parameter(Parameter::Gamma)?,
-            beta: parameter(Parameter::Beta)?,
-            mean: parameter(Parameter::Mean)?,
-            variance: parameter(Parameter::Variance)?,
-            epsilon: self.plan.epsilon,
-            of_batch: false,
+        let (gamma, beta) = (parameter(Parameter::Gamma)?, parameter(Parameter::Beta)?);
+        let operation = match norm {
+            Norm::Batch => Operation::BatchNorm {
+                gamma,
+                beta,
+                mean: parameter(Parameter::Mean)?,
+                variance: parameter(Parameter::Variance)?,
+                epsilon,
+                of_batch: false,
+            },
+            Norm::Group(groups) => Operation::GroupNorm {
+                gamma,
+                beta,
+                groups,
+                epsilon,
+            },
         };
         self.add(unit, Part::Norm, operation, &[x])
     }
@@ -245,8 +349,7 @@ impl Bench<'_> {
     ) -> Result<String, Error> {
         let layer = self.layer(unit, part);
         let name = format!("{layer}.{}", parameter.name());
-        let in_file = self.naming.tensor(self.plan, unit, part, parameter);
-        let tensor = self.source.take(&in_file, dims)?;
+        let tensor = self.taken(unit, part, parameter, dims)?;
         self.draft.tensor(&name, tensor)?;
         Ok(name)
     }

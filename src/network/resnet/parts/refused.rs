@@ -8,10 +8,6 @@ use crate::error::{Error, Hint};
 /// Text in the names of tensors, and the network that it identifies.
 const TENSORS: &[(&str, &str)] = &[
     (
-        ".se.conv.",
-        "a ResNet with efficient channel attention (ECA)",
-    ),
-    (
         ".se.fc.",
         "a ResNet with effective squeeze-and-excitation (one layer)",
     ),
@@ -19,13 +15,50 @@ const TENSORS: &[(&str, &str)] = &[
         "layer0.conv2.",
         "a SENet, whose stem is three 3x3 (timm's `legacy_senet154`)",
     ),
-    (".attn.", "a ResNet with attention blocks"),
     (
         "maxpool.0.",
         "a ResNet whose stem has a convolution instead of the max pool (timm's `replace_stem_pool`)",
     ),
     (".conv2.0.", "a ResNet with several layers for one 3x3"),
     (".conv2.radix", "a ResNeSt"),
+    (
+        "_packed_params",
+        "a quantised network; save the one from which it was made",
+    ),
+    (
+        "activation_post_process",
+        "a network prepared for quantisation; save the one from which it was made",
+    ),
+    (
+        "weight_fake_quant",
+        "a network prepared for quantisation; save the one from which it was made",
+    ),
+    (
+        "weight_orig",
+        "a pruned network, whose masks `torch.nn.utils.prune.remove` makes permanent; as it is, it",
+    ),
+    (
+        ".parametrizations.",
+        "a parametrised network, which `remove_parametrizations` makes an ordinary one; as it is, it",
+    ),
+    (
+        ".weight_g",
+        "a network with weight normalisation, which `remove_weight_norm` takes away; as it is, it",
+    ),
+    ("attnpool.", "CLIP's image encoder"),
+    ("segmentation_head.", "a network for segmentation"),
+    ("decoder.blocks.", "a U-Net"),
+    ("rpn_head.", "a detector of MMDetection"),
+    ("bbox_head.", "a detector of MMDetection"),
+    ("roi_heads.", "a detector"),
+    ("backbone.bottom_up.", "a detector of Detectron2"),
+    ("res2.0.conv1.norm.", "Detectron2's backbone"),
+    (".prelu.", "an iresnet of InsightFace"),
+    (".bn1.IN.", "an IBN-Net"),
+    (
+        ".lora_A",
+        "a network with LoRA; merge it first: as it is, it",
+    ),
     (".skn.", "a ResNet with selective kernels"),
 ];
 

@@ -25,10 +25,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
     }
     if sight.naming.family() == Family::Senet {
         plan.legacy = true;
-        plan.max_pool = MaxPool {
-            padding: PaddingRule::filled(Fill::Ceil),
-            zeros: false,
-        };
+        plan.max_pool = Some(MaxPool::new(PaddingRule::filled(Fill::Ceil)));
         plan.clamps_last = plan.block == Block::Basic;
         if plan.groups == 1 {
             plan.stride_site = StrideSite::First;

@@ -136,6 +136,7 @@ fn linear(
             bias,
             stride: [1, 1],
             padding,
+            dilation: [1; 2],
             groups: 1,
         }
     } else {

@@ -83,6 +83,7 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         bias,
         stride: window.stride,
         padding: window.behind(site, before)?,
+        dilation: window.dilation,
         groups,
     };
     let id = import.draft.add(&name, operation, &[x.id])?;
@@ -207,12 +208,10 @@ impl Window {
     fn read(site: &Site<'_>, kernel: [usize; 2]) -> Result<Self, Error> {
         let stride = pair(site, "strides")?.unwrap_or([1, 1]);
         let dilation = pair(site, "dilations")?.unwrap_or([1, 1]);
-        if [stride, kernel, dilation]
-            .iter()
-            .any(|pair| pair.contains(&0))
-        {
+        if [stride, dilation, kernel].as_flattened().contains(&0) {
             return Err(site.refuse(format!(
-                "a kernel of {kernel:?} with strides {stride:?} makes no sense"
+                "a kernel of {kernel:?} with strides {stride:?} and dilations {dilation:?} makes no \
+                 sense"
             )));
         }
         if let Some(side) = kernel.into_iter().find(|&side| side > 1 << 15) {
