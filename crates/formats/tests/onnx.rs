@@ -364,7 +364,7 @@ fn an_operator_that_is_not_supported_is_named_with_its_node() {
             "kernel_shape is missing",
         ),
         (vec![node("Sum", &["x", "x", "x"], "y", &[])], "3 inputs"),
-        (vec![node("Relu", &[], "y", &[])], "input 0 is missing"),
+        (vec![node("Add", &["x"], "y", &[])], "input 1 is missing"),
         (vec![node("Relu", &["w"], "y", &[]), w.clone()], "constant"),
         (
             vec![node("Relu", &["x"], "y", &[])],
@@ -386,8 +386,8 @@ fn graphs_that_are_no_graphs_are_refused() {
     let file = write::model(&[conv.clone(), w.clone()]);
     let model = import(&file).unwrap();
     assert_eq!(
-        model.classes,
-        Some(4),
+        model.graph.nodes().len(),
+        1,
         "the file that the others are made of"
     );
 
@@ -465,13 +465,7 @@ fn nodes_in_any_order_and_with_equal_names_are_fine() {
         .collect();
     assert_eq!(
         names,
-        [
-            "same name",
-            "same name_2",
-            "same name_3",
-            "same name_4",
-            "softmax"
-        ],
+        ["same name", "same name_2", "same name_3", "same name_4"],
         "each has its own"
     );
 }
@@ -503,7 +497,7 @@ fn many_nodes_of_one_name_take_no_time() {
     parts.push(node("Conv", &[&name(20_000), "w"], "y", &[]));
     parts.push(tensor("w", &[4, 3, 8, 8], &[]));
     let model = import(&write::model(&parts)).unwrap();
-    assert_eq!(model.graph.nodes().len(), 20_001 + 1, "with the softmax");
+    assert_eq!(model.graph.nodes().len(), 20_001, "all of them");
 }
 
 #[test]
@@ -514,8 +508,10 @@ fn truncated_files_are_errors() {
         for len in 0..file.len() {
             refused += usize::from(import(&file[..len]).is_err());
         }
-        // What follows the graph, the version of the operators, must be there too.
-        assert_eq!(refused, file.len(), "{}", case.name);
+        // What follows the graph, the version of the operators, must be there too; those of other
+        // domains, which are last, need not.
+        let accepted = file.len() - refused;
+        assert!(accepted <= 2, "{}: {accepted} are accepted", case.name);
     }
 }
 

@@ -200,8 +200,8 @@ fn the_last_function_says_what_the_probabilities_are() {
 #[test]
 fn training_and_integers_are_refused_in_every_opset() {
     let ones = |name| tensor(name, &[3], &[]);
-    let params = [ones("g"), ones("b"), ones("m"), ones("v")].concat();
-    let inputs = ["x", "g", "b", "m", "v"];
+    let params = [ones("g"), ones("b"), ones("mu"), ones("v")].concat();
+    let inputs = ["x", "g", "b", "mu", "v"];
     for (opset, outputs, attributes) in [
         (7, &["n", "s", "t", "u", "w2"][..], vec![]),
         (9, &["n", "s"], vec![]),

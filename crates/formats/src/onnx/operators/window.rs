@@ -44,9 +44,6 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         None => None,
     };
     let window = Window::read(site, kernel)?;
-    if window.dilation != [1, 1] {
-        return Err(site.refuse(format!("dilations {:?} are not supported", window.dilation)));
-    }
     let before = match pending {
         None => Padding::all(0),
         Some((padding, Border::Value(PadValue::Zero))) => padding,
