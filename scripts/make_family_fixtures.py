@@ -237,7 +237,7 @@ NETWORKS = {
     "timm-sk": (lambda: timm_network("skresnet50", **NARROW), TORCH, "fc"),
     "timm-sk-basic": (lambda: timm_network("skresnet18", **NARROW), TORCH_BASIC, "fc"),
     "timm-sk-next": (
-        lambda: timm_network("skresnext50_32x4d", cardinality=2, base_width=32, **NARROW),
+        lambda: timm_network("skresnext50_32x4d", cardinality=4, base_width=32, **NARROW),
         TORCH,
         "fc",
     ),

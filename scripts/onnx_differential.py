@@ -192,10 +192,13 @@ class Net:
         w = self.weight(out, c // groups, k, k)
         attributes = {"strides": [stride, stride]}
         if self.chance(0.5):
-            attributes.update(kernel_shape=[k, k], dilations=[1, 1], group=groups)
+            attributes.update(kernel_shape=[k, k], group=groups)
         elif groups != 1:
             attributes["group"] = groups
-        p = k // 2
+        d = 2 if k > 1 and self.chance(0.1) else 1
+        if d > 1 or self.chance(0.5):
+            attributes["dilations"] = [d, d]
+        p = d * (k // 2)
         how = self.rng.random()
         if how < 0.15:
             attributes["auto_pad"] = self.pick("SAME_UPPER", "SAME_LOWER")
@@ -304,8 +307,8 @@ class Net:
             kept = len(self.nodes), len(self.initializers), self.count
             y = make()
             conv = next(n for n in reversed(self.nodes) if n.op_type == "Conv")
-            pads = next((list(a.ints) for a in conv.attribute if a.name == "pads"), None)
-            if pads is None or pads == [1] * 4:
+            stated = {a.name: list(a.ints) for a in conv.attribute}
+            if stated.get("pads", [1] * 4) == stated.get("dilations", [1, 1]) * 2:
                 return y
             del self.nodes[kept[0]:], self.initializers[kept[1]:]
 
@@ -313,6 +316,8 @@ class Net:
 
     def mean(self, x, keep=False):
         how = self.rng.randrange(7)
+        if self.chance(0.08):
+            return self.node("GlobalMaxPool", [x]) if keep or how < 4 else self.axes("ReduceMax", x, (2, 3), 18, keepdims=self.pick(0, 1))
         if how <= 1 or keep and how > 3:
             return self.node("GlobalAveragePool", [x])
         if how == 2:
@@ -385,7 +390,7 @@ class Net:
         kind = self.rng.choice([
             "LeakyRelu", "Swap", "Mirror", "Square", "Channels", "Shuffle", "Pixels", "Row", "Softmax", "Tanh",
             "Crop", "MeanC", "Relu6", "Dilated", "Bias", "Wide", "Group", "InstanceNorm", "Train", "Roll",
-            "MinusInf", "Edge", "PadRelu", "GlobalMax", "Silu", "Sub", "Up", "Half", "Order",
+            "MinusInf", "Edge", "PadRelu", "GlobalMax", "Silu", "Sub", "Up", "Half", "Order", "Last",
         ])
         self.odd.append(kind)
         n = self.node
@@ -422,6 +427,7 @@ class Net:
         if kind == "Sub": return n("Sub", [x, self.relu(x)])
         if kind == "Up": return n("ReduceSum", [x], axes=[2], keepdims=1) if self.opset < 13 else n("ReduceSum", [x, self.ints(2)], keepdims=1)
         if kind == "Half": return n("AveragePool", [self.pad(x, [0, 0, 1, 1, 0, 0, 1, 1])], kernel_shape=[3, 3], pads=[1] * 4)
+        if kind == "Last": return n(self.pick("Add", "Mul"), [x, self.given(self.weight(c, scale=1.0))])
         if kind == "Order": return n("Transpose", [x], perm=[0, 2, 1, 3])
         return x
 
@@ -463,6 +469,28 @@ def front(net, x, state):
     if net.chance(0.1) and layout == "NCHW":
         x = net.norm(x, 3)
     return x
+
+
+def whole(net, x, dims, kind):
+    """All of an image as one vector without pooling, in any order of axes; `None` if its sizes are unknown."""
+    given = [helper.make_tensor_value_info("image", kind, dims)]
+    out = [helper.make_tensor_value_info(x, 1, None)]
+    opsets = [helper.make_opsetid("", net.opset), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(helper.make_graph(net.nodes, "net", given, out, net.initializers), opset_imports=opsets, ir_version=8)
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        image = np.zeros([d if isinstance(d, int) else 1 for d in dims], np.uint8 if kind == 2 else np.float32)
+        _, c, h, w = session.run(None, {"image": image})[0].shape
+    except Exception:
+        return None
+    if c * h * w > 400:
+        return None
+    perm = net.pick([0, 1, 2, 3], [0, 2, 3, 1], [0, 2, 3, 1], [0, 3, 2, 1], [0, 1, 3, 2])
+    if perm not in ([0, 1, 2, 3], [0, 2, 3, 1]) and min(h, w) > 1:
+        net.odd.append("Turned")
+    if perm != [0, 1, 2, 3]:
+        x = net.node("Transpose", [x], perm=perm)
+    return (net.node("Flatten", [x]) if net.chance(0.5) else net.node("Reshape", [x, net.ints(net.pick(0, -1), c * h * w)])), c * h * w
 
 
 def head(net, vector, logits, classes):
@@ -515,8 +543,11 @@ def make(seed):
     kind = net.pick(1, 1, 1, 1, 1, 2)
     state = {"layout": layout, "bytes": kind == 2 or net.chance(0.4)}
     x = "image"
+    alone = net.chance(0.05)
     if kind == 2:
         x = net.node("Cast", [x], to=1)
+    if alone:
+        x = net.axes("Unsqueeze", x, (0,), 13)
     x = front(net, x, state)
     if layout == "NHWC":
         x = net.node("Transpose", [x], perm=[0, 3, 1, 2])
@@ -541,9 +572,10 @@ def make(seed):
             x = net.node("Transpose", [x if net.chance(0.5) else net.node("Relu", [x])], perm=[0, 3, 1, 2])
         if net.chance(0.1):
             x = net.blur(x, c)
-    pooled = net.mean(x)
     classes = net.pick(1, 2, 5, 7)
-    vector = net.flatten(pooled, c)
+    sizes = [3, h, w] if layout == "NCHW" else [h, w, 3]
+    unpooled = whole(net, x, sizes if alone else [1, *sizes], kind) if net.chance(0.1) else None
+    vector, c = unpooled or (net.flatten(net.mean(x), c), c)
     logits = net.classifier(vector, c, classes)
     outputs, compare = head(net, vector, logits, classes)
     net.outputs = outputs
@@ -555,6 +587,8 @@ def make(seed):
     dims = [batch, 3, h, w] if layout == "NCHW" else [batch, h, w, 3]
     if net.chance(0.3):
         dims = [batch, 3, "h", "w"] if layout == "NCHW" else [batch, "h", "w", 3]
+    if alone:
+        batch, dims = 1, dims[1:]
     graph = helper.make_graph(
         nodes, "net", [helper.make_tensor_value_info("image", kind, dims)],
         [helper.make_tensor_value_info(o, 1, None) for o in listed], net.initializers,
@@ -574,6 +608,7 @@ def runtime(model, numbers, layout, kind, output):
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     x = numbers.transpose(0, 2, 3, 1) if layout == "NHWC" else numbers
+    x = x[0] if len(session.get_inputs()[0].shape) == 3 else x
     x = np.ascontiguousarray(x).astype(np.uint8 if kind == 2 else np.float32)
     return session.run([output], {"image": x})[0]
 

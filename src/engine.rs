@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::gpu::Session;
 use crate::graph::Role;
 use crate::tensor::{Shape, Tensor};
+#[cfg(feature = "image")]
+use crate::{answer, picture::Batch, plan::InputFormat};
 #[cfg(feature = "cpu")]
 use crate::{cpu::CpuExecutor, graph::Graph, graph::ValueId, reference};
-#[cfg(feature = "image")]
-use crate::{picture::Batch, plan::InputFormat};
 
 /// One of the outputs of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub trait Engine: fmt::Debug {
 
     /// Runs on an NCHW tensor and waits for the outputs, NCHW.
     ///
+    /// Numbers are handed on as they are computed, whatever they are.
+    ///
     /// # Errors
     /// [`Error::Input`] for a tensor of the wrong shape, [`Error::Gpu`] if the device fails.
     fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error>;
@@ -45,6 +47,20 @@ pub trait Engine: fmt::Debug {
     #[cfg(feature = "image")]
     fn run_pictures(&self, batch: &Batch) -> Result<Vec<Tensor>, Error> {
         self.run(&batch.tensor())
+    }
+
+    /// Runs on pictures and makes sure that the outputs are an answer.
+    ///
+    /// # Errors
+    /// As [`Engine::run`], and [`Error::NoAnswer`] for numbers that are not finite and for probabilities
+    /// that do not sum to one.
+    #[cfg(feature = "image")]
+    fn answer(&self, batch: &Batch) -> Result<Vec<Tensor>, Error> {
+        let tensors = self.run_pictures(batch)?;
+        for (output, tensor) in self.outputs().iter().zip(&tensors) {
+            answer::check(output.name, &output.roles, tensor)?;
+        }
+        Ok(tensors)
     }
 }
 

@@ -119,7 +119,7 @@ pub enum Error {
         /// Element type in the file.
         got: String,
     },
-    /// A tensor holds a NaN or an infinity.
+    /// A tensor holds a NaN or an infinity, or one of variances a number below zero.
     #[error(
         "weight '{name}': element {index} is {value}; the file is damaged or training diverged"
     )]
@@ -270,6 +270,20 @@ pub enum Error {
         reason: String,
     },
 
+    /// Work needs more memory than this process can have.
+    #[error(
+        "{what} needs {} of memory, {} can be had; use a smaller batch or image",
+        gibibytes(*needed), gibibytes(*available)
+    )]
+    Memory {
+        /// What needs it.
+        what: String,
+        /// Bytes needed, by estimate.
+        needed: u64,
+        /// Bytes that are left on this machine and allowed to this process.
+        available: u64,
+    },
+
     // === GPU ===
     /// There is no adapter of the requested kind.
     #[error("no suitable GPU adapter: {reason}")]
@@ -320,6 +334,19 @@ pub enum Error {
         got: String,
     },
 
+    // === Results ===
+    /// What was computed is no answer.
+    #[error(
+        "the output '{output}' is no answer: {reason}; the weights overflow, or the device computes \
+         wrongly"
+    )]
+    NoAnswer {
+        /// Name of the output.
+        output: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     // === Caches ===
     /// A file that saves time cannot be used; everything works without it.
     #[error("cache '{path}': {reason}")]
@@ -338,7 +365,7 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         reason: String,
-        /// What else helps.
+        /// What would help.
         hint: Option<Hint>,
     },
     /// Preprocessing rules cannot be read or carried out.
@@ -353,6 +380,11 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         reason: String,
     },
+}
+
+/// A number of bytes for people.
+fn gibibytes(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
 /// The stage that failed.
@@ -375,6 +407,8 @@ pub enum Kind {
     Adapter,
     /// The device, or the way it was used.
     Gpu,
+    /// Results that are none.
+    Answer,
     /// A file that only saves time: everything works without it.
     Cache,
     /// Pictures, their preparation, and the names of their classes.
@@ -389,10 +423,14 @@ pub enum Hint {
     ListValues,
     /// Convert the original files, which describe the network, to one file that describes itself.
     Convert,
+    /// Compare the layers with the reference.
+    Compare,
     /// Download the file by other means and open it by its path.
     NameFile,
     /// Take what there is of a picture that is cut off.
     Truncated,
+    /// Choose one of the networks in a file by its entry or prefix.
+    Entry,
 }
 
 impl Error {
@@ -421,15 +459,17 @@ impl Error {
             | Self::NoRole { .. }
             | Self::ForeignId { .. } => Kind::Graph,
             Self::Model { .. } | Self::Operator { .. } => Kind::Model,
-            Self::LimitExceeded { .. } | Self::PathUnavailable { .. } | Self::Specialise { .. } => {
-                Kind::Plan
-            }
+            Self::LimitExceeded { .. }
+            | Self::PathUnavailable { .. }
+            | Self::Specialise { .. }
+            | Self::Memory { .. } => Kind::Plan,
             Self::NoAdapter { .. } | Self::NoDevice { .. } => Kind::Adapter,
             Self::Gpu { .. }
             | Self::OutOfMemory { .. }
             | Self::Texture { .. }
             | Self::Recording { .. }
             | Self::Input { .. } => Kind::Gpu,
+            Self::NoAnswer { .. } => Kind::Answer,
             Self::Cache { .. } => Kind::Cache,
             Self::Image { .. } | Self::Preprocess { .. } | Self::Labels { .. } => Kind::Picture,
         }
@@ -442,6 +482,7 @@ impl Error {
             | Self::WeightsUnrecognised { hint, .. }
             | Self::Image { hint, .. } => *hint,
             Self::UnknownValue { known, .. } if known.is_empty() => Some(Hint::ListValues),
+            Self::NoAnswer { .. } => Some(Hint::Compare),
             _ => None,
         }
     }

@@ -70,6 +70,7 @@
 //! * `image`: decoding pictures;
 //! * `vulkan`, `metal`, `dx12`, `gles`, `webgpu`: back ends of wgpu.
 
+mod answer;
 mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;
@@ -78,6 +79,7 @@ pub mod error;
 pub mod explain;
 pub mod gpu;
 pub mod graph;
+mod host_memory;
 #[doc(hidden)]
 pub mod internals;
 mod kernels;

@@ -65,6 +65,11 @@ impl Shape {
         [self.n, self.c, self.h, self.w]
     }
 
+    /// A tensor of images as errors about memory call it.
+    pub(crate) fn batch_in_words(self) -> String {
+        format!("a batch of {} images of {}x{}", self.n, self.h, self.w)
+    }
+
     /// The size in bytes of the packed layout, unless it overflows `usize`.
     pub(crate) fn checked_packed_bytes(&self) -> Option<usize> {
         self.c

@@ -1,6 +1,6 @@
-//! Enums of which each value is one word.
+//! Enums whose values are one word each.
 
-/// The words of an enum's values: `name`, `Display`, and `FromStr`, which lists them all where none fits.
+/// The words of an enum's values: `name`, `Display`, and `FromStr`, whose error lists them all.
 macro_rules! words {
     ($type:ty { $($value:ident = $word:literal),+ $(,)? }) => {
         #[doc(hidden)]

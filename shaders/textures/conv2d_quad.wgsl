@@ -136,7 +136,7 @@ fn store(co_group: i32, px: i32, problem: i32, sum: vec4<f32>) {
         } else if (RESIDUAL == 2u) {
             y += textureLoad(output, texel);
         }
-        textureStore(output, texel, narrowed(select(y, max(y, vec4<f32>()), geometry.relu != 0)));
+        textureStore(output, texel, narrowed(select(y, vec4<f32>(), (y < vec4<f32>()) & vec4<bool>(geometry.relu != 0))));
     }
 }
 

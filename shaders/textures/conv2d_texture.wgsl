@@ -188,7 +188,7 @@ fn main(
                 } else if (RESIDUAL == 2u) {
                     y += textureLoad(output, texel);
                 }
-                textureStore(output, texel, narrowed(select(y, max(y, vec4<f32>()), relu)));
+                textureStore(output, texel, narrowed(select(y, vec4<f32>(), (y < vec4<f32>()) & vec4<bool>(relu))));
             }
         }
     }

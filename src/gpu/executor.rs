@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::alive;
 use super::dispatch::Dispatch;
 use super::helpers::Helpers;
 use super::pipelines::{BuildProgress, Pipelines};
 use super::resources::{Resource, create_all};
 use crate::error::Error;
 use crate::graph::{ClassGradient, Role};
+use crate::host_memory;
 use crate::plan::{AllocationId, InputFormat, OutputKey, Plan, PlannedOutput, Step, Writable};
 use crate::tensor::{Shape, Tensor, pack};
 
@@ -73,6 +75,15 @@ impl Executor {
                 what: "executor".to_owned(),
                 reason: "the pipelines are those of another device".to_owned(),
             });
+        }
+        alive(device)?;
+        if matches!(
+            device.adapter_info().device_type,
+            wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu
+        ) {
+            // Its memory is this machine's.
+            let bytes = plan.allocations().iter().map(|a| a.bytes).sum();
+            host_memory::check(&plan.input_shape().batch_in_words(), bytes)?;
         }
         pipelines.make(plan.steps().iter().map(|step| &step.launch), progress)?;
         let total = plan.weight_bytes();

@@ -144,6 +144,9 @@ impl Executor {
     /// [`Error::Input`] if the buffer is too small or lacks the usage.
     pub fn buffer_input(&self, buffer: &wgpu::Buffer) -> Result<Input, Error> {
         let to = self.input().clone();
+        if *buffer == to {
+            return Err(self.input_error("its own buffer; use `Input::uploaded`".to_owned()));
+        }
         if buffer.size() < to.size() {
             return Err(self.input_error(format!("a buffer of {} bytes", buffer.size())));
         }

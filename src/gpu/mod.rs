@@ -116,12 +116,34 @@ fn guarded<T>(device: &wgpu::Device, what: &str, create: impl FnOnce() -> T) -> 
     ]
     .map(|filter| device.push_error_scope(filter));
     let created = create();
-    // Scopes are a stack: the last one pushed is popped first.
-    let mut first_error = None;
+    // Scopes are a stack: the last one pushed is popped first. Full memory is what makes objects
+    // invalid, not the other way round.
+    let mut worst = None;
     for scope in scopes.into_iter().rev() {
-        first_error = first_error.or(ready(scope.pop()).flatten());
+        if let Some(error) = ready(scope.pop()).flatten()
+            && (worst.is_none() || matches!(error, wgpu::Error::OutOfMemory { .. }))
+        {
+            worst = Some(error);
+        }
     }
-    first_error.map_or(Ok(created), |error| Err(gpu_error(what, &error)))
+    worst.map_or(Ok(created), |error| Err(gpu_error(what, &error)))
+}
+
+/// Refuses a device that is lost: wgpu makes things on it that are nothing, without a word.
+fn alive(device: &wgpu::Device) -> Result<(), Error> {
+    let probe = guarded(device, "probe", || {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("resnet-wgpu probe"),
+            size: 8,
+            usage: wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: true,
+        })
+    })?;
+    let mapped = probe.get_mapped_range_mut(..);
+    mapped.map(drop).map_err(|_| Error::Gpu {
+        what: "device".to_owned(),
+        reason: "it is lost; open it again".to_owned(),
+    })
 }
 
 fn gpu_error(what: &str, error: &wgpu::Error) -> Error {

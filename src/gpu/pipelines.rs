@@ -208,7 +208,13 @@ impl Pipelines {
                 label: Some(&label),
                 source: wgpu::ShaderSource::Wgsl(source),
             };
-            create_module(self.device(), descriptor)
+            let bindings = launch.kernel.bindings;
+            if bindings.iter().any(|b| b.access == Access::Sample) {
+                // Nothing tells how large a host's view is: what lies outside must not be read.
+                self.device().create_shader_module(descriptor)
+            } else {
+                create_module(self.device(), descriptor)
+            }
         })?;
         Ok(self.made().modules.entry(key).or_insert(module).clone())
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{
     BuildProgress, Context, Executor, Input, Output, Readback, Slice, StepClock, StepSpan,
-    StepTimer, ready, warm_up,
+    StepTimer, alive, ready, warm_up,
 };
 use crate::error::Error;
 use crate::plan::Plan;
@@ -50,6 +50,7 @@ impl Session {
         &self,
         record: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        alive(&self.context.device)?;
         let mut encoder =
             self.context
                 .device
@@ -107,7 +108,7 @@ impl Session {
             StepClock::Host => None,
         };
         Ok(Self {
-            readback: Readback::new(device, &executor)?,
+            readback: Readback::new(device, &executor)?.unchecked(),
             total_timer: StepTimer::new(device, queue, 1)?,
             step_timer,
             executor,

@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use super::guarded;
 use super::readback::map;
+use super::{alive, guarded};
 use crate::error::Error;
 
 /// WebGPU allows this many queries in one set.
@@ -63,6 +63,7 @@ impl StepTimer {
         if !available || query_count > MAX_QUERIES || query_count == 0 {
             return Ok(None);
         }
+        alive(device)?;
         let bytes = u64::from(query_count) * 8;
         let buffer = |usage| {
             device.create_buffer(&wgpu::BufferDescriptor {

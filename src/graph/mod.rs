@@ -23,19 +23,22 @@ pub(crate) use id::ParamId;
 pub use id::ValueId;
 pub(crate) use node::{Node, Param};
 pub(crate) use ops::{
-    Add, AvgPool, AvgPoolGradient, Backward, BatchNorm, BlurPool, ChannelConv, ChannelDot,
-    ClassGradient, Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear,
-    MaxPool, Op, PadValue, Placement, Relu, ReluGradient, Sigmoid, Softmax, Statistics, dilated,
+    Add, AvgPool, Backward, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient, Conv2d,
+    Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op, PadValue,
+    Placement, Relu, ReluGradient, Sigmoid, Softmax, Statistics, dilated,
 };
+#[cfg(feature = "cpu")]
+pub(crate) use ops::{AvgPoolGradient, Dilate};
 pub use role::Role;
 pub(crate) use window::{Padding, Window};
 
 /// One activation of a graph.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Value {
     /// The name of the node that computes it, or of the last node fused into that one.
     pub name: String,
-    /// Shape.
+    /// Its shape.
     pub shape: Shape,
 }
 
@@ -147,6 +150,20 @@ impl Graph {
     pub(crate) fn tensor(&self, id: ParamId) -> &Tensor {
         debug_assert!(self.get_param(id).is_ok(), "a parameter of another graph");
         &self.params[id.0].tensor
+    }
+
+    /// Bytes of all values together.
+    pub(crate) fn bytes(&self) -> u64 {
+        let values = self.values.iter();
+        values
+            .map(|value| value.shape.packed_len() as u64 * 4)
+            .sum()
+    }
+
+    /// What it computes from, such as `a batch of 2 images of 224x224`.
+    pub(crate) fn batch_in_words(&self) -> String {
+        let shape = self.inputs.first().map(|&input| self.shape(input));
+        shape.map_or_else(String::new, Shape::batch_in_words)
     }
 
     /// The value with this name.

@@ -27,6 +27,11 @@ impl Padding {
     }
 }
 
+/// The largest kernel and stride: a global pool has the size of its image.
+const MAX_STEP: usize = 1 << 14;
+/// The most rows or columns of padding on one side.
+const MAX_PADDING: usize = 1 << 10;
+
 /// A window that slides over an image: its size, step and the padding around the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
@@ -63,10 +68,15 @@ impl Window {
             if kernel == 0 || stride == 0 {
                 return Err("kernel and stride must be at least 1".to_owned());
             }
-            let padded = size
-                .checked_add(before)
-                .and_then(|s| s.checked_add(after))
-                .ok_or("padding overflows")?;
+            if kernel > MAX_STEP || stride > MAX_STEP || before.max(after) > MAX_PADDING {
+                return Err(format!(
+                    "a kernel of {kernel} {what}, a stride of {stride} and a padding of {before} and \
+                     {after} make no sense: at most {MAX_STEP}, {MAX_STEP} and {MAX_PADDING} are \
+                     accepted"
+                ));
+            }
+            // No side of an image comes near the largest number.
+            let padded = size.saturating_add(before + after);
             if padded < kernel {
                 return Err(format!(
                     "the kernel covers {kernel} {what}, the padded input has only {padded}"

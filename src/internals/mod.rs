@@ -1,9 +1,15 @@
 //! What the library shares with the program, the readers of weight files, the tests and the benches
 //! of this repository. Neither this module nor any method hidden from the documentation is part of
-//! the public interface: all of it may change in any version.
+//! the public interface: all of it may change in any version. The enums here can be matched without
+//! a wildcard, because readers of files want the compiler to insist on every value.
 
 pub mod files;
 pub mod noise;
+
+/// How much memory there is.
+pub mod host_memory {
+    pub use crate::host_memory::*;
+}
 
 /// Texels in a row of a folded texture.
 pub const FOLD_WIDTH: usize = crate::tensor::FOLD_WIDTH;

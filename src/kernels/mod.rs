@@ -203,7 +203,7 @@ pub struct Kernel {
     pub name: &'static str,
     /// The WGSL text.
     pub source: &'static str,
-    /// Threads of a workgroup, with the tile that the text has.
+    /// The threads of a workgroup, for the tile in the text.
     pub threads: usize,
     /// The resources of group 0, in the order of their `@binding`.
     pub bindings: &'static [Binding],
@@ -257,7 +257,7 @@ impl Launch {
         }
     }
 
-    /// A grid-stride loop over `len` items; `STRIDE_THREADS` is added to the overrides.
+    /// A launch of a grid-stride loop over `len` items; `STRIDE_THREADS` is added to the overrides.
     fn over(
         kernel: &'static Kernel,
         len: usize,
@@ -271,8 +271,8 @@ impl Launch {
         }
     }
 
-    /// A grid-stride loop over `len` items of a kernel that gets its sizes as immediates, of which
-    /// `stride_threads` is the last.
+    /// A launch of a grid-stride loop over `len` items for a kernel that takes its sizes as
+    /// immediates, the last of which is `stride_threads`.
     fn over_sized<const N: usize>(
         kernel: &'static Kernel,
         len: usize,
@@ -287,7 +287,7 @@ impl Launch {
         }
     }
 
-    /// The same launch of a kernel with the same constants.
+    /// The same launch for another kernel with the same constants.
     fn by(self, kernel: &'static Kernel) -> Self {
         Self { kernel, ..self }
     }
@@ -365,7 +365,7 @@ pub fn set_hash() -> u128 {
 /// It is enough to fill any GPU, and far below 65,535, the default limit of WebGPU.
 const MAX_GRID_STRIDE_WORKGROUPS: usize = 16_384;
 
-/// Workgroups of a grid-stride loop over `len` items.
+/// The workgroups of a grid-stride loop over `len` items.
 fn grid_stride(len: usize, threads: usize) -> usize {
     len.div_ceil(threads).clamp(1, MAX_GRID_STRIDE_WORKGROUPS)
 }

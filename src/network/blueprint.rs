@@ -121,6 +121,15 @@ impl Blueprint {
         }
     }
 
+    /// The names of the tensors that are variances.
+    pub(super) fn variances(&self) -> impl Iterator<Item = &str> {
+        let layers = self.layers.iter();
+        layers.filter_map(|layer| match &layer.operation {
+            Operation::BatchNorm { variance, .. } => Some(variance.as_str()),
+            _ => None,
+        })
+    }
+
     /// The names of all tensors, in the order of the layers; a name occurs as often as it is used.
     pub fn tensors(&self) -> impl Iterator<Item = &str> {
         self.layers

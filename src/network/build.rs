@@ -9,6 +9,7 @@ use super::{Activation, BnMode, Family, Variant};
 use crate::error::Error;
 use crate::graph::{Graph, Role};
 use crate::picture::{Labels, Preprocess};
+use crate::tensor::Tensor;
 
 /// What the caller decides; the rest follows from the weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,13 +29,14 @@ pub struct ModelOptions {
     pub activation: Option<Activation>,
     /// Facts about the network that leave no trace in its file, by name, such as `stem_pool=none`.
     pub settings: BTreeMap<String, String>,
+    /// Which of several networks in a file is meant: the path of a dict in a checkpoint, or the prefix
+    /// of its names.
+    pub entry: Option<String>,
     /// Selects one of several networks with the same weights; the usual one if `None`.
     pub variant: Option<Variant>,
     /// The statistics that batch normalisations use; if `None`, those that the file states, which
     /// are nearly always the running ones.
     pub bn_mode: Option<BnMode>,
-    /// The output that is meant of a file with several; the scores of the classes if `None`.
-    pub output: Option<String>,
 }
 
 impl Default for ModelOptions {
@@ -48,9 +50,9 @@ impl Default for ModelOptions {
             softmax: true,
             activation: None,
             settings: BTreeMap::new(),
+            entry: None,
             variant: None,
             bn_mode: None,
-            output: None,
         }
     }
 }
@@ -91,6 +93,7 @@ pub struct Network {
     tensors: Tensors,
     classifier: Option<Classifier>,
     /// What is known about it.
+    #[doc(hidden)]
     pub facts: Facts,
 }
 
@@ -171,6 +174,7 @@ impl Network {
         options: &ModelOptions,
     ) -> Result<Self, Error> {
         let graph = blueprint.graph(&tensors, 1, blueprint.size)?;
+        check_variances(&blueprint, &tensors)?;
         let refuse = |reason: String| Error::Model {
             model: facts.arch.clone(),
             reason,
@@ -227,6 +231,21 @@ impl Network {
     }
 }
 
+/// Refuses variances below zero, whose roots are no numbers.
+fn check_variances(blueprint: &Blueprint, tensors: &Tensors) -> Result<(), Error> {
+    for name in blueprint.variances() {
+        let data = tensors.get(name).map_or(&[][..], Tensor::data);
+        if let Some((index, &value)) = data.iter().enumerate().find(|(_, value)| **value < 0.0) {
+            return Err(Error::WeightNotFinite {
+                name: name.to_owned(),
+                index,
+                value,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Decides the activation that turns the scores of classes into probabilities. A reader that is
 /// less than certain has recorded why.
 fn activation(classes: usize, asked: Option<Activation>, facts: &mut Facts) -> Activation {
@@ -255,6 +274,7 @@ fn activation(classes: usize, asked: Option<Activation>, facts: &mut Facts) -> A
 
 /// A network that is ready to be planned or run.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Model {
     /// The operations, with the roles of their values. The outputs are the logits and, if
     /// requested, the probabilities.
@@ -264,6 +284,7 @@ pub struct Model {
     /// The origin of the weights.
     pub family: Family,
     /// The plan of the network; `None` for a file that lists its layers one by one.
+    #[doc(hidden)]
     pub plan: Option<Plan>,
     /// The number of classes; `None` for a network without a classifier, whose features are its
     /// only output.

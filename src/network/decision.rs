@@ -34,6 +34,7 @@ impl fmt::Display for Confidence {
 
 /// One fact about a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Decision {
     /// The question, such as `stride`.
     pub what: &'static str,

@@ -15,11 +15,11 @@ pub struct Picture {
     pub(super) rgb: Vec<u8>,
 }
 
-/// The most bytes that are read of a file.
+/// The most bytes that are read from a file.
 const MAX_FILE: u64 = 1 << 30;
 
 impl Picture {
-    /// Decodes a file, whatever its extension, as [`Reader`] does unless it is told otherwise.
+    /// Decodes a file, whatever its extension, as [`Reader`] does by default.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Image`].
@@ -97,7 +97,7 @@ impl Picture {
         }
     }
 
-    /// The part of the picture that the rules show to a network, at their scale.
+    /// The part of the picture that a network sees by these rules, at their scale.
     pub(super) fn fitted(&self, rules: &Preprocess) -> Self {
         let [rows, columns] = fit([self.height, self.width], rules);
         let scaled = |picture: &Self| resize::resize(picture, rows, columns, rules.filter);

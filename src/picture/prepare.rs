@@ -26,7 +26,7 @@ impl Batch {
         Self::join(&parts.collect::<Vec<_>>(), pictures.len())
     }
 
-    /// One picture that is at the scale of the rules.
+    /// A batch of one picture, which has the scale of the rules.
     pub(super) fn of(fitted: Picture, rules: &Preprocess) -> Self {
         let fitted = framed(fitted, rules);
         let pixels = fitted.rgb.as_chunks::<3>().0;
@@ -40,11 +40,12 @@ impl Batch {
         }
     }
 
-    /// Batches one after the other, filled up to a count of pictures by the first one, as a plan for
-    /// whole batches wants it.
+    /// Joins batches, and fills them up to a count of pictures with the first one, for plans that
+    /// take whole batches.
     ///
     /// # Errors
-    /// [`Error::Preprocess`] for batches of several rules, for none, and for more pictures than the count.
+    /// [`Error::Preprocess`] for batches with different rules, for no batches, and for more
+    /// pictures than the count.
     pub fn join(parts: &[Self], count: usize) -> Result<Self, Error> {
         let refuse = |reason: &str| Error::Preprocess {
             reason: reason.to_owned(),

@@ -58,13 +58,22 @@ pub enum Resize {
     /// To the largest size of the same aspect ratio that fits into these rows and columns, then
     /// padded with the mean colour or centre-cropped (timm's `border`).
     Contain([usize; 2]),
+    /// Not at all: the network gets every image in its own size.
+    Keep,
+    /// With its proportions, to this length of the short edge: the network gets all of it.
+    ShortEdge(usize),
 }
 
 impl Resize {
+    /// Whether the network gets images of different sizes.
+    const fn is_free(self) -> bool {
+        matches!(self, Self::Keep | Self::ShortEdge(_))
+    }
+
     /// The rows and columns to which an image is resized, for a network with an input of `size`.
     const fn target(self, size: [usize; 2]) -> [usize; 2] {
         match self {
-            Self::Squash => size,
+            Self::Squash | Self::Keep | Self::ShortEdge(_) => size,
             Self::SquashTo(target) | Self::Cover(target) | Self::Contain(target) => target,
         }
     }
@@ -74,6 +83,8 @@ impl fmt::Display for Resize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (how, [h, w]) = match self {
             Self::Squash => return f.write_str("squashed"),
+            Self::Keep => return f.write_str("or any other size, as it is"),
+            Self::ShortEdge(edge) => return write!(f, "or longer, with its short edge at {edge}"),
             Self::SquashTo(target) => ("the centre of the image squashed to", target),
             Self::Cover([h, w]) if h == w => {
                 return write!(f, "the centre of the image with its short edge at {h}");
@@ -207,6 +218,23 @@ impl Preprocess {
         Ok(rules)
     }
 
+    /// The rules for an image of `h` rows and `w` columns where the network gets images of different
+    /// sizes; `None` where it does not.
+    #[must_use]
+    pub fn for_image(&self, [h, w]: [usize; 2]) -> Option<Self> {
+        let size = match self.resize {
+            Resize::Keep => [h, w],
+            Resize::ShortEdge(edge) if h <= w => [edge, edge.saturating_mul(w) / h.max(1)],
+            Resize::ShortEdge(edge) => [edge.saturating_mul(h) / w.max(1), edge],
+            _ => return None,
+        };
+        Some(Self {
+            size,
+            resize: Resize::Squash,
+            ..*self
+        })
+    }
+
     /// The same rules for another size; the edge that is cropped scales with it.
     #[must_use]
     pub fn with_size(self, size: [usize; 2]) -> Self {
@@ -217,7 +245,8 @@ impl Preprocess {
             })
         };
         let resize = match self.resize {
-            Resize::Squash => Resize::Squash,
+            free if free.is_free() && size == self.size => free,
+            Resize::Squash | Resize::Keep | Resize::ShortEdge(_) => Resize::Squash,
             Resize::SquashTo(target) => Resize::SquashTo(scaled(target)),
             Resize::Cover(target) => Resize::Cover(scaled(target)),
             Resize::Contain(target) => Resize::Contain(scaled(target)),

@@ -24,22 +24,22 @@ pub(super) fn resize(image: &Picture, rows: Axis, columns: Axis, filter: Filter)
     resizer.finish()
 }
 
-/// An image that is resized while its rows come in, from the top: none of them is kept.
+/// An image that is resized while its rows arrive, from the top; no row is kept.
 pub(super) struct Resizer {
     rows: Vec<Tap>,
     columns: Vec<Tap>,
-    /// Row of the input that comes next.
+    /// The next row of the input.
     next: usize,
-    /// Rows of the output that need no further row of the input.
+    /// The rows of the output that need no more input.
     done: usize,
     /// A row of the input at the width of the output.
     wide: Vec<u8>,
-    /// The output before it is rounded.
+    /// The output before rounding.
     sums: Vec<i32>,
 }
 
 impl Resizer {
-    /// The pixels of some rows and columns of the resized image, of which no row is there yet.
+    /// Starts to compute these rows and columns of the resized image.
     pub(super) fn new(rows: Axis, columns: Axis, filter: Filter) -> Self {
         Self {
             rows: rows.taps(filter),
@@ -51,7 +51,7 @@ impl Resizer {
         }
     }
 
-    /// Adds the next row of the input to the rows of the output that it is part of.
+    /// Adds the next row of the input to the rows of the output that depend on it.
     pub(super) fn push(&mut self, row: &[u8]) {
         let y = self.next;
         self.next += 1;
@@ -84,7 +84,7 @@ impl Resizer {
         }
     }
 
-    /// The image, when all rows are in.
+    /// The image, after all rows.
     pub(super) fn finish(self) -> Picture {
         Picture {
             height: self.rows.len(),

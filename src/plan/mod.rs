@@ -41,6 +41,7 @@ pub(crate) use step::{Step, Writable};
 
 /// A value that can be read after the run.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct PlannedOutput {
     /// Its name.
     pub name: String,
@@ -49,8 +50,10 @@ pub struct PlannedOutput {
     /// Its shape.
     pub shape: Shape,
     /// The positions of its pixels in the image.
+    #[doc(hidden)]
     pub sites: Sites,
     /// The buffer that contains it, channel-packed, from the first byte on.
+    #[doc(hidden)]
     pub allocation: AllocationId,
 }
 

@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::round;
+use super::{clamped, round};
 use crate::error::Error;
 use crate::graph::Conv2d;
 use crate::tensor::{Shape, Tensor};
@@ -58,7 +58,7 @@ pub(super) fn conv2d(
                 }
             }
             for (y, &sum) in y.iter_mut().zip(&sums) {
-                *y = round(if conv.relu { sum.max(0.0) } else { sum });
+                *y = round(if conv.relu { clamped(sum) } else { sum });
             }
         });
     Tensor::new(&out.dims(), y)

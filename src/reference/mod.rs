@@ -38,6 +38,7 @@ use crate::graph::{
     Add, AvgPool, AvgPoolGradient, BlurPool, ChannelConv, ChannelDot, ClassGradient, Dilate,
     Flatten, Graph, Linear, MaxPool, Node, Op, ValueId,
 };
+use crate::host_memory;
 use crate::tensor::Tensor;
 
 /// Which values [`run_keeping`] returns.
@@ -78,9 +79,12 @@ pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Activations, Error> {
 /// Runs the graph and keeps the requested values.
 ///
 /// # Errors
-/// [`Error::Input`] if the inputs do not match the graph.
+/// [`Error::Memory`] if there is not enough to keep them all; [`Error::Input`] if the inputs do not match the graph.
 pub fn run_keeping(graph: &Graph, inputs: &[Tensor], keep: Keep) -> Result<Activations, Error> {
     check_inputs(graph, inputs)?;
+    if keep == Keep::All {
+        host_memory::check(&graph.batch_in_words(), graph.bytes())?;
+    }
     // An output counts as one more use, so that it is never freed.
     let mut uses_left = graph.use_counts();
     let mut activations = Activations::default();
@@ -191,6 +195,11 @@ pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result
 )]
 pub(crate) fn round(value: f64) -> f32 {
     value as f32
+}
+
+/// The ReLU of a sum; NaN stays NaN, which `max` would drop.
+pub(crate) fn clamped(value: f64) -> f64 {
+    if value < 0.0 { 0.0 } else { value }
 }
 
 /// The row or column of the image at a window position, or `None` in the padding.

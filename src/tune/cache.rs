@@ -14,7 +14,7 @@ use super::Tuned;
 use crate::error::Error;
 use crate::gpu::Context;
 use crate::graph::Graph;
-use crate::internals::files::{read_at_most, write_cache};
+use crate::internals::files::{lock_beside, read_at_most, write_cache};
 use crate::kernels;
 use crate::plan::{Choices, ConvShape, PlanOptions, candidates};
 
@@ -153,6 +153,8 @@ impl TuneCache {
     /// # Errors
     /// [`Error::Cache`] if the folder or the file cannot be written.
     pub fn store(&self, tuned: &Tuned) -> Result<(), Error> {
+        // What another process stores meanwhile must not be lost.
+        let _lock = lock_beside(&self.file);
         // An unreadable file is not worth keeping.
         let mut layers = match self.read() {
             Ok(Some(record)) => record.layers,

@@ -63,10 +63,12 @@ pub enum TuneProgress<'a> {
 #[non_exhaustive]
 pub struct Tuned {
     /// The distinct layers that were measured, in that order.
+    #[doc(hidden)]
     pub layers: Vec<TunedLayer>,
     /// The number of distinct layers that the budget did not suffice for.
     pub unmeasured: usize,
     /// The comparison of the two networks, if any layer's choice differs from its default.
+    #[doc(hidden)]
     pub networks: Option<NetworkTimes>,
 }
 

@@ -20,7 +20,7 @@ use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
 use crate::images;
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION};
+use crate::output::{Format, Out, SCHEMA_VERSION, printable, short, shown};
 use crate::runner::Runner;
 
 #[derive(Serialize)]
@@ -47,6 +47,8 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     let device = Device::open(&args.run.device)?;
     let network = Network::load(&args.run.network, 1)?;
     let classes = network.classes()?;
+    network.note_assumptions();
+    network.refuse_free()?;
     let labels = network.labels(&args.labels)?;
     let asked = args.class.as_deref();
     let class = asked
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     let runner = Runner::new(&device, &graph, input, quiet)?;
     let outputs = runner
         .engine()
-        .run_pictures(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
+        .answer(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
     let [_, probabilities, map] = &outputs[..] else {
         return Err(Failure::runtime("the network has no probabilities"));
     };
@@ -91,8 +93,8 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
             schema_version: SCHEMA_VERSION,
             adapter: device.info(),
             model: network.info(),
-            image: args.image.display().to_string(),
-            output: args.output.display().to_string(),
+            image: shown(&args.image),
+            output: shown(&args.output),
             class,
             label,
             probability: probabilities[class],
@@ -104,7 +106,8 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
         })?;
     } else {
         let percent = probabilities[class] * 100.0;
-        let output = args.output.display();
+        let output = printable(&shown(&args.output));
+        let label = short(&label);
         out.line(format_args!("{output}: {label} ({percent:.2}%)"))?;
     }
     out.flush()

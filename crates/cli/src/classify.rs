@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use resnet_wgpu::network::Activation;
-use resnet_wgpu::picture::Labels;
-use resnet_wgpu::picture::top_k;
+use resnet_wgpu::picture::{Labels, Preprocess, top_k};
 use resnet_wgpu::plan::InputFormat;
 use serde::Serialize;
 
@@ -13,7 +12,7 @@ use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
 use crate::images::{Images, Readable, Unreadable};
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
+use crate::output::{Format, Out, SCHEMA_VERSION, csv_line, printable, short, shown};
 use crate::runner::Runner;
 use crate::stats::milliseconds;
 
@@ -64,12 +63,17 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
-    let images = Images::find(&args.images, quiet);
+    let mut images = Images::find(&args.images, quiet);
     let start = Instant::now();
     let device = Device::open(&args.run.device)?;
     let adapter_ms = milliseconds(start.elapsed());
-    let network = Network::load(&args.run.network, images.batch())?;
+    let mut network = Network::load(&args.run.network, images.batch())?;
+    if network.is_free() {
+        images.one_by_one();
+        network.set_batch(1)?;
+    }
     network.classes()?;
+    network.note_assumptions();
     let labels = network.labels(&args.labels)?;
     let mut job = Job {
         args,
@@ -80,6 +84,7 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
             weights_ms: network.weights_ms,
             ..Timings::default()
         },
+        rules: network.model.preprocess,
         network,
         device,
         runner: None,
@@ -95,6 +100,8 @@ struct Job<'a> {
     args: &'a ClassifyArgs,
     quiet: bool,
     network: Network,
+    /// The preparation of the images; the network's own, unless every image is run in its own size.
+    rules: Preprocess,
     labels: Option<Labels>,
     device: Device,
     /// Made for the first readable batch.
@@ -114,7 +121,7 @@ impl Job<'_> {
         }
         loop {
             let start = Instant::now();
-            let batch = self.images.next_batch(&self.network.model.preprocess)?;
+            let batch = self.images.next_batch(&self.rules)?;
             self.timings.images_ms += milliseconds(start.elapsed());
             let Some(batch) = batch else {
                 return Ok(answers);
@@ -126,7 +133,10 @@ impl Job<'_> {
     }
 
     fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
-        let rules = &self.network.model.preprocess;
+        let rules = batch.batch.rules();
+        if self.network.fit(rules)? {
+            self.runner = None;
+        }
         let runner = match self.runner.take() {
             Some(runner) => runner,
             None => {
@@ -138,7 +148,7 @@ impl Job<'_> {
             }
         };
         let start = Instant::now();
-        let outputs = runner.engine().run_pictures(&batch.batch)?;
+        let outputs = runner.engine().answer(&batch.batch)?;
         self.timings.run_ms += milliseconds(start.elapsed());
         self.runner = Some(runner);
 
@@ -157,7 +167,7 @@ impl Job<'_> {
                 let scores = activation.map_or_else(|| logits.to_vec(), |a| a.scores(logits));
                 let best = top_k(logits, self.args.top);
                 Answer {
-                    image: path.display().to_string(),
+                    image: shown(path),
                     top: best
                         .into_iter()
                         .map(|class| Guess {
@@ -240,16 +250,17 @@ fn print(
             }
         }
         Format::Text => {
+            let image = printable(&answer.image);
             // Percentages that do not add up to 100 need an explanation.
             match activation {
                 Some(Activation::Sigmoid) => {
-                    out.line(format_args!("{}  (sigmoid of each class)", answer.image))?;
+                    out.line(format_args!("{image}  (sigmoid of each class)"))?;
                 }
-                _ => out.line(&answer.image)?,
+                _ => out.line(image)?,
             }
             for guess in &answer.top {
                 let percent = guess.probability * 100.0;
-                out.line(format_args!("  {percent:6.2}%  {}", guess.label))?;
+                out.line(format_args!("  {percent:6.2}%  {}", short(&guess.label)))?;
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::device::Device;
 use crate::failure::Failure;
 use crate::images::Images;
 use crate::network::Network;
-use crate::output::{Out, SCHEMA_VERSION};
+use crate::output::{Out, SCHEMA_VERSION, printable, shown};
 use crate::runner::Runner;
 
 /// A line of `jsonl`.
@@ -28,6 +28,8 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let mut images = Images::find(&args.images, quiet);
     let device = Device::open(&args.run.device)?;
     let mut network = Network::load(&args.run.network, images.batch())?;
+    network.note_assumptions();
+    network.refuse_free()?;
     let model = &mut network.model;
     if let Some(features) = model.graph.role(Role::Features) {
         model.graph.mark_output(features)?;
@@ -49,7 +51,7 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let width = shape.c * shape.h * shape.w;
     let mut target = Target::open(args, width)?;
     while let Some(batch) = images.next_batch(rules)? {
-        let outputs = runner.engine().run_pictures(&batch.batch)?;
+        let outputs = runner.engine().answer(&batch.batch)?;
         let rows = outputs[place].data().chunks_exact(width);
         images.while_hidden(|| {
             for (path, row) in batch.paths.iter().zip(rows) {
@@ -105,12 +107,12 @@ impl Target {
         match self {
             Self::Lines(out) => out.jsonl(&Line {
                 schema_version: SCHEMA_VERSION,
-                image: image.display().to_string(),
+                image: shown(image),
                 embedding,
             }),
             Self::Npy { file, out } => {
                 file.row(embedding)?;
-                out.line(image.display())
+                out.line(printable(&shown(image)))
             }
         }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::args::FetchArgs;
 use crate::failure::Failure;
-use crate::output::{Format, Out, SCHEMA_VERSION};
+use crate::output::{Format, Out, SCHEMA_VERSION, printable, shown};
 use crate::progress::Bars;
 
 /// The prefix of repository names in `--weights`.
@@ -33,10 +33,10 @@ pub(crate) fn run(args: &FetchArgs, quiet: bool) -> Result<(), Failure> {
         out.json(&Report {
             schema_version: SCHEMA_VERSION,
             repository: name,
-            weights: path.display().to_string(),
+            weights: shown(&path),
         })?;
     } else {
-        out.line(path.display())?;
+        out.line(printable(&shown(&path)))?;
     }
     out.flush()
 }

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use glob::MatchOptions;
 use rayon::prelude::*;
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::files::{read_all, read_at_most};
@@ -13,6 +12,8 @@ use serde::Serialize;
 
 use crate::args::ImagesArgs;
 use crate::failure::{advised, complain};
+use crate::output::shown;
+use crate::patterns;
 use crate::progress::Bars;
 
 /// Extensions of the files that are taken from a folder.
@@ -26,16 +27,6 @@ const STDIN: &str = "-";
 
 /// The most bytes that are read of an image.
 const MAX_FILE: u64 = 1 << 30;
-
-/// Characters that make a name a pattern.
-const WILD: [char; 3] = ['*', '?', '['];
-
-/// The matching rules of shells, which would otherwise have expanded these patterns.
-const MATCHING: MatchOptions = MatchOptions {
-    case_sensitive: !cfg!(windows),
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
 
 /// An image that could not be read.
 #[derive(Debug, Serialize)]
@@ -105,6 +96,11 @@ impl Images {
         self.batch
     }
 
+    /// Makes batches of one image, for a network that runs every image in a size of its own.
+    pub(crate) const fn one_by_one(&mut self) {
+        self.batch = 1;
+    }
+
     /// Decodes and prepares the next batch that contains a readable image, on all cores. Of a large
     /// picture only what the network sees is kept.
     ///
@@ -167,23 +163,17 @@ impl Images {
 
     /// A name that exists is that file or folder, whatever characters it contains.
     fn add(&mut self, argument: &Path) {
-        match argument.to_str() {
-            Some(pattern) if pattern.contains(WILD) && !argument.exists() => {
-                self.add_matches(argument, pattern);
-            }
-            _ => {
-                let found = self.listed(argument);
-                self.paths.extend(found);
-            }
+        if patterns::is_pattern(argument) {
+            return self.add_matches(argument);
         }
+        let found = self.listed(argument);
+        self.paths.extend(found);
     }
 
     /// Expands a pattern as a shell would, each image once: `**` matches a folder and everything in
     /// it.
-    fn add_matches(&mut self, argument: &Path, pattern: &str) {
-        // On its own, a final `**` matches folders only, and not the first one.
-        let all = pattern.ends_with("**").then(|| format!("{pattern}/*"));
-        let matches = match glob::glob_with(all.as_deref().unwrap_or(pattern), MATCHING) {
+    fn add_matches(&mut self, argument: &Path) {
+        let matches = match patterns::expand(argument) {
             Ok(matches) => matches,
             Err(error) => {
                 let reason = format!("neither a file nor a pattern: {error}");
@@ -200,7 +190,7 @@ impl Images {
                     images.retain(|image| seen.insert(image.clone()));
                     self.paths.extend(images);
                 }
-                Err(error) => self.refuse(error.path(), &error.error().to_string()),
+                Err((path, error)) => self.refuse(&path, &error.to_string()),
             }
         }
         if none {
@@ -232,9 +222,11 @@ impl Images {
     }
 
     fn refuse(&mut self, image: &Path, error: &str) {
-        let image = image.display().to_string();
-        let error = if error.contains(&image) {
-            error.to_owned()
+        // The library replaces what is not UTF-8.
+        let lossy = image.to_string_lossy();
+        let image = shown(image);
+        let error = if error.contains(&*lossy) {
+            error.replace(&*lossy, &image)
         } else {
             format!("'{image}': {error}")
         };

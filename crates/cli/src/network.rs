@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Graph, Role};
+use resnet_wgpu::internals::files::read_at_most;
+use resnet_wgpu::internals::host_memory;
 use resnet_wgpu::internals::noise::Noise;
 use resnet_wgpu::network::{self, Activation, Arch, Decision, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
@@ -20,6 +22,8 @@ use crate::failure::Failure;
 use crate::fetch;
 use crate::stats::milliseconds;
 
+/// Rules of preprocessing have less than 1 kB.
+const MAX_RULES_BYTES: u64 = 1 << 20;
 /// The seed of random weights.
 const SEED: u64 = 0;
 
@@ -78,11 +82,13 @@ impl Network {
             settings: choices.set.iter().cloned().collect(),
             bn_mode: choices.bn_mode,
             activation: choices.activation,
+            entry: choices.entry.clone(),
             ..ModelOptions::default()
         };
         let mut network = match (&args.weights, args.arch) {
             (Some(path), _) => {
-                resnet_formats::open(fetch::resolve(path)?, &options).map_err(in_file)?
+                let opened = resnet_formats::open(fetch::resolve(path)?, &options);
+                opened.map_err(|error| Failure::weights(&error))?
             }
             (None, Some(arch)) => made_up(arch, &options)?,
             (None, None) => bundled::open(&options)?,
@@ -90,7 +96,13 @@ impl Network {
         if let Some(rules) = rules {
             apply(rules, &mut network);
         }
-        let model = network.model(&options).map_err(in_file)?;
+        let model = network.model(&options);
+        let model = match options.size {
+            Some(_) => model.map_err(in_file)?,
+            // Of its own size it can always be built, or the file is wrong.
+            None => model.map_err(|error| Failure::weights(&error))?,
+        };
+        check_memory(&model)?;
         if choices.strict {
             refuse_assumptions(&model)?;
         }
@@ -110,11 +122,44 @@ impl Network {
         })
     }
 
+    /// Makes the model for images that were prepared by these rules, and says whether it is another
+    /// one.
+    pub(crate) fn fit(&mut self, rules: &Preprocess) -> Result<bool, Failure> {
+        let again = self.model.preprocess != *rules;
+        if again {
+            let options = ModelOptions {
+                size: Some(rules.size),
+                ..self.options.clone()
+            };
+            self.model = self.network.model(&options).map_err(in_file)?;
+            self.model.preprocess = *rules;
+        }
+        Ok(again)
+    }
+
+    /// Whether every image is run in a size of its own.
+    pub(crate) fn is_free(&self) -> bool {
+        let rules = &self.network.facts.preprocess;
+        self.options.size.is_none() && rules.for_image(rules.size).is_some()
+    }
+
+    /// Refuses such a network where all images must have one size.
+    pub(crate) fn refuse_free(&self) -> Result<(), Failure> {
+        if self.is_free() {
+            return Err(Failure::unsure(
+                "its preprocessing gives every image a size of its own, which only `classify` \
+                 follows; state one with --size",
+            ));
+        }
+        Ok(())
+    }
+
     /// Rebuilds the model for another batch size.
     pub(crate) fn set_batch(&mut self, batch: usize) -> Result<(), Failure> {
         if batch != self.options.batch {
             self.options.batch = batch;
             self.model = self.network.model(&self.options).map_err(in_file)?;
+            check_memory(&self.model)?;
         }
         Ok(())
     }
@@ -181,7 +226,10 @@ impl Network {
     pub(crate) fn classes(&self) -> Result<usize, Failure> {
         self.model.classes.ok_or_else(|| {
             let name = &self.model.arch;
-            Failure::unsure(format!("{name}: it has no classifier; use `embed`"))
+            let classifier = self.model.decisions.get("classifier");
+            let remark = classifier.and_then(|found| found.value.strip_prefix("none"));
+            let remark = remark.unwrap_or_default();
+            Failure::unsure(format!("{name}: it has no classifier{remark}; use `embed`"))
         })
     }
 
@@ -200,6 +248,14 @@ impl Network {
         }
         Ok(self.model.labels.clone())
     }
+}
+
+/// Pictures and the tensor of them are made before anything else.
+fn check_memory(model: &Model) -> Result<(), Failure> {
+    let image = model.graph.value_of(Role::Image)?.shape;
+    let what = format!("a batch of {} images of {}x{}", image.n, image.h, image.w);
+    let bytes = image.packed_len() as u64 * 4 + image.len() as u64 * 4;
+    Ok(host_memory::check(&what, bytes)?)
 }
 
 fn in_file(error: Error) -> Failure {
@@ -240,9 +296,11 @@ impl Rules {
                 Preprocess::NAMES.join(", ")
             )));
         }
-        let json = std::fs::read_to_string(text)
-            .map_err(|error| Failure::runtime(format!("cannot read '{text}': {error}")))?;
-        Preprocess::from_json(&json)
+        let unreadable = |error: String| Failure::runtime(format!("cannot read '{text}': {error}"));
+        let json = read_at_most(Path::new(text), MAX_RULES_BYTES);
+        let json = json.map_err(|error| unreadable(error.to_string()))?;
+        let json = String::from_utf8(json).map_err(|error| unreadable(error.to_string()))?;
+        resnet_formats::preprocess(&json)
             .map(Self::File)
             .map_err(|error| Failure::runtime(format!("'{text}': {error}")))
     }
@@ -254,6 +312,15 @@ fn apply(rules: Rules, network: &mut network::Network) {
     let decision = Decision::certain("preprocessing", rules.to_string(), "--preprocess");
     facts.decisions.record(decision);
     facts.preprocess = rules;
+}
+
+impl Network {
+    /// Says what was assumed about the weights, since it changes the numbers.
+    pub(crate) fn note_assumptions(&self) {
+        for decision in self.model.decisions.assumed() {
+            log::info!("nothing says the {}", guess(decision));
+        }
+    }
 }
 
 /// Ends a run with `--strict` if anything about the network is a guess.
@@ -279,6 +346,7 @@ fn guess(decision: &Decision) -> String {
     let flag = match *what {
         "preprocessing" => "; state it with --preprocess",
         "size" => "; state it with --size",
+        "entry" => "; choose it with --entry",
         "activation" => "; state it with --activation",
         "stride" | "variant" => "; state it with --variant",
         "max pool" => "; state it with --set stem_pool=none or max",

@@ -81,7 +81,7 @@ fn options(case: &Case) -> ModelOptions {
 #[test]
 fn outputs_are_those_of_onnx_runtime() {
     let cases = cases();
-    assert_eq!(cases.len(), 13, "all cases are there");
+    assert_eq!(cases.len(), 23, "all cases are there");
     for case in cases {
         let name = &case.name;
         let model = load(name, &options(&case));
@@ -350,6 +350,15 @@ fn an_operator_that_is_not_supported_is_named_with_its_node() {
             "no axis",
         ),
         (vec![node("Softmax", &["x"], "y", &[])], "along axis"),
+        (
+            vec![node(
+                "MaxPool",
+                &["x"],
+                "y",
+                &[ints("kernel_shape", &[2, 2]), ints("dilations", &[2, 2])],
+            )],
+            "dilations of a pool",
+        ),
         (
             vec![node("MaxPool", &["x"], "y", &[])],
             "kernel_shape is missing",

@@ -143,7 +143,7 @@ fn of_several_outputs_the_scores_are_taken() {
     };
     let result = |file: &[u8], asked: Option<&str>| {
         let options = ModelOptions {
-            output: asked.map(str::to_owned),
+            entry: asked.map(str::to_owned),
             ..ModelOptions::default()
         };
         let model = read(file, &options)?;
@@ -337,6 +337,16 @@ fn files_beside_the_network_say_how_pictures_are_prepared() {
     check(&folder.path().join("model.onnx"), true);
     check(&folder.path().join("onnx/model.onnx"), true);
     check(&folder.path().join("other/model.onnx"), false);
+
+    // What timm says of the layers does not matter: the file has them.
+    let timm = r#"{"architecture": "resnet50", "model_args": {"aa_layer": "blurpc"},
+        "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}"#;
+    let weights = folder.path().join("timm/model.onnx");
+    std::fs::create_dir_all(weights.parent().unwrap()).unwrap();
+    std::fs::write(weights.with_file_name("config.json"), timm).unwrap();
+    std::fs::write(&weights, &file).unwrap();
+    let network = resnet_formats::open(&weights, &ModelOptions::default()).unwrap();
+    assert_eq!(network.facts.preprocess.mean, [0.5; 3], "timm");
 }
 
 #[test]

@@ -26,16 +26,17 @@ const FAMILY: &str = "all networks with these names";
 pub(super) fn invisible(
     plan: &mut Plan,
     naming: &Naming,
-    config: &Config,
+    stated: &Stated,
     asked: Option<Variant>,
 ) -> Result<Vec<Decision>, Error> {
     let family = naming.family();
+    let config = &stated.config;
     if family == Family::PreActivation {
         return pre_activated(plan, config, asked);
     }
     let stride = stride(plan, family, config, asked)?;
     let first = first_stage(plan, family, config);
-    let anti_alias = anti_alias::decide(plan, config);
+    let anti_alias = anti_alias::decide(plan, stated);
     let attention = squeeze_excite::decision(plan)
         .or_else(|| channel_attention::decision(plan))
         .or_else(|| selective::decision(plan));
@@ -155,6 +156,36 @@ fn pre_activated(
     ])
 }
 
+/// The weights of torchvision by the hash that ends their file names, in two versions that images are
+/// prepared for in different ways (`torchvision/models/resnet.py`).
+const PUBLISHED: [(&str, &str, &[&str]); 2] = [
+    (
+        "torchvision's first weights",
+        "torchvision",
+        &[
+            "f37072fd", "5c106cde", "b627a593", "333f7ec4", "0676ba61", "19c8e357", "63fe2227",
+            "5d3b4d8f", "394f9c45", "b121ed2d", "7cdf4587", "8ba56ff5", "95faca4d", "32ee1156",
+        ],
+    ),
+    (
+        "torchvision's second weights",
+        "torchvision-v2",
+        &[
+            "11ad3fa6", "cd907fc2", "f82ba261", "1a0047aa", "110c445d", "173b62eb", "9ba9bcbe",
+            "d733dc28",
+        ],
+    ),
+];
+
+/// What weights a file name with a hash stands for, and how images are prepared for them.
+fn published(path: &str) -> Option<(&'static str, Preprocess)> {
+    let name = path.rsplit(['/', '\\']).next()?;
+    let stem = name.split('.').next()?;
+    let (_, hash) = stem.rsplit_once('-')?;
+    let found = PUBLISHED.iter().find(|(.., hashes)| hashes.contains(&hash));
+    found.and_then(|(name, rules, _)| Some((*name, Preprocess::named(rules)?)))
+}
+
 /// The facts about a network gathered so far.
 pub(super) struct Record {
     pub(super) plan: Plan,
@@ -192,6 +223,28 @@ impl Record {
         }
     }
 
+    /// Takes mean and standard deviation from the network's own normalisation in front.
+    pub(super) fn normalize(&mut self, normalization: Option<[[f32; 3]; 2]>) {
+        let Some([mean, std]) = normalization else {
+            return;
+        };
+        self.preprocess = Preprocess {
+            mean,
+            std,
+            ..self.preprocess
+        };
+        if let Some(decision) = self.decisions.get("preprocessing").cloned() {
+            let evidence = format!(
+                "{}; mean and std are tensors of the file",
+                decision.evidence
+            );
+            self.decisions.record(Decision {
+                evidence,
+                ..decision
+            });
+        }
+    }
+
     fn metadata(&self, key: &str) -> Option<&str> {
         self.stated.metadata.get(key).map(String::as_str)
     }
@@ -208,6 +261,9 @@ impl Record {
             None => Decision::certain("weights", "made up", "no file"),
         };
         self.decisions.record(origin);
+        if let Some(beside) = self.stated.beside.take() {
+            self.decisions.record(beside);
+        }
         self.decide_epsilon()?;
         self.record_geometry();
         self.check_config();
@@ -218,6 +274,14 @@ impl Record {
     /// Decides the activation if something states or shows it. `naming` has the name of the
     /// classifier.
     pub(super) fn decide_activation(&mut self, naming: &Naming) {
+        if self.plan.classes.is_none() {
+            let remark = match naming.remark() {
+                "" => "none".to_owned(),
+                remark => format!("none: {remark}"),
+            };
+            let decision = Decision::certain("classifier", remark, "names of the tensors");
+            self.decisions.record(decision);
+        }
         self.activation = self.stated.config.activation;
         let classifier = naming.classifier().unwrap_or_default();
         if self.activation.is_none() && self.plan.classes > Some(1) && classifier.ends_with(".0") {
@@ -328,6 +392,12 @@ impl Record {
                 Decision::assumed("preprocessing", "", "that of torchvision's first weights"),
             ),
         };
+        let path = self.stated.path.as_deref().unwrap_or_default();
+        if let Some((name, stated)) = published(path) {
+            rules = stated;
+            let evidence = format!("the hash in the name of the file, that of {name}");
+            decision = Decision::certain("preprocessing", "", evidence);
+        }
         if let Some((stated, evidence)) = self.stated.config.preprocess.take() {
             rules = stated;
             decision = Decision::certain("preprocessing", "", evidence);

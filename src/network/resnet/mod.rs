@@ -50,16 +50,19 @@ pub fn open(
         source: &*source,
         naming,
     };
-    let config = &stated.config;
     let (plan, features, found) = if naming.family() == Family::Notebook {
         let declared = stated.metadata.get("family").map(String::as_str);
         let (plan, features) = lesson::infer(&sight, declared, options.variant)?;
         (plan, Some(features), Vec::new())
     } else {
         let mut plan = infer(&sight)?;
-        let mut found = decide::invisible(&mut plan, naming, config, options.variant)?;
-        found.extend(settings::apply(&mut plan, config, &options.settings)?);
-        found.extend(norm::decide(&mut plan, config, &options.settings)?);
+        let mut found = decide::invisible(&mut plan, naming, &stated, options.variant)?;
+        found.extend(settings::apply(
+            &mut plan,
+            &stated.config,
+            &options.settings,
+        )?);
+        found.extend(norm::decide(&mut plan, &stated.config, &options.settings)?);
         (plan, None, found)
     };
     let name = plan.name();
@@ -73,6 +76,7 @@ pub fn open(
     let mut record = Record::new(plan, naming.family(), stated);
     record.gather([shown].into_iter().chain(found))?;
     record.state_channels(&options.settings)?;
+    record.normalize(parts::preprocess::read(source, naming.normalizations())?);
     let size = record.decide_size(|plan, stated| match features {
         Some(features) => lesson::decide_size(plan.stem_channels(), features, options.size, stated),
         None => Ok(options.size.unwrap_or(stated)),
@@ -92,12 +96,9 @@ pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network
     let name = Decision::certain("architecture", plan.name(), "asked for");
     let stated = Stated::default();
     let found = match plan.style {
-        Style::Torchvision => decide::invisible(
-            &mut plan,
-            &Naming::made_up(),
-            &stated.config,
-            options.variant,
-        )?,
+        Style::Torchvision => {
+            decide::invisible(&mut plan, &Naming::made_up(), &stated, options.variant)?
+        }
         Style::Timm | Style::Branches | Style::Blocks | Style::Stacks => Vec::new(),
         Style::Lesson => {
             let choice = Choice {

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::parts::{head, refused};
+use super::parts::{head, preprocess, refused};
 use super::plan::{Plan, Shortcut, Style};
-use crate::error::Error;
+use crate::error::{Error, Hint};
 use crate::network::{Family, Parameter};
 
 /// A place in a network. Stages, blocks and convolutions are counted from zero.
@@ -263,6 +263,11 @@ pub struct Naming {
     suffix: &'static str,
     /// The layer of the classifier, if the file chooses its name.
     classifier: Option<String>,
+    /// Modules behind the last pool that are no classifier, and what is said of them.
+    left_out: Vec<String>,
+    remark: String,
+    /// A mean and a standard deviation for each of the normalisations in front.
+    normalizations: Vec<[String; 2]>,
 }
 
 /// A name that occurs exactly once in every network of a family.
@@ -299,6 +304,9 @@ impl Naming {
             shortcut: None,
             suffix: "",
             classifier: None,
+            left_out: Vec::new(),
+            remark: String::new(),
+            normalizations: Vec::new(),
         }
     }
 
@@ -341,9 +349,14 @@ impl Naming {
                     naming.shortcut = Some(".shortcut.");
                 }
                 if naming.family != Family::Notebook {
-                    let layers = names.iter().filter_map(|name| name.strip_suffix(".weight"));
-                    let outside = layers.filter(|layer| !naming.is_backbone(layer));
-                    naming.classifier = head::find(outside, &naming.prefix, dims)?;
+                    let outside = names.iter().map(String::as_str);
+                    let outside = outside.filter(|name| !naming.is_backbone(name));
+                    let outside: Vec<&str> = outside.collect();
+                    naming.normalizations = preprocess::normalizations(&outside, &dims);
+                    let found = head::find(&outside, &naming.prefix, dims);
+                    naming.classifier = found.classifier;
+                    naming.left_out = found.left_out;
+                    naming.remark = found.remark;
                 }
                 Ok(naming)
             }
@@ -359,9 +372,17 @@ impl Naming {
                         .map_or_else(|| "missing".to_owned(), |name| format!("'{name}'")),
                 ))
             }
-            count => unrecognised(format!(
-                "the keys fit {count} networks at once: the file must hold exactly one"
-            )),
+            count => {
+                let prefixes = found.iter().map(|naming| match naming.prefix.as_str() {
+                    "" => "one without a prefix".to_owned(),
+                    prefix => format!("'{}'", prefix.trim_end_matches('.')),
+                });
+                let prefixes = prefixes.collect::<Vec<_>>().join(", ");
+                Err(Error::WeightsUnrecognised {
+                    reason: format!("the keys fit {count} networks at once: {prefixes}"),
+                    hint: Some(Hint::Entry),
+                })
+            }
         }
     }
 
@@ -375,11 +396,41 @@ impl Naming {
         self.family == Family::Notebook
     }
 
-    /// Whether a layer comes before the head.
-    fn is_backbone(&self, layer: &str) -> bool {
+    /// What stands before the names of each network in a file.
+    pub fn prefixes(names: &BTreeSet<String>) -> Vec<String> {
+        let prefix = |name: &String| {
+            let torch = MARKS
+                .iter()
+                .filter(|(family, _)| *family != Family::Notebook);
+            torch
+                .filter_map(|(_, mark)| name.strip_suffix(mark))
+                .map(str::to_owned)
+                .next()
+        };
+        names.iter().filter_map(prefix).collect()
+    }
+
+    /// Whether a tensor is of a module behind the last pool that the network does without.
+    pub fn leaves_out(&self, name: &str) -> bool {
+        self.left_out.iter().any(|module| name.starts_with(module))
+    }
+
+    /// What is said of the modules behind the last pool; empty where there is a classifier or nothing.
+    pub(super) fn remark(&self) -> &str {
+        &self.remark
+    }
+
+    /// A mean and a standard deviation for each of the normalisations in front.
+    pub(super) fn normalizations(&self) -> &[[String; 2]] {
+        &self.normalizations
+    }
+
+    /// Whether a tensor is one before the head.
+    pub fn is_backbone(&self, layer: &str) -> bool {
         let modules: &[&str] = match self.family {
             Family::HuggingFace => &["embedder.", "encoder."],
             Family::PreActivation => &["stem.", "stages.", "norm"],
+            Family::Notebook => return true,
             _ => &["layer", "conv1", "bn1", "maxpool."],
         };
         let inside = layer.strip_prefix(self.prefix.as_str());

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::network::Activation;
+use crate::network::{Activation, Decision};
 use crate::picture::{Labels, Preprocess};
 
 /// Evidence: `config.json`.
@@ -15,10 +15,27 @@ pub const PREPROCESSOR: &str = "preprocessor_config.json beside the file";
 pub struct Stated {
     /// The path of the file, for the record; `None` for random weights.
     pub path: Option<String>,
+    /// What else it holds that may have been meant.
+    pub beside: Option<Decision>,
     /// The file's metadata, such as `epsilon` or `classes`.
     pub metadata: HashMap<String, String>,
     /// The content of its side-car files.
     pub config: Config,
+}
+
+impl Stated {
+    /// The name of the architecture, and what says it.
+    pub(super) fn architecture(&self) -> Option<(&str, &str)> {
+        let beside = self
+            .config
+            .architecture
+            .as_deref()
+            .map(|name| (name, CONFIG));
+        let text = |key: &str| self.metadata.get(key).map(String::as_str);
+        let within = text("architecture");
+        let evidence = text("said by").unwrap_or("metadata of the file");
+        beside.or(within.map(|name| (name, evidence)))
+    }
 }
 
 /// The content of the JSON files next to a weight file.

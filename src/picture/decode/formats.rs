@@ -1,4 +1,4 @@
-//! What kind of file it is, by its first bytes, and the kinds that need no module of their own.
+//! Recognises files by their first bytes, and decodes the kinds that need no module of their own.
 
 use std::io::Cursor;
 
@@ -6,9 +6,10 @@ use image::codecs::{bmp::BmpDecoder, pnm::PnmDecoder, tga::TgaDecoder, webp::Web
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder};
 
-use super::{Picture, Refused, Source, admitted, gif, jpeg, orientation, other, png, tiff};
+use super::{Picture, Pixels, Refused, Source, admitted, gif, jpeg, orientation, other, png, tiff};
 
-/// Bytes with which files start that many take for pictures, where they lie, and what they are.
+/// The first bytes of files that are often taken for pictures: their position, the bytes, and what
+/// the file is.
 const FOREIGN: [(usize, &[u8], &str); 19] = [
     (4, b"ftypavi", "an AVIF picture"),
     (4, b"ftyphei", "a HEIC picture"),
@@ -31,7 +32,7 @@ const FOREIGN: [(usize, &[u8], &str); 19] = [
     (0, b"PK\x03\x04", "a zip archive"),
 ];
 
-/// What files hold that came in the place of a picture.
+/// The content of files that arrived in place of a picture.
 const MISTAKEN: [(&[u8], &str); 4] = [
     (
         b"version https://git-lfs",
@@ -65,13 +66,39 @@ pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'_>, Refuse
             b'P',
             ..,
         ] => webp(bytes),
-        [b'B', b'M', ..] => plain(BmpDecoder::new(Cursor::new(bytes)).map_err(other)?),
+        [b'B', b'M', ..] => {
+            let source = plain(BmpDecoder::new(Cursor::new(bytes)).map_err(other)?)?;
+            let green = bytes.get(58..62) == Some(&[0xe0, 7, 0, 0]);
+            Ok(match bytes.get(28..30) {
+                Some([16, 0]) => coarse(source, [31, if green { 63 } else { 31 }, 31]),
+                _ => source,
+            })
+        }
         [b'P', b'1'..=b'6', space, ..] if space.is_ascii_whitespace() => {
-            plain(PnmDecoder::new(Cursor::new(bytes)).map_err(other)?)
+            let pnm = || PnmDecoder::new(Cursor::new(bytes)).map_err(other);
+            match pnm()?.into_inner().1.maximal_sample() {
+                // Those that are scaled without rounding.
+                most if most == 65_535 || 255 % most.max(1) == 0 => plain(pnm()?),
+                most => Err(format!(
+                    "values up to {most}, not 255, are not read; convert it to PNG"
+                )
+                .into()),
+            }
         }
         _ => match foreign(bytes) {
             Some(what) => Err(what.into()),
-            None if is_tga(bytes) => plain(TgaDecoder::new(Cursor::new(bytes)).map_err(other)?),
+            None if is_tga(bytes) => {
+                let source = plain(TgaDecoder::new(Cursor::new(bytes)).map_err(other)?)?;
+                let is_coarse = match bytes[2] % 8 {
+                    1 => matches!(bytes[7], 15 | 16),
+                    kind => kind == 2 && matches!(bytes[16], 15 | 16),
+                };
+                Ok(if is_coarse {
+                    coarse(source, [31; 3])
+                } else {
+                    source
+                })
+            }
             None => {
                 let kinds = "neither JPEG, PNG, WebP, GIF, BMP, TIFF, TGA nor PNM";
                 Err(format!("{kinds}; convert it to one of them").into())
@@ -80,7 +107,7 @@ pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'_>, Refuse
     }
 }
 
-/// What a file is that is no picture, or none that is read.
+/// Names a file that is not a picture, or not a supported one.
 fn foreign(bytes: &[u8]) -> Option<String> {
     let starts = |start: &[u8]| {
         let head = bytes.get(..start.len());
@@ -104,60 +131,45 @@ fn foreign(bytes: &[u8]) -> Option<String> {
 
 /// TGA has no mark at its start: the numbers of its head must be possible.
 fn is_tga(bytes: &[u8]) -> bool {
-    matches!(
-        bytes,
-        [
-            _,
-            0 | 1,
-            1 | 2 | 3 | 9 | 10 | 11,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            8 | 15 | 16 | 24 | 32,
-            ..
-        ]
-    )
+    let [_, palette, kind, head @ ..] = bytes else {
+        return false;
+    };
+    let depth = head.get(13);
+    *palette <= 1
+        && matches!(kind, 1..=3 | 9..=11)
+        && depth.is_some_and(|depth| [8, 15, 16, 24, 32].contains(depth))
 }
 
-/// The chunks of a WebP, of which none may be longer than the file: the decoder believes their lengths.
+/// Checks that no chunk of a WebP is longer than the file, because the decoder trusts their
+/// lengths.
 fn webp(bytes: &[u8]) -> Result<Source<'static>, Refused> {
+    let cut_off = || Refused::Other("the file is cut off".to_owned());
+    let length = |four: &[u8; 4]| u32::from_le_bytes(*four) as usize;
+    let whole = bytes.get(4..).and_then(<[u8]>::first_chunk).map(length);
+    let mut rest = whole.and_then(|whole| bytes.get(12..whole.checked_add(8)?));
     let [mut exif, mut xmp] = [None; 2];
-    let mut rest = bytes.get(12..).unwrap_or(&[]);
-    while let Some((head, after)) = rest.split_first_chunk::<8>() {
-        let [a, b, c, d, length @ ..] = *head;
-        let length = u32::from_le_bytes(length) as usize;
-        let body = after
-            .get(..length)
-            .ok_or("the file is cut off".to_owned())?;
-        match &[a, b, c, d] {
+    while let Some((name, after)) = rest.ok_or_else(cut_off)?.split_first_chunk::<4>() {
+        let (size, after) = after.split_first_chunk().ok_or_else(cut_off)?;
+        let body = after.get(..length(size)).ok_or_else(cut_off)?;
+        match name {
             b"EXIF" => exif = Some(body),
             b"XMP " => xmp = Some(body),
             _ => {}
         }
-        rest = after.get(length + length % 2..).unwrap_or(&[]);
+        rest = after.get(body.len() + body.len() % 2..);
     }
     let mut source = plain(WebPDecoder::new(Cursor::new(bytes)).map_err(other)?)?;
     source.orientation = orientation(exif, xmp);
     Ok(source)
 }
 
-/// What a decoder of the crate `image` decodes.
+/// Decodes with a decoder of the crate `image`.
 fn plain(decoder: impl ImageDecoder) -> Result<Source<'static>, Refused> {
     let (width, height) = decoder.dimensions();
     let ([height, width], turn) = admitted(height.into(), width.into())?;
     let image = DynamicImage::from_decoder(decoder).map_err(other)?;
     let rgb = match image {
-        // Of these two kinds only PNM has any. Pillow clips greys, and rounds colours.
+        // 16-bit pixels come only from PNM. Pillow clips greys and rounds colours.
         DynamicImage::ImageLuma16(greys) => {
             let clipped = |grey: u16| [u8::try_from(grey).unwrap_or(u8::MAX); 3];
             greys.into_raw().into_iter().flat_map(clipped).collect()
@@ -166,8 +178,28 @@ fn plain(decoder: impl ImageDecoder) -> Result<Source<'static>, Refused> {
             let rounded = |color: u16| ((u32::from(color) + 128) / 257).to_le_bytes()[0];
             colors.into_raw().into_iter().map(rounded).collect()
         }
+        DynamicImage::ImageRgba8(pixels) => {
+            // In place: a second copy of a large picture would be much.
+            let mut bytes = pixels.into_raw();
+            for pixel in 0..bytes.len() / 4 {
+                bytes.copy_within(4 * pixel..4 * pixel + 3, 3 * pixel);
+            }
+            bytes.truncate(bytes.len() / 4 * 3);
+            bytes
+        }
         other => other.into_rgb8().into_raw(),
     };
     let picture = Picture { height, width, rgb };
     Ok(Source::all(picture, turn, Orientation::NoTransforms))
+}
+
+/// The same of channels of five or six bits, which `image` rounds to eight and Pillow cuts off.
+fn coarse(mut source: Source<'static>, levels: [u16; 3]) -> Source<'static> {
+    if let Pixels::All(picture, _) = &mut source.pixels {
+        for (byte, most) in picture.rgb.iter_mut().zip(levels.into_iter().cycle()) {
+            let level = (u16::from(*byte) * most + 127) / 255;
+            *byte = (level * 255 / most).to_le_bytes()[0];
+        }
+    }
+    source
 }

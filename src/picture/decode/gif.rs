@@ -7,7 +7,7 @@ use image::metadata::Orientation;
 
 use super::{Picture, Refused, Source, admitted, other};
 
-/// Decodes a file that starts as a GIF does.
+/// Decodes a file that starts like a GIF.
 pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);

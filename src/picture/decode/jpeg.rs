@@ -1,4 +1,4 @@
-//! JPEG, computed as libjpeg-turbo does, with which Pillow decodes.
+//! JPEG, computed as by libjpeg-turbo, which Pillow uses.
 
 use std::borrow::Cow;
 
@@ -7,14 +7,15 @@ use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, DecodeWarning, Decoder, PixelFo
 use super::{Picture, Refused, Source, admitted, orientation, other};
 
 /// The most scans. Encoders write about ten; each can take the time of a whole picture.
-const MAX_SCANS: usize = 500;
+const MAX_SCANS: usize = 100;
 
-/// Decodes a file that starts as a JPEG does. What follows the first picture, as in an MPO, is left.
+/// Decodes a file that starts like a JPEG. Anything after the first picture, as in an MPO, is
+/// ignored.
 pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'static>, Refused> {
-    let bytes = match is_complete(bytes) {
-        true => Cow::Borrowed(bytes),
-        false if truncated => Cow::Owned([bytes, &[0xff, END_OF_IMAGE]].concat()),
-        false => return Err(Refused::CutOff),
+    let bytes = match cut_off(bytes) {
+        None => Cow::Borrowed(bytes),
+        Some(length) if truncated => Cow::Owned([&bytes[..length], &[0xff, END_OF_IMAGE]].concat()),
+        Some(_) => return Err(Refused::CutOff),
     };
     let limits = DecodeLimits {
         max_scans: MAX_SCANS,
@@ -69,7 +70,7 @@ fn unusual() -> Refused {
         .into()
 }
 
-/// RGB by Pillow's integers; JPEGs of four channels hold what is left of the light.
+/// RGB by Pillow's integers; JPEGs with four channels store the remaining light.
 pub(super) fn inverted_cmyk(&[c, m, y, k]: &[u8; 4]) -> [u8; 3] {
     [c, m, y].map(|rest| {
         let product = u32::from(255 - rest) * u32::from(k) + 128;
@@ -79,7 +80,7 @@ pub(super) fn inverted_cmyk(&[c, m, y, k]: &[u8; 4]) -> [u8; 3] {
 
 // === Four channels of which only the first is whole ===
 
-/// The decoder leaves it at planes there, which are enlarged as libjpeg's "fancy" upsampling does.
+/// Here the decoder returns planes, which are enlarged as by libjpeg's "fancy" upsampling.
 fn cmyk_by_planes(
     decoder: Decoder<'_>,
     [height, width]: [usize; 2],
@@ -118,8 +119,9 @@ fn cmyk_by_planes(
     Ok(rgb)
 }
 
-/// Row `y` of a plane at twice its width, and at twice its height if it is `tall`: each sample is three
-/// parts the nearest one and one part the next, along either axis. Planes of two columns are repeated.
+/// Row `y` of a plane at twice its width, and at twice its height if it is `tall`: each sample is
+/// three parts the nearest one and one part the next, along each axis. Planes of two columns are
+/// repeated.
 fn enlarged(rows: &[&[u8]], y: usize, tall: bool) -> Vec<u8> {
     let near = rows[if tall { y / 2 } else { y }];
     if near.len() <= 2 {
@@ -153,65 +155,53 @@ fn enlarged(rows: &[&[u8]], y: usize, tall: bool) -> Vec<u8> {
 
 // === Where a file ends ===
 
+const START_OF_SCAN: u8 = 0xda;
 const END_OF_IMAGE: u8 = 0xd9;
 
-/// Whether a marker ends the compressed data: any one if there is one scan, and the end of the image if
-/// there may be more. This is where libjpeg waits for more data for ever, and Pillow gives up.
-fn is_complete(bytes: &[u8]) -> bool {
+/// How many bytes of a file that is cut off are of use; none if it is not: then a marker ends the
+/// compressed data, any one if there is one scan, the end of the image if there may be more. Without it
+/// libjpeg waits for more data, and Pillow gives up.
+fn cut_off(bytes: &[u8]) -> Option<usize> {
     let mut at = 2;
-    let mut several = false;
     let mut channels = 0;
+    let mut several = false;
     loop {
-        // Bytes before a marker are skipped, and a marker may be filled up with 0xff.
-        let Some(start) = bytes
-            .get(at..)
-            .and_then(|rest| rest.iter().position(|&b| b == 0xff))
-        else {
-            return false;
+        let start = at;
+        // Bytes before a marker are skipped, and so is 0xff, which may fill the space.
+        let rest = bytes.get(at..).unwrap_or(&[]);
+        let skipped = rest
+            .windows(2)
+            .position(|pair| pair[0] == 0xff && pair[1] != 0xff);
+        let Some(marker) = skipped.and_then(|skipped| rest.get(skipped + 1)) else {
+            return Some(start.min(bytes.len()));
         };
-        at += start;
-        let Some(&[_, marker]) = bytes.get(at..).and_then(<[u8]>::first_chunk) else {
-            return false;
-        };
-        at += 1;
+        at += skipped.unwrap_or(0) + 2;
         match marker {
-            0xff => continue,
-            END_OF_IMAGE => return true,
-            0 | 0x01 | 0xd0..=0xd8 => at += 1,
-            _ => {
-                let Some(segment) = bytes.get(at + 1..) else {
-                    return false;
-                };
-                let Some(&length) = segment.first_chunk() else {
-                    return false;
-                };
-                let of_frame =
-                    matches!(marker, 0xc0..=0xcf) && ![0xc4, 0xc8, 0xcc].contains(&marker);
-                if of_frame {
-                    several |= marker % 4 == 2;
-                    channels = segment.get(7).copied().unwrap_or(0);
-                }
-                at += 1 + usize::from(u16::from_be_bytes(length));
-                if marker == START_OF_SCAN {
-                    several |= segment.get(2).is_some_and(|&count| count < channels);
-                    let Some(end) = end_of_scan(bytes, at) else {
-                        return false;
-                    };
-                    if !several {
-                        return true;
-                    }
-                    at = end;
-                }
+            &END_OF_IMAGE => return None,
+            0 | 0x01 | 0xd0..=0xd8 => continue,
+            0xc4 | 0xc8 | 0xcc => {}
+            0xc0..=0xcf => {
+                channels = bytes.get(at + 7).copied().unwrap_or(0);
+                several |= marker % 4 == 2;
+            }
+            &START_OF_SCAN => several |= bytes.get(at + 2).is_some_and(|&n| n < channels),
+            _ => {}
+        }
+        let Some(&length) = bytes.get(at..).and_then(<[u8]>::first_chunk) else {
+            return Some(start);
+        };
+        at += usize::from(u16::from_be_bytes(length));
+        if at > bytes.len() {
+            return Some(start);
+        }
+        if *marker == START_OF_SCAN {
+            let pairs = bytes[at..].windows(2);
+            let ends = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff);
+            match pairs.into_iter().position(ends) {
+                None => return Some(bytes.len()),
+                Some(_) if !several => return None,
+                Some(length) => at += length,
             }
         }
     }
-}
-
-const START_OF_SCAN: u8 = 0xda;
-
-/// Where compressed data ends with a marker that is no restart.
-fn end_of_scan(bytes: &[u8], start: usize) -> Option<usize> {
-    let pairs = bytes.get(start..)?.windows(2);
-    let ends = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff);
-    pairs.into_iter().position(ends).map(|at| start + at)
 }

@@ -1,7 +1,7 @@
-//! Image files become upright 8-bit RGB, the very bytes that Pillow's `convert("RGB")` gives.
+//! Turns image files into upright 8-bit RGB, with exactly the bytes of Pillow's `convert("RGB")`.
 //!
-//! JPEG and PNG, which nearly all pictures are, have modules of their own: a JPEG is computed as
-//! libjpeg-turbo does, and a PNG can be resized while it is decoded, row by row.
+//! JPEG and PNG, the formats of nearly all pictures, have their own modules: a JPEG is computed as
+//! by libjpeg-turbo, and a PNG can be resized while it is decoded, row by row.
 
 mod formats;
 mod gif;
@@ -19,24 +19,24 @@ use super::resize::Resizer;
 use super::{Batch, Picture, Preprocess, resample};
 use crate::error::{Error, Hint};
 
-/// The most bytes of RGB that are held: just where Pillow stops, at 179 million pixels.
+/// The most bytes of RGB that are held, which is Pillow's limit of 179 million pixels.
 const MAX_BYTES: u64 = 512 << 20;
 
-/// The most pixels of a picture that is resized while it is decoded, which bounds the time that takes.
+/// The most pixels of a picture that is resized while it is decoded, which limits the time.
 const MAX_STREAMED: u64 = 512 << 20;
 
-/// From so many bytes of RGB on, pictures are decoded one after the other, however many threads ask.
+/// From this many bytes of RGB, pictures are decoded one after another, however many threads ask.
 const LARGE: u64 = 128 << 20;
 
-/// Held while a large picture is.
+/// Locked while a large picture is held.
 static LARGE_PICTURE: Mutex<()> = Mutex::new(());
 
 type Turn = Option<MutexGuard<'static, ()>>;
 
 /// How image files are read: JPEG, PNG, WebP, GIF (the first frame), BMP, TIFF, TGA and PNM.
 ///
-/// All become what Pillow's `convert("RGB")` makes of them: greys equal channels, alpha dropped without
-/// blending, of 16-bit colours the upper 8 bits, and 16-bit greys clipped at 255.
+/// The result is that of Pillow's `convert("RGB")`: greys have equal channels, alpha is dropped
+/// without blending, 16-bit colours keep their upper 8 bits, and 16-bit greys are clipped at 255.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader {
     upright: bool,
@@ -53,15 +53,15 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Whether pictures are turned as their EXIF or XMP data say, which is the default.
+    /// Sets whether pictures are turned as their EXIF or XMP data say, which is the default.
     #[must_use]
     pub const fn upright(mut self, upright: bool) -> Self {
         self.upright = upright;
         self
     }
 
-    /// Whether a JPEG or PNG that is cut off is taken as far as it goes, the rest grey or black. The
-    /// default is to refuse it.
+    /// Sets whether a truncated JPEG or PNG is decoded as far as it goes, with the rest grey or
+    /// black. By default it is refused.
     #[must_use]
     pub const fn truncated(mut self, allowed: bool) -> Self {
         self.truncated = allowed;
@@ -71,7 +71,7 @@ impl Reader {
     /// Decodes a file that is in memory; `name` stands for its path in errors.
     ///
     /// # Errors
-    /// [`Error::Image`] for bytes that are no such image, and for one that is too large.
+    /// [`Error::Image`] for bytes that are not such an image, and for an image that is too large.
     pub fn decode(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<Picture, Error> {
         let decoded = self.start(bytes).and_then(|source| match source.pixels {
             Pixels::All(picture, _) => Ok(turned(picture, source.orientation)),
@@ -80,11 +80,12 @@ impl Reader {
         decoded.map_err(|refused| refused.of(name.as_ref()))
     }
 
-    /// Decodes a file that is in memory and prepares it for a network. Of a PNG no more than a row is
-    /// held, unless it is interlaced or to be turned.
+    /// Decodes a file in memory and prepares it for a network. Only one row of a PNG is held at a
+    /// time, unless it is interlaced or has to be turned.
     ///
     /// # Errors
-    /// As [`decode`](Self::decode), and [`Error::Preprocess`] for rules that cannot be carried out.
+    /// As [`decode`](Self::decode); also [`Error::Preprocess`] for rules that cannot be carried
+    /// out.
     pub fn prepare(
         &self,
         name: impl AsRef<Path>,
@@ -95,21 +96,25 @@ impl Reader {
         let resized = self.start(bytes).and_then(|source| {
             let (picture, _turn) = match (source.pixels, source.orientation) {
                 (Pixels::Rows(mut rows), Orientation::NoTransforms) if rows.in_order() => {
-                    let [vertical, horizontal] = resample::fit(rows.size(), rules);
+                    let rules = rules.for_image(rows.size()).unwrap_or(*rules);
+                    let [vertical, horizontal] = resample::fit(rows.size(), &rules);
                     let mut resizer = Resizer::new(vertical, horizontal, rules.filter);
                     rows.each(|row| resizer.push(row))?;
-                    return Ok(resizer.finish());
+                    return Ok((resizer.finish(), rules));
                 }
                 (Pixels::Rows(rows), _) => rows.collect()?,
                 (Pixels::All(picture, turn), _) => (picture, turn),
             };
-            Ok(turned(picture, source.orientation).fitted(rules))
+            let picture = turned(picture, source.orientation);
+            let size = [picture.height, picture.width];
+            let rules = rules.for_image(size).unwrap_or(*rules);
+            Ok((picture.fitted(&rules), rules))
         });
-        let fitted = resized.map_err(|refused| refused.of(name.as_ref()))?;
-        Ok(Batch::of(fitted, rules))
+        let (fitted, rules) = resized.map_err(|refused| refused.of(name.as_ref()))?;
+        Ok(Batch::of(fitted, &rules))
     }
 
-    /// Decodes a file, or its head where the rows can follow one by one.
+    /// Decodes a file, or only its head if the rows can follow one by one.
     fn start<'a>(&self, bytes: &'a [u8]) -> Result<Source<'a>, Refused> {
         let mut source = formats::decode(bytes, self.truncated)?;
         if !self.upright {
@@ -119,7 +124,7 @@ impl Reader {
     }
 }
 
-/// What is known of a file when its head is read.
+/// What is known about a file once its head has been read.
 struct Source<'a> {
     pixels: Pixels<'a>,
     orientation: Orientation,
@@ -131,7 +136,7 @@ enum Pixels<'a> {
 }
 
 impl Source<'_> {
-    /// A picture that is decoded, and what its file says about how it was taken.
+    /// A decoded picture, and its orientation.
     fn all(picture: Picture, turn: Turn, orientation: Orientation) -> Self {
         Self {
             pixels: Pixels::All(picture, turn),
@@ -140,7 +145,7 @@ impl Source<'_> {
     }
 }
 
-/// Why bytes are no picture.
+/// Why bytes are not a picture.
 enum Refused {
     CutOff,
     Other(String),
@@ -166,12 +171,17 @@ impl From<String> for Refused {
     }
 }
 
-/// What a decoder says.
+/// The refusal of a decoder.
 fn other(error: impl std::fmt::Display) -> Refused {
-    Refused::Other(error.to_string())
+    let reason = error.to_string();
+    let at_end = ["failed to fill whole buffer", "unexpected end of file"];
+    if at_end.iter().any(|end| reason.contains(end)) {
+        return Refused::Other("the file is cut off".to_owned());
+    }
+    Refused::Other(reason)
 }
 
-/// The size of a picture that is to be held, if that is allowed, and the turn to decode it.
+/// The size of a picture to be held, if that is allowed, and the permission to decode it.
 fn admitted(height: u64, width: u64) -> Result<([usize; 2], Turn), Refused> {
     let sides = usize::try_from(height)
         .ok()
@@ -192,7 +202,7 @@ fn too_large(height: u64, width: u64) -> Refused {
     format!("{width}x{height} pixels are too many; reduce it to {most} million").into()
 }
 
-/// How a picture is to be turned, by its EXIF data or else by its XMP data.
+/// How a picture is to be turned, according to its EXIF data, or otherwise its XMP data.
 fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
     let by_exif = exif.and_then(|exif| {
         Orientation::from_exif_chunk(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif))

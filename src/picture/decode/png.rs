@@ -8,7 +8,7 @@ use super::{
     MAX_STREAMED, Picture, Pixels, Refused, Source, Turn, admitted, orientation, other, too_large,
 };
 
-/// Bytes for what is not pixels.
+/// The limit for data other than pixels.
 const MAX_ANCILLARY: usize = 64 << 20;
 
 /// The rows of a picture, as RGB.
@@ -19,7 +19,7 @@ pub(super) struct Rows<'a> {
     truncated: bool,
 }
 
-/// Reads the head of a file that starts as a PNG does.
+/// Reads the head of a file that starts like a PNG.
 pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'_>, Refused> {
     let limits = Limits {
         bytes: MAX_ANCILLARY,
@@ -79,7 +79,7 @@ impl Rows<'_> {
         [info.height as usize, info.width as usize]
     }
 
-    /// Whether the rows come one after the other, from the top to the bottom.
+    /// Whether the rows come in order, from top to bottom.
     pub(super) fn in_order(&self) -> bool {
         !self.reader.info().interlaced
     }
@@ -107,7 +107,7 @@ impl Rows<'_> {
         Ok((Picture { height, width, rgb }, turn))
     }
 
-    /// Each row from the top to the bottom, which all must be read: what is damaged is then known.
+    /// Reads every row from top to bottom, so that any damage is found.
     pub(super) fn each(&mut self, mut each: impl FnMut(&[u8])) -> Result<(), Refused> {
         let [height, width] = self.size();
         let mut row = Vec::new();
@@ -121,7 +121,7 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Decodes a row; none after the last one, and where a file that may be cut off is.
+    /// Decodes a row; `None` after the last one, or where a file that may be truncated ends.
     fn next(&mut self, rgb: &mut Vec<u8>) -> Result<Option<InterlaceInfo>, Refused> {
         let (color, depth) = self.reader.output_color_type();
         let row = match self.reader.next_interlaced_row() {
@@ -139,7 +139,7 @@ impl Rows<'_> {
         match color {
             ColorType::Rgb if bytes == 1 => rgb.extend_from_slice(row.data()),
             ColorType::Grayscale | ColorType::GrayscaleAlpha => {
-                // Pillow keeps greys of 16 bits whole until it clips them, unless alpha goes with them.
+                // Pillow keeps 16-bit greys whole until it clips them, unless there is alpha.
                 let whole = self.original == ColorType::Grayscale;
                 let grey = |pixel: &[u8]| match *pixel {
                     [0, low, ..] if bytes == 2 && whole => [low; 3],

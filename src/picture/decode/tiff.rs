@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
+use tiff::{ColorType, TiffError};
 
 use super::jpeg::inverted_cmyk;
 use super::{MAX_BYTES, Picture, Refused, Source, admitted, other};
@@ -19,18 +19,22 @@ const PLANES: u16 = 2;
 const REVERSED_BITS: u16 = 2;
 const PREMULTIPLIED: u16 = 1;
 
-/// Decodes a file that starts as a TIFF does.
+/// Decodes a file that starts like a TIFF.
 pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     let mut limits = Limits::default();
     // Up to four channels of 16 bits.
     limits.decoding_buffer_size = usize::try_from(MAX_BYTES / 3 * 8).unwrap_or(usize::MAX);
     limits.intermediate_buffer_size = limits.decoding_buffer_size;
     let bytes = indices_as_greys(bytes);
-    let mut decoder = Decoder::new(Cursor::new(&*bytes)).map_err(other)?;
+    let mut decoder = Decoder::new(Cursor::new(&*bytes)).map_err(unreadable)?;
     decoder = decoder.with_limits(limits);
-    let (width, height) = decoder.dimensions().map_err(other)?;
+    let (width, height) = decoder.dimensions().map_err(unreadable)?;
     let ([height, width], turn) = admitted(height.into(), width.into())?;
-    let mut tag = |tag| decoder.find_tag_unsigned_vec::<u16>(tag).map_err(other);
+    let mut tag = |tag| {
+        decoder
+            .find_tag_unsigned_vec::<u16>(tag)
+            .map_err(unreadable)
+    };
     let is = |values: &Option<Vec<u16>>, value| values.as_deref() == Some(&[value]);
     let planes = is(&tag(Tag::PlanarConfiguration)?, PLANES);
     let reversed = is(&tag(Tag::FillOrder)?, REVERSED_BITS);
@@ -38,8 +42,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     let blended = is(&tag(Tag::ExtraSamples)?, PREMULTIPLIED);
     let palette = tag(Tag::ColorMap)?;
     let turned = tag(Tag::Orientation)?.and_then(|turn| u8::try_from(*turn.first()?).ok());
-    let color = decoder.colortype().map_err(other)?;
-    let pixels = decoder.read_image().map_err(other)?;
+    let color = decoder.colortype().map_err(unreadable)?;
+    let pixels = decoder.read_image().map_err(unreadable)?;
     let rgb: Option<Vec<u8>> = match (color, pixels) {
         _ if reversed || (planes && color.num_samples() > 1) => None,
         (ColorType::Gray(bits @ (1 | 2 | 4 | 8)), DecodingResult::U8(packed)) => {
@@ -59,10 +63,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
             let clipped = |grey: u16| [u8::try_from(grey).unwrap_or(u8::MAX); 3];
             Some(greys.into_iter().flat_map(clipped).collect())
         }
-        (color, DecodingResult::U8(samples)) => joined(color, &samples, blended),
+        (color, DecodingResult::U8(samples)) => joined(color, samples, blended),
         (color, DecodingResult::U16(samples)) => {
             let samples: Vec<u8> = samples.iter().map(upper).collect();
-            joined(color, &samples, blended)
+            joined(color, samples, blended)
         }
         _ => None,
     };
@@ -80,11 +84,20 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     ))
 }
 
+fn unreadable(error: TiffError) -> Refused {
+    match error {
+        TiffError::UnsupportedError(what) => {
+            format!("{what}; save it as 8-bit RGB without compression, or as PNG").into()
+        }
+        error => other(error),
+    }
+}
+
 fn upper(sample: &u16) -> u8 {
     sample.to_be_bytes()[0]
 }
 
-/// The samples of greys or indices; each row starts with a byte of its own.
+/// The samples of greys or indices; each row starts at a new byte.
 fn unpacked(packed: &[u8], bits: u8, most: u8, width: usize) -> impl Iterator<Item = u8> {
     let each = usize::from(8 / bits);
     packed.chunks(width.div_ceil(each)).flat_map(move |row| {
@@ -96,10 +109,10 @@ fn unpacked(packed: &[u8], bits: u8, most: u8, width: usize) -> impl Iterator<It
     })
 }
 
-/// RGB of samples that lie beside each other.
-fn joined(color: ColorType, samples: &[u8], blended: bool) -> Option<Vec<u8>> {
+/// RGB from interleaved samples.
+fn joined(color: ColorType, samples: Vec<u8>, blended: bool) -> Option<Vec<u8>> {
     Some(match color {
-        ColorType::RGB(8 | 16) => samples.to_vec(),
+        ColorType::RGB(8 | 16) => samples,
         ColorType::RGBA(8 | 16) => {
             let pixels = samples.as_chunks::<4>().0.iter();
             pixels
@@ -134,7 +147,7 @@ fn joined(color: ColorType, samples: &[u8], blended: bool) -> Option<Vec<u8>> {
     })
 }
 
-/// The file with its indices of a palette declared as greys: as such the decoder reads them.
+/// The file with its palette indices declared as greys, which the decoder can read.
 fn indices_as_greys(bytes: &[u8]) -> Cow<'_, [u8]> {
     let place = || {
         let little = bytes.first() == Some(&b'I');

@@ -116,8 +116,8 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_parser = named::<Variant>(Variant::ALL.iter().map(|variant| variant.name())))]
     pub(crate) variant: Option<Variant>,
 
-    /// What no file shows, such as stem_pool=none, stem_stride=1, last_stride=1, output_stride=16,
-    /// ceil_mode=true or bgr=true; several times, and all of them are listed where one is unknown
+    /// What no file shows, such as `stem_pool=none`, `stem_stride=1`, `last_stride=1`, `output_stride=16`,
+    /// `ceil_mode=true` or `bgr=true`; several times, and all of them are listed where one is unknown
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     pub(crate) set: Vec<(String, String)>,
 
@@ -125,6 +125,11 @@ pub(crate) struct ChoiceArgs {
     /// ones, or those of the batch, with which every image changes the results of all others
     #[arg(long, value_name = "MODE", value_parser = named::<BnMode>(["running", "batch"]))]
     pub(crate) bn_mode: Option<BnMode>,
+
+    /// Which network of a file with several: an entry of a checkpoint, such as `state_dict_ema`, or the
+    /// prefix of its names, such as `encoder_q`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) entry: Option<String>,
 
     /// What makes probabilities of the scores: softmax for one class an image, sigmoid for any
     /// number of them [default: as the weights say it, or softmax, or sigmoid for a single score]

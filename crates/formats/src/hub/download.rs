@@ -16,7 +16,7 @@ use super::client::{Client, LINKED_ETAG, Trouble, content_range, header};
 use super::names::{Hash, Repository};
 use crate::weights::shards::MAX_INDEX_BYTES;
 
-/// How often a download goes on after its connection was cut.
+/// How often an interrupted download is resumed.
 const RETRIES: u32 = 4;
 /// A connection that brought this many bytes before it was cut does not count as a failure.
 const WORTH: u64 = 1 << 20;
@@ -37,7 +37,7 @@ struct Stated {
 }
 
 impl Download<'_> {
-    /// A file, checked; from the cache if it is the one that the server has.
+    /// A checked file, from the cache if the server has the same one.
     pub(super) fn file(&mut self, name: &str) -> Result<PathBuf, String> {
         let path = format!(
             "/{}/resolve/{}/{}",

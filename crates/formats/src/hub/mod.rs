@@ -26,7 +26,7 @@ use client::Client;
 use download::Download;
 use names::{Repository, is_commit};
 
-/// Files that hold the weights of a repository, the first that is there being taken.
+/// File names of weights, in order of preference.
 const WEIGHTS: &[&str] = &[
     "model.safetensors",
     "model.safetensors.index.json",
@@ -34,7 +34,7 @@ const WEIGHTS: &[&str] = &[
     "pytorch_model.bin.index.json",
     PRESET,
 ];
-/// The weights of a preset of `KerasHub`.
+/// The weights of a `KerasHub` preset.
 const PRESET: &str = "model.weights.h5";
 /// Files that describe a network; those that are there are taken too.
 const BESIDE: &[&str] = &["config.json", "preprocessor_config.json"];
@@ -58,7 +58,7 @@ pub struct Hub {
     /// The token for private repositories. It is sent only to the endpoint itself, and only over
     /// https.
     pub token: Option<String>,
-    /// Whether to do without the network.
+    /// Whether to stay off the network.
     pub offline: bool,
     /// How long to wait for the server.
     pub limits: Limits,
@@ -159,7 +159,7 @@ fn expanded(path: PathBuf) -> PathBuf {
 /// How far a download is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// The file that is being read.
+    /// The file being downloaded.
     pub file: String,
     /// Bytes that arrived.
     pub done: u64,
@@ -282,7 +282,7 @@ fn bring(
     Ok(path)
 }
 
-/// The weights of a repository, if the cache has all of them.
+/// The weights of a repository, if all of them are in the cache.
 fn in_cache(cache: &Cache) -> Result<Option<PathBuf>, String> {
     let Some(snapshot) = cache.snapshot() else {
         return Ok(None);

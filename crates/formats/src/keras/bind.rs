@@ -182,6 +182,8 @@ impl Bound {
         for (role, variable) in pairs {
             match role.filter(|role| roles.contains(role)) {
                 Some(role) => variables.push((role, variable)),
+                // How many images were seen.
+                None if variable.dims.is_empty() => {}
                 None => return Err(unused(variable.path, found - roles.len().min(found) + 1)),
             }
         }
@@ -340,6 +342,9 @@ fn role(name: &str) -> Option<Parameter> {
         ("moving_variance", Parameter::Variance),
         // It was the variance already.
         ("running_std", Parameter::Variance),
+        // Those of a layer that normalises the image.
+        ("mean", Parameter::Mean),
+        ("variance", Parameter::Variance),
     ];
     ends.into_iter()
         .find(|(end, _)| last.ends_with(end))

@@ -25,6 +25,13 @@ impl Found {
         dims.try_into().ok()
     }
 
+    /// Where its first variable is in the file.
+    pub(super) fn path(&self) -> &str {
+        self.variables
+            .first()
+            .map_or("", |(_, variable)| &variable.path)
+    }
+
     fn is_norm(&self) -> bool {
         self.kernel::<1>().is_some() && self.variables.len() >= 2
     }

@@ -30,6 +30,16 @@ pub(super) struct Recognised {
 /// Finds out what network the weights are of.
 pub(super) fn recognise(saved: Saved, asked: Option<Variant>) -> Result<Recognised, Error> {
     let layers = list(saved);
+    if layers
+        .iter()
+        .any(|layer| layer.path().contains("tf_res_net"))
+    {
+        return Err(unknown(
+            "it is of Hugging Face's classes for TensorFlow; take `model.safetensors` of the same \
+             repository"
+                .to_owned(),
+        ));
+    }
     let evidence = Evidence::gather(layers)?;
     let family = Family::of(&evidence)?;
     let (variant, confidence) = choose(&family.choice(&evidence), asked)?;

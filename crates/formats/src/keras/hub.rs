@@ -89,7 +89,7 @@ fn classifier(class: &str, config: &Value) -> Result<Network, Error> {
 fn converter(config: &Value) -> Kind {
     image_converter(config)
         .and_then(layers::rescale)
-        .map_or(Kind::Pass, Kind::Rescale)
+        .map_or(Kind::Pass, Kind::Affine)
 }
 
 fn image_converter(config: &Value) -> Option<&Value> {

@@ -10,7 +10,9 @@
 //! layer its variables, `import` and `parameters` make a graph of it all.
 
 mod archive;
+mod arithmetic;
 mod bind;
+mod calls;
 mod config;
 mod evidence;
 mod families;
@@ -50,9 +52,9 @@ struct Fault(String);
 impl From<crate::weights::Fault> for Fault {
     fn from(fault: crate::weights::Fault) -> Self {
         match fault {
-            crate::weights::Fault::Damaged(reason) | crate::weights::Fault::Forbidden(reason) => {
-                Self(reason)
-            }
+            crate::weights::Fault::Damaged(reason)
+            | crate::weights::Fault::Forbidden(reason)
+            | crate::weights::Fault::Several(reason) => Self(reason),
         }
     }
 }
@@ -316,8 +318,8 @@ fn finish(
         draft,
         result,
         is_image,
-        softmax,
-        rescale,
+        probabilities,
+        pixels,
         ..
     } = imported;
     let shape = draft.shape(result);
@@ -325,17 +327,35 @@ fn finish(
         return Err(Error::Model {
             model: network.name.clone(),
             reason: format!(
-                "it has no classifier: it ends with an image of {}x{}, not a score for each class",
+                "it has no classifier: it ends with an image of {}x{}, not a score for each class; \
+                 for features, save it with a pooling at its end",
                 shape.h, shape.w
             ),
         });
     }
-    let activation = softmax.as_ref().map(|_| Activation::Softmax);
-    decisions.record(match softmax {
-        Some(_) => Decision::certain("logits", "what the final softmax reads", "the layers"),
-        None => Decision::inferred("logits", "the output", "the network ends without a softmax"),
+    let activation = probabilities
+        .as_ref()
+        .map(|(activation, _)| match activation {
+            network::Activation::Sigmoid => Activation::Sigmoid,
+            network::Activation::LogSoftmax => Activation::LogSoftmax,
+            _ => Activation::Softmax,
+        });
+    let ends = draft.ends(result, activation);
+    decisions.record(match (activation, ends.logits) {
+        (Some(activation), _) => {
+            let value = format!("what the final {activation} reads");
+            Decision::certain("logits", value, "the layers")
+        }
+        (None, Some(_)) => {
+            Decision::inferred("logits", "the output", "the network ends without a softmax")
+        }
+        (None, None) => {
+            let value = format!("none: {} features", shape.c);
+            Decision::certain("classifier", value, "the layers")
+        }
     });
-    let (preprocess, decision) = preprocess::decide(network, variant, rescale, size, shape.c);
+    let variant = variant.or_else(|| preprocess::of_names(network));
+    let (preprocess, decision) = preprocess::decide(variant, pixels, size, shape.c);
     decisions.record(decision);
     let facts = Facts {
         arch: network.name.clone(),
@@ -345,8 +365,7 @@ fn finish(
         labels: labels(variant, shape.c),
         decisions,
         activation,
-        probabilities: softmax,
+        probabilities: probabilities.map(|(_, name)| name),
     };
-    let ends = draft.ends(result, activation);
     Described::new(draft.finish(ends), facts, options)
 }

@@ -53,10 +53,16 @@ pub(super) enum Kind {
     Pad(Padding, PadValue),
     Activation(Activation),
     Add,
+    Subtract,
+    Multiply,
     MaxPool(Pool),
     AvgPool(Pool),
     /// Mean over all pixels; `keep` leaves an image of one pixel instead of a vector.
     GlobalAverage {
+        keep: bool,
+    },
+    /// Maximum over all pixels.
+    GlobalMax {
         keep: bool,
     },
     /// `first` if the layer was told that channels come first, and therefore moves them last.
@@ -66,7 +72,23 @@ pub(super) enum Kind {
     Dense(Dense),
     /// Nothing, outside of training.
     Pass,
-    Rescale(Rescale),
+    Affine(Affine),
+    /// A subtraction of means and a division by deviations that were learned, or the inverse of it.
+    Normalize {
+        invert: bool,
+    },
+    /// The channels of the image in reverse.
+    Reverse,
+    /// One channel of the image.
+    Channel(usize),
+    /// Channels of the image, one input each.
+    Stack,
+    /// A change of the size of the image to these rows and columns.
+    Resize([usize; 2]),
+    /// A list as an image of one pixel, or an image as a list.
+    Reshape {
+        image: bool,
+    },
     Model(Box<Network>),
     /// Everything before the head of a network of a known family. Where the layer has no name, those
     /// of the plan are layers of the network around it.
@@ -120,11 +142,46 @@ pub(super) struct Dense {
     pub(super) activation: Activation,
 }
 
-/// `scale · x + offset`, per channel.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Rescale {
-    pub(super) scale: [f32; 3],
-    pub(super) offset: [f32; 3],
+/// `scale · x + offset`, with one number each, or one for each channel.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Affine {
+    pub(super) scale: Vec<f64>,
+    pub(super) offset: Vec<f64>,
+    pub(super) channels: Channels,
+}
+
+impl Affine {
+    /// With the same numbers for all channels.
+    pub(super) fn of(scale: f64, offset: f64) -> Self {
+        Self {
+            scale: vec![scale],
+            offset: vec![offset],
+            channels: Channels::Last,
+        }
+    }
+
+    /// `(x − mean) / √variance`, or its inverse.
+    pub(super) fn normalize(mean: Vec<f64>, variance: &[f64], invert: bool) -> Self {
+        // Keras divides by nothing smaller.
+        let deviation = variance.iter().map(|variance| variance.sqrt().max(1e-7));
+        let deviation: Vec<f64> = deviation.collect();
+        let (scale, offset) = if invert {
+            (deviation, mean)
+        } else {
+            let count = mean.len().max(deviation.len());
+            let pick = |list: &[f64], index: usize| list[index.min(list.len() - 1)];
+            let offset = (0..count).map(|i| -pick(&mean, i) / pick(&deviation, i));
+            (
+                deviation.iter().map(|deviation| 1.0 / deviation).collect(),
+                offset.collect(),
+            )
+        };
+        Self {
+            scale,
+            offset,
+            channels: Channels::Last,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +189,8 @@ pub(super) enum Activation {
     Linear,
     Relu,
     Softmax,
+    LogSoftmax,
+    Sigmoid,
 }
 
 /// Where the channels of an image are.
@@ -139,6 +198,18 @@ pub(super) enum Activation {
 pub(super) enum Channels {
     First,
     Last,
+}
+
+impl Activation {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Relu => "relu",
+            Self::Softmax => "softmax",
+            Self::LogSoftmax => "log-softmax",
+            Self::Sigmoid => "sigmoid",
+        }
+    }
 }
 
 impl Kind {
@@ -158,6 +229,7 @@ impl Kind {
                 (true, Parameter::Mean),
                 (true, Parameter::Variance),
             ]),
+            Self::Normalize { .. } => vec![Parameter::Mean, Parameter::Variance],
             _ => Vec::new(),
         }
     }

@@ -9,7 +9,7 @@ use resnet_wgpu::tensor::Tensor;
 
 impl Bound {
     /// A parameter in the order of the graph.
-    fn tensor(&mut self, path: &str, role: Parameter) -> Result<Tensor, Error> {
+    pub(super) fn tensor(&mut self, path: &str, role: Parameter) -> Result<Tensor, Error> {
         let variable = self.take(path, role)?;
         let dims = layout::channels_first(&variable.dims);
         let mut data = layout::transpose(variable.read()?, &dims);

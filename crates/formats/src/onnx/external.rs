@@ -11,7 +11,7 @@ use crate::weights;
 pub(super) struct Files {
     /// Where they are; `None` for a network in memory, beside which nothing is.
     folder: Option<PathBuf>,
-    open: HashMap<String, memmap2::Mmap>,
+    open: HashMap<String, Vec<u8>>,
 }
 
 /// Where the numbers of a tensor are: texts by name.
@@ -68,8 +68,8 @@ impl Files {
                     "its numbers are in '{name}', which is not beside the network; put both files into one folder"
                 ));
             }
-            let map = weights::map(&path).map_err(|error| error.to_string())?;
-            self.open.insert(name.to_owned(), map);
+            let bytes = weights::bytes_of(&path).map_err(|error| error.to_string())?;
+            self.open.insert(name.to_owned(), bytes);
         }
         let number = |text: &str, default: usize| {
             if text.is_empty() {
@@ -78,11 +78,11 @@ impl Files {
                 text.parse().ok()
             }
         };
-        let map = &self.open[name];
+        let bytes = &self.open[name];
         let start = number(place.offset, 0);
         let stated = number(place.length, len);
         let part = start.zip(start.and_then(|start| start.checked_add(len)));
-        let part = part.and_then(|(start, end)| map.get(start..end));
+        let part = part.and_then(|(start, end)| bytes.get(start..end));
         match part {
             Some(part) if stated == Some(len) => Ok(part),
             _ => Err(format!(

@@ -51,8 +51,6 @@ pub(super) struct Import<'a> {
     pub(super) alias: Option<Name>,
     pub(super) files: Files,
     initializers: HashMap<&'a str, Message<'a>>,
-    /// Told of the bytes that were read for the last time.
-    release: &'a dyn Fn(&[u8]),
     /// Numbers that may yet be computed of constants: files that double a list over and over must not
     /// fill the memory.
     budget: usize,
@@ -67,7 +65,7 @@ impl<'a> Import<'a> {
         file: &'a File<'a>,
         (links, initializers): (Links<'a>, HashMap<&'a str, Message<'a>>),
         (image, input, output): (&Image, &str, &'a str),
-        (opset, files, release): (i64, Files, &'a dyn Fn(&[u8])),
+        (opset, files): (i64, Files),
     ) -> Result<Self, Error> {
         let draft = Draft::new(if input.is_empty() { "node" } else { input }, image.size)?;
         let pending = if image.integers {
@@ -92,7 +90,6 @@ impl<'a> Import<'a> {
             alias: None,
             files,
             initializers,
-            release,
             budget: BUDGET,
         })
     }
@@ -182,7 +179,6 @@ impl<'a> Import<'a> {
     ) -> Result<Constant, Error> {
         let constant = Constant::decode(tensor, &mut self.files)
             .map_err(|reason| site.refuse(format!("tensor '{name}': {reason}")))?;
-        (self.release)(tensor.0);
         self.budget = self.budget.saturating_add(4 * constant.len());
         Ok(constant)
     }

@@ -26,7 +26,6 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::sidecar::SideCars;
-use crate::weights;
 use external::Files;
 use image::Image;
 use import::Import;
@@ -47,20 +46,14 @@ const MAX_OUTPUTS: usize = 64;
 /// Rows and columns of the image where neither the file nor the caller states them.
 const USUAL_SIZE: usize = 224;
 
-/// Reads a file that is mapped into memory, and those that belong to it.
-pub(crate) fn open(
-    path: &Path,
-    map: &memmap2::Mmap,
-    options: &ModelOptions,
-) -> Result<Network, Error> {
-    let release = |part: &[u8]| weights::release(map, part);
+/// Reads the bytes of a file, and the files that belong to it.
+pub(crate) fn open(path: &Path, bytes: &[u8], options: &ModelOptions) -> Result<Network, Error> {
     let reader = Reader {
         path,
         options,
         beside: SideCars::of_graph(path),
-        release: &release,
     };
-    reader.read(map, Files::beside(path))
+    reader.read(bytes, Files::beside(path))
 }
 
 /// Reads a file that is in memory; `name` stands for its path in errors.
@@ -74,7 +67,6 @@ pub fn from_bytes(name: &str, bytes: &[u8], options: &ModelOptions) -> Result<Ne
         path: Path::new(name),
         options,
         beside: SideCars::default(),
-        release: &|_| (),
     };
     reader.read(bytes, Files::default())
 }
@@ -100,8 +92,6 @@ struct Reader<'a> {
     path: &'a Path,
     options: &'a ModelOptions,
     beside: SideCars,
-    /// Told which bytes of the file were read for the last time.
-    release: &'a dyn Fn(&[u8]),
 }
 
 impl Reader<'_> {
@@ -164,7 +154,7 @@ impl Reader<'_> {
             graph,
             (links, initializers),
             (&image, input.name, output),
-            (opset, files, self.release),
+            (opset, files),
         )?;
         import.run(&order, input.name)?;
         self.finish(import, &image, (&file, opset), chosen)
@@ -177,7 +167,7 @@ impl Reader<'_> {
         links: &Links<'_>,
     ) -> Result<(&'a str, Option<Decision>), Error> {
         let names = || graph.outputs.iter().map(|output| output.name);
-        if let Some(asked) = &self.options.output {
+        if let Some(asked) = &self.options.entry {
             let found = names().find(|name| name == asked);
             let found = found.ok_or_else(|| {
                 let known = listed(names());

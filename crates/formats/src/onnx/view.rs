@@ -129,11 +129,14 @@ impl Activation {
         }
     }
 
-    /// Whether its axes are these, up to those of size 1.
+    /// Whether its axes are these, up to those of size 1. Where the file knows of one image only, its axis
+    /// may be any of them.
     pub(super) fn fits(&self, wanted: &[Axis], shape: Shape) -> bool {
         let one = |axis| axis != Axis::Image && self.size(axis, shape) == 1;
+        let only = |a, b| a == Axis::One && b == Axis::Image && !self.axes.contains(&Axis::Image);
         let mut pairs = self.axes.iter().zip(wanted);
-        self.axes.len() == wanted.len() && pairs.all(|(&a, &b)| a == b || (one(a) && one(b)))
+        self.axes.len() == wanted.len()
+            && pairs.all(|(&a, &b)| a == b || (one(a) && one(b)) || only(a, b))
     }
 
     /// The axis that lists the channels: the one of them, or one of size 1 at the place of a list of one.

@@ -6,17 +6,19 @@
 //! here by name.
 
 mod hugging_face;
+mod steps;
 mod timm;
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value;
 
 use resnet_wgpu::Error;
+use resnet_wgpu::internals::files;
 use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::network::resnet::Config;
+use resnet_wgpu::picture::Preprocess;
 
 /// A `config.json` that names 21,841 classes is 2 MB long.
 const MAX_BYTES: u64 = 16 << 20;
@@ -64,17 +66,11 @@ impl SideCars {
             serde_json::from_str(text.as_deref()?).ok()
         };
         let config = json(&self.config).unwrap_or_default();
-        let stated = if config["architecture"].is_string() {
-            timm::read(&config)?
+        if config["architecture"].is_string() {
+            timm::of_pictures(&config)
         } else {
-            hugging_face::of_pictures(&config, json(&self.preprocessor).as_ref())?
-        };
-        Ok(Config {
-            preprocess: stated.preprocess,
-            labels: stated.labels,
-            activation: stated.activation,
-            ..Config::default()
-        })
+            hugging_face::of_pictures(&config, json(&self.preprocessor).as_ref())
+        }
     }
 
     /// Interprets the files for a network of this family. Files of other programs are ignored.
@@ -110,10 +106,28 @@ impl SideCars {
     }
 }
 
+/// Reads preprocessing in any of its forms in JSON: that of [`Preprocess::from_json`], Hugging Face's
+/// `preprocessor_config.json`, or a list of torchvision's steps.
+///
+/// # Errors
+/// [`Error::Preprocess`] for what is none of these, or asks for what is not supported.
+pub fn preprocess(text: &str) -> Result<Preprocess, Error> {
+    match serde_json::from_str::<Value>(text) {
+        Ok(Value::Array(steps)) => steps::read(&Value::Array(steps)),
+        Ok(json)
+            if json.get("image_processor_type").is_some()
+                || json.get("feature_extractor_type").is_some() =>
+        {
+            hugging_face::rules_of(&json)
+        }
+        _ => Preprocess::from_json(text),
+    }
+}
+
 /// The text of a file, if it exists and can be read. Weights load without it, so a failure is only
 /// logged as a warning.
 pub(crate) fn text(path: &Path) -> Option<String> {
-    let file = File::open(path).ok()?;
+    let file = files::open(path).ok()?;
     let mut text = String::new();
     match file.take(MAX_BYTES + 1).read_to_string(&mut text) {
         Ok(_) if text.len() as u64 <= MAX_BYTES => Some(text),
@@ -163,7 +177,7 @@ fn scaled(side: usize, crop_pct: f64) -> Option<usize> {
 mod tests {
     use super::*;
     use resnet_wgpu::internals::network::resnet::PREPROCESSOR;
-    use resnet_wgpu::picture::{Filter, Labels, Preprocess, Resize};
+    use resnet_wgpu::picture::{Filter, Labels, Resize};
 
     fn read(config: &str, preprocessor: Option<&str>, family: Family) -> Result<Config, Error> {
         let side_cars = SideCars {

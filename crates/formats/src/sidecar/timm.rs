@@ -66,11 +66,8 @@ const ARGUMENTS: &[&str] = &[
 ];
 
 pub(super) fn read(config: &Value) -> Result<Config, Error> {
-    let bad = |error| malformed("config.json", &error);
-    let root = Root::deserialize(config).map_err(bad)?;
-    // Files of 2022 have the fields at the root.
-    let data = config.get("pretrained_cfg").unwrap_or(config);
-    let data = Data::deserialize(without_nulls(data)).map_err(bad)?;
+    let stated = of_pictures(config)?;
+    let root = Root::deserialize(config).map_err(|error| malformed("config.json", &error))?;
     let name = root.architecture.as_str();
     if let Some(argument) = ARGUMENTS.iter().find(|&&a| root.model_args.contains_key(a)) {
         return Err(refuse(
@@ -91,6 +88,20 @@ pub(super) fn read(config: &Value) -> Result<Config, Error> {
         }
         stem => stem.is_some_and(|stem| stem.contains("fixed")),
     };
+    Ok(Config {
+        zero_padded_pool,
+        architecture: Some(root.architecture),
+        ..stated
+    })
+}
+
+/// What it says besides the layers: how pictures are prepared and what the classes are called.
+pub(super) fn of_pictures(config: &Value) -> Result<Config, Error> {
+    let bad = |error| malformed("config.json", &error);
+    let root = Root::deserialize(config).map_err(bad)?;
+    // Files of 2022 have the fields at the root.
+    let data = config.get("pretrained_cfg").unwrap_or(config);
+    let data = Data::deserialize(without_nulls(data)).map_err(bad)?;
     let labels = labels_of(&root.label_names, &root.label_descriptions)
         .or_else(|| labels_of(&data.label_names, &data.label_descriptions));
     let output_stride = root.model_args.get("output_stride").and_then(Value::as_u64);
@@ -99,8 +110,6 @@ pub(super) fn read(config: &Value) -> Result<Config, Error> {
         classes: root.num_classes.or(data.num_classes),
         preprocess: Some((rules_of(&data)?, CONFIG)),
         labels,
-        zero_padded_pool,
-        architecture: Some(root.architecture),
         ..Config::default()
     })
 }

@@ -74,7 +74,7 @@ pub fn floats(name: &str, dims: &[i64], numbers: &[f32]) -> Vec<u8> {
     )
 }
 
-/// A tensor of ones; `more` are further fields of it.
+/// A tensor of ones; `more` holds further fields.
 pub fn tensor(name: &str, dims: &[i64], more: &[u8]) -> Vec<u8> {
     let len = dims.iter().product::<i64>();
     let data = 1f32.to_le_bytes().repeat(usize::try_from(len).unwrap());

@@ -10,12 +10,14 @@ use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Place, Unit};
 use crate::network::resnet::plan::{AntiAlias, Plan};
-use crate::network::resnet::stated::{CONFIG, Config};
+use crate::network::resnet::stated::Stated;
 use crate::network::{Decision, Operation, PaddingRule, Parameter};
 
 /// The kind that timm's architecture name states after `resnet` or `resnext`.
 fn named(architecture: &str) -> Option<AntiAlias> {
-    let base = architecture.trim_start_matches("se");
+    let base = architecture
+        .trim_start_matches("wide_")
+        .trim_start_matches("se");
     let rest = base
         .strip_prefix("resnet")
         .or_else(|| base.strip_prefix("resnext"))?;
@@ -42,12 +44,13 @@ fn filter(sight: &Sight<'_>, plan: &Plan, unit: Unit) -> Option<Vec<usize>> {
 }
 
 /// Decides it by the name of the architecture if the tensors do not show it.
-pub(in super::super) fn decide(plan: &mut Plan, config: &Config) -> Option<Decision> {
+pub(in super::super) fn decide(plan: &mut Plan, stated: &Stated) -> Option<Decision> {
     let evidence = if plan.anti_alias.is_some() {
         "names of the tensors"
     } else {
-        plan.anti_alias = config.architecture.as_deref().and_then(named);
-        CONFIG
+        let (name, evidence) = stated.architecture()?;
+        plan.anti_alias = named(name);
+        evidence
     };
     let words = match plan.anti_alias? {
         AntiAlias::Blur => "blur pools where the image is halved",

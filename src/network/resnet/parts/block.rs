@@ -216,7 +216,7 @@ fn main_path(
             } else {
                 bench.norm(unit, y)?
             };
-            // Behind the convolution that strides: the first of two, the second of three.
+            // After the convolution that strides: the first of two, or the second of three.
             if number + 1 == last {
                 y = anti_alias::build(bench, site, y)?;
             }

@@ -19,41 +19,74 @@ const NAMES: &[&str] = &[
     "logits",
 ];
 
-/// Finds the classifier among the layers outside a backbone whose names begin with `prefix`.
-pub(in super::super) fn find<'a>(
-    layers: impl Iterator<Item = &'a str>,
+/// What stands behind the last pool of a file's network.
+pub(in super::super) struct Found {
+    pub(in super::super) classifier: Option<String>,
+    /// Modules that are no known classifier, with the dot that ends their names.
+    pub(in super::super) left_out: Vec<String>,
+    /// What is said of them.
+    pub(in super::super) remark: String,
+}
+
+/// Finds the classifier among the tensors outside of a backbone, whose names begin with `prefix`.
+pub(in super::super) fn find(
+    names: &[&str],
     prefix: &str,
     dims: impl Fn(&str) -> Option<Vec<usize>>,
-) -> Result<Option<String>, Error> {
-    let matrix = |layer: &str| match dims(&format!("{layer}.weight")).as_deref() {
+) -> Found {
+    let matrix = |name: &&str| -> Option<(String, Vec<usize>)> {
+        let layer = name.strip_suffix(".weight")?;
+        let dims = dims(name)?;
         // timm stores the classifier of its pre-activated networks as a 1×1 convolution.
-        Some(&[out_c, in_c] | &[out_c, in_c, 1, 1]) => Some([out_c, in_c]),
-        _ => None,
+        let fits = dims.len() == 2 || matches!(dims[..], [_, _, 1, 1]) && is_known(prefix, layer);
+        fits.then(|| (layer.to_owned(), dims[..2].to_vec()))
     };
-    let found: Vec<(&str, [usize; 2])> = layers
-        .filter_map(|layer| Some((layer, matrix(layer)?)))
-        .collect();
-    let known = |layer: &str| {
-        let name = beyond(prefix, layer);
-        let number = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
-        NAMES.iter().any(|&known| {
-            let rest = name.strip_prefix(known);
-            rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('.').is_some_and(number))
-        })
+    let found: Vec<(String, Vec<usize>)> = names.iter().filter_map(matrix).collect();
+    let (classifier, why) = match &found[..] {
+        [] => (None, ""),
+        [(layer, _)] if is_known(prefix, layer) => (Some(layer.clone()), ""),
+        [_] => (None, "whose name is not that of a known classifier"),
+        _ => (None, "of which none can be told to be the classifier"),
     };
-    let reason = match found[..] {
-        [] => return Ok(None),
-        [(layer, _)] if known(layer) => return Ok(Some(layer.to_owned())),
-        [_] => "the name of its classifier is not known; rename it to 'fc'",
-        _ => "it has several layers behind its last pool, of which one must be the classifier",
+    if classifier.is_some() || found.is_empty() {
+        return Found {
+            classifier,
+            left_out: Vec::new(),
+            remark: String::new(),
+        };
+    }
+    let modules = found.iter().map(|(layer, _)| {
+        let beyond = beyond(prefix, layer);
+        let shared = layer.len() - beyond.len();
+        let own = beyond.split('.').next().unwrap_or(beyond);
+        format!("{}{own}.", &layer[..shared])
+    });
+    // A module with kernels is another network.
+    let is_flat = |module: &String| {
+        let mut inside = names
+            .iter()
+            .filter(|name| name.starts_with(module.as_str()));
+        inside.all(|name| dims(name).is_none_or(|dims| dims.len() <= 2))
     };
-    let shown = found.iter().take(8);
-    let shown: Vec<String> = shown
-        .map(|(name, dims)| format!("'{name}' {dims:?}"))
-        .collect();
-    Err(Error::WeightsUnrecognised {
-        reason: format!("{reason}: there are {}", shown.join(", ")),
-        hint: None,
+    let shown = found
+        .iter()
+        .take(8)
+        .map(|(name, dims)| format!("'{name}' {dims:?}"));
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    Found {
+        classifier: None,
+        left_out: modules.filter(is_flat).collect(),
+        remark: format!("behind the last pool stands {shown}, {why}"),
+    }
+}
+
+/// Whether a layer is called as classifiers are.
+fn is_known(prefix: &str, layer: &str) -> bool {
+    let name = beyond(prefix, layer);
+    let number = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
+    NAMES.iter().any(|&known| {
+        let rest = name.strip_prefix(known);
+        rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('.').is_some_and(number))
     })
 }
 

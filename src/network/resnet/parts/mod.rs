@@ -9,6 +9,7 @@ pub(super) mod block;
 pub(super) mod channel_attention;
 pub(super) mod head;
 pub(super) mod norm;
+pub(super) mod preprocess;
 pub(super) mod refused;
 pub(super) mod selective;
 pub(super) mod shortcut;

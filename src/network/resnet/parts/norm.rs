@@ -2,7 +2,7 @@
 //!
 //! Group normalisation (Wu & He 2018, arXiv:1803.08494) shows by the running statistics that it has not. So
 //! does a batch normalisation without running statistics, and nothing tells the two apart but what is
-//! stated, and timm's names of pre-activated networks, none of which has the other. BiT (Kolesnikov et al.
+//! stated, and timm's names of pre-activated networks, none of which has the other. `BiT` (Kolesnikov et al.
 //! 2019, arXiv:1912.11370) also standardises its kernels (Qiao et al. 2019, arXiv:1903.10520).
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::tensor::Tensor;
 
 /// Groups where nothing states another number.
 const GROUPS: usize = 32;
-/// timm's `StdConv2d` in BiT.
+/// timm's `StdConv2d` in `BiT`.
 const EPSILON: f64 = 1e-8;
 
 /// Reads it from the tensors.

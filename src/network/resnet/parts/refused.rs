@@ -23,6 +23,44 @@ const TENSORS: &[(&str, &str)] = &[
     (".conv2.radix", "a ResNeSt"),
     (".conv2.fc2.", "a ResNeSt"),
     (".convs.0.", "a Res2Net"),
+    (
+        "_packed_params",
+        "a quantised network; save the one from which it was made",
+    ),
+    (
+        "activation_post_process",
+        "a network prepared for quantisation; save the one from which it was made",
+    ),
+    (
+        "weight_fake_quant",
+        "a network prepared for quantisation; save the one from which it was made",
+    ),
+    (
+        "weight_orig",
+        "a pruned network, whose masks `torch.nn.utils.prune.remove` makes permanent; as it is, it",
+    ),
+    (
+        ".parametrizations.",
+        "a parametrised network, which `remove_parametrizations` makes an ordinary one; as it is, it",
+    ),
+    (
+        ".weight_g",
+        "a network with weight normalisation, which `remove_weight_norm` takes away; as it is, it",
+    ),
+    ("attnpool.", "CLIP's image encoder"),
+    ("segmentation_head.", "a network for segmentation"),
+    ("decoder.blocks.", "a U-Net"),
+    ("rpn_head.", "a detector of MMDetection"),
+    ("bbox_head.", "a detector of MMDetection"),
+    ("roi_heads.", "a detector"),
+    ("backbone.bottom_up.", "a detector of Detectron2"),
+    ("res2.0.conv1.norm.", "Detectron2's backbone"),
+    (".prelu.", "an iresnet of InsightFace"),
+    (".bn1.IN.", "an IBN-Net"),
+    (
+        ".lora_A",
+        "a network with LoRA; merge it first: as it is, it",
+    ),
     (".skn.", "a ResNet with selective kernels"),
 ];
 

@@ -140,7 +140,11 @@ fn of_activations(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Err
         _ => gate.axes[at] != Axis::Image && gate.size(gate.axes[at], shape) == 1,
     };
     if gate.axes.len() != x.axes.len() || !x.axes.iter().enumerate().all(fits) {
-        return Err(site.refuse("its Sigmoid is not one number for each channel"));
+        return Err(site.refuse(if gate.id == x.id {
+            "an activation times its own Sigmoid (a SiLU or Swish) is not supported, only ReLU"
+        } else {
+            "its Sigmoid is not one number for each channel"
+        }));
     }
     let id = import.draft.add(&name, Operation::Gate, &[x.id, gate.id])?;
     Ok(Activation::new(id, x.axes).into())

@@ -89,20 +89,29 @@ pub(super) fn slice(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, E
     )
 }
 
-/// Channels by their numbers.
+/// Channels by their numbers; of `GatherND` what is a `Gather` along the first axis. Along an axis of size
+/// 1 there is only one to take.
 pub(super) fn gather(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let mut x = of_channels(import, site, 0)?;
     let at = axis(site, site.int("axis", 0)?, x.axes.len())?;
-    let indices = import.constant(site, 1)?;
-    let rank = indices.map_or(2, |indices| indices.dims().len());
+    let refuse = || site.refuse("it is only supported for shapes and channels, not for pixels");
+    let indices = import.constant(site, 1)?.ok_or_else(refuse)?;
+    let rank = match (site.node.op, indices.dims()) {
+        ("GatherND", [_, 1]) if site.int("batch_dims", 0)? == 0 => 1,
+        ("Gather", dims) if dims.len() < 2 => dims.len(),
+        _ => return Err(refuse()),
+    };
     let listed = import.int_list(site, "indices", 1)?.unwrap_or_default();
     let shape = import.draft.shape(x.id);
-    if !x.is_channel(at, shape) || rank > 1 || listed.is_empty() {
-        return Err(site.refuse("it is only supported for shapes and channels, not for pixels"));
+    let is_one = x.axes[at] != Axis::Image && x.size(x.axes[at], shape) == 1;
+    if x.is_channel(at, shape) && !listed.is_empty() {
+        let count = x.size(Axis::Channel, shape);
+        let picked = listed.iter().map(|&index| axis(site, index, count));
+        let picked: Vec<usize> = picked.collect::<Result<_, _>>()?;
+        x.pending = Pending::Channels(pick(import, &x, &picked));
+    } else if !(is_one && matches!(listed[..], [0 | -1])) {
+        return Err(refuse());
     }
-    let count = x.size(Axis::Channel, shape);
-    let picked: Result<Vec<usize>, Error> = listed.iter().map(|&c| axis(site, c, count)).collect();
-    x.pending = Pending::Channels(pick(import, &x, &picked?));
     if rank == 0 {
         x.axes.remove(at);
     }

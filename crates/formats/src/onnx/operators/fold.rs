@@ -127,6 +127,7 @@ impl Fold<'_, '_, '_> {
     fn run(&mut self) -> Result<Option<Numbers>, Error> {
         Ok(Some(match self.site.node.op {
             "Identity" | "Dropout" => self.input(0)?.numbers.clone(),
+            "Max" | "Min" | "Sum" if self.inputs.len() == 1 => self.input(0)?.numbers.clone(),
             "Cast" => self.cast(self.site.int("to", 0)?)?,
             "CastLike" => match self.input(1)?.numbers {
                 Numbers::Floats(_) => self.cast(1)?,

@@ -4,10 +4,30 @@ use super::super::import::{Import, Site, Value};
 use super::super::view::{Activation, Axis, Pending};
 use super::sizes::{axes, axis, inferred, permutation, squeezed, widen};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::Operation;
+use resnet_wgpu::internals::network::{Operation, PaddingRule};
 
-/// A mean over all rows and columns, in one step or in two.
-pub(super) fn reduce_mean(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
+/// One number of all pixels: their mean or the largest.
+pub(super) fn pool(
+    import: &mut Import<'_>,
+    site: &Site<'_>,
+    x: Activation,
+) -> Result<Value, Error> {
+    let shape = import.draft.shape(x.id);
+    let operation = match site.node.op {
+        "GlobalAveragePool" | "ReduceMean" => Operation::GlobalAvgPool,
+        // For another size of the image it gives more than one pixel, which whatever reads it refuses.
+        _ => Operation::MaxPool {
+            kernel: [shape.h, shape.w],
+            stride: [1, 1],
+            padding: PaddingRule::all(0),
+            zeros: false,
+        },
+    };
+    import.unary(site, operation, x)
+}
+
+/// A mean or maximum over all rows and columns; a mean in one step or in two.
+pub(super) fn reduce(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let x = match import.activation(site, 0)? {
         x @ Activation {
             pending: Pending::Mean(_),
@@ -22,7 +42,7 @@ pub(super) fn reduce_mean(import: &mut Import<'_>, site: &Site<'_>) -> Result<Va
     let shape = import.draft.shape(x.id);
     let refuse = || {
         site.refuse(format!(
-            "a mean over axes {listed:?} of {:?} is not supported, only over rows and columns",
+            "axes {listed:?} of {:?} are not supported, only rows and columns",
             import.dims(&x)
         ))
     };
@@ -61,13 +81,11 @@ pub(super) fn reduce_mean(import: &mut Import<'_>, site: &Site<'_>) -> Result<Va
         }
         (Some(_), _) => return Err(refuse()),
     };
+    if site.node.op == "ReduceMax" && (before.is_some() || !whole) {
+        return Err(refuse());
+    }
     if whole {
-        // An axis of one of them that was kept is one of size 1 from here on.
-        return import.unary(
-            site,
-            Operation::GlobalAvgPool,
-            Activation { axes: view, ..x },
-        );
+        return pool(import, site, Activation { axes: view, ..x });
     }
     let pending = Pending::Mean(over[0]);
     Ok(Activation {
@@ -206,11 +224,16 @@ pub(super) fn squeeze(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value,
         widen(site, &mut x.axes, &listed.unwrap_or_default(), Axis::One)?;
         return Ok(x.into());
     }
-    let left = squeezed(site, &import.dims(&x), listed.as_deref())?;
-    let left: Vec<Axis> = left.into_iter().map(|axis| x.axes[axis]).collect();
-    if import.batch.is_none() && x.axes.contains(&Axis::Image) && !left.contains(&Axis::Image) {
-        return Err(site.refuse("it depends on the number of images, which is not supported"));
+    let mut left = squeezed(site, &import.dims(&x), listed.as_deref())?;
+    let image = x.axes.iter().position(|&axis| axis == Axis::Image);
+    if let Some(image) = image.filter(|image| import.batch.is_none() && !left.contains(image)) {
+        if listed.is_some() {
+            return Err(site.refuse("the axis of the images is not of size 1"));
+        }
+        // The file takes any number of images, so their axis stays.
+        left.insert(left.partition_point(|&axis| axis < image), image);
     }
+    let left = left.into_iter().map(|axis| x.axes[axis]).collect();
     x.axes = left;
     Ok(x.into())
 }

@@ -38,13 +38,13 @@ pub(super) fn run(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Err
         "Conv" => window::conv(import, site),
         "MaxPool" => window::max_pool(import, site),
         "AveragePool" => window::average_pool(import, site),
-        "GlobalAveragePool" => {
+        "GlobalAveragePool" | "GlobalMaxPool" => {
             let (x, None) = import.image(site, 0)? else {
                 return Err(site.refuse("its input is padded, which is not supported"));
             };
-            import.unary(site, Operation::GlobalAvgPool, x)
+            layout::pool(import, site, x)
         }
-        "ReduceMean" => layout::reduce_mean(import, site),
+        "ReduceMean" | "ReduceMax" => layout::reduce(import, site),
         "BatchNormalization" => arithmetic::batch_norm(import, site),
         "Relu" => {
             let x = import.plain(site, 0)?;
@@ -72,7 +72,7 @@ pub(super) fn run(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Err
         "Squeeze" | "Unsqueeze" => layout::squeeze(import, site),
         "Transpose" => layout::transpose(import, site),
         "Slice" => channels::slice(import, site),
-        "Gather" => channels::gather(import, site),
+        "Gather" | "GatherND" => channels::gather(import, site),
         "Split" => channels::split(import, site),
         "Concat" => channels::concat(import, site),
         "Pad" => arithmetic::pad(import, site),

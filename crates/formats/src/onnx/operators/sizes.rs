@@ -172,8 +172,8 @@ pub(super) fn ranges(
             .div_ceil(step.unsigned_abs());
         ranges[at] = Range {
             start: usize::try_from(start).unwrap_or(0),
-            // A step that is not made may be of any size.
-            step: isize::try_from(if len < 2 { step.signum() } else { step }).unwrap_or(1),
+            // A step past all of them is as good as one that is longer.
+            step: isize::try_from(step.clamp(-size.max(1), size.max(1))).unwrap_or(1),
             len: usize::try_from(len).unwrap_or(0),
         };
     }

@@ -44,6 +44,9 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         None => None,
     };
     let window = Window::read(site, kernel)?;
+    if window.dilation != [1, 1] {
+        return Err(site.refuse(format!("dilations {:?} are not supported", window.dilation)));
+    }
     let before = match pending {
         None => Padding::all(0),
         Some((padding, Border::Value(PadValue::Zero))) => padding,
@@ -53,8 +56,8 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         Some((padding, Border::Mirror)) => {
             let channels = import.draft.shape(x.id).c;
             if padding == Padding::all(1)
-                && (bias.is_none() && !fused && groups == channels && is_blur(&weight))
-                && window.padding == PaddingRule::default()
+                && (is_zero(bias.as_ref()) && !fused && groups == channels && is_blur(&weight))
+                && (window.padding, window.dilation) == (PaddingRule::default(), [1, 1])
             {
                 let stride = window.stride;
                 return import.unary(site, Operation::BlurPool { stride }, x);
@@ -88,6 +91,11 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         return finish_fused(import, site, Activation::new(id, NCHW));
     }
     Ok(Activation::new(id, NCHW).into())
+}
+
+/// Whether a bias adds nothing.
+fn is_zero(bias: Option<&Tensor>) -> bool {
+    bias.is_none_or(|bias| bias.data().iter().all(|&x| x == 0.0))
 }
 
 /// The binomial filter, `[1 2 1]/4` along rows and columns, for every channel by itself.
