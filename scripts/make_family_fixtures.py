@@ -237,7 +237,7 @@ NETWORKS = {
     "timm-sk": (lambda: timm_network("skresnet50", **NARROW), TORCH, "fc"),
     "timm-sk-basic": (lambda: timm_network("skresnet18", **NARROW), TORCH_BASIC, "fc"),
     "timm-sk-next": (
-        lambda: timm_network("skresnext50_32x4d", cardinality=2, base_width=32, **NARROW),
+        lambda: timm_network("skresnext50_32x4d", cardinality=4, base_width=32, **NARROW),
         TORCH,
         "fc",
     ),
@@ -283,12 +283,12 @@ NETWORKS = {
         TORCH_BASIC,
         "fc",
     ),
-    "cifar-a": (lambda: Small(Basic, [1, 2, 1], None, "linear"), CIFAR, "linear"),
+    "cifar-a": (lambda: Small(Basic, [1, 2, 1], None, "linear"), CIFAR, "fc"),
     "cifar-b": (lambda: Small(Basic, [1, 2, 1], "downsample", "fc"), CIFAR, "fc"),
     "cifar-bottleneck": (
         lambda: Small(Bottleneck, [1, 2, 1, 1], "shortcut", "linear"),
         {"layer2": "layer2.1.relu3", "layer4": "layer4.0.relu3"},
-        "linear",
+        "fc",
     ),
     "huggingface": (lambda: hugging_face_network(), HF, "fc"),
     "huggingface-v1": (lambda: hugging_face_network(downsample_in_bottleneck=True), HF, "fc"),

@@ -62,7 +62,7 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     (
         "timm-sk-next",
         "model.safetensors",
-        "skresnext17_2x32d_stem8",
+        "skresnext17_4x32d_stem8",
     ),
     ("timm-gn", "model.safetensors", "resnet17_stem8_gn"),
     ("timm-bit", "model.safetensors", "resnetv2_17_stem8_bit"),
@@ -366,8 +366,9 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
         let mut original = network(name, file);
         original.facts.preprocess = Preprocess::TORCHVISION.with_size(options(name).size.unwrap());
         let golden = golden(name);
-        // In one of these networks of eight channels the rounding of the weights shows more.
-        let half = if *name == "timm-blur" { 2e-2 } else { 1e-2 };
+        // In some of these networks of eight channels the rounding of the weights shows more.
+        let sensitive = *name == "timm-blur" || name.starts_with("timm-sk");
+        let half = if sensitive { 4e-2 } else { 1e-2 };
         for (precision, limit) in [(Precision::F32, 1e-5), (Precision::F16, half)] {
             let path = temporary.path().join("converted.safetensors");
             resnet_formats::save(&original, &path, precision).unwrap();
