@@ -5,19 +5,19 @@
 
 mod arch;
 mod decide;
-mod layers;
+mod keras;
 mod lesson;
+mod names;
 mod naming;
-mod numbered;
 mod parts;
 mod plan;
 mod settings;
 mod stated;
 
 pub use arch::Arch;
+pub use keras::{layers, of_names};
 pub use lesson::size_for as lesson_size_for;
 pub use naming::Naming;
-pub use numbered::{layers, of_names};
 pub use plan::{
     AntiAlias, Bias, Block, Head, HeadPooling, MaxPool, Norm, Plan, Projects, Selective, Shortcut,
     ShortcutOrder, StrideSite, Style,
