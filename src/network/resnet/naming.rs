@@ -173,6 +173,12 @@ impl Naming {
                 }
                 Ok(naming)
             }
+            0 if names.iter().any(|name| is_numbered(name)) => unrecognised(
+                "the modules have numbers instead of names, as in `nn.Sequential(*model.children())` and \
+                 fastai's learners; save the state dict of the network itself, whose names say what each \
+                 module is"
+                    .to_owned(),
+            ),
             0 => {
                 let [(_, torchvision), (_, hugging_face), _, (_, notebook), ..] = MARKS;
                 unrecognised(format!(
@@ -340,6 +346,16 @@ impl Naming {
         };
         format!("{prefix}{path}.{kind}.{name}")
     }
+}
+
+/// Whether a tensor is of the first convolution of a block whose stage has no name: `4.0.conv1.weight`.
+fn is_numbered(name: &str) -> bool {
+    let Some(block) = name.strip_suffix(".conv1.weight") else {
+        return false;
+    };
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut modules = block.rsplit('.');
+    modules.next().is_some_and(number) && modules.next().is_some_and(number)
 }
 
 /// The lesson's classifier includes the number of classes in its name: `fc6`.

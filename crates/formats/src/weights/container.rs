@@ -188,7 +188,9 @@ pub(crate) fn foreign_name(path: &Path, data: &[u8]) -> Option<String> {
     let ending = path.extension()?.to_str()?.to_lowercase();
     let (_, what) = ENDINGS.iter().find(|(known, _)| *known == ending)?;
     let nothing = recognise(data) == Container::Safetensors && data.get(8) != Some(&b'{');
-    (nothing || is_onnx(data) && ending == "mlmodel").then(|| format!("this is {what}"))
+    // Protobuf messages look alike.
+    let named = ending == "mlmodel" || path.ends_with("saved_model.pb");
+    (nothing || is_onnx(data) && named).then(|| format!("this is {what}"))
 }
 
 #[cfg(feature = "torch")]

@@ -35,15 +35,15 @@ const TENSORS: &[(&str, &str)] = &[
     ),
     (
         "weight_orig",
-        "a pruned network, whose masks `torch.nn.utils.prune.remove` makes permanent; as it is, it",
+        "a pruned network; make its masks permanent with `torch.nn.utils.prune.remove`",
     ),
     (
         ".parametrizations.",
-        "a parametrised network, which `remove_parametrizations` makes an ordinary one; as it is, it",
+        "a parametrised network; make it an ordinary one with `remove_parametrizations`",
     ),
     (
         ".weight_g",
-        "a network with weight normalisation, which `remove_weight_norm` takes away; as it is, it",
+        "a network with weight normalisation; take it away with `remove_weight_norm`",
     ),
     ("attnpool.", "CLIP's image encoder"),
     ("segmentation_head.", "a network for segmentation"),
@@ -55,10 +55,7 @@ const TENSORS: &[(&str, &str)] = &[
     ("res2.0.conv1.norm.", "Detectron2's backbone"),
     (".prelu.", "an iresnet of InsightFace"),
     (".bn1.IN.", "an IBN-Net"),
-    (
-        ".lora_A",
-        "a network with LoRA; merge it first: as it is, it",
-    ),
+    (".lora_A", "a network with LoRA; merge it first"),
     (".conv2.fc2.", "a ResNeSt"),
     (".convs.0.", "a Res2Net"),
     (".skn.", "a ResNet with selective kernels"),
@@ -93,7 +90,14 @@ const ONNX_FILE: &str = "ONNX exports";
 pub(in super::super) fn check(names: &BTreeSet<String>) -> Result<(), Error> {
     let shows = |mark: &str| names.iter().any(|name| name.contains(mark));
     let (reason, hint) = if let Some((mark, kind)) = TENSORS.iter().find(|(mark, _)| shows(mark)) {
-        let reason = format!("names such as '{mark}' belong to {kind}, which is not supported");
+        let (kind, advice) = kind.split_once("; ").unwrap_or((kind, ""));
+        let advice = if advice.is_empty() {
+            String::new()
+        } else {
+            format!("; {advice}")
+        };
+        let reason =
+            format!("names such as '{mark}' belong to {kind}, which is not supported{advice}");
         (reason, None)
     } else if let Some((mark, kind, files)) = ELSEWHERE.iter().find(|(mark, ..)| shows(mark)) {
         let reason =

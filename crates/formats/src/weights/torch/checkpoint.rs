@@ -150,15 +150,21 @@ fn state_dict(
     let chosen = found.iter().position(|(path, _)| within(path));
     match (chosen, found.is_empty()) {
         (_, true) => {
-            let beside = objects
-                .classes()
-                .iter()
-                .find(|(module, _)| *module != "torch");
-            let beside = beside.map_or_else(String::new, |(module, name)| {
-                format!(" (there is a '{}')", shown(module, name))
-            });
+            let mut classes = objects.classes().iter();
+            let beside = if classes
+                .clone()
+                .any(|(module, _)| module.starts_with("numpy"))
+            {
+                ", but NumPy arrays; make tensors of them with `torch.from_numpy`".to_owned()
+            } else {
+                let class = classes.find(|(module, _)| *module != "torch");
+                let class = class.map_or_else(String::new, |(module, name)| {
+                    format!(", but a '{}'", shown(module, name))
+                });
+                format!("{class}; save `model.state_dict()`")
+            };
             return Err(Fault::Damaged(format!(
-                "the checkpoint holds no dict of weights{beside}; save `model.state_dict()`"
+                "the checkpoint holds no dict of weights{beside}"
             )));
         }
         (None, _) if ties => {
