@@ -36,7 +36,7 @@ fn main() -> Result<(), Error> {
     let probabilities = outputs[1].data();
     let labels = model
         .labels
-        .or_else(|| (model.classes == 1000).then(Labels::imagenet1k));
+        .or_else(|| (model.classes == Some(1000)).then(Labels::imagenet1k));
     for class in top_k(probabilities, 5) {
         let label = labels.as_ref().and_then(|l| l.get(class)).unwrap_or("?");
         println!("{:6.2} %  {class:4}  {label}", probabilities[class] * 100.0);

@@ -39,6 +39,6 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     for (var ix = global.x; ix < GROUPS * PIXELS; ix += STRIDE_THREADS) {
         let c_group = ix / PIXELS;
         let y = widened(input[ix]) * scale[c_group] + shift[c_group];
-        output[ix] = narrowed(select(y, max(y, vec4<f32>()), RELU));
+        output[ix] = narrowed(select(y, vec4<f32>(), (y < vec4<f32>()) & vec4<bool>(RELU)));
     }
 }

@@ -83,6 +83,6 @@ fn main(
     let shift = beta[c_group];
     for (var pixel = thread; pixel < PIXELS; pixel += THREADS) {
         let y = (widened(input[first + pixel]) - mean) * scale + shift;
-        output[first + pixel] = narrowed(select(y, max(y, vec4<f32>()), RELU));
+        output[first + pixel] = narrowed(select(y, vec4<f32>(), (y < vec4<f32>()) & vec4<bool>(RELU)));
     }
 }

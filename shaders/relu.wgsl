@@ -33,6 +33,8 @@ const THREADS: u32 = 256u;
 @compute @workgroup_size(THREADS)
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     for (var ix = global.x; ix < LEN; ix += STRIDE_THREADS) {
-        output[ix] = narrowed(max(widened(input[ix]), vec4<f32>()));
+        let x = widened(input[ix]);
+        // `max` may drop a NaN.
+        output[ix] = narrowed(select(x, vec4<f32>(), x < vec4<f32>()));
     }
 }

@@ -36,6 +36,6 @@ const THREADS: u32 = 256u;
 fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     for (var ix = global.x; ix < LEN; ix += STRIDE_THREADS) {
         let y = widened(input[ix]) + widened(residual[ix]);
-        output[ix] = narrowed(select(y, max(y, vec4<f32>()), RELU));
+        output[ix] = narrowed(select(y, vec4<f32>(), (y < vec4<f32>()) & vec4<bool>(RELU)));
     }
 }

@@ -75,7 +75,7 @@ fn finished(sum: vec4<f32>, co_group: u32, output_ix: u32) -> vec4<f32> {
     } else if (RESIDUAL == 2u) {
         y += widened(output[output_ix]);
     }
-    return select(y, max(y, vec4<f32>()), RELU);
+    return select(y, vec4<f32>(), (y < vec4<f32>()) & vec4<bool>(RELU));
 }
 
 @compute @workgroup_size(THREADS)

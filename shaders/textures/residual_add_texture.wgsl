@@ -39,6 +39,6 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     for (var ix = global.x; ix < LEN; ix += STRIDE_THREADS) {
         let texel = folded(FOLD_WIDTH + ix);
         let y = textureLoad(input, texel) + textureLoad(residual, texel);
-        textureStore(output, texel, narrowed(select(y, max(y, vec4<f32>()), RELU)));
+        textureStore(output, texel, narrowed(select(y, vec4<f32>(), (y < vec4<f32>()) & vec4<bool>(RELU))));
     }
 }

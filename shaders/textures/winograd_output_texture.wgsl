@@ -112,7 +112,7 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
                     } else if (RESIDUAL == 2u) {
                         y += textureLoad(output, texel);
                     }
-                    textureStore(output, texel, narrowed(select(y, max(y, vec4<f32>()), geometry.relu != 0u)));
+                    textureStore(output, texel, narrowed(select(y, vec4<f32>(), (y < vec4<f32>()) & vec4<bool>(geometry.relu != 0u))));
                 }
             }
         }

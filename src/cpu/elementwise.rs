@@ -43,7 +43,7 @@ impl ScaleShift {
             .for_each(|((out, x), [scale, shift])| {
                 for (out, &x) in out.iter_mut().zip(x) {
                     let scaled = x.zip(*scale, |x, scale| x * scale);
-                    *out = scaled.zip(*shift, |x, shift| (x + shift).max(low));
+                    *out = scaled.zip(*shift, |x, shift| at_least(low, x + shift));
                 }
             });
     }
@@ -112,7 +112,7 @@ impl BatchStatistics {
                 for (out, &x) in out[..pixels].iter_mut().zip(x) {
                     let scaled = x.zip(mean, |x, mean| x - mean);
                     let scaled = scaled.zip(scale, |x, scale| x * scale);
-                    *out = scaled.zip(*beta, |x, beta| (x + beta).max(low));
+                    *out = scaled.zip(*beta, |x, beta| at_least(low, x + beta));
                 }
             });
     }
@@ -141,13 +141,18 @@ fn mean(lines: impl ExactSizeIterator<Item = Line>) -> Line {
     Line(sums.map(|sum| (sum / count) as f32))
 }
 
+/// The larger of the two, and NaN where `x` is one.
+fn at_least(low: f32, x: f32) -> f32 {
+    if x < low { low } else { x }
+}
+
 /// Computes `max(x, 0)`.
 pub(super) fn relu(x: &[Line], out: &mut [Line]) {
     out.par_chunks_mut(CHUNK)
         .zip(x.par_chunks(CHUNK))
         .for_each(|(out, x)| {
             for (out, x) in out.iter_mut().zip(x) {
-                *out = x.map(|x| x.max(0.0));
+                *out = x.map(|x| at_least(0.0, x));
             }
         });
 }
@@ -160,7 +165,7 @@ pub(super) fn add(x: &[Line], residual: &[Line], relu: bool, out: &mut [Line]) {
         .zip(residual.par_chunks(CHUNK))
         .for_each(|((out, x), residual)| {
             for ((out, x), &residual) in out.iter_mut().zip(x).zip(residual) {
-                *out = x.zip(residual, |x, r| (x + r).max(low));
+                *out = x.zip(residual, |x, r| at_least(low, x + r));
             }
         });
 }

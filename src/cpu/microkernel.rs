@@ -207,7 +207,8 @@ fn store<S: Simd, const VECTORS: usize, const PIXELS: usize>(
                     sum = simd.add_f32s(sum, S::as_simd_f32s(&residual[pixel].0).0[part]);
                 }
                 if epilogue.relu {
-                    sum = simd.max_f32s(sum, zero);
+                    // The second one if either is a NaN, as it must stay.
+                    sum = simd.max_f32s(zero, sum);
                 }
                 out[part] = sum;
             }

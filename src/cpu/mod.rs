@@ -14,8 +14,6 @@ mod microkernel;
 mod pack;
 mod pool;
 mod step;
-#[cfg(test)]
-mod tests;
 mod vector;
 mod winograd;
 
@@ -77,18 +75,6 @@ impl CpuExecutor {
 
     pub(crate) fn graph(&self) -> &Graph {
         &self.graph
-    }
-
-    /// As [`Self::new`], for a given set of vector instructions.
-    fn with_arch(graph: &Graph, arch: Arch) -> Self {
-        let graph = Arc::new(graph.clone());
-        let nodes = graph.nodes().iter();
-        Self {
-            steps: nodes.map(|node| Step::new(&graph, node, arch)).collect(),
-            memory: Assignment::new(&graph),
-            graph,
-            idle: Mutex::default(),
-        }
     }
 
     /// Computes the outputs of the graph, in the order of [`Graph::outputs`].
@@ -173,10 +159,22 @@ impl CpuExecutor {
 
 #[doc(hidden)]
 impl CpuExecutor {
-    /// Every value of the graph, for comparisons layer by layer.
+    /// As [`Self::new`], for a given set of vector instructions.
+    pub fn with_arch(graph: &Graph, arch: Arch) -> Self {
+        let graph = Arc::new(graph.clone());
+        let nodes = graph.nodes().iter();
+        Self {
+            steps: nodes.map(|node| Step::new(&graph, node, arch)).collect(),
+            memory: Assignment::new(&graph),
+            graph,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Computes every value of the graph, for comparisons layer by layer.
     ///
     /// # Errors
-    /// [`Error::Input`] when the inputs are not those of the graph.
+    /// [`Error::Input`] if the inputs do not match the graph.
     pub fn run_keeping_all(&self, inputs: &[Tensor]) -> Result<Activations, Error> {
         host_memory::check(&self.graph.batch_in_words(), self.graph.bytes())?;
         check_inputs(&self.graph, inputs)?;

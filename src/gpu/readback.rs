@@ -1,4 +1,4 @@
-//! Outputs back to the host, without blocking it.
+//! Copies outputs back to the host without blocking it.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -15,10 +15,10 @@ use crate::tensor::{Tensor, unpack};
 
 /// A host-visible copy of some outputs of an [`Executor`].
 ///
-/// Record the copies behind the run, submit, then await [`Readback::read`], or ask
+/// Record the copies after the run, submit, then await [`Readback::read`] or call
 /// [`Readback::try_read`] in every frame. Both complete when the host polls its device or submits
-/// again; they never poll themselves. The copies must not be submitted again in between: wgpu allows
-/// no command on a buffer that is mapped.
+/// again; they never poll themselves. The copies must not be submitted again in between, because
+/// wgpu allows no commands on a mapped buffer.
 #[derive(Debug)]
 pub struct Readback {
     buffer: wgpu::Buffer,
@@ -51,19 +51,20 @@ struct Part {
 }
 
 impl Readback {
-    /// A readback of all outputs of an executor.
+    /// Reads back all outputs of an executor.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] and [`Error::Gpu`] when the buffer cannot be made.
+    /// [`Error::OutOfMemory`] and [`Error::Gpu`] if the buffer cannot be created.
     pub fn new(device: &wgpu::Device, executor: &Executor) -> Result<Self, Error> {
         let names = executor.outputs().iter().map(|o| o.name.as_str());
         Self::of(device, executor, names)
     }
 
-    /// A readback of some outputs of an executor, by their names or roles, in this order.
+    /// Reads back some outputs of an executor, selected by name or role, in this order.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`] and [`Error::NoRole`] for what is no output, and as [`Readback::new`].
+    /// As [`Readback::new`]; also [`Error::UnknownValue`] and [`Error::NoRole`] for values that are
+    /// not outputs.
     pub fn of<'a, K: Into<OutputKey<'a>>>(
         device: &wgpu::Device,
         executor: &Executor,
@@ -112,12 +113,11 @@ impl Readback {
         }
     }
 
-    /// The outputs of the last submitted run, NCHW, in the order of [`Executor::outputs`], or in that
-    /// given to [`Readback::of`]. A future that is dropped before it is complete takes its request back.
+    /// The outputs of the last submitted run, NCHW, in the order of [`Executor::outputs`], or in
+    /// that given to [`Readback::of`].
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the device was lost; [`Error::NoAnswer`] for numbers that are not finite, and
-    /// for probabilities that do not sum to one.
+    /// [`Error::Gpu`] if the device was lost.
     pub async fn read(&self) -> Result<Vec<Tensor>, Error> {
         let _unless_complete = TakeBack(self);
         let answer = poll_fn(|context| {
@@ -132,8 +132,8 @@ impl Readback {
         mapped.look(WHAT, answer, |bytes| self.tensors(bytes))?
     }
 
-    /// As [`Readback::read`], for a host that looks once in every frame: `None` as long as the device
-    /// is not done. The first call after a submission asks for the results.
+    /// Does what [`Readback::read`] does for a host that looks once per frame: it returns `None`
+    /// until the device is done. The first call after a submission requests the results.
     ///
     /// # Errors
     /// As [`Readback::read`].
@@ -148,8 +148,8 @@ impl Readback {
         seen.transpose()?.transpose()
     }
 
-    /// Whether [`Readback::try_read`] has asked for results that it has not returned: until then the
-    /// copies must not be submitted again.
+    /// Whether [`Readback::try_read`] has requested results that it has not yet returned; meanwhile
+    /// the copies must not be submitted again.
     pub fn is_pending(&self) -> bool {
         self.lock().is_some()
     }
@@ -180,10 +180,10 @@ impl Drop for TakeBack<'_> {
     }
 }
 
-/// What errors say was going on.
+/// The operation that errors name.
 const WHAT: &str = "readback";
 
-/// Maps a buffer, looks at its bytes, and unmaps it. Whoever owns the device polls it.
+/// Maps a buffer, reads its bytes, and unmaps it. The owner of the device polls it.
 pub(super) async fn map<T>(
     what: &str,
     buffer: &wgpu::Buffer,
@@ -256,7 +256,7 @@ impl Drop for Mapped {
 impl Part {
     fn tensor(&self, mapped: &[u8]) -> Result<Tensor, Error> {
         let shape = self.output.shape;
-        // Both are far below the size of memory: the buffer is mapped.
+        // Both are far smaller than memory, since the buffer is mapped.
         let [offset, bytes] =
             [self.offset, self.bytes].map(|b| usize::try_from(b).unwrap_or(usize::MAX));
         let packed: Vec<f32> = bytemuck::pod_collect_to_vec(&mapped[offset..offset + bytes]);

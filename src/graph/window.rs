@@ -62,7 +62,7 @@ impl Window {
         }
     }
 
-    /// Rows and columns of the result for an image of this size.
+    /// The rows and columns of the result for an image of this size.
     pub(super) fn output_size(&self, [h, w]: [usize; 2]) -> Result<[usize; 2], String> {
         let side = |what, size: usize, before: usize, after: usize, kernel, stride| {
             if kernel == 0 || stride == 0 {
@@ -98,7 +98,8 @@ impl Window {
 }
 
 impl fmt::Display for Window {
-    /// Such as `3×3, stride 2, padding 1`; padding that differs is listed clockwise from the top.
+    /// Formats a window such as `3×3, stride 2, padding 1`; unequal padding is listed clockwise
+    /// from the top.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [h, w] = self.kernel;
         write!(f, "{h}×{w}, stride ")?;

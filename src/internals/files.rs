@@ -28,17 +28,25 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Reads a file of at most `max` bytes.
 ///
 /// # Errors
-/// Those of the system, and one of its own for a file that is too large.
+/// Those of the system, and for a file that is too large or is none.
 pub fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    read_all(open(path)?, max)
+}
+
+/// Reads at most `max` bytes to their end.
+///
+/// # Errors
+/// Those of the system, and for more bytes.
+pub fn read_all(source: impl Read, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    source.take(max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
         return Err(io::Error::other(format!("is larger than {max} bytes")));
     }
     Ok(bytes)
 }
 
-/// A name in the folder of a file that nobody else has or can guess.
+/// A path in the folder of a file, with a name that nobody else has or can guess.
 pub fn temporary_beside(path: &Path) -> PathBuf {
     let random = RandomState::new().hash_one(std::process::id());
     path.with_file_name(format!(".{random:016x}.part"))

@@ -1,35 +1,46 @@
-//! The end of every road: a network that was described becomes a model.
+//! Turns a described network into a model: the end of every road.
+
+use std::collections::BTreeMap;
 
 use super::blueprint::{Blueprint, Tensors};
 use super::decision::{Decision, Decisions};
 use super::resnet::{Arch, Plan};
-use super::{BnMode, Family, Variant};
+use super::{Activation, BnMode, Family, Variant};
 use crate::error::Error;
-use crate::graph::{Graph, Op, Role, Softmax};
+use crate::graph::{Graph, Role};
 use crate::picture::{Labels, Preprocess};
+use crate::tensor::Tensor;
 
 /// What the caller decides; the rest follows from the weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelOptions {
-    /// Images in a batch.
+    /// The number of images in a batch.
     pub batch: usize,
-    /// Rows and columns of the image; those of the network if `None`.
+    /// The rows and columns of the image; those of the network if `None`.
     pub size: Option<[usize; 2]>,
-    /// The network that a file is expected to be of; any if `None`.
+    /// The network that a file is expected to contain; any if `None`.
     pub arch: Option<Arch>,
-    /// Classes of made-up weights; a file must agree.
+    /// The number of classes for random weights; a file must agree.
     pub classes: Option<usize>,
-    /// Whether the graph ends with the probabilities instead of the logits.
+    /// Whether the graph of a classifier ends with the probabilities instead of the logits.
     pub softmax: bool,
-    /// Which of several networks with the same weights is meant; the usual one if `None`.
+    /// The activation that turns logits into probabilities; if `None`, the one that the file
+    /// states, which is nearly always the softmax.
+    pub activation: Option<Activation>,
+    /// Facts about the network that leave no trace in its file, by name, such as `stem_pool=none`.
+    pub settings: BTreeMap<String, String>,
+    /// Which of several networks in a file is meant: the path of a dict in a checkpoint, or the prefix
+    /// of its names.
+    pub entry: Option<String>,
+    /// Selects one of several networks with the same weights; the usual one if `None`.
     pub variant: Option<Variant>,
-    /// Which statistics batch normalisations use; those that the file says, which are nearly always
-    /// the running ones, if `None`.
+    /// The statistics that batch normalisations use; if `None`, those that the file states, which
+    /// are nearly always the running ones.
     pub bn_mode: Option<BnMode>,
 }
 
 impl Default for ModelOptions {
-    /// One image of the family's size, with probabilities.
+    /// One image of the family's default size, with probabilities.
     fn default() -> Self {
         Self {
             batch: 1,
@@ -37,49 +48,67 @@ impl Default for ModelOptions {
             arch: None,
             classes: None,
             softmax: true,
+            activation: None,
+            settings: BTreeMap::new(),
+            entry: None,
             variant: None,
             bn_mode: None,
         }
     }
 }
 
-/// What is known about a network beside its layers.
+/// What is known about a network besides its layers.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Name of the architecture, such as `resnet50` or `notebook`.
+    /// The name of the architecture, such as `resnet50` or `notebook`.
     pub arch: String,
-    /// Where the weights are from.
+    /// The origin of the weights.
     pub family: Family,
     /// The plan of the network; `None` for a file that lists its layers one by one.
     pub plan: Option<Plan>,
-    /// How images are prepared, for the size that whoever states it has in mind: sizes are scaled from
-    /// it once, for rounding adds up.
+    /// The preparation of images, at the size for which it was stated: other sizes are scaled from
+    /// it only once, because rounding errors add up.
     pub preprocess: Preprocess,
-    /// Names of the classes, if the file has them.
+    /// The names of the classes, if the file has them.
     pub labels: Option<Labels>,
-    /// What was decided, on what evidence, and how sure it is.
+    /// The decisions made, with their evidence and confidence.
     pub decisions: Decisions,
-    /// What the probabilities are called; `softmax` if `None`.
-    pub softmax: Option<String>,
+    /// The activation that turns scores into probabilities, if the file states it.
+    pub activation: Option<Activation>,
+    /// The name of the probabilities; if `None`, that of their activation.
+    pub probabilities: Option<String>,
 }
 
-/// A network, of which models of any batch and size are made.
+/// The scores of a network.
+#[derive(Clone, Copy, Debug)]
+struct Classifier {
+    classes: usize,
+    activation: Activation,
+}
+
+/// A network, from which models of any batch and image size are made.
 #[derive(Clone, Debug)]
 pub struct Network {
     blueprint: Blueprint,
     tensors: Tensors,
-    classes: usize,
+    classifier: Option<Classifier>,
     /// What is known about it.
+    #[doc(hidden)]
     pub facts: Facts,
 }
 
 impl Network {
-    /// The model for a batch of images of a size. What the options say about the network itself, its
-    /// classes and its variant, was decided when it was opened.
+    /// The activation that turns its scores into probabilities; `None` without a classifier.
+    pub fn activation(&self) -> Option<Activation> {
+        self.classifier.map(|classifier| classifier.activation)
+    }
+
+    /// Makes the model for a batch of images of one size. Options about the network itself, its
+    /// classes and its variant, took effect when it was opened.
     ///
     /// # Errors
-    /// [`Error::Preprocess`] and the [graph section](Error) of the errors for a batch or size that
-    /// cannot be.
+    /// [`Error::Preprocess`] and the [graph section](Error) of the errors for an impossible batch
+    /// or size.
     pub fn model(&self, options: &ModelOptions) -> Result<Model, Error> {
         let size = options.size.unwrap_or(self.blueprint.size);
         let facts = self.facts.clone();
@@ -97,20 +126,33 @@ impl Network {
             let value = graph.find(name)?;
             graph.set_role(role, value)?;
         }
-        let logits = graph.find(&self.blueprint.logits)?;
-        graph.mark_output(logits)?;
-        if options.softmax {
-            let name = facts.softmax.as_deref().unwrap_or("softmax");
-            let probabilities = graph.add(name, Op::Softmax(Softmax), &[logits])?;
-            graph.set_role(Role::Probabilities, probabilities)?;
-            graph.mark_output(probabilities)?;
+        let last = match self.classifier {
+            Some(_) => Role::Logits,
+            None => Role::Features,
+        };
+        if let Some(last) = graph.role(last) {
+            graph.mark_output(last)?;
+            if let Some(Classifier { activation, .. }) = self.classifier
+                && options.softmax
+            {
+                let mut name = facts
+                    .probabilities
+                    .unwrap_or_else(|| activation.name().to_owned());
+                while graph.find(&name).is_ok() {
+                    name.push('_');
+                }
+                let probabilities = graph.add(&name, activation.op(), &[last])?;
+                graph.set_role(Role::Probabilities, probabilities)?;
+                graph.mark_output(probabilities)?;
+            }
         }
         Ok(Model {
             graph,
             arch: facts.arch,
             family: facts.family,
             plan: facts.plan,
-            classes: self.classes,
+            classes: self.classifier.map(|classifier| classifier.classes),
+            activation: self.activation(),
             preprocess,
             labels: facts.labels,
             decisions,
@@ -120,38 +162,51 @@ impl Network {
 
 #[doc(hidden)]
 impl Network {
-    /// A network of its parts, whose nominal size is the one that is asked for.
+    /// Assembles a network from its parts; the requested size becomes its nominal size.
     ///
     /// # Errors
-    /// [`Error::Model`] for logits that are no scores of classes, and for classes other than those
-    /// that are asked for; [`Error::Labels`] for names of other classes; the
-    /// [graph section](Error) for shapes.
+    /// [`Error::Model`] for logits that are not scores of classes, and for a number of classes
+    /// other than the requested one; [`Error::Labels`] for labels that do not match the classes;
+    /// the [graph section](Error) for shapes.
     pub fn new(
         (mut blueprint, tensors): (Blueprint, Tensors),
-        facts: Facts,
+        mut facts: Facts,
         options: &ModelOptions,
     ) -> Result<Self, Error> {
         let graph = blueprint.graph(&tensors, 1, blueprint.size)?;
-        let logits = graph.find(&blueprint.logits)?;
-        let shape = graph.shape(logits);
+        check_variances(&blueprint, &tensors)?;
         let refuse = |reason: String| Error::Model {
             model: facts.arch.clone(),
             reason,
         };
-        if [shape.h, shape.w] != [1, 1] || logits == graph.inputs()[0] {
+        let features = graph.find(&blueprint.features)?;
+        let last = match &blueprint.logits {
+            Some(name) => graph.find(name)?,
+            None => features,
+        };
+        if last == graph.inputs()[0] {
+            return Err(refuse("it computes nothing from its image".to_owned()));
+        }
+        let shape = graph.shape(last);
+        if blueprint.logits.is_some() && [shape.h, shape.w] != [1, 1] {
             return Err(refuse(format!(
                 "its logits have the shape {shape}, which are no scores of classes"
             )));
         }
-        let classes = shape.c;
-        if let Some(asked) = options.classes.filter(|&asked| asked != classes) {
-            return Err(refuse(format!(
-                "the weights are of {classes} classes, not {asked}"
-            )));
+        let classes = blueprint.logits.as_ref().map(|_| shape.c);
+        if let Some(asked) = options.classes.filter(|&asked| Some(asked) != classes) {
+            return Err(refuse(match classes {
+                Some(classes) => format!("the weights are of {classes} classes, not {asked}"),
+                None => format!("it has no classifier, and so not {asked} classes"),
+            }));
         }
-        if let Some(labels) = &facts.labels {
+        if let Some((labels, classes)) = facts.labels.as_ref().zip(classes) {
             labels.check(classes)?;
         }
+        let classifier = classes.map(|classes| Classifier {
+            classes,
+            activation: activation(classes, options.activation, &mut facts),
+        });
         if let Some(size) = options.size {
             blueprint.resize(size);
         }
@@ -160,7 +215,7 @@ impl Network {
         Ok(Self {
             blueprint,
             tensors,
-            classes,
+            classifier,
             facts,
         })
     }
@@ -170,36 +225,77 @@ impl Network {
         &self.blueprint
     }
 
-    /// The tensors that the layers read, by name.
+    /// The tensors of the layers, by name.
     pub const fn tensors(&self) -> &Tensors {
         &self.tensors
     }
+}
 
-    /// Number of classes.
-    pub const fn classes(&self) -> usize {
-        self.classes
+/// Refuses variances below zero, whose roots are no numbers.
+fn check_variances(blueprint: &Blueprint, tensors: &Tensors) -> Result<(), Error> {
+    for name in blueprint.variances() {
+        let data = tensors.get(name).map_or(&[][..], Tensor::data);
+        if let Some((index, &value)) = data.iter().enumerate().find(|(_, value)| **value < 0.0) {
+            return Err(Error::WeightNotFinite {
+                name: name.to_owned(),
+                index,
+                value,
+            });
+        }
     }
+    Ok(())
+}
+
+/// Decides the activation that turns the scores of classes into probabilities. A reader that is
+/// less than certain has recorded why.
+fn activation(classes: usize, asked: Option<Activation>, facts: &mut Facts) -> Activation {
+    let what = "activation";
+    let (decided, decision) = match (asked, facts.activation) {
+        (Some(asked), _) => (asked, Decision::certain(what, asked.name(), "asked for")),
+        (None, Some(stated)) if facts.decisions.get(what).is_some() => return stated,
+        (None, Some(stated)) => {
+            let evidence = "the file says it";
+            (stated, Decision::certain(what, stated.name(), evidence))
+        }
+        (None, None) if classes == 1 => {
+            let usual = Activation::Sigmoid;
+            let evidence = "a single score";
+            (usual, Decision::inferred(what, usual.name(), evidence))
+        }
+        (None, None) => {
+            let usual = Activation::Softmax;
+            let evidence = "the usual one of classifiers";
+            (usual, Decision::inferred(what, usual.name(), evidence))
+        }
+    };
+    facts.decisions.record(decision);
+    decided
 }
 
 /// A network that is ready to be planned or run.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Model {
-    /// The operations, with the roles of their values. Logits, and probabilities if asked for, are its
-    /// outputs.
+    /// The operations, with the roles of their values. The outputs are the logits and, if
+    /// requested, the probabilities.
     pub graph: Graph,
-    /// Name of the architecture, such as `resnet50` or `notebook`.
+    /// The name of the architecture, such as `resnet50` or `notebook`.
     pub arch: String,
-    /// Where the weights are from.
+    /// The origin of the weights.
     pub family: Family,
     /// The plan of the network; `None` for a file that lists its layers one by one.
+    #[doc(hidden)]
     pub plan: Option<Plan>,
-    /// Classes.
-    pub classes: usize,
-    /// How images are prepared, for the size that the graph was built for.
+    /// The number of classes; `None` for a network without a classifier, whose features are its
+    /// only output.
+    pub classes: Option<usize>,
+    /// The activation that turns logits into probabilities; `None` without a classifier.
+    pub activation: Option<Activation>,
+    /// The preparation of images, for the size that the graph was built for.
     pub preprocess: Preprocess,
-    /// Names of the classes, if the file has them.
+    /// The names of the classes, if the file has them.
     pub labels: Option<Labels>,
-    /// What was decided, on what evidence, and how sure it is.
+    /// The decisions made, with their evidence and confidence.
     pub decisions: Decisions,
 }
 
@@ -210,7 +306,8 @@ impl Model {
         self.preprocess.size
     }
 
-    /// Trained numbers: everything but the running statistics of the batch normalisations.
+    /// The number of trained scalars: everything except the running statistics of batch
+    /// normalisations.
     pub fn parameter_count(&self) -> usize {
         let params = self.graph.params().iter();
         params

@@ -57,13 +57,18 @@ impl Labels {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let text = text.trim_start_matches('\u{feff}');
         let names = if text.trim_start().starts_with(['{', '[']) {
-            let json: Value = serde_json::from_str(text)
-                .map_err(|error| refuse(format!("this JSON is damaged: {error}")))?;
-            from_json(json.get("id2label").unwrap_or(&json))?
+            match serde_json::from_str::<Value>(text) {
+                Ok(json) => from_json(json.get("id2label").unwrap_or(&json))?,
+                // ImageNet's names are passed around as a dict of Python.
+                Err(error) => from_python(text)
+                    .ok_or_else(|| refuse(format!("this JSON is damaged: {error}")))?,
+            }
         } else {
-            // The last line may or may not end with a newline; an empty line in between is a class.
+            // The last line may or may not be ended; an empty line in between is a class.
             let lines = text.trim_end().lines();
-            lines.map(|line| line.trim().to_owned()).collect()
+            lines
+                .map(|line| without_synset(line.trim()).to_owned())
+                .collect()
         };
         if names.is_empty() {
             return Err(refuse("there is no name in it".to_owned()));
@@ -106,9 +111,56 @@ fn refuse(reason: String) -> Error {
     Error::Labels { reason }
 }
 
+/// The name behind an id of `WordNet`, as in ImageNet's `synset_words.txt`: `n01440764 tench`.
+fn without_synset(line: &str) -> &str {
+    match line.split_once(' ') {
+        Some((id, name)) if is_synset(id) => name.trim(),
+        _ => line,
+    }
+}
+
+fn is_synset(id: &str) -> bool {
+    let digits = id.strip_prefix('n').map(str::as_bytes).unwrap_or_default();
+    digits.len() == 8 && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// A dict of Python from numbers in order to texts, with an entry a line.
+fn from_python(text: &str) -> Option<Vec<String>> {
+    let inside = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let lines = inside
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let entries = lines.enumerate().map(|(class, line)| {
+        let (number, name) = line.trim_end_matches(',').split_once(':')?;
+        let name = name.trim();
+        let quote = name.chars().next().filter(|c| "'\"".contains(*c))?;
+        let name = name.strip_prefix(quote)?.strip_suffix(quote)?;
+        (number.trim().parse() == Ok(class)).then(|| name.replace("\\'", "'"))
+    });
+    entries.collect()
+}
+
+/// The names of `class_to_idx`, by class.
+fn by_index(map: &serde_json::Map<String, Value>) -> Option<Vec<String>> {
+    let mut names = vec![None; map.len()];
+    for (name, class) in map {
+        let class = usize::try_from(class.as_u64()?).ok()?;
+        *names.get_mut(class)? = Some(name.clone());
+    }
+    names.into_iter().collect()
+}
+
 fn from_json(json: &Value) -> Result<Vec<String>, Error> {
     match json {
         Value::Array(names) => names.iter().map(name).collect(),
+        Value::Object(map) if map.values().next().is_some_and(Value::is_number) => by_index(map)
+            .ok_or_else(|| {
+                refuse(format!(
+                    "the numbers of the classes must be 0 to {}, each once",
+                    map.len() - 1
+                ))
+            }),
         Value::Object(by_class) => (0..by_class.len())
             .map(|class| {
                 let value = by_class.get(&class.to_string()).ok_or_else(|| {
@@ -180,6 +232,9 @@ mod tests {
             r#"{"1": "dog", "0": "cat"}"#,
             r#"{"model_type": "resnet", "id2label": {"0": "cat", "1": "dog"}}"#,
             r#"{"0": ["n1", "cat"], "1": ["n2", "dog"]}"#,
+            r#"{"dog": 1, "cat": 0}"#,
+            "n02123045 cat\nn02084071 dog",
+            "{0: 'cat',\n 1: 'dog'}",
         ] {
             assert_eq!(
                 Labels::parse(text).ok(),
@@ -198,6 +253,9 @@ mod tests {
             "{}",
             r#"{"0": "cat", "2": "dog"}"#,
             "[1, 2]",
+            r#"{"cat": 0, "dog": 2}"#,
+            r#"{"cat": 1, "dog": 1}"#,
+            "{0: 'cat',\n 2: 'dog'}",
         ] {
             assert!(
                 matches!(Labels::parse(text), Err(Error::Labels { .. })),

@@ -58,13 +58,22 @@ pub enum Resize {
     /// To the largest size of the same aspect ratio that fits into these rows and columns, then
     /// padded with the mean colour or centre-cropped (timm's `border`).
     Contain([usize; 2]),
+    /// Not at all: the network gets every image in its own size.
+    Keep,
+    /// With its proportions, to this length of the short edge: the network gets all of it.
+    ShortEdge(usize),
 }
 
 impl Resize {
+    /// Whether the network gets images of different sizes.
+    const fn is_free(self) -> bool {
+        matches!(self, Self::Keep | Self::ShortEdge(_))
+    }
+
     /// The rows and columns to which an image is resized, for a network with an input of `size`.
     const fn target(self, size: [usize; 2]) -> [usize; 2] {
         match self {
-            Self::Squash => size,
+            Self::Squash | Self::Keep | Self::ShortEdge(_) => size,
             Self::SquashTo(target) | Self::Cover(target) | Self::Contain(target) => target,
         }
     }
@@ -74,6 +83,8 @@ impl fmt::Display for Resize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (how, [h, w]) = match self {
             Self::Squash => return f.write_str("squashed"),
+            Self::Keep => return f.write_str("or any other size, as it is"),
+            Self::ShortEdge(edge) => return write!(f, "or longer, with its short edge at {edge}"),
             Self::SquashTo(target) => ("the centre of the image squashed to", target),
             Self::Cover([h, w]) if h == w => {
                 return write!(f, "the centre of the image with its short edge at {h}");
@@ -141,6 +152,8 @@ pub enum ChannelOrder {
     Rgb,
     /// Blue first.
     Bgr,
+    /// No colours: all three channels are the luma of the picture, as Pillow's `L` has it.
+    Grey,
 }
 
 /// How pixel values become tensor values: `(v / 255 − mean) / std`, per channel.
@@ -183,6 +196,7 @@ impl Preprocess {
                 channels: ChannelOrder::Bgr,
                 ..keras
             },
+            "cifar" => Self::CIFAR,
             "keras-tf" => Self {
                 mean: [0.5; 3],
                 std: [0.5; 3],
@@ -204,6 +218,23 @@ impl Preprocess {
         Ok(rules)
     }
 
+    /// The rules for an image of `h` rows and `w` columns where the network gets images of different
+    /// sizes; `None` where it does not.
+    #[must_use]
+    pub fn for_image(&self, [h, w]: [usize; 2]) -> Option<Self> {
+        let size = match self.resize {
+            Resize::Keep => [h, w],
+            Resize::ShortEdge(edge) if h <= w => [edge, edge.saturating_mul(w) / h.max(1)],
+            Resize::ShortEdge(edge) => [edge.saturating_mul(h) / w.max(1), edge],
+            _ => return None,
+        };
+        Some(Self {
+            size,
+            resize: Resize::Squash,
+            ..*self
+        })
+    }
+
     /// The same rules for another size; the edge that is cropped scales with it.
     #[must_use]
     pub fn with_size(self, size: [usize; 2]) -> Self {
@@ -214,7 +245,8 @@ impl Preprocess {
             })
         };
         let resize = match self.resize {
-            Resize::Squash => Resize::Squash,
+            free if free.is_free() && size == self.size => free,
+            Resize::Squash | Resize::Keep | Resize::ShortEdge(_) => Resize::Squash,
             Resize::SquashTo(target) => Resize::SquashTo(scaled(target)),
             Resize::Cover(target) => Resize::Cover(scaled(target)),
             Resize::Contain(target) => Resize::Contain(scaled(target)),
@@ -245,6 +277,7 @@ impl Preprocess {
         "div255",
         "keras-caffe",
         "keras-tf",
+        "cifar",
     ];
 
     /// torchvision's evaluation of its first ImageNet weights: short edge 256, crop 224.
@@ -265,7 +298,7 @@ impl Preprocess {
         ..Self::TORCHVISION
     };
 
-    /// The lesson's notebook: the whole image to 64×64, pixels divided by 255.
+    /// The lesson's notebook: the whole image resized to 64×64, pixels divided by 255.
     pub const NOTEBOOK: Self = Self {
         size: [64, 64],
         resize: Resize::Squash,
@@ -274,6 +307,14 @@ impl Preprocess {
         mean: [0.0; 3],
         std: [1.0; 3],
         channels: ChannelOrder::Rgb,
+    };
+
+    /// What most networks for CIFAR are trained with: 32×32, and the statistics of its pixels.
+    pub const CIFAR: Self = Self {
+        size: [32, 32],
+        mean: [0.4914, 0.4822, 0.4465],
+        std: [0.2023, 0.1994, 0.2010],
+        ..Self::NOTEBOOK
     };
 
     /// The last step, in the form that kernels and the reference use.
@@ -328,6 +369,7 @@ impl fmt::Display for Preprocess {
         let channels = match channels {
             ChannelOrder::Rgb => "RGB",
             ChannelOrder::Bgr => "BGR",
+            ChannelOrder::Grey => "grey",
         };
         let filter = filter.name();
         write!(

@@ -125,7 +125,7 @@ impl Axis {
 /// [`Resize::Contain`] there may be fewer than the network expects; margins are then added.
 pub(crate) fn fit([h, w]: [usize; 2], rules: &Preprocess) -> [Axis; 2] {
     let full = match rules.resize {
-        Resize::Squash => rules.size,
+        Resize::Squash | Resize::Keep | Resize::ShortEdge(_) => rules.size,
         Resize::SquashTo(target) => target,
         Resize::Cover(cover) => covering([h, w], cover),
         Resize::Contain(target) => keeping([h, w], target, f64::max),

@@ -1,6 +1,6 @@
 //! Sum of two activations of the same shape, and ReLU.
 
-use super::round;
+use super::{clamped, round};
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
 
@@ -9,7 +9,7 @@ pub(super) fn add(x: &Tensor, residual: &Tensor, relu: bool, out: Shape) -> Resu
     let y: Vec<f32> = pairs
         .map(|(&x, &r)| {
             let sum = f64::from(x) + f64::from(r);
-            round(if relu { sum.max(0.0) } else { sum })
+            round(if relu { clamped(sum) } else { sum })
         })
         .collect();
     Tensor::new(&out.dims(), y)

@@ -2,7 +2,7 @@
 //!
 //! `y[n,c,..] = gamma[c] · (x[n,c,..] − mean[c]) / √(variance[c] + epsilon) + beta[c]`
 
-use super::round;
+use super::{clamped, round};
 use crate::error::Error;
 use crate::graph::{BatchNorm, Statistics};
 use crate::tensor::{Shape, Tensor};
@@ -28,7 +28,7 @@ pub(super) fn batch_norm(
             let x = &x.data()[first..][..plane_len];
             for (y, &x) in y[first..][..plane_len].iter_mut().zip(x) {
                 let value = scale * (f64::from(x) - mean) + beta;
-                *y = round(if norm.relu { value.max(0.0) } else { value });
+                *y = round(if norm.relu { clamped(value) } else { value });
             }
         }
     }

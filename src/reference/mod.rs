@@ -10,6 +10,7 @@ mod avg_pool;
 mod avg_pool_gradient;
 mod batch_norm;
 mod blur_pool;
+mod channel_conv;
 mod channel_dot;
 mod class_gradient;
 mod conv2d;
@@ -17,12 +18,14 @@ mod dilate;
 mod flatten;
 mod gate;
 mod global_avg_pool;
+mod group_norm;
 mod heat_map;
 mod image_to_tensor;
 mod linear;
 mod max_pool;
 mod relu;
 mod relu_gradient;
+mod sigmoid;
 mod softmax;
 
 use std::collections::HashMap;
@@ -32,8 +35,8 @@ pub use image_to_tensor::image_to_tensor;
 
 use crate::error::Error;
 use crate::graph::{
-    Add, AvgPool, AvgPoolGradient, BlurPool, ChannelDot, ClassGradient, Dilate, Flatten, Graph,
-    Linear, MaxPool, Node, Op, ValueId,
+    Add, AvgPool, AvgPoolGradient, BlurPool, ChannelConv, ChannelDot, ClassGradient, Dilate,
+    Flatten, Graph, Linear, MaxPool, Node, Op, ValueId,
 };
 use crate::host_memory;
 use crate::tensor::Tensor;
@@ -161,6 +164,14 @@ pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result
             linear::linear(x, graph.tensor(weight), bias, out)
         }
         Op::Softmax(_) => softmax::softmax(x, out),
+        Op::Sigmoid(_) => sigmoid::sigmoid(x, out),
+        Op::GroupNorm(norm) => {
+            let params = [norm.gamma, norm.beta].map(|id| graph.tensor(id));
+            group_norm::group_norm(&norm, x, params, out)
+        }
+        Op::ChannelConv(ChannelConv { weight }) => {
+            channel_conv::channel_conv(x, graph.tensor(weight), out)
+        }
         Op::Gate(_) => gate::gate(x, inputs[1], out),
         Op::ClassGradient(ClassGradient { weight, class }) => {
             let [weight, class] = [weight, class].map(|id| graph.tensor(id));
@@ -184,6 +195,11 @@ pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result
 )]
 pub(crate) fn round(value: f64) -> f32 {
     value as f32
+}
+
+/// The ReLU of a sum; NaN stays NaN, which `max` would drop.
+pub(crate) fn clamped(value: f64) -> f64 {
+    if value < 0.0 { 0.0 } else { value }
 }
 
 /// The row or column of the image at a window position, or `None` in the padding.

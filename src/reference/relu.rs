@@ -4,7 +4,11 @@ use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
 
 pub(super) fn relu(x: &Tensor, out: Shape) -> Result<Tensor, Error> {
-    let y: Vec<f32> = x.data().iter().map(|&x| x.max(0.0)).collect();
+    let y: Vec<f32> = x
+        .data()
+        .iter()
+        .map(|&x| if x < 0.0 { 0.0 } else { x })
+        .collect();
     Tensor::new(&out.dims(), y)
 }
 

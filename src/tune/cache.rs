@@ -101,8 +101,8 @@ pub struct TuneCache {
 }
 
 impl TuneCache {
-    /// The file for a device and its plan options; neither it nor the folder need exist yet. wgpu does
-    /// not report its version, but the caller may know it.
+    /// The cache for a device and its plan options in a folder; neither file nor folder need exist
+    /// yet. wgpu does not report its version, but the caller may know it.
     pub fn new(
         folder: &Path,
         context: &Context,

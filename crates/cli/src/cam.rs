@@ -19,6 +19,7 @@ use crate::args::CamArgs;
 use crate::device::{AdapterInfo, Device};
 use crate::escape::{printable, short, shown};
 use crate::failure::Failure;
+use crate::images;
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION};
 use crate::runner::Runner;
@@ -40,13 +41,19 @@ struct Report {
 }
 
 pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
-    let picture = Picture::open(&args.image)?;
+    let picture = args
+        .read
+        .reader()
+        .decode(&args.image, &images::read(&args.image)?)?;
     let device = Device::open(&args.run.device)?;
     let network = Network::load(&args.run.network, 1)?;
+    let classes = network.classes()?;
+    network.note_assumptions();
+    network.refuse_free()?;
     let labels = network.labels(&args.labels)?;
     let asked = args.class.as_deref();
     let class = asked
-        .map(|text| class_of(text, labels.as_ref(), network.model.classes))
+        .map(|text| class_of(text, labels.as_ref(), classes))
         .transpose()?;
     let graph = optimize(&network.model.graph, network.fusion)?;
     let mut map = ClassMap::default().class(class);

@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use resnet_wgpu::picture::Batch;
-use resnet_wgpu::picture::Labels;
-use resnet_wgpu::picture::top_k;
+use resnet_wgpu::network::Activation;
+use resnet_wgpu::picture::{Labels, Preprocess, top_k};
 use resnet_wgpu::plan::InputFormat;
 use serde::Serialize;
 
@@ -59,16 +58,23 @@ struct Timings {
 #[derive(Serialize)]
 struct Line<'a> {
     schema_version: u32,
+    activation: Option<&'static str>,
     #[serde(flatten)]
     answer: &'a Answer,
 }
 
 pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
-    let images = Images::find(&args.images, quiet);
+    let mut images = Images::find(&args.images, quiet);
     let start = Instant::now();
     let device = Device::open(&args.run.device)?;
     let adapter_ms = milliseconds(start.elapsed());
-    let network = Network::load(&args.run.network, images.batch())?;
+    let mut network = Network::load(&args.run.network, images.batch())?;
+    if network.is_free() {
+        images.one_by_one();
+        network.set_batch(1)?;
+    }
+    network.classes()?;
+    network.note_assumptions();
     let labels = network.labels(&args.labels)?;
     let mut job = Job {
         args,
@@ -79,6 +85,7 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
             weights_ms: network.weights_ms,
             ..Timings::default()
         },
+        rules: network.model.preprocess,
         network,
         device,
         runner: None,
@@ -94,6 +101,8 @@ struct Job<'a> {
     args: &'a ClassifyArgs,
     quiet: bool,
     network: Network,
+    /// The preparation of the images; the network's own, unless every image is run in its own size.
+    rules: Preprocess,
     labels: Option<Labels>,
     device: Device,
     /// Made for the first readable batch.
@@ -113,7 +122,7 @@ impl Job<'_> {
         }
         loop {
             let start = Instant::now();
-            let batch = self.images.next_batch();
+            let batch = self.images.next_batch(&self.rules)?;
             self.timings.images_ms += milliseconds(start.elapsed());
             let Some(batch) = batch else {
                 return Ok(answers);
@@ -125,11 +134,10 @@ impl Job<'_> {
     }
 
     fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
-        let start = Instant::now();
-        let rules = &self.network.model.preprocess;
-        let prepared = Batch::prepare(&batch.pictures, rules)?;
-        self.timings.images_ms += milliseconds(start.elapsed());
-
+        let rules = batch.batch.rules();
+        if self.network.fit(rules)? {
+            self.runner = None;
+        }
         let runner = match self.runner.take() {
             Some(runner) => runner,
             None => {
@@ -141,14 +149,14 @@ impl Job<'_> {
             }
         };
         let start = Instant::now();
-        let outputs = runner.engine().answer(&prepared)?;
+        let outputs = runner.engine().answer(&batch.batch)?;
         self.timings.run_ms += milliseconds(start.elapsed());
         self.runner = Some(runner);
 
         let [logits, probabilities] = &outputs[..] else {
             return Err(Failure::runtime("the network has no probabilities"));
         };
-        let classes = self.network.model.classes;
+        let classes = self.network.classes()?;
         let rows = logits.data().chunks_exact(classes);
         let rows = rows.zip(probabilities.data().chunks_exact(classes));
         let answers = batch
@@ -156,6 +164,8 @@ impl Job<'_> {
             .iter()
             .zip(rows)
             .map(|(path, (logits, probabilities))| {
+                let activation = self.network.model.activation;
+                let scores = activation.map_or_else(|| logits.to_vec(), |a| a.scores(logits));
                 let best = top_k(logits, self.args.top);
                 Answer {
                     image: shown(path),
@@ -165,7 +175,7 @@ impl Job<'_> {
                             class,
                             label: self.label(class),
                             probability: probabilities[class],
-                            logit: logits[class],
+                            logit: scores[class],
                         })
                         .collect(),
                 }
@@ -182,9 +192,10 @@ impl Job<'_> {
         let Self {
             args, images, out, ..
         } = self;
+        let activation = self.network.model.activation;
         images.while_hidden(|| {
             for answer in answers {
-                print(answer, args.format, out)?;
+                print(answer, args.format, activation, out)?;
             }
             // A reader at the other end of a pipe gets each batch as soon as it is done.
             out.flush()
@@ -213,11 +224,17 @@ impl Job<'_> {
 }
 
 /// Prints one result, unless the format prints all of them together at the end.
-fn print(answer: &Answer, format: Format, out: &mut Out) -> Result<(), Failure> {
+fn print(
+    answer: &Answer,
+    format: Format,
+    activation: Option<Activation>,
+    out: &mut Out,
+) -> Result<(), Failure> {
     match format {
         Format::Json => {}
         Format::Jsonl => out.jsonl(&Line {
             schema_version: SCHEMA_VERSION,
+            activation: activation.map(Activation::name),
             answer,
         })?,
         Format::Csv => {
@@ -234,7 +251,14 @@ fn print(answer: &Answer, format: Format, out: &mut Out) -> Result<(), Failure> 
             }
         }
         Format::Text => {
-            out.line(printable(&answer.image))?;
+            let image = printable(&answer.image);
+            // Percentages that do not add up to 100 need an explanation.
+            match activation {
+                Some(Activation::Sigmoid) => {
+                    out.line(format_args!("{image}  (sigmoid of each class)"))?;
+                }
+                _ => out.line(image)?,
+            }
             for guess in &answer.top {
                 let percent = guess.probability * 100.0;
                 out.line(format_args!("  {percent:6.2}%  {}", short(&guess.label)))?;

@@ -46,10 +46,10 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
         out.json(&report)?;
     } else {
         out.line(format_args!(
-            "{}: {}, {} classes, {}",
+            "{}: {}, {}, {}",
             report.output,
             report.model.name,
-            report.model.classes,
+            report.model.classes_in_words(),
             bytes(size)
         ))?;
     }

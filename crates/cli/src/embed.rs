@@ -5,7 +5,6 @@ use std::path::Path;
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::files::NewFile;
 use resnet_wgpu::passes::optimize;
-use resnet_wgpu::picture::Batch;
 use resnet_wgpu::plan::InputFormat;
 use serde::Serialize;
 
@@ -30,6 +29,8 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let mut images = Images::find(&args.images, quiet);
     let device = Device::open(&args.run.device)?;
     let mut network = Network::load(&args.run.network, images.batch())?;
+    network.note_assumptions();
+    network.refuse_free()?;
     let model = &mut network.model;
     if let Some(features) = model.graph.role(Role::Features) {
         model.graph.mark_output(features)?;
@@ -47,12 +48,11 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let rules = &network.model.preprocess;
     let input = InputFormat::Rgba8(*rules);
     let runner = Runner::new(&device, &graph, input, quiet)?;
-    let width = graph.value_of(Role::Features)?.shape.c;
+    let shape = graph.value_of(Role::Features)?.shape;
+    let width = shape.c * shape.h * shape.w;
     let mut target = Target::open(args, width)?;
-    while let Some(batch) = images.next_batch() {
-        let outputs = runner
-            .engine()
-            .answer(&Batch::prepare(&batch.pictures, rules)?)?;
+    while let Some(batch) = images.next_batch(rules)? {
+        let outputs = runner.engine().answer(&batch.batch)?;
         let rows = outputs[place].data().chunks_exact(width);
         images.while_hidden(|| {
             for (path, row) in batch.paths.iter().zip(rows) {

@@ -107,13 +107,15 @@ impl From<Error> for Failure {
     }
 }
 
-/// What an error says, and what this program has to help.
-fn advised(error: &Error) -> String {
+/// The message of an error, with the command of this program that helps.
+pub(crate) fn advised(error: &Error) -> String {
     let advice = match error.hint() {
         Some(Hint::ListValues) => "; `resnet inspect` lists the names",
         Some(Hint::Convert) => "; `resnet convert` makes a file of those that describes itself",
+        Some(Hint::Truncated) => "; --allow-truncated takes what there is of it",
         Some(Hint::Compare) => "; `resnet compare` shows the first layer that is wrong",
         Some(Hint::NameFile) => "; download the file that is meant and name it with --weights",
+        Some(Hint::Entry) => "; choose one with --entry NAME",
         _ => "",
     };
     format!("{error}{advice}")

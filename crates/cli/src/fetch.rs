@@ -1,4 +1,4 @@
-//! `resnet fetch`, and weights that are named `hf:OWNER/NAME`.
+//! `resnet fetch`, and weights given as `hf:OWNER/NAME`.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::{Format, Out, SCHEMA_VERSION};
 use crate::progress::Bars;
 
-/// What stands before the name of a repository in `--weights`.
+/// The prefix of repository names in `--weights`.
 const PREFIX: &str = "hf:";
 
 #[derive(Serialize)]
@@ -42,7 +42,8 @@ pub(crate) fn run(args: &FetchArgs, quiet: bool) -> Result<(), Failure> {
     out.flush()
 }
 
-/// The file that `--weights` means: a path, or a repository of which the cache has a copy or gets one.
+/// The file that `--weights` refers to: a path, or the cached copy of a repository, downloaded if
+/// necessary.
 pub(crate) fn resolve(weights: &Path) -> Result<PathBuf, Failure> {
     let Some(name) = weights.to_str().and_then(|text| text.strip_prefix(PREFIX)) else {
         return Ok(weights.to_owned());

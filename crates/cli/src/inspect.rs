@@ -142,9 +142,9 @@ fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
     let model = &report.model;
     let [h, w] = model.size;
     out.line(format_args!(
-        "{}: {} classes, {} parameters, {:.3} GMACs for an image of {h}×{w}",
+        "{}: {}, {} parameters, {:.3} GMACs for an image of {h}×{w}",
         model.name,
-        model.classes,
+        model.classes_in_words(),
         grouped(model.parameters as u64),
         model.macs_per_image as f64 * 1e-9,
     ))?;

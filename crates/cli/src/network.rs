@@ -8,8 +8,7 @@ use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::files::read_at_most;
 use resnet_wgpu::internals::host_memory;
 use resnet_wgpu::internals::noise::Noise;
-use resnet_wgpu::network::Arch;
-use resnet_wgpu::network::{self, Decision, Model, ModelOptions};
+use resnet_wgpu::network::{self, Activation, Arch, Decision, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::Preprocess;
@@ -47,11 +46,23 @@ pub(crate) struct ModelInfo {
     pub(crate) family: &'static str,
     /// Null for random weights.
     pub(crate) weights: Option<String>,
-    pub(crate) classes: usize,
+    /// Null without a classifier.
+    pub(crate) classes: Option<usize>,
+    /// The activation that turns its scores into probabilities.
+    pub(crate) activation: Option<&'static str>,
     pub(crate) size: [usize; 2],
     pub(crate) parameters: usize,
     pub(crate) macs_per_image: u64,
     pub(crate) fusion: String,
+}
+
+impl ModelInfo {
+    pub(crate) fn classes_in_words(&self) -> String {
+        match self.classes {
+            Some(classes) => format!("{classes} classes"),
+            None => "no classifier".to_owned(),
+        }
+    }
 }
 
 impl Network {
@@ -68,7 +79,10 @@ impl Network {
             }),
             arch: args.arch,
             variant: choices.variant,
+            settings: choices.set.iter().cloned().collect(),
             bn_mode: choices.bn_mode,
+            activation: choices.activation,
+            entry: choices.entry.clone(),
             ..ModelOptions::default()
         };
         let mut network = match (&args.weights, args.arch) {
@@ -108,7 +122,39 @@ impl Network {
         })
     }
 
-    /// Makes the model for another batch.
+    /// Makes the model for images that were prepared by these rules, and says whether it is another
+    /// one.
+    pub(crate) fn fit(&mut self, rules: &Preprocess) -> Result<bool, Failure> {
+        let again = self.model.preprocess != *rules;
+        if again {
+            let options = ModelOptions {
+                size: Some(rules.size),
+                ..self.options.clone()
+            };
+            self.model = self.network.model(&options).map_err(in_file)?;
+            self.model.preprocess = *rules;
+        }
+        Ok(again)
+    }
+
+    /// Whether every image is run in a size of its own.
+    pub(crate) fn is_free(&self) -> bool {
+        let rules = &self.network.facts.preprocess;
+        self.options.size.is_none() && rules.for_image(rules.size).is_some()
+    }
+
+    /// Refuses such a network where all images must have one size.
+    pub(crate) fn refuse_free(&self) -> Result<(), Failure> {
+        if self.is_free() {
+            return Err(Failure::unsure(
+                "its preprocessing gives every image a size of its own, which only `classify` \
+                 follows; state one with --size",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Rebuilds the model for another batch size.
     pub(crate) fn set_batch(&mut self, batch: usize) -> Result<(), Failure> {
         if batch != self.options.batch {
             self.options.batch = batch;
@@ -168,6 +214,7 @@ impl Network {
             family: self.model.family.name(),
             weights: self.weights.clone(),
             classes: self.model.classes,
+            activation: self.model.activation.map(Activation::name),
             size: self.model.size(),
             parameters: self.model.parameter_count(),
             macs_per_image: self.macs() / self.batch() as u64,
@@ -175,10 +222,19 @@ impl Network {
         }
     }
 
-    /// The class names: those given by a flag, otherwise those of the weight file, otherwise
-    /// ImageNet's if there are as many classes.
+    /// The number of classes, for commands that need them.
+    pub(crate) fn classes(&self) -> Result<usize, Failure> {
+        self.model.classes.ok_or_else(|| {
+            let name = &self.model.arch;
+            let classifier = self.model.decisions.get("classifier");
+            let remark = classifier.and_then(|found| found.value.strip_prefix("none"));
+            let remark = remark.unwrap_or_default();
+            Failure::unsure(format!("{name}: it has no classifier{remark}; use `embed`"))
+        })
+    }
+
+    /// The class names: those given by a flag, otherwise those of the weights.
     pub(crate) fn labels(&self, args: &LabelArgs) -> Result<Option<Labels>, Failure> {
-        let classes = self.model.classes;
         if let Some(asked) = &args.labels {
             let labels = match asked.as_str() {
                 "imagenet1k" => Labels::imagenet1k(),
@@ -186,13 +242,11 @@ impl Network {
                     .map_err(|error| Failure::runtime(format!("--labels {path}: {error}")))?,
             };
             labels
-                .check(classes)
+                .check(self.classes()?)
                 .map_err(|error| Failure::runtime(format!("--labels {asked}: {error}")))?;
             return Ok(Some(labels));
         }
-        let imagenet = Labels::imagenet1k();
-        let imagenet = (imagenet.len() == classes).then_some(imagenet);
-        Ok(self.model.labels.clone().or(imagenet))
+        Ok(self.model.labels.clone())
     }
 }
 
@@ -246,7 +300,7 @@ impl Rules {
         let json = read_at_most(Path::new(text), MAX_RULES_BYTES);
         let json = json.map_err(|error| unreadable(error.to_string()))?;
         let json = String::from_utf8(json).map_err(|error| unreadable(error.to_string()))?;
-        Preprocess::from_json(&json)
+        resnet_formats::preprocess(&json)
             .map(Self::File)
             .map_err(|error| Failure::runtime(format!("'{text}': {error}")))
     }
@@ -258,6 +312,15 @@ fn apply(rules: Rules, network: &mut network::Network) {
     let decision = Decision::certain("preprocessing", rules.to_string(), "--preprocess");
     facts.decisions.record(decision);
     facts.preprocess = rules;
+}
+
+impl Network {
+    /// Says what was assumed about the weights, since it changes the numbers.
+    pub(crate) fn note_assumptions(&self) {
+        for decision in self.model.decisions.assumed() {
+            log::info!("nothing says the {}", guess(decision));
+        }
+    }
 }
 
 /// Ends a run with `--strict` if anything about the network is a guess.
@@ -283,7 +346,10 @@ fn guess(decision: &Decision) -> String {
     let flag = match *what {
         "preprocessing" => "; state it with --preprocess",
         "size" => "; state it with --size",
+        "entry" => "; choose it with --entry",
+        "activation" => "; state it with --activation",
         "stride" | "variant" => "; state it with --variant",
+        "max pool" => "; state it with --set stem_pool=none or max",
         _ => "",
     };
     format!("{what}, taken to be '{value}' ({evidence}){flag}")

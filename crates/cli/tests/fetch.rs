@@ -39,12 +39,12 @@ fn weights_and_what_describes_them_arrive_whole_and_once() {
     assert_eq!((last.done, last.total), (1_200_000, 1_200_000), "progress");
     assert!(!path.with_file_name("README.md").exists(), "nothing else");
 
-    // The second time the hashes are compared, and nothing is downloaded.
+    // The second time, the hashes are compared and nothing is downloaded.
     server.requests();
     let again = hub::fetch(&server.hub(cache.path()), REPOSITORY, &mut |_| {}).unwrap();
     assert_eq!(again, path, "the same file");
     assert_eq!(server.requests().len(), 3, "the list and two hashes");
-    // As weights, the cache alone is asked; and so it is offline.
+    // When used as weights, only the cache is consulted, so this works offline.
     let mut hub = server.hub(cache.path());
     hub::cached_or_fetched(&hub, REPOSITORY, &mut |_| {}).unwrap();
     hub.offline = true;
@@ -177,7 +177,7 @@ fn what_cannot_be_had_says_why() {
     assert!(offline.contains("HF_HUB_OFFLINE"), "{offline}");
     assert!(server.requests().is_empty(), "no request");
 
-    // Nothing listens there any more.
+    // The server is gone.
     hub.offline = false;
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -134,7 +134,10 @@ fn memory_is_counted_before_it_is_taken() {
     let large = ["--arch", "resnet18", "--size", "8192", "--batch", "1024"];
     for command in [&["bench"][..], &["compare"], &["profile", "-o", "x.json"]] {
         let output = resnet(&[command, &large[..]].concat());
-        let code = refused(&output, &["1024 images of 8192x8192", "GiB", "smaller batch"]);
+        let code = refused(
+            &output,
+            &["1024 images of 8192x8192", "GiB", "smaller batch"],
+        );
         assert_eq!(code, 1, "{command:?}");
     }
 }

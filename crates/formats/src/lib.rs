@@ -1,17 +1,17 @@
 //! Reads weight files of ResNets as networks for [`resnet_wgpu`].
 //!
-//! [`open`] takes a file of any supported format, which it recognises by content: safetensors, single
-//! or sharded, PyTorch checkpoints, ONNX, and Keras's three formats. [`save`] writes a network as one
-//! file that describes itself. [`weights`] reads a file as named tensors, every one of which must be
-//! used; [`onnx`] and [`keras`] read files that contain their own graph; `hub` downloads from the
-//! Hugging Face Hub.
+//! [`open`] takes a file of any supported format, which it recognises by content: safetensors,
+//! single or sharded, PyTorch checkpoints, ONNX, and Keras's three formats. [`save`] writes a
+//! network as one file that describes itself. [`weights`] reads a file as named tensors, every one
+//! of which must be used; [`onnx`] and [`keras`] read files that contain their own graph; `hub`
+//! downloads from the Hugging Face Hub.
 //!
 //! # Features
 //!
 //! * `torch`, `onnx`, `keras` (on by default): the formats other than safetensors;
 //! * `hub`: downloads.
 
-mod described;
+mod folder;
 #[cfg(feature = "hub")]
 pub mod hub;
 #[cfg(feature = "keras")]
@@ -21,21 +21,24 @@ pub mod onnx;
 mod sidecar;
 pub mod weights;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use resnet_wgpu::Error;
 use resnet_wgpu::network::{ModelOptions, Network};
 
-pub use described::save;
+pub use sidecar::preprocess;
 use weights::Weights;
+pub use weights::described::save;
 
-/// Opens a weight file of any supported format.
+/// Opens a weight file of any supported format, or a folder with one.
 ///
 /// # Errors
 /// As [`Weights::open`] and [`Weights::network`], or as `onnx::from_bytes` and `keras::from_bytes`.
 pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Network, Error> {
-    let path = path.as_ref();
+    let path = &folder::resolve(path.as_ref())?;
     let bytes = weights::bytes_of(path)?;
+    weights::refuse_foreign(path, &bytes)?;
     #[cfg(feature = "onnx")]
     if weights::is_onnx(&bytes) {
         return onnx::open(path, &bytes, options);
@@ -44,7 +47,7 @@ pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Network, E
     if keras::is_keras(&bytes) {
         return keras::open(path, &bytes, options);
     }
-    Weights::of_file(path, bytes)?.network(options)
+    Weights::of_file(path, bytes, options.entry.as_deref())?.network(options)
 }
 
 /// Does what [`open`] does for a file in memory; `name` stands for its path in errors.
@@ -65,12 +68,19 @@ pub fn from_bytes(
     if keras::is_keras(&bytes) {
         return keras::from_bytes(name, bytes, options);
     }
-    Weights::from_bytes(name, bytes)?.network(options)
+    let entry = options.entry.as_deref();
+    Weights::in_memory(name, Cow::Owned(bytes), entry)?.network(options)
 }
 
-/// Refuses an architecture for a file that lists its own layers.
+/// Refuses an architecture and an entry for a file that lists its own layers.
 #[cfg(any(feature = "onnx", feature = "keras"))]
 fn refuse_arch(options: &ModelOptions, file: &str) -> Result<(), Error> {
+    if let Some(entry) = &options.entry {
+        return Err(Error::Model {
+            model: format!("entry '{entry}'"),
+            reason: format!("{file} holds one network; leave the entry out"),
+        });
+    }
     options.arch.map_or(Ok(()), |arch| {
         Err(Error::Model {
             model: arch.name().to_owned(),

@@ -123,7 +123,8 @@ impl WithSimd for OutputTransform<'_> {
                             sum = simd.add_f32s(sum, load(simd, &residual[pixel], part));
                         }
                         let out = S::as_mut_simd_f32s(&mut self.out[pixel].0).0;
-                        out[part] = simd.max_f32s(sum, low);
+                        // The second one if either is a NaN, as it must stay.
+                        out[part] = simd.max_f32s(low, sum);
                     }
                 }
             }

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::network::Arch;
-use resnet_wgpu::network::{BnMode, Variant};
+use resnet_wgpu::network::{Activation, Arch, BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
+use resnet_wgpu::picture::Reader;
 use resnet_wgpu::plan::{KernelPath, Winograd};
 use resnet_wgpu::wgpu;
 
-use crate::values::{batch, named, size};
+use crate::values::{batch, named, setting, size};
 
 /// Where to run.
 #[derive(Args, Clone, Debug)]
@@ -32,8 +32,8 @@ pub(crate) struct DeviceArgs {
     #[arg(long)]
     pub(crate) untuned: bool,
 
-    /// Folder for what `resnet tune` stores and for compiled pipelines [default: `RESNET_CACHE_DIR`,
-    /// else `resnet-wgpu` in the system's folder for caches]
+    /// Folder for what `resnet tune` stores and for compiled pipelines [default:
+    /// `RESNET_CACHE_DIR`, else `resnet-wgpu` in the system's folder for caches]
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
@@ -41,8 +41,8 @@ pub(crate) struct DeviceArgs {
     #[arg(long, overrides_with = "no_pipeline_cache")]
     pub(crate) no_pipeline_cache: bool,
 
-    /// 3×3 convolutions by Winograd's algorithm: where it should be faster, nowhere, or wherever it can
-    /// be done in tiles of 2×2 or 4×4 outputs
+    /// 3×3 convolutions by Winograd's algorithm: where it should be faster, nowhere, or wherever it
+    /// can be done in tiles of 2×2 or 4×4 outputs
     #[arg(long, default_value = "auto", value_parser = named::<Winograd>(["auto", "off", "f2", "f4"]))]
     pub(crate) winograd: Winograd,
 
@@ -107,8 +107,8 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_name = "HxW|N", value_parser = size)]
     pub(crate) size: Option<[usize; 2]>,
 
-    /// Preprocessing: torchvision, torchvision-v2, timm, hf, notebook, div255, keras-caffe, keras-tf
-    /// or a JSON file [default: as the family of the weights has it]
+    /// Preprocessing: torchvision, torchvision-v2, timm, hf, notebook, div255, keras-caffe,
+    /// keras-tf or a JSON file [default: as the family of the weights has it]
     #[arg(long, value_name = "NAME|FILE.json")]
     pub(crate) preprocess: Option<String>,
 
@@ -116,10 +116,25 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_parser = named::<Variant>(Variant::ALL.iter().map(|variant| variant.name())))]
     pub(crate) variant: Option<Variant>,
 
-    /// Statistics of batch normalisations, instead of those that the weight file says: running ones,
-    /// or those of the batch, with which every image changes the results of all others
+    /// What no file shows, such as `stem_pool=none`, `stem_stride=1`, `last_stride=1`, `output_stride=16`,
+    /// `ceil_mode=true` or `bgr=true`; several times, and all of them are listed where one is unknown
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    pub(crate) set: Vec<(String, String)>,
+
+    /// Statistics of batch normalisations, instead of those that the weight file says: running
+    /// ones, or those of the batch, with which every image changes the results of all others
     #[arg(long, value_name = "MODE", value_parser = named::<BnMode>(["running", "batch"]))]
     pub(crate) bn_mode: Option<BnMode>,
+
+    /// Which network of a file with several: an entry of a checkpoint, such as `state_dict_ema`, or the
+    /// prefix of its names, such as `encoder_q`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) entry: Option<String>,
+
+    /// What makes probabilities of the scores: softmax for one class an image, sigmoid for any
+    /// number of them [default: as the weights say it, or softmax, or sigmoid for a single score]
+    #[arg(long, value_parser = named::<Activation>(Activation::ALL.map(Activation::name)))]
+    pub(crate) activation: Option<Activation>,
 
     /// Refuse to assume anything that neither the weight file nor a flag says
     #[arg(long)]
@@ -159,12 +174,35 @@ pub(crate) struct BatchesArgs {
     pub(crate) counts: Vec<usize>,
 }
 
+/// How images are read.
+#[derive(Args, Debug)]
+pub(crate) struct ReadArgs {
+    /// Leave images as they lie in their files [default: turned upright, as EXIF or XMP data say]
+    #[arg(long)]
+    no_exif: bool,
+
+    /// Take what there is of a JPEG or PNG that is cut off; the rest is grey or black [default: refused]
+    #[arg(long)]
+    allow_truncated: bool,
+}
+
+impl ReadArgs {
+    pub(crate) fn reader(&self) -> Reader {
+        let reader = Reader::default().upright(!self.no_exif);
+        reader.truncated(self.allow_truncated)
+    }
+}
+
 /// Images, and how many of them run together.
 #[derive(Args, Debug)]
 pub(crate) struct ImagesArgs {
-    /// Images (JPEG, PNG, WebP), folders of images, and patterns such as 'photos/**/*.jpg'
+    /// Images (JPEG, PNG, WebP, GIF, BMP, TIFF, TGA, PNM), `-` for stdin, folders of images, and patterns
+    /// such as 'photos/**/*.jpg'
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
@@ -175,7 +213,7 @@ pub(crate) struct ImagesArgs {
 #[command(next_help_heading = "Network")]
 pub(crate) struct LabelArgs {
     /// Names of the classes: a text with one a line, JSON, or `imagenet1k` [default: those in the
-    /// weight file, or ImageNet's for 1000 classes]
+    /// weight file, or ImageNet's where it is trained on them]
     #[arg(long, value_name = "FILE|imagenet1k")]
     pub(crate) labels: Option<String>,
 }

@@ -209,7 +209,7 @@ impl Server {
                         request.count = log.iter().filter(same).count() + 1;
                         log.push(request.clone());
                     }
-                    // A client that goes away is none of the server's business.
+                    // A client that goes away is not the server's concern.
                     let _ = answer(&request).send(&mut stream);
                 });
             }

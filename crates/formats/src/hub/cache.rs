@@ -7,8 +7,8 @@
 //! .locks/models--OWNER--NAME/HASH.lock        held while a file is downloaded
 //! ```
 //!
-//! A path is made of names that were checked, one folder after the other, and each folder must lie
-//! below the cache after all links are followed.
+//! A path consists of names that were checked, one folder after another, and each folder must lie
+//! inside the cache after all links are resolved.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -20,10 +20,10 @@ use resnet_wgpu::internals::files::{read_at_most, temporary_beside, write_atomic
 
 use super::names::{Hash, Repository, is_commit};
 
-/// How often to look whether another process is done.
+/// How often to check whether another process is done.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The part of the cache that holds a repository.
+/// The part of the cache for one repository.
 pub(super) struct Cache {
     root: PathBuf,
     repository: String,
@@ -39,7 +39,7 @@ impl Cache {
         }
     }
 
-    /// The folder of the files that the cache has of the revision.
+    /// The folder of the cached files of the revision.
     pub(super) fn snapshot(&self) -> Option<PathBuf> {
         let here = self.root.join(&self.repository);
         let commit = if is_commit(&self.revision) {
@@ -51,7 +51,7 @@ impl Cache {
         is_commit(&commit).then(|| here.join("snapshots").join(commit))
     }
 
-    /// Notes which commit the revision is.
+    /// Records the commit of the revision.
     pub(super) fn set_commit(&self, commit: &str) -> Result<(), String> {
         if is_commit(&self.revision) {
             return Ok(());
@@ -62,7 +62,7 @@ impl Cache {
         write_atomically(&path, commit.as_bytes()).map_err(|error| error.to_string())
     }
 
-    /// Where a file with this hash lies or is to lie.
+    /// The path of the file with this hash, whether it exists or not.
     pub(super) fn blob(&self, hash: &Hash) -> Result<PathBuf, String> {
         let folder = self.folder(&[&self.repository, "blobs"])?;
         Ok(folder.join(hash.to_string()))
@@ -85,8 +85,8 @@ impl Cache {
         Ok(path)
     }
 
-    /// Waits until no other process downloads the file with this hash; until the result is dropped,
-    /// none does.
+    /// Waits until no other process downloads the file with this hash, and keeps others from doing
+    /// so until the result is dropped.
     pub(super) fn lock(&self, hash: &Hash, patience: Duration) -> Result<File, String> {
         let folder = self.folder(&[".locks", &self.repository])?;
         let path = folder.join(format!("{hash}.lock"));
@@ -106,13 +106,14 @@ impl Cache {
                         path.display()
                     ));
                 }
-                // Some file systems have no locks: the hash still tells what two processes mix up.
+                // Some file systems have no locks; if two processes mix up a file, its hash still
+                // shows it.
                 Err(TryLockError::Error(_)) => return Ok(file),
             }
         }
     }
 
-    /// A folder below the cache, made where it does not exist.
+    /// A folder inside the cache, created if it does not exist.
     fn folder(&self, parts: &[&str]) -> Result<PathBuf, String> {
         let made = fs::create_dir_all(&self.root).and_then(|()| self.root.canonicalize());
         let root = made.map_err(|error| unwritten(&self.root, &error))?;
@@ -145,7 +146,7 @@ pub(super) fn remove_unless_file(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Why the cache cannot take something.
+/// The reason why something cannot be written to the cache.
 pub(super) fn unwritten(path: &Path, error: &io::Error) -> String {
     format!("cannot write '{}' in the cache: {error}", path.display())
 }
@@ -155,7 +156,7 @@ fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, link)
 }
 
-/// Without the right to make links, as most users are, a copy does.
+/// Most users may not create links; a copy serves as well.
 #[cfg(not(unix))]
 fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     #[cfg(windows)]

@@ -1,8 +1,8 @@
 //! Requests over HTTP to a server that is not trusted.
 //!
-//! Everything has an end: connecting, waiting, redirects, and the bytes of an answer. Redirects are
-//! followed here rather than by `ureq`, so that the token goes to the endpoint's own host over https
-//! and nowhere else.
+//! Everything is limited: connecting, waiting, redirects, and the bytes of an answer. Redirects are
+//! followed here rather than by `ureq`, so that the token goes to the endpoint's own host over
+//! https and nowhere else.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -14,17 +14,17 @@ use ureq::{Agent, Body};
 use super::{Hub, Limits};
 
 const MAX_REDIRECTS: usize = 10;
-/// The list of the files of a repository: a thousand names have 0.1 MB.
+/// The limit for the list of a repository's files, in which a thousand names take 0.1 MB.
 const MAX_TEXT_BYTES: u64 = 4 << 20;
-/// Where the Hub states the hash of a file that it sends from elsewhere.
+/// The header in which the Hub states the hash of a file that it serves from elsewhere.
 pub(super) const LINKED_ETAG: &str = "x-linked-etag";
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// The connection was cut: to go on may help.
+    /// The connection was cut; resuming may help.
     Cut(String),
-    /// It makes no sense to go on now.
+    /// Resuming makes no sense.
     Final(String),
 }
 
@@ -118,7 +118,7 @@ impl<'a> Client<'a> {
     }
 
     /// The answer to a request for a range of bytes of a path, wherever the server sends it from;
-    /// `enough` says which redirect is an answer itself.
+    /// `enough` decides whether a redirect is itself an answer.
     pub(super) fn get(
         &self,
         path: &str,
@@ -154,7 +154,7 @@ impl<'a> Client<'a> {
         Err(Trouble::Final(reason))
     }
 
-    /// Hands the bytes of an answer on: `most` at most, and never too few in too long a time.
+    /// Passes on the bytes of an answer: at most `most`, and never too few in too long a time.
     pub(super) fn read(
         &self,
         answer: Response<Body>,
@@ -206,12 +206,12 @@ fn too_slow(bytes: u64, time: Duration) -> Trouble {
     ))
 }
 
-/// The text of a header, if it is there and a text.
+/// The text of a header, if it exists and is text.
 pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// First byte and whole size by a `Content-Range` such as `bytes 5-9/10`.
+/// The first byte and the total size from a `Content-Range` such as `bytes 5-9/10`.
 pub(super) fn content_range(headers: &HeaderMap) -> Option<(u64, u64)> {
     let text = header(headers, CONTENT_RANGE.as_str())?;
     let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
@@ -232,7 +232,8 @@ fn may_have_token(endpoint: &Uri, uri: &Uri) -> bool {
     is_https && endpoint.scheme() == uri.scheme() && place(endpoint) == place(uri)
 }
 
-/// Where a redirect leads: to an address or to a path of the same server, never from https to http.
+/// The target of a redirect: an address, or a path on the same server, but never from https to
+/// http.
 fn target(from: &Uri, location: Option<&str>) -> Result<String, String> {
     let refused = || {
         let shown = location.unwrap_or("nothing");

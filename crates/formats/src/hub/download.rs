@@ -1,5 +1,4 @@
-//! One file of a repository: what the server states about it, its bytes, and the proof that they are
-//! those of its hash.
+//! One file of a repository: what the server states about it, its bytes, and the check of its hash.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -17,9 +16,9 @@ use super::client::{Client, LINKED_ETAG, Trouble, content_range, header};
 use super::names::{Hash, Repository};
 use crate::weights::shards::MAX_INDEX_BYTES;
 
-/// How often a download goes on after its connection was cut.
+/// How often an interrupted download is resumed.
 const RETRIES: u32 = 4;
-/// A connection that brought so many bytes before it was cut does not count.
+/// A connection that brought this many bytes before it was cut does not count as a failure.
 const WORTH: u64 = 1 << 20;
 
 /// Downloads of one commit of a repository.
@@ -38,7 +37,7 @@ struct Stated {
 }
 
 impl Download<'_> {
-    /// A file, checked; from the cache if it is the one that the server has.
+    /// A checked file, from the cache if the server has the same one.
     pub(super) fn file(&mut self, name: &str) -> Result<PathBuf, String> {
         let path = format!(
             "/{}/resolve/{}/{}",
@@ -56,7 +55,7 @@ impl Download<'_> {
         self.cache.link(&stated.hash, self.commit, name)
     }
 
-    /// Asks for one byte: the head of the answer, or of the redirect to it, tells the rest.
+    /// Asks for one byte: the headers of the answer, or of the redirect to it, contain the rest.
     fn stated(&self, path: &str, name: &str) -> Result<Stated, String> {
         let told = |headers: &_| header(headers, LINKED_ETAG).is_some();
         let answer = self.client.get(path, Some("bytes=0-0"), told)?;
@@ -91,7 +90,7 @@ impl Download<'_> {
         }
     }
 
-    /// Downloads a file beside its place, which it gets when its hash is right.
+    /// Downloads a file under a temporary name; it gets its own name if its hash is right.
     fn bring(
         &mut self,
         path: &str,
@@ -122,14 +121,14 @@ impl Download<'_> {
         }
         file.sync_all().map_err(failed)?;
         if let Err(reason) = check(&partial, stated) {
-            // Nobody must go on with it.
+            // Nobody must resume it.
             fs::remove_file(&partial).map_err(failed)?;
             return Err(format!("'{name}' {reason}; try again"));
         }
         fs::rename(&partial, blob).map_err(failed)
     }
 
-    /// Appends what is missing of a file, or as much as arrives.
+    /// Appends the missing part of a file, or as much of it as arrives.
     fn part(&mut self, path: &str, name: &str, size: u64, file: &mut File) -> Result<(), Trouble> {
         let local = |error: io::Error| Trouble::Final(format!("cannot write the cache: {error}"));
         let mut start = file.metadata().map_err(local)?.len();
@@ -173,7 +172,7 @@ impl Download<'_> {
     }
 }
 
-/// A name as a part of an address.
+/// A name as part of an address.
 fn escaped(name: &str) -> String {
     let mut text = String::new();
     for byte in name.bytes() {
@@ -187,7 +186,7 @@ fn escaped(name: &str) -> String {
     text
 }
 
-/// Whether a file is the one that its hash is of.
+/// Checks a file against its hash.
 fn check(path: &Path, stated: &Stated) -> Result<(), String> {
     let found = match &stated.hash {
         Hash::Git(_) => {

@@ -1,10 +1,10 @@
 //! Weights from the Hugging Face Hub, by the name of their repository.
 //!
 //! In goes a name such as `timm/resnet50.a1_in1k`; out comes the path of a weight file in the cache
-//! that Python's `huggingface_hub` uses too, with the configuration files beside it. The server is not
-//! trusted: it names no path, nothing is written outside of the cache, and a file has its name only
-//! after its hash was checked. [`client`] speaks to the server, [`cache`] knows the folders, and
-//! [`download`] brings one file.
+//! that Python's `huggingface_hub` uses too, with the configuration files next to it. The server is
+//! not trusted: it chooses no path, nothing is written outside the cache, and a file gets its name
+//! only after its hash was checked. [`client`] talks to the server, [`cache`] knows the folders,
+//! and [`download`] fetches one file.
 
 mod cache;
 mod client;
@@ -26,7 +26,7 @@ use client::Client;
 use download::Download;
 use names::{Repository, is_commit};
 
-/// Files that hold the weights of a repository, the first that is there being taken.
+/// File names of weights, in order of preference.
 const WEIGHTS: &[&str] = &[
     "model.safetensors",
     "model.safetensors.index.json",
@@ -34,7 +34,7 @@ const WEIGHTS: &[&str] = &[
     "pytorch_model.bin.index.json",
     PRESET,
 ];
-/// The weights of a preset of `KerasHub`.
+/// The weights of a `KerasHub` preset.
 const PRESET: &str = "model.weights.h5";
 /// Files that describe a network; those that are there are taken too.
 const BESIDE: &[&str] = &["config.json", "preprocessor_config.json"];
@@ -53,12 +53,12 @@ const PUBLIC: &str = "https://huggingface.co";
 pub struct Hub {
     /// The server's address.
     pub endpoint: String,
-    /// Folder of the cache.
+    /// The cache folder.
     pub cache: PathBuf,
-    /// What shows the server that a private repository may be read. It is only sent to the endpoint
-    /// itself, and only over https.
+    /// The token for private repositories. It is sent only to the endpoint itself, and only over
+    /// https.
     pub token: Option<String>,
-    /// Whether to do without the network.
+    /// Whether to stay off the network.
     pub offline: bool,
     /// How long to wait for the server.
     pub limits: Limits,
@@ -74,11 +74,11 @@ pub struct Limits {
     pub head: Duration,
     /// Without any byte.
     pub stall: Duration,
-    /// In each `stall` at least so many bytes must arrive.
+    /// At least this many bytes must arrive in each `stall`.
     pub stall_bytes: u64,
     /// For one file.
     pub total: Duration,
-    /// Before a download goes on after its connection was cut; twice as long each time.
+    /// Before a cut download resumes; it doubles each time.
     pub pause: Duration,
     /// Bytes of a file.
     pub file_bytes: u64,
@@ -99,7 +99,7 @@ impl Default for Limits {
 }
 
 impl Hub {
-    /// The public server without a token, and a cache of one's own.
+    /// The public server, without a token, and with its own cache.
     pub fn new(cache: impl Into<PathBuf>) -> Self {
         Self {
             endpoint: PUBLIC.to_owned(),
@@ -110,9 +110,8 @@ impl Hub {
         }
     }
 
-    /// As the environment says, by the variables of `huggingface_hub`: `HF_ENDPOINT`,
-    /// `HF_HUB_OFFLINE`, `HF_HUB_CACHE`, `HF_HOME`, `HF_TOKEN`, `HF_TOKEN_PATH` and
-    /// `HF_HUB_DISABLE_IMPLICIT_TOKEN`.
+    /// Reads the environment variables of `huggingface_hub`: `HF_ENDPOINT`, `HF_HUB_OFFLINE`,
+    /// `HF_HUB_CACHE`, `HF_HOME`, `HF_TOKEN`, `HF_TOKEN_PATH` and `HF_HUB_DISABLE_IMPLICIT_TOKEN`.
     pub fn from_env() -> Self {
         let value = |names: &[&str]| -> Option<OsString> {
             let mut set = names.iter().filter_map(env::var_os);
@@ -149,7 +148,7 @@ impl Hub {
     }
 }
 
-/// A path whose `~` is the user's folder.
+/// Replaces `~` in a path by the user's folder.
 fn expanded(path: PathBuf) -> PathBuf {
     match (path.strip_prefix("~"), env::home_dir()) {
         (Ok(rest), Some(home)) => home.join(rest),
@@ -160,7 +159,7 @@ fn expanded(path: PathBuf) -> PathBuf {
 /// How far a download is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// The file that is being read.
+    /// The file being downloaded.
     pub file: String,
     /// Bytes that arrived.
     pub done: u64,
@@ -168,7 +167,7 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// What the server says of a revision.
+/// What the server says about a revision.
 #[derive(Deserialize)]
 struct Info {
     sha: String,
@@ -180,8 +179,9 @@ struct Sibling {
     rfilename: String,
 }
 
-/// The path of the weights of a repository, `OWNER/NAME` or `OWNER/NAME@REVISION`, as they are in the
-/// cache; what is not there is downloaded. Does not ask the server when the weights are in the cache.
+/// The path of the weights of a repository, `OWNER/NAME` or `OWNER/NAME@REVISION`, as they are in
+/// the cache; what is not there is downloaded. Does not ask the server when the weights are in the
+/// cache.
 ///
 /// # Errors
 /// [`Error::Fetch`].
@@ -196,8 +196,8 @@ pub fn cached_or_fetched(
 }
 
 /// Downloads the weights of a repository and what describes them, unless the cache has the newest
-/// already, and returns the path of the weights. Every file that arrives is checked against the hash
-/// that the server states.
+/// already, and returns the path of the weights. Every file that arrives is checked against the
+/// hash that the server states.
 ///
 /// # Errors
 /// [`Error::Fetch`] when the server cannot be reached, has no such repository, or sends something
@@ -254,7 +254,8 @@ fn list(client: &Client<'_>, repo: &Repository<'_>) -> Result<Info, String> {
     Err("the server names no commit of 40 hexadecimal digits".to_owned())
 }
 
-/// Brings the weights, and first what describes them, so that weights in the cache are complete.
+/// Fetches the weights, but first the files that describe them, so that weights in the cache are
+/// complete.
 fn bring(
     download: &mut Download<'_>,
     weights: &str,
@@ -281,7 +282,7 @@ fn bring(
     Ok(path)
 }
 
-/// The weights of a repository, if the cache has all of them.
+/// The weights of a repository, if all of them are in the cache.
 fn in_cache(cache: &Cache) -> Result<Option<PathBuf>, String> {
     let Some(snapshot) = cache.snapshot() else {
         return Ok(None);
@@ -299,7 +300,7 @@ fn in_cache(cache: &Cache) -> Result<Option<PathBuf>, String> {
     Ok(Some(weights))
 }
 
-/// Files that an index of shards names; all of them lie beside it.
+/// The files that an index of shards names; all of them are in its folder.
 fn shards_of(index: &Path) -> Result<Vec<String>, String> {
     let damaged = |reason: String| format!("its index is damaged: {reason}");
     let text = read_at_most(index, MAX_INDEX_BYTES as u64);

@@ -11,7 +11,7 @@ pub(super) struct Repository<'a> {
 }
 
 impl<'a> Repository<'a> {
-    /// Only letters, digits and a few marks are let through. `--` stands for `/` in the cache.
+    /// Only letters, digits and a few marks are allowed. `--` stands for `/` in the cache.
     pub(super) fn parse(text: &'a str) -> Result<Self, String> {
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
         let plain = |text: &str| {
@@ -47,7 +47,7 @@ impl<'a> Repository<'a> {
     }
 }
 
-/// Whether a text is a hash of git: it becomes the name of a folder.
+/// Whether text is a git hash: it becomes the name of a folder.
 pub(super) fn is_commit(text: &str) -> bool {
     text.len() == 40 && is_hex(text)
 }
@@ -59,9 +59,9 @@ fn is_hex(text: &str) -> bool {
 /// The hash of a file, which is its name in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Hash {
-    /// Git's SHA-1, of small files.
+    /// Git's SHA-1, for small files.
     Git(String),
-    /// SHA-256, of large files.
+    /// SHA-256, for large files.
     Sha256(String),
 }
 

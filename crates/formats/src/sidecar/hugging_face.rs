@@ -6,9 +6,9 @@ use serde_json::Value;
 use super::{malformed, refuse, scaled, without_nulls};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{Config, PREPROCESSOR};
-use resnet_wgpu::internals::picture::{IMAGENET_MEAN, IMAGENET_STD};
+use resnet_wgpu::network::Activation;
 use resnet_wgpu::picture::Labels;
-use resnet_wgpu::picture::{Filter, Preprocess, Resize};
+use resnet_wgpu::picture::{ChannelOrder, Filter, Preprocess, Resize};
 
 #[derive(Deserialize)]
 struct Root {
@@ -19,6 +19,7 @@ struct Root {
     #[serde(default)]
     id2label: Value,
     num_labels: Option<usize>,
+    problem_type: Option<String>,
 }
 
 pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Config, Error> {
@@ -29,17 +30,8 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
             format!("its activation is '{act}'; only 'relu' is supported"),
         ));
     }
-    let named = matches!(&model.id2label, Value::Object(names) if !names.is_empty());
-    let labels = if named {
-        Labels::parse(&model.id2label.to_string()).ok()
-    } else {
-        None
-    };
-    // `transformers` writes these names when none were given.
-    let generic = |labels: &Labels| {
-        let mut numbered = labels.iter().enumerate();
-        numbered.all(|(class, name)| name == format!("LABEL_{class}"))
-    };
+    let labels = all_labels_of(&model.id2label);
+    let unnamed = labels.as_ref().is_some_and(|labels| !are_names(labels));
     let classes = labels.as_ref().map(Labels::len).or(model.num_labels);
     let preprocess = match preprocessor {
         Some(json) => Some((rules_of(json)?, PREPROCESSOR)),
@@ -52,31 +44,59 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
         downsample_in_bottleneck: Some(model.downsample_in_bottleneck.unwrap_or(false)),
         downsample_in_first_stage: Some(model.downsample_in_first_stage.unwrap_or(false)),
         preprocess,
-        labels: labels.filter(|labels| !generic(labels)),
+        activation: activation(model.problem_type.as_deref())?,
+        unnamed,
+        labels: labels.filter(|_| !unnamed),
         ..Config::default()
     })
 }
 
-/// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width": w}`.
+/// What a `config.json` of any network and a `preprocessor_config.json` say besides its layers.
+#[cfg(feature = "onnx")]
+pub(super) fn of_pictures(config: &Value, preprocessor: Option<&Value>) -> Result<Config, Error> {
+    let rules = preprocessor.map(rules_of).transpose()?;
+    Ok(Config {
+        preprocess: rules.map(|rules| (rules, PREPROCESSOR)),
+        labels: all_labels_of(&config["id2label"]).filter(are_names),
+        activation: activation(config["problem_type"].as_str())?,
+        ..Config::default()
+    })
+}
+
+fn all_labels_of(names: &Value) -> Option<Labels> {
+    match names {
+        Value::Object(listed) if !listed.is_empty() => Labels::parse(&names.to_string()).ok(),
+        _ => None,
+    }
+}
+
+/// Whether they are more than what `transformers` writes when none were given.
+fn are_names(labels: &Labels) -> bool {
+    let mut numbered = labels.iter().enumerate();
+    !numbered.all(|(class, name)| name == format!("LABEL_{class}"))
+}
+
+/// The activation that goes with a `problem_type`.
+fn activation(problem: Option<&str>) -> Result<Option<Activation>, Error> {
+    match problem {
+        None => Ok(None),
+        Some("single_label_classification") => Ok(Some(Activation::Softmax)),
+        Some("multi_label_classification") => Ok(Some(Activation::Sigmoid)),
+        Some(other) => Err(refuse(
+            "resnet",
+            format!("its problem_type is '{other}'; only classification is supported"),
+        )),
+    }
+}
+
+/// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width":
+/// w}`.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum Size {
-    Edge(usize),
-    Shortest { shortest_edge: usize },
-    Both { height: usize, width: usize },
-}
-
-impl Size {
-    /// Height and width.
-    const fn edges(self) -> [usize; 2] {
-        match self {
-            Self::Edge(edge)
-            | Self::Shortest {
-                shortest_edge: edge,
-            } => [edge; 2],
-            Self::Both { height, width } => [height, width],
-        }
-    }
+    Number(usize),
+    Edge { shortest_edge: usize },
+    Sides { height: usize, width: usize },
 }
 
 #[derive(Deserialize)]
@@ -87,75 +107,187 @@ struct Processor {
     crop_size: Option<Size>,
     crop_pct: Option<f64>,
     resample: Option<u8>,
-    #[serde(default = "yes")]
-    do_resize: bool,
+    do_resize: Option<bool>,
     do_center_crop: Option<bool>,
-    #[serde(default = "yes")]
-    do_rescale: bool,
+    do_rescale: Option<bool>,
     rescale_factor: Option<f64>,
-    #[serde(default = "yes")]
-    do_normalize: bool,
-    image_mean: Option<[f32; 3]>,
-    image_std: Option<[f32; 3]>,
+    rescale_offset: Option<bool>,
+    do_normalize: Option<bool>,
+    include_top: Option<bool>,
+    do_flip_channel_order: Option<bool>,
+    image_mean: Option<[f64; 3]>,
+    image_std: Option<[f64; 3]>,
+    do_pad: Option<bool>,
+    use_square_size: Option<bool>,
+    #[serde(flatten)]
+    rest: serde_json::Map<String, Value>,
 }
 
-const fn yes() -> bool {
-    true
+/// Fields that change no number of a picture in RGB.
+const IDLE: &[&str] = &[
+    "processor_class",
+    "_processor_class",
+    "data_format",
+    "input_data_format",
+    "device",
+    "return_tensors",
+    "disable_grouping",
+    "do_convert_rgb",
+    // Of segmentation only.
+    "do_reduce_labels",
+    "default_to_square",
+    "_valid_processor_keys",
+    "image_processor",
+    "transformers_version",
+];
+
+/// A processor with what it does where the file says nothing: the class attributes of
+/// `transformers/models/*/image_processing_*.py`.
+struct Kind {
+    name: &'static str,
+    size: Size,
+    /// Whether a lone number is that of a square, or of the short edge.
+    square: bool,
+    /// The square that is cropped, if any is.
+    crop: Option<usize>,
+    resample: u8,
+    mean: [f64; 3],
+    std: [f64; 3],
+    normalize: bool,
 }
 
-/// The rules of the image processors that these networks are published with: `ConvNeXT`'s, those
-/// that resize the short edge and crop (`BiT`, CLIP), and those that squash (`ViT`).
+const DEFAULT_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+const DEFAULT_STD: [f64; 3] = [0.229, 0.224, 0.225];
+const CLIP_MEAN: [f64; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+const CLIP_STD: [f64; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+const HALF: [f64; 3] = [0.5; 3];
+
+const VIT: Kind = Kind {
+    name: "ViT",
+    size: Size::Number(224),
+    square: true,
+    crop: None,
+    resample: 2,
+    mean: HALF,
+    std: HALF,
+    normalize: true,
+};
+const CLIP: Kind = Kind {
+    name: "CLIP",
+    size: Size::Number(224),
+    square: false,
+    crop: Some(224),
+    resample: 3,
+    mean: CLIP_MEAN,
+    std: CLIP_STD,
+    normalize: true,
+};
+const MOBILE_NET: Kind = Kind {
+    name: "MobileNetV1",
+    size: Size::Number(256),
+    resample: 2,
+    mean: HALF,
+    std: HALF,
+    ..CLIP
+};
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "ConvNext",
+        size: Size::Number(384),
+        square: false,
+        resample: 3,
+        ..VIT
+    },
+    CLIP,
+    Kind {
+        name: "Bit",
+        ..CLIP
+    },
+    VIT,
+    Kind {
+        name: "DeiT",
+        size: Size::Number(256),
+        crop: Some(224),
+        resample: 3,
+        ..VIT
+    },
+    Kind {
+        name: "Levit",
+        mean: DEFAULT_MEAN,
+        std: DEFAULT_STD,
+        ..CLIP
+    },
+    Kind {
+        name: "EfficientNet",
+        size: Size::Number(346),
+        resample: 3,
+        ..VIT
+    },
+    MOBILE_NET,
+    Kind {
+        name: "MobileNetV2",
+        ..MOBILE_NET
+    },
+    Kind {
+        name: "MobileViT",
+        size: Size::Number(224),
+        crop: Some(256),
+        resample: 3,
+        normalize: false,
+        ..MOBILE_NET
+    },
+];
+
+/// The rules of a processor, which the file names.
 pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
     let refuse = |reason: String| Error::Preprocess {
         reason: format!("{PREPROCESSOR}: {reason}"),
     };
     let processor = Processor::deserialize(without_nulls(json))
         .map_err(|error| refuse(format!("not understood: {error}")))?;
-    if !processor.do_resize || !processor.do_rescale {
-        return Err(refuse(
-            "images that are not resized or not divided by 255 are not supported".to_owned(),
-        ));
-    }
-    let factor = processor.rescale_factor.unwrap_or(1.0 / 255.0);
-    if (factor * 255.0 - 1.0).abs() > 1e-6 {
-        return Err(refuse(format!("rescale_factor {factor} is not 1/255")));
-    }
-    let kind = processor.image_processor_type.as_deref().unwrap_or("");
-    let kind = kind
+    let name = processor.image_processor_type.as_deref().unwrap_or("");
+    let name = name
         .trim_end_matches("Fast")
         .trim_end_matches("Pil")
         .trim_end_matches("ImageProcessor")
         .trim_end_matches("FeatureExtractor");
-    let (size, resize) = match (kind, processor.size) {
-        ("ConvNext", size) => {
-            let edge = size.map_or(384, |size| size.edges()[0]);
-            convnext(edge, processor.crop_pct)
-                .ok_or_else(|| refuse("crop_pct is out of range".to_owned()))?
-        }
-        ("ViT" | "DeiT", Some(Size::Edge(side))) => ([side; 2], Resize::Squash),
-        (_, Some(Size::Both { height, width })) if processor.do_center_crop != Some(true) => {
-            ([height, width], Resize::Squash)
-        }
-        (_, Some(Size::Shortest { shortest_edge })) => {
-            let crop = processor.crop_size.map_or([shortest_edge; 2], Size::edges);
-            (crop, Resize::Cover([shortest_edge; 2]))
-        }
-        _ => {
-            return Err(refuse(format!(
-                "the processor '{kind}' is not supported; state the preprocessing"
-            )));
-        }
+    let Some(kind) = KINDS.iter().find(|kind| kind.name == name) else {
+        let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        return Err(refuse(format!(
+            "the processor '{name}' is not known, only {}; state the preprocessing",
+            known.join(", ")
+        )));
     };
-    let resample = processor.resample.unwrap_or(3);
-    let filter =
-        filter(resample).ok_or_else(|| refuse(format!("resample {resample} is unknown")))?;
-    let (mean, std) = if processor.do_normalize {
-        (
-            processor.image_mean.unwrap_or(IMAGENET_MEAN),
-            processor.image_std.unwrap_or(IMAGENET_STD),
-        )
+    let unknown = processor
+        .rest
+        .keys()
+        .find(|key| !IDLE.contains(&key.as_str()));
+    if let Some(field) = unknown {
+        return Err(refuse(format!(
+            "the field '{field}' is not known; state the preprocessing"
+        )));
+    }
+    if processor.do_pad == Some(true) || processor.use_square_size == Some(true) {
+        return Err(refuse(
+            "padding and `use_square_size` are not supported".to_owned(),
+        ));
+    }
+    let (size, resize) = resize_of(kind, &processor).map_err(refuse)?;
+    let filter = match processor.resample.unwrap_or(kind.resample) {
+        0 => Filter::Nearest,
+        1 => Filter::Lanczos,
+        2 => Filter::Bilinear,
+        3 => Filter::Bicubic,
+        4 => Filter::Box,
+        5 => Filter::Hamming,
+        other => return Err(refuse(format!("resample {other} is unknown"))),
+    };
+    let [mean, std] = normalization_of(kind, &processor);
+    let channels = if kind.name == "MobileViT" && processor.do_flip_channel_order != Some(false) {
+        ChannelOrder::Bgr
     } else {
-        ([0.0; 3], [1.0; 3])
+        ChannelOrder::Rgb
     };
     let rules = Preprocess {
         size,
@@ -163,23 +295,95 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
         filter,
         mean,
         std,
+        channels,
         ..Preprocess::HUGGING_FACE
     };
     rules.check()?;
     Ok(rules)
 }
 
-/// Pillow's number of a filter.
-const fn filter(resample: u8) -> Option<Filter> {
-    Some(match resample {
-        0 => Filter::Nearest,
-        1 => Filter::Lanczos,
-        2 => Filter::Bilinear,
-        3 => Filter::Bicubic,
-        4 => Filter::Box,
-        5 => Filter::Hamming,
-        _ => return None,
-    })
+/// The size that the network gets, and how images come to it.
+fn resize_of(kind: &Kind, processor: &Processor) -> Result<([usize; 2], Resize), String> {
+    let size = processor.size.unwrap_or(kind.size);
+    let size = match size {
+        Size::Number(side) if kind.square => Size::Sides {
+            height: side,
+            width: side,
+        },
+        Size::Number(edge) => Size::Edge {
+            shortest_edge: edge,
+        },
+        other => other,
+    };
+    let crops = processor.do_center_crop.unwrap_or(kind.crop.is_some());
+    let crop = match processor.crop_size {
+        Some(Size::Sides { height, width }) => Some([height, width]),
+        Some(
+            Size::Number(side)
+            | Size::Edge {
+                shortest_edge: side,
+            },
+        ) => Some([side; 2]),
+        None => kind.crop.map(|side| [side; 2]),
+    };
+    let crop = crop.filter(|_| crops);
+    if processor.do_resize == Some(false) {
+        return Ok(match crop {
+            Some(_) => return Err("a crop without a resize is not supported".to_owned()),
+            None => ([224, 224], Resize::Keep),
+        });
+    }
+    match (kind.name, size) {
+        ("ConvNext", Size::Edge { shortest_edge }) => convnext(shortest_edge, processor.crop_pct)
+            .ok_or_else(|| "crop_pct is out of range".to_owned()),
+        (_, Size::Edge { shortest_edge }) => {
+            // `image_processing_levit.py` resizes by more than it says.
+            let edge = match kind.name {
+                "Levit" => shortest_edge.saturating_mul(256) / 224,
+                _ => shortest_edge,
+            };
+            Ok(match crop {
+                Some(crop) => (crop, Resize::Cover([edge; 2])),
+                None => ([edge; 2], Resize::ShortEdge(edge)),
+            })
+        }
+        (_, Size::Sides { height, width }) => Ok(match crop {
+            Some(crop) => (crop, Resize::SquashTo([height, width])),
+            None => ([height, width], Resize::Squash),
+        }),
+        (_, Size::Number(_)) => Err("its size is not understood".to_owned()),
+    }
+}
+
+/// Mean and standard deviation in units of the full range, whatever pixels are multiplied by, and with
+/// the second normalisation of `EfficientNet`.
+#[expect(clippy::cast_possible_truncation, reason = "rounding is what is meant")]
+fn normalization_of(kind: &Kind, processor: &Processor) -> [[f32; 3]; 2] {
+    let (mean, std) = if processor.do_normalize.unwrap_or(kind.normalize) {
+        (
+            processor.image_mean.unwrap_or(kind.mean),
+            processor.image_std.unwrap_or(kind.std),
+        )
+    } else {
+        ([0.0; 3], [1.0; 3])
+    };
+    let rescales = processor.do_rescale.unwrap_or(true);
+    let factor = processor.rescale_factor.unwrap_or(1.0 / 255.0);
+    let scale = if rescales { 255.0 * factor } else { 255.0 };
+    let is_efficient = kind.name == "EfficientNet";
+    let offset = if rescales && is_efficient && processor.rescale_offset == Some(true) {
+        1.0
+    } else {
+        0.0
+    };
+    let again = is_efficient && processor.include_top != Some(false);
+    let std_of_again = processor.image_std.unwrap_or(kind.std);
+    let mean = mean.map(|mean| ((mean + offset) / scale) as f32);
+    let std = [0, 1, 2].map(|c| {
+        let second = if again { std_of_again[c] } else { 1.0 };
+        (std[c] / scale * second) as f32
+    });
+    [mean, std]
 }
 
 /// `image_processing_convnext.py`: small images are resized by their short edge and cropped, large

@@ -6,6 +6,7 @@
 //! here by name.
 
 mod hugging_face;
+mod steps;
 mod timm;
 
 use std::io::Read;
@@ -17,6 +18,7 @@ use resnet_wgpu::Error;
 use resnet_wgpu::internals::files;
 use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::network::resnet::Config;
+use resnet_wgpu::picture::Preprocess;
 
 /// A `config.json` that names 21,841 classes is 2 MB long.
 const MAX_BYTES: u64 = 16 << 20;
@@ -36,6 +38,38 @@ impl SideCars {
         Self {
             config: text(&weights.with_file_name("config.json")),
             preprocessor: text(&weights.with_file_name("preprocessor_config.json")),
+        }
+    }
+
+    /// Looks beside a file that brings its own graph, or in the folder above, where the one of the file
+    /// is called `onnx`.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn of_graph(file: &Path) -> Self {
+        let beside = Self::of(file);
+        let folder = file.parent().filter(|folder| folder.ends_with("onnx"));
+        match folder {
+            Some(folder) if beside.config.is_none() && beside.preprocessor.is_none() => {
+                Self::of(folder)
+            }
+            _ => beside,
+        }
+    }
+
+    /// What they say besides the layers, which such a file has itself: how pictures are prepared, what the
+    /// classes are called and what makes probabilities of their scores.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    #[cfg(feature = "onnx")]
+    pub(crate) fn of_pictures(&self) -> Result<Config, Error> {
+        let json = |text: &Option<String>| -> Option<Value> {
+            serde_json::from_str(text.as_deref()?).ok()
+        };
+        let config = json(&self.config).unwrap_or_default();
+        if config["architecture"].is_string() {
+            timm::of_pictures(&config)
+        } else {
+            hugging_face::of_pictures(&config, json(&self.preprocessor).as_ref())
         }
     }
 
@@ -59,13 +93,34 @@ impl SideCars {
                 let preprocessor = json(&self.preprocessor, "preprocessor_config.json");
                 hugging_face::read(&config, preprocessor.as_ref())
             }
-            Family::Torchvision | Family::Senet | Family::PreActivation
+            Family::Torchvision
+            | Family::Senet
+            | Family::SelectiveKernels
+            | Family::PreActivation
                 if config["architecture"].is_string() =>
             {
                 timm::read(&config)
             }
             _ => Ok(Config::default()),
         }
+    }
+}
+
+/// Reads preprocessing in any of its forms in JSON: that of [`Preprocess::from_json`], Hugging Face's
+/// `preprocessor_config.json`, or a list of torchvision's steps.
+///
+/// # Errors
+/// [`Error::Preprocess`] for what is none of these, or asks for what is not supported.
+pub fn preprocess(text: &str) -> Result<Preprocess, Error> {
+    match serde_json::from_str::<Value>(text) {
+        Ok(Value::Array(steps)) => steps::read(&Value::Array(steps)),
+        Ok(json)
+            if json.get("image_processor_type").is_some()
+                || json.get("feature_extractor_type").is_some() =>
+        {
+            hugging_face::rules_of(&json)
+        }
+        _ => Preprocess::from_json(text),
     }
 }
 
@@ -122,8 +177,7 @@ fn scaled(side: usize, crop_pct: f64) -> Option<usize> {
 mod tests {
     use super::*;
     use resnet_wgpu::internals::network::resnet::PREPROCESSOR;
-    use resnet_wgpu::picture::Labels;
-    use resnet_wgpu::picture::{Filter, Preprocess, Resize};
+    use resnet_wgpu::picture::{Filter, Labels, Resize};
 
     fn read(config: &str, preprocessor: Option<&str>, family: Family) -> Result<Config, Error> {
         let side_cars = SideCars {

@@ -1,6 +1,8 @@
 //! Recognises containers by their first bytes and, for those that cannot be read, says what they
 //! are and what to do about it.
 
+use std::path::Path;
+
 /// What to do with weights of another framework.
 const CONVERT: &str = "not supported yet: convert it to safetensors, for example with \
                        `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`";
@@ -56,6 +58,35 @@ const MAGICS: &[Magic] = &[
     magic(b"<!DOCTYPE", "a web page; the download went wrong", false),
     magic(b"<!doctype", "a web page; the download went wrong", false),
     magic(b"<html", "a web page; the download went wrong", false),
+    magic(b"\n<!DOCTYPE", "a web page; the download went wrong", false),
+    magic(
+        b"\x1f\x8b",
+        "compressed with gzip; unpack it with `gunzip` first",
+        false,
+    ),
+    magic(
+        b"BZh",
+        "compressed with bzip2; unpack it with `bunzip2` first",
+        false,
+    ),
+    magic(
+        b"\xfd7zXZ",
+        "compressed with xz; unpack it with `unxz` first",
+        false,
+    ),
+    magic(
+        b"7767517\n",
+        "a network of ncnn; take the file that it was converted from",
+        false,
+    ),
+    magic(b"!<arch>", "a static library", false),
+    magic(b"\x7fELF", "a program", false),
+    Magic {
+        offset: 4,
+        bytes: b"TFL3",
+        kind: "a network of TensorFlow Lite; take the Keras or ONNX file that it was converted from",
+        convert: false,
+    },
 ];
 
 /// The first bytes of PyTorch checkpoints, and what to call them where they cannot be read. An
@@ -115,6 +146,49 @@ pub(super) fn recognise(data: &[u8]) -> Container {
             format!("this is {kind}")
         }),
     }
+}
+
+/// Formats without a start of their own, by how their names end, and what to do about them.
+const ENDINGS: &[(&str, &str)] = &[
+    (
+        "pb",
+        "a SavedModel or a frozen graph of TensorFlow; save the network with `model.save(\"network.keras\")`",
+    ),
+    ("caffemodel", "a network of Caffe; convert it to ONNX"),
+    (
+        "mlmodel",
+        "a network of Core ML; take the file that it was converted from",
+    ),
+    (
+        "param",
+        "a network of ncnn; take the file that it was converted from",
+    ),
+    (
+        "pdparams",
+        "weights of Paddle; convert them with paddle2onnx",
+    ),
+    (
+        "msgpack",
+        "weights of Flax; take the repository's model.safetensors",
+    ),
+    ("t7", "a file of Lua Torch; no program of today reads it"),
+    ("params", "weights of MXNet; export the network as ONNX"),
+    (
+        "engine",
+        "an engine of TensorRT; take the ONNX file that it was built from",
+    ),
+    (
+        "trt",
+        "an engine of TensorRT; take the ONNX file that it was built from",
+    ),
+];
+
+/// What a file is by its name, where its content is nothing that is read.
+pub(crate) fn foreign_name(path: &Path, data: &[u8]) -> Option<String> {
+    let ending = path.extension()?.to_str()?.to_lowercase();
+    let (_, what) = ENDINGS.iter().find(|(known, _)| *known == ending)?;
+    let nothing = recognise(data) == Container::Safetensors && data.get(8) != Some(&b'{');
+    (nothing || is_onnx(data) && ending == "mlmodel").then(|| format!("this is {what}"))
 }
 
 #[cfg(feature = "torch")]

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use resnet_wgpu::Error;
+use resnet_wgpu::error::Hint;
 
 /// The table of contents of a container.
 pub(crate) struct Contents {
@@ -17,6 +18,8 @@ pub(crate) struct Contents {
     pub(crate) metadata: HashMap<String, String>,
     /// The format in words.
     pub(crate) format: String,
+    /// Paths of all state dicts in a checkpoint, that of the tensors first.
+    pub(crate) networks: Vec<String>,
 }
 
 /// One tensor.
@@ -77,11 +80,17 @@ pub(crate) enum Fault {
         expect(dead_code, reason = "only pickles have objects")
     )]
     Forbidden(String),
+    /// Several networks, of which none was chosen, or one that is not there.
+    #[cfg_attr(
+        not(feature = "torch"),
+        expect(dead_code, reason = "only checkpoints have several")
+    )]
+    Several(String),
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Damaged(text) | Self::Forbidden(text)) = self;
+        let (Self::Damaged(text) | Self::Forbidden(text) | Self::Several(text)) = self;
         f.write_str(text)
     }
 }
@@ -96,6 +105,10 @@ impl Fault {
         match self {
             Self::Damaged(reason) => Error::WeightsUnreadable { path, reason },
             Self::Forbidden(global) => Error::WeightsForbidden { path, global },
+            Self::Several(reason) => Error::WeightsUnrecognised {
+                reason,
+                hint: Some(Hint::Entry),
+            },
         }
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::container::{self, Container};
-use super::contents::{Contents, Fault, StoredTensor};
+use super::contents::{Contents, Dtype, Fault, StoredTensor};
 use super::{convert, header, shards};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::{files, host_memory};
@@ -25,6 +25,8 @@ pub(super) struct WeightFile {
     entries: HashMap<String, Located>,
     metadata: HashMap<String, String>,
     format: String,
+    /// Paths of all networks in a checkpoint, that of the tensors first.
+    networks: Vec<String>,
 }
 
 /// One file.
@@ -41,29 +43,35 @@ struct Located {
 
 impl WeightFile {
     /// Checks the table of contents of a file, or those of all files of an index, which it reads.
-    pub(super) fn open(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, bytes: Vec<u8>, entry: Option<&str>) -> Result<Self, Error> {
         if let Container::Json = container::recognise(&bytes) {
             return Self::open_shards(path, &bytes);
         }
-        Self::from_bytes(path, Cow::Owned(bytes))
+        Self::from_bytes(path, Cow::Owned(bytes), entry)
     }
 
     /// Checks a file that is already in memory; `name` stands for its path in errors.
-    pub(super) fn from_bytes(name: &Path, bytes: Cow<'static, [u8]>) -> Result<Self, Error> {
-        Self::from_part(Part {
+    pub(super) fn from_bytes(
+        name: &Path,
+        bytes: Cow<'static, [u8]>,
+        entry: Option<&str>,
+    ) -> Result<Self, Error> {
+        let part = Part {
             path: name.to_owned(),
             bytes,
-        })
+        };
+        Self::from_part(part, entry)
     }
 
-    fn from_part(part: Part) -> Result<Self, Error> {
-        let contents = part.contents()?;
+    fn from_part(part: Part, entry: Option<&str>) -> Result<Self, Error> {
+        let contents = part.contents(entry)?;
         let mut file = Self {
             path: part.path.clone(),
             parts: Vec::new(),
             entries: HashMap::new(),
             metadata: HashMap::new(),
             format: contents.format.clone(),
+            networks: contents.networks.clone(),
         };
         file.add(part, contents);
         Ok(file)
@@ -77,6 +85,7 @@ impl WeightFile {
             entries: HashMap::new(),
             metadata: HashMap::new(),
             format: String::new(),
+            networks: Vec::new(),
         };
         let count = shards.len();
         for (name, wanted) in shards {
@@ -91,7 +100,7 @@ impl WeightFile {
                 path: shard.clone(),
                 bytes: Cow::Owned(bytes_of(&shard)?),
             };
-            let contents = part.contents()?;
+            let contents = part.contents(None)?;
             let held: BTreeSet<String> = contents.entries.keys().cloned().collect();
             let differ = |what: &str, tensor: &str| {
                 unreadable(
@@ -119,7 +128,7 @@ impl WeightFile {
                 part: number,
                 entry,
             };
-            (name, located)
+            (without_wrappers(name), located)
         });
         self.entries.extend(entries);
         self.metadata.extend(contents.metadata);
@@ -132,6 +141,32 @@ impl WeightFile {
     /// The format in words.
     pub(super) fn format(&self) -> &str {
         &self.format
+    }
+
+    /// Paths of all networks in a checkpoint, that of the tensors first.
+    pub(super) fn networks(&self) -> &[String] {
+        &self.networks
+    }
+
+    /// Whether two tensors are the same bytes of the file.
+    pub(super) fn are_one(&self, one: &str, other: &str) -> bool {
+        let place = |name: &str| {
+            let Located { part, entry } = self.entries.get(name)?;
+            Some((*part, &entry.range, &entry.dims, &entry.strides))
+        };
+        place(one).is_some_and(|place_of_one| place(other) == Some(place_of_one))
+    }
+
+    /// Whether a tensor is a number or none of fractions, which no weight is.
+    pub(super) fn is_count(&self, name: &str) -> bool {
+        let entry = self.entries.get(name).map(|located| &located.entry);
+        entry.is_some_and(|entry| {
+            let fractions = matches!(
+                entry.dtype,
+                Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64
+            );
+            !fractions || entry.dims.iter().product::<usize>() == 1
+        })
     }
 
     /// Names of all tensors, in no particular order.
@@ -196,14 +231,16 @@ impl fmt::Debug for WeightFile {
 }
 
 impl Part {
-    fn contents(&self) -> Result<Contents, Error> {
+    fn contents(&self, entry: Option<&str>) -> Result<Contents, Error> {
+        #[cfg(not(feature = "torch"))]
+        let _ = entry;
         let data = &self.bytes[..];
         let contents = match container::recognise(data) {
             Container::Safetensors => header::read(data),
             #[cfg(feature = "torch")]
-            Container::Zip => super::torch::read_zip(data),
+            Container::Zip => super::torch::read_zip(data, entry),
             #[cfg(feature = "torch")]
-            Container::Pickle => super::torch::read_legacy(data),
+            Container::Pickle => super::torch::read_legacy(data, entry),
             Container::Json => Err(Fault::damaged(
                 "this is a JSON text; an index of shards is opened by its path, and names files of \
                  weights only",
@@ -212,6 +249,20 @@ impl Part {
         };
         contents.map_err(|fault| fault.in_file(&self.path))
     }
+}
+
+/// What wraps a module without a part in what it computes: compiled, sharded, checkpointed.
+const WRAPPERS: &[&str] = &[
+    "_orig_mod.",
+    "_fsdp_wrapped_module.",
+    "_checkpoint_wrapped_module.",
+];
+
+/// The name of a tensor in the network as its author wrote it.
+fn without_wrappers(name: String) -> String {
+    let wraps = |wrapper: &&&str| name.contains(**wrapper);
+    let found = WRAPPERS.iter().filter(wraps);
+    found.fold(name.clone(), |name, wrapper| name.replace(wrapper, ""))
 }
 
 /// Reads a non-empty file. A memory map would do without the copy, but the system ends a process whose

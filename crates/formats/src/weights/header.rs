@@ -57,6 +57,7 @@ pub(super) fn read(data: &[u8]) -> Result<Contents, Fault> {
         entries,
         metadata: header.metadata().clone().unwrap_or_default(),
         format: "safetensors".to_owned(),
+        networks: Vec::new(),
     })
 }
 

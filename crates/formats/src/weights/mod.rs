@@ -1,12 +1,13 @@
 //! Files of named tensors.
 //!
 //! In goes a weight file; out come the tensors that a network asks for, each checked against the
-//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held nothing
-//! else. `file` knows the bytes, `header` and `torch` the formats.
+//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held
+//! nothing else. `file` knows the bytes, `header` and `torch` the formats.
 
 mod container;
 pub(crate) mod contents;
 pub(crate) mod convert;
+pub(crate) mod described;
 mod file;
 mod header;
 pub(crate) mod layout;
@@ -23,9 +24,7 @@ use std::path::Path;
 
 #[cfg(feature = "onnx")]
 pub(crate) use container::is_onnx;
-pub(crate) use save::save;
 
-use crate::described;
 use crate::sidecar::SideCars;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;
@@ -35,7 +34,7 @@ use layout::{channels_first, channels_last, transpose};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{self, Naming, Stated};
 use resnet_wgpu::internals::network::{Family, TensorSource};
-use resnet_wgpu::network::{ModelOptions, Network};
+use resnet_wgpu::network::{Decision, ModelOptions, Network};
 use resnet_wgpu::tensor::Tensor;
 
 /// The metadata key under which a file lists its layers.
@@ -54,7 +53,7 @@ pub(crate) const DESCRIPTION: &str = "graph";
 #[derive(Debug)]
 pub struct Weights {
     file: WeightFile,
-    /// What the tensors are called; `None` for a file that describes its network.
+    /// The naming of the tensors; `None` for a file that describes its network.
     naming: Option<Naming>,
     /// Empty for a file in memory.
     side_cars: SideCars,
@@ -76,11 +75,14 @@ impl Weights {
     /// [`Error::WeightsUnrecognised`] for an unknown family.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        Self::of_file(path, bytes_of(path)?)
+        Self::of_file(path, bytes_of(path)?, None)
     }
 
-    pub(crate) fn of_file(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
-        Self::from_file(WeightFile::open(path, bytes)?, SideCars::of(path))
+    /// [`Self::open`] for the bytes of a file. The entry is the path of a dict in a checkpoint, the
+    /// prefix of a network's names, or both.
+    pub(crate) fn of_file(path: &Path, bytes: Vec<u8>, entry: Option<&str>) -> Result<Self, Error> {
+        let file = WeightFile::open(path, bytes, entry)?;
+        Self::from_file(file, SideCars::of(path), entry)
     }
 
     /// Does what [`Self::open`] does for a file in memory; `name` stands for its path in errors.
@@ -88,7 +90,7 @@ impl Weights {
     /// # Errors
     /// As [`Self::open`].
     pub fn from_bytes(name: &str, bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
-        Self::in_memory(name, Cow::Owned(bytes.into()))
+        Self::in_memory(name, Cow::Owned(bytes.into()), None)
     }
 
     /// Does what [`Self::from_bytes`] does for a file embedded in the program, without copying it.
@@ -96,20 +98,34 @@ impl Weights {
     /// # Errors
     /// As [`Self::open`].
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, Error> {
-        Self::in_memory(name, Cow::Borrowed(bytes))
+        Self::in_memory(name, Cow::Borrowed(bytes), None)
     }
 
-    fn in_memory(name: &str, bytes: Cow<'static, [u8]>) -> Result<Self, Error> {
-        let file = WeightFile::from_bytes(Path::new(name), bytes)?;
-        Self::from_file(file, SideCars::default())
+    pub(crate) fn in_memory(
+        name: &str,
+        bytes: Cow<'static, [u8]>,
+        entry: Option<&str>,
+    ) -> Result<Self, Error> {
+        let file = WeightFile::from_bytes(Path::new(name), bytes, entry)?;
+        Self::from_file(file, SideCars::default(), entry)
     }
 
-    fn from_file(file: WeightFile, side_cars: SideCars) -> Result<Self, Error> {
-        let names = file.keys().filter(|name| !is_counter(name));
-        let unused: BTreeSet<String> = names.map(str::to_owned).collect();
-        let naming = match file.metadata().get(DESCRIPTION) {
-            Some(_) => None,
-            None => Some(Naming::recognise(&unused)?),
+    fn from_file(
+        file: WeightFile,
+        side_cars: SideCars,
+        entry: Option<&str>,
+    ) -> Result<Self, Error> {
+        let names = file.keys().filter(|name| !is_beside(name));
+        let mut unused: BTreeSet<String> = names.map(str::to_owned).collect();
+        let naming = if file.metadata().contains_key(DESCRIPTION) {
+            None
+        } else {
+            select(&mut unused, &file, entry)?;
+            let dims = |name: &str| file.dims(name).map(<[_]>::to_vec);
+            let naming = Naming::recognise(&unused, dims)?;
+            unused.retain(|name| naming.is_backbone(name) || !file.is_count(name));
+            unused.retain(|name| !naming.leaves_out(name));
+            Some(naming)
         };
         Ok(Self {
             file,
@@ -129,6 +145,7 @@ impl Weights {
             None => described::read(self, options)?,
             Some(naming) => {
                 let stated = Stated {
+                    beside: self.beside(options),
                     path: Some(self.path().display().to_string()),
                     metadata: self.file.metadata().clone(),
                     config: self.side_cars.read(naming.family())?,
@@ -138,6 +155,19 @@ impl Weights {
         };
         self.finish()?;
         Ok(network)
+    }
+
+    /// Remarks on an average of the weights that stands beside those that are taken.
+    fn beside(&self, options: &ModelOptions) -> Option<Decision> {
+        let [taken, others @ ..] = self.file.networks() else {
+            return None;
+        };
+        let is_average = |name: &&String| name.contains("ema") || name.contains("averag");
+        let average = others.iter().find(is_average)?;
+        let evidence = format!("the file has '{average}', too, which is often the better one");
+        let value = format!("'{taken}'");
+        let asked = options.entry.is_some();
+        (!asked).then(|| Decision::assumed("entry", value, evidence))
     }
 
     /// The family of the file.
@@ -210,8 +240,81 @@ impl TensorSource for Weights {
     }
 }
 
-/// Whether a tensor is a training counter, which is of no use here: PyTorch counts the batches of
-/// every batch normalisation, except in old files.
-fn is_counter(name: &str) -> bool {
-    name.ends_with(".num_batches_tracked")
+/// Refuses a file of a format that its name alone tells.
+pub(crate) fn refuse_foreign(path: &Path, data: &[u8]) -> Result<(), Error> {
+    container::foreign_name(path, data).map_or(Ok(()), |reason| {
+        Err(Error::WeightsUnreadable {
+            path: path.to_owned(),
+            reason,
+        })
+    })
+}
+
+/// Leaves the tensors of one of the networks in a file: the one that is asked for, or the first where
+/// the others are the same tensors under other names.
+fn select(
+    names: &mut BTreeSet<String>,
+    file: &WeightFile,
+    entry: Option<&str>,
+) -> Result<(), Error> {
+    let taken = file.networks().first().map_or("", String::as_str);
+    let rest = entry.and_then(|entry| match entry.strip_prefix(taken) {
+        Some("") => None,
+        Some(rest) if rest.starts_with('.') => Some(&rest[1..]),
+        _ => Some(entry),
+    });
+    let mut prefixes = Naming::prefixes(names);
+    if let Some(rest) = rest {
+        let inside = format!("{}.", rest.trim_end_matches('.'));
+        if !names.iter().any(|name| name.starts_with(&inside)) {
+            let known = file.networks().iter().cloned();
+            let prefixes = prefixes
+                .iter()
+                .map(|prefix| prefix.trim_end_matches('.').to_owned());
+            let known = known.chain(prefixes).filter(|name| !name.is_empty());
+            let known: Vec<String> = known.map(|name| format!("'{name}'")).collect();
+            return Err(Error::WeightsUnrecognised {
+                reason: match known[..] {
+                    [] => format!("there is no entry '{rest}', the file holds one network"),
+                    _ => format!("there is no entry '{rest}', only {}", known.join(", ")),
+                },
+                hint: None,
+            });
+        }
+        names.retain(|name| name.starts_with(&inside));
+        return Ok(());
+    }
+    prefixes.sort_by_key(String::len);
+    let mut others = prefixes.into_iter();
+    let Some(first) = others.next() else {
+        return Ok(());
+    };
+    for other in others {
+        let inside = names.iter().filter(|name| name.starts_with(&other));
+        let copies: Vec<String> = inside.cloned().collect();
+        let original = |copy: &str| format!("{first}{}", &copy[other.len()..]);
+        if copies
+            .iter()
+            .all(|copy| file.are_one(copy, &original(copy)))
+        {
+            names.retain(|name| !copies.contains(name));
+        }
+    }
+    Ok(())
+}
+
+/// What training keeps in modules and no network computes with: PyTorch counts the batches of every
+/// batch normalisation, tools count operations, and losses have weights of their own.
+fn is_beside(name: &str) -> bool {
+    const LAST: &[&str] = &[
+        "num_batches_tracked",
+        "total_ops",
+        "total_params",
+        "n_averaged",
+        "num_updates",
+    ];
+    const MODULES: &[&str] = &["criterion", "loss", "loss_fn", "loss_func", "loss_function"];
+    let mut modules = name.split('.').rev();
+    modules.next().is_some_and(|last| LAST.contains(&last))
+        || modules.any(|module| MODULES.contains(&module))
 }

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::objects::{Id, Objects, Storage, Tensor, Value};
+use super::objects::{Id, Objects, Storage, Tensor, Value, shown};
 use crate::weights::contents::{Contents, Fault, StoredTensor};
 
 /// The usual names of the wrapped state dict. If there are several, the first wins: averaged
@@ -51,8 +51,13 @@ pub(super) fn contents(
     objects: &Objects<'_>,
     root: Value<'_>,
     storages: &impl Storages,
+    entry_name: Option<&str>,
 ) -> Result<Contents, Fault> {
-    let (path, dict) = state_dict(objects, root)?;
+    if let Some(fault) = foreign(objects) {
+        return Err(fault);
+    }
+    let (networks, dict) = state_dict(objects, root, entry_name)?;
+    let path = &networks[0];
     let mut entries = HashMap::new();
     let mut used_bytes = 0usize;
     for (name, value) in objects.named(dict) {
@@ -85,35 +90,34 @@ pub(super) fn contents(
     let format = storages.format();
     Ok(Contents {
         entries,
-        metadata: HashMap::new(),
+        metadata: facts(objects, root),
         format: if path.is_empty() {
             format.to_owned()
         } else {
             format!("{format}, entry '{path}'")
         },
+        networks,
     })
 }
 
 fn in_tensor(name: &str, fault: Fault) -> Fault {
     match fault {
         Fault::Damaged(reason) => Fault::Damaged(format!("tensor '{name}': {reason}")),
-        forbidden @ Fault::Forbidden(_) => forbidden,
+        other => other,
     }
 }
 
 // === The state dict ===
 
-/// The dict of weights, and its path.
-fn state_dict(objects: &Objects<'_>, root: Value<'_>) -> Result<(String, Id), Fault> {
+/// The paths of all dicts of weights, that of the chosen one first, and the chosen one. Without an
+/// entry to choose it by, it is the one of the most usual name.
+fn state_dict(
+    objects: &Objects<'_>,
+    root: Value<'_>,
+    entry: Option<&str>,
+) -> Result<(Vec<String>, Id), Fault> {
     let Value::Dict(root) = root else {
-        return Err(Fault::Damaged(format!(
-            "the checkpoint is {}, not a dict of tensors; save `model.state_dict()`",
-            match root {
-                Value::Tensor(_) => "a single tensor",
-                Value::List(_) | Value::Tuple(_) => "a list",
-                _ => "something else",
-            }
-        )));
+        return Err(not_a_dict(objects, root));
     };
     let mut search = Search {
         objects,
@@ -122,7 +126,6 @@ fn state_dict(objects: &Objects<'_>, root: Value<'_>) -> Result<(String, Id), Fa
         found: Vec::new(),
     };
     search.visit(root)?;
-    let mut found = search.found;
     let rank = |path: &[&str]| match path {
         [] => 0,
         [.., last] => {
@@ -130,24 +133,135 @@ fn state_dict(objects: &Objects<'_>, root: Value<'_>) -> Result<(String, Id), Fa
             1 + usual.unwrap_or(WRAPPERS.len())
         }
     };
+    let mut found = search.found;
     found.sort_by_key(|(path, _)| rank(path));
-    let shown = |path: &[&str]| path.join(".");
-    match &found[..] {
-        [] => Err(Fault::damaged(
-            "the checkpoint holds no dict of weights; save `model.state_dict()`",
-        )),
-        [(first, _), (second, _), ..] if rank(first) == rank(second) => {
-            let all: Vec<String> = found
+    let ties = found.len() > 1 && rank(&found[0].0) == rank(&found[1].0);
+    let mut found: Vec<(String, Id)> = found
+        .into_iter()
+        .map(|(path, dict)| (path.join("."), dict))
+        .collect();
+    let names = found.iter().map(|(path, _)| format!("'{path}'"));
+    let names = names.collect::<Vec<_>>().join(", ");
+    // A longer entry names a part of the network in a dict.
+    let within = |path: &str| {
+        let rest = entry.and_then(|entry| entry.strip_prefix(path));
+        rest.is_some_and(|rest| rest.is_empty() || (!path.is_empty() && rest.starts_with('.')))
+    };
+    let chosen = found.iter().position(|(path, _)| within(path));
+    match (chosen, found.is_empty()) {
+        (_, true) => {
+            let beside = objects
+                .classes()
                 .iter()
-                .map(|(path, _)| format!("'{}'", shown(path)))
-                .collect();
-            Err(Fault::Damaged(format!(
-                "the checkpoint holds several networks ({}); save the one that is meant alone",
-                all.join(", ")
-            )))
+                .find(|(module, _)| *module != "torch");
+            let beside = beside.map_or_else(String::new, |(module, name)| {
+                format!(" (there is a '{}')", shown(module, name))
+            });
+            return Err(Fault::Damaged(format!(
+                "the checkpoint holds no dict of weights{beside}; save `model.state_dict()`"
+            )));
         }
-        [(path, dict), ..] => Ok((shown(path), *dict)),
+        (None, _) if ties => {
+            let reason = format!("the checkpoint holds several networks: {names}");
+            return Err(Fault::Several(reason));
+        }
+        (chosen, _) => found.swap(0, chosen.unwrap_or(0)),
     }
+    let dict = found[0].1;
+    Ok((found.into_iter().map(|(path, _)| path).collect(), dict))
+}
+
+fn not_a_dict(objects: &Objects<'_>, root: Value<'_>) -> Fault {
+    let what = match root {
+        // A whole model: its class is code of the program that saved it.
+        Value::Object(object) => return Fault::Forbidden(objects.class_of(object)),
+        Value::Class(_) | Value::Global(_) => "a class",
+        Value::Tensor(_) => "a single tensor",
+        Value::List(_) | Value::Tuple(_) => "a list",
+        _ => "something else",
+    };
+    Fault::Damaged(format!(
+        "the checkpoint is {what}, not a dict of tensors; save `model.state_dict()`"
+    ))
+}
+
+/// Refuses tensors of kinds that are not read, by what makes them.
+fn foreign(objects: &Objects<'_>) -> Option<Fault> {
+    let made_by = |name: &str| objects.classes().iter().any(|(_, found)| *found == name);
+    let reason = if made_by("_rebuild_qtensor") {
+        "its weights are quantised, which is not supported; save those of the network before it \
+         was quantised"
+    } else if made_by("_rebuild_sparse_tensor") {
+        "its weights are sparse; save `tensor.to_dense()` of each"
+    } else if made_by("DTensor") {
+        "its weights are spread over several devices; save the full state dict"
+    } else {
+        return None;
+    };
+    Some(Fault::damaged(reason))
+}
+
+/// Keys under which training scripts keep the name of the network, and the objects that they keep in a
+/// checkpoint with such keys.
+const NAMES: &[&str] = &[
+    "model",
+    "arch",
+    "model_name",
+    "architecture",
+    "backbone",
+    "net",
+];
+const HOLDERS: &[&str] = &[
+    "args",
+    "hparams",
+    "hyper_parameters",
+    "config",
+    "cfg",
+    "opt",
+];
+
+/// What the checkpoint says about the network in words: the `architecture`, `said by` which entry, and
+/// the `labels`.
+/// The arguments of a script are more exact than what stands beside them.
+fn facts(objects: &Objects<'_>, root: Value<'_>) -> HashMap<String, String> {
+    let Some(root) = objects.dict(root) else {
+        return HashMap::new();
+    };
+    let get = |dict, key: &str| objects.named(dict).find(|(name, _)| *name == key);
+    let holders = HOLDERS.iter().filter_map(|&key| {
+        let (_, value) = get(root, key)?;
+        Some((format!("{key}."), objects.dict(value)?))
+    });
+    let mut said = holders
+        .chain([(String::new(), root)])
+        .flat_map(|(path, dict)| {
+            let texts = NAMES
+                .iter()
+                .filter_map(move |&key| match get(dict, key)?.1 {
+                    Value::Text(text) if text.len() <= MAX_NAME_BYTES => Some((key, text)),
+                    _ => None,
+                });
+            texts.map(move |(key, text)| (format!("{path}{key}"), text))
+        });
+    let mut facts = HashMap::new();
+    if let Some((entry, name)) = said.next() {
+        facts.insert("architecture".to_owned(), name.to_owned());
+        facts.insert("said by".to_owned(), format!("'{entry}' in the checkpoint"));
+    }
+    if let Some(classes) = get(root, "class_to_idx").and_then(|(_, map)| objects.dict(map)) {
+        let numbered = objects
+            .named(classes)
+            .filter_map(|(name, class)| match class {
+                Value::Int(class) => Some((name.to_owned(), class.into())),
+                _ => None,
+            });
+        let map = serde_json::Map::from_iter(numbered);
+        facts.insert(
+            "labels".to_owned(),
+            serde_json::Value::Object(map).to_string(),
+        );
+    }
+    facts
 }
 
 struct Search<'a, 'o> {
@@ -174,7 +288,7 @@ impl Search<'_, '_> {
         }
         if self.path.len() < MAX_DEPTH {
             for (name, value) in self.objects.named(dict) {
-                if let Value::Dict(inner) = value
+                if let Some(inner) = self.objects.dict(value)
                     && name.len() <= MAX_NAME_BYTES
                 {
                     self.path.push(name);

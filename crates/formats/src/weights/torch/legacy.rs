@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::checkpoint::{self, Storages};
-use super::objects::{Objects, Storage, Value};
+use super::objects::{Objects, Storage, Value, shown};
 use super::{check_byte_order, pickle};
 use crate::weights::contents::{Contents, Dtype, Fault};
 
@@ -16,17 +16,16 @@ const MAGIC: &[u8] = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 const PROTOCOL: i64 = 1001;
 
 /// Reads the table of contents of a stream.
-pub(in crate::weights) fn read(data: &[u8]) -> Result<Contents, Fault> {
+pub(in crate::weights) fn read(data: &[u8], entry: Option<&str>) -> Result<Contents, Fault> {
     let mut at = 0;
     let mut next = || {
         let pickle = pickle::load(&data[at..])?;
         at += pickle.bytes;
         Ok::<_, Fault>(pickle)
     };
-    if next()?.root != Value::Long(MAGIC) {
-        return Err(Fault::damaged(
-            "this is a Python pickle, but not one that `torch.save` wrote",
-        ));
+    let first = next()?;
+    if first.root != Value::Long(MAGIC) {
+        return Err(not_of_torch(&first));
     }
     let version = next()?.root;
     if version != Value::Int(PROTOCOL) {
@@ -47,7 +46,37 @@ pub(in crate::weights) fn read(data: &[u8]) -> Result<Contents, Fault> {
         file_bytes: data.len(),
         places,
     };
-    checkpoint::contents(&pickle.objects, pickle.root, &storages)
+    checkpoint::contents(&pickle.objects, pickle.root, &storages, entry)
+}
+
+/// What a pickle is that `torch.save` did not write.
+fn not_of_torch(pickle: &pickle::Pickle<'_>) -> Fault {
+    let classes = pickle.objects.classes();
+    let root = pickle.objects.dict(pickle.root);
+    let nested = root.into_iter().flat_map(|dict| pickle.objects.named(dict));
+    let nested = nested.filter_map(|(_, value)| pickle.objects.dict(value));
+    let mut names = root
+        .into_iter()
+        .chain(nested)
+        .flat_map(|dict| pickle.objects.named(dict));
+    let what = if names.any(|(name, _)| name.starts_with("res2.") || name.starts_with("res2_")) {
+        "; its names are Detectron2's: load it with Detectron2 and save `model.state_dict()` of the \
+         backbone with `torch.save`"
+            .to_owned()
+    } else if classes
+        .iter()
+        .any(|(module, _)| module.starts_with("numpy"))
+    {
+        "; it holds NumPy arrays: make tensors of them and save the dict with `torch.save`"
+            .to_owned()
+    } else {
+        classes.first().map_or_else(String::new, |(module, name)| {
+            format!(", it holds a '{}'", shown(module, name))
+        })
+    };
+    Fault::Damaged(format!(
+        "this is a Python pickle, but not one that `torch.save` wrote{what}"
+    ))
 }
 
 /// Finds the bytes of every storage.

@@ -6,11 +6,11 @@
 //! pickle into data, `objects` says what that data can be, and `checkpoint` finds the state dict in
 //! it.
 //!
-//! A pickle is a program for a small stack machine that can name and call any function of any
-//! Python module. This one has a fixed list of names ([`objects::Global`]), all of which stand for
-//! data; any other name ends the reading with an error that quotes it. Each step consumes at least
-//! one byte of the file and makes at most one value, so memory is bounded by the file; steps are
-//! counted.
+//! A pickle is a program for a small stack machine, which can name any function of any Python module
+//! and call it. This machine knows a fixed list of names ([`objects::Global`]) that all stand for data.
+//! Objects of other classes may stand beside the weights: they are noted by their name and never made,
+//! and names of functions that act on the computer end the reading. Each step costs at least one byte of
+//! the file and makes at most one value, so memory is bounded by the file; steps are counted.
 
 mod checkpoint;
 mod legacy;
@@ -27,7 +27,7 @@ use objects::Storage;
 pub(super) use legacy::read as read_legacy;
 
 /// Reads the table of contents of an archive.
-pub(super) fn read_zip(data: &[u8]) -> Result<Contents, Fault> {
+pub(super) fn read_zip(data: &[u8], entry: Option<&str>) -> Result<Contents, Fault> {
     let archive = Archive::open(data)?;
     let prefix = prefix(&archive)?;
     let file = |name: &str| archive.find(&[prefix.as_bytes(), name.as_bytes()].concat());
@@ -46,7 +46,12 @@ pub(super) fn read_zip(data: &[u8]) -> Result<Contents, Fault> {
     let pickle = file("data.pkl")?
         .ok_or_else(|| Fault::damaged("the archive has no 'data.pkl', which describes tensors"))?;
     let pickle = pickle::load(&data[pickle])?;
-    checkpoint::contents(&pickle.objects, pickle.root, &ZipStorages { data, file })
+    checkpoint::contents(
+        &pickle.objects,
+        pickle.root,
+        &ZipStorages { data, file },
+        entry,
+    )
 }
 
 /// The prefix of every name in the archive: the name that the file had when it was saved.

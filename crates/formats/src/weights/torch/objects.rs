@@ -21,6 +21,10 @@ pub(super) enum Value<'a> {
     Global(Global),
     Storage(Id),
     Tensor(Id),
+    /// A class or function that is not known here, and never called.
+    Class(Id),
+    /// What calling it would have made: only its attributes or items are looked at.
+    Object(Id),
     /// Something that has nothing to do with weights.
     Other,
 }
@@ -43,8 +47,6 @@ pub(super) enum Global {
     Parameter,
     StorageType(Dtype),
     Type(Dtype),
-    /// Harmless and of no use here; calling it always gives [`Value::Other`].
-    Ignored,
 }
 
 /// The bytes of one or more tensors.
@@ -70,6 +72,10 @@ pub(super) struct Tensor {
 /// All objects of one pickle.
 #[derive(Debug, Default)]
 pub(super) struct Objects<'a> {
+    /// Module and name.
+    classes: Vec<(&'a str, &'a str)>,
+    /// Class, and the list of keys and values.
+    made: Vec<(Id, Id)>,
     items: Vec<Vec<Value<'a>>>,
     storages: Vec<Storage<'a>>,
     tensors: Vec<Tensor>,
@@ -79,6 +85,37 @@ impl<'a> Objects<'a> {
     pub(super) fn add_items(&mut self, items: Vec<Value<'a>>) -> Id {
         self.items.push(items);
         Id(self.items.len() - 1)
+    }
+
+    pub(super) fn add_class(&mut self, module: &'a str, name: &'a str) -> Value<'a> {
+        self.classes.push((module, name));
+        Value::Class(Id(self.classes.len() - 1))
+    }
+
+    pub(super) fn add_object(&mut self, class: Id) -> Value<'a> {
+        let items = self.add_items(Vec::new());
+        self.made.push((class, items));
+        Value::Object(Id(self.made.len() - 1))
+    }
+
+    /// The full name of an object's class.
+    pub(super) fn class_of(&self, object: Id) -> String {
+        let (module, name) = self.classes[self.made[object.0].0.0];
+        shown(module, name)
+    }
+
+    /// Module and name of all classes and functions that are not known here.
+    pub(super) fn classes(&self) -> &[(&'a str, &'a str)] {
+        &self.classes
+    }
+
+    /// The keys and values of a dict or an object.
+    pub(super) fn dict(&self, value: Value<'a>) -> Option<Id> {
+        match value {
+            Value::Dict(id) => Some(id),
+            Value::Object(id) => Some(self.made[id.0].1),
+            _ => None,
+        }
     }
 
     pub(super) fn add_storage(&mut self, storage: Storage<'a>) -> Value<'a> {
@@ -156,52 +193,67 @@ const fn other(name: &'static str, element_bytes: usize) -> Dtype {
     }
 }
 
-/// What training scripts store along with the weights.
-const IGNORED: &[(&str, &str)] = &[
-    ("torch", "Size"),
-    ("torch", "device"),
-    ("torch", "Tensor"),
-    ("torch.utils.hooks", "RemovableHandle"),
-    ("torch.serialization", "_get_layout"),
-    ("argparse", "Namespace"),
-    ("collections", "Counter"),
-    ("collections", "defaultdict"),
-    ("datetime", "datetime"),
-    ("datetime", "timedelta"),
-    ("pathlib", "Path"),
-    ("pathlib", "PosixPath"),
-    ("pathlib", "WindowsPath"),
-    ("pathlib", "PurePosixPath"),
-    ("pathlib._local", "PosixPath"),
-    ("pathlib._local", "WindowsPath"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("_codecs", "encode"),
-    ("builtins", "set"),
-    ("builtins", "dict"),
-    ("builtins", "list"),
-    ("builtins", "int"),
-    ("builtins", "float"),
-    ("builtins", "complex"),
-    ("builtins", "bytearray"),
-    ("__builtin__", "set"),
-    ("__builtin__", "dict"),
-    ("__builtin__", "list"),
-    ("__builtin__", "int"),
-    ("__builtin__", "float"),
-    ("__builtin__", "complex"),
-    ("__builtin__", "bytearray"),
+/// Modules whose functions act on the computer. No checkpoint needs them, so that their names tell of a
+/// file that was made to do harm.
+const ACTING: &[&str] = &[
+    "os",
+    "posix",
+    "nt",
+    "sys",
+    "subprocess",
+    "shutil",
+    "socket",
+    "runpy",
+    "importlib",
+    "pty",
+    "ctypes",
+    "code",
+    "commands",
+    "webbrowser",
+    "pdb",
+    "timeit",
 ];
+
+/// Builtin functions that run a text, or open what it names.
+const BUILTINS: &[&str] = &[
+    "eval",
+    "exec",
+    "execfile",
+    "compile",
+    "open",
+    "__import__",
+    "apply",
+    "input",
+];
+
+/// Whether a name may be one of an object that stands beside weights.
+pub(super) fn is_harmless(module: &str, name: &str) -> bool {
+    let plain = |text: &str| {
+        let known = |c: char| c.is_alphanumeric() || "_.<>".contains(c);
+        !text.is_empty() && text.chars().all(known)
+    };
+    let package = module.split('.').next().unwrap_or_default();
+    let acts = match package {
+        "builtins" | "__builtin__" => BUILTINS.contains(&name),
+        _ => ACTING.contains(&package),
+    };
+    plain(module) && plain(name) && !acts
+}
+
+/// A Python name for an error message: short, and without terminal control characters.
+pub(super) fn shown(module: &str, name: &str) -> String {
+    let both = module.chars().chain(['.']).chain(name.chars());
+    both.take(120)
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
 
 impl Global {
     /// Looks up a name on the list.
     pub(super) fn find(module: &str, name: &str) -> Option<Self> {
         match (module, name) {
-            ("collections", "OrderedDict") => return Some(Self::OrderedDict),
+            ("collections", "OrderedDict" | "defaultdict")
+            | ("builtins" | "__builtin__", "dict") => return Some(Self::OrderedDict),
             ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => {
                 return Some(Self::Tensor);
             }
@@ -225,6 +277,6 @@ impl Global {
             }
             _ => (),
         }
-        IGNORED.contains(&(module, name)).then_some(Self::Ignored)
+        None
     }
 }

@@ -1,9 +1,9 @@
 //! Reads a pickle as plain data: the stack machine of Python's pickle protocols 2 to 5, without the
 //! parts that run code.
 //!
-//! In goes a slice that starts with a pickle; out come its objects, and where it ends. Only names
-//! on the list of [`super::objects::Global`] are accepted, and "calling" one of them (see
-//! `construct`) makes a value of [`super::objects`], nothing else.
+//! In goes a slice that starts with a pickle; out come its objects, and where it ends. "Calling" a name
+//! on the list of [`super::objects::Global`] makes a value of [`super::objects`] (see `construct`),
+//! "calling" any other notes that there is an object of that name, and nothing is ever run.
 
 mod construct;
 
@@ -193,8 +193,7 @@ impl<'a> Machine<'a> {
                 let made = self.reduce(class, arguments)?;
                 self.push(made);
             }
-            // Attributes of an object, where no weights are kept.
-            b'b' => drop(self.pop()?),
+            b'b' => self.build()?,
 
             other => {
                 return Err(self.damaged(&format!(
@@ -355,7 +354,12 @@ impl<'a> Machine<'a> {
         match self.top()? {
             Value::List(id) => self.objects.extend(id, items),
             Value::Dict(id) if items.len().is_multiple_of(2) => self.objects.extend(id, items),
-            Value::Other => (),
+            Value::Object(_) if items.len().is_multiple_of(2) => {
+                if let Some(id) = self.objects.dict(self.top()?) {
+                    self.objects.extend(id, items);
+                }
+            }
+            Value::Other | Value::Object(_) | Value::Class(_) => (),
             _ => return Err(self.damaged("adds to what is neither a list nor a dict")),
         }
         Ok(())

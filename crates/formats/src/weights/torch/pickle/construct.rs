@@ -2,18 +2,22 @@
 
 use super::{MAX_DIMS, Machine};
 use crate::weights::contents::{Dtype, Fault};
-use crate::weights::torch::objects::{Global, Id, Storage, Tensor, Value};
+use crate::weights::torch::objects::{Global, Id, Storage, Tensor, Value, is_harmless, shown};
 
 impl<'a> Machine<'a> {
-    pub(super) fn global(&mut self, module: &str, name: &str) -> Result<(), Fault> {
-        let global = Global::find(module, name);
-        let global = global.ok_or_else(|| Fault::Forbidden(shown(module, name)))?;
-        self.push(Value::Global(global));
+    /// A Python name: one of those that make weights, or of what stands beside them.
+    pub(super) fn global(&mut self, module: &'a str, name: &'a str) -> Result<(), Fault> {
+        let value = match Global::find(module, name) {
+            Some(global) => Value::Global(global),
+            None if is_harmless(module, name) => self.objects.add_class(module, name),
+            None => return Err(Fault::Forbidden(shown(module, name))),
+        };
+        self.push(value);
         Ok(())
     }
 
-    /// A storage: `("storage", type, key, device, elements)`, and `(key, start, length)` in it if the
-    /// file is old.
+    /// A storage: `("storage", type, key, device, elements)`, and `(key, start, length)` in it if
+    /// the file is old.
     pub(super) fn persistent(&mut self) -> Result<(), Fault> {
         let id = self.pop()?;
         let items = self.tuple_items(id);
@@ -21,6 +25,11 @@ impl<'a> Machine<'a> {
             [fixed @ .., view] if fixed.len() == 5 => (fixed, Some(*view)),
             fixed => (fixed, None),
         };
+        if let [Value::Text("module"), class, ..] = *fixed {
+            // Beside the class of a module, old files have its source.
+            self.push(class);
+            return Ok(());
+        }
         let [
             Value::Text("storage"),
             Value::Global(Global::StorageType(dtype)),
@@ -66,8 +75,9 @@ impl<'a> Machine<'a> {
     ) -> Result<Value<'a>, Fault> {
         let Value::Global(global) = function else {
             return match function {
-                // An attribute of something ignored.
-                Value::Other => Ok(Value::Other),
+                Value::Class(class) => Ok(self.objects.add_object(class)),
+                // An attribute of something that is not known.
+                Value::Other | Value::Object(_) => Ok(Value::Other),
                 _ => Err(self.damaged("calls what is no function")),
             };
         };
@@ -76,6 +86,10 @@ impl<'a> Machine<'a> {
         match (global, given) {
             (Global::OrderedDict, []) => Ok(Value::Dict(self.objects.add_items(Vec::new()))),
             (Global::OrderedDict, &[Value::List(pairs), ..]) => self.dict_of_pairs(pairs),
+            // `defaultdict(list)`
+            (Global::OrderedDict, [Value::Class(_) | Value::Global(_) | Value::None]) => {
+                Ok(Value::Dict(self.objects.add_items(Vec::new())))
+            }
             (Global::Tensor, &[Value::Storage(storage), offset, dims, strides, ..]) => {
                 let dtype = self.objects.storage(storage).dtype;
                 self.tensor(storage, dtype, [offset, dims, strides])
@@ -105,7 +119,7 @@ impl<'a> Machine<'a> {
                 ],
             ) => self.reduce(inner, arguments),
             (Global::Parameter, &[tensor @ Value::Tensor(_), ..]) => Ok(tensor),
-            (Global::Ignored, _) => Ok(Value::Other),
+            (Global::TensorWithAttributes, [Value::Class(_), ..]) => Ok(Value::Other),
             _ => Err(self.damaged("makes an object of the wrong parts")),
         }
     }
@@ -162,10 +176,26 @@ fn size(value: Value<'_>) -> Option<usize> {
     }
 }
 
-/// A Python name for an error message: short, and without terminal control characters.
-fn shown(module: &str, name: &str) -> String {
-    let both = module.chars().chain(['.']).chain(name.chars());
-    both.take(120)
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+impl<'a> Machine<'a> {
+    /// Gives the object below the top its attributes.
+    pub(super) fn build(&mut self) -> Result<(), Fault> {
+        let state = self.pop()?;
+        let Value::Object(_) = self.top()? else {
+            // What is known here keeps no weights there.
+            return Ok(());
+        };
+        let parts = match state {
+            // The dict, and the attributes that have slots of their own.
+            Value::Tuple(both) => self.objects.items(both).to_vec(),
+            one => vec![one],
+        };
+        for part in parts {
+            if let Value::Dict(attributes) = part {
+                let items = self.objects.items(attributes).to_vec();
+                self.count(items.len())?;
+                self.add(&items)?;
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,14 +1,15 @@
 //! Writes and reads files that describe their own network, as made by `resnet convert`.
 //!
 //! Such a file is safetensors. Its tensors are named after the graph's parameters, in OIHW and
-//! `[out, in]` order; for torchvision's and timm's networks these are the original names, so PyTorch
-//! can load the file too. The metadata says the rest, so that nothing need be guessed:
+//! `[out, in]` order; for torchvision's and timm's networks these are the original names, so
+//! PyTorch can load the file too. The metadata says the rest, so that nothing need be guessed:
 //!
 //! | key | value |
 //! |---|---|
 //! | `graph` | the layers, as JSON: a [`Blueprint`] |
 //! | `architecture` | the name of the network, such as `resnet50d` |
 //! | `preprocess` | a [`Preprocess`] as JSON |
+//! | `activation` | what makes probabilities of the scores, such as `softmax` |
 //! | `labels` | the class names as a JSON list, if known |
 //! | `origin` | what the file was made from, for human readers |
 //! | `format` | `pt`, which Hugging Face's libraries require |
@@ -21,7 +22,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::weights::{DESCRIPTION, Weights, save as write};
+use super::save::save as write;
+use super::{DESCRIPTION, Weights};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::internals::network::{Blueprint, Facts, Family, TensorSource, Tensors};
@@ -44,6 +46,9 @@ pub fn save(network: &Network, path: impl AsRef<Path>, precision: Precision) -> 
         (DESCRIPTION.to_owned(), blueprint.to_json()?),
         ("preprocess".to_owned(), json(&rules)?),
     ]);
+    if let Some(activation) = network.activation() {
+        metadata.insert("activation".to_owned(), activation.name().to_owned());
+    }
     if let Some(labels) = &facts.labels {
         let names: Vec<&str> = labels.iter().collect();
         metadata.insert("labels".to_owned(), json(&names)?);
@@ -73,11 +78,16 @@ pub(crate) fn read(weights: &mut Weights, options: &ModelOptions) -> Result<Netw
             "its layers are listed, so that there is no variant '{variant}' to choose; leave it out"
         )));
     }
+    if let Some(name) = options.settings.keys().next() {
+        let reason = format!("its layers are listed; leave the setting '{name}' out");
+        return Err(refuse(reason));
+    }
     let preprocess = match text("preprocess") {
         Some(text) => Preprocess::from_json(text)?,
         None => return Err(refuse("the text 'preprocess' is missing".to_owned())),
     };
     let labels = text("labels").map(Labels::parse).transpose()?;
+    let activation = text("activation").map(str::parse).transpose()?;
     let listed = "the file lists its layers";
     let metadata = "metadata of the file";
     let file = weights.path().display().to_string();
@@ -99,7 +109,8 @@ pub(crate) fn read(weights: &mut Weights, options: &ModelOptions) -> Result<Netw
         preprocess,
         labels,
         decisions: decisions.into_iter().chain(named).collect(),
-        softmax: None,
+        activation,
+        probabilities: None,
     };
     let mut tensors = Tensors::new();
     for name in blueprint.tensors() {
