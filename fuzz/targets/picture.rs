@@ -1,10 +1,12 @@
-//! Pictures of every format, the JPEG decoder among them. Corpus: `assets`.
+//! Pictures of every format, the JPEG decoder among them, whole and cut off. Corpus: `assets`.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use resnet_wgpu::picture::Picture;
+use resnet_wgpu::picture::Reader;
 
 fuzz_target!(|data: &[u8]| {
-    let _ = Picture::decode("fuzz", data);
+    for truncated in [false, true] {
+        let _ = Reader::default().truncated(truncated).decode("fuzz", data);
+    }
 });

@@ -11,8 +11,8 @@ const LONGEST: usize = 300;
 /// A text on one line: names from a damaged file must neither break it, nor control the terminal, nor
 /// fill the screen.
 pub(crate) fn one_line(text: &str) -> String {
-    let mut ends = 0..=text.len().min(LONGEST_MESSAGE);
-    let end = ends.rfind(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    let mut short = 0..=text.len().min(LONGEST_MESSAGE);
+    let end = short.rfind(|&end| text.is_char_boundary(end)).unwrap_or(0);
     let rest = text.len() - end;
     match rest {
         0 => printable(text),
