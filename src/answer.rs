@@ -1,33 +1,65 @@
-//! Whether results are an answer: numbers that are finite, and probabilities that sum to one. A broken
-//! driver, and weights that overflow, give others without a word.
+//! Whether results are an answer: numbers that are finite, and probabilities that follow from the
+//! scores. A broken driver, and weights that overflow, give others without a word.
 
 use crate::error::Error;
 use crate::graph::Role;
 use crate::tensor::Tensor;
 
-/// How far from one the probabilities of an image may sum up; halves are off by less than a thousandth.
+/// How far from one the probabilities of an image may sum up, and how far from the sigmoid of its
+/// score a single one may be; halves are off by less than a thousandth.
 const SLACK: f64 = 0.01;
 
-/// Refuses the values of an output that are no answer.
-pub(crate) fn check(output: &str, roles: &[Role], tensor: &Tensor) -> Result<(), Error> {
-    let refuse = |reason: String| {
-        Err(Error::NoAnswer {
+/// The values of an output, and what they are.
+#[derive(Clone, Copy)]
+pub(crate) struct Values<'a> {
+    pub(crate) output: &'a str,
+    pub(crate) roles: &'a [Role],
+    pub(crate) tensor: &'a Tensor,
+}
+
+/// Refuses outputs that are no answer.
+pub(crate) fn check(outputs: &[Values<'_>]) -> Result<(), Error> {
+    let logits = outputs.iter().find(|of| of.roles.contains(&Role::Logits));
+    for &Values {
+        output,
+        roles,
+        tensor,
+    } in outputs
+    {
+        let refuse = |reason: String| Error::NoAnswer {
             output: output.to_owned(),
             reason,
-        })
-    };
-    let data = tensor.data();
-    if let Some(index) = data.iter().position(|value| !value.is_finite()) {
-        return refuse(format!("element {index} is {}", data[index]));
-    }
-    if roles.contains(&Role::Probabilities) {
-        let classes: usize = tensor.dims().iter().skip(1).product();
-        for (image, row) in data.chunks(classes.max(1)).enumerate() {
-            let sum: f64 = row.iter().copied().map(f64::from).sum();
-            if (sum - 1.0).abs() > SLACK {
-                return refuse(format!("the probabilities of image {image} sum to {sum}"));
+        };
+        let data = tensor.data();
+        if let Some(index) = data.iter().position(|value| !value.is_finite()) {
+            return Err(refuse(format!("element {index} is {}", data[index])));
+        }
+        if roles.contains(&Role::Probabilities) {
+            let classes: usize = tensor.dims().iter().skip(1).product();
+            let logits = logits.map(|of| of.tensor.data());
+            let logits = logits.filter(|logits| logits.len() == data.len());
+            for (image, row) in data.chunks(classes.max(1)).enumerate() {
+                let scores = logits.map(|logits| &logits[image * classes..][..row.len()]);
+                if let Some(sum) = wrong_sum(row, scores) {
+                    let what = format!("the probabilities of image {image} sum to {sum}");
+                    return Err(refuse(what));
+                }
             }
         }
     }
     Ok(())
+}
+
+/// The sum of probabilities that are neither a distribution nor the sigmoids of their scores. Without
+/// scores only probabilities that are all zero are certain to be wrong.
+fn wrong_sum(row: &[f32], scores: Option<&[f32]>) -> Option<f64> {
+    let sum: f64 = row.iter().copied().map(f64::from).sum();
+    let sigmoids = match scores {
+        None => sum > 0.0,
+        Some(scores) => row.iter().zip(scores).all(|(&p, &score)| {
+            let sigmoid = 1.0 / (1.0 + f64::from(-score).exp());
+            (f64::from(p) - sigmoid).abs() <= SLACK
+        }),
+    };
+    ((sum - 1.0).abs() > SLACK && !sigmoids).then_some(sum)
 }

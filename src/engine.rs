@@ -53,13 +53,18 @@ pub trait Engine: fmt::Debug {
     ///
     /// # Errors
     /// As [`Engine::run`], and [`Error::NoAnswer`] for numbers that are not finite and for probabilities
-    /// that do not sum to one.
+    /// that neither sum to one nor are the sigmoids of the scores.
     #[cfg(feature = "image")]
     fn answer(&self, batch: &Batch) -> Result<Vec<Tensor>, Error> {
         let tensors = self.run_pictures(batch)?;
-        for (output, tensor) in self.outputs().iter().zip(&tensors) {
-            answer::check(output.name, &output.roles, tensor)?;
-        }
+        let outputs = self.outputs();
+        let values = outputs.iter().zip(&tensors);
+        let values = values.map(|(output, tensor)| answer::Values {
+            output: output.name,
+            roles: &output.roles,
+            tensor,
+        });
+        answer::check(&values.collect::<Vec<_>>())?;
         Ok(tensors)
     }
 }

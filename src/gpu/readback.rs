@@ -160,14 +160,18 @@ impl Readback {
     }
 
     fn tensors(&self, mapped: &[u8]) -> Result<Vec<Tensor>, Error> {
-        let parts = self.parts.iter().map(|part| {
-            let tensor = part.tensor(mapped)?;
-            if self.checked {
-                answer::check(&part.output.name, &part.output.roles, &tensor)?;
-            }
-            Ok(tensor)
-        });
-        parts.collect()
+        let tensors = self.parts.iter().map(|part| part.tensor(mapped));
+        let tensors = tensors.collect::<Result<Vec<_>, Error>>()?;
+        if self.checked {
+            let values = self.parts.iter().zip(&tensors);
+            let values = values.map(|(part, tensor)| answer::Values {
+                output: &part.output.name,
+                roles: &part.output.roles,
+                tensor,
+            });
+            answer::check(&values.collect::<Vec<_>>())?;
+        }
+        Ok(tensors)
     }
 }
 
