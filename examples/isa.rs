@@ -1,12 +1,12 @@
-//! What AMD's compiler makes of the convolution kernels, without any AMD hardware: registers, spills,
-//! occupancy, and how much of the hottest block is multiply-adds. Prints a Markdown table.
+//! What AMD's compiler makes of the convolution kernels, without any AMD hardware: registers,
+//! spills, occupancy, and how much of the hottest block is multiply-adds. Prints a Markdown table.
 //!
 //!     cargo run --release --example isa [-- FAMILY…]
 //!
-//! Mesa's RADV driver compiles for the chip that `RADV_FORCE_FAMILY` names even when no chip is there
-//! (Debian: `mesa-vulkan-drivers`). Every distinct convolution variant of the plans of ResNet-50 for
-//! hardware of any kind, at batch 1 and 8, in both precisions, with and without Winograd's algorithms,
-//! is compiled as the executor would: specialised, without bounds checks.
+//! Mesa's RADV driver compiles for the chip that `RADV_FORCE_FAMILY` names even when no chip is
+//! there (Debian: `mesa-vulkan-drivers`). Every distinct convolution variant of the plans of
+//! ResNet-50 for hardware of any kind, at batch 1 and 8, in both precisions, with and without
+//! Winograd's algorithms, is compiled as the executor would: specialised, without bounds checks.
 
 #![expect(
     unsafe_code,

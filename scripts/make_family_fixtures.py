@@ -10,6 +10,7 @@ names that they have here, computed in 64 bits and rounded to 32. The running st
 the random images, so that no value is degenerate.
 """
 
+import functools
 import json
 import pathlib
 import shutil
@@ -21,7 +22,7 @@ import torch
 import torchvision
 import transformers
 from safetensors.torch import save_file
-from timm.layers import BatchNormAct2d, create_conv2d
+from timm.layers import BatchNormAct2d, GroupNorm, GroupNormAct, StdConv2d, create_conv2d
 
 FOLDER = pathlib.Path(__file__).parent.parent / "crates" / "formats" / "tests" / "data" / "families"
 SIZE = (45, 61)
@@ -45,7 +46,10 @@ def timm_network(architecture, **arguments):
 
 def v2_network(architecture, **arguments):
     arguments = {**V2, **arguments}
-    model = timm.models.resnetv2.ResNetV2(**arguments)
+    return named(timm.models.resnetv2.ResNetV2(**arguments), architecture)
+
+
+def named(model, architecture):
     cfg = timm.get_pretrained_cfg(architecture)
     model.pretrained_cfg = cfg.to_dict() | {"architecture": architecture}
     model.default_cfg = model.pretrained_cfg
@@ -78,7 +82,7 @@ class Grouped(timm.models.senet.SEResNeXtBottleneck):
         super().__init__(*arguments, base_width=32, **more)
 
 
-def torchvision_network(block, layers, **arguments):
+def torchvision_network(block, layers, change=None, **arguments):
     # torchvision has no argument for the width: a sixteenth of it is made by patching the stem.
     class Narrow(torchvision.models.ResNet):
         def _make_layer(self, block, planes, *rest, **more):
@@ -90,7 +94,71 @@ def torchvision_network(block, layers, **arguments):
     model.conv1 = torch.nn.Conv2d(3, 4, 7, stride=2, padding=3, bias=False)
     model.bn1 = torch.nn.BatchNorm2d(4)
     model.fc = torch.nn.Linear(32 * block.expansion, CLASSES)
+    if change:
+        change(model)
     return model
+
+
+def grey(model):
+    model.conv1 = torch.nn.Conv2d(1, 4, 7, stride=2, padding=3, bias=False)
+
+
+def fine(model):
+    model.conv1.stride, model.maxpool = (1, 1), torch.nn.Identity()
+
+
+def rounded_up(model):
+    model.maxpool.ceil_mode = True
+    model.layer4[0].conv1.stride = model.layer4[0].downsample[0].stride = (1, 1)
+
+
+class Small(torch.nn.Module):
+    """Networks for CIFAR, with the names and the two kinds of shortcuts that repositories have."""
+
+    def __init__(self, block, layers, shortcut, head):
+        super().__init__()
+        self.block, self.named, self.channels = block, shortcut, 4
+        self.conv1, self.bn1 = torch.nn.Conv2d(3, 4, 3, padding=1, bias=False), torch.nn.BatchNorm2d(4)
+        for stage, count in enumerate(layers):
+            blocks = [self.one(4 << stage, 2 if stage > 0 and n == 0 else 1) for n in range(count)]
+            setattr(self, f"layer{stage + 1}", torch.nn.Sequential(*blocks))
+        self.stages = len(layers)
+        self.head = head
+        setattr(self, head, torch.nn.Linear(self.channels, CLASSES))
+
+    def one(self, planes, stride):
+        out = planes * self.block.expansion
+        block, before = self.block(self.channels, planes, stride), self.channels
+        self.channels = out
+        if stride == 1 and before == out:
+            projection = None
+        elif self.named:
+            conv = torch.nn.Conv2d(before, out, 1, stride, bias=False)
+            projection = torch.nn.Sequential(conv, torch.nn.BatchNorm2d(out))
+        else:
+            projection = Zeros((out - before) // 2)
+        block.downsample = projection
+        return block
+
+    def forward(self, x):
+        x = self.bn1(self.conv1(x)).relu()
+        for stage in range(self.stages):
+            x = getattr(self, f"layer{stage + 1}")(x)
+        return getattr(self, self.head)(x.mean((2, 3)))
+
+    def state_dict(self, *rest, **more):
+        tensors = super().state_dict(*rest, **more)
+        renamed = {name.replace("downsample", self.named or ""): t for name, t in tensors.items()}
+        return renamed if self.named else tensors
+
+
+class Zeros(torch.nn.Module):
+    def __init__(self, before):
+        super().__init__()
+        self.before = before
+
+    def forward(self, x):
+        return torch.nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.before, self.before))
 
 
 def hugging_face_network(**arguments):
@@ -113,6 +181,8 @@ TORCH = {"maxpool": "maxpool", "layer2": "layer2.1.relu3", "layer4": "layer4.0.r
 TORCH_BASIC = {"maxpool": "maxpool", "layer2": "layer2.1.relu2", "layer4": "layer4.0.relu2"}
 SENET = {"pool0": "maxpool", "layer2": "layer2.1.relu3", "layer4": "layer4.0.relu3"}
 SENET_BASIC = {"pool0": "maxpool", "layer2": "layer2.1.relu", "layer4": "layer4.0.relu"}
+SMALL_BASIC = {key: value for key, value in TORCH_BASIC.items() if key != "maxpool"}
+CIFAR = {"layer2": "layer2.1.relu2", "layer3": "layer3.0.relu2"}
 PRE_ACT = {"stem": "stem.pool", "stages.1": "stages.1.blocks.1.add", "norm": "norm.act"}
 HF = {
     "resnet.embedder": "maxpool",
@@ -163,6 +233,63 @@ NETWORKS = {
         "head.fc",
     ),
     "timm-v2-fixed": (lambda: v2_network("resnetv2_50", stem_type="fixed"), PRE_ACT, "head.fc"),
+    "timm-eca": (lambda: timm_network("ecaresnet50t", stem_width=4, **NARROW), TORCH, "fc"),
+    "timm-sk": (lambda: timm_network("skresnet50", **NARROW), TORCH, "fc"),
+    "timm-sk-basic": (lambda: timm_network("skresnet18", **NARROW), TORCH_BASIC, "fc"),
+    "timm-sk-next": (
+        lambda: timm_network("skresnext50_32x4d", cardinality=2, base_width=32, **NARROW),
+        TORCH,
+        "fc",
+    ),
+    "timm-gn": (
+        lambda: named(
+            timm.models.resnet.ResNet(
+                timm.models.resnet.Bottleneck,
+                norm_layer=functools.partial(GroupNorm, num_groups=4),
+                **SMALL,
+                **NARROW,
+            ),
+            "resnet50_gn",
+        ),
+        TORCH,
+        "fc",
+    ),
+    "timm-bit": (
+        lambda: v2_network(
+            "resnetv2_50x1_bit",
+            stem_type="fixed",
+            norm_layer=functools.partial(GroupNormAct, num_groups=2),
+            conv_layer=functools.partial(StdConv2d, eps=1e-8),
+        ),
+        PRE_ACT,
+        "head.fc",
+    ),
+    "timm-dilated": (
+        lambda: timm_network("resnet50d", output_stride=8, stem_width=4, **NARROW),
+        TORCH,
+        "fc",
+    ),
+    "torchvision-dilated": (
+        lambda: torchvision_network(
+            Bottleneck, [1, 2, 1, 1], replace_stride_with_dilation=[False, True, True]
+        ),
+        TORCH,
+        "fc",
+    ),
+    "torchvision-grey": (lambda: torchvision_network(Basic, [1, 2, 1, 1], grey), TORCH_BASIC, "fc"),
+    "torchvision-fine": (lambda: torchvision_network(Basic, [1, 2, 1, 1], fine), SMALL_BASIC, "fc"),
+    "torchvision-ceil": (
+        lambda: torchvision_network(Basic, [1, 2, 1, 1], rounded_up),
+        TORCH_BASIC,
+        "fc",
+    ),
+    "cifar-a": (lambda: Small(Basic, [1, 2, 1], None, "linear"), CIFAR, "linear"),
+    "cifar-b": (lambda: Small(Basic, [1, 2, 1], "downsample", "fc"), CIFAR, "fc"),
+    "cifar-bottleneck": (
+        lambda: Small(Bottleneck, [1, 2, 1, 1], "shortcut", "linear"),
+        {"layer2": "layer2.1.relu3", "layer4": "layer4.0.relu3"},
+        "linear",
+    ),
     "huggingface": (lambda: hugging_face_network(), HF, "fc"),
     "huggingface-v1": (lambda: hugging_face_network(downsample_in_bottleneck=True), HF, "fc"),
     "huggingface-first": (lambda: hugging_face_network(downsample_in_first_stage=True), HF, "fc"),
@@ -174,7 +301,7 @@ NETWORKS = {
 def calibrate(model, images):
     """Random affine numbers, and the running statistics of the images."""
     for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.GroupNorm)):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.normal_(module.bias, 0.0, 0.3)
             module.momentum = None
@@ -218,13 +345,16 @@ def write(name, make, names, classifier):
     torch.manual_seed(sum(name.encode()))
     model = make()
     size = EVEN_SIZE if "-aa" in name else SIZE
-    images = torch.randn(2, 3, *size)
-    calibrate(model, torch.cat([images, torch.randn(6, 3, *size)]))
+    # A grey image has three channels here, which are the same.
+    channels = 1 if name.endswith("grey") else 3
+    images = torch.randn(2, channels, *size)
+    calibrate(model, torch.cat([images, torch.randn(6, channels, *size)]))
     values, output = golden(model, images, names, classifier)
-    if name.startswith("torchvision"):
+    values["input"] = values["input"].expand(-1, 3, -1, -1).contiguous()
+    if name.startswith(("torchvision", "cifar")):
         torch.save(model.state_dict(), folder / "model.pth")
     elif name.startswith("timm"):
-        arguments = {"stem_type": "fixed"} if name.endswith("fixed") else None
+        arguments = {"timm-v2-fixed": {"stem_type": "fixed"}, "timm-dilated": {"output_stride": 8}}.get(name, {})
         model.model_args = None
         timm.models.save_for_hf(
             model, str(folder), model_args=arguments, safe_serialization=True

@@ -483,4 +483,5 @@ def main():
     pack()
 
 
-main()
+if __name__ == "__main__":
+    main()

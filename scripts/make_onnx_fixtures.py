@@ -3,7 +3,9 @@
 usage: pip install onnx onnxruntime numpy && python scripts/make_onnx_fixtures.py
 
 Each network is a file of a few KiB with made-up weights. `expected.json` lists, for each, the batch,
-the size of the image and the output for the input that `numbers` gives with seed 1, as NCHW.
+the size of the image, what its output is and the output for the input that `numbers` gives with seed 1,
+as NCHW; networks that take bytes get those that the numbers are made of. Those with a number for a name
+are of `onnx_differential.py`.
 """
 
 import json
@@ -12,6 +14,7 @@ import pathlib
 import numpy as np
 import onnx
 import onnxruntime
+import onnx_differential
 from onnx import TensorProto, helper, numpy_helper
 
 FOLDER = pathlib.Path(__file__).parent.parent / "crates" / "formats" / "tests" / "data" / "onnx"
@@ -87,17 +90,23 @@ def save(name, net, output, dims=("n", 3, "h", "w"), size=(13, 10), batch=2, cha
     onnx.checker.check_model(model, full_check=True)
     bytes_ = model.SerializeToString()
     (FOLDER / f"{name}.onnx").write_bytes(bytes_)
-    shape = (batch, 3, *size)
+    kinds = {"Softmax": "probabilities"}
+    compare = kinds.get(model.graph.node[-1].op_type, "logits")
+    expect(name, model, (batch, 3, *size), compare, output, channels_last, half=net.half)
+
+
+def expect(name, model, shape, compare, output, channels_last, half=False, kind=np.float32, scaled=False):
+    """Notes what ONNX Runtime computes of a file."""
     x = numbers(1, int(np.prod(shape))).reshape(shape)
-    if channels_last:
-        x = x.transpose(0, 2, 3, 1)
-    if net.half:
-        x = x.astype(np.float16)
-    session = onnxruntime.InferenceSession(bytes_, providers=["CPUExecutionProvider"])
-    y = session.run(None, {"image": np.ascontiguousarray(x)})[0]
-    assert y.size == batch * CLASSES and np.abs(y).max() > 0.1, (name, y)
-    output = [round(float(v), 6) for v in y.reshape(-1)]
-    cases.append({"name": name, "batch": batch, "size": size, "half": net.half, "output": output})
+    x = np.rint((x + 1) * 127.5) if scaled else x
+    x = np.ascontiguousarray(x.transpose(0, 2, 3, 1) if channels_last else x)
+    path = str(FOLDER / f"{name}.onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    y = session.run([output], {"image": x.astype(np.float16 if half else kind)})[0]
+    assert np.abs(y).max() > 0.1, (name, y)
+    rounded = [round(float(v), 6) for v in y.reshape(-1)]
+    case = {"name": name, "batch": shape[0], "size": shape[2:], "half": half, "bytes": scaled}
+    cases.append(case | {"compare": compare, "classes": y.size // shape[0], "output": rounded})
 
 
 def bottleneck_v1_5():
@@ -225,12 +234,34 @@ def half():
     save("half", net, net.head(x, 4))
 
 
+def beside():
+    """Weights in a file beside the network, as large exports have them."""
+    net = Net(18)
+    x = net.head(net.relu(net.conv("image", [4, 3, 3, 3], bias=True)), 4)
+    save("external", net, x)
+    model = net.model(x, ("n", 3, "h", "w"))
+    path = str(FOLDER / "external.onnx")
+    # What is there already is added to.
+    (FOLDER / "external.onnx.data").unlink(missing_ok=True)
+    onnx.save(model, path, save_as_external_data=True, location="external.onnx.data", size_threshold=64)
+
+
+def random_graph(seed):
+    """A graph of the differential test."""
+    net, model, compare, image, layout, kind = onnx_differential.make(seed)
+    (FOLDER / f"{seed}.onnx").write_bytes(model.SerializeToString())
+    bytes_, kind = image.max() > 1, np.uint8 if kind == 2 else np.float32
+    expect(str(seed), model, image.shape, compare, net.outputs[0], layout == "NHWC", kind=kind, scaled=bool(bytes_))
+
+
 FOLDER.mkdir(parents=True, exist_ok=True)
 for make in [
     bottleneck_v1_5, mxnet_v1, mxnet_v2, fused, same_upper, pads, ceil, mat_mul, squeeze,
-    channels_last, caffe2, half,
+    channels_last, caffe2, half, beside,
 ]:
     make()
+for seed in [229, 407, 453, 1210, 1355, 1820, 2385, 2455, 2569, 2890]:
+    random_graph(seed)
 with open(FOLDER / "expected.json", "w", newline="\n") as file:
     json.dump({"onnxruntime": onnxruntime.__version__, "cases": cases}, file, separators=(",", ":"))
     file.write("\n")

@@ -184,6 +184,10 @@ NETWORKS = (
         "resnet50 onnx": Torch(torchvision_network("resnet50"), "onnx"),
         "timm resnet50d": Torch(timm_network("resnet50d"), "timm"),
         "timm resnetv2_50": Torch(timm_network("resnetv2_50"), "timm"),
+        "timm ecaresnet50t": Torch(timm_network("ecaresnet50t"), "timm"),
+        "timm skresnet50": Torch(timm_network("skresnet50"), "timm"),
+        "timm resnet50_gn": Torch(timm_network("resnet50_gn"), "timm"),
+        "timm resnetv2_50x1_bit": Torch(timm_network("resnetv2_50x1_bit"), "timm"),
         "timm resnet50d onnx": Torch(timm_network("resnet50d"), "onnx"),
         "hf resnet-50": Torch(hugging_face_network, "hf"),
     }

@@ -38,7 +38,7 @@ override STRIDE_THREADS: u32;
 const THREADS: u32 = 256u;
 
 fn mirrored(position: u32, size: u32) -> u32 {
-    // Counted from one before the first, so that it is never negative.
+    // Counted from one before the first pixel, so that it is never negative.
     let from_start = abs(i32(position) - 1);
     let last = i32(size) - 1;
     return u32(min(from_start, 2 * last - from_start));
@@ -56,7 +56,7 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     for (var output_ix = global.x; output_ix < LEN; output_ix += STRIDE_THREADS) {
         let ox = output_ix % OUT_W;
         let oy = output_ix / OUT_W % OUT_H;
-        // Images follow each other within a group of channels, and the groups each other.
+        // A group of channels holds one image after another, and group follows group.
         let image = output_ix / (OUT_W * OUT_H) * IN_H;
         let above = row((image + mirrored(oy * STRIDE_H, IN_H)) * IN_W, ox);
         let middle = row((image + oy * STRIDE_H) * IN_W, ox);

@@ -1,6 +1,6 @@
 // conv2d_grouped
 //
-//   y[n,co,oy,ox] = act( bias[co] + Σ_{ky,kx,i} w[co,i,ky,kx] · x[n, g·GROUP_IN+i, oy·STRIDE_H+ky-PAD_TOP, ox·STRIDE_W+kx-PAD_LEFT]
+//   y[n,co,oy,ox] = act( bias[co] + Σ_{ky,kx,i} w[co,i,ky,kx] · x[n, g·GROUP_IN+i, oy·STRIDE_H+ky·DILATION_H-PAD_TOP, ox·STRIDE_W+kx·DILATION_W-PAD_LEFT]
 //                        + residual[n,co,oy,ox] ),   g = co / GROUP_OUT
 //
 // Layout      x, residual, y: channel-packed vectors   w: [co group][(ky,kx)][i] vec4 over four co   bias: [co], zero-padded
@@ -51,6 +51,10 @@ override RELU: bool;
 override RESIDUAL: u32;
 override STRIDE_THREADS: u32;
 
+// Pixels from one tap to the next.
+const DILATION_H: u32 = 1u;
+const DILATION_W: u32 = 1u;
+
 const THREADS: u32 = 64u;
 
 /// One channel of one pixel; a channel past the end belongs to a lane whose weights are zero.
@@ -69,12 +73,12 @@ fn convolve(co_group: u32, px: u32) -> vec4<f32> {
     let aligned = GROUP_OUT % 4u == 0u && GROUP_IN % 4u == 0u;
     var sum = vec4<f32>();
     for (var ky = 0u; ky < KERNEL_H; ky++) {
-        let iy = i32(oy * STRIDE_H + ky) - i32(PAD_TOP);
+        let iy = i32(oy * STRIDE_H + ky * DILATION_H) - i32(PAD_TOP);
         if (iy < 0 || iy >= i32(IN_H)) {
             continue;
         }
         for (var kx = 0u; kx < KERNEL_W; kx++) {
-            let ix = i32(ox * STRIDE_W + kx) - i32(PAD_LEFT);
+            let ix = i32(ox * STRIDE_W + kx * DILATION_W) - i32(PAD_LEFT);
             if (ix < 0 || ix >= i32(IN_W)) {
                 continue;
             }

@@ -1,6 +1,6 @@
 // conv2d_tiled_f16
 //
-//   y[n,co,oy,ox] = act( bias[co] + Σ_{ky,kx,ci} w[co,ci,ky,kx] · x[n,ci, oy·STRIDE_H+ky-PAD_TOP, ox·STRIDE_W+kx-PAD_LEFT]
+//   y[n,co,oy,ox] = act( bias[co] + Σ_{ky,kx,ci} w[co,ci,ky,kx] · x[n,ci, oy·STRIDE_H+ky·DILATION_H-PAD_TOP, ox·STRIDE_W+kx·DILATION_W-PAD_LEFT]
 //                        + residual[n,co,oy,ox] )
 //
 // Layout      x, residual, y: channel-packed vec4<f16>   w: [co block][(ky,kx,ci)][TILE_CO], zero-padded   bias: [co], zero-padded
@@ -55,6 +55,10 @@ override RELU: bool;
 // 0: none, 1: read from `residual`, 2: in place, read from `output`.
 override RESIDUAL: u32;
 
+// Pixels from one tap to the next.
+const DILATION_H: u32 = 1u;
+const DILATION_W: u32 = 1u;
+
 const TILE_PX: u32 = 64u;
 const TILE_CO: u32 = 64u;
 const TILE_K: u32 = 32u;
@@ -101,8 +105,8 @@ fn window_of(px: u32) -> Window {
 fn input_at(problem: u32, k_group: u32, window: Window) -> Stored {
     let tap = k_group / IN_GROUPS;
     let ci_group = problem * IN_GROUPS + k_group % IN_GROUPS;
-    let ky = i32(tap / KERNEL_W);
-    let kx = i32(tap % KERNEL_W);
+    let ky = i32(tap / KERNEL_W * DILATION_H);
+    let kx = i32(tap % KERNEL_W * DILATION_W);
     // As an unsigned number, a negative row or column is large.
     let inside = u32(window.iy + ky) < IN_H && u32(window.ix + kx) < IN_W;
     if (!inside || tap >= KERNEL_H * KERNEL_W) {

@@ -1,5 +1,5 @@
-//! Whether two tensors agree, by one formula that tests, the program and benches share:
-//! `|got − want| ≤ atol + rtol · |want|`.
+//! Whether two tensors agree, by one formula shared by tests, the program and benches: `|got −
+//! want| ≤ atol + rtol · |want|`.
 
 use std::fmt;
 

@@ -1,7 +1,8 @@
-//! A graph that is ready to run, wherever it runs: a tensor or pictures in, the graph's outputs out.
+//! A graph that is ready to run, on any device: a tensor or pictures go in, the graph's outputs
+//! come out.
 //!
-//! A program that takes what it finds holds a `Box<dyn Engine>`: a [`Session`] where there is an adapter,
-//! a `CpuExecutor` where there is none, an `Oracle` where every number must be believed.
+//! A program that uses whatever it finds holds a `Box<dyn Engine>`: a [`Session`] if there is an
+//! adapter, a `CpuExecutor` if there is none, an `Oracle` if every number must be trusted.
 
 use std::fmt;
 
@@ -9,32 +10,34 @@ use crate::error::Error;
 use crate::gpu::Session;
 use crate::graph::Role;
 use crate::tensor::{Shape, Tensor};
+#[cfg(feature = "image")]
+use crate::{answer, picture::Batch, plan::InputFormat};
 #[cfg(feature = "cpu")]
 use crate::{cpu::CpuExecutor, graph::Graph, graph::ValueId, reference};
-#[cfg(feature = "image")]
-use crate::{picture::Batch, plan::InputFormat};
 
-/// One of the values that a run gives.
+/// One of the outputs of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineOutput<'a> {
     /// Its name in the graph.
     pub name: &'a str,
-    /// What it is for.
+    /// Its roles.
     pub roles: Vec<Role>,
     /// Its shape.
     pub shape: Shape,
 }
 
-/// A graph of one input that is ready to run.
+/// A graph with one input that is ready to run.
 pub trait Engine: fmt::Debug {
-    /// What a run gives, in the order in which it does.
+    /// The outputs of a run, in order.
     fn outputs(&self) -> Vec<EngineOutput<'_>>;
 
     /// Runs on an NCHW tensor and waits for the outputs, NCHW.
     ///
+    /// Numbers are handed on as they are computed, whatever they are.
+    ///
     /// # Errors
-    /// [`Error::Input`] for a tensor of the wrong shape, [`Error::Gpu`] when the device fails.
+    /// [`Error::Input`] for a tensor of the wrong shape, [`Error::Gpu`] if the device fails.
     fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error>;
 
     /// Runs on pictures and waits for the outputs.
@@ -44,6 +47,20 @@ pub trait Engine: fmt::Debug {
     #[cfg(feature = "image")]
     fn run_pictures(&self, batch: &Batch) -> Result<Vec<Tensor>, Error> {
         self.run(&batch.tensor())
+    }
+
+    /// Runs on pictures and makes sure that the outputs are an answer.
+    ///
+    /// # Errors
+    /// As [`Engine::run`], and [`Error::NoAnswer`] for numbers that are not finite and for probabilities
+    /// that do not sum to one.
+    #[cfg(feature = "image")]
+    fn answer(&self, batch: &Batch) -> Result<Vec<Tensor>, Error> {
+        let tensors = self.run_pictures(batch)?;
+        for (output, tensor) in self.outputs().iter().zip(&tensors) {
+            answer::check(output.name, &output.roles, tensor)?;
+        }
+        Ok(tensors)
     }
 }
 
@@ -63,7 +80,7 @@ impl Engine for Session {
         Self::run(self, input)
     }
 
-    /// Uploads the pixels where the plan wants pixels.
+    /// Uploads pixels if the plan takes pixels.
     #[cfg(feature = "image")]
     fn run_pictures(&self, batch: &Batch) -> Result<Vec<Tensor>, Error> {
         match self.executor().input_format() {
@@ -84,14 +101,14 @@ impl Engine for CpuExecutor {
     }
 }
 
-/// The reference, naive loops with 64-bit sums, as an engine.
+/// The reference implementation, plain loops with 64-bit sums, as an engine.
 #[cfg(feature = "cpu")]
 #[derive(Clone, Debug)]
 pub struct Oracle(Graph);
 
 #[cfg(feature = "cpu")]
 impl Oracle {
-    /// An oracle of a graph.
+    /// An oracle for a graph.
     pub const fn new(graph: Graph) -> Self {
         Self(graph)
     }
@@ -106,7 +123,7 @@ impl Engine for Oracle {
     fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
         let values = reference::run(&self.0, std::slice::from_ref(input))?;
         let outputs = self.0.outputs().iter();
-        // A run keeps every output.
+        // Every output is kept by a run.
         Ok(outputs.filter_map(|&id| values.get(id).cloned()).collect())
     }
 }
@@ -122,6 +139,6 @@ fn outputs(graph: &Graph) -> Vec<EngineOutput<'_>> {
             shape: value.shape,
         })
     };
-    // The ids are the graph's own.
+    // The ids come from the graph itself.
     graph.outputs().iter().filter_map(output).collect()
 }

@@ -1,31 +1,31 @@
 //! Every way in which this crate can fail, grouped by the stage that fails.
 //!
-//! An [`Error`] says what is wrong and which numbers to change. [`Error::kind`] is enough to decide what
-//! to do about it; a [`Hint`] is advice that each program words for itself, by its own flags and menus.
+//! An [`Error`] says what is wrong and which numbers to change. [`Error::kind`] is enough to decide
+//! how to react; a [`Hint`] is advice that each program words in terms of its own flags and menus.
 
 use std::path::PathBuf;
 
-use crate::tensor::Shape;
+use crate::shape::Shape;
 
-/// An error of any stage, with the names and numbers that say what to change.
+/// An error from any stage, with the names and numbers that show what to change.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     // === Tensors ===
-    /// Data does not fill the sizes of its tensor.
+    /// The data does not match the dimensions of its tensor.
     #[error("a tensor of sizes {dims:?} cannot hold {got} scalars")]
     TensorLength {
-        /// Sizes of the tensor.
+        /// The dimensions of the tensor.
         dims: Vec<usize>,
         /// Scalars given.
         got: usize,
     },
-    /// A tensor has the wrong number of sizes.
+    /// A tensor has the wrong number of dimensions.
     #[error("expected a tensor of {expected} sizes, got {dims:?}")]
     TensorRank {
-        /// Number of sizes wanted.
+        /// The expected number of dimensions.
         expected: usize,
-        /// Sizes of the tensor given.
+        /// The dimensions of the given tensor.
         dims: Vec<usize>,
     },
 
@@ -51,17 +51,17 @@ pub enum Error {
     Fetch {
         /// Name of the repository.
         repository: String,
-        /// What is wrong, and what to do.
+        /// What is wrong, and what to do about it.
         reason: String,
-        /// What else helps.
+        /// What would help.
         hint: Option<Hint>,
     },
-    /// A weight file is damaged or is not of the format that it seems to be.
+    /// A weight file is damaged, or not in the format that it appears to be in.
     #[error("weights '{path}': {reason}")]
     WeightsUnreadable {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// What is wrong, and what to do about it.
         reason: String,
     },
     /// A pickle asks for a Python object that is not on the short list of those that hold tensors.
@@ -83,12 +83,12 @@ pub enum Error {
         /// What helps.
         hint: Option<Hint>,
     },
-    /// Several networks have such tensors, and nothing says which of them the file is of.
+    /// Several networks have such tensors, and nothing says which one the file belongs to.
     #[error("{model}: {reason}; say which variant it is: {}", variants.join(", "))]
     WeightsAmbiguous {
         /// What is certain about the network.
         model: String,
-        /// What cannot be told.
+        /// What cannot be determined.
         reason: String,
         /// Names of the [variants](crate::network::Variant) to choose from.
         variants: Vec<&'static str>,
@@ -101,12 +101,12 @@ pub enum Error {
         /// Shape in the order of the file.
         expected: Vec<usize>,
     },
-    /// A tensor has another shape than the network expects.
+    /// A tensor does not have the shape that the network expects.
     #[error("weight '{name}': expected shape {expected:?}, got {got:?}")]
     WeightShape {
         /// Key in the file.
         name: String,
-        /// Shape that the network expects, in the order of the file.
+        /// The shape that the network expects, in the order of the file.
         expected: Vec<usize>,
         /// Shape in the file.
         got: Vec<usize>,
@@ -134,7 +134,7 @@ pub enum Error {
     /// The file holds tensors that the network does not use.
     #[error("weights: {count} tensors are not part of the network, the first is '{first}'")]
     WeightsUnused {
-        /// How many.
+        /// Their number.
         count: usize,
         /// The first in alphabetical order.
         first: String,
@@ -152,12 +152,12 @@ pub enum Error {
     InputCount {
         /// Name of the node.
         node: String,
-        /// Inputs that the op takes, such as `1` or `1 or 2`.
+        /// The numbers of inputs that the op takes, such as `1` or `1 or 2`.
         expected: &'static str,
         /// Inputs given.
         got: usize,
     },
-    /// A node names a value or a parameter of another graph.
+    /// A node refers to a value or a parameter of another graph.
     #[error("node '{node}': input {index} does not belong to this graph")]
     UnknownInput {
         /// Name of the node.
@@ -165,7 +165,8 @@ pub enum Error {
         /// Position of the input.
         index: usize,
     },
-    /// A value, a parameter or a node is of another graph than the one that is asked about it.
+    /// A value, parameter or node belongs to a different graph from the one that was asked about
+    /// it.
     #[error("the {what} belongs to another graph; look it up in this one by name or by role")]
     ForeignId {
         /// `value`, `parameter` or `node`.
@@ -178,9 +179,9 @@ pub enum Error {
         node: String,
         /// Role of the parameter, such as `weight`.
         parameter: &'static str,
-        /// Expected sizes.
+        /// The expected dimensions.
         expected: Vec<usize>,
-        /// Sizes given.
+        /// The given dimensions.
         got: Vec<usize>,
     },
     /// Two activations that must have the same shape do not.
@@ -198,7 +199,7 @@ pub enum Error {
     Geometry {
         /// Name of the node.
         node: String,
-        /// What does not fit, with the numbers.
+        /// What does not fit, with numbers.
         reason: String,
     },
     /// No value has this name.
@@ -206,10 +207,10 @@ pub enum Error {
     UnknownValue {
         /// The name asked for.
         name: String,
-        /// Names that exist, in a sentence; empty when none is like the one asked for.
+        /// A sentence with names that exist; empty if none resembles the one asked for.
         known: String,
     },
-    /// No value that could be read has this role.
+    /// No readable value has this role.
     #[error("there are no {role}; {hint}")]
     NoRole {
         /// The role asked for.
@@ -217,23 +218,23 @@ pub enum Error {
         /// Names that exist.
         hint: String,
     },
-    /// A model cannot be built as asked.
+    /// A model cannot be built as requested.
     #[error("{model}: {reason}")]
     Model {
-        /// Model asked for.
+        /// The requested model.
         model: String,
-        /// What is wrong, and what to do.
+        /// What is wrong, and what to do about it.
         reason: String,
     },
 
     /// A node of a file makes no sense, or is not supported.
     #[error("node '{node}' ({op}): {reason}")]
     Operator {
-        /// Name of the node, or of its result if it has none.
+        /// The name of the node, or of its result if the node has none.
         node: String,
-        /// The operator, as the file calls it.
+        /// The operator, as named in the file.
         op: String,
-        /// What is wrong or not supported.
+        /// What is wrong or unsupported.
         reason: String,
     },
 
@@ -245,14 +246,14 @@ pub enum Error {
         node: String,
         /// Name of the limit.
         what: &'static str,
-        /// Needed.
+        /// The amount needed.
         needed: u64,
-        /// Allowed.
+        /// The amount allowed.
         allowed: u64,
         /// What to do.
         hint: &'static str,
     },
-    /// The kernels that the caller insists on cannot run on this device.
+    /// The kernels that the caller demands cannot run on this device.
     #[error("the path '{path}' is not available: {reason}; use the path 'auto'")]
     PathUnavailable {
         /// The path asked for.
@@ -260,7 +261,7 @@ pub enum Error {
         /// What the device lacks.
         reason: String,
     },
-    /// A shader cannot be specialised as asked.
+    /// A shader cannot be specialised as requested.
     #[error("kernel '{kernel}': {reason}")]
     Specialise {
         /// Name of the kernel.
@@ -269,11 +270,25 @@ pub enum Error {
         reason: String,
     },
 
+    /// Work needs more memory than this process can have.
+    #[error(
+        "{what} needs {} of memory, {} can be had; use a smaller batch or image",
+        gibibytes(*needed), gibibytes(*available)
+    )]
+    Memory {
+        /// What needs it.
+        what: String,
+        /// Bytes needed, by estimate.
+        needed: u64,
+        /// Bytes that are left on this machine and allowed to this process.
+        available: u64,
+    },
+
     // === GPU ===
-    /// There is no adapter of the kind asked for.
+    /// There is no adapter of the requested kind.
     #[error("no suitable GPU adapter: {reason}")]
     NoAdapter {
-        /// What was asked for and what there is.
+        /// What was requested, and what there is.
         reason: String,
     },
     /// The adapter refuses to create a device.
@@ -298,16 +313,16 @@ pub enum Error {
         /// What was being made.
         what: String,
     },
-    /// A texture of the host cannot be read or written as asked.
+    /// A texture of the host cannot be read or written as requested.
     #[error("texture: {reason}")]
     Texture {
-        /// What is wrong, and what to do.
+        /// What is wrong, and what to do about it.
         reason: String,
     },
-    /// Something is recorded with what it does not belong to, or at the wrong time.
+    /// Objects that do not belong together are recorded, or at the wrong time.
     #[error("recording: {reason}")]
     Recording {
-        /// What is wrong, and what to do.
+        /// What is wrong, and what to do about it.
         reason: String,
     },
     /// An input does not fit the network.
@@ -317,6 +332,19 @@ pub enum Error {
         expected: String,
         /// Shape given.
         got: String,
+    },
+
+    // === Results ===
+    /// What was computed is no answer.
+    #[error(
+        "the output '{output}' is no answer: {reason}; the weights overflow, or the device computes \
+         wrongly"
+    )]
+    NoAnswer {
+        /// Name of the output.
+        output: String,
+        /// What is wrong with it.
+        reason: String,
     },
 
     // === Caches ===
@@ -337,8 +365,10 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+        /// What would help.
+        hint: Option<Hint>,
     },
-    /// Rules of preprocessing cannot be read or carried out.
+    /// Preprocessing rules cannot be read or carried out.
     #[error("preprocessing: {reason}")]
     Preprocess {
         /// What is wrong.
@@ -347,34 +377,41 @@ pub enum Error {
     /// Labels do not fit the network.
     #[error("labels: {reason}")]
     Labels {
-        /// What is wrong, and what to do.
+        /// What is wrong, and what to do about it.
         reason: String,
     },
+}
+
+/// A number of bytes for people.
+fn gibibytes(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
 /// The stage that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// Data that do not fit their sizes.
+    /// Data that does not match its dimensions.
     Tensor,
     /// A file that cannot be read or written.
     File,
-    /// Weights that cannot be had, are damaged, or leave open which network they are of.
+    /// Weights that cannot be obtained, are damaged, or do not show which network they belong to.
     Weights,
     /// A graph that makes no sense.
     Graph,
-    /// A network that cannot be built as asked.
+    /// A network that cannot be built as requested.
     Model,
-    /// A graph that the device cannot run as asked.
+    /// A graph that the device cannot run as requested.
     Plan,
-    /// No adapter, or none that gives a device.
+    /// No adapter, or none that provides a device.
     Adapter,
-    /// The device, or how it was used.
+    /// The device, or the way it was used.
     Gpu,
+    /// Results that are none.
+    Answer,
     /// A file that only saves time: everything works without it.
     Cache,
-    /// Pictures, how they are prepared, and what their classes are called.
+    /// Pictures, their preparation, and the names of their classes.
     Picture,
 }
 
@@ -384,10 +421,14 @@ pub enum Kind {
 pub enum Hint {
     /// Look up the names of the network's values.
     ListValues,
-    /// Convert the original files, with which the network is described, to a file that describes itself.
+    /// Convert the original files, which describe the network, to one file that describes itself.
     Convert,
+    /// Compare the layers with the reference.
+    Compare,
     /// Download the file by other means and open it by its path.
     NameFile,
+    /// Take what there is of a picture that is cut off.
+    Truncated,
     /// Choose one of the networks in a file by its entry or prefix.
     Entry,
 }
@@ -418,25 +459,30 @@ impl Error {
             | Self::NoRole { .. }
             | Self::ForeignId { .. } => Kind::Graph,
             Self::Model { .. } | Self::Operator { .. } => Kind::Model,
-            Self::LimitExceeded { .. } | Self::PathUnavailable { .. } | Self::Specialise { .. } => {
-                Kind::Plan
-            }
+            Self::LimitExceeded { .. }
+            | Self::PathUnavailable { .. }
+            | Self::Specialise { .. }
+            | Self::Memory { .. } => Kind::Plan,
             Self::NoAdapter { .. } | Self::NoDevice { .. } => Kind::Adapter,
             Self::Gpu { .. }
             | Self::OutOfMemory { .. }
             | Self::Texture { .. }
             | Self::Recording { .. }
             | Self::Input { .. } => Kind::Gpu,
+            Self::NoAnswer { .. } => Kind::Answer,
             Self::Cache { .. } => Kind::Cache,
             Self::Image { .. } | Self::Preprocess { .. } | Self::Labels { .. } => Kind::Picture,
         }
     }
 
-    /// What a user could do, where the message does not say it.
+    /// What a user could do, if the message does not say so.
     pub const fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Fetch { hint, .. } | Self::WeightsUnrecognised { hint, .. } => *hint,
+            Self::Fetch { hint, .. }
+            | Self::WeightsUnrecognised { hint, .. }
+            | Self::Image { hint, .. } => *hint,
             Self::UnknownValue { known, .. } if known.is_empty() => Some(Hint::ListValues),
+            Self::NoAnswer { .. } => Some(Hint::Compare),
             _ => None,
         }
     }

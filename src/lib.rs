@@ -1,6 +1,7 @@
-//! ResNet forward pass on any GPU that [`wgpu`] reaches, with handwritten WGSL kernels.
+//! The forward pass of ResNets on any GPU that [`wgpu`] supports, with handwritten WGSL kernels.
 //!
-//! Everything left of the executor is plain data that prints and is tested without a GPU:
+//! Everything to the left of the executor is plain data that can be printed and tested without a
+//! GPU:
 //!
 //! ```text
 //! network ─► Model (Graph) ─► passes ─► Graph ─► plan ─► Plan ─► gpu::Executor ─► your encoder
@@ -8,18 +9,18 @@
 //! ```
 //!
 //! The crate `resnet-formats` opens weight files. The modules here, in the order in which a network
-//! passes through them:
+//! passes through them, are:
 //!
 //! 1. [`tensor`]: shapes, host tensors, and the one definition of the memory layout;
-//! 2. [`graph`]: what to compute, one file an operation, with shapes checked when a node is added;
-//! 3. [`network`]: a network as a blueprint, and models of any batch and size that are made of it;
+//! 2. [`graph`]: what to compute, one file per operation, with shapes checked when a node is added;
+//! 3. [`network`]: a network as a blueprint, and models of any batch and image size built from it;
 //! 4. [`passes`]: batch norm folded, ReLU and residual add moved into the convolution;
-//! 5. `kernels`: one file per shader: what it binds and how a layer becomes a launch;
+//! 5. `kernels`: one file per shader: what it binds, and how a layer becomes a launch;
 //! 6. [`plan`]: which kernel runs each node and which activations share a buffer;
 //! 7. [`gpu`]: the only module that uses wgpu: pipelines, buffers, commands, readback;
-//! 8. `reference` and [`cpu`]: the same graph on the CPU, once to be believed, once to be fast;
+//! 8. `reference` and [`cpu`]: the same graph on the CPU, once to be trusted and once to be fast;
 //! 9. [`engine`]: a graph that is ready to run on any of these;
-//! 10. [`picture`]: pictures in, words out; `compare` says whether two results agree;
+//! 10. [`picture`]: pictures in, labels out; `compare` checks whether two results agree;
 //! 11. [`explain`]: what a network looked at;
 //! 12. [`tune`]: which kernels are fastest on an adapter.
 //!
@@ -51,24 +52,25 @@
 //! # }
 //! ```
 //!
-//! Textures of the host go in and come out without leaving the GPU, and a run can be spread over
-//! frames: [`gpu::contract`] lists what a host can rely on, `examples/embed.rs` is all of it on one
-//! page.
+//! The host's textures go in and come out without leaving the GPU, and a run can be spread over
+//! frames: [`gpu::contract`] lists what a host can rely on, and `examples/embed.rs` shows all of it
+//! on one page.
 //!
 //! # Without one
 //!
 //! [`gpu::Context`] finds an adapter and [`gpu::Session`] waits for results; the body of the latter
-//! shows how the parts go together. An [`engine::Engine`] is a graph that is ready to run on whatever
-//! there is.
+//! shows how the parts fit together. An [`engine::Engine`] is a graph that is ready to run on
+//! whatever there is.
 //!
 //! # Features
 //!
-//! None is on by default: a host pays for wgpu, and for the back ends that it chooses itself.
+//! None is on by default: a host pays only for wgpu and for the back ends that it chooses.
 //!
 //! * `cpu`: the modules `cpu` and `reference`;
 //! * `image`: decoding pictures;
 //! * `vulkan`, `metal`, `dx12`, `gles`, `webgpu`: back ends of wgpu.
 
+mod answer;
 mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;
@@ -77,6 +79,7 @@ pub mod error;
 pub mod explain;
 pub mod gpu;
 pub mod graph;
+mod host_memory;
 #[doc(hidden)]
 pub mod internals;
 mod kernels;
@@ -86,8 +89,10 @@ pub mod picture;
 pub mod plan;
 #[cfg(feature = "cpu")]
 mod reference;
+mod shape;
 pub mod tensor;
 pub mod tune;
+mod words;
 
 pub use error::Error;
 pub use wgpu;

@@ -20,98 +20,8 @@ use std::sync::Arc;
 
 use crate::error::Error;
 
-/// Channels in one packed vector: the lanes of a `vec4<f32>`.
-pub(crate) const LANES: usize = 4;
-
-/// Texels in a row of a folded texture. With WebGPU's default limit of 8192 rows that makes 128
-/// MiB, the same as its default limit for a storage buffer binding.
-pub(crate) const FOLD_WIDTH: usize = 1 << 10;
-
-/// Scalars in a row of a folded texture.
-pub(crate) const FOLD_ROW_SCALARS: usize = FOLD_WIDTH * LANES;
-
-/// The number of rows of a folded texture that holds `texels` texels.
-///
-/// It is never a power of two: llvmpipe compiles a shader anew for each combination of textures
-/// with and without sides that are powers of two (Mesa 22.3,
-/// `lp_sampler_static_texture_state_image`).
-pub(crate) const fn folded_rows(texels: usize) -> usize {
-    let rows = texels.div_ceil(FOLD_WIDTH);
-    if rows.is_power_of_two() {
-        rows + 1
-    } else {
-        rows
-    }
-}
-
-/// The shape of an activation: images, channels, rows, columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Shape {
-    /// Images in the batch.
-    pub n: usize,
-    /// Channels.
-    pub c: usize,
-    /// Rows.
-    pub h: usize,
-    /// Columns.
-    pub w: usize,
-}
-
-impl Shape {
-    /// A shape from its four dimensions, in NCHW order.
-    pub const fn new(n: usize, c: usize, h: usize, w: usize) -> Self {
-        Self { n, c, h, w }
-    }
-
-    /// The number of groups of four channels, the last one possibly partial.
-    pub(crate) const fn channel_groups(&self) -> usize {
-        self.c.div_ceil(LANES)
-    }
-
-    /// The number of scalars in the packed layout, including channel tails.
-    pub const fn packed_len(&self) -> usize {
-        self.channel_groups() * self.pixels() * LANES
-    }
-
-    /// The dimensions in NCHW order.
-    pub const fn dims(&self) -> [usize; 4] {
-        [self.n, self.c, self.h, self.w]
-    }
-
-    /// The size in bytes of the packed layout, unless it overflows `usize`.
-    pub(crate) fn checked_packed_bytes(&self) -> Option<usize> {
-        self.c
-            .div_ceil(LANES)
-            .checked_mul(self.n)?
-            .checked_mul(self.h)?
-            .checked_mul(self.w)?
-            .checked_mul(LANES * size_of::<f32>())
-    }
-}
-
-#[doc(hidden)]
-impl Shape {
-    /// Number of scalars.
-    pub const fn len(&self) -> usize {
-        self.n * self.c * self.h * self.w
-    }
-
-    /// Whether any side is zero.
-    pub const fn is_empty(&self) -> bool {
-        self.n == 0 || self.c == 0 || self.h == 0 || self.w == 0
-    }
-
-    /// Pixels of the whole batch, N·H·W.
-    pub const fn pixels(&self) -> usize {
-        self.n * self.h * self.w
-    }
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}, {}, {}, {}]", self.n, self.c, self.h, self.w)
-    }
-}
+pub use crate::shape::Shape;
+pub(crate) use crate::shape::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES, folded_rows};
 
 /// A host tensor of 32-bit floats, row-major. Clones share the data.
 #[derive(Clone, PartialEq)]
@@ -167,7 +77,7 @@ impl Tensor {
 
 #[doc(hidden)]
 impl Tensor {
-    /// A tensor whose every scalar is the function of its flat, row-major index.
+    /// A tensor whose scalars are computed from their flat, row-major indices.
     pub fn from_fn(dims: &[usize], f: impl FnMut(usize) -> f32) -> Self {
         let len = dims.iter().product();
         Self {
@@ -176,12 +86,12 @@ impl Tensor {
         }
     }
 
-    /// Number of scalars.
+    /// The number of scalars.
     pub fn len(&self) -> usize {
         self.data.len()
     }
 
-    /// Whether there is no scalar at all.
+    /// Whether there are no scalars.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }

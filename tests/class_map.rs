@@ -127,7 +127,15 @@ impl Network {
     fn block_of_the_first(&mut self, x: ValueId) -> ValueId {
         let y = self.conv("b1", x, &[5, 8, 1, 1], |c| c.stride(2));
         let y = self.relu("b1.relu", y);
-        let y = self.conv("b2", y, &[5, 5, 3, 3], |c| c.padding(1));
+        let y = self.conv("b2", y, &[5, 5, 3, 3], |c| Conv2d {
+            dilation: [2, 1],
+            padding: Padding {
+                top: 2,
+                bottom: 2,
+                ..Padding::all(1)
+            },
+            ..c
+        });
         let y = self.relu("b2.relu", y);
         let y = self.conv("b3", y, &[7, 5, 1, 1], |c| c);
         let short = self.conv("b.short", x, &[7, 8, 1, 1], |c| c.stride(2));

@@ -55,7 +55,7 @@ fn small_device(required_limits: wgpu::Limits) -> (wgpu::Device, wgpu::Queue) {
     small_devices([required_limits]).remove(0)
 }
 
-/// Several of them.
+/// Several devices with these limits.
 fn small_devices<const N: usize>(limits: [wgpu::Limits; N]) -> Vec<(wgpu::Device, wgpu::Queue)> {
     let name = gpu().info.name;
     let adapters = pollster::block_on(Adapters::enumerate(wgpu::Backends::from_env()));

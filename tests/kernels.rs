@@ -9,8 +9,9 @@ use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::internals::graph::{
-    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear,
-    MaxPool, Op, PadValue, Padding, Relu, Sigmoid, Softmax, Statistics, Window,
+    Add, AvgPool, BatchNorm, BlurPool, ChannelConv, Conv2d, Flatten, FlattenOrder, Gate,
+    GlobalAvgPool, GroupNorm, Linear, MaxPool, Op, PadValue, Padding, Relu, Sigmoid, Softmax,
+    Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::{Precision, Storage};
 use resnet_wgpu::internals::plan::{Candidate, ConvShape, OnBuffers, candidates};
@@ -55,6 +56,7 @@ struct ConvCase {
     kernel: [usize; 2],
     stride: [usize; 2],
     padding: [usize; 4],
+    dilation: [usize; 2],
     groups: usize,
 }
 
@@ -65,6 +67,7 @@ const PLAIN: ConvCase = ConvCase {
     kernel: [1, 1],
     stride: [1, 1],
     padding: [0; 4],
+    dilation: [1, 1],
     groups: 1,
 };
 
@@ -211,6 +214,36 @@ const CONVOLUTIONS: &[ConvCase] = &[
         stride: [2, 2],
         padding: [1; 4],
         groups: 8,
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "3×3 whose taps lie apart, as far as the image is padded",
+        input: [2, 9, 11, 8],
+        out_c: 7,
+        kernel: [3, 3],
+        padding: [2; 4],
+        dilation: [2, 2],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "unequal dilation, with a stride, beyond the image",
+        input: [1, 3, 9, 14],
+        out_c: 5,
+        kernel: [3, 2],
+        stride: [2, 1],
+        padding: [6, 5, 3, 0],
+        dilation: [5, 3],
+        ..PLAIN
+    },
+    ConvCase {
+        guards: "groups whose taps lie apart",
+        input: [1, 12, 7, 9],
+        out_c: 24,
+        kernel: [3, 3],
+        padding: [4; 4],
+        dilation: [4, 4],
+        groups: 3,
+        ..PLAIN
     },
     ConvCase {
         guards: "grouped 1×1",
@@ -247,6 +280,7 @@ fn convolutions_of_hostile_shapes_agree_with_the_oracle() {
                             left,
                             right,
                         },
+                        dilation: case.dilation,
                         groups: case.groups,
                         relu,
                         ..Conv2d::new(weight).bias(bias)
@@ -411,6 +445,46 @@ fn blur_pools_mirror_the_edges_as_the_oracle_does() {
         check_op(&gpu, &what, shape, 9, |graph, input, _| {
             let op = Op::BlurPool(BlurPool { stride });
             graph.add("blur", op, &[input]).unwrap()
+        });
+    }
+}
+
+#[test]
+fn group_norms_of_any_size_of_group_agree_with_the_oracle() {
+    let gpu = gpu();
+    // Groups of 1, 2, 3, 4, 6 and 8 channels, tails of vectors and of blocks, a batch, one pixel, many.
+    for ([n, c, h, w], groups) in [
+        ([2, 7, 3, 5], 7),
+        ([1, 10, 4, 4], 5),
+        ([3, 9, 5, 2], 3),
+        ([2, 12, 1, 1], 3),
+        ([1, 18, 6, 7], 3),
+        ([2, 64, 17, 19], 8),
+    ] {
+        let shape = Shape::new(n, c, h, w);
+        let what = format!("{groups} groups of {shape}");
+        check_op(&gpu, &what, shape, 64, |graph, input, numbers| {
+            let op = Op::GroupNorm(GroupNorm {
+                gamma: graph.param("gamma", numbers.tensor(&[c])),
+                beta: graph.param("beta", numbers.tensor(&[c])),
+                groups,
+                epsilon: 1e-5,
+            });
+            graph.add("norm", op, &[input]).unwrap()
+        });
+    }
+}
+
+#[test]
+fn convolutions_along_channels_agree_with_the_oracle() {
+    let gpu = gpu();
+    for (n, c, taps) in [(1, 1, 3), (3, 6, 3), (2, 70, 5), (1, 256, 7), (5, 2, 9)] {
+        let shape = Shape::new(n, c, 1, 1);
+        let what = format!("{taps} taps over {shape}");
+        check_op(&gpu, &what, shape, taps, |graph, input, numbers| {
+            let weight = graph.param("weight", numbers.tensor(&[1, 1, taps]));
+            let op = Op::ChannelConv(ChannelConv { weight });
+            graph.add("conv", op, &[input]).unwrap()
         });
     }
 }

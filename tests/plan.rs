@@ -22,7 +22,7 @@ use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
-/// A device like another one, but for what is set.
+/// A device like another one, except for what is set.
 fn changed(mut device: Capabilities, set: impl FnOnce(&mut Capabilities)) -> Capabilities {
     set(&mut device);
     device

@@ -10,9 +10,9 @@ use naga::back::PipelineConstants;
 use naga::valid::{Capabilities as Features, ValidationFlags, Validator};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{
-    Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d, Dilate,
-    Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Padding, Relu,
-    ReluGradient, Sigmoid, Softmax, Statistics, Window,
+    Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient,
+    Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op,
+    PadValue, Padding, Relu, ReluGradient, Sigmoid, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::internals::kernels::{self, Access, Kernel, Launch, Precision, Storage};
@@ -28,7 +28,7 @@ const MAX_WORKGROUP_BYTES: u32 = 16_384;
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_STORAGE_TEXTURES: usize = 4;
 
-/// WebGPU's defaults, but for what is set.
+/// WebGPU's defaults, except for what is set.
 fn capabilities(set: impl FnOnce(&mut Capabilities)) -> Capabilities {
     let mut capabilities = Capabilities::default();
     set(&mut capabilities);
@@ -161,7 +161,22 @@ fn launches() -> Vec<Launch> {
         .unwrap();
     let op = Op::BlurPool(BlurPool { stride: [2, 1] });
     let blurred = graph.add("blur", op, &[d]).unwrap();
-    let gated = graph.add("gate", Op::Gate(Gate), &[d, g]).unwrap();
+    let weight = graph.param("taps", ones(&[1, 1, 3]));
+    let op = Op::ChannelConv(ChannelConv { weight });
+    let gates = graph.add("gates", op, &[g]).unwrap();
+    let gated = graph.add("gate", Op::Gate(Gate), &[d, gates]).unwrap();
+    let dilated = Conv2d {
+        dilation: [2, 3],
+        ..square.padding(3)
+    };
+    let far = graph.add("far", Op::Conv2d(dilated), &[d]).unwrap();
+    let by_groups = Op::GroupNorm(GroupNorm {
+        gamma: vector,
+        beta: vector,
+        groups: 32,
+        epsilon: 1e-5,
+    });
+    let by_groups = graph.add("norm of groups", by_groups, &[r]).unwrap();
     let features = graph.get(e).unwrap().shape.c;
     let weight = graph.param("fc.weight", ones(&[10, features]));
     let f = graph
@@ -192,7 +207,7 @@ fn launches() -> Vec<Launch> {
         size: [square.h * 2, square.w * 3],
     });
     let apart = graph.add("apart", op, &[map]).unwrap();
-    for output in [p, g, blurred, gated, apart] {
+    for output in [p, g, blurred, gated, apart, far, by_groups] {
         graph.mark_output(output).unwrap();
     }
     let rules = Preprocess {
@@ -297,7 +312,8 @@ fn resolved(launch: &Launch) -> (naga::Module, naga::valid::ModuleInfo) {
     (module.into_owned(), info.into_owned())
 }
 
-/// A kernel's file carries its name; those that keep activations in textures lie in a folder of their own.
+/// A kernel's file carries its name; those that keep activations in textures are in their own
+/// folder.
 fn path_of(kernel: &Kernel) -> String {
     let name = kernel.name;
     if uses_textures(name) {

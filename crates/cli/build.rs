@@ -1,5 +1,6 @@
-//! Tells the program whether it is built from the repository, which has the bundled network and one
-//! lock file for all packages, or from its own package, which would be too large with the network.
+//! Finds out whether the program is built from the repository, which contains the bundled network
+//! and one lock file for all packages, or from its own package, which would be too large with the
+//! network.
 
 #[path = "src/lock_file.rs"]
 mod lock_file;

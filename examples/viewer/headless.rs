@@ -136,9 +136,9 @@ impl Film {
     }
 }
 
-/// Whether the hottest pixel of the map is on the solid, and the intersection over union of the solid
-/// with the pixels that are at least half as hot. Both textures are RGBA and square: the map's alpha
-/// is its heat, the picture's the mask.
+/// Whether the hottest pixel of the map is on the solid, and the intersection over union of the
+/// solid with the pixels that are at least half as hot. Both textures are RGBA and square: the
+/// map's alpha is its heat, the picture's the mask.
 fn compare(picture: &[u8], map: &[u8]) -> (bool, f32) {
     let (picture, map) = (picture.as_chunks::<4>().0, map.as_chunks::<4>().0);
     let [side, of_picture] = [map.len(), picture.len()].map(usize::isqrt);

@@ -1,5 +1,5 @@
-//! A solid, rendered live, and what the bundled network sees in it: the scene is rendered to a texture,
-//! and the network classifies that very texture in the same command encoder and frame.
+//! A solid, rendered live, and what the bundled network sees in it: the scene is rendered to a
+//! texture, and the network classifies that very texture in the same command encoder and frame.
 //!
 //!     cargo run --release --example viewer
 //!     cargo run --release --example viewer -- --headless --frames 8 --out target/viewer

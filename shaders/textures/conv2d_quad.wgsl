@@ -1,6 +1,6 @@
 // conv2d_quad
 //
-//   y[n,co,oy,ox] = act( bias[co] + Σ_{ky,kx,ci} w[co,ci,ky,kx] · x[n,ci, oy·stride_h+ky-pad_top, ox·stride_w+kx-pad_left]
+//   y[n,co,oy,ox] = act( bias[co] + Σ_{ky,kx,ci} w[co,ci,ky,kx] · x[n,ci, oy·stride_h+ky·DILATION_H-pad_top, ox·stride_w+kx·DILATION_W-pad_left]
 //                        + residual[n,co,oy,ox] )
 //
 // Layout      as conv2d_texture: folded textures; w with TILE_CO = 16
@@ -27,6 +27,7 @@ struct Geometry {
     out_h: i32,
     out_w: i32,
     out_pixels: i32,
+    // Columns of the kernel · DILATION_W.
     kernel_w: i32,
     stride_h: i32,
     stride_w: i32,
@@ -45,6 +46,9 @@ override RESIDUAL: u32;
 
 // Channels of a texel that are not always zero.
 const TAP_CHANNELS: u32 = 4u;
+// Pixels from one tap to the next.
+const DILATION_H: u32 = 1u;
+const DILATION_W: u32 = 1u;
 
 const LANES: i32 = 4;
 const TILE_CO: i32 = 16;
@@ -220,10 +224,10 @@ fn main(
             ci_group += 1;
             let next_tap = ci_group == geometry.in_groups;
             ci_group = select(ci_group, 0, next_tap);
-            kx = select(kx, kx + 1, next_tap);
+            kx = select(kx, kx + i32(DILATION_W), next_tap);
             let next_row = kx == geometry.kernel_w;
             kx = select(kx, 0, next_row);
-            ky = select(ky, ky + 1, next_row);
+            ky = select(ky, ky + i32(DILATION_H), next_row);
             offset = ci_group * geometry.in_pixels + ky * geometry.in_w + kx;
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct Geometry {
     pub(super) x: Shape,
     pub(super) out: Shape,
     pub(super) window: Window,
+    /// Rows and columns from one tap of the window to the next.
+    pub(super) dilation: [usize; 2],
     pub(super) groups: usize,
     pub(super) relu: bool,
 }
@@ -56,7 +58,9 @@ impl PackedConv {
         weight: &[f32],
         bias: Option<&[f32]>,
     ) -> Self {
-        let rows = geometry.groups == 1 && geometry.x.c <= MAX_ROW_CHANNELS;
+        // A row of taps is read as one run.
+        let rows =
+            geometry.groups == 1 && geometry.x.c <= MAX_ROW_CHANNELS && geometry.dilation[1] == 1;
         let shape = WeightShape {
             out_c: geometry.out.c,
             in_c: geometry.x.c,
@@ -227,7 +231,13 @@ impl PackedConv {
 
     /// The index where each tap of each pixel begins, `[taps][pixels]`, in the first block.
     fn write_starts(&self, pixels: Range<usize>, starts: &mut Vec<usize>) {
-        let Geometry { x, out, window, .. } = self.geometry;
+        let Geometry {
+            x,
+            out,
+            window,
+            dilation,
+            ..
+        } = self.geometry;
         let Window {
             kernel,
             stride,
@@ -242,7 +252,7 @@ impl PackedConv {
             *corner = [row / out.h, row % out.h * stride[0], ox * stride[1]];
         }
         starts.clear();
-        for ky in 0..kernel[0] {
+        for ky in (0..kernel[0]).map(|tap| tap * dilation[0]) {
             if self.rows {
                 let starting = corners
                     .iter()
@@ -250,7 +260,7 @@ impl PackedConv {
                 starts.extend(starting);
                 continue;
             }
-            for kx in 0..kernel[1] {
+            for kx in (0..kernel[1]).map(|tap| tap * dilation[1]) {
                 starts.extend(corners.iter().map(|&[n, y, px]| {
                     let iy = (y + ky).wrapping_sub(padding.top);
                     let ix = (px + kx).wrapping_sub(padding.left);

@@ -14,8 +14,6 @@ mod microkernel;
 mod pack;
 mod pool;
 mod step;
-#[cfg(test)]
-mod tests;
 mod vector;
 mod winograd;
 
@@ -25,6 +23,7 @@ use pulp::Arch;
 
 use crate::error::Error;
 use crate::graph::{Graph, ValueId};
+use crate::host_memory;
 use crate::reference::{Activations, check_inputs};
 use crate::tensor::Tensor;
 use layout::{Layout, Line};
@@ -66,25 +65,16 @@ impl CpuExecutor {
     /// Packs the weights and assigns buffers.
     ///
     /// # Errors
-    /// None today: every operation of a [`Graph`] has a CPU version.
+    /// [`Error::Memory`] when a run needs more than there is.
     pub fn new(graph: &Graph) -> Result<Self, Error> {
+        let lines: usize = Assignment::new(graph).lines().iter().sum();
+        let bytes = lines as u64 * size_of::<Line>() as u64;
+        host_memory::check(&graph.batch_in_words(), bytes)?;
         Ok(Self::with_arch(graph, Arch::new()))
     }
 
     pub(crate) fn graph(&self) -> &Graph {
         &self.graph
-    }
-
-    /// As [`Self::new`], for a given set of vector instructions.
-    fn with_arch(graph: &Graph, arch: Arch) -> Self {
-        let graph = Arc::new(graph.clone());
-        let nodes = graph.nodes().iter();
-        Self {
-            steps: nodes.map(|node| Step::new(&graph, node, arch)).collect(),
-            memory: Assignment::new(&graph),
-            graph,
-            idle: Mutex::default(),
-        }
     }
 
     /// Computes the outputs of the graph, in the order of [`Graph::outputs`].
@@ -169,11 +159,24 @@ impl CpuExecutor {
 
 #[doc(hidden)]
 impl CpuExecutor {
-    /// Every value of the graph, for comparisons layer by layer.
+    /// As [`Self::new`], for a given set of vector instructions.
+    pub fn with_arch(graph: &Graph, arch: Arch) -> Self {
+        let graph = Arc::new(graph.clone());
+        let nodes = graph.nodes().iter();
+        Self {
+            steps: nodes.map(|node| Step::new(&graph, node, arch)).collect(),
+            memory: Assignment::new(&graph),
+            graph,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Computes every value of the graph, for comparisons layer by layer.
     ///
     /// # Errors
-    /// [`Error::Input`] when the inputs are not those of the graph.
+    /// [`Error::Input`] if the inputs do not match the graph.
     pub fn run_keeping_all(&self, inputs: &[Tensor]) -> Result<Activations, Error> {
+        host_memory::check(&self.graph.batch_in_words(), self.graph.bytes())?;
         check_inputs(&self.graph, inputs)?;
         let mut buffers = self.idle_buffers();
         let mut activations = Activations::default();

@@ -61,7 +61,7 @@ impl WindowPool {
     }
 }
 
-/// The binomial filter over an image that is mirrored at its edges.
+/// The binomial filter over an image mirrored at its edges.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlurredPool {
     pub(super) stride: [usize; 2],
@@ -82,7 +82,7 @@ impl BlurredPool {
     }
 }
 
-/// A row or column and its neighbours; outside of the image they are those of the other side.
+/// A row or column and its neighbours; outside the image they are mirrored.
 fn around(center: usize, size: usize) -> [usize; 3] {
     let before = center.checked_sub(1).unwrap_or(1);
     let after = if center + 1 < size {
@@ -98,8 +98,8 @@ fn blurred([before, center, after]: [Line; 3]) -> Line {
     sides.zip(center, |sides, center| sides + 0.5 * center)
 }
 
-/// Computes every row of a result on its own: `run` gets the image and the row, the plane of `x` and the
-/// row to fill.
+/// Computes every row of a result separately: `run` gets the image and the row, the plane of `x`,
+/// and the row to fill.
 fn each_row(
     [from, to]: [Layout; 2],
     x: &[Line],

@@ -13,7 +13,7 @@ use super::winograd::Winograd;
 use crate::error::Error;
 use crate::graph::{
     Add, AvgPool, BlurPool, Conv2d, Flatten, FlattenOrder, Graph, Linear, MaxPool, Node, Op,
-    Statistics, ValueId,
+    Statistics, ValueId, Window,
 };
 use crate::reference::run_node;
 use crate::tensor::{Shape, Tensor};
@@ -118,6 +118,8 @@ impl Step {
             | Op::ReluGradient(_)
             | Op::AvgPoolGradient(_)
             | Op::Dilate(_)
+            | Op::GroupNorm(_)
+            | Op::ChannelConv(_)
             | Op::ChannelDot(_) => Self::Plain(Box::new(Plain {
                 node: node.clone(),
                 graph: Arc::clone(graph),
@@ -135,7 +137,12 @@ impl Step {
         let geometry = Geometry {
             x,
             out,
-            window: conv.window_of(kernel),
+            window: Window {
+                kernel,
+                stride: conv.stride,
+                padding: conv.padding,
+            },
+            dilation: conv.dilation,
             groups: conv.groups,
             relu: conv.relu,
         };

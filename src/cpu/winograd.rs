@@ -100,10 +100,12 @@ impl Winograd {
             x,
             out,
             window,
+            dilation,
             groups,
             ..
         } = *geometry;
-        let fits = window.kernel == [3, 3] && window.stride == [1, 1] && groups == 1;
+        let steps = [window.stride, dilation];
+        let fits = window.kernel == [3, 3] && steps == [[1, 1]; 2] && groups == 1;
         fits && x.c.min(out.c) >= LANES && Squares::new(geometry).len >= MIN_SQUARES
     }
 

@@ -1,25 +1,28 @@
-//! Adds what a network looks at: the class activation map of one class, as a value of the graph.
+//! Shows what a network looks at: adds the class activation map of one class to a graph, as a
+//! value.
 //!
-//! For the last feature map before a global average pool and the classifier this is the map of Zhou et
-//! al. 2016 (arXiv:1512.04150): `Σ_c w[class,c] · x[c,h,w]`. That map is as coarse as the feature map,
-//! 2×2 for images of 64×64. An earlier feature map is finer; there the weights of the classifier give
-//! way to the gradient of the logit, and of that only what speaks for the class counts, place by
-//! place: `Σ_c max(∂logit/∂x[c,h,w], 0) · x[c,h,w]`, Layer-CAM (Jiang et al. 2021,
+//! For the last feature map before a global average pool and the classifier this is the map of Zhou
+//! et al. 2016 (arXiv:1512.04150): `Σ_c w[class,c] · x[c,h,w]`. That map is as coarse as the
+//! feature map, 2×2 for images of 64×64. An earlier feature map is finer; there the gradient of the
+//! logit replaces the weights of the classifier, and only its positive part counts, pixel by pixel:
+//! `Σ_c max(∂logit/∂x[c,h,w], 0) · x[c,h,w]`, Layer-CAM (Jiang et al. 2021,
 //! doi:10.1109/TIP.2021.3089943).
 //!
-//! Which feature map is the best for images of 64×64 was measured on 100 renderings of solids with masks, at
-//! 95 % accuracy: how often the peak of the map lies on the object, with the usual margin of 15 pixels in
-//! 224 (the pointing game of Zhang et al. 2016, arXiv:1608.00507), and without. The stage of 4×4, first
-//! block: 99 %, 90 %; last block: 93 %, 84 %, because a convolution of 1×1 with a stride reads every other
-//! pixel, and the blocks in between spread its gradient. The stage of 8×8: 82 % and less. The plain map of
-//! 2×2 has its peak in a corner. Grad-CAM (arXiv:1610.02391), larger images, and sums and products of maps
-//! of several stages are no better. All this with the map laid where its pixels are ([`Sites`](super::Sites)):
-//! divided evenly over the image it is a tenth of the image off, and the figures are 98 % and 87 %.
+//! Which feature map is best for images of 64×64 was measured on 100 renderings of solids with
+//! masks, at 95 % accuracy: how often the peak of the map lies on the object, with the usual margin
+//! of 15 pixels in 224 (the pointing game of Zhang et al. 2016, arXiv:1608.00507), and without.
+//! First block of the 4×4 stage: 99 %, 90 %; its last block: 93 %, 84 %, because a 1×1 convolution
+//! with a stride reads every other pixel, and the blocks in between spread its gradient. The 8×8
+//! stage: 82 % and less. The plain 2×2 map has its peak in a corner. Grad-CAM (arXiv:1610.02391),
+//! larger images, and sums and products of the maps of several stages are no better. All this holds
+//! for maps aligned with their pixels ([`Sites`](super::Sites)): a map stretched evenly over the
+//! image is off by a tenth of it, and the figures are 98 % and 87 %.
 //!
-//! The gradient of a ResNet is made of the operations that a ResNet is made of: that of a convolution is a
-//! convolution with its kernel turned round and its channels exchanged, that of a sum goes to both terms,
-//! and a ReLU lets through what it let through forwards. Each operation says its own gradient; the way
-//! back is more nodes of the same graph, planned and run like all others, on every path.
+//! The gradient of a ResNet consists of the same operations as a ResNet: that of a convolution is a
+//! convolution with its kernel rotated by half a turn and its channels swapped, that of a sum goes
+//! to both terms, and a ReLU passes gradients where it passed values. Each operation defines its
+//! own gradient; the backward pass is more nodes of the same graph, planned and run like all
+//! others, on every path.
 
 use std::collections::{HashMap, HashSet};
 
@@ -30,18 +33,18 @@ use crate::graph::{
 };
 use crate::tensor::Tensor;
 
-/// Name of the value that holds a class activation map.
+/// The name of the value that holds a class activation map.
 pub const CLASS_MAP: &str = "class_map";
 
 /// The smallest side of a last feature map that is fine enough: that of ResNet-50.
 const FINE: usize = 7;
 
-/// The smallest side of an earlier one.
+/// The smallest useful side of an earlier one.
 const COARSE: usize = 4;
 
-/// Which class activation map is added to a graph: by default that of the most likely class, at the feature
-/// map that suits the size of the image. That is the last one if it has at least 7×7 pixels, else that
-/// of the first block in the last stage of at least 4×4.
+/// Selects the class activation map that is added to a graph: by default that of the most likely
+/// class, at the feature map that suits the size of the image. That is the last one if it has at
+/// least 7×7 pixels, otherwise that of the first block in the last stage of at least 4×4.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClassMap {
     class: Option<usize>,
@@ -49,8 +52,8 @@ pub struct ClassMap {
 }
 
 impl ClassMap {
-    /// The map of a class; `None` is the class of the largest logit. On a GPU the class can be changed between
-    /// runs.
+    /// Selects a class; `None` means that of the largest logit. On a GPU the class can be changed
+    /// between runs.
     #[must_use]
     pub fn class(self, class: impl Into<Option<usize>>) -> Self {
         Self {
@@ -59,7 +62,7 @@ impl ClassMap {
         }
     }
 
-    /// The map at the feature map of this name.
+    /// Selects the feature map by its name.
     #[must_use]
     pub fn at(self, feature_map: impl Into<String>) -> Self {
         Self {
@@ -69,8 +72,8 @@ impl ClassMap {
     }
 }
 
-/// Adds the value [`CLASS_MAP`], `[n, 1, h, w]`, as an output. Best after [`optimize`](crate::passes::optimize):
-/// what is folded once is folded on the way back too.
+/// Adds the value [`CLASS_MAP`], `[n, 1, h, w]`, as an output. This is best done after
+/// [`optimize`](crate::passes::optimize), so that the backward pass is optimised too.
 ///
 /// # Errors
 /// [`Error::Model`] for a graph without a classifier behind a feature map, and for a class or a
@@ -125,10 +128,10 @@ fn refuse(reason: String) -> Error {
     }
 }
 
-/// What stands behind the last feature map.
+/// What follows the last feature map.
 struct Head {
     logits: ValueId,
-    /// What is flattened for the classifier.
+    /// The value that is flattened for the classifier.
     pooled: ValueId,
     weight: ParamId,
     order: FlattenOrder,
@@ -163,7 +166,7 @@ impl Head {
         })
     }
 
-    /// The classifier's weights as one image of what it reads for each class.
+    /// The classifier's weights as images in the shape of its input, one per class.
     fn weights(&self, graph: &Graph) -> Tensor {
         let shape = graph.shape(self.pooled);
         let plane = shape.h * shape.w;
@@ -183,7 +186,8 @@ impl Head {
     }
 }
 
-/// The last feature map, or that of the first block of an earlier stage, where it is finer.
+/// The last feature map if it is fine enough, otherwise that of the first block of an earlier
+/// stage.
 fn default_target(graph: &Graph, head: &Head) -> Result<ValueId, Error> {
     let side = |value: ValueId| graph.shape(value).h.min(graph.shape(value).w);
     let mut blocks: Vec<ValueId> = graph
@@ -202,13 +206,13 @@ fn default_target(graph: &Graph, head: &Head) -> Result<ValueId, Error> {
         return Ok(last);
     }
     let fine = blocks.iter().rev().find(|&&value| side(value) >= COARSE);
-    // Without one, the finest.
+    // If none is fine enough, the finest.
     let stage = fine.or(blocks.first()).map_or(last, |&value| value);
     let of_stage = |value: &&ValueId| graph.shape(**value) == graph.shape(stage);
     Ok(blocks.iter().find(of_stage).map_or(last, |&value| value))
 }
 
-/// Whether a node completes a residual block: a sum, with its ReLU wherever that is.
+/// Whether a node completes a residual block: a sum, with its ReLU, wherever that is.
 fn is_block_output(graph: &Graph, node: &Node) -> bool {
     let is_sum = |node: &Node| {
         matches!(node.op, Op::Add(_)) || matches!(node.op, Op::Conv2d(_)) && node.inputs.len() == 2
@@ -217,7 +221,7 @@ fn is_block_output(graph: &Graph, node: &Node) -> bool {
         let mut nodes = graph.nodes().iter();
         return nodes.any(|n| n.output == node.inputs[0] && is_sum(n));
     }
-    node.op.as_operation().clamps() && is_sum(node)
+    node.op.as_operation().summary().clamps && is_sum(node)
 }
 
 fn feeds_pool(graph: &Graph, value: ValueId) -> bool {
@@ -225,7 +229,7 @@ fn feeds_pool(graph: &Graph, value: ValueId) -> bool {
     readers.any(|n| matches!(n.op, Op::GlobalAvgPool(_) | Op::AvgPool(_)))
 }
 
-/// The value and everything that is computed from it.
+/// A value and everything that is computed from it.
 fn dependents(graph: &Graph, value: ValueId) -> HashSet<ValueId> {
     let mut found = HashSet::from([value]);
     for node in graph.nodes() {
@@ -236,17 +240,17 @@ fn dependents(graph: &Graph, value: ValueId) -> HashSet<ValueId> {
     found
 }
 
-/// The way back from the classifier to the target.
+/// The backward pass from the classifier to the target.
 struct WayBack {
     graph: Graph,
-    /// The gradients that have come back to a value so far, to be summed.
+    /// The gradients that have reached each value so far, to be summed.
     gradients: HashMap<ValueId, Vec<ValueId>>,
-    /// The target and what is computed from it: nothing else needs a gradient.
+    /// The target and everything computed from it: nothing else needs a gradient.
     dependents: HashSet<ValueId>,
 }
 
 impl WayBack {
-    /// The gradient of what the classifier reads.
+    /// The gradient of the classifier's input.
     fn start(&mut self, head: &Head, class: Option<usize>) -> Result<ValueId, Error> {
         let weights = head.weights(&self.graph);
         let weight = self.graph.param("class_gradient.weight", weights);
@@ -256,7 +260,7 @@ impl WayBack {
         self.graph.add("class_gradient", op, &[head.logits])
     }
 
-    /// The sum of all gradients that have come back to a value.
+    /// The sum of all gradients that have reached a value.
     fn gradient_of(&mut self, value: ValueId) -> Result<ValueId, Error> {
         let parts = self.gradients.remove(&value).unwrap_or_default();
         let mut parts = parts.into_iter();
@@ -271,11 +275,11 @@ impl WayBack {
         Ok(sum)
     }
 
-    /// Passes one node backwards: from the gradient of its result to those of its inputs.
+    /// Passes through one node backwards, from the gradient of its result to those of its inputs.
     fn pass(&mut self, node: &Node) -> Result<(), Error> {
         let mut gradient = self.gradient_of(node.output)?;
         let op = node.op.as_operation();
-        if op.clamps() {
+        if op.summary().clamps {
             let name = format!("{}.relu_gradient", node.name);
             let relu = Op::ReluGradient(ReluGradient);
             gradient = self.graph.add(&name, relu, &[gradient, node.output])?;

@@ -1,4 +1,5 @@
-//! What a network looks at: class activation maps, and where in the image their pixels lie.
+//! Shows what a network looks at: class activation maps, and the positions of their pixels in the
+//! image.
 
 pub(crate) mod class_map;
 pub(crate) mod sites;

@@ -1,4 +1,4 @@
-//! The positions in the image of the centres of a value's pixels.
+//! The positions of the centres of a value's pixels in the image.
 //!
 //! A pixel of a feature map sees a window of the image. With uneven padding, and with strides in
 //! 1×1 convolutions, the centres of these windows do not divide the image evenly: those of the 4×4
@@ -54,8 +54,8 @@ impl Sites {
         }
     }
 
-    /// The factor and the offset that turn a position in a picture of the image, `pixels` long along an
-    /// axis, into a position among the value's pixels.
+    /// The factor and the offset that turn a position in a picture of the image, `pixels` long
+    /// along an axis, into a position among the value's pixels.
     pub fn scale_and_offset(&self, axis: usize, pixels: usize) -> [f64; 2] {
         let image = self.image[axis] as f64 / pixels as f64;
         let offset = 0.5 * image - 0.5 - self.first[axis];

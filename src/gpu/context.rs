@@ -1,4 +1,4 @@
-//! Adapter and device for programs that have none of their own.
+//! Adapter and device for programs that do not have their own.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ pub struct Adapters {
     adapters: Vec<wgpu::Adapter>,
 }
 
-/// Where an adapter stands in the list: real GPUs before software, native APIs before OpenGL.
+/// The position of an adapter in the list: real GPUs before software, native APIs before OpenGL.
 fn adapter_rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
     let kind = match info.device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
@@ -25,8 +25,8 @@ fn adapter_rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
 }
 
 impl Adapters {
-    /// Lists the adapters of some backends; without any given, those of the native APIs, and of
-    /// OpenGL only where there is no other.
+    /// Lists the adapters of the given backends; by default those of the native APIs, and those of
+    /// OpenGL only if there are no others.
     pub async fn enumerate(backends: Option<wgpu::Backends>) -> Self {
         if let Some(backends) = backends {
             return Self::of(backends).await;
@@ -48,7 +48,7 @@ impl Adapters {
         Self { adapters }
     }
 
-    /// What each adapter says of itself, in the order of their indices.
+    /// The description of each adapter, in the order of their indices.
     fn infos(&self) -> Vec<wgpu::AdapterInfo> {
         self.adapters.iter().map(wgpu::Adapter::get_info).collect()
     }
@@ -58,7 +58,7 @@ impl Adapters {
         &self.adapters
     }
 
-    /// What keeps an adapter from running the kernels; `None` when nothing does.
+    /// The reason why an adapter cannot run the kernels; `None` if it can.
     pub fn unsuitable(adapter: &wgpu::Adapter) -> Option<String> {
         let compute = wgpu::DownlevelFlags::COMPUTE_SHADERS;
         if !adapter.get_downlevel_capabilities().flags.contains(compute) {
@@ -75,10 +75,10 @@ impl Adapters {
         failure
     }
 
-    /// The index of the best adapter, or of the one asked for by its index or a part of its name.
+    /// The index of the best adapter, or of the one selected by its index or part of its name.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`], with the adapters that there are.
+    /// [`Error::NoAdapter`], with the available adapters.
     pub fn choose(&self, wanted: Option<&str>) -> Result<usize, Error> {
         let no_adapter = |reason: String| Err(Error::NoAdapter { reason });
         let infos = self.infos();
@@ -117,22 +117,22 @@ impl Adapters {
     /// Creates a device on one of the adapters.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] when the driver refuses.
+    /// [`Error::NoDevice`] if the driver refuses.
     ///
     /// # Panics
-    /// When the index is not one that [`Self::choose`] returned.
+    /// If the index was not returned by [`Self::choose`].
     pub async fn open(&self, index: usize) -> Result<Context, Error> {
         Context::new(&self.adapters[index], wgpu::Features::empty()).await
     }
 
-    /// As [`Self::open`], with cooperative matrices where the adapter has those that the kernels want
-    /// and computes with them what it should; a warning says where not.
+    /// Does what [`Self::open`] does, and enables cooperative matrices if the adapter has the kind
+    /// that the kernels use and computes correctly with them; otherwise it logs a warning.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] when the driver refuses.
+    /// [`Error::NoDevice`] if the driver refuses.
     ///
     /// # Panics
-    /// When the index is not one that [`Self::choose`] returned.
+    /// If the index was not returned by [`Self::choose`].
     pub async fn open_with_cooperative_matrix(&self, index: usize) -> Result<Context, Error> {
         let adapter = &self.adapters[index];
         let Some(features) = cooperative_matrix_features(adapter) else {
@@ -169,19 +169,19 @@ fn names(infos: &[wgpu::AdapterInfo]) -> String {
     }
 }
 
-/// What wgpu wants to be told before it gives experimental features away.
+/// The token that wgpu demands for experimental features.
 #[expect(
     unsafe_code,
     reason = "wgpu has no other way to enable an experimental feature"
 )]
 fn experimental() -> wgpu::ExperimentalFeatures {
-    // SAFETY: what may go wrong is that a driver computes wrong numbers or that a device is lost: the
-    // results of its only kernel are compared with another's before it is used.
+    // SAFETY: a driver may compute wrong numbers or lose the device, so the results of the only
+    // kernel concerned are compared with another's before it is used.
     unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
-/// A device with all that [`Session`](super::Session) and [`tune`](crate::tune::tune) need: one of our
-/// own, or the [host's](Context::of).
+/// A device with everything that [`Session`](super::Session) and [`tune`](crate::tune::tune) need:
+/// a new one, or the [host's](Context::of).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Context {
@@ -189,11 +189,12 @@ pub struct Context {
     pub device: wgpu::Device,
     /// Its queue.
     pub queue: wgpu::Queue,
-    /// What the adapter says of itself.
+    /// The adapter's description.
     pub info: wgpu::AdapterInfo,
     /// The pipelines of all sessions on this device.
     pub pipelines: Pipelines,
-    /// The first error that no error scope caught, if there was one; of a host's device, the host hears.
+    /// The first error that no error scope caught, if there was one; errors of a host's device go
+    /// to the host.
     failure: Arc<Mutex<Option<Error>>>,
 }
 
@@ -209,8 +210,8 @@ impl Context {
         adapters.open(adapters.choose(wanted.as_deref())?).await
     }
 
-    /// The device of a host. What it reports outside of any call that returns an error goes where the
-    /// host wants it: no handler is installed.
+    /// Uses the device of a host. No error handler is installed: what the device reports outside
+    /// calls that return an error goes wherever the host wants it.
     pub fn of(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self {
             pipelines: Pipelines::new(&device, None),
@@ -221,7 +222,7 @@ impl Context {
         }
     }
 
-    /// A device; features beyond the optional ones may be experimental.
+    /// Creates a device; features beyond the optional ones may be experimental.
     async fn new(adapter: &wgpu::Adapter, more: wgpu::Features) -> Result<Self, Error> {
         let allowed = adapter.limits();
         let (device, queue) = adapter
@@ -280,7 +281,7 @@ impl Context {
         Ok(context)
     }
 
-    /// The first error that the device reported outside of any call that returns one.
+    /// The first error that the device reported outside calls that return one.
     pub(super) fn take_failure(&self) -> Option<Error> {
         self.failure.lock().ok().and_then(|mut first| first.take())
     }
@@ -306,7 +307,8 @@ impl Context {
 
 #[doc(hidden)]
 impl Context {
-    /// Has the driver look for the pipelines of sessions to come in a cache, and add what is missing.
+    /// Lets the driver look up the pipelines of future sessions in a cache, and add those that are
+    /// missing.
     pub fn use_pipeline_cache(&mut self, file: &PipelineCacheFile) {
         self.pipelines = Pipelines::new(&self.device, Some(file.cache().clone()));
     }

@@ -1,9 +1,10 @@
-//! wgpu's experimental cooperative matrices: who has them, and whether they compute what they should.
+//! wgpu's experimental cooperative matrices: which adapters have them, and whether they compute
+//! correctly.
 //!
-//! A host that wants them asks its adapter with [`cooperative_matrix_features`], creates its device with
-//! those features and `wgpu::ExperimentalFeatures`, and sets
-//! [`crate::plan::PlanOptions::cooperative_matrix`] once [`cooperative_matrix_works`] has said yes of the
-//! [`Context`] [of](Context::of) that device.
+//! A host that wants them asks its adapter with [`cooperative_matrix_features`], creates its device
+//! with those features and `wgpu::ExperimentalFeatures`, and sets
+//! [`crate::plan::PlanOptions::cooperative_matrix`] once [`cooperative_matrix_works`] has returned
+//! true for the [`Context`] [of](Context::of) that device.
 
 use super::{Context, Session};
 use crate::error::Error;
@@ -12,7 +13,7 @@ use crate::kernels::{Precision, conv2d_cooperative};
 use crate::plan::{Capabilities, KernelPath, Plan, PlanOptions};
 use crate::tensor::{Shape, Tensor};
 
-/// The features to ask for, `None` when the adapter has no matrices of the kind that the kernel
+/// The features to request; `None` if the adapter has no matrices of the kind that the kernel
 /// multiplies: 16×16 halves, summed in single precision.
 pub fn cooperative_matrix_features(adapter: &wgpu::Adapter) -> Option<wgpu::Features> {
     let features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
@@ -28,11 +29,11 @@ pub fn cooperative_matrix_features(adapter: &wgpu::Adapter) -> Option<wgpu::Feat
     (has_matrices && adapter.features().contains(features)).then_some(features)
 }
 
-/// Computes a convolution with and without cooperative matrices and compares: some drivers have got
-/// them wrong.
+/// Computes a convolution with and without cooperative matrices and compares the results: some
+/// drivers have got them wrong.
 ///
 /// # Errors
-/// Those of planning and running; not that the results differ.
+/// Those of planning and running; a difference of the results is not an error.
 pub fn cooperative_matrix_works(context: &Context) -> Result<bool, Error> {
     let (graph, input) = convolution()?;
     let run = |cooperative_matrix| {
@@ -49,7 +50,8 @@ pub fn cooperative_matrix_works(context: &Context) -> Result<bool, Error> {
     Ok(pairs.into_iter().all(|(a, b)| (a - b).abs() <= 0.1))
 }
 
-/// A 3×3 convolution with partial tiles on all sides, of numbers that repeat with none of them.
+/// A 3×3 convolution with partial tiles on all sides, on numbers whose period matches none of the
+/// sides.
 fn convolution() -> Result<(Graph, Tensor), Error> {
     let number = |i: usize| f32::from(u8::try_from(i * 37 % 251).unwrap_or(0)) / 125.0 - 1.0;
     let shape = Shape::new(2, 21, 9, 7);

@@ -1,4 +1,4 @@
-//! A run spread over several frames, and pipelines compiled before they are needed.
+//! Spreads a run over several frames, and compiles pipelines before they are needed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,20 +12,20 @@ use crate::error::Error;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Slice<'a> {
-    /// So many kernels; none is a mistake.
+    /// This many kernels; zero is an error.
     Steps(usize),
-    /// As many kernels as should take at most so long, but at least one.
+    /// As many kernels as should fit into this time, but at least one.
     Time {
         /// Milliseconds.
         milliseconds: f64,
         /// The milliseconds that each kernel of this run took when it was measured.
         times: &'a [f64],
     },
-    /// All that is left.
+    /// All remaining kernels.
     Rest,
 }
 
-/// A run that is recorded slice by slice, one slice in each frame. The result is bit for bit that of
+/// A run that is recorded slice by slice, one slice per frame. The result is bit for bit that of
 /// [`Executor::record`].
 ///
 /// ```no_run
@@ -42,23 +42,24 @@ pub enum Slice<'a> {
 /// # }
 /// ```
 ///
-/// What the input reads must not change between the first slice and the one that reads it, and no other
-/// run of the same executor may be recorded between: it would overwrite what this one has computed.
+/// The resources that the input reads must not change between the first slice and the one that
+/// reads them, and no other run of the same executor may be recorded in between, because it would
+/// overwrite the results so far.
 #[derive(Debug)]
 pub struct Cursor {
     sequence: Sequence,
     runs: Arc<AtomicU64>,
-    /// Which run of the executor this one is.
+    /// The number of this run of the executor.
     run: u64,
     next: usize,
     done: bool,
 }
 
 impl Executor {
-    /// Starts a run that is recorded in slices. A run that was started before cannot go on.
+    /// Starts a run that is recorded in slices. A run that was started earlier cannot continue.
     ///
     /// # Errors
-    /// [`Error::Recording`] when the input or the output is another executor's.
+    /// [`Error::Recording`] if the input or the output belongs to another executor.
     pub fn start(&self, input: &Input, output: &Output) -> Result<Cursor, Error> {
         Ok(Cursor {
             sequence: Sequence::new(self, input, output)?,
@@ -69,7 +70,7 @@ impl Executor {
         })
     }
 
-    /// Every pipeline of a run once, to be recorded before the first run.
+    /// Prepares every pipeline of a run, to be recorded before the first run.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -95,23 +96,23 @@ impl Cursor {
         self.done
     }
 
-    /// Kernels recorded so far.
+    /// The number of kernels recorded so far.
     pub fn steps_done(&self) -> usize {
         self.next
     }
 
-    /// Kernels of the whole run.
+    /// The number of kernels in the whole run.
     pub fn steps_total(&self) -> usize {
         self.sequence.len()
     }
 
-    /// Records the next kernels, in one compute pass, and returns whether the run is complete. As
-    /// [`Executor::record`] it makes nothing, submits nothing, polls nothing.
+    /// Records the next kernels, in one compute pass, and returns whether the run is complete. Like
+    /// [`Executor::record`] it creates nothing, submits nothing and polls nothing.
     ///
     /// # Errors
-    /// [`Error::Recording`] when the run is complete already, when another run of the executor was
-    /// started since, when the slice is empty, and when the times are of a run with another number
-    /// of kernels.
+    /// [`Error::Recording`] if the run is already complete, if another run of the executor has been
+    /// started since, if the slice is empty, or if the times belong to a run with a different
+    /// number of kernels.
     pub fn record(
         &mut self,
         encoder: &mut wgpu::CommandEncoder,
@@ -152,7 +153,7 @@ impl Cursor {
         })
     }
 
-    /// Kernels of a slice, at most those that are left.
+    /// The number of kernels in a slice, at most those that are left.
     fn count(&self, slice: Slice<'_>) -> Result<usize, Error> {
         let total = self.sequence.len();
         let left = total - self.next;
@@ -188,9 +189,9 @@ impl Cursor {
 
 /// Dispatches of one workgroup, one for each pipeline of a run.
 ///
-/// Some drivers, software ones above all, compile a pipeline when it first runs; in a run that would
-/// freeze one frame for seconds. A host records a few of these in each frame while it shows how far
-/// they are, and then starts its first run. They overwrite what earlier runs computed.
+/// Some drivers, especially software ones, compile a pipeline when it first runs, which would
+/// freeze a frame for seconds. A host records a few of these in each frame while it shows their
+/// progress, and then starts its first run. They overwrite the results of earlier runs.
 #[derive(Debug)]
 pub struct Prewarm {
     dispatches: Vec<Dispatch>,
@@ -199,7 +200,7 @@ pub struct Prewarm {
 }
 
 impl Prewarm {
-    /// How far it is: pipelines recorded, of all.
+    /// The progress: pipelines recorded, out of all.
     pub fn progress(&self) -> BuildProgress {
         BuildProgress::Pipelines {
             done: self.next,
@@ -207,8 +208,8 @@ impl Prewarm {
         }
     }
 
-    /// Records the next pipelines, at most `count`, and returns whether these were the last ones.
-    /// Recording none, and recording after the last one, does nothing.
+    /// Records the next pipelines, at most `count`, and returns whether they were the last.
+    /// Recording none, or recording after the last one, does nothing.
     pub fn record(&mut self, encoder: &mut wgpu::CommandEncoder, count: usize) -> bool {
         let end = self.next.saturating_add(count).min(self.dispatches.len());
         if self.next < end {

@@ -1,4 +1,4 @@
-//! One dispatch: a pipeline and what is bound to it, ready to record.
+//! One dispatch: a pipeline and its bindings, ready to record.
 
 use super::guarded;
 use crate::error::Error;

@@ -1,29 +1,32 @@
-//! A plan on a device: pipelines, buffers and bind groups made once, recorded as often as wanted.
+//! A plan on a device: pipelines, buffers and bind groups are created once and recorded as often as
+//! needed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::alive;
 use super::dispatch::Dispatch;
 use super::helpers::Helpers;
 use super::pipelines::{BuildProgress, Pipelines};
 use super::resources::{Resource, create_all};
 use crate::error::Error;
 use crate::graph::{ClassGradient, Role};
+use crate::host_memory;
 use crate::plan::{AllocationId, InputFormat, OutputKey, Plan, PlannedOutput, Step, Writable};
 use crate::tensor::{Shape, Tensor, pack};
 
-/// Tells executors apart.
+/// Distinguishes executors.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// A plan on a device.
 ///
-/// Everything is made in [`Executor::new`]; [`Executor::record`] only writes commands into the
+/// Everything is created in [`Executor::new`]; [`Executor::record`] only writes commands into the
 /// caller's encoder. Nothing here submits, polls or blocks.
 #[derive(Debug)]
 pub struct Executor {
     pub(super) id: u64,
     pub(super) dispatches: Arc<[Dispatch]>,
-    /// Runs that were started: a split run must be the latest one.
+    /// The number of runs started: a split run must be the latest one.
     pub(super) runs: Arc<AtomicU64>,
     pub(super) helpers: Helpers,
     resources: Vec<Resource>,
@@ -38,13 +41,13 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Makes everything that the plan needs on the caller's device. Parameters are written to
-    /// buffers that are mapped at creation, or to textures by the queue; the copies run with the
+    /// Creates everything that the plan needs on the caller's device. Parameters are written to
+    /// buffers that are mapped at creation, or to textures by the queue, whose copies run with the
     /// caller's next submission.
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the driver rejects a pipeline or a buffer, [`Error::OutOfMemory`] when
-    /// the device is full.
+    /// [`Error::Gpu`] if the driver rejects a pipeline or a buffer, [`Error::OutOfMemory`] if the
+    /// device is full.
     pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, plan: &Plan) -> Result<Self, Error> {
         Self::with_pipelines(
             device,
@@ -55,11 +58,11 @@ impl Executor {
         )
     }
 
-    /// [`Executor::new`] with pipelines that executors of the same device share: those that are missing are
-    /// added. `progress` hears how far it is.
+    /// Does what [`Executor::new`] does, with pipelines that executors of the same device share;
+    /// missing ones are added. `progress` is told of every step.
     ///
     /// # Errors
-    /// As [`Executor::new`], and [`Error::Gpu`] for pipelines of another device.
+    /// As [`Executor::new`]; also [`Error::Gpu`] for pipelines of another device.
     pub fn with_pipelines(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
@@ -72,6 +75,15 @@ impl Executor {
                 what: "executor".to_owned(),
                 reason: "the pipelines are those of another device".to_owned(),
             });
+        }
+        alive(device)?;
+        if matches!(
+            device.adapter_info().device_type,
+            wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu
+        ) {
+            // Its memory is this machine's.
+            let bytes = plan.allocations().iter().map(|a| a.bytes).sum();
+            host_memory::check(&plan.input_shape().batch_in_words(), bytes)?;
         }
         pipelines.make(plan.steps().iter().map(|step| &step.launch), progress)?;
         let total = plan.weight_bytes();
@@ -89,7 +101,7 @@ impl Executor {
             Dispatch::new(device, &step.node, &step.launch, pipeline, bound)
         });
         let dispatches = dispatches.collect::<Result<Vec<Dispatch>, Error>>()?;
-        // An output's buffer is its own until the end: the last one that writes it completes it.
+        // No other value uses an output's buffer, so the last dispatch that writes it completes it.
         let complete_after = plan.outputs().iter().map(|output| {
             let writes = |step: &Step| step.allocations.last() == Some(&output.allocation);
             plan.steps().iter().rposition(writes).map_or(0, |i| i + 1)
@@ -110,18 +122,18 @@ impl Executor {
         })
     }
 
-    /// The buffer that holds the input: the channel-packed tensor or RGBA8 pixels, by the plan's
-    /// [`InputFormat`]. It may be written by the queue or copied to by commands.
+    /// The buffer that holds the input: the channel-packed tensor or RGBA8 pixels, depending on the
+    /// plan's [`InputFormat`]. The queue may write to it, and commands may copy to it.
     pub fn input(&self) -> &wgpu::Buffer {
         self.buffer(self.input)
     }
 
-    /// What the input is.
+    /// The format of the input.
     pub(crate) fn input_format(&self) -> InputFormat {
         self.input_format
     }
 
-    /// Shape of the input tensor.
+    /// The shape of the input tensor.
     pub(crate) fn input_shape(&self) -> Shape {
         self.input_shape
     }
@@ -129,7 +141,7 @@ impl Executor {
     /// Writes an NCHW tensor to the input.
     ///
     /// # Errors
-    /// [`Error::Input`] when the shape is another than the plan's, or the plan wants pixels.
+    /// [`Error::Input`] if the shape is not the plan's, or the plan takes pixels.
     pub fn write_tensor(&self, queue: &wgpu::Queue, tensor: &Tensor) -> Result<(), Error> {
         let fits = self.input_format == InputFormat::Tensor
             && tensor.dims() == self.input_shape.dims().as_slice();
@@ -144,7 +156,7 @@ impl Executor {
     /// Writes RGBA8 pixels, N×H×W×4 bytes, to the input.
     ///
     /// # Errors
-    /// [`Error::Input`] when the length is wrong, or the plan wants a tensor.
+    /// [`Error::Input`] if the length is wrong, or the plan takes a tensor.
     pub fn write_pixels(&self, queue: &wgpu::Queue, rgba: &[u8]) -> Result<(), Error> {
         let fits = matches!(self.input_format, InputFormat::Rgba8(_))
             && rgba.len() == self.input_shape.pixels() * 4;
@@ -163,11 +175,11 @@ impl Executor {
         Error::Input { expected, got }
     }
 
-    /// Chooses the class of the class activation map for all runs to come: a number, or `None` for the
-    /// most likely one of each image.
+    /// Chooses the class of the class activation map for all future runs: a number, or `None` for
+    /// the most likely class of each image.
     ///
     /// # Errors
-    /// [`Error::Recording`] when the plan has no class activation map, or no such class.
+    /// [`Error::Recording`] if the plan has no class activation map, or no such class.
     pub fn select_class(&self, queue: &wgpu::Queue, class: Option<usize>) -> Result<(), Error> {
         let mut writables = self.writables.iter();
         let Some(writable) = writables.find(|writable| writable.role == Role::ClassMap) else {
@@ -196,11 +208,11 @@ impl Executor {
         &self.outputs
     }
 
-    /// A value that was marked as an output, by its name or its role: its shape, and the buffer in which
-    /// it lies channel-packed from the start.
+    /// Finds an output by its name or its role: its shape, and the buffer that contains it,
+    /// channel-packed, from the start.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`] and [`Error::NoRole`] when the plan keeps no such value.
+    /// [`Error::UnknownValue`] and [`Error::NoRole`] if the plan keeps no such value.
     pub fn output<'a>(
         &self,
         key: impl Into<OutputKey<'a>>,
@@ -209,7 +221,7 @@ impl Executor {
         Ok((output, self.buffer(output.allocation)))
     }
 
-    /// A value that was marked as an output, and the number of dispatches until it is complete.
+    /// Finds an output, and the number of dispatches until it is complete.
     pub(super) fn find_output(
         &self,
         key: &OutputKey<'_>,
@@ -228,12 +240,12 @@ impl Executor {
 
 #[doc(hidden)]
 impl Executor {
-    /// Number of dispatches of a run.
+    /// The number of dispatches in a run.
     pub fn dispatch_count(&self) -> usize {
         self.dispatches.len()
     }
 
-    /// Number of distinct pipelines of a run.
+    /// The number of distinct pipelines in a run.
     pub fn pipeline_count(&self) -> usize {
         self.pipeline_count
     }

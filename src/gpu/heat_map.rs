@@ -1,4 +1,4 @@
-//! A value of one channel as a picture in a texture of the host.
+//! Paints a value of one channel into a texture of the host.
 
 use super::Executor;
 use super::dispatch::Dispatch;
@@ -12,12 +12,13 @@ use crate::plan::OutputKey;
 
 /// How a map is painted.
 ///
-/// The texture is a 2-D one with the usage `COPY_DST` and the format `r32float` (the numbers
-/// themselves) or `rgba8unorm`, `bgra8unorm` or their sRGB forms (colours, written as they are, so that
-/// an sRGB texture shows the same as any other). The map becomes a smooth surface of the size of the
-/// rectangle, a cubic B-spline with the map's values as coefficients, each where its pixel sees the image
-/// ([`Sites`](crate::explain::Sites)). The rectangle stands for what the
-/// network saw: the whole image for rules that squash, its middle for rules that crop
+/// The texture is two-dimensional, has the usage `COPY_DST`, and its format is `r32float` (for the
+/// numbers themselves), or `rgba8unorm`, `bgra8unorm` or one of their sRGB forms (for colours,
+/// which are written without conversion, so that an sRGB texture looks the same as any other). The
+/// map becomes a smooth surface of the size of the rectangle: a cubic B-spline whose coefficients
+/// are the map's values, each placed where its pixel sees the image
+/// ([`Sites`](crate::explain::Sites)). The rectangle stands for the part that the network saw: the
+/// whole image for rules that squash, its middle for rules that crop
 /// ([`Preprocess::seen`](crate::picture::Preprocess::seen)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeatMap {
@@ -35,7 +36,7 @@ impl Default for HeatMap {
 }
 
 impl HeatMap {
-    /// A picture of a value; by default it is the class activation map.
+    /// Paints a value; by default that is the class activation map.
     pub fn of(value: impl Into<OutputKey<'static>>) -> Self {
         Self {
             value: value.into(),
@@ -46,29 +47,30 @@ impl HeatMap {
         }
     }
 
-    /// Which image of the batch; the first one by default.
+    /// Selects the image of the batch; by default the first.
     #[must_use]
     pub const fn image(mut self, image: usize) -> Self {
         self.image = image;
         self
     }
 
-    /// Whether the smallest and the largest value of the surface become 0 and 1, as by default; else
-    /// values are taken as they are, and clamped to 0..1 where they become colours.
+    /// Sets whether the smallest and the largest value of the surface become 0 and 1, which is the
+    /// default; otherwise values are used unchanged, and clamped to 0..1 for colours.
     #[must_use]
     pub const fn stretch(mut self, stretch: bool) -> Self {
         self.stretch = stretch;
         self
     }
 
-    /// Colours from 0 to 1, [`Colors::Heat`] by default; of no use for `r32float`.
+    /// Sets the colours for the values from 0 to 1, by default [`Colors::Heat`]; `r32float` needs
+    /// none.
     #[must_use]
     pub fn colors(mut self, colors: Colors) -> Self {
         self.colors = colors;
         self
     }
 
-    /// The part of the texture that is painted; all of it by default.
+    /// Sets the part of the texture that is painted; by default all of it.
     #[must_use]
     pub const fn rect(mut self, rect: TextureRect) -> Self {
         self.rect = Some(rect);
@@ -76,7 +78,7 @@ impl HeatMap {
     }
 }
 
-/// What colours the values from 0 to 1 become.
+/// The colours of the values from 0 to 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Colors {
@@ -84,8 +86,8 @@ pub enum Colors {
     Gray,
     /// Blue, cyan, yellow, red, opaque.
     Rainbow,
-    /// Nothing, then red, yellow and white: to be blended over the picture. Alpha grows with the value
-    /// to nine tenths and is not multiplied into the colours.
+    /// Transparent, then red, yellow and white, to be blended over the picture. Alpha grows with
+    /// the value up to nine tenths and is not premultiplied.
     Heat,
     /// 256 colours, red first, alpha last.
     Table(Box<[[u8; 4]; 256]>),
@@ -127,7 +129,7 @@ impl Colors {
     }
 }
 
-/// What paints a map.
+/// The recorded parts that paint a map.
 pub(super) struct Painted {
     pub(super) dispatch: Dispatch,
     pub(super) copy: TextureCopy,
@@ -217,7 +219,7 @@ fn refuse(reason: String) -> Error {
     Error::Texture { reason }
 }
 
-/// What a pixel of the texture is, if it can be painted.
+/// The pixel format of the texture, if it can be painted.
 fn pixel_of(texture: &wgpu::Texture) -> Result<Pixel, Error> {
     use wgpu::TextureFormat as F;
     if !texture.usage().contains(wgpu::TextureUsages::COPY_DST) {

@@ -1,5 +1,5 @@
-//! Pipelines of kernels that are no part of a plan: what is bound to them is the host's, and comes
-//! when the plan is on the device already.
+//! Pipelines of kernels that do not belong to a plan: they work on the host's resources, which
+//! arrive after the plan is on the device.
 
 use std::sync::OnceLock;
 
@@ -10,7 +10,7 @@ use crate::kernels::Launch;
 /// A pipeline and the layout of its bind group.
 type Pipeline = (wgpu::ComputePipeline, wgpu::BindGroupLayout);
 
-/// One pipeline for each helper, made when it is first wanted.
+/// One pipeline per helper, created when first needed.
 #[derive(Debug, Default)]
 pub(super) struct Helpers {
     pub(super) resample_rows: Helper,
@@ -23,13 +23,13 @@ pub(super) struct Helpers {
 pub(super) struct Helper(OnceLock<Pipeline>);
 
 impl Helper {
-    /// The pipeline; all launches of a helper need the same one.
+    /// The pipeline, which is the same for all launches of a helper.
     pub(super) fn get(&self, device: &wgpu::Device, launch: &Launch) -> Result<Pipeline, Error> {
         if let Some(pipeline) = self.0.get() {
             return Ok(pipeline.clone());
         }
         let made = Pipelines::new(device, None).get(launch)?;
-        // Another thread may have been first; both are the same.
+        // Another thread may have been first; both pipelines are equal.
         Ok(self.0.get_or_init(|| made).clone())
     }
 }

@@ -1,4 +1,4 @@
-//! What a run reads: what was uploaded, a buffer of the host, or textures of the host.
+//! The inputs of a run: an upload, a buffer of the host, or textures of the host.
 
 use std::sync::Arc;
 
@@ -9,19 +9,21 @@ use super::texture::TextureRead;
 use crate::error::Error;
 use crate::kernels::Launch;
 use crate::kernels::resample::{self, Passes};
+use crate::picture::ChannelOrder;
 use crate::picture::resample::fit;
 use crate::plan::InputFormat;
 
-/// What a run of an [`Executor`] reads. Made once, recorded as often as wanted; clones share it.
+/// The input of a run of an [`Executor`]. It is created once and recorded as often as needed;
+/// clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Input(Option<Arc<Made>>);
 
 #[derive(Debug)]
 struct Made {
-    /// The executor that it is for.
+    /// The executor that it belongs to.
     owner: u64,
     copy: Option<HostCopy>,
-    /// Two for each image: along its rows, along its columns.
+    /// Two per image: along its rows and along its columns.
     dispatches: Vec<Dispatch>,
     images: Vec<Image>,
 }
@@ -33,7 +35,7 @@ struct HostCopy {
     to: wgpu::Buffer,
 }
 
-/// What is kept of an image for reading the same part of another texture.
+/// The data of an image that are needed to read the same part of another texture.
 #[derive(Clone, Debug)]
 struct Image {
     read: TextureRead,
@@ -45,17 +47,17 @@ struct Image {
 }
 
 impl Input {
-    /// What was written to [`Executor::input`] before, by whatever means.
+    /// Reads what was written to [`Executor::input`] beforehand, by whatever means.
     pub fn uploaded() -> Self {
         Self::default()
     }
 
-    /// The same parts of other textures: one view per image of the batch, of textures of the same size
-    /// and format as before. Makes a bind group per image and nothing else.
+    /// Reads the same parts of other textures: one view per image of the batch, of textures of the
+    /// same size and format as before. It creates one bind group per image and nothing else.
     ///
     /// # Errors
-    /// [`Error::Texture`] when the views are not such; [`Error::Recording`] when the input is none of
-    /// textures, or another executor's.
+    /// [`Error::Texture`] if the views do not match; [`Error::Recording`] if the input does not
+    /// read textures, or belongs to another executor.
     pub fn with_views(
         &self,
         device: &wgpu::Device,
@@ -135,13 +137,16 @@ impl Image {
 }
 
 impl Executor {
-    /// An input that copies a buffer of the host, which holds what [`Executor::input`] is to hold: the
-    /// channel-packed tensor, or RGBA8 pixels. It has the usage `COPY_SRC`.
+    /// Creates an input that copies a buffer of the host with the content for [`Executor::input`]:
+    /// the channel-packed tensor, or RGBA8 pixels. The buffer has the usage `COPY_SRC`.
     ///
     /// # Errors
-    /// [`Error::Input`] when the buffer is too small or lacks the usage.
+    /// [`Error::Input`] if the buffer is too small or lacks the usage.
     pub fn buffer_input(&self, buffer: &wgpu::Buffer) -> Result<Input, Error> {
         let to = self.input().clone();
+        if *buffer == to {
+            return Err(self.input_error("its own buffer; use `Input::uploaded`".to_owned()));
+        }
         if buffer.size() < to.size() {
             return Err(self.input_error(format!("a buffer of {} bytes", buffer.size())));
         }
@@ -159,16 +164,16 @@ impl Executor {
         }))))
     }
 
-    /// An input that reads textures of the host, one view for each image of the batch, resizes and
-    /// crops them by the rules of the plan, all on the GPU: the pixels are those of
-    /// `image::Batch::prepare`. The plan must be one for [`InputFormat::Rgba8`].
+    /// Creates an input that reads textures of the host, one view per image of the batch, and
+    /// resizes and crops them by the plan's rules, all on the GPU; the pixels equal those of
+    /// `picture::Batch::prepare`. The plan must be made for [`InputFormat::Rgba8`].
     ///
-    /// What the textures show is read in each run. [`Input::with_views`] reads other textures of the
+    /// The textures are read anew in each run. [`Input::with_views`] reads other textures of the
     /// same size.
     ///
     /// # Errors
-    /// [`Error::Input`] when the plan is not one for pixels of the rules' size, or the batch has another
-    /// number of images; [`Error::Texture`] for a view that cannot be read;
+    /// [`Error::Input`] if the plan does not take pixels of the rules' size, or the batch has a
+    /// different number of images; [`Error::Texture`] for a view that cannot be read;
     /// [`Error::Preprocess`] for a view that would get margins; [`Error::Gpu`] and
     /// [`Error::OutOfMemory`] from the device.
     pub fn texture_input(
@@ -179,6 +184,11 @@ impl Executor {
         let InputFormat::Rgba8(rules) = self.input_format() else {
             return Err(self.input_error("textures".to_owned()));
         };
+        if rules.channels == ChannelOrder::Grey {
+            return Err(Error::Preprocess {
+                reason: "a network for grey images takes no textures; give it pixels".to_owned(),
+            });
+        }
         let shape = self.input_shape();
         if views.len() != shape.n || rules.size != [shape.h, shape.w] {
             let [h, w] = rules.size;
@@ -209,7 +219,7 @@ impl Executor {
         }))))
     }
 
-    /// What both passes over one image need, and the second of them.
+    /// Creates the resources for both passes over an image, and the second pass.
     fn image(
         &self,
         device: &wgpu::Device,

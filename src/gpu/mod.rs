@@ -1,10 +1,10 @@
-//! The only module that uses wgpu: a [`Plan`](crate::plan::Plan) becomes pipelines, buffers and
-//! commands.
+//! The only module that uses wgpu: it turns a [`Plan`](crate::plan::Plan) into pipelines, buffers
+//! and commands.
 //!
-//! A host that has a device builds an [`Executor`] from it, says once what a run reads ([`Input`]) and
-//! where its results go ([`Output`]), and records runs into its own encoder; [`contract`] is what it can
-//! rely on. A program that has no device starts with a [`Context`], and [`Session`] shows how the parts
-//! go together.
+//! A host that has a device builds an [`Executor`] from it, states once what a run reads
+//! ([`Input`]) and where its results go ([`Output`]), and records runs into its own encoder;
+//! [`contract`] says what it can rely on. A program without a device starts with a [`Context`], and
+//! [`Session`] shows how the parts fit together.
 
 use std::future::Future;
 use std::pin::pin;
@@ -56,7 +56,7 @@ pub fn required_features() -> wgpu::Features {
     wgpu::Features::empty()
 }
 
-/// Features that are used where a device has them.
+/// Features that are used if a device has them.
 pub fn optional_features() -> wgpu::Features {
     wgpu::Features::TIMESTAMP_QUERY
         | wgpu::Features::SUBGROUP
@@ -66,15 +66,15 @@ pub fn optional_features() -> wgpu::Features {
         | wgpu::Features::PIPELINE_CACHE
 }
 
-/// Capabilities that a host's device must have: WebGPU's defaults. Larger storage buffers and textures
-/// allow larger batches and images; a software adapter is several times faster with the
-/// [optional features](optional_features) and its own `max_immediate_size`.
+/// Limits that a host's device must have: WebGPU's defaults. Larger storage buffers and textures
+/// allow larger batches and images; a software adapter is several times faster with the [optional
+/// features](optional_features) and its own `max_immediate_size`.
 pub fn required_limits() -> wgpu::Limits {
     wgpu::Limits::default()
 }
 
 impl Capabilities {
-    /// What a device allows and offers.
+    /// Reads the limits and features of a device.
     pub fn of(device: &wgpu::Device) -> Self {
         let limits = device.limits();
         let features = device.features();
@@ -85,7 +85,7 @@ impl Capabilities {
             workgroups_per_dimension: limits.max_compute_workgroups_per_dimension.into(),
             texture_side: limits.max_texture_dimension_2d.into(),
             immediate_bytes: limits.max_immediate_size.into(),
-            // On Vulkan, formats that can be stored to can be read as well.
+            // On Vulkan, storage formats that can be written can also be read.
             read_write_textures: features
                 .contains(wgpu::Features::TEXTURE_ADAPTER_SPECIFIC_FORMAT_FEATURES),
             half_arithmetic: features.contains(wgpu::Features::SHADER_F16),
@@ -106,8 +106,8 @@ impl Capabilities {
     }
 }
 
-/// Runs something that creates GPU objects and turns what wgpu reports into an error, so that a bad
-/// shader or a full memory never reaches the host's error handler.
+/// Runs something that creates GPU objects and turns wgpu's reports into an error, so that a bad
+/// shader or full memory never reaches the host's error handler.
 fn guarded<T>(device: &wgpu::Device, what: &str, create: impl FnOnce() -> T) -> Result<T, Error> {
     let scopes = [
         wgpu::ErrorFilter::Internal,
@@ -116,12 +116,34 @@ fn guarded<T>(device: &wgpu::Device, what: &str, create: impl FnOnce() -> T) -> 
     ]
     .map(|filter| device.push_error_scope(filter));
     let created = create();
-    // Scopes are a stack: the last one pushed is popped first.
-    let mut first_error = None;
+    // Scopes are a stack: the last one pushed is popped first. Full memory is what makes objects
+    // invalid, not the other way round.
+    let mut worst = None;
     for scope in scopes.into_iter().rev() {
-        first_error = first_error.or(ready(scope.pop()).flatten());
+        if let Some(error) = ready(scope.pop()).flatten()
+            && (worst.is_none() || matches!(error, wgpu::Error::OutOfMemory { .. }))
+        {
+            worst = Some(error);
+        }
     }
-    first_error.map_or(Ok(created), |error| Err(gpu_error(what, &error)))
+    worst.map_or(Ok(created), |error| Err(gpu_error(what, &error)))
+}
+
+/// Refuses a device that is lost: wgpu makes things on it that are nothing, without a word.
+fn alive(device: &wgpu::Device) -> Result<(), Error> {
+    let probe = guarded(device, "probe", || {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("resnet-wgpu probe"),
+            size: 8,
+            usage: wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: true,
+        })
+    })?;
+    let mapped = probe.get_mapped_range_mut(..);
+    mapped.map(drop).map_err(|_| Error::Gpu {
+        what: "device".to_owned(),
+        reason: "it is lost; open it again".to_owned(),
+    })
 }
 
 fn gpu_error(what: &str, error: &wgpu::Error) -> Error {
@@ -136,7 +158,7 @@ fn gpu_error(what: &str, error: &wgpu::Error) -> Error {
     }
 }
 
-/// The result of a future that is ready at once, as error scopes are everywhere but in a browser.
+/// The result of a future that is ready at once, as error scopes are everywhere except in browsers.
 fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut std::task::Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),

@@ -1,5 +1,5 @@
-//! Where the results of a run go: they stay, are copied to the host's buffers, or become pictures in
-//! the host's textures.
+//! The destinations of a run's results: they stay, are copied to the host's buffers, or become
+//! pictures in the host's textures.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use super::record::TextureCopy;
 use crate::error::Error;
 use crate::plan::OutputKey;
 
-/// Where the results of a run of an [`Executor`] go. Made once, recorded as often as wanted; clones
-/// share it.
+/// The destination of the results of a run of an [`Executor`]. It is created once and recorded as
+/// often as needed; clones share it.
 ///
-/// Every output of the graph lies in a buffer of the executor after the run ([`Executor::output`]).
-/// A network that computes more than this output wants is recorded only as far as needed; the buffers
-/// of the other outputs then hold nothing of use.
+/// After the run, every output of the graph lies in a buffer of the executor
+/// ([`Executor::output`]). The network is recorded only as far as this output needs it; the buffers
+/// of other outputs then hold nothing useful.
 #[derive(Clone, Debug, Default)]
 pub struct Output(Option<Arc<Wanted>>);
 
 #[derive(Debug)]
 struct Wanted {
-    /// The executor that it is for.
+    /// The executor that it belongs to.
     owner: u64,
-    /// Dispatches of the network until everything that is wanted is complete.
+    /// The dispatches of the network until every requested value is complete.
     network_steps: usize,
     copies: Vec<BufferCopy>,
     dispatches: Vec<Dispatch>,
@@ -45,7 +45,7 @@ impl Output {
         Self::default()
     }
 
-    /// Only what the builder is asked for.
+    /// Keeps only what is requested from the builder.
     pub fn builder(executor: &Executor) -> OutputBuilder<'_> {
         OutputBuilder {
             executor,
@@ -96,7 +96,7 @@ impl Output {
     }
 }
 
-/// Collects what a run is wanted for.
+/// Collects the results that a run is needed for.
 #[derive(Debug)]
 pub struct OutputBuilder<'a> {
     executor: &'a Executor,
@@ -104,10 +104,11 @@ pub struct OutputBuilder<'a> {
 }
 
 impl OutputBuilder<'_> {
-    /// Computes an output of the graph, by its name or its role, and leaves it where it is.
+    /// Computes an output of the graph, selected by its name or its role, and leaves it where it
+    /// is.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`] and [`Error::NoRole`] when the plan keeps no such value.
+    /// [`Error::UnknownValue`] and [`Error::NoRole`] if the plan keeps no such value.
     pub fn keep<'a>(mut self, key: impl Into<OutputKey<'a>>) -> Result<Self, Error> {
         let (_, steps) = self.executor.find_output(&key.into())?;
         self.wanted.network_steps = self.wanted.network_steps.max(steps);
@@ -118,8 +119,8 @@ impl OutputBuilder<'_> {
     /// host that has the usage `COPY_DST`.
     ///
     /// # Errors
-    /// As [`Self::keep`], and [`Error::Recording`] for a buffer that is too small, lacks the usage, or an
-    /// offset that is no multiple of 4.
+    /// As [`Self::keep`]; also [`Error::Recording`] for a buffer that is too small or lacks the
+    /// usage, or an offset that is not a multiple of 4.
     pub fn copy<'a>(
         self,
         key: impl Into<OutputKey<'a>>,
@@ -156,11 +157,12 @@ impl OutputBuilder<'_> {
         Ok(builder)
     }
 
-    /// Paints an output of one channel, such as a class activation map, to a texture of the host.
+    /// Paints an output of one channel, such as a class activation map, into a texture of the host.
     ///
     /// # Errors
-    /// As [`Self::keep`]; [`Error::Texture`] for a value of more than one channel and for a texture that cannot be painted ([`HeatMap`]); [`Error::Gpu`] and
-    /// [`Error::OutOfMemory`] from the device.
+    /// As [`Self::keep`]; [`Error::Texture`] for a value of more than one channel and for a texture
+    /// that cannot be painted ([`HeatMap`]); [`Error::Gpu`] and [`Error::OutOfMemory`] from the
+    /// device.
     pub fn heat_map(
         self,
         device: &wgpu::Device,
@@ -174,7 +176,7 @@ impl OutputBuilder<'_> {
         Ok(builder)
     }
 
-    /// The output.
+    /// Builds the output.
     pub fn build(self) -> Output {
         Output(Some(Arc::new(self.wanted)))
     }

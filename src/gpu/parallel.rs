@@ -1,4 +1,4 @@
-//! Work on all processors while the caller's thread takes the results.
+//! Runs work on all processors while the caller's thread takes the results.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -6,12 +6,12 @@ use std::thread;
 
 use crate::error::Error;
 
-/// Runs `work` on every item, on as many threads as there are processors, and hands each result with its
-/// index to `done`, on the caller's thread and in whatever order they are ready. The first error ends
-/// it.
+/// Runs `work` on every item, on as many threads as there are processors, and hands each result
+/// with its index to `done`, on the caller's thread and in the order of completion. The first error
+/// ends it.
 ///
-/// No more results wait than there are threads. With one processor, and in a browser, all of it runs
-/// on the caller's thread.
+/// At most as many results wait as there are threads. With one processor, or in a browser,
+/// everything runs on the caller's thread.
 pub(super) fn for_each<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, Error> + Sync,
@@ -49,7 +49,7 @@ pub(super) fn for_each<T: Sync, R: Send>(
         let results = receiver.iter();
         let mut results = results.map(|(index, result)| done(index, result?));
         let outcome = results.try_for_each(|result| result);
-        // Those that wait to send must not wait forever.
+        // Threads that wait to send must not wait forever.
         drop(results);
         drop(receiver);
         outcome

@@ -1,4 +1,4 @@
-//! What the driver compiled, kept in a file for the next start.
+//! Keeps what the driver has compiled in a file for the next start.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use super::guarded;
 use crate::error::Error;
 use crate::internals::files::{read_at_most, write_cache};
 
-/// What a file starts with; the checksum of the rest follows.
+/// The start of a file; the checksum of the rest follows.
 const MAGIC: &[u8] = b"resnet-wgpu pipelines 1\n";
 const CHECKSUM_BYTES: usize = 16;
 
-/// No file is larger: a pipeline takes some tens of kilobytes.
+/// The maximum size of a file: a pipeline takes some tens of kilobytes.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// wgpu's pipeline cache in a file, for backends that have one (Vulkan).
@@ -22,16 +22,16 @@ const MAX_BYTES: u64 = 64 << 20;
 pub struct PipelineCacheFile {
     path: PathBuf,
     cache: wgpu::PipelineCache,
-    /// Checksum of what the file holds.
+    /// The checksum of the file's content.
     stored: Mutex<[u8; CHECKSUM_BYTES]>,
 }
 
 impl PipelineCacheFile {
-    /// The cache of a device in a folder, empty where there is no file; `None` where the device has no
-    /// pipeline caches. A file that is damaged is reported by one line of the log and not used.
+    /// The cache of a device in a folder, which is empty if there is no file; `None` if the device
+    /// has no pipeline caches. A damaged file is reported by one line in the log and not used.
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the driver refuses even an empty cache.
+    /// [`Error::Gpu`] if the driver refuses even an empty cache.
     pub fn open(device: &wgpu::Device, folder: &Path) -> Result<Option<Self>, Error> {
         let has_feature = device.features().contains(wgpu::Features::PIPELINE_CACHE);
         let key = wgpu::util::pipeline_cache_key(&device.adapter_info()).filter(|_| has_feature);
@@ -60,7 +60,7 @@ impl PipelineCacheFile {
     /// Writes what was added since the file was read, and returns whether there was anything.
     ///
     /// # Errors
-    /// [`Error::Cache`] when the file cannot be written.
+    /// [`Error::Cache`] if the file cannot be written.
     pub fn store(&self) -> Result<bool, Error> {
         let data = self.cache.get_data().unwrap_or_default();
         let sum = checksum(&data);
@@ -80,9 +80,9 @@ impl PipelineCacheFile {
     reason = "the only way to make a pipeline cache; what is passed to it was checked"
 )]
 fn create(device: &wgpu::Device, data: &[u8]) -> wgpu::PipelineCache {
-    // SAFETY: the data is empty or comes from `PipelineCache::get_data`: it was read from a file in the
-    // user's own folder whose checksum is right, and only `store` writes such files. wgpu and the driver
-    // refuse data of another device or version, and fall back to an empty cache.
+    // SAFETY: the data is empty or comes from `PipelineCache::get_data`: it was read from a file in
+    // the user's own folder whose checksum is right, and only `store` writes such files. wgpu and
+    // the driver refuse data of another device or version, and fall back to an empty cache.
     unsafe {
         device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
             label: Some("resnet-wgpu"),
@@ -96,7 +96,7 @@ fn checksum(data: &[u8]) -> [u8; CHECKSUM_BYTES] {
     XxHash3_128::oneshot(data).to_le_bytes()
 }
 
-/// The data of a file, nothing when there is none.
+/// The data of a file; empty if there is none.
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let unusable = |reason: String| {
         let path = path.to_path_buf();

@@ -1,4 +1,4 @@
-//! Pipelines by kernel and constants: made once each, whoever dispatches them.
+//! Pipelines by kernel and constants, each created once, whoever dispatches it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,22 +9,22 @@ use super::{guarded, parallel};
 use crate::error::Error;
 use crate::kernels::{Access, Binding, Kernel, Launch, ModuleKey, PipelineKey, Precision, Storage};
 
-/// How far the building of an [`Executor`](super::Executor) is.
+/// The progress of building an [`Executor`](super::Executor).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildProgress {
-    /// Bytes of parameters uploaded, of all.
+    /// Bytes of parameters uploaded, out of all.
     Weights {
-        /// Uploaded so far.
+        /// The bytes uploaded so far.
         done: u64,
-        /// All.
+        /// The total.
         total: u64,
     },
-    /// Pipelines created, of all.
+    /// Pipelines created, out of all.
     Pipelines {
-        /// Created so far.
+        /// The pipelines created so far.
         done: usize,
-        /// All.
+        /// The total.
         total: usize,
     },
 }
@@ -38,10 +38,10 @@ fn create_module(
     device: &wgpu::Device,
     descriptor: wgpu::ShaderModuleDescriptor<'_>,
 ) -> wgpu::ShaderModule {
-    // SAFETY: only this crate's own kernels come here. Each proves by its own edge tests that it
-    // stays within its buffers and textures, whose sizes the planner derives from the same shapes;
-    // all loops end: their bounds are constants or immediates. The tests run every kernel over
-    // ragged shapes.
+    // SAFETY: only this crate's own kernels get here. The edge tests in each of them keep it within
+    // its buffers and textures, whose sizes the planner derives from the same shapes, and all loops
+    // end, because their bounds are constants or immediates. The tests run every kernel over ragged
+    // shapes.
     unsafe {
         device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
     }
@@ -61,7 +61,7 @@ fn binding_type(binding: &Binding, precision: Precision) -> wgpu::BindingType {
             Access::Write => storage_texture(wgpu::StorageTextureAccess::WriteOnly, precision),
             Access::ReadWrite => storage_texture(wgpu::StorageTextureAccess::ReadWrite, precision),
             Access::Sample => wgpu::BindingType::Texture {
-                // Nothing is interpolated, so that 32-bit floats will do.
+                // Nothing is interpolated, so 32-bit floats are allowed.
                 sample_type: wgpu::TextureSampleType::Float { filterable: false },
                 view_dimension: wgpu::TextureViewDimension::D2,
                 multisampled: false,
@@ -81,10 +81,10 @@ const fn storage_texture(
     }
 }
 
-/// What a layout depends on: the kernel, and the format of its textures.
+/// A layout depends on the kernel and the format of its textures.
 type LayoutKey = (&'static str, Precision);
 
-/// The pipelines of a device, each made once, for all executors that are built with them.
+/// The pipelines of a device, each created once, for all executors built with them.
 ///
 /// A pipeline is a pure function of a launch: executors of equal layers share it. Clones share
 /// everything.
@@ -114,7 +114,8 @@ struct Layouts {
 }
 
 impl Pipelines {
-    /// No pipelines yet, for a device; in the host's cache the driver finds what it has compiled before.
+    /// Starts without pipelines. In the host's cache, if there is one, the driver finds what it
+    /// compiled earlier.
     pub fn new(device: &wgpu::Device, cache: Option<wgpu::PipelineCache>) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -129,7 +130,7 @@ impl Pipelines {
         &self.shared.device
     }
 
-    /// Makes the pipelines of some launches that do not exist yet, on all processors.
+    /// Creates the missing pipelines of some launches, on all processors.
     pub(super) fn make<'l>(
         &self,
         launches: impl IntoIterator<Item = &'l Launch>,
@@ -168,7 +169,7 @@ impl Pipelines {
         let module = self.module_of(launch)?;
         let label = label(launch.kernel.name);
         let device = self.device();
-        // Not under the lock: this is what takes time.
+        // Not under the lock, because this takes time.
         let pipeline = guarded(device, launch.kernel.name, || {
             device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(&label),
@@ -183,12 +184,13 @@ impl Pipelines {
                 cache: self.shared.cache.as_ref(),
             })
         })?;
-        // Another thread may have been first; all use the one that stays.
+        // Another thread may have been first; all use the pipeline that stays.
         let pipeline = self.made().pipelines.entry(key).or_insert(pipeline).clone();
         Ok((pipeline, layouts.group))
     }
 
-    /// What exists. A thread that panicked has left nothing half made: entries are whole.
+    /// The existing objects. A thread that panicked has left nothing half-made, because entries are
+    /// complete.
     fn made(&self) -> MutexGuard<'_, Made> {
         let made = self.shared.made.lock();
         made.unwrap_or_else(PoisonError::into_inner)
@@ -206,7 +208,13 @@ impl Pipelines {
                 label: Some(&label),
                 source: wgpu::ShaderSource::Wgsl(source),
             };
-            create_module(self.device(), descriptor)
+            let bindings = launch.kernel.bindings;
+            if bindings.iter().any(|b| b.access == Access::Sample) {
+                // Nothing tells how large a host's view is: what lies outside must not be read.
+                self.device().create_shader_module(descriptor)
+            } else {
+                create_module(self.device(), descriptor)
+            }
         })?;
         Ok(self.made().modules.entry(key).or_insert(module).clone())
     }
@@ -247,7 +255,7 @@ impl Pipelines {
 
 #[doc(hidden)]
 impl Pipelines {
-    /// Number of pipelines so far.
+    /// The number of pipelines so far.
     pub fn count(&self) -> usize {
         self.made().pipelines.len()
     }

@@ -1,30 +1,45 @@
-//! Outputs back to the host, without blocking it.
+//! Copies outputs back to the host without blocking it.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use futures_channel::oneshot;
 
-use super::{Executor, guarded};
+use super::{Executor, alive, guarded};
+use crate::answer;
 use crate::error::Error;
 use crate::plan::{OutputKey, PlannedOutput};
 use crate::tensor::{Tensor, unpack};
 
 /// A host-visible copy of some outputs of an [`Executor`].
 ///
-/// Record the copies behind the run, submit, then await [`Readback::read`], or ask
+/// Record the copies after the run, submit, then await [`Readback::read`] or call
 /// [`Readback::try_read`] in every frame. Both complete when the host polls its device or submits
-/// again; they never poll themselves. The copies must not be submitted again in between: wgpu allows
-/// no command on a buffer that is mapped.
+/// again; they never poll themselves. The copies must not be submitted again in between, because
+/// wgpu allows no commands on a mapped buffer.
 #[derive(Debug)]
 pub struct Readback {
     buffer: wgpu::Buffer,
     parts: Vec<Part>,
-    /// What [`Readback::try_read`] waits for.
-    pending: Mutex<Option<Mapping>>,
+    /// Whether to refuse what is no answer.
+    checked: bool,
+    /// What [`Readback::read`] and [`Readback::try_read`] wait for.
+    pending: Mutex<Option<Mapped>>,
 }
 
-/// The answer to a request to map a buffer.
-type Mapping = oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>;
+/// A buffer that is mapped, or will be. Dropped, it is the device's again: a command on a buffer that is
+/// still mapped would end the host.
+#[derive(Debug)]
+struct Mapped {
+    buffer: wgpu::Buffer,
+    answer: oneshot::Receiver<Granted>,
+    /// Whether the request was granted, once that is known.
+    granted: Option<bool>,
+}
+
+type Granted = Result<(), wgpu::BufferAsyncError>;
 
 /// One output within the host-visible buffer.
 #[derive(Debug)]
@@ -36,24 +51,26 @@ struct Part {
 }
 
 impl Readback {
-    /// A readback of all outputs of an executor.
+    /// Reads back all outputs of an executor.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] and [`Error::Gpu`] when the buffer cannot be made.
+    /// [`Error::OutOfMemory`] and [`Error::Gpu`] if the buffer cannot be created.
     pub fn new(device: &wgpu::Device, executor: &Executor) -> Result<Self, Error> {
         let names = executor.outputs().iter().map(|o| o.name.as_str());
         Self::of(device, executor, names)
     }
 
-    /// A readback of some outputs of an executor, by their names or roles, in this order.
+    /// Reads back some outputs of an executor, selected by name or role, in this order.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`] and [`Error::NoRole`] for what is no output, and as [`Readback::new`].
+    /// As [`Readback::new`]; also [`Error::UnknownValue`] and [`Error::NoRole`] for values that are
+    /// not outputs.
     pub fn of<'a, K: Into<OutputKey<'a>>>(
         device: &wgpu::Device,
         executor: &Executor,
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Self, Error> {
+        alive(device)?;
         let mut total = 0;
         let mut parts = Vec::new();
         for key in keys {
@@ -78,8 +95,15 @@ impl Readback {
         Ok(Self {
             buffer,
             parts,
+            checked: true,
             pending: Mutex::default(),
         })
+    }
+
+    /// The same for those who compare: numbers are handed on whatever they are.
+    pub(super) const fn unchecked(mut self) -> Self {
+        self.checked = false;
+        self
     }
 
     /// Records the copies.
@@ -89,71 +113,85 @@ impl Readback {
         }
     }
 
-    /// The outputs of the last submitted run, NCHW, in the order of [`Executor::outputs`], or in that
-    /// given to [`Readback::of`].
+    /// The outputs of the last submitted run, NCHW, in the order of [`Executor::outputs`], or in
+    /// that given to [`Readback::of`].
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the device was lost.
+    /// [`Error::Gpu`] if the device was lost.
     pub async fn read(&self) -> Result<Vec<Tensor>, Error> {
-        map(WHAT, &self.buffer, |mapped| self.tensors(mapped)).await?
+        let _unless_complete = TakeBack(self);
+        let answer = poll_fn(|context| {
+            let mut pending = self.lock();
+            let mapped = pending.get_or_insert_with(|| Mapped::request(&self.buffer));
+            mapped.poll(context)
+        });
+        let answer = answer.await;
+        let Some(mapped) = self.lock().take() else {
+            return Err(failed(WHAT, "it was read by another call meanwhile"));
+        };
+        mapped.look(WHAT, answer, |bytes| self.tensors(bytes))?
     }
 
-    /// As [`Readback::read`], for a host that looks once in every frame: `None` as long as the device
-    /// is not done. The first call after a submission asks for the results.
+    /// Does what [`Readback::read`] does for a host that looks once per frame: it returns `None`
+    /// until the device is done. The first call after a submission requests the results.
     ///
     /// # Errors
     /// As [`Readback::read`].
     pub fn try_read(&self) -> Result<Option<Vec<Tensor>>, Error> {
         let mut pending = self.lock();
-        let mapping = pending.get_or_insert_with(|| request(&self.buffer));
-        let answer = match mapping.try_recv() {
-            Ok(None) => return Ok(None),
-            Ok(Some(answer)) => Some(answer),
-            Err(oneshot::Canceled) => None,
+        let mapped = pending.get_or_insert_with(|| Mapped::request(&self.buffer));
+        let Poll::Ready(answer) = mapped.poll(&mut Context::from_waker(Waker::noop())) else {
+            return Ok(None);
         };
-        *pending = None;
-        check(WHAT, answer)?;
-        look_at(WHAT, &self.buffer, |mapped| self.tensors(mapped))?.map(Some)
+        let seen = pending.take();
+        let seen = seen.map(|mapped| mapped.look(WHAT, answer, |bytes| self.tensors(bytes)));
+        seen.transpose()?.transpose()
     }
 
-    /// Whether [`Readback::try_read`] has asked for results that it has not returned: until then the
-    /// copies must not be submitted again.
+    /// Whether [`Readback::try_read`] has requested results that it has not yet returned; meanwhile
+    /// the copies must not be submitted again.
     pub fn is_pending(&self) -> bool {
         self.lock().is_some()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Mapping>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Mapped>> {
         // A panic elsewhere cannot leave it half-changed.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tensors(&self, mapped: &[u8]) -> Result<Vec<Tensor>, Error> {
-        self.parts.iter().map(|part| part.tensor(mapped)).collect()
+        let parts = self.parts.iter().map(|part| {
+            let tensor = part.tensor(mapped)?;
+            if self.checked {
+                answer::check(&part.output.name, &part.output.roles, &tensor)?;
+            }
+            Ok(tensor)
+        });
+        parts.collect()
     }
 }
 
-/// What errors say was going on.
+/// Takes the request of a future back.
+struct TakeBack<'a>(&'a Readback);
+
+impl Drop for TakeBack<'_> {
+    fn drop(&mut self) {
+        self.0.lock().take();
+    }
+}
+
+/// The operation that errors name.
 const WHAT: &str = "readback";
 
-/// Maps a buffer, looks at its bytes, and unmaps it. Whoever owns the device polls it.
+/// Maps a buffer, reads its bytes, and unmaps it. The owner of the device polls it.
 pub(super) async fn map<T>(
     what: &str,
     buffer: &wgpu::Buffer,
     look: impl FnOnce(&[u8]) -> T,
 ) -> Result<T, Error> {
-    let answer = request(buffer).await.ok();
-    check(what, answer)?;
-    look_at(what, buffer, look)
-}
-
-/// Asks for a buffer to be mapped.
-fn request(buffer: &wgpu::Buffer) -> Mapping {
-    let (sender, receiver) = oneshot::channel();
-    buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-        // The receiver is gone when the caller dropped the future: nobody wants the result.
-        let _ = sender.send(result);
-    });
-    receiver
+    let mut mapped = Mapped::request(buffer);
+    let answer = poll_fn(|context| mapped.poll(context)).await;
+    mapped.look(what, answer, look)
 }
 
 fn failed(what: &str, reason: impl std::fmt::Display) -> Error {
@@ -163,32 +201,62 @@ fn failed(what: &str, reason: impl std::fmt::Display) -> Error {
     }
 }
 
-/// Whether the request was granted; without an answer the device is gone.
-fn check(what: &str, answer: Option<Result<(), wgpu::BufferAsyncError>>) -> Result<(), Error> {
-    match answer {
-        Some(answer) => answer.map_err(|error| failed(what, error)),
-        None => Err(failed(what, "the device dropped the request")),
+impl Mapped {
+    /// Asks for a buffer to be mapped.
+    fn request(buffer: &wgpu::Buffer) -> Self {
+        let (sender, answer) = oneshot::channel();
+        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The receiver is gone when the caller dropped the future: nobody wants the result.
+            let _ = sender.send(result);
+        });
+        Self {
+            buffer: buffer.clone(),
+            answer,
+            granted: None,
+        }
+    }
+
+    /// The answer to the request; without one the device is gone.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Granted>> {
+        let answer = Pin::new(&mut self.answer).poll(context).map(Result::ok);
+        if let Poll::Ready(answer) = &answer {
+            self.granted = Some(matches!(answer, Some(Ok(()))));
+        }
+        answer
+    }
+
+    /// Looks at the bytes if the request was granted.
+    fn look<T>(
+        self,
+        what: &str,
+        answer: Option<Granted>,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, Error> {
+        match answer {
+            Some(answer) => answer.map_err(|error| failed(what, error))?,
+            None => return Err(failed(what, "the device dropped the request")),
+        }
+        let mapped = self.buffer.get_mapped_range(..);
+        let mapped = mapped.map_err(|error| failed(what, error))?;
+        Ok(look(&mapped))
     }
 }
 
-/// Looks at the bytes of a buffer that is mapped, and unmaps it.
-fn look_at<T>(
-    what: &str,
-    buffer: &wgpu::Buffer,
-    look: impl FnOnce(&[u8]) -> T,
-) -> Result<T, Error> {
-    let seen = {
-        let mapped = buffer.get_mapped_range(..).map_err(|e| failed(what, e))?;
-        look(&mapped)
-    };
-    buffer.unmap();
-    Ok(seen)
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // A request that is still open is taken back; what was refused is not mapped.
+        let answer = &mut self.answer;
+        let open = || !matches!(answer.try_recv(), Ok(Some(Err(_))) | Err(_));
+        if self.granted.unwrap_or_else(open) {
+            self.buffer.unmap();
+        }
+    }
 }
 
 impl Part {
     fn tensor(&self, mapped: &[u8]) -> Result<Tensor, Error> {
         let shape = self.output.shape;
-        // Both are far below the size of memory: the buffer is mapped.
+        // Both are far smaller than memory, since the buffer is mapped.
         let [offset, bytes] =
             [self.offset, self.bytes].map(|b| usize::try_from(b).unwrap_or(usize::MAX));
         let packed: Vec<f32> = bytemuck::pod_collect_to_vec(&mapped[offset..offset + bytes]);

@@ -1,4 +1,4 @@
-//! A run written into the host's encoder: at once, or with timestamps.
+//! Records a run into the host's encoder, with or without timestamps.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,12 +7,12 @@ use super::dispatch::Dispatch;
 use super::{Executor, Input, Output, StepTimer};
 use crate::error::Error;
 
-/// All that is recorded for one run, in order.
+/// Everything that is recorded for a run, in order.
 #[derive(Clone, Debug)]
 pub(super) struct Sequence {
     input: Input,
     network: Arc<[Dispatch]>,
-    /// How much of the network the output needs.
+    /// The number of dispatches of the network that the output needs.
     network_steps: usize,
     output: Output,
 }
@@ -36,7 +36,7 @@ impl Sequence {
         })
     }
 
-    /// Dispatches.
+    /// The number of dispatches.
     pub(super) fn len(&self) -> usize {
         self.input.dispatches().len() + self.network_steps + self.output.dispatches().len()
     }
@@ -50,24 +50,24 @@ impl Sequence {
             .chain(self.output.dispatches())
     }
 
-    /// What comes before the first dispatch.
+    /// Records what precedes the first dispatch.
     pub(super) fn begin(&self, encoder: &mut wgpu::CommandEncoder) {
         self.input.record_copy(encoder);
     }
 
-    /// What comes after the last dispatch.
+    /// Records what follows the last dispatch.
     pub(super) fn end(&self, encoder: &mut wgpu::CommandEncoder) {
         self.output.record_copies(encoder);
     }
 }
 
 impl Executor {
-    /// Records a run: the copies and kernels of the input, the network as far as the output needs it,
-    /// the kernels and copies of the output. All kernels run in one compute pass. Makes nothing on
-    /// the device, submits nothing, polls nothing.
+    /// Records a run: the copies and kernels of the input, the network as far as the output needs
+    /// it, the kernels and copies of the output. All kernels run in one compute pass. This creates
+    /// nothing on the device, submits nothing and polls nothing.
     ///
     /// # Errors
-    /// [`Error::Recording`] when the input or the output is another executor's.
+    /// [`Error::Recording`] if the input or the output belongs to another executor.
     pub fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -100,10 +100,11 @@ impl Executor {
         Ok(())
     }
 
-    /// [`Self::record`] with every kernel in a compute pass of its own and timestamps around each.
+    /// Does what [`Self::record`] does, with every kernel in its own compute pass and timestamps
+    /// around each.
     ///
     /// # Errors
-    /// As [`Self::record`], and [`Error::Recording`] when the timer is for fewer steps than
+    /// As [`Self::record`]; also [`Error::Recording`] if the timer has fewer steps than
     /// [`Self::step_count`].
     pub fn record_timed(
         &self,
@@ -136,8 +137,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Number of kernels in a run: the input's, the network's as far as the output needs it, and the
-    /// output's.
+    /// The number of kernels in a run: those of the input, of the network as far as the output
+    /// needs it, and of the output.
     ///
     /// # Errors
     /// As [`Self::record`].
@@ -148,7 +149,7 @@ impl Executor {
 
 #[doc(hidden)]
 impl Executor {
-    /// [`Self::record`] with timestamps before the first kernel and after the last one.
+    /// Does what [`Self::record`] does, with timestamps before the first kernel and after the last.
     ///
     /// # Errors
     /// As [`Self::record`].

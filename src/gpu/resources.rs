@@ -1,4 +1,5 @@
-//! Buffers and textures: those of a plan, and small tables for what is bound to the host's.
+//! Buffers and textures: those of a plan, and small tables for the kernels that work on the host's
+//! resources.
 
 use std::borrow::Cow;
 
@@ -12,7 +13,7 @@ use crate::kernels::{Precision, Storage};
 use crate::plan::{Allocation, Content};
 use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH};
 
-/// What a buffer of the plan is on the device.
+/// An allocation of the plan on the device.
 #[derive(Debug)]
 pub(super) enum Resource {
     Buffer(wgpu::Buffer),
@@ -28,8 +29,8 @@ impl Resource {
     }
 }
 
-/// The resources of a plan. Parameters are packed on all processors, and `uploaded` is told of the bytes
-/// of each.
+/// Creates the resources of a plan. Parameters are packed on all processors, and `uploaded` is
+/// called with the bytes of each.
 pub(super) fn create_all(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
@@ -57,7 +58,7 @@ pub(super) fn create_all(
     Ok(resources.into_iter().flatten().collect())
 }
 
-/// A folded texture, with the row of zeros that activations start with, or with its parameters.
+/// Creates a folded texture, with the row of zeros before activations, or with its parameters.
 fn create_texture(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
@@ -100,7 +101,7 @@ fn create_texture(
     })
 }
 
-/// Scalars as they are stored, in the order of the machine's bytes.
+/// Scalars as they are stored, in the machine's byte order.
 fn encoded(scalars: &[f32], precision: Precision) -> Cow<'_, [u8]> {
     match precision {
         Precision::F32 => Cow::Borrowed(bytemuck::cast_slice(scalars)),
@@ -120,7 +121,7 @@ pub(super) const fn texture_format(precision: Precision) -> wgpu::TextureFormat 
     }
 }
 
-/// A side of a texture: the planner has compared it with the device's limit.
+/// A side of a texture, which the planner has compared with the device's limit.
 pub(super) fn side(size: u64) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! The blocking convenience on top of the parts; its body documents how to use them.
+//! The blocking convenience on top of the parts; its body shows how to use them.
 
 use std::future::Future;
 use std::pin::pin;
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{
     BuildProgress, Context, Executor, Input, Output, Readback, Slice, StepClock, StepSpan,
-    StepTimer, ready, warm_up,
+    StepTimer, alive, ready, warm_up,
 };
 use crate::error::Error;
 use crate::plan::Plan;
@@ -19,7 +19,7 @@ pub struct Session {
     executor: Executor,
     readback: Readback,
     total_timer: Option<StepTimer>,
-    /// Where single kernels are timed by the device.
+    /// `None` if the device cannot time single kernels.
     step_timer: Option<StepTimer>,
 }
 
@@ -40,7 +40,7 @@ impl Session {
     /// Runs on an NCHW tensor and returns the graph's outputs, NCHW.
     ///
     /// # Errors
-    /// [`Error::Input`] for a tensor of the wrong shape, [`Error::Gpu`] when the device fails.
+    /// [`Error::Input`] for a tensor of the wrong shape, [`Error::Gpu`] if the device fails.
     pub fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
         self.executor.write_tensor(&self.context.queue, input)?;
         self.run_uploaded()
@@ -50,6 +50,7 @@ impl Session {
         &self,
         record: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        alive(&self.context.device)?;
         let mut encoder =
             self.context
                 .device
@@ -60,7 +61,8 @@ impl Session {
         self.context.submit_and_wait(encoder.finish())
     }
 
-    /// The result of a mapping. The device is idle, so one poll delivers it once it is asked for.
+    /// Waits for the result of a mapping. The device is idle, so one poll delivers it after the
+    /// request.
     fn wait_for<T>(&self, mapped: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut mapped = pin!(mapped);
         if let Some(result) = ready(mapped.as_mut()) {
@@ -78,7 +80,7 @@ impl Session {
 
 #[doc(hidden)]
 impl Session {
-    /// [`Session::new`], telling how far it is.
+    /// Does what [`Session::new`] does and reports its progress.
     ///
     /// # Errors
     /// As [`Executor::new`].
@@ -96,7 +98,8 @@ impl Session {
         let launches = plan.steps().iter().map(|step| &step.launch);
         pipelines.make(launches.clone(), progress)?;
         if context.info.device_type == wgpu::DeviceType::Cpu {
-            // Goes on while the parameters are packed. GPU drivers have compiled by now.
+            // This continues while the parameters are packed. GPU drivers have already compiled by
+            // now.
             queue.submit([warm_up::commands(pipelines, launches)?]);
         }
         let executor = Executor::with_pipelines(device, queue, plan, pipelines, progress)?;
@@ -105,7 +108,7 @@ impl Session {
             StepClock::Host => None,
         };
         Ok(Self {
-            readback: Readback::new(device, &executor)?,
+            readback: Readback::new(device, &executor)?.unchecked(),
             total_timer: StepTimer::new(device, queue, 1)?,
             step_timer,
             executor,
@@ -127,10 +130,10 @@ impl Session {
         self.run_uploaded()
     }
 
-    /// Runs on what was uploaded last.
+    /// Runs on the last upload.
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the device fails.
+    /// [`Error::Gpu`] if the device fails.
     pub fn run_uploaded(&self) -> Result<Vec<Tensor>, Error> {
         self.submit(|encoder| {
             self.executor
@@ -141,11 +144,11 @@ impl Session {
         self.wait_for(self.readback.read())
     }
 
-    /// Runs on what was uploaded last, reads nothing back, and returns the GPU's own time in
-    /// milliseconds where the device has timestamps.
+    /// Runs on the last upload, reads nothing back, and returns the GPU's own time in milliseconds
+    /// if the device has timestamps.
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the device fails.
+    /// [`Error::Gpu`] if the device fails.
     pub fn run_timed(&self) -> Result<Option<f64>, Error> {
         let (input, output) = (Input::uploaded(), Output::kept());
         self.submit(|encoder| match &self.total_timer {
@@ -161,7 +164,7 @@ impl Session {
         Ok(times.first().copied())
     }
 
-    /// Whose clock [`Session::run_spans`] and [`Session::run_step_timed`] go by.
+    /// The clock that [`Session::run_spans`] and [`Session::run_step_timed`] use.
     pub const fn step_clock(&self) -> StepClock {
         match self.step_timer {
             Some(_) => StepClock::Device,
@@ -169,19 +172,19 @@ impl Session {
         }
     }
 
-    /// Runs on what was uploaded last, dispatch by dispatch, and returns the milliseconds of each.
+    /// Runs on the last upload, dispatch by dispatch, and returns the milliseconds of each.
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the device fails.
+    /// [`Error::Gpu`] if the device fails.
     pub fn run_step_timed(&self) -> Result<Vec<f64>, Error> {
         let spans = self.run_spans()?;
         Ok(spans.iter().map(StepSpan::milliseconds).collect())
     }
 
-    /// [`Session::run_step_timed`] that tells when each dispatch began and ended.
+    /// Does what [`Session::run_step_timed`] does, but returns when each dispatch began and ended.
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the device fails.
+    /// [`Error::Gpu`] if the device fails.
     pub fn run_spans(&self) -> Result<Vec<StepSpan>, Error> {
         let (input, output) = (Input::uploaded(), Output::kept());
         if let Some(timer) = &self.step_timer {

@@ -1,21 +1,21 @@
-//! How a texture of the host is to be understood.
+//! How a texture of the host is interpreted.
 
 use crate::error::Error;
 use crate::kernels::resample::Source;
 use crate::picture::ChannelOrder;
 
-/// Which way an image is up in memory.
+/// Which way up an image is in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Origin {
-    /// The first row is the highest: as wgpu renders.
+    /// The first row is the topmost, as wgpu renders.
     #[default]
     TopLeft,
-    /// The first row is the lowest: as OpenGL renders.
+    /// The first row is the lowest, as OpenGL renders.
     BottomLeft,
 }
 
-/// What the numbers of a texture mean. Networks want colours as image files have them.
+/// The meaning of a texture's numbers. Networks expect colours as in image files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Encoding {
@@ -42,7 +42,8 @@ pub struct TextureRect {
 }
 
 impl TextureRect {
-    /// A rectangle that lies within so many rows and columns; all of them without one.
+    /// Checks that a rectangle lies within this many rows and columns; without one, takes all of
+    /// them.
     pub(super) fn within(rect: Option<Self>, [height, width]: [u32; 2]) -> Result<Self, Error> {
         let rect = rect.unwrap_or(Self {
             left: 0,
@@ -64,10 +65,10 @@ impl TextureRect {
 
 /// How a view of a texture is read.
 ///
-/// The view is a 2-D one, of one layer, of `rgba8unorm`, `bgra8unorm`, their sRGB forms,
-/// `rgba16float` or `rgba32float`, of a texture with the usage `TEXTURE_BINDING`. Its first mip level
-/// is read. Colours are clamped to 0..1 and rounded to 8 bits, as if the image had been saved to a
-/// file. Alpha is ignored, so premultiplied colours are those over black.
+/// The view is two-dimensional, has one layer in `rgba8unorm`, `bgra8unorm`, one of their sRGB
+/// forms, `rgba16float` or `rgba32float`, and its texture has the usage `TEXTURE_BINDING`. Its
+/// first mip level is read. Colours are clamped to 0..1 and rounded to 8 bits, as if the image had
+/// been saved to a file. Alpha is ignored, so premultiplied colours appear as over black.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextureRead {
     format: Option<wgpu::TextureFormat>,
@@ -79,50 +80,50 @@ pub struct TextureRead {
 }
 
 impl TextureRead {
-    /// Format of the view, where it is another than its texture's.
+    /// Sets the format of the view, if it differs from its texture's.
     #[must_use]
     pub const fn format(mut self, format: wgpu::TextureFormat) -> Self {
         self.format = Some(format);
         self
     }
 
-    /// Mip level of the texture that the view begins with; 0 by default.
+    /// Sets the mip level at which the view begins; by default 0.
     #[must_use]
     pub const fn mip_level(mut self, level: u32) -> Self {
         self.mip_level = level;
         self
     }
 
-    /// The part that is the image; all of it by default.
+    /// Sets the part that is the image; by default all of it.
     #[must_use]
     pub const fn rect(mut self, rect: TextureRect) -> Self {
         self.rect = Some(rect);
         self
     }
 
-    /// Which way it is up.
+    /// Sets which way up it is.
     #[must_use]
     pub const fn origin(mut self, origin: Origin) -> Self {
         self.origin = origin;
         self
     }
 
-    /// The order of the channels as sampled. It is red first by default, which holds for BGRA formats as
-    /// well; blue first is for textures that were filled in the other order than their format says.
+    /// Sets the order of the channels as sampled. By default red comes first, also for BGRA
+    /// formats; blue first is for textures filled in the opposite order to their format.
     #[must_use]
     pub const fn channels(mut self, channels: ChannelOrder) -> Self {
         self.channels = channels;
         self
     }
 
-    /// What the numbers mean.
+    /// Sets the meaning of the numbers.
     #[must_use]
     pub const fn encoding(mut self, encoding: Encoding) -> Self {
         self.encoding = encoding;
         self
     }
 
-    /// Rows and columns of the level that the view begins with.
+    /// The rows and columns of the level at which the view begins.
     pub(super) fn size(&self, view: &wgpu::TextureView) -> [u32; 2] {
         let size = view.texture().size();
         let at_level = |side: u32| side.checked_shr(self.mip_level).unwrap_or(0).max(1);
@@ -171,7 +172,7 @@ impl TextureRead {
         Err(refuse(reason))
     }
 
-    /// The rectangle as the kernels take it, and its rows and columns.
+    /// The rectangle in the form that the kernels take, and its rows and columns.
     pub(super) fn source(&self, view: &wgpu::TextureView) -> Result<(Source, [usize; 2]), Error> {
         let rect = TextureRect::within(self.rect, self.size(view))?;
         let source = Source {

@@ -1,29 +1,30 @@
-//! The time of each kernel: by timestamp queries where they can be believed, else by the host's clock.
+//! The time of each kernel: by timestamp queries if they can be trusted, otherwise by the host's
+//! clock.
 
 use serde::Serialize;
 
-use super::guarded;
 use super::readback::map;
+use super::{alive, guarded};
 use crate::error::Error;
 
 /// WebGPU allows this many queries in one set.
 const MAX_QUERIES: u32 = 4096;
 
-/// Whose clock the times of single kernels are by.
+/// The clock that measures the times of single kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StepClock {
-    /// The device's timestamps around each kernel, without what is between kernels.
+    /// The device's timestamps around each kernel, without the time between kernels.
     Device,
-    /// The host's, from the submission of one kernel until it is done.
+    /// The host's clock, from the submission of a kernel until it is done.
     Host,
 }
 
 impl StepClock {
-    /// The clock that tells the truth about single kernels: that of the device, unless it has no
+    /// The clock that can be trusted for single kernels: that of the device, unless it has no
     /// timestamp queries or is software. llvmpipe (Mesa 22.3) writes the timestamp at the end of a
-    /// pass before the pass is done: milliseconds of work appear as a hundredth of one.
+    /// pass before the pass is done, so milliseconds of work appear as a hundredth of one.
     pub fn of(device: &wgpu::Device) -> Self {
         let is_software = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
         let has_queries = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
@@ -35,8 +36,9 @@ impl StepClock {
     }
 }
 
-/// Timestamps around a number of compute passes. With [`StepClock::Host`] those around single kernels
-/// are not to be relied on; time slices of a [`Cursor`](super::Cursor) by the host's clock there.
+/// Timestamps around a number of compute passes. With [`StepClock::Host`] those around single
+/// kernels cannot be trusted; use the host's clock there to time the slices of a
+/// [`Cursor`](super::Cursor).
 #[derive(Debug)]
 pub struct StepTimer {
     queries: wgpu::QuerySet,
@@ -47,10 +49,10 @@ pub struct StepTimer {
 }
 
 impl StepTimer {
-    /// A timer of some passes, or `None` when the device has no timestamp queries.
+    /// Creates a timer for some passes, or `None` if the device has no timestamp queries.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] and [`Error::Gpu`] when the queries cannot be made.
+    /// [`Error::OutOfMemory`] and [`Error::Gpu`] if the queries cannot be created.
     pub fn new(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
@@ -61,6 +63,7 @@ impl StepTimer {
         if !available || query_count > MAX_QUERIES || query_count == 0 {
             return Ok(None);
         }
+        alive(device)?;
         let bytes = u64::from(query_count) * 8;
         let buffer = |usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -107,16 +110,16 @@ impl StepTimer {
         );
     }
 
-    /// How many passes it times.
+    /// The number of passes that it times.
     pub(super) fn steps(&self) -> usize {
         self.query_count as usize / 2
     }
 
-    /// What each pass of the last submitted run took, in milliseconds. The future completes when the host polls its
-    /// device or submits again; it never polls itself.
+    /// The milliseconds that each pass of the last submitted run took. The future completes when
+    /// the host polls its device or submits again; it never polls itself.
     ///
     /// # Errors
-    /// [`Error::Gpu`] when the device was lost.
+    /// [`Error::Gpu`] if the device was lost.
     pub async fn times(&self) -> Result<Vec<f64>, Error> {
         let spans = self.spans().await?;
         Ok(spans.iter().map(StepSpan::milliseconds).collect())
@@ -133,7 +136,7 @@ impl StepTimer {
 
 #[doc(hidden)]
 impl StepTimer {
-    /// When each pass of the last submitted run began and ended, as [`Self::times`].
+    /// When each pass of the last submitted run began and ended; otherwise as [`Self::times`].
     ///
     /// # Errors
     /// As [`Self::times`].

@@ -1,8 +1,8 @@
-//! Has the driver compile pipelines before there is anything to run them on.
+//! Makes the driver compile pipelines before there is anything to run them on.
 //!
-//! llvmpipe compiles a pipeline at its first dispatch, however small: one of no workgroup will do. Of its
-//! bindings the kind matters, and of textures whether their sides are powers of two. So it can compile
-//! on a thread of its own while the parameters are being packed and uploaded.
+//! llvmpipe compiles a pipeline at its first dispatch, however small: one without workgroups
+//! suffices. The kinds of its bindings matter, and whether the sides of textures are powers of two.
+//! So it can compile on its own thread while the parameters are being packed and uploaded.
 
 use std::collections::HashSet;
 
@@ -14,11 +14,11 @@ use crate::error::Error;
 use crate::kernels::{Access, Binding, Launch, Precision, Storage};
 use crate::tensor::FOLD_WIDTH;
 
-/// Rows of a texture that stands in: not a power of two. llvmpipe compiles a pipeline anew for textures
-/// whose sides are powers of two where those before were not, and the rows of few networks are.
+/// Rows of a stand-in texture: not a power of two. llvmpipe recompiles a pipeline when the sides of
+/// its textures become powers of two, or cease to be; in few networks the rows are.
 const STAND_IN_ROWS: u32 = 3;
 
-/// Commands that dispatch no workgroup of each pipeline.
+/// Commands that dispatch each pipeline without workgroups.
 pub(super) fn commands<'l>(
     pipelines: &Pipelines,
     launches: impl IntoIterator<Item = &'l Launch>,
@@ -54,7 +54,7 @@ pub(super) fn commands<'l>(
     Ok(encoder.finish())
 }
 
-/// Something small that fits a binding.
+/// Creates something small that fits a binding.
 fn stand_in(
     device: &wgpu::Device,
     binding: &Binding,

@@ -1,27 +1,27 @@
-//! What names the values and parameters of a graph, and of no other.
+//! Ids of the values and parameters of one graph.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Names one activation of a graph. In every other graph it is an error, except in clones that were
-/// made after the activation was added.
+/// Identifies one activation of a graph. Using it with another graph is an error, unless that is a
+/// clone made after the activation was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub(crate) usize, pub(super) Origin);
 
-/// Names one parameter of a graph. In every other graph it is an error, except in clones that were made
-/// after the parameter was added.
+/// Identifies one parameter of a graph. Using it with another graph is an error, unless that is a
+/// clone made after the parameter was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParamId(pub(crate) usize, pub(super) Origin);
 
-/// The graph that an id was given by.
+/// The graph that issued an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Origin(u64);
 
-/// What makes a graph that graph and no other: even its clone has another identity.
+/// The identity of a graph, which not even its clones share.
 #[derive(Debug)]
 pub(super) struct Identity(Origin);
 
 impl Identity {
-    /// What ids of the graph carry.
+    /// The origin that ids of the graph carry.
     pub(super) const fn origin(&self) -> Origin {
         self.0
     }

@@ -1,9 +1,9 @@
-//! What to compute: a list of named operations on named activations, with their parameters.
+//! Defines what to compute: a list of named operations on named activations, with their parameters.
 //!
-//! Shapes are inferred and checked when a node is added, so a [`Graph`] that exists is consistent,
-//! and since a node can only read values that exist already, it has no cycles. Nothing here knows
-//! about GPUs. [`crate::network`] builds graphs, [`crate::passes`] rewrites them,
-//! [`crate::plan`] turns them into dispatches and `reference` runs them on the CPU.
+//! Shapes are inferred and checked when a node is added, so every [`Graph`] is consistent; and
+//! since a node can only read values that already exist, it has no cycles. Nothing here knows about
+//! GPUs. [`crate::network`] builds graphs, [`crate::passes`] rewrites them, [`crate::plan`] turns
+//! them into dispatches and `reference` runs them on the CPU.
 
 pub(crate) mod id;
 pub(crate) mod node;
@@ -23,32 +23,35 @@ pub(crate) use id::ParamId;
 pub use id::ValueId;
 pub(crate) use node::{Node, Param};
 pub(crate) use ops::{
-    Add, AvgPool, AvgPoolGradient, Backward, BatchNorm, BlurPool, ChannelDot, ClassGradient,
-    Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue,
-    Placement, Relu, ReluGradient, Sigmoid, Softmax, Statistics,
+    Add, AvgPool, Backward, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient, Conv2d,
+    Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op, PadValue,
+    Placement, Relu, ReluGradient, Sigmoid, Softmax, Statistics, dilated,
 };
+#[cfg(feature = "cpu")]
+pub(crate) use ops::{AvgPoolGradient, Dilate};
 pub use role::Role;
 pub(crate) use window::{Padding, Window};
 
 /// One activation of a graph.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Value {
-    /// Name: that of the node that computes it, or of the last node fused into that one.
+    /// The name of the node that computes it, or of the last node fused into that one.
     pub name: String,
-    /// Shape.
+    /// Its shape.
     pub shape: Shape,
 }
 
 /// A network: operations in an order in which they can run.
 ///
-/// Ids belong to the graph that gave them: every method that takes the id of another graph returns an
-/// error. A clone shares the ids that its original had, and gives its own from then on.
+/// Ids belong to the graph that issued them: every method returns an error if it is given an id of
+/// another graph. A clone shares the ids that its original had, and issues its own from then on.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     identity: Identity,
     nodes: Vec<Node>,
     values: Vec<Value>,
-    /// The id of each value, given by this graph or one that it is a clone of.
+    /// The id of each value, issued by this graph or by one that it is a clone of.
     value_ids: Vec<ValueId>,
     params: Vec<Param>,
     param_ids: Vec<ParamId>,
@@ -59,7 +62,8 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// [`Self::add`] for a node whose result has the name of a node that was fused into it.
+    /// Does what [`Self::add`] does for a node whose result is named after a node that was fused
+    /// into it.
     pub(crate) fn add_fused(
         &mut self,
         name: &str,
@@ -78,10 +82,11 @@ impl Graph {
         Ok(output)
     }
 
-    /// Makes a value a result of the graph: no pass removes it and no buffer reuse overwrites it.
+    /// Makes a value an output of the graph: no pass removes it and no reuse of buffers overwrites
+    /// it.
     ///
     /// # Errors
-    /// [`Error::ForeignId`] when the value is of another graph.
+    /// [`Error::ForeignId`] if the value belongs to another graph.
     pub fn mark_output(&mut self, value: ValueId) -> Result<(), Error> {
         self.get(value)?;
         if !self.outputs.contains(&value) {
@@ -98,7 +103,7 @@ impl Graph {
     /// The name and the shape of the value that has a role.
     ///
     /// # Errors
-    /// [`Error::NoRole`] when no value has it.
+    /// [`Error::NoRole`] if no value has it.
     pub fn value_of(&self, role: Role) -> Result<&Value, Error> {
         let value = self.role(role).ok_or_else(|| Error::NoRole {
             role: role.to_string(),
@@ -112,17 +117,17 @@ impl Graph {
         self.value_ids.iter().copied().zip(&self.values)
     }
 
-    /// Whether a value is of this graph.
+    /// Whether a value belongs to this graph.
     pub(crate) fn has_value(&self, id: ValueId) -> bool {
         self.value_ids.get(id.0) == Some(&id)
     }
 
-    /// Whether a node is of this graph.
+    /// Whether a node belongs to this graph.
     pub(crate) fn has_node(&self, node: &Node) -> bool {
         self.nodes.contains(node)
     }
 
-    /// What an operation of this graph says of itself.
+    /// The operation of a node of this graph.
     fn operation<'a>(&self, node: &'a Node) -> Result<&'a dyn Operation, Error> {
         if self.has_node(node) {
             return Ok(node.op.as_operation());
@@ -130,27 +135,41 @@ impl Graph {
         Err(Error::ForeignId { what: "node" })
     }
 
-    /// A value that is known to be of this graph.
+    /// A value that is known to belong to this graph.
     pub(crate) fn value(&self, id: ValueId) -> &Value {
         debug_assert!(self.has_value(id), "a value of another graph");
         &self.values[id.0]
     }
 
-    /// The shape of a value that is known to be of this graph.
+    /// The shape of a value that is known to belong to this graph.
     pub(crate) fn shape(&self, id: ValueId) -> Shape {
         self.value(id).shape
     }
 
-    /// The numbers of a parameter that is known to be of this graph.
+    /// The numbers of a parameter that is known to belong to this graph.
     pub(crate) fn tensor(&self, id: ParamId) -> &Tensor {
         debug_assert!(self.get_param(id).is_ok(), "a parameter of another graph");
         &self.params[id.0].tensor
     }
 
-    /// The value of a name.
+    /// Bytes of all values together.
+    pub(crate) fn bytes(&self) -> u64 {
+        let values = self.values.iter();
+        values
+            .map(|value| value.shape.packed_len() as u64 * 4)
+            .sum()
+    }
+
+    /// What it computes from, such as `a batch of 2 images of 224x224`.
+    pub(crate) fn batch_in_words(&self) -> String {
+        let shape = self.inputs.first().map(|&input| self.shape(input));
+        shape.map_or_else(String::new, Shape::batch_in_words)
+    }
+
+    /// The value with this name.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`], with names that are close to the one asked for.
+    /// [`Error::UnknownValue`], with names that resemble the requested one.
     pub fn find(&self, name: &str) -> Result<ValueId, Error> {
         self.by_name.get(name).copied().ok_or_else(|| {
             let related: Vec<&str> = self
@@ -172,7 +191,7 @@ impl Graph {
         })
     }
 
-    /// Makes all batch normalisations use the same statistics, and says how many there are.
+    /// Makes all batch normalisations use the same statistics, and returns how many there are.
     pub(crate) fn set_statistics(&mut self, statistics: Statistics) -> usize {
         let mut count = 0;
         for node in &mut self.nodes {
@@ -184,7 +203,7 @@ impl Graph {
         count
     }
 
-    /// How many nodes read each value, plus one if it is an output of the graph.
+    /// The number of nodes that read each value, plus one if it is an output of the graph.
     pub(crate) fn use_counts(&self) -> Vec<usize> {
         let mut uses = vec![0; self.values.len()];
         for value in self
@@ -198,13 +217,14 @@ impl Graph {
         uses
     }
 
-    /// The shape of what an operation computes from these values.
+    /// The shape of an operation's result for these inputs.
     fn infer_shape(&self, name: &str, op: &Op, inputs: &[ValueId]) -> Result<Shape, Error> {
         let op = op.as_operation();
-        if !op.arity().allows(inputs.len()) {
+        let arity = op.summary().arity;
+        if !arity.allows(inputs.len()) {
             return Err(Error::InputCount {
                 node: name.to_owned(),
-                expected: op.arity().as_str(),
+                expected: arity.as_str(),
                 got: inputs.len(),
             });
         }
@@ -247,7 +267,7 @@ impl Graph {
 
 #[doc(hidden)]
 impl Graph {
-    /// A graph without any node.
+    /// Creates an empty graph.
     pub fn new() -> Self {
         Self::default()
     }
@@ -255,7 +275,7 @@ impl Graph {
     /// Adds an activation that the caller provides.
     ///
     /// # Errors
-    /// When the name is taken, or a side of the shape is zero or too large.
+    /// If the name is taken, or a dimension of the shape is zero or too large.
     pub fn input(&mut self, name: &str, shape: Shape) -> Result<ValueId, Error> {
         let id = self.push_value(name, name, shape)?;
         self.inputs.push(id);
@@ -273,10 +293,10 @@ impl Graph {
         id
     }
 
-    /// An operation of another graph, with copies of its parameters in this one.
+    /// Takes over an operation of another graph, with copies of its parameters.
     ///
     /// # Errors
-    /// [`Error::ForeignId`] when the parameters are not of the other graph.
+    /// [`Error::ForeignId`] if the parameters do not belong to the other graph.
     pub fn adopt(&mut self, from: &Self, op: &Op) -> Result<Op, Error> {
         for param in op.params() {
             from.get_param(param)?;
@@ -290,17 +310,18 @@ impl Graph {
     /// Adds an operation after checking its inputs and parameters, and returns its result.
     ///
     /// # Errors
-    /// The [graph section](Error) of the errors: each names the node, what it expects and what it got.
+    /// The [graph section](Error) of the errors: each names the node, what it expects and what it
+    /// got.
     pub fn add(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId, Error> {
         self.add_fused(name, name, op, inputs)
     }
 
-    /// Says what a value is for; the value that had the role before loses it. The role goes with the value
-    /// through passes and plans, but keeps it from being fused away only where the value is an
-    /// output too.
+    /// Gives a value a role, which its previous holder loses. The role stays with the value through
+    /// passes and plans, but does not keep the value from being fused away unless that is also an
+    /// output.
     ///
     /// # Errors
-    /// [`Error::ForeignId`] when the value is of another graph.
+    /// [`Error::ForeignId`] if the value belongs to another graph.
     pub fn set_role(&mut self, role: Role, value: ValueId) -> Result<(), Error> {
         self.get(value)?;
         self.roles.insert(role, value);
@@ -335,7 +356,7 @@ impl Graph {
     /// The name and the shape of a value.
     ///
     /// # Errors
-    /// [`Error::ForeignId`] when the value is of another graph.
+    /// [`Error::ForeignId`] if the value belongs to another graph.
     pub fn get(&self, id: ValueId) -> Result<&Value, Error> {
         if self.has_value(id) {
             return Ok(self.value(id));
@@ -346,7 +367,7 @@ impl Graph {
     /// The name and the numbers of a parameter.
     ///
     /// # Errors
-    /// [`Error::ForeignId`] when the parameter is of another graph.
+    /// [`Error::ForeignId`] if the parameter belongs to another graph.
     pub fn get_param(&self, id: ParamId) -> Result<&Param, Error> {
         if self.param_ids.get(id.0) == Some(&id) {
             return Ok(&self.params[id.0]);
@@ -354,21 +375,23 @@ impl Graph {
         Err(Error::ForeignId { what: "parameter" })
     }
 
-    /// Multiply-accumulate operations of a node: convolution and linear only, as the field counts.
+    /// The multiply-accumulate operations of a node; only convolutions and linear layers count, as
+    /// is customary.
     ///
     /// # Errors
-    /// [`Error::ForeignId`] when the node is of another graph.
+    /// [`Error::ForeignId`] if the node belongs to another graph.
     pub fn macs(&self, node: &Node) -> Result<u64, Error> {
-        let per_scalar = self.operation(node)?.macs_per_scalar(self);
-        Ok(self.shape(node.output).len() as u64 * per_scalar as u64)
+        let weight = self.operation(node)?.summary().multiplies;
+        let row = |weight| self.tensor(weight).dims()[1..].iter().product::<usize>();
+        Ok(self.shape(node.output).len() as u64 * weight.map_or(0, row) as u64)
     }
 
-    /// How many numbers of a node were found by training; statistics of batches are not counted.
+    /// The number of trained scalars of a node, which do not include batch statistics.
     ///
     /// # Errors
-    /// [`Error::ForeignId`] when the node is of another graph.
+    /// [`Error::ForeignId`] if the node belongs to another graph.
     pub fn trained(&self, node: &Node) -> Result<usize, Error> {
-        let params = self.operation(node)?.trained();
+        let params = self.operation(node)?.summary().trained;
         Ok(params
             .into_iter()
             .flatten()
@@ -376,10 +399,10 @@ impl Graph {
             .sum())
     }
 
-    /// The window that a node slides over its input, if that has a size of its own.
+    /// The window that a node slides over its input, if its size is not that of the input.
     ///
     /// # Errors
-    /// [`Error::ForeignId`] when the node is of another graph.
+    /// [`Error::ForeignId`] if the node belongs to another graph.
     pub fn window(&self, node: &Node) -> Result<Option<Window>, Error> {
         Ok(self.operation(node)?.window(self))
     }
@@ -387,14 +410,14 @@ impl Graph {
     /// The settings of a node in words, such as `3×3, stride 2, padding 1`; empty if it has none.
     ///
     /// # Errors
-    /// [`Error::ForeignId`] when the node is of another graph.
+    /// [`Error::ForeignId`] if the node belongs to another graph.
     pub fn settings(&self, node: &Node) -> Result<String, Error> {
         Ok(self.operation(node)?.settings(self))
     }
 }
 
 impl fmt::Display for Graph {
-    /// One line per node: name, op, output shape and what it reads.
+    /// One line per node: its name, op, output shape and inputs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for &input in &self.inputs {
             writeln!(

@@ -6,20 +6,20 @@ use crate::tensor::Tensor;
 /// One operation of a graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// Name of the layer, such as `layer1.0.conv1`; also the prefix of its weights.
+    /// The name of the layer, such as `layer1.0.conv1`; also the prefix of its weights.
     pub name: String,
-    /// What it computes.
+    /// The operation it computes.
     pub op: Op,
-    /// What it reads.
+    /// The values it reads.
     pub inputs: Vec<ValueId>,
-    /// What it writes.
+    /// The value it writes.
     pub output: ValueId,
 }
 
 /// One parameter of a graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Param {
-    /// Name, such as `layer1.0.conv1.weight`.
+    /// The name, such as `layer1.0.conv1.weight`.
     pub name: String,
     /// The numbers.
     pub tensor: Tensor,

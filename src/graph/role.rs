@@ -1,22 +1,22 @@
-//! What values are for, whatever they are called.
+//! What values are for, regardless of their names.
 
 use std::fmt;
 
-/// What a value is for, whatever the file that a network comes from calls it.
+/// What a value is for, regardless of its name in the file that the network comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Role {
-    /// The image that goes in.
+    /// The input image.
     Image,
-    /// What a stage of residual blocks gives; the first stage is 1.
+    /// The output of a stage of residual blocks; the first stage is 1.
     Stage(usize),
     /// The last activation that has rows and columns, for class activation maps.
     FeatureMap,
-    /// What the classifier reads, or what leaves the last pool of a network without one.
+    /// The classifier's input, or the output of the last pool in a network without a classifier.
     Features,
     /// The scores of the classes.
     Logits,
-    /// What the softmax or the sigmoid makes of the logits.
+    /// The softmax or the sigmoid of the logits.
     Probabilities,
     /// The class activation map of one class.
     ClassMap,

@@ -27,6 +27,11 @@ impl Padding {
     }
 }
 
+/// The largest kernel and stride: a global pool has the size of its image.
+const MAX_STEP: usize = 1 << 14;
+/// The most rows or columns of padding on one side.
+const MAX_PADDING: usize = 1 << 10;
+
 /// A window that slides over an image: its size, step and the padding around the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
@@ -57,16 +62,21 @@ impl Window {
         }
     }
 
-    /// Rows and columns of the result for an image of this size.
+    /// The rows and columns of the result for an image of this size.
     pub(super) fn output_size(&self, [h, w]: [usize; 2]) -> Result<[usize; 2], String> {
         let side = |what, size: usize, before: usize, after: usize, kernel, stride| {
             if kernel == 0 || stride == 0 {
                 return Err("kernel and stride must be at least 1".to_owned());
             }
-            let padded = size
-                .checked_add(before)
-                .and_then(|s| s.checked_add(after))
-                .ok_or("padding overflows")?;
+            if kernel > MAX_STEP || stride > MAX_STEP || before.max(after) > MAX_PADDING {
+                return Err(format!(
+                    "a kernel of {kernel} {what}, a stride of {stride} and a padding of {before} and \
+                     {after} make no sense: at most {MAX_STEP}, {MAX_STEP} and {MAX_PADDING} are \
+                     accepted"
+                ));
+            }
+            // No side of an image comes near the largest number.
+            let padded = size.saturating_add(before + after);
             if padded < kernel {
                 return Err(format!(
                     "the kernel covers {kernel} {what}, the padded input has only {padded}"
@@ -88,7 +98,8 @@ impl Window {
 }
 
 impl fmt::Display for Window {
-    /// Such as `3×3, stride 2, padding 1`; padding that differs is listed clockwise from the top.
+    /// Formats a window such as `3×3, stride 2, padding 1`; unequal padding is listed clockwise
+    /// from the top.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [h, w] = self.kernel;
         write!(f, "{h}×{w}, stride ")?;

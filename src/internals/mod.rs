@@ -1,11 +1,17 @@
-//! What the program, the readers of weight files, tests and benches of this repository share with the
-//! library. Neither it nor any method that the documentation hides is part of the face: all of it may
-//! change in any version.
+//! What the library shares with the program, the readers of weight files, the tests and the benches
+//! of this repository. Neither this module nor any method hidden from the documentation is part of
+//! the public interface: all of it may change in any version. The enums here can be matched without
+//! a wildcard, because readers of files want the compiler to insist on every value.
 
 pub mod files;
 pub mod noise;
 
-/// Columns of a texture into which rows of any length are folded.
+/// How much memory there is.
+pub mod host_memory {
+    pub use crate::host_memory::*;
+}
+
+/// Texels in a row of a folded texture.
 pub const FOLD_WIDTH: usize = crate::tensor::FOLD_WIDTH;
 
 /// Whether two tensors agree.
@@ -13,7 +19,7 @@ pub mod compare {
     pub use crate::compare::*;
 }
 
-/// One module for each shader.
+/// One module per shader.
 pub mod kernels {
     pub use crate::kernels::*;
 }
@@ -29,7 +35,7 @@ pub mod reference {
     pub use crate::reference::*;
 }
 
-/// Where the pixels of a value lie in the image.
+/// The positions of a value's pixels in the image.
 pub mod explain {
     pub use crate::explain::class_map::CLASS_MAP;
     pub use crate::explain::sites::*;
@@ -40,14 +46,14 @@ pub mod graph {
     pub use crate::graph::id::ParamId;
     pub use crate::graph::node::{Node, Param};
     pub use crate::graph::ops::{
-        Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelDot, ClassGradient, Conv2d,
-        Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear, MaxPool, Op, PadValue, Relu,
-        ReluGradient, Sigmoid, Softmax, Statistics,
+        Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient,
+        Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op,
+        PadValue, Relu, ReluGradient, Sigmoid, Softmax, Statistics,
     };
     pub use crate::graph::window::{Padding, Window};
 }
 
-/// What a program that chooses and measures adapters needs.
+/// For programs that choose and measure adapters.
 pub mod gpu {
     pub use crate::gpu::context::Adapters;
     pub use crate::gpu::pipeline_cache::PipelineCacheFile;
@@ -59,12 +65,13 @@ pub mod picture {
     pub use crate::picture::preprocess::{IMAGENET_MEAN, IMAGENET_STD, Normalization};
 }
 
-/// What readers of files make networks of.
+/// What readers of files build networks from.
 pub mod network {
-    pub use crate::network::blueprint::{Blueprint, Operation, Tensors};
+    pub use crate::network::blueprint::{Blueprint, Tensors};
     pub use crate::network::build::Facts;
     pub use crate::network::draft::{Draft, Ends};
     pub use crate::network::family::Family;
+    pub use crate::network::layer::Operation;
     pub use crate::network::padding::{Fill, PaddingRule};
     pub use crate::network::parameter::Parameter;
     pub use crate::network::source::{Random, TensorSource};

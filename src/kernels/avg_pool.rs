@@ -9,11 +9,9 @@ use crate::tensor::Shape;
 pub static KERNEL: Kernel = Kernel {
     name: "avg_pool",
     source: include_str!("../../shaders/avg_pool.wgsl"),
+    threads: 256,
     bindings: &[read("input"), write("output")],
 };
-
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = super::max_pool::THREADS;
 
 /// One launch: a grid-stride loop over channel groups × output pixels.
 pub fn launch(input: Shape, output: Shape, window: &Window, count_padding: bool) -> Launch {

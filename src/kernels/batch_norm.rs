@@ -1,14 +1,13 @@
 //! Batch normalisation with running statistics, and ReLU.
 
-use super::{
-    Kernel, Launch, Packing, Storage, flag, grid_stride, number, read, read_single, write,
-};
+use super::{Kernel, Launch, Packing, Storage, flag, number, read, read_single, write};
 use crate::tensor::{LANES, Shape, Tensor};
 
 /// `shaders/batch_norm.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "batch_norm",
     source: include_str!("../../shaders/batch_norm.wgsl"),
+    threads: 256,
     bindings: &[
         read("input"),
         read_single("scale"),
@@ -17,21 +16,14 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = 256;
-
 /// One launch: a grid-stride loop over the vectors of the activation.
 pub fn launch(shape: Shape, relu: bool) -> Launch {
-    let (workgroups, stride) = grid_stride(shape.channel_groups() * shape.pixels(), THREADS);
-    Launch {
-        overrides: vec![
-            ("GROUPS", number(shape.channel_groups())),
-            ("PIXELS", number(shape.pixels())),
-            ("RELU", flag(relu)),
-            stride,
-        ],
-        ..Launch::new(&KERNEL, THREADS, workgroups)
-    }
+    let overrides = [
+        ("GROUPS", number(shape.channel_groups())),
+        ("PIXELS", number(shape.pixels())),
+        ("RELU", flag(relu)),
+    ];
+    Launch::over(&KERNEL, shape.vectors(), overrides)
 }
 
 /// γ / √(σ² + ε), in f64.
@@ -51,7 +43,7 @@ fn rounded(values: impl Iterator<Item = f64>) -> Vec<f32> {
     packed
 }
 
-/// What activations are multiplied with.
+/// The factor of the activations.
 pub(crate) fn scale_packing([gamma, variance]: [Tensor; 2], epsilon: f32) -> Packing {
     let len = gamma.data().len().next_multiple_of(LANES);
     Packing::new(Storage::Buffer, len, move || {
@@ -59,7 +51,7 @@ pub(crate) fn scale_packing([gamma, variance]: [Tensor; 2], epsilon: f32) -> Pac
     })
 }
 
-/// What is added then: β − μ · scale.
+/// The summand that follows: β − μ · scale.
 pub(crate) fn shift_packing([gamma, beta, mean, variance]: [Tensor; 4], epsilon: f32) -> Packing {
     let len = gamma.data().len().next_multiple_of(LANES);
     Packing::new(Storage::Buffer, len, move || {

@@ -1,12 +1,13 @@
 //! Batch normalisation with the statistics of the batch, and ReLU.
 
-use super::{Kernel, Launch, flag, number, read, read_single, write};
+use super::{Kernel, Launch, flag, grid, number, read, read_single, write};
 use crate::tensor::Shape;
 
 /// `shaders/batch_norm_of_batch.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "batch_norm_of_batch",
     source: include_str!("../../shaders/batch_norm_of_batch.wgsl"),
+    threads: 256,
     bindings: &[
         read("input"),
         read_single("gamma"),
@@ -14,9 +15,6 @@ pub static KERNEL: Kernel = Kernel {
         write("output"),
     ],
 };
-
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = 256;
 
 /// One launch: x: channel groups.
 pub fn launch(input: Shape, epsilon: f32, relu: bool) -> Launch {
@@ -26,6 +24,6 @@ pub fn launch(input: Shape, epsilon: f32, relu: bool) -> Launch {
             ("EPSILON", f64::from(epsilon)),
             ("RELU", flag(relu)),
         ],
-        ..Launch::new(&KERNEL, THREADS, [input.channel_groups() as u64, 1, 1])
+        ..Launch::new(&KERNEL, grid(input.channel_groups(), 1))
     }
 }

@@ -1,12 +1,13 @@
-//! The gradient of one logit with respect to what the classifier reads: a row of its weights.
+//! The gradient of one logit with respect to the classifier's input: a row of its weights.
 
-use super::{Kernel, Launch, Packing, Storage, number, read_single, write_single};
+use super::{Kernel, Launch, Packing, Storage, grid, number, read_single, write_single};
 use crate::tensor::{Shape, Tensor, pack};
 
 /// `shaders/class_gradient.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "class_gradient",
     source: include_str!("../../shaders/class_gradient.wgsl"),
+    threads: 64,
     bindings: &[
         read_single("input"),
         read_single("weight"),
@@ -14,9 +15,6 @@ pub static KERNEL: Kernel = Kernel {
         write_single("output"),
     ],
 };
-
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = 64;
 
 /// One launch: x: vectors of an image of the gradient, y: images.
 pub fn launch(logits: Shape, output: Shape) -> Launch {
@@ -29,11 +27,7 @@ pub fn launch(logits: Shape, output: Shape) -> Launch {
             ("LEN", number(len)),
             ("PIXELS", number(pixels)),
         ],
-        ..Launch::new(
-            &KERNEL,
-            THREADS,
-            [len.div_ceil(THREADS) as u64, logits.n as u64, 1],
-        )
+        ..Launch::new(&KERNEL, grid(len.div_ceil(KERNEL.threads), logits.n))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the convolution kernels share: geometry, tile sizes and the order of their weights.
+//! Shared by the convolution kernels: geometry, tile sizes and the order of the weights.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::{Binding, Packing, Precision, Storage, flag, number, read, read_singl
 use crate::graph::Padding;
 use crate::tensor::{LANES, Shape, Tensor};
 
-/// Buffers of every convolution kernel.
+/// The buffers of every convolution kernel.
 pub const BINDINGS: &[Binding] = &[
     read("input"),
     read("weight"),
@@ -20,9 +20,9 @@ pub const BINDINGS: &[Binding] = &[
 pub enum Residual {
     /// There is none.
     None,
-    /// In a buffer or texture of its own.
+    /// In its own buffer or texture.
     Buffer,
-    /// Where the output goes, which replaces it element by element.
+    /// In the place of the output, which replaces it element by element.
     InPlace,
 }
 
@@ -40,9 +40,9 @@ impl Residual {
 /// The geometry of one convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
-    /// Shape of the input.
+    /// The shape of the input.
     pub input: Shape,
-    /// Shape of the output.
+    /// The shape of the output.
     pub output: Shape,
     /// Rows and columns of the kernel.
     pub kernel: [usize; 2],
@@ -50,7 +50,9 @@ pub struct Geometry {
     pub stride: [usize; 2],
     /// Zeros around the input.
     pub padding: Padding,
-    /// Channel groups.
+    /// Rows and columns from one tap to the next.
+    pub dilation: [usize; 2],
+    /// The number of channel groups.
     pub groups: usize,
     /// Whether the epilogue clamps at zero.
     pub relu: bool,
@@ -64,7 +66,7 @@ impl Geometry {
         self.kernel == [1, 1] && self.padding == Padding::all(0) && self.groups == 1
     }
 
-    /// Values of the overrides that all convolution kernels have.
+    /// The values of the overrides that all convolution kernels have.
     pub(super) fn overrides(&self) -> Vec<(&'static str, f64)> {
         vec![
             ("IN_H", number(self.input.h)),
@@ -81,7 +83,15 @@ impl Geometry {
         ]
     }
 
-    /// Values of the overrides of kernels with a window.
+    /// What replaces the shaders' constants: nothing but for a dilated kernel, so that others keep their
+    /// pipelines.
+    pub(super) fn constants(&self) -> Vec<(&'static str, u32)> {
+        let names = ["DILATION_H", "DILATION_W"].into_iter();
+        let named = names.zip(self.dilation.map(|d| u32::try_from(d).unwrap_or(u32::MAX)));
+        named.filter(|&(_, dilation)| dilation != 1).collect()
+    }
+
+    /// The values of the overrides of kernels with a window.
     pub(super) fn window_overrides(&self) -> [(&'static str, f64); 4] {
         [
             ("KERNEL_H", number(self.kernel[0])),
@@ -92,7 +102,7 @@ impl Geometry {
     }
 }
 
-/// Tile geometry of the tiled kernel.
+/// The tile geometry of the tiled kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     /// Output pixels of a workgroup.
@@ -105,7 +115,8 @@ pub struct Tile {
     pub per_thread_px: u32,
     /// Output channels of a thread.
     pub per_thread_co: u32,
-    /// What the products of a step are multiplied and summed in; steps are summed in single precision.
+    /// The precision in which the products of a step are computed and summed; steps are summed in
+    /// single precision.
     pub arithmetic: Precision,
 }
 
@@ -125,7 +136,7 @@ impl Tile {
         ]
     }
 
-    /// Steps of the reduction.
+    /// The number of steps of the reduction.
     pub fn k_steps(&self, geometry: &Geometry) -> usize {
         let taps = geometry.kernel[0] * geometry.kernel[1];
         packed_k(geometry.input.c, taps, *self) / self.k as usize
@@ -143,7 +154,8 @@ impl Tile {
 }
 
 impl fmt::Display for Tile {
-    /// Pixels × output channels × step of the reduction, then pixels × output channels of a thread.
+    /// Writes pixels × output channels × step of the reduction, then pixels × output channels of a
+    /// thread.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             px,
@@ -161,12 +173,13 @@ impl fmt::Display for Tile {
     }
 }
 
-/// Length of the reduction as the tiled kernel walks it: taps × channel groups, padded to `TILE_K`.
+/// The length of the reduction as the tiled kernel traverses it: taps × channel groups, padded to
+/// `TILE_K`.
 pub(super) fn packed_k(in_c: usize, taps: usize, tile: Tile) -> usize {
     (taps * in_c.next_multiple_of(LANES)).next_multiple_of(tile.k as usize)
 }
 
-/// Scalars of one matrix of weights of the tiled kernel.
+/// The scalars of one weight matrix of the tiled kernel.
 pub(super) fn tiles_len([out_c, in_c, taps]: [usize; 3], tile: Tile) -> usize {
     packed_k(in_c, taps, tile) * out_c.next_multiple_of(tile.co as usize)
 }
@@ -178,7 +191,7 @@ pub(crate) fn tiles(weight: &Tensor, tile: Tile) -> Packing {
     Packing::new(Storage::Buffer, len, move || pack_tiles(&weight, tile))
 }
 
-/// Outputs, inputs and taps of OIHW weights, or of weights without a window.
+/// The outputs, inputs and taps of OIHW weights, or of weights without a window.
 pub(super) fn out_in_taps(weight: &Tensor) -> [usize; 3] {
     let [out_c, in_c, window @ ..] = weight.dims() else {
         unreachable!("the graph has checked that the weight has outputs and inputs");
@@ -186,8 +199,8 @@ pub(super) fn out_in_taps(weight: &Tensor) -> [usize; 3] {
     [*out_c, *in_c, window.iter().product()]
 }
 
-/// OIHW weights to `[co block][(ky, kx, ci)][TILE_CO]`: each step of each workgroup reads one
-/// contiguous run, and no edge test is left for the shader.
+/// Reorders OIHW weights to `[co block][(ky, kx, ci)][TILE_CO]`: each step of each workgroup reads
+/// one contiguous run, and the shader needs no edge tests.
 pub(super) fn pack_tiles(weight: &Tensor, tile: Tile) -> Vec<f32> {
     let [out_c, in_c, taps] = out_in_taps(weight);
     let tile_co = tile.co as usize;

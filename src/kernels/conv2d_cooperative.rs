@@ -1,5 +1,5 @@
-//! Convolution by matrices that a subgroup multiplies together, on devices with units for that: tensor
-//! cores. Experimental in wgpu; see [`PlanOptions`](crate::plan::PlanOptions).
+//! Convolution by matrices that a subgroup multiplies cooperatively, on devices with tensor cores.
+//! This is experimental in wgpu; see [`PlanOptions`](crate::plan::PlanOptions).
 
 use super::conv2d::{BINDINGS, Geometry, Tile};
 use super::{Kernel, Launch, Precision, number};
@@ -8,20 +8,18 @@ use super::{Kernel, Launch, Precision, number};
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_cooperative",
     source: include_str!("../../shaders/conv2d_cooperative.wgsl"),
+    threads: 128,
     bindings: BINDINGS,
 };
 
 /// Rows and columns of the matrices.
 pub const SIDE: u32 = 16;
 
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = 128;
-
-/// Threads that a subgroup may have: each multiplies at least one of the four quadrants of a tile, and
-/// there is at least one subgroup.
+/// The numbers of threads that a subgroup may have: each subgroup multiplies at least one of the
+/// four quadrants of a tile, and there is at least one subgroup.
 pub const SUBGROUPS: [u32; 2] = [32, 128];
 
-/// What a workgroup computes, as in the shader; of the sums a thread holds so many on average.
+/// The outputs of a workgroup, as in the shader; those of a thread are an average.
 pub const TILE: Tile = Tile {
     px: 64,
     co: 64,
@@ -39,7 +37,8 @@ pub fn launch(geometry: &Geometry) -> Launch {
     overrides.push(("IN_GROUPS", number(geometry.input.channel_groups())));
     Launch {
         overrides,
-        ..Launch::new(&KERNEL, THREADS, [x, y, 1])
+        tile: geometry.constants(),
+        ..Launch::new(&KERNEL, [x, y, 1])
     }
 }
 
@@ -53,7 +52,7 @@ mod tests {
             let declaration = format!("\nconst {name}: u32 = {value}u;\n");
             assert!(KERNEL.source.contains(&declaration), "{declaration}");
         }
-        assert_eq!(TILE.threads() as usize, THREADS, "sums per thread");
+        assert_eq!(TILE.threads() as usize, KERNEL.threads, "sums per thread");
         let side = format!("\nconst SIDE: u32 = {SIDE}u;\n");
         assert!(KERNEL.source.contains(&side), "{side}");
     }

@@ -1,18 +1,16 @@
-//! Convolution whose channel groups do not see each other, depthwise included.
+//! Convolution with independent channel groups, including depthwise convolution.
 
 use super::conv2d::{BINDINGS, Geometry, out_in_taps};
-use super::{Kernel, Launch, Packing, Storage, grid_stride, number};
+use super::{Kernel, Launch, Packing, Storage, number};
 use crate::tensor::{LANES, Tensor};
 
 /// `shaders/conv2d_grouped.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_grouped",
     source: include_str!("../../shaders/conv2d_grouped.wgsl"),
+    threads: 64,
     bindings: BINDINGS,
 };
-
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = 64;
 
 /// One launch: a grid-stride loop over channel groups × output pixels.
 pub fn launch(geometry: &Geometry) -> Launch {
@@ -22,22 +20,20 @@ pub fn launch(geometry: &Geometry) -> Launch {
         groups,
         ..
     } = *geometry;
-    let (workgroups, stride) = grid_stride(output.channel_groups() * output.pixels(), THREADS);
     let mut overrides = geometry.overrides();
     overrides.extend(geometry.window_overrides());
     overrides.extend([
         ("IN_C", number(input.c)),
         ("GROUP_IN", number(input.c / groups)),
         ("GROUP_OUT", number(output.c / groups)),
-        stride,
     ]);
     Launch {
-        overrides,
-        ..Launch::new(&KERNEL, THREADS, workgroups)
+        tile: geometry.constants(),
+        ..Launch::over(&KERNEL, output.vectors(), overrides)
     }
 }
 
-/// OIHW weights to `[co / 4][(ky, kx)][i][co % 4]`.
+/// Reorders OIHW weights to `[co / 4][(ky, kx)][i][co % 4]`.
 pub(crate) fn packing(weight: &Tensor) -> Packing {
     let weight = weight.clone();
     let [out_c, group_in, taps] = out_in_taps(&weight);

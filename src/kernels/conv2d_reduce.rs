@@ -1,12 +1,13 @@
-//! The end of a convolution whose reduction was split: sums of the slices, bias, residual, ReLU.
+//! Completes a convolution whose reduction was split: sum of the slices, bias, residual, ReLU.
 
 use super::conv2d::Geometry;
-use super::{Kernel, Launch, flag, grid_stride, number, read, read_single, write};
+use super::{Kernel, Launch, flag, number, read, read_single, write};
 
 /// `shaders/conv2d_reduce.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_reduce",
     source: include_str!("../../shaders/conv2d_reduce.wgsl"),
+    threads: 64,
     bindings: &[
         read("input"),
         read_single("bias"),
@@ -15,22 +16,15 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = 64;
-
 /// One launch: a grid-stride loop over channel groups × output pixels.
 pub fn launch(geometry: &Geometry, slices: usize) -> Launch {
     let output = geometry.output;
-    let (workgroups, stride) = grid_stride(output.channel_groups() * output.pixels(), THREADS);
-    Launch {
-        overrides: vec![
-            ("OUT_GROUPS", number(output.channel_groups())),
-            ("OUT_PIXELS", number(output.pixels())),
-            ("SLICES", number(slices)),
-            ("RELU", flag(geometry.relu)),
-            ("RESIDUAL", geometry.residual.constant()),
-            stride,
-        ],
-        ..Launch::new(&KERNEL, THREADS, workgroups)
-    }
+    let overrides = [
+        ("OUT_GROUPS", number(output.channel_groups())),
+        ("OUT_PIXELS", number(output.pixels())),
+        ("SLICES", number(slices)),
+        ("RELU", flag(geometry.relu)),
+        ("RESIDUAL", geometry.residual.constant()),
+    ];
+    Launch::over(&KERNEL, output.vectors(), overrides)
 }

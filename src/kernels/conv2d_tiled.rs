@@ -1,5 +1,5 @@
-//! Convolution of any kernel size as an implicit matrix product over tiles in workgroup memory: most
-//! of the arithmetic of a network on buffers.
+//! Convolution of any kernel size as an implicit matrix product over tiles in workgroup memory; it
+//! does most of the arithmetic of a network on buffers.
 
 use super::conv2d::{BINDINGS, Geometry, Tile};
 use super::{Kernel, Launch, Precision, conv2d_tiled_f16, flag, number};
@@ -8,21 +8,23 @@ use super::{Kernel, Launch, Precision, conv2d_tiled_f16, flag, number};
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_tiled",
     source: include_str!("../../shaders/conv2d_tiled.wgsl"),
+    threads: 64,
     bindings: BINDINGS,
 };
 
-/// What a launch computes.
+/// The part of a convolution that a launch computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// The whole convolution.
     Whole,
-    /// Sums over so many parts of the reduction, for `conv2d_reduce` to finish.
+    /// Sums over this many slices of the reduction, for `conv2d_reduce` to finish.
     Slices(usize),
-    /// The bare products of so many problems of the same geometry.
+    /// The bare products of this many problems of the same geometry.
     Problems(usize),
 }
 
-/// One launch: `[ceil(N·OUT_H·OUT_W / TILE_PX), ceil(OUT_C / TILE_CO), problems · slices]` workgroups.
+/// One launch: `[ceil(N·OUT_H·OUT_W / TILE_PX), ceil(OUT_C / TILE_CO), problems · slices]`
+/// workgroups.
 pub fn launch(geometry: &Geometry, tile: Tile, part: Part) -> Launch {
     let (slices, layers) = match part {
         Part::Whole => (1, 1),
@@ -43,7 +45,8 @@ pub fn launch(geometry: &Geometry, tile: Tile, part: Part) -> Launch {
     ]);
     Launch {
         overrides,
-        tile: tile.constants(),
-        ..Launch::new(kernel, tile.threads() as usize, [x, y, layers as u64])
+        tile: [tile.constants(), geometry.constants()].concat(),
+        threads: tile.threads() as usize,
+        ..Launch::new(kernel, [x, y, layers as u64])
     }
 }

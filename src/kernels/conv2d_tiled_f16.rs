@@ -1,5 +1,5 @@
-//! [`super::conv2d_tiled`] for devices that multiply halves twice as fast as single precision; what is
-//! stored must be halves.
+//! A variant of [`super::conv2d_tiled`] for devices that multiply halves twice as fast as single
+//! precision; stored data must be halves.
 
 use super::Kernel;
 use super::conv2d::BINDINGS;
@@ -8,5 +8,6 @@ use super::conv2d::BINDINGS;
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_tiled_f16",
     source: include_str!("../../shaders/conv2d_tiled_f16.wgsl"),
+    threads: 128,
     bindings: BINDINGS,
 };

@@ -1,33 +1,28 @@
-//! Zeros between the pixels: what a convolution with a stride leaves out, on the way back.
+//! Puts zeros between pixels: in the backward pass, these are the positions that a convolution with
+//! a stride skips.
 
-use super::{Kernel, Launch, grid_stride, number, read_single, write_single};
+use super::{Kernel, Launch, number, read_single, write_single};
 use crate::tensor::Shape;
 
 /// `shaders/dilate.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "dilate",
     source: include_str!("../../shaders/dilate.wgsl"),
+    threads: 256,
     bindings: &[read_single("input"), write_single("output")],
 };
 
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = 256;
-
 /// One launch: a grid-stride loop over the vectors of the result.
 pub fn launch(input: Shape, output: Shape, stride: [usize; 2]) -> Launch {
-    let len = output.channel_groups() * output.pixels();
-    let (workgroups, stride_threads) = grid_stride(len, THREADS);
-    Launch {
-        overrides: vec![
-            ("LEN", number(len)),
-            ("IN_H", number(input.h)),
-            ("IN_W", number(input.w)),
-            ("OUT_H", number(output.h)),
-            ("OUT_W", number(output.w)),
-            ("STRIDE_H", number(stride[0])),
-            ("STRIDE_W", number(stride[1])),
-            stride_threads,
-        ],
-        ..Launch::new(&KERNEL, THREADS, workgroups)
-    }
+    let len = output.vectors();
+    let overrides = [
+        ("LEN", number(len)),
+        ("IN_H", number(input.h)),
+        ("IN_W", number(input.w)),
+        ("OUT_H", number(output.h)),
+        ("OUT_W", number(output.w)),
+        ("STRIDE_H", number(stride[0])),
+        ("STRIDE_W", number(stride[1])),
+    ];
+    Launch::over(&KERNEL, len, overrides)
 }

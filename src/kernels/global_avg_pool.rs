@@ -1,17 +1,15 @@
 //! Mean over all pixels of an image.
 
-use super::{Kernel, Launch, number, read, write_single};
+use super::{Kernel, Launch, grid, number, read, write_single};
 use crate::tensor::Shape;
 
 /// `shaders/global_avg_pool.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "global_avg_pool",
     source: include_str!("../../shaders/global_avg_pool.wgsl"),
+    threads: 64,
     bindings: &[read("input"), write_single("output")],
 };
-
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = 64;
 
 /// One launch: x: channel groups, y: images.
 pub fn launch(input: Shape) -> Launch {
@@ -20,10 +18,6 @@ pub fn launch(input: Shape) -> Launch {
             ("PIXELS", number(input.h * input.w)),
             ("BATCH", number(input.n)),
         ],
-        ..Launch::new(
-            &KERNEL,
-            THREADS,
-            [input.channel_groups() as u64, input.n as u64, 1],
-        )
+        ..Launch::new(&KERNEL, grid(input.channel_groups(), input.n))
     }
 }

@@ -1,6 +1,6 @@
-//! A map of one channel as an image: smooth, stretched, coloured.
+//! Turns a map of one channel into an image: interpolated, stretched and coloured.
 
-use super::{Kernel, Launch, read_single, write_single};
+use super::{Kernel, Launch, grid, read_single, write_single};
 use crate::explain::Sites;
 use crate::tensor::Shape;
 
@@ -8,6 +8,7 @@ use crate::tensor::Shape;
 pub static KERNEL: Kernel = Kernel {
     name: "heat_map",
     source: include_str!("../../shaders/heat_map.wgsl"),
+    threads: SIDE * SIDE,
     bindings: &[
         read_single("input"),
         read_single("table"),
@@ -15,34 +16,31 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Pixels of a side of a workgroup, as in the shader.
+/// Pixels along each side of a workgroup, as in the shader.
 pub const SIDE: usize = 8;
 
-/// What becomes of a map.
+/// How a map is drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture<'a> {
     /// Rows and columns.
     pub size: [usize; 2],
     /// 32-bit words in a row of the buffer.
     pub pitch: usize,
-    /// Image of the batch.
+    /// The index of the image in the batch.
     pub image: usize,
-    /// Whether the map is stretched to 0..1.
+    /// Whether the map is stretched to the range from 0 to 1.
     pub stretch: bool,
-    /// 256 words for the values from 0 to 1; without them the bits of the values themselves.
+    /// 256 words for the values from 0 to 1; without them, the bits of the values themselves are
+    /// written.
     pub colors: Option<&'a [u32]>,
 }
 
 /// One launch over the pixels of the image.
 pub fn launch([h, w]: [usize; 2]) -> Launch {
-    Launch::new(
-        &KERNEL,
-        SIDE * SIDE,
-        [w.div_ceil(SIDE) as u64, h.div_ceil(SIDE) as u64, 1],
-    )
+    Launch::new(&KERNEL, grid(w.div_ceil(SIDE), h.div_ceil(SIDE)))
 }
 
-/// What the shader calls `table`, for a map of `shape` whose pixels are at `sites`.
+/// The shader's `table` for a map of `shape` whose pixels are at `sites`.
 pub fn table(shape: Shape, sites: &Sites, picture: &Picture<'_>) -> Vec<u32> {
     let [h, w] = picture.size;
     let header = [

@@ -1,6 +1,6 @@
-//! RGBA8 pixels to the normalised input tensor; resizing happens before.
+//! Turns RGBA8 pixels into the normalised input tensor; resizing happens before.
 
-use super::{Kernel, Launch, flag, grid_stride, number, read_single, write};
+use super::{Kernel, Launch, flag, number, read_single, write};
 use crate::picture::Normalization;
 use crate::tensor::Shape;
 
@@ -8,29 +8,23 @@ use crate::tensor::Shape;
 pub static KERNEL: Kernel = Kernel {
     name: "image_to_tensor",
     source: include_str!("../../shaders/image_to_tensor.wgsl"),
+    threads: 256,
     bindings: &[read_single("pixels"), write("output")],
 };
 
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = 256;
-
 /// One launch: a grid-stride loop over the pixels of the batch.
 pub fn launch(output: Shape, normalization: &Normalization) -> Launch {
-    let (workgroups, stride) = grid_stride(output.pixels(), THREADS);
     let scale = |c: usize| 1.0 / (255.0 * f64::from(normalization.std[c]));
     let shift = |c: usize| -f64::from(normalization.mean[c]) / f64::from(normalization.std[c]);
-    Launch {
-        overrides: vec![
-            ("PIXELS", number(output.pixels())),
-            ("SCALE_0", scale(0)),
-            ("SCALE_1", scale(1)),
-            ("SCALE_2", scale(2)),
-            ("SHIFT_0", shift(0)),
-            ("SHIFT_1", shift(1)),
-            ("SHIFT_2", shift(2)),
-            ("SWAP_RED_BLUE", flag(normalization.swap_red_blue)),
-            stride,
-        ],
-        ..Launch::new(&KERNEL, THREADS, workgroups)
-    }
+    let overrides = [
+        ("PIXELS", number(output.pixels())),
+        ("SCALE_0", scale(0)),
+        ("SCALE_1", scale(1)),
+        ("SCALE_2", scale(2)),
+        ("SHIFT_0", shift(0)),
+        ("SHIFT_1", shift(1)),
+        ("SHIFT_2", shift(2)),
+        ("SWAP_RED_BLUE", flag(normalization.swap_red_blue)),
+    ];
+    Launch::over(&KERNEL, output.pixels(), overrides)
 }

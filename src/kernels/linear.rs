@@ -1,13 +1,14 @@
 //! `y = W·x + b`, streamed once through a workgroup per four outputs.
 
 use super::conv2d::out_in_taps;
-use super::{Kernel, Launch, Packing, Storage, number, read, read_single, write_single};
+use super::{Kernel, Launch, Packing, Storage, grid, number, read, read_single, write_single};
 use crate::tensor::{LANES, Shape, Tensor};
 
 /// `shaders/linear.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "linear",
     source: include_str!("../../shaders/linear.wgsl"),
+    threads: 64,
     bindings: &[
         read_single("input"),
         read("weight"),
@@ -16,9 +17,6 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = 64;
-
 /// One launch: x: groups of four outputs, y: images.
 pub fn launch(input: Shape, output: Shape) -> Launch {
     Launch {
@@ -26,11 +24,7 @@ pub fn launch(input: Shape, output: Shape) -> Launch {
             ("IN_GROUPS", number(input.channel_groups())),
             ("BATCH", number(input.n)),
         ],
-        ..Launch::new(
-            &KERNEL,
-            THREADS,
-            [output.channel_groups() as u64, output.n as u64, 1],
-        )
+        ..Launch::new(&KERNEL, grid(output.channel_groups(), output.n))
     }
 }
 

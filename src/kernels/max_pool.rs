@@ -1,6 +1,6 @@
-//! Maximum over a sliding window; also the window geometry that `avg_pool` shares.
+//! Maximum over a sliding window, and the window geometry that `avg_pool` shares.
 
-use super::{Kernel, Launch, flag, grid_stride, number, read, write};
+use super::{Kernel, Launch, flag, number, read, write};
 use crate::graph::{PadValue, Window};
 use crate::tensor::Shape;
 
@@ -8,11 +8,9 @@ use crate::tensor::Shape;
 pub static KERNEL: Kernel = Kernel {
     name: "max_pool",
     source: include_str!("../../shaders/max_pool.wgsl"),
+    threads: 256,
     bindings: &[read("input"), write("output")],
 };
-
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = 256;
 
 /// One launch: a grid-stride loop over channel groups × output pixels.
 pub fn launch(input: Shape, output: Shape, window: &Window, pad_value: PadValue) -> Launch {
@@ -28,25 +26,21 @@ pub(super) fn window_launch(
     window: &Window,
     padding_rule: (&'static str, f64),
 ) -> Launch {
-    let (workgroups, stride) = grid_stride(output.channel_groups() * output.pixels(), THREADS);
-    Launch {
-        overrides: vec![
-            ("GROUPS", number(output.channel_groups())),
-            ("IN_H", number(input.h)),
-            ("IN_W", number(input.w)),
-            ("IN_PIXELS", number(input.pixels())),
-            ("OUT_H", number(output.h)),
-            ("OUT_W", number(output.w)),
-            ("OUT_PIXELS", number(output.pixels())),
-            ("KERNEL_H", number(window.kernel[0])),
-            ("KERNEL_W", number(window.kernel[1])),
-            ("STRIDE_H", number(window.stride[0])),
-            ("STRIDE_W", number(window.stride[1])),
-            ("PAD_TOP", number(window.padding.top)),
-            ("PAD_LEFT", number(window.padding.left)),
-            padding_rule,
-            stride,
-        ],
-        ..Launch::new(kernel, THREADS, workgroups)
-    }
+    let overrides = [
+        ("GROUPS", number(output.channel_groups())),
+        ("IN_H", number(input.h)),
+        ("IN_W", number(input.w)),
+        ("IN_PIXELS", number(input.pixels())),
+        ("OUT_H", number(output.h)),
+        ("OUT_W", number(output.w)),
+        ("OUT_PIXELS", number(output.pixels())),
+        ("KERNEL_H", number(window.kernel[0])),
+        ("KERNEL_W", number(window.kernel[1])),
+        ("STRIDE_H", number(window.stride[0])),
+        ("STRIDE_W", number(window.stride[1])),
+        ("PAD_TOP", number(window.padding.top)),
+        ("PAD_LEFT", number(window.padding.left)),
+        padding_rule,
+    ];
+    Launch::over(kernel, output.vectors(), overrides)
 }

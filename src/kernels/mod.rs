@@ -4,10 +4,10 @@
 //! text by reflection, without a GPU. A geometry struct per kernel turns shapes into a [`Launch`]:
 //! override constants, tile geometry and the number of workgroups. Nothing here uses wgpu.
 //!
-//! To add a kernel: an oracle in `reference/`, the shader, the file here with a line in [`ALL`] and the
-//! [`Packing`] of its parameters, cases in `tests/kernels.rs`, and a row in the table of the back end in
-//! [`crate::plan`] that runs it. Shader and module have the kernel's name; those that keep activations
-//! in [`textures`] lie in folders of that name.
+//! To add a kernel: an oracle in `reference/`, the shader, the file here with a line in [`ALL`] and
+//! the [`Packing`] of its parameters, cases in `tests/kernels.rs`, and a row in the table of the
+//! back end in [`crate::plan`] that runs it. Shader and module are named after the kernel; those
+//! that keep activations in [`textures`] are in folders of that name.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,6 +24,7 @@ pub mod avg_pool_gradient;
 pub mod batch_norm;
 pub mod batch_norm_of_batch;
 pub mod blur_pool;
+pub mod channel_conv;
 pub mod channel_dot;
 pub mod class_gradient;
 pub mod conv2d;
@@ -36,6 +37,7 @@ pub mod dilate;
 pub mod flatten;
 pub mod gate;
 pub mod global_avg_pool;
+pub mod group_norm;
 pub mod heat_map;
 pub mod image_to_tensor;
 pub mod linear;
@@ -66,6 +68,7 @@ pub const ALL: &[&Kernel] = &[
     &batch_norm::KERNEL,
     &batch_norm_of_batch::KERNEL,
     &blur_pool::KERNEL,
+    &channel_conv::KERNEL,
     &channel_dot::KERNEL,
     &class_gradient::KERNEL,
     &conv2d_cooperative::KERNEL,
@@ -81,6 +84,7 @@ pub const ALL: &[&Kernel] = &[
     &textures::gate_texture::KERNEL,
     &global_avg_pool::KERNEL,
     &textures::global_avg_pool_texture::KERNEL,
+    &group_norm::KERNEL,
     &heat_map::KERNEL,
     &image_to_tensor::KERNEL,
     &textures::image_to_tensor_texture::KERNEL,
@@ -107,7 +111,7 @@ pub const ALL: &[&Kernel] = &[
     &textures::winograd_output_texture::KERNEL,
 ];
 
-/// What holds the scalars of an activation or a parameter.
+/// The kind of resource that holds the scalars of an activation or a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Storage {
     /// A storage buffer of vectors of four.
@@ -125,21 +129,21 @@ pub enum Access {
     Write,
     /// Written, and possibly read: a buffer, or a texture whose texels may be replaced one by one.
     ReadWrite,
-    /// Read through the texture unit: one of our textures, or one that the host made, of any format
-    /// with floats.
+    /// Read through the texture unit: one of this crate's textures, or one that the host made, in
+    /// any float format.
     Sample,
 }
 
 /// One resource of a kernel; its position in the list is its `@binding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Binding {
-    /// Name of the variable in WGSL.
+    /// The name of the variable in WGSL.
     pub name: &'static str,
-    /// What it is.
+    /// The kind of resource.
     pub storage: Storage,
     /// How it is used.
     pub access: Access,
-    /// Whether it has the precision of the launch; otherwise its scalars have 32 bits always.
+    /// Whether it has the precision of the launch; otherwise its scalars always have 32 bits.
     pub stored: bool,
 }
 
@@ -157,7 +161,7 @@ const fn read(name: &'static str) -> Binding {
     binding(name, Storage::Buffer, Access::Read, true)
 }
 
-/// A buffer that is read, of single precision always.
+/// A buffer that is read, always in single precision.
 const fn read_single(name: &'static str) -> Binding {
     binding(name, Storage::Buffer, Access::Read, false)
 }
@@ -167,7 +171,7 @@ const fn write(name: &'static str) -> Binding {
     binding(name, Storage::Buffer, Access::ReadWrite, true)
 }
 
-/// A buffer that is written, of single precision always.
+/// A buffer that is written, always in single precision.
 const fn write_single(name: &'static str) -> Binding {
     binding(name, Storage::Buffer, Access::ReadWrite, false)
 }
@@ -199,12 +203,14 @@ pub struct Kernel {
     pub name: &'static str,
     /// The WGSL text.
     pub source: &'static str,
-    /// Resources of group 0, in the order of their `@binding`.
+    /// The threads of a workgroup, for the tile in the text.
+    pub threads: usize,
+    /// The resources of group 0, in the order of their `@binding`.
     pub bindings: &'static [Binding],
 }
 
 impl Kernel {
-    /// Whether it multiplies halves, which not every device can, and stores nothing else.
+    /// Whether it multiplies halves, which not every device supports, and stores nothing else.
     pub fn is_half(&self) -> bool {
         self.source.contains("\nenable f16;\n")
     }
@@ -216,18 +222,19 @@ impl fmt::Debug for Kernel {
     }
 }
 
-/// A kernel with everything that is known when the plan is made.
+/// A kernel with everything known when the plan is made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     /// The shader.
     pub kernel: &'static Kernel,
-    /// What its [stored](Binding::stored) bindings hold.
+    /// The precision of its [stored](Binding::stored) bindings.
     pub precision: Precision,
-    /// Values of its `override` constants: shapes and flags.
+    /// The values of its `override` constants: shapes and flags.
     pub overrides: Vec<(&'static str, f64)>,
-    /// Values that replace its `const` declarations: tile geometry. Others keep the file's value.
+    /// Values that replace its `const` declarations: tile geometry. The others keep the values in
+    /// the file.
     pub tile: Vec<(&'static str, u32)>,
-    /// Values of the fields of its `var<immediate>`, in their order: shapes that do not make a new
+    /// The values of the fields of its `var<immediate>`, in order: shapes that need no new
     /// pipeline.
     pub immediates: Vec<(&'static str, i32)>,
     /// Threads of a workgroup.
@@ -237,20 +244,56 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// A launch in single precision without any constants.
-    const fn new(kernel: &'static Kernel, threads: usize, workgroups: [u64; 3]) -> Self {
+    /// A launch in single precision without constants.
+    const fn new(kernel: &'static Kernel, workgroups: [u64; 3]) -> Self {
         Self {
             kernel,
             precision: Precision::F32,
             overrides: Vec::new(),
             tile: Vec::new(),
             immediates: Vec::new(),
-            threads,
+            threads: kernel.threads,
             workgroups,
         }
     }
 
-    /// The same launch on what is stored in this precision; a kernel that stores nothing stays as it is.
+    /// A launch of a grid-stride loop over `len` items; `STRIDE_THREADS` is added to the overrides.
+    fn over(
+        kernel: &'static Kernel,
+        len: usize,
+        overrides: impl IntoIterator<Item = (&'static str, f64)>,
+    ) -> Self {
+        let workgroups = grid_stride(len, kernel.threads);
+        let stride = ("STRIDE_THREADS", number(workgroups * kernel.threads));
+        Self {
+            overrides: overrides.into_iter().chain([stride]).collect(),
+            ..Self::new(kernel, grid(workgroups, 1))
+        }
+    }
+
+    /// A launch of a grid-stride loop over `len` items for a kernel that takes its sizes as
+    /// immediates, the last of which is `stride_threads`.
+    fn over_sized<const N: usize>(
+        kernel: &'static Kernel,
+        len: usize,
+        sizes: [(&'static str, usize); N],
+    ) -> Self {
+        let workgroups = grid_stride(len, kernel.threads);
+        let stride = ("stride_threads", workgroups * kernel.threads);
+        let sizes = sizes.into_iter().chain([stride]);
+        Self {
+            immediates: sizes.map(|(name, size)| (name, immediate(size))).collect(),
+            ..Self::new(kernel, grid(workgroups, 1))
+        }
+    }
+
+    /// The same launch for another kernel with the same constants.
+    fn by(self, kernel: &'static Kernel) -> Self {
+        Self { kernel, ..self }
+    }
+
+    /// The same launch for data stored in this precision; a kernel that stores nothing is left as
+    /// it is.
     pub fn storing(self, precision: Precision) -> Self {
         let stores = self.kernel.bindings.iter().any(|binding| binding.stored);
         Self {
@@ -259,8 +302,8 @@ impl Launch {
         }
     }
 
-    /// What the pipeline is made of: launches of the same pipeline differ in their grid and their
-    /// immediates only.
+    /// Identifies the pipeline: launches with the same pipeline differ only in their grid and their
+    /// immediates.
     pub fn pipeline_key(&self) -> PipelineKey {
         let bits = |&(name, value): &(&'static str, f64)| (name, value.to_bits());
         PipelineKey {
@@ -269,7 +312,7 @@ impl Launch {
         }
     }
 
-    /// What the shader module is made of.
+    /// Identifies the shader module.
     pub fn module_key(&self) -> ModuleKey {
         ModuleKey {
             kernel: self.kernel.name,
@@ -281,7 +324,7 @@ impl Launch {
     /// The WGSL text with this launch's tile geometry and precision.
     ///
     /// # Errors
-    /// [`Error::Specialise`] when a tile constant is unknown or declared twice, or when the kernel does
+    /// [`Error::Specialise`] if a tile constant is unknown or declared twice, or if the kernel does
     /// not say what it stores.
     pub fn source(&self) -> Result<Cow<'static, str>, Error> {
         let source = specialise(self.kernel, &self.tile)?;
@@ -289,7 +332,7 @@ impl Launch {
     }
 }
 
-/// Tells shader modules apart: kernel, precision and tile geometry.
+/// Distinguishes shader modules: kernel, precision and tile geometry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ModuleKey {
     kernel: &'static str,
@@ -297,16 +340,16 @@ pub struct ModuleKey {
     tile: Vec<(&'static str, u32)>,
 }
 
-/// Tells pipelines apart: module and override constants.
+/// Distinguishes pipelines: module and override constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PipelineKey {
     module: ModuleKey,
-    /// Values by their bits: they are counts and flags, never NaN.
+    /// Values as bits: they are counts and flags, never NaN.
     overrides: Vec<(&'static str, u64)>,
 }
 
-/// A number that changes with any kernel: XXH3-128 of the names and texts of [`ALL`] in their order,
-/// each ended by a zero byte.
+/// A hash that changes with any kernel: XXH3-128 of the names and texts of [`ALL`] in order, each
+/// followed by a zero byte.
 pub fn set_hash() -> u128 {
     let mut hasher = xxhash3_128::Hasher::new();
     for kernel in ALL {
@@ -318,25 +361,21 @@ pub fn set_hash() -> u128 {
     hasher.finish_128()
 }
 
-/// Threads that one elementwise dispatch starts at most: a grid-stride loop does the rest. Enough
-/// to fill any GPU, and far below 65,535 workgroups, the WebGPU default limit.
+/// The largest number of workgroups in an elementwise dispatch; a grid-stride loop does the rest.
+/// It is enough to fill any GPU, and far below 65,535, the default limit of WebGPU.
 const MAX_GRID_STRIDE_WORKGROUPS: usize = 16_384;
 
-/// Workgroups of a grid-stride loop over `len` items, and the `STRIDE_THREADS` that goes with them.
-fn grid_stride(len: usize, threads: usize) -> ([u64; 3], (&'static str, f64)) {
-    let workgroups = len.div_ceil(threads).clamp(1, MAX_GRID_STRIDE_WORKGROUPS);
-    (
-        [workgroups as u64, 1, 1],
-        ("STRIDE_THREADS", number(workgroups * threads)),
-    )
+/// The workgroups of a grid-stride loop over `len` items.
+fn grid_stride(len: usize, threads: usize) -> usize {
+    len.div_ceil(threads).clamp(1, MAX_GRID_STRIDE_WORKGROUPS)
 }
 
-/// Threads of a whole grid, as an immediate.
-fn stride_threads(workgroups: [u64; 3], threads: usize) -> i32 {
-    i32::try_from(workgroups[0]).map_or(i32::MAX, |w| w.saturating_mul(immediate(threads)))
+/// A flat grid.
+const fn grid(x: usize, y: usize) -> [u64; 3] {
+    [x as u64, y as u64, 1]
 }
 
-/// A size as an immediate. Everything that is indexed fits a texture of 2^28 texels; the planner
+/// A size as an immediate. Everything indexed fits into a texture of 2^28 texels; the planner
 /// refuses larger activations.
 fn immediate(size: usize) -> i32 {
     i32::try_from(size).unwrap_or(i32::MAX)

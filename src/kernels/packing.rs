@@ -1,4 +1,4 @@
-//! Parameters in the order in which a kernel reads them.
+//! Parameters in the order in which kernels read them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::Storage;
 use crate::tensor::{LANES, Tensor};
 
-/// Parameters laid out for a kernel: how many scalars they are is known at once, their values are worked
-/// out when they are uploaded.
+/// Parameters laid out for a kernel. Their number is known at once; their values are computed when
+/// they are uploaded.
 ///
-/// The module of the kernel that reads them makes it, from tensors that it shares with the graph.
+/// It is made by the module of the kernel that reads them, from tensors shared with the graph.
 #[derive(Clone)]
 pub struct Packing {
     storage: Storage,
@@ -18,7 +18,7 @@ pub struct Packing {
 }
 
 impl Packing {
-    /// Parameters of `len` scalars, which is what `pack` returns.
+    /// Parameters of `len` scalars, which `pack` returns.
     pub(super) fn new(
         storage: Storage,
         len: usize,
@@ -31,7 +31,7 @@ impl Packing {
         }
     }
 
-    /// A vector of `len` scalars, padded with zeros to whole vectors of four; zeros without a tensor.
+    /// `len` scalars, padded with zeros to whole vectors of four; all zeros without a tensor.
     pub(crate) fn vector(tensor: Option<&Tensor>, len: usize) -> Self {
         let (tensor, len) = (tensor.cloned(), len.next_multiple_of(LANES));
         Self::new(Storage::Buffer, len, move || {
@@ -41,12 +41,12 @@ impl Packing {
         })
     }
 
-    /// What holds the scalars.
+    /// Whether a buffer or a texture holds the scalars.
     pub const fn storage(&self) -> Storage {
         self.storage
     }
 
-    /// How many scalars there are.
+    /// The number of scalars.
     #[expect(clippy::len_without_is_empty, reason = "there is one vector at least")]
     pub const fn len(&self) -> usize {
         self.len

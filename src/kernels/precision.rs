@@ -1,30 +1,32 @@
-//! What activations and weights are stored in, and how the text of a shader is fitted to it.
+//! The precision in which activations and weights are stored, and how a shader's text is adapted to
+//! it.
 //!
-//! Arithmetic is in single precision whatever is stored, except in kernels that are written for devices
-//! with half arithmetic. Halves need no feature of the device: on
-//! buffers two of them are packed into 32 bits, and textures of half precision are part of WebGPU.
+//! Arithmetic is in single precision whatever is stored, except in kernels written for devices with
+//! half arithmetic. Halves need no device feature: in buffers two of them are packed into 32 bits,
+//! and textures of half precision are part of WebGPU.
 //!
-//! WGSL on disk is that of single precision. A kernel says in one section, word for word the same in all
-//! kernels on buffers and in all on textures, what it stores, and half precision is the one other text of
-//! that section; on textures the name of the format differs too.
+//! The WGSL on disk is that for single precision. What a kernel stores is defined in one section,
+//! which is word for word the same in all kernels on buffers and in all on textures; half precision
+//! replaces that section by another, and on textures the name of the format too.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 
 use super::Kernel;
 use crate::error::Error;
+use crate::words::words;
 
-/// What activations and weights are stored in.
+/// The precision in which activations and weights are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Precision {
     /// 32 bits.
     #[default]
     F32,
-    /// 16 bits: 5 of the exponent, 10 of the mantissa.
+    /// 16 bits: 5 for the exponent, 10 for the mantissa.
     F16,
 }
+
+words!(Precision { F32 = "f32", F16 = "f16" });
 
 #[doc(hidden)]
 impl Precision {
@@ -40,28 +42,7 @@ impl Precision {
     }
 }
 
-impl FromStr for Precision {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "f32" => Ok(Self::F32),
-            "f16" => Ok(Self::F16),
-            _ => Err(format!("'{text}' is not one of f32, f16")),
-        }
-    }
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-        })
-    }
-}
-
-/// The section of a kernel on buffers.
+/// The section in kernels on buffers.
 pub const BUFFER_SECTION: &str = "
 // Four channels of a pixel as they lie in memory.
 alias Stored = vec4<f32>;
@@ -75,8 +56,8 @@ fn narrowed(value: vec4<f32>) -> Stored {
 }
 ";
 
-/// The same in half precision. What is too large becomes the largest half: WGSL leaves open what
-/// `pack2x16float` makes of it.
+/// The same in half precision. Numbers that are too large become the largest half, because WGSL
+/// leaves the result of `pack2x16float` open for them.
 const BUFFER_SECTION_F16: &str = "
 // Four channels of a pixel as they lie in memory.
 alias Stored = vec2<u32>;
@@ -91,7 +72,7 @@ fn narrowed(value: vec4<f32>) -> Stored {
 }
 ";
 
-/// The section of a kernel that writes textures.
+/// The section in kernels that write textures.
 pub const TEXTURE_SECTION: &str = "
 // Four channels of a pixel as the texture keeps them.
 fn narrowed(value: vec4<f32>) -> vec4<f32> {
@@ -99,9 +80,9 @@ fn narrowed(value: vec4<f32>) -> vec4<f32> {
 }
 ";
 
-/// The same in half precision: the nearest half, of two the even one. Left to the device it may be the
-/// one towards zero (Vulkan leaves it open, llvmpipe does that), and errors that all have
-/// one sign do not cancel.
+/// The same in half precision: the nearest half, or the even one of two. A device may round towards
+/// zero (Vulkan allows it, and llvmpipe does), but errors that all have the same sign do not
+/// cancel.
 const TEXTURE_SECTION_F16: &str = "
 // Four channels of a pixel as the texture keeps them.
 fn narrowed(value: vec4<f32>) -> vec4<f32> {
@@ -116,10 +97,11 @@ fn narrowed(value: vec4<f32>) -> vec4<f32> {
 const TEXTURE_FORMAT: &str = "rgba32float";
 const TEXTURE_FORMAT_F16: &str = "rgba16float";
 
-/// The text of a kernel for what it is to store.
+/// Adapts the text of a kernel to a precision.
 ///
 /// # Errors
-/// [`Error::Specialise`] for half precision, when the text has several sections, or none and no texture.
+/// [`Error::Specialise`] for half precision if the text has several sections, or neither a section
+/// nor a texture.
 pub(super) fn fit<'a>(
     kernel: &Kernel,
     source: Cow<'a, str>,

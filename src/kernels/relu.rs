@@ -1,24 +1,18 @@
 //! `max(x, 0)` on its own, for graphs whose ReLU was not fused into the op before it.
 
-use super::{Kernel, Launch, grid_stride, number, read, write};
+use super::{Kernel, Launch, number, read, write};
 use crate::tensor::Shape;
 
 /// `shaders/relu.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "relu",
     source: include_str!("../../shaders/relu.wgsl"),
+    threads: 256,
     bindings: &[read("input"), write("output")],
 };
 
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = 256;
-
 /// One launch: a grid-stride loop over the vectors of the activation.
 pub fn launch(shape: Shape) -> Launch {
-    let len = shape.channel_groups() * shape.pixels();
-    let (workgroups, stride) = grid_stride(len, THREADS);
-    Launch {
-        overrides: vec![("LEN", number(len)), stride],
-        ..Launch::new(&KERNEL, THREADS, workgroups)
-    }
+    let len = shape.vectors();
+    Launch::over(&KERNEL, len, [("LEN", number(len))])
 }

@@ -1,34 +1,34 @@
-//! Tables for the two passes that make a part of a host's texture the image of a network.
+//! Tables for the two passes that turn part of a host's texture into a network's image.
 //!
 //! The passes do what `image::Batch` does on the CPU, with the same integers: first along the rows,
 //! then along the columns, each rounded to 8 bits. Everything that depends on the texture's size is
-//! in a table, so that another size needs no other pipeline.
+//! in a table, so a different size needs no new pipeline.
 
 use super::{Launch, resample_columns, resample_rows};
 use crate::picture::Filter;
 use crate::picture::resample::{Axis, Tap};
 
-/// A rectangle of a texture and how its texels are to be understood.
+/// A rectangle of a texture, and how its texels are interpreted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// First column of the rectangle.
+    /// The first column of the rectangle.
     pub left: usize,
-    /// First row of the rectangle in memory, whichever way the image is up.
+    /// The first row of the rectangle in memory, whichever way up the image is.
     pub top: usize,
     /// Whether the first row in memory is the lowest one of the image.
     pub bottom_up: bool,
-    /// Whether the sampler gives linear light, which is to be encoded again.
+    /// Whether the sampler returns linear light, which has to be encoded again.
     pub linear: bool,
-    /// Whether red and blue are to change places.
+    /// Whether red and blue are swapped.
     pub swap_red_blue: bool,
 }
 
 /// One pass: its launch and its table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pass {
-    /// Grid and pipeline.
+    /// Its grid and pipeline.
     pub launch: Launch,
-    /// What the shader calls `table`.
+    /// The shader's `table`.
     pub table: Vec<i32>,
 }
 
@@ -37,9 +37,9 @@ pub struct Pass {
 pub struct Passes {
     /// From the texture to rows of the final width.
     pub rows: Pass,
-    /// From these to the final image.
+    /// From those rows to the final image.
     pub columns: Pass,
-    /// Pixels between the two.
+    /// The pixels between the two passes.
     pub between: usize,
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn passes(
     }
 }
 
-/// A header, then what each tap reads and where its weights are, then the weights.
+/// A header, then the range and the position of the weights for each tap, then the weights.
 fn table(header: &[i32], taps: &[Tap]) -> Vec<i32> {
     let mut table = header.to_vec();
     let mut weights = header.len() + taps.len() * 3;
@@ -102,7 +102,7 @@ fn table(header: &[i32], taps: &[Tap]) -> Vec<i32> {
     table
 }
 
-/// A size of an image as an integer of a table.
+/// The size of an image as an integer in a table.
 fn int(size: usize) -> i32 {
     i32::try_from(size).unwrap_or(i32::MAX)
 }

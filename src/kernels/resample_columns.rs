@@ -1,12 +1,12 @@
-//! From rows of 8-bit RGBA to the network's image.
-//! [`super::resample`] makes its table.
+//! Turns rows of 8-bit RGBA into the network's image. [`super::resample`] makes its table.
 
-use super::{Kernel, Launch, read_single, write_single};
+use super::{Kernel, Launch, grid, read_single, write_single};
 
 /// `shaders/resample_columns.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "resample_columns",
     source: include_str!("../../shaders/resample_columns.wgsl"),
+    threads: SIDE * SIDE,
     bindings: &[
         read_single("input"),
         read_single("table"),
@@ -14,14 +14,10 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Pixels of a side of a workgroup, as in the shader.
+/// Pixels along each side of a workgroup, as in the shader.
 pub const SIDE: usize = 8;
 
 /// One launch over the rows of the image.
 pub fn launch([h, w]: [usize; 2]) -> Launch {
-    Launch::new(
-        &KERNEL,
-        SIDE * SIDE,
-        [w.div_ceil(SIDE) as u64, h.div_ceil(SIDE) as u64, 1],
-    )
+    Launch::new(&KERNEL, grid(w.div_ceil(SIDE), h.div_ceil(SIDE)))
 }

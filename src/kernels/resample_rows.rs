@@ -1,12 +1,13 @@
-//! From a texture of the host to rows of 8-bit RGBA as wide as the network's image.
+//! Turns a texture of the host into rows of 8-bit RGBA as wide as the network's image.
 //! [`super::resample`] makes its table.
 
-use super::{Kernel, Launch, read_single, sample, write_single};
+use super::{Kernel, Launch, grid, read_single, sample, write_single};
 
 /// `shaders/resample_rows.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "resample_rows",
     source: include_str!("../../shaders/resample_rows.wgsl"),
+    threads: SIDE * SIDE,
     bindings: &[
         sample("image"),
         read_single("table"),
@@ -14,14 +15,10 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Pixels of a side of a workgroup, as in the shader.
+/// Pixels along each side of a workgroup, as in the shader.
 pub const SIDE: usize = 8;
 
-/// One launch over the rows that are read.
+/// One launch over the rows to be read.
 pub fn launch([h, w]: [usize; 2]) -> Launch {
-    Launch::new(
-        &KERNEL,
-        SIDE * SIDE,
-        [w.div_ceil(SIDE) as u64, h.div_ceil(SIDE) as u64, 1],
-    )
+    Launch::new(&KERNEL, grid(w.div_ceil(SIDE), h.div_ceil(SIDE)))
 }

@@ -1,4 +1,4 @@
-//! Tile geometry of a launch, written into the text of a shader.
+//! Writes the tile geometry of a launch into the text of a shader.
 
 use std::borrow::Cow;
 
@@ -74,6 +74,7 @@ mod tests {
         static TWICE: Kernel = Kernel {
             name: "twice",
             source: "\nconst A: u32 = 1u;\nconst A: u32 = 2u;\n",
+            threads: 1,
             bindings: &[],
         };
         assert!(

@@ -1,5 +1,5 @@
-//! Winograd convolution F(m², 3²) (Lavin & Gray 2015, arXiv:1509.09308): what its three dispatches
-//! share. Tiles of the image are transformed, multiplied component by component by
+//! Winograd convolution F(m², 3²) (Lavin & Gray 2015, arXiv:1509.09308): shared by its three
+//! dispatches. Tiles of the image are transformed, multiplied component by component by
 //! [`conv2d_tiled`] or [`conv2d_texture`], and transformed back.
 
 use super::conv2d::{self, Geometry, Residual};
@@ -8,7 +8,7 @@ use super::{Launch, Packing, Storage, conv2d_tiled};
 use crate::graph::Padding;
 use crate::tensor::{Shape, Tensor};
 
-/// Sides of the tiles of outputs.
+/// The sizes of the tiles of outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OutTile {
     /// 2×2 outputs: 2.25 times fewer multiplications.
@@ -17,7 +17,7 @@ pub enum OutTile {
     Four,
 }
 
-/// One row per point: what it makes of the three taps of a kernel's row.
+/// One row per point, with the weights of the three taps of a kernel's row.
 const KERNEL_2: [[f64; 3]; 4] = [
     [1.0, 0.0, 0.0],
     [0.5, 0.5, 0.5],
@@ -50,12 +50,12 @@ impl OutTile {
         }
     }
 
-    /// Components: the square of the side of a tile of inputs.
+    /// The number of components: the square of the side of a tile of inputs.
     pub const fn components(self) -> usize {
         (self.side() + 2) * (self.side() + 2)
     }
 
-    /// Tiles of one image along its sides.
+    /// The tiles along each side of an image.
     pub fn tiles(self, output: Shape) -> [usize; 2] {
         [output.h, output.w].map(|side| side.div_ceil(self.side()))
     }
@@ -74,9 +74,10 @@ impl OutTile {
     }
 }
 
-/// Whether a convolution can be computed so.
+/// Whether a convolution can be computed this way.
 pub fn applies(geometry: &Geometry) -> bool {
-    geometry.kernel == [3, 3] && geometry.stride == [1, 1] && geometry.groups == 1
+    let steps = [geometry.stride, geometry.dilation];
+    geometry.kernel == [3, 3] && steps == [[1, 1]; 2] && geometry.groups == 1
 }
 
 /// The products of all components as 1×1 convolutions.
@@ -124,7 +125,8 @@ pub(crate) fn texels_packing(
     })
 }
 
-/// The weights of the products on buffers: one matrix per component, each as [`conv2d_tiled`] wants it.
+/// The weights of the products on buffers: one matrix per component, in the order of
+/// [`conv2d_tiled`].
 pub(crate) fn tiles_packing(weight: &Tensor, tile: conv2d::Tile, out_tile: OutTile) -> Packing {
     let weight = weight.clone();
     let [out_c, in_c, _] = conv2d::out_in_taps(&weight);
@@ -136,10 +138,11 @@ pub(crate) fn tiles_packing(weight: &Tensor, tile: conv2d::Tile, out_tile: OutTi
     })
 }
 
-/// OIHW weights of 3×3 to one matrix of weights per component, each as [`conv2d_texture`] wants it.
+/// Transforms 3×3 OIHW weights into one matrix of weights per component, in the order of
+/// [`conv2d_texture`].
 ///
-/// The biases ride on the component of point 1 in both directions: its polynomial is constant, so
-/// that all outputs of a tile get them.
+/// The biases are added to the component of point 1 in both directions, whose polynomial is
+/// constant, so that all outputs of a tile get them.
 fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize, out_tile: OutTile) -> Vec<f32> {
     let packed = components(weight, out_tile).map(|(point, matrix)| {
         let bias = bias.filter(|_| point == [1, 1]);
@@ -148,7 +151,7 @@ fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize, out_tile: OutTil
     packed.flatten().collect()
 }
 
-/// The matrix of weights of each component, as 1×1 kernels, with its points along rows and columns.
+/// The weight matrix of each component, as 1×1 kernels, with its points along rows and columns.
 fn components(
     weight: &Tensor,
     out_tile: OutTile,

@@ -1,4 +1,4 @@
-//! What makes probabilities of the scores of classes.
+//! The activations that turn the scores of classes into probabilities.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,20 +6,20 @@ use std::str::FromStr;
 use crate::error::Error;
 use crate::graph::{Op, Sigmoid, Softmax};
 
-/// What makes probabilities of the scores of classes.
+/// The activation that turns the scores of classes into probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Activation {
     /// One class is right: the probabilities add up to one.
     Softmax,
-    /// The same, of a network whose own scores are the logarithms of the probabilities.
+    /// The same for a network whose own scores are the logarithms of the probabilities.
     LogSoftmax,
     /// Each class is right or wrong by itself, as in multi-label classification.
     Sigmoid,
 }
 
 impl Activation {
-    /// All of them.
+    /// All activations.
     pub const ALL: [Self; 3] = [Self::Softmax, Self::LogSoftmax, Self::Sigmoid];
 
     /// The name that [`FromStr`] reads.
@@ -31,7 +31,7 @@ impl Activation {
         }
     }
 
-    /// The scores as the network gives them, of the logits of one image.
+    /// The network's own scores from the logits of one image.
     #[expect(clippy::cast_possible_truncation, reason = "rounding is what is meant")]
     pub fn scores(self, logits: &[f32]) -> Vec<f32> {
         match self {

@@ -1,24 +1,21 @@
 //! A network as data: layers by name, tensors by name, padding as a rule.
 //!
-//! A [`Blueprint`] holds for every batch and every size of the image, and it holds no numbers.
-//! Serialised as JSON it is also the description in the files that `resnet convert` writes.
-//! [`Blueprint::graph`] makes the graph for one size of it.
+//! A [`Blueprint`] is valid for any batch and image size, and contains no numbers. Serialised as
+//! JSON it is also the description in the files that `resnet convert` writes. [`Blueprint::graph`]
+//! builds the graph for one size.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::padding::{Fill, PaddingRule};
+use super::layer::{Layer, Operation, Sheet};
 use crate::error::Error;
-use crate::graph::{
-    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
-    Linear, MaxPool, Op, PadValue, Padding, ParamId, Relu, Role, Statistics, ValueId, Window,
-};
+use crate::graph::{AvgPool, Graph, MaxPool, Op, Role, ValueId};
 use crate::tensor::{Shape, Tensor};
 
-/// The version of the description that is written.
+/// The version of the description that is written now.
 const VERSION: u32 = 2;
-/// The first version, whose padding is that of one size.
+/// The first version, whose padding holds for one size only.
 const FIXED_VERSION: u32 = 1;
 /// ResNet-152 has 515 layers.
 const MAX_LAYERS: usize = 1 << 14;
@@ -31,110 +28,17 @@ pub type Tensors = HashMap<String, Tensor>;
 #[serde(deny_unknown_fields)]
 pub struct Blueprint {
     version: u32,
-    /// Name of the image among the values.
+    /// The name of the image among the values.
     pub(super) input: String,
-    /// Rows and columns of the image, where nobody asks for others.
+    /// The default rows and columns of the image.
     pub(super) size: [usize; 2],
     layers: Vec<Layer>,
-    /// Values by name: the last activation with rows and columns, what the classifier reads, and
-    /// what it gives, if there is one.
+    /// Values by name: the last activation with rows and columns, the classifier's input, and its
+    /// output, if there is one.
     pub(super) feature_map: String,
     pub(super) features: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) logits: Option<String>,
-}
-
-/// A layer; its result has its name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Layer {
-    name: String,
-    inputs: Vec<String>,
-    #[serde(flatten)]
-    operation: Operation,
-}
-
-/// What a layer computes. Parameters are names of tensors.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
-pub enum Operation {
-    /// A convolution.
-    Conv2d {
-        /// Kernel, OIHW.
-        weight: String,
-        /// Bias.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        bias: Option<String>,
-        /// Rows and columns between two positions of the kernel.
-        stride: [usize; 2],
-        /// Zeros around the image.
-        padding: PaddingRule,
-        /// Channel groups that do not see each other.
-        groups: usize,
-    },
-    /// A batch normalisation.
-    BatchNorm {
-        /// Scale.
-        gamma: String,
-        /// Shift.
-        beta: String,
-        /// Running mean.
-        mean: String,
-        /// Running variance.
-        variance: String,
-        /// Added to the variance.
-        epsilon: f32,
-        /// Whether the statistics are those of the batch, as in training.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        of_batch: bool,
-    },
-    /// `max(x, 0)`.
-    Relu,
-    /// The sum of two values.
-    Add,
-    /// The maximum over a window.
-    MaxPool {
-        /// Rows and columns of the window.
-        kernel: [usize; 2],
-        /// Rows and columns between two positions.
-        stride: [usize; 2],
-        /// What is around the image.
-        padding: PaddingRule,
-        /// Whether zeros are outside of the image, instead of −∞.
-        zeros: bool,
-    },
-    /// The mean over a window.
-    AvgPool {
-        /// Rows and columns of the window.
-        kernel: [usize; 2],
-        /// Rows and columns between two positions.
-        stride: [usize; 2],
-        /// What is around the image.
-        padding: PaddingRule,
-        /// Whether what is outside of the image counts.
-        count_padding: bool,
-    },
-    /// The 3×3 binomial filter over a mirrored image.
-    BlurPool {
-        /// Rows and columns between two positions.
-        stride: [usize; 2],
-    },
-    /// The mean over all pixels.
-    GlobalAvgPool,
-    /// Every channel of the first input times the sigmoid of its scalar in the second.
-    Gate,
-    /// All scalars of an image as one vector.
-    Flatten {
-        /// Whether the channels of a pixel stand side by side.
-        channels_last: bool,
-    },
-    /// A linear layer.
-    Linear {
-        /// Matrix, `[out, in]`.
-        weight: String,
-        /// Bias.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        bias: Option<String>,
-    },
 }
 
 impl Blueprint {
@@ -159,7 +63,7 @@ impl Blueprint {
     /// Reads the JSON of a file.
     ///
     /// # Errors
-    /// [`Error::Model`] for a text that is no blueprint, or one of an unknown version.
+    /// [`Error::Model`] for a text that is not a blueprint, or has an unknown version.
     pub fn from_json(text: &str) -> Result<Self, Error> {
         let mut blueprint: Self = serde_json::from_str(text)
             .map_err(|error| refuse(format!("its JSON is damaged: {error}")))?;
@@ -172,7 +76,7 @@ impl Blueprint {
         }
         let mut operations = blueprint.layers.iter().map(|layer| &layer.operation);
         if !operations.any(Operation::is_lopsided) {
-            // The same padding on both sides holds for every size.
+            // Equal padding on both sides holds for every size.
             blueprint.version = VERSION;
         }
         let count = blueprint.layers.len();
@@ -184,21 +88,21 @@ impl Blueprint {
         Ok(blueprint)
     }
 
-    /// The text that [`Self::from_json`] reads.
+    /// Writes the text that [`Self::from_json`] reads.
     ///
     /// # Errors
-    /// [`Error::Model`], should a number have no JSON form.
+    /// [`Error::Model`] if a number has no JSON form.
     pub fn to_json(&self) -> Result<String, Error> {
         serde_json::to_string(self)
             .map_err(|error| refuse(format!("cannot be written as JSON: {error}")))
     }
 
-    /// Rows and columns of the image, where nobody asks for others.
+    /// The default rows and columns of the image.
     pub const fn size(&self) -> [usize; 2] {
         self.size
     }
 
-    /// What some of its values are for, and their names.
+    /// The roles of its notable values, and their names.
     pub(super) fn roles(&self) -> impl Iterator<Item = (Role, &str)> {
         let logits = self.logits.as_deref().map(|name| (Role::Logits, name));
         [
@@ -210,7 +114,7 @@ impl Blueprint {
         .chain(logits)
     }
 
-    /// Makes another size the nominal one, unless the padding is that of one size.
+    /// Changes the nominal size, unless the padding holds for one size only.
     pub(super) fn resize(&mut self, size: [usize; 2]) {
         if self.version != FIXED_VERSION {
             self.size = size;
@@ -226,18 +130,18 @@ impl Blueprint {
         })
     }
 
-    /// The names of all tensors, in the order of the layers; a name stands as often as it is used.
+    /// The names of all tensors, in the order of the layers; a name occurs as often as it is used.
     pub fn tensors(&self) -> impl Iterator<Item = &str> {
         self.layers
             .iter()
             .flat_map(|layer| layer.operation.tensors())
     }
 
-    /// The graph for a batch of images of a size.
+    /// Builds the graph for a batch of images of one size.
     ///
     /// # Errors
-    /// [`Error::WeightMissing`] for a tensor that is not there, [`Error::Model`] for a size that a
-    /// file of the first version has no padding for, the [graph section](Error) for shapes.
+    /// [`Error::WeightMissing`] for a missing tensor, [`Error::Model`] for a size for which a file
+    /// of the first version has no padding, and the [graph section](Error) for shapes.
     pub fn graph(&self, tensors: &Tensors, batch: usize, size: [usize; 2]) -> Result<Graph, Error> {
         let graph = self.sized(tensors, batch, size)?;
         if self.version == FIXED_VERSION && size != self.size {
@@ -262,9 +166,9 @@ impl Blueprint {
         Ok(graph)
     }
 
-    /// Padding on one side only depends on the size of the image: TensorFlow's `same` and PyTorch's
-    /// `ceil_mode` compute it from what the stride leaves over, and the first version wrote the
-    /// result instead of the rule.
+    /// One-sided padding depends on the size of the image: TensorFlow's `same` and PyTorch's
+    /// `ceil_mode` compute it from the remainder that the stride leaves, and the first version
+    /// recorded the result instead of the rule.
     fn check_size(&self, written: &Graph, read: &Graph) -> Result<(), Error> {
         for (old, new) in written.nodes().iter().zip(read.nodes()) {
             let (stride, padding) = match old.op {
@@ -291,218 +195,6 @@ impl Blueprint {
             }
         }
         Ok(())
-    }
-}
-
-impl Operation {
-    /// Whether fixed padding is one-sided, and so may be that of one size.
-    fn is_lopsided(&self) -> bool {
-        match self {
-            Self::Conv2d { padding, .. }
-            | Self::MaxPool { padding, .. }
-            | Self::AvgPool { padding, .. } => {
-                let sides = padding.sides;
-                sides.top != sides.bottom || sides.left != sides.right
-            }
-            Self::BatchNorm { .. }
-            | Self::Relu
-            | Self::Add
-            | Self::BlurPool { .. }
-            | Self::GlobalAvgPool
-            | Self::Gate
-            | Self::Flatten { .. }
-            | Self::Linear { .. } => false,
-        }
-    }
-
-    fn tensors(&self) -> Vec<&str> {
-        match self {
-            Self::Conv2d { weight, bias, .. } | Self::Linear { weight, bias } => {
-                let bias = bias.as_deref();
-                [Some(weight.as_str()), bias]
-                    .into_iter()
-                    .flatten()
-                    .collect()
-            }
-            Self::BatchNorm {
-                gamma,
-                beta,
-                mean,
-                variance,
-                ..
-            } => vec![gamma, beta, mean, variance],
-            Self::Relu
-            | Self::Add
-            | Self::MaxPool { .. }
-            | Self::AvgPool { .. }
-            | Self::BlurPool { .. }
-            | Self::GlobalAvgPool
-            | Self::Gate
-            | Self::Flatten { .. } => Vec::new(),
-        }
-    }
-}
-
-impl Layer {
-    pub(super) const fn new(name: String, inputs: Vec<String>, operation: Operation) -> Self {
-        Self {
-            name,
-            inputs,
-            operation,
-        }
-    }
-}
-
-/// A graph under construction, and the tensors that it takes its parameters from.
-pub(super) struct Sheet<'a> {
-    pub(super) graph: &'a mut Graph,
-    pub(super) tensors: &'a Tensors,
-}
-
-impl Sheet<'_> {
-    /// Adds a layer: parameters become those of the graph, rules become padding.
-    pub(super) fn add(&mut self, layer: &Layer, inputs: &[ValueId]) -> Result<ValueId, Error> {
-        let name = layer.name.as_str();
-        let op = match &layer.operation {
-            Operation::Conv2d {
-                weight,
-                bias,
-                stride,
-                padding,
-                groups,
-            } => {
-                let weight = self.param(weight)?;
-                let kernel = match *self.graph.tensor(weight).dims() {
-                    [_, _, h, w] => [h, w],
-                    // The graph says what is wrong with such a kernel.
-                    _ => [1, 1],
-                };
-                let bias = bias.as_ref().map(|bias| self.param(bias)).transpose()?;
-                let window = self.window(name, kernel, *stride, *padding, inputs)?;
-                Op::Conv2d(Conv2d {
-                    stride: *stride,
-                    padding: window.padding,
-                    groups: *groups,
-                    ..Conv2d::new(weight).bias(bias)
-                })
-            }
-            Operation::BatchNorm {
-                gamma,
-                beta,
-                mean,
-                variance,
-                epsilon,
-                of_batch,
-            } => Op::BatchNorm(BatchNorm {
-                gamma: self.param(gamma)?,
-                beta: self.param(beta)?,
-                mean: self.param(mean)?,
-                variance: self.param(variance)?,
-                epsilon: *epsilon,
-                statistics: if *of_batch {
-                    Statistics::Batch
-                } else {
-                    Statistics::Running
-                },
-                relu: false,
-            }),
-            Operation::Relu => Op::Relu(Relu),
-            Operation::Add => Op::Add(Add { relu: false }),
-            Operation::MaxPool {
-                kernel,
-                stride,
-                padding,
-                zeros,
-            } => {
-                let window = self.window(name, *kernel, *stride, *padding, inputs)?;
-                if *zeros && window.padding != padding.sides {
-                    return Err(geometry(
-                        name,
-                        "padding with zeros and with minus infinity is not supported together",
-                    ));
-                }
-                let pad_value = if *zeros {
-                    PadValue::Zero
-                } else {
-                    PadValue::NegInfinity
-                };
-                Op::MaxPool(MaxPool { window, pad_value })
-            }
-            Operation::AvgPool {
-                kernel,
-                stride,
-                padding,
-                count_padding,
-            } => {
-                let window = self.window(name, *kernel, *stride, *padding, inputs)?;
-                // What TensorFlow's rule adds may count by itself; fixed sides and what a rule adds
-                // count differently.
-                let is_same = matches!(padding.fill, Fill::Same | Fill::SameLower);
-                let mixed = !is_same || padding.sides != Padding::all(0);
-                if *count_padding && window.padding != padding.sides && mixed {
-                    return Err(geometry(
-                        name,
-                        "a mean that counts a part of its padding is not supported",
-                    ));
-                }
-                Op::AvgPool(AvgPool {
-                    window,
-                    count_padding: *count_padding,
-                })
-            }
-            Operation::GlobalAvgPool => Op::GlobalAvgPool(GlobalAvgPool),
-            Operation::BlurPool { stride } => Op::BlurPool(BlurPool { stride: *stride }),
-            Operation::Gate => Op::Gate(Gate),
-            Operation::Flatten { channels_last } => Op::Flatten(Flatten {
-                order: if *channels_last {
-                    FlattenOrder::Hwc
-                } else {
-                    FlattenOrder::Chw
-                },
-            }),
-            Operation::Linear { weight, bias } => Op::Linear(Linear {
-                weight: self.param(weight)?,
-                bias: bias.as_ref().map(|bias| self.param(bias)).transpose()?,
-            }),
-        };
-        self.graph.add(name, op, inputs)
-    }
-
-    fn param(&mut self, name: &str) -> Result<ParamId, Error> {
-        let tensor = self.tensors.get(name);
-        let tensor = tensor.ok_or_else(|| Error::WeightMissing {
-            name: name.to_owned(),
-            expected: Vec::new(),
-        })?;
-        Ok(self.graph.param(name, tensor.clone()))
-    }
-
-    fn window(
-        &self,
-        name: &str,
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        padding: PaddingRule,
-        inputs: &[ValueId],
-    ) -> Result<Window, Error> {
-        // The graph says what is wrong with a layer that reads nothing.
-        let size = inputs.first().map_or([1, 1], |&input| {
-            let shape = self.graph.shape(input);
-            [shape.h, shape.w]
-        });
-        let padding: Option<Padding> = padding.resolve(kernel, stride, size);
-        Ok(Window {
-            kernel,
-            stride,
-            padding: padding.ok_or_else(|| geometry(name, "its padding overflows"))?,
-        })
-    }
-}
-
-fn geometry(node: &str, reason: &str) -> Error {
-    Error::Geometry {
-        node: node.to_owned(),
-        reason: reason.to_owned(),
     }
 }
 

@@ -1,19 +1,19 @@
-//! Which statistics the batch normalisations of a model use.
-
-use std::fmt;
-use std::str::FromStr;
+//! The statistics that the batch normalisations of a model use.
 
 use crate::graph::Statistics;
+use crate::words::words;
 
-/// Which statistics batch normalisations use.
+/// The statistics that batch normalisations use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BnMode {
-    /// The running ones, which training collected.
+    /// The running statistics, which training collected.
     Running,
-    /// Those of the batch, as in training: every image of a batch changes the results of all.
+    /// Those of the batch, as in training: every image of a batch affects the results of all.
     Batch,
 }
+
+words!(BnMode { Running = "running", Batch = "batch" });
 
 impl BnMode {
     pub(super) const fn statistics(self) -> Statistics {
@@ -21,26 +21,5 @@ impl BnMode {
             Self::Running => Statistics::Running,
             Self::Batch => Statistics::Batch,
         }
-    }
-}
-
-impl FromStr for BnMode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "running" => Ok(Self::Running),
-            "batch" => Ok(Self::Batch),
-            _ => Err(format!("'{text}' is not one of running, batch")),
-        }
-    }
-}
-
-impl fmt::Display for BnMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Running => "running",
-            Self::Batch => "batch",
-        })
     }
 }

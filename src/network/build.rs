@@ -1,4 +1,6 @@
-//! The end of every road: a network that was described becomes a model.
+//! Turns a described network into a model: the end of every road.
+
+use std::collections::BTreeMap;
 
 use super::blueprint::{Blueprint, Tensors};
 use super::decision::{Decision, Decisions};
@@ -12,31 +14,33 @@ use crate::tensor::Tensor;
 /// What the caller decides; the rest follows from the weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelOptions {
-    /// Images in a batch.
+    /// The number of images in a batch.
     pub batch: usize,
-    /// Rows and columns of the image; those of the network if `None`.
+    /// The rows and columns of the image; those of the network if `None`.
     pub size: Option<[usize; 2]>,
-    /// The network that a file is expected to be of; any if `None`.
+    /// The network that a file is expected to contain; any if `None`.
     pub arch: Option<Arch>,
-    /// Classes of made-up weights; a file must agree.
+    /// The number of classes for random weights; a file must agree.
     pub classes: Option<usize>,
     /// Whether the graph of a classifier ends with the probabilities instead of the logits.
     pub softmax: bool,
-    /// What makes probabilities of the logits; what the file says, which is nearly always the softmax,
-    /// if `None`.
+    /// The activation that turns logits into probabilities; if `None`, the one that the file
+    /// states, which is nearly always the softmax.
     pub activation: Option<Activation>,
+    /// Facts about the network that leave no trace in its file, by name, such as `stem_pool=none`.
+    pub settings: BTreeMap<String, String>,
     /// Which of several networks in a file is meant: the path of a dict in a checkpoint, or the prefix
     /// of its names.
     pub entry: Option<String>,
-    /// Which of several networks with the same weights is meant; the usual one if `None`.
+    /// Selects one of several networks with the same weights; the usual one if `None`.
     pub variant: Option<Variant>,
-    /// Which statistics batch normalisations use; those that the file says, which are nearly always
-    /// the running ones, if `None`.
+    /// The statistics that batch normalisations use; if `None`, those that the file states, which
+    /// are nearly always the running ones.
     pub bn_mode: Option<BnMode>,
 }
 
 impl Default for ModelOptions {
-    /// One image of the family's size, with probabilities.
+    /// One image of the family's default size, with probabilities.
     fn default() -> Self {
         Self {
             batch: 1,
@@ -45,6 +49,7 @@ impl Default for ModelOptions {
             classes: None,
             softmax: true,
             activation: None,
+            settings: BTreeMap::new(),
             entry: None,
             variant: None,
             bn_mode: None,
@@ -52,57 +57,58 @@ impl Default for ModelOptions {
     }
 }
 
-/// What is known about a network beside its layers.
+/// What is known about a network besides its layers.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Name of the architecture, such as `resnet50` or `notebook`.
+    /// The name of the architecture, such as `resnet50` or `notebook`.
     pub arch: String,
-    /// Where the weights are from.
+    /// The origin of the weights.
     pub family: Family,
     /// The plan of the network; `None` for a file that lists its layers one by one.
     pub plan: Option<Plan>,
-    /// How images are prepared, for the size that whoever states it has in mind: sizes are scaled from
-    /// it once, for rounding adds up.
+    /// The preparation of images, at the size for which it was stated: other sizes are scaled from
+    /// it only once, because rounding errors add up.
     pub preprocess: Preprocess,
-    /// Names of the classes, if the file has them.
+    /// The names of the classes, if the file has them.
     pub labels: Option<Labels>,
-    /// What was decided, on what evidence, and how sure it is.
+    /// The decisions made, with their evidence and confidence.
     pub decisions: Decisions,
-    /// What makes probabilities of the scores, if the file says it.
+    /// The activation that turns scores into probabilities, if the file states it.
     pub activation: Option<Activation>,
-    /// What the probabilities are called; the name of their activation if `None`.
+    /// The name of the probabilities; if `None`, that of their activation.
     pub probabilities: Option<String>,
 }
 
-/// What the scores of a network are.
+/// The scores of a network.
 #[derive(Clone, Copy, Debug)]
 struct Classifier {
     classes: usize,
     activation: Activation,
 }
 
-/// A network, of which models of any batch and size are made.
+/// A network, from which models of any batch and image size are made.
 #[derive(Clone, Debug)]
 pub struct Network {
     blueprint: Blueprint,
     tensors: Tensors,
     classifier: Option<Classifier>,
     /// What is known about it.
+    #[doc(hidden)]
     pub facts: Facts,
 }
 
 impl Network {
-    /// What makes probabilities of its scores; `None` without a classifier.
+    /// The activation that turns its scores into probabilities; `None` without a classifier.
     pub fn activation(&self) -> Option<Activation> {
         self.classifier.map(|classifier| classifier.activation)
     }
 
-    /// The model for a batch of images of a size. What the options say about the network itself, its
-    /// classes and its variant, was decided when it was opened.
+    /// Makes the model for a batch of images of one size. Options about the network itself, its
+    /// classes and its variant, took effect when it was opened.
     ///
     /// # Errors
-    /// [`Error::Preprocess`] and the [graph section](Error) of the errors for a batch or size that
-    /// cannot be.
+    /// [`Error::Preprocess`] and the [graph section](Error) of the errors for an impossible batch
+    /// or size.
     pub fn model(&self, options: &ModelOptions) -> Result<Model, Error> {
         let size = options.size.unwrap_or(self.blueprint.size);
         let facts = self.facts.clone();
@@ -156,12 +162,12 @@ impl Network {
 
 #[doc(hidden)]
 impl Network {
-    /// A network of its parts, whose nominal size is the one that is asked for.
+    /// Assembles a network from its parts; the requested size becomes its nominal size.
     ///
     /// # Errors
-    /// [`Error::Model`] for logits that are no scores of classes, and for classes other than those
-    /// that are asked for; [`Error::Labels`] for names of other classes; the
-    /// [graph section](Error) for shapes.
+    /// [`Error::Model`] for logits that are not scores of classes, and for a number of classes
+    /// other than the requested one; [`Error::Labels`] for labels that do not match the classes;
+    /// the [graph section](Error) for shapes.
     pub fn new(
         (mut blueprint, tensors): (Blueprint, Tensors),
         mut facts: Facts,
@@ -219,7 +225,7 @@ impl Network {
         &self.blueprint
     }
 
-    /// The tensors that the layers read, by name.
+    /// The tensors of the layers, by name.
     pub const fn tensors(&self) -> &Tensors {
         &self.tensors
     }
@@ -240,8 +246,8 @@ fn check_variances(blueprint: &Blueprint, tensors: &Tensors) -> Result<(), Error
     Ok(())
 }
 
-/// Decides what makes probabilities of the scores of classes. A reader that is less than certain has
-/// recorded why.
+/// Decides the activation that turns the scores of classes into probabilities. A reader that is
+/// less than certain has recorded why.
 fn activation(classes: usize, asked: Option<Activation>, facts: &mut Facts) -> Activation {
     let what = "activation";
     let (decided, decision) = match (asked, facts.activation) {
@@ -268,25 +274,28 @@ fn activation(classes: usize, asked: Option<Activation>, facts: &mut Facts) -> A
 
 /// A network that is ready to be planned or run.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Model {
-    /// The operations, with the roles of their values. Logits, and probabilities if asked for, are its
-    /// outputs.
+    /// The operations, with the roles of their values. The outputs are the logits and, if
+    /// requested, the probabilities.
     pub graph: Graph,
-    /// Name of the architecture, such as `resnet50` or `notebook`.
+    /// The name of the architecture, such as `resnet50` or `notebook`.
     pub arch: String,
-    /// Where the weights are from.
+    /// The origin of the weights.
     pub family: Family,
     /// The plan of the network; `None` for a file that lists its layers one by one.
+    #[doc(hidden)]
     pub plan: Option<Plan>,
-    /// Classes; `None` for a network without a classifier, whose features are its only output.
+    /// The number of classes; `None` for a network without a classifier, whose features are its
+    /// only output.
     pub classes: Option<usize>,
-    /// What makes probabilities of the logits; `None` without a classifier.
+    /// The activation that turns logits into probabilities; `None` without a classifier.
     pub activation: Option<Activation>,
-    /// How images are prepared, for the size that the graph was built for.
+    /// The preparation of images, for the size that the graph was built for.
     pub preprocess: Preprocess,
-    /// Names of the classes, if the file has them.
+    /// The names of the classes, if the file has them.
     pub labels: Option<Labels>,
-    /// What was decided, on what evidence, and how sure it is.
+    /// The decisions made, with their evidence and confidence.
     pub decisions: Decisions,
 }
 
@@ -297,7 +306,8 @@ impl Model {
         self.preprocess.size
     }
 
-    /// Trained numbers: everything but the running statistics of the batch normalisations.
+    /// The number of trained scalars: everything except the running statistics of batch
+    /// normalisations.
     pub fn parameter_count(&self) -> usize {
         let params = self.graph.params().iter();
         params

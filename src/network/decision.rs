@@ -1,24 +1,24 @@
-//! What was decided about a network, and what each decision rests on.
+//! The decisions made about a network, and their evidence.
 //!
-//! The same names of tensors hide different networks, and no weight file says how images were
+//! Different networks can have the same tensor names, and weight files do not say how images were
 //! prepared. Whoever builds a model therefore records every fact that the shapes of the weights do
-//! not prove. `resnet inspect` prints the record; a caller who wants no guess looks for
+//! not prove. `resnet inspect` prints the record; callers that want no guesses check
 //! [`Decisions::assumed`].
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// How sure a decision is.
+/// The confidence of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Confidence {
-    /// The file or the caller says it, or the shapes of the weights leave no other reading.
+    /// The file or the caller states it, or the shapes of the weights allow no other reading.
     Certain,
-    /// Every published network with this evidence has it.
+    /// It holds for every published network with this evidence.
     Inferred,
-    /// Networks with this evidence differ in it; the most common choice was taken.
+    /// Networks with this evidence differ; the most common choice was made.
     Assumed,
 }
 
@@ -34,20 +34,21 @@ impl fmt::Display for Confidence {
 
 /// One fact about a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Decision {
-    /// What had to be decided, such as `stride`.
+    /// The question, such as `stride`.
     pub what: &'static str,
-    /// What was decided.
+    /// The answer.
     pub value: String,
-    /// What the decision rests on.
+    /// The evidence for it.
     pub evidence: String,
-    /// How sure it is.
+    /// Its confidence.
     pub confidence: Confidence,
 }
 
 #[doc(hidden)]
 impl Decision {
-    /// A fact that is stated or proved.
+    /// A fact that was stated or proved.
     pub fn certain(
         what: &'static str,
         value: impl Into<String>,
@@ -102,20 +103,20 @@ impl fmt::Display for Decision {
     }
 }
 
-/// The record of all decisions on a model, in the order in which they were made.
+/// The record of all decisions about a model, in the order in which they were made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Decisions(Vec<Decision>);
 
 impl Decisions {
-    /// States the value of a decision anew, if there is one on the question.
+    /// Updates the value of a decision, if the question was decided.
     pub(super) fn restate(&mut self, what: &str, value: String) {
         if let Some(decision) = self.0.iter_mut().find(|decision| decision.what == what) {
             decision.value = value;
         }
     }
 
-    /// Those that are guesses.
+    /// The decisions that are guesses.
     pub fn assumed(&self) -> impl Iterator<Item = &Decision> {
         let guess = |decision: &&Decision| decision.confidence == Confidence::Assumed;
         self.0.iter().filter(guess)
@@ -124,7 +125,7 @@ impl Decisions {
 
 #[doc(hidden)]
 impl Decisions {
-    /// All of them.
+    /// All decisions.
     pub fn iter(&self) -> std::slice::Iter<'_, Decision> {
         self.0.iter()
     }

@@ -1,13 +1,14 @@
-//! A network under construction: the one builder of every reader and of every family.
+//! A network under construction: the one builder for all readers and families.
 //!
-//! A [`Draft`] adds each layer to a [`Blueprint`] and, at the nominal size of the image, to a graph,
-//! so that shapes are known and checked while the network is built.
+//! A [`Draft`] adds each layer to a [`Blueprint`] and, at the nominal size of the image, to a
+//! graph, so that shapes are known and checked while the network is built.
 
 use std::collections::HashMap;
 use std::fmt;
 
 use super::Activation;
-use super::blueprint::{Blueprint, Layer, Operation, Sheet, Tensors};
+use super::blueprint::{Blueprint, Tensors};
+use super::layer::{Layer, Operation, Sheet};
 use crate::error::Error;
 use crate::graph::{Graph, Op, ValueId};
 use crate::tensor::{Shape, Tensor};
@@ -18,7 +19,7 @@ pub struct Draft {
     input: ValueId,
     layers: Vec<Layer>,
     tensors: Tensors,
-    /// The number that the next copy of a name gets.
+    /// The number for the next copy of each name.
     copies: HashMap<String, usize>,
 }
 
@@ -27,14 +28,15 @@ pub struct Draft {
 pub struct Ends {
     /// The last activation that still has rows and columns.
     pub feature_map: ValueId,
-    /// The vector that the classifier reads, or that leaves the last pool where there is none.
+    /// The vector that the classifier reads, or the output of the last pool if there is no
+    /// classifier.
     pub features: ValueId,
-    /// Scores of the classes, if the network has a classifier.
+    /// The scores of the classes, if the network has a classifier.
     pub logits: Option<ValueId>,
 }
 
 impl Draft {
-    /// A network that reads an image of a name and of a nominal size.
+    /// Starts a network that reads an image with this name and nominal size.
     ///
     /// # Errors
     /// [`Error::Geometry`] for a size that is empty or too large.
@@ -59,7 +61,7 @@ impl Draft {
     /// The shape of a value, for one image of the nominal size.
     ///
     /// # Panics
-    /// When the value is of another, larger network.
+    /// If the value belongs to another, larger network.
     pub fn shape(&self, value: ValueId) -> Shape {
         self.graph.shape(value)
     }
@@ -69,7 +71,7 @@ impl Draft {
         &self.graph
     }
 
-    /// The name, or the name with a number if a value has it already.
+    /// The name, followed by a number if a value already has it.
     pub fn free(&mut self, name: &str) -> String {
         let base = if name.is_empty() { "node" } else { name };
         let mut free = base.to_owned();
@@ -81,10 +83,10 @@ impl Draft {
         free
     }
 
-    /// Makes a tensor known by a name.
+    /// Adds a tensor under a name.
     ///
     /// # Errors
-    /// [`Error::Model`] when another tensor has the name.
+    /// [`Error::Model`] if another tensor has the name.
     pub fn tensor(&mut self, name: &str, tensor: Tensor) -> Result<(), Error> {
         match self.tensors.get(name) {
             Some(earlier) if *earlier == tensor => Ok(()),
@@ -99,11 +101,11 @@ impl Draft {
         }
     }
 
-    /// Adds a layer and returns its result, which has its name.
+    /// Adds a layer and returns its result, which is named after it.
     ///
     /// # Errors
-    /// [`Error::WeightMissing`] for a tensor that is not known, and the [graph section](Error) of
-    /// the errors.
+    /// [`Error::WeightMissing`] for an unknown tensor, and the [graph section](Error) of the
+    /// errors.
     pub fn add(
         &mut self,
         name: &str,
@@ -111,7 +113,11 @@ impl Draft {
         inputs: &[ValueId],
     ) -> Result<ValueId, Error> {
         let read = inputs.iter().map(|&id| self.graph.value(id).name.clone());
-        let layer = Layer::new(name.to_owned(), read.collect(), operation);
+        let layer = Layer {
+            name: name.to_owned(),
+            inputs: read.collect(),
+            operation,
+        };
         let mut sheet = Sheet {
             graph: &mut self.graph,
             tensors: &self.tensors,
@@ -122,8 +128,8 @@ impl Draft {
     }
 
     /// The notable values of a network with this result, found by following its layers back. The
-    /// result is scores of classes where an activation follows it or a classifier gives it: a linear
-    /// layer, or a convolution of one pixel.
+    /// result is the scores of classes if an activation follows it, or if it comes from a
+    /// classifier: a linear layer, or a convolution of one pixel.
     pub fn ends(&self, result: ValueId, activation: Option<Activation>) -> Ends {
         let graph = &self.graph;
         let producer = |value| graph.nodes().iter().rev().find(|node| node.output == value);

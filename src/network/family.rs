@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-/// Where the weights of a network are from.
+/// The origin of a network's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// torchvision and the plain networks of timm: `layer1.0.conv1.weight`, OIHW.
+    /// torchvision and timm's plain networks: `layer1.0.conv1.weight`, OIHW.
     Torchvision,
     /// timm's `legacy_seresnet`: `layer1.0.se_module.fc1.weight`, OIHW.
     Senet,
+    /// timm's `skresnet`: `layer1.0.conv2.paths.0.conv.weight`, OIHW.
+    SelectiveKernels,
     /// timm's pre-activation networks: `stages.0.blocks.0.conv1.weight`, OIHW.
     PreActivation,
     /// Hugging Face `ResNetForImageClassification`:
@@ -16,23 +18,24 @@ pub enum Family {
     HuggingFace,
     /// The classic lesson's notebook: Keras names such as `res2a_branch2a/kernel`, HWIO.
     Notebook,
-    /// A file of `resnet convert`, which lists its layers.
+    /// A file written by `resnet convert`, which lists its layers.
     Described,
-    /// An ONNX file, which brings its own graph.
+    /// An ONNX file, which contains its own graph.
     Onnx,
-    /// A file of Keras.
+    /// A Keras file.
     Keras,
     /// Made up by [`Random`](super::Random).
     Random,
 }
 
 impl Family {
-    /// The name in lower case, as tables and JSON show it.
+    /// The name in lower case, as shown in tables and JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Torchvision => "torchvision",
             Self::Senet => "timm-senet",
             Self::PreActivation => "timm-resnetv2",
+            Self::SelectiveKernels => "timm-skresnet",
             Self::HuggingFace => "huggingface",
             Self::Notebook => "notebook",
             Self::Described => "described",

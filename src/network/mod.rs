@@ -1,9 +1,9 @@
-//! Networks: from a description and tensors to a graph of any batch and size.
+//! Networks: from a description and tensors to a graph for any batch and image size.
 //!
-//! Readers of files and the families of `resnet` lay a network out on a `Draft`. What comes out
-//! is a [`Network`]: a `Blueprint` of its layers, its tensors, how images are prepared, and a record
-//! of everything that had to be decided. [`Network::model`] makes a [`Model`] of it, the graph for one
-//! batch and size, as often as it is asked for and without any file.
+//! Readers of files and the families in `resnet` lay out a network on a `Draft`. The outcome is a
+//! [`Network`]: a `Blueprint` of its layers, its tensors, the preparation of images, and a record
+//! of everything that had to be decided. [`Network::model`] makes [`Model`]s from it, graphs for
+//! one batch and size each, without reading a file again.
 
 mod activation;
 pub(crate) mod blueprint;
@@ -12,6 +12,7 @@ pub(crate) mod build;
 mod decision;
 pub(crate) mod draft;
 pub(crate) mod family;
+pub(crate) mod layer;
 pub(crate) mod padding;
 pub(crate) mod parameter;
 pub(crate) mod resnet;
@@ -19,13 +20,14 @@ pub(crate) mod source;
 pub(crate) mod variant;
 
 pub use activation::Activation;
-pub(crate) use blueprint::{Blueprint, Operation, Tensors};
+pub(crate) use blueprint::{Blueprint, Tensors};
 pub use bn_mode::BnMode;
 pub(crate) use build::Facts;
 pub use build::{Model, ModelOptions, Network};
 pub use decision::{Confidence, Decision, Decisions};
 pub(crate) use draft::{Draft, Ends};
 pub(crate) use family::Family;
+pub(crate) use layer::Operation;
 pub(crate) use padding::{Fill, PaddingRule};
 pub(crate) use parameter::Parameter;
 pub use resnet::Arch;

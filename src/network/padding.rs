@@ -1,32 +1,33 @@
-//! Padding as a rule, which gives the rows and columns to add for an image of any size.
+//! Padding as a rule, which determines the rows and columns to add for an image of any size.
 
 use serde::{Deserialize, Serialize};
 
 use crate::graph::Padding;
 
-/// How an image is padded before a window slides over it: fixed sides, and what a rule adds to them.
+/// The padding of an image before a window slides over it: fixed sides, and a rule that adds to
+/// them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct PaddingRule {
     /// Rows and columns that are always there.
     pub sides: Padding,
-    /// What is added for the size at hand.
+    /// The rule that adds padding depending on the size.
     pub fill: Fill,
 }
 
-/// What a rule adds to fixed padding.
+/// A rule that adds to fixed padding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fill {
     /// Nothing.
     #[default]
     Nothing,
-    /// As much as gives ⌈size / stride⌉ positions, an odd row or column below and to the right
+    /// Enough for ⌈size / stride⌉ positions, with an odd row or column at the bottom and right
     /// (TensorFlow's `same`).
     Same,
-    /// The same with an odd row or column above and to the left.
+    /// The same with an odd row or column at the top and left.
     SameLower,
-    /// Below and to the right, what a last window needs that is only partly in the image
+    /// At the bottom and right, enough for a last window that lies only partly in the image
     /// (PyTorch's `ceil_mode`).
     Ceil,
 }
@@ -45,14 +46,14 @@ impl PaddingRule {
         }
     }
 
-    /// No fixed padding, only what a rule adds.
+    /// No fixed padding, only that of a rule.
     pub const fn filled(fill: Fill) -> Self {
         let sides = Padding::all(0);
         Self { sides, fill }
     }
 
-    /// What the rule adds to the fixed sides for an image of `size` rows and columns; `None` when a
-    /// number overflows or a stride is zero.
+    /// The padding that the rule adds to the fixed sides for an image of `size` rows and columns;
+    /// `None` if a number overflows or a stride is zero.
     pub fn added(
         &self,
         kernel: [usize; 2],
@@ -94,7 +95,7 @@ impl PaddingRule {
 }
 
 impl Fill {
-    /// What is added before and after an axis that has fixed padding already.
+    /// The padding added before and after an axis with fixed padding.
     fn axis(
         self,
         kernel: usize,
@@ -107,12 +108,12 @@ impl Fill {
         }
         let padded = size.checked_add(before)?.checked_add(after)?;
         if self == Self::Ceil {
-            // The graph says what is wrong with a window that is larger than the image.
+            // The graph reports what is wrong with a window that is larger than the image.
             let Some(room) = padded.checked_sub(kernel) else {
                 return Some([0, 0]);
             };
             let last = room.checked_next_multiple_of(stride)?;
-            // A window that starts right of the image does not count, in ONNX as in PyTorch.
+            // A window that starts beyond the image does not count, in ONNX as in PyTorch.
             let starts_outside = last >= size + before;
             let covered = if starts_outside { 0 } else { last + kernel };
             return Some([0, covered.saturating_sub(padded)]);
@@ -129,7 +130,7 @@ impl Fill {
     }
 }
 
-/// The form in files: a list of the sides above, below, left and right, or an object with a rule.
+/// The form in files: a list of the top, bottom, left and right sides, or an object with a rule.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Stored {
@@ -167,7 +168,7 @@ impl From<PaddingRule> for Stored {
 mod tests {
     use super::*;
 
-    /// What is added before and after for a window of `kernel` at `stride` along one axis.
+    /// The padding added before and after an axis for a window of `kernel` at `stride`.
     fn added(fill: Fill, padding: usize, [size, kernel, stride]: [usize; 3]) -> [usize; 2] {
         let sides = Padding::all(padding);
         let rule = PaddingRule { sides, fill };
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn same_padding_depends_on_the_size() {
-        // TensorFlow: an even size at stride 2 is padded on one side only.
+        // As in TensorFlow, an even size at stride 2 is padded on one side only.
         assert_eq!(added(Fill::Same, 0, [8, 3, 2]), [0, 1], "even");
         assert_eq!(added(Fill::SameLower, 0, [8, 3, 2]), [1, 0], "lower");
         assert_eq!(added(Fill::Same, 0, [7, 3, 2]), [1, 1], "odd");

@@ -20,7 +20,7 @@ pub enum Parameter {
 }
 
 impl Parameter {
-    /// The name in PyTorch files, which parameters of graphs have too.
+    /// The name in PyTorch files, which graph parameters use too.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Weight | Self::Gamma => "weight",
@@ -31,7 +31,22 @@ impl Parameter {
         }
     }
 
-    /// The name in files of Keras.
+    /// The layer, and the parameter that has such a name there, of a tensor of Keras.
+    pub fn of_keras(name: &str) -> Option<(&str, Self)> {
+        let (layer, name) = name.rsplit_once('/')?;
+        let all = [
+            Self::Weight,
+            Self::Bias,
+            Self::Gamma,
+            Self::Beta,
+            Self::Mean,
+            Self::Variance,
+        ];
+        let found = all.into_iter().find(|one| one.keras_name() == name)?;
+        Some((layer, found))
+    }
+
+    /// The name in Keras files.
     pub const fn keras_name(self) -> &'static str {
         match self {
             Self::Weight => "kernel",

@@ -1,43 +1,43 @@
-//! Where the numbers of a network come from.
+//! The source of a network's weights.
 
 use super::Parameter;
 use crate::error::Error;
 use crate::tensor::Tensor;
 
-/// The most scalars of one made-up tensor: 1 GiB. Real ones are a hundred times smaller; only a
-/// mistyped size or number of classes comes here.
+/// The most scalars in one random tensor: 1 GiB. Real ones are a hundred times smaller; only a
+/// mistyped size or class count gets here.
 const MAX_RANDOM_LEN: usize = 1 << 28;
 
 /// 2⁶⁴ divided by the golden ratio: the step of `SplitMix64`.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Tensors by name: the names are those of a file, the order of sizes is that of the graph (OIHW,
-/// `[out, in]`).
+/// Tensors by name. The names are those in a file; the order of dimensions is that of the graph
+/// (OIHW, `[out, in]`).
 pub trait TensorSource {
-    /// Sizes of a tensor, if there is one of the name.
+    /// The dimensions of a tensor, if there is one with this name.
     fn dims(&self, name: &str) -> Option<Vec<usize>>;
 
-    /// Takes a tensor of which the sizes are known.
+    /// Takes a tensor with known dimensions.
     ///
     /// # Errors
     /// [`Error::WeightMissing`], [`Error::WeightShape`], [`Error::WeightType`] and
-    /// [`Error::WeightNotFinite`] name the tensor and its sizes as the source has them.
+    /// [`Error::WeightNotFinite`] name the tensor and its dimensions as in the source.
     fn take(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error>;
 }
 
-/// Made-up tensors, as the classic lesson initialises them: Glorot uniform kernels (Glorot & Bengio
-/// 2010), zero biases, batch normalisations that change nothing.
+/// Random tensors as the classic lesson initialises them: Glorot uniform kernels (Glorot & Bengio
+/// 2010), zero biases, and identity batch normalisations.
 ///
-/// A number depends on the seed, the name of its layer and its index only, so neither the order of
-/// the layers nor their number matters. The same seed gives the same numbers, always.
+/// A number depends only on the seed, its layer's name and its index, so neither the order of the
+/// layers nor how many there are matters. The same seed always gives the same numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Random {
-    /// Where the numbers start.
+    /// The seed of the numbers.
     pub seed: u64,
 }
 
 impl TensorSource for Random {
-    /// There is every tensor, of whatever sizes it is asked for.
+    /// Every tensor exists, with whatever dimensions are requested.
     fn dims(&self, _: &str) -> Option<Vec<usize>> {
         None
     }
@@ -74,21 +74,21 @@ fn glorot_limit(dims: &[usize]) -> f32 {
     (6.0 / ((in_c + out_c) * window) as f32).sqrt()
 }
 
-/// A number of [-1, 1) from its index: the 24 bits that an `f32` can hold exactly.
+/// Maps an index to a number in [-1, 1), using the 24 bits that an `f32` holds exactly.
 fn uniform(start: u64, index: usize) -> f32 {
     let bits = mix(start.wrapping_add((index as u64).wrapping_mul(GOLDEN))) >> 40;
     bits as f32 * (2.0 / (1 << 24) as f32) - 1.0
 }
 
-/// The output function of `SplitMix64` (Steele, Lea & Flood 2014): every bit of the argument changes
-/// half of the bits of the result.
+/// The output function of `SplitMix64` (Steele, Lea & Flood 2014): flipping any bit of the argument
+/// changes half of the result's bits on average.
 const fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
 }
 
-/// FNV-1a of a name. `std`'s hasher may change between versions of Rust, this must not.
+/// FNV-1a of a name. `std`'s hasher may change between Rust versions; this must not.
 fn hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,7 +1,8 @@
-//! Networks that share the names and shapes of their weights and differ in what no file shows.
+//! Networks that share the names and shapes of their weights but differ in what no file shows.
 //!
-//! A [`Variant`] is the name of one of them. Where a file leaves several open, [`choose`] takes the
-//! one that is asked for, else the one that nearly all files are of, else refuses with the list.
+//! A [`Variant`] names one of them. If a file leaves several possible, [`choose`] takes the
+//! requested one, otherwise the one that nearly all files contain, and otherwise refuses with the
+//! list.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,16 +23,16 @@ pub enum Variant {
     /// The classic lesson's network: no padding before the max pool, 2×2 average before the
     /// classifier.
     Notebook,
-    /// The first ResNet-50 of Keras (fchollet, `keras_applications` before 1.0.7), with the padding
-    /// before the max pool that it has since 2018-08-31.
+    /// Keras's first ResNet-50 (fchollet, `keras_applications` before 1.0.7), with the padding
+    /// before the max pool that it has had since 2018-08-31.
     Fchollet,
-    /// The same without that padding, as it was before.
+    /// The same without that padding, as it was before then.
     FcholletUnpadded,
     /// keras.applications: `ResNet50`, `ResNet101`, `ResNet152`.
     KerasApplications,
     /// keras.applications: `ResNet50V2`, `ResNet101V2`, `ResNet152V2`.
     KerasApplicationsV2,
-    /// TensorFlow's official ResNet v1.5, which has the names of Keras' first ResNet-50.
+    /// TensorFlow's official ResNet v1.5, which uses the names of Keras's first ResNet-50.
     TfOfficial,
     /// `KerasHub`'s backbone.
     KerasHub,
@@ -39,7 +40,7 @@ pub enum Variant {
 
 #[doc(hidden)]
 impl Variant {
-    /// All of them.
+    /// All variants.
     pub const ALL: &[Self] = &[
         Self::V1_5,
         Self::V1,
@@ -88,25 +89,25 @@ impl FromStr for Variant {
     }
 }
 
-/// What the weights leave open.
+/// A choice that the weights leave open.
 #[derive(Clone, Copy, Debug)]
 pub struct Choice<'a> {
-    /// What the weights are of, for errors.
+    /// The network that the weights belong to, for errors.
     pub model: &'a str,
     /// All networks that have such weights.
     pub possible: &'a [Variant],
-    /// The one that is taken when nobody says which, and how sure that is. `None` if files of
-    /// several are equally common.
+    /// The one that is taken unless a variant is requested, and how sure that is. `None` if several
+    /// are equally common.
     pub usual: Option<(Variant, Confidence)>,
-    /// Why it is open.
+    /// Why the choice is open.
     pub reason: &'a str,
 }
 
-/// The variant to build, and how sure it is.
+/// Chooses the variant to build, and says how sure it is.
 ///
 /// # Errors
-/// [`Error::Model`] when the weights cannot be of the variant asked for, [`Error::WeightsAmbiguous`]
-/// when none is asked for and there is no usual one.
+/// [`Error::Model`] if the weights cannot belong to the requested variant,
+/// [`Error::WeightsAmbiguous`] if none is requested and there is no usual one.
 pub fn choose(choice: &Choice<'_>, asked: Option<Variant>) -> Result<(Variant, Confidence), Error> {
     match (asked, choice.usual) {
         (Some(asked), _) if choice.possible.contains(&asked) => Ok((asked, Confidence::Certain)),

@@ -1,4 +1,4 @@
-//! Convolution → batch norm becomes one convolution with scaled weights and a bias.
+//! Turns convolution → batch norm into one convolution with scaled weights and a bias.
 //!
 //! With s = γ / √(σ² + ε): w'[co,…] = w[co,…]·s[co] and b'[co] = (b[co] − μ[co])·s[co] + β[co],
 //! in f64 and rounded once (Jacob et al. 2017, arXiv:1712.05877, section 3.2).
@@ -13,7 +13,7 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Error> {
         let (Op::Conv2d(conv), Op::BatchNorm(norm)) = (producer.op, consumer.op) else {
             return None;
         };
-        // What the batch decides is not known before it runs.
+        // Statistics of the batch are not known before it runs.
         if norm.statistics == Statistics::Batch {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Convolution, batch norm or residual add → ReLU becomes that op with its `relu` flag set.
+//! Turns convolution, batch norm or residual add → ReLU into that op with its `relu` flag set.
 
 use super::{Fused, fuse_pairs};
 use crate::error::Error;

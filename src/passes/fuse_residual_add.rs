@@ -1,4 +1,4 @@
-//! Convolution → residual add becomes a convolution whose second input is the other summand.
+//! Turns convolution → residual add into a convolution whose second input is the other summand.
 
 use super::{Fused, fuse_pairs};
 use crate::error::Error;

@@ -1,14 +1,13 @@
-//! Graph → Graph rewrites that keep every output's value and make fewer, larger operations.
+//! Rewrites a graph into one with fewer, larger operations and the same outputs.
 //!
 //! Each pass is one pattern of two neighbouring nodes. A pair is only fused when nothing else reads
 //! the value between them: outputs of the graph, taps included, are never fused away.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
 
 use crate::error::Error;
 use crate::graph::{Graph, Node, Op, ParamId, ValueId};
+use crate::words::words;
 
 mod fold_batch_norm;
 mod fuse_relu;
@@ -20,41 +19,20 @@ mod fuse_residual_add;
 pub enum Fusion {
     /// Every node is its own dispatch.
     None,
-    /// ReLU joins the batch norm or the addition before it: the chain conv → batch norm + ReLU →
-    /// … → residual add + ReLU of the classic lesson.
+    /// ReLU joins the batch norm or the addition before it: conv → batch norm + ReLU → … → residual
+    /// add + ReLU, as in the classic lesson.
     Layers,
     /// Batch norm is folded into the convolution; residual add and ReLU run in its epilogue.
     #[default]
     Full,
 }
 
-impl FromStr for Fusion {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "none" => Ok(Self::None),
-            "layers" => Ok(Self::Layers),
-            "full" => Ok(Self::Full),
-            _ => Err(format!("'{text}' is not one of none, layers, full")),
-        }
-    }
-}
-
-impl fmt::Display for Fusion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Layers => "layers",
-            Self::Full => "full",
-        })
-    }
-}
+words!(Fusion { None = "none", Layers = "layers", Full = "full" });
 
 /// Runs the passes of a fusion level, in order.
 ///
 /// # Errors
-/// Only when a rewritten node fails the graph's own checks, which a graph that was built through
+/// Only if a rewritten node fails the graph's own checks, which a graph that was built through
 /// [`Graph::add`] cannot cause.
 pub fn optimize(graph: &Graph, fusion: Fusion) -> Result<Graph, Error> {
     match fusion {
@@ -62,24 +40,25 @@ pub fn optimize(graph: &Graph, fusion: Fusion) -> Result<Graph, Error> {
         Fusion::Layers => fuse_relu::run(graph),
         Fusion::Full => {
             let graph = fold_batch_norm::run(graph)?;
-            // The addition moves first: its ReLU then lands on the convolution that absorbed it.
+            // The addition moves first, so that its ReLU then joins the convolution that absorbed
+            // it.
             let graph = fuse_residual_add::run(&graph)?;
             fuse_relu::run(&graph)
         }
     }
 }
 
-/// What a pair of nodes becomes: an op, its parameters already in the new graph, and its inputs,
-/// still named as in the old graph.
+/// The replacement for a pair of nodes: an op, whose parameters are already in the new graph, and
+/// its inputs, still those of the old graph.
 struct Fused {
     op: Op,
     inputs: Vec<ValueId>,
 }
 
-/// Rebuilds a graph, replacing pairs (producer, consumer) by what `fuse` makes of them.
+/// Rebuilds a graph, replacing pairs (producer, consumer) by what `fuse` turns them into.
 ///
-/// The replacement runs where the consumer ran, keeps the producer's name (the layer that holds the
-/// weights) and names its result like the consumer's.
+/// The replacement runs where the consumer ran, keeps the producer's name (that of the layer with
+/// the weights) and names its result after the consumer's.
 fn fuse_pairs(
     old: &Graph,
     fuse: impl Fn(&mut Rebuild<'_>, &Node, &Node) -> Option<Fused>,
@@ -97,8 +76,9 @@ fn fuse_pairs(
     let mut absorbed = vec![false; old.nodes().len()];
     let mut replacements: HashMap<usize, (usize, Fused)> = HashMap::new();
     for (index, consumer) in old.nodes().iter().enumerate() {
-        // A convolution that strides comes last: when the other summand takes the addition, no kernel with
-        // a window needs a variant that adds. Else the producer that runs last is preferred.
+        // A convolution with a stride comes last: if the other summand takes the addition, no
+        // kernel with a window needs a variant that adds. Otherwise the producer that runs last is
+        // preferred.
         let mut candidates: Vec<usize> = consumer
             .inputs
             .iter()
@@ -141,7 +121,7 @@ fn strides(node: &Node) -> bool {
     matches!(node.op, Op::Conv2d(conv) if conv.stride != [1, 1])
 }
 
-/// A graph under construction, with the correspondence to the old one.
+/// A graph under construction, with its correspondence to the old one.
 struct Rebuild<'a> {
     old: &'a Graph,
     new: Graph,
@@ -165,7 +145,7 @@ impl<'a> Rebuild<'a> {
         })
     }
 
-    /// The op with its parameters carried over to the new graph.
+    /// Carries an op's parameters over to the new graph.
     fn keep(&mut self, op: Op) -> Op {
         op.map_params(|param| {
             *self.params.entry(param).or_insert_with(|| {
@@ -193,7 +173,7 @@ impl<'a> Rebuild<'a> {
         for output in self.old.outputs() {
             self.new.mark_output(self.values[output])?;
         }
-        // Of a value that was fused away there is nothing left to have a role.
+        // A value that was fused away has no role any more.
         for (role, value) in self.old.roles() {
             if let Some(&value) = self.values.get(&value) {
                 self.new.set_role(role, value)?;

@@ -5,6 +5,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::internals::files::read_at_most;
+
+/// The names of 21,841 classes have 2 MB.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Class names, by class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +31,7 @@ impl Labels {
     /// [`Error::Io`], or [`Error::Labels`] as [`Self::parse`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| Error::Io {
+        let bytes = read_at_most(path, MAX_BYTES).map_err(|source| Error::Io {
             path: path.to_owned(),
             source,
         })?;

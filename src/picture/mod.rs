@@ -19,6 +19,8 @@ pub(crate) mod resample;
 #[cfg(feature = "image")]
 mod resize;
 
+#[cfg(feature = "image")]
+pub use decode::Reader;
 pub use labels::{Labels, top_k};
 #[cfg(feature = "image")]
 pub use pixels::Picture;

@@ -1,8 +1,11 @@
 //! A decoded image: its pixels, and how it is resized and written.
 
-use super::resample::Axis;
-use super::{Filter, resize};
+use std::path::Path;
+
+use super::resample::{Axis, fit};
+use super::{ChannelOrder, Filter, Preprocess, Reader, resize};
 use crate::error::Error;
+use crate::internals::files::read_at_most;
 
 /// A decoded image: 8-bit RGB, row by row.
 #[derive(Clone, PartialEq, Eq)]
@@ -12,7 +15,23 @@ pub struct Picture {
     pub(super) rgb: Vec<u8>,
 }
 
+/// The most bytes that are read from a file.
+const MAX_FILE: u64 = 1 << 30;
+
 impl Picture {
+    /// Decodes a file, whatever its extension, as [`Reader`] does by default.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Image`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let bytes = read_at_most(path, MAX_FILE).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Reader::default().decode(path, &bytes)
+    }
+
     /// A picture from its rows of RGB; `None` if it is empty or the bytes do not fill it.
     pub fn new(height: usize, width: usize, rgb: Vec<u8>) -> Option<Self> {
         let len = height.checked_mul(width)?.checked_mul(3)?;
@@ -50,6 +69,7 @@ impl Picture {
         written.map_err(|error| Error::Image {
             path: "PNG".into(),
             reason: error.to_string(),
+            hint: None,
         })
     }
 
@@ -63,6 +83,28 @@ impl Picture {
         let rows = Axis::whole(self.height, size[0]);
         let columns = Axis::whole(self.width, size[1]);
         resize::resize(self, rows, columns, filter)
+    }
+
+    /// The same picture without colours: luma in all channels, with Pillow's weights of ITU-R 601.
+    fn grey(&self) -> Self {
+        let luma = |&[r, g, b]: &[u8; 3]| {
+            let sum = u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471;
+            [((sum + (1 << 15)) >> 16).to_le_bytes()[0]; 3]
+        };
+        Self {
+            rgb: self.rgb.as_chunks::<3>().0.iter().flat_map(luma).collect(),
+            ..*self
+        }
+    }
+
+    /// The part of the picture that a network sees by these rules, at their scale.
+    pub(super) fn fitted(&self, rules: &Preprocess) -> Self {
+        let [rows, columns] = fit([self.height, self.width], rules);
+        let scaled = |picture: &Self| resize::resize(picture, rows, columns, rules.filter);
+        match rules.channels {
+            ChannelOrder::Rgb | ChannelOrder::Bgr => scaled(self),
+            ChannelOrder::Grey => scaled(&self.grey()),
+        }
     }
 }
 

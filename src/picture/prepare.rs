@@ -1,9 +1,8 @@
 //! A batch of pictures, prepared by the rules of one network.
 
-use super::{Picture, resize};
+use super::Picture;
 use crate::error::Error;
 use crate::picture::Normalization;
-use crate::picture::resample;
 use crate::picture::{ChannelOrder, Preprocess};
 use crate::tensor::{Shape, Tensor};
 
@@ -22,24 +21,52 @@ impl Batch {
     /// [`Error::Preprocess`] for rules that cannot be carried out, and for an empty list.
     pub fn prepare(pictures: &[Picture], rules: &Preprocess) -> Result<Self, Error> {
         rules.check()?;
-        if pictures.is_empty() {
-            return Err(Error::Preprocess {
-                reason: "there is no picture".to_owned(),
-            });
+        let parts = pictures.iter();
+        let parts = parts.map(|picture| Self::of(picture.fitted(rules), rules));
+        Self::join(&parts.collect::<Vec<_>>(), pictures.len())
+    }
+
+    /// A batch of one picture, which has the scale of the rules.
+    pub(super) fn of(fitted: Picture, rules: &Preprocess) -> Self {
+        let fitted = framed(fitted, rules);
+        let pixels = fitted.rgb.as_chunks::<3>().0;
+        Self {
+            rgba: pixels
+                .iter()
+                .flat_map(|&[r, g, b]| [r, g, b, 255])
+                .collect(),
+            shape: Shape::new(1, 3, rules.size[0], rules.size[1]),
+            rules: *rules,
         }
-        let [h, w] = rules.size;
-        let mut rgba = Vec::with_capacity(pictures.len() * h * w * 4);
-        for picture in pictures {
-            let [rows, columns] = resample::fit([picture.height, picture.width], rules);
-            let fitted = resize::resize(picture, rows, columns, rules.filter);
-            let fitted = framed(fitted, rules);
-            let pixels = fitted.rgb.as_chunks::<3>().0;
-            rgba.extend(pixels.iter().flat_map(|&[r, g, b]| [r, g, b, 255]));
+    }
+
+    /// Joins batches, and fills them up to a count of pictures with the first one, for plans that
+    /// take whole batches.
+    ///
+    /// # Errors
+    /// [`Error::Preprocess`] for batches with different rules, for no batches, and for more
+    /// pictures than the count.
+    pub fn join(parts: &[Self], count: usize) -> Result<Self, Error> {
+        let refuse = |reason: &str| Error::Preprocess {
+            reason: reason.to_owned(),
+        };
+        let first = parts.first().ok_or_else(|| refuse("there is no picture"))?;
+        if parts.iter().any(|part| part.rules != first.rules) {
+            return Err(refuse("the pictures were prepared by several rules"));
+        }
+        let [h, w] = first.rules.size;
+        let mut rgba: Vec<u8> = Vec::with_capacity(count * h * w * 4);
+        parts.iter().for_each(|part| rgba.extend(&part.rgba));
+        if rgba.len() > count * h * w * 4 {
+            return Err(refuse("there are more pictures than fit the batch"));
+        }
+        while rgba.len() < count * h * w * 4 {
+            rgba.extend(&first.rgba[..h * w * 4]);
         }
         Ok(Self {
             rgba,
-            shape: Shape::new(pictures.len(), 3, h, w),
-            rules: *rules,
+            shape: Shape::new(count, 3, h, w),
+            rules: first.rules,
         })
     }
 
@@ -74,7 +101,8 @@ impl Batch {
         self.shape
     }
 
-    /// The rules by which they were prepared, and by which the pixels become the network's input.
+    /// The rules by which the pictures were prepared, and by which their pixels become the
+    /// network's input.
     pub const fn rules(&self) -> &Preprocess {
         &self.rules
     }
@@ -88,7 +116,7 @@ fn framed(part: Picture, rules: &Preprocess) -> Picture {
     }
     let [first, second, third] = rules.mean.map(colour);
     let fill = match rules.channels {
-        ChannelOrder::Rgb => [first, second, third],
+        ChannelOrder::Rgb | ChannelOrder::Grey => [first, second, third],
         ChannelOrder::Bgr => [third, second, first],
     };
     let top = (height - part.height) / 2;
@@ -127,6 +155,7 @@ fn table(mean: f32, std: f32) -> [f32; 256] {
 mod tests {
     use super::*;
     use crate::picture::resample::Axis;
+    use crate::picture::resize;
     use crate::picture::{Filter, Resize};
 
     #[test]
@@ -200,6 +229,20 @@ mod tests {
         };
         close(&tensor.data()[..3], [1.0, 0.0, -2.0]);
         close(&tensor.data()[3..], [1.0, 0.0, -2.0]);
+    }
+
+    #[test]
+    fn a_grey_network_gets_the_luma_of_pillow_in_all_channels() {
+        let rgb = vec![255, 51, 0, 0, 0, 255, 255, 255, 255];
+        let picture = Picture::new(1, 3, rgb).expect("filled");
+        let rules = Preprocess {
+            size: [1, 3],
+            channels: ChannelOrder::Grey,
+            ..Preprocess::NOTEBOOK
+        };
+        let batch = Batch::prepare(&[picture], &rules).expect("prepared");
+        let luma = batch.rgba().chunks(4).map(|pixel| &pixel[..3]);
+        assert_eq!(luma.collect::<Vec<_>>(), [[106; 3], [29; 3], [255; 3]]);
     }
 
     #[test]

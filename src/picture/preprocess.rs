@@ -152,6 +152,8 @@ pub enum ChannelOrder {
     Rgb,
     /// Blue first.
     Bgr,
+    /// No colours: all three channels are the luma of the picture, as Pillow's `L` has it.
+    Grey,
 }
 
 /// How pixel values become tensor values: `(v / 255 − mean) / std`, per channel.
@@ -194,6 +196,7 @@ impl Preprocess {
                 channels: ChannelOrder::Bgr,
                 ..keras
             },
+            "cifar" => Self::CIFAR,
             "keras-tf" => Self {
                 mean: [0.5; 3],
                 std: [0.5; 3],
@@ -274,6 +277,7 @@ impl Preprocess {
         "div255",
         "keras-caffe",
         "keras-tf",
+        "cifar",
     ];
 
     /// torchvision's evaluation of its first ImageNet weights: short edge 256, crop 224.
@@ -294,7 +298,7 @@ impl Preprocess {
         ..Self::TORCHVISION
     };
 
-    /// The lesson's notebook: the whole image to 64×64, pixels divided by 255.
+    /// The lesson's notebook: the whole image resized to 64×64, pixels divided by 255.
     pub const NOTEBOOK: Self = Self {
         size: [64, 64],
         resize: Resize::Squash,
@@ -303,6 +307,14 @@ impl Preprocess {
         mean: [0.0; 3],
         std: [1.0; 3],
         channels: ChannelOrder::Rgb,
+    };
+
+    /// What most networks for CIFAR are trained with: 32×32, and the statistics of its pixels.
+    pub const CIFAR: Self = Self {
+        size: [32, 32],
+        mean: [0.4914, 0.4822, 0.4465],
+        std: [0.2023, 0.1994, 0.2010],
+        ..Self::NOTEBOOK
     };
 
     /// The last step, in the form that kernels and the reference use.
@@ -357,6 +369,7 @@ impl fmt::Display for Preprocess {
         let channels = match channels {
             ChannelOrder::Rgb => "RGB",
             ChannelOrder::Bgr => "BGR",
+            ChannelOrder::Grey => "grey",
         };
         let filter = filter.name();
         write!(

@@ -17,24 +17,54 @@ use crate::picture::resample::{Axis, PRECISION_BITS, Tap};
 
 /// Computes a range of rows and columns of the resized image.
 pub(super) fn resize(image: &Picture, rows: Axis, columns: Axis, filter: Filter) -> Picture {
-    let taps = rows.taps(filter);
-    // Rows that no output row reads are not resampled.
-    let first = taps.iter().map(|tap| tap.first).min().unwrap_or(0);
-    let end = taps.iter().map(Tap::end).max().unwrap_or(0);
-    let wide = along_rows(image, first..end, &columns.taps(filter));
-    Picture {
-        height: rows.count,
-        width: columns.count,
-        rgb: along_columns(&wide, columns.count, first, &taps),
+    let mut resizer = Resizer::new(rows, columns, filter);
+    for row in image.rgb.chunks_exact(image.width * 3) {
+        resizer.push(row);
     }
+    resizer.finish()
 }
 
-/// The pass along the rows: a range of input rows, as wide as the output.
-fn along_rows(image: &Picture, rows: std::ops::Range<usize>, columns: &[Tap]) -> Vec<u8> {
-    let mut rgb = Vec::with_capacity(rows.len() * columns.len() * 3);
-    for y in rows {
-        let row = &image.rgb[y * image.width * 3..][..image.width * 3];
-        for tap in columns {
+/// An image that is resized while its rows arrive, from the top; no row is kept.
+pub(super) struct Resizer {
+    rows: Vec<Tap>,
+    columns: Vec<Tap>,
+    /// The next row of the input.
+    next: usize,
+    /// The rows of the output that need no more input.
+    done: usize,
+    /// A row of the input at the width of the output.
+    wide: Vec<u8>,
+    /// The output before rounding.
+    sums: Vec<i32>,
+}
+
+impl Resizer {
+    /// Starts to compute these rows and columns of the resized image.
+    pub(super) fn new(rows: Axis, columns: Axis, filter: Filter) -> Self {
+        Self {
+            rows: rows.taps(filter),
+            columns: columns.taps(filter),
+            next: 0,
+            done: 0,
+            wide: Vec::new(),
+            sums: vec![HALF; rows.count * columns.count * 3],
+        }
+    }
+
+    /// Adds the next row of the input to the rows of the output that depend on it.
+    pub(super) fn push(&mut self, row: &[u8]) {
+        let y = self.next;
+        self.next += 1;
+        let left = &self.rows[self.done..];
+        self.done += left.iter().take_while(|tap| tap.end() <= y).count();
+        let left = &self.rows[self.done..];
+        let wanted = left.iter().take_while(|tap| tap.first <= y).count();
+        // Rows that no output row reads are not resampled.
+        if wanted == 0 {
+            return;
+        }
+        self.wide.clear();
+        for tap in &self.columns {
             let pixels = row[tap.first * 3..tap.end() * 3].as_chunks::<3>().0;
             let mut sums = [HALF; 3];
             for (pixel, weight) in pixels.iter().zip(&tap.weights) {
@@ -42,28 +72,26 @@ fn along_rows(image: &Picture, rows: std::ops::Range<usize>, columns: &[Tap]) ->
                     *sum += i32::from(value) * weight;
                 }
             }
-            rgb.extend(sums.map(byte));
+            self.wide.extend(sums.map(byte));
         }
-    }
-    rgb
-}
-
-/// The pass along the columns. `first` is the input row that `wide` starts with.
-fn along_columns(wide: &[u8], width: usize, first: usize, rows: &[Tap]) -> Vec<u8> {
-    let row_len = width * 3;
-    let mut rgb = Vec::with_capacity(rows.len() * row_len);
-    let mut sums = vec![HALF; row_len];
-    for tap in rows {
-        sums.fill(HALF);
-        let rows = wide[(tap.first - first) * row_len..].chunks_exact(row_len);
-        for (row, weight) in rows.zip(&tap.weights) {
-            for (sum, &value) in sums.iter_mut().zip(row) {
+        let length = self.wide.len();
+        let rows = self.sums[self.done * length..].chunks_exact_mut(length);
+        for (tap, sums) in left.iter().take(wanted).zip(rows) {
+            let weight = tap.weights[y - tap.first];
+            for (sum, &value) in sums.iter_mut().zip(&self.wide) {
                 *sum += i32::from(value) * weight;
             }
         }
-        rgb.extend(sums.iter().map(|&sum| byte(sum)));
     }
-    rgb
+
+    /// The image, after all rows.
+    pub(super) fn finish(self) -> Picture {
+        Picture {
+            height: self.rows.len(),
+            width: self.columns.len(),
+            rgb: self.sums.into_iter().map(byte).collect(),
+        }
+    }
 }
 
 /// One half in fixed point: added to a sum so that truncation rounds to nearest.

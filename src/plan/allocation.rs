@@ -1,38 +1,38 @@
-//! What a plan allocates on the device: each a buffer or a texture, with what it holds.
+//! The allocations of a plan on the device: buffers and textures, and their contents.
 
 use super::capabilities::Capabilities;
 use super::memory;
 use crate::kernels::{Packing, Precision, Storage};
 use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES, folded_rows};
 
-/// Names one allocation of a plan.
+/// Identifies one allocation of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AllocationId(pub(crate) usize);
 
-/// What an allocation holds.
+/// The content of an allocation.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// What the caller uploads before each run.
+    /// The input, which the caller uploads before each run.
     Input,
-    /// Activations, one after the other.
+    /// Activations, one after another.
     Activations,
     /// Parameters, uploaded once.
     Parameters(Packing),
 }
 
-/// Memory of the device, made once for a plan: a storage buffer or a storage texture.
+/// Device memory, allocated once for a plan: a storage buffer or a storage texture.
 #[derive(Clone, Debug)]
 pub struct Allocation {
-    /// Name for labels and messages.
+    /// The name in labels and messages.
     pub name: String,
     /// Size.
     pub bytes: u64,
-    /// Which of the two it is.
+    /// Whether it is a buffer or a texture.
     pub storage: Storage,
-    /// Precision of its texels, or of the parameters that it holds. A buffer of activations holds values
-    /// of either precision.
+    /// The precision of its texels or parameters. A buffer of activations holds values of either
+    /// precision.
     pub precision: Precision,
-    /// What it holds.
+    /// Its content.
     pub content: Content,
 }
 
@@ -84,17 +84,17 @@ impl Allocation {
         }
     }
 
-    /// Rows of a texture of `FOLD_WIDTH` columns.
+    /// The rows of a texture of `FOLD_WIDTH` columns.
     pub const fn texture_rows(&self) -> u64 {
         self.bytes / self.texture_row_bytes()
     }
 
-    /// Bytes of such a row.
+    /// The bytes in such a row.
     pub const fn texture_row_bytes(&self) -> u64 {
         (FOLD_ROW_SCALARS * self.precision.bytes()) as u64
     }
 
-    /// What of it a device limits, and to how much.
+    /// The name of the device limit that applies to it, and the limit.
     pub(super) fn limit(&self, device: &Capabilities) -> (&'static str, u64) {
         match self.storage {
             Storage::Buffer => (

@@ -1,9 +1,9 @@
-//! The ways to compute a convolution: plain data that names itself.
+//! The ways to compute a convolution, as plain data with stable names.
 //!
-//! A [`Candidate`] is an algorithm of one of the back ends with its tile. [`candidates`] lists those that a device can run for
-//! a layer, the default first; [`Choices`] replaces defaults, layer by layer, with what `resnet tune`
-//! has measured. The text of a layer and of a candidate is stable: it is what the cache of tuned
-//! choices stores.
+//! A [`Candidate`] is an algorithm of one of the back ends with its tile. [`candidates`] lists
+//! those that a device can run for a layer, the default first; [`Choices`] replaces defaults, layer
+//! by layer, with what `resnet tune` has measured. The text form of a layer and of a candidate is
+//! stable, because the cache of tuned choices stores it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,12 +20,12 @@ use crate::kernels::Precision;
 use crate::kernels::conv2d::{Geometry, Residual};
 use crate::kernels::winograd::{self, OutTile};
 
-/// A convolution up to its weights: layers of equal shape are equally fast.
+/// A convolution without its weights: layers of equal shape are equally fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvShape(Geometry);
 
 impl ConvShape {
-    /// The shape of a convolution. Where a residual lies makes no difference, only that there is one.
+    /// The shape of a convolution. Whether there is a residual matters, but not where it is stored.
     pub fn new(geometry: Geometry) -> Self {
         Self(Geometry {
             residual: match geometry.residual {
@@ -36,7 +36,7 @@ impl ConvShape {
         })
     }
 
-    /// The shape of a node, `None` when it is no convolution of this graph.
+    /// The shape of a node; `None` if it is not a convolution of this graph.
     pub fn of(graph: &Graph, node: &Node) -> Option<Self> {
         match &node.op {
             Op::Conv2d(conv) if graph.has_node(node) => Some(Self::of_conv(graph, node, conv)),
@@ -53,6 +53,7 @@ impl ConvShape {
             kernel: [weight.dims()[2], weight.dims()[3]],
             stride: conv.stride,
             padding: conv.padding,
+            dilation: conv.dilation,
             groups: conv.groups,
             relu: conv.relu,
             residual: if node.inputs.len() > 1 {
@@ -63,7 +64,7 @@ impl ConvShape {
         })
     }
 
-    /// The geometry, with a residual, if there is one, in a buffer of its own.
+    /// The geometry, with the residual, if there is one, in its own buffer.
     pub const fn geometry(&self) -> &Geometry {
         &self.0
     }
@@ -77,6 +78,7 @@ impl fmt::Display for ConvShape {
             kernel,
             stride,
             padding,
+            dilation,
             groups,
             relu,
             residual,
@@ -89,6 +91,9 @@ impl fmt::Display for ConvShape {
             kernel[0], kernel[1], stride[0], stride[1]
         )?;
         write!(f, "-p{}.{}", padding.top, padding.left)?;
+        if *dilation != [1, 1] {
+            write!(f, "-d{}x{}", dilation[0], dilation[1])?;
+        }
         if *groups > 1 {
             write!(f, "-g{groups}")?;
         }
@@ -126,21 +131,21 @@ impl Serialize for Candidate {
     }
 }
 
-/// What a device can run for a layer, the default first, each once.
+/// The candidates that a device can run for a layer, the default first, each once.
 ///
 /// # Errors
-/// [`Error::PathUnavailable`] when the device cannot run the kernels that the options ask for.
+/// [`Error::PathUnavailable`] if the device cannot run the kernels that the options ask for.
 pub fn candidates(shape: &ConvShape, options: &PlanOptions) -> Result<Vec<Candidate>, Error> {
     Ok(back_end(options)?.candidates(shape))
 }
 
-/// Sides of Winograd's tiles in which a layer may be computed.
+/// The sizes of Winograd's tiles that a layer may use.
 pub(super) fn out_tiles(
     options: &PlanOptions,
     geometry: &Geometry,
 ) -> impl Iterator<Item = OutTile> {
     let wanted = match options.winograd {
-        // Tiles of 4×4 lose four bits of the eleven that halves have.
+        // Tiles of 4×4 lose four of the eleven bits that halves have.
         Winograd::Auto if options.precision == Precision::F16 => &[OutTile::Two][..],
         Winograd::Auto => &[OutTile::Two, OutTile::Four],
         Winograd::Off => &[],
@@ -168,22 +173,23 @@ pub struct Choices(HashMap<ConvShape, Candidate>);
 
 #[doc(hidden)]
 impl Choices {
-    /// Replaces the default of a layer. The planner ignores what is not among its [`candidates`].
+    /// Replaces the default of a layer. The planner ignores a choice that is not among the layer's
+    /// [`candidates`].
     pub fn set(&mut self, shape: ConvShape, candidate: Candidate) {
         self.0.insert(shape, candidate);
     }
 
-    /// What replaces the default of a layer.
+    /// The candidate that replaces the default of a layer.
     pub fn get(&self, shape: &ConvShape) -> Option<Candidate> {
         self.0.get(shape).copied()
     }
 
-    /// Number of layers.
+    /// The number of layers.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether all defaults stand.
+    /// Whether all defaults remain.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

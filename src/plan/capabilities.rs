@@ -1,33 +1,33 @@
-//! What a device can do, and what kind it is: what the tables of defaults are keyed by.
+//! What a device can do and what kind of device it is, which select the defaults.
 
 use std::fmt;
 
 use super::textures;
 
-/// What a device allows and offers. The defaults are WebGPU's default limits and features.
+/// The limits and features of a device. The defaults are those of WebGPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// Bytes of one storage buffer binding.
+    /// The maximum size of a storage buffer binding in bytes.
     pub storage_binding_bytes: u64,
-    /// Bytes of one buffer.
+    /// The maximum size of a buffer in bytes.
     pub buffer_bytes: u64,
-    /// Workgroups along one dimension of a dispatch.
+    /// The maximum number of workgroups along one dimension of a dispatch.
     pub workgroups_per_dimension: u64,
-    /// Texels along one side of a texture.
+    /// The maximum number of texels along one side of a texture.
     pub texture_side: u64,
-    /// Bytes of immediates; none where the device has no such feature.
+    /// The bytes of immediates; zero without that feature.
     pub immediate_bytes: u64,
     /// Whether a shader may read and write the same storage texture.
     pub read_write_textures: bool,
     /// Whether shaders may compute in half precision.
     pub half_arithmetic: bool,
-    /// Whether the device has wgpu's experimental cooperative matrices, of 16×16 halves with sums in
-    /// single precision.
+    /// Whether the device has wgpu's experimental cooperative matrices, of 16×16 halves with sums
+    /// in single precision.
     pub cooperative_matrix: bool,
-    /// Smallest and largest number of lanes in a subgroup, where shaders may use subgroups.
+    /// The smallest and largest number of lanes in a subgroup, if shaders may use subgroups.
     pub subgroup_lanes: Option<[u32; 2]>,
-    /// What kind of device it is.
+    /// The kind of device.
     pub device: DeviceKind,
 }
 
@@ -50,13 +50,13 @@ impl Default for Capabilities {
 
 #[doc(hidden)]
 impl Capabilities {
-    /// What keeps the device from running the kernels on textures; `None` when nothing does.
+    /// The reason why the device cannot run the kernels on textures; `None` if it can.
     pub fn texture_path_obstacle(&self) -> Option<String> {
         textures::lanes(self).err()
     }
 }
 
-/// Where a device sits.
+/// The class of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeviceClass {
     /// The adapter does not say, or is virtual.
@@ -64,13 +64,13 @@ pub enum DeviceClass {
     Unknown,
     /// The CPU.
     Software,
-    /// Beside the CPU, on its memory.
+    /// Next to the CPU, sharing its memory.
     Integrated,
-    /// On a card of its own.
+    /// On its own card.
     Discrete,
 }
 
-/// Who made a device, as far as it matters for the choice of kernels.
+/// The maker of a device, to the extent that it matters for the choice of kernels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Vendor {
     /// None of the others.
@@ -84,13 +84,13 @@ pub enum Vendor {
     Intel,
     /// NVIDIA.
     Nvidia,
-    /// Makers of GPUs for phones: Arm, Broadcom, Imagination, Qualcomm, Samsung.
+    /// Makers of mobile GPUs: Arm, Broadcom, Imagination, Qualcomm, Samsung.
     Mobile,
 }
 
 impl Vendor {
-    /// The vendor of a PCI identifier, or of the identifier that the Vulkan registry gives to makers
-    /// without one; where the backend reports none (Metal), of the adapter's name.
+    /// Recognises a vendor by its PCI identifier, or by the identifier that the Vulkan registry
+    /// assigns to makers without one; if the backend reports none (Metal), by the adapter's name.
     pub fn new(id: u32, name: &str) -> Self {
         match id {
             0x1002 | 0x1022 => Self::Amd,
@@ -106,12 +106,12 @@ impl Vendor {
     }
 }
 
-/// What kind of device a plan is for.
+/// The kind of device that a plan is made for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DeviceKind {
-    /// Where it sits.
+    /// Its class.
     pub class: DeviceClass,
-    /// Who made it.
+    /// Its vendor.
     pub vendor: Vendor,
 }
 

@@ -1,4 +1,4 @@
-//! How the outputs of a plan are asked for.
+//! Keys to the outputs of a plan.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,18 +7,18 @@ use super::PlannedOutput;
 use crate::error::Error;
 use crate::graph::Role;
 
-/// What an output is asked for by: the name that it has in its network, or its role in any network.
+/// Identifies an output by its name, which depends on the network, or by its role, which does not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OutputKey<'a> {
     /// The name of the value.
     Name(Cow<'a, str>),
-    /// What the value is for.
+    /// The role of the value.
     Role(Role),
 }
 
 impl OutputKey<'_> {
-    /// The place of the output among others.
+    /// The index of the output.
     pub(crate) fn find(&self, outputs: &[PlannedOutput]) -> Result<usize, Error> {
         let found = outputs.iter().position(|output| match self {
             Self::Name(name) => output.name == *name,

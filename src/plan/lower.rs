@@ -1,7 +1,8 @@
-//! What a back end tells the planner: which dispatches compute a node, and where its values lie.
+//! What a back end tells the planner: which dispatches compute a node, and how its values are
+//! represented.
 //!
-//! A back end is chosen once for a plan. Each is one folder with one table over the operations, which
-//! the compiler keeps complete, and its own candidates, defaults and dispatches of a convolution.
+//! A back end is chosen once for a plan. Each is a folder with a table of the operations, which the
+//! compiler keeps complete, and its own candidates, defaults and dispatches for convolutions.
 
 use super::buffers::Buffers;
 use super::candidate::{Candidate, ConvShape};
@@ -16,21 +17,21 @@ use crate::kernels::{Launch, Packing, Precision, Storage};
 use crate::picture::Normalization;
 use crate::tensor::Shape;
 
-/// How a value is represented in memory. A plan has these two representations at most.
+/// How a value is represented in memory. A plan uses at most these two representations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Representation {
-    /// A buffer of single precision: what callers see.
+    /// A buffer of single precision, which callers see.
     Plain,
-    /// What the back end's kernels for feature maps work on.
+    /// The form that the back end's kernels for feature maps work on.
     Native,
 }
 
 impl Representation {
-    /// All of them, in the order of their numbers.
+    /// All representations, in the order of their indices.
     pub(super) const ALL: [Self; 2] = [Self::Plain, Self::Native];
 }
 
-/// What the native representation of a back end is.
+/// The native representation of a back end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Native {
     pub(super) storage: Storage,
@@ -38,8 +39,8 @@ pub(super) struct Native {
 }
 
 impl Native {
-    /// Size of a number of activations of one shape, one after the other. A texture has the row of zeros in
-    /// front of them once, whatever it holds: it is not counted.
+    /// The size of a number of activations of one shape, one after another. The row of zeros at the
+    /// start of a texture is not counted: there is only one, whatever the texture holds.
     pub(super) const fn size(
         self,
         representation: Representation,
@@ -57,10 +58,10 @@ impl Native {
     }
 }
 
-/// One resource of a launch, in the order of the kernel's bindings.
+/// A resource of a launch; they are listed in the order of the kernel's bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operand {
-    /// One of the values that it reads.
+    /// One of its inputs.
     Input(usize),
     /// One of its parameters.
     Parameters(usize),
@@ -68,10 +69,10 @@ pub(super) enum Operand {
     Output,
 }
 
-/// A launch and what is bound to it.
+/// A launch and its bindings.
 pub(super) struct Bound {
     pub(super) launch: Launch,
-    /// Roles of parameters, for labels, and the parameters.
+    /// The parameters, with their roles for labels.
     pub(super) parameters: Vec<(&'static str, Packing)>,
     pub(super) operands: Vec<Operand>,
 }
@@ -111,7 +112,7 @@ impl Bound {
         Self::new(launch, parameters, operands)
     }
 
-    /// The same on what is stored in this precision.
+    /// The same for data stored in this precision.
     pub(super) fn storing(self, precision: Precision) -> Self {
         Self {
             launch: self.launch.storing(precision),
@@ -119,8 +120,8 @@ impl Bound {
         }
     }
 
-    /// The precision that the first binding of some parameters wants; they may also stand in for one that
-    /// is not read.
+    /// The precision that the first binding of some parameters expects; a later one may be a
+    /// stand-in that is not read.
     pub(super) fn precision_of(&self, index: usize) -> Precision {
         let mut bound = self.launch.kernel.bindings.iter().zip(&self.operands);
         match bound.find(|(_, operand)| **operand == Operand::Parameters(index)) {
@@ -133,18 +134,18 @@ impl Bound {
 /// One of the dispatches that compute a node.
 pub(super) struct Dispatch {
     pub(super) bound: Bound,
-    /// The same where the result takes over the memory of the residual, element by element.
+    /// The same for a result that takes over the memory of the residual, element by element.
     pub(super) in_place: Option<Bound>,
-    /// What it leaves for the next one in place of input 0, as a number of activations of one shape; the
-    /// dispatch without it completes the node's value.
+    /// What it leaves for the next dispatch in place of input 0, as a number of activations of one
+    /// shape; `None` for the dispatch that completes the node's value.
     pub(super) leaves: Option<(Shape, usize)>,
-    /// Whether it does what counts as the arithmetic of the node.
+    /// Whether it does the arithmetic that is counted for the node.
     pub(super) multiplies: bool,
 }
 
 impl Dispatch {
-    /// A dispatch of a convolution that completes its value; `bind` says what it is for a geometry, in
-    /// which the residual lies here or there.
+    /// A dispatch that completes the value of a convolution; `bind` makes it for a geometry that
+    /// says where the residual lies.
     pub(super) fn completing(
         geometry: &Geometry,
         multiplies: bool,
@@ -162,7 +163,7 @@ impl Dispatch {
         }
     }
 
-    /// A dispatch of a convolution before the one that completes its value.
+    /// A dispatch of a convolution that precedes the one that completes its value.
     pub(super) const fn leaving(
         activations: (Shape, usize),
         multiplies: bool,
@@ -177,8 +178,8 @@ impl Dispatch {
     }
 }
 
-/// What to bind as the residual: something else where the shader does not read it, since the binding must
-/// be filled.
+/// The operand to bind as the residual: another one if the shader does not read it, because the
+/// binding must be filled.
 pub(super) fn residual_or(other: Operand, geometry: &Geometry) -> Operand {
     match geometry.residual {
         Residual::Buffer => Operand::Input(1),
@@ -186,20 +187,20 @@ pub(super) fn residual_or(other: Operand, geometry: &Geometry) -> Operand {
     }
 }
 
-/// What a back end makes of a node.
+/// The outcome of lowering a node.
 pub(super) struct Lowered {
-    /// How its inputs are represented, and its result.
+    /// The representations of its inputs and of its result.
     pub(super) from_to: [Representation; 2],
-    /// The precision of what its dispatches call stored.
+    /// The precision of the data that its dispatches store.
     pub(super) precision: Precision,
-    /// What was chosen for it, if it is a convolution.
+    /// The candidate chosen for it, if it is a convolution.
     pub(super) candidate: Option<Candidate>,
-    /// The dispatches in their order; the last one completes its value.
+    /// The dispatches in order; the last one completes its value.
     pub(super) dispatches: Vec<Dispatch>,
 }
 
 impl Lowered {
-    /// A node of one dispatch.
+    /// A node that takes one dispatch.
     pub(super) fn single(from_to: [Representation; 2], precision: Precision, bound: Bound) -> Self {
         Self {
             from_to,
@@ -215,32 +216,33 @@ impl Lowered {
     }
 }
 
-/// A set of kernels and what their activations lie in.
+/// A set of kernels and the representation of their activations.
 pub(super) trait BackEnd {
-    /// How feature maps are represented.
+    /// The representation of feature maps.
     fn native(&self) -> Native;
 
     /// The dispatches of a node.
     fn lower(&self, graph: &Graph, node: &Node) -> Lowered;
 
-    /// What makes the input tensor of pixels.
+    /// The dispatch that turns pixels into the input tensor.
     fn pixels(&self, to: Representation, shape: Shape, how: &Normalization) -> Launch;
 
-    /// What copies a value from the other representation.
+    /// The launch that copies a value from the other representation.
     fn convert(&self, to: Representation, shape: Shape) -> Launch;
 
-    /// What can compute a convolution, the default first, each once.
+    /// The candidates for a convolution, the default first, each once.
     fn candidates(&self, shape: &ConvShape) -> Vec<Candidate>;
 }
 
 /// The back end of a plan.
 ///
 /// # Errors
-/// [`Error::PathUnavailable`] when [`KernelPath::Textures`] is asked for and the device is unable.
+/// [`Error::PathUnavailable`] if [`KernelPath::Textures`] is requested and the device cannot run
+/// it.
 pub(super) fn back_end(options: &PlanOptions) -> Result<Box<dyn BackEnd + '_>, Error> {
     let wants_textures = match options.path {
         KernelPath::Buffers => false,
-        // GPUs have memory shared by a workgroup, which the kernels on buffers use.
+        // GPUs have the workgroup memory that the kernels on buffers use.
         KernelPath::Auto => options.capabilities.device.class == DeviceClass::Software,
         KernelPath::Textures => true,
     };

@@ -1,9 +1,9 @@
-//! Which activations share a buffer: liveness, and a greedy assignment of slots.
+//! Decides which activations share a buffer: liveness, and a greedy assignment of slots.
 //!
 //! Pure: steps and sizes in, slots out. A value lives from the step that writes it to the last step
-//! that reads it. Two values may share a slot when their lives do not overlap; a value may also take
+//! that reads it. Two values may share a slot if their lives do not overlap; a value may also take
 //! over the slot of one that it replaces element by element (the in-place residual), even though
-//! the one is read while the other is written. Buffers and textures never share.
+//! one is read while the other is written. Buffers and textures never share.
 
 use std::cmp::Reverse;
 
@@ -11,7 +11,7 @@ use crate::kernels::Storage;
 
 mod exact;
 
-/// One value: its size, and what holds it.
+/// The size of a value, and whether a buffer or a texture holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Bytes.
@@ -30,7 +30,7 @@ impl Place {
     }
 }
 
-/// One step as the memory planner sees it; values are indices into the list of sizes.
+/// A step as the memory planner sees it; values are indices into the list of sizes.
 #[derive(Clone, Debug, Default)]
 pub struct StepUse {
     /// Values that the step reads.
@@ -41,14 +41,14 @@ pub struct StepUse {
     pub in_place: Option<usize>,
 }
 
-/// Where every value lives.
+/// The slots of all values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assignment {
-    /// Slot of each value; `None` for values that no step writes.
+    /// The slot of each value; `None` for values that no step writes.
     pub slot_of: Vec<Option<usize>>,
     /// Size and storage of each slot.
     pub slots: Vec<Place>,
-    /// The largest number of bytes alive at once: no assignment can do with less.
+    /// The largest number of bytes alive at once, which no assignment can undercut.
     pub lower_bound_bytes: u64,
 }
 
@@ -59,7 +59,7 @@ impl Assignment {
     }
 }
 
-/// First and last step of each value's life; `None` for values that no step writes.
+/// The first and last step of each value's life; `None` for values that no step writes.
 fn lives(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Vec<Option<(usize, usize)>> {
     let mut lives: Vec<Option<(usize, usize)>> = vec![None; values.len()];
     for (index, step) in steps.iter().enumerate() {
@@ -93,11 +93,12 @@ fn takes_over(
 
 /// Assigns slots; `kept` values stay intact until after the last step.
 ///
-/// Values joined by in-place steps share a slot by definition; `search` says how the others are placed.
+/// Values joined by in-place steps share a slot by definition; `search` describes how the others
+/// are placed.
 pub fn assign(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Assignment {
     let lives = lives(values, steps, kept);
 
-    // Values joined by in-place steps form one chain that lives in one slot.
+    // Values joined by in-place steps form a chain that lives in one slot.
     let mut chain_of: Vec<Option<usize>> = vec![None; values.len()];
     let mut chains: Vec<Chain> = Vec::new();
     for (index, step) in steps.iter().enumerate() {
@@ -133,7 +134,7 @@ pub fn assign(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Assignment
     }
 }
 
-/// Values that share a slot by taking over from each other.
+/// Values that share a slot because each takes over from the one before.
 struct Chain {
     size: Place,
     first: usize,
@@ -153,12 +154,12 @@ impl Chain {
 /// The slot of each chain, and the slots.
 type Placement = (Vec<usize>, Vec<Place>);
 
-/// The smallest placement found.
+/// Searches for the smallest placement.
 ///
-/// Three orders of the greedy placement are tried: as the chains are written; the largest first
-/// (Pisarchyk & Lee 2020, arXiv:2001.03288); and of equally large ones first those that live longest,
-/// later ones before earlier ones. Where few chains are alive at once, an exhaustive search then looks
-/// for something smaller, textures and buffers apart.
+/// The greedy placement is tried in three orders: as the chains are written; the largest first
+/// (Pisarchyk & Lee 2020, arXiv:2001.03288); and, among equally large ones, the longest-lived first
+/// and later ones before earlier ones. If few chains are alive at once, an exhaustive search then
+/// looks for a smaller placement, for textures and buffers separately.
 fn search(chains: &[Chain]) -> Placement {
     let in_order: Vec<usize> = (0..chains.len()).collect();
     let mut largest_first = in_order.clone();
@@ -181,7 +182,8 @@ fn bytes_of(slots: &[Place]) -> u64 {
     slots.iter().map(|slot| slot.bytes).sum()
 }
 
-/// Replaces the slots of one storage by those of the exhaustive search where that finds smaller ones.
+/// Replaces the slots of one kind of storage with those of the exhaustive search, if these are
+/// smaller.
 fn improve((slot_of, slots): &mut Placement, chains: &[Chain], storage: Storage) {
     let own: Vec<usize> = (0..chains.len())
         .filter(|&c| chains[c].size.storage == storage)
@@ -193,7 +195,7 @@ fn improve((slot_of, slots): &mut Placement, chains: &[Chain], storage: Storage)
     let Some((found, new)) = exact::place(&lives, sizes.iter().sum()) else {
         return;
     };
-    // The others move up.
+    // The other slots move up.
     let mut renumbered = vec![0; slots.len()];
     let mut kept = Vec::new();
     for (index, slot) in slots.iter().enumerate() {
@@ -212,7 +214,7 @@ fn improve((slot_of, slots): &mut Placement, chains: &[Chain], storage: Storage)
     *slots = kept;
 }
 
-/// Gives each chain the free slot that wastes or grows least, in the order asked for.
+/// Gives each chain, in the given order, the free slot that wastes or grows least.
 fn place(chains: &[Chain], order: &[usize]) -> Placement {
     let mut slot_of = vec![usize::MAX; chains.len()];
     let mut slots: Vec<(Place, Vec<usize>)> = Vec::new();

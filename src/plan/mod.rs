@@ -1,13 +1,13 @@
-//! How to compute a graph: a list of kernel launches and the memory between them.
+//! Decides how to compute a graph: a list of kernel launches and the memory between them.
 //!
 //! In goes a [`Graph`], usually one that [`crate::passes`] has optimised; out comes a [`Plan`],
-//! plain data without any GPU type, that prints as its list of dispatches. A table of defaults, or
-//! what was measured, decides which [`Candidate`] computes each convolution, `memory` which
+//! plain data without any GPU type, which prints as its list of dispatches. A table of defaults, or
+//! measurements, decides which [`Candidate`] computes each convolution, and `memory` which
 //! activations share an allocation.
 //!
-//! The planner orders dispatches and memory. Which kernels there are is known to two back ends, on storage
-//! buffers and on textures, of which each plan uses one; each has a row for every operation.
-//! Next stop: `gpu::Executor`, which makes pipelines and buffers of it.
+//! The planner arranges dispatches and memory. Only the two back ends, on storage buffers and on
+//! textures, know the kernels; each has a row for every operation, and a plan uses one of them. The
+//! next stop is `gpu::Executor`, which turns the plan into pipelines and buffers.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -41,16 +41,19 @@ pub(crate) use step::{Step, Writable};
 
 /// A value that can be read after the run.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct PlannedOutput {
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Its roles.
     pub roles: Vec<Role>,
     /// Its shape.
     pub shape: Shape,
-    /// Where in the image its pixels are.
+    /// The positions of its pixels in the image.
+    #[doc(hidden)]
     pub sites: Sites,
-    /// The buffer in which it lies, channel-packed, from its first byte on.
+    /// The buffer that contains it, channel-packed, from the first byte on.
+    #[doc(hidden)]
     pub allocation: AllocationId,
 }
 
@@ -68,12 +71,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans a graph of one input.
+    /// Plans a graph with one input.
     ///
     /// # Errors
-    /// [`Error::LimitExceeded`] when a layer needs more than the device allows,
-    /// [`Error::PathUnavailable`] when the device cannot run the kernels asked for, and
-    /// [`Error::Model`] when the graph has not exactly one input, or no output.
+    /// [`Error::LimitExceeded`] if a layer needs more than the device allows,
+    /// [`Error::PathUnavailable`] if the device cannot run the requested kernels, and
+    /// [`Error::Model`] if the graph does not have exactly one input, or has no output.
     pub fn new(graph: &Graph, options: &PlanOptions) -> Result<Self, Error> {
         let &[input] = graph.inputs() else {
             return Err(Error::Model {
@@ -185,10 +188,10 @@ impl Plan {
         &self.allocations
     }
 
-    /// One of them.
+    /// One of the allocations.
     ///
     /// # Panics
-    /// When the name is of another, larger plan.
+    /// If the id belongs to another, larger plan.
     pub fn allocation(&self, id: AllocationId) -> &Allocation {
         &self.allocations[id.0]
     }
@@ -198,20 +201,20 @@ impl Plan {
         self.input
     }
 
-    /// Shape of the input tensor.
+    /// The shape of the input tensor.
     pub fn input_shape(&self) -> Shape {
         self.input_shape
     }
 
-    /// What the caller fills it with.
+    /// The format of the input.
     pub fn input_format(&self) -> InputFormat {
         self.input_format
     }
 
-    /// The output of a name or a role.
+    /// Finds an output by its name or its role.
     ///
     /// # Errors
-    /// [`Error::UnknownValue`] and [`Error::NoRole`] when the plan keeps no such value.
+    /// [`Error::UnknownValue`] and [`Error::NoRole`] if the plan keeps no such value.
     pub fn output<'a>(&self, key: impl Into<OutputKey<'a>>) -> Result<&PlannedOutput, Error> {
         let index = key.into().find(&self.outputs)?;
         Ok(&self.outputs[index])
@@ -227,7 +230,8 @@ impl Plan {
         self.activation_lower_bound_bytes
     }
 
-    /// Launches that differ in their kernel or constants: what the driver has to compile.
+    /// The number of launches that differ in their kernel or constants, each of which the driver
+    /// has to compile.
     pub fn distinct_pipelines(&self) -> usize {
         let keys = self.steps.iter().map(|step| step.launch.pipeline_key());
         keys.collect::<HashSet<_>>().len()

@@ -1,14 +1,12 @@
-//! How a graph is planned: what the device allows, and what the caller wants.
-
-use std::fmt;
-use std::str::FromStr;
+//! The options for planning a graph: what the device allows, and what the caller wants.
 
 use super::candidate::Choices;
 use super::capabilities::Capabilities;
 use crate::kernels::Precision;
 use crate::picture::Preprocess;
+use crate::words::words;
 
-/// What the caller uploads.
+/// The format of the data that the caller uploads.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum InputFormat {
@@ -19,91 +17,39 @@ pub enum InputFormat {
     Rgba8(Preprocess),
 }
 
-/// What activations and weights lie in, and with that which kernels run.
+/// The storage of activations and weights, which determines the kernels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KernelPath {
-    /// Textures on a CPU that can, buffers everywhere else.
+    /// Textures on CPUs that support them, buffers everywhere else.
     #[default]
     Auto,
-    /// Storage buffers: every device can.
+    /// Storage buffers, which every device supports.
     Buffers,
     /// Textures and subgroups of a known number of lanes, on any device that has them.
     Textures,
 }
 
-impl FromStr for KernelPath {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "buffers" => Ok(Self::Buffers),
-            "textures" => Ok(Self::Textures),
-            _ => Err(format!("'{text}' is not one of auto, buffers, textures")),
-        }
-    }
-}
-
-#[doc(hidden)]
-impl KernelPath {
-    /// The word for it, as it is parsed and displayed.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Buffers => "buffers",
-            Self::Textures => "textures",
-        }
-    }
-}
-
-impl fmt::Display for KernelPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+words!(KernelPath { Auto = "auto", Buffers = "buffers", Textures = "textures" });
 
 /// Whether 3×3 convolutions of stride 1 are computed with fewer multiplications.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Winograd {
-    /// Where it should be faster.
+    /// Wherever that should be faster.
     #[default]
     Auto,
     /// Nowhere.
     Off,
-    /// Wherever it can be done, in tiles of 2×2 outputs.
+    /// Wherever possible, in tiles of 2×2 outputs.
     Two,
-    /// Wherever it can be done, in tiles of 4×4 outputs.
+    /// Wherever possible, in tiles of 4×4 outputs.
     Four,
 }
 
-impl FromStr for Winograd {
-    type Err = String;
+words!(Winograd { Auto = "auto", Off = "off", Two = "f2", Four = "f4" });
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "off" => Ok(Self::Off),
-            "f2" => Ok(Self::Two),
-            "f4" => Ok(Self::Four),
-            _ => Err(format!("'{text}' is not one of auto, off, f2, f4")),
-        }
-    }
-}
-
-impl fmt::Display for Winograd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Off => "off",
-            Self::Two => "f2",
-            Self::Four => "f4",
-        })
-    }
-}
-
-/// How a graph is planned: for which device, and what the caller wants of it.
+/// The options for planning a graph: the device, and what the caller wants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanOptions {
     pub(crate) capabilities: Capabilities,
@@ -116,8 +62,7 @@ pub struct PlanOptions {
 }
 
 impl PlanOptions {
-    /// A plan in single precision whose input is a tensor, with the kernels that are the defaults for the
-    /// device.
+    /// Plans in single precision, with a tensor as input and the default kernels for the device.
     pub fn new(capabilities: Capabilities) -> Self {
         Self {
             capabilities,
@@ -130,32 +75,32 @@ impl PlanOptions {
         }
     }
 
-    /// What the caller uploads.
+    /// The format of the data that the caller uploads.
     #[must_use]
     pub fn input(self, input: InputFormat) -> Self {
         Self { input, ..self }
     }
 
-    /// What activations and weights lie in.
+    /// Sets the storage of activations and weights.
     #[must_use]
     pub fn path(self, path: KernelPath) -> Self {
         Self { path, ..self }
     }
 
-    /// Whether 3×3 convolutions are computed with fewer multiplications.
+    /// Sets whether 3×3 convolutions are computed with fewer multiplications.
     #[must_use]
     pub fn winograd(self, winograd: Winograd) -> Self {
         Self { winograd, ..self }
     }
 
-    /// What feature maps and weights are stored in. What callers see always has single precision.
+    /// Sets the precision of stored feature maps and weights. Callers always see single precision.
     #[must_use]
     pub fn precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// Whether convolutions may be computed with cooperative matrices, where halves are stored and the
-    /// device can. Experimental: what drivers make of it should be tested first, as
+    /// Sets whether convolutions may be computed with cooperative matrices if halves are stored and
+    /// the device supports them. This is experimental: drivers should be tested first, as
     /// `gpu::cooperative_matrix_works` does.
     #[must_use]
     pub fn cooperative_matrix(self, cooperative_matrix: bool) -> Self {
@@ -165,7 +110,7 @@ impl PlanOptions {
         }
     }
 
-    /// What replaces the default kernels of some layers.
+    /// Sets the choices that replace the default kernels of some layers.
     #[must_use]
     pub fn choices(self, choices: Choices) -> Self {
         Self { choices, ..self }

@@ -1,5 +1,5 @@
-//! From a graph to dispatches and memory. Which kernels there are, and what their activations lie in, is
-//! the back end's business.
+//! Turns a graph into dispatches and memory. The kernels and the storage of their activations are
+//! up to the back end.
 
 use super::allocation::{Allocation, AllocationId};
 use super::candidate::Candidate;
@@ -27,7 +27,7 @@ pub(super) fn plan(graph: &Graph, input: ValueId, options: &PlanOptions) -> Resu
     .finish(input, drafts)
 }
 
-/// The only allocation that exists before the memory is planned: what the caller fills.
+/// The only allocation that exists before the memory is planned: the one that the caller fills.
 const UPLOAD: AllocationId = AllocationId(0);
 
 fn upload(graph: &Graph, input: ValueId, format: InputFormat) -> Result<Allocation, Error> {
@@ -49,8 +49,8 @@ fn upload(graph: &Graph, input: ValueId, format: InputFormat) -> Result<Allocati
     }
 }
 
-/// Names something that a dispatch reads or writes: a value in one of its representations, what the
-/// dispatches of one node hand on to each other, or what the caller uploads.
+/// Identifies something that a dispatch reads or writes: a value in one of its representations, an
+/// intermediate result between the dispatches of a node, or the caller's upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PlaceId(usize);
 
@@ -62,39 +62,41 @@ struct Choice {
     choices: usize,
 }
 
-/// One dispatch before activations have slots.
+/// A dispatch before activations have slots.
 struct Draft<'a> {
-    /// What the step is called.
+    /// The name of the step.
     node: &'a str,
     value: ValueId,
     candidate: Option<Candidate>,
     bound: Bound,
-    /// What is launched instead if the result gets the memory of this place.
+    /// The launch to use instead if the result takes over the memory of this place.
     in_place: Option<(PlaceId, Bound)>,
     reads: Vec<PlaceId>,
     write: PlaceId,
     macs: u64,
     writable: Option<Choice>,
-    /// Bytes of inputs and output. Of several dispatches of a node, the one that completes it has them.
+    /// Bytes of inputs and output. If a node has several dispatches, they count for the one that
+    /// completes it.
     traffic: u64,
 }
 
-/// The dispatches so far, and the places that they fill.
+/// The dispatches so far, and the places they fill.
 struct Drafts<'a> {
     graph: &'a Graph,
     back_end: &'a dyn BackEnd,
-    /// The value whose memory each value shares by being the same numbers in the same order.
+    /// The value whose memory each value shares, because both are the same numbers in the same
+    /// order.
     alias: Vec<ValueId>,
     list: Vec<Draft<'a>>,
-    /// Size of every place.
+    /// The size of every place.
     sizes: Vec<memory::Place>,
     /// Whether a place is filled.
     exists: Vec<bool>,
 }
 
 impl<'a> Drafts<'a> {
-    /// All dispatches: those of the nodes, and conversions where a kernel or the caller wants a value in
-    /// another representation.
+    /// All dispatches: those of the nodes, and conversions for kernels or callers that need a value
+    /// in another representation.
     fn of(
         graph: &'a Graph,
         input: ValueId,
@@ -144,14 +146,15 @@ impl<'a> Drafts<'a> {
         for (node, lowered) in nodes {
             drafts.add_node(node, lowered)?;
         }
-        // The caller's own buffer, or a value that was made for a native kernel, may be wanted too.
+        // The caller may also ask for its own buffer, or for a value that was made for a native
+        // kernel.
         for &output in graph.outputs() {
             drafts.provide(output, Representation::Plain);
         }
         Ok(drafts)
     }
 
-    /// Where the numbers of a value lie.
+    /// The place of a value in a representation.
     fn place(&self, value: ValueId, representation: Representation) -> PlaceId {
         let value = self.alias[value.0].0;
         PlaceId(value * Representation::ALL.len() + representation as usize)
@@ -173,7 +176,7 @@ impl<'a> Drafts<'a> {
             .bytes
     }
 
-    /// Adds the dispatch that makes the input tensor of pixels.
+    /// Adds the dispatch that turns pixels into the input tensor.
     fn add_pixels(
         &mut self,
         input: ValueId,
@@ -182,7 +185,7 @@ impl<'a> Drafts<'a> {
         to: Representation,
     ) {
         let shape = self.graph.shape(input);
-        // No dispatch fills it, so that it gets no slot.
+        // No dispatch fills it, so it gets no slot.
         let pixels = self.new_place(Representation::Plain, shape, 1);
         let launch = self.back_end.pixels(to, shape, how);
         let traffic = pixel_bytes + self.bytes(input, to);
@@ -195,7 +198,7 @@ impl<'a> Drafts<'a> {
         );
     }
 
-    /// Adds a dispatch that computes nothing of the graph.
+    /// Adds a dispatch that belongs to no node.
     fn add_copy(
         &mut self,
         node: &'static str,
@@ -275,7 +278,7 @@ impl<'a> Drafts<'a> {
         Ok(())
     }
 
-    /// Says that a value is there, and makes what the caller wants of it: at once, so that this
+    /// Records that a value is there, and converts it for the caller at once, so that this
     /// representation need not live until the end.
     fn complete(&mut self, value: ValueId, representation: Representation) {
         let place = self.place(value, representation);
@@ -286,7 +289,7 @@ impl<'a> Drafts<'a> {
         }
     }
 
-    /// Converts a value unless it is there already.
+    /// Converts a value unless it is already there.
     fn provide(&mut self, value: ValueId, to: Representation) {
         if self.exists[self.place(value, to).0] {
             return;
@@ -317,7 +320,7 @@ impl<'a> Drafts<'a> {
     }
 }
 
-/// Steps and memory, once it is known which dispatches there are.
+/// Assigns memory and makes steps, once the dispatches are known.
 struct Planner<'a> {
     graph: &'a Graph,
     options: &'a PlanOptions,

@@ -12,13 +12,13 @@ pub struct Step {
     pub node: String,
     /// The value that it computes, such as `layer1.0.relu2`.
     pub value: String,
-    /// Shape of that value.
+    /// The shape of that value.
     pub shape: Shape,
-    /// What was chosen for the layer, if it is a convolution.
+    /// The candidate chosen for the layer, if it is a convolution.
     pub choice: Option<Candidate>,
     /// The kernel with its constants and grid.
     pub launch: Launch,
-    /// What is bound, in the order of the kernel's bindings.
+    /// The bound allocations, in the order of the kernel's bindings.
     pub allocations: Vec<AllocationId>,
     /// Multiply-accumulate operations.
     pub macs: u64,
@@ -29,10 +29,10 @@ pub struct Step {
 /// A parameter that may be written between runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Writable {
-    /// What it decides: the class of a class activation map.
+    /// What it determines: the class of a class activation map.
     pub role: Role,
-    /// The buffer that it begins: one scalar of single precision.
+    /// The buffer that starts with it: a scalar of single precision.
     pub allocation: AllocationId,
-    /// How many numbers there are to choose from.
+    /// The number of choices.
     pub choices: usize,
 }

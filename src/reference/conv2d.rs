@@ -1,7 +1,7 @@
 //! Convolution with groups, bias, residual and ReLU.
 //!
 //! `y[n,co,oy,ox] = bias[co] + residual[n,co,oy,ox] + Σ_{ci,ky,kx} w[co,ci,ky,kx] · x[n,ci,iy,ix]`
-//! with `iy = oy·stride + ky − padding`, `ix` likewise, and `x = 0` outside the image.
+//! with `iy = oy·stride + ky·dilation − padding`, `ix` likewise, and `x = 0` outside the image.
 
 use rayon::prelude::*;
 
@@ -39,9 +39,9 @@ pub(super) fn conv2d(
                         let w_ix = ((co * in_c + ci) * kernel_h + ky) * kernel_w + kx;
                         let w = f64::from(weight.data()[w_ix]);
                         for oy in 0..out.h {
-                            let iy = oy * conv.stride[0] + ky;
+                            let iy = oy * conv.stride[0] + ky * conv.dilation[0];
                             let row_ix = ((n * shape.c + first_ci + ci) * shape.h + iy) * shape.w;
-                            let row = &x[row_ix + kx..row_ix + shape.w];
+                            let row = &x[row_ix + kx * conv.dilation[1]..row_ix + shape.w];
                             let sums = &mut sums[oy * out.w..][..out.w];
                             let positions = row.iter().step_by(conv.stride[1]);
                             for (sum, &x) in sums.iter_mut().zip(positions) {
@@ -140,6 +140,19 @@ mod tests {
         let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         let y = run_op(&mut graph, op, Shape::new(1, 1, 2, 3), &x);
         assert_eq!(y, [1.0, 3.0, 4.0, 6.0], "every second column");
+    }
+
+    #[test]
+    fn taps_may_lie_apart() {
+        let mut graph = Graph::new();
+        let weight = graph.param("w", tensor(&[1, 1, 2, 2], &[1.0, 10.0, 100.0, 1000.0]));
+        let op = Op::Conv2d(Conv2d {
+            dilation: [1, 2],
+            ..Conv2d::new(weight)
+        });
+        let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        let y = run_op(&mut graph, op, Shape::new(1, 1, 2, 4), &x);
+        assert_eq!(y, [7531.0, 8642.0], "one column is skipped");
     }
 
     #[test]

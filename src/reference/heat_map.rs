@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::explain::Sites;
 use crate::tensor::{Shape, Tensor};
 
-/// The map of each image of a batch, `[n, 1, h, w]`, whose pixels are at `sites`, resized to `h` rows
-/// and `w` columns.
+/// The map of each image of a batch, `[n, 1, h, w]`, whose pixels are at `sites`, resized to `h`
+/// rows and `w` columns.
 ///
 /// # Errors
 /// [`Error::Input`] for a tensor that is not a map, and for a size without pixels.

@@ -10,6 +10,7 @@ mod avg_pool;
 mod avg_pool_gradient;
 mod batch_norm;
 mod blur_pool;
+mod channel_conv;
 mod channel_dot;
 mod class_gradient;
 mod conv2d;
@@ -17,6 +18,7 @@ mod dilate;
 mod flatten;
 mod gate;
 mod global_avg_pool;
+mod group_norm;
 mod heat_map;
 mod image_to_tensor;
 mod linear;
@@ -33,9 +35,10 @@ pub use image_to_tensor::image_to_tensor;
 
 use crate::error::Error;
 use crate::graph::{
-    Add, AvgPool, AvgPoolGradient, BlurPool, ChannelDot, ClassGradient, Dilate, Flatten, Graph,
-    Linear, MaxPool, Node, Op, ValueId,
+    Add, AvgPool, AvgPoolGradient, BlurPool, ChannelConv, ChannelDot, ClassGradient, Dilate,
+    Flatten, Graph, Linear, MaxPool, Node, Op, ValueId,
 };
+use crate::host_memory;
 use crate::tensor::Tensor;
 
 /// Which values [`run_keeping`] returns.
@@ -76,9 +79,12 @@ pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Activations, Error> {
 /// Runs the graph and keeps the requested values.
 ///
 /// # Errors
-/// [`Error::Input`] if the inputs do not match the graph.
+/// [`Error::Memory`] if there is not enough to keep them all; [`Error::Input`] if the inputs do not match the graph.
 pub fn run_keeping(graph: &Graph, inputs: &[Tensor], keep: Keep) -> Result<Activations, Error> {
     check_inputs(graph, inputs)?;
+    if keep == Keep::All {
+        host_memory::check(&graph.batch_in_words(), graph.bytes())?;
+    }
     // An output counts as one more use, so that it is never freed.
     let mut uses_left = graph.use_counts();
     let mut activations = Activations::default();
@@ -159,6 +165,13 @@ pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result
         }
         Op::Softmax(_) => softmax::softmax(x, out),
         Op::Sigmoid(_) => sigmoid::sigmoid(x, out),
+        Op::GroupNorm(norm) => {
+            let params = [norm.gamma, norm.beta].map(|id| graph.tensor(id));
+            group_norm::group_norm(&norm, x, params, out)
+        }
+        Op::ChannelConv(ChannelConv { weight }) => {
+            channel_conv::channel_conv(x, graph.tensor(weight), out)
+        }
         Op::Gate(_) => gate::gate(x, inputs[1], out),
         Op::ClassGradient(ClassGradient { weight, class }) => {
             let [weight, class] = [weight, class].map(|id| graph.tensor(id));

@@ -14,7 +14,7 @@ use super::Tuned;
 use crate::error::Error;
 use crate::gpu::Context;
 use crate::graph::Graph;
-use crate::internals::files::{read_at_most, write_cache};
+use crate::internals::files::{lock_beside, read_at_most, write_cache};
 use crate::kernels;
 use crate::plan::{Choices, ConvShape, PlanOptions, candidates};
 
@@ -101,8 +101,8 @@ pub struct TuneCache {
 }
 
 impl TuneCache {
-    /// The file for a device and its plan options; neither it nor the folder need exist yet. wgpu does
-    /// not report its version, but the caller may know it.
+    /// The cache for a device and its plan options in a folder; neither file nor folder need exist
+    /// yet. wgpu does not report its version, but the caller may know it.
     pub fn new(
         folder: &Path,
         context: &Context,
@@ -153,6 +153,8 @@ impl TuneCache {
     /// # Errors
     /// [`Error::Cache`] if the folder or the file cannot be written.
     pub fn store(&self, tuned: &Tuned) -> Result<(), Error> {
+        // What another process stores meanwhile must not be lost.
+        let _lock = lock_beside(&self.file);
         // An unreadable file is not worth keeping.
         let mut layers = match self.read() {
             Ok(Some(record)) => record.layers,

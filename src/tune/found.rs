@@ -1,4 +1,4 @@
-//! What was measured, layer by layer and as a whole.
+//! The results of measurements, layer by layer and as a whole.
 
 use crate::plan::{Candidate, ConvShape};
 

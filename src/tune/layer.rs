@@ -113,6 +113,7 @@ fn graph_of(shape: &ConvShape) -> Result<Graph, Error> {
     let conv = Conv2d {
         stride: geometry.stride,
         padding: geometry.padding,
+        dilation: geometry.dilation,
         groups: geometry.groups,
         ..Conv2d::new(weight).bias(Some(bias))
     };

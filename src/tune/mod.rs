@@ -2,8 +2,8 @@
 //! ([`crate::plan::candidates`]) and keeps the winners.
 //!
 //! In go a graph and a time budget; out come [`Choices`] for
-//! [`PlanOptions::choices`](crate::plan::PlanOptions::choices), which a [`TuneCache`] keeps on disk.
-//! Nothing here runs unless it is asked for.
+//! [`PlanOptions::choices`](crate::plan::PlanOptions::choices), which a [`TuneCache`] keeps on
+//! disk. Nothing here runs unless it is asked for.
 //!
 //! Distinct layers are measured in the order of the time that the network spends in them, each in
 //! its own graph (`layer`), until three quarters of the budget are spent; the rest keep their
@@ -63,10 +63,12 @@ pub enum TuneProgress<'a> {
 #[non_exhaustive]
 pub struct Tuned {
     /// The distinct layers that were measured, in that order.
+    #[doc(hidden)]
     pub layers: Vec<TunedLayer>,
     /// The number of distinct layers that the budget did not suffice for.
     pub unmeasured: usize,
     /// The comparison of the two networks, if any layer's choice differs from its default.
+    #[doc(hidden)]
     pub networks: Option<NetworkTimes>,
 }
 

@@ -15,7 +15,7 @@ pub(crate) const NAME: &str = "bundled: shapes";
 #[cfg(bundled_network)]
 static BYTES: &[u8] = include_bytes!("../../../models/shapes/shapes.f16.safetensors");
 
-/// Opens it.
+/// Opens the network.
 #[cfg(bundled_network)]
 pub(crate) fn open(options: &ModelOptions) -> Result<Network, Failure> {
     log::info!(

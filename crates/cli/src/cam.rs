@@ -18,8 +18,9 @@ use serde::Serialize;
 use crate::args::CamArgs;
 use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
+use crate::images;
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION};
+use crate::output::{Format, Out, SCHEMA_VERSION, printable, short, shown};
 use crate::runner::Runner;
 
 #[derive(Serialize)]
@@ -39,7 +40,10 @@ struct Report {
 }
 
 pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
-    let picture = Picture::open(&args.image)?;
+    let picture = args
+        .read
+        .reader()
+        .decode(&args.image, &images::read(&args.image)?)?;
     let device = Device::open(&args.run.device)?;
     let network = Network::load(&args.run.network, 1)?;
     let classes = network.classes()?;
@@ -62,7 +66,7 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     let runner = Runner::new(&device, &graph, input, quiet)?;
     let outputs = runner
         .engine()
-        .run_pictures(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
+        .answer(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
     let [_, probabilities, map] = &outputs[..] else {
         return Err(Failure::runtime("the network has no probabilities"));
     };
@@ -89,8 +93,8 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
             schema_version: SCHEMA_VERSION,
             adapter: device.info(),
             model: network.info(),
-            image: args.image.display().to_string(),
-            output: args.output.display().to_string(),
+            image: shown(&args.image),
+            output: shown(&args.output),
             class,
             label,
             probability: probabilities[class],
@@ -102,7 +106,8 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
         })?;
     } else {
         let percent = probabilities[class] * 100.0;
-        let output = args.output.display();
+        let output = printable(&shown(&args.output));
+        let label = short(&label);
         out.line(format_args!("{output}: {label} ({percent:.2}%)"))?;
     }
     out.flush()

@@ -1,13 +1,9 @@
 //! `resnet classify`: the most likely classes of images.
 
-use std::path::PathBuf;
-use std::slice;
 use std::time::Instant;
 
 use resnet_wgpu::network::Activation;
-use resnet_wgpu::picture::Labels;
-use resnet_wgpu::picture::top_k;
-use resnet_wgpu::picture::{Batch, Picture};
+use resnet_wgpu::picture::{Labels, Preprocess, top_k};
 use resnet_wgpu::plan::InputFormat;
 use serde::Serialize;
 
@@ -16,7 +12,7 @@ use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
 use crate::images::{Images, Readable, Unreadable};
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
+use crate::output::{Format, Out, SCHEMA_VERSION, csv_line, printable, short, shown};
 use crate::runner::Runner;
 use crate::stats::milliseconds;
 
@@ -67,11 +63,15 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
-    let images = Images::find(&args.images, quiet);
+    let mut images = Images::find(&args.images, quiet);
     let start = Instant::now();
     let device = Device::open(&args.run.device)?;
     let adapter_ms = milliseconds(start.elapsed());
-    let network = Network::load(&args.run.network, images.batch())?;
+    let mut network = Network::load(&args.run.network, images.batch())?;
+    if network.is_free() {
+        images.one_by_one();
+        network.set_batch(1)?;
+    }
     network.classes()?;
     network.note_assumptions();
     let labels = network.labels(&args.labels)?;
@@ -84,6 +84,7 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
             weights_ms: network.weights_ms,
             ..Timings::default()
         },
+        rules: network.model.preprocess,
         network,
         device,
         runner: None,
@@ -99,6 +100,8 @@ struct Job<'a> {
     args: &'a ClassifyArgs,
     quiet: bool,
     network: Network,
+    /// The preparation of the images; the network's own, unless every image is run in its own size.
+    rules: Preprocess,
     labels: Option<Labels>,
     device: Device,
     /// Made for the first readable batch.
@@ -118,7 +121,7 @@ impl Job<'_> {
         }
         loop {
             let start = Instant::now();
-            let batch = self.images.next_batch();
+            let batch = self.images.next_batch(&self.rules)?;
             self.timings.images_ms += milliseconds(start.elapsed());
             let Some(batch) = batch else {
                 return Ok(answers);
@@ -130,31 +133,10 @@ impl Job<'_> {
     }
 
     fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
-        if !self.network.is_free() {
-            return self.answer_alike(&batch.paths, &batch.pictures);
+        let rules = batch.batch.rules();
+        if self.network.fit(rules)? {
+            self.runner = None;
         }
-        let mut answers = Vec::new();
-        for (path, picture) in batch.paths.iter().zip(&batch.pictures) {
-            if self.network.fit([picture.height(), picture.width()])? {
-                self.runner = None;
-            }
-            let (path, picture) = (slice::from_ref(path), slice::from_ref(picture));
-            answers.extend(self.answer_alike(path, picture)?);
-        }
-        Ok(answers)
-    }
-
-    /// Classifies pictures that the network gets in one size.
-    fn answer_alike(
-        &mut self,
-        paths: &[PathBuf],
-        pictures: &[Picture],
-    ) -> Result<Vec<Answer>, Failure> {
-        let start = Instant::now();
-        let rules = &self.network.model.preprocess;
-        let prepared = Batch::prepare(pictures, rules)?;
-        self.timings.images_ms += milliseconds(start.elapsed());
-
         let runner = match self.runner.take() {
             Some(runner) => runner,
             None => {
@@ -166,7 +148,7 @@ impl Job<'_> {
             }
         };
         let start = Instant::now();
-        let outputs = runner.engine().run_pictures(&prepared)?;
+        let outputs = runner.engine().answer(&batch.batch)?;
         self.timings.run_ms += milliseconds(start.elapsed());
         self.runner = Some(runner);
 
@@ -176,7 +158,8 @@ impl Job<'_> {
         let classes = self.network.classes()?;
         let rows = logits.data().chunks_exact(classes);
         let rows = rows.zip(probabilities.data().chunks_exact(classes));
-        let answers = paths
+        let answers = batch
+            .paths
             .iter()
             .zip(rows)
             .map(|(path, (logits, probabilities))| {
@@ -184,7 +167,7 @@ impl Job<'_> {
                 let scores = activation.map_or_else(|| logits.to_vec(), |a| a.scores(logits));
                 let best = top_k(logits, self.args.top);
                 Answer {
-                    image: path.display().to_string(),
+                    image: shown(path),
                     top: best
                         .into_iter()
                         .map(|class| Guess {
@@ -267,16 +250,17 @@ fn print(
             }
         }
         Format::Text => {
-            // Percentages that do not add up to 100 need a word.
+            let image = printable(&answer.image);
+            // Percentages that do not add up to 100 need an explanation.
             match activation {
                 Some(Activation::Sigmoid) => {
-                    out.line(format_args!("{}  (sigmoid of each class)", answer.image))?;
+                    out.line(format_args!("{image}  (sigmoid of each class)"))?;
                 }
-                _ => out.line(&answer.image)?,
+                _ => out.line(image)?,
             }
             for guess in &answer.top {
                 let percent = guess.probability * 100.0;
-                out.line(format_args!("  {percent:6.2}%  {}", guess.label))?;
+                out.line(format_args!("  {percent:6.2}%  {}", short(&guess.label)))?;
             }
         }
     }

@@ -6,8 +6,8 @@ use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
 use resnet_wgpu::internals::reference::{self, Activations, Keep};
+use resnet_wgpu::picture::Batch;
 use resnet_wgpu::picture::top_k;
-use resnet_wgpu::picture::{Batch, Picture};
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
@@ -16,6 +16,7 @@ use crate::args::{CompareArgs, NetworkArgs};
 use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
 use crate::golden::Golden;
+use crate::images;
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, Table};
 use crate::runner::Runner;
@@ -122,8 +123,9 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let input = match (&golden, &args.image) {
         (Some(golden), _) => Input::Tensor(golden.input.clone()),
         (None, Some(path)) => {
-            let pictures = vec![Picture::open(path)?; batch];
-            Input::Image(Batch::prepare(&pictures, &network.model.preprocess)?)
+            let reader = args.read.reader();
+            let one = reader.prepare(path, &images::read(path)?, &network.model.preprocess)?;
+            Input::Image(Batch::join(&[one], batch)?)
         }
         (None, None) => Input::Tensor(network.noise()?),
     };

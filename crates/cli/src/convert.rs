@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::args::ConvertArgs;
 use crate::failure::Failure;
 use crate::network::{ModelInfo, Network};
-use crate::output::{Format, Out, SCHEMA_VERSION, bytes};
+use crate::output::{Format, Out, SCHEMA_VERSION, bytes, shown};
 
 #[derive(Serialize)]
 struct Report {
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     let report = Report {
         schema_version: SCHEMA_VERSION,
         model: network.info(),
-        output: args.output.display().to_string(),
+        output: shown(&args.output),
         bytes: size,
         assumed,
     };

@@ -5,7 +5,6 @@ use std::path::Path;
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::files::NewFile;
 use resnet_wgpu::passes::optimize;
-use resnet_wgpu::picture::Batch;
 use resnet_wgpu::plan::InputFormat;
 use serde::Serialize;
 
@@ -14,7 +13,7 @@ use crate::device::Device;
 use crate::failure::Failure;
 use crate::images::Images;
 use crate::network::Network;
-use crate::output::{Out, SCHEMA_VERSION};
+use crate::output::{Out, SCHEMA_VERSION, printable, shown};
 use crate::runner::Runner;
 
 /// A line of `jsonl`.
@@ -51,10 +50,8 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let shape = graph.value_of(Role::Features)?.shape;
     let width = shape.c * shape.h * shape.w;
     let mut target = Target::open(args, width)?;
-    while let Some(batch) = images.next_batch() {
-        let outputs = runner
-            .engine()
-            .run_pictures(&Batch::prepare(&batch.pictures, rules)?)?;
+    while let Some(batch) = images.next_batch(rules)? {
+        let outputs = runner.engine().answer(&batch.batch)?;
         let rows = outputs[place].data().chunks_exact(width);
         images.while_hidden(|| {
             for (path, row) in batch.paths.iter().zip(rows) {
@@ -110,12 +107,12 @@ impl Target {
         match self {
             Self::Lines(out) => out.jsonl(&Line {
                 schema_version: SCHEMA_VERSION,
-                image: image.display().to_string(),
+                image: shown(image),
                 embedding,
             }),
             Self::Npy { file, out } => {
                 file.row(embedding)?;
-                out.line(image.display())
+                out.line(printable(&shown(image)))
             }
         }
     }

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use resnet_wgpu::error::{Error, Hint, Kind};
 
+use crate::output::printable;
+
 /// Something failed while running.
 const RUNTIME: u8 = 1;
 /// The command line makes no sense.
@@ -94,17 +96,19 @@ pub(crate) fn complain(message: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "error: {}", one_line(&message.to_string()));
 }
 
-/// Removes control characters from a text: names from a damaged file must neither break the line
-/// nor control the terminal.
-fn one_line(text: &str) -> String {
-    let visible = |c: char| {
-        if c.is_control() {
-            char::REPLACEMENT_CHARACTER
-        } else {
-            c
-        }
-    };
-    text.chars().map(visible).collect()
+/// Bytes of the longest message.
+const LONGEST: usize = 2000;
+
+/// A text on one line: names from a damaged file must neither break it, nor control the terminal, nor
+/// fill the screen.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut short = 0..=text.len().min(LONGEST);
+    let end = short.rfind(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    let rest = text.len() - end;
+    match rest {
+        0 => printable(text),
+        _ => format!("{}… ({rest} bytes more)", printable(&text[..end])),
+    }
 }
 
 impl From<Error> for Failure {
@@ -118,11 +122,13 @@ impl From<Error> for Failure {
     }
 }
 
-/// What an error says, and what this program has to help.
-fn advised(error: &Error) -> String {
+/// The message of an error, with the command of this program that helps.
+pub(crate) fn advised(error: &Error) -> String {
     let advice = match error.hint() {
         Some(Hint::ListValues) => "; `resnet inspect` lists the names",
         Some(Hint::Convert) => "; `resnet convert` makes a file of those that describes itself",
+        Some(Hint::Truncated) => "; --allow-truncated takes what there is of it",
+        Some(Hint::Compare) => "; `resnet compare` shows the first layer that is wrong",
         Some(Hint::NameFile) => "; download the file that is meant and name it with --weights",
         Some(Hint::Entry) => "; choose one with --entry NAME",
         _ => "",

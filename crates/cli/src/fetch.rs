@@ -1,4 +1,4 @@
-//! `resnet fetch`, and weights that are named `hf:OWNER/NAME`.
+//! `resnet fetch`, and weights given as `hf:OWNER/NAME`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::args::FetchArgs;
 use crate::failure::Failure;
-use crate::output::{Format, Out, SCHEMA_VERSION};
+use crate::output::{Format, Out, SCHEMA_VERSION, printable, shown};
 use crate::progress::Bars;
 
-/// What stands before the name of a repository in `--weights`.
+/// The prefix of repository names in `--weights`.
 const PREFIX: &str = "hf:";
 
 #[derive(Serialize)]
@@ -33,15 +33,16 @@ pub(crate) fn run(args: &FetchArgs, quiet: bool) -> Result<(), Failure> {
         out.json(&Report {
             schema_version: SCHEMA_VERSION,
             repository: name,
-            weights: path.display().to_string(),
+            weights: shown(&path),
         })?;
     } else {
-        out.line(path.display())?;
+        out.line(printable(&shown(&path)))?;
     }
     out.flush()
 }
 
-/// The file that `--weights` means: a path, or a repository of which the cache has a copy or gets one.
+/// The file that `--weights` refers to: a path, or the cached copy of a repository, downloaded if
+/// necessary.
 pub(crate) fn resolve(weights: &Path) -> Result<PathBuf, Failure> {
     let Some(name) = weights.to_str().and_then(|text| text.strip_prefix(PREFIX)) else {
         return Ok(weights.to_owned());

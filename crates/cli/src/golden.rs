@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use resnet_wgpu::internals::files::read_at_most;
 use resnet_wgpu::tensor::{Shape, Tensor};
 use safetensors::{Dtype, SafeTensors};
 
 use crate::failure::Failure;
 
+/// The activations of a network at a usual size have far less.
+const MAX_BYTES: u64 = 4 << 30;
 /// The name of the input tensor.
 const INPUT: &str = "input";
 
@@ -23,7 +26,7 @@ impl Golden {
         let refuse = |reason: String| {
             Failure::runtime(format!("golden file '{}': {reason}", path.display()))
         };
-        let bytes = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
+        let bytes = read_at_most(path, MAX_BYTES).map_err(|error| refuse(error.to_string()))?;
         let file = SafeTensors::deserialize(&bytes)
             .map_err(|error| refuse(format!("no safetensors file: {error}")))?;
         let mut values = BTreeMap::new();

@@ -1,29 +1,32 @@
 //! Images from the command line: files, folders and patterns, in batches.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use glob::MatchOptions;
 use rayon::prelude::*;
-use resnet_wgpu::picture::Picture;
+use resnet_wgpu::Error;
+use resnet_wgpu::internals::files::{read_all, read_at_most};
+use resnet_wgpu::picture::{Batch, Preprocess, Reader};
 use serde::Serialize;
 
 use crate::args::ImagesArgs;
-use crate::failure::complain;
+use crate::failure::{advised, complain};
+use crate::output::shown;
+use crate::patterns;
 use crate::progress::Bars;
 
 /// Extensions of the files that are taken from a folder.
-const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+const ENDINGS: [&str; 14] = [
+    "jpg", "jpeg", "jfif", "mpo", "png", "webp", "gif", "bmp", "tif", "tiff", "tga", "ppm", "pgm",
+    "pbm",
+];
 
-/// Characters that make a name a pattern.
-const WILD: [char; 3] = ['*', '?', '['];
+/// The name that stands for stdin.
+const STDIN: &str = "-";
 
-/// The matching rules of shells, which would otherwise have expanded these patterns.
-const MATCHING: MatchOptions = MatchOptions {
-    case_sensitive: !cfg!(windows),
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
+/// The most bytes that are read of an image.
+const MAX_FILE: u64 = 1 << 30;
 
 /// An image that could not be read.
 #[derive(Debug, Serialize)]
@@ -41,6 +44,7 @@ pub(crate) struct Images {
     batch: usize,
     /// Images in the batches handed out so far.
     given: usize,
+    reader: Reader,
     errors: Vec<Unreadable>,
     bars: Bars,
 }
@@ -51,7 +55,20 @@ pub(crate) struct Readable {
     pub(crate) paths: Vec<PathBuf>,
     /// As many as a plan for whole batches expects; results for the padding of the last batch are
     /// dropped.
-    pub(crate) pictures: Vec<Picture>,
+    pub(crate) batch: Batch,
+}
+
+/// Reads an image file, or stdin.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let bytes = if path == Path::new(STDIN) {
+        read_all(io::stdin().lock(), MAX_FILE)
+    } else {
+        read_at_most(path, MAX_FILE)
+    };
+    bytes.map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 impl Images {
@@ -62,6 +79,7 @@ impl Images {
             paths: Vec::new(),
             batch: 1,
             given: 0,
+            reader: args.read.reader(),
             errors: Vec::new(),
             bars: Bars::new(quiet),
         };
@@ -78,8 +96,17 @@ impl Images {
         self.batch
     }
 
-    /// Decodes the next batch that contains a readable image, on all cores.
-    pub(crate) fn next_batch(&mut self) -> Option<Readable> {
+    /// Makes batches of one image, for a network that runs every image in a size of its own.
+    pub(crate) const fn one_by_one(&mut self) {
+        self.batch = 1;
+    }
+
+    /// Decodes and prepares the next batch that contains a readable image, on all cores. Of a large
+    /// picture only what the network sees is kept.
+    ///
+    /// # Errors
+    /// [`Error::Preprocess`], which no other image can mend.
+    pub(crate) fn next_batch(&mut self, rules: &Preprocess) -> Result<Option<Readable>, Error> {
         loop {
             if self.given > 0 {
                 self.bars.images(self.given, self.paths.len());
@@ -87,12 +114,12 @@ impl Images {
             let rest = &self.paths[self.given..];
             let asked = rest[..rest.len().min(self.batch)].to_vec();
             if asked.is_empty() {
-                return None;
+                return Ok(None);
             }
             self.given += asked.len();
-            let readable = self.decode(asked);
+            let readable = self.decode(asked, rules)?;
             if readable.is_some() {
-                return readable;
+                return Ok(readable);
             }
         }
     }
@@ -107,43 +134,46 @@ impl Images {
         self.errors
     }
 
-    fn decode(&mut self, asked: Vec<PathBuf>) -> Option<Readable> {
-        let decoded: Vec<_> = asked.par_iter().map(Picture::open).collect();
+    fn decode(
+        &mut self,
+        asked: Vec<PathBuf>,
+        rules: &Preprocess,
+    ) -> Result<Option<Readable>, Error> {
+        let reader = self.reader;
+        let prepare = |path: &PathBuf| reader.prepare(path, &read(path)?, rules);
+        let prepared: Vec<_> = asked.par_iter().map(prepare).collect();
         let mut paths = Vec::new();
-        let mut pictures = Vec::new();
-        for (path, picture) in asked.into_iter().zip(decoded) {
-            match picture {
-                Ok(picture) => {
+        let mut parts = Vec::new();
+        for (path, part) in asked.into_iter().zip(prepared) {
+            match part {
+                Ok(part) => {
                     paths.push(path);
-                    pictures.push(picture);
+                    parts.push(part);
                 }
-                Err(error) => self.refuse(&path, &error.to_string()),
+                Err(error @ Error::Preprocess { .. }) => return Err(error),
+                Err(error) => self.refuse(&path, &advised(&error)),
             }
         }
-        let first = pictures.first()?.clone();
-        pictures.resize(self.batch, first);
-        Some(Readable { paths, pictures })
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let batch = Batch::join(&parts, self.batch)?;
+        Ok(Some(Readable { paths, batch }))
     }
 
     /// A name that exists is that file or folder, whatever characters it contains.
     fn add(&mut self, argument: &Path) {
-        match argument.to_str() {
-            Some(pattern) if pattern.contains(WILD) && !argument.exists() => {
-                self.add_matches(argument, pattern);
-            }
-            _ => {
-                let found = self.listed(argument);
-                self.paths.extend(found);
-            }
+        if patterns::is_pattern(argument) {
+            return self.add_matches(argument);
         }
+        let found = self.listed(argument);
+        self.paths.extend(found);
     }
 
     /// Expands a pattern as a shell would, each image once: `**` matches a folder and everything in
     /// it.
-    fn add_matches(&mut self, argument: &Path, pattern: &str) {
-        // On its own, a final `**` matches folders only, and not the first one.
-        let all = pattern.ends_with("**").then(|| format!("{pattern}/*"));
-        let matches = match glob::glob_with(all.as_deref().unwrap_or(pattern), MATCHING) {
+    fn add_matches(&mut self, argument: &Path) {
+        let matches = match patterns::expand(argument) {
             Ok(matches) => matches,
             Err(error) => {
                 let reason = format!("neither a file nor a pattern: {error}");
@@ -160,7 +190,7 @@ impl Images {
                     images.retain(|image| seen.insert(image.clone()));
                     self.paths.extend(images);
                 }
-                Err(error) => self.refuse(error.path(), &error.error().to_string()),
+                Err((path, error)) => self.refuse(&path, &error.to_string()),
             }
         }
         if none {
@@ -192,9 +222,11 @@ impl Images {
     }
 
     fn refuse(&mut self, image: &Path, error: &str) {
-        let image = image.display().to_string();
-        let error = if error.contains(&image) {
-            error.to_owned()
+        // The library replaces what is not UTF-8.
+        let lossy = image.to_string_lossy();
+        let image = shown(image);
+        let error = if error.contains(&*lossy) {
+            error.replace(&*lossy, &image)
         } else {
             format!("'{image}': {error}")
         };
@@ -203,7 +235,7 @@ impl Images {
     }
 }
 
-fn images_of(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+fn images_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();

@@ -24,10 +24,13 @@ mod inspect;
 mod lock_file;
 mod network;
 mod output;
+mod patterns;
 mod profile;
 mod progress;
 mod runner;
 mod selftest;
+#[cfg(unix)]
+mod signals;
 mod software;
 mod stats;
 mod tolerances;
@@ -53,6 +56,8 @@ fn main() -> ExitCode {
     };
     software::widen_vectors();
     start_log(cli.quiet, cli.verbose);
+    #[cfg(unix)]
+    signals::clean_up();
     let done = match &cli.command {
         Command::Devices(args) => devices::run(args),
         Command::Classify(args) => classify::run(args, cli.quiet),
@@ -99,7 +104,16 @@ fn start_log(quiet: bool, verbose: u8) {
             log::Level::Debug => "debug",
             log::Level::Trace => "trace",
         };
-        writeln!(line, "{level}: {}", record.args())
+        let text = record.args().to_string();
+        let text = match record.level() {
+            // Lists and texts of drivers.
+            log::Level::Debug | log::Level::Trace => {
+                let lines: Vec<String> = text.lines().map(output::printable).collect();
+                lines.join("\n")
+            }
+            _ => failure::one_line(&text),
+        };
+        writeln!(line, "{level}: {text}")
     });
     log.init();
 }

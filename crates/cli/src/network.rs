@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::{Graph, Role};
+use resnet_wgpu::internals::files::read_at_most;
+use resnet_wgpu::internals::host_memory;
 use resnet_wgpu::internals::noise::Noise;
 use resnet_wgpu::network::{self, Activation, Arch, Decision, Model, ModelOptions};
 use resnet_wgpu::passes::{Fusion, optimize};
@@ -20,6 +22,8 @@ use crate::failure::Failure;
 use crate::fetch;
 use crate::stats::milliseconds;
 
+/// Rules of preprocessing have less than 1 kB.
+const MAX_RULES_BYTES: u64 = 1 << 20;
 /// The seed of random weights.
 const SEED: u64 = 0;
 
@@ -44,7 +48,7 @@ pub(crate) struct ModelInfo {
     pub(crate) weights: Option<String>,
     /// Null without a classifier.
     pub(crate) classes: Option<usize>,
-    /// What makes probabilities of its scores.
+    /// The activation that turns its scores into probabilities.
     pub(crate) activation: Option<&'static str>,
     pub(crate) size: [usize; 2],
     pub(crate) parameters: usize,
@@ -75,6 +79,7 @@ impl Network {
             }),
             arch: args.arch,
             variant: choices.variant,
+            settings: choices.set.iter().cloned().collect(),
             bn_mode: choices.bn_mode,
             activation: choices.activation,
             entry: choices.entry.clone(),
@@ -82,7 +87,8 @@ impl Network {
         };
         let mut network = match (&args.weights, args.arch) {
             (Some(path), _) => {
-                resnet_formats::open(fetch::resolve(path)?, &options).map_err(in_file)?
+                let opened = resnet_formats::open(fetch::resolve(path)?, &options);
+                opened.map_err(|error| Failure::weights(&error))?
             }
             (None, Some(arch)) => made_up(arch, &options)?,
             (None, None) => bundled::open(&options)?,
@@ -90,7 +96,13 @@ impl Network {
         if let Some(rules) = rules {
             apply(rules, &mut network);
         }
-        let model = network.model(&options).map_err(in_file)?;
+        let model = network.model(&options);
+        let model = match options.size {
+            Some(_) => model.map_err(in_file)?,
+            // Of its own size it can always be built, or the file is wrong.
+            None => model.map_err(|error| Failure::weights(&error))?,
+        };
+        check_memory(&model)?;
         if choices.strict {
             refuse_assumptions(&model)?;
         }
@@ -110,24 +122,19 @@ impl Network {
         })
     }
 
-    /// Makes the model for an image of its own where the network gets images of different sizes, and
-    /// says whether it is another one.
-    pub(crate) fn fit(&mut self, [h, w]: [usize; 2]) -> Result<bool, Failure> {
-        let rules = self.network.facts.preprocess.for_image([h, w]);
-        let Some(rules) = rules.filter(|_| self.options.size.is_none()) else {
-            return Ok(false);
-        };
-        let again = self.options.batch == 1 && self.model.preprocess == rules;
-        if !again {
+    /// Makes the model for images that were prepared by these rules, and says whether it is another
+    /// one.
+    pub(crate) fn fit(&mut self, rules: &Preprocess) -> Result<bool, Failure> {
+        let again = self.model.preprocess != *rules;
+        if again {
             let options = ModelOptions {
-                batch: 1,
                 size: Some(rules.size),
                 ..self.options.clone()
             };
             self.model = self.network.model(&options).map_err(in_file)?;
-            self.model.preprocess = rules;
+            self.model.preprocess = *rules;
         }
-        Ok(!again)
+        Ok(again)
     }
 
     /// Whether every image is run in a size of its own.
@@ -147,11 +154,12 @@ impl Network {
         Ok(())
     }
 
-    /// Makes the model for another batch.
+    /// Rebuilds the model for another batch size.
     pub(crate) fn set_batch(&mut self, batch: usize) -> Result<(), Failure> {
         if batch != self.options.batch {
             self.options.batch = batch;
             self.model = self.network.model(&self.options).map_err(in_file)?;
+            check_memory(&self.model)?;
         }
         Ok(())
     }
@@ -214,7 +222,7 @@ impl Network {
         }
     }
 
-    /// Its classes, for what needs them.
+    /// The number of classes, for commands that need them.
     pub(crate) fn classes(&self) -> Result<usize, Failure> {
         self.model.classes.ok_or_else(|| {
             let name = &self.model.arch;
@@ -240,6 +248,14 @@ impl Network {
         }
         Ok(self.model.labels.clone())
     }
+}
+
+/// Pictures and the tensor of them are made before anything else.
+fn check_memory(model: &Model) -> Result<(), Failure> {
+    let image = model.graph.value_of(Role::Image)?.shape;
+    let what = format!("a batch of {} images of {}x{}", image.n, image.h, image.w);
+    let bytes = image.packed_len() as u64 * 4 + image.len() as u64 * 4;
+    Ok(host_memory::check(&what, bytes)?)
 }
 
 fn in_file(error: Error) -> Failure {
@@ -280,8 +296,10 @@ impl Rules {
                 Preprocess::NAMES.join(", ")
             )));
         }
-        let json = std::fs::read_to_string(text)
-            .map_err(|error| Failure::runtime(format!("cannot read '{text}': {error}")))?;
+        let unreadable = |error: String| Failure::runtime(format!("cannot read '{text}': {error}"));
+        let json = read_at_most(Path::new(text), MAX_RULES_BYTES);
+        let json = json.map_err(|error| unreadable(error.to_string()))?;
+        let json = String::from_utf8(json).map_err(|error| unreadable(error.to_string()))?;
         resnet_formats::preprocess(&json)
             .map(Self::File)
             .map_err(|error| Failure::runtime(format!("'{text}': {error}")))
@@ -331,6 +349,7 @@ fn guess(decision: &Decision) -> String {
         "entry" => "; choose it with --entry",
         "activation" => "; state it with --activation",
         "stride" | "variant" => "; state it with --variant",
+        "max pool" => "; state it with --set stem_pool=none or max",
         _ => "",
     };
     format!("{what}, taken to be '{value}' ({evidence}){flag}")

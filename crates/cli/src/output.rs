@@ -1,7 +1,11 @@
 //! Output on stdout: text, tables, JSON and CSV.
 
 use std::fmt::{Display, Write as _};
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -37,30 +41,62 @@ pub(crate) fn print(
     out.flush()
 }
 
-/// Buffered stdout that returns errors as values: `println!` panics when the reader goes away.
+/// Bytes that are worth a system call.
+const BLOCK: usize = 1 << 16;
+/// The longest name or label that is shown in a text.
+const LONGEST: usize = 300;
+
+/// Held while lines are written: whoever ends the process waits for the end of a line.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// Waits until no line is half written, but not for a reader that takes nothing.
+pub(crate) fn await_end_of_line() -> Option<MutexGuard<'static, ()>> {
+    for _ in 0..100 {
+        match WRITING.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(_)) => return None,
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    None
+}
+
+/// Buffered stdout that returns errors as values: `println!` panics when the reader goes away. Only whole
+/// lines leave the buffer.
 #[derive(Debug)]
-pub(crate) struct Out(BufWriter<Stdout>);
+pub(crate) struct Out(Vec<u8>);
 
 impl Out {
     pub(crate) fn new() -> Self {
-        Self(BufWriter::new(io::stdout()))
+        Self(Vec::new())
     }
 
-    /// Writes a line.
-    pub(crate) fn line(&mut self, line: impl Display) -> Result<(), Failure> {
-        Ok(writeln!(self.0, "{line}")?)
+    /// Writes a text, whose control characters are shown, and ends its line.
+    pub(crate) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
+        let text = text.to_string();
+        let lines: Vec<String> = text.split('\n').map(printable).collect();
+        self.write(&lines.join("\n"))
+    }
+
+    fn write(&mut self, line: &str) -> Result<(), Failure> {
+        self.0.extend_from_slice(line.as_bytes());
+        self.0.push(b'\n');
+        if self.0.len() >= BLOCK {
+            self.flush()?;
+        }
+        Ok(())
     }
 
     /// Writes a JSON document over several lines.
     pub(crate) fn json(&mut self, document: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer_pretty(&mut self.0, document).map_err(io::Error::from)?;
-        self.line("")
+        let json = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
+        self.write(&without_controls(&json))
     }
 
     /// Writes a JSON document on one line.
     pub(crate) fn jsonl(&mut self, document: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.0, document).map_err(io::Error::from)?;
-        self.line("")
+        let json = serde_json::to_string(document).map_err(io::Error::from)?;
+        self.write(&without_controls(&json))
     }
 
     /// Writes a table, aligned or comma-separated.
@@ -69,13 +105,68 @@ impl Out {
             Format::Csv => table.csv(),
             _ => table.aligned(),
         };
-        Ok(write!(self.0, "{text}")?)
+        self.write(text.trim_end_matches('\n'))
     }
 
     /// Makes sure that everything has reached the reader.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        Ok(self.0.flush()?)
+        let _whole = WRITING.lock();
+        let lines = std::mem::take(&mut self.0);
+        let mut stdout = io::stdout().lock();
+        Ok(stdout.write_all(&lines).and_then(|()| stdout.flush())?)
     }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        // Only on the way out of an error, which is reported.
+        let _ = self.flush();
+    }
+}
+
+/// A text whose control characters cannot steer a terminal or forge a line.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// A name or a label, on one line and not too long.
+pub(crate) fn short(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}… ({} bytes)", printable(&text[..end]), text.len()),
+        None => printable(text),
+    }
+}
+
+/// A path in full: bytes that are no UTF-8 as numbers.
+pub(crate) fn shown(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// JSON whose strings have no character that some terminal obeys; it says the same.
+fn without_controls(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => text.push(c),
+        }
+    }
+    text
 }
 
 /// Rows of cells under a header.
@@ -98,7 +189,8 @@ impl Table {
 
     /// Adds a row.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+        self.rows
+            .push(cells.iter().map(|cell| short(cell)).collect());
     }
 
     fn aligned(&self) -> String {
@@ -134,10 +226,11 @@ impl Table {
 /// A line of CSV (RFC 4180), including its end.
 pub(crate) fn csv_line(cells: &[String]) -> String {
     let quoted = cells.iter().map(|cell| {
+        let cell = printable(cell);
         if cell.contains([',', '"', '\n', '\r']) {
             format!("\"{}\"", cell.replace('"', "\"\""))
         } else {
-            cell.clone()
+            cell
         }
     });
     quoted.collect::<Vec<_>>().join(",") + "\n"

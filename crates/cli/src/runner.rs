@@ -62,7 +62,7 @@ impl Runner {
         })
     }
 
-    /// Whatever it runs on. On the GPU the input must be what the plan was made for.
+    /// The engine it runs on. On the GPU the input must be in the plan's format.
     pub(crate) fn engine(&self) -> &dyn Engine {
         match &self.place {
             Place::Gpu { session, .. } => session.as_ref(),

@@ -137,11 +137,14 @@ fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> Result<Stri
             let Conv2d {
                 stride,
                 padding,
+                dilation,
                 relu,
                 ..
             } = conv;
             let window = &graph.get_param(conv.weight)?.tensor.dims()[2..];
-            format!("{candidate:?} {window:?} {stride:?} {padding:?} {relu} {residual}")
+            format!(
+                "{candidate:?} {window:?} {stride:?} {padding:?} {dilation:?} {relu} {residual}"
+            )
         }
         Op::BatchNorm(norm) => format!("batch norm {}", norm.relu),
         Op::Linear(_) => "linear".to_owned(),

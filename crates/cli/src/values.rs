@@ -62,6 +62,13 @@ pub(crate) fn threshold(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A fact that no file shows.
+pub(crate) fn setting(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let pair = pair.ok_or("expected NAME=VALUE, such as stem_pool=none")?;
+    Ok((pair.0.trim().to_owned(), pair.1.trim().to_owned()))
+}
+
 pub(crate) fn svg() -> impl TypedValueParser<Value = PathBuf> {
     ending_in("svg", "the chart is an SVG: give a name that ends in .svg")
 }

@@ -1,17 +1,16 @@
 //! Reads weight files of ResNets as networks for [`resnet_wgpu`].
 //!
-//! [`open`] takes a file of any supported format, which it recognises by content: safetensors, single
-//! or sharded, PyTorch checkpoints, ONNX, and Keras's three formats. [`save`] writes a network as one
-//! file that describes itself. [`weights`] reads a file as named tensors, every one of which must be
-//! used; [`onnx`] and [`keras`] read files that contain their own graph; `hub` downloads from the
-//! Hugging Face Hub.
+//! [`open`] takes a file of any supported format, which it recognises by content: safetensors,
+//! single or sharded, PyTorch checkpoints, ONNX, and Keras's three formats. [`save`] writes a
+//! network as one file that describes itself. [`weights`] reads a file as named tensors, every one
+//! of which must be used; [`onnx`] and [`keras`] read files that contain their own graph; `hub`
+//! downloads from the Hugging Face Hub.
 //!
 //! # Features
 //!
 //! * `torch`, `onnx`, `keras` (on by default): the formats other than safetensors;
 //! * `hub`: downloads.
 
-mod described;
 mod folder;
 #[cfg(feature = "hub")]
 pub mod hub;
@@ -28,9 +27,9 @@ use std::path::Path;
 use resnet_wgpu::Error;
 use resnet_wgpu::network::{ModelOptions, Network};
 
-pub use described::save;
 pub use sidecar::preprocess;
 use weights::Weights;
+pub use weights::described::save;
 
 /// Opens a weight file of any supported format, or a folder with one.
 ///
@@ -38,17 +37,17 @@ use weights::Weights;
 /// As [`Weights::open`] and [`Weights::network`], or as `onnx::from_bytes` and `keras::from_bytes`.
 pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Network, Error> {
     let path = &folder::resolve(path.as_ref())?;
-    let map = weights::map(path)?;
-    weights::refuse_foreign(path, &map)?;
+    let bytes = weights::bytes_of(path)?;
+    weights::refuse_foreign(path, &bytes)?;
     #[cfg(feature = "onnx")]
-    if weights::is_onnx(&map) {
-        return onnx::open(path, &map, options);
+    if weights::is_onnx(&bytes) {
+        return onnx::open(path, &bytes, options);
     }
     #[cfg(feature = "keras")]
-    if keras::is_keras(&map) {
-        return keras::open(path, &map, options);
+    if keras::is_keras(&bytes) {
+        return keras::open(path, &bytes, options);
     }
-    Weights::of_map(path, map, options.entry.as_deref())?.network(options)
+    Weights::of_file(path, bytes, options.entry.as_deref())?.network(options)
 }
 
 /// Does what [`open`] does for a file in memory; `name` stands for its path in errors.

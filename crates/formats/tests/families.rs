@@ -1,7 +1,7 @@
-//! Tiny networks as torchvision, timm and Hugging Face write them, against what those compute.
+//! Tiny networks as torchvision, timm and Hugging Face write them, against the results of those
+//! libraries.
 //!
-//! `scripts/make_family_fixtures.py` wrote the folders of `tests/data/families` and says what is in
-//! them.
+//! `scripts/make_family_fixtures.py` wrote the folders of `tests/data/families` and describes them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,11 +13,11 @@ use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::reference::{self, Keep};
 use resnet_wgpu::network::{Confidence, Model, ModelOptions, Network, Variant};
-use resnet_wgpu::picture::{Preprocess, Resize};
+use resnet_wgpu::picture::{ChannelOrder, Preprocess, Resize};
 use resnet_wgpu::tensor::Tensor;
 use safetensors::SafeTensors;
 
-/// A folder, the file of the weights in it, and the name that the network must get.
+/// A folder, its weight file, and the name that the network must get.
 const FOLDERS: &[(&str, &str, &str)] = &[
     ("torchvision-basic", "model.pth", "resnet12_stem4"),
     ("torchvision-resnext", "model.pth", "resnext17_2x32d_stem4"),
@@ -56,6 +56,24 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("huggingface-basic", "model.safetensors", "resnet12_stem16"),
     ("huggingface-first", "model.safetensors", "resnet17_stem4"),
     ("huggingface-v1", "model.safetensors", "resnet17_stem4"),
+    ("timm-eca", "model.safetensors", "ecaresnet17t_stem8"),
+    ("timm-sk", "model.safetensors", "skresnet17_stem8"),
+    ("timm-sk-basic", "model.safetensors", "skresnet12_stem8"),
+    (
+        "timm-sk-next",
+        "model.safetensors",
+        "skresnext17_2x32d_stem8",
+    ),
+    ("timm-gn", "model.safetensors", "resnet17_stem8_gn"),
+    ("timm-bit", "model.safetensors", "resnetv2_17_stem8_bit"),
+    ("timm-dilated", "model.safetensors", "resnet17d_stem8"),
+    ("torchvision-dilated", "model.pth", "resnet17_stem4"),
+    ("torchvision-grey", "model.pth", "resnet12_stem4"),
+    ("torchvision-fine", "model.pth", "resnet12_stem4"),
+    ("torchvision-ceil", "model.pth", "resnet12_stem4"),
+    ("cifar-a", "model.pth", "resnet10_cifar_stem4"),
+    ("cifar-b", "model.pth", "resnet10_cifar_stem4"),
+    ("cifar-bottleneck", "model.pth", "resnet17_cifar_stem4"),
     ("onnx-folded", "model.onnx", "main_graph"),
 ];
 
@@ -77,6 +95,21 @@ fn golden(name: &str) -> BTreeMap<String, Tensor> {
     tensors.collect()
 }
 
+/// What must be stated of the network of a folder.
+const SETTINGS: &[(&str, &[(&str, &str)])] = &[
+    ("timm-gn", &[("norm_groups", "4")]),
+    ("timm-bit", &[("norm_groups", "2")]),
+    ("torchvision-dilated", &[("output_stride", "8")]),
+    (
+        "torchvision-fine",
+        &[("stem_stride", "1"), ("stem_pool", "none")],
+    ),
+    (
+        "torchvision-ceil",
+        &[("ceil_mode", "true"), ("last_stride", "1")],
+    ),
+];
+
 /// Options for the images of a folder.
 fn options(name: &str) -> ModelOptions {
     let size = if name.contains("-aa") {
@@ -84,7 +117,12 @@ fn options(name: &str) -> ModelOptions {
     } else {
         [45, 61]
     };
+    let settings = SETTINGS.iter().filter(|(folder, _)| *folder == name);
+    let settings = settings.flat_map(|(_, settings)| settings.iter());
     ModelOptions {
+        settings: settings
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
         batch: 2,
         size: Some(size),
         ..ModelOptions::default()
@@ -104,7 +142,7 @@ fn model_of(path: &Path, options: &ModelOptions) -> Result<Model, Error> {
     resnet_formats::open(path, options)?.model(options)
 }
 
-/// Largest difference of any value, over the largest magnitude of that value.
+/// The largest difference of any value, relative to that value's largest magnitude.
 fn error_of(model: &Model, golden: &BTreeMap<String, Tensor>) -> f32 {
     let inputs = std::slice::from_ref(&golden["input"]);
     let values = reference::run_keeping(&model.graph, inputs, Keep::All).unwrap();
@@ -145,7 +183,8 @@ fn what_the_files_beside_the_weights_say_is_certain() {
     for (name, file, _) in FOLDERS {
         let model = open(name, file);
         let preprocessing = model.decisions.get("preprocessing").unwrap();
-        let says = !name.starts_with("torchvision") && !name.starts_with("onnx");
+        let silent = ["torchvision", "onnx", "cifar"];
+        let says = !silent.iter().any(|family| name.starts_with(family));
         let expected = if says {
             Confidence::Certain
         } else {
@@ -156,7 +195,9 @@ fn what_the_files_beside_the_weights_say_is_certain() {
             "{name}: {preprocessing}"
         );
         let others = model.decisions.assumed();
-        let others: Vec<_> = others.filter(|d| d.what != "preprocessing").collect();
+        let others: Vec<_> = others
+            .filter(|d| d.what != "preprocessing" && *name != "cifar-a")
+            .collect();
         assert!(others.is_empty(), "{name}: {others:?}");
     }
     // The processor of the script: 64 pixels, cropped from int(64 / 0.9) = 71.
@@ -231,6 +272,91 @@ fn a_config_of_another_network_is_not_believed() {
     );
 }
 
+#[test]
+fn settings_that_make_no_sense_are_errors_that_list_all() {
+    for (name, settings, expected) in [
+        ("torchvision-basic", "stem=1", "'stem': it is no setting"),
+        (
+            "torchvision-basic",
+            "output_stride=x",
+            "'output_stride': it is not 'x'",
+        ),
+        (
+            "torchvision-basic",
+            "stem_pool=mean",
+            "'stem_pool': it is not 'mean'",
+        ),
+        ("torchvision-basic", "bgr=1", "'bgr': it is not '1'"),
+        ("cifar-b", "ceil_mode=true", "there is none"),
+    ] {
+        let (setting, value) = settings.split_once('=').unwrap();
+        let options = ModelOptions {
+            settings: BTreeMap::from([(setting.to_owned(), value.to_owned())]),
+            ..ModelOptions::default()
+        };
+        let error = model_of(&folder(name).join("model.pth"), &options).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains(expected) && text.contains("last_stride (1 or 2)"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn normalisations_without_statistics_are_refused_unless_groups_are_stated() {
+    let weights = std::fs::read(folder("timm-gn").join("model.safetensors")).unwrap();
+    let open = |settings: &[(&str, &str)]| {
+        let mut weights =
+            resnet_formats::weights::Weights::from_bytes("model.safetensors", weights.clone())
+                .unwrap();
+        let stated = settings
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let options = ModelOptions {
+            settings: stated.collect(),
+            ..options("timm-c")
+        };
+        weights.network(&options)?.model(&options)
+    };
+    let error = open(&[]).unwrap_err().to_string();
+    assert!(error.contains("state norm=group"), "{error}");
+    let error = open(&[("norm", "group")]).unwrap_err().to_string();
+    assert!(
+        error.contains("32 groups do not divide 8 channels"),
+        "{error}"
+    );
+    let model = open(&[("norm", "group"), ("norm_groups", "4")]).unwrap();
+    let error = error_of(&model, &golden("timm-gn"));
+    assert!(error < 1e-5, "{error}");
+}
+
+#[test]
+fn grey_and_small_networks_are_prepared_as_such() {
+    let options = ModelOptions::default();
+    let grey = model_of(&folder("torchvision-grey").join("model.pth"), &options).unwrap();
+    assert_eq!(grey.preprocess.channels, ChannelOrder::Grey, "luma");
+    let small = model_of(&folder("cifar-b").join("model.pth"), &options).unwrap();
+    assert_eq!(small.preprocess, Preprocess::CIFAR);
+    let assumed = |model: &Model| -> Vec<&str> {
+        model
+            .decisions
+            .assumed()
+            .map(|decision| decision.what)
+            .collect()
+    };
+    assert_eq!(assumed(&small), ["preprocessing"]);
+    let zeros = model_of(&folder("cifar-a").join("model.pth"), &options).unwrap();
+    assert_eq!(assumed(&zeros), ["shortcut", "preprocessing"]);
+    let stated = ModelOptions {
+        settings: BTreeMap::from([("bgr".to_owned(), "true".to_owned())]),
+        ..options
+    };
+    let path = folder("torchvision-basic").join("model.pth");
+    let bgr = model_of(&path, &stated).unwrap();
+    assert_eq!(bgr.preprocess.channels, ChannelOrder::Bgr, "stated");
+}
+
 // === Converted files ===
 
 #[test]
@@ -245,7 +371,12 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
         for (precision, limit) in [(Precision::F32, 1e-5), (Precision::F16, half)] {
             let path = temporary.path().join("converted.safetensors");
             resnet_formats::save(&original, &path, precision).unwrap();
-            let model = model_of(&path, &options(name)).unwrap();
+            // What was stated is in the file.
+            let options = ModelOptions {
+                settings: BTreeMap::new(),
+                ..options(name)
+            };
+            let model = model_of(&path, &options).unwrap();
             assert_eq!(&model.arch, arch, "{name}");
             assert_eq!(model.family, Family::Described, "{name}");
             assert_eq!(model.decisions.assumed().count(), 0, "{name}");
@@ -257,7 +388,8 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
     }
 }
 
-/// The file with its description as the first version had it: padding of one size instead of a rule.
+/// The file with its description as the first version had it: padding of one size instead of a
+/// rule.
 fn in_first_version(path: &Path) {
     let bytes = std::fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
@@ -282,7 +414,7 @@ fn a_converted_network_takes_any_size_and_one_of_the_first_version_those_of_its_
         size: Some(size),
         ..ModelOptions::default()
     };
-    // The shortcuts of a D pool 2×2, with a margin after an odd last row or column.
+    // The shortcuts of a D network pool 2×2, with a margin after an odd last row or column.
     resnet_formats::save(
         &network("timm-d", "model.safetensors"),
         &path,

@@ -21,7 +21,8 @@ fn options() -> ModelOptions {
     }
 }
 
-/// A file of a tiny network of so many classes, whose tensors are called or left out as `rename` says.
+/// A file of a tiny network of so many classes, whose tensors are called or left out as `rename`
+/// says.
 fn file(classes: usize, rename: impl Fn(&str) -> Option<String>) -> Vec<u8> {
     let plan = Plan::scaled(Block::Basic, [1; 4], 8, classes);
     let network = resnet::made_up(&plan, 3, &options()).expect("made-up weights fit");

@@ -622,8 +622,8 @@ fn descriptions_that_make_no_sense_are_refused_by_name() {
         (
             "k2.keras",
             "\"dilation_rate\": [1, 1]",
-            "\"dilation_rate\": [2, 1]",
-            "dilation",
+            "\"dilation_rate\": [0, 1]",
+            "'dilation_rate'",
         ),
         (
             "k2.keras",

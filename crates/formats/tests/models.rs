@@ -1,4 +1,4 @@
-//! Networks: shapes and sizes that are published, and what the builders refuse.
+//! Networks: published shapes and sizes, and what the builders refuse.
 
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::Role;
@@ -33,7 +33,7 @@ fn side(model: &Model, name: &str) -> usize {
 
 #[test]
 fn parameters_are_as_many_as_published() {
-    // torchvision's `num_params` of each weight enum; the notebook's by its own summary.
+    // torchvision's `num_params` of each weight enum; the notebook's own summary.
     for (arch, count) in [
         (Arch::ResNet18, 11_689_512),
         (Arch::ResNet34, 21_797_672),
@@ -159,7 +159,7 @@ fn any_size_and_batch_are_built_where_the_head_allows_it() {
     );
     random(Arch::ResNet18, &of_size(1, 1));
 
-    // Two rows more of 64 pixels are one row more before the classifier.
+    // Adding 64 rows of pixels adds one row before the classifier.
     let model = random(Arch::Notebook, &of_size(128, 64));
     assert_eq!(
         model.graph.value_of(Role::Features).unwrap().shape.c,

@@ -1,6 +1,6 @@
-//! Checkpoints of PyTorch: what it saved is read to the last number, and no file can do harm.
+//! PyTorch checkpoints: everything it saved is read to the last number, and no file can do harm.
 //!
-//! `scripts/make_torch_fixtures.py` wrote the files and says what is in them.
+//! `scripts/make_torch_fixtures.py` wrote the files and describes them.
 
 mod fuzz;
 
@@ -40,7 +40,7 @@ fn refused(bytes: &[u8]) -> String {
     open(bytes).expect_err("refused").to_string()
 }
 
-/// Element `index` of the tensor that a fixture has under this name.
+/// Element `index` of the tensor of this name in a fixture.
 fn expected(name: &str, index: usize) -> f32 {
     let first: usize = name.bytes().map(usize::from).sum();
     ((first + 5 * index) % 64 + 1) as f32 / 32.0
@@ -208,10 +208,10 @@ fn integers_and_numbers_that_are_not_finite_are_named() {
 
 // === Hostile files ===
 
-/// A key that shows the family.
+/// A key that reveals the family.
 const MARK: &str = "layer1.0.conv1.weight";
 
-/// A zip archive without compression, as PyTorch writes; checksums are left out.
+/// An uncompressed zip archive, as PyTorch writes; checksums are left out.
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let (mut bytes, mut directory) = (Vec::new(), Vec::new());
     let u16 = |n: usize| u16::try_from(n).expect("short").to_le_bytes();
@@ -232,11 +232,11 @@ fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     bytes
 }
 
-/// A checkpoint of row-major tensors that a test makes up.
+/// A made-up checkpoint of row-major tensors.
 struct Tensors {
     /// Type and bytes.
     storages: Vec<(&'static str, Vec<u8>)>,
-    /// Name, number of the storage, sizes.
+    /// Name, storage index, shape.
     tensors: Vec<(&'static str, usize, Vec<u32>)>,
 }
 
@@ -345,7 +345,7 @@ fn other_byte_orders_and_compression_are_refused() {
         "{}",
         refused(&packed)
     );
-    // Sizes that a bomb would have.
+    // The sizes of a zip bomb.
     let mut bomb = archive(&[("a/data.pkl", b"}.")]);
     let line = bomb.windows(4).position(|part| part == b"PK\x01\x02");
     let sizes = line.expect("a directory") + 20;
@@ -403,7 +403,7 @@ fn spoilt_bytes_never_panic_hang_or_exhaust_memory() {
         read += u64::from(open(&bytes).is_ok());
         built += u64::from(build(&bytes).is_ok());
     }
-    // Most places hold numbers or what does not matter.
+    // Most places hold numbers or things that do not matter.
     let done = fuzz.done();
     assert!(
         read > done / 12 && built > done / 24 && built < done,

@@ -16,7 +16,7 @@ use resnet_wgpu::network::{Model, ModelOptions, Variant};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-/// A file in memory: sizes and little-endian bytes by key.
+/// A file in memory: shapes and little-endian bytes by key.
 #[derive(Clone, Default)]
 struct FileContent {
     tensors: HashMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
@@ -44,7 +44,7 @@ impl FileContent {
     }
 }
 
-/// A bottleneck network of two groups that is built and run in no time.
+/// A bottleneck network of two groups that is quick to build and run.
 fn tiny_resnet() -> Plan {
     Plan::scaled(Block::Bottleneck, [1, 2, 1, 1], 8, 5).grouped(2, 32)
 }
@@ -56,8 +56,8 @@ fn tiny_notebook() -> Plan {
 fn small(plan: &Plan) -> ModelOptions {
     let size = match plan.style {
         Style::Timm => [64, 72],
-        Style::Torchvision => [32, 40],
         Style::Lesson => [64, 64],
+        _ => [32, 40],
     };
     ModelOptions {
         size: Some(size),
@@ -65,7 +65,7 @@ fn small(plan: &Plan) -> ModelOptions {
     }
 }
 
-/// Parameters by name, as made-up weights give them, with statistics that are not all alike.
+/// Random parameters by name, with statistics that vary.
 fn parameters(plan: &Plan) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let model = resnet::made_up(plan, 3, &small(plan))
         .and_then(|network| network.model(&small(plan)))
@@ -126,7 +126,7 @@ fn hugging_face_file(plan: &Plan) -> FileContent {
     file
 }
 
-/// Keras' names and orders; `suffix` is what Keras 2 adds to every name.
+/// Keras' names and axis orders; `suffix` is what Keras 2 appends to every name.
 fn notebook_file(plan: &Plan, suffix: &str) -> FileContent {
     let mut file = FileContent::default();
     for (name, dims, data) in parameters(plan) {
@@ -164,7 +164,7 @@ fn notebook_file(plan: &Plan, suffix: &str) -> FileContent {
     file
 }
 
-/// Builds the network that a file shows and compares every parameter.
+/// Builds the network that a file describes and compares every parameter.
 fn assert_round_trip(plan: &Plan, file: &FileContent, family: Family) {
     let mut weights = file.open().expect("recognised");
     assert_eq!(weights.family(), family, "family");
@@ -280,7 +280,7 @@ fn halves_and_doubles_are_read_and_integers_refused() {
     }
 }
 
-/// Changes a good file and returns what building its network says.
+/// Changes a good file and returns the error of building its network.
 fn error_after(file: &FileContent, plan: &Plan, change: impl FnOnce(&mut FileContent)) -> Error {
     let mut file = file.clone();
     change(&mut file);
@@ -304,7 +304,7 @@ fn tensors_that_are_missing_misshapen_superfluous_or_not_finite_are_named() {
         "{error}"
     );
 
-    // Not of the first block, from which the widths of the stage are read.
+    // Not in the first block, from which the widths of the stage are read.
     let error = error_after(&file, &plan, |file| {
         file.put("layer2.1.conv1.weight", &[1, 64, 1, 1], &[0.0; 64]);
     });
@@ -446,7 +446,7 @@ fn refused(bytes: &[u8]) -> String {
     }
 }
 
-/// A file with this JSON header and so many zero bytes.
+/// A file with this JSON header followed by `zeros` zero bytes.
 fn with_header(header: &str, zeros: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.bytes());
@@ -564,7 +564,8 @@ fn every_truncation_and_every_flipped_header_byte_is_an_error_or_harmless() {
         for flip in [0x01, 0x04, 0x80] {
             let mut bytes = good.clone();
             bytes[position] ^= flip;
-            // Some flips only rename a tensor or change a float's type: what must not happen is a panic.
+            // Some flips only rename a tensor or change a float's type; a panic is what must not
+            // happen.
             if let Ok(mut weights) = Weights::from_bytes("flipped", bytes) {
                 let _ = build(&mut weights, &small(&plan));
             }
@@ -598,7 +599,7 @@ fn spoilt_files_are_results_not_panics() {
         let spoilt = fuzz.spoil(&files[number], b"{}[]\":,.0123456789-ebFBI6ntul\\");
         errors += u64::from(build(spoilt).is_err());
     }
-    // Most bytes are weights, whose damage cannot be seen.
+    // Most bytes are weights, whose damage goes unnoticed.
     let done = fuzz.done();
     assert!(
         errors > done / 10 && errors < done,
@@ -649,7 +650,7 @@ fn a_file_on_disk_is_mapped_and_read() {
 
 // === Shards ===
 
-/// A network in two files and their index, which a test then spoils.
+/// A network in two files and their index, for a test to spoil.
 struct Shards {
     folder: tempfile::TempDir,
     parts: [FileContent; 2],
@@ -742,7 +743,7 @@ fn shards_that_are_missing_foreign_or_elsewhere_are_errors() {
         );
     }
 
-    // An index that names itself goes no deeper.
+    // An index that names itself is not followed.
     let mut shards = Shards::new();
     for file in shards.index.values_mut() {
         *file = "model.safetensors.index.json".to_owned();

@@ -1,9 +1,9 @@
 //! Sum of two activations.
 
 use super::Op;
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId};
+use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
 /// Sum of two activations of the same shape.
@@ -14,36 +14,22 @@ pub struct Add {
 }
 
 impl Operation for Add {
-    fn kind(&self) -> &'static str {
-        "residual_add"
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::Two
-    }
-
-    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::Add(*self)
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "residual_add",
+            arity: Arity::Two,
+            trained: [None; 2],
+            multiplies: None,
+            clamps: self.relu,
+        }
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
         check.same_shape(inputs[0], inputs[1])
     }
 
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [None; 2]
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::on(0)
-    }
-
-    fn clamps(&self) -> bool {
-        self.relu
     }
 
     fn clamped(&self) -> Option<Op> {

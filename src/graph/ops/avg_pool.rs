@@ -1,9 +1,9 @@
 //! Average pool.
 
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use super::{AvgPoolGradient, Op};
 use crate::error::Error;
-use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, Padding, ValueId, Window};
 use crate::tensor::Shape;
 
 /// Mean over a window.
@@ -16,28 +16,18 @@ pub struct AvgPool {
 }
 
 impl Operation for AvgPool {
-    fn kind(&self) -> &'static str {
-        "avg_pool"
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::AvgPool(*self)
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "avg_pool",
+            arity: Arity::One,
+            trained: [None; 2],
+            multiplies: None,
+            clamps: false,
+        }
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
         check.pool(&self.window, inputs[0])
-    }
-
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [None; 2]
     }
 
     fn window(&self, _: &Graph) -> Option<Window> {
@@ -46,10 +36,6 @@ impl Operation for AvgPool {
 
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::of_window(&self.window)
-    }
-
-    fn clamps(&self) -> bool {
-        false
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

@@ -1,9 +1,8 @@
 //! Gradient of an average pool.
 
-use super::Op;
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
-use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, Padding, ValueId, Window};
 use crate::tensor::Shape;
 
 /// The gradient of a mean over a window without padding.
@@ -11,21 +10,19 @@ use crate::tensor::Shape;
 pub struct AvgPoolGradient {
     /// The window.
     pub window: Window,
-    /// Rows and columns of what the mean was of.
+    /// The rows and columns of the pool's input.
     pub size: [usize; 2],
 }
 
 impl Operation for AvgPoolGradient {
-    fn kind(&self) -> &'static str {
-        "avg_pool_gradient"
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::AvgPoolGradient(*self)
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "avg_pool_gradient",
+            arity: Arity::One,
+            trained: [None; 2],
+            multiplies: None,
+            clamps: false,
+        }
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
@@ -41,20 +38,8 @@ impl Operation for AvgPoolGradient {
         Ok(out)
     }
 
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [None; 2]
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::of_window(&self.window).inverse()
-    }
-
-    fn clamps(&self) -> bool {
-        false
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

@@ -1,7 +1,7 @@
-//! Batch normalisation, of running statistics or of those of the batch.
+//! Batch normalisation, with running statistics or those of the batch.
 
 use super::Op;
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
 use crate::graph::{Graph, Node, ParamId, ValueId};
 use crate::tensor::{Shape, Tensor};
@@ -20,40 +20,42 @@ pub struct BatchNorm {
     pub variance: ParamId,
     /// Added to the variance.
     pub epsilon: f32,
-    /// Which mean and variance are used.
+    /// The mean and variance that are used.
     pub statistics: Statistics,
     /// Clamp the result at zero.
     pub relu: bool,
 }
 
-/// Which mean and variance a batch normalisation uses.
+/// The mean and variance that a batch normalisation uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Statistics {
     /// Those that training collected, which are parameters.
     #[default]
     Running,
-    /// Those of the batch at hand, over all its images and pixels, as in training: the mean of the
-    /// squared distance from the mean, not corrected for the number. The parameters are not read.
+    /// Those of the current batch, over all its images and pixels, as in training. The variance is
+    /// the biased one, and the parameters are not read.
     Batch,
 }
 
 impl Operation for BatchNorm {
-    fn kind(&self) -> &'static str {
-        "batch_norm"
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "batch_norm",
+            arity: Arity::One,
+            trained: [Some(self.gamma), Some(self.beta)],
+            multiplies: None,
+            clamps: self.relu,
+        }
     }
 
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::BatchNorm(Self {
+    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Option<Op> {
+        Some(Op::BatchNorm(Self {
             gamma: map(self.gamma),
             beta: map(self.beta),
             mean: map(self.mean),
             variance: map(self.variance),
             ..*self
-        })
+        }))
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
@@ -68,24 +70,12 @@ impl Operation for BatchNorm {
         Ok(x)
     }
 
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [Some(self.gamma), Some(self.beta)]
-    }
-
     fn settings(&self, _: &Graph) -> String {
         format!("epsilon {:e}", self.epsilon)
     }
 
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::on(0)
-    }
-
-    fn clamps(&self) -> bool {
-        self.relu
     }
 
     fn clamped(&self) -> Option<Op> {
@@ -96,11 +86,11 @@ impl Operation for BatchNorm {
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {
-        // Statistics of the batch depend on the input themselves.
+        // Statistics of the batch depend on the input too.
         if self.statistics == Statistics::Batch {
             return Err(back.no_gradient());
         }
-        // The scale alone.
+        // Only the scale matters.
         let zeros = Tensor::from_fn(back.graph.tensor(self.mean).dims(), |_| 0.0);
         let zero = back.name("gradient.zero");
         let zero = back.graph.param(zero, zeros);

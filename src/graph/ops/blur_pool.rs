@@ -1,13 +1,12 @@
-//! Blur pool: a low-pass filter that may stride.
+//! Blur pool: a low-pass filter, possibly with a stride.
 
-use super::Op;
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ValueId, Window};
 use crate::tensor::Shape;
 
-/// The 3×3 binomial filter, `[1 2 1]/4` along rows and columns, over an image that is mirrored at its
-/// edges without repeating them (Zhang 2019, arXiv:1904.11486, as timm's `BlurPool2d`).
+/// The 3×3 binomial filter, `[1 2 1]/4` along rows and columns, over an image mirrored at its edges
+/// without repeating them (Zhang 2019, arXiv:1904.11486, as timm's `BlurPool2d`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlurPool {
     /// Rows and columns from one pixel of the result to the next.
@@ -24,16 +23,14 @@ impl BlurPool {
 }
 
 impl Operation for BlurPool {
-    fn kind(&self) -> &'static str {
-        "blur_pool"
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::BlurPool(*self)
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "blur_pool",
+            arity: Arity::One,
+            trained: [None; 2],
+            multiplies: None,
+            clamps: false,
+        }
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
@@ -47,24 +44,12 @@ impl Operation for BlurPool {
         check.pool(&self.slides(), x)
     }
 
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [None; 2]
-    }
-
     fn window(&self, _: &Graph) -> Option<Window> {
         Some(self.slides())
     }
 
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::of_window(&self.slides())
-    }
-
-    fn clamps(&self) -> bool {
-        false
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

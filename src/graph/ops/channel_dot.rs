@@ -1,12 +1,11 @@
 //! Scalar product along the channels.
 
-use super::Op;
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId};
+use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
-/// Sum over the channels of input 0 times input 1, of the same shape.
+/// The sum over the channels of input 0 times input 1, which have the same shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelDot {
     /// Only positive scalars of input 0 count.
@@ -14,16 +13,14 @@ pub struct ChannelDot {
 }
 
 impl Operation for ChannelDot {
-    fn kind(&self) -> &'static str {
-        "channel_dot"
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::Two
-    }
-
-    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::ChannelDot(*self)
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "channel_dot",
+            arity: Arity::Two,
+            trained: [None; 2],
+            multiplies: None,
+            clamps: false,
+        }
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
@@ -31,21 +28,9 @@ impl Operation for ChannelDot {
         Ok(Shape::new(n, 1, h, w))
     }
 
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [None; 2]
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         // The input that the gradient is laid over.
         Placement::on(1)
-    }
-
-    fn clamps(&self) -> bool {
-        false
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

@@ -1,17 +1,17 @@
-//! Where the gradient of a class starts.
+//! The start of the gradient of a class.
 
 use super::Op;
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
 use crate::graph::{Graph, Node, ParamId, Role, ValueId};
 use crate::tensor::Shape;
 
-/// The gradient of one logit of input 0 with respect to what the classifier reads.
+/// The gradient of one logit of input 0 with respect to the classifier's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClassGradient {
     /// The classifier's weight, `[class, c, h, w]`.
     pub weight: ParamId,
-    /// The class, `[1]`; below 0 for that of the largest logit.
+    /// The class, `[1]`; a negative number means that of the largest logit.
     pub class: ParamId,
 }
 
@@ -19,7 +19,7 @@ impl ClassGradient {
     /// The number that stands for a class, or for that of the largest logit.
     pub(crate) const fn choice(class: Option<usize>) -> f32 {
         match class {
-            // Classes are far fewer than what a float counts exactly.
+            // Floats represent far more integers exactly than there are classes.
             Some(class) => class as f32,
             None => -1.0,
         }
@@ -27,19 +27,21 @@ impl ClassGradient {
 }
 
 impl Operation for ClassGradient {
-    fn kind(&self) -> &'static str {
-        "class_gradient"
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "class_gradient",
+            arity: Arity::One,
+            trained: [None; 2],
+            multiplies: None,
+            clamps: false,
+        }
     }
 
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::ClassGradient(Self {
+    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Option<Op> {
+        Some(Op::ClassGradient(Self {
             weight: map(self.weight),
             class: map(self.class),
-        })
+        }))
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
@@ -57,20 +59,8 @@ impl Operation for ClassGradient {
         Ok(Shape::new(x.n, c, h, w))
     }
 
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [None; 2]
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::on(0)
-    }
-
-    fn clamps(&self) -> bool {
-        false
     }
 
     fn writable(&self) -> Option<(Role, &'static str)> {

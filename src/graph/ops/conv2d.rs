@@ -1,6 +1,6 @@
-//! Convolution, with what is fused into it.
+//! Convolution, with the operations fused into it.
 
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use super::{Dilate, Op};
 use crate::error::Error;
 use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
@@ -17,9 +17,11 @@ pub struct Conv2d {
     pub stride: [usize; 2],
     /// Zeros around the image.
     pub padding: Padding,
-    /// Channel groups that do not see each other.
+    /// Rows and columns from one tap of the kernel to the next.
+    pub dilation: [usize; 2],
+    /// The number of independent channel groups.
     pub groups: usize,
-    /// Clamp the result, after the residual was added, at zero.
+    /// Clamp the result at zero after adding the residual.
     pub relu: bool,
 }
 
@@ -31,6 +33,7 @@ impl Conv2d {
             bias: None,
             stride: [1, 1],
             padding: Padding::all(0),
+            dilation: [1, 1],
             groups: 1,
             relu: false,
         }
@@ -60,43 +63,54 @@ impl Conv2d {
         }
     }
 
-    /// With channel groups.
+    /// With this number of channel groups.
     #[must_use]
     pub const fn groups(self, groups: usize) -> Self {
         Self { groups, ..self }
     }
 
-    /// The window of a kernel of this size.
-    pub(crate) const fn window_of(&self, kernel: [usize; 2]) -> Window {
+    /// The window that a kernel of this size covers.
+    fn window_of(&self, kernel: [usize; 2]) -> Window {
         Window {
-            kernel,
+            kernel: dilated(kernel, self.dilation),
             stride: self.stride,
             padding: self.padding,
         }
     }
 
-    /// The window of its weight, which must be of this graph.
+    /// The window of its weight, which must belong to this graph.
     fn window_in(&self, graph: &Graph) -> Window {
         let dims = graph.tensor(self.weight).dims();
         self.window_of([dims[2], dims[3]])
     }
 }
 
+/// Rows and columns that a kernel covers whose taps lie this far apart.
+pub(crate) fn dilated(kernel: [usize; 2], dilation: [usize; 2]) -> [usize; 2] {
+    let side = |axis: usize| match kernel[axis] {
+        0 => 0,
+        taps => (taps - 1).saturating_mul(dilation[axis]).saturating_add(1),
+    };
+    [side(0), side(1)]
+}
+
 impl Operation for Conv2d {
-    fn kind(&self) -> &'static str {
-        "conv2d"
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "conv2d",
+            arity: Arity::OneOrTwo,
+            trained: [Some(self.weight), self.bias],
+            multiplies: Some(self.weight),
+            clamps: self.relu,
+        }
     }
 
-    fn arity(&self) -> Arity {
-        Arity::OneOrTwo
-    }
-
-    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::Conv2d(Self {
+    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Option<Op> {
+        Some(Op::Conv2d(Self {
             weight: map(self.weight),
             bias: self.bias.map(map),
             ..*self
-        })
+        }))
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
@@ -119,6 +133,9 @@ impl Operation for Conv2d {
         if let Some(bias) = self.bias {
             check.param("bias", bias, &[out_c])?;
         }
+        if self.dilation.contains(&0) {
+            return Err(check.refuse("the dilation must be at least 1".to_owned()));
+        }
         let [h, w] = check.slide(&self.window_of([kernel_h, kernel_w]), x)?;
         let out = Shape::new(x.n, out_c, h, w);
         match inputs.get(1) {
@@ -127,20 +144,22 @@ impl Operation for Conv2d {
         }
     }
 
-    fn macs_per_scalar(&self, graph: &Graph) -> usize {
-        graph.tensor(self.weight).dims()[1..].iter().product()
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [Some(self.weight), self.bias]
-    }
-
     fn window(&self, graph: &Graph) -> Option<Window> {
         Some(self.window_in(graph))
     }
 
     fn settings(&self, graph: &Graph) -> String {
-        let mut text = self.window_in(graph).to_string();
+        let dims = graph.tensor(self.weight).dims();
+        let plain = Self {
+            dilation: [1, 1],
+            ..*self
+        };
+        let mut text = plain.window_of([dims[2], dims[3]]).to_string();
+        match self.dilation {
+            [1, 1] => {}
+            [y, x] if y == x => text.push_str(&format!(", dilation {y}")),
+            [y, x] => text.push_str(&format!(", dilation {y}×{x}")),
+        }
         if self.groups > 1 {
             text.push_str(&format!(", {} groups", self.groups));
         }
@@ -152,10 +171,6 @@ impl Operation for Conv2d {
 
     fn placement(&self, graph: &Graph, _: &Node) -> Placement {
         Placement::of_window(&self.window_in(graph))
-    }
-
-    fn clamps(&self) -> bool {
-        self.relu
     }
 
     fn clamped(&self) -> Option<Op> {
@@ -176,12 +191,15 @@ impl Operation for Conv2d {
         }
         let [x, y] = [back.input(0), back.graph.shape(back.node.output)];
         let turned = turned(back.graph.tensor(self.weight), self.groups);
-        let kernel = [turned.dims()[2], turned.dims()[3]];
+        let kernel = dilated([turned.dims()[2], turned.dims()[3]], self.dilation);
         let weight = back.name("gradient.weight");
         let weight = back.graph.param(weight, turned);
-        let conv = Self::new(weight).groups(self.groups);
+        let conv = Self {
+            dilation: self.dilation,
+            ..Self::new(weight).groups(self.groups)
+        };
         if kernel == [1, 1] && self.padding == Padding::default() {
-            // Zeros between the pixels are best added to the result.
+            // It is cheaper to add the zeros between the pixels to the result.
             let gradient = back.add("gradient", Op::Conv2d(conv), back.gradient)?;
             return dilate(back, gradient, self.stride, [x.h, x.w]);
         }
@@ -213,7 +231,7 @@ impl Operation for Conv2d {
     }
 }
 
-/// Puts zeros between the pixels of a gradient, where there is anything to put.
+/// Puts zeros between the pixels of a gradient, if the convolution has a stride.
 fn dilate(
     back: &mut Backward<'_>,
     gradient: ValueId,
@@ -227,8 +245,8 @@ fn dilate(
     back.add("dilate", Op::Dilate(Dilate { stride, size }), gradient)
 }
 
-/// The weight of the gradient: kernels turned round, input and output channels of each group exchanged.
-/// `[out, in / groups, ky, kx]` becomes `[in, out / groups, ky, kx]`.
+/// The weight of the gradient: kernels rotated by half a turn, input and output channels of each
+/// group swapped. `[out, in / groups, ky, kx]` becomes `[in, out / groups, ky, kx]`.
 fn turned(weight: &Tensor, groups: usize) -> Tensor {
     let &[out_c, group_in, kernel_h, kernel_w] = weight.dims() else {
         unreachable!("the graph has checked that the weight is OIHW");

@@ -1,12 +1,11 @@
 //! Zeros between pixels.
 
-use super::Op;
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId};
+use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
-/// The pixels `stride` rows and columns apart, with zeros elsewhere.
+/// Moves pixels `stride` rows and columns apart, with zeros in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dilate {
     /// Rows and columns from one pixel to the next.
@@ -16,16 +15,14 @@ pub struct Dilate {
 }
 
 impl Operation for Dilate {
-    fn kind(&self) -> &'static str {
-        "dilate"
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::Dilate(*self)
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "dilate",
+            arity: Arity::One,
+            trained: [None; 2],
+            multiplies: None,
+            clamps: false,
+        }
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
@@ -44,23 +41,11 @@ impl Operation for Dilate {
         )))
     }
 
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [None; 2]
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement {
             step: self.stride.map(|stride| (stride as f64).recip()),
             ..Placement::on(0)
         }
-    }
-
-    fn clamps(&self) -> bool {
-        false
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

@@ -1,9 +1,9 @@
 //! Average pool over whole images.
 
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use super::{AvgPoolGradient, Op};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ValueId, Window};
 use crate::tensor::Shape;
 
 /// Mean over all pixels of an image, per channel.
@@ -11,16 +11,14 @@ use crate::tensor::Shape;
 pub struct GlobalAvgPool;
 
 impl Operation for GlobalAvgPool {
-    fn kind(&self) -> &'static str {
-        "global_avg_pool"
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::GlobalAvgPool(*self)
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "global_avg_pool",
+            arity: Arity::One,
+            trained: [None; 2],
+            multiplies: None,
+            clamps: false,
+        }
     }
 
     fn shape(&self, _: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
@@ -28,20 +26,8 @@ impl Operation for GlobalAvgPool {
         Ok(Shape::new(x.n, x.c, 1, 1))
     }
 
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [None; 2]
-    }
-
     fn placement(&self, graph: &Graph, node: &Node) -> Placement {
         Placement::of_window(&whole(graph.shape(node.inputs[0])))
-    }
-
-    fn clamps(&self) -> bool {
-        false
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

@@ -1,7 +1,7 @@
 //! Linear layer.
 
 use super::Op;
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
 use crate::graph::{Graph, Node, ParamId, ValueId};
 use crate::tensor::Shape;
@@ -16,19 +16,21 @@ pub struct Linear {
 }
 
 impl Operation for Linear {
-    fn kind(&self) -> &'static str {
-        "linear"
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "linear",
+            arity: Arity::One,
+            trained: [Some(self.weight), self.bias],
+            multiplies: Some(self.weight),
+            clamps: false,
+        }
     }
 
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::Linear(Self {
+    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Option<Op> {
+        Some(Op::Linear(Self {
             weight: map(self.weight),
             bias: self.bias.map(map),
-        })
+        }))
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
@@ -44,20 +46,8 @@ impl Operation for Linear {
         Ok(Shape::new(x.n, out, 1, 1))
     }
 
-    fn macs_per_scalar(&self, graph: &Graph) -> usize {
-        graph.tensor(self.weight).dims()[1..].iter().product()
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [Some(self.weight), self.bias]
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::on(0)
-    }
-
-    fn clamps(&self) -> bool {
-        false
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

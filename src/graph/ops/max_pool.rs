@@ -1,9 +1,8 @@
 //! Max pool.
 
-use super::Op;
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId, Window};
+use crate::graph::{Graph, Node, ValueId, Window};
 use crate::tensor::Shape;
 
 /// Maximum over a window.
@@ -11,11 +10,11 @@ use crate::tensor::Shape;
 pub struct MaxPool {
     /// The window.
     pub window: Window,
-    /// What lies outside the image.
+    /// The value outside the image.
     pub pad_value: PadValue,
 }
 
-/// What a max pool sees outside the image.
+/// The value that a max pool reads outside the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PadValue {
     /// Minus infinity: padding never wins (PyTorch, Keras `same`).
@@ -25,28 +24,18 @@ pub enum PadValue {
 }
 
 impl Operation for MaxPool {
-    fn kind(&self) -> &'static str {
-        "max_pool"
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::MaxPool(*self)
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "max_pool",
+            arity: Arity::One,
+            trained: [None; 2],
+            multiplies: None,
+            clamps: false,
+        }
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
         check.pool(&self.window, inputs[0])
-    }
-
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [None; 2]
     }
 
     fn window(&self, _: &Graph) -> Option<Window> {
@@ -55,10 +44,6 @@ impl Operation for MaxPool {
 
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::of_window(&self.window)
-    }
-
-    fn clamps(&self) -> bool {
-        false
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

@@ -5,6 +5,7 @@ mod avg_pool;
 mod avg_pool_gradient;
 mod batch_norm;
 mod blur_pool;
+mod channel_conv;
 mod channel_dot;
 mod class_gradient;
 mod conv2d;
@@ -12,6 +13,7 @@ mod dilate;
 mod flatten;
 mod gate;
 mod global_avg_pool;
+mod group_norm;
 mod linear;
 mod max_pool;
 mod operation;
@@ -27,13 +29,16 @@ pub use avg_pool::AvgPool;
 pub use avg_pool_gradient::AvgPoolGradient;
 pub use batch_norm::{BatchNorm, Statistics};
 pub use blur_pool::BlurPool;
+pub use channel_conv::ChannelConv;
 pub use channel_dot::ChannelDot;
 pub use class_gradient::ClassGradient;
 pub use conv2d::Conv2d;
+pub(crate) use conv2d::dilated;
 pub use dilate::Dilate;
 pub use flatten::{Flatten, FlattenOrder};
 pub use gate::Gate;
 pub use global_avg_pool::GlobalAvgPool;
+pub use group_norm::GroupNorm;
 pub use linear::Linear;
 pub use max_pool::{MaxPool, PadValue};
 pub use relu::Relu;
@@ -51,6 +56,8 @@ pub enum Op {
     Conv2d(Conv2d),
     /// Batch normalisation.
     BatchNorm(BatchNorm),
+    /// Normalisation by the statistics of each image and group of channels.
+    GroupNorm(GroupNorm),
     /// `max(x, 0)`.
     Relu(Relu),
     /// Sum of two activations of the same shape.
@@ -59,7 +66,7 @@ pub enum Op {
     MaxPool(MaxPool),
     /// Mean over a window.
     AvgPool(AvgPool),
-    /// Low-pass filter that may stride.
+    /// A low-pass filter, possibly with a stride.
     BlurPool(BlurPool),
     /// Mean over all pixels of an image, per channel.
     GlobalAvgPool(GlobalAvgPool),
@@ -71,9 +78,11 @@ pub enum Op {
     Softmax(Softmax),
     /// `1 / (1 + exp(−x))` of each channel of images of one pixel.
     Sigmoid(Sigmoid),
+    /// Convolution along the channels of images of one pixel.
+    ChannelConv(ChannelConv),
     /// Every channel times the sigmoid of its gate.
     Gate(Gate),
-    /// The gradient of one logit with respect to what the classifier reads.
+    /// The gradient of one logit with respect to the classifier's input.
     ClassGradient(ClassGradient),
     /// The gradient of a ReLU.
     ReluGradient(ReluGradient),
@@ -86,11 +95,12 @@ pub enum Op {
 }
 
 impl Op {
-    /// The only place that tells the operations apart for what they say of themselves.
+    /// The only place that distinguishes the operations in order to ask them about themselves.
     pub(crate) const fn as_operation(&self) -> &dyn Operation {
         match self {
             Self::Conv2d(op) => op,
             Self::BatchNorm(op) => op,
+            Self::GroupNorm(op) => op,
             Self::Relu(op) => op,
             Self::Add(op) => op,
             Self::MaxPool(op) => op,
@@ -101,6 +111,7 @@ impl Op {
             Self::Linear(op) => op,
             Self::Softmax(op) => op,
             Self::Sigmoid(op) => op,
+            Self::ChannelConv(op) => op,
             Self::Gate(op) => op,
             Self::ClassGradient(op) => op,
             Self::ReluGradient(op) => op,
@@ -112,7 +123,7 @@ impl Op {
 
     /// The name of the operation in lower case, as kernels and tables use it.
     pub fn kind(&self) -> &'static str {
-        self.as_operation().kind()
+        self.as_operation().summary().kind
     }
 
     /// All its parameters.
@@ -128,6 +139,7 @@ impl Op {
     /// The same operation with every parameter replaced.
     #[must_use]
     pub(crate) fn map_params(&self, mut map: impl FnMut(ParamId) -> ParamId) -> Self {
-        self.as_operation().map_params(&mut map)
+        let same = self.as_operation().map_params(&mut map);
+        same.unwrap_or(*self)
     }
 }

@@ -1,59 +1,52 @@
-//! What a graph asks of every operation. The compiler asks for everything that could make a number wrong;
-//! what has a default costs an operation that leaves it out words or speed.
+//! What a graph asks of every operation. The compiler demands everything that could make a number
+//! wrong; an operation that leaves out what has a default only loses words or speed.
 
 use super::super::{Graph, Node, Padding, ParamId, Role, ValueId, Window};
 use super::Op;
 use crate::error::Error;
 use crate::tensor::Shape;
 
-/// Everything that a graph, its passes and its plan know of an operation besides how to compute it.
+/// Everything that a graph, its passes and its plan know about an operation, except how to compute
+/// it.
 pub(crate) trait Operation {
-    /// The name in lower case, as kernels and tables use it.
-    fn kind(&self) -> &'static str;
+    /// The properties that follow from its settings alone.
+    fn summary(&self) -> Summary;
 
-    /// How many inputs it takes.
-    fn arity(&self) -> Arity;
-
-    /// The same operation with every parameter replaced.
-    fn map_params(&self, map: &mut dyn FnMut(ParamId) -> ParamId) -> Op;
-
-    /// The shape of the result for as many inputs as [`Self::arity`] allows, after checking them and the
-    /// parameters.
+    /// Checks the inputs, whose number its [`Arity`] allows, and the parameters, and returns the
+    /// shape of the result.
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error>;
 
-    /// Multiply-accumulates of one scalar of the result: convolution and linear only, as the field counts.
-    fn macs_per_scalar(&self, graph: &Graph) -> usize;
-
-    /// The parameters that training finds by gradients.
-    fn trained(&self) -> [Option<ParamId>; 2];
-
-    /// Where the pixels of the result lie among those of an input.
+    /// The positions of the result's pixels among those of an input.
     fn placement(&self, graph: &Graph, node: &Node) -> Placement;
 
-    /// Whether the result is clamped at zero.
-    fn clamps(&self) -> bool;
-
-    /// Adds nodes that compute the gradient of one input from that of the result, whose clamping has
-    /// been dealt with.
+    /// Adds nodes that compute the gradient of one input from that of the result before any
+    /// clamping.
     fn gradient(&self, back: &mut Backward<'_>, input: usize) -> Result<ValueId, Error>;
 
-    /// The window that it slides over its input, if its size is a setting of the operation.
+    /// The same operation with every parameter replaced; `None` for one without any. No graph
+    /// accepts an operation whose parameters belong to another graph.
+    fn map_params(&self, _map: &mut dyn FnMut(ParamId) -> ParamId) -> Option<Op> {
+        None
+    }
+
+    /// The window that it slides over its input, if the operation determines the window's size.
     fn window(&self, _graph: &Graph) -> Option<Window> {
         None
     }
 
-    /// The settings in words, such as `3×3, stride 2, padding 1`; empty when there are none.
+    /// The settings in words, such as `3×3, stride 2, padding 1`; empty if there are none.
     fn settings(&self, graph: &Graph) -> String {
         let window = self.window(graph);
         window.map_or_else(String::new, |window| window.to_string())
     }
 
-    /// The same operation with its result clamped at zero, if it can do that.
+    /// The same operation with its result clamped at zero, if that is possible.
     fn clamped(&self) -> Option<Op> {
         None
     }
 
-    /// The name of the parameter that may be written between runs, and the role of what it decides.
+    /// The name of the parameter that may be written between runs, and the role of the value that
+    /// it determines.
     fn writable(&self) -> Option<(Role, &'static str)> {
         None
     }
@@ -64,7 +57,21 @@ pub(crate) trait Operation {
     }
 }
 
-/// How many inputs an operation takes.
+/// The properties of an operation that follow from its settings alone.
+pub(crate) struct Summary {
+    /// The name in lower case, as kernels and tables use it.
+    pub(crate) kind: &'static str,
+    pub(crate) arity: Arity,
+    /// The parameters that training finds by gradients.
+    pub(crate) trained: [Option<ParamId>; 2],
+    /// The weight, output channels first, one row of which is multiplied for every scalar of the
+    /// result; only convolutions and linear layers count, as is customary.
+    pub(crate) multiplies: Option<ParamId>,
+    /// Whether the result is clamped at zero.
+    pub(crate) clamps: bool,
+}
+
+/// The number of inputs that an operation takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arity {
     One,
@@ -82,7 +89,7 @@ impl Arity {
         }
     }
 
-    /// The numbers in words.
+    /// The allowed numbers in words.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::One => "1",
@@ -92,7 +99,7 @@ impl Arity {
     }
 }
 
-/// Where the pixels of a result have their centres, in pixels of one of the inputs. Rows come first.
+/// The centres of a result's pixels, in pixel coordinates of one of the inputs. Rows come first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Placement {
     /// The input.
@@ -104,7 +111,7 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// Pixel on pixel.
+    /// Each pixel on the pixel with the same index.
     pub(super) const fn on(input: usize) -> Self {
         Self {
             input,
@@ -113,7 +120,7 @@ impl Placement {
         }
     }
 
-    /// In the middle of a window over the first input.
+    /// Each pixel in the middle of a window over the first input.
     pub(super) fn of_window(window: &Window) -> Self {
         let before = [window.padding.top, window.padding.left];
         Self {
@@ -124,7 +131,7 @@ impl Placement {
         }
     }
 
-    /// Where the pixels of the input lie among those of the result.
+    /// The positions of the input's pixels among those of the result.
     pub(super) fn inverse(self) -> Self {
         Self {
             input: self.input,
@@ -134,7 +141,7 @@ impl Placement {
     }
 }
 
-/// A node on the way back from a result to what it was computed from.
+/// A step of the backward pass, from the result of a node to its inputs.
 pub(crate) struct Backward<'a> {
     /// The graph that the gradients are added to.
     pub(crate) graph: &'a mut Graph,
@@ -145,7 +152,7 @@ pub(crate) struct Backward<'a> {
 }
 
 impl Backward<'_> {
-    /// The name of something that is added for the node.
+    /// The name of something added for the node.
     pub(crate) fn name(&self, what: &str) -> String {
         format!("{}.{what}", self.node.name)
     }
@@ -200,19 +207,19 @@ impl Check<'_> {
         })
     }
 
-    /// Vectors: images of one pixel.
+    /// Checks that images have one pixel, as vectors do.
     pub(super) fn vectors(&self, x: Shape) -> Result<Shape, Error> {
         self.same_shape(Shape::new(x.n, x.c, 1, 1), x)
     }
 
-    /// Rows and columns that a window gives.
+    /// The rows and columns of the result of a window.
     pub(super) fn slide(&self, window: &Window, x: Shape) -> Result<[usize; 2], Error> {
         window
             .output_size([x.h, x.w])
             .map_err(|reason| self.refuse(reason))
     }
 
-    /// The shape that a pool gives; its windows must all see a pixel.
+    /// The shape of the result of a pool, whose windows must all contain a pixel.
     pub(super) fn pool(&self, window: &Window, x: Shape) -> Result<Shape, Error> {
         let [h, w] = self.slide(window, x)?;
         let Padding {

@@ -1,9 +1,8 @@
 //! Rectified linear unit.
 
-use super::Op;
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId};
+use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
 /// `max(x, 0)`.
@@ -11,36 +10,22 @@ use crate::tensor::Shape;
 pub struct Relu;
 
 impl Operation for Relu {
-    fn kind(&self) -> &'static str {
-        "relu"
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::Relu(*self)
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "relu",
+            arity: Arity::One,
+            trained: [None; 2],
+            multiplies: None,
+            clamps: true,
+        }
     }
 
     fn shape(&self, _: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
         Ok(inputs[0])
     }
 
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [None; 2]
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::on(0)
-    }
-
-    fn clamps(&self) -> bool {
-        true
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

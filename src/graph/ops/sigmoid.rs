@@ -1,9 +1,8 @@
 //! Sigmoid.
 
-use super::Op;
-use super::operation::{Arity, Backward, Check, Operation, Placement};
+use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
-use crate::graph::{Graph, Node, ParamId, ValueId};
+use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
 /// `1 / (1 + exp(−x))` of each channel of images of one pixel.
@@ -11,36 +10,22 @@ use crate::tensor::Shape;
 pub struct Sigmoid;
 
 impl Operation for Sigmoid {
-    fn kind(&self) -> &'static str {
-        "sigmoid"
-    }
-
-    fn arity(&self) -> Arity {
-        Arity::One
-    }
-
-    fn map_params(&self, _: &mut dyn FnMut(ParamId) -> ParamId) -> Op {
-        Op::Sigmoid(*self)
+    fn summary(&self) -> Summary {
+        Summary {
+            kind: "sigmoid",
+            arity: Arity::One,
+            trained: [None; 2],
+            multiplies: None,
+            clamps: false,
+        }
     }
 
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error> {
         check.vectors(inputs[0])
     }
 
-    fn macs_per_scalar(&self, _: &Graph) -> usize {
-        0
-    }
-
-    fn trained(&self) -> [Option<ParamId>; 2] {
-        [None; 2]
-    }
-
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
         Placement::on(0)
-    }
-
-    fn clamps(&self) -> bool {
-        false
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {

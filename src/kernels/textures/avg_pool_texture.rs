@@ -8,16 +8,11 @@ use crate::tensor::Shape;
 pub static KERNEL: Kernel = Kernel {
     name: "avg_pool_texture",
     source: include_str!("../../../shaders/textures/avg_pool_texture.wgsl"),
+    threads: 256,
     bindings: &[load("input"), store("output")],
 };
 
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = avg_pool::THREADS;
-
 /// One launch: a grid-stride loop over channel groups × output pixels.
 pub fn launch(input: Shape, output: Shape, window: &Window, count_padding: bool) -> Launch {
-    Launch {
-        kernel: &KERNEL,
-        ..avg_pool::launch(input, output, window, count_padding)
-    }
+    avg_pool::launch(input, output, window, count_padding).by(&KERNEL)
 }

@@ -1,5 +1,6 @@
-//! [`conv2d_texture`](super::conv2d_texture) for subgroups of four lanes and drivers that do not
-//! unroll loops: one tile, written out. Geometry, weights and launch are those of `conv2d_texture`.
+//! A variant of [`conv2d_texture`](super::conv2d_texture) for subgroups of four lanes and drivers
+//! that do not unroll loops: one tile, written out. It shares the geometry, weights and launch of
+//! `conv2d_texture`.
 
 use super::conv2d_texture::Tile;
 use crate::kernels::{Kernel, sample, update};
@@ -8,6 +9,7 @@ use crate::kernels::{Kernel, sample, update};
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_quad",
     source: include_str!("../../../shaders/textures/conv2d_quad.wgsl"),
+    threads: 4,
     bindings: &[
         sample("input"),
         sample("weight"),

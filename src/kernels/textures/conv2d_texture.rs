@@ -1,5 +1,5 @@
-//! Convolution on folded textures: one subgroup per tile, weights passed round by shuffles, geometry
-//! in immediates so that a network needs a handful of pipelines.
+//! Convolution on folded textures: one subgroup per tile, weights passed around by shuffles, and
+//! geometry in immediates, so that a network needs only a handful of pipelines.
 
 use std::fmt;
 
@@ -12,6 +12,7 @@ use crate::tensor::{LANES, Tensor};
 pub static KERNEL: Kernel = Kernel {
     name: "conv2d_texture",
     source: include_str!("../../../shaders/textures/conv2d_texture.wgsl"),
+    threads: 8,
     bindings: &[
         load("input"),
         load("weight"),
@@ -20,18 +21,18 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Numbers of lanes that subgroups may have. With four lanes it is [`conv2d_quad`] that runs.
+/// The numbers of lanes that subgroups may have. With four lanes, [`conv2d_quad`] runs instead.
 pub const SUBGROUPS: [u32; 3] = [conv2d_quad::LANES, 8, 16];
 
-/// Bytes of the kernel's immediates, the most of any kernel.
+/// The bytes of the kernel's immediates, more than any other kernel has.
 pub const IMMEDIATE_BYTES: u64 = 60;
 
-/// Tile geometry.
+/// The tile geometry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     /// Output channels of a workgroup, a multiple of the lanes and at most four times as many.
     pub co: u32,
-    /// Groups of output pixels of a workgroup, as many pixels as there are lanes in each.
+    /// Groups of output pixels of a workgroup, each with one pixel per lane.
     pub px_groups: u32,
     /// Lanes of the subgroups, and threads of a workgroup: one of [`SUBGROUPS`].
     pub lanes: u32,
@@ -51,7 +52,7 @@ impl Tile {
 }
 
 impl fmt::Display for Tile {
-    /// Output channels × groups of pixels; the lanes are the device's.
+    /// Writes output channels × groups of pixels; the device determines the lanes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.co, self.px_groups)
     }
@@ -60,7 +61,7 @@ impl fmt::Display for Tile {
 /// One launch: `[ceil(N·OUT_H·OUT_W / (PX_GROUPS·LANES)), ceil(OUT_C / TILE_CO), 1]` workgroups.
 pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
     let taps = ("TAP_CHANNELS", tap_channels(geometry.input.c));
-    let (kernel, constants) = if tile == conv2d_quad::TILE {
+    let (kernel, mut constants) = if tile == conv2d_quad::TILE {
         (&conv2d_quad::KERNEL, vec![taps])
     } else {
         let tile = [
@@ -70,6 +71,7 @@ pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
         ];
         (&KERNEL, [&tile[..], &[taps]].concat())
     };
+    constants.extend(geometry.constants());
     let [x, y] = tile.workgroups(geometry);
     Launch {
         overrides: vec![
@@ -78,7 +80,8 @@ pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
         ],
         tile: constants,
         immediates: immediates(geometry),
-        ..Launch::new(kernel, tile.lanes as usize, [x, y, 1])
+        threads: tile.lanes as usize,
+        ..Launch::new(kernel, [x, y, 1])
     }
 }
 
@@ -89,6 +92,7 @@ fn immediates(geometry: &Geometry) -> Vec<(&'static str, i32)> {
         kernel,
         stride,
         padding,
+        dilation,
         ..
     } = *geometry;
     let taps = kernel[0] * kernel[1];
@@ -101,7 +105,7 @@ fn immediates(geometry: &Geometry) -> Vec<(&'static str, i32)> {
         ("out_h", immediate(output.h)),
         ("out_w", immediate(output.w)),
         ("out_pixels", immediate(output.pixels())),
-        ("kernel_w", immediate(kernel[1])),
+        ("kernel_w", immediate(kernel[1].saturating_mul(dilation[1]))),
         ("stride_h", immediate(stride[0])),
         ("stride_w", immediate(stride[1])),
         ("pad_top", immediate(padding.top)),
@@ -111,22 +115,24 @@ fn immediates(geometry: &Geometry) -> Vec<(&'static str, i32)> {
     ]
 }
 
-/// Whether each output pixel reads the input pixel of its own index and no other.
+/// Whether each output pixel reads only the input pixel with the same index.
 fn reads_its_own_pixels(geometry: &Geometry) -> bool {
     geometry.is_pointwise() && geometry.stride == [1, 1]
 }
 
-/// Channels of a texel that are not always zero: three for images, which saves the stem a quarter.
+/// The channels of a texel that are not always zero: three for images, which saves a quarter of the
+/// stem.
 fn tap_channels(in_c: usize) -> u32 {
     if in_c == 3 { 3 } else { 4 }
 }
 
-/// Texels of one block of output channels: a row of biases, then a row per tap and channel group.
+/// The texels of one block of output channels: a row of biases, then a row per tap and channel
+/// group.
 fn block_texels(in_c: usize, taps: usize, tile_co: usize) -> usize {
     (1 + taps * in_c.div_ceil(LANES)) * tile_co
 }
 
-/// Scalars of packed weights and biases.
+/// The scalars of packed weights and biases.
 pub(in crate::kernels) fn packed_len([out_c, in_c, taps]: [usize; 3], tile_co: usize) -> usize {
     out_c.div_ceil(tile_co) * block_texels(in_c, taps, tile_co) * LANES
 }
@@ -140,8 +146,8 @@ pub(crate) fn packing(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize) ->
     })
 }
 
-/// OIHW weights (or `[out, in]`) to `[co block][1 + (ky, kx, ci / 4)][co % TILE_CO][ci % 4]`, where
-/// row 0 of a block holds its biases, four to a texel.
+/// Reorders OIHW weights (or `[out, in]`) to `[co block][1 + (ky, kx, ci / 4)][co % TILE_CO][ci %
+/// 4]`, where row 0 of a block holds its biases, four to a texel.
 pub(in crate::kernels) fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize) -> Vec<f32> {
     let [out_c, in_c, taps] = out_in_taps(weight);
     let block = block_texels(in_c, taps, tile_co) * LANES;

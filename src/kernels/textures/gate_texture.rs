@@ -7,16 +7,11 @@ use crate::tensor::Shape;
 pub static KERNEL: Kernel = Kernel {
     name: "gate_texture",
     source: include_str!("../../../shaders/textures/gate_texture.wgsl"),
+    threads: 256,
     bindings: &[load("input"), load("gates"), store("output")],
 };
 
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = gate::THREADS;
-
 /// One launch: a grid-stride loop over the texels of the activation.
 pub fn launch(shape: Shape) -> Launch {
-    Launch {
-        kernel: &KERNEL,
-        ..gate::launch(shape)
-    }
+    gate::launch(shape).by(&KERNEL)
 }

@@ -1,4 +1,4 @@
-//! RGBA8 pixels to the normalised input tensor in a texture.
+//! Turns RGBA8 pixels into the normalised input tensor in a texture.
 
 use crate::kernels::{Kernel, Launch, image_to_tensor, read_single, store};
 use crate::picture::Normalization;
@@ -8,16 +8,11 @@ use crate::tensor::Shape;
 pub static KERNEL: Kernel = Kernel {
     name: "image_to_tensor_texture",
     source: include_str!("../../../shaders/textures/image_to_tensor_texture.wgsl"),
+    threads: 256,
     bindings: &[read_single("pixels"), store("output")],
 };
 
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = image_to_tensor::THREADS;
-
 /// One launch: a grid-stride loop over the pixels of the batch.
 pub fn launch(output: Shape, normalization: &Normalization) -> Launch {
-    Launch {
-        kernel: &KERNEL,
-        ..image_to_tensor::launch(output, normalization)
-    }
+    image_to_tensor::launch(output, normalization).by(&KERNEL)
 }

@@ -1,12 +1,13 @@
 //! `y = W·x + b` with the weights in a texture, one output per lane.
 
-use crate::kernels::{Kernel, Launch, immediate, load, write_single};
+use crate::kernels::{Kernel, Launch, grid, immediate, load, write_single};
 use crate::tensor::Shape;
 
 /// `shaders/textures/linear_texture.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "linear_texture",
     source: include_str!("../../../shaders/textures/linear_texture.wgsl"),
+    threads: TILE_CO,
     bindings: &[load("input"), load("weight"), write_single("output")],
 };
 
@@ -21,10 +22,6 @@ pub fn launch(input: Shape, output: Shape) -> Launch {
             ("out_groups", immediate(output.channel_groups())),
             ("batch", immediate(input.n)),
         ],
-        ..Launch::new(
-            &KERNEL,
-            TILE_CO,
-            [output.c.div_ceil(TILE_CO) as u64, output.n as u64, 1],
-        )
+        ..Launch::new(&KERNEL, grid(output.c.div_ceil(TILE_CO), output.n))
     }
 }

@@ -8,16 +8,11 @@ use crate::tensor::Shape;
 pub static KERNEL: Kernel = Kernel {
     name: "max_pool_texture",
     source: include_str!("../../../shaders/textures/max_pool_texture.wgsl"),
+    threads: 256,
     bindings: &[load("input"), store("output")],
 };
 
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = max_pool::THREADS;
-
 /// One launch: a grid-stride loop over channel groups × output pixels.
 pub fn launch(input: Shape, output: Shape, window: &Window, pad_value: PadValue) -> Launch {
-    Launch {
-        kernel: &KERNEL,
-        ..max_pool::launch(input, output, window, pad_value)
-    }
+    max_pool::launch(input, output, window, pad_value).by(&KERNEL)
 }

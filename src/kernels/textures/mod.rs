@@ -1,8 +1,8 @@
-//! Kernels on folded storage textures, for software Vulkan, where a texel fetch costs a tenth of a load
-//! from a storage buffer.
+//! Kernels on folded storage textures, for software Vulkan, where a texel fetch costs a tenth of a
+//! load from a storage buffer.
 //!
-//! They lie in folders of their own, here and below `shaders/`; one that does the work of a kernel on
-//! buffers is called after it.
+//! They have their own folders, here and under `shaders/`; a kernel with a counterpart on buffers
+//! is named after it.
 
 pub mod avg_pool_texture;
 pub mod conv2d_quad;

@@ -7,16 +7,11 @@ use crate::tensor::Shape;
 pub static KERNEL: Kernel = Kernel {
     name: "residual_add_texture",
     source: include_str!("../../../shaders/textures/residual_add_texture.wgsl"),
+    threads: 256,
     bindings: &[load("input"), load("residual"), store("output")],
 };
 
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = residual_add::THREADS;
-
 /// One launch: a grid-stride loop over the texels of the activation.
 pub fn launch(shape: Shape, relu: bool) -> Launch {
-    Launch {
-        kernel: &KERNEL,
-        ..residual_add::launch(shape, relu)
-    }
+    residual_add::launch(shape, relu).by(&KERNEL)
 }

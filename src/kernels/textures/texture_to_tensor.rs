@@ -1,4 +1,4 @@
-//! From a folded texture to a storage buffer: for outputs, and for kernels that read buffers.
+//! Copies a folded texture to a storage buffer, for outputs and for kernels that read buffers.
 
 use super::tensor_to_texture::copy_launch;
 use crate::kernels::{Kernel, Launch, load, write_single};
@@ -8,11 +8,9 @@ use crate::tensor::Shape;
 pub static KERNEL: Kernel = Kernel {
     name: "texture_to_tensor",
     source: include_str!("../../../shaders/textures/texture_to_tensor.wgsl"),
+    threads: 64,
     bindings: &[load("input"), write_single("output")],
 };
-
-/// Threads of a workgroup, as in the shader.
-pub const THREADS: usize = super::tensor_to_texture::THREADS;
 
 /// One launch: a grid-stride loop over the vectors of the activation.
 pub fn launch(shape: Shape) -> Launch {

@@ -1,28 +1,35 @@
-//! What has to be known beside the shapes of a network's tensors, and where each fact is from.
+//! Determines what the shapes of a network's tensors do not show, and records the evidence for each
+//! fact.
+
+use std::collections::BTreeMap;
 
 use super::naming::Naming;
-use super::parts::{anti_alias, block, head, squeeze_excite, stem};
+use super::parts::{
+    anti_alias, block, channel_attention, head, selective, shortcut, squeeze_excite, stem,
+};
 use super::plan::{Block, Plan, StrideSite, Style};
+use super::settings;
 use super::stated::{CONFIG, Config, Stated};
 use crate::error::Error;
 use crate::network::{
     Activation, Choice, Confidence, Decision, Decisions, Facts, Family, Variant, choose,
 };
-use crate::picture::{Labels, Preprocess};
+use crate::picture::{ChannelOrder, Labels, Preprocess};
 
-/// Evidence: the texts that a file says about itself.
+/// Evidence: the file's own metadata.
 const METADATA: &str = "metadata of the file";
-/// Evidence: all networks whose tensors have such names.
+/// Evidence: all networks with such tensor names.
 const FAMILY: &str = "all networks with these names";
 
 /// Decides what no shape shows: where blocks stride, whether the first stage does, and what the max
-/// pool sees outside of the image.
+/// pool reads outside the image.
 pub(super) fn invisible(
     plan: &mut Plan,
-    family: Family,
+    naming: &Naming,
     stated: &Stated,
     asked: Option<Variant>,
 ) -> Result<Vec<Decision>, Error> {
+    let family = naming.family();
     let config = &stated.config;
     if family == Family::PreActivation {
         return pre_activated(plan, config, asked);
@@ -30,8 +37,12 @@ pub(super) fn invisible(
     let stride = stride(plan, family, config, asked)?;
     let first = first_stage(plan, family, config);
     let anti_alias = anti_alias::decide(plan, stated);
-    let attention = squeeze_excite::decision(plan);
-    Ok([Some(stride), first, anti_alias, attention]
+    let attention = squeeze_excite::decision(plan)
+        .or_else(|| channel_attention::decision(plan))
+        .or_else(|| selective::decision(plan));
+    let small = stem::decision(plan, naming);
+    let zeros = shortcut::decision(plan);
+    Ok([Some(stride), first, anti_alias, attention, small, zeros]
         .into_iter()
         .flatten()
         .collect())
@@ -91,8 +102,8 @@ fn stride(
     Ok(Decision::new("stride", words, evidence, confidence))
 }
 
-/// Whether the first stage halves the image, which only Hugging Face's networks do. Blocks that keep
-/// the number of channels show it by a projection that they would not need.
+/// Whether the first stage halves the image, which only Hugging Face's networks do. Blocks that
+/// keep the number of channels show it by an otherwise needless projection.
 fn first_stage(plan: &mut Plan, family: Family, config: &Config) -> Option<Decision> {
     if family != Family::HuggingFace {
         return None;
@@ -122,7 +133,10 @@ fn pre_activated(
     config: &Config,
     asked: Option<Variant>,
 ) -> Result<Vec<Decision>, Error> {
-    plan.max_pool.zeros = config.zero_padded_pool;
+    // Networks with standardised kernels keep the pool of their first implementation.
+    if let Some(pool) = &mut plan.max_pool {
+        pool.zeros = config.zero_padded_pool || plan.standardised;
+    }
     let choice = Choice {
         model: &plan.name(),
         possible: &[Variant::V2],
@@ -134,7 +148,7 @@ fn pre_activated(
     let pool = stem::pool_words(plan);
     Ok(vec![
         Decision::inferred("stride", block::stride_words(plan), names),
-        if plan.max_pool.zeros {
+        if config.zero_padded_pool {
             Decision::certain("max pool", pool, CONFIG)
         } else {
             Decision::inferred("max pool", pool, names)
@@ -172,7 +186,7 @@ fn published(path: &str) -> Option<(&'static str, Preprocess)> {
     found.and_then(|(name, rules, _)| Some((*name, Preprocess::named(rules)?)))
 }
 
-/// The facts about a network while they are gathered.
+/// The facts about a network gathered so far.
 pub(super) struct Record {
     pub(super) plan: Plan,
     family: Family,
@@ -235,7 +249,7 @@ impl Record {
         self.stated.metadata.get(key).map(String::as_str)
     }
 
-    /// Everything but the size and the labels, after what was decided about the plan.
+    /// Gathers everything except the size and the labels, after the decisions about the plan.
     pub(super) fn gather(&mut self, found: impl Iterator<Item = Decision>) -> Result<(), Error> {
         self.decisions = found.collect();
         let origin = match &self.stated.path {
@@ -257,7 +271,8 @@ impl Record {
         Ok(())
     }
 
-    /// Decides what makes probabilities where something says or shows it, by the names of the classifier.
+    /// Decides the activation if something states or shows it. `naming` has the name of the
+    /// classifier.
     pub(super) fn decide_activation(&mut self, naming: &Naming) {
         if self.plan.classes.is_none() {
             let remark = match naming.remark() {
@@ -283,7 +298,9 @@ impl Record {
     fn decide_epsilon(&mut self) -> Result<(), Error> {
         let because = match self.plan.style {
             Style::Torchvision | Style::Timm => "PyTorch's default, kept by this family",
-            Style::Lesson => "Keras' default, kept by the lesson",
+            Style::Lesson | Style::Branches | Style::Blocks | Style::Stacks => {
+                "Keras' default, kept by the lesson"
+            }
         };
         let decision = match self.metadata("epsilon") {
             None => {
@@ -312,8 +329,8 @@ impl Record {
             self.decisions
                 .record(Decision::inferred("stride", stride, FAMILY));
         }
-        // That of a pre-activated network was decided with its plan.
-        if !plan.pre_activation {
+        // That of a pre-activated network was decided with its plan, and that of a small one.
+        if !plan.pre_activation && self.decisions.get("max pool").is_none() {
             let pool = stem::pool_words(plan);
             self.decisions
                 .record(Decision::inferred("max pool", pool, FAMILY));
@@ -322,7 +339,7 @@ impl Record {
             .record(Decision::inferred("head", head::words(plan), FAMILY));
     }
 
-    /// Leaves the files beside the weights out if they are of another network, and remarks on it.
+    /// Ignores the side-car files if they belong to another network, and records a remark.
     fn check_config(&mut self) {
         let plan = &self.plan;
         let config = &self.stated.config;
@@ -352,7 +369,7 @@ impl Record {
     }
 
     fn decide_preprocess(&mut self) {
-        // What a file without a word about it is prepared by.
+        // The rules for a file that says nothing about preprocessing.
         let (mut rules, mut decision) = match (self.plan.style, self.family) {
             (Style::Lesson, _) => (
                 Preprocess::NOTEBOOK,
@@ -361,6 +378,10 @@ impl Record {
             (_, Family::HuggingFace) => (
                 Preprocess::HUGGING_FACE,
                 Decision::assumed("preprocessing", "", "that of microsoft/resnet-50"),
+            ),
+            _ if self.plan.is_small() => (
+                Preprocess::CIFAR,
+                Decision::assumed("preprocessing", "", "that of most networks for CIFAR"),
             ),
             (_, Family::Random) => (
                 Preprocess::TORCHVISION,
@@ -387,17 +408,35 @@ impl Record {
                 rules = stated;
                 decision = Decision::certain("preprocessing", "", METADATA);
             } else {
-                // A remark for people: shown, so that a user can compare it with what was chosen.
+                // A remark for people, shown so that they can compare it with the choice.
                 let remark = format!("preprocessing: '{text}'");
                 self.decisions
                     .record(Decision::certain("remark", remark, METADATA));
             }
         }
+        if self.plan.grey {
+            rules.channels = ChannelOrder::Grey;
+        }
         self.preprocess = rules;
         self.decisions.record(decision);
     }
 
-    /// Decides the size of the image by the plan and by what the preprocessing says.
+    /// Takes over what is stated of the order of channels.
+    pub(super) fn state_channels(
+        &mut self,
+        stated: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        if let Some(text) = stated.get("bgr")
+            && settings::flag("bgr", text)?
+        {
+            self.preprocess.channels = ChannelOrder::Bgr;
+            self.decisions
+                .record(Decision::certain("channels", "BGR", settings::STATED));
+        }
+        Ok(())
+    }
+
+    /// Decides the size of the image from the plan and the preprocessing.
     pub(super) fn decide_size(
         &mut self,
         decide: impl FnOnce(&Plan, [usize; 2]) -> Result<[usize; 2], Error>,
@@ -432,7 +471,7 @@ impl Record {
             }
             return;
         };
-        // The plain form is a list with commas; a lone number is how many there are.
+        // The plain form is a comma-separated list; a lone number is the number of classes.
         let parsed = if text.trim_start().starts_with(['[', '{']) {
             Labels::parse(text).ok()
         } else {

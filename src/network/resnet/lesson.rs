@@ -1,5 +1,5 @@
-//! What the classic lesson's network needs beside its plan: its recognition by the tensors of a file,
-//! and the image sizes that its classifier fits.
+//! What the classic lesson's network needs besides its plan: how to recognise it by the tensors of
+//! a file, and the image sizes that fit its classifier.
 
 use super::naming::{Part, Unit};
 use super::parts::{Sight, unexplained};
@@ -7,11 +7,11 @@ use super::plan::Plan;
 use crate::error::Error;
 use crate::network::{Choice, Confidence, Parameter, Variant, choose};
 
-/// What the metadata of a file calls this family.
+/// The names of this family in the metadata of files.
 const NAMES: [&str; 2] = ["notebook", "deeplearning.ai"];
 
-/// The plan that the shapes of a file show, and how many features its classifier takes. `declared` is
-/// the family that the file says it is of.
+/// The plan that the shapes of a file show, and the number of features that its classifier takes.
+/// `declared` is the family that the file states.
 ///
 /// # Errors
 /// [`Error::Model`] for shapes that no plan explains.
@@ -83,13 +83,13 @@ pub(super) fn infer(
     Ok((plan, features))
 }
 
-/// Channels of the last block.
+/// The channels of the last block.
 const fn out_c(stem: usize) -> usize {
     stem * 32
 }
 
-/// The size of the image for a classifier that takes so many features: the lesson's 64×64, or the
-/// square that every 64 pixels more add a row and a column to.
+/// The image size for a classifier that takes this many features: the lesson's 64×64, or a larger
+/// square; every 64 pixels add a row and a column.
 pub fn size_for(stem: usize, features: usize) -> Option<[usize; 2]> {
     let pixels = features.checked_div(out_c(stem))?;
     let side = pixels.isqrt();
@@ -104,7 +104,7 @@ pub fn size_for(stem: usize, features: usize) -> Option<[usize; 2]> {
     })
 }
 
-/// How many features the classifier takes for a size of the image, if it is not too small.
+/// The number of features that the classifier takes for an image size, if that is not too small.
 fn features_of(stem: usize, size: [usize; 2]) -> Option<usize> {
     let [h, w] = size.map(|side| {
         let side = side.checked_add(6)?.checked_sub(7)? / 2 + 1;
@@ -116,8 +116,8 @@ fn features_of(stem: usize, size: [usize; 2]) -> Option<usize> {
     out_c(stem).checked_mul(h?)?.checked_mul(w?)
 }
 
-/// Rows and columns of the image for a classifier that takes so many features: those that are asked
-/// for, those that the file states, or those that fit.
+/// The rows and columns of the image for a classifier that takes this many features: the requested
+/// ones, those that the file states, or those that fit.
 pub(super) fn decide_size(
     stem: usize,
     features: usize,

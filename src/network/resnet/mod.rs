@@ -1,19 +1,25 @@
 //! Residual networks: a plan of what the layers compute, and a naming of their tensors.
 //!
-//! [`open`] finds the plan of the tensors of a file, [`made_up`] takes one and makes the tensors up.
-//! `parts/` has a file for each part of a network.
+//! [`open`] infers the plan from the tensors of a file, and [`made_up`] takes a plan and generates
+//! random tensors. `parts/` has a file for each part of a network.
 
+mod arch;
 mod decide;
 mod lesson;
 mod naming;
+mod numbered;
 mod parts;
 mod plan;
+mod settings;
 mod stated;
 
+pub use arch::Arch;
 pub use lesson::size_for as lesson_size_for;
 pub use naming::Naming;
+pub use numbered::{layers, of_names};
 pub use plan::{
-    AntiAlias, Arch, Block, Head, HeadPooling, MaxPool, Plan, Shortcut, StrideSite, Style,
+    AntiAlias, Bias, Block, Head, HeadPooling, MaxPool, Norm, Plan, Projects, Selective, Shortcut,
+    ShortcutOrder, StrideSite, Style,
 };
 pub use stated::{CONFIG, Config, PREPROCESSOR, Stated};
 
@@ -22,15 +28,18 @@ use super::{
     TensorSource, Tensors, Variant, choose,
 };
 use crate::error::Error;
+use crate::graph::ValueId;
 use decide::Record;
-use parts::{Bench, Sight, anti_alias, block, head, shortcut, squeeze_excite, stem};
+use naming::Unit;
+use parts::{
+    Bench, Sight, anti_alias, block, channel_attention, head, norm, shortcut, squeeze_excite, stem,
+};
 
-/// The network that the tensors of a file are of.
+/// Opens the network that the tensors of a file belong to.
 ///
 /// # Errors
-/// [`Error::Model`] when shapes, texts and options do not fit each other, the
-/// [weights section](Error) of the errors for the tensors, [`Error::Geometry`] for images that are
-/// too small.
+/// [`Error::Model`] if shapes, metadata and options do not match, the [weights section](Error) of
+/// the errors for the tensors, and [`Error::Geometry`] for images that are too small.
 pub fn open(
     source: &mut dyn TensorSource,
     naming: &Naming,
@@ -47,7 +56,13 @@ pub fn open(
         (plan, Some(features), Vec::new())
     } else {
         let mut plan = infer(&sight)?;
-        let found = decide::invisible(&mut plan, naming.family(), &stated, options.variant)?;
+        let mut found = decide::invisible(&mut plan, naming, &stated, options.variant)?;
+        found.extend(settings::apply(
+            &mut plan,
+            &stated.config,
+            &options.settings,
+        )?);
+        found.extend(norm::decide(&mut plan, &stated.config, &options.settings)?);
         (plan, None, found)
     };
     let name = plan.name();
@@ -60,6 +75,7 @@ pub fn open(
     let shown = Decision::certain("architecture", name, "shapes of the weights");
     let mut record = Record::new(plan, naming.family(), stated);
     record.gather([shown].into_iter().chain(found))?;
+    record.state_channels(&options.settings)?;
     record.normalize(parts::preprocess::read(source, naming.normalizations())?);
     let size = record.decide_size(|plan, stated| match features {
         Some(features) => lesson::decide_size(plan.stem_channels(), features, options.size, stated),
@@ -71,7 +87,7 @@ pub fn open(
     Network::new(parts, record.facts(), options)
 }
 
-/// A network of a plan with made-up numbers.
+/// Makes a network from a plan with random weights.
 ///
 /// # Errors
 /// As [`open`].
@@ -81,9 +97,9 @@ pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network
     let stated = Stated::default();
     let found = match plan.style {
         Style::Torchvision => {
-            decide::invisible(&mut plan, Family::Random, &stated, options.variant)?
+            decide::invisible(&mut plan, &Naming::made_up(), &stated, options.variant)?
         }
-        Style::Timm => Vec::new(),
+        Style::Timm | Style::Branches | Style::Blocks | Style::Stacks => Vec::new(),
         Style::Lesson => {
             let choice = Choice {
                 model: &plan.name(),
@@ -102,7 +118,7 @@ pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network
     Network::new(parts, record.facts(), options)
 }
 
-/// The plan that the shapes of a file show; strides show in none of them.
+/// Infers the plan from the shapes in a file, none of which show strides.
 fn infer(sight: &Sight<'_>) -> Result<Plan, Error> {
     let mut plan = Plan::new(Block::Bottleneck, [1; 4], 1);
     if sight.naming.family() == Family::PreActivation {
@@ -114,35 +130,77 @@ fn infer(sight: &Sight<'_>) -> Result<Plan, Error> {
     block::infer(sight, &mut plan)?;
     head::infer(sight, &mut plan);
     shortcut::infer(sight, &mut plan);
+    norm::infer(sight, &mut plan);
     squeeze_excite::infer(sight, &mut plan)?;
+    channel_attention::infer(sight, &mut plan);
     anti_alias::infer(sight, &mut plan);
     Ok(plan)
 }
 
-/// Lays a network out, for images of a nominal size.
+/// Lays the part of a network before its head out, behind a value of a larger network; `scope` stands
+/// before the names of its layers. The channels are those of the tensors, whatever the plan has.
+///
+/// # Errors
+/// As [`open`].
+pub fn backbone(
+    plan: &Plan,
+    source: &mut dyn TensorSource,
+    (draft, image): (&mut Draft, ValueId),
+    scope: &str,
+) -> Result<ValueId, Error> {
+    let naming = &Naming::keras();
+    let mut plan = plan.clone();
+    let sight = Sight {
+        source: &*source,
+        naming,
+    };
+    stem::channels(&sight, &mut plan)?;
+    block::channels(&sight, &mut plan)?;
+    let mut bench = Bench {
+        plan: &plan,
+        naming,
+        source,
+        draft,
+        scope,
+    };
+    body(&mut bench, image)
+}
+
+/// Lays out a network for images of a nominal size.
 fn lay_out(
     plan: &Plan,
     naming: &Naming,
     source: &mut dyn TensorSource,
     size: [usize; 2],
 ) -> Result<(Blueprint, Tensors), Error> {
+    let mut draft = Draft::new("input", size)?;
+    let image = draft.input();
     let mut bench = Bench {
         plan,
         naming,
         source,
-        draft: Draft::new("input", size)?,
+        draft: &mut draft,
+        scope: "",
     };
-    let image = bench.draft.input();
-    let mut x = stem::build(&mut bench, image)?;
-    for site in block::sites(plan) {
-        x = block::build(&mut bench, &site, x)?;
+    let feature_map = body(&mut bench, image)?;
+    let ends = head::build(&mut bench, feature_map)?;
+    Ok(draft.finish(ends))
+}
+
+/// Everything before the head.
+fn body(bench: &mut Bench<'_>, image: ValueId) -> Result<ValueId, Error> {
+    let mut x = stem::build(bench, image)?;
+    for site in block::sites(bench.plan) {
+        x = block::build(bench, &site, x)?;
     }
-    let ends = head::build(&mut bench, x)?;
-    Ok(bench.draft.finish(ends))
+    if bench.plan.pre_activation {
+        x = bench.activate(Unit::Last, x)?;
+    }
+    Ok(x)
 }
 
 impl Arch {
-    /// The network of this name with made-up numbers.
+    /// The network of this name with random weights.
     ///
     /// ```
     /// use resnet_wgpu::graph::Role;

@@ -1,8 +1,8 @@
-//! What layers and tensors are called: one table for each way of naming.
+//! The names of layers and tensors: one table for each way of naming.
 //!
-//! A place in a network, a [`Unit`], gives by the [`Style`] of its plan the name of a layer, and by the
-//! [`Naming`] of a file the name of a tensor. [`Naming::recognise`] finds out which naming the tensors
-//! of a file have.
+//! The [`Style`] of a plan turns a place in the network, a [`Unit`], into the name of a layer; the
+//! [`Naming`] of a file turns it into the name of a tensor. [`Naming::recognise`] finds the naming
+//! that the tensors of a file follow.
 
 use std::collections::BTreeSet;
 
@@ -14,27 +14,35 @@ use crate::network::{Family, Parameter};
 /// A place in a network. Stages, blocks and convolutions are counted from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
-    /// A convolution before the max pool, with what belongs to it.
+    /// A convolution before the max pool, with its normalisation and ReLU.
     Stem(usize),
     /// A convolution of a block, with its normalisation.
     Main(Place, usize),
     /// The shortcut of a block.
     Shortcut(Place),
-    /// What averages before a block halves the image.
+    /// The pool that averages before a block halves the image.
     Blur(Place),
     /// The first layer of a block's squeeze-and-excitation, with the mean before it.
     Squeeze(Place),
-    /// The second one, with the gate behind it.
+    /// The second one, with the gate after it.
     Excite(Place),
+    /// The efficient channel attention of a block, with the mean before it and the gate behind it.
+    Channels(Place),
+    /// One of two selective kernels, with its normalisation.
+    Path(Place, usize),
+    /// The first layer of what chooses between them, with the mean before it.
+    Reduce(Place),
+    /// The second one, as the gate of one of them.
+    Choose(Place, usize),
     /// The end of a block, where main path and shortcut meet.
     Sum(Place),
-    /// What follows the last block of a pre-activated network.
+    /// The normalisation after the last block of a pre-activated network.
     Last,
     /// Pooling and classifier.
     Head,
 }
 
-/// Where a block stands.
+/// The position of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) stage: usize,
@@ -65,7 +73,9 @@ impl Plan {
         match self.style {
             Style::Torchvision => self.torchvision(unit, part),
             Style::Timm => self.timm(unit, part),
-            Style::Lesson => lesson(unit, part),
+            Style::Lesson | Style::Branches | Style::Blocks | Style::Stacks => {
+                self.keras(unit, part)
+            }
         }
     }
 
@@ -73,6 +83,7 @@ impl Plan {
         let deep = self.stem.len() > 1;
         let last = self.stem.len().saturating_sub(1);
         let averages = usize::from(self.shortcut == Shortcut::AveragePool);
+        let middle = format!("conv{}", self.block.convolutions() - 1);
         let (place, layer) = match (unit, part) {
             (Unit::Stem(_), Part::Pool) => return "maxpool".to_owned(),
             (Unit::Stem(_), Part::Max) => return "maxpool.0".to_owned(),
@@ -93,7 +104,33 @@ impl Plan {
             (Unit::Squeeze(place), Part::Relu) => (place, "se.act".to_owned()),
             (Unit::Squeeze(place), _) => (place, "se.pool".to_owned()),
             (Unit::Excite(place), Part::Conv) => (place, "se.fc2".to_owned()),
-            (Unit::Excite(place), _) => (place, "se".to_owned()),
+            (Unit::Excite(place), _) | (Unit::Channels(place), Part::Gate) => {
+                (place, "se".to_owned())
+            }
+            (Unit::Channels(place), Part::Conv) => (place, "se.conv".to_owned()),
+            (Unit::Channels(place), _) => (place, "se.pool".to_owned()),
+            (Unit::Path(place, n), part) => {
+                let layer = match part {
+                    Part::Conv => "conv",
+                    Part::Norm => "bn",
+                    _ => "act",
+                };
+                (place, format!("{middle}.paths.{n}.{layer}"))
+            }
+            (Unit::Reduce(place), part) => {
+                let layer = match part {
+                    Part::Conv => "fc_reduce",
+                    Part::Norm => "bn",
+                    Part::Add => "sum",
+                    Part::Pool => "pool",
+                    _ => "act",
+                };
+                (place, format!("{middle}.attn.{layer}"))
+            }
+            (Unit::Choose(place, 0), Part::Conv) => (place, format!("{middle}.attn.fc_select")),
+            (Unit::Choose(place, n), Part::Conv) => (place, format!("{middle}.attn.fc_select.{n}")),
+            (Unit::Choose(place, n), Part::Gate) => (place, format!("{middle}.attn.{n}")),
+            (Unit::Choose(place, _), _) => (place, middle),
             (Unit::Sum(place), Part::Add) => (place, "add".to_owned()),
             (Unit::Sum(place), _) if self.clamps_last => (place, "relu".to_owned()),
             (Unit::Sum(place), _) => (place, format!("relu{}", self.block.convolutions())),
@@ -123,7 +160,15 @@ impl Plan {
             (Unit::Shortcut(place), Part::Norm) => (place, "downsample.norm".to_owned()),
             (Unit::Shortcut(place), _) => (place, "downsample.pool".to_owned()),
             (Unit::Blur(place), _) => (place, "aa".to_owned()),
-            (Unit::Squeeze(place) | Unit::Excite(place), _) => (place, "se".to_owned()),
+            (
+                Unit::Squeeze(place)
+                | Unit::Excite(place)
+                | Unit::Channels(place)
+                | Unit::Path(place, _)
+                | Unit::Reduce(place)
+                | Unit::Choose(place, _),
+                _,
+            ) => (place, "se".to_owned()),
             (Unit::Sum(place), Part::Relu) => (place, "act".to_owned()),
             (Unit::Sum(place), _) => (place, "add".to_owned()),
             (Unit::Last, Part::Norm) => return "norm".to_owned(),
@@ -132,34 +177,73 @@ impl Plan {
         };
         format!("stages.{}.blocks.{}.{layer}", place.stage, place.block)
     }
-}
 
-fn lesson(unit: Unit, part: Part) -> String {
-    let block = |Place { stage, block }| format!("{}{}", stage + 2, letter(block));
-    let (place, branch) = match (unit, part) {
-        (Unit::Stem(_), Part::Conv) => return "conv1".to_owned(),
-        (Unit::Stem(_), Part::Norm) => return "bn_conv1".to_owned(),
-        (Unit::Stem(_), Part::Pool) => return "max_pool".to_owned(),
-        (Unit::Stem(_), _) => return "conv1_relu".to_owned(),
-        (Unit::Sum(place), Part::Add) => return format!("res{}_add", block(place)),
-        (Unit::Sum(place), _) => return format!("res{}_relu", block(place)),
-        (Unit::Last, _) => return "norm".to_owned(),
-        (Unit::Head, Part::Flatten) => return "flatten".to_owned(),
-        (Unit::Head, _) => return "avg_pool".to_owned(),
-        (Unit::Main(place, n), _) => (place, format!("2{}", letter(n))),
-        (Unit::Shortcut(place), _) => (place, "1".to_owned()),
-        (Unit::Blur(place), _) => (place, "aa".to_owned()),
-        (Unit::Squeeze(place) | Unit::Excite(place), _) => (place, "se".to_owned()),
-    };
-    let rest = format!("{}_branch{branch}", block(place));
-    match part {
-        Part::Norm => format!("bn{rest}"),
-        Part::Relu => format!("res{rest}_relu"),
-        _ => format!("res{rest}"),
+    fn keras(&self, unit: Unit, part: Part) -> String {
+        let style = self.style;
+        let lesson = style == Style::Lesson;
+        let branches = lesson || style == Style::Branches;
+        let block = |Place { stage, block }| match style {
+            Style::Blocks => format!("conv{}_block{}", stage + 2, block + 1),
+            Style::Stacks => format!("stack{stage}_block{block}"),
+            _ => format!("res{}{}", stage + 2, letter(block)),
+        };
+        let kind = match part {
+            Part::Conv => "conv",
+            Part::Norm => "bn",
+            Part::Relu => "relu",
+            _ => "pool",
+        };
+        let (place, number) = match (unit, part) {
+            (Unit::Stem(_), Part::Pool) if lesson => return "max_pool".to_owned(),
+            (Unit::Stem(_), Part::Pool) => return "pool1_pool".to_owned(),
+            (Unit::Stem(_), Part::Conv) if branches => return "conv1".to_owned(),
+            (Unit::Stem(_), Part::Norm) if branches => return "bn_conv1".to_owned(),
+            (Unit::Stem(n), _) => return format!("conv{}_{kind}", n + 1),
+            (Unit::Sum(place), Part::Add) if !self.pre_activation => {
+                return format!("{}_add", block(place));
+            }
+            (Unit::Sum(place), _) if lesson => return format!("{}_relu", block(place)),
+            (Unit::Sum(place), _) => return format!("{}_out", block(place)),
+            (Unit::Last, _) => return format!("post_{kind}"),
+            (Unit::Head, Part::Flatten) => return "flatten".to_owned(),
+            (Unit::Head, _) => return "avg_pool".to_owned(),
+            (Unit::Blur(place), _) => return format!("{}_aa", block(place)),
+            (
+                Unit::Squeeze(place)
+                | Unit::Excite(place)
+                | Unit::Channels(place)
+                | Unit::Path(place, _)
+                | Unit::Reduce(place)
+                | Unit::Choose(place, _),
+                _,
+            ) => {
+                return format!("{}_se", block(place));
+            }
+            // Keras counts a normalisation with the convolution that it follows.
+            (Unit::Main(place, 0), Part::Norm | Part::Relu) if self.pre_activation => {
+                let long = style == Style::Stacks;
+                let before = if long { "pre_activation" } else { "preact" };
+                return format!("{}_{before}_{kind}", block(place));
+            }
+            (Unit::Main(place, n), Part::Norm | Part::Relu) if self.pre_activation => (place, n),
+            (Unit::Main(place, n), _) => (place, n + 1),
+            (Unit::Shortcut(place), _) => (place, 0),
+        };
+        let block = block(place);
+        let branch = match number {
+            0 => "1".to_owned(),
+            number => format!("2{}", letter(number - 1)),
+        };
+        match part {
+            Part::Norm if branches => format!("{}_branch{branch}", block.replacen("res", "bn", 1)),
+            Part::Conv if branches => format!("{block}_branch{branch}"),
+            Part::Relu if lesson => format!("{block}_branch{branch}_relu"),
+            _ => format!("{block}_{number}_{kind}"),
+        }
     }
 }
 
-/// a, b, c …; after z come numbers, which no published network has.
+/// a, b, c …; after z come numbers, which no published network needs.
 fn letter(index: usize) -> String {
     match u8::try_from(index).ok().filter(|index| *index < 26) {
         Some(index) => char::from(b'a' + index).to_string(),
@@ -167,15 +251,17 @@ fn letter(index: usize) -> String {
     }
 }
 
-/// What the tensors of one file are called.
+/// The names of the tensors in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naming {
     family: Family,
-    /// What stands before every name, such as `module.` of a data-parallel training.
+    /// The prefix of every name, such as `module.` after data-parallel training.
     prefix: String,
-    /// What stands after every name: `:0` in files of Keras 2.
+    /// What the module of a shortcut is called where it is not `downsample`.
+    shortcut: Option<&'static str>,
+    /// The suffix of every name: `:0` in Keras 2 files.
     suffix: &'static str,
-    /// The layer of the classifier, where the file chooses its name.
+    /// The layer of the classifier, if the file chooses its name.
     classifier: Option<String>,
     /// Modules behind the last pool that are no classifier, and what is said of them.
     left_out: Vec<String>,
@@ -184,27 +270,38 @@ pub struct Naming {
     normalizations: Vec<[String; 2]>,
 }
 
-/// A name that occurs in every network of a family, once.
-const MARKS: [(Family, &str); 4] = [
+/// A name that occurs exactly once in every network of a family.
+const MARKS: [(Family, &str); 6] = [
     (Family::Torchvision, "layer1.0.conv1.weight"),
     (Family::HuggingFace, "embedder.embedder.convolution.weight"),
     (Family::PreActivation, "stages.0.blocks.0.conv1.weight"),
     (Family::Notebook, "res2a_branch2a/kernel"),
+    (Family::SelectiveKernels, "layer1.0.conv1.conv.weight"),
+    (
+        Family::SelectiveKernels,
+        "layer1.0.conv1.paths.0.conv.weight",
+    ),
 ];
 
-/// A name that torchvision's networks do not have, and those of the first squeeze-and-excitation do.
+/// A name that the original squeeze-and-excitation networks have, and torchvision's do not.
 const SENET_MARK: &str = "layer0.conv1.weight";
 
 impl Naming {
-    /// Names for made-up tensors: those of the layers.
+    /// The naming of random tensors, which are named after the layers.
     pub(super) const fn made_up() -> Self {
         Self::of(Family::Random, String::new())
+    }
+
+    /// The names in files of Keras.
+    pub(super) const fn keras() -> Self {
+        Self::of(Family::Keras, String::new())
     }
 
     const fn of(family: Family, prefix: String) -> Self {
         Self {
             family,
             prefix,
+            shortcut: None,
             suffix: "",
             classifier: None,
             left_out: Vec::new(),
@@ -213,11 +310,11 @@ impl Naming {
         }
     }
 
-    /// The naming whose marks are among the names of a file.
+    /// Finds the naming whose mark is among the names in a file.
     ///
     /// # Errors
-    /// [`Error::WeightsUnrecognised`] for names of no known family, of several, or of a network with
-    /// a part that is not supported.
+    /// [`Error::WeightsUnrecognised`] for names that belong to no known family, to several, or to a
+    /// network with an unsupported part.
     pub fn recognise(
         names: &BTreeSet<String>,
         dims: impl Fn(&str) -> Option<Vec<usize>>,
@@ -247,7 +344,10 @@ impl Naming {
         match found.len() {
             1 => {
                 let mut naming = found.remove(0);
-                naming.refuse_other_norms(names)?;
+                let shortcut = |name: &String| name.contains(".shortcut.");
+                if naming.family == Family::Torchvision && names.iter().any(shortcut) {
+                    naming.shortcut = Some(".shortcut.");
+                }
                 if naming.family != Family::Notebook {
                     let outside = names.iter().map(String::as_str);
                     let outside = outside.filter(|name| !naming.is_backbone(name));
@@ -267,7 +367,7 @@ impl Naming {
                     .to_owned(),
             ),
             0 => {
-                let [(_, torchvision), (_, hugging_face), _, (_, notebook)] = MARKS;
+                let [(_, torchvision), (_, hugging_face), _, (_, notebook), ..] = MARKS;
                 unrecognised(format!(
                     "no key ends with '{torchvision}' (torchvision, timm) or \
                      '{hugging_face}' (Hugging Face), none is '{notebook}' (the notebook); \
@@ -290,28 +390,6 @@ impl Naming {
                 })
             }
         }
-    }
-
-    /// Batch normalisation has running statistics; what normalises by groups of channels has not.
-    fn refuse_other_norms(&self, names: &BTreeSet<String>) -> Result<(), Error> {
-        let norm = match self.family {
-            Family::Torchvision | Family::Senet => "layer1.0.bn1",
-            Family::PreActivation => "stages.0.blocks.0.norm1",
-            _ => return Ok(()),
-        };
-        let name = |parameter: Parameter| format!("{}{norm}.{}", self.prefix, parameter.name());
-        let has = |parameter| names.contains(&name(parameter));
-        if has(Parameter::Gamma) && !has(Parameter::Mean) && !has(Parameter::Variance) {
-            return Err(Error::WeightsUnrecognised {
-                reason: format!(
-                    "'{}' has no running mean: the network normalises by groups (timm's `_gn`, BiT), \
-                     not by batch normalisation, which is not supported",
-                    name(Parameter::Gamma)
-                ),
-                hint: None,
-            });
-        }
-        Ok(())
     }
 
     /// The family.
@@ -365,7 +443,12 @@ impl Naming {
         inside.is_some_and(|rest| modules.iter().any(|module| rest.starts_with(module)))
     }
 
-    /// The layer of the classifier, where the file chooses its name.
+    /// Whether shortcuts are called as in networks for CIFAR.
+    pub(super) const fn has_small_names(&self) -> bool {
+        self.shortcut.is_some()
+    }
+
+    /// The layer of the classifier, if the file chooses its name.
     pub(super) fn classifier(&self) -> Option<&str> {
         self.classifier.as_deref()
     }
@@ -387,7 +470,7 @@ impl Naming {
         }
         match self.family {
             Family::HuggingFace => self.hugging_face(plan, unit, part, parameter),
-            Family::Notebook => {
+            Family::Notebook | Family::Keras => {
                 let layer = plan.layer(unit, part);
                 format!("{layer}/{}{}", parameter.keras_name(), self.suffix)
             }
@@ -398,11 +481,28 @@ impl Naming {
                 };
                 format!("{prefix}{layer}.{}", parameter.name())
             }
-            // The last of the pools in place of the max pool has a module of its own.
+            Family::SelectiveKernels => {
+                let mut layer = plan.layer(unit, part);
+                if matches!(unit, Unit::Main(..)) {
+                    // A convolution and its normalisation are one module.
+                    layer = match part {
+                        Part::Norm => layer.replace(".bn", ".conv") + ".bn",
+                        _ => layer + ".conv",
+                    };
+                }
+                format!("{prefix}{layer}.{}", parameter.name())
+            }
+            // The last of the pools that replace the max pool has its own module.
             Family::Torchvision if matches!((unit, part), (Unit::Stem(_), Part::Pool)) => {
                 format!("{prefix}maxpool.1.{}", parameter.name())
             }
-            _ => format!("{prefix}{}.{}", plan.layer(unit, part), parameter.name()),
+            _ => {
+                let mut layer = plan.layer(unit, part);
+                if let Some(shortcut) = self.shortcut {
+                    layer = layer.replace(".downsample.", shortcut);
+                }
+                format!("{prefix}{layer}.{}", parameter.name())
+            }
         }
     }
 
@@ -412,12 +512,19 @@ impl Naming {
         let inside = |Place { stage, block }| format!("encoder.stages.{stage}.layers.{block}");
         let path = match unit {
             Unit::Stem(_) if plan.stem.len() == 1 => "embedder.embedder".to_owned(),
-            // No network has these.
+            // No network has these units.
             Unit::Stem(n) => format!("embedder.embedder.{n}"),
             Unit::Last | Unit::Head => "norm".to_owned(),
             Unit::Main(place, n) => format!("{}.layer.{n}", inside(place)),
             Unit::Blur(place) => format!("{}.aa", inside(place)),
-            Unit::Squeeze(place) | Unit::Excite(place) => format!("{}.se", inside(place)),
+            Unit::Squeeze(place)
+            | Unit::Excite(place)
+            | Unit::Channels(place)
+            | Unit::Path(place, _)
+            | Unit::Reduce(place)
+            | Unit::Choose(place, _) => {
+                format!("{}.se", inside(place))
+            }
             Unit::Shortcut(place) | Unit::Sum(place) => format!("{}.shortcut", inside(place)),
         };
         let kind = match part {
@@ -438,7 +545,7 @@ fn is_numbered(name: &str) -> bool {
     modules.next().is_some_and(number) && modules.next().is_some_and(number)
 }
 
-/// The lesson's classifier has the number of classes in its name: `fc6`.
+/// The lesson's classifier includes the number of classes in its name: `fc6`.
 fn lesson_classifier(names: &BTreeSet<String>) -> Option<String> {
     let layers = names.iter().filter_map(|name| name.split_once('/'));
     let mut layers = layers.map(|(layer, _)| layer);

@@ -1,19 +1,16 @@
-//! Everything in which residual networks differ.
+//! Everything in which residual networks differ from each other.
 //!
-//! A network is a [`Plan`] and a [`Naming`](super::Naming): the plan says what the layers compute, the
-//! naming what the tensors of a file are called.
+//! A network is a [`Plan`] and a [`Naming`](super::Naming): the plan says what the layers compute,
+//! and the naming what the tensors of a file are called.
 
-use std::fmt;
-use std::str::FromStr;
+use super::Arch;
+use crate::network::PaddingRule;
 
-use crate::error::Error;
-use crate::network::{Fill, PaddingRule};
-
-/// Channels of the stem of every published network; a bottleneck's width is counted from it.
-const STEM: usize = 64;
+/// The channels of the stem in every published network, from which a bottleneck's width is counted.
+pub(super) const STEM: usize = 64;
 
 /// Classes of the lesson: the fingers of a hand, 0 to 5.
-const LESSON_CLASSES: usize = 6;
+pub(super) const LESSON_CLASSES: usize = 6;
 
 /// The two kinds of residual block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,7 +22,7 @@ pub enum Block {
 }
 
 impl Block {
-    /// Channels that a block gives, in widths of its stage.
+    /// The output channels of a block, as a multiple of its stage's width.
     const fn expansion(self) -> usize {
         match self {
             Self::Basic => 1,
@@ -33,7 +30,7 @@ impl Block {
         }
     }
 
-    /// Convolutions of a block, without that of its shortcut.
+    /// The convolutions of a block, without that of its shortcut.
     pub const fn convolutions(self) -> usize {
         match self {
             Self::Basic => 2,
@@ -50,14 +47,35 @@ pub enum Shortcut {
     Convolution,
     /// A 2×2 average pool before its 1×1 convolution (the D of timm's names).
     AveragePool,
+    /// It takes every second pixel and puts zeros before and after its channels (the A of He et al.).
+    Zeros,
 }
 
-/// What averages before an image is halved.
+/// Selective kernels in place of a 3×3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selective {
+    /// The channels between the two layers that choose, in each stage.
+    pub reduced: Vec<usize>,
+    /// Whether each kernel reads one half of the channels.
+    pub splits: bool,
+}
+
+/// What normalises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Norm {
+    /// Batch normalisation.
+    #[default]
+    Batch,
+    /// Group normalisation with this many groups of channels.
+    Group(usize),
+}
+
+/// The filter that averages before an image is halved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AntiAlias {
-    /// A binomial filter of 3×3.
+    /// A 3×3 binomial filter.
     Blur,
-    /// The mean of 2×2.
+    /// A 2×2 mean.
     Average,
 }
 
@@ -71,7 +89,7 @@ pub enum StrideSite {
     First,
 }
 
-/// How the layers of a network are called.
+/// The way in which a network's layers are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Style {
     /// `layer1.0.conv1`, `layer1.0.bn1`: torchvision's, and those of all plain networks here.
@@ -80,77 +98,155 @@ pub enum Style {
     Timm,
     /// `res2a_branch2a`, `bn2a_branch2a`: the classic lesson's.
     Lesson,
+    /// The same where Keras' first ResNet-50 has them.
+    Branches,
+    /// `conv2_block1_1_conv`: keras.applications.
+    Blocks,
+    /// `stack0_block0_1_conv`: `KerasHub`.
+    Stacks,
 }
 
-/// The max pool behind the stem: 3×3 at stride 2.
+/// Which convolutions have a bias.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Bias {
+    /// None.
+    #[default]
+    None,
+    /// Those that no normalisation follows before the next sum or pool.
+    Unnormalised,
+    /// All.
+    All,
+}
+
+/// Which first blocks of stages have a convolution in their shortcut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Projects {
+    /// Those that change the size of the image or the number of channels.
+    #[default]
+    Needed,
+    /// These and all after the first stage.
+    LaterStages,
+    /// All.
+    All,
+}
+
+/// When the shortcut of a block is laid out: where files number their tensors, this is their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ShortcutOrder {
+    /// Before the main path.
+    First,
+    /// Before the last convolution of the main path: the shortcut is the first summand in Keras, which
+    /// numbers layers by how far they are from the end.
+    BeforeLast,
+    /// After the main path.
+    #[default]
+    Last,
+}
+
+/// The max pool after the stem: 3×3 at stride 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool {
-    /// What is around the image.
+    /// The padding around the image.
     pub padding: PaddingRule,
-    /// Whether zeros are outside of the image, instead of −∞.
+    /// Whether the values outside the image are zeros instead of −∞.
     pub zeros: bool,
 }
 
-/// What follows the last block.
+impl MaxPool {
+    /// One with this padding, of −∞.
+    pub const fn new(padding: PaddingRule) -> Self {
+        Self {
+            padding,
+            zeros: false,
+        }
+    }
+}
+
+/// The part after the last block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Name of the classifier.
+    /// The name of the classifier.
     pub name: String,
-    /// What stands before it.
+    /// The pooling before it.
     pub pooling: HeadPooling,
 }
 
-/// What stands before the classifier.
+/// The pooling before the classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeadPooling {
-    /// A mean over all pixels, so that any image size fits.
+    /// A mean over all pixels, for any image size.
     Global,
-    /// A 2×2 average and a flattening, channels innermost: the classifier fixes the size.
+    /// A 2×2 average pool and flattening, channels innermost: the classifier fixes the image size.
     Lesson,
 }
 
 /// A residual network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// How its layers are called.
+    /// The way in which its layers are named.
     pub style: Style,
-    /// Kind of all its blocks.
+    /// The kind of its blocks.
     pub block: Block,
-    /// Blocks of each stage.
+    /// The number of blocks in each stage.
     pub blocks: Vec<usize>,
-    /// Stride of each stage.
+    /// The stride of each stage.
     pub strides: Vec<usize>,
-    /// Channels of each convolution before the max pool: one 7×7, or three 3×3.
+    /// The channels of each convolution before the max pool: one, or three 3×3.
     pub stem: Vec<usize>,
-    /// Channels inside the blocks of each stage.
+    /// Rows and columns of the kernel of a stem with one convolution: 7, or 3 for small images.
+    pub stem_kernel: usize,
+    /// The stride of the first convolution.
+    pub stem_stride: usize,
+    /// Whether images are grey: the file's first kernels have one channel.
+    pub grey: bool,
+    /// Rows and columns from one tap of a 3×3 to the next in each stage; 1 where there is no number.
+    pub dilations: Vec<usize>,
+    /// The channels inside the blocks of each stage.
     pub widths: Vec<usize>,
-    /// Channels that the blocks of each stage give.
+    /// The output channels of the blocks of each stage.
     pub outputs: Vec<usize>,
     /// Groups of the 3×3 of a bottleneck.
     pub groups: usize,
     /// Where blocks stride.
     pub stride_site: StrideSite,
+    /// Whether the last block of a stage strides instead of the first.
+    pub strides_last: bool,
+    /// What is around the image of a 3×3 that strides.
+    pub stride_padding: PaddingRule,
     /// How shortcuts stride.
     pub shortcut: Shortcut,
-    /// Whether the first block of the first stage projects its shortcut without need.
-    pub first_projects: bool,
-    /// Whether a normalisation and ReLU come before the convolutions (v2) instead of after.
+    /// Which blocks project their shortcut.
+    pub projects: Projects,
+    /// When a shortcut is laid out.
+    pub shortcut_order: ShortcutOrder,
+    /// Whether normalisation and ReLU come before the convolutions (v2) instead of after them.
     pub pre_activation: bool,
-    /// What averages where the image is halved, if anything does.
+    /// What normalises.
+    pub norm: Norm,
+    /// Whether kernels have mean 0 and variance 1 when they are used, whatever the file has.
+    pub standardised: bool,
+    /// The filter that averages where the image is halved, if there is one.
     pub anti_alias: Option<AntiAlias>,
-    /// Channels between the two layers of squeeze-and-excitation in each stage; empty without it.
+    /// The channels between the two layers of squeeze-and-excitation in each stage; empty without
+    /// it.
     pub squeeze: Vec<usize>,
-    /// Whether a ReLU follows the last normalisation of a main path too.
+    /// Taps of the efficient channel attention of each stage; empty without it.
+    pub channel_taps: Vec<usize>,
+    /// The selective kernels of the blocks, if they have any.
+    pub selective: Option<Selective>,
+    /// Whether a ReLU also follows the last normalisation of a main path.
     pub clamps_last: bool,
-    /// Whether convolutions have a bias.
-    pub bias: bool,
+    /// Which convolutions have a bias.
+    pub bias: Bias,
+    /// Whether it is of those that the authors of squeeze-and-excitation trained.
+    pub legacy: bool,
     /// Added to the variance by every batch normalisation.
     pub epsilon: f32,
-    /// The max pool behind the stem.
-    pub max_pool: MaxPool,
-    /// What follows the last block.
+    /// The max pool after the stem, if there is one.
+    pub max_pool: Option<MaxPool>,
+    /// The part after the last block.
     pub head: Head,
-    /// Classes; `None` without a classifier.
+    /// The number of classes; `None` without a classifier.
     pub classes: Option<usize>,
 }
 
@@ -160,7 +256,7 @@ impl Plan {
         Self::scaled(block, blocks, STEM, classes)
     }
 
-    /// [`Self::new`] with channels that are counted from those of the stem.
+    /// Does what [`Self::new`] does, with channels counted from those of the stem.
     pub fn scaled(block: Block, blocks: [usize; 4], stem: usize, classes: usize) -> Self {
         let widths = [1, 2, 4, 8].map(|factor| factor * stem);
         Self {
@@ -169,23 +265,32 @@ impl Plan {
             blocks: blocks.to_vec(),
             strides: vec![1, 2, 2, 2],
             stem: vec![stem],
+            stem_kernel: 7,
+            stem_stride: 2,
+            grey: false,
+            dilations: Vec::new(),
             widths: widths.to_vec(),
             outputs: widths.map(|width| block.expansion() * width).to_vec(),
             groups: 1,
             stride_site: StrideSite::Middle,
+            strides_last: false,
+            stride_padding: PaddingRule::all(1),
             shortcut: Shortcut::Convolution,
-            first_projects: false,
+            projects: Projects::Needed,
+            shortcut_order: ShortcutOrder::Last,
             pre_activation: false,
+            norm: Norm::Batch,
+            standardised: false,
             anti_alias: None,
             squeeze: Vec::new(),
+            channel_taps: Vec::new(),
+            selective: None,
             clamps_last: false,
-            bias: false,
+            bias: Bias::None,
+            legacy: false,
             // The default of PyTorch's `BatchNorm2d`.
             epsilon: 1e-5,
-            max_pool: MaxPool {
-                padding: PaddingRule::all(1),
-                zeros: false,
-            },
+            max_pool: Some(MaxPool::new(PaddingRule::all(1))),
             head: Head {
                 name: "fc".to_owned(),
                 pooling: HeadPooling::Global,
@@ -194,22 +299,19 @@ impl Plan {
         }
     }
 
-    /// The ResNet-50 of the classic lesson, with channels that are counted from those of the stem.
+    /// The ResNet-50 of the classic lesson, with channels counted from those of the stem.
     ///
     /// It differs from torchvision's in ways that no shape of a weight shows: the stride is in the
-    /// first 1×1 of a block and in its shortcut, the batch normalisation has Keras' epsilon, the max
-    /// pool has no padding, and a 2×2 average pool and a flattening stand before the classifier.
+    /// first 1×1 of a block and in its shortcut, the batch normalisation has Keras's epsilon, the
+    /// max pool has no padding, and a 2×2 average pool and flattening precede the classifier.
     pub fn lesson(stem: usize, classes: usize) -> Self {
         Self {
             style: Style::Lesson,
             stride_site: StrideSite::First,
-            bias: true,
-            // The default of Keras' `BatchNormalization`.
+            bias: Bias::All,
+            // The default of Keras's `BatchNormalization`.
             epsilon: 1e-3,
-            max_pool: MaxPool {
-                padding: PaddingRule::all(0),
-                zeros: false,
-            },
+            max_pool: Some(MaxPool::new(PaddingRule::all(0))),
             head: Head {
                 name: format!("fc{classes}"),
                 pooling: HeadPooling::Lesson,
@@ -232,12 +334,17 @@ impl Plan {
     /// The usual name, such as `resnet50`, `resnext50_32x4d`, `resnet50d`, `resnetv2_50` or
     /// `notebook`.
     pub fn name(&self) -> String {
-        let depth = self.block.convolutions() * self.blocks.iter().sum::<usize>() + 2;
+        let depth = self.depth();
         let letter = self.letter();
-        // The channels from which those of the network are counted: those of the stem, but for an S.
+        // The channels from which those of the network are counted: those of the stem, except in an
+        // S.
         let unit = match self.style {
             Style::Lesson => return Arch::Notebook.name().to_owned(),
             Style::Timm => self.stem_channels(),
+            Style::Branches | Style::Blocks | Style::Stacks => {
+                let version = if self.pre_activation { "v2" } else { "" };
+                return format!("resnet{depth}{version}");
+            }
             Style::Torchvision => {
                 let output = self.outputs.first().copied().unwrap_or_default();
                 (output / self.block.expansion()).max(1)
@@ -258,115 +365,68 @@ impl Plan {
             }
             (_, groups, _) => format!("resnext{aa}{depth}{letter}_{groups}x{width}d"),
         };
-        if unit != STEM {
+        if self.is_small() {
+            name.push_str("_cifar");
+        }
+        if unit != self.usual_stem() {
             name.push_str(&format!("_stem{unit}"));
         }
+        if self.norm != Norm::Batch {
+            name.push_str(if self.standardised { "_bit" } else { "_gn" });
+        }
+        if self.selective.is_some() {
+            name.insert_str(0, "sk");
+        }
+        if !self.channel_taps.is_empty() {
+            name.insert_str(0, "eca");
+        }
         if !self.squeeze.is_empty() {
-            name.insert_str(0, if self.is_senet() { "legacy_se" } else { "se" });
+            name.insert_str(0, if self.legacy { "legacy_se" } else { "se" });
         }
         name
     }
 
-    /// timm's letter for the form of the stem and the shortcuts.
+    /// timm's letter for the kind of stem and shortcuts.
     fn letter(&self) -> &'static str {
         let stem = self.stem_channels();
         let deep = self.stem.len() > 1;
         let tiered = self.stem == [3 * stem / 8, stem / 2, stem];
         match self.shortcut {
-            Shortcut::Convolution if !deep => "",
+            Shortcut::Convolution | Shortcut::Zeros if !deep => "",
             Shortcut::AveragePool if !deep => "_avg",
             Shortcut::Convolution if self.widths.first() == Some(&stem) => "c",
-            Shortcut::Convolution => "s",
+            Shortcut::Convolution | Shortcut::Zeros => "s",
             Shortcut::AveragePool if tiered => "t",
             Shortcut::AveragePool => "d",
         }
     }
 
-    /// Whether it is one of the networks that the authors of squeeze-and-excitation trained, as its
-    /// max pool shows.
-    fn is_senet(&self) -> bool {
-        self.max_pool.padding == PaddingRule::filled(Fill::Ceil)
+    /// Convolutions on the way through the network, and the classifier.
+    fn depth(&self) -> usize {
+        self.block.convolutions() * self.blocks.iter().sum::<usize>() + 2
     }
 
-    /// Channels that the stem gives.
-    pub(super) fn stem_channels(&self) -> usize {
-        self.stem.last().copied().unwrap_or_default()
+    /// Whether its stem is one for small images, such as those of CIFAR: one 3×3.
+    pub(super) fn is_small(&self) -> bool {
+        self.stem_kernel == 3 && self.stem.len() == 1
     }
-}
 
-/// A network by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Arch {
-    /// Two blocks of two convolutions in each stage.
-    ResNet18,
-    /// [3, 4, 6, 3] blocks of two convolutions.
-    ResNet34,
-    /// [3, 4, 6, 3] bottlenecks.
-    ResNet50,
-    /// [3, 4, 23, 3] bottlenecks.
-    ResNet101,
-    /// [3, 8, 36, 3] bottlenecks.
-    ResNet152,
-    /// The ResNet-50 of the classic lesson.
-    Notebook,
-}
-
-#[doc(hidden)]
-impl Arch {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::ResNet18,
-        Self::ResNet34,
-        Self::ResNet50,
-        Self::ResNet101,
-        Self::ResNet152,
-        Self::Notebook,
-    ];
-
-    /// The name that [`FromStr`] reads.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ResNet18 => "resnet18",
-            Self::ResNet34 => "resnet34",
-            Self::ResNet50 => "resnet50",
-            Self::ResNet101 => "resnet101",
-            Self::ResNet152 => "resnet152",
-            Self::Notebook => "notebook",
+    /// Channels that the stem of such a network usually gives.
+    fn usual_stem(&self) -> usize {
+        if self.is_small() && self.blocks.len() == 3 {
+            STEM / 4
+        } else {
+            STEM
         }
     }
 
-    /// The plan for a number of classes: by default 1000, or the 6 of the lesson.
-    pub fn plan(self, classes: Option<usize>) -> Plan {
-        let (block, blocks) = match self {
-            Self::ResNet18 => (Block::Basic, [2, 2, 2, 2]),
-            Self::ResNet34 => (Block::Basic, [3, 4, 6, 3]),
-            Self::ResNet50 => (Block::Bottleneck, [3, 4, 6, 3]),
-            Self::ResNet101 => (Block::Bottleneck, [3, 4, 23, 3]),
-            Self::ResNet152 => (Block::Bottleneck, [3, 8, 36, 3]),
-            Self::Notebook => return Plan::lesson(STEM, classes.unwrap_or(LESSON_CLASSES)),
-        };
-        Plan::new(block, blocks, classes.unwrap_or(1000))
+    /// Rows and columns from one tap to the next in the 3×3 of a stage.
+    pub(super) fn dilation(&self, stage: usize) -> usize {
+        self.dilations.get(stage).copied().unwrap_or(1)
     }
-}
 
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Arch {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        let found = Self::ALL.into_iter().find(|arch| arch.name() == name);
-        found.ok_or_else(|| Error::Model {
-            model: name.to_owned(),
-            reason: format!(
-                "unknown; there are {}",
-                Self::ALL.map(Self::name).join(", ")
-            ),
-        })
+    /// The output channels of the stem.
+    pub(super) fn stem_channels(&self) -> usize {
+        self.stem.last().copied().unwrap_or_default()
     }
 }

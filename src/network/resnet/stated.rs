@@ -1,4 +1,4 @@
-//! What the texts in a weight file and those beside it say of its network.
+//! What the metadata of a weight file and its side-car files state about the network.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,16 @@ pub const CONFIG: &str = "config.json beside the file";
 /// Evidence: `preprocessor_config.json`.
 pub const PREPROCESSOR: &str = "preprocessor_config.json beside the file";
 
-/// What was found. Every field that nothing says is `None`.
+/// What was found. Fields that nothing states are `None`.
 #[derive(Clone, Debug, Default)]
 pub struct Stated {
-    /// What the file is, for the record; `None` for made-up weights.
+    /// The path of the file, for the record; `None` for random weights.
     pub path: Option<String>,
     /// What else it holds that may have been meant.
     pub beside: Option<Decision>,
-    /// Texts in the file, such as `epsilon` or `classes`.
+    /// The file's metadata, such as `epsilon` or `classes`.
     pub metadata: HashMap<String, String>,
-    /// What stands beside it.
+    /// The content of its side-car files.
     pub config: Config,
 }
 
@@ -38,27 +38,29 @@ impl Stated {
     }
 }
 
-/// What the JSON files beside a weight file say.
+/// The content of the JSON files next to a weight file.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// timm's name of the network.
+    /// timm's name for the network.
     pub architecture: Option<String>,
-    /// Classes that the network has according to the file.
+    /// The number of classes that the file states.
     pub classes: Option<usize>,
-    /// Blocks of the stages, according to Hugging Face.
+    /// The number of blocks in each stage, according to Hugging Face.
     pub depths: Option<Vec<usize>>,
     /// Whether bottlenecks stride in their first 1×1, according to Hugging Face.
     pub downsample_in_bottleneck: Option<bool>,
     /// Whether the first stage halves the image, according to Hugging Face.
     pub downsample_in_first_stage: Option<bool>,
-    /// timm's `fixed` stems: zeros around the image of the max pool.
+    /// The stride of the whole backbone, if it is less than usual, according to timm.
+    pub output_stride: Option<usize>,
+    /// Whether the max pool's input is padded with zeros, as in timm's `fixed` stems.
     pub zero_padded_pool: bool,
-    /// How images are prepared, and which file says so.
+    /// The preparation of images, and the file that states it.
     pub preprocess: Option<(Preprocess, &'static str)>,
-    /// What makes probabilities of the scores.
+    /// The activation that turns scores into probabilities.
     pub activation: Option<Activation>,
-    /// Whether it says that its classes have no names.
+    /// Whether the file states that its classes have no names.
     pub unnamed: bool,
-    /// Names of the classes.
+    /// The names of the classes.
     pub labels: Option<Labels>,
 }

@@ -1,4 +1,4 @@
-//! The ways to compute a convolution on buffers, with what each launches and binds.
+//! The ways to compute a convolution on buffers, and what each of them launches and binds.
 
 use std::fmt;
 
@@ -21,10 +21,10 @@ pub enum OnBuffers {
     Grouped,
     /// Tiles in workgroup memory.
     Tiled(Tile),
-    /// The same with the reduction cut into a number of slices, each with workgroups of its own, and a
+    /// The same with the reduction cut into this many slices, each with its own workgroups, and a
     /// dispatch that adds them up.
     Split(Tile, usize),
-    /// Fewer multiplications in three dispatches; the tile is that of the products.
+    /// Fewer multiplications, in three dispatches; the tile is that of the products.
     Winograd(OutTile, Tile),
     /// Cooperative matrices of halves.
     Cooperative,
@@ -45,7 +45,7 @@ impl fmt::Display for OnBuffers {
 }
 
 impl Buffers<'_> {
-    /// What was chosen for a layer, where it is possible, else its default.
+    /// The algorithm chosen for a layer, if it is possible, otherwise the default.
     fn algorithm(&self, shape: &ConvShape) -> OnBuffers {
         let geometry = shape.geometry();
         match self.options.choices.get(shape) {
@@ -63,7 +63,7 @@ impl Buffers<'_> {
         let weight = graph.tensor(conv.weight);
         let convolution = Convolution {
             geometry,
-            // Padded to whole vectors: what lies past them is of channels that do not exist.
+            // Padded to whole vectors; the padding belongs to channels that do not exist.
             bias: vector(graph, conv.bias, geometry.output.c),
         };
         let dispatches = match algorithm {
@@ -112,7 +112,7 @@ impl Buffers<'_> {
     }
 }
 
-/// What the dispatches of a convolution share.
+/// The data that the dispatches of a convolution share.
 struct Convolution<'a> {
     geometry: &'a Geometry,
     bias: Packing,
@@ -148,7 +148,8 @@ impl Convolution<'_> {
     }
 }
 
-/// Bare sums: the bindings of biases and residual must be filled, the shader does not read them.
+/// Binds bare sums. The bindings of biases and residual must be filled, though the shader does not
+/// read them.
 fn bind_products(launch: Launch, weight: Packing) -> Bound {
     let operands = [
         Operand::Input(0),

@@ -1,4 +1,5 @@
-//! Which algorithm computes a layer on buffers as long as nobody has measured, and which others could.
+//! The algorithm that computes a layer on buffers unless measurements say otherwise, and the
+//! alternatives.
 
 use super::devices::{DISPATCH, Defaults, HALF_TILES, PRODUCT_TILES, TILES};
 use super::{Buffers, OnBuffers};
@@ -10,7 +11,7 @@ use crate::plan::options::{PlanOptions, Winograd};
 use crate::tensor::Shape;
 
 impl Buffers<'_> {
-    /// What can compute a layer, the default first, each once.
+    /// All algorithms that can compute a layer, the default first, each once.
     pub(super) fn algorithms(&self, geometry: &Geometry) -> Vec<OnBuffers> {
         let default = self.default_algorithm(geometry);
         if geometry.groups > 1 {
@@ -39,7 +40,7 @@ impl Buffers<'_> {
         distinct(default, others)
     }
 
-    /// What computes a layer by default.
+    /// The algorithm that computes a layer by default.
     pub(super) fn default_algorithm(&self, geometry: &Geometry) -> OnBuffers {
         if geometry.groups > 1 {
             // Tiles would multiply mostly zeros: a group of ResNeXt-50 has 4 to 32 channels.
@@ -48,12 +49,13 @@ impl Buffers<'_> {
         let row = Defaults::of(self.options.capabilities.device);
         if let Some(out_tile) = row.winograd_for(geometry, self.options) {
             let product = winograd::product(geometry, out_tile);
-            // Its transforms have lost bits already: the products are in single precision.
+            // The transforms have already lost bits, so the products are in single precision.
             let tile = row.tile_for(row.tiles, &product, out_tile.components());
             return OnBuffers::Winograd(out_tile, tile);
         }
         if self.may_cooperate(geometry) {
-            // Asked for. Units for matrices are several times as fast as any other arithmetic.
+            // The caller asked for it. Matrix units are several times as fast as any other
+            // arithmetic.
             return OnBuffers::Cooperative;
         }
         let tiles = if row.fast_halves && self.multiplies_halves() {
@@ -68,13 +70,13 @@ impl Buffers<'_> {
         }
     }
 
-    /// Whether kernels may multiply halves: what is stored in more bits keeps them.
+    /// Whether kernels may multiply halves: values stored with more bits keep them.
     fn multiplies_halves(&self) -> bool {
         self.precision == Precision::F16 && self.options.capabilities.half_arithmetic
     }
 
-    /// Whether a layer may be computed with cooperative matrices: of an image's three channels they would
-    /// multiply mostly zeros.
+    /// Whether a layer may be computed with cooperative matrices, which would multiply mostly zeros
+    /// for the three channels of an image.
     fn may_cooperate(&self, geometry: &Geometry) -> bool {
         let device = &self.options.capabilities;
         let [min, max] = conv2d_cooperative::SUBGROUPS;
@@ -87,9 +89,10 @@ impl Buffers<'_> {
     }
 }
 
-/// Products of a slice that are worth a workgroup of its own, at least.
+/// The least number of products in a slice that is worth its own workgroup.
 const SLICE_PRODUCTS: usize = 128;
-/// Slices that a reduction may have: the dispatch that adds up many of them is bound by memory.
+/// The numbers of slices that a reduction may have; a dispatch that adds up many of them is bound
+/// by memory.
 const SLICES: [usize; 3] = [2, 4, 8];
 /// With this many workgroups no device idles.
 const WORKGROUPS_OF_ANY: u64 = 256;
@@ -102,7 +105,8 @@ fn may_split(geometry: &Geometry, tile: Tile, slices: usize) -> bool {
 }
 
 impl Defaults {
-    /// The largest tile that makes enough workgroups for a number of equal problems, else the smallest.
+    /// The largest tile that makes enough workgroups for a number of equal problems, otherwise the
+    /// smallest.
     fn tile_for(&self, tiles: &[Tile], geometry: &Geometry, problems: usize) -> Tile {
         let workgroups = |tile: &Tile| tile.workgroups(geometry).iter().product::<u64>();
         let mut sizes = tiles.iter();
@@ -111,8 +115,9 @@ impl Defaults {
         *enough.unwrap_or(&tiles[tiles.len() - 1])
     }
 
-    /// Slices of the reduction: as few as make enough workgroups, else as many as there may be. Where
-    /// less than half of the workgroups are missing the second dispatch would cost more than it saves.
+    /// The slices of the reduction: as few as make enough workgroups, otherwise as many as allowed.
+    /// If less than half of the workgroups are missing, the second dispatch would cost more than it
+    /// saves.
     fn slices(&self, geometry: &Geometry, tile: Tile) -> usize {
         let [x, y] = tile.workgroups(geometry);
         let workgroups = usize::try_from(x * y).unwrap_or(usize::MAX);
@@ -126,7 +131,7 @@ impl Defaults {
         enough.or(possible.next_back()).unwrap_or(1)
     }
 
-    /// The sides of Winograd's tiles, `None` to compute a layer directly.
+    /// The size of Winograd's tiles; `None` computes a layer directly.
     fn winograd_for(&self, geometry: &Geometry, options: &PlanOptions) -> Option<OutTile> {
         let mut possible = out_tiles(options, geometry);
         if options.winograd != Winograd::Auto {
@@ -174,6 +179,7 @@ mod tests {
             kernel: [kernel; 2],
             stride: [1, 1],
             padding: Padding::all(kernel / 2),
+            dilation: [1; 2],
             groups: 1,
             relu: false,
             residual: Residual::None,

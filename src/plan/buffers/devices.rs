@@ -1,8 +1,9 @@
-//! What the kernels on buffers do by default on a kind of device: a table. Every row has its reason.
+//! The defaults of the kernels on buffers for each kind of device: a table in which every row has
+//! its reason.
 //!
-//! A large tile does more arithmetic per byte that it loads; a small one makes more workgroups. At batch
-//! 1 the last stages of a ResNet have 49 output pixels, and a GPU whose compute units have no workgroup
-//! idles: the largest tile that still makes enough workgroups wins.
+//! A large tile does more arithmetic per byte that it loads; a small one makes more workgroups. At
+//! batch 1 the last stages of a ResNet have 49 output pixels, and compute units without a workgroup
+//! idle, so the largest tile that still makes enough workgroups wins.
 
 use crate::kernels::Precision;
 use crate::kernels::conv2d::Tile;
@@ -19,9 +20,9 @@ const fn tile(px: u32, co: u32, k: u32, per_thread_px: u32, per_thread_co: u32) 
     }
 }
 
-/// A tile of halves: 4×8 sums per thread in single precision, and as many of a step in half precision.
-/// RDNA2: 83 % of the hottest block are packed multiply-adds, 8 waves per SIMD. 8×8 have 6 waves, and
-/// spill on RDNA3.
+/// A tile of halves: 4×8 sums per thread in single precision, and the same number for one step in
+/// half precision. RDNA2: 83 % of the hottest block are packed multiply-adds, 8 waves per SIMD. 8×8
+/// would have 6 waves, and spills on RDNA3.
 const fn half_tile(px: u32) -> Tile {
     Tile {
         arithmetic: Precision::F16,
@@ -29,7 +30,8 @@ const fn half_tile(px: u32) -> Tile {
     }
 }
 
-/// RDNA2: 89 % of the hottest block are multiply-adds, 8 waves per SIMD; 12 KiB of workgroup memory.
+/// RDNA2: 89 % of the hottest block are multiply-adds, 8 waves per SIMD; 12 KiB of workgroup
+/// memory.
 pub(super) const T128X64: Tile = tile(128, 64, 16, 8, 8);
 /// RDNA2: 89 %, 8 waves.
 pub(super) const T64X64: Tile = tile(64, 64, 16, 8, 8);
@@ -42,7 +44,8 @@ pub(super) const T32X64: Tile = tile(32, 64, 16, 4, 8);
 /// RDNA2: 79 %.
 pub(super) const T32X64_4X4: Tile = tile(32, 64, 16, 4, 4);
 
-/// Those that may be fastest for the products of Winograd's algorithms, which have many workgroups.
+/// The tiles that may be fastest for the products of Winograd's algorithms, which have many
+/// workgroups.
 pub(super) const PRODUCT_TILES: [Tile; 3] = [T128X64, T64X64_8X4, T32X64];
 
 /// Tiles for devices with half arithmetic, from the largest to the smallest.
@@ -51,23 +54,24 @@ pub(super) const HALF_TILES: [Tile; 3] = [half_tile(128), half_tile(64), half_ti
 /// All tiles of the kernels on buffers.
 pub(super) const TILES: [Tile; 6] = [T128X64, T64X64, T64X64_8X4, T64X64_4X4, T32X64, T32X64_4X4];
 
-/// What the kernels on buffers do by default on a kind of device.
+/// The defaults of the kernels on buffers for a kind of device.
 pub(super) struct Defaults {
     pub(super) class: DeviceClass,
-    /// `None` for all others.
+    /// `None` stands for all others.
     pub(super) vendor: Option<Vendor>,
     /// From the largest to the smallest.
     pub(super) tiles: &'static [Tile],
-    /// Whether it multiplies halves faster than single precision, where that is all that is stored.
+    /// Whether it multiplies halves faster than single precision, if only halves are stored.
     pub(super) fast_halves: bool,
-    /// Workgroups that a dispatch should have: about two for each compute unit. wgpu does not tell how
-    /// many there are.
+    /// The workgroups that a dispatch should have: about two per compute unit. wgpu does not report
+    /// how many there are.
     pub(super) workgroups_wanted: usize,
-    /// What a typical device can do, to tell whether Winograd's algorithms pay: `None` for never.
+    /// The peak of a typical device, which determines whether Winograd's algorithms pay off; `None`
+    /// means never.
     pub(super) peak: Option<Peak>,
 }
 
-/// Arithmetic and memory of a device, by its data sheet.
+/// The peak rates of a device's arithmetic and memory, from its data sheet.
 #[derive(Clone, Copy)]
 pub(super) struct Peak {
     /// Single precision, 10⁹ operations per second.
@@ -77,7 +81,7 @@ pub(super) struct Peak {
 }
 
 impl Peak {
-    /// Time of a dispatch that is bound by one of them, in picoseconds.
+    /// The time of a dispatch that is bound by one of them, in picoseconds.
     pub(super) const fn picoseconds(self, operations: u64, bytes: u64) -> u64 {
         let (arithmetic, memory) = (operations * 1000 / self.gflops, bytes * 1000 / self.gbytes);
         if arithmetic > memory {
@@ -88,20 +92,20 @@ impl Peak {
     }
 }
 
-/// What a dispatch costs that waits for another one, in picoseconds: 2 to 5 µs on discrete GPUs.
+/// The cost of a dispatch that waits for another one, in picoseconds: 2 to 5 µs on discrete GPUs.
 pub(super) const DISPATCH: u64 = 3_000_000;
 
-/// The tiles that keep 64 sums per thread, down to 32.
+/// Tiles with 64 sums per thread, down to 32.
 const LARGE: &[Tile] = &[T128X64, T64X64, T32X64];
 /// At most 32 sums per thread.
 const MEDIUM: &[Tile] = &[T64X64_8X4, T32X64_4X4];
 /// 16 sums per thread.
 const SMALL: &[Tile] = &[T64X64_4X4, T32X64_4X4];
 
-/// The first row that fits holds; the last one fits all.
+/// The first matching row applies; the last one matches everything.
 pub(super) const DEFAULTS: &[Defaults] = &[
-    // 256 registers and large register files: RX 6600 to 7900 XTX have 28 to 96 compute units. RX 6800 XT:
-    // 20.7 TFLOP/s, 512 GB/s.
+    // 256 registers and large register files: RX 6600 to 7900 XTX have 28 to 96 compute units. RX
+    // 6800 XT: 20.7 TFLOP/s, 512 GB/s.
     row(
         DeviceClass::Discrete,
         Some(Vendor::Amd),
@@ -109,8 +113,9 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         80,
         Some([20_700, 512]),
     ),
-    // 255 registers; RTX 3060 to 4090 have 28 to 128 multiprocessors. ggml's Vulkan backend takes the
-    // largest tile that makes two workgroups for each. RTX 4070: 29.1 TFLOP/s, 504 GB/s.
+    // 255 registers; RTX 3060 to 4090 have 28 to 128 multiprocessors. ggml's Vulkan backend takes
+    // the largest tile that makes two workgroups for each of them. RTX 4070: 29.1 TFLOP/s, 504
+    // GB/s.
     row(
         DeviceClass::Discrete,
         Some(Vendor::Nvidia),
@@ -118,7 +123,7 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         128,
         Some([29_100, 504]),
     ),
-    // 128 registers of 32 bytes for each hardware thread: 64 sums would spill at 16 lanes. Arc A380 to
+    // 128 registers of 32 bytes per hardware thread: 64 sums would spill at 16 lanes. Arc A380 to
     // A770 have 8 to 32 cores. A770: 17.2 TFLOP/s, 560 GB/s.
     row(
         DeviceClass::Discrete,
@@ -127,7 +132,8 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         48,
         Some([17_200, 560]),
     ),
-    // As above; UHD 770 to Iris Xe have 2 to 6 slices of 16 execution units. UHD 770: 0.79 TFLOP/s, 77 GB/s.
+    // As above; UHD 770 to Iris Xe have 2 to 6 slices of 16 execution units. UHD 770: 0.79 TFLOP/s,
+    // 77 GB/s.
     row(
         DeviceClass::Integrated,
         Some(Vendor::Intel),
@@ -135,7 +141,7 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         12,
         Some([790, 77]),
     ),
-    // More than 104 registers of 16 bits for a thread leave fewer threads on a core (D. Johnson's
+    // More than 104 16-bit registers per thread leave fewer threads on a core (D. Johnson's
     // description of the M1's GPU); M1 to M2 Max have 7 to 38 cores. M2: 3.6 TFLOP/s, 100 GB/s.
     row(
         DeviceClass::Integrated,
@@ -161,10 +167,10 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         16,
         Some([2_100, 51]),
     ),
-    // A workgroup runs on one core of the CPU, and there are few of them. Winograd was not measured.
+    // A workgroup runs on one core of the CPU, and there are few cores. Winograd was not measured.
     row(DeviceClass::Software, None, LARGE, 8, None),
-    // Two for each of the 40 compute units of a middle-class card, more than an integrated one needs.
-    // What is known of no device is not worth three dispatches for one.
+    // Two for each of the 40 compute units of a mid-range card, and more than an integrated GPU
+    // needs. Without a known peak, three dispatches instead of one are not worth the risk.
     row(DeviceClass::Unknown, None, LARGE, 80, None),
 ];
 
@@ -179,8 +185,8 @@ const fn row(
         class,
         vendor,
         tiles,
-        // Twice as fast there by their makers' documents; not on GeForce. On Mali and Adreno a tile of
-        // halves has too many registers.
+        // Twice as fast there according to the makers' documents, but not on GeForce. On Mali and
+        // Adreno a tile of halves needs too many registers.
         fast_halves: matches!(vendor, Some(Vendor::Amd | Vendor::Apple | Vendor::Intel)),
         workgroups_wanted,
         peak: match peak {
@@ -191,7 +197,7 @@ const fn row(
 }
 
 impl Defaults {
-    /// The row of a kind of device.
+    /// The row for a kind of device.
     pub(super) fn of(device: DeviceKind) -> &'static Self {
         let fits = |row: &&Self| {
             row.class == device.class && row.vendor.is_none_or(|vendor| vendor == device.vendor)

@@ -1,14 +1,16 @@
 //! The back end on storage buffers, which every device can run.
 
 use super::candidate::{Candidate, ConvShape};
-use super::lower::{BackEnd, Bound, Lowered, Native, Representation};
+use super::lower::{BackEnd, Bound, Lowered, Native, Operand, Representation};
 use super::options::PlanOptions;
-use crate::graph::{BatchNorm, ClassGradient, Graph, Linear, Node, Op, ParamId, Statistics};
+use crate::graph::{
+    BatchNorm, ChannelConv, ClassGradient, Graph, GroupNorm, Linear, Node, Op, ParamId, Statistics,
+};
 use crate::kernels::{
     Launch, Packing, Precision, Storage, avg_pool, avg_pool_gradient, batch_norm,
-    batch_norm_of_batch, blur_pool, channel_dot, class_gradient, dilate, flatten, gate,
-    global_avg_pool, image_to_tensor, linear, max_pool, narrow, relu, relu_gradient, residual_add,
-    sigmoid, softmax, widen,
+    batch_norm_of_batch, blur_pool, channel_conv, channel_dot, class_gradient, dilate, flatten,
+    gate, global_avg_pool, group_norm, image_to_tensor, linear, max_pool, narrow, relu,
+    relu_gradient, residual_add, sigmoid, softmax, widen,
 };
 use crate::picture::Normalization;
 use crate::tensor::Shape;
@@ -22,7 +24,7 @@ pub use convolution::OnBuffers;
 /// The kernels on storage buffers.
 pub(super) struct Buffers<'a> {
     options: &'a PlanOptions,
-    /// What feature maps and weights are stored in.
+    /// The precision of stored feature maps and weights.
     precision: Precision,
 }
 
@@ -31,7 +33,7 @@ impl<'a> Buffers<'a> {
         Self { options, precision }
     }
 
-    /// How feature maps are represented: what has single precision is as callers see it.
+    /// The representation of feature maps; in single precision it is the one that callers see.
     const fn maps(&self) -> Representation {
         match self.precision {
             Precision::F32 => Representation::Plain,
@@ -48,7 +50,7 @@ impl BackEnd for Buffers<'_> {
         }
     }
 
-    /// Vectors of one pixel have single precision: they cost nothing, and are what callers want.
+    /// Vectors of one pixel have single precision: they cost nothing, and callers read them.
     fn lower(&self, graph: &Graph, node: &Node) -> Lowered {
         let x = graph.shape(node.inputs[0]);
         let y = graph.shape(node.output);
@@ -76,6 +78,8 @@ impl BackEnd for Buffers<'_> {
             Op::Linear(layer) => (plain, bind_linear(graph, [x, y], layer)),
             Op::Softmax(_) => (plain, Bound::unary(softmax::launch(x))),
             Op::Sigmoid(_) => (plain, Bound::unary(sigmoid::launch(x))),
+            Op::GroupNorm(norm) => (maps, bind_group_norm(graph, x, norm)),
+            Op::ChannelConv(op) => (plain, bind_channel_conv(graph, x, *op)),
             Op::Gate(_) => (maps, Bound::binary(gate::launch(x))),
             Op::ClassGradient(op) => (plain, bind_class_gradient(graph, [x, y], op)),
             Op::ReluGradient(_) => (plain, Bound::binary(relu_gradient::launch(x))),
@@ -111,7 +115,7 @@ impl BackEnd for Buffers<'_> {
     }
 }
 
-/// A per-channel vector, zeros when there is none.
+/// A per-channel vector, or zeros if there is none.
 fn vector(graph: &Graph, param: Option<ParamId>, len: usize) -> Packing {
     Packing::vector(param.map(|param| graph.tensor(param)), len)
 }
@@ -134,6 +138,23 @@ fn bind_batch_norm(graph: &Graph, shape: Shape, norm: &BatchNorm) -> Bound {
             Bound::with_two(launch, [("scale", scale), ("shift", shift)])
         }
     }
+}
+
+fn bind_group_norm(graph: &Graph, shape: Shape, norm: &GroupNorm) -> Bound {
+    let [gamma, beta] = [norm.gamma, norm.beta].map(|param| vector(graph, Some(param), shape.c));
+    let launch = group_norm::launch(shape, norm.groups, norm.epsilon);
+    Bound::with_two(launch, [("gamma", gamma), ("beta", beta)])
+}
+
+fn bind_channel_conv(graph: &Graph, shape: Shape, op: ChannelConv) -> Bound {
+    let taps = graph.tensor(op.weight).data().len();
+    let weight = vector(graph, Some(op.weight), taps);
+    let operands = [Operand::Input(0), Operand::Parameters(0), Operand::Output];
+    Bound::new(
+        channel_conv::launch(shape, taps),
+        [("weight", weight)],
+        operands,
+    )
 }
 
 fn bind_linear(graph: &Graph, [x, y]: [Shape; 2], layer: &Linear) -> Bound {

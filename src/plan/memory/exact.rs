@@ -1,12 +1,13 @@
-//! The smallest slots for values of which few are alive at once, by trying all sizes.
+//! Finds the smallest slots for values few of which are alive at once, by trying all sizes.
 //!
-//! In the order of time, a state is which slots are taken and until when. With few slots there are few
-//! states, so that for given sizes of the slots every placement is tried, each state once. The sizes
-//! themselves are tried from the smallest sum on: the first ones that hold all values are the best.
+//! At each point in time, the state is which slots are taken, and until when. With few slots there
+//! are few states, so for given slot sizes every placement is tried, and each state once. The sizes
+//! themselves are tried from the smallest sum upwards: the first ones that hold all values are the
+//! best.
 
 use std::collections::HashSet;
 
-/// More values alive at once, or more sizes, would take long.
+/// More values alive at once, or more sizes, would take too long.
 const MAX_ALIVE: usize = 4;
 const MAX_SIZES: usize = 16;
 
@@ -20,7 +21,7 @@ pub(super) struct Life {
 
 /// The slot of each value and the sizes of the slots, if they are together smaller than `limit`.
 ///
-/// There are as many slots as values alive at once, or one more. `None` when nothing is found, or when
+/// There are as many slots as values alive at once, or one more. `None` if nothing is found, or if
 /// too many values are alive at once.
 pub(super) fn place(lives: &[Life], limit: u64) -> Option<(Vec<usize>, Vec<u64>)> {
     let mut order: Vec<usize> = (0..lives.len()).collect();
@@ -58,7 +59,7 @@ pub(super) fn place(lives: &[Life], limit: u64) -> Option<(Vec<usize>, Vec<u64>)
     })
 }
 
-/// All lists of so many sizes that start with some and do not grow.
+/// All non-increasing lists of `count` sizes that begin with `start`.
 fn descending(sizes: &[u64], start: Vec<u64>, count: usize, all: &mut Vec<Vec<u64>>) {
     if start.len() == count {
         all.push(start);
@@ -72,16 +73,16 @@ fn descending(sizes: &[u64], start: Vec<u64>, count: usize, all: &mut Vec<Vec<u6
 
 struct Search<'a> {
     lives: &'a [Life],
-    /// Values by the beginning of their lives.
+    /// The values, ordered by the start of their lives.
     order: &'a [usize],
     slots: &'a [u64],
     slot_of: Vec<usize>,
-    /// From where no placement of the rest was found.
+    /// States from which no placement of the rest was found.
     failed: HashSet<(usize, Vec<Option<usize>>)>,
 }
 
 impl Search<'_> {
-    /// Places the values from one on; `until` is the last step for which each slot is taken.
+    /// Places the values from `index` on; `until` is the last step for which each slot is taken.
     fn from(&mut self, index: usize, until: &[Option<usize>]) -> bool {
         let Some(&value) = self.order.get(index) else {
             return true;
@@ -97,7 +98,7 @@ impl Search<'_> {
         }
         let mut tried = None;
         for (slot, &bytes) in self.slots.iter().enumerate() {
-            // Of equal free slots, one stands for all.
+            // One of several equal free slots stands for all.
             if key.1[slot].is_some() || bytes < life.bytes || tried == Some(bytes) {
                 continue;
             }

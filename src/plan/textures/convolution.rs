@@ -1,4 +1,4 @@
-//! The ways to compute a convolution on textures, with what each launches and binds.
+//! The ways to compute a convolution on textures, and what each of them launches and binds.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::plan::lower::{Bound, Dispatch, Lowered, Operand, Representation, resi
 pub enum OnTextures {
     /// A subgroup per tile.
     Tiled(Tile),
-    /// Fewer multiplications in three dispatches; the tile is that of the products.
+    /// Fewer multiplications, in three dispatches; the tile is that of the products.
     Winograd(OutTile, Tile),
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for OnTextures {
 }
 
 impl Textures<'_> {
-    /// What was chosen for a layer, where it is possible, else its default.
+    /// The algorithm chosen for a layer, if it is possible, otherwise the default.
     fn algorithm(&self, shape: &ConvShape) -> OnTextures {
         let geometry = shape.geometry();
         match self.options.choices.get(shape) {

@@ -1,5 +1,5 @@
-//! Which algorithm computes a layer on textures as long as nobody has measured, and which others could: a
-//! table of tiles with their speeds.
+//! The algorithm that computes a layer on textures unless measurements say otherwise, and the
+//! alternatives: a table of tiles with their speeds.
 
 use super::{OnTextures, Textures};
 use crate::kernels::conv2d::Geometry;
@@ -11,7 +11,7 @@ use crate::plan::options::Winograd;
 use crate::tensor::Shape;
 
 impl Textures<'_> {
-    /// What can compute a layer, the default first, each once.
+    /// All algorithms that can compute a layer, the default first, each once.
     pub(super) fn algorithms(&self, geometry: &Geometry) -> Vec<OnTextures> {
         let default = self.default_algorithm(geometry);
         let tiles = || self.tiles.0.iter().map(|rated| rated.tile);
@@ -26,7 +26,7 @@ impl Textures<'_> {
         distinct(default, others)
     }
 
-    /// What computes a layer by default.
+    /// The algorithm that computes a layer by default.
     pub(super) fn default_algorithm(&self, geometry: &Geometry) -> OnTextures {
         let (tile, direct) = self.tiles.fastest(geometry);
         let timed = out_tiles(self.options, geometry)
@@ -44,12 +44,12 @@ impl Textures<'_> {
     }
 }
 
-/// A tile of the kernels on textures and its speed where it fits exactly, without what comes before and
-/// after its loop, in GFLOP/s on one core of Zen 5. `shaders/README.md` has the tiles that lost.
+/// A tile of the kernels on textures and the speed of its loop if it fits exactly, in GFLOP/s on
+/// one core of Zen 5. `shaders/README.md` lists the tiles that lost.
 #[derive(Clone, Copy)]
 struct Rated {
     tile: Tile,
-    /// `None` for what is no default, only a candidate.
+    /// `None` for tiles that are only candidates, never defaults.
     speed: Option<u64>,
 }
 
@@ -70,9 +70,9 @@ const QUAD_TILES: &[Rated] = &[Rated {
     speed: Some(6),
 }];
 
-/// llvmpipe at its usual width (Mesa 22.3, LLVM 15). 32×2 is for the products of Winograd convolutions
-/// of few tiles; 32×4 and 16×7 are for processors with a smaller cache of decoded instructions than
-/// Zen 4's and are candidates only.
+/// llvmpipe at its usual width (Mesa 22.3, LLVM 15). 32×2 is for the products of Winograd
+/// convolutions of few tiles; 32×4 and 16×7 are for processors with a smaller cache of decoded
+/// instructions than Zen 4's and are candidates only.
 const EIGHT_LANE_TILES: &[Rated] = &[
     texture(8, 32, 7, Some(70)),
     texture(8, 32, 5, Some(65)),
@@ -92,7 +92,7 @@ const SIXTEEN_LANE_TILES: &[Rated] = &[
 pub(super) struct Tiles(&'static [Rated]);
 
 impl Tiles {
-    /// Those for subgroups of this many lanes.
+    /// The tiles for subgroups of this many lanes.
     pub(super) const fn of(lanes: u32) -> Self {
         Self(match lanes {
             conv2d_quad::LANES => QUAD_TILES,
@@ -111,8 +111,8 @@ impl Tiles {
         best.unwrap_or((self.0[0].tile, 0))
     }
 
-    /// Time of the three dispatches on one core, in picoseconds: 12 ns for each texel fetched and 40 ns
-    /// for each one stored by a subgroup, as much again for the sums.
+    /// The time of the three dispatches on one core, in picoseconds: 12 ns for each texel that a
+    /// subgroup fetches, about as much for its sums, and 40 ns for each one it stores.
     fn winograd_time(&self, geometry: &Geometry, out_tile: OutTile) -> u64 {
         let product = winograd::product(geometry, out_tile);
         let components = out_tile.components() as u64;
@@ -122,7 +122,7 @@ impl Tiles {
             let texels = (shape.pixels() * shape.channel_groups()) as u64;
             texels.div_ceil(tile.lanes.into())
         };
-        // Four lanes are SwiftShader's, which keeps the arrays of the transforms in memory.
+        // Four lanes mean SwiftShader, which keeps the arrays of the transforms in memory.
         let slowness = if tile.lanes == conv2d_quad::LANES {
             5
         } else {
@@ -135,7 +135,7 @@ impl Tiles {
 }
 
 impl Rated {
-    /// Time of all workgroups of one problem on one core, where the speed is known.
+    /// The time of all workgroups of one problem on one core, if the speed is known.
     fn picoseconds(&self, geometry: &Geometry) -> Option<u64> {
         let Self { tile, speed } = *self;
         let steps = geometry.kernel[0] * geometry.kernel[1] * geometry.input.channel_groups();
@@ -143,7 +143,7 @@ impl Rated {
         let outputs = u64::from(tile.co * tile.px_groups);
         // Four products of a step, two operations each.
         let step = outputs * u64::from(tile.lanes) * 4 * 2 * 1000 / speed?;
-        // Four outputs are a texel; a store takes 50 ns with what comes before the loop.
+        // Four outputs make a texel; a store, with the code before the loop, takes 50 ns.
         let rest = outputs / 4 * 50_000;
         Some(x * y * (steps as u64 * step + rest))
     }
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(chosen(QUAD_TILES, 7), "16x4", "the only one");
     }
 
-    /// A convolution of 1×1 from 256 channels to 256.
+    /// A 1×1 convolution from 256 channels to 256.
     fn pointwise(side: usize) -> Geometry {
         let shape = Shape::new(1, 256, side, side);
         Geometry {
@@ -178,6 +178,7 @@ mod tests {
             kernel: [1; 2],
             stride: [1; 2],
             padding: Padding::all(0),
+            dilation: [1; 2],
             groups: 1,
             relu: false,
             residual: Residual::None,

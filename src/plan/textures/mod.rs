@@ -1,7 +1,7 @@
 //! The back end on folded textures: subgroups of a known number of lanes, made for software Vulkan.
 //!
-//! A texel fetch costs llvmpipe a tenth of a load from a storage buffer. What has no kernel here runs on
-//! buffers, in single precision.
+//! A texel fetch costs llvmpipe a tenth of a load from a storage buffer. Operations without a
+//! kernel here run on buffers, in single precision.
 
 use super::buffers::Buffers;
 use super::candidate::{Candidate, ConvShape};
@@ -27,12 +27,12 @@ pub use convolution::OnTextures;
 pub(super) struct Textures<'a> {
     options: &'a PlanOptions,
     tiles: defaults::Tiles,
-    /// What runs the other operations.
+    /// The back end that runs the other operations.
     buffers: Buffers<'a>,
 }
 
 impl<'a> Textures<'a> {
-    /// The back end, or what keeps the device from running it.
+    /// Creates the back end, or says why the device cannot run it.
     pub(super) fn new(options: &'a PlanOptions) -> Result<Self, String> {
         let lanes = lanes(&options.capabilities)?;
         Ok(Self {
@@ -43,7 +43,7 @@ impl<'a> Textures<'a> {
     }
 }
 
-/// Lanes of the subgroups of a device, or what keeps it from running these kernels.
+/// The lanes of the device's subgroups, or the reason why it cannot run these kernels.
 pub(super) fn lanes(device: &Capabilities) -> Result<u32, String> {
     if device.immediate_bytes < conv2d_texture::IMMEDIATE_BYTES {
         return Err(format!(
@@ -102,6 +102,8 @@ impl BackEnd for Textures<'_> {
             Op::ReluGradient(_) => (maps, Bound::binary(relu_gradient_texture::launch(x))),
             Op::Conv2d(_)
             | Op::BatchNorm(_)
+            | Op::GroupNorm(_)
+            | Op::ChannelConv(_)
             | Op::BlurPool(_)
             | Op::Relu(_)
             | Op::Flatten(_)

@@ -7,7 +7,8 @@ use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::passes::Fusion;
 
 use super::groups::{
-    BatchArgs, BatchesArgs, ChoiceArgs, DeviceArgs, ImagesArgs, LabelArgs, NetworkArgs, RunArgs,
+    BatchArgs, BatchesArgs, ChoiceArgs, DeviceArgs, ImagesArgs, LabelArgs, NetworkArgs, ReadArgs,
+    RunArgs,
 };
 use crate::output::Format;
 use crate::values::{
@@ -67,9 +68,12 @@ pub(crate) struct EmbedArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct CamArgs {
-    /// Image (JPEG, PNG, WebP)
+    /// Image (JPEG, PNG, WebP, GIF, BMP, TIFF, TGA, PNM), or `-` for stdin
     #[arg(value_name = "IMAGE")]
     pub(crate) image: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 
     /// File for the image with the map over it
     #[arg(short, long, value_name = "FILE.png", value_parser = png())]
@@ -79,8 +83,8 @@ pub(crate) struct CamArgs {
     #[arg(long, value_name = "N|LABEL")]
     pub(crate) class: Option<String>,
 
-    /// Value to make the map of, by its name in `resnet inspect --plan` [default: the last block, or
-    /// an earlier one where that is too coarse]
+    /// Value to make the map of, by its name in `resnet inspect --plan` [default: the last block,
+    /// or an earlier one where that is too coarse]
     #[arg(long, value_name = "NAME")]
     pub(crate) at: Option<String>,
 
@@ -169,6 +173,9 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+
     /// Expected values, instead of the reference implementation's
     #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "batch"])]
     pub(crate) golden: Option<PathBuf>,
@@ -226,8 +233,8 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) reference: bool,
 
-    /// Time whole starts too, each in a process of its own: with nothing compiled, and with what is in
-    /// the caches of the driver and of this program
+    /// Time whole starts too, each in a process of its own: with nothing compiled, and with what is
+    /// in the caches of the driver and of this program
     #[arg(long)]
     pub(crate) startup: bool,
 

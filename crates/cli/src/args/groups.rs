@@ -6,10 +6,11 @@ use clap::{Args, ValueEnum};
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::network::{Activation, Arch, BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
+use resnet_wgpu::picture::Reader;
 use resnet_wgpu::plan::{KernelPath, Winograd};
 use resnet_wgpu::wgpu;
 
-use crate::values::{batch, named, size};
+use crate::values::{batch, named, setting, size};
 
 /// Where to run.
 #[derive(Args, Clone, Debug)]
@@ -31,8 +32,8 @@ pub(crate) struct DeviceArgs {
     #[arg(long)]
     pub(crate) untuned: bool,
 
-    /// Folder for what `resnet tune` stores and for compiled pipelines [default: `RESNET_CACHE_DIR`,
-    /// else `resnet-wgpu` in the system's folder for caches]
+    /// Folder for what `resnet tune` stores and for compiled pipelines [default:
+    /// `RESNET_CACHE_DIR`, else `resnet-wgpu` in the system's folder for caches]
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 
@@ -40,8 +41,8 @@ pub(crate) struct DeviceArgs {
     #[arg(long, overrides_with = "no_pipeline_cache")]
     pub(crate) no_pipeline_cache: bool,
 
-    /// 3×3 convolutions by Winograd's algorithm: where it should be faster, nowhere, or wherever it can
-    /// be done in tiles of 2×2 or 4×4 outputs
+    /// 3×3 convolutions by Winograd's algorithm: where it should be faster, nowhere, or wherever it
+    /// can be done in tiles of 2×2 or 4×4 outputs
     #[arg(long, default_value = "auto", value_parser = named::<Winograd>(["auto", "off", "f2", "f4"]))]
     pub(crate) winograd: Winograd,
 
@@ -117,8 +118,13 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_parser = named::<Variant>(Variant::ALL.iter().map(|variant| variant.name())))]
     pub(crate) variant: Option<Variant>,
 
-    /// Statistics of batch normalisations, instead of those that the weight file says: running ones,
-    /// or those of the batch, with which every image changes the results of all others
+    /// What no file shows, such as `stem_pool=none`, `stem_stride=1`, `last_stride=1`, `output_stride=16`,
+    /// `ceil_mode=true` or `bgr=true`; several times, and all of them are listed where one is unknown
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    pub(crate) set: Vec<(String, String)>,
+
+    /// Statistics of batch normalisations, instead of those that the weight file says: running
+    /// ones, or those of the batch, with which every image changes the results of all others
     #[arg(long, value_name = "MODE", value_parser = named::<BnMode>(["running", "batch"]))]
     pub(crate) bn_mode: Option<BnMode>,
 
@@ -127,8 +133,8 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) entry: Option<String>,
 
-    /// What makes probabilities of the scores: softmax for one class an image, sigmoid for any number
-    /// of them [default: as the weights say it, or softmax, or sigmoid for a single score]
+    /// What makes probabilities of the scores: softmax for one class an image, sigmoid for any
+    /// number of them [default: as the weights say it, or softmax, or sigmoid for a single score]
     #[arg(long, value_parser = named::<Activation>(Activation::ALL.map(Activation::name)))]
     pub(crate) activation: Option<Activation>,
 
@@ -170,12 +176,35 @@ pub(crate) struct BatchesArgs {
     pub(crate) counts: Vec<usize>,
 }
 
+/// How images are read.
+#[derive(Args, Debug)]
+pub(crate) struct ReadArgs {
+    /// Leave images as they lie in their files [default: turned upright, as EXIF or XMP data say]
+    #[arg(long)]
+    no_exif: bool,
+
+    /// Take what there is of a JPEG or PNG that is cut off; the rest is grey or black [default: refused]
+    #[arg(long)]
+    allow_truncated: bool,
+}
+
+impl ReadArgs {
+    pub(crate) fn reader(&self) -> Reader {
+        let reader = Reader::default().upright(!self.no_exif);
+        reader.truncated(self.allow_truncated)
+    }
+}
+
 /// Images, and how many of them run together.
 #[derive(Args, Debug)]
 pub(crate) struct ImagesArgs {
-    /// Images (JPEG, PNG, WebP), folders of images, and patterns such as 'photos/**/*.jpg'
+    /// Images (JPEG, PNG, WebP, GIF, BMP, TIFF, TGA, PNM), `-` for stdin, folders of images, and patterns
+    /// such as 'photos/**/*.jpg'
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 
     #[command(flatten)]
     pub(crate) batch: BatchArgs,

@@ -59,6 +59,8 @@ pub(crate) enum Command {
         resnet classify --weights resnet50.safetensors cat.jpg\n  \
         resnet classify --weights signs.safetensors --labels signs.txt --batch 8 photos/\n  \
         resnet classify --weights resnet50.safetensors --format jsonl *.jpg | jq .top[0].label\n\n\
+        Pixels are those of Pillow. Images are turned upright as their EXIF or XMP data say; \
+        --no-exif leaves them as they lie in their files.\n\
         An image that cannot be read is one line on stderr; the others are classified, and the \
         exit code is 1.")]
     Classify(ClassifyArgs),

@@ -1,8 +1,8 @@
 //! `resnet bench diff`: whether a record of `resnet bench` is slower than an earlier one.
 
-use std::fs;
 use std::path::Path;
 
+use resnet_wgpu::internals::files::read_at_most;
 use serde::{Deserialize, Serialize};
 
 use crate::args::DiffArgs;
@@ -10,6 +10,8 @@ use crate::failure::Failure;
 use crate::output::{SCHEMA_VERSION, Table, print, sizes};
 use crate::stats::{median, quantile};
 
+/// A record of thousands of samples has less than 1 MB.
+const MAX_BYTES: u64 = 64 << 20;
 /// The fraction of resampled ratios inside the interval.
 const CONFIDENCE: f64 = 0.95;
 /// Enough that the limits of the interval move by less than their second digit from seed to seed.
@@ -63,7 +65,7 @@ impl Record {
     fn read(path: &Path) -> Result<Self, Failure> {
         let failure =
             |error: String| Failure::runtime(format!("cannot read '{}': {error}", path.display()));
-        let json = fs::read(path).map_err(|error| failure(error.to_string()))?;
+        let json = read_at_most(path, MAX_BYTES).map_err(|error| failure(error.to_string()))?;
         let record: Self = serde_json::from_slice(&json)
             .map_err(|error| failure(format!("no record of `bench --format json`: {error}")))?;
         if record.schema_version != SCHEMA_VERSION {

@@ -1,12 +1,13 @@
 //! `--plot`: the layers of a run under the roofline, and their times in network order, as SVG.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use super::layers::Layer;
 use super::peak::Peak;
 use super::report::Report;
+use resnet_wgpu::internals::files::NewFile;
+
 use crate::failure::Failure;
 use crate::output::sizes;
 
@@ -48,8 +49,9 @@ pub(super) fn write(report: &Report, path: &Path) -> Result<(), Failure> {
         model.fusion
     );
     let svg = chart(&title, &report.adapter_line(), layers, peak);
-    fs::write(path, svg)
-        .map_err(|error| Failure::runtime(format!("cannot write '{}': {error}", path.display())))
+    let mut file = NewFile::create(path)?;
+    file.write(svg.as_bytes())?;
+    Ok(file.finish()?)
 }
 
 fn chart(title: &str, adapter: &str, layers: &[Layer], peak: &Peak) -> String {

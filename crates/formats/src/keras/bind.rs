@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::network::{Kind, Network};
+use super::network::{Network, Slot};
 use super::store::{Folder, NamedLayer, Saved, Variable};
 use super::unreadable;
 use resnet_wgpu::Error;
@@ -15,15 +15,18 @@ use resnet_wgpu::internals::network::Parameter;
 #[derive(Debug, Default)]
 pub(super) struct Bound {
     variables: HashMap<String, Vec<(Parameter, Variable)>>,
+    /// Whether kernels are mirrored, as Theano's are.
+    pub(super) mirrored: bool,
 }
 
 /// Finds the parameters of all layers of a network.
 pub(super) fn bind(network: &Network, saved: Saved) -> Result<Bound, Error> {
     let mut bound = Bound::default();
+    let slots = network.slots()?;
     match saved {
-        Saved::Named(layers) => bound.named(network, layers)?,
+        Saved::Named(layers) => bound.named(slots, layers)?,
         Saved::Numbered(mut folder) => {
-            bound.numbered(network, &mut folder, "")?;
+            bound.numbered(&slots, &mut folder, &network.name, "")?;
             if let Some(path) = left_over(&folder) {
                 return Err(unused(path, 1));
             }
@@ -34,11 +37,12 @@ pub(super) fn bind(network: &Network, saved: Saved) -> Result<Bound, Error> {
 
 /// The path of a layer: its name, below those of the networks that it is in.
 pub(super) fn path(scope: &str, name: &str) -> String {
-    if scope.is_empty() {
-        name.to_owned()
+    let slash = if scope.is_empty() || name.is_empty() {
+        ""
     } else {
-        format!("{scope}/{name}")
-    }
+        "/"
+    };
+    [scope, slash, name].concat()
 }
 
 fn unused(first: String, count: usize) -> Error {
@@ -46,6 +50,12 @@ fn unused(first: String, count: usize) -> Error {
 }
 
 impl Bound {
+    /// A parameter of a layer.
+    pub(super) fn get(&self, path: &str, role: Parameter) -> Option<&Variable> {
+        let mut variables = self.variables.get(path)?.iter();
+        Some(&variables.find(|(other, _)| *other == role)?.1)
+    }
+
     /// Takes a parameter of a layer.
     pub(super) fn take(&mut self, path: &str, role: Parameter) -> Result<Variable, Error> {
         let variables = self.variables.get_mut(path);
@@ -59,7 +69,7 @@ impl Bound {
         })
     }
 
-    fn named(&mut self, network: &Network, layers: Vec<NamedLayer>) -> Result<(), Error> {
+    fn named(&mut self, slots: Vec<Slot>, layers: Vec<NamedLayer>) -> Result<(), Error> {
         let mut by_name: HashMap<String, Vec<(String, Variable)>> = HashMap::new();
         for layer in layers {
             if by_name
@@ -69,11 +79,11 @@ impl Bound {
                 return Err(unreadable(format!("there are two layers '{}'", layer.name)));
             }
         }
-        for layer in &network.layers {
-            let variables = by_name.remove(&layer.name).unwrap_or_default();
-            match &layer.kind {
-                Kind::Model(inner) => self.named_inner(inner, variables, &layer.name)?,
-                kind => self.layer(layer.name.clone(), &kind.roles(), variables)?,
+        for slot in slots {
+            let variables = by_name.remove(&slot.name).unwrap_or_default();
+            match &slot.inner {
+                Some(inner) => self.named_inner(inner, variables, &slot.name)?,
+                None => self.layer(slot.name, &slot.roles, variables)?,
             }
         }
         let left = by_name
@@ -91,7 +101,7 @@ impl Bound {
     /// A network inside of another: its variables are in one list, under the names of its layers.
     fn named_inner(
         &mut self,
-        network: &Network,
+        slots: &[Slot],
         variables: Vec<(String, Variable)>,
         scope: &str,
     ) -> Result<(), Error> {
@@ -100,7 +110,7 @@ impl Bound {
             let owner = name.rsplit('/').nth(1).unwrap_or_default().to_owned();
             by_owner.entry(owner).or_default().push((name, variable));
         }
-        self.take_owned(network, &mut by_owner, scope)?;
+        self.take_owned(slots, &mut by_owner, scope)?;
         let mut left = by_owner
             .into_values()
             .flatten()
@@ -113,18 +123,17 @@ impl Bound {
 
     fn take_owned(
         &mut self,
-        network: &Network,
+        slots: &[Slot],
         by_owner: &mut HashMap<String, Vec<(String, Variable)>>,
         scope: &str,
     ) -> Result<(), Error> {
-        for layer in &network.layers {
-            let path = path(scope, &layer.name);
-            match &layer.kind {
-                Kind::Model(inner) => self.take_owned(inner, by_owner, &path)?,
-                kind => {
-                    let variables = by_owner.remove(&layer.name).unwrap_or_default();
-                    self.layer(path, &kind.roles(), variables)?;
-                }
+        for slot in slots {
+            let path = path(scope, &slot.name);
+            if let Some(inner) = &slot.inner {
+                self.take_owned(inner, by_owner, &path)?;
+            } else {
+                let variables = by_owner.remove(&slot.name).unwrap_or_default();
+                self.layer(path, &slot.roles, variables)?;
             }
         }
         Ok(())
@@ -173,6 +182,8 @@ impl Bound {
         for (role, variable) in pairs {
             match role.filter(|role| roles.contains(role)) {
                 Some(role) => variables.push((role, variable)),
+                // How many images were seen.
+                None if variable.dims.is_empty() => {}
                 None => return Err(unused(variable.path, found - roles.len().min(found) + 1)),
             }
         }
@@ -195,14 +206,14 @@ impl Bound {
     /// leave some out: only their order counts.
     fn numbered(
         &mut self,
-        network: &Network,
+        slots: &[Slot],
         folder: &mut Folder,
+        name: &str,
         scope: &str,
     ) -> Result<(), Error> {
         let Some(container) = container(folder) else {
             return Err(unreadable(format!(
-                "the group of '{}' has no layers; the file is of another network",
-                path(scope, &network.name)
+                "the group of '{name}' has no layers; the file is of another network"
             )));
         };
         let mut by_class: HashMap<String, Vec<(usize, String)>> = HashMap::new();
@@ -219,17 +230,9 @@ impl Bound {
             // The first one is taken from the end.
             folders.sort_unstable_by(|a, b| b.cmp(a));
         }
-        for layer in &network.layers {
-            let roles = layer.kind.roles();
-            let inner = match &layer.kind {
-                Kind::Model(inner) => Some(inner),
-                _ => None,
-            };
-            if roles.is_empty() && inner.is_none_or(|inner| !has_parameters(inner)) {
-                continue;
-            }
-            let layer_path = path(scope, &layer.name);
-            let class = snake_case(&layer.class);
+        for slot in slots.iter().filter(|slot| has_parameters(slot)) {
+            let layer_path = path(scope, &slot.name);
+            let class = snake_case(&slot.class);
             let next = by_class.get_mut(&class).and_then(Vec::pop);
             let found = next.and_then(|(_, name)| container.folders.get_mut(&name));
             let Some(found) = found else {
@@ -238,33 +241,25 @@ impl Bound {
                     expected: Vec::new(),
                 });
             };
-            if let Some(stated) = found.name.as_ref().filter(|stated| **stated != layer.name) {
+            if let Some(stated) = found.name.as_ref().filter(|stated| **stated != slot.name) {
                 return Err(unreadable(format!(
                     "the weights of '{stated}' are where those of '{}' should be: the file is of \
                      another network",
-                    layer.name
+                    slot.name
                 )));
             }
-            if let Some(inner) = inner {
-                self.numbered(inner, found, &layer_path)?;
+            if let Some(inner) = &slot.inner {
+                self.numbered(inner, found, &layer_path, &layer_path)?;
                 continue;
             }
             let variables = std::mem::take(&mut found.variables).into_values();
-            let roles_in_order = roles
-                .iter()
-                .copied()
-                .map(Some)
-                .chain(std::iter::repeat(None));
-            let pairs = roles_in_order.zip(variables).collect();
-            self.insert(layer_path, &roles, pairs)?;
+            let roles = slot.roles.iter().copied().map(Some);
+            let pairs = roles.chain(std::iter::repeat(None)).zip(variables);
+            self.insert(layer_path, &slot.roles, pairs.collect())?;
         }
         // What layers without parameters keep is of no use here.
-        let stateless: Vec<String> = network
-            .layers
-            .iter()
-            .filter(|layer| layer.kind == Kind::Pass)
-            .map(|layer| snake_case(&layer.class))
-            .collect();
+        let stateless = slots.iter().filter(|slot| !has_parameters(slot));
+        let stateless: Vec<String> = stateless.map(|slot| snake_case(&slot.class)).collect();
         container
             .folders
             .retain(|name, _| !stateless.iter().any(|s| s == class_and_number(name).0));
@@ -282,11 +277,9 @@ fn container(folder: &mut Folder) -> Option<&mut Folder> {
     folder.folders.get_mut(name)
 }
 
-fn has_parameters(network: &Network) -> bool {
-    network
-        .flat()
-        .iter()
-        .any(|layer| !layer.kind.roles().is_empty())
+fn has_parameters(slot: &Slot) -> bool {
+    let mut inner = slot.inner.iter().flatten();
+    !slot.roles.is_empty() || inner.any(has_parameters)
 }
 
 fn is_empty(folder: &Folder) -> bool {
@@ -349,6 +342,9 @@ fn role(name: &str) -> Option<Parameter> {
         ("moving_variance", Parameter::Variance),
         // It was the variance already.
         ("running_std", Parameter::Variance),
+        // Those of a layer that normalises the image.
+        ("mean", Parameter::Mean),
+        ("variance", Parameter::Variance),
     ];
     ends.into_iter()
         .find(|(end, _)| last.ends_with(end))

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::calls::{Call, Source};
 use super::hub;
 use super::layers;
 use super::network::{Kind, Layer, Network, Training};
@@ -26,7 +27,7 @@ pub(super) struct Entry<'a> {
     pub(super) name: &'a str,
     pub(super) config: &'a Value,
     /// What the layer was called with; `None` in a list of layers that follow each other.
-    calls: Option<&'a [Value]>,
+    pub(super) calls: Option<&'a [Value]>,
 }
 
 /// The network of a text.
@@ -88,11 +89,19 @@ impl<'a> Entry<'a> {
         layer_error(self.name, self.class, reason)
     }
 
-    fn layer(&self, depth: usize, value: &Value) -> Result<Kind, Error> {
+    fn layer(&self, call: &Call<'_>, depth: usize, value: &Value) -> Result<Kind, Error> {
         if is_network(self) {
             return network(value, depth + 1).map(|network| Kind::Model(Box::new(network)));
         }
-        layers::kind(self)
+        let policy = self
+            .config
+            .get("dtype")
+            .and_then(|dtype| dtype.get("class_name"));
+        let policy = policy.and_then(Value::as_str);
+        if policy.is_some_and(|policy| policy.starts_with("Quantized")) {
+            return Err(self.refuse("it is quantised; save the network as it was before"));
+        }
+        layers::kind(self, call)
     }
 }
 
@@ -114,34 +123,17 @@ fn entries<'a>(entry: &Entry<'a>) -> Result<&'a [Value], Error> {
 
 /// Layers that read each the one before.
 fn sequential(entry: &Entry<'_>, depth: usize) -> Result<Network, Error> {
-    let mut layers: Vec<Layer> = Vec::new();
+    let mut layers = Vec::new();
     for value in entries(entry)? {
         let inner = Entry::read(value)?;
-        let kind = inner.layer(depth, value)?;
+        let kind = inner.layer(&Call::default(), depth, value)?;
         if layers.is_empty() && !matches!(kind, Kind::Input { .. }) {
-            layers.push(Layer {
-                name: "input".to_owned(),
-                class: "InputLayer".to_owned(),
-                kind: Kind::Input {
-                    size: layers::image_size(&inner)?,
-                },
-                inputs: Vec::new(),
-                training: Training::No,
-            });
+            let size = layers::image_size(&inner)?;
+            layers.push(("input", "InputLayer", Kind::Input { size }));
         }
-        layers.push(Layer {
-            name: inner.name.to_owned(),
-            class: inner.class.to_owned(),
-            inputs: layers.len().checked_sub(1).into_iter().collect(),
-            kind,
-            training: Training::No,
-        });
+        layers.push((inner.name, inner.class, kind));
     }
-    Ok(Network {
-        name: entry.name.to_owned(),
-        output: layers.len() - 1,
-        layers,
-    })
+    Ok(Network::chain(entry.name, layers))
 }
 
 fn functional(entry: &Entry<'_>, depth: usize) -> Result<Network, Error> {
@@ -166,7 +158,7 @@ fn functional(entry: &Entry<'_>, depth: usize) -> Result<Network, Error> {
         layers.push(Layer {
             name: inner.name.to_owned(),
             class: inner.class.to_owned(),
-            kind: inner.layer(depth, value)?,
+            kind: inner.layer(&call, depth, value)?,
             inputs,
             training: if frozen { Training::No } else { call.training },
         });
@@ -197,126 +189,7 @@ fn output(entry: &Entry<'_>, positions: &HashMap<&str, usize>) -> Result<usize, 
     })
 }
 
-/// What a layer was called with.
-#[derive(Default)]
-struct Call<'a> {
-    inputs: Vec<Source<'a>>,
-    training: Training,
-}
-
-/// The result of a layer.
-struct Source<'a> {
-    layer: &'a str,
-    call: u64,
-    output: u64,
-}
-
-impl<'a> Call<'a> {
-    fn read(entry: &Entry<'a>) -> Result<Self, Error> {
-        let mut call = Self::default();
-        match entry.calls.unwrap_or_default() {
-            [] => {}
-            [Value::Array(inputs)] => call.read_keras_2(entry, inputs)?,
-            [Value::Object(arguments)] => {
-                for part in ["args", "kwargs"] {
-                    if let Some(value) = arguments.get(part) {
-                        call.read_keras_3(entry, value, 0)?;
-                    }
-                }
-                let options = arguments.get("kwargs");
-                if is_true(options.and_then(|options| options.get("training"))) {
-                    call.training = Training::Overruled;
-                }
-            }
-            calls => {
-                return Err(entry.refuse(format!(
-                    "it is called {} times, which is not supported: a layer is called once",
-                    calls.len()
-                )));
-            }
-        }
-        Ok(call)
-    }
-
-    fn read_keras_2(&mut self, entry: &Entry<'a>, inputs: &'a [Value]) -> Result<(), Error> {
-        // A layer that was made of a plain function has one input without a list around it.
-        let single = matches!(inputs.first(), Some(Value::String(_)));
-        if single {
-            return self.read_keras_2_input(entry, inputs);
-        }
-        for input in inputs {
-            let input = input.as_array().map(Vec::as_slice).unwrap_or_default();
-            self.read_keras_2_input(entry, input)?;
-        }
-        Ok(())
-    }
-
-    fn read_keras_2_input(&mut self, entry: &Entry<'a>, input: &'a [Value]) -> Result<(), Error> {
-        let source = Source::read(input);
-        self.inputs
-            .push(source.ok_or_else(|| entry.refuse("what it reads is damaged"))?);
-        let Some(options) = input.get(3).and_then(Value::as_object) else {
-            return Ok(());
-        };
-        if is_true(options.get("training")) {
-            self.training = Training::Yes;
-        }
-        // The second summand of `x + y`.
-        if let Some(other) = options.get("y").and_then(Value::as_array) {
-            let source = Source::read(other);
-            self.inputs
-                .push(source.ok_or_else(|| entry.refuse("what it reads is damaged"))?);
-        }
-        Ok(())
-    }
-
-    fn read_keras_3(
-        &mut self,
-        entry: &Entry<'a>,
-        value: &'a Value,
-        depth: usize,
-    ) -> Result<(), Error> {
-        if depth > MAX_DEPTH {
-            return Err(entry.refuse("its arguments are nested too deeply"));
-        }
-        match value {
-            Value::Array(list) => {
-                for value in list {
-                    self.read_keras_3(entry, value, depth + 1)?;
-                }
-            }
-            Value::Object(object) => {
-                let is_tensor = object.get("class_name").and_then(Value::as_str);
-                if is_tensor == Some("__keras_tensor__") {
-                    let history = object.get("config").and_then(|c| c.get("keras_history"));
-                    let history = history.and_then(Value::as_array);
-                    let source = history.and_then(|history| Source::read(history));
-                    let damaged = || entry.refuse("what it reads is damaged");
-                    self.inputs.push(source.ok_or_else(damaged)?);
-                } else {
-                    for value in object.values() {
-                        self.read_keras_3(entry, value, depth + 1)?;
-                    }
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-impl<'a> Source<'a> {
-    fn read(value: &'a [Value]) -> Option<Self> {
-        let [layer, call, output, ..] = value else {
-            return None;
-        };
-        Some(Self {
-            layer: layer.as_str()?,
-            call: call.as_u64()?,
-            output: output.as_u64()?,
-        })
-    }
-
+impl Source<'_> {
     fn position(
         &self,
         reader: &Entry<'_>,
@@ -336,8 +209,4 @@ impl<'a> Source<'a> {
         }
         Ok(position)
     }
-}
-
-fn is_true(value: Option<&Value>) -> bool {
-    value.and_then(Value::as_bool) == Some(true)
 }

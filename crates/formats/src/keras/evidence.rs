@@ -3,7 +3,7 @@
 
 use super::bind::{self, Bound};
 use super::families::unknown;
-use super::network::{Kind, Network};
+use super::network::Network;
 use super::store::{Folder, NamedLayer, Saved, Variable};
 use resnet_wgpu::Error;
 
@@ -23,6 +23,13 @@ impl Found {
             .first()
             .map(|(_, variable)| &variable.dims[..])?;
         dims.try_into().ok()
+    }
+
+    /// Where its first variable is in the file.
+    pub(super) fn path(&self) -> &str {
+        self.variables
+            .first()
+            .map_or("", |(_, variable)| &variable.path)
     }
 
     fn is_norm(&self) -> bool {
@@ -92,12 +99,6 @@ impl Evidence {
         Some(self.dense.as_ref()?.kernel::<2>()?[1])
     }
 
-    /// Blocks of each stage whose first layers exist.
-    pub(super) fn count(&self, first: impl Fn(usize, usize) -> String) -> Vec<usize> {
-        let stages = (0..).map(|stage| (0..).take_while(|&b| self.has(&first(stage, b))).count());
-        stages.take_while(|&blocks| blocks > 0).collect()
-    }
-
     pub(super) fn bind_by_name(self, network: &Network) -> Result<Bound, Error> {
         let layers = self.convs.into_iter().chain(self.norms).chain(self.dense);
         let named = layers.map(|layer| NamedLayer {
@@ -113,16 +114,16 @@ impl Evidence {
         let mut norms = self.norms.into_iter();
         let mut dense = self.dense.into_iter();
         let mut named = Vec::new();
-        for layer in network.flat() {
-            let found = match layer.kind {
-                Kind::Conv(_) => convs.next(),
-                Kind::Norm(_) => norms.next(),
-                Kind::Dense(_) => dense.next(),
+        for slot in network.slots()? {
+            let found = match &slot.class[..] {
+                "Conv2D" => convs.next(),
+                "BatchNormalization" => norms.next(),
+                "Dense" => dense.next(),
                 _ => continue,
             };
             if let Some(found) = found {
                 named.push(NamedLayer {
-                    name: layer.name.clone(),
+                    name: slot.name,
                     variables: found.variables,
                 });
             }

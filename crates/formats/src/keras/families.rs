@@ -5,14 +5,15 @@
 //! where two families have the same weights, nobody guesses: the caller must say.
 
 use super::bind::Bound;
-use super::blueprint::{Bias, Head, HeadPooling, MaxPool, Naming, Plan, StridePadding};
 use super::evidence::{Evidence, Found, list};
 use super::hub;
-use super::network::Network;
+use super::network::{Activation, Channels, Dense, Kind, Network, Pool};
 use super::store::Saved;
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::resnet::{Block, StrideSite};
-use resnet_wgpu::internals::network::{Choice, choose};
+use resnet_wgpu::internals::network::resnet::{
+    Bias, Block, MaxPool, Plan, Projects, Shortcut, ShortcutOrder, StrideSite, Style, of_names,
+};
+use resnet_wgpu::internals::network::{Choice, Fill, PaddingRule, choose};
 use resnet_wgpu::network::{Confidence, Decision, Variant};
 
 /// The result.
@@ -29,18 +30,28 @@ pub(super) struct Recognised {
 /// Finds out what network the weights are of.
 pub(super) fn recognise(saved: Saved, asked: Option<Variant>) -> Result<Recognised, Error> {
     let layers = list(saved);
+    if layers
+        .iter()
+        .any(|layer| layer.path().contains("tf_res_net"))
+    {
+        return Err(unknown(
+            "it is of Hugging Face's classes for TensorFlow; take `model.safetensors` of the same \
+             repository"
+                .to_owned(),
+        ));
+    }
     let evidence = Evidence::gather(layers)?;
     let family = Family::of(&evidence)?;
     let (variant, confidence) = choose(&family.choice(&evidence), asked)?;
-    let plan = plan(variant, &family, &evidence);
-    let network = plan.network();
+    let plan = family.plan(variant);
+    let network = network(variant, plan.clone(), &evidence);
     let decisions = family.decisions(&plan, &evidence, variant, confidence);
     let features = evidence.dense.as_ref().and_then(|dense| {
         let last = evidence.convs.last().and_then(Found::kernel::<4>)?;
         Some([dense.kernel::<2>()?[0], last[3]])
     });
     let bound = match family.source {
-        Source::Names { .. } => evidence.bind_by_name(&network)?,
+        Source::Names => evidence.bind_by_name(&network)?,
         Source::Order { .. } => evidence.bind_in_order(&network)?,
     };
     Ok(Recognised {
@@ -52,21 +63,18 @@ pub(super) fn recognise(saved: Saved, asked: Option<Variant>) -> Result<Recognis
     })
 }
 
-/// What the file is called by its weights alone.
+/// What the weights alone show.
 #[derive(Debug)]
 struct Family {
     source: Source,
-    blocks: Vec<usize>,
-    block: Block,
-    pre_activation: bool,
+    /// Blocks, stem and what else they show; by names, the style too.
+    plan: Plan,
 }
 
 /// What shows the family.
 #[derive(Debug)]
 enum Source {
-    Names {
-        naming: Naming,
-    },
+    Names,
     Order {
         /// Whether the convolution of a shortcut comes before the last one of its block.
         shortcut_first: bool,
@@ -77,102 +85,27 @@ enum Source {
 
 impl Family {
     fn of(evidence: &Evidence) -> Result<Self, Error> {
-        let named = |naming, blocks: Vec<usize>, block, pre_activation| {
-            if blocks.len() < 2 {
-                return Err(unknown(format!("only {} stages have blocks", blocks.len())));
-            }
-            Ok(Self {
-                source: Source::Names { naming },
-                blocks,
-                block,
-                pre_activation,
-            })
+        let styles = [Style::Branches, Style::Blocks, Style::Stacks].into_iter();
+        let mut plans = styles.filter_map(|style| of_names(style, |name| evidence.has(name)));
+        let Some(plan) = plans.next() else {
+            return Self::of_shapes(evidence);
         };
-        if evidence.has("res2a_branch2a") {
-            let first = |stage: usize, block: usize| {
-                let letter = char::from(u8::try_from(block % 26).unwrap_or_default() + b'a');
-                format!("res{}{letter}_branch2a", stage + 2)
-            };
-            return named(
-                Naming::Branches,
-                evidence.count(first),
-                Block::Bottleneck,
-                false,
-            );
+        if plan.blocks.len() < 2 {
+            return Err(unknown(format!(
+                "only {} stages have blocks",
+                plan.blocks.len()
+            )));
         }
-        if evidence.has("conv2_block1_1_conv") {
-            let first = |s: usize, b: usize| format!("conv{}_block{}_1_conv", s + 2, b + 1);
-            let v2 = evidence.has("conv2_block1_preact_bn");
-            return named(Naming::Blocks, evidence.count(first), Block::Bottleneck, v2);
-        }
-        if evidence.has("stack0_block0_1_conv") {
-            let first = |stage: usize, block: usize| format!("stack{stage}_block{block}_1_conv");
-            let block = if evidence.has("stack0_block0_3_conv") {
-                Block::Bottleneck
-            } else {
-                Block::Basic
-            };
-            let v2 = evidence.has("stack0_block0_pre_activation_bn");
-            return named(Naming::Stacks, evidence.count(first), block, v2);
-        }
-        Self::of_shapes(evidence)
+        Ok(Self {
+            source: Source::Names,
+            plan,
+        })
     }
 
-    /// Reads the blocks off the kernels: 1×1, 3×3, 1×1, and one more 1×1 where a stage starts.
     fn of_shapes(evidence: &Evidence) -> Result<Self, Error> {
-        let kernels: Vec<[usize; 4]> = evidence
-            .convs
-            .iter()
-            .filter_map(Found::kernel::<4>)
-            .collect();
-        let strange = |at: usize| {
-            let kernel = kernels.get(at);
-            unknown(format!(
-                "convolution {at} of {} has a kernel of {kernel:?}, which is in no bottleneck of a \
-                 ResNet; if it is one, save the whole model instead of the weights",
-                kernels.len()
-            ))
-        };
-        let mut blocks = Vec::new();
-        let mut shortcut_first = None;
-        let mut at = 1;
-        while at < kernels.len() {
-            let [reduce, middle, third] = [at, at + 1, at + 2].map(|i| kernels.get(i).copied());
-            let (
-                Some([1, 1, _, width]),
-                Some([_, _, middle_in, middle_out]),
-                Some([1, 1, third_in, out]),
-            ) = (reduce, middle, third)
-            else {
-                return Err(strange(at));
-            };
-            if [middle_in, middle_out] != [width; 2] {
-                return Err(strange(at + 1));
-            }
-            // The next block starts with another 1×1, which gives fewer channels.
-            match kernels.get(at + 3) {
-                Some(&[1, 1, fourth_in, fourth_out]) if fourth_out == out => {
-                    blocks.push(0);
-                    if third_in != fourth_in {
-                        let first = third_in != width;
-                        if shortcut_first.is_some_and(|before| before != first) {
-                            return Err(unknown(
-                                "its shortcuts stand before the last convolution of some blocks \
-                                 and behind that of others"
-                                    .to_owned(),
-                            ));
-                        }
-                        shortcut_first = Some(first);
-                    }
-                    at += 4;
-                }
-                _ => at += 3,
-            }
-            match blocks.last_mut() {
-                Some(count) => *count += 1,
-                None => return Err(strange(at)),
-            }
-        }
+        let kernels = evidence.convs.iter().filter_map(Found::kernel::<4>);
+        let kernels: Vec<[usize; 4]> = kernels.collect();
+        let (blocks, shortcut_first) = blocks(&kernels)?;
         let Some(shortcut_first) = shortcut_first else {
             return Err(unknown(format!(
                 "its {} convolutions are not those of a ResNet, by their names or shapes",
@@ -181,12 +114,9 @@ impl Family {
         };
         // Without pre-activation, every normalisation follows a convolution.
         let follows = |norm: &Found, kernel: &[usize; 4]| norm.kernel::<1>() == Some([kernel[3]]);
+        let mut pairs = evidence.norms.iter().zip(&kernels);
         let pre_activation = evidence.norms.len() != kernels.len()
-            || !evidence
-                .norms
-                .iter()
-                .zip(&kernels)
-                .all(|(norm, kernel)| follows(norm, kernel));
+            || !pairs.all(|(norm, kernel)| follows(norm, kernel));
         let automatic = evidence.names().next().is_some()
             && evidence
                 .names()
@@ -196,9 +126,11 @@ impl Family {
                 shortcut_first,
                 automatic,
             },
-            blocks,
-            block: Block::Bottleneck,
-            pre_activation,
+            plan: Plan {
+                blocks,
+                pre_activation,
+                ..Plan::new(Block::Bottleneck, [0; 4], 0)
+            },
         })
     }
 
@@ -214,18 +146,15 @@ impl Family {
             (possible, Some((possible[0], confidence)), "")
         };
         let (possible, usual, reason): (&'static [Variant], _, _) = match &self.source {
-            Source::Names {
-                naming: Naming::Blocks,
-            } if self.pre_activation => one(&[KerasApplicationsV2], Certain),
-            Source::Names {
-                naming: Naming::Blocks,
-            } => one(&[KerasApplications], Certain),
-            Source::Names {
-                naming: Naming::Stacks,
-            } => one(&[KerasHub], Certain),
-            Source::Names {
-                naming: Naming::Branches,
-            } => match evidence.head_name() {
+            Source::Names if self.plan.style == Style::Stacks => one(&[KerasHub], Certain),
+            Source::Names if self.plan.style == Style::Blocks => {
+                if self.plan.pre_activation {
+                    one(&[KerasApplicationsV2], Certain)
+                } else {
+                    one(&[KerasApplications], Certain)
+                }
+            }
+            Source::Names => match evidence.head_name() {
                 _ if evidence.biases == 0 => (
                     &[TfOfficial],
                     None,
@@ -237,7 +166,9 @@ impl Family {
                 }
                 _ => one(&[Fchollet, FcholletUnpadded, Notebook], Assumed),
             },
-            Source::Order { .. } if self.pre_activation => one(&[KerasApplicationsV2], Inferred),
+            Source::Order { .. } if self.plan.pre_activation => {
+                one(&[KerasApplicationsV2], Inferred)
+            }
             Source::Order { .. } if evidence.biases == 0 => (
                 &[KerasHub, TfOfficial],
                 None,
@@ -282,7 +213,7 @@ impl Family {
         confidence: Confidence,
     ) -> Vec<Decision> {
         let (naming, names) = match self.source {
-            Source::Names { .. } => {
+            Source::Names => {
                 let name = evidence.names().nth(1).unwrap_or_default();
                 ("bound by name", format!("names such as '{name}'"))
             }
@@ -326,18 +257,19 @@ impl Family {
             (_, StrideSite::Middle, _) => "3x3 of a bottleneck",
             (_, StrideSite::First, _) => "first 1x1 of a bottleneck",
         };
-        let max_pool = match plan.max_pool {
-            MaxPool::Zeros => "3x3/2, one row and column of zeros around",
-            MaxPool::NegInfinity => "3x3/2, one row and column of minus infinity around",
-            MaxPool::Same => "3x3/2, padded as TensorFlow's same",
-            MaxPool::None => "3x3/2, no padding",
+        let MaxPool { padding, zeros } = plan.max_pool.unwrap_or(MaxPool::new(PaddingRule::all(1)));
+        let max_pool = match (padding.fill, zeros) {
+            (Fill::Same, _) => "3x3/2, padded as TensorFlow's same",
+            (_, true) => "3x3/2, one row and column of zeros around",
+            (_, false) if padding == PaddingRule::all(0) => "3x3/2, no padding",
+            (_, false) => "3x3/2, one row and column of minus infinity around",
         };
-        let head = match &plan.head {
+        let head = match evidence.head_name() {
             None => "none".to_owned(),
-            Some(head) => match head.pooling {
-                HeadPooling::Global => format!("global average, '{}'", head.name),
-                HeadPooling::Lesson => format!("2x2 average, flatten (HWC), '{}'", head.name),
-            },
+            Some(name) if variant == Variant::Notebook => {
+                format!("2x2 average, flatten (HWC), '{name}'")
+            }
+            Some(name) => format!("global average, '{name}'"),
         };
         let family = format!("variant {variant}");
         for (what, value) in [
@@ -352,93 +284,161 @@ impl Family {
     }
 }
 
-/// The network of a variant with the blocks of the file.
-fn plan(variant: Variant, family: &Family, evidence: &Evidence) -> Plan {
-    let stem = evidence.names().filter(|name| {
-        name.strip_prefix("conv")
-            .and_then(|n| n.strip_suffix("_conv"))
-            .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
-    });
-    let stem = stem.count().max(1);
-    let base = Plan {
-        naming: Naming::Branches,
-        stride_site: StrideSite::First,
-        averages: false,
-        first_projects: true,
-        stem: 1,
-        bias: Bias::All,
-        epsilon: 1e-3,
-        max_pool: MaxPool::Zeros,
-        shortcut_first: false,
-        ..hub::plan(
-            family.blocks.clone(),
-            family.block,
-            family.pre_activation,
-            stem,
-        )
+/// Reads the blocks of the stages off the kernels: 1×1, 3×3, 1×1, and one more 1×1 where a stage starts;
+/// and whether that comes before the last one, where shapes show it.
+fn blocks(kernels: &[[usize; 4]]) -> Result<(Vec<usize>, Option<bool>), Error> {
+    let strange = |at: usize| {
+        let kernel = kernels.get(at);
+        unknown(format!(
+            "convolution {at} of {} has a kernel of {kernel:?}, which is in no bottleneck of a \
+             ResNet; if it is one, save the whole model instead of the weights",
+            kernels.len()
+        ))
     };
-    let mut plan = match variant {
-        Variant::Fchollet => base,
-        Variant::FcholletUnpadded => Plan {
-            max_pool: MaxPool::None,
-            ..base
-        },
-        Variant::Notebook => Plan {
-            name: "notebook".to_owned(),
-            max_pool: MaxPool::None,
-            ..base
-        },
-        Variant::TfOfficial => Plan {
-            stride_site: StrideSite::Middle,
-            bias: Bias::None,
-            epsilon: 1e-5,
-            stride_padding: StridePadding::Same,
-            max_pool: MaxPool::Same,
-            ..base
-        },
-        Variant::KerasApplicationsV2 => {
-            let mut strides = vec![2; family.blocks.len()];
-            if let Some(last) = strides.last_mut() {
-                *last = 1;
-            }
-            Plan {
-                naming: Naming::Blocks,
-                strides,
-                strides_last: true,
-                stride_site: StrideSite::Middle,
-                bias: Bias::Unnormalised,
-                epsilon: 1.001e-5,
-                shortcut_first: true,
-                ..base
-            }
+    let mut blocks: Vec<usize> = Vec::new();
+    let mut shortcut_first = None;
+    let mut at = 1;
+    while at < kernels.len() {
+        let [reduce, middle, third] = [at, at + 1, at + 2].map(|i| kernels.get(i).copied());
+        let (
+            Some([1, 1, _, width]),
+            Some([_, _, middle_in, middle_out]),
+            Some([1, 1, third_in, out]),
+        ) = (reduce, middle, third)
+        else {
+            return Err(strange(at));
+        };
+        if [middle_in, middle_out] != [width; 2] {
+            return Err(strange(at + 1));
         }
-        Variant::KerasHub => hub::plan(
-            family.blocks.clone(),
-            family.block,
-            family.pre_activation,
-            stem,
-        ),
-        // `KerasApplications`: no other is among the choices of a Keras file.
-        _ => Plan {
-            naming: Naming::Blocks,
-            epsilon: 1.001e-5,
-            shortcut_first: true,
-            ..base
-        },
-    };
-    if let Source::Order { shortcut_first, .. } = family.source {
-        plan.shortcut_first = shortcut_first;
+        // The next block starts with another 1×1, which gives fewer channels.
+        match kernels.get(at + 3) {
+            Some(&[1, 1, fourth_in, fourth_out]) if fourth_out == out => {
+                blocks.push(0);
+                if third_in != fourth_in {
+                    let first = third_in != width;
+                    if shortcut_first.is_some_and(|before| before != first) {
+                        return Err(unknown(
+                            "its shortcuts stand before the last convolution of some blocks and \
+                             behind that of others"
+                                .to_owned(),
+                        ));
+                    }
+                    shortcut_first = Some(first);
+                }
+                at += 4;
+            }
+            _ => at += 3,
+        }
+        match blocks.last_mut() {
+            Some(count) => *count += 1,
+            None => return Err(strange(at)),
+        }
     }
-    plan.head = evidence.head_name().map(|name| Head {
-        name,
-        pooling: if variant == Variant::Notebook {
-            HeadPooling::Lesson
+    Ok((blocks, shortcut_first))
+}
+
+impl Family {
+    /// The plan of a variant with the blocks of the file.
+    fn plan(&self, variant: Variant) -> Plan {
+        let hub = hub::usual(self.plan.clone());
+        let padded = |padding, zeros| Some(MaxPool { padding, zeros });
+        let first = Plan {
+            style: Style::Branches,
+            stride_site: StrideSite::First,
+            shortcut: Shortcut::Convolution,
+            projects: Projects::All,
+            shortcut_order: ShortcutOrder::Last,
+            stem: vec![0],
+            bias: Bias::All,
+            epsilon: 1e-3,
+            max_pool: padded(PaddingRule::all(1), true),
+            ..hub.clone()
+        };
+        let applications = |plan: Plan| Plan {
+            style: Style::Blocks,
+            epsilon: 1.001e-5,
+            shortcut_order: ShortcutOrder::BeforeLast,
+            ..plan
+        };
+        let mut plan = match variant {
+            Variant::Fchollet => first,
+            Variant::FcholletUnpadded | Variant::Notebook => Plan {
+                max_pool: padded(PaddingRule::all(0), false),
+                ..first
+            },
+            Variant::TfOfficial => Plan {
+                stride_site: StrideSite::Middle,
+                bias: Bias::None,
+                epsilon: 1e-5,
+                stride_padding: PaddingRule::filled(Fill::Same),
+                max_pool: padded(PaddingRule::filled(Fill::Same), false),
+                ..first
+            },
+            Variant::KerasApplicationsV2 => {
+                let last = first.blocks.len() - 1;
+                applications(Plan {
+                    strides: (0..=last)
+                        .map(|stage| if stage == last { 1 } else { 2 })
+                        .collect(),
+                    strides_last: true,
+                    stride_site: StrideSite::Middle,
+                    bias: Bias::Unnormalised,
+                    ..first
+                })
+            }
+            Variant::KerasHub => hub,
+            // `KerasApplications`: no other is among the choices of a Keras file.
+            _ => applications(first),
+        };
+        if let Source::Order { shortcut_first, .. } = self.source {
+            plan.shortcut_order = if shortcut_first {
+                ShortcutOrder::BeforeLast
+            } else {
+                ShortcutOrder::Last
+            };
+        }
+        plan
+    }
+}
+
+/// The network of a plan, with the classifier of the file.
+fn network(variant: Variant, plan: Plan, evidence: &Evidence) -> Network {
+    let is_lesson = variant == Variant::Notebook;
+    let name = if is_lesson {
+        "notebook".to_owned()
+    } else {
+        plan.name()
+    };
+    let input = Kind::Input { size: [None; 2] };
+    let mut layers = vec![("image", "InputLayer", input), hub::of_plan(plan)];
+    let head = evidence.head_name();
+    if let Some(head) = &head {
+        if is_lesson {
+            let pool = Kind::AvgPool(Pool {
+                kernel: [2; 2],
+                stride: [2; 2],
+                same: false,
+                channels: Channels::Last,
+            });
+            layers.push(("avg_pool", "AveragePooling2D", pool));
+            layers.push(("flatten", "Flatten", Kind::Flatten { first: false }));
         } else {
-            HeadPooling::Global
-        },
-        softmax: variant != Variant::KerasHub,
-    });
-    plan
+            let mean = Kind::GlobalAverage { keep: false };
+            layers.push(("avg_pool", "GlobalAveragePooling2D", mean));
+        }
+        let dense = Kind::Dense(Dense {
+            units: None,
+            bias: true,
+            activation: if variant == Variant::KerasHub {
+                Activation::Linear
+            } else {
+                Activation::Softmax
+            },
+        });
+        layers.push((head, "Dense", dense));
+    }
+    Network::chain(&name, layers)
 }
 
 /// The error of weights that are of no known family.

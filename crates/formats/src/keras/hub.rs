@@ -2,19 +2,23 @@
 
 use serde_json::Value;
 
-use super::blueprint::{Bias, MaxPool, Naming, Plan, StridePadding};
-use super::network::{Activation, Dense, Kind, Layer, Network, Training};
-use super::{layer_error, layers, unreadable};
+use super::network::{Activation, Dense, Kind, Network};
+use super::{layer_error, layers};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::resnet::{Block, StrideSite};
+use resnet_wgpu::internals::network::PaddingRule;
+use resnet_wgpu::internals::network::resnet::{
+    Bias, Block, MaxPool, Plan, Projects, Shortcut, ShortcutOrder, Style,
+};
 
 const BACKBONE: &str = "ResNetBackbone";
 /// Where the variables of a backbone are in a file of the whole network.
 pub(super) const BACKBONE_GROUP: &str = "res_net_backbone";
 const CLASSIFIERS: [&str; 2] = ["ImageClassifier", "ResNetImageClassifier"];
 
-/// Stages and blocks of a stage are at most this many.
+/// Blocks of a stage, and its stride, are at most this many.
 const MAX_BLOCKS: u64 = 1 << 8;
+/// Stages are at most this many; real networks have four.
+const MAX_STAGES: usize = 1 << 4;
 
 /// Whether a class is a network of `KerasHub` that is known.
 pub(super) fn is_network(class: &str) -> bool {
@@ -57,20 +61,10 @@ fn classifier(class: &str, config: &Value) -> Result<Network, Error> {
     let units = config.get("num_classes").and_then(Value::as_u64);
     let units = units.and_then(|units| usize::try_from(units).ok());
     let inner = backbone(inner_config)?;
-    let size = inner.layers.iter().find_map(|layer| match layer.kind {
-        Kind::Input { size } => Some(size),
-        _ => None,
-    });
+    let inner_name = inner.name.clone();
+    let size = inner.size();
     // A backbone for images of any size says nothing; what prepares the images then does.
-    let size = size.filter(|size| *size != [None; 2]);
     let size = size.or_else(|| sides(image_converter(config)?.get("image_size")?));
-    let layer = |name: &str, class: &str, kind, inputs| Layer {
-        name: name.to_owned(),
-        class: class.to_owned(),
-        kind,
-        inputs,
-        training: Training::No,
-    };
     let input = Kind::Input {
         size: size.unwrap_or_default(),
     };
@@ -80,35 +74,22 @@ fn classifier(class: &str, config: &Value) -> Result<Network, Error> {
         activation,
     });
     let pooler = Kind::GlobalAverage { keep: false };
-    Ok(Network {
-        name: inner.name.clone(),
-        layers: vec![
-            layer("image", "InputLayer", input, vec![]),
-            layer(
-                "image_converter",
-                "ImageConverter",
-                converter(config),
-                vec![0],
-            ),
-            layer(
-                BACKBONE_GROUP,
-                BACKBONE,
-                Kind::Model(Box::new(inner)),
-                vec![1],
-            ),
-            layer("pooler", "GlobalAveragePooling2D", pooler, vec![2]),
-            layer("output_dropout", "Dropout", Kind::Pass, vec![3]),
-            layer("predictions", "Dense", dense, vec![4]),
-        ],
-        output: 5,
-    })
+    let layers = [
+        ("image", "InputLayer", input),
+        ("image_converter", "ImageConverter", converter(config)),
+        (BACKBONE_GROUP, BACKBONE, Kind::Model(Box::new(inner))),
+        ("pooler", "GlobalAveragePooling2D", pooler),
+        ("output_dropout", "Dropout", Kind::Pass),
+        ("predictions", "Dense", dense),
+    ];
+    Ok(Network::chain(&inner_name, layers))
 }
 
 /// What the classifier's own preprocessing does to the pixels, where it has one.
 fn converter(config: &Value) -> Kind {
     image_converter(config)
         .and_then(layers::rescale)
-        .map_or(Kind::Pass, Kind::Rescale)
+        .map_or(Kind::Pass, Kind::Affine)
 }
 
 fn image_converter(config: &Value) -> Option<&Value> {
@@ -127,19 +108,17 @@ fn sides(list: &Value) -> Option<[Option<usize>; 2]> {
 
 fn backbone(config: &Value) -> Result<Network, Error> {
     let refuse = |reason: String| layer_error("the backbone", BACKBONE, reason);
-    let counts = |key: &str| -> Result<Vec<usize>, Error> {
+    let counts = |key: &str| {
         let list = config.get(key).and_then(Value::as_array);
-        let list = list.filter(|list| (1..=MAX_BLOCKS).contains(&(list.len() as u64)));
-        let counts = list.map(|list| {
-            let counts = list.iter().filter_map(Value::as_u64);
-            let counts = counts.filter(|count| (1..=MAX_BLOCKS).contains(count));
-            counts
-                .filter_map(|count| usize::try_from(count).ok())
-                .collect::<Vec<_>>()
-        });
-        counts
-            .filter(|counts| list.is_some_and(|list| list.len() == counts.len()))
-            .ok_or_else(|| refuse(format!("'{key}' must be a list of counts")))
+        let count = |value: &Value| {
+            let count = value
+                .as_u64()
+                .filter(|count| (1..=MAX_BLOCKS).contains(count))?;
+            usize::try_from(count).ok()
+        };
+        let counts = list.and_then(|list| list.iter().map(count).collect::<Option<Vec<_>>>());
+        let counts = counts.filter(|counts| (1..=MAX_STAGES).contains(&counts.len()));
+        counts.ok_or_else(|| refuse(format!("'{key}' must be a list of counts")))
     };
     let channels = config.get("data_format").and_then(Value::as_str);
     if channels.is_some_and(|channels| channels != "channels_last") {
@@ -158,24 +137,23 @@ fn backbone(config: &Value) -> Result<Network, Error> {
         .get("block_type")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let (block, averages) = match kind {
-        "basic_block" => (Block::Basic, false),
-        "bottleneck_block" => (Block::Bottleneck, false),
-        "basic_block_vd" => (Block::Basic, true),
-        "bottleneck_block_vd" => (Block::Bottleneck, true),
+    let (block, shortcut) = match kind {
+        "basic_block" => (Block::Basic, Shortcut::Convolution),
+        "bottleneck_block" => (Block::Bottleneck, Shortcut::Convolution),
+        "basic_block_vd" => (Block::Basic, Shortcut::AveragePool),
+        "bottleneck_block_vd" => (Block::Bottleneck, Shortcut::AveragePool),
         other => return Err(refuse(format!("blocks '{other}' are not supported"))),
     };
-    if averages && pre_activation {
+    if shortcut == Shortcut::AveragePool && pre_activation {
         return Err(refuse(format!(
             "blocks '{kind}' with pre-activation are not supported"
         )));
     }
-    let mut blocks = counts("stackwise_num_blocks")?;
+    let blocks = counts("stackwise_num_blocks")?;
     let strides = counts("stackwise_num_strides")?;
     if blocks.len() != strides.len() {
         return Err(refuse("there must be a stride for each stage".to_owned()));
     }
-    blocks.shrink_to_fit();
     let shape = config.get("image_shape").and_then(Value::as_array);
     let size = match shape.map(Vec::as_slice) {
         None => [None; 2],
@@ -184,47 +162,60 @@ fn backbone(config: &Value) -> Result<Network, Error> {
         }
         Some(_) => return Err(refuse("only RGB images are supported".to_owned())),
     };
+    let plan = usual(Plan {
+        blocks,
+        pre_activation,
+        stem: vec![0; kernels.len()],
+        ..Plan::new(block, [0; 4], 0)
+    });
+    let projects = if kind == "basic_block" {
+        Projects::LaterStages
+    } else {
+        Projects::All
+    };
     let plan = Plan {
         strides,
-        block,
-        averages,
-        first_projects: kind != "basic_block",
-        ..plan(blocks, block, pre_activation, kernels.len())
+        shortcut,
+        projects,
+        ..plan
     };
-    let mut network = plan.network();
-    match network.layers.first_mut() {
-        Some(Layer {
-            kind: Kind::Input { size: input },
-            ..
-        }) => *input = size,
-        _ => return Err(unreadable("the backbone has no input".to_owned())),
-    }
-    Ok(network)
+    let input = Kind::Input { size };
+    Ok(Network::chain(
+        &plan.name(),
+        [("image", "InputLayer", input), of_plan(plan)],
+    ))
 }
 
-/// A backbone whose stages stride as usual.
-pub(super) fn plan(blocks: Vec<usize>, block: Block, pre_activation: bool, stem: usize) -> Plan {
+/// The layer that stands for a plan.
+pub(super) fn of_plan(plan: Plan) -> (&'static str, &'static str, Kind) {
+    ("", BACKBONE, Kind::Plan(Box::new(plan)))
+}
+
+/// The backbone with the blocks and the stem of a plan whose stages stride as usual.
+pub(super) fn usual(plan: Plan) -> Plan {
+    let deep = plan.stem.len() > 1;
     Plan {
-        name: Plan::usual_name(&blocks, block, pre_activation),
-        naming: Naming::Stacks,
-        strides: (0..blocks.len()).map(|stage| 1 + stage.min(1)).collect(),
-        blocks,
-        block,
-        stride_site: StrideSite::Middle,
-        strides_last: false,
-        pre_activation,
-        averages: stem > 1,
-        first_projects: block == Block::Bottleneck || stem > 1,
-        stem,
+        style: Style::Stacks,
+        strides: (0..plan.blocks.len())
+            .map(|stage| 1 + stage.min(1))
+            .collect(),
+        shortcut: if deep {
+            Shortcut::AveragePool
+        } else {
+            Shortcut::Convolution
+        },
+        projects: if plan.block == Block::Bottleneck || deep {
+            Projects::All
+        } else {
+            Projects::LaterStages
+        },
+        shortcut_order: ShortcutOrder::BeforeLast,
         bias: Bias::None,
         epsilon: 1e-5,
-        stride_padding: StridePadding::All,
-        max_pool: if pre_activation {
-            MaxPool::NegInfinity
-        } else {
-            MaxPool::Zeros
-        },
-        shortcut_first: true,
-        head: None,
+        max_pool: Some(MaxPool {
+            padding: PaddingRule::all(1),
+            zeros: !plan.pre_activation,
+        }),
+        ..plan
     }
 }

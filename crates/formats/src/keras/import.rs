@@ -1,18 +1,22 @@
 //! A [`Network`] and its parameters as a [`Draft`].
 //!
 //! Images are NCHW there, wherever Keras had the channels. Layers that only change how an
-//! activation is seen or padded add no node: padding becomes part of the window that reads it, the
-//! final softmax is left to the caller. `operations` has the layers that compute something.
+//! activation is seen or padded add no node: padding becomes part of the window that reads it, what is
+//! done to the pixels of the image becomes its preprocessing, the final softmax is left to the caller.
+//! `operations` has the layers that compute something, `pixels` those that may be preprocessing.
 
 mod operations;
+pub(super) mod pixels;
 
 use super::bind::{self, Bound};
-use super::network::{Channels, Kind, Layer, Network, Rescale, Training};
+use super::network::{Activation, Channels, Kind, Layer, Network, Training};
 use super::{layer_error, unreadable};
-use operations::{image, pad, plain};
+use operations::image;
+use pixels::Pixels;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::ValueId;
 use resnet_wgpu::internals::graph::{PadValue, Padding};
+use resnet_wgpu::internals::network::resnet::{self, Plan};
 use resnet_wgpu::internals::network::{Draft, Operation};
 
 /// An activation as Keras sees it.
@@ -28,22 +32,27 @@ struct Value {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Pending {
     Nothing,
+    /// What was done to the pixels of the image, which becomes part of its preparation.
+    Pixels(Pixels),
+    /// The same, and one of the channels was taken.
+    Channel(Pixels, usize),
     /// Padding, which becomes part of a convolution or pooling.
     Pad(Padding, PadValue),
-    /// A softmax, which may only come last.
-    Softmax,
+    /// What makes probabilities, which comes last; but a sigmoid may also scale channels.
+    Probabilities(Activation),
 }
 
 /// The result.
 #[derive(Debug)]
 pub(super) struct Imported {
     pub(super) draft: Draft,
-    /// The result of the network, before the softmax if it ends with one.
+    /// The result of the network, before the softmax or sigmoid if it ends with one.
     pub(super) result: ValueId,
     pub(super) is_image: bool,
-    pub(super) softmax: Option<String>,
+    /// What it ends with, and the name of that layer.
+    pub(super) probabilities: Option<(Activation, String)>,
     /// What the network itself does to the pixels of the image.
-    pub(super) rescale: Option<Rescale>,
+    pub(super) pixels: Option<Pixels>,
     /// Batch normalisations that were called with `training=True`.
     pub(super) trained: Trained,
 }
@@ -57,21 +66,12 @@ pub(super) struct Trained {
     pub(super) overruled: usize,
 }
 
-/// What the caller decides.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
-    /// Rows and columns of the image.
-    pub(super) size: [usize; 2],
-    /// Whether kernels are mirrored, as Theano's are.
-    pub(super) mirrored: bool,
-}
-
 pub(super) struct Import {
     pub(super) draft: Draft,
     pub(super) weights: Bound,
-    pub(super) settings: Settings,
     channels: Option<Channels>,
-    rescale: Option<Rescale>,
+    /// In what form the layers read the image.
+    pixels: Option<Pixels>,
     trained: Trained,
 }
 
@@ -84,11 +84,7 @@ pub(super) struct Site<'a> {
 }
 
 /// Builds the graph.
-pub(super) fn run(
-    network: &Network,
-    weights: Bound,
-    settings: Settings,
-) -> Result<Imported, Error> {
+pub(super) fn run(network: &Network, weights: Bound, size: [usize; 2]) -> Result<Imported, Error> {
     let inputs = network
         .layers
         .iter()
@@ -97,24 +93,27 @@ pub(super) fn run(
         .map(|layer| layer.name.clone())
         .next()
         .unwrap_or_else(|| "input".to_owned());
-    let draft = Draft::new(&name, settings.size)?;
+    let draft = Draft::new(&name, size)?;
     let input = draft.input();
     let mut import = Import {
         draft,
         weights,
-        settings,
         channels: None,
-        rescale: None,
+        pixels: None,
         trained: Trained::default(),
     };
     let image = Value {
         id: input,
         is_image: true,
-        pending: Pending::Nothing,
+        pending: Pending::Pixels(Pixels::AS_THEY_ARE),
     };
     let result = import.network(network, image, "", Training::No)?;
-    let softmax =
-        (result.pending == Pending::Softmax).then(|| network.layers[network.output].name.clone());
+    let probabilities = match result.pending {
+        Pending::Probabilities(activation) => {
+            Some((activation, network.layers[network.output].name.clone()))
+        }
+        _ => None,
+    };
     if matches!(result.pending, Pending::Pad(..)) || result.id == input {
         return Err(unreadable(format!(
             "the network '{}' computes nothing from its image",
@@ -125,8 +124,10 @@ pub(super) fn run(
         draft: import.draft,
         result: result.id,
         is_image: result.is_image,
-        softmax,
-        rescale: import.rescale,
+        probabilities,
+        pixels: import
+            .pixels
+            .filter(|pixels| *pixels != Pixels::AS_THEY_ARE),
         trained: import.trained,
     })
 }
@@ -173,12 +174,16 @@ impl Import {
                 }
                 (Kind::Model(inner), &[x]) => self.network(inner, x, &site.path, site.training)?,
                 (Kind::Add, &[x, y]) => self.add(&site, x, y)?,
+                (Kind::Subtract, &[x, y]) => self.subtract(&site, x, y)?,
+                (Kind::Multiply, &[x, y]) => self.multiply(&site, x, y)?,
+                (Kind::Stack, channels) => self.stack(&site, channels)?,
                 (Kind::Add, _) => {
                     let count = read.len();
                     return Err(
                         site.refuse(format!("a sum of {count} is not supported, only of 2"))
                     );
                 }
+                (Kind::Plan(plan), &[x]) => self.plan(&site, x, plan)?,
                 (_, &[x]) => self.layer(&site, x)?,
                 _ => {
                     let count = read.len();
@@ -194,27 +199,50 @@ impl Import {
         })
     }
 
+    /// The layers of a known family.
+    fn plan(&mut self, site: &Site<'_>, x: Value, plan: &Plan) -> Result<Value, Error> {
+        self.check_channels(site, Channels::Last)?;
+        let x = image(site, self.plain(site, x)?)?;
+        let mut scope = site.path.clone();
+        if !scope.is_empty() {
+            scope.push('/');
+        }
+        let mut source = self.weights.below(&site.path);
+        let id = resnet::backbone(plan, &mut source, (&mut self.draft, x.id), &scope)?;
+        Ok(Value { id, ..x })
+    }
+
     fn layer(&mut self, site: &Site<'_>, x: Value) -> Result<Value, Error> {
         match &site.layer.kind {
             Kind::Conv(conv) => self.conv(site, x, conv),
             Kind::Norm(norm) => self.batch_norm(site, x, norm),
-            Kind::Pad(padding, value) => pad(site, x, *padding, *value),
+            Kind::Pad(padding, value) => self.pad(site, x, *padding, *value),
             Kind::Activation(activation) => self.activation(site, x, *activation, &site.path),
             Kind::MaxPool(pool) => self.max_pool(site, x, pool),
             Kind::AvgPool(pool) => self.avg_pool(site, x, pool),
             Kind::GlobalAverage { keep } => {
-                let x = image(site, plain(site, x)?)?;
+                let x = image(site, self.plain(site, x)?)?;
                 let y = self.node(site, Operation::GlobalAvgPool, &[x])?;
                 let is_image = *keep;
                 Ok(Value { is_image, ..y })
             }
+            Kind::GlobalMax { keep } => self.global_max(site, x, *keep),
             Kind::Flatten { first } => self.flatten(site, x, *first),
             Kind::Dense(dense) => self.dense(site, x, dense),
             Kind::Pass => Ok(x),
-            Kind::Rescale(rescale) => self.rescale(site, x, *rescale),
-            Kind::Input { .. } | Kind::Add | Kind::Model(_) => {
-                Err(site.refuse("it makes no sense here"))
-            }
+            Kind::Affine(affine) => self.affine(site, x, affine),
+            Kind::Normalize { invert } => self.normalize(site, x, *invert),
+            Kind::Reverse => self.reverse(site, x),
+            Kind::Channel(channel) => self.channel(site, x, *channel),
+            Kind::Resize(size) => self.resize(site, x, *size),
+            Kind::Reshape { image } => self.reshape(site, x, *image),
+            Kind::Input { .. }
+            | Kind::Add
+            | Kind::Subtract
+            | Kind::Multiply
+            | Kind::Stack
+            | Kind::Model(_)
+            | Kind::Plan(_) => Err(site.refuse("it makes no sense with one input")),
         }
     }
 

@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
+use super::arithmetic;
+use super::calls::Call;
 use super::config::Entry;
-use super::network::{Activation, Channels, Conv, Dense, Kind, Norm, Pool, Rescale};
+use super::network::{Activation, Affine, Channels, Conv, Dense, Kind, Norm, Pool};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::graph::{PadValue, Padding};
 
@@ -20,16 +22,38 @@ const PASS: &[&str] = &[
     "GaussianNoise",
     "ActivityRegularization",
     "Identity",
-    "RandomFlip",
-    "RandomRotation",
-    "RandomZoom",
-    "RandomTranslation",
-    "RandomContrast",
     "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomContrast",
+    "RandomElasticTransform",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHeight",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterization",
+    "RandomRotation",
+    "RandomSaturation",
+    "RandomSharpness",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomWidth",
+    "RandomZoom",
+    "AugMix",
+    "CutMix",
+    "MixUp",
+    "RandAugment",
 ];
 
 /// What a layer computes.
-pub(super) fn kind(entry: &Entry<'_>) -> Result<Kind, Error> {
+pub(super) fn kind(entry: &Entry<'_>, call: &Call<'_>) -> Result<Kind, Error> {
+    if let Some(kind) = arithmetic::kind(entry, call)? {
+        return Ok(kind);
+    }
     Ok(match entry.class {
         "InputLayer" => Kind::Input {
             size: image_size(entry)?,
@@ -40,18 +64,30 @@ pub(super) fn kind(entry: &Entry<'_>) -> Result<Kind, Error> {
         "Activation" => Kind::Activation(activation(entry)?),
         "ReLU" => relu(entry)?,
         "Softmax" => softmax(entry)?,
-        "Add" => Kind::Add,
-        "TFOpLambda" => function(entry)?,
         "MaxPooling2D" => Kind::MaxPool(pool(entry)?),
         "AveragePooling2D" => Kind::AvgPool(pool(entry)?),
         "GlobalAveragePooling2D" => Kind::GlobalAverage {
+            keep: entry.flag("keepdims", false)?,
+        },
+        "GlobalMaxPooling2D" => Kind::GlobalMax {
             keep: entry.flag("keepdims", false)?,
         },
         "Flatten" => Kind::Flatten {
             first: entry.channels()? == Channels::First,
         },
         "Dense" => dense(entry)?,
-        "Rescaling" => rescaling(entry)?,
+        "Rescaling" => rescale(entry.config).map(Kind::Affine).ok_or_else(|| {
+            entry.refuse("'scale' and 'offset' must be one number, or one for each channel")
+        })?,
+        "Normalization" => normalization(entry)?,
+        "Resizing" | "CenterCrop" | "RandomCrop" => {
+            let side = |key| entry.size(key);
+            match (side("height")?, side("width")?) {
+                (Some(height), Some(width)) => Kind::Resize([height, width]),
+                _ => return Err(entry.refuse("'height' and 'width' must be counts")),
+            }
+        }
+        "Reshape" => reshape(entry)?,
         class if PASS.contains(&class) => Kind::Pass,
         _ => return Err(entry.refuse("layers of this class are not supported")),
     })
@@ -82,13 +118,11 @@ pub(super) fn image_size(entry: &Entry<'_>) -> Result<[Option<usize>; 2], Error>
 }
 
 fn conv(entry: &Entry<'_>) -> Result<Kind, Error> {
-    if entry.pair("dilation_rate")?.unwrap_or([1, 1]) != [1, 1] {
-        return Err(entry.refuse("dilation is not supported"));
-    }
     Ok(Kind::Conv(Conv {
         filters: entry.size("filters")?,
         kernel: entry.pair("kernel_size")?,
         stride: entry.pair("strides")?.unwrap_or([1, 1]),
+        dilation: entry.pair("dilation_rate")?.unwrap_or([1, 1]),
         same: same(entry)?,
         groups: entry.size("groups")?.unwrap_or(1),
         bias: entry.flag("use_bias", true)?,
@@ -144,15 +178,20 @@ fn padding(entry: &Entry<'_>) -> Result<Padding, Error> {
     })
 }
 
-fn activation(entry: &Entry<'_>) -> Result<Activation, Error> {
-    match entry.config.get("activation") {
+pub(super) fn activation(entry: &Entry<'_>) -> Result<Activation, Error> {
+    let stated = entry.config.get("activation");
+    // A function by its name, in an object.
+    let name = stated.and_then(|stated| stated.get("config"));
+    match name.filter(|name| name.is_string()).or(stated) {
         None | Some(Value::Null) => Ok(Activation::Linear),
         Some(Value::String(name)) => match &name[..] {
             "linear" => Ok(Activation::Linear),
             "relu" => Ok(Activation::Relu),
             "softmax" => Ok(Activation::Softmax),
+            "log_softmax" => Ok(Activation::LogSoftmax),
+            "sigmoid" => Ok(Activation::Sigmoid),
             other => Err(entry.refuse(format!(
-                "the activation '{other}' is not supported, only relu and softmax"
+                "the activation '{other}' is not supported, only relu, softmax and sigmoid"
             ))),
         },
         Some(_) => Err(entry.refuse("an activation that is code is not supported")),
@@ -178,19 +217,6 @@ fn softmax(entry: &Entry<'_>) -> Result<Kind, Error> {
     }
 }
 
-/// A function of TensorFlow in the place of a layer.
-fn function(entry: &Entry<'_>) -> Result<Kind, Error> {
-    match entry.config.get("function").and_then(Value::as_str) {
-        Some("__operators__.add" | "math.add") => Ok(Kind::Add),
-        Some("nn.relu") => Ok(Kind::Activation(Activation::Relu)),
-        Some("nn.softmax") => Ok(Kind::Activation(Activation::Softmax)),
-        other => Err(entry.refuse(format!(
-            "the function '{}' is not supported",
-            other.unwrap_or_default()
-        ))),
-    }
-}
-
 fn pool(entry: &Entry<'_>) -> Result<Pool, Error> {
     let kernel = entry.pair("pool_size")?.unwrap_or([2, 2]);
     Ok(Pool {
@@ -209,26 +235,51 @@ fn dense(entry: &Entry<'_>) -> Result<Kind, Error> {
     }))
 }
 
-fn rescaling(entry: &Entry<'_>) -> Result<Kind, Error> {
-    rescale(entry.config)
-        .map(Kind::Rescale)
-        .ok_or_else(|| entry.refuse("'scale' and 'offset' must be one or three numbers"))
+/// The options `scale` and `offset`, each one number or one for each channel.
+pub(super) fn rescale(config: &Value) -> Option<Affine> {
+    let numbers = |key: &str, default: f64| match config.get(key) {
+        None | Some(Value::Null) => Some(vec![default]),
+        Some(value) => arithmetic::list(value).map(|(numbers, _)| numbers),
+    };
+    Some(Affine {
+        scale: numbers("scale", 1.0)?,
+        offset: numbers("offset", 0.0)?,
+        channels: Channels::Last,
+    })
 }
 
-/// The options `scale` and `offset`, each one number or one for each channel.
-pub(super) fn rescale(config: &Value) -> Option<Rescale> {
-    let channels = |key: &str, default: f32| match config.get(key) {
-        None | Some(Value::Null) => Some([default; 3]),
-        Some(Value::Array(list)) => {
-            let numbers: Vec<f32> = list.iter().map(finite).collect::<Option<_>>()?;
-            numbers.try_into().ok()
-        }
-        Some(value) => finite(value).map(|number| [number; 3]),
+/// Means and variances are options, or weights if they were learned.
+fn normalization(entry: &Entry<'_>) -> Result<Kind, Error> {
+    let axis = match entry.config.get("axis") {
+        Some(Value::Array(axes)) if axes.len() <= 1 => axes.first(),
+        axis => axis,
     };
-    Some(Rescale {
-        scale: channels("scale", 1.0)?,
-        offset: channels("offset", 0.0)?,
-    })
+    if axis.is_some_and(|axis| !axis.is_null() && !matches!(axis.as_i64(), Some(-1 | 3))) {
+        return Err(entry.refuse("only a normalisation along the last axis is supported"));
+    }
+    let invert = entry.flag("invert", false)?;
+    let [mean, variance] = ["mean", "variance"].map(|key| entry.config.get(key));
+    let stated = |value: Option<&Value>| value.is_some_and(|value| !value.is_null());
+    if !stated(mean) && !stated(variance) {
+        return Ok(Kind::Normalize { invert });
+    }
+    let numbers = |value: Option<&Value>| arithmetic::list(value?).map(|(numbers, _)| numbers);
+    match (numbers(mean), numbers(variance)) {
+        (Some(mean), Some(variance)) if variance.iter().all(|&variance| variance >= 0.0) => {
+            Ok(Kind::Affine(Affine::normalize(mean, &variance, invert)))
+        }
+        _ => Err(entry.refuse("'mean' and 'variance' make no sense")),
+    }
+}
+
+fn reshape(entry: &Entry<'_>) -> Result<Kind, Error> {
+    let target = entry.config.get("target_shape").and_then(Value::as_array);
+    let target = target.map(|sides| sides.iter().map(Value::as_i64).collect::<Vec<_>>());
+    match target.as_deref() {
+        Some([_]) => Ok(Kind::Reshape { image: false }),
+        Some([Some(1), Some(1), _]) => Ok(Kind::Reshape { image: true }),
+        _ => Err(entry.refuse("only a list, or an image of one pixel, is supported")),
+    }
 }
 
 fn same(entry: &Entry<'_>) -> Result<bool, Error> {

@@ -6,12 +6,13 @@
 //! on one of the known families, and what the weights leave open is recorded as a decision or refused.
 //!
 //! `archive` opens the containers, `preset` looks beside them, `store` lists variables, `config`, `layers` and `hub` read
-//! descriptions, `evidence`, `families` and `blueprint` stand in for a missing one, `bind` gives every
+//! descriptions, `evidence` and `families` stand in for a missing one, `bind` gives every
 //! layer its variables, `import` and `parameters` make a graph of it all.
 
 mod archive;
+mod arithmetic;
 mod bind;
-mod blueprint;
+mod calls;
 mod config;
 mod evidence;
 mod families;
@@ -31,8 +32,8 @@ use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
 
 use archive::Archive;
 use bind::Bound;
-use import::{Imported, Settings, Trained};
-use network::{Kind, Network};
+use import::{Imported, Trained};
+use network::Network;
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::lesson_size_for;
 use resnet_wgpu::internals::network::{Facts, Family};
@@ -146,6 +147,12 @@ struct Source {
 
 impl Source {
     fn find(archive: &Archive, options: &ModelOptions) -> Result<Self, Error> {
+        if let Some(name) = options.settings.keys().next() {
+            return Err(Error::Model {
+                model: "this Keras file".to_owned(),
+                reason: format!("it takes no settings; leave '{name}' out"),
+            });
+        }
         let saved = archive
             .saved()
             .map_err(|Fault(reason)| unreadable(reason))?;
@@ -191,15 +198,7 @@ impl Source {
         if let Some(size) = options.size {
             return decided(size, Confidence::Certain, "asked for");
         }
-        let stated = self
-            .network
-            .flat()
-            .into_iter()
-            .find_map(|layer| match layer.kind {
-                Kind::Input { size } if size != [None; 2] => Some(size),
-                _ => None,
-            });
-        if let Some([h, w]) = stated {
+        if let Some([h, w]) = self.network.size() {
             let size = [h.or(w).unwrap_or(USUAL_SIZE), w.or(h).unwrap_or(USUAL_SIZE)];
             return decided(size, Confidence::Certain, "the file");
         }
@@ -222,7 +221,8 @@ impl Source {
 }
 
 fn build(path: &Path, archive: &Archive, options: &ModelOptions) -> Result<Described, Error> {
-    let source = Source::find(archive, options)?;
+    let mut source = Source::find(archive, options)?;
+    source.bound.mirrored = archive.theano;
     let (size, size_decision) = source.size(options)?;
     // Checked before shapes are computed with.
     resnet_wgpu::picture::Preprocess::NOTEBOOK
@@ -235,11 +235,7 @@ fn build(path: &Path, archive: &Archive, options: &ModelOptions) -> Result<Descr
         decisions: found,
         ..
     } = source;
-    let settings = Settings {
-        size,
-        mirrored: archive.theano,
-    };
-    let imported = import::run(&network, bound, settings)?;
+    let imported = import::run(&network, bound, size)?;
     let writer = archive
         .written_by
         .as_deref()
@@ -322,8 +318,8 @@ fn finish(
         draft,
         result,
         is_image,
-        softmax,
-        rescale,
+        probabilities,
+        pixels,
         ..
     } = imported;
     let shape = draft.shape(result);
@@ -331,17 +327,35 @@ fn finish(
         return Err(Error::Model {
             model: network.name.clone(),
             reason: format!(
-                "it has no classifier: it ends with an image of {}x{}, not a score for each class",
+                "it has no classifier: it ends with an image of {}x{}, not a score for each class; \
+                 for features, save it with a pooling at its end",
                 shape.h, shape.w
             ),
         });
     }
-    let activation = softmax.as_ref().map(|_| Activation::Softmax);
-    decisions.record(match softmax {
-        Some(_) => Decision::certain("logits", "what the final softmax reads", "the layers"),
-        None => Decision::inferred("logits", "the output", "the network ends without a softmax"),
+    let activation = probabilities
+        .as_ref()
+        .map(|(activation, _)| match activation {
+            network::Activation::Sigmoid => Activation::Sigmoid,
+            network::Activation::LogSoftmax => Activation::LogSoftmax,
+            _ => Activation::Softmax,
+        });
+    let ends = draft.ends(result, activation);
+    decisions.record(match (activation, ends.logits) {
+        (Some(activation), _) => {
+            let value = format!("what the final {activation} reads");
+            Decision::certain("logits", value, "the layers")
+        }
+        (None, Some(_)) => {
+            Decision::inferred("logits", "the output", "the network ends without a softmax")
+        }
+        (None, None) => {
+            let value = format!("none: {} features", shape.c);
+            Decision::certain("classifier", value, "the layers")
+        }
     });
-    let (preprocess, decision) = preprocess::decide(network, variant, rescale, size, shape.c);
+    let variant = variant.or_else(|| preprocess::of_names(network));
+    let (preprocess, decision) = preprocess::decide(variant, pixels, size, shape.c);
     decisions.record(decision);
     let facts = Facts {
         arch: network.name.clone(),
@@ -351,8 +365,7 @@ fn finish(
         labels: labels(variant, shape.c),
         decisions,
         activation,
-        probabilities: softmax,
+        probabilities: probabilities.map(|(_, name)| name),
     };
-    let ends = draft.ends(result, activation);
     Described::new(draft.finish(ends), facts, options)
 }

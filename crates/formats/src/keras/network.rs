@@ -1,11 +1,13 @@
 //! A Keras network as data: its layers in order, before any weight is looked at.
 //!
-//! [`super::config`] makes a [`Network`] of the JSON that a file brings along, `blueprint` of nothing
+//! [`super::config`] makes a [`Network`] of the JSON that a file brings along, `families` of nothing
 //! but the names and shapes of weights. [`super::bind`] finds the weights of its layers, and
 //! [`super::import`] turns it into a graph.
 
+use resnet_wgpu::Error;
 use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::Parameter;
+use resnet_wgpu::internals::network::resnet::{self, Plan};
 
 /// Layers, each of which reads earlier ones.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,10 +53,16 @@ pub(super) enum Kind {
     Pad(Padding, PadValue),
     Activation(Activation),
     Add,
+    Subtract,
+    Multiply,
     MaxPool(Pool),
     AvgPool(Pool),
     /// Mean over all pixels; `keep` leaves an image of one pixel instead of a vector.
     GlobalAverage {
+        keep: bool,
+    },
+    /// Maximum over all pixels.
+    GlobalMax {
         keep: bool,
     },
     /// `first` if the layer was told that channels come first, and therefore moves them last.
@@ -64,8 +72,36 @@ pub(super) enum Kind {
     Dense(Dense),
     /// Nothing, outside of training.
     Pass,
-    Rescale(Rescale),
+    Affine(Affine),
+    /// A subtraction of means and a division by deviations that were learned, or the inverse of it.
+    Normalize {
+        invert: bool,
+    },
+    /// The channels of the image in reverse.
+    Reverse,
+    /// One channel of the image.
+    Channel(usize),
+    /// Channels of the image, one input each.
+    Stack,
+    /// A change of the size of the image to these rows and columns.
+    Resize([usize; 2]),
+    /// A list as an image of one pixel, or an image as a list.
+    Reshape {
+        image: bool,
+    },
     Model(Box<Network>),
+    /// Everything before the head of a network of a known family. Where the layer has no name, those
+    /// of the plan are layers of the network around it.
+    Plan(Box<Plan>),
+}
+
+/// What a layer has in a file.
+pub(super) struct Slot {
+    pub(super) name: String,
+    pub(super) class: String,
+    pub(super) roles: Vec<Parameter>,
+    /// Those of the layers inside of it.
+    pub(super) inner: Option<Vec<Self>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,6 +110,7 @@ pub(super) struct Conv {
     pub(super) filters: Option<usize>,
     pub(super) kernel: Option<[usize; 2]>,
     pub(super) stride: [usize; 2],
+    pub(super) dilation: [usize; 2],
     pub(super) same: bool,
     pub(super) groups: usize,
     pub(super) bias: bool,
@@ -105,11 +142,46 @@ pub(super) struct Dense {
     pub(super) activation: Activation,
 }
 
-/// `scale · x + offset`, per channel.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Rescale {
-    pub(super) scale: [f32; 3],
-    pub(super) offset: [f32; 3],
+/// `scale · x + offset`, with one number each, or one for each channel.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Affine {
+    pub(super) scale: Vec<f64>,
+    pub(super) offset: Vec<f64>,
+    pub(super) channels: Channels,
+}
+
+impl Affine {
+    /// With the same numbers for all channels.
+    pub(super) fn of(scale: f64, offset: f64) -> Self {
+        Self {
+            scale: vec![scale],
+            offset: vec![offset],
+            channels: Channels::Last,
+        }
+    }
+
+    /// `(x − mean) / √variance`, or its inverse.
+    pub(super) fn normalize(mean: Vec<f64>, variance: &[f64], invert: bool) -> Self {
+        // Keras divides by nothing smaller.
+        let deviation = variance.iter().map(|variance| variance.sqrt().max(1e-7));
+        let deviation: Vec<f64> = deviation.collect();
+        let (scale, offset) = if invert {
+            (deviation, mean)
+        } else {
+            let count = mean.len().max(deviation.len());
+            let pick = |list: &[f64], index: usize| list[index.min(list.len() - 1)];
+            let offset = (0..count).map(|i| -pick(&mean, i) / pick(&deviation, i));
+            (
+                deviation.iter().map(|deviation| 1.0 / deviation).collect(),
+                offset.collect(),
+            )
+        };
+        Self {
+            scale,
+            offset,
+            channels: Channels::Last,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +189,8 @@ pub(super) enum Activation {
     Linear,
     Relu,
     Softmax,
+    LogSoftmax,
+    Sigmoid,
 }
 
 /// Where the channels of an image are.
@@ -124,6 +198,18 @@ pub(super) enum Activation {
 pub(super) enum Channels {
     First,
     Last,
+}
+
+impl Activation {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Relu => "relu",
+            Self::Softmax => "softmax",
+            Self::LogSoftmax => "log-softmax",
+            Self::Sigmoid => "sigmoid",
+        }
+    }
 }
 
 impl Kind {
@@ -143,12 +229,68 @@ impl Kind {
                 (true, Parameter::Mean),
                 (true, Parameter::Variance),
             ]),
+            Self::Normalize { .. } => vec![Parameter::Mean, Parameter::Variance],
             _ => Vec::new(),
         }
     }
 }
 
 impl Network {
+    /// Layers, by name, class and kind, that each read the one before.
+    pub(super) fn chain<'a>(
+        name: &str,
+        layers: impl IntoIterator<Item = (&'a str, &'a str, Kind)>,
+    ) -> Self {
+        let layers = layers.into_iter().enumerate();
+        let layers = layers.map(|(index, (name, class, kind))| Layer {
+            name: name.to_owned(),
+            class: class.to_owned(),
+            kind,
+            inputs: index.checked_sub(1).into_iter().collect(),
+            training: Training::No,
+        });
+        let layers: Vec<Layer> = layers.collect();
+        Self {
+            name: name.to_owned(),
+            output: layers.len().saturating_sub(1),
+            layers,
+        }
+    }
+
+    /// Rows and columns of the image, where a layer states one of them.
+    pub(super) fn size(&self) -> Option<[Option<usize>; 2]> {
+        let mut inputs = self
+            .flat()
+            .into_iter()
+            .filter_map(|layer| match layer.kind {
+                Kind::Input { size } => Some(size),
+                _ => None,
+            });
+        inputs.find(|size| *size != [None; 2])
+    }
+
+    /// What its layers have in a file, in their order.
+    pub(super) fn slots(&self) -> Result<Vec<Slot>, Error> {
+        let mut slots = Vec::new();
+        for layer in &self.layers {
+            let inner = match &layer.kind {
+                Kind::Model(inner) => Some(inner.slots()?),
+                Kind::Plan(plan) => Some(slots_of(plan)?),
+                _ => None,
+            };
+            match inner {
+                Some(inner) if layer.name.is_empty() => slots.extend(inner),
+                inner => slots.push(Slot {
+                    name: layer.name.clone(),
+                    class: layer.class.clone(),
+                    roles: layer.kind.roles(),
+                    inner,
+                }),
+            }
+        }
+        Ok(slots)
+    }
+
     /// Positions of the layers, each after all that it reads; `None` if layers read each other in a
     /// circle.
     pub(super) fn order(&self) -> Option<Vec<usize>> {
@@ -186,6 +328,25 @@ impl Network {
         }
         all
     }
+}
+
+fn slots_of(plan: &Plan) -> Result<Vec<Slot>, Error> {
+    let layers = resnet::layers(plan)?.into_iter();
+    let slots = layers.map(|(name, roles)| {
+        let is_conv = roles.contains(&Parameter::Weight);
+        let class = if is_conv {
+            "Conv2D"
+        } else {
+            "BatchNormalization"
+        };
+        Slot {
+            name,
+            class: class.to_owned(),
+            roles,
+            inner: None,
+        }
+    });
+    Ok(slots.collect())
 }
 
 #[cfg(test)]

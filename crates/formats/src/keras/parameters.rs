@@ -1,31 +1,75 @@
 //! The parameters of a layer, read from the file and brought into the order of the graph.
 
+use super::bind::{self, Bound};
 use super::import::{Import, Site};
 use crate::weights::layout;
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::Parameter;
+use resnet_wgpu::internals::network::{Parameter, TensorSource};
 use resnet_wgpu::tensor::Tensor;
+
+impl Bound {
+    /// A parameter in the order of the graph.
+    pub(super) fn tensor(&mut self, path: &str, role: Parameter) -> Result<Tensor, Error> {
+        let variable = self.take(path, role)?;
+        let dims = layout::channels_first(&variable.dims);
+        let mut data = layout::transpose(variable.read()?, &dims);
+        if let ([_, _, window @ ..], true) = (&dims[..], self.mirrored) {
+            // A window turned by half is its numbers in reverse.
+            let window: usize = window.iter().product();
+            let mut turned = data.to_vec();
+            turned
+                .chunks_exact_mut(window.max(1))
+                .for_each(<[f32]>::reverse);
+            data = turned.into();
+        }
+        Tensor::new(&dims, data)
+    }
+
+    /// The parameters of the layers inside of one.
+    pub(super) const fn below<'a>(&'a mut self, scope: &'a str) -> Below<'a> {
+        Below { bound: self, scope }
+    }
+}
+
+/// The parameters of the layers inside of a layer.
+pub(super) struct Below<'a> {
+    bound: &'a mut Bound,
+    scope: &'a str,
+}
+
+impl TensorSource for Below<'_> {
+    fn dims(&self, name: &str) -> Option<Vec<usize>> {
+        let (layer, role) = Parameter::of_keras(name)?;
+        let variable = self.bound.get(&bind::path(self.scope, layer), role)?;
+        Some(layout::channels_first(&variable.dims))
+    }
+
+    fn take(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
+        let (layer, role) = Parameter::of_keras(name).unwrap_or((name, Parameter::Weight));
+        let path = bind::path(self.scope, layer);
+        let expected = layout::channels_last(dims);
+        match self.bound.get(&path, role) {
+            Some(variable) if variable.dims != expected => Err(Error::WeightShape {
+                name: variable.path.clone(),
+                expected,
+                got: variable.dims.clone(),
+            }),
+            _ => self.bound.tensor(&path, role),
+        }
+    }
+}
 
 impl Import {
     /// A kernel of so many sizes, in the order of the graph.
     pub(super) fn weight(&mut self, site: &Site<'_>, rank: usize) -> Result<Tensor, Error> {
-        let variable = self.weights.take(&site.path, Parameter::Weight)?;
-        if variable.dims.len() != rank || variable.dims.contains(&0) {
+        let tensor = self.weights.tensor(&site.path, Parameter::Weight)?;
+        if tensor.dims().len() != rank || tensor.dims().contains(&0) {
             return Err(site.refuse(format!(
                 "its kernel has sizes {:?}, which are not {rank}",
-                variable.dims
+                layout::channels_last(tensor.dims())
             )));
         }
-        let dims = layout::channels_first(&variable.dims);
-        let mut data = layout::transpose(variable.read()?, &dims);
-        if self.settings.mirrored && rank == 4 {
-            // A window turned by half is its numbers in reverse.
-            let window: usize = dims[2..].iter().product();
-            let mut turned = data.to_vec();
-            turned.chunks_exact_mut(window).for_each(<[f32]>::reverse);
-            data = turned.into();
-        }
-        Tensor::new(&dims, data)
+        Ok(tensor)
     }
 
     pub(super) fn bias(

@@ -1,7 +1,8 @@
 //! How images were prepared for a network: no Keras file says it, unless a layer of the network does
 //! it, so it follows from the family that the names of the layers show.
 
-use super::network::{Kind, Network, Rescale};
+use super::import::pixels::Pixels;
+use super::network::{Kind, Layer, Network};
 use resnet_wgpu::internals::picture::{IMAGENET_MEAN, IMAGENET_STD};
 use resnet_wgpu::network::{Confidence, Decision, Variant};
 use resnet_wgpu::picture::{ChannelOrder, Crop, Filter, Preprocess, Resize};
@@ -12,16 +13,14 @@ const TF_MEAN: [f32; 3] = [123.68, 116.779, 103.939];
 
 /// The rules, and what they rest on.
 pub(super) fn decide(
-    network: &Network,
     variant: Option<Variant>,
-    rescale: Option<Rescale>,
+    pixels: Option<Pixels>,
     size: [usize; 2],
     classes: usize,
 ) -> (Preprocess, Decision) {
-    let variant = variant.or_else(|| of_names(network));
-    let (rules, evidence, confidence) = match rescale {
-        Some(rescale) => (
-            of_layer(rescale, of_family(variant, classes).0),
+    let (rules, evidence, confidence) = match pixels {
+        Some(pixels) => (
+            of_layers(pixels, of_family(variant, classes).0),
             "a layer of the network scales the pixels",
             Confidence::Inferred,
         ),
@@ -45,14 +44,19 @@ fn load_img() -> Preprocess {
     }
 }
 
-/// A layer computes `scale · pixel + offset`, the rules say `(pixel / 255 − mean) / std`. How the image
-/// comes to its size is that of the family.
-fn of_layer(Rescale { scale, offset }: Rescale, family: Preprocess) -> Preprocess {
-    let std = scale.map(|scale| 1.0 / (255.0 * scale));
+/// Layers compute `scale · pixel + offset`, the rules say `(pixel / 255 − mean) / std`. How the image comes
+/// to its size is that of the family.
+#[expect(clippy::cast_possible_truncation, reason = "rules are of 32 bits")]
+fn of_layers(pixels: Pixels, family: Preprocess) -> Preprocess {
+    let std = pixels.scale.map(|scale| 1.0 / (255.0 * scale));
     Preprocess {
-        mean: std::array::from_fn(|c| -offset[c] * std[c]),
-        std,
-        channels: ChannelOrder::Rgb,
+        mean: std::array::from_fn(|c| (-pixels.offset[c] * std[c]) as f32),
+        std: std.map(|std| std as f32),
+        channels: if pixels.reversed {
+            ChannelOrder::Bgr
+        } else {
+            ChannelOrder::Rgb
+        },
         ..family
     }
 }
@@ -109,7 +113,7 @@ fn of_family(variant: Option<Variant>, classes: usize) -> (Preprocess, &'static 
 }
 
 /// The family that the names of a described network show.
-fn of_names(network: &Network) -> Option<Variant> {
+pub(super) fn of_names(network: &Network) -> Option<Variant> {
     let layers = network.flat();
     let has = |name: &str| layers.iter().any(|layer| layer.name == name);
     if has("conv2_block1_preact_bn") {
@@ -118,7 +122,8 @@ fn of_names(network: &Network) -> Option<Variant> {
     if has("conv2_block1_1_conv") {
         return Some(Variant::KerasApplications);
     }
-    if has("stack0_block0_1_conv") {
+    let is_hub = |layer: &&Layer| matches!(layer.kind, Kind::Plan(_));
+    if has("stack0_block0_1_conv") || layers.iter().any(is_hub) {
         return Some(Variant::KerasHub);
     }
     let flattens = layers
@@ -142,13 +147,12 @@ mod tests {
     #[test]
     fn a_layer_that_scales_becomes_mean_and_deviation() {
         // x / 127.5 − 1, as mode tf.
-        let rules = of_layer(
-            Rescale {
-                scale: [1.0 / 127.5; 3],
-                offset: [-1.0; 3],
-            },
-            of_family(Some(Variant::KerasHub), 5).0,
-        );
+        let pixels = Pixels {
+            scale: [1.0 / 127.5; 3],
+            offset: [-1.0; 3],
+            reversed: false,
+        };
+        let rules = of_layers(pixels, of_family(Some(Variant::KerasHub), 5).0);
         assert_eq!(rules.filter, Filter::Bilinear, "of the family");
         for pixel in [0.0f32, 100.0, 255.0] {
             for c in 0..3 {

@@ -2,44 +2,58 @@
 //!
 //! In goes a file that PyTorch, MXNet, Caffe2 or tf2onnx exported; out comes a [`Network`] with the
 //! nodes of the file. Strides, padding and epsilon are in the file, so nothing about the layers is
-//! assumed; how images are prepared is in no file, and is assumed to be as torchvision does it.
-//! Whatever the graph of this crate cannot express exactly is an error that names the node.
+//! assumed; how images are prepared is in no file, unless the network does it itself or a
+//! `preprocessor_config.json` lies beside it. Whatever the graph of this crate cannot express exactly is
+//! an error that names the node.
 //!
-//! `wire` reads protocol buffers, `proto` and `tensor` the messages in them, `order` sorts the nodes,
-//! `import` turns them into a graph with one file of `operators` for each group of operators.
+//! `wire` reads protocol buffers, `proto` and `tensor` the messages in them, `external` the files beside,
+//! `expand` replaces functions, `order` sorts the nodes, `import` turns them into a graph with one file
+//! of `operators` for each group of operators; `view` is how ONNX sees its values, `image` what is known
+//! of the input.
 
+mod expand;
+mod external;
+mod image;
 mod import;
 mod operators;
 mod order;
 mod proto;
 mod tensor;
+mod view;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use crate::weights;
-use import::Imported;
+use crate::sidecar::SideCars;
+use external::Files;
+use image::Image;
+use import::Import;
+use order::Links;
+use proto::{Declared, Graph};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::graph::Op;
 use resnet_wgpu::internals::network::{Facts, Family};
-use resnet_wgpu::network::{Activation, Decision, ModelOptions, Network};
-use resnet_wgpu::picture::Preprocess;
+use resnet_wgpu::network::{Decision, ModelOptions, Network};
 use wire::{Damaged, Message};
 
 /// Versions of the standard operators whose meaning is known.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
+
+/// Outputs that are compared with each other.
+const MAX_OUTPUTS: usize = 64;
 
 /// Rows and columns of the image where neither the file nor the caller states them.
 const USUAL_SIZE: usize = 224;
 
-/// Reads a file that is mapped into memory.
-pub(crate) fn open(
-    path: &Path,
-    map: &memmap2::Mmap,
-    options: &ModelOptions,
-) -> Result<Network, Error> {
-    read(path, map, options, &|part| weights::release(map, part))
+/// Reads the bytes of a file, and the files that belong to it.
+pub(crate) fn open(path: &Path, bytes: &[u8], options: &ModelOptions) -> Result<Network, Error> {
+    let reader = Reader {
+        path,
+        options,
+        beside: SideCars::of_graph(path),
+    };
+    reader.read(bytes, Files::beside(path))
 }
 
 /// Reads a file that is in memory; `name` stands for its path in errors.
@@ -49,27 +63,15 @@ pub(crate) fn open(
 /// supported or makes no sense, [`Error::Model`] when the file and the options do not fit each other,
 /// the [graph section](Error) of the errors for shapes.
 pub fn from_bytes(name: &str, bytes: &[u8], options: &ModelOptions) -> Result<Network, Error> {
-    read(Path::new(name), bytes, options, &|_| ())
+    let reader = Reader {
+        path: Path::new(name),
+        options,
+        beside: SideCars::default(),
+    };
+    reader.read(bytes, Files::default())
 }
 
-/// `release` is told which bytes of the file were read for the last time.
-fn read(
-    path: &Path,
-    bytes: &[u8],
-    options: &ModelOptions,
-    release: &dyn Fn(&[u8]),
-) -> Result<Network, Error> {
-    crate::refuse_arch(options, "an ONNX file")?;
-    build(path, bytes, options, release).map_err(|error| match error {
-        Error::WeightsUnreadable { reason, .. } => Error::WeightsUnreadable {
-            path: path.to_owned(),
-            reason,
-        },
-        other => other,
-    })
-}
-
-/// The error of a damaged file; [`read`] adds the path.
+/// The error of a damaged file; [`Reader::read`] adds the path.
 fn unreadable(reason: String) -> Error {
     Error::WeightsUnreadable {
         path: PathBuf::new(),
@@ -80,99 +82,234 @@ fn unreadable(reason: String) -> Error {
 /// The error of a node.
 fn operator(node: &proto::Node<'_>, reason: String) -> Error {
     Error::Operator {
-        node: name(node).to_owned(),
+        node: node.shown().to_owned(),
         op: node.op.to_owned(),
         reason,
     }
 }
 
-/// What a node is called: by its name, or by what it computes.
-fn name<'a>(node: &proto::Node<'a>) -> &'a str {
-    if node.name.is_empty() {
-        node.outputs.first().copied().unwrap_or_default()
-    } else {
-        node.name
+struct Reader<'a> {
+    path: &'a Path,
+    options: &'a ModelOptions,
+    beside: SideCars,
+}
+
+impl Reader<'_> {
+    fn read(&self, bytes: &[u8], files: Files) -> Result<Network, Error> {
+        crate::refuse_arch(self.options, "an ONNX file")?;
+        self.network(bytes, files).map_err(|error| match error {
+            Error::WeightsUnreadable { reason, path } if path.as_os_str().is_empty() => {
+                Error::WeightsUnreadable {
+                    path: self.path.to_owned(),
+                    reason,
+                }
+            }
+            other => other,
+        })
+    }
+
+    fn network(&self, bytes: &[u8], files: Files) -> Result<Network, Error> {
+        let mut file = proto::Model::decode(Message(bytes))
+            .map_err(|Damaged(reason)| unreadable(format!("damaged ONNX file: {reason}")))?;
+        let opset = file.opset.unwrap_or_default();
+        if !OPSETS.contains(&opset) {
+            let (first, last) = (OPSETS.start(), OPSETS.end());
+            return Err(unreadable(format!(
+                "operators of version {opset} are not supported; export with opset {first} to {last}"
+            )));
+        }
+        let nodes = std::mem::take(&mut file.graph.nodes);
+        file.graph.nodes = expand::expand(nodes, &file.functions, opset)?;
+        refuse_quantised(&file.graph)?;
+
+        let graph = &file.graph;
+        let mut initializers = HashMap::new();
+        for &(name, tensor) in &graph.initializers {
+            if initializers.insert(name, tensor).is_some() {
+                return Err(unreadable(format!("there are two tensors '{name}'")));
+            }
+        }
+        let declared: HashSet<&str> = graph.inputs.iter().map(|input| input.name).collect();
+        let given = |name: &str| initializers.contains_key(name) || declared.contains(name);
+        let links = Links::new(graph, given)?;
+        let (output, chosen) = self.output(graph, &links)?;
+        let order = links.order(graph, output)?;
+        // Old files list their weights among the inputs, others have inputs that the result does not need.
+        let read = order.iter().flat_map(|&index| graph.nodes[index].reads());
+        let read: HashSet<&str> = read.map(|name| &**name).collect();
+        let inputs: Vec<&Declared<'_>> = graph
+            .inputs
+            .iter()
+            .filter(|input| read.contains(input.name) && !initializers.contains_key(input.name))
+            .collect();
+        let &[input] = &inputs[..] else {
+            let names = listed(inputs.iter().map(|input| input.name));
+            return Err(unreadable(format!(
+                "a network has one image as input, this one has {} inputs{names}",
+                inputs.len()
+            )));
+        };
+        let image = Image::resolve(graph, &links, input, self.options)?;
+        let mut import = Import::new(
+            graph,
+            (links, initializers),
+            (&image, input.name, output),
+            (opset, files),
+        )?;
+        import.run(&order, input.name)?;
+        self.finish(import, &image, (&file, opset), chosen)
+    }
+
+    /// The output that holds the scores of the classes.
+    fn output<'a>(
+        &self,
+        graph: &'a Graph<'_>,
+        links: &Links<'_>,
+    ) -> Result<(&'a str, Option<Decision>), Error> {
+        let names = || graph.outputs.iter().map(|output| output.name);
+        if let Some(asked) = &self.options.entry {
+            let found = names().find(|name| name == asked);
+            let found = found.ok_or_else(|| {
+                let known = listed(names());
+                unreadable(format!(
+                    "there is no output '{asked}'; it has {}{known}",
+                    graph.outputs.len()
+                ))
+            })?;
+            return Ok((found, Some(Decision::certain("output", found, "asked for"))));
+        }
+        if let [only] = &graph.outputs[..] {
+            return Ok((only.name, None));
+        }
+        if let Some(logits) = names().find(|name| *name == "logits") {
+            return Ok((
+                logits,
+                Some(Decision::inferred("output", logits, "its name")),
+            ));
+        }
+        // Of values that are computed from each other the last one is the result.
+        let few = graph.outputs.len() <= MAX_OUTPUTS;
+        let follows = |other: &str, name: &str| other != name && links.depends(graph, other, name);
+        let is_last = |name: &&str| few && !names().any(|other| follows(other, name));
+        let mut last = names().filter(is_last);
+        match (last.next(), last.next()) {
+            (Some(name), None) => Ok((
+                name,
+                Some(Decision::inferred("output", name, "it is the last of them")),
+            )),
+            _ => Err(unreadable(format!(
+                "it has {} outputs{}; choose one",
+                graph.outputs.len(),
+                listed(names())
+            ))),
+        }
+    }
+
+    fn finish(
+        &self,
+        mut import: Import<'_>,
+        image: &Image,
+        (file, opset): (&proto::Model<'_>, i64),
+        chosen: Option<Decision>,
+    ) -> Result<Network, Error> {
+        let output = import.output;
+        let (logits, activation) = import.result()?;
+        let arch = match file.graph.name {
+            "" => "onnx".to_owned(),
+            name => name.to_owned(),
+        };
+        if self.options.variant.is_some() || !self.options.settings.is_empty() {
+            return Err(Error::Model {
+                model: arch,
+                reason: "an ONNX file states its layers; leave the variant and the settings out"
+                    .to_owned(),
+            });
+        }
+        let beside = self.beside.of_pictures()?;
+        let (preprocess, prepared) = match beside.preprocess {
+            Some((rules, evidence)) => {
+                let rules = rules.with_size(image.size);
+                let decision = Decision::certain("preprocessing", rules.to_string(), evidence);
+                (rules, decision)
+            }
+            None => image::rules(&file.graph, image, import.front.as_ref(), file.producer),
+        };
+        let graph = import.draft.graph();
+        let depth = depth(graph);
+        let operators = "operators of the file";
+        let architecture =
+            format!("'{arch}', {depth} convolutions and linear layers on the longest path");
+        let origin = format!(
+            "{}, ONNX of '{}', opset {opset}",
+            self.path.display(),
+            file.producer
+        );
+        let name = &graph.get(import.draft.input())?.name;
+        let input_form = format!("'{name}', {} in the file", image.layout());
+        let [h, w] = image.size;
+        let (evidence, confidence) = image.size_from;
+        let scores = match activation {
+            Some(activation) => Decision::certain(
+                "logits",
+                format!("what the final {activation} reads"),
+                operators,
+            ),
+            None => Decision::inferred(
+                "logits",
+                "the output",
+                "the file ends without an activation",
+            ),
+        };
+        let decisions = [
+            Decision::certain("architecture", architecture, operators),
+            Decision::certain("weights", origin, "the file"),
+            Decision::certain("input", input_form, operators),
+            Decision::new("size", format!("{h}x{w}"), evidence, confidence),
+            scores,
+            prepared,
+        ];
+        let facts = Facts {
+            arch,
+            family: Family::Onnx,
+            plan: None,
+            preprocess,
+            labels: beside.labels,
+            decisions: decisions.into_iter().chain(chosen).collect(),
+            activation: activation.or(beside.activation),
+            probabilities: activation.map(|_| output.to_owned()),
+        };
+        let ends = import.draft.ends(logits, activation);
+        Network::new(import.draft.finish(ends), facts, self.options)
     }
 }
 
-fn build(
-    path: &Path,
-    bytes: &[u8],
-    options: &ModelOptions,
-    release: &dyn Fn(&[u8]),
-) -> Result<Network, Error> {
-    let file = proto::Model::decode(Message(bytes))
-        .map_err(|Damaged(reason)| unreadable(format!("damaged ONNX file: {reason}")))?;
-    let opset = file.opset.unwrap_or_default();
-    if !OPSETS.contains(&opset) {
-        let (first, last) = (OPSETS.start(), OPSETS.end());
-        return Err(unreadable(format!(
-            "operators of version {opset} are not supported; export with opset {first} to {last}"
-        )));
+/// The first few of several names, in brackets.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.take(8).collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", names.join(", "))
     }
-    let Imported {
-        draft,
-        logits,
-        softmax,
-        channels_last,
-        size_from,
-    } = import::run(&file.graph, opset, options, release)?;
+}
 
-    let model_name = match file.graph.name {
-        "" => "onnx".to_owned(),
-        name => name.to_owned(),
+/// Networks of integers are refused as such, not by the first operator that is met.
+fn refuse_quantised(graph: &Graph<'_>) -> Result<(), Error> {
+    let quantised = |op: &str| {
+        op.starts_with("QLinear")
+            || op.contains("QuantizeLinear")
+            || op.contains("equantizeLinear")
+            || op.ends_with("Integer")
+            || op == "MatMulNBits"
     };
-    let refuse = |reason: String| Error::Model {
-        model: model_name.clone(),
-        reason,
-    };
-    if options.variant.is_some() {
-        let reason = "an ONNX file states its layers; leave the variant out".to_owned();
-        return Err(refuse(reason));
+    match graph.nodes.iter().find(|node| quantised(node.op)) {
+        None => Ok(()),
+        Some(node) => Err(operator(
+            node,
+            "the network is quantised, which is not supported; take the file from before the quantisation"
+                .to_owned(),
+        )),
     }
-    let activation = softmax.map(|_| Activation::Softmax);
-    let graph = draft.graph();
-    let shape = draft.shape(draft.input());
-    let preprocess = Preprocess::TORCHVISION.with_size([shape.h, shape.w]);
-    let layout = if channels_last { "NHWC" } else { "NCHW" };
-    let depth = depth(graph);
-    let operators = "operators of the file";
-    let architecture =
-        format!("'{model_name}', {depth} convolutions and linear layers on the longest path");
-    let origin = format!(
-        "{}, ONNX of '{}', opset {opset}",
-        path.display(),
-        file.producer
-    );
-    let input_form = format!("'{}', {layout} in the file", graph.get(draft.input())?.name);
-    let size = format!("{}x{}", shape.h, shape.w);
-    let decisions = [
-        Decision::certain("architecture", architecture, operators),
-        Decision::certain("weights", origin, "the file"),
-        Decision::certain("input", input_form, operators),
-        Decision::new("size", size, size_from.0, size_from.1),
-        match softmax {
-            Some(_) => Decision::certain("logits", "what the final Softmax reads", operators),
-            None => Decision::inferred("logits", "the output", "the file ends without Softmax"),
-        },
-        Decision::assumed(
-            "preprocessing",
-            preprocess.to_string(),
-            "torchvision's; no ONNX file says it",
-        ),
-    ];
-    let facts = Facts {
-        arch: model_name,
-        family: Family::Onnx,
-        plan: None,
-        preprocess,
-        labels: None,
-        decisions: decisions.into_iter().collect(),
-        activation,
-        probabilities: softmax.map(str::to_owned),
-    };
-    let ends = draft.ends(logits, activation);
-    Network::new(draft.finish(ends), facts, options)
 }
 
 /// Convolutions and linear layers on the longest path: 50 for a ResNet-50.

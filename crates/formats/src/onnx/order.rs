@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::proto::Graph;
+use super::proto::{Graph, Name};
 use super::{operator, unreadable};
 use resnet_wgpu::Error;
 
@@ -19,27 +19,31 @@ pub(super) struct Links<'a> {
 impl<'a> Links<'a> {
     /// # Errors
     /// When two nodes compute the same value, or a node reads one that nothing provides. `given`
-    /// are the input and the initialisers.
-    pub(super) fn new(graph: &Graph<'a>, given: impl Fn(&str) -> bool) -> Result<Self, Error> {
+    /// are the inputs and the initialisers.
+    pub(super) fn new(graph: &'a Graph<'_>, given: impl Fn(&str) -> bool) -> Result<Self, Error> {
         let mut links = Self::default();
         for (index, node) in graph.nodes.iter().enumerate() {
-            for &output in node.outputs.iter().filter(|output| !output.is_empty()) {
+            for output in node.outputs.iter().filter(|output| !output.is_empty()) {
                 if given(output) || links.producers.insert(output, index).is_some() {
-                    return Err(operator(
-                        node,
-                        format!("value '{output}' is computed twice"),
-                    ));
+                    let reason = format!("value '{output}' is computed twice");
+                    return Err(operator(node, reason));
                 }
             }
         }
+        let known = |links: &Self, name: &str| given(name) || links.producers.contains_key(name);
         for (index, node) in graph.nodes.iter().enumerate() {
-            for &input in node.inputs.iter().filter(|input| !input.is_empty()) {
-                if !given(input) && !links.producers.contains_key(input) {
+            for input in node.inputs.iter().filter(|input| !input.is_empty()) {
+                if !known(&links, input) {
                     let reason =
                         format!("it reads '{input}', which is neither in the file nor computed");
                     return Err(operator(node, reason));
                 }
-                links.consumers.entry(input).or_default().push(index);
+            }
+            for input in node.reads() {
+                // What a graph within the node computes itself is not known here.
+                if known(&links, input) {
+                    links.consumers.entry(input).or_default().push(index);
+                }
             }
         }
         Ok(links)
@@ -49,23 +53,27 @@ impl<'a> Links<'a> {
         self.consumers.get(value).map_or(&[], Vec::as_slice)
     }
 
+    fn producers<'b>(
+        &'b self,
+        reads: impl Iterator<Item = &'b Name>,
+    ) -> impl Iterator<Item = usize> {
+        reads.filter_map(|input| self.producers.get(&**input).copied())
+    }
+
     /// The nodes that `output` depends on, each after those that it reads, otherwise in the order of
     /// the file.
     ///
     /// # Errors
     /// When nodes read each other in a circle.
-    pub(super) fn order(&self, graph: &Graph<'a>, output: &str) -> Result<Vec<usize>, Error> {
-        let reads = |index: usize| {
-            let inputs = graph.nodes[index].inputs.iter();
-            inputs.filter_map(|input| self.producers.get(input).copied())
-        };
+    pub(super) fn order(&self, graph: &Graph<'_>, output: &str) -> Result<Vec<usize>, Error> {
+        let reads = |index: usize| self.producers(graph.nodes[index].reads());
         let mut waits_for: Vec<usize> = (0..graph.nodes.len()).map(|i| reads(i).count()).collect();
         let ready = (0..graph.nodes.len()).filter(|&i| waits_for[i] == 0);
         let mut ready: BinaryHeap<Reverse<usize>> = ready.map(Reverse).collect();
         let mut order = Vec::new();
         while let Some(Reverse(index)) = ready.pop() {
             order.push(index);
-            for &output in &graph.nodes[index].outputs {
+            for output in &graph.nodes[index].outputs {
                 for &consumer in self.consumers(output) {
                     waits_for[consumer] -= 1;
                     if waits_for[consumer] == 0 {
@@ -84,15 +92,7 @@ impl<'a> Links<'a> {
             return Err(operator(&graph.nodes[index], reason));
         }
 
-        let mut needed = vec![false; graph.nodes.len()];
-        if let Some(&last) = self.producers.get(output) {
-            needed[last] = true;
-        }
-        for &index in order.iter().rev() {
-            if needed[index] {
-                reads(index).for_each(|producer| needed[producer] = true);
-            }
-        }
+        let needed = self.needed(graph, &order, output);
         order.retain(|&index| needed[index]);
         if order.is_empty() {
             return Err(unreadable(format!(
@@ -100,5 +100,31 @@ impl<'a> Links<'a> {
             )));
         }
         Ok(order)
+    }
+
+    /// Which nodes a value depends on; `order` is that of nodes that can run.
+    fn needed(&self, graph: &Graph<'_>, order: &[usize], output: &str) -> Vec<bool> {
+        let mut needed = vec![false; graph.nodes.len()];
+        if let Some(&last) = self.producers.get(output) {
+            needed[last] = true;
+        }
+        for &index in order.iter().rev() {
+            if needed[index] {
+                let reads = self.producers(graph.nodes[index].reads());
+                reads.for_each(|producer| needed[producer] = true);
+            }
+        }
+        needed
+    }
+
+    /// Whether one value is computed from another.
+    pub(super) fn depends(&self, graph: &Graph<'_>, output: &str, on: &str) -> bool {
+        let Ok(order) = self.order(graph, output) else {
+            return false;
+        };
+        let mut reads = order
+            .into_iter()
+            .flat_map(|index| graph.nodes[index].reads());
+        reads.any(|name| **name == *on)
     }
 }

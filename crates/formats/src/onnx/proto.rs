@@ -3,10 +3,15 @@
 //!
 //! Field numbers are those of `onnx.proto`; <https://onnx.ai/onnx/api/classes.html> lists them.
 
+use std::rc::Rc;
+
 use super::wire::{Damaged, Message};
 
 /// Nodes, initialisers and values are each at most this many: a hundred times those of ResNet-152.
 const MAX_COUNT: usize = 1 << 16;
+
+/// Graphs within attributes of graphs.
+const MAX_DEPTH: u8 = 4;
 
 /// `ModelProto`.
 #[derive(Debug)]
@@ -15,6 +20,22 @@ pub(super) struct Model<'a> {
     /// Version of the standard operators.
     pub(super) opset: Option<i64>,
     pub(super) graph: Graph<'a>,
+    pub(super) functions: Vec<Function<'a>>,
+}
+
+/// `FunctionProto`: nodes that a node of its name stands for.
+#[derive(Debug, Default)]
+pub(super) struct Function<'a> {
+    pub(super) name: &'a str,
+    pub(super) domain: &'a str,
+    pub(super) overload: &'a str,
+    pub(super) inputs: Vec<&'a str>,
+    pub(super) outputs: Vec<&'a str>,
+    pub(super) nodes: Vec<Node<'a>>,
+    /// What attributes are where the call leaves them out.
+    pub(super) defaults: Vec<(&'a str, Message<'a>)>,
+    /// Version of the standard operators.
+    pub(super) opset: Option<i64>,
 }
 
 /// `GraphProto`.
@@ -25,18 +46,24 @@ pub(super) struct Graph<'a> {
     /// Names and encoded tensors.
     pub(super) initializers: Vec<(&'a str, Message<'a>)>,
     pub(super) inputs: Vec<Declared<'a>>,
-    pub(super) outputs: Vec<&'a str>,
+    pub(super) outputs: Vec<Declared<'a>>,
 }
 
+/// A name of a value or node. Those within functions are made up, so that they are not of the file.
+pub(super) type Name = Rc<str>;
+
 /// `NodeProto`.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Node<'a> {
-    pub(super) name: &'a str,
+    pub(super) name: Name,
     pub(super) op: &'a str,
     pub(super) domain: &'a str,
-    pub(super) inputs: Vec<&'a str>,
-    pub(super) outputs: Vec<&'a str>,
-    attributes: Vec<(&'a str, Message<'a>)>,
+    pub(super) overload: &'a str,
+    pub(super) inputs: Vec<Name>,
+    pub(super) outputs: Vec<Name>,
+    pub(super) attributes: Vec<(&'a str, Message<'a>)>,
+    /// Values of the graph that the graphs among its attributes may read.
+    pub(super) captured: Vec<Name>,
 }
 
 /// `ValueInfoProto`: a value with the type that the file declares.
@@ -55,6 +82,7 @@ impl<'a> Model<'a> {
             producer: "",
             opset: None,
             graph: Graph::default(),
+            functions: Vec::new(),
         };
         let mut graphs = 0;
         for field in message.fields() {
@@ -63,15 +91,10 @@ impl<'a> Model<'a> {
                 2 => model.producer = field.text()?,
                 7 => {
                     graphs += 1;
-                    model.graph = Graph::decode(field.message()?)?;
+                    model.graph = Graph::decode(field.message()?, 0)?;
                 }
-                8 => {
-                    let import = field.message()?;
-                    let domain = import.last(1)?.map_or(Ok(""), |domain| domain.text())?;
-                    if is_standard(domain) {
-                        model.opset = import.last(2)?.map(|version| version.int()).transpose()?;
-                    }
-                }
+                8 => opset(field.message()?, &mut model.opset)?,
+                25 => push(&mut model.functions, Function::decode(field.message()?)?)?,
                 _ => {}
             }
         }
@@ -82,30 +105,63 @@ impl<'a> Model<'a> {
     }
 }
 
+/// `OperatorSetIdProto`.
+fn opset(import: Message<'_>, version: &mut Option<i64>) -> Result<(), Damaged> {
+    if is_standard(text(import, 1)?) {
+        *version = import.last(2)?.map(|version| version.int()).transpose()?;
+    }
+    Ok(())
+}
+
+/// A text that is empty where it is left out.
+fn text(message: Message<'_>, number: u64) -> Result<&str, Damaged> {
+    message.last(number)?.map_or(Ok(""), |field| field.text())
+}
+
+impl<'a> Function<'a> {
+    fn decode(message: Message<'a>) -> Result<Self, Damaged> {
+        let mut function = Self::default();
+        for field in message.fields() {
+            let (number, field) = field?;
+            match number {
+                1 => function.name = field.text()?,
+                4 => push(&mut function.inputs, field.text()?)?,
+                5 => push(&mut function.outputs, field.text()?)?,
+                7 => push(&mut function.nodes, Node::decode(field.message()?, 0)?)?,
+                9 => opset(field.message()?, &mut function.opset)?,
+                10 => function.domain = field.text()?,
+                11 => {
+                    let attribute = field.message()?;
+                    push(&mut function.defaults, (text(attribute, 1)?, attribute))?;
+                }
+                13 => function.overload = field.text()?,
+                _ => {}
+            }
+        }
+        Ok(function)
+    }
+}
+
 /// Whether a domain is that of the standard operators.
 pub(super) fn is_standard(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
 }
 
 impl<'a> Graph<'a> {
-    fn decode(message: Message<'a>) -> Result<Self, Damaged> {
+    /// `depth` counts the graphs that it is an attribute in.
+    pub(super) fn decode(message: Message<'a>, depth: u8) -> Result<Self, Damaged> {
         let mut graph = Self::default();
         for field in message.fields() {
             let (number, field) = field?;
             match number {
-                1 => push(&mut graph.nodes, Node::decode(field.message()?)?)?,
+                1 => push(&mut graph.nodes, Node::decode(field.message()?, depth)?)?,
                 2 => graph.name = field.text()?,
                 5 => {
                     let tensor = field.message()?;
-                    let name = tensor.last(8)?.map_or(Ok(""), |name| name.text())?;
-                    push(&mut graph.initializers, (name, tensor))?;
+                    push(&mut graph.initializers, (text(tensor, 8)?, tensor))?;
                 }
                 11 => push(&mut graph.inputs, Declared::decode(field.message()?)?)?,
-                12 => {
-                    let output = field.message()?;
-                    let name = output.last(1)?.map_or(Ok(""), |name| name.text())?;
-                    push(&mut graph.outputs, name)?;
-                }
+                12 => push(&mut graph.outputs, Declared::decode(field.message()?)?)?,
                 15 => return Err(Damaged("sparse initialisers are not supported")),
                 _ => {}
             }
@@ -114,7 +170,7 @@ impl<'a> Graph<'a> {
     }
 }
 
-fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Damaged> {
+pub(super) fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Damaged> {
     if list.len() == MAX_COUNT {
         return Err(Damaged("it has more nodes or values than any ResNet"));
     }
@@ -123,31 +179,79 @@ fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Damaged> {
 }
 
 impl<'a> Node<'a> {
-    fn decode(message: Message<'a>) -> Result<Self, Damaged> {
-        let mut node = Self::default();
+    fn decode(message: Message<'a>, depth: u8) -> Result<Self, Damaged> {
+        let (mut name, mut inputs, mut outputs) = ("", Vec::new(), Vec::new());
+        let (mut attributes, mut captured) = (Vec::new(), Vec::new());
+        let (mut op, mut domain, mut overload) = ("", "", "");
         for field in message.fields() {
             let (number, field) = field?;
             match number {
-                1 => push(&mut node.inputs, field.text()?)?,
-                2 => push(&mut node.outputs, field.text()?)?,
-                3 => node.name = field.text()?,
-                4 => node.op = field.text()?,
+                1 => push(&mut inputs, Name::from(field.text()?))?,
+                2 => push(&mut outputs, Name::from(field.text()?))?,
+                3 => name = field.text()?,
+                4 => op = field.text()?,
                 5 => {
                     let attribute = field.message()?;
-                    let name = attribute.last(1)?.map_or(Ok(""), |name| name.text())?;
-                    push(&mut node.attributes, (name, attribute))?;
+                    push(&mut attributes, (text(attribute, 1)?, attribute))?;
+                    if let Some(graph) = attribute.last(6)? {
+                        if depth == MAX_DEPTH {
+                            return Err(Damaged("graphs are nested too deeply"));
+                        }
+                        for node in Graph::decode(graph.message()?, depth + 1)?.nodes {
+                            captured.extend(node.inputs.into_iter().chain(node.captured));
+                        }
+                    }
                 }
-                7 => node.domain = field.text()?,
+                7 => domain = field.text()?,
+                8 => overload = field.text()?,
                 _ => {}
             }
         }
-        Ok(node)
+        Ok(Self {
+            name: name.into(),
+            op,
+            domain,
+            overload,
+            inputs,
+            outputs,
+            attributes,
+            captured,
+        })
+    }
+
+    /// A node that is in no file and only reads a value.
+    pub(super) fn reading(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            op: "",
+            domain: "",
+            overload: "",
+            inputs: vec![name.into()],
+            outputs: Vec::new(),
+            attributes: Vec::new(),
+            captured: Vec::new(),
+        }
+    }
+
+    /// What it is called: by its name, or by what it computes.
+    pub(super) fn shown(&self) -> &str {
+        if self.name.is_empty() {
+            self.outputs.first().map_or("", |name| name)
+        } else {
+            &self.name
+        }
     }
 
     /// An input, unless it is left out; an empty name stands for one that is.
-    pub(super) fn input(&self, index: usize) -> Option<&'a str> {
-        let name = self.inputs.get(index).copied();
+    pub(super) fn input(&self, index: usize) -> Option<&Name> {
+        let name = self.inputs.get(index);
         name.filter(|name| !name.is_empty())
+    }
+
+    /// All values that it may read.
+    pub(super) fn reads(&self) -> impl Iterator<Item = &Name> {
+        let all = self.inputs.iter().chain(&self.captured);
+        all.filter(|name| !name.is_empty())
     }
 
     pub(super) fn has(&self, attribute: &str) -> bool {
@@ -206,6 +310,28 @@ impl<'a> Node<'a> {
         message.last(5)?.map(|tensor| tensor.message()).transpose()
     }
 
+    pub(super) fn graph(&self, name: &str) -> Result<Option<Graph<'a>>, Damaged> {
+        let Some(message) = self.attribute(name, 5)? else {
+            return Ok(None);
+        };
+        let graph = message.last(6)?.map(|graph| graph.message()).transpose()?;
+        graph.map(|graph| Graph::decode(graph, 0)).transpose()
+    }
+
+    pub(super) fn floats(&self, name: &str) -> Result<Option<Vec<f32>>, Damaged> {
+        let Some(message) = self.attribute(name, 6)? else {
+            return Ok(None);
+        };
+        let mut floats = Vec::new();
+        for field in message.fields() {
+            let (number, field) = field?;
+            if number == 7 {
+                field.floats(&mut floats)?;
+            }
+        }
+        Ok(Some(floats))
+    }
+
     pub(super) fn ints(&self, name: &str) -> Result<Option<Vec<i64>>, Damaged> {
         let Some(message) = self.attribute(name, 7)? else {
             return Ok(None);
@@ -224,7 +350,7 @@ impl<'a> Node<'a> {
 impl<'a> Declared<'a> {
     fn decode(message: Message<'a>) -> Result<Self, Damaged> {
         let mut value = Self {
-            name: message.last(1)?.map_or(Ok(""), |name| name.text())?,
+            name: text(message, 1)?,
             ..Self::default()
         };
         // `TypeProto.tensor_type`: sequences, maps and optional values are not tensors.

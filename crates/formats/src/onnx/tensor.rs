@@ -1,82 +1,146 @@
-//! Tensors of an ONNX file: weights as 32-bit floats, and short lists of integers for shapes.
-
-use std::borrow::Cow;
+//! Tensors of an ONNX file: weights as 32-bit floats, and integers, which are shapes.
 
 use half::{bf16, f16};
 
+use super::external::{Files, Place};
 use super::wire::{Damaged, Message};
 use resnet_wgpu::tensor::Tensor;
 
 /// Numbers of `TensorProto.DataType`.
 pub(super) const FLOAT: i64 = 1;
-const INT32: i64 = 6;
-const INT64: i64 = 7;
+pub(super) const UINT8: i64 = 2;
+pub(super) const INT32: i64 = 6;
+pub(super) const INT64: i64 = 7;
+pub(super) const BOOL: i64 = 9;
 pub(super) const FLOAT16: i64 = 10;
+pub(super) const DOUBLE: i64 = 11;
 const BFLOAT16: i64 = 16;
 
 /// The most sizes of a tensor.
-const MAX_RANK: usize = 8;
+pub(super) const MAX_RANK: usize = 8;
 
-/// The most integers of a list: shapes, axes and padding have at most 16.
-pub(super) const MAX_INTS: usize = 64;
+/// The most integers of one constant: shapes, axes and indices of channels are few.
+const MAX_INTS: usize = 1 << 12;
 
-/// A value that does not depend on the image.
+/// The number of elements, unless it or the sizes themselves are too many to compute with.
+pub(super) fn volume(dims: &[usize]) -> Option<usize> {
+    const MAX: usize = 1 << 40;
+    let bound = dims
+        .iter()
+        .try_fold(1usize, |bound, &size| bound.checked_mul(size.max(1)));
+    let fits = bound.is_some_and(|bound| bound <= MAX) && dims.len() <= MAX_RANK;
+    fits.then(|| dims.iter().product())
+}
+
+/// Whether an element type is one of floats.
+pub(super) const fn is_float(element: i64) -> bool {
+    matches!(element, FLOAT | FLOAT16 | DOUBLE | BFLOAT16)
+}
+
+/// Whether an element type is one of integers; truth values are 0 and 1.
+pub(super) const fn is_int(element: i64) -> bool {
+    matches!(element, UINT8..=INT64 | BOOL | 12 | 13)
+}
+
+/// A value that does not depend on the pixels of the image.
 #[derive(Clone, Debug)]
-pub(super) enum Constant {
+pub(super) struct Constant {
+    pub(super) numbers: Numbers,
+    /// Whether it was computed from the rows or columns of an image, so that it holds for one size.
+    pub(super) sized: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Numbers {
     Floats(Tensor),
-    /// The integers and whether they are one without a size.
-    Ints {
-        ints: Vec<i64>,
-        scalar: bool,
-    },
+    Ints { dims: Vec<usize>, ints: Vec<i64> },
 }
 
 impl Constant {
-    /// `TensorProto`.
-    pub(super) fn decode(message: Message<'_>) -> Result<Self, Cow<'static, str>> {
-        let proto = Proto::decode(message).map_err(|Damaged(reason)| reason)?;
-        if proto.external {
-            return Err(
-                "its numbers are in another file, which is not supported; save the model \
-                        with its weights inside"
-                    .into(),
-            );
-        }
-        let mut dims = Vec::new();
-        for &size in &proto.dims {
-            let size = usize::try_from(size).map_err(|_| "a size is negative")?;
-            dims.push(size);
-        }
-        let len = dims.iter().try_fold(1usize, |len, &d| len.checked_mul(d));
-        let len = len.ok_or("its sizes overflow")?;
-        match proto.element {
-            FLOAT | FLOAT16 | BFLOAT16 => {
-                let data = proto.floats()?;
-                if data.is_empty() || data.len() != len {
-                    return Err(format!("sizes {dims:?} do not hold {} numbers", data.len()).into());
-                }
-                let tensor = Tensor::new(&dims, data);
-                tensor
-                    .map(Self::Floats)
-                    .map_err(|error| error.to_string().into())
-            }
-            INT32 | INT64 => {
-                let ints = proto.ints()?;
-                if ints.len() != len || dims.len() > 1 {
-                    return Err(
-                        format!("sizes {dims:?} do not hold {} integers", ints.len()).into(),
-                    );
-                }
-                let scalar = dims.is_empty();
-                Ok(Self::Ints { ints, scalar })
-            }
-            other => Err(format!(
-                "element type {} is not supported; convert it to float32 or float16",
-                type_name(other)
-            )
-            .into()),
+    pub(super) fn ints(dims: &[usize], ints: Vec<i64>) -> Self {
+        let dims = dims.to_vec();
+        Self::of(Numbers::Ints { dims, ints })
+    }
+
+    pub(super) const fn of(numbers: Numbers) -> Self {
+        let sized = false;
+        Self { numbers, sized }
+    }
+
+    pub(super) fn dims(&self) -> &[usize] {
+        match &self.numbers {
+            Numbers::Floats(tensor) => tensor.dims(),
+            Numbers::Ints { dims, .. } => dims,
         }
     }
+
+    pub(super) fn len(&self) -> usize {
+        match &self.numbers {
+            Numbers::Floats(tensor) => tensor.len(),
+            Numbers::Ints { ints, .. } => ints.len(),
+        }
+    }
+
+    /// The only number.
+    pub(super) fn scalar(&self) -> Option<f32> {
+        match &self.numbers {
+            Numbers::Floats(tensor) if tensor.len() == 1 => Some(tensor.data()[0]),
+            Numbers::Ints { ints, .. } if ints.len() == 1 => Some(ints[0] as f32),
+            Numbers::Floats(_) | Numbers::Ints { .. } => None,
+        }
+    }
+
+    /// `TensorProto`.
+    pub(super) fn decode(message: Message<'_>, files: &mut Files) -> Result<Self, String> {
+        let proto = Proto::decode(message).map_err(|Damaged(reason)| reason.to_owned())?;
+        let mut dims = Vec::new();
+        for &size in &proto.dims {
+            let size = usize::try_from(size).map_err(|_| "a size is negative".to_owned())?;
+            dims.push(size);
+        }
+        let bytes = width(proto.element).ok_or_else(|| {
+            let element = type_name(proto.element);
+            format!("element type {element} is not supported; convert it to float32 or float16")
+        })?;
+        let len = volume(&dims).ok_or_else(|| "its sizes overflow".to_owned())?;
+        let raw = if proto.external {
+            Some(files.bytes(proto.place, len * bytes)?)
+        } else {
+            proto.raw
+        };
+        let misfit = |got: usize| Err(format!("sizes {dims:?} do not hold {got} numbers"));
+        if is_int(proto.element) {
+            if len > MAX_INTS {
+                return Err(format!(
+                    "it holds {len} integers of {}, which are too many for a shape; a quantised \
+                     network is not supported",
+                    type_name(proto.element)
+                ));
+            }
+            let ints = proto.ints(raw)?;
+            if ints.len() != len {
+                return misfit(ints.len());
+            }
+            return Ok(Self::ints(&dims, ints));
+        }
+        let data = proto.floats(raw)?;
+        if data.is_empty() || data.len() != len {
+            return misfit(data.len());
+        }
+        let tensor = Tensor::new(&dims, data).map_err(|error| error.to_string())?;
+        Ok(Self::of(Numbers::Floats(tensor)))
+    }
+}
+
+/// Bytes of a number.
+const fn width(element: i64) -> Option<usize> {
+    Some(match element {
+        UINT8 | 3 | BOOL => 1,
+        4 | 5 | FLOAT16 | BFLOAT16 => 2,
+        FLOAT | INT32 | 12 => 4,
+        INT64 | DOUBLE | 13 => 8,
+        _ => return None,
+    })
 }
 
 /// The name of an element type in messages.
@@ -94,6 +158,17 @@ pub(super) fn type_name(element: i64) -> String {
         "bool",
         "float16",
         "float64",
+        "uint32",
+        "uint64",
+        "complex64",
+        "complex128",
+        "bfloat16",
+        "float8",
+        "float8",
+        "float8",
+        "float8",
+        "uint4",
+        "int4",
     ];
     let index = usize::try_from(element).ok();
     let name = index.and_then(|index| names.get(index));
@@ -105,11 +180,13 @@ struct Proto<'a> {
     dims: Vec<i64>,
     element: i64,
     external: bool,
+    place: Place<'a>,
     raw: Option<&'a [u8]>,
     floats: Vec<f32>,
-    /// 32-bit integers; 16-bit floats are listed here as well, by their bits.
+    /// 32-bit integers; smaller ones and 16-bit floats, by their bits, are listed here as well.
     int32: Vec<i64>,
     int64: Vec<i64>,
+    doubles: Vec<f32>,
 }
 
 impl<'a> Proto<'a> {
@@ -123,10 +200,11 @@ impl<'a> Proto<'a> {
                 3 => return Err(Damaged("it is stored in segments, which is not supported")),
                 4 => field.floats(&mut proto.floats)?,
                 5 => field.ints(&mut proto.int32)?,
-                7 => field.ints(&mut proto.int64)?,
+                7 | 11 => field.ints(&mut proto.int64)?,
                 9 => proto.raw = Some(field.bytes()?),
-                13 => proto.external = true,
-                14 => proto.external |= field.int()? != 0,
+                10 => field.doubles(&mut proto.doubles)?,
+                13 => proto.place.add(field.message()?)?,
+                14 => proto.external = field.int()? != 0,
                 _ => {}
             }
             if proto.dims.len() > MAX_RANK {
@@ -136,51 +214,67 @@ impl<'a> Proto<'a> {
         Ok(proto)
     }
 
-    fn floats(self) -> Result<Vec<f32>, &'static str> {
+    fn floats(self, raw: Option<&[u8]>) -> Result<Vec<f32>, String> {
         let from_bits: fn(u16) -> f32 = match self.element {
             FLOAT16 => |bits| f16::from_bits(bits).to_f32(),
             _ => |bits| bf16::from_bits(bits).to_f32(),
         };
-        match (self.raw, self.element) {
-            (Some(raw), FLOAT) => Ok(chunks(raw)?.map(f32::from_le_bytes).collect()),
-            (Some(raw), _) => {
-                let bits = chunks(raw)?.map(u16::from_le_bytes);
-                Ok(bits.map(from_bits).collect())
-            }
-            (None, FLOAT) => Ok(self.floats),
-            (None, _) => {
-                let bits = self.int32.into_iter().map(u16::try_from);
-                let floats = bits.map(|bits| bits.map(from_bits));
-                floats
-                    .collect::<Result<_, _>>()
-                    .map_err(|_| "a 16-bit float has more bits")
-            }
-        }
-    }
-
-    fn ints(self) -> Result<Vec<i64>, &'static str> {
-        let ints: Vec<i64> = match (self.raw, self.element) {
-            (Some(raw), INT32) => chunks(raw)?
-                .map(|bytes| i32::from_le_bytes(bytes).into())
-                .take(MAX_INTS + 1)
+        Ok(match (raw, self.element) {
+            (Some(raw), FLOAT) => chunks(raw)?.map(f32::from_le_bytes).collect(),
+            (Some(raw), DOUBLE) => chunks(raw)?
+                .map(|bytes| narrow(f64::from_le_bytes(bytes)))
                 .collect(),
             (Some(raw), _) => chunks(raw)?
-                .map(i64::from_le_bytes)
-                .take(MAX_INTS + 1)
+                .map(|bytes| from_bits(u16::from_le_bytes(bytes)))
                 .collect(),
-            (None, INT32) => self.int32,
-            (None, _) => self.int64,
+            (None, FLOAT) => self.floats,
+            (None, DOUBLE) => self.doubles,
+            (None, _) => {
+                let bits = self.int32.into_iter().map(u16::try_from);
+                let floats: Result<_, _> = bits.map(|bits| bits.map(from_bits)).collect();
+                floats.map_err(|_| "a 16-bit float has more bits".to_owned())?
+            }
+        })
+    }
+
+    fn ints(self, raw: Option<&[u8]>) -> Result<Vec<i64>, String> {
+        let Some(raw) = raw else {
+            return Ok(match self.element {
+                INT64 | 12 | 13 => self.int64,
+                _ => self.int32,
+            });
         };
-        if ints.len() > MAX_INTS {
-            return Err("it holds too many integers for a shape");
-        }
-        Ok(ints)
+        Ok(match self.element {
+            UINT8 | BOOL => raw.iter().map(|&byte| byte.into()).collect(),
+            3 => raw.iter().map(|&byte| byte.cast_signed().into()).collect(),
+            4 => chunks(raw)?
+                .map(|bytes| u16::from_le_bytes(bytes).into())
+                .collect(),
+            5 => chunks(raw)?
+                .map(|bytes| i16::from_le_bytes(bytes).into())
+                .collect(),
+            INT32 => chunks(raw)?
+                .map(|bytes| i32::from_le_bytes(bytes).into())
+                .collect(),
+            12 => chunks(raw)?
+                .map(|bytes| u32::from_le_bytes(bytes).into())
+                .collect(),
+            _ => chunks(raw)?.map(i64::from_le_bytes).collect(),
+        })
     }
 }
 
-fn chunks<const N: usize>(raw: &[u8]) -> Result<impl Iterator<Item = [u8; N]>, &'static str> {
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "everything is computed with 32 bits, and what overflows them is refused where it is used"
+)]
+pub(super) const fn narrow(number: f64) -> f32 {
+    number as f32
+}
+
+fn chunks<const N: usize>(raw: &[u8]) -> Result<impl Iterator<Item = [u8; N]>, String> {
     match raw.as_chunks::<N>() {
         (chunks, []) => Ok(chunks.iter().copied()),
-        _ => Err("its bytes end in the middle of a number"),
+        _ => Err("its bytes end in the middle of a number".to_owned()),
     }
 }

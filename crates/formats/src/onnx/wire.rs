@@ -4,6 +4,8 @@
 //! recurses or allocates more than the bytes that it was given justify. The encoding is that of
 //! <https://protobuf.dev/programming-guides/encoding/>.
 
+use super::tensor::narrow;
+
 /// What is wrong with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Damaged(pub(super) &'static str);
@@ -143,6 +145,24 @@ impl<'a> Field<'a> {
             }
             _ => return Err(WRONG_TYPE),
         }
+        Ok(())
+    }
+
+    /// Adds one 64-bit float, or all of a packed field, rounded to 32 bits.
+    pub(super) fn doubles(self, floats: &mut Vec<f32>) -> Result<(), Damaged> {
+        let bytes = match &self {
+            Self::Fixed64(bytes) => bytes,
+            Self::Bytes(bytes) => *bytes,
+            _ => return Err(WRONG_TYPE),
+        };
+        let (chunks, []) = bytes.as_chunks::<8>() else {
+            return Err(Damaged("packed floats end in the middle of a number"));
+        };
+        floats.extend(
+            chunks
+                .iter()
+                .map(|&chunk| narrow(f64::from_le_bytes(chunk))),
+        );
         Ok(())
     }
 

@@ -30,18 +30,8 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
             format!("its activation is '{act}'; only 'relu' is supported"),
         ));
     }
-    let named = matches!(&model.id2label, Value::Object(names) if !names.is_empty());
-    let labels = if named {
-        Labels::parse(&model.id2label.to_string()).ok()
-    } else {
-        None
-    };
-    // `transformers` writes these names when none were given.
-    let generic = |labels: &Labels| {
-        let mut numbered = labels.iter().enumerate();
-        numbered.all(|(class, name)| name == format!("LABEL_{class}"))
-    };
-    let unnamed = labels.as_ref().is_some_and(generic);
+    let labels = all_labels_of(&model.id2label);
+    let unnamed = labels.as_ref().is_some_and(|labels| !are_names(labels));
     let classes = labels.as_ref().map(Labels::len).or(model.num_labels);
     let preprocess = match preprocessor {
         Some(json) => Some((rules_of(json)?, PREPROCESSOR)),
@@ -61,7 +51,32 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
     })
 }
 
-/// What `modeling_outputs` of a kind of problem are trained with.
+/// What a `config.json` of any network and a `preprocessor_config.json` say besides its layers.
+#[cfg(feature = "onnx")]
+pub(super) fn of_pictures(config: &Value, preprocessor: Option<&Value>) -> Result<Config, Error> {
+    let rules = preprocessor.map(rules_of).transpose()?;
+    Ok(Config {
+        preprocess: rules.map(|rules| (rules, PREPROCESSOR)),
+        labels: all_labels_of(&config["id2label"]).filter(are_names),
+        activation: activation(config["problem_type"].as_str())?,
+        ..Config::default()
+    })
+}
+
+fn all_labels_of(names: &Value) -> Option<Labels> {
+    match names {
+        Value::Object(listed) if !listed.is_empty() => Labels::parse(&names.to_string()).ok(),
+        _ => None,
+    }
+}
+
+/// Whether they are more than what `transformers` writes when none were given.
+fn are_names(labels: &Labels) -> bool {
+    let mut numbered = labels.iter().enumerate();
+    !numbered.all(|(class, name)| name == format!("LABEL_{class}"))
+}
+
+/// The activation that goes with a `problem_type`.
 fn activation(problem: Option<&str>) -> Result<Option<Activation>, Error> {
     match problem {
         None => Ok(None),
@@ -74,7 +89,8 @@ fn activation(problem: Option<&str>) -> Result<Option<Activation>, Error> {
     }
 }
 
-/// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width": w}`.
+/// A size as Hugging Face writes it: one number, `{"shortest_edge": n}` or `{"height": h, "width":
+/// w}`.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum Size {

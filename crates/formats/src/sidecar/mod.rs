@@ -9,13 +9,13 @@ mod hugging_face;
 mod steps;
 mod timm;
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value;
 
 use resnet_wgpu::Error;
+use resnet_wgpu::internals::files;
 use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::network::resnet::Config;
 use resnet_wgpu::picture::Preprocess;
@@ -41,6 +41,38 @@ impl SideCars {
         }
     }
 
+    /// Looks beside a file that brings its own graph, or in the folder above, where the one of the file
+    /// is called `onnx`.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn of_graph(file: &Path) -> Self {
+        let beside = Self::of(file);
+        let folder = file.parent().filter(|folder| folder.ends_with("onnx"));
+        match folder {
+            Some(folder) if beside.config.is_none() && beside.preprocessor.is_none() => {
+                Self::of(folder)
+            }
+            _ => beside,
+        }
+    }
+
+    /// What they say besides the layers, which such a file has itself: how pictures are prepared, what the
+    /// classes are called and what makes probabilities of their scores.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    #[cfg(feature = "onnx")]
+    pub(crate) fn of_pictures(&self) -> Result<Config, Error> {
+        let json = |text: &Option<String>| -> Option<Value> {
+            serde_json::from_str(text.as_deref()?).ok()
+        };
+        let config = json(&self.config).unwrap_or_default();
+        if config["architecture"].is_string() {
+            timm::of_pictures(&config)
+        } else {
+            hugging_face::of_pictures(&config, json(&self.preprocessor).as_ref())
+        }
+    }
+
     /// Interprets the files for a network of this family. Files of other programs are ignored.
     ///
     /// # Errors
@@ -61,7 +93,10 @@ impl SideCars {
                 let preprocessor = json(&self.preprocessor, "preprocessor_config.json");
                 hugging_face::read(&config, preprocessor.as_ref())
             }
-            Family::Torchvision | Family::Senet | Family::PreActivation
+            Family::Torchvision
+            | Family::Senet
+            | Family::SelectiveKernels
+            | Family::PreActivation
                 if config["architecture"].is_string() =>
             {
                 timm::read(&config)
@@ -92,7 +127,7 @@ pub fn preprocess(text: &str) -> Result<Preprocess, Error> {
 /// The text of a file, if it exists and can be read. Weights load without it, so a failure is only
 /// logged as a warning.
 pub(crate) fn text(path: &Path) -> Option<String> {
-    let file = File::open(path).ok()?;
+    let file = files::open(path).ok()?;
     let mut text = String::new();
     match file.take(MAX_BYTES + 1).read_to_string(&mut text) {
         Ok(_) if text.len() as u64 <= MAX_BYTES => Some(text),
@@ -142,8 +177,7 @@ fn scaled(side: usize, crop_pct: f64) -> Option<usize> {
 mod tests {
     use super::*;
     use resnet_wgpu::internals::network::resnet::PREPROCESSOR;
-    use resnet_wgpu::picture::Labels;
-    use resnet_wgpu::picture::{ChannelOrder, Filter, Resize};
+    use resnet_wgpu::picture::{ChannelOrder, Filter, Labels, Resize};
 
     fn read(config: &str, preprocessor: Option<&str>, family: Family) -> Result<Config, Error> {
         let side_cars = SideCars {

@@ -32,8 +32,8 @@ struct Data {
     crop_pct: f64,
     crop_mode: String,
     interpolation: String,
-    mean: [f32; 3],
-    std: [f32; 3],
+    mean: Vec<f32>,
+    std: Vec<f32>,
     num_classes: Option<usize>,
     label_names: Value,
     label_descriptions: Value,
@@ -46,8 +46,8 @@ impl Default for Data {
             crop_pct: 0.875,
             crop_mode: "center".to_owned(),
             interpolation: "bicubic".to_owned(),
-            mean: IMAGENET_MEAN,
-            std: IMAGENET_STD,
+            mean: IMAGENET_MEAN.to_vec(),
+            std: IMAGENET_STD.to_vec(),
             num_classes: None,
             label_names: Value::Null,
             label_descriptions: Value::Null,
@@ -61,17 +61,13 @@ const ARGUMENTS: &[&str] = &[
     "act_layer",
     "norm_layer",
     "block_args",
-    "output_stride",
     "replace_stem_pool",
     "conv_layer",
 ];
 
 pub(super) fn read(config: &Value) -> Result<Config, Error> {
-    let bad = |error| malformed("config.json", &error);
-    let root = Root::deserialize(config).map_err(bad)?;
-    // Files of 2022 have the fields at the root.
-    let data = config.get("pretrained_cfg").unwrap_or(config);
-    let data = Data::deserialize(without_nulls(data)).map_err(bad)?;
+    let stated = of_pictures(config)?;
+    let root = Root::deserialize(config).map_err(|error| malformed("config.json", &error))?;
     let name = root.architecture.as_str();
     if let Some(argument) = ARGUMENTS.iter().find(|&&a| root.model_args.contains_key(a)) {
         return Err(refuse(
@@ -92,14 +88,28 @@ pub(super) fn read(config: &Value) -> Result<Config, Error> {
         }
         stem => stem.is_some_and(|stem| stem.contains("fixed")),
     };
+    Ok(Config {
+        zero_padded_pool,
+        architecture: Some(root.architecture),
+        ..stated
+    })
+}
+
+/// What it says besides the layers: how pictures are prepared and what the classes are called.
+pub(super) fn of_pictures(config: &Value) -> Result<Config, Error> {
+    let bad = |error| malformed("config.json", &error);
+    let root = Root::deserialize(config).map_err(bad)?;
+    // Files of 2022 have the fields at the root.
+    let data = config.get("pretrained_cfg").unwrap_or(config);
+    let data = Data::deserialize(without_nulls(data)).map_err(bad)?;
     let labels = labels_of(&root.label_names, &root.label_descriptions)
         .or_else(|| labels_of(&data.label_names, &data.label_descriptions));
+    let output_stride = root.model_args.get("output_stride").and_then(Value::as_u64);
     Ok(Config {
+        output_stride: output_stride.and_then(|stride| usize::try_from(stride).ok()),
         classes: root.num_classes.or(data.num_classes),
         preprocess: Some((rules_of(&data)?, CONFIG)),
         labels,
-        zero_padded_pool,
-        architecture: Some(root.architecture),
         ..Config::default()
     })
 }
@@ -110,11 +120,20 @@ fn rules_of(data: &Data) -> Result<Preprocess, Error> {
         reason: format!("{CONFIG}: {reason}"),
     };
     let [channels, h, w] = data.input_size;
-    if channels != 3 {
+    if channels != 3 && channels != 1 {
         return Err(refuse(format!(
             "images of {channels} channels are not supported"
         )));
     }
+    // Grey images have one number for all channels.
+    let of_channels = |numbers: &[f32]| match *numbers {
+        [one] => Ok([one; 3]),
+        [first, second, third] => Ok([first, second, third]),
+        _ => Err(refuse(format!(
+            "{} numbers for the channels",
+            numbers.len()
+        ))),
+    };
     let scaled = [h, w].map(|side| scaled(side, data.crop_pct));
     let [Some(scaled_h), Some(scaled_w)] = scaled else {
         return Err(refuse(format!("crop_pct is {}", data.crop_pct)));
@@ -139,8 +158,8 @@ fn rules_of(data: &Data) -> Result<Preprocess, Error> {
         size: [h, w],
         resize,
         filter,
-        mean: data.mean,
-        std: data.std,
+        mean: of_channels(&data.mean)?,
+        std: of_channels(&data.std)?,
         ..Preprocess::TORCHVISION
     };
     rules.check()?;

@@ -105,8 +105,8 @@ const PICKLE: &str = "a Python pickle, as PyTorch (.pth) wrote before 1.6";
 /// Chooses the reader for a file.
 pub(super) fn recognise(data: &[u8]) -> Container {
     // A safetensors header starts with `{` right after its length. A file that does so is never
-    // refused here, whatever the bytes of the length happen to spell.
-    if data.get(8) == Some(&b'{') && !data.starts_with(b"{") {
+    // refused here, whatever the bytes of the length happen to spell. A JSON text has no zero bytes.
+    if data.get(8) == Some(&b'{') && (!data.starts_with(b"{") || data[7] == 0) {
         return Container::Safetensors;
     }
     if data.starts_with(b"{") {

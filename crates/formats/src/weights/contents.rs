@@ -4,6 +4,7 @@
 //! range in it; [`super::file`] reads the numbers.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
@@ -85,6 +86,13 @@ pub(crate) enum Fault {
         expect(dead_code, reason = "only checkpoints have several")
     )]
     Several(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Damaged(text) | Self::Forbidden(text) | Self::Several(text)) = self;
+        f.write_str(text)
+    }
 }
 
 impl Fault {

@@ -8,8 +8,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::fs::File;
-use std::ops::Range;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use super::container::{self, Container};
 use super::contents::{Contents, Dtype, Fault, StoredTensor};
 use super::{convert, header, shards};
 use resnet_wgpu::Error;
+use resnet_wgpu::internals::{files, host_memory};
 
 /// An open weight file, or all shards of one.
 pub(super) struct WeightFile {
@@ -32,13 +32,7 @@ pub(super) struct WeightFile {
 /// One file.
 struct Part {
     path: PathBuf,
-    bytes: Bytes,
-}
-
-/// Where the bytes of a file are.
-enum Bytes {
-    Mapped(memmap2::Mmap),
-    InMemory(Cow<'static, [u8]>),
+    bytes: Cow<'static, [u8]>,
 }
 
 /// A tensor, and the part that holds it.
@@ -48,20 +42,12 @@ struct Located {
 }
 
 impl WeightFile {
-    /// Checks the table of contents of a mapped file, or maps and checks every file of an index.
-    pub(super) fn open(
-        path: &Path,
-        map: memmap2::Mmap,
-        entry: Option<&str>,
-    ) -> Result<Self, Error> {
-        let part = Part {
-            path: path.to_owned(),
-            bytes: Bytes::Mapped(map),
-        };
-        if let Container::Json = container::recognise(part.bytes.as_slice()) {
-            return Self::open_shards(path, part.bytes.as_slice());
+    /// Checks the table of contents of a file, or those of all files of an index, which it reads.
+    pub(super) fn open(path: &Path, bytes: Vec<u8>, entry: Option<&str>) -> Result<Self, Error> {
+        if let Container::Json = container::recognise(&bytes) {
+            return Self::open_shards(path, &bytes);
         }
-        Self::from_part(part, entry)
+        Self::from_bytes(path, Cow::Owned(bytes), entry)
     }
 
     /// Checks a file that is already in memory; `name` stands for its path in errors.
@@ -72,7 +58,7 @@ impl WeightFile {
     ) -> Result<Self, Error> {
         let part = Part {
             path: name.to_owned(),
-            bytes: Bytes::InMemory(bytes),
+            bytes,
         };
         Self::from_part(part, entry)
     }
@@ -112,7 +98,7 @@ impl WeightFile {
             }
             let part = Part {
                 path: shard.clone(),
-                bytes: Bytes::Mapped(map(&shard)?),
+                bytes: Cow::Owned(bytes_of(&shard)?),
             };
             let contents = part.contents(None)?;
             let held: BTreeSet<String> = contents.entries.keys().cloned().collect();
@@ -214,11 +200,7 @@ impl WeightFile {
         }
         let part = &self.parts[*part];
         let outside = || unreadable(&part.path, &format!("tensor '{key}' ends past its storage"));
-        let bytes = part
-            .bytes
-            .as_slice()
-            .get(entry.range.clone())
-            .ok_or_else(outside)?;
+        let bytes = part.bytes.get(entry.range.clone()).ok_or_else(outside)?;
         let data = match &entry.strides {
             None => convert::to_f32(entry.dtype, bytes),
             Some(strides) => {
@@ -233,7 +215,6 @@ impl WeightFile {
             got: entry.dtype.name().to_owned(),
         })?;
         convert::check_finite(key, &data)?;
-        part.bytes.release(&entry.range);
         Ok(data)
     }
 }
@@ -253,7 +234,7 @@ impl Part {
     fn contents(&self, entry: Option<&str>) -> Result<Contents, Error> {
         #[cfg(not(feature = "torch"))]
         let _ = entry;
-        let data = self.bytes.as_slice();
+        let data = &self.bytes[..];
         let contents = match container::recognise(data) {
             Container::Safetensors => header::read(data),
             #[cfg(feature = "torch")]
@@ -284,61 +265,22 @@ fn without_wrappers(name: String) -> String {
     found.fold(name.clone(), |name, wrapper| name.replace(wrapper, ""))
 }
 
-/// Maps a non-empty file into memory.
-pub(crate) fn map(path: &Path) -> Result<memmap2::Mmap, Error> {
+/// Reads a non-empty file. A memory map would do without the copy, but the system ends a process whose
+/// mapped file becomes shorter meanwhile.
+pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, Error> {
     let io = |source| Error::Io {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
-    if metadata.is_dir() {
-        return Err(unreadable(path, "this is a directory; name a file in it"));
-    }
-    // Mapping an empty file is an operating-system error, which would say less.
-    if metadata.len() == 0 {
+    let mut file = files::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    if length == 0 {
         return Err(unreadable(path, "the file is empty"));
     }
-    #[expect(unsafe_code, reason = "a memory map has no safe constructor")]
-    // SAFETY: the map is only ever read. Should another program truncate the file meanwhile, the
-    // system ends this process: the price that every reader of mapped weights pays for not holding
-    // a second copy of them.
-    unsafe { memmap2::Mmap::map(&file) }.map_err(io)
-}
-
-/// Releases the memory that reading a part of a mapped file took. Otherwise the whole file would be
-/// in memory alongside the tensors by the time the last one is read.
-#[cfg(unix)]
-pub(crate) fn release(map: &memmap2::Mmap, part: &[u8]) {
-    // Bytes that are not part of the map are left alone.
-    let start = part.as_ptr().addr().checked_sub(map.as_ptr().addr());
-    let Some(start) = start.filter(|start| start + part.len() <= map.len()) else {
-        return;
-    };
-    let advice = memmap2::UncheckedAdvice::DontNeed;
-    #[expect(unsafe_code, reason = "the advice has no safe form")]
-    // SAFETY: the pages belong to a file that is only read, so the next access finds the same
-    // bytes. Failing does no harm.
-    let _ = unsafe { map.unchecked_advise_range(advice, start, part.len()) };
-}
-
-/// Other systems reclaim file-backed pages by themselves.
-#[cfg(not(unix))]
-pub(crate) fn release(_: &memmap2::Mmap, _: &[u8]) {}
-
-impl Bytes {
-    fn release(&self, range: &Range<usize>) {
-        if let Self::Mapped(map) = self {
-            release(map, &map[range.clone()]);
-        }
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::InMemory(bytes) => bytes,
-        }
-    }
+    host_memory::check(&format!("'{}'", path.display()), length)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
 }
 
 fn unreadable(path: &Path, reason: &str) -> Error {

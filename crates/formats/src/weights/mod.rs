@@ -1,17 +1,18 @@
 //! Files of named tensors.
 //!
 //! In goes a weight file; out come the tensors that a network asks for, each checked against the
-//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held nothing
-//! else. `file` knows the bytes, `header` and `torch` the formats.
+//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held
+//! nothing else. `file` knows the bytes, `header` and `torch` the formats.
 
 mod container;
 pub(crate) mod contents;
 pub(crate) mod convert;
+pub(crate) mod described;
 mod file;
 mod header;
 pub(crate) mod layout;
 mod save;
-mod shards;
+pub(crate) mod shards;
 #[cfg(feature = "torch")]
 mod torch;
 #[cfg(any(feature = "torch", feature = "keras"))]
@@ -23,16 +24,12 @@ use std::path::Path;
 
 #[cfg(feature = "onnx")]
 pub(crate) use container::is_onnx;
-pub(crate) use save::save;
 
-use crate::described;
 use crate::sidecar::SideCars;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;
 use file::WeightFile;
-pub(crate) use file::map;
-#[cfg(feature = "onnx")]
-pub(crate) use file::release;
+pub(crate) use file::bytes_of;
 use layout::{channels_first, channels_last, transpose};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{self, Naming, Stated};
@@ -56,7 +53,7 @@ pub(crate) const DESCRIPTION: &str = "graph";
 #[derive(Debug)]
 pub struct Weights {
     file: WeightFile,
-    /// What the tensors are called; `None` for a file that describes its network.
+    /// The naming of the tensors; `None` for a file that describes its network.
     naming: Option<Naming>,
     /// Empty for a file in memory.
     side_cars: SideCars,
@@ -78,17 +75,13 @@ impl Weights {
     /// [`Error::WeightsUnrecognised`] for an unknown family.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        Self::of_map(path, map(path)?, None)
+        Self::of_file(path, bytes_of(path)?, None)
     }
 
-    /// [`Self::open`] for a mapped file. The entry is the path of a dict in a checkpoint, the prefix of
-    /// a network's names, or both.
-    pub(crate) fn of_map(
-        path: &Path,
-        map: memmap2::Mmap,
-        entry: Option<&str>,
-    ) -> Result<Self, Error> {
-        let file = WeightFile::open(path, map, entry)?;
+    /// [`Self::open`] for the bytes of a file. The entry is the path of a dict in a checkpoint, the
+    /// prefix of a network's names, or both.
+    pub(crate) fn of_file(path: &Path, bytes: Vec<u8>, entry: Option<&str>) -> Result<Self, Error> {
+        let file = WeightFile::open(path, bytes, entry)?;
         Self::from_file(file, SideCars::of(path), entry)
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use half::f16;
 use safetensors::{Dtype, View};
+use serde_json::json;
 
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::files::NewFile;
@@ -26,18 +27,39 @@ pub(crate) fn save<'a>(
     metadata: HashMap<String, String>,
     precision: Precision,
 ) -> Result<(), Error> {
-    let views: Vec<(&str, Stored<'_>)> = tensors
+    let mut views: Vec<(&str, Stored<'_>)> = tensors
         .into_iter()
         .map(|(name, tensor)| (name, Stored::new(tensor, precision)))
         .collect();
-    let file = NewFile::create(path)?;
-    safetensors::serialize_to_file(views, Some(metadata), file.partial()).map_err(|error| {
-        Error::Write {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        }
-    })?;
+    // The widest type first, as the format asks for.
+    views.sort_by(|(a, x), (b, y)| y.dtype.cmp(&x.dtype).then(a.cmp(b)));
+    let mut file = NewFile::create(path)?;
+    file.write(&header(&views, &metadata))?;
+    for (_, view) in &views {
+        file.write(&view.data())?;
+    }
     file.finish()
+}
+
+/// The length of the table of contents, and the table itself, filled up with spaces so that the
+/// tensors start at a multiple of eight bytes.
+fn header(views: &[(&str, Stored<'_>)], metadata: &HashMap<String, String>) -> Vec<u8> {
+    let mut table = serde_json::Map::new();
+    table.insert("__metadata__".to_owned(), json!(metadata));
+    let mut start = 0;
+    for (name, view) in views {
+        let end = start + view.data_len();
+        let entry = json!({
+            "dtype": view.dtype(),
+            "shape": view.shape(),
+            "data_offsets": [start, end],
+        });
+        table.insert((*name).to_owned(), entry);
+        start = end;
+    }
+    let mut text = serde_json::Value::Object(table).to_string();
+    text.push_str(&" ".repeat(text.len().next_multiple_of(8) - text.len()));
+    [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
 /// A tensor in the type it will have in the file; its bytes are made when they are written.

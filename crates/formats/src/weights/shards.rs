@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::contents::Fault;
 
 /// An index of the largest ResNet is 0.1 MB long.
-const MAX_INDEX_BYTES: usize = 16 << 20;
+pub(crate) const MAX_INDEX_BYTES: usize = 16 << 20;
 /// The most files open at once; some systems allow a process 256.
 const MAX_SHARDS: usize = 128;
 
@@ -21,7 +21,7 @@ struct Index {
 }
 
 /// The names of the tensors in each file, by file name.
-pub(super) fn read(data: &[u8]) -> Result<BTreeMap<String, BTreeSet<String>>, Fault> {
+pub(crate) fn read(data: &[u8]) -> Result<BTreeMap<String, BTreeSet<String>>, Fault> {
     if data.len() > MAX_INDEX_BYTES {
         return Err(Fault::Damaged(format!(
             "a JSON text of {} bytes is no index of weights",
@@ -55,7 +55,11 @@ pub(super) fn read(data: &[u8]) -> Result<BTreeMap<String, BTreeSet<String>>, Fa
 
 /// Whether a name stays within its folder on every system: no separators, no drive, no parent.
 fn is_plain(name: &str) -> bool {
-    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', ':', '\0'])
+    !name.is_empty()
+        && name != "."
+        && name != ".."
+        && name.len() <= 255
+        && !name.contains(|c: char| c.is_control() || "/\\:".contains(c))
 }
 
 #[cfg(test)]
@@ -74,6 +78,7 @@ mod tests {
             "a\\b",
             "C:x",
             "a\0",
+            "a\u{1b}[2J",
         ] {
             assert!(!is_plain(name), "{name}");
         }

@@ -1,7 +1,7 @@
-//! Files with spoilt bytes, which no reader may answer with a panic, a hang or all of the memory.
+//! Spoilt files, which no reader may answer with a panic, a hang or excessive memory.
 //!
-//! Rounds are few by default and always the same. `FUZZ_ROUNDS=1000000 FUZZ_SEED=2` or
-//! `FUZZ_SECONDS=600` makes a long run of it; what fails says how that one round is run again.
+//! By default there are few rounds, always the same. `FUZZ_ROUNDS=1000000 FUZZ_SEED=2` or
+//! `FUZZ_SECONDS=600` runs longer; a failure says how to repeat that one round.
 
 #![allow(
     unreachable_pub,
@@ -12,10 +12,10 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// No file of a few kilobytes may take longer, on the slowest of machines.
+/// The longest that a file of a few kilobytes may take, even on the slowest machine.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// Most of what describes the rest is so near to the start or the end of a file.
+/// The bytes that describe the rest of a file are mostly this close to its start or end.
 const ENDS: usize = 8192;
 
 /// The rounds of a test, and the random numbers of each.
@@ -29,7 +29,7 @@ pub struct Fuzz {
 }
 
 impl Fuzz {
-    /// So many rounds, unless the environment says otherwise.
+    /// Runs this many rounds, unless the environment says otherwise.
     pub fn new(rounds: u64) -> Self {
         let number = |name| {
             let text = std::env::var(name).ok()?;
@@ -66,12 +66,12 @@ impl Fuzz {
         true
     }
 
-    /// Rounds so far.
+    /// The number of rounds so far.
     pub fn done(&self) -> u64 {
         self.rounds.start
     }
 
-    /// A number below a limit, by Steele and Vigna's splitmix64.
+    /// A random number below a limit, by Steele and Vigna's splitmix64.
     pub fn below(&mut self, limit: usize) -> usize {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.state;
@@ -80,12 +80,12 @@ impl Fuzz {
         usize::try_from((z ^ (z >> 31)) >> 33).unwrap() % limit
     }
 
-    /// One of several.
+    /// Picks one of several.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 
-    /// A file with a few changes. `tokens` are bytes that mean something in its format.
+    /// A file with a few changes. `tokens` are bytes that have a meaning in its format.
     pub fn spoil(&mut self, file: &[u8], tokens: &[u8]) -> Vec<u8> {
         let mut spoilt = file.to_vec();
         for _ in 0..=self.below(5) {

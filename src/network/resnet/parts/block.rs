@@ -1,23 +1,38 @@
 //! The blocks: two 3×3, or a 3×3 between two 1×1.
 //!
-//! Residual networks are of He et al. 2015, arXiv:1512.03385. The original strides in the first 1×1
-//! of a bottleneck; v1.5, which torchvision, timm and Hugging Face train, strides in its 3×3.
+//! Residual networks are due to He et al. 2015, arXiv:1512.03385. The original strides in the first
+//! 1×1 of a bottleneck; v1.5, which torchvision, timm and Hugging Face train, strides in its 3×3.
 //! Pre-activated blocks ("v2", He et al. 2016, arXiv:1603.05027) normalise and clamp before every
 //! convolution instead of after it, and nothing clamps the sum at their end.
 
-use super::{Bench, Conv, Sight, Site, anti_alias, shortcut, squeeze_excite, unexplained};
+use std::ops::RangeInclusive;
+
+use super::{
+    Bench, Conv, Sight, Site, anti_alias, channel_attention, selective, shortcut, squeeze_excite,
+    unexplained,
+};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::Operation;
 use crate::network::resnet::naming::{Part, Place, Unit};
-use crate::network::resnet::plan::{Block, Plan, StrideSite, Style};
+use crate::network::resnet::plan::{Block, Plan, Projects, ShortcutOrder, StrideSite, Style};
 
-/// Reads how many blocks there are and of how many channels.
+/// Infers the number of blocks and their channels.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     let first = |stage| Place { stage, block: 0 };
     for stage in 0..plan.blocks.len() {
-        let exists = |&block: &usize| sight.has(plan, Unit::Main(Place { stage, block }, 0));
+        // A block with selective kernels may have them first.
+        let exists = |&block: &usize| {
+            let place = Place { stage, block };
+            (0..2).any(|number| sight.has(plan, Unit::Main(place, number)))
+        };
         let count = (0..).take_while(exists).count();
+        // Networks for CIFAR have three stages.
+        if count == 0 && stage == 3 && plan.is_small() {
+            plan.blocks.truncate(3);
+            plan.strides.truncate(3);
+            break;
+        }
         if count == 0 {
             let layer = plan.layer(Unit::Main(first(stage), 0), Part::Conv);
             let stage = layer.split(".0.conv1").next().unwrap_or_default();
@@ -33,26 +48,64 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
     } else {
         Block::Basic
     };
-    plan.first_projects = plan.pre_activation && plan.block == Block::Bottleneck;
-    let last = plan.block.convolutions() - 1;
-    for stage in 0..plan.blocks.len() {
-        [plan.widths[stage], _] = sight.conv(plan, Unit::Main(first(stage), 0))?;
-        [plan.outputs[stage], _] = sight.conv(plan, Unit::Main(first(stage), last))?;
+    if plan.pre_activation {
+        plan.shortcut_order = ShortcutOrder::First;
+        if plan.block == Block::Bottleneck {
+            plan.projects = Projects::All;
+        }
     }
-    if plan.block == Block::Bottleneck {
-        let [width, group_width] = sight.conv(plan, Unit::Main(first(0), 1))?;
+    channels(sight, plan)
+}
+
+/// Reads of how many channels the blocks are.
+pub(in super::super) fn channels(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
+    let place = |stage| Place { stage, block: 0 };
+    let given = |number| -> Result<Vec<usize>, Error> {
+        let stages = 0..plan.blocks.len();
+        let given = stages.map(|stage| {
+            let unit = match Unit::Main(place(stage), number) {
+                unit if sight.has(plan, unit) => unit,
+                _ if sight.has(plan, Unit::Path(place(stage), 0)) => Unit::Path(place(stage), 0),
+                unit => unit,
+            };
+            Ok(sight.conv(plan, unit)?[0])
+        });
+        given.collect()
+    };
+    let (widths, outputs) = (given(0)?, given(plan.block.convolutions() - 1)?);
+    (plan.widths, plan.outputs) = (widths, outputs);
+    let bottleneck = plan.block == Block::Bottleneck;
+    if bottleneck && sight.has(plan, Unit::Main(place(0), 1)) {
+        let [width, group_width] = sight.conv(plan, Unit::Main(place(0), 1))?;
         // No file has a tensor with a size of zero.
         plan.groups = width / group_width.max(1);
     }
-    Ok(())
+    let read = if bottleneck {
+        plan.widths.first()
+    } else {
+        plan.stem.last()
+    };
+    let read = read.copied().unwrap_or_default();
+    selective::infer(sight, plan, read)
 }
 
-/// Its convolutions, without their channels' names.
+/// The convolutions of a block.
 fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
     let (width, out_c) = (site.width, site.out_c);
+    let [first_dilation, dilation] = site.dilations;
+    let strided = |width, stride| {
+        let conv = Conv::new(width, 3)
+            .stride(anti_alias::stride(plan, stride))
+            .dilation(first_dilation);
+        if stride > 1 {
+            conv.padding(plan.stride_padding)
+        } else {
+            conv
+        }
+    };
     if plan.block == Block::Basic {
-        let stride = anti_alias::stride(plan, site.stride);
-        return vec![Conv::new(width, 3).stride(stride), Conv::new(out_c, 3)];
+        let second = Conv::new(out_c, 3).dilation(dilation);
+        return vec![strided(width, site.stride), second];
     }
     let (first, middle) = match plan.stride_site {
         StrideSite::First => (site.stride, 1),
@@ -60,9 +113,7 @@ fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
     };
     vec![
         Conv::new(width, 1).stride(first),
-        Conv::new(width, 3)
-            .stride(anti_alias::stride(plan, middle))
-            .groups(plan.groups),
+        strided(width, middle).groups(plan.groups),
         Conv::new(out_c, 1),
     ]
 }
@@ -71,64 +122,114 @@ fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
 pub(in super::super) fn sites(plan: &Plan) -> Vec<Site> {
     let mut sites = Vec::new();
     for (stage, &blocks) in plan.blocks.iter().enumerate() {
+        let striding = if plan.strides_last { blocks - 1 } else { 0 };
+        let projects = match plan.projects {
+            Projects::Needed => false,
+            Projects::LaterStages => stage > 0,
+            Projects::All => true,
+        };
         sites.extend((0..blocks).map(|block| Site {
             place: Place { stage, block },
             width: plan.widths[stage],
             out_c: plan.outputs[stage],
-            stride: if block == 0 { plan.strides[stage] } else { 1 },
-            projects: block == 0 && plan.first_projects,
+            stride: if block == striding {
+                plan.strides[stage]
+            } else {
+                1
+            },
+            // The first block of a stage still has the pixels of the stage before.
+            dilations: [
+                plan.dilation(if block == 0 {
+                    stage.saturating_sub(1)
+                } else {
+                    stage
+                }),
+                plan.dilation(stage),
+            ],
+            projects: block == 0 && projects,
         }));
     }
     sites
 }
 
-/// Lays a block out.
+/// Lays out a block.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
     site: &Site,
     x: ValueId,
 ) -> Result<ValueId, Error> {
     let sum = Unit::Sum(site.place);
-    if bench.plan.pre_activation {
-        let entry = bench.activate(Unit::Main(site.place, 0), x)?;
-        let shortcut = shortcut::build(bench, site, x, entry)?;
-        let y = main_path(bench, site, entry)?;
-        return bench.add(sum, Part::Add, Operation::Add, &[y, shortcut]);
-    }
-    let y = main_path(bench, site, x)?;
-    let shortcut = shortcut::build(bench, site, x, x)?;
+    let entry = if bench.plan.pre_activation {
+        bench.activate(Unit::Main(site.place, 0), x)?
+    } else {
+        x
+    };
+    let last = bench.plan.block.convolutions() - 1;
+    let (shortcut, y) = match bench.plan.shortcut_order {
+        ShortcutOrder::First => {
+            let shortcut = shortcut::build(bench, site, x, entry)?;
+            (shortcut, main_path(bench, site, 0..=last, entry)?)
+        }
+        ShortcutOrder::BeforeLast => {
+            let y = main_path(bench, site, 0..=last - 1, entry)?;
+            let shortcut = shortcut::build(bench, site, x, entry)?;
+            (shortcut, main_path(bench, site, last..=last, y)?)
+        }
+        ShortcutOrder::Last => {
+            let y = main_path(bench, site, 0..=last, entry)?;
+            (shortcut::build(bench, site, x, entry)?, y)
+        }
+    };
     let y = bench.add(sum, Part::Add, Operation::Add, &[y, shortcut])?;
-    bench.relu(sum, y)
+    if bench.plan.pre_activation {
+        Ok(y)
+    } else {
+        bench.relu(sum, y)
+    }
 }
 
-fn main_path(bench: &mut Bench<'_>, site: &Site, entry: ValueId) -> Result<ValueId, Error> {
+/// Lays some convolutions of a block out, with what stands between them.
+fn main_path(
+    bench: &mut Bench<'_>,
+    site: &Site,
+    numbers: RangeInclusive<usize>,
+    entry: ValueId,
+) -> Result<ValueId, Error> {
     let convolutions = convolutions(bench.plan, site);
     let last = convolutions.len() - 1;
+    let kernels = bench.plan.selective.as_ref();
     let mut y = entry;
-    for (number, conv) in convolutions.into_iter().enumerate() {
+    for number in numbers {
+        let conv = convolutions[number];
         let unit = Unit::Main(site.place, number);
         if bench.plan.pre_activation {
             if number > 0 {
                 y = bench.activate(unit, y)?;
             }
-            y = bench.conv(unit, y, conv)?;
-            continue;
-        }
-        y = bench.conv(unit, y, conv)?;
-        y = if number < last || bench.plan.clamps_last {
-            bench.activate(unit, y)?
+            y = bench.conv(unit, y, conv.normalised(number < last))?;
+        } else if let Some(kernels) = kernels.filter(|_| number + 1 == last) {
+            y = selective::build(bench, kernels, (site, conv), y)?;
         } else {
-            bench.norm(unit, y)?
-        };
-        // Behind the convolution that strides: the first of two, the second of three.
-        if number + 2 == bench.plan.block.convolutions() {
-            y = anti_alias::build(bench, site, y)?;
+            y = bench.conv(unit, y, conv)?;
+            y = if number < last || bench.plan.clamps_last {
+                bench.activate(unit, y)?
+            } else {
+                bench.norm(unit, y)?
+            };
+            // After the convolution that strides: the first of two, or the second of three.
+            if number + 1 == last {
+                y = anti_alias::build(bench, site, y)?;
+            }
+        }
+        if number == last {
+            y = squeeze_excite::build(bench, site, y)?;
+            y = channel_attention::build(bench, site, y)?;
         }
     }
-    squeeze_excite::build(bench, site, y)
+    Ok(y)
 }
 
-/// What `inspect` says of the stride.
+/// The words of `inspect` for the stride.
 pub(in super::super) fn stride_words(plan: &Plan) -> &'static str {
     match (plan.block, plan.stride_site, plan.style) {
         (Block::Basic, ..) => "first 3x3 of a block",

@@ -7,7 +7,7 @@ use crate::network::resnet::naming::{Part, Unit};
 use crate::network::resnet::plan::{HeadPooling, Plan};
 use crate::network::{Ends, Operation, PaddingRule, Parameter};
 
-/// What classifiers are called, by themselves or as the last of several layers with a number each.
+/// The names of classifiers, alone or as the last of several numbered layers.
 const NAMES: &[&str] = &[
     "fc",
     "head",
@@ -101,21 +101,16 @@ fn beyond<'a>(prefix: &str, mut name: &'a str) -> &'a str {
     name
 }
 
-/// Reads the number of classes.
+/// Infers the number of classes.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     let has = sight.naming.classifier().is_some();
     let dims = sight.dims(plan, Unit::Head, Part::Linear, Parameter::Weight);
     plan.classes = dims.and_then(|dims| dims.first().copied()).filter(|_| has);
 }
 
-/// Lays it out.
-pub(in super::super) fn build(bench: &mut Bench<'_>, x: ValueId) -> Result<Ends, Error> {
+/// Lays out the head.
+pub(in super::super) fn build(bench: &mut Bench<'_>, feature_map: ValueId) -> Result<Ends, Error> {
     let plan = bench.plan;
-    let feature_map = if plan.pre_activation {
-        bench.activate(Unit::Last, x)?
-    } else {
-        x
-    };
     let features = match plan.head.pooling {
         HeadPooling::Global => bench.add(
             Unit::Head,
@@ -158,7 +153,7 @@ pub(in super::super) fn build(bench: &mut Bench<'_>, x: ValueId) -> Result<Ends,
     })
 }
 
-/// What `inspect` says of it.
+/// The words of `inspect` for the head.
 pub(in super::super) fn words(plan: &Plan) -> &'static str {
     match plan.head.pooling {
         HeadPooling::Global if plan.classes.is_none() => "global average, no classifier",

@@ -1,23 +1,27 @@
-//! The parts that a residual network is made of, one file each: how a part shows in the names and
-//! shapes of tensors, its layers, and what `inspect` says of it.
+//! The parts of a residual network, one file each: how a part shows in the names and shapes of
+//! tensors, its layers, and the words of `inspect` for it.
 //!
-//! A part reads what it is from a [`Sight`] of the tensors into the plan, and lays its layers out on a
-//! [`Bench`].
+//! A part infers its entries in the plan from a [`Sight`] of the tensors, and lays out its layers
+//! on a [`Bench`].
 
 pub(super) mod anti_alias;
 pub(super) mod block;
+pub(super) mod channel_attention;
 pub(super) mod head;
+pub(super) mod norm;
 pub(super) mod preprocess;
 pub(super) mod refused;
+pub(super) mod selective;
 pub(super) mod shortcut;
 pub(super) mod squeeze_excite;
 pub(super) mod stem;
 
 use super::naming::{Naming, Part, Place, Unit};
-use super::plan::Plan;
+use super::plan::{Bias, Norm, Plan};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::{Draft, Operation, PaddingRule, Parameter, TensorSource};
+use crate::tensor::Tensor;
 
 /// The shapes of the tensors of a file.
 pub(super) struct Sight<'a> {
@@ -43,11 +47,17 @@ impl Sight<'_> {
             .is_some()
     }
 
-    /// Output and input channels of a convolution.
+    /// The output and input channels of a convolution.
     pub(super) fn conv(&self, plan: &Plan, unit: Unit) -> Result<[usize; 2], Error> {
+        let [out_c, in_c, _, _] = self.kernel(plan, unit)?;
+        Ok([out_c, in_c])
+    }
+
+    /// All sizes of a convolution, OIHW.
+    pub(super) fn kernel(&self, plan: &Plan, unit: Unit) -> Result<[usize; 4], Error> {
         let dims = self.dims(plan, unit, Part::Conv, Parameter::Weight);
         match dims.as_deref() {
-            Some(&[out_c, in_c, _, _]) => Ok([out_c, in_c]),
+            Some(&[out_c, in_c, h, w]) => Ok([out_c, in_c, h, w]),
             other => Err(unexplained(
                 plan,
                 format!(
@@ -59,7 +69,7 @@ impl Sight<'_> {
     }
 }
 
-/// The error of shapes that no plan explains.
+/// The error for shapes that no plan explains.
 pub(super) fn unexplained(plan: &Plan, reason: impl Into<String>) -> Error {
     Error::Model {
         model: plan.style.name().to_owned(),
@@ -72,40 +82,50 @@ pub(super) struct Bench<'a> {
     pub(super) plan: &'a Plan,
     pub(super) naming: &'a Naming,
     pub(super) source: &'a mut dyn TensorSource,
-    pub(super) draft: Draft,
+    pub(super) draft: &'a mut Draft,
+    /// What stands before the names of layers.
+    pub(super) scope: &'a str,
 }
 
-/// A block, and what differs between those of a network.
+/// A block, with everything in which blocks of a network differ.
 #[derive(Clone, Copy)]
 pub(super) struct Site {
     pub(super) place: Place,
-    /// Channels inside of the block.
+    /// The channels inside the block.
     pub(super) width: usize,
-    /// Channels that it gives.
+    /// The channels of its output.
     pub(super) out_c: usize,
     pub(super) stride: usize,
-    /// Whether it is the first of a stage that projects its shortcut in any case.
+    /// Rows and columns from one tap to the next: of its first 3×3, and of one behind it.
+    pub(super) dilations: [usize; 2],
+    /// Whether it is the first block of a stage that always projects its shortcut.
     pub(super) projects: bool,
 }
 
-/// Everything about a convolution but its name, its input and its numbers.
+/// Everything about a convolution except its name, its input and its weights.
 #[derive(Clone, Copy)]
 pub(super) struct Conv {
     out_c: usize,
     kernel: usize,
     stride: usize,
+    padding: PaddingRule,
+    dilation: usize,
     groups: usize,
+    normalised: bool,
     biased: bool,
 }
 
 impl Conv {
-    /// A square kernel at stride 1, without groups. It is padded so that stride 1 keeps the size.
+    /// A square kernel at stride 1, without groups, padded to keep the size.
     pub(super) const fn new(out_c: usize, kernel: usize) -> Self {
         Self {
             out_c,
             kernel,
             stride: 1,
+            padding: PaddingRule::all(kernel / 2),
+            dilation: 1,
             groups: 1,
+            normalised: true,
             biased: false,
         }
     }
@@ -114,11 +134,29 @@ impl Conv {
         Self { stride, ..self }
     }
 
+    /// With taps further apart, and padding as before for their number.
+    pub(super) const fn dilation(self, dilation: usize) -> Self {
+        Self {
+            dilation,
+            padding: PaddingRule::all(self.kernel / 2 * dilation),
+            ..self
+        }
+    }
+
     pub(super) const fn groups(self, groups: usize) -> Self {
         Self { groups, ..self }
     }
 
-    /// With a bias, whatever the plan says of other convolutions.
+    pub(super) const fn padding(self, padding: PaddingRule) -> Self {
+        Self { padding, ..self }
+    }
+
+    /// Whether a normalisation follows at once.
+    pub(super) const fn normalised(self, normalised: bool) -> Self {
+        Self { normalised, ..self }
+    }
+
+    /// With a bias, whatever the plan says about other convolutions.
     pub(super) const fn biased(self) -> Self {
         Self {
             biased: true,
@@ -128,6 +166,11 @@ impl Conv {
 }
 
 impl Bench<'_> {
+    /// The name of a layer.
+    fn layer(&self, unit: Unit, part: Part) -> String {
+        self.scope.to_owned() + &self.plan.layer(unit, part)
+    }
+
     /// A layer without parameters.
     pub(super) fn add(
         &mut self,
@@ -136,7 +179,7 @@ impl Bench<'_> {
         operation: Operation,
         inputs: &[ValueId],
     ) -> Result<ValueId, Error> {
-        let name = self.plan.layer(unit, part);
+        let name = self.layer(unit, part);
         self.draft.add(&name, operation, inputs)
     }
 
@@ -144,13 +187,38 @@ impl Bench<'_> {
         let Conv {
             out_c,
             kernel,
-            stride,
             groups,
-            biased,
+            ..
         } = conv;
-        let dims = [out_c, self.draft.shape(x).c / groups.max(1), kernel, kernel];
-        let weight = self.parameter(unit, Part::Conv, Parameter::Weight, &dims)?;
-        let bias = if self.plan.bias || biased {
+        let in_c = self.draft.shape(x).c / groups.max(1);
+        let weight = self.kernel(unit, [out_c, in_c, kernel])?;
+        self.convolve(unit, x, conv, weight)
+    }
+
+    /// A convolution by a kernel that was taken before.
+    pub(super) fn convolve(
+        &mut self,
+        unit: Unit,
+        x: ValueId,
+        conv: Conv,
+        weight: String,
+    ) -> Result<ValueId, Error> {
+        let Conv {
+            out_c,
+            stride,
+            padding,
+            dilation,
+            groups,
+            normalised,
+            biased,
+            ..
+        } = conv;
+        let biased = match self.plan.bias {
+            Bias::None => biased,
+            Bias::Unnormalised => biased || !normalised,
+            Bias::All => true,
+        };
+        let bias = if biased {
             Some(self.parameter(unit, Part::Conv, Parameter::Bias, &[out_c])?)
         } else {
             None
@@ -159,22 +227,84 @@ impl Bench<'_> {
             weight,
             bias,
             stride: [stride; 2],
-            padding: PaddingRule::all(kernel / 2),
+            padding,
+            dilation: [dilation; 2],
             groups,
         };
         self.add(unit, Part::Conv, operation, &[x])
     }
 
+    /// Takes a kernel as it is used. That of a grey image has zeros for green and blue: all three
+    /// channels of such an image are the same.
+    fn kernel(&mut self, unit: Unit, [out_c, in_c, side]: [usize; 3]) -> Result<String, Error> {
+        let grey = self.plan.grey && unit == Unit::Stem(0);
+        let dims = [out_c, if grey { 1 } else { in_c }, side, side];
+        if !grey && !self.plan.standardised {
+            return self.parameter(unit, Part::Conv, Parameter::Weight, &dims);
+        }
+        let mut kernel = self.taken(unit, Part::Conv, Parameter::Weight, &dims)?;
+        if self.plan.standardised {
+            kernel = norm::standardised(&kernel);
+        }
+        if grey {
+            let plane = side * side;
+            kernel = Tensor::from_fn(&[out_c, in_c, side, side], |i| {
+                let (co, ci) = (i / (in_c * plane), i / plane % in_c);
+                if ci == 0 {
+                    kernel.data()[co * plane + i % plane]
+                } else {
+                    0.0
+                }
+            });
+        }
+        self.constant(unit, Parameter::Weight, kernel)
+    }
+
+    /// Takes a tensor of the file.
+    pub(super) fn taken(
+        &mut self,
+        unit: Unit,
+        part: Part,
+        parameter: Parameter,
+        dims: &[usize],
+    ) -> Result<Tensor, Error> {
+        let in_file = self.naming.tensor(self.plan, unit, part, parameter);
+        self.source.take(&in_file, dims)
+    }
+
+    /// Adds a parameter of a convolution that no tensor of the file is, and returns its name.
+    pub(super) fn constant(
+        &mut self,
+        unit: Unit,
+        parameter: Parameter,
+        tensor: Tensor,
+    ) -> Result<String, Error> {
+        let name = format!("{}.{}", self.layer(unit, Part::Conv), parameter.name());
+        self.draft.tensor(&name, tensor)?;
+        Ok(name)
+    }
+
     pub(super) fn norm(&mut self, unit: Unit, x: ValueId) -> Result<ValueId, Error> {
         let dims = [self.draft.shape(x).c];
+        let epsilon = self.plan.epsilon;
+        let norm = self.plan.norm;
         let mut parameter = |parameter| self.parameter(unit, Part::Norm, parameter, &dims);
-        let operation = Operation::BatchNorm {
-            gamma: parameter(Parameter::Gamma)?,
-            beta: parameter(Parameter::Beta)?,
-            mean: parameter(Parameter::Mean)?,
-            variance: parameter(Parameter::Variance)?,
-            epsilon: self.plan.epsilon,
-            of_batch: false,
+        let (gamma, beta) = (parameter(Parameter::Gamma)?, parameter(Parameter::Beta)?);
+        let operation = match norm {
+            Norm::Batch => Operation::BatchNorm {
+                gamma,
+                beta,
+                mean: parameter(Parameter::Mean)?,
+                variance: parameter(Parameter::Variance)?,
+                epsilon,
+                of_batch: false,
+            },
+            Norm::Group(groups) => Operation::GroupNorm {
+                gamma,
+                beta,
+                groups,
+                epsilon,
+            },
         };
         self.add(unit, Part::Norm, operation, &[x])
     }
@@ -189,13 +319,13 @@ impl Bench<'_> {
         self.relu(unit, y)
     }
 
-    /// Whether the source has a tensor; one that makes tensors up lists none.
+    /// Whether the source has a tensor; a source of random tensors lists none.
     fn has(&self, unit: Unit, part: Part, parameter: Parameter) -> bool {
         let name = self.naming.tensor(self.plan, unit, part, parameter);
         self.source.dims(&name).is_some()
     }
 
-    /// Takes a tensor that is not needed, if the file has it.
+    /// Takes a tensor that is not used, if the file has it.
     pub(super) fn skip(
         &mut self,
         unit: Unit,
@@ -217,10 +347,9 @@ impl Bench<'_> {
         parameter: Parameter,
         dims: &[usize],
     ) -> Result<String, Error> {
-        let layer = self.plan.layer(unit, part);
+        let layer = self.layer(unit, part);
         let name = format!("{layer}.{}", parameter.name());
-        let in_file = self.naming.tensor(self.plan, unit, part, parameter);
-        let tensor = self.source.take(&in_file, dims)?;
+        let tensor = self.taken(unit, part, parameter, dims)?;
         self.draft.tensor(&name, tensor)?;
         Ok(name)
     }

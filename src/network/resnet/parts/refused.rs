@@ -1,16 +1,12 @@
-//! Parts of networks that are known and not built: what shows them, and what they are called in the
-//! refusal. Without it they would be misread under another name.
+//! Parts of networks that are known but not built: how they show, and their names in the refusal.
+//! Otherwise they would be mistaken for other networks.
 
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Hint};
 
-/// A text in the names of tensors, the network that it shows, and what to do.
+/// Text in the names of tensors, the network that it identifies, and what to do.
 const TENSORS: &[(&str, &str)] = &[
-    (
-        ".se.conv.",
-        "a ResNet with efficient channel attention (ECA)",
-    ),
     (
         ".se.fc.",
         "a ResNet with effective squeeze-and-excitation (one layer)",
@@ -19,7 +15,6 @@ const TENSORS: &[(&str, &str)] = &[
         "layer0.conv2.",
         "a SENet, whose stem is three 3x3 (timm's `legacy_senet154`)",
     ),
-    (".attn.", "a ResNet with attention blocks"),
     (
         "maxpool.0.",
         "a ResNet whose stem has a convolution instead of the max pool (timm's `replace_stem_pool`)",
@@ -64,8 +59,8 @@ const TENSORS: &[(&str, &str)] = &[
     (".skn.", "a ResNet with selective kernels"),
 ];
 
-/// Names of networks that are read from other files: tensors with the lesson's names are enough to
-/// know it by, these are not. The text that shows them, what they are, and the file that is read.
+/// Networks that are read from other kinds of file. The lesson's tensor names suffice to recognise
+/// it; these do not. The identifying text, what the network is, and the file to read it from.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     (
         "conv2_block1_1_conv",
@@ -89,7 +84,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 const KERAS_FILE: &str = "Keras' own files (.keras, .weights.h5, .h5)";
 const ONNX_FILE: &str = "ONNX exports";
 
-/// Refuses the names of a file that show such a part.
+/// Refuses the names in a file that identify such a part.
 pub(in super::super) fn check(names: &BTreeSet<String>) -> Result<(), Error> {
     let shows = |mark: &str| names.iter().any(|name| name.contains(mark));
     let (reason, hint) = if let Some((mark, kind)) = TENSORS.iter().find(|(mark, _)| shows(mark)) {

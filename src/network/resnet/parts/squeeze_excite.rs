@@ -1,11 +1,12 @@
-//! Squeeze-and-excitation: each block scales the channels that it gives by what all pixels say of them.
+//! Squeeze-and-excitation: each block scales its output channels by a factor that depends on all
+//! pixels.
 //!
 //! The mean over all pixels goes through two 1×1 convolutions with fewer channels in between; their
-//! sigmoid scales the main path before the shortcut is added (Hu, Shen & Sun 2018, arXiv:1709.01507).
-//! It shows as `se.fc1` and `se.fc2` in timm's `seresnet`, as `se_module` in its `legacy_seresnet`, whose
-//! weights are the authors' own and keep their network of Caffe: plain bottlenecks stride in their first
-//! 1×1, the max pool has no padding but a last window that is only partly in the image, and the two 3×3
-//! of a basic block both end with a ReLU.
+//! sigmoid scales the main path before the shortcut is added (Hu, Shen & Sun 2018,
+//! arXiv:1709.01507). It shows as `se.fc1` and `se.fc2` in timm's `seresnet`, and as `se_module` in
+//! its `legacy_seresnet`, whose weights are the authors' own and keep their Caffe network: plain
+//! bottlenecks stride in their first 1×1, the max pool has no padding but a last window that lies
+//! only partly in the image, and both 3×3 of a basic block end with a ReLU.
 
 use super::{Bench, Conv, Sight, Site};
 use crate::error::Error;
@@ -14,7 +15,7 @@ use crate::network::resnet::naming::{Part, Place, Unit};
 use crate::network::resnet::plan::{Block, MaxPool, Plan, StrideSite};
 use crate::network::{Decision, Family, Fill, Operation, PaddingRule};
 
-/// Reads the channels between the two convolutions of each stage.
+/// Infers the channels between the two convolutions of each stage.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     let squeeze = |stage| Unit::Squeeze(Place { stage, block: 0 });
     if sight.has(plan, squeeze(0)) {
@@ -23,10 +24,8 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
         plan.squeeze = reduced.collect::<Result<_, Error>>()?;
     }
     if sight.naming.family() == Family::Senet {
-        plan.max_pool = MaxPool {
-            padding: PaddingRule::filled(Fill::Ceil),
-            zeros: false,
-        };
+        plan.legacy = true;
+        plan.max_pool = Some(MaxPool::new(PaddingRule::filled(Fill::Ceil)));
         plan.clamps_last = plan.block == Block::Basic;
         if plan.groups == 1 {
             plan.stride_site = StrideSite::First;
@@ -52,7 +51,7 @@ pub(in super::super) fn build(
     bench.add(excite, Part::Gate, Operation::Gate, &[x, y])
 }
 
-/// What `inspect` says of it.
+/// The words of `inspect` for it.
 pub(in super::super) fn decision(plan: &Plan) -> Option<Decision> {
     let channels: Vec<String> = plan.squeeze.iter().map(usize::to_string).collect();
     (!channels.is_empty()).then(|| {

@@ -1,6 +1,6 @@
 //! The layers that compute something, as nodes of the graph.
 
-use super::super::network::{Activation, Channels, Conv, Dense, Norm, Pool, Rescale, Training};
+use super::super::network::{Activation, Affine, Channels, Conv, Dense, Norm, Pool, Training};
 use super::{Import, Pending, Site, Value};
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::ValueId;
@@ -13,7 +13,7 @@ impl Import {
         self.check_channels(site, conv.channels)?;
         let (x, before) = match x.pending {
             Pending::Pad(padding, PadValue::Zero) => (x, padding),
-            _ => (plain(site, x)?, Padding::all(0)),
+            _ => (self.plain(site, x)?, Padding::all(0)),
         };
         let x = image(site, x)?;
         let weight = self.weight(site, 4)?;
@@ -34,6 +34,7 @@ impl Import {
             bias: self.bias(site, conv.bias, out_c)?,
             stride: conv.stride,
             padding: padding(before, conv.same),
+            dilation: conv.dilation,
             groups: conv.groups,
         };
         let y = self.node(site, operation, &[x])?;
@@ -46,7 +47,7 @@ impl Import {
         x: Value,
         norm: &Norm,
     ) -> Result<Value, Error> {
-        let x = plain(site, x)?;
+        let x = self.plain(site, x)?;
         let expected: &[i64] = match (x.is_image, self.channels) {
             (false, _) => &[-1, 1],
             (true, Some(Channels::First)) => &[1, -3],
@@ -91,18 +92,19 @@ impl Import {
         match activation {
             Activation::Linear => Ok(x),
             Activation::Relu => {
-                let x = plain(site, x)?;
+                let x = self.plain(site, x)?;
                 let name = self.draft.free(name);
                 let id = self.draft.add(&name, Operation::Relu, &[x.id])?;
                 Ok(Value { id, ..x })
             }
-            Activation::Softmax => {
-                let x = plain(site, x)?;
+            Activation::Softmax | Activation::LogSoftmax | Activation::Sigmoid => {
+                let x = self.plain(site, x)?;
                 let shape = self.draft.shape(x.id);
                 if [shape.h, shape.w] != [1, 1] {
-                    return Err(site.refuse("a softmax of an image is not supported"));
+                    let name = activation.name();
+                    return Err(site.refuse(format!("a {name} of an image is not supported")));
                 }
-                let pending = Pending::Softmax;
+                let pending = Pending::Probabilities(activation);
                 Ok(Value { pending, ..x })
             }
         }
@@ -119,7 +121,7 @@ impl Import {
     }
 
     pub(super) fn add(&mut self, site: &Site<'_>, x: Value, y: Value) -> Result<Value, Error> {
-        let (x, y) = (plain(site, x)?, plain(site, y)?);
+        let (x, y) = (self.plain(site, x)?, self.plain(site, y)?);
         if x.is_image != y.is_image {
             return Err(site.refuse("its inputs have different numbers of sizes"));
         }
@@ -135,7 +137,7 @@ impl Import {
         self.check_channels(site, pool.channels)?;
         let (x, pending) = match x.pending {
             Pending::Pad(padding, value) => (x, Some((padding, value))),
-            _ => (plain(site, x)?, None),
+            _ => (self.plain(site, x)?, None),
         };
         let x = image(site, x)?;
         let before = pending.map_or_else(Padding::default, |(padding, _)| padding);
@@ -165,7 +167,7 @@ impl Import {
         self.check_channels(site, pool.channels)?;
         let (x, before) = match x.pending {
             Pending::Pad(padding, PadValue::Zero) => (x, padding),
-            _ => (plain(site, x)?, Padding::all(0)),
+            _ => (self.plain(site, x)?, Padding::all(0)),
         };
         let x = image(site, x)?;
         let padding = padding(before, pool.same);
@@ -189,7 +191,7 @@ impl Import {
         x: Value,
         first: bool,
     ) -> Result<Value, Error> {
-        let x = plain(site, x)?;
+        let x = self.plain(site, x)?;
         if !x.is_image {
             return Ok(x);
         }
@@ -214,7 +216,7 @@ impl Import {
         x: Value,
         dense: &Dense,
     ) -> Result<Value, Error> {
-        let x = plain(site, x)?;
+        let x = self.plain(site, x)?;
         let shape = self.draft.shape(x.id);
         if [shape.h, shape.w] != [1, 1] {
             return Err(site.refuse(format!(
@@ -246,23 +248,112 @@ impl Import {
         self.own_activation(site, y, dense.activation)
     }
 
-    pub(super) fn rescale(
+    pub(super) fn subtract(&mut self, site: &Site<'_>, x: Value, y: Value) -> Result<Value, Error> {
+        let y = self.plain(site, y)?;
+        let negative = self.affine(site, y, &Affine::of(-1.0, 0.0))?;
+        self.add(site, x, negative)
+    }
+
+    /// A sigmoid of one number for each channel scales them, as in squeeze-and-excitation.
+    pub(super) fn multiply(&mut self, site: &Site<'_>, x: Value, y: Value) -> Result<Value, Error> {
+        let sigmoid = Pending::Probabilities(Activation::Sigmoid);
+        let (x, scale) = if x.pending == sigmoid { (y, x) } else { (x, y) };
+        let x = self.plain(site, x)?;
+        if scale.pending != sigmoid || self.draft.shape(x.id).c != self.draft.shape(scale.id).c {
+            return Err(site.refuse(
+                "only a product of an image and a sigmoid for each of its channels is supported",
+            ));
+        }
+        let y = self.node(site, Operation::Gate, &[x, scale])?;
+        Ok(Value {
+            is_image: x.is_image,
+            ..y
+        })
+    }
+
+    pub(super) fn global_max(
         &mut self,
         site: &Site<'_>,
         x: Value,
-        rescale: Rescale,
+        keep: bool,
     ) -> Result<Value, Error> {
-        let usable =
-            x.id == self.draft.input() && x.pending == Pending::Nothing && self.rescale.is_none();
-        if !usable || rescale.scale.iter().any(|&scale| scale <= 0.0) {
-            return Err(site.refuse("it is only supported once, right after the image"));
+        let x = image(site, self.plain(site, x)?)?;
+        let shape = self.draft.shape(x.id);
+        // At another size of the image it gives no single pixel, and what reads it says so.
+        let operation = Operation::MaxPool {
+            kernel: [shape.h, shape.w],
+            stride: [1, 1],
+            padding: PaddingRule::all(0),
+            zeros: false,
+        };
+        let y = self.node(site, operation, &[x])?;
+        Ok(Value {
+            is_image: keep,
+            ..y
+        })
+    }
+
+    pub(super) fn reshape(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        is_image: bool,
+    ) -> Result<Value, Error> {
+        let shape = self.draft.shape(x.id);
+        if [shape.h, shape.w] == [1, 1] {
+            return Ok(Value { is_image, ..x });
         }
-        self.rescale = Some(rescale);
-        Ok(x)
+        if is_image {
+            return Err(site.refuse("an image of several pixels as one pixel is not supported"));
+        }
+        self.flatten(site, x, false)
+    }
+
+    pub(super) fn pad(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        padding: Padding,
+        value: PadValue,
+    ) -> Result<Value, Error> {
+        let x = image(site, self.settle(site, x)?)?;
+        let pending = match x.pending {
+            Pending::Nothing if padding == Padding::all(0) => Pending::Nothing,
+            Pending::Nothing => Pending::Pad(padding, value),
+            Pending::Pad(before, same) if same == value => {
+                Pending::Pad(sum(before, padding), value)
+            }
+            _ => return self.plain(site, x),
+        };
+        Ok(Value { pending, ..x })
+    }
+
+    /// A value with nothing pending.
+    pub(super) fn plain(&mut self, site: &Site<'_>, x: Value) -> Result<Value, Error> {
+        let x = self.settle(site, x)?;
+        match x.pending {
+            Pending::Nothing => Ok(x),
+            Pending::Pixels(_) | Pending::Channel(..) => {
+                Err(site.refuse("one channel of the image alone is not supported"))
+            }
+            Pending::Pad(..) => Err(site.refuse(
+                "its input is padded, which is only supported before a convolution or pooling",
+            )),
+            Pending::Probabilities(activation) => {
+                let name = activation.name();
+                Err(site.refuse(format!(
+                    "its input is a {name}, which is only supported at the end"
+                )))
+            }
+        }
     }
 
     /// Channels are at the same end in all layers.
-    fn check_channels(&mut self, site: &Site<'_>, channels: Channels) -> Result<(), Error> {
+    pub(super) fn check_channels(
+        &mut self,
+        site: &Site<'_>,
+        channels: Channels,
+    ) -> Result<(), Error> {
         if *self.channels.get_or_insert(channels) == channels {
             return Ok(());
         }
@@ -282,35 +373,6 @@ const fn padding(before: Padding, same: bool) -> PaddingRule {
     PaddingRule {
         sides: before,
         fill: if same { Fill::Same } else { Fill::Nothing },
-    }
-}
-
-pub(super) fn pad(
-    site: &Site<'_>,
-    x: Value,
-    padding: Padding,
-    value: PadValue,
-) -> Result<Value, Error> {
-    let x = image(site, x)?;
-    let pending = match x.pending {
-        Pending::Nothing if padding == Padding::all(0) => Pending::Nothing,
-        Pending::Nothing => Pending::Pad(padding, value),
-        Pending::Pad(before, same) if same == value => Pending::Pad(sum(before, padding), value),
-        _ => return plain(site, x),
-    };
-    Ok(Value { pending, ..x })
-}
-
-/// A value with nothing pending.
-pub(super) fn plain(site: &Site<'_>, x: Value) -> Result<Value, Error> {
-    match x.pending {
-        Pending::Nothing => Ok(x),
-        Pending::Pad(..) => Err(site.refuse(
-            "its input is padded, which is only supported before a convolution or pooling",
-        )),
-        Pending::Softmax => {
-            Err(site.refuse("its input is a softmax, which is only supported at the end"))
-        }
     }
 }
 

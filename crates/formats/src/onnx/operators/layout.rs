@@ -1,302 +1,254 @@
 //! Operators that change how sizes are listed: most of them add no node.
 
-use super::super::import::{Activation, Form, Import, Pending, Site, Value};
-use super::super::tensor::Constant;
-use super::{scalar, window};
+use super::super::import::{Import, Site, Value};
+use super::super::view::{Activation, Axis, Pending};
+use super::sizes::{axes, axis, inferred, permutation, squeezed, widen};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::graph::{PadValue, Padding};
-use resnet_wgpu::internals::network::Operation;
+use resnet_wgpu::internals::network::{Operation, PaddingRule};
 
-/// An axis counted from the front; ONNX counts negative ones from the end.
-pub(super) fn axis(site: &Site<'_>, axis: i64, rank: usize) -> Result<usize, Error> {
-    let counted = if axis < 0 {
-        i64::try_from(rank)
-            .ok()
-            .and_then(|rank| axis.checked_add(rank))
-    } else {
-        Some(axis)
-    };
-    counted
-        .and_then(|axis| usize::try_from(axis).ok())
-        .filter(|&axis| axis < rank)
-        .ok_or_else(|| site.refuse(format!("there is no axis {axis} among {rank}")))
-}
-
-/// Rows and columns of a form, if it has them.
-const fn rows_and_columns(form: Form) -> Option<[usize; 2]> {
-    match form {
-        Form::Nchw => Some([2, 3]),
-        Form::Nhwc => Some([1, 2]),
-        Form::Vector => None,
-    }
-}
-
-/// Whether the axes are those of rows and columns, in any order.
-fn are_rows_and_columns(site: &Site<'_>, axes: &[i64], form: Form) -> Result<bool, Error> {
-    let rank = if form == Form::Vector { 2 } else { 4 };
-    let mut counted = Vec::new();
-    for &a in axes.iter().take(rank + 1) {
-        counted.push(axis(site, a, rank)?);
-    }
-    counted.sort_unstable();
-    Ok(rows_and_columns(form).is_some_and(|both| counted == both))
-}
-
-pub(super) fn reduce_mean<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
-    let x = import.plain(site, 0)?;
-    let axes = import.int_list(site, "axes", 1)?.unwrap_or_default();
-    if !are_rows_and_columns(site, &axes, x.form)? {
-        return Err(site.refuse(format!(
-            "a mean over axes {axes:?} is not supported, only over rows and columns"
-        )));
-    }
-    let form = match site.int("keepdims", 1)? {
-        0 => Form::Vector,
-        _ => x.form,
-    };
-    import.unary(site, Operation::GlobalAvgPool, Activation { form, ..x })
-}
-
-/// All scalars of an image in one vector.
-fn vector<'a>(import: &mut Import<'a>, site: &Site<'a>, x: Activation) -> Result<Value, Error> {
-    let channels_last = match x.form {
-        Form::Vector => return Ok(Value::Activation(x)),
-        Form::Nchw => false,
-        Form::Nhwc => true,
-    };
-    let form = Form::Vector;
+/// One number of all pixels: their mean or the largest.
+pub(super) fn pool(
+    import: &mut Import<'_>,
+    site: &Site<'_>,
+    x: Activation,
+) -> Result<Value, Error> {
     let shape = import.draft.shape(x.id);
-    if [shape.h, shape.w] == [1, 1] {
-        return Ok(Value::Activation(Activation { form, ..x }));
-    }
-    let flatten = Operation::Flatten { channels_last };
-    import.unary(site, flatten, Activation { form, ..x })
-}
-
-pub(super) fn flatten<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
-    let x = import.plain(site, 0)?;
-    let rank = import.dims(x).len();
-    let first = axis(site, site.int("axis", 1)?, rank)?;
-    if first != 1 {
-        return Err(site.refuse(format!("axis {first} is not supported, only 1")));
-    }
-    vector(import, site, x)
-}
-
-pub(super) fn reshape<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
-    let stated = import.int_list(site, "shape", 1)?;
-    let stated = stated.ok_or_else(|| site.refuse("the shape is missing"))?;
-    let value = import.required(site, 0)?;
-    let Value::Activation(_) = value else {
-        return reshape_constant(site, value, &stated);
+    let operation = match site.node.op {
+        "GlobalAveragePool" | "ReduceMean" => Operation::GlobalAvgPool,
+        // For another size of the image it gives more than one pixel, which whatever reads it refuses.
+        _ => Operation::MaxPool {
+            kernel: [shape.h, shape.w],
+            stride: [1, 1],
+            padding: PaddingRule::all(0),
+            zeros: false,
+        },
     };
-    let x = import.plain(site, 0)?;
-    let zero_copies = site.int("allowzero", 0)? == 0;
-    let dims = import.dims(x);
+    import.unary(site, operation, x)
+}
+
+/// A mean or maximum over all rows and columns; a mean in one step or in two.
+pub(super) fn reduce(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
+    let x = match import.activation(site, 0)? {
+        x @ Activation {
+            pending: Pending::Mean(_),
+            ..
+        } => x,
+        _ => import.plain(site, 0)?,
+    };
+    let listed = import.int_list(site, "axes", 1)?.unwrap_or_default();
+    if listed.is_empty() && site.int("noop_with_empty_axes", 0)? != 0 {
+        return Ok(x.into());
+    }
+    let shape = import.draft.shape(x.id);
     let refuse = || {
         site.refuse(format!(
-            "from {dims:?} to {stated:?} is not supported, only to one vector for each image"
+            "axes {listed:?} of {:?} are not supported, only rows and columns",
+            import.dims(&x)
         ))
     };
-    let batch = dims[0];
-    let file_batch = import.file_batch;
-    let is = |index: usize, size: usize| {
-        let stated = stated[index];
-        stated == -1
-            || usize::try_from(stated).is_ok_and(|stated| stated == size)
-            || (stated == 0 && zero_copies && dims.get(index) == Some(&size))
-    };
-    // A file for one batch size may say that number; the batch asked for takes its place.
-    let first_is_batch =
-        || is(0, batch) || (file_batch.is_some() && usize::try_from(stated[0]).ok() == file_batch);
-    let one_is_open = stated.iter().filter(|&&size| size == -1).count() <= 1;
-    let scalars: usize = dims[1..].iter().product();
-    match stated.len() {
-        2 if one_is_open && first_is_batch() && is(1, scalars) => vector(import, site, x),
-        4 if one_is_open
-            && first_is_batch()
-            && x.form != Form::Nhwc
-            && is(1, scalars)
-            && is(2, 1)
-            && is(3, 1) =>
-        {
-            // A vector as an image of one pixel; an image stays as it is only if it has one pixel.
-            match vector(import, site, x)? {
-                Value::Activation(x) => Ok(Value::Activation(Activation {
-                    form: Form::Nchw,
-                    ..x
-                })),
-                constant @ Value::Constant(_) => Ok(constant),
-            }
+    let mut over = Vec::new();
+    for at in axes(site, &listed, x.axes.len())? {
+        match x.axes[at] {
+            Axis::Image => return Err(refuse()),
+            found @ (Axis::Row | Axis::Column | Axis::Pixel) => over.push(found),
+            found if x.size(found, shape) == 1 => {}
+            _ => return Err(refuse()),
         }
-        _ => Err(refuse()),
     }
-}
-
-/// Weights that old exporters keep in another shape.
-fn reshape_constant(site: &Site<'_>, value: Value, stated: &[i64]) -> Result<Value, Error> {
-    let refuse = || site.refuse(format!("a constant cannot become {stated:?}"));
-    let Value::Constant(Constant::Floats(tensor)) = value else {
-        return Err(refuse());
-    };
-    let mut known = 1usize;
-    for &size in stated.iter().filter(|&&size| size != -1) {
-        let size = usize::try_from(size).ok().filter(|&size| size > 0);
-        let size = size.ok_or_else(refuse)?;
-        known = known.checked_mul(size).ok_or_else(refuse)?;
-    }
-    let open = stated.iter().filter(|&&size| size == -1).count();
-    if open > 1 || stated.len() > 4 || !tensor.len().is_multiple_of(known) {
+    if listed.is_empty() {
         return Err(refuse());
     }
-    let dims: Vec<usize> = stated
-        .iter()
-        .map(|&size| usize::try_from(size).unwrap_or(tensor.len() / known))
-        .collect();
-    let tensor = resnet_wgpu::tensor::Tensor::new(&dims, tensor.data()).map_err(|_| refuse())?;
-    Ok(Value::Constant(Constant::Floats(tensor)))
-}
-
-pub(super) fn squeeze<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
-    let axes = import.int_list(site, "axes", 1)?;
-    if let Value::Constant(Constant::Ints { ints, .. }) = import.required(site, 0)? {
-        let scalar = ints.len() == 1;
-        return Ok(Value::Constant(Constant::Ints { ints, scalar }));
+    let keep = site.int("keepdims", 1)? != 0;
+    let gone = axes(site, &listed, x.axes.len())?;
+    let mut view = Vec::new();
+    for (at, &axis) in x.axes.iter().enumerate() {
+        match gone.contains(&at) {
+            false => view.push(axis),
+            true if keep => view.push(Axis::One),
+            true => {}
+        }
     }
-    let x = import.plain(site, 0)?;
-    let shape = import.draft.shape(x.id);
-    let Some(axes) = axes else {
-        return Err(site.refuse("without axes it depends on the batch, which is not supported"));
+    let before = match x.pending {
+        Pending::Mean(axis) => Some(axis),
+        _ => None,
     };
-    if !are_rows_and_columns(site, &axes, x.form)? || [shape.h, shape.w] != [1, 1] {
-        return Err(site.refuse(format!(
-            "axes {axes:?} of {:?} are not supported, only rows and columns of one pixel",
-            import.dims(x)
-        )));
+    let extent = |axis| x.size(axis, shape);
+    let whole = match (before, &over[..]) {
+        (Some(Axis::Row), [Axis::Column]) | (Some(Axis::Column), [Axis::Row]) => true,
+        (_, []) => return Ok(Activation { axes: view, ..x }.into()),
+        (None, over) => {
+            over.iter().map(|&axis| extent(axis)).product::<usize>() == extent(Axis::Pixel)
+        }
+        (Some(_), _) => return Err(refuse()),
+    };
+    if site.node.op == "ReduceMax" && (before.is_some() || !whole) {
+        return Err(refuse());
     }
-    let form = Form::Vector;
-    Ok(Value::Activation(Activation { form, ..x }))
+    if whole {
+        return pool(import, site, Activation { axes: view, ..x });
+    }
+    let pending = Pending::Mean(over[0]);
+    Ok(Activation {
+        axes: view,
+        pending,
+        ..x
+    }
+    .into())
 }
 
-pub(super) fn unsqueeze<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
-    let axes = import.int_list(site, "axes", 1)?.unwrap_or_default();
-    match import.required(site, 0)? {
-        Value::Constant(Constant::Ints { ints, scalar: true }) if axes == [0] => {
-            let scalar = false;
-            Ok(Value::Constant(Constant::Ints { ints, scalar }))
-        }
-        Value::Activation(x)
-            if x.form == Form::Vector && x.pending == Pending::Nothing && axes == [2, 3] =>
-        {
-            let form = Form::Nchw;
-            Ok(Value::Activation(Activation { form, ..x }))
-        }
-        _ => Err(site.refuse(format!("axes {axes:?} are not supported for this input"))),
-    }
-}
-
-/// Between NCHW and NHWC it only changes how the same activation is seen.
-pub(super) fn transpose<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
+/// The same numbers in other sizes.
+pub(super) fn reshape(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let x = import.activation(site, 0)?;
-    let perm = site.ints("perm")?;
-    let shown = perm.clone().unwrap_or_default();
-    let form = match (x.form, shown.as_slice()) {
-        (Form::Nhwc, [0, 3, 1, 2]) => Form::Nchw,
-        (Form::Nchw, [0, 2, 3, 1]) => Form::Nhwc,
-        (form, [0, 1, 2, 3]) if form != Form::Vector => form,
-        (Form::Vector, [0, 1]) => Form::Vector,
+    let dims = import.dims(&x);
+    let to = match site.node.op {
+        "Flatten" => {
+            let first = axis(site, site.int("axis", 1)?, dims.len())?;
+            if first != 1 {
+                return Err(site.refuse(format!("axis {first} is not supported, only 1")));
+            }
+            [&dims[..1], &dims[1..]]
+                .map(|part| part.iter().product())
+                .to_vec()
+        }
+        "Expand" => {
+            let stated = import.int_list(site, "shape", 1)?.unwrap_or_default();
+            let same = stated.len() <= dims.len()
+                && stated
+                    .iter()
+                    .rev()
+                    .zip(dims.iter().rev())
+                    .all(|(&stated, &size)| {
+                        stated == 1 || usize::try_from(stated).ok() == Some(size)
+                    });
+            if !same {
+                return Err(site.refuse(format!("{dims:?} to {stated:?} is not supported")));
+            }
+            dims.clone()
+        }
         _ => {
-            return Err(site.refuse(format!(
-                "perm {shown:?} of {:?} is not supported, only between NCHW and NHWC",
-                import.dims(x)
-            )));
+            let stated = import.int_list(site, "shape", 1)?;
+            let stated = stated.ok_or_else(|| site.refuse("the shape is missing"))?;
+            inferred(site, &dims, &stated)?
         }
     };
-    if x.pending == Pending::Softmax {
-        return import.plain(site, 0).map(Value::Activation);
-    }
-    Ok(Value::Activation(Activation { form, ..x }))
-}
-
-/// Padding is left to the convolution or pooling that reads the result.
-pub(super) fn pad<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
-    let x = import.activation(site, 0)?;
-    let mode = site.node.text("mode").map_err(|e| site.damaged(e))?;
-    if let Some(mode) = mode.filter(|mode| *mode != "constant") {
-        return Err(site.refuse(format!("mode {mode} is not supported, only constant")));
-    }
-    let Some([rows, columns]) = rows_and_columns(x.form) else {
-        return Err(site.refuse("padding a vector is not supported"));
-    };
-    let padding = padding(import, site, [rows, columns])?;
-    let number = match import.optional(site, 2)? {
-        None => site.float("value", 0.0)?,
-        Some(value) => scalar(&value)
-            .ok_or_else(|| site.refuse("what it pads with must be one constant number"))?,
-    };
-    let value = if number == 0.0 {
-        PadValue::Zero
-    } else if number <= f32::MIN {
-        PadValue::NegInfinity
-    } else {
-        return Err(site.refuse(format!(
-            "padding with {number} is not supported, only with 0 or minus infinity"
-        )));
-    };
-    let pending = match x.pending {
-        Pending::Nothing if padding == Padding::all(0) => Pending::Nothing,
-        Pending::Nothing => Pending::Pad(padding, value),
-        Pending::Pad(before, same) if same == value => {
-            Pending::Pad(window::sum(before, padding), value)
-        }
-        _ => return import.plain(site, 0).map(Value::Activation),
-    };
-    Ok(Value::Activation(Activation { pending, ..x }))
-}
-
-/// The numbers of a `Pad`: all starts, then all ends, of all axes or of those that are listed.
-fn padding<'a>(
-    import: &mut Import<'a>,
-    site: &Site<'a>,
-    [rows, columns]: [usize; 2],
-) -> Result<Padding, Error> {
-    const RANK: usize = 4;
-    const MAX_PADDING: usize = 1 << 15;
-    let pads = import.int_list(site, "pads", 1)?;
-    let pads = pads.ok_or_else(|| site.refuse("pads are missing"))?;
-    let mut axes = Vec::new();
-    match import.int_list(site, "axes", 3)? {
-        None => axes.extend(0..RANK),
-        Some(listed) => {
-            for &a in listed.iter().take(RANK + 1) {
-                axes.push(axis(site, a, RANK)?);
-            }
-        }
+    if matches!(x.pending, Pending::Pad(..) | Pending::Mean(_)) {
+        return import.plain(site, 0).map(Value::from);
     }
     let refuse = || {
-        site.refuse(format!(
-            "pads {pads:?} are not supported, only rows and columns added to an image"
-        ))
+        let reason = "is not supported, only what leaves each image and the order of its channels";
+        site.refuse(format!("{dims:?} to {to:?} {reason}"))
     };
-    if pads.len() != 2 * axes.len() {
-        return Err(refuse());
-    }
-    let mut sides = [[0; 2]; RANK];
-    for (index, &axis) in axes.iter().enumerate() {
-        for (end, side) in sides[axis].iter_mut().enumerate() {
-            let stated = usize::try_from(pads[index + end * axes.len()]).ok();
-            let stated = stated.filter(|&stated| stated <= MAX_PADDING);
-            *side = stated.ok_or_else(refuse)?;
+    match regroup(import, &x, &to).ok_or_else(refuse)? {
+        (axes, None) => Ok(Activation { axes, ..x }.into()),
+        (axes, Some(channels_last)) => {
+            let x = import.plain(site, 0)?;
+            let flatten = Operation::Flatten { channels_last };
+            import.unary(site, flatten, Activation { axes, ..x })
         }
     }
-    let others = (0..RANK).filter(|axis| ![rows, columns].contains(axis));
-    if others.into_iter().any(|axis| sides[axis] != [0, 0]) {
-        return Err(refuse());
+}
+
+/// The axes of an activation in other sizes; the second is for channels last or first where all of an
+/// image becomes one vector.
+fn regroup(import: &Import<'_>, x: &Activation, to: &[usize]) -> Option<(Vec<Axis>, Option<bool>)> {
+    let shape = import.draft.shape(x.id);
+    let (mut axes, mut to) = (Vec::new(), to);
+    let mut from: Vec<Axis> = x.axes.clone();
+    if let Some(at) = from.iter().position(|&axis| axis == Axis::Image) {
+        let batch = import.batch.unwrap_or(1);
+        if at != 0 || to.first() != Some(&batch) {
+            return None;
+        }
+        axes.push(Axis::Image);
+        (from, to) = (from[1..].to_vec(), &to[1..]);
     }
-    Ok(Padding {
-        top: sides[rows][0],
-        bottom: sides[rows][1],
-        left: sides[columns][0],
-        right: sides[columns][1],
-    })
+    from.retain(|&axis| x.size(axis, shape) != 1);
+    let all: usize = from.iter().map(|&axis| x.size(axis, shape)).product();
+    let mut order = None;
+    let mut left = &from[..];
+    for &size in to {
+        if size == 1 {
+            axes.push(Axis::One);
+            continue;
+        }
+        let is = |axes: &[Axis]| {
+            axes.iter()
+                .map(|&axis| x.size(axis, shape))
+                .product::<usize>()
+                == size
+        };
+        match left {
+            [first, rest @ ..] if is(&[*first]) => {
+                axes.push(*first);
+                left = rest;
+            }
+            [Axis::Row, Axis::Column, rest @ ..] if is(&[Axis::Pixel]) => {
+                axes.push(Axis::Pixel);
+                left = rest;
+            }
+            [Axis::Pixel, rest @ ..] if size == shape.h && left.len() == rest.len() + 1 => {
+                axes.push(Axis::Row);
+                from = [&[Axis::Column], rest].concat();
+                left = &from;
+            }
+            _ if size == all && left.len() == from.len() && from.len() > 1 => {
+                order = Some(match (from.first(), from.last()) {
+                    (Some(Axis::Channel), _) if in_order(&from[1..]) => false,
+                    (_, Some(Axis::Channel)) if in_order(&from[..from.len() - 1]) => true,
+                    _ => return None,
+                });
+                axes.push(Axis::Channel);
+                left = &[];
+            }
+            _ => return None,
+        }
+    }
+    left.is_empty().then_some((axes, order))
+}
+
+/// Whether rows come before columns.
+fn in_order(axes: &[Axis]) -> bool {
+    matches!(
+        axes,
+        [Axis::Row, Axis::Column] | [Axis::Row | Axis::Column | Axis::Pixel]
+    )
+}
+
+pub(super) fn squeeze(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
+    let listed = import.int_list(site, "axes", 1)?;
+    let mut x = import.activation(site, 0)?;
+    if let Pending::Pad(..) = x.pending {
+        return import.plain(site, 0).map(Value::from);
+    }
+    if site.node.op == "Unsqueeze" {
+        widen(site, &mut x.axes, &listed.unwrap_or_default(), Axis::One)?;
+        return Ok(x.into());
+    }
+    let mut left = squeezed(site, &import.dims(&x), listed.as_deref())?;
+    let image = x.axes.iter().position(|&axis| axis == Axis::Image);
+    if let Some(image) = image.filter(|image| import.batch.is_none() && !left.contains(image)) {
+        if listed.is_some() {
+            return Err(site.refuse("the axis of the images is not of size 1"));
+        }
+        // The file takes any number of images, so their axis stays.
+        left.insert(left.partition_point(|&axis| axis < image), image);
+    }
+    let left = left.into_iter().map(|axis| x.axes[axis]).collect();
+    x.axes = left;
+    Ok(x.into())
+}
+
+pub(super) fn transpose(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
+    let x = import.activation(site, 0)?;
+    let rank = x.axes.len();
+    let reversed = || {
+        (0..rank)
+            .rev()
+            .filter_map(|axis| i64::try_from(axis).ok())
+            .collect()
+    };
+    let perm = site.ints("perm")?.unwrap_or_else(reversed);
+    let perm = permutation(site, &perm, rank)?;
+    let axes = perm.into_iter().map(|axis| x.axes[axis]).collect();
+    Ok(Activation { axes, ..x }.into())
 }

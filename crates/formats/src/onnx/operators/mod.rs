@@ -2,138 +2,115 @@
 //!
 //! Each function takes a node whose inputs are known and returns what its first output is.
 
+mod arithmetic;
+mod channels;
 mod fold;
 mod layout;
 mod linear;
+mod sizes;
+mod steps;
 mod window;
 
-use super::import::{Activation, Import, Pending, Site, Value};
+use super::import::{Import, Site, Value};
 use super::proto::is_standard;
-use super::tensor::{Constant, FLOAT, FLOAT16};
+use super::tensor::{Constant, Numbers, is_float};
+use super::view::{Activation, Axis, Pending};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::{Operation, Parameter};
-use resnet_wgpu::tensor::Tensor;
+use resnet_wgpu::internals::network::Operation;
+use resnet_wgpu::network::Activation as Function;
 
 /// Adds what a node means to the graph.
-pub(super) fn run<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
+pub(super) fn run(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let node = site.node;
     if !is_standard(node.domain) {
-        return Err(site.refuse(format!(
-            "operators of the domain '{}' are not supported",
-            node.domain
-        )));
+        return match (node.domain, node.op) {
+            ("com.microsoft", "FusedConv") => window::conv(import, site),
+            (domain, _) => Err(site.refuse(format!(
+                "operators of the domain '{domain}' are not supported; export the network again \
+                 without optimising it for a runtime"
+            ))),
+        };
+    }
+    if let Some(value) = fold::run(import, site)? {
+        return Ok(value);
     }
     match node.op {
         "Conv" => window::conv(import, site),
         "MaxPool" => window::max_pool(import, site),
         "AveragePool" => window::average_pool(import, site),
-        "GlobalAveragePool" => {
+        "GlobalAveragePool" | "GlobalMaxPool" => {
             let (x, None) = import.image(site, 0)? else {
                 return Err(site.refuse("its input is padded, which is not supported"));
             };
-            import.unary(site, Operation::GlobalAvgPool, x)
+            layout::pool(import, site, x)
         }
-        "ReduceMean" => layout::reduce_mean(import, site),
-        "BatchNormalization" => batch_norm(import, site),
+        "ReduceMean" | "ReduceMax" => layout::reduce(import, site),
+        "BatchNormalization" => arithmetic::batch_norm(import, site),
         "Relu" => {
             let x = import.plain(site, 0)?;
             import.unary(site, Operation::Relu, x)
         }
-        "Clip" => clip(import, site),
-        "Add" => add(import, site),
-        "Sum" => match node.inputs.len() {
-            1 => import.plain(site, 0).map(Value::Activation),
-            2 => add(import, site),
-            count => Err(site.refuse(format!(
-                "a sum of {count} inputs is not supported, only of 2"
-            ))),
-        },
+        "Clip" | "Max" => clip(import, site),
+        "Sum" | "Concat" if node.inputs.len() == 1 => import.required(site, 0),
+        "Sum" if node.inputs.len() > 2 => Err(site.refuse(format!(
+            "a sum of {} inputs is not supported, only of 2",
+            node.inputs.len()
+        ))),
+        "Add" | "Sum" | "Sub" | "Mul" | "Div" => arithmetic::arithmetic(import, site),
         "Gemm" => linear::gemm(import, site),
         "MatMul" => linear::mat_mul(import, site),
-        "Softmax" => softmax(import, site),
-        "Flatten" => layout::flatten(import, site),
-        "Reshape" => layout::reshape(import, site),
-        "Squeeze" => layout::squeeze(import, site),
-        "Unsqueeze" => layout::unsqueeze(import, site),
+        "Softmax" | "LogSoftmax" => softmax(import, site),
+        "Sigmoid" => {
+            let x = import.plain(site, 0)?;
+            Ok(Activation {
+                pending: Pending::Sigmoid,
+                ..x
+            }
+            .into())
+        }
+        "Flatten" | "Reshape" | "Expand" => layout::reshape(import, site),
+        "Squeeze" | "Unsqueeze" => layout::squeeze(import, site),
         "Transpose" => layout::transpose(import, site),
-        "Pad" => layout::pad(import, site),
+        "Slice" => channels::slice(import, site),
+        "Gather" | "GatherND" => channels::gather(import, site),
+        "Split" => channels::split(import, site),
+        "Concat" => channels::concat(import, site),
+        "Pad" => arithmetic::pad(import, site),
         "Identity" => import.required(site, 0),
         "Dropout" => dropout(import, site),
-        "Cast" => cast(import, site),
-        "Constant" => fold::constant(site),
-        "Shape" => fold::shape(import, site),
-        "Gather" => fold::gather(import, site),
-        "Concat" => fold::concat(import, site),
+        "Cast" | "CastLike" => cast(import, site),
+        "If" => branch(import, site),
+        "ArgMax" | "TopK" => Err(site.refuse(
+            "the network gives numbers of classes instead of their scores; export it without its \
+             last step",
+        )),
         _ => Err(site.refuse("the operator is not supported")),
     }
 }
 
-fn batch_norm<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
-    site.only("training_mode", 0, 0)?;
-    site.only("spatial", 1, 1)?;
-    let epsilon = site.float("epsilon", 1e-5)?;
-    let x = import.plain(site, 0)?;
-    if x.form == super::import::Form::Nhwc {
-        return Err(site.refuse("its input is channels-last, which is not supported"));
-    }
-    let roles = [
-        Parameter::Gamma,
-        Parameter::Beta,
-        Parameter::Mean,
-        Parameter::Variance,
-    ];
-    let mut tensors = Vec::new();
-    for (index, role) in roles.into_iter().enumerate() {
-        tensors.push((role, import.floats(site, index + 1, role)?));
-    }
-    let name = import.node_name(site);
-    let mut params = Vec::new();
-    for (role, tensor) in tensors {
-        params.push(import.param(&name, role, tensor)?);
-    }
-    let Ok([gamma, beta, mean, variance]) = <[String; 4]>::try_from(params) else {
-        return Err(site.refuse("it needs four parameters"));
-    };
-    let operation = Operation::BatchNorm {
-        gamma,
-        beta,
-        mean,
-        variance,
-        epsilon,
-        of_batch: false,
-    };
-    let id = import.draft.add(&name, operation, &[x.id])?;
-    Ok(Value::Activation(Activation { id, ..x }))
-}
-
-fn add<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
-    for index in 0..2 {
-        if let Value::Constant(_) = import.required(site, index)? {
-            return Err(site.refuse(
-                "adding a constant is only supported as the bias of a convolution or product",
-            ));
+/// `Clip` and `Max` are `ReLU`s when nothing is cut off above.
+fn clip(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
+    let constants = "its bounds must be constants";
+    let (index, [min, max]) = if site.node.op == "Max" {
+        let [first, second] = [0, 1].map(|index| import.optional(site, index));
+        let (index, bound) = match (first?, second?) {
+            (Some(Value::Activation(_)), Some(Value::Constant(bound))) => (0, bound),
+            (Some(Value::Constant(bound)), Some(Value::Activation(_))) => (1, bound),
+            _ => return Err(site.refuse("it is only supported of an activation and a number")),
+        };
+        let bound = bound.scalar().ok_or_else(|| site.refuse(constants))?;
+        (index, [bound, f32::MAX])
+    } else {
+        let mut bounds = [site.float("min", f32::MIN)?, site.float("max", f32::MAX)?];
+        for (index, bound) in bounds.iter_mut().enumerate() {
+            if let Some(value) = import.constant(site, index + 1)? {
+                *bound = value.scalar().ok_or_else(|| site.refuse(constants))?;
+            }
         }
-    }
-    let (x, y) = (import.plain(site, 0)?, import.plain(site, 1)?);
-    if x.form != y.form {
-        return Err(site.refuse("its inputs have different numbers of sizes"));
-    }
-    let name = import.node_name(site);
-    let id = import.draft.add(&name, Operation::Add, &[x.id, y.id])?;
-    Ok(Value::Activation(Activation { id, ..x }))
-}
-
-/// `Clip` is a ReLU when nothing is cut off above.
-fn clip<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
-    let x = import.plain(site, 0)?;
-    let mut bounds = [site.float("min", f32::MIN)?, site.float("max", f32::MAX)?];
-    for (index, bound) in bounds.iter_mut().enumerate() {
-        if let Some(value) = import.optional(site, index + 1)? {
-            *bound = scalar(&value).ok_or_else(|| site.refuse("its bounds must be constants"))?;
-        }
-    }
-    let [min, max] = bounds;
-    if min == 0.0 && max >= f32::MAX {
+        (0, bounds)
+    };
+    let x = import.plain(site, index)?;
+    if min == 0.0 && max >= f32::MAX && site.node.inputs.len() < 4 {
         return import.unary(site, Operation::Relu, x);
     }
     Err(site.refuse(format!(
@@ -141,69 +118,96 @@ fn clip<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
     )))
 }
 
-/// A constant of one number.
-fn scalar(value: &Value) -> Option<f32> {
-    match value {
-        Value::Constant(Constant::Floats(tensor)) => match tensor.data() {
-            &[number] => Some(number),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 /// Only noted: the logits are what it reads.
-fn softmax<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
-    let x = import.plain(site, 0)?;
-    let dims = import.dims(x);
-    let default = if import.opset < 13 { 1 } else { -1 };
-    let axis = layout::axis(site, site.int("axis", default)?, dims.len())?;
-    let channels = if x.form == super::import::Form::Nhwc {
-        3
-    } else {
-        1
+fn softmax(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
+    let function = match site.node.op {
+        "Softmax" => Function::Softmax,
+        _ => Function::LogSoftmax,
     };
-    if axis != channels || import.draft.shape(x.id).pixels() != dims[0] {
+    let x = import.plain(site, 0)?;
+    let (dims, shape) = (import.dims(&x), import.draft.shape(x.id));
+    let default = if import.opset < 13 { 1 } else { -1 };
+    let axis = sizes::axis(site, site.int("axis", default)?, dims.len())?;
+    // Before version 13 it was over all axes from the one that is stated.
+    let over = if import.opset < 13 {
+        axis..dims.len()
+    } else {
+        axis..axis + 1
+    };
+    let channels = over.clone().any(|axis| x.is_channel(axis, shape));
+    let images = over.clone().any(|axis| x.axes[axis] == Axis::Image);
+    if !channels || images || shape.pixels() != 1 {
         return Err(site.refuse(format!(
             "along axis {axis} of {dims:?} it is not supported, only over the scores of an image"
         )));
     }
-    Ok(Value::Activation(Activation {
-        pending: Pending::Softmax,
+    Ok(Activation {
+        pending: Pending::Last(function),
         ..x
-    }))
+    }
+    .into())
 }
 
 /// Does nothing, as the network is not trained here.
-fn dropout<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
-    if site.node.input(2).is_some() {
-        return Err(site.refuse("a training mode is not supported"));
+fn dropout(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
+    match import.optional(site, 2)? {
+        None => {}
+        Some(Value::Constant(mode)) if mode.scalar() == Some(0.0) => {}
+        Some(_) => return Err(site.refuse("a training mode is not supported")),
     }
     import.required(site, 0)
 }
 
-/// Between floats it does nothing: everything is computed with 32 bits.
-fn cast<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
-    const INTS: [i64; 2] = [6, 7];
-    let to = site.int("to", 0)?;
+/// Between floats it does nothing: everything is computed with 32 bits. The pixels of an image may
+/// become floats.
+fn cast(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
+    let to_float = match site.node.op {
+        "Cast" => is_float(site.int("to", 0)?),
+        _ => match import.required(site, 1)? {
+            Value::Activation(like) => like.pending != Pending::Integers,
+            Value::Constant(like) => matches!(like.numbers, Numbers::Floats(_)),
+        },
+    };
     match import.required(site, 0)? {
-        value @ Value::Constant(Constant::Ints { .. }) if INTS.contains(&to) => Ok(value),
-        value @ (Value::Activation(_) | Value::Constant(Constant::Floats(_)))
-            if [FLOAT, FLOAT16].contains(&to) =>
-        {
-            Ok(value)
+        Value::Activation(x) if to_float && x.pending == Pending::Integers => Ok(Activation {
+            pending: Pending::Nothing,
+            ..x
         }
-        _ => Err(site.refuse("the conversion is not supported, only between floats")),
+        .into()),
+        Value::Activation(x) if to_float => Ok(x.into()),
+        value @ Value::Constant(Constant {
+            numbers: Numbers::Floats(_),
+            ..
+        }) if to_float => Ok(value),
+        _ => Err(site.refuse("the conversion is not supported, only to floats")),
     }
 }
 
-/// A bias of one number for each channel, without the sizes of 1 that some files give it.
-fn flat_bias<'a>(site: &Site<'a>, bias: &Tensor, channels: usize) -> Result<Tensor, Error> {
-    match *bias.dims() {
-        [c] | [1, c] if c == channels => Tensor::new(&[channels], bias.data()),
-        _ => Err(site.refuse(format!(
-            "a bias of sizes {:?} does not fit {channels} channels",
-            bias.dims()
-        ))),
+/// The branch that a constant chooses.
+fn branch(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
+    let condition = import
+        .constant(site, 0)?
+        .and_then(|condition| condition.scalar());
+    let name = match condition {
+        None => return Err(site.refuse("its condition must be a constant")),
+        Some(0.0) => "else_branch",
+        Some(_) => "then_branch",
+    };
+    let graph = site.node.graph(name).map_err(|error| site.damaged(error))?;
+    let graph = graph.ok_or_else(|| site.refuse(format!("{name} is missing")))?;
+    for &(name, tensor) in &graph.initializers {
+        import.define(site, name, tensor)?;
     }
+    for node in &graph.nodes {
+        import.step(node)?;
+    }
+    let ([output], [_]) = (&graph.outputs[..], &site.node.outputs[..]) else {
+        return Err(site.refuse("it has more than one result"));
+    };
+    let value = import.values.get(output.name);
+    let value = value
+        .cloned()
+        .ok_or_else(|| site.refuse("its branch gives nothing"))?;
+    import.alias = None;
+    Ok(value)
 }

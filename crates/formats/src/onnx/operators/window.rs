@@ -1,16 +1,21 @@
 //! Convolution and pooling.
 
-use super::super::import::{Activation, Form, Import, Pending, Site, Value};
-use super::flat_bias;
+use super::super::import::{Import, Site, Value};
+use super::super::view::{Activation, Border, NCHW};
+use super::arithmetic::absorb;
+use super::linear::{flat_bias, scaled};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::{Fill, Operation, PaddingRule, Parameter};
+use resnet_wgpu::tensor::Tensor;
 
 /// Strides, kernels and padding are at most this: far more than any network has, and small enough
 /// for sums of them not to overflow.
 const MAX_GEOMETRY: i64 = 1 << 15;
 
-pub(super) fn conv<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
+/// `Conv`, and `FusedConv` of ONNX Runtime, which may add a residual and clamp.
+pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
+    let fused = site.node.op == "FusedConv";
     let (x, pending) = import.image(site, 0)?;
     let weight = import.floats(site, 1, Parameter::Weight)?;
     let &[out_c, _, kernel_h, kernel_w] = weight.dims() else {
@@ -30,26 +35,43 @@ pub(super) fn conv<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value
     let groups = site.int("group", 1)?;
     let groups = usize::try_from(groups)
         .map_err(|_| site.refuse(format!("{groups} groups make no sense")))?;
-    let before = match pending {
-        None => Padding::all(0),
-        Some((padding, PadValue::Zero)) => padding,
-        Some((_, PadValue::NegInfinity)) => {
-            return Err(site.refuse("its input is padded with minus infinity"));
-        }
+    let bias = match site.node.input(2) {
+        Some(_) => Some(flat_bias(
+            site,
+            &import.floats(site, 2, Parameter::Bias)?,
+            out_c,
+        )?),
+        None => None,
     };
     let window = Window::read(site, kernel)?;
-
-    let mut absorbed = false;
-    let bias = match site.node.input(2) {
-        Some(_) => {
-            let bias = import.floats(site, 2, Parameter::Bias)?;
-            Some(flat_bias(site, &bias, out_c)?)
+    if window.dilation != [1, 1] {
+        return Err(site.refuse(format!("dilations {:?} are not supported", window.dilation)));
+    }
+    let before = match pending {
+        None => Padding::all(0),
+        Some((padding, Border::Value(PadValue::Zero))) => padding,
+        Some((_, Border::Value(PadValue::NegInfinity))) => {
+            return Err(site.refuse("its input is padded with minus infinity"));
         }
-        None => {
-            let bias = import.absorb_bias(site, out_c, Form::Nchw)?;
-            absorbed = bias.is_some();
-            bias
+        Some((padding, Border::Mirror)) => {
+            let channels = import.draft.shape(x.id).c;
+            if padding == Padding::all(1)
+                && (is_zero(bias.as_ref()) && !fused && groups == channels && is_blur(&weight))
+                && (window.padding, window.dilation) == (PaddingRule::default(), [1, 1])
+            {
+                let stride = window.stride;
+                return import.unary(site, Operation::BlurPool { stride }, x);
+            }
+            return Err(
+                site.refuse("its input is mirrored at the edges, which only blur pools may")
+            );
         }
+    };
+    let (weight, bias) = if fused {
+        (weight, bias)
+    } else {
+        let after = absorb(import, site, &NCHW, out_c)?;
+        scaled(weight, bias, &after)
     };
     let name = import.node_name(site);
     let weight = import.param(&name, Parameter::Weight, weight)?;
@@ -61,26 +83,59 @@ pub(super) fn conv<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value
         bias,
         stride: window.stride,
         padding: window.behind(site, before)?,
+        dilation: window.dilation,
         groups,
     };
     let id = import.draft.add(&name, operation, &[x.id])?;
-    let value = Value::Activation(Activation {
-        id,
-        form: Form::Nchw,
-        pending: Pending::Nothing,
-    });
-    if absorbed {
-        import.alias_reader(site, &value);
+    if fused {
+        return finish_fused(import, site, Activation::new(id, NCHW));
     }
-    Ok(value)
+    Ok(Activation::new(id, NCHW).into())
 }
 
-pub(super) fn max_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
+/// Whether a bias adds nothing.
+fn is_zero(bias: Option<&Tensor>) -> bool {
+    bias.is_none_or(|bias| bias.data().iter().all(|&x| x == 0.0))
+}
+
+/// The binomial filter, `[1 2 1]/4` along rows and columns, for every channel by itself.
+fn is_blur(weight: &Tensor) -> bool {
+    let row = [0.25, 0.5, 0.25];
+    let is = |(i, &number): (usize, &f32)| (number - row[i % 9 / 3] * row[i % 3]).abs() < 1e-6;
+    weight.dims()[1..] == [1, 3, 3] && weight.data().iter().enumerate().all(is)
+}
+
+/// What follows a convolution within a `FusedConv`.
+fn finish_fused(
+    import: &mut Import<'_>,
+    site: &Site<'_>,
+    mut x: Activation,
+) -> Result<Value, Error> {
+    if site.node.input(3).is_some() {
+        let (y, None) = import.image(site, 3)? else {
+            return Err(site.refuse("its residual is padded"));
+        };
+        let name = import.node_name(site);
+        x.id = import.draft.add(&name, Operation::Add, &[x.id, y.id])?;
+    }
+    match site.text("activation")?.unwrap_or_default() {
+        "" => Ok(x.into()),
+        "Relu" => import.unary(site, Operation::Relu, x),
+        other => Err(site.refuse(format!(
+            "the activation {other} is not supported, only Relu"
+        ))),
+    }
+}
+
+pub(super) fn max_pool(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let (x, pending) = import.image(site, 0)?;
     let window = Window::of_pool(site)?;
+    if let Some((_, Border::Mirror)) = pending {
+        return Err(site.refuse("its input is mirrored at the edges"));
+    }
     let before = pending.map_or_else(Padding::default, |(padding, _)| padding);
-    let zeros = matches!(pending, Some((_, PadValue::Zero)));
-    let added = window.added(import, site, x, before)?;
+    let zeros = matches!(pending, Some((_, Border::Value(PadValue::Zero))));
+    let added = window.added(import, site, &x, before)?;
     if zeros && sum(window.padding.sides, added) != Padding::all(0) {
         return Err(site.refuse(
             "its input is padded with zeros and its window with minus infinity, which is not \
@@ -96,16 +151,16 @@ pub(super) fn max_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<V
     import.unary(site, operation, x)
 }
 
-pub(super) fn average_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Result<Value, Error> {
+pub(super) fn average_pool(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let (x, pending) = import.image(site, 0)?;
-    if matches!(pending, Some((_, PadValue::NegInfinity))) {
-        return Err(site.refuse("its input is padded with minus infinity"));
+    if matches!(pending, Some((_, border)) if border != Border::Value(PadValue::Zero)) {
+        return Err(site.refuse("its input is padded with something else than zeros"));
     }
     let include = site.int("count_include_pad", 0)? != 0;
     let window = Window::of_pool(site)?;
     let before = pending.map_or_else(Padding::default, |(padding, _)| padding);
     let none = Padding::all(0);
-    let added = window.added(import, site, x, before)?;
+    let added = window.added(import, site, &x, before)?;
     let rounded_up = window.padding.fill == Fill::Ceil;
     // Zeros of a Pad always count, the window's own padding if the attribute says so, and what
     // rounding up adds never. All that there are must agree.
@@ -135,27 +190,28 @@ pub(super) fn average_pool<'a>(import: &mut Import<'a>, site: &Site<'a>) -> Resu
 struct Window {
     kernel: [usize; 2],
     stride: [usize; 2],
+    dilation: [usize; 2],
     padding: PaddingRule,
 }
 
 impl Window {
     fn of_pool(site: &Site<'_>) -> Result<Self, Error> {
         let kernel = pair(site, "kernel_shape")?;
-        Self::read(
-            site,
-            kernel.ok_or_else(|| site.refuse("kernel_shape is missing"))?,
-        )
+        let kernel = kernel.ok_or_else(|| site.refuse("kernel_shape is missing"))?;
+        let window = Self::read(site, kernel)?;
+        if window.dilation != [1, 1] {
+            return Err(site.refuse("dilations of a pool are not supported"));
+        }
+        Ok(window)
     }
 
     fn read(site: &Site<'_>, kernel: [usize; 2]) -> Result<Self, Error> {
         let stride = pair(site, "strides")?.unwrap_or([1, 1]);
         let dilation = pair(site, "dilations")?.unwrap_or([1, 1]);
-        if dilation != [1, 1] {
-            return Err(site.refuse(format!("dilations {dilation:?} are not supported")));
-        }
-        if stride.contains(&0) || kernel.contains(&0) {
+        if [stride, dilation, kernel].as_flattened().contains(&0) {
             return Err(site.refuse(format!(
-                "a kernel of {kernel:?} with strides {stride:?} makes no sense"
+                "a kernel of {kernel:?} with strides {stride:?} and dilations {dilation:?} makes no \
+                 sense"
             )));
         }
         if let Some(side) = kernel.into_iter().find(|&side| side > 1 << 15) {
@@ -186,6 +242,7 @@ impl Window {
         Ok(Self {
             kernel,
             stride,
+            dilation,
             padding: PaddingRule { sides, fill },
         })
     }
@@ -195,7 +252,7 @@ impl Window {
         &self,
         import: &Import<'_>,
         site: &Site<'_>,
-        x: Activation,
+        x: &Activation,
         before: Padding,
     ) -> Result<Padding, Error> {
         let shape = import.draft.shape(x.id);

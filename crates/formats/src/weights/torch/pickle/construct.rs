@@ -16,8 +16,8 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// A storage: `("storage", type, key, device, elements)`, and `(key, start, length)` in it if the
-    /// file is old.
+    /// A storage: `("storage", type, key, device, elements)`, and `(key, start, length)` in it if
+    /// the file is old.
     pub(super) fn persistent(&mut self) -> Result<(), Fault> {
         let id = self.pop()?;
         let items = self.tuple_items(id);

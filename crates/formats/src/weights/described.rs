@@ -1,8 +1,8 @@
 //! Writes and reads files that describe their own network, as made by `resnet convert`.
 //!
 //! Such a file is safetensors. Its tensors are named after the graph's parameters, in OIHW and
-//! `[out, in]` order; for torchvision's and timm's networks these are the original names, so PyTorch
-//! can load the file too. The metadata says the rest, so that nothing need be guessed:
+//! `[out, in]` order; for torchvision's and timm's networks these are the original names, so
+//! PyTorch can load the file too. The metadata says the rest, so that nothing need be guessed:
 //!
 //! | key | value |
 //! |---|---|
@@ -22,7 +22,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::weights::{DESCRIPTION, Weights, save as write};
+use super::save::save as write;
+use super::{DESCRIPTION, Weights};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::internals::network::{Blueprint, Facts, Family, TensorSource, Tensors};
@@ -76,6 +77,10 @@ pub(crate) fn read(weights: &mut Weights, options: &ModelOptions) -> Result<Netw
         return Err(refuse(format!(
             "its layers are listed, so that there is no variant '{variant}' to choose; leave it out"
         )));
+    }
+    if let Some(name) = options.settings.keys().next() {
+        let reason = format!("its layers are listed; leave the setting '{name}' out");
+        return Err(refuse(reason));
     }
     let preprocess = match text("preprocess") {
         Some(text) => Preprocess::from_json(text)?,

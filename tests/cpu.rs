@@ -1,16 +1,17 @@
-//! The fast path against the oracle, over shapes that are meant to break it.
+//! The fast CPU path against the oracle, over shapes that are meant to break it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pulp::Arch;
-
-use super::CpuExecutor;
-use crate::graph::{
-    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Graph,
-    Linear, MaxPool, Op, PadValue, Padding, ParamId, Relu, Sigmoid, Softmax, Statistics, ValueId,
-    Window,
+use resnet_wgpu::cpu::CpuExecutor;
+use resnet_wgpu::graph::{Graph, ValueId};
+use resnet_wgpu::internals::graph::{
+    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear,
+    MaxPool, Op, PadValue, Padding, ParamId, Relu, Sigmoid, Softmax, Statistics, Window,
 };
-use crate::internals::noise::Noise;
-use crate::reference;
-use crate::tensor::{Shape, Tensor};
+use resnet_wgpu::internals::noise::Noise;
+use resnet_wgpu::internals::reference;
+use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// `|got − want| ≤ atol + rtol·|want|`, with the same number for both.
 ///
@@ -18,7 +19,7 @@ use crate::tensor::{Shape, Tensor};
 /// roundings of numbers of that size add up to 2^-24 · 16 · 0.3 · √4608 = 2·10⁻⁵, or five times
 /// that at worst.
 const DIRECT: f32 = 1e-4;
-/// The transforms of [`super::winograd`] lose about one digit, on sums of at most 594 products.
+/// The transforms of Winograd lose about one digit, on sums of at most 594 products.
 const WINOGRAD: f32 = 2e-4;
 
 fn assert_close(name: &str, got: &Tensor, want: &Tensor, tolerance: f32) {
@@ -45,7 +46,10 @@ fn check(graph: &Graph, tolerance: f32) {
         .map(|arch| CpuExecutor::with_arch(graph, arch))
         .collect();
     for _ in 0..2 {
-        let shapes = graph.inputs().iter().map(|&id| graph.shape(id).dims());
+        let shapes = graph
+            .inputs()
+            .iter()
+            .map(|&id| graph.get(id).unwrap().shape.dims());
         let inputs: Vec<_> = shapes.map(|dims| random.tensor(&dims)).collect();
         let want = reference::run_keeping(graph, &inputs, reference::Keep::All).unwrap();
         for executor in &executors {
@@ -78,6 +82,7 @@ struct ConvCase {
     kernel: [usize; 2],
     stride: [usize; 2],
     padding: Padding,
+    dilation: [usize; 2],
     groups: usize,
 }
 
@@ -89,6 +94,7 @@ impl ConvCase {
             kernel: [kernel; 2],
             stride: [stride; 2],
             padding: Padding::all(padding),
+            dilation: [1, 1],
             groups: 1,
         }
     }
@@ -105,12 +111,15 @@ impl ConvCase {
             let conv = Conv2d {
                 stride: self.stride,
                 padding: self.padding,
+                dilation: self.dilation,
                 groups: self.groups,
                 ..Conv2d::new(weight)
             };
             let mut y = graph.add("plain", Op::Conv2d(conv), &[x]).unwrap();
             if fused {
-                let residual = graph.input("residual", graph.shape(y)).unwrap();
+                let residual = graph
+                    .input("residual", graph.get(y).unwrap().shape)
+                    .unwrap();
                 let bias = graph.param("bias", random.tensor(&[self.out_c]));
                 let conv = Conv2d {
                     bias: Some(bias),
@@ -194,6 +203,25 @@ fn convolutions_with_unequal_sides() {
                 right: 3,
             },
             ..ConvCase::new(x, 18, 1, 1, 0)
+        }
+        .check(DIRECT);
+    }
+}
+
+#[test]
+fn convolutions_whose_taps_lie_apart() {
+    // A stem, which is read as rows unless its columns lie apart; what would suit Winograd's way; groups.
+    for (in_c, groups, stride, dilation) in [
+        (3, 1, 2, [2, 1]),
+        (3, 1, 1, [1, 3]),
+        (32, 1, 1, [2, 2]),
+        (20, 1, 2, [4, 3]),
+        (24, 3, 1, [2, 2]),
+    ] {
+        ConvCase {
+            dilation,
+            groups,
+            ..ConvCase::new(Shape::new(2, in_c, 11, 13), 48, 3, stride, 3)
         }
         .check(DIRECT);
     }
@@ -392,7 +420,7 @@ impl Net {
         [out_c, kernel, stride]: [usize; 3],
         relu: bool,
     ) -> ValueId {
-        let in_c = self.graph.shape(inputs[0]).c;
+        let in_c = self.graph.get(inputs[0]).unwrap().shape.c;
         let weight = self.weight(name, &[out_c, in_c, kernel, kernel]);
         let bias = self.graph.param(name, self.random.tensor(&[out_c]));
         let conv = Conv2d {
@@ -407,25 +435,4 @@ impl Net {
 #[test]
 fn resnet50_on_a_small_oblong_image() {
     check(&Net::resnet50(Shape::new(1, 3, 40, 65)), WINOGRAD);
-}
-
-#[test]
-#[ignore = "timing; run with --release --ignored --nocapture"]
-fn time_resnet50() {
-    let sizes = std::env::var("BATCHES").unwrap_or_else(|_| "1,8".to_owned());
-    for n in sizes.split(',').map(|n| n.parse().unwrap()) {
-        let graph = Net::resnet50(Shape::new(n, 3, 224, 224));
-        let executor = CpuExecutor::new(&graph).unwrap();
-        let input = Noise::new(1).tensor(&[n, 3, 224, 224]);
-        let mut times: Vec<f64> = (0..if n == 1 { 40 } else { 8 })
-            .map(|_| {
-                let start = std::time::Instant::now();
-                executor.run(std::slice::from_ref(&input)).unwrap();
-                start.elapsed().as_secs_f64() * 1e3
-            })
-            .collect();
-        times.sort_by(f64::total_cmp);
-        let median = times[times.len() / 2];
-        println!("batch {n}: median {median:.1} ms, min {:.1} ms", times[0]);
-    }
 }

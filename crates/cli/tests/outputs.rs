@@ -1,0 +1,206 @@
+//! What the program reads and leaves behind: names of any bytes, inputs that are no files, modes, links
+//! and devices, control characters, and its end by a signal.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![cfg(unix)]
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PICTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/torus.png");
+
+fn resnet(folder: &Path, arguments: &[&OsStr]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_resnet"));
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// The same with arguments that are texts, and its stdout, after it went well.
+fn fine(folder: &Path, arguments: &[&str]) -> String {
+    let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+    let output = resnet(folder, &arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn patterns_match_names_of_any_bytes_and_show_them_escaped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let deep = path.join("deep/er");
+    fs::create_dir_all(&deep).unwrap();
+    let odd = OsString::from(OsStr::from_bytes(b"a\xff\x1b[2J.png"));
+    for name in [
+        &odd,
+        &"b.png".into(),
+        &".hidden.png".into(),
+        &"deep/er/c.png".into(),
+    ] {
+        fs::copy(PICTURE, path.join(name)).unwrap();
+    }
+    // A circle of links has an end.
+    symlink(path, deep.join("up")).unwrap();
+    let cpu = [
+        "classify",
+        "--backend",
+        "cpu",
+        "--format",
+        "csv",
+        "--top",
+        "1",
+    ];
+    let names = |pattern: &str| -> Vec<String> {
+        let text = fine(path, &[&cpu[..], &[pattern]].concat());
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        let lines = text.lines().skip(1);
+        lines
+            .map(|line| line.split(',').next().unwrap().to_owned())
+            .collect()
+    };
+    let shown = r"a\xff\u{1b}[2J.png";
+    assert_eq!(names("*.png"), [shown, "b.png"]);
+    assert_eq!(names("?.png"), ["b.png"]);
+    assert_eq!(names("[b-z].png"), ["b.png"]);
+    assert_eq!(names(".*.png"), [".hidden.png"]);
+    assert_eq!(names("**/*.png"), [shown, "b.png", "deep/er/c.png"]);
+    assert_eq!(names("**/er/c*"), ["deep/er/c.png"]);
+    let json = fine(
+        path,
+        &["classify", "--backend", "cpu", "--format", "json", "*.png"],
+    );
+    assert!(json.contains(r#""image": "a\\xff\u001b[2J.png""#), "{json}");
+}
+
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let fifo = path.join("fifo");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let fifo = fifo.to_str().unwrap();
+    let rules = path.join("rules.json");
+    symlink(fifo, &rules).unwrap();
+    let rules = rules.to_str().unwrap();
+    for odd in [fifo, "/dev/zero", "."] {
+        for arguments in [
+            &["inspect", "--weights", odd][..],
+            &["classify", "--labels", odd, PICTURE],
+            &["compare", "--golden", odd],
+            &["cam", odd, "-o", "x.png"],
+            &["bench", "diff", odd, odd],
+            &["inspect", "--preprocess", rules],
+        ] {
+            let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+            let start = Instant::now();
+            let output = resnet(path, &arguments);
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                matches!(output.status.code(), Some(1..=3)),
+                "{arguments:?}: {error}"
+            );
+            assert!(
+                error.contains("not a file") || error.contains("folder"),
+                "{error}"
+            );
+            assert!(start.elapsed() < Duration::from_secs(20), "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn outputs_have_the_mode_of_the_umask_and_keep_links_and_modes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mode = |name: &str| fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777;
+    let program = env!("CARGO_BIN_EXE_resnet");
+    let line = format!("umask 027 && exec {program} convert -o new.safetensors \"$0\"");
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../formats/tests/data/families/timm-c/model.safetensors");
+    let weights = weights.to_str().unwrap();
+    let mut shell = Command::new("sh");
+    let status = shell
+        .args(["-c", &line, weights])
+        .current_dir(path)
+        .status();
+    assert!(status.unwrap().success(), "converted");
+    assert_eq!(mode("new.safetensors"), 0o640, "by the umask");
+
+    // A link stays a link, and what it leads to keeps its mode.
+    fs::write(path.join("real.safetensors"), "old").unwrap();
+    fs::set_permissions(
+        path.join("real.safetensors"),
+        fs::Permissions::from_mode(0o604),
+    )
+    .unwrap();
+    symlink("real.safetensors", path.join("link.safetensors")).unwrap();
+    symlink("made.safetensors", path.join("dangling.safetensors")).unwrap();
+    for name in ["link.safetensors", "dangling.safetensors"] {
+        fine(path, &["convert", weights, "-o", name]);
+        assert!(path.join(name).is_symlink(), "{name}");
+    }
+    assert_eq!(mode("real.safetensors"), 0o604, "as it was");
+    let [real, made] =
+        ["real.safetensors", "made.safetensors"].map(|n| fs::read(path.join(n)).unwrap());
+    assert_eq!(real, made, "both written");
+    fine(path, &["inspect", "--weights", "link.safetensors"]);
+
+    // A device stays a device.
+    symlink("/dev/null", path.join("null.safetensors")).unwrap();
+    fine(path, &["convert", weights, "-o", "null.safetensors"]);
+    let null = fs::metadata("/dev/null").unwrap();
+    assert!(!null.is_file(), "still a device");
+    assert_eq!(
+        fs::read_dir(path).unwrap().count(),
+        6,
+        "nothing else is left"
+    );
+}
+
+#[test]
+fn a_signal_leaves_no_file_and_no_half_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for signal in ["TERM", "INT"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_resnet"))
+            .args(["embed", "--backend", "cpu", "-o", "x.npy"])
+            .args(vec![PICTURE; 20_000])
+            .current_dir(path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let files = || -> Vec<PathBuf> {
+            let entries = fs::read_dir(path).unwrap();
+            entries.map(|entry| entry.unwrap().path()).collect()
+        };
+        while files().is_empty() {
+            assert!(child.try_wait().unwrap().is_none(), "still running");
+            std::thread::yield_now();
+        }
+        let id = child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(sent.unwrap().success(), "sent");
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.signal().is_some(), "{:?}", output.status);
+        assert_eq!(files(), Vec::<PathBuf>::new(), "{signal}");
+        assert!(
+            output.stdout.is_empty() || output.stdout.ends_with(b"\n"),
+            "{signal}"
+        );
+    }
+}

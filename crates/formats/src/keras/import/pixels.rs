@@ -1,0 +1,198 @@
+//! What a network itself does to the pixels of its image: that becomes part of how images are prepared.
+//! Further inside, the same layers are nodes of the graph.
+
+use super::super::network::{Affine, Channels};
+use super::{Import, Pending, Site, Value};
+use resnet_wgpu::Error;
+use resnet_wgpu::internals::network::{Operation, Parameter};
+use resnet_wgpu::tensor::Tensor;
+
+/// `scale · pixel + offset` for each channel that the network reads, of RGB or, reversed, of BGR.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in super::super) struct Pixels {
+    pub(in super::super) scale: [f64; 3],
+    pub(in super::super) offset: [f64; 3],
+    pub(in super::super) reversed: bool,
+}
+
+impl Pixels {
+    pub(super) const AS_THEY_ARE: Self = Self {
+        scale: [1.0; 3],
+        offset: [0.0; 3],
+        reversed: false,
+    };
+
+    fn reverse(mut self) -> Self {
+        self.scale.reverse();
+        self.offset.reverse();
+        self.reversed = !self.reversed;
+        self
+    }
+
+    /// With more arithmetic behind it, unless that turns light into dark.
+    fn then(self, scale: &[f64], offset: &[f64]) -> Option<Self> {
+        let of = |list: &[f64], c: usize| list.get(c).or_else(|| list.first()).copied();
+        let mut next = self;
+        for c in 0..3 {
+            let (scale, offset) = (of(scale, c)?, of(offset, c)?);
+            next.scale[c] = self.scale[c] * scale;
+            next.offset[c] = self.offset[c] * scale + offset;
+        }
+        let is_usual = next
+            .scale
+            .iter()
+            .all(|scale| scale.is_normal() && *scale > 0.0);
+        is_usual.then_some(next)
+    }
+}
+
+impl Import {
+    /// Whoever reads the image reads its pixels in the form that they have then.
+    pub(super) fn settle(&mut self, site: &Site<'_>, x: Value) -> Result<Value, Error> {
+        let Pending::Pixels(pixels) = x.pending else {
+            return Ok(x);
+        };
+        if *self.pixels.get_or_insert(pixels) != pixels {
+            return Err(site.refuse(
+                "the layers read the pixels of the image in two forms, which is not supported",
+            ));
+        }
+        let pending = Pending::Nothing;
+        Ok(Value { pending, ..x })
+    }
+
+    pub(super) fn affine(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        affine: &Affine,
+    ) -> Result<Value, Error> {
+        let Affine {
+            scale,
+            offset,
+            channels,
+        } = affine;
+        let count = self.draft.shape(x.id).c;
+        let lengths = [scale.len(), offset.len()];
+        if lengths.iter().any(|&len| len != 1 && len != count) {
+            let numbers = lengths[0].max(lengths[1]);
+            return Err(site.refuse(format!(
+                "a constant of {numbers} numbers does not fit {count} channels"
+            )));
+        }
+        if scale.iter().chain(offset).any(|number| !number.is_finite()) {
+            return Err(site.refuse("its constant gives no finite numbers"));
+        }
+        if x.is_image && lengths != [1, 1] {
+            self.check_channels(site, *channels)?;
+        }
+        if let Pending::Pixels(pixels) = x.pending
+            && let Some(next) = pixels.then(scale, offset)
+        {
+            let pending = Pending::Pixels(next);
+            return Ok(Value { pending, ..x });
+        }
+        let x = self.plain(site, x)?;
+        let constant = |list: &[f64]| {
+            #[expect(clippy::cast_possible_truncation, reason = "as Keras computes")]
+            Tensor::from_fn(&[count], |c| {
+                list[if list.len() == 1 { 0 } else { c }] as f32
+            })
+        };
+        let name = self.draft.free(&site.path);
+        let mut param = |role: Parameter, tensor| {
+            let name = format!("{name}.{}", role.name());
+            self.draft.tensor(&name, tensor).map(|()| name)
+        };
+        let operation = Operation::BatchNorm {
+            gamma: param(Parameter::Gamma, constant(scale))?,
+            beta: param(Parameter::Beta, constant(offset))?,
+            mean: param(Parameter::Mean, constant(&[0.0]))?,
+            variance: param(Parameter::Variance, constant(&[1.0]))?,
+            epsilon: 0.0,
+            of_batch: false,
+        };
+        self.node(site, operation, &[x])
+    }
+
+    /// What a layer learned of the mean and variance of what it reads.
+    pub(super) fn normalize(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        invert: bool,
+    ) -> Result<Value, Error> {
+        let mut numbers = |role| -> Result<Vec<f64>, Error> {
+            let tensor = self.weights.tensor(&site.path, role)?;
+            Ok(tensor.data().iter().copied().map(f64::from).collect())
+        };
+        let (mean, variance) = (numbers(Parameter::Mean)?, numbers(Parameter::Variance)?);
+        if mean.is_empty() || variance.is_empty() || variance.iter().any(|&v| v < 0.0) {
+            return Err(site.refuse("its mean and variance make no sense"));
+        }
+        self.affine(site, x, &Affine::normalize(mean, &variance, invert))
+    }
+
+    pub(super) fn reverse(&mut self, site: &Site<'_>, x: Value) -> Result<Value, Error> {
+        self.check_channels(site, Channels::Last)?;
+        match x.pending {
+            Pending::Pixels(pixels) => Ok(Value {
+                pending: Pending::Pixels(pixels.reverse()),
+                ..x
+            }),
+            _ => Err(site.refuse("only the channels of the image itself can be reversed")),
+        }
+    }
+
+    pub(super) fn channel(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        channel: usize,
+    ) -> Result<Value, Error> {
+        self.check_channels(site, Channels::Last)?;
+        match x.pending {
+            Pending::Pixels(pixels) if channel < 3 => Ok(Value {
+                pending: Pending::Channel(pixels, channel),
+                ..x
+            }),
+            _ => Err(site.refuse("only channels of the image itself can be taken")),
+        }
+    }
+
+    pub(super) fn stack(&self, site: &Site<'_>, channels: &[Value]) -> Result<Value, Error> {
+        let taken = channels.iter().map(|value| match value.pending {
+            Pending::Channel(pixels, channel) => Some((pixels, channel)),
+            _ => None,
+        });
+        let taken: Option<Vec<_>> = taken.collect();
+        let pixels = match taken.as_deref() {
+            Some(&[(a, 2), (b, 1), (c, 0)]) if a == b && b == c => Some(a.reverse()),
+            Some(&[(a, 0), (b, 1), (c, 2)]) if a == b && b == c => Some(a),
+            _ => None,
+        };
+        let (Some(pixels), Some(&x)) = (pixels, channels.first()) else {
+            return Err(site.refuse("only a stack of the three channels of the image is supported"));
+        };
+        let pending = Pending::Pixels(pixels);
+        Ok(Value { pending, ..x })
+    }
+
+    /// A layer that would change the size is left out where the image has it already.
+    pub(super) fn resize(
+        &self,
+        site: &Site<'_>,
+        x: Value,
+        [height, width]: [usize; 2],
+    ) -> Result<Value, Error> {
+        let shape = self.draft.shape(x.id);
+        if [shape.h, shape.w] == [height, width] {
+            return Ok(x);
+        }
+        Err(site.refuse(format!(
+            "it makes an image of {height}x{width} of one of {}x{}, which is not supported within a \
+             network; save the network behind it",
+            shape.h, shape.w
+        )))
+    }
+}

@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Writes crates/formats/tests/data/keras/inside: small networks as people build them, with their preprocessing in
+the network, other heads and none, networks within networks; saved by the real writers, with their results.
+
+    pip install keras h5py tensorflow-cpu tf-keras
+    python scripts/make_keras_inside_fixtures.py 3      # Keras 3, with TensorFlow
+    python scripts/make_keras_inside_fixtures.py 2      # Keras 2, with TensorFlow
+"""
+
+import json
+import os
+import sys
+
+import numpy as np
+
+from make_keras_fixtures import OUT as ALL
+from make_keras_fixtures import pack, randomise, to_numpy
+
+OUT = ALL / "inside"
+SIZE, CLASSES = (12, 10), 3
+
+
+def picture():
+    """Bytes of a linear congruential generator, rows by columns by RGB."""
+    values, state = [], 1
+    for _ in range(SIZE[0] * SIZE[1] * 3):
+        state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+        values.append(state >> 16 & 255)
+    return np.array(values, np.float32).reshape(1, *SIZE, 3)
+
+
+def networks(K, version):
+    """Name, whether it reads bytes, and a function from nothing to a network."""
+    L = K.layers
+    pool = L.GlobalAveragePooling2D
+
+    def trunk(x, filters=4):
+        x = L.Conv2D(filters, 3, strides=2, padding="same")(x)
+        return L.Activation("relu")(L.BatchNormalization()(x))
+
+    def of(prepare=lambda x: x, head=lambda x: L.Dense(CLASSES, activation="softmax")(pool()(x)), trunk=trunk):
+        def build():
+            inputs = L.Input((*SIZE, 3))
+            return K.Model(inputs, head(trunk(prepare(inputs))))
+        return build
+
+    def mixed(x):
+        """Arithmetic in every order, and one step that turns light into dark."""
+        if version == 3:
+            x, vector = K.ops.cast(x[..., ::-1], "float32"), K.ops.convert_to_tensor
+            x = K.ops.flip(x, axis=-1)
+        else:
+            import tensorflow as tf
+            x, vector = tf.cast(x[..., ::-1], tf.float32), tf.constant
+            x = tf.reverse(x, [-1])
+        x = 1.0 - x[..., ::-1] / 255.0
+        return -(x * vector([1.0, 2.0, 3.0]) + vector([0.1, 0.2, 0.3])) + 0.5
+
+    def learned(x):
+        layer = L.Normalization()
+        layer.adapt(np.concatenate([picture(), picture()[:, ::-1] * np.float32([0.5, 0.7, 0.9])]))
+        return layer(x)
+
+    def excite(x):
+        y = L.Reshape((1, 1, 4))(pool()(x))
+        y = L.Dense(4, activation="sigmoid")(L.Dense(2, activation="relu")(y))
+        return L.Multiply()([x, y])
+
+    def inner(x):
+        """Arithmetic between layers, as some residual networks scale their branches."""
+        x = trunk(x)
+        y = L.Conv2D(4, 3, padding="same")(x)
+        return L.Activation("relu")(L.Subtract()([x + y * 0.5, L.Conv2D(4, 1)(x)]) - 0.25)
+
+    def transfer():
+        augment = K.Sequential([L.RandomFlip("horizontal"), L.RandomRotation(0.1)], name="augment")
+        inputs = L.Input((*SIZE, 3))
+        base = K.Model(inputs, trunk(trunk(inputs)), name="base")
+        scale = L.Rescaling([1 / 58.4, 1 / 57.1, 1 / 57.4], offset=[-2.12, -2.04, -1.8])
+        return K.Sequential([L.Input((*SIZE, 3)), augment, scale, base, pool(), L.Dropout(0.2), L.Dense(CLASSES)])
+
+    prepare = {"caffe": K.applications.resnet50, "tf": K.applications.resnet_v2, "torch": K.applications.densenet}
+    for mode, module in prepare.items():
+        yield mode, True, of(module.preprocess_input)
+    yield "mixed", True, of(mixed)
+    yield "learned", True, of(learned)
+    yield "stated", True, of(L.Normalization(mean=[120.0, 110.0, 100.0], variance=[3e3, 4e3, 5e3]))
+    yield "transfer", True, transfer
+    yield "resized", True, of(lambda x: L.Resizing(*SIZE)(L.Rescaling(1 / 255.0)(x)))
+    yield "excite", False, of(trunk=lambda x: excite(trunk(x)))
+    yield "inner", False, of(trunk=inner)
+    yield "largest", False, of(head=lambda x: L.Dense(CLASSES)(L.GlobalMaxPooling2D()(x)))
+    yield "labels", False, of(head=lambda x: L.Dense(CLASSES, activation="sigmoid")(pool()(x)))
+    yield "single", False, of(head=lambda x: L.Activation("sigmoid")(L.Dense(1)(pool()(x))))
+    yield "plain", False, of(head=lambda x: L.Dense(1)(pool()(x)))
+    yield "logarithms", False, of(head=lambda x: L.Dense(CLASSES, activation="log_softmax")(pool()(x)))
+    yield "features", False, of(head=lambda x: L.Dropout(0.5)(pool()(x)))
+
+
+def main(version):
+    if version == 3:
+        os.environ["KERAS_BACKEND"] = "tensorflow"  # PyTorch reverses no slices
+        import keras as K
+    else:
+        import tf_keras as K
+    OUT.mkdir(exist_ok=True)
+    cases = []
+    for name, reads_bytes, build in networks(K, version):
+        K.utils.set_random_seed(1) if version == 3 else K.backend.clear_session()
+        model = build()
+        norms = [layer for layer in model.layers if type(layer).__name__ == "Normalization"]
+        kept = [[to_numpy(w) for w in layer.weights] for layer in norms]
+        randomise(model)
+        for layer, weights in zip(norms, kept):
+            layer.set_weights(weights)
+        x = picture() if reads_bytes else picture() / np.float32(127.5) - 1
+        result = to_numpy(model(x, training=False)).astype(float).ravel()
+        for ending in ("keras", "h5") if version == 3 else ("h5",):
+            file = f"{name}-{version}.{ending}"
+            model.save(str(OUT / file))
+            cases.append({"file": file, "name": name, "bytes": reads_bytes, "result": np.round(result, 7).tolist()})
+    (OUT / f"expected-{version}.json").write_text(json.dumps(cases, indent=1) + "\n")
+    pack(OUT)
+    print(len(cases), "files")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,367 @@
+//! The layers of a blueprint, and how each becomes an operation of a graph of one size.
+
+use serde::{Deserialize, Serialize};
+
+use super::blueprint::Tensors;
+use super::padding::{Fill, PaddingRule};
+use crate::error::Error;
+use crate::graph::{
+    Add, AvgPool, BatchNorm, BlurPool, ChannelConv, Conv2d, Flatten, FlattenOrder, Gate,
+    GlobalAvgPool, Graph, GroupNorm, Linear, MaxPool, Op, PadValue, Padding, ParamId, Relu,
+    Statistics, ValueId, Window, dilated,
+};
+
+/// A layer, after which its result is named.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Layer {
+    pub(super) name: String,
+    pub(super) inputs: Vec<String>,
+    #[serde(flatten)]
+    pub(super) operation: Operation,
+}
+
+/// The operation of a layer. Parameters are names of tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Operation {
+    /// A convolution.
+    Conv2d {
+        /// Kernel, OIHW.
+        weight: String,
+        /// Bias.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bias: Option<String>,
+        /// Rows and columns between two positions of the kernel.
+        stride: [usize; 2],
+        /// Zeros around the image.
+        padding: PaddingRule,
+        /// Rows and columns from one tap of the kernel to the next.
+        #[serde(default = "undilated", skip_serializing_if = "is_undilated")]
+        dilation: [usize; 2],
+        /// The number of independent channel groups.
+        groups: usize,
+    },
+    /// A batch normalisation.
+    BatchNorm {
+        /// Scale.
+        gamma: String,
+        /// Shift.
+        beta: String,
+        /// Running mean.
+        mean: String,
+        /// Running variance.
+        variance: String,
+        /// Added to the variance.
+        epsilon: f32,
+        /// Whether the statistics are those of the batch, as in training.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        of_batch: bool,
+    },
+    /// A normalisation by the statistics of each image and group of channels.
+    GroupNorm {
+        /// Scale.
+        gamma: String,
+        /// Shift.
+        beta: String,
+        /// Groups of channels.
+        groups: usize,
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// A convolution along the channels of vectors.
+    ChannelConv {
+        /// Kernel.
+        weight: String,
+    },
+    /// `max(x, 0)`.
+    Relu,
+    /// The sum of two values.
+    Add,
+    /// The maximum over a window.
+    MaxPool {
+        /// Rows and columns of the window.
+        kernel: [usize; 2],
+        /// Rows and columns between two positions.
+        stride: [usize; 2],
+        /// The padding around the image.
+        padding: PaddingRule,
+        /// Whether the values outside the image are zeros instead of −∞.
+        zeros: bool,
+    },
+    /// The mean over a window.
+    AvgPool {
+        /// Rows and columns of the window.
+        kernel: [usize; 2],
+        /// Rows and columns between two positions.
+        stride: [usize; 2],
+        /// The padding around the image.
+        padding: PaddingRule,
+        /// Whether padding counts in the mean.
+        count_padding: bool,
+    },
+    /// The 3×3 binomial filter over a mirrored image.
+    BlurPool {
+        /// Rows and columns between two positions.
+        stride: [usize; 2],
+    },
+    /// The mean over all pixels.
+    GlobalAvgPool,
+    /// Every channel of the first input times the sigmoid of its scalar in the second.
+    Gate,
+    /// Flattens each image into a vector.
+    Flatten {
+        /// Whether the channels of a pixel are adjacent.
+        channels_last: bool,
+    },
+    /// A linear layer.
+    Linear {
+        /// Matrix, `[out, in]`.
+        weight: String,
+        /// Bias.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bias: Option<String>,
+    },
+}
+
+impl Operation {
+    /// Whether fixed padding is one-sided, and so may hold for one size only.
+    pub(super) fn is_lopsided(&self) -> bool {
+        match self {
+            Self::Conv2d { padding, .. }
+            | Self::MaxPool { padding, .. }
+            | Self::AvgPool { padding, .. } => {
+                let sides = padding.sides;
+                sides.top != sides.bottom || sides.left != sides.right
+            }
+            Self::BatchNorm { .. }
+            | Self::GroupNorm { .. }
+            | Self::ChannelConv { .. }
+            | Self::Relu
+            | Self::Add
+            | Self::BlurPool { .. }
+            | Self::GlobalAvgPool
+            | Self::Gate
+            | Self::Flatten { .. }
+            | Self::Linear { .. } => false,
+        }
+    }
+
+    pub(super) fn tensors(&self) -> Vec<&str> {
+        match self {
+            Self::Conv2d { weight, bias, .. } | Self::Linear { weight, bias } => {
+                let names = [Some(weight.as_str()), bias.as_deref()];
+                names.into_iter().flatten().collect()
+            }
+            Self::BatchNorm {
+                gamma,
+                beta,
+                mean,
+                variance,
+                ..
+            } => vec![gamma, beta, mean, variance],
+            Self::GroupNorm { gamma, beta, .. } => vec![gamma, beta],
+            Self::ChannelConv { weight } => vec![weight],
+            Self::Relu
+            | Self::Add
+            | Self::MaxPool { .. }
+            | Self::AvgPool { .. }
+            | Self::BlurPool { .. }
+            | Self::GlobalAvgPool
+            | Self::Gate
+            | Self::Flatten { .. } => Vec::new(),
+        }
+    }
+}
+
+/// A graph under construction, and the tensors from which it takes its parameters.
+pub(super) struct Sheet<'a> {
+    pub(super) graph: &'a mut Graph,
+    pub(super) tensors: &'a Tensors,
+}
+
+impl Sheet<'_> {
+    /// Adds a layer, turning its parameters into those of the graph and its rules into padding.
+    pub(super) fn add(&mut self, layer: &Layer, inputs: &[ValueId]) -> Result<ValueId, Error> {
+        let name = layer.name.as_str();
+        let op = match &layer.operation {
+            Operation::Conv2d {
+                weight,
+                bias,
+                stride,
+                padding,
+                dilation,
+                groups,
+            } => {
+                let weight = self.param(weight)?;
+                // The graph reports what is wrong with a kernel without rows and columns.
+                let dims = self.graph.tensor(weight).dims();
+                let kernel = [2, 3].map(|axis| dims.get(axis).copied().unwrap_or(1));
+                let bias = bias.as_ref().map(|bias| self.param(bias)).transpose()?;
+                let covered = dilated(kernel, *dilation);
+                let window = self.window(name, [covered, *stride], *padding, inputs)?;
+                Op::Conv2d(Conv2d {
+                    stride: *stride,
+                    padding: window.padding,
+                    dilation: *dilation,
+                    groups: *groups,
+                    ..Conv2d::new(weight).bias(bias)
+                })
+            }
+            Operation::BatchNorm {
+                gamma,
+                beta,
+                mean,
+                variance,
+                epsilon,
+                of_batch,
+            } => self.batch_norm([gamma, beta, mean, variance], *epsilon, *of_batch)?,
+            Operation::GroupNorm {
+                gamma,
+                beta,
+                groups,
+                epsilon,
+            } => Op::GroupNorm(GroupNorm {
+                gamma: self.param(gamma)?,
+                beta: self.param(beta)?,
+                groups: *groups,
+                epsilon: *epsilon,
+            }),
+            Operation::ChannelConv { weight } => Op::ChannelConv(ChannelConv {
+                weight: self.param(weight)?,
+            }),
+            Operation::Relu => Op::Relu(Relu),
+            Operation::Add => Op::Add(Add { relu: false }),
+            Operation::MaxPool {
+                kernel,
+                stride,
+                padding,
+                zeros,
+            } => {
+                let window = self.window(name, [*kernel, *stride], *padding, inputs)?;
+                max_pool(name, window, *padding, *zeros)?
+            }
+            Operation::AvgPool {
+                kernel,
+                stride,
+                padding,
+                count_padding,
+            } => {
+                let window = self.window(name, [*kernel, *stride], *padding, inputs)?;
+                avg_pool(name, window, *padding, *count_padding)?
+            }
+            Operation::GlobalAvgPool => Op::GlobalAvgPool(GlobalAvgPool),
+            Operation::BlurPool { stride } => Op::BlurPool(BlurPool { stride: *stride }),
+            Operation::Gate => Op::Gate(Gate),
+            Operation::Flatten { channels_last } => Op::Flatten(Flatten {
+                order: if *channels_last {
+                    FlattenOrder::Hwc
+                } else {
+                    FlattenOrder::Chw
+                },
+            }),
+            Operation::Linear { weight, bias } => Op::Linear(Linear {
+                weight: self.param(weight)?,
+                bias: bias.as_ref().map(|bias| self.param(bias)).transpose()?,
+            }),
+        };
+        self.graph.add(name, op, inputs)
+    }
+
+    fn batch_norm(
+        &mut self,
+        [gamma, beta, mean, variance]: [&str; 4],
+        epsilon: f32,
+        of_batch: bool,
+    ) -> Result<Op, Error> {
+        Ok(Op::BatchNorm(BatchNorm {
+            gamma: self.param(gamma)?,
+            beta: self.param(beta)?,
+            mean: self.param(mean)?,
+            variance: self.param(variance)?,
+            epsilon,
+            statistics: if of_batch {
+                Statistics::Batch
+            } else {
+                Statistics::Running
+            },
+            relu: false,
+        }))
+    }
+
+    fn param(&mut self, name: &str) -> Result<ParamId, Error> {
+        let tensor = self.tensors.get(name);
+        let tensor = tensor.ok_or_else(|| Error::WeightMissing {
+            name: name.to_owned(),
+            expected: Vec::new(),
+        })?;
+        Ok(self.graph.param(name, tensor.clone()))
+    }
+
+    fn window(
+        &self,
+        name: &str,
+        [kernel, stride]: [[usize; 2]; 2],
+        padding: PaddingRule,
+        inputs: &[ValueId],
+    ) -> Result<Window, Error> {
+        // The graph reports what is wrong with a layer without inputs.
+        let size = inputs.first().map_or([1, 1], |&input| {
+            let shape = self.graph.shape(input);
+            [shape.h, shape.w]
+        });
+        let padding: Option<Padding> = padding.resolve(kernel, stride, size);
+        Ok(Window {
+            kernel,
+            stride,
+            padding: padding.ok_or_else(|| geometry(name, "its padding overflows"))?,
+        })
+    }
+}
+
+fn max_pool(name: &str, window: Window, rule: PaddingRule, zeros: bool) -> Result<Op, Error> {
+    if zeros && window.padding != rule.sides {
+        let reason = "padding with zeros and with minus infinity is not supported together";
+        return Err(geometry(name, reason));
+    }
+    let pad_value = if zeros {
+        PadValue::Zero
+    } else {
+        PadValue::NegInfinity
+    };
+    Ok(Op::MaxPool(MaxPool { window, pad_value }))
+}
+
+fn avg_pool(
+    name: &str,
+    window: Window,
+    rule: PaddingRule,
+    count_padding: bool,
+) -> Result<Op, Error> {
+    // Padding added by TensorFlow's rule may count on its own, but fixed sides and added padding
+    // count differently.
+    let is_same = matches!(rule.fill, Fill::Same | Fill::SameLower);
+    let mixed = !is_same || rule.sides != Padding::all(0);
+    if count_padding && window.padding != rule.sides && mixed {
+        let reason = "a mean that counts a part of its padding is not supported";
+        return Err(geometry(name, reason));
+    }
+    Ok(Op::AvgPool(AvgPool {
+        window,
+        count_padding,
+    }))
+}
+
+const fn undilated() -> [usize; 2] {
+    [1, 1]
+}
+
+fn is_undilated(dilation: &[usize; 2]) -> bool {
+    *dilation == undilated()
+}
+
+fn geometry(node: &str, reason: &str) -> Error {
+    Error::Geometry {
+        node: node.to_owned(),
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,108 @@
+//! What normalises: batch normalisation, or group normalisation, and kernels that are standardised.
+//!
+//! Group normalisation (Wu & He 2018, arXiv:1803.08494) shows by the running statistics that it has not. So
+//! does a batch normalisation without running statistics, and nothing tells the two apart but what is
+//! stated, and timm's names of pre-activated networks, none of which has the other. `BiT` (Kolesnikov et al.
+//! 2019, arXiv:1912.11370) also standardises its kernels (Qiao et al. 2019, arXiv:1903.10520).
+
+use std::collections::BTreeMap;
+
+use super::{Sight, unexplained};
+use crate::error::Error;
+use crate::network::resnet::naming::{Part, Place, Unit};
+use crate::network::resnet::plan::{Norm, Plan};
+use crate::network::resnet::settings::{self, STATED};
+use crate::network::resnet::stated::{CONFIG, Config};
+use crate::network::{Decision, Parameter};
+use crate::tensor::Tensor;
+
+/// Groups where nothing states another number.
+const GROUPS: usize = 32;
+/// timm's `StdConv2d` in `BiT`.
+const EPSILON: f64 = 1e-8;
+
+/// Reads it from the tensors.
+pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
+    let unit = Unit::Main(Place { stage: 0, block: 0 }, 0);
+    let has = |parameter| sight.dims(plan, unit, Part::Norm, parameter).is_some();
+    if has(Parameter::Gamma) && !has(Parameter::Mean) && !has(Parameter::Variance) {
+        plan.norm = Norm::Group(GROUPS);
+        // timm's others of this kind have three convolutions in their stem.
+        plan.standardised = plan.pre_activation && plan.stem.len() == 1;
+    }
+}
+
+/// Decides it by what is stated, or refuses to guess.
+pub(in super::super) fn decide(
+    plan: &mut Plan,
+    config: &Config,
+    stated: &BTreeMap<String, String>,
+) -> Result<Vec<Decision>, Error> {
+    let Norm::Group(usual) = plan.norm else {
+        return Ok(Vec::new());
+    };
+    let named = |mark: &str| {
+        config
+            .architecture
+            .as_deref()
+            .is_some_and(|name| name.contains(mark))
+    };
+    let evidence = if stated.get("norm").is_some_and(|norm| norm == "group") {
+        STATED
+    } else if named("_gn") || named("_bit") {
+        CONFIG
+    } else if plan.pre_activation {
+        "the names are timm's, whose networks without running statistics have it"
+    } else {
+        let reason = "its normalisations have no running mean: they are group normalisations, or batch \
+                      normalisations that kept no statistics and cannot be computed; if they are the \
+                      first, state norm=group";
+        return Err(unexplained(plan, reason));
+    };
+    let groups = match stated.get("norm_groups") {
+        Some(text) => settings::number("norm_groups", text, 1..=1 << 16)?,
+        None => usual,
+    };
+    plan.norm = Norm::Group(groups);
+    let mut found = vec![Decision::inferred(
+        "normalisation",
+        format!("{groups} groups"),
+        evidence,
+    )];
+    if let Some(text) = stated.get("weight_standardization") {
+        plan.standardised = settings::flag("weight_standardization", text)?;
+        let words = if plan.standardised {
+            "standardised"
+        } else {
+            "as they are"
+        };
+        found.push(Decision::certain("kernels", words, STATED));
+    } else if plan.standardised {
+        found.push(Decision::inferred("kernels", "standardised", evidence));
+    }
+    Ok(found)
+}
+
+/// Kernels with mean 0 and variance 1 of each output channel.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the one rounding of the result"
+)]
+pub(super) fn standardised(kernel: &Tensor) -> Tensor {
+    let out_c = kernel.dims().first().copied().unwrap_or(1).max(1);
+    let len = (kernel.len() / out_c).max(1);
+    let statistics: Vec<[f64; 2]> = kernel
+        .data()
+        .chunks(len)
+        .map(|weights| {
+            let count = weights.len() as f64;
+            let mean = weights.iter().map(|&w| f64::from(w)).sum::<f64>() / count;
+            let squares = weights.iter().map(|&w| (f64::from(w) - mean).powi(2));
+            [mean, (squares.sum::<f64>() / count + EPSILON).sqrt()]
+        })
+        .collect();
+    Tensor::from_fn(kernel.dims(), |i| {
+        let [mean, deviation] = statistics[i / len];
+        ((f64::from(kernel.data()[i]) - mean) / deviation) as f32
+    })
+}

@@ -1,0 +1,240 @@
+//! Turns image files into upright 8-bit RGB, with exactly the bytes of Pillow's `convert("RGB")`.
+//!
+//! JPEG and PNG, the formats of nearly all pictures, have their own modules: a JPEG is computed as
+//! by libjpeg-turbo, and a PNG can be resized while it is decoded, row by row.
+
+mod formats;
+mod gif;
+mod jpeg;
+mod png;
+mod tiff;
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use image::metadata::Orientation;
+use image::{DynamicImage, RgbImage};
+
+use super::resize::Resizer;
+use super::{Batch, Picture, Preprocess, resample};
+use crate::error::{Error, Hint};
+
+/// The most bytes of RGB that are held, which is Pillow's limit of 179 million pixels.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// The most pixels of a picture that is resized while it is decoded, which limits the time.
+const MAX_STREAMED: u64 = 512 << 20;
+
+/// From this many bytes of RGB, pictures are decoded one after another, however many threads ask.
+const LARGE: u64 = 128 << 20;
+
+/// Locked while a large picture is held.
+static LARGE_PICTURE: Mutex<()> = Mutex::new(());
+
+type Turn = Option<MutexGuard<'static, ()>>;
+
+/// How image files are read: JPEG, PNG, WebP, GIF (the first frame), BMP, TIFF, TGA and PNM.
+///
+/// The result is that of Pillow's `convert("RGB")`: greys have equal channels, alpha is dropped
+/// without blending, 16-bit colours keep their upper 8 bits, and 16-bit greys are clipped at 255.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader {
+    upright: bool,
+    truncated: bool,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self {
+            upright: true,
+            truncated: false,
+        }
+    }
+}
+
+impl Reader {
+    /// Sets whether pictures are turned as their EXIF or XMP data say, which is the default.
+    #[must_use]
+    pub const fn upright(mut self, upright: bool) -> Self {
+        self.upright = upright;
+        self
+    }
+
+    /// Sets whether a truncated JPEG or PNG is decoded as far as it goes, with the rest grey or
+    /// black. By default it is refused.
+    #[must_use]
+    pub const fn truncated(mut self, allowed: bool) -> Self {
+        self.truncated = allowed;
+        self
+    }
+
+    /// Decodes a file that is in memory; `name` stands for its path in errors.
+    ///
+    /// # Errors
+    /// [`Error::Image`] for bytes that are not such an image, and for an image that is too large.
+    pub fn decode(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<Picture, Error> {
+        let decoded = self.start(bytes).and_then(|source| match source.pixels {
+            Pixels::All(picture, _) => Ok(turned(picture, source.orientation)),
+            Pixels::Rows(rows) => Ok(turned(rows.collect()?.0, source.orientation)),
+        });
+        decoded.map_err(|refused| refused.of(name.as_ref()))
+    }
+
+    /// Decodes a file in memory and prepares it for a network. Only one row of a PNG is held at a
+    /// time, unless it is interlaced or has to be turned.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode); also [`Error::Preprocess`] for rules that cannot be carried
+    /// out.
+    pub fn prepare(
+        &self,
+        name: impl AsRef<Path>,
+        bytes: &[u8],
+        rules: &Preprocess,
+    ) -> Result<Batch, Error> {
+        rules.check()?;
+        let resized = self.start(bytes).and_then(|source| {
+            let (picture, _turn) = match (source.pixels, source.orientation) {
+                (Pixels::Rows(mut rows), Orientation::NoTransforms) if rows.in_order() => {
+                    let rules = rules.for_image(rows.size()).unwrap_or(*rules);
+                    let [vertical, horizontal] = resample::fit(rows.size(), &rules);
+                    let mut resizer = Resizer::new(vertical, horizontal, rules.filter);
+                    rows.each(|row| resizer.push(row))?;
+                    return Ok((resizer.finish(), rules));
+                }
+                (Pixels::Rows(rows), _) => rows.collect()?,
+                (Pixels::All(picture, turn), _) => (picture, turn),
+            };
+            let picture = turned(picture, source.orientation);
+            let size = [picture.height, picture.width];
+            let rules = rules.for_image(size).unwrap_or(*rules);
+            Ok((picture.fitted(&rules), rules))
+        });
+        let (fitted, rules) = resized.map_err(|refused| refused.of(name.as_ref()))?;
+        Ok(Batch::of(fitted, &rules))
+    }
+
+    /// Decodes a file, or only its head if the rows can follow one by one.
+    fn start<'a>(&self, bytes: &'a [u8]) -> Result<Source<'a>, Refused> {
+        let mut source = formats::decode(bytes, self.truncated)?;
+        if !self.upright {
+            source.orientation = Orientation::NoTransforms;
+        }
+        Ok(source)
+    }
+}
+
+/// What is known about a file once its head has been read.
+struct Source<'a> {
+    pixels: Pixels<'a>,
+    orientation: Orientation,
+}
+
+enum Pixels<'a> {
+    All(Picture, Turn),
+    Rows(Box<png::Rows<'a>>),
+}
+
+impl Source<'_> {
+    /// A decoded picture, and its orientation.
+    fn all(picture: Picture, turn: Turn, orientation: Orientation) -> Self {
+        Self {
+            pixels: Pixels::All(picture, turn),
+            orientation,
+        }
+    }
+}
+
+/// Why bytes are not a picture.
+enum Refused {
+    CutOff,
+    Other(String),
+}
+
+impl Refused {
+    fn of(self, name: &Path) -> Error {
+        let (reason, hint) = match self {
+            Self::CutOff => ("the file is cut off".to_owned(), Some(Hint::Truncated)),
+            Self::Other(reason) => (reason, None),
+        };
+        Error::Image {
+            path: name.to_owned(),
+            reason,
+            hint,
+        }
+    }
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Self::Other(reason)
+    }
+}
+
+/// The refusal of a decoder.
+fn other(error: impl std::fmt::Display) -> Refused {
+    let reason = error.to_string();
+    let at_end = ["failed to fill whole buffer", "unexpected end of file"];
+    if at_end.iter().any(|end| reason.contains(end)) {
+        return Refused::Other("the file is cut off".to_owned());
+    }
+    Refused::Other(reason)
+}
+
+/// The size of a picture to be held, if that is allowed, and the permission to decode it.
+fn admitted(height: u64, width: u64) -> Result<([usize; 2], Turn), Refused> {
+    let sides = usize::try_from(height)
+        .ok()
+        .zip(usize::try_from(width).ok());
+    let bytes = height.checked_mul(width).and_then(|n| n.checked_mul(3));
+    match (sides, bytes) {
+        (_, Some(0)) => Err("the image has no pixel".to_owned().into()),
+        (Some((height, width)), Some(bytes @ ..=MAX_BYTES)) => {
+            let wait = || LARGE_PICTURE.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(([height, width], (bytes > LARGE).then(wait)))
+        }
+        _ => Err(too_large(height, width)),
+    }
+}
+
+fn too_large(height: u64, width: u64) -> Refused {
+    let most = MAX_BYTES / 3 / 1_000_000;
+    format!("{width}x{height} pixels are too many; reduce it to {most} million").into()
+}
+
+/// How a picture is to be turned, according to its EXIF data, or otherwise its XMP data.
+fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
+    let by_exif = exif.and_then(|exif| {
+        Orientation::from_exif_chunk(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif))
+    });
+    let by_xmp = || {
+        const NAME: &[u8] = b"tiff:Orientation";
+        let xmp = xmp?;
+        let at = xmp.windows(NAME.len()).position(|part| part == NAME)?;
+        match &xmp[at + NAME.len()..] {
+            [b'=', b'"', digit, ..] | [b'>', digit, ..] => {
+                Orientation::from_exif(digit.wrapping_sub(b'0'))
+            }
+            _ => None,
+        }
+    };
+    by_exif.or_else(by_xmp).unwrap_or(Orientation::NoTransforms)
+}
+
+fn turned(picture: Picture, orientation: Orientation) -> Picture {
+    if orientation == Orientation::NoTransforms {
+        return picture;
+    }
+    let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
+    let (width, height) = (side(picture.width), side(picture.height));
+    let Some(image) = RgbImage::from_raw(width, height, picture.rgb) else {
+        unreachable!("a picture is filled by its bytes");
+    };
+    let mut image = DynamicImage::from(image);
+    image.apply_orientation(orientation);
+    Picture {
+        height: image.height() as usize,
+        width: image.width() as usize,
+        rgb: image.into_rgb8().into_raw(),
+    }
+}

@@ -1,0 +1,180 @@
+//! TIFF: its first page.
+
+use std::borrow::Cow;
+use std::io::Cursor;
+
+use image::metadata::Orientation;
+use tiff::decoder::{Decoder, DecodingResult, Limits};
+use tiff::tags::Tag;
+use tiff::{ColorType, TiffError};
+
+use super::jpeg::inverted_cmyk;
+use super::{MAX_BYTES, Picture, Refused, Source, admitted, other};
+
+// Values of tags.
+const WHITE_IS_ZERO: u16 = 0;
+const PALETTE: u16 = 3;
+const GREY: u8 = 1;
+const PLANES: u16 = 2;
+const REVERSED_BITS: u16 = 2;
+const PREMULTIPLIED: u16 = 1;
+
+/// Decodes a file that starts like a TIFF.
+pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
+    let mut limits = Limits::default();
+    // Up to four channels of 16 bits.
+    limits.decoding_buffer_size = usize::try_from(MAX_BYTES / 3 * 8).unwrap_or(usize::MAX);
+    limits.intermediate_buffer_size = limits.decoding_buffer_size;
+    let bytes = indices_as_greys(bytes);
+    let mut decoder = Decoder::new(Cursor::new(&*bytes)).map_err(unreadable)?;
+    decoder = decoder.with_limits(limits);
+    let (width, height) = decoder.dimensions().map_err(unreadable)?;
+    let ([height, width], turn) = admitted(height.into(), width.into())?;
+    let mut tag = |tag| {
+        decoder
+            .find_tag_unsigned_vec::<u16>(tag)
+            .map_err(unreadable)
+    };
+    let is = |values: &Option<Vec<u16>>, value| values.as_deref() == Some(&[value]);
+    let planes = is(&tag(Tag::PlanarConfiguration)?, PLANES);
+    let reversed = is(&tag(Tag::FillOrder)?, REVERSED_BITS);
+    let white = is(&tag(Tag::PhotometricInterpretation)?, WHITE_IS_ZERO);
+    let blended = is(&tag(Tag::ExtraSamples)?, PREMULTIPLIED);
+    let palette = tag(Tag::ColorMap)?;
+    let turned = tag(Tag::Orientation)?.and_then(|turn| u8::try_from(*turn.first()?).ok());
+    let color = decoder.colortype().map_err(unreadable)?;
+    let pixels = decoder.read_image().map_err(unreadable)?;
+    let rgb: Option<Vec<u8>> = match (color, pixels) {
+        _ if reversed || (planes && color.num_samples() > 1) => None,
+        (ColorType::Gray(bits @ (1 | 2 | 4 | 8)), DecodingResult::U8(packed)) => {
+            let most = u8::MAX >> (8 - bits);
+            let values = unpacked(&packed, bits, most, width);
+            let color = |value: u8| match &palette {
+                None => Some([value * (u8::MAX / most); 3]),
+                Some(colors) => {
+                    let at = |c| colors.get(c * (usize::from(most) + 1) + usize::from(value));
+                    Some([upper(at(0)?), upper(at(1)?), upper(at(2)?)])
+                }
+            };
+            let colors: Option<Vec<[u8; 3]>> = values.map(color).collect();
+            colors.map(Vec::into_flattened)
+        }
+        (ColorType::Gray(16), DecodingResult::U16(greys)) if !white => {
+            let clipped = |grey: u16| [u8::try_from(grey).unwrap_or(u8::MAX); 3];
+            Some(greys.into_iter().flat_map(clipped).collect())
+        }
+        (color, DecodingResult::U8(samples)) => joined(color, samples, blended),
+        (color, DecodingResult::U16(samples)) => {
+            let samples: Vec<u8> = samples.iter().map(upper).collect();
+            joined(color, samples, blended)
+        }
+        _ => None,
+    };
+    let rgb = rgb.filter(|rgb| rgb.len() == height * width * 3);
+    let rgb = rgb.ok_or_else(|| {
+        let what = "a TIFF of this kind of pixels is not read; save it as 8-bit RGB or as PNG";
+        Refused::Other(format!("{what} ({color:?})"))
+    })?;
+    let picture = Picture { height, width, rgb };
+    let orientation = turned.and_then(Orientation::from_exif);
+    Ok(Source::all(
+        picture,
+        turn,
+        orientation.unwrap_or(Orientation::NoTransforms),
+    ))
+}
+
+fn unreadable(error: TiffError) -> Refused {
+    match error {
+        TiffError::UnsupportedError(what) => {
+            format!("{what}; save it as 8-bit RGB without compression, or as PNG").into()
+        }
+        error => other(error),
+    }
+}
+
+fn upper(sample: &u16) -> u8 {
+    sample.to_be_bytes()[0]
+}
+
+/// The samples of greys or indices; each row starts at a new byte.
+fn unpacked(packed: &[u8], bits: u8, most: u8, width: usize) -> impl Iterator<Item = u8> {
+    let each = usize::from(8 / bits);
+    packed.chunks(width.div_ceil(each)).flat_map(move |row| {
+        let sample = move |x: usize| {
+            let shift = 8 - bits - (x % each).to_le_bytes()[0] * bits;
+            row.get(x / each).map(|byte| (byte >> shift) & most)
+        };
+        (0..width).filter_map(sample)
+    })
+}
+
+/// RGB from interleaved samples.
+fn joined(color: ColorType, samples: Vec<u8>, blended: bool) -> Option<Vec<u8>> {
+    Some(match color {
+        ColorType::RGB(8 | 16) => samples,
+        ColorType::RGBA(8 | 16) => {
+            let pixels = samples.as_chunks::<4>().0.iter();
+            pixels
+                .flat_map(|&[r, g, b, alpha]| {
+                    [r, g, b].map(|part| {
+                        let whole = (u16::from(part) * 255)
+                            .checked_div(alpha.into())
+                            .unwrap_or(0);
+                        if blended {
+                            u8::try_from(whole).unwrap_or(u8::MAX)
+                        } else {
+                            part
+                        }
+                    })
+                })
+                .collect()
+        }
+        ColorType::CMYK(8 | 16) => {
+            let pixels = samples.as_chunks::<4>().0.iter();
+            pixels
+                .flat_map(|pixel| inverted_cmyk(&pixel.map(|ink| !ink)))
+                .collect()
+        }
+        ColorType::Multiband {
+            bit_depth: 8,
+            num_samples: 2,
+        } if !blended => {
+            let pixels = samples.as_chunks::<2>().0.iter();
+            pixels.flat_map(|&[grey, _]| [grey; 3]).collect()
+        }
+        _ => return None,
+    })
+}
+
+/// The file with its palette indices declared as greys, which the decoder can read.
+fn indices_as_greys(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let place = || {
+        let little = bytes.first() == Some(&b'I');
+        let number = |at: usize, count: usize| {
+            let bytes = bytes.get(at..at.checked_add(count)?)?;
+            let joined = |sum, &byte| sum << 8 | usize::from(byte);
+            Some(if little {
+                bytes.iter().rev().fold(0, joined)
+            } else {
+                bytes.iter().fold(0, joined)
+            })
+        };
+        let directory = number(4, 4)?;
+        let entries = (0..number(directory, 2)?).map(|entry| directory + 2 + 12 * entry);
+        let tag = usize::from(Tag::PhotometricInterpretation.to_u16());
+        let entry = entries
+            .into_iter()
+            .find(|&entry| number(entry, 2) == Some(tag))?;
+        let is_palette = number(entry + 8, 2)? == usize::from(PALETTE);
+        is_palette.then_some(entry + 8 + usize::from(!little))
+    };
+    match place() {
+        Some(place) => {
+            let mut bytes = bytes.to_vec();
+            bytes[place] = GREY;
+            Cow::Owned(bytes)
+        }
+        None => Cow::Borrowed(bytes),
+    }
+}

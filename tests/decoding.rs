@@ -1,0 +1,280 @@
+//! Image files become upright RGB, byte for byte as Pillow reads them, or are refused.
+
+use resnet_wgpu::Error;
+use resnet_wgpu::picture::{Batch, Picture, Preprocess, Reader};
+use serde::Deserialize;
+
+/// The output of `scripts/make_picture_fixtures.py`.
+#[derive(Deserialize)]
+struct Fixtures {
+    whole: Vec<Whole>,
+    truncated: Vec<Truncated>,
+}
+
+/// A file, and what Pillow reads from it.
+#[derive(Deserialize)]
+struct Whole {
+    name: String,
+    file: String,
+    #[serde(flatten)]
+    pixels: Pixels,
+}
+
+/// How much is left of one of the files, and what Pillow reads if it is told to take that.
+#[derive(Deserialize)]
+struct Truncated {
+    name: String,
+    length: usize,
+    #[serde(flatten)]
+    pixels: Pixels,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Pixels {
+    size: [usize; 2],
+    fnv: String,
+}
+
+impl From<Picture> for Pixels {
+    fn from(picture: Picture) -> Self {
+        let hash = picture
+            .rgb()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        Self {
+            size: [picture.height(), picture.width()],
+            fnv: format!("{hash:016x}"),
+        }
+    }
+}
+
+fn fixtures() -> Fixtures {
+    serde_json::from_str(include_str!("data/pictures.json")).expect("valid fixtures")
+}
+
+/// The bytes of one of the files.
+fn file(name: &str) -> Vec<u8> {
+    let all = fixtures().whole;
+    let found = all.iter().find(|case| case.name == name);
+    unpacked(&found.expect("a fixture of this name").file)
+}
+
+fn unpacked(base64: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits: Vec<usize> = base64
+        .bytes()
+        .filter_map(|byte| DIGITS.iter().position(|&digit| digit == byte))
+        .collect();
+    let bytes = digits.chunks(4).flat_map(|four| {
+        let bits = (0..4).fold(0, |bits, i| bits << 6 | four.get(i).unwrap_or(&0));
+        let [.., a, b, c] = bits.to_be_bytes();
+        [a, b, c].into_iter().take(four.len() - 1)
+    });
+    bytes.collect()
+}
+
+fn decode(bytes: &[u8]) -> Result<Picture, Error> {
+    Reader::default().decode("test", bytes)
+}
+
+/// The reason for which bytes are refused.
+fn refusal(bytes: &[u8]) -> String {
+    match decode(bytes) {
+        Err(error @ Error::Image { .. }) => error.to_string(),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn every_kind_of_file_has_the_pixels_of_pillow() {
+    for case in fixtures().whole {
+        let picture = decode(&unpacked(&case.file));
+        let picture = picture.unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        assert_eq!(Pixels::from(picture), case.pixels, "{}", case.name);
+    }
+}
+
+#[test]
+fn what_is_cut_off_is_refused_unless_it_is_asked_for() {
+    for case in fixtures().truncated {
+        let what = format!("{} bytes of {}", case.length, case.name);
+        let bytes = &file(&case.name)[..case.length];
+        let refused = decode(bytes).expect_err(&what);
+        assert!(refused.to_string().contains("cut off"), "{what}: {refused}");
+        let rest = Reader::default().truncated(true).decode("test", bytes);
+        assert_eq!(Pixels::from(rest.expect(&what)), case.pixels, "{what}");
+    }
+}
+
+#[test]
+fn no_part_of_a_file_is_taken_for_all_of_it() {
+    for name in [
+        "JPEG",
+        "progressive JPEG",
+        "arithmetic JPEG",
+        "MPO",
+        "PNG",
+        "WebP",
+        "GIF",
+        "TIFF",
+    ] {
+        let whole = file(name);
+        // A little may miss where nothing more is needed: the end of the image, or the next one.
+        let enough = whole.len() / 3;
+        for length in 0..enough {
+            refusal(&whole[..length]);
+        }
+    }
+}
+
+#[test]
+fn pictures_are_left_as_they_lie_if_they_are_not_wanted_upright() {
+    let plain = file("JPEG");
+    for name in [
+        "JPEG turned by EXIF",
+        "JPEG mirrored by EXIF",
+        "JPEG turned by XMP",
+    ] {
+        let reader = Reader::default().upright(false);
+        let lying = reader.decode(name, &file(name)).expect(name);
+        assert_eq!(lying, decode(&plain).expect("decoded"), "{name}");
+    }
+}
+
+#[test]
+fn a_picture_is_prepared_from_its_file_as_from_its_pixels() {
+    let rules = Preprocess {
+        size: [7, 11],
+        ..Preprocess::NOTEBOOK
+    };
+    for case in fixtures().whole {
+        let bytes = unpacked(&case.file);
+        let direct = Reader::default()
+            .prepare("test", &bytes, &rules)
+            .expect("prepared");
+        let by_pixels =
+            Batch::prepare(&[decode(&bytes).expect("decoded")], &rules).expect("prepared");
+        assert_eq!(direct.rgba(), by_pixels.rgba(), "{}", case.name);
+    }
+}
+
+#[test]
+fn batches_are_joined_and_filled_up() {
+    let rules = Preprocess {
+        size: [2, 2],
+        ..Preprocess::NOTEBOOK
+    };
+    let one = |name| {
+        Reader::default()
+            .prepare(name, &file(name), &rules)
+            .expect(name)
+    };
+    let [first, second] = [one("JPEG"), one("PNG")];
+    let joined = Batch::join(&[first.clone(), second.clone()], 3).expect("joined");
+    assert_eq!(joined.shape().n, 3);
+    assert_eq!(
+        joined.rgba(),
+        [first.rgba(), second.rgba(), first.rgba()].concat()
+    );
+    Batch::join(&[first.clone(), second.clone()], 1).expect_err("more than fit");
+    Batch::join(&[], 1).expect_err("none");
+    let others = Preprocess {
+        size: [3, 2],
+        ..rules
+    };
+    let other = Reader::default()
+        .prepare("PNG", &file("PNG"), &others)
+        .expect("prepared");
+    Batch::join(&[first, other], 2).expect_err("by other rules");
+}
+
+/// A file with other bytes at a place.
+fn with(name: &str, at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut file = file(name);
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+    file
+}
+
+/// A PNG that says that it is of so many pixels.
+fn large_png(name: &str) -> Vec<u8> {
+    let mut file = with(name, 16, &[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+    let checksum = file[12..29].iter().fold(u32::MAX, |sum, &byte| {
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| {
+            (sum >> 1) ^ (0xedb8_8320 * (sum & 1))
+        })
+    });
+    file[29..33].copy_from_slice(&(!checksum).to_be_bytes());
+    file
+}
+
+fn place(name: &str, part: &[u8]) -> usize {
+    let file = file(name);
+    let found = file.windows(part.len()).position(|window| window == part);
+    found.expect("such bytes") + part.len()
+}
+
+#[test]
+fn sizes_that_do_not_fit_the_memory_are_refused_by_the_head_of_the_file() {
+    let frame = place("JPEG", b"\xff\xc0\0\x11\x08");
+    let canvas = place("animated WebP", b"VP8X") + 8;
+    let tall = place("TIFF", b"\x01\x01\x04\0\x01\0\0\0");
+    for (what, bytes) in [
+        ("JPEG", with("JPEG", frame, &[0xff, 0x00, 0xff, 0x00])),
+        ("PNG", large_png("interlaced PNG")),
+        ("PNG in order", large_png("PNG")),
+        ("GIF", with("GIF", 6, &[0xff; 4])),
+        ("BMP", with("BMP", 18, &[0, 0, 1, 0, 0, 0, 1, 0])),
+        ("TGA", with("TGA", 12, &[0xff; 4])),
+        ("PNM", b"P6 60000 60000 255\n".to_vec()),
+        (
+            "WebP",
+            with("animated WebP", canvas, &[0xff, 0x3f, 0, 0xff, 0x3f, 0]),
+        ),
+        ("TIFF", with("TIFF", tall, &[0, 0, 0, 1])),
+    ] {
+        let reason = refusal(&bytes);
+        assert!(reason.contains("pixels are too many"), "{what}: {reason}");
+    }
+}
+
+#[test]
+fn what_is_no_picture_is_refused_by_its_name() {
+    for (bytes, words) in [
+        (&b""[..], "empty"),
+        (b"hello", "neither JPEG, PNG"),
+        (b"\0\0\0\x20ftypavif\0\0\0\0", "AVIF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "git lfs pull",
+        ),
+        (b"<!DOCTYPE html><title>404</title>", "web page"),
+        (b"\0\0\x01\0\x01\0", "icon"),
+    ] {
+        let reason = refusal(bytes);
+        assert!(reason.contains(words), "{words}: {reason}");
+    }
+    // A WebP whose second chunk says that it is of four gigabytes.
+    let long = [&file("WebP")[..], b"EXIF\xff\xff\xff\xff"].concat();
+    assert!(
+        refusal(&long).contains("cut off"),
+        "a chunk that is not there"
+    );
+    let unusual = place("JPEG", b"\xff\xc0\0\x11\x08") + 5;
+    let reason = refusal(&with("JPEG", unusual, &[1, 0x11, 0, 2, 0x22, 1, 3, 0x22]));
+    assert!(
+        reason.contains("unusual"),
+        "more samples of colour than of light: {reason}"
+    );
+    assert!(
+        matches!(Picture::open("/no/such/file.jpg"), Err(Error::Io { .. })),
+        "missing"
+    );
+    assert!(
+        matches!(Picture::open("/dev/zero"), Err(Error::Io { .. })),
+        "without end"
+    );
+}
