@@ -314,7 +314,11 @@ mod tests {
         let other = load(&cache, &graph(&[8, 12])).unwrap();
         assert_eq!(other.len(), 1, "12 outputs were never measured");
         let files = fs::read_dir(folder).unwrap();
-        assert_eq!(files.count(), 1, "nothing temporary is left");
+        assert_eq!(
+            files.count(),
+            2,
+            "the choices and their lock; nothing temporary"
+        );
     }
 
     #[test]

@@ -72,15 +72,9 @@ pub fn from_bytes(
     Weights::in_memory(name, Cow::Owned(bytes), entry)?.network(options)
 }
 
-/// Refuses an architecture and an entry for a file that lists its own layers.
+/// Refuses an architecture for a file that lists its own layers.
 #[cfg(any(feature = "onnx", feature = "keras"))]
 fn refuse_arch(options: &ModelOptions, file: &str) -> Result<(), Error> {
-    if let Some(entry) = &options.entry {
-        return Err(Error::Model {
-            model: format!("entry '{entry}'"),
-            reason: format!("{file} holds one network; leave the entry out"),
-        });
-    }
     options.arch.map_or(Ok(()), |arch| {
         Err(Error::Model {
             model: arch.name().to_owned(),

@@ -107,8 +107,10 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_name = "HxW|N", value_parser = size)]
     pub(crate) size: Option<[usize; 2]>,
 
-    /// Preprocessing: torchvision, torchvision-v2, timm, hf, notebook, div255, keras-caffe,
-    /// keras-tf or a JSON file [default: as the family of the weights has it]
+    /// Preprocessing: torchvision, torchvision-v2, timm, hf, notebook, div255, keras-caffe, keras-tf
+    /// or a JSON file: with the fields that `inspect --format json` shows as `preprocess`, Hugging Face's
+    /// preprocessor_config.json, or torchvision's steps, such as [{"Resize": 256}, {"CenterCrop": 224},
+    /// "ToTensor", {"Normalize": {"mean": […], "std": […]}}] [default: as the weights have it]
     #[arg(long, value_name = "NAME|FILE.json")]
     pub(crate) preprocess: Option<String>,
 

@@ -99,6 +99,12 @@ fn read(
     describe: impl Fn(&mut Archive, &Path) -> Result<(), Fault>,
 ) -> Result<Described, Error> {
     crate::refuse_arch(options, "a Keras file")?;
+    if let Some(entry) = &options.entry {
+        return Err(Error::Model {
+            model: format!("entry '{entry}'"),
+            reason: "a Keras file holds one network; leave the entry out".to_owned(),
+        });
+    }
     let archive = Archive::open(data, storage).and_then(|mut archive| {
         describe(&mut archive, path)?;
         Ok(archive)
