@@ -12,6 +12,7 @@ mod parts;
 mod plan;
 mod settings;
 mod stated;
+mod unit;
 
 pub use arch::Arch;
 pub use lesson::size_for as lesson_size_for;
