@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::parts::{head, preprocess, refused};
 use super::plan::{Plan, Shortcut, Style};
+pub(super) use super::unit::{Part, Place, Unit};
 use crate::error::{Error, Hint};
 use crate::network::{Family, Parameter};
 
