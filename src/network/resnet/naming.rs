@@ -1,13 +1,13 @@
 //! The names of layers and tensors: one table for each way of naming.
 //!
-//! The [`Style`] of a plan turns a place in the network, a [`Unit`], into the name of a layer; the
+//! The `Style` of a plan turns a place in the network, a [`Unit`], into the name of a layer; the
 //! [`Naming`] of a file turns it into the name of a tensor. [`Naming::recognise`] finds the naming
 //! that the tensors of a file follow.
 
 use std::collections::BTreeSet;
 
 use super::parts::{head, preprocess, refused};
-use super::plan::{Plan, Shortcut, Style};
+use super::plan::Plan;
 use crate::error::{Error, Hint};
 use crate::network::{Family, Parameter};
 
