@@ -1,6 +1,6 @@
 //! The names of layers: one table for each style of a plan.
 
-use super::naming::{Part, Place, Unit};
+use super::naming::{Part, Unit};
 use super::plan::{Plan, Shortcut, Style};
 
 impl Plan {

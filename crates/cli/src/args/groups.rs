@@ -111,6 +111,7 @@ pub(crate) struct ChoiceArgs {
     /// or a JSON file: with the fields that `inspect --format json` shows as `preprocess`, Hugging Face's
     /// preprocessor_config.json, or torchvision's steps, such as [{"Resize": 256}, {"CenterCrop": 224},
     /// "ToTensor", {"Normalize": {"mean": […], "std": […]}}] [default: as the weights have it]
+    #[expect(clippy::doc_markdown, reason = "it is read in a terminal")]
     #[arg(long, value_name = "NAME|FILE.json")]
     pub(crate) preprocess: Option<String>,
 
