@@ -365,7 +365,7 @@ fn an_operator_that_is_not_supported_is_named_with_its_node() {
         ),
         (vec![node("Sum", &["x", "x", "x"], "y", &[])], "3 inputs"),
         (vec![node("Add", &["x"], "y", &[])], "input 1 is missing"),
-        (vec![node("Relu", &["w"], "y", &[]), w.clone()], "constant"),
+        (vec![node("Relu", &["w"], "y", &[]), w.clone()], "0 inputs"),
         (
             vec![node("Relu", &["x"], "y", &[])],
             "no scores and no features",
@@ -410,7 +410,7 @@ fn graphs_that_are_no_graphs_are_refused() {
             write::bytes(11, write::bytes(1, "z")),
             node("Add", &["x", "z"], "y", &[]),
         ],
-        "2 inputs (x, z)",
+        "2 inputs (z, x)",
     );
 
     let external = tensor("w", &[1], &write::int(14, 1));

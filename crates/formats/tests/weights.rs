@@ -281,6 +281,7 @@ fn halves_and_doubles_are_read_and_integers_refused() {
 }
 
 /// Changes a good file and returns the error of building its network.
+#[track_caller]
 fn error_after(file: &FileContent, plan: &Plan, change: impl FnOnce(&mut FileContent)) -> Error {
     let mut file = file.clone();
     change(&mut file);
@@ -625,7 +626,7 @@ fn other_formats_and_paths_say_what_to_do() {
     std::fs::write(&path, b"").expect("written");
     assert!(open(&path).contains("empty"), "{}", open(&path));
     assert!(
-        open(folder.path()).contains("directory"),
+        open(folder.path()).contains("folder"),
         "{}",
         open(folder.path())
     );

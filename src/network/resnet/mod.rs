@@ -114,6 +114,7 @@ pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network
     };
     let mut record = Record::new(plan, Family::Random, stated);
     record.gather([name].into_iter().chain(found))?;
+    record.name_classes();
     let size = record.decide_size(|_, usual| Ok(options.size.unwrap_or(usual)))?;
     let parts = lay_out(&record.plan, &Naming::made_up(), &mut Random { seed }, size)?;
     Network::new(parts, record.facts(), options)

@@ -51,6 +51,9 @@ pub(in crate::weights) fn read(data: &[u8], entry: Option<&str>) -> Result<Conte
 
 /// What a pickle is that `torch.save` did not write.
 fn not_of_torch(pickle: &pickle::Pickle<'_>) -> Fault {
+    if let Value::Object(object) = pickle.root {
+        return Fault::Forbidden(pickle.objects.class_of(object));
+    }
     let classes = pickle.objects.classes();
     let root = pickle.objects.dict(pickle.root);
     let nested = root.into_iter().flat_map(|dict| pickle.objects.named(dict));
@@ -67,8 +70,11 @@ fn not_of_torch(pickle: &pickle::Pickle<'_>) -> Fault {
         .iter()
         .any(|(module, _)| module.starts_with("numpy"))
     {
-        "; it holds NumPy arrays: make tensors of them and save the dict with `torch.save`"
-            .to_owned()
+        let named = classes.first().map(|(module, name)| shown(module, name));
+        format!(
+            "; it holds NumPy arrays ('{}'): make tensors of them and save the dict with `torch.save`",
+            named.unwrap_or_default()
+        )
     } else {
         classes.first().map_or_else(String::new, |(module, name)| {
             format!(", it holds a '{}'", shown(module, name))
