@@ -317,8 +317,8 @@ fn tensors_that_are_missing_misshapen_superfluous_or_not_finite_are_named() {
     );
 
     let error = error_after(&file, &plan, |file| {
-        file.put("head.weight", &[1], &[0.0]);
-        file.put("another", &[1], &[0.0]);
+        file.put("head.weight", &[2], &[0.0; 2]);
+        file.put("another", &[2], &[0.0; 2]);
     });
     assert!(
         matches!(&error, Error::WeightsUnused { count: 2, first } if first == "another"),

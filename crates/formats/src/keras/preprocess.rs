@@ -19,6 +19,10 @@ pub(super) fn decide(
     classes: usize,
 ) -> (Preprocess, Decision) {
     let (rules, evidence, confidence) = match pixels {
+        Some(pixels) if pixels.only_adds() => {
+            let (family, evidence, _) = of_family(variant, classes);
+            (after_family(pixels, family), evidence, Confidence::Assumed)
+        }
         Some(pixels) => (
             of_layers(pixels, of_family(variant, classes).0),
             "a layer of the network scales the pixels",
@@ -57,6 +61,16 @@ fn of_layers(pixels: Pixels, family: Preprocess) -> Preprocess {
         } else {
             ChannelOrder::Rgb
         },
+        ..family
+    }
+}
+
+/// Layers add to what the family's preparation gives: `(pixel / 255 − mean) / std + offset`.
+#[expect(clippy::cast_possible_truncation, reason = "rules are of 32 bits")]
+fn after_family(pixels: Pixels, family: Preprocess) -> Preprocess {
+    let added = |c: usize| pixels.offset[c] as f32 * family.std[c];
+    Preprocess {
+        mean: std::array::from_fn(|c| family.mean[c] - added(c)),
         ..family
     }
 }
@@ -161,5 +175,27 @@ mod tests {
                 assert!((got - want).abs() < 1e-6, "{pixel}: {got}, not {want}");
             }
         }
+    }
+
+    #[test]
+    fn a_layer_that_only_adds_follows_the_preparation_of_the_family() {
+        let pixels = Pixels {
+            scale: [1.0; 3],
+            offset: [3.0; 3],
+            reversed: false,
+        };
+        let family = of_family(Some(Variant::KerasApplications), 5).0;
+        let (rules, _) = decide(Some(Variant::KerasApplications), Some(pixels), [64; 2], 5);
+        for pixel in [0.0f32, 100.0, 255.0] {
+            for c in 0..3 {
+                let [got, alone] =
+                    [&rules, &family].map(|of| (pixel / 255.0 - of.mean[c]) / of.std[c]);
+                assert!(
+                    (got - alone - 3.0).abs() < 1e-4,
+                    "{pixel}: {got}, not {alone} + 3"
+                );
+            }
+        }
+        assert_eq!(rules.channels, ChannelOrder::Bgr, "as the family has it");
     }
 }

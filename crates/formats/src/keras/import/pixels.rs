@@ -22,6 +22,13 @@ impl Pixels {
         reversed: false,
     };
 
+    /// Whether it only adds less than any mean that networks subtract: then something else prepares the
+    /// pixels before.
+    pub(in super::super) fn only_adds(&self) -> bool {
+        let adds = self.offset.iter().all(|offset| offset.abs() < 32.0);
+        adds && self.scale == [1.0; 3] && self.offset != [0.0; 3] && !self.reversed
+    }
+
     fn reverse(mut self) -> Self {
         self.scale.reverse();
         self.offset.reverse();
