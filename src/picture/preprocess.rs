@@ -221,6 +221,7 @@ impl Preprocess {
     /// The rules for an image of `h` rows and `w` columns where the network gets images of different
     /// sizes; `None` where it does not.
     #[must_use]
+    #[doc(hidden)]
     pub fn for_image(&self, [h, w]: [usize; 2]) -> Option<Self> {
         let size = match self.resize {
             Resize::Keep => [h, w],
@@ -260,6 +261,7 @@ impl Preprocess {
 
     /// The rows and columns that the network sees of an image of `h` rows and `w` columns: all of
     /// them, or those that remain after the crop.
+    #[doc(hidden)]
     pub fn seen(&self, [h, w]: [usize; 2]) -> [Range<usize>; 2] {
         fit([h, w], self).map(|axis| axis.source())
     }

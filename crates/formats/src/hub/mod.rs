@@ -3,8 +3,8 @@
 //! In goes a name such as `timm/resnet50.a1_in1k`; out comes the path of a weight file in the cache
 //! that Python's `huggingface_hub` uses too, with the configuration files next to it. The server is
 //! not trusted: it chooses no path, nothing is written outside the cache, and a file gets its name
-//! only after its hash was checked. [`client`] talks to the server, [`cache`] knows the folders,
-//! and [`download`] fetches one file.
+//! only after its hash was checked. `client` talks to the server, `cache` knows the folders,
+//! and `download` fetches one file.
 
 mod cache;
 mod client;
