@@ -154,6 +154,7 @@ impl Graph {
     }
 
     /// Bytes of all values together.
+    #[cfg(feature = "cpu")]
     pub(crate) fn bytes(&self) -> u64 {
         let values = self.values.iter();
         values
@@ -162,6 +163,7 @@ impl Graph {
     }
 
     /// What it computes from, such as `a batch of 2 images of 224x224`.
+    #[cfg(feature = "cpu")]
     pub(crate) fn batch_in_words(&self) -> String {
         let shape = self.inputs.first().map(|&input| self.shape(input));
         shape.map_or_else(String::new, Shape::batch_in_words)
