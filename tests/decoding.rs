@@ -1,7 +1,7 @@
 //! Image files become upright RGB, byte for byte as Pillow reads them, or are refused.
 
 use resnet_wgpu::Error;
-use resnet_wgpu::picture::{Batch, Picture, Preprocess, Reader};
+use resnet_wgpu::picture::{Batch, ChannelOrder, Picture, Preprocess, Reader};
 use serde::Deserialize;
 
 /// The output of `scripts/make_picture_fixtures.py`.
@@ -145,18 +145,26 @@ fn pictures_are_left_as_they_lie_if_they_are_not_wanted_upright() {
 
 #[test]
 fn a_picture_is_prepared_from_its_file_as_from_its_pixels() {
-    let rules = Preprocess {
-        size: [7, 11],
-        ..Preprocess::NOTEBOOK
-    };
-    for case in fixtures().whole {
-        let bytes = unpacked(&case.file);
-        let direct = Reader::default()
-            .prepare("test", &bytes, &rules)
-            .expect("prepared");
-        let by_pixels =
-            Batch::prepare(&[decode(&bytes).expect("decoded")], &rules).expect("prepared");
-        assert_eq!(direct.rgba(), by_pixels.rgba(), "{}", case.name);
+    for channels in [ChannelOrder::Rgb, ChannelOrder::Grey] {
+        let rules = Preprocess {
+            size: [7, 11],
+            channels,
+            ..Preprocess::NOTEBOOK
+        };
+        for case in fixtures().whole {
+            let bytes = unpacked(&case.file);
+            let direct = Reader::default()
+                .prepare("test", &bytes, &rules)
+                .expect("prepared");
+            let by_pixels =
+                Batch::prepare(&[decode(&bytes).expect("decoded")], &rules).expect("prepared");
+            assert_eq!(
+                direct.rgba(),
+                by_pixels.rgba(),
+                "{}, {channels:?}",
+                case.name
+            );
+        }
     }
 }
 

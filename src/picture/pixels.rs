@@ -1,5 +1,6 @@
 //! A decoded image: its pixels, and how it is resized and written.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::resample::{Axis, fit};
@@ -85,25 +86,28 @@ impl Picture {
         resize::resize(self, rows, columns, filter)
     }
 
-    /// The same picture without colours: luma in all channels, with Pillow's weights of ITU-R 601.
-    fn grey(&self) -> Self {
-        let luma = |&[r, g, b]: &[u8; 3]| {
-            let sum = u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471;
-            [((sum + (1 << 15)) >> 16).to_le_bytes()[0]; 3]
-        };
-        Self {
-            rgb: self.rgb.as_chunks::<3>().0.iter().flat_map(luma).collect(),
-            ..*self
-        }
-    }
-
     /// The part of the picture that a network sees by these rules, at their scale.
     pub(super) fn fitted(&self, rules: &Preprocess) -> Self {
         let [rows, columns] = fit([self.height, self.width], rules);
         let scaled = |picture: &Self| resize::resize(picture, rows, columns, rules.filter);
-        match rules.channels {
-            ChannelOrder::Rgb | ChannelOrder::Bgr => scaled(self),
-            ChannelOrder::Grey => scaled(&self.grey()),
+        match rules.channels.of(&self.rgb) {
+            Cow::Borrowed(_) => scaled(self),
+            Cow::Owned(rgb) => scaled(&Self { rgb, ..*self }),
+        }
+    }
+}
+
+impl ChannelOrder {
+    /// The pixels of which a network sees a part: as they are, or without colours, luma in all channels
+    /// with Pillow's weights of ITU-R 601.
+    pub(super) fn of(self, rgb: &[u8]) -> Cow<'_, [u8]> {
+        let luma = |&[r, g, b]: &[u8; 3]| {
+            let sum = u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471;
+            [((sum + (1 << 15)) >> 16).to_le_bytes()[0]; 3]
+        };
+        match self {
+            Self::Rgb | Self::Bgr => Cow::Borrowed(rgb),
+            Self::Grey => Cow::Owned(rgb.as_chunks::<3>().0.iter().flat_map(luma).collect()),
         }
     }
 }

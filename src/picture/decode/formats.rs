@@ -6,7 +6,9 @@ use image::codecs::{bmp::BmpDecoder, pnm::PnmDecoder, tga::TgaDecoder, webp::Web
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder};
 
-use super::{Picture, Pixels, Refused, Source, admitted, gif, jpeg, orientation, other, png, tiff};
+use super::{
+    Picture, Pixels, Refused, Source, admitted, clipped, gif, jpeg, orientation, other, png, tiff,
+};
 
 /// The first bytes of files that are often taken for pictures: their position, the bytes, and what
 /// the file is.
@@ -171,7 +173,6 @@ fn plain(decoder: impl ImageDecoder) -> Result<Source<'static>, Refused> {
     let rgb = match image {
         // 16-bit pixels come only from PNM. Pillow clips greys and rounds colours.
         DynamicImage::ImageLuma16(greys) => {
-            let clipped = |grey: u16| [u8::try_from(grey).unwrap_or(u8::MAX); 3];
             greys.into_raw().into_iter().flat_map(clipped).collect()
         }
         DynamicImage::ImageRgb16(colors) => {

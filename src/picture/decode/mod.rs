@@ -100,7 +100,7 @@ impl Reader {
                     let rules = rules.for_image(rows.size()).unwrap_or(*rules);
                     let [vertical, horizontal] = resample::fit(rows.size(), &rules);
                     let mut resizer = Resizer::new(vertical, horizontal, rules.filter);
-                    rows.each(|row| resizer.push(row))?;
+                    rows.each(|row| resizer.push(&rules.channels.of(row)))?;
                     return Ok((resizer.finish(), rules));
                 }
                 (Pixels::Rows(rows), _) => rows.collect()?,
@@ -123,6 +123,11 @@ impl Reader {
         }
         Ok(source)
     }
+}
+
+/// A 16-bit grey, clipped at 255 as Pillow does.
+fn clipped(grey: u16) -> [u8; 3] {
+    [u8::try_from(grey).unwrap_or(u8::MAX); 3]
 }
 
 /// What is known about a file once its head has been read.

@@ -31,8 +31,8 @@ pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'_>, Refuse
     decoder.set_ignore_iccp_chunk(true);
     let reader = decoder.read_info().map_err(refused)?;
     let info = reader.info();
-    let xmp = info.utf8_text.iter();
-    let xmp = xmp.clone().find(|text| text.keyword == "XML:com.adobe.xmp");
+    let mut texts = info.utf8_text.iter();
+    let xmp = texts.find(|text| text.keyword == "XML:com.adobe.xmp");
     let xmp = xmp.and_then(|text| text.get_text().ok());
     let orientation = orientation(exif(bytes), xmp.as_deref().map(str::as_bytes));
     let original = info.color_type;

@@ -9,7 +9,7 @@ use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
 
 use super::jpeg::inverted_cmyk;
-use super::{MAX_BYTES, Picture, Refused, Source, admitted, other};
+use super::{MAX_BYTES, Picture, Refused, Source, admitted, clipped, other};
 
 // Values of tags.
 const WHITE_IS_ZERO: u16 = 0;
@@ -60,7 +60,6 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
             colors.map(Vec::into_flattened)
         }
         (ColorType::Gray(16), DecodingResult::U16(greys)) if !white => {
-            let clipped = |grey: u16| [u8::try_from(grey).unwrap_or(u8::MAX); 3];
             Some(greys.into_iter().flat_map(clipped).collect())
         }
         (color, DecodingResult::U8(samples)) => joined(color, samples, blended),
