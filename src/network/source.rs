@@ -65,6 +65,7 @@ impl TensorSource for Random {
         })
     }
 }
+
 /// `√(6 / (fan in + fan out))` of an OIHW kernel or an `[out, in]` matrix.
 fn glorot_limit(dims: &[usize]) -> f32 {
     let [out_c, in_c, window @ ..] = dims else {

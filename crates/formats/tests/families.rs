@@ -287,6 +287,16 @@ fn settings_that_make_no_sense_are_errors_that_list_all() {
             "'stem_pool': it is not 'mean'",
         ),
         ("torchvision-basic", "bgr=1", "'bgr': it is not '1'"),
+        (
+            "torchvision-basic",
+            "output_stride=12",
+            "'output_stride': it is not '12'",
+        ),
+        (
+            "torchvision-basic",
+            "norm_groups=4",
+            "'norm_groups': it is not for a network whose normalisations have running statistics",
+        ),
         ("cifar-b", "ceil_mode=true", "there is none"),
     ] {
         let (setting, value) = settings.split_once('=').unwrap();

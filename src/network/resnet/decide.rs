@@ -8,6 +8,7 @@ use super::parts::{
     anti_alias, block, channel_attention, head, selective, shortcut, squeeze_excite, stem,
 };
 use super::plan::{Block, Plan, StrideSite, Style};
+use super::published::published;
 use super::settings;
 use super::stated::{CONFIG, Config, Stated};
 use crate::error::Error;
@@ -154,36 +155,6 @@ fn pre_activated(
             Decision::inferred("max pool", pool, names)
         },
     ])
-}
-
-/// The weights of torchvision by the hash that ends their file names, in two versions that images are
-/// prepared for in different ways (`torchvision/models/resnet.py`).
-const PUBLISHED: [(&str, &str, &[&str]); 2] = [
-    (
-        "torchvision's first weights",
-        "torchvision",
-        &[
-            "f37072fd", "5c106cde", "b627a593", "333f7ec4", "0676ba61", "19c8e357", "63fe2227",
-            "5d3b4d8f", "394f9c45", "b121ed2d", "7cdf4587", "8ba56ff5", "95faca4d", "32ee1156",
-        ],
-    ),
-    (
-        "torchvision's second weights",
-        "torchvision-v2",
-        &[
-            "11ad3fa6", "cd907fc2", "f82ba261", "1a0047aa", "110c445d", "173b62eb", "9ba9bcbe",
-            "d733dc28",
-        ],
-    ),
-];
-
-/// What weights a file name with a hash stands for, and how images are prepared for them.
-fn published(path: &str) -> Option<(&'static str, Preprocess)> {
-    let name = path.rsplit(['/', '\\']).next()?;
-    let stem = name.split('.').next()?;
-    let (_, hash) = stem.rsplit_once('-')?;
-    let found = PUBLISHED.iter().find(|(.., hashes)| hashes.contains(&hash));
-    found.and_then(|(name, rules, _)| Some((*name, Preprocess::named(rules)?)))
 }
 
 /// The facts about a network gathered so far.
@@ -426,13 +397,21 @@ impl Record {
         &mut self,
         stated: &BTreeMap<String, String>,
     ) -> Result<(), Error> {
-        if let Some(text) = stated.get("bgr")
-            && settings::flag("bgr", text)?
-        {
-            self.preprocess.channels = ChannelOrder::Bgr;
-            self.decisions
-                .record(Decision::certain("channels", "BGR", settings::STATED));
+        let Some(text) = stated.get("bgr") else {
+            return Ok(());
+        };
+        if self.plan.grey {
+            let why = "is not for a network of grey images";
+            return settings::refuse_others(stated, |name| name != "bgr", why);
         }
+        let (channels, words) = if settings::flag("bgr", text)? {
+            (ChannelOrder::Bgr, "BGR")
+        } else {
+            (ChannelOrder::Rgb, "RGB")
+        };
+        self.preprocess.channels = channels;
+        self.decisions
+            .record(Decision::certain("channels", words, settings::STATED));
         Ok(())
     }
 
@@ -448,7 +427,7 @@ impl Record {
         Ok(size)
     }
 
-    /// Gives a made-up network of as many classes the names of ImageNet's.
+    /// Gives a network of as many classes the names of ImageNet's.
     pub(super) fn name_classes(&mut self) {
         let names = Labels::imagenet1k();
         self.labels = Some(names).filter(|names| Some(names.len()) == self.plan.classes);
@@ -466,14 +445,16 @@ impl Record {
                 self.decisions
                     .record(Decision::certain("labels", names, CONFIG));
                 self.labels = Some(labels);
-            } else if Labels::imagenet1k().len() == classes && !self.stated.config.unnamed {
-                let decision = Decision::inferred(
-                    "labels",
-                    "ImageNet's",
-                    "a network of 1000 classes with these names",
-                );
-                self.decisions.record(decision);
-                self.labels = Some(Labels::imagenet1k());
+            } else if !self.stated.config.unnamed {
+                self.name_classes();
+                if self.labels.is_some() {
+                    let decision = Decision::inferred(
+                        "labels",
+                        "ImageNet's",
+                        "a network of 1000 classes with these names",
+                    );
+                    self.decisions.record(decision);
+                }
             }
             return;
         };

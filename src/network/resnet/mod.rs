@@ -11,6 +11,7 @@ mod names;
 mod naming;
 mod parts;
 mod plan;
+mod published;
 mod settings;
 mod stated;
 
@@ -52,6 +53,8 @@ pub fn open(
         naming,
     };
     let (plan, features, found) = if naming.family() == Family::Notebook {
+        let why = "is not for the lesson's network";
+        settings::refuse_others(&options.settings, |name| name == "bgr", why)?;
         let declared = stated.metadata.get("family").map(String::as_str);
         let (plan, features) = lesson::infer(&sight, declared, options.variant)?;
         (plan, Some(features), Vec::new())
@@ -63,7 +66,7 @@ pub fn open(
             &stated.config,
             &options.settings,
         )?);
-        found.extend(norm::decide(&mut plan, &stated.config, &options.settings)?);
+        found.extend(norm::decide(&mut plan, &stated, &options.settings)?);
         (plan, None, found)
     };
     let name = plan.name();

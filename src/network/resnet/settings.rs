@@ -73,7 +73,11 @@ pub(super) fn apply(
         found.push(decision("last stride", text));
     }
     if let Some(text) = get("output_stride") {
-        dilate(plan, number("output_stride", text, 8..=32)?);
+        let stride = number("output_stride", text, 8..=32)?;
+        if !stride.is_power_of_two() {
+            return Err(refuse("output_stride", format!("is not '{text}'")));
+        }
+        dilate(plan, stride);
         found.push(decision("output stride", text));
     } else if let Some(stride) = config.output_stride {
         dilate(plan, stride);
@@ -87,6 +91,16 @@ pub(super) fn apply(
         return Err(refuse("norm", "says what has no running statistics"));
     }
     Ok(found)
+}
+
+/// Refuses what is stated of a network of which it cannot be said.
+pub(super) fn refuse_others(
+    stated: &BTreeMap<String, String>,
+    applies: impl Fn(&str) -> bool,
+    why: &str,
+) -> Result<(), Error> {
+    let other = stated.keys().find(|name| !applies(name));
+    other.map_or(Ok(()), |name| Err(refuse(name, why)))
 }
 
 /// Replaces strides by dilation from where the image has been reduced enough.

@@ -4,7 +4,7 @@
 //! The mean over all pixels goes through a convolution along the channels, whose sigmoid scales the main
 //! path before the shortcut is added. It shows as `se.conv` in timm's `ecaresnet`.
 
-use super::{Bench, Sight, Site};
+use super::{Bench, Sight, Site, listed};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Place, Unit};
@@ -39,9 +39,11 @@ pub(in super::super) fn build(
 
 /// What `inspect` says of it.
 pub(in super::super) fn decision(plan: &Plan) -> Option<Decision> {
-    let taps: Vec<String> = plan.channel_taps.iter().map(usize::to_string).collect();
-    (!taps.is_empty()).then(|| {
-        let words = format!("efficient channel attention, {} taps", taps.join(", "));
+    (!plan.channel_taps.is_empty()).then(|| {
+        let words = format!(
+            "efficient channel attention, {} taps",
+            listed(&plan.channel_taps)
+        );
         Decision::certain("attention", words, "names and shapes of the weights")
     })
 }

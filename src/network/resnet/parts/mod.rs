@@ -354,3 +354,9 @@ impl Bench<'_> {
         Ok(name)
     }
 }
+
+/// The numbers of the stages, for `inspect`.
+fn listed(numbers: &[usize]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
+    numbers.join(", ")
+}

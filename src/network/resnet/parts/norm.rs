@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::network::resnet::naming::{Part, Place, Unit};
 use crate::network::resnet::plan::{Norm, Plan};
 use crate::network::resnet::settings::{self, STATED};
-use crate::network::resnet::stated::{CONFIG, Config};
+use crate::network::resnet::stated::Stated;
 use crate::network::{Decision, Parameter};
 use crate::tensor::Tensor;
 
@@ -35,22 +35,21 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
 /// Decides it by what is stated, or refuses to guess.
 pub(in super::super) fn decide(
     plan: &mut Plan,
-    config: &Config,
-    stated: &BTreeMap<String, String>,
+    stated: &Stated,
+    asked: &BTreeMap<String, String>,
 ) -> Result<Vec<Decision>, Error> {
     let Norm::Group(usual) = plan.norm else {
+        let of_groups = ["norm", "norm_groups", "weight_standardization"];
+        let why = "is not for a network whose normalisations have running statistics";
+        settings::refuse_others(asked, |name| !of_groups.contains(&name), why)?;
         return Ok(Vec::new());
     };
-    let named = |mark: &str| {
-        config
-            .architecture
-            .as_deref()
-            .is_some_and(|name| name.contains(mark))
-    };
-    let evidence = if stated.get("norm").is_some_and(|norm| norm == "group") {
+    let named = stated.architecture();
+    let named = named.filter(|(name, _)| name.contains("_gn") || name.contains("_bit"));
+    let evidence = if asked.get("norm").is_some_and(|norm| norm == "group") {
         STATED
-    } else if named("_gn") || named("_bit") {
-        CONFIG
+    } else if let Some((_, evidence)) = named {
+        evidence
     } else if plan.pre_activation {
         "the names are timm's, whose networks without running statistics have it"
     } else {
@@ -59,7 +58,7 @@ pub(in super::super) fn decide(
                       first, state norm=group";
         return Err(unexplained(plan, reason));
     };
-    let groups = match stated.get("norm_groups") {
+    let groups = match asked.get("norm_groups") {
         Some(text) => settings::number("norm_groups", text, 1..=1 << 16)?,
         None => usual,
     };
@@ -69,7 +68,7 @@ pub(in super::super) fn decide(
         format!("{groups} groups"),
         evidence,
     )];
-    if let Some(text) = stated.get("weight_standardization") {
+    if let Some(text) = asked.get("weight_standardization") {
         plan.standardised = settings::flag("weight_standardization", text)?;
         let words = if plan.standardised {
             "standardised"

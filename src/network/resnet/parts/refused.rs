@@ -90,12 +90,7 @@ const ONNX_FILE: &str = "ONNX exports";
 pub(in super::super) fn check(names: &BTreeSet<String>) -> Result<(), Error> {
     let shows = |mark: &str| names.iter().any(|name| name.contains(mark));
     let (reason, hint) = if let Some((mark, kind)) = TENSORS.iter().find(|(mark, _)| shows(mark)) {
-        let (kind, advice) = kind.split_once("; ").unwrap_or((kind, ""));
-        let advice = if advice.is_empty() {
-            String::new()
-        } else {
-            format!("; {advice}")
-        };
+        let (kind, advice) = kind.split_at(kind.find("; ").unwrap_or(kind.len()));
         let reason =
             format!("names such as '{mark}' belong to {kind}, which is not supported{advice}");
         (reason, None)

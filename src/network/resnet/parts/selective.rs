@@ -5,7 +5,7 @@
 //! difference of their scores: a gate. It shows as `conv2.paths.0` in timm's `skresnet`; there each kernel
 //! may read a half of the channels alone.
 
-use super::{Bench, Conv, Sight, Site};
+use super::{Bench, Conv, Sight, Site, listed};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Place, Unit};
@@ -94,16 +94,12 @@ fn half(
 /// What `inspect` says of it.
 pub(in super::super) fn decision(plan: &Plan) -> Option<Decision> {
     let Selective { reduced, splits } = plan.selective.as_ref()?;
-    let channels: Vec<String> = reduced.iter().map(usize::to_string).collect();
     let reads = if *splits {
         ", each of a half of the channels"
     } else {
         ""
     };
-    let words = format!(
-        "two selective kernels{reads}, {} channels",
-        channels.join(", ")
-    );
+    let words = format!("two selective kernels{reads}, {} channels", listed(reduced));
     Some(Decision::certain(
         "attention",
         words,

@@ -8,7 +8,7 @@
 //! bottlenecks stride in their first 1×1, the max pool has no padding but a last window that lies
 //! only partly in the image, and both 3×3 of a basic block end with a ReLU.
 
-use super::{Bench, Conv, Sight, Site};
+use super::{Bench, Conv, Sight, Site, listed};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Place, Unit};
@@ -53,9 +53,8 @@ pub(in super::super) fn build(
 
 /// The words of `inspect` for it.
 pub(in super::super) fn decision(plan: &Plan) -> Option<Decision> {
-    let channels: Vec<String> = plan.squeeze.iter().map(usize::to_string).collect();
-    (!channels.is_empty()).then(|| {
-        let words = format!("squeeze-and-excitation, {} channels", channels.join(", "));
+    (!plan.squeeze.is_empty()).then(|| {
+        let words = format!("squeeze-and-excitation, {} channels", listed(&plan.squeeze));
         Decision::certain("attention", words, "names and shapes of the weights")
     })
 }
