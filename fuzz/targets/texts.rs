@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use resnet_wgpu::picture::{Labels, Preprocess};
+use resnet_wgpu::picture::Labels;
 
 fuzz_target!(|text: &str| {
     let _ = Labels::parse(text);
-    let _ = Preprocess::from_json(text);
+    let _ = resnet_formats::preprocess(text);
 });

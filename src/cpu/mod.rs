@@ -67,10 +67,22 @@ impl CpuExecutor {
     /// # Errors
     /// [`Error::Memory`] when a run needs more than there is.
     pub fn new(graph: &Graph) -> Result<Self, Error> {
-        let lines: usize = Assignment::new(graph).lines().iter().sum();
+        let memory = Assignment::new(graph);
+        let lines: usize = memory.lines().iter().sum();
         let bytes = lines as u64 * size_of::<Line>() as u64;
         host_memory::check(&graph.batch_in_words(), bytes)?;
-        Ok(Self::with_arch(graph, Arch::new()))
+        Ok(Self::assembled(graph, memory, Arch::new()))
+    }
+
+    fn assembled(graph: &Graph, memory: Assignment, arch: Arch) -> Self {
+        let graph = Arc::new(graph.clone());
+        let nodes = graph.nodes().iter();
+        Self {
+            steps: nodes.map(|node| Step::new(&graph, node, arch)).collect(),
+            memory,
+            graph,
+            idle: Mutex::default(),
+        }
     }
 
     pub(crate) fn graph(&self) -> &Graph {
@@ -161,14 +173,7 @@ impl CpuExecutor {
 impl CpuExecutor {
     /// As [`Self::new`], for a given set of vector instructions.
     pub fn with_arch(graph: &Graph, arch: Arch) -> Self {
-        let graph = Arc::new(graph.clone());
-        let nodes = graph.nodes().iter();
-        Self {
-            steps: nodes.map(|node| Step::new(&graph, node, arch)).collect(),
-            memory: Assignment::new(&graph),
-            graph,
-            idle: Mutex::default(),
-        }
+        Self::assembled(graph, Assignment::new(graph), arch)
     }
 
     /// Computes every value of the graph, for comparisons layer by layer.

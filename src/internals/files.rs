@@ -101,31 +101,32 @@ impl NewFile {
             Ok(target) => path.canonicalize().unwrap_or(path.with_file_name(target)),
             Err(_) => path.to_owned(),
         };
-        let failed = |error| refuse(&path, error);
         let before = fs::metadata(&path).ok();
         if path.file_name().is_none() || before.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(refuse(&path, "this is no name of a file"));
         }
-        let (partial, file) = match before {
-            Some(before) if !before.is_file() => {
-                let file = File::options().write(true).open(&path).map_err(failed)?;
-                (None, file)
-            }
-            before => {
-                let partial = temporary_beside(&path);
-                let file = File::create_new(&partial).map_err(failed)?;
-                unfinished().push(partial.clone());
-                if let Some(before) = before {
-                    file.set_permissions(before.permissions()).map_err(failed)?;
-                }
-                (Some(partial), file)
-            }
-        };
-        Ok(Self {
+        if before.as_ref().is_some_and(|before| !before.is_file()) {
+            let file = File::options().write(true).open(&path);
+            return Ok(Self {
+                file: BufWriter::new(file.map_err(|error| refuse(&path, error))?),
+                partial: None,
+                path,
+            });
+        }
+        let partial = temporary_beside(&path);
+        let file = File::create_new(&partial).map_err(|error| refuse(&path, error))?;
+        unfinished().push(partial.clone());
+        // From here on, dropping it removes the file.
+        let new = Self {
             file: BufWriter::new(file),
-            partial,
+            partial: Some(partial),
             path,
-        })
+        };
+        if let Some(before) = before {
+            let kept = new.file.get_ref().set_permissions(before.permissions());
+            kept.map_err(|error| refuse(&new.path, error))?;
+        }
+        Ok(new)
     }
 
     /// Adds bytes at the end.

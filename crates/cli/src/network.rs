@@ -132,6 +132,7 @@ impl Network {
                 ..self.options.clone()
             };
             self.model = self.network.model(&options).map_err(in_file)?;
+            check_memory(&self.model)?;
             self.model.preprocess = *rules;
         }
         Ok(again)
@@ -152,6 +153,13 @@ impl Network {
             ));
         }
         Ok(())
+    }
+
+    /// Says what was assumed about the weights, since it changes the numbers.
+    pub(crate) fn note_assumptions(&self) {
+        for decision in self.model.decisions.assumed() {
+            log::info!("nothing says the {}", guess(decision));
+        }
     }
 
     /// Rebuilds the model for another batch size.
@@ -312,15 +320,6 @@ fn apply(rules: Rules, network: &mut network::Network) {
     let decision = Decision::certain("preprocessing", rules.to_string(), "--preprocess");
     facts.decisions.record(decision);
     facts.preprocess = rules;
-}
-
-impl Network {
-    /// Says what was assumed about the weights, since it changes the numbers.
-    pub(crate) fn note_assumptions(&self) {
-        for decision in self.model.decisions.assumed() {
-            log::info!("nothing says the {}", guess(decision));
-        }
-    }
 }
 
 /// Ends a run with `--strict` if anything about the network is a guess.

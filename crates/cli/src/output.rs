@@ -180,7 +180,7 @@ impl Table {
 pub(crate) fn csv_line(cells: &[String]) -> String {
     let quoted = cells.iter().map(|cell| {
         let cell = printable(cell);
-        if cell.contains([',', '"', '\n', '\r']) {
+        if cell.contains([',', '"']) {
             format!("\"{}\"", cell.replace('"', "\"\""))
         } else {
             cell

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use resnet_wgpu::Error;
 
 /// File names that name the weights of a folder, the best first.
-const USUAL: &[&str] = &[
+pub(crate) const USUAL: &[&str] = &[
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",

@@ -45,7 +45,7 @@ pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Network, E
     }
     #[cfg(feature = "keras")]
     if keras::is_keras(&bytes) {
-        return keras::open(path, &bytes, options);
+        return keras::open(path, bytes, options);
     }
     Weights::of_file(path, bytes, options.entry.as_deref())?.network(options)
 }

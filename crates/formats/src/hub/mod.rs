@@ -20,22 +20,20 @@ use resnet_wgpu::error::{Error, Hint};
 use resnet_wgpu::internals::files::read_at_most;
 use serde::Deserialize;
 
+use crate::folder;
 use crate::weights::shards::{self, MAX_INDEX_BYTES};
 use cache::Cache;
 use client::Client;
 use download::Download;
 use names::{Repository, is_commit};
 
-/// File names of weights, in order of preference.
-const WEIGHTS: &[&str] = &[
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    PRESET,
-];
 /// The weights of a `KerasHub` preset.
 const PRESET: &str = "model.weights.h5";
+
+/// File names of weights, in order of preference.
+fn weights() -> impl Iterator<Item = &'static str> {
+    folder::USUAL.iter().copied().chain([PRESET])
+}
 /// Files that describe a network; those that are there are taken too.
 const BESIDE: &[&str] = &["config.json", "preprocessor_config.json"];
 /// The same for a preset, which has its classifier apart.
@@ -218,10 +216,13 @@ pub fn fetch(
     let client = Client::new(hub).map_err(&refuse)?;
     let info = list(&client, &repo).map_err(&refuse)?;
     let has = |name: &str| info.siblings.iter().any(|file| file.rfilename == name);
-    let Some(weights) = WEIGHTS.iter().copied().find(|name| has(name)) else {
+    let Some(weights) = weights().find(|name| has(name)) else {
         return Err(Error::Fetch {
             repository: repository.to_owned(),
-            reason: format!("it has none of {}", WEIGHTS.join(", ")),
+            reason: format!(
+                "it has none of {}",
+                weights().collect::<Vec<_>>().join(", ")
+            ),
             hint: Some(Hint::NameFile),
         });
     };
@@ -287,8 +288,8 @@ fn in_cache(cache: &Cache) -> Result<Option<PathBuf>, String> {
     let Some(snapshot) = cache.snapshot() else {
         return Ok(None);
     };
-    let weights = WEIGHTS.iter().map(|name| snapshot.join(name));
-    let Some(weights) = weights.into_iter().find(|path| path.is_file()) else {
+    let mut found = weights().map(|name| snapshot.join(name));
+    let Some(weights) = found.find(|path| path.is_file()) else {
         return Ok(None);
     };
     if weights.extension().is_some_and(|ending| ending == "json") {

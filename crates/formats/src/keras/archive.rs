@@ -66,7 +66,7 @@ impl Storage for Section {
 
 impl Archive {
     /// Opens a file of either container: `data` are its bytes, `storage` reads them once more, piece by
-    /// piece, when a tensor is needed. No second copy of the weights is ever held.
+    /// piece, when a tensor is needed.
     pub(super) fn open(data: &[u8], storage: DynStorage) -> Result<Self, Fault> {
         if data.starts_with(HDF5) {
             return Self::open_hdf5(storage);

@@ -294,7 +294,7 @@ impl Entry<'_> {
         }
     }
 
-    /// A number. In lists of one for each axis, as old files have them, the first.
+    /// A number.
     fn number(&self, key: &str, default: f32) -> Result<f32, Error> {
         match self.config.get(key) {
             None | Some(Value::Null) => Ok(default),

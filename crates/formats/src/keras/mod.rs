@@ -28,7 +28,7 @@ mod store;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
+use hdf5_reader::storage::{BytesStorage, FileStorage};
 
 use archive::Archive;
 use bind::Bound;
@@ -59,11 +59,21 @@ impl From<crate::weights::Fault> for Fault {
     }
 }
 
-/// Reads a file that is mapped into memory.
-pub(crate) fn open(path: &Path, map: &[u8], options: &ModelOptions) -> Result<Described, Error> {
+/// Reads a file of these bytes, and the files that belong to it. Its tensors are read once more, from the
+/// file, when they are needed.
+pub(crate) fn open(
+    path: &Path,
+    bytes: Vec<u8>,
+    options: &ModelOptions,
+) -> Result<Described, Error> {
     let storage = FileStorage::open(path).map_err(|error| unreadable(error.to_string()));
     let storage = storage.map_err(|error| in_file(error, path))?;
-    read(path, map, Arc::new(storage), options, preset::describe)
+    let archive = Archive::open(&bytes, Arc::new(storage)).and_then(|mut archive| {
+        preset::describe(&mut archive, path)?;
+        Ok(archive)
+    });
+    drop(bytes);
+    read(path, archive, options)
 }
 
 /// Reads a file that is in memory; `name` stands for its path in errors.
@@ -80,9 +90,8 @@ pub fn from_bytes(
 ) -> Result<Described, Error> {
     let bytes = bytes.into();
     let storage = BytesStorage::from_shared(bytes.clone());
-    // What is in memory has no folder.
-    let alone = |_: &mut Archive, _: &Path| Ok(());
-    read(Path::new(name), &bytes, Arc::new(storage), options, alone)
+    let archive = Archive::open(&bytes, Arc::new(storage));
+    read(Path::new(name), archive, options)
 }
 
 /// Whether a file is one of Keras, by its first bytes or by the names in its archive.
@@ -93,10 +102,8 @@ pub(crate) fn is_keras(data: &[u8]) -> bool {
 
 fn read(
     path: &Path,
-    data: &[u8],
-    storage: DynStorage,
+    archive: Result<Archive, Fault>,
     options: &ModelOptions,
-    describe: impl Fn(&mut Archive, &Path) -> Result<(), Fault>,
 ) -> Result<Described, Error> {
     crate::refuse_arch(options, "a Keras file")?;
     if let Some(entry) = &options.entry {
@@ -105,10 +112,6 @@ fn read(
             reason: "a Keras file holds one network; leave the entry out".to_owned(),
         });
     }
-    let archive = Archive::open(data, storage).and_then(|mut archive| {
-        describe(&mut archive, path)?;
-        Ok(archive)
-    });
     let archive = archive.map_err(|Fault(reason)| unreadable(reason));
     let model = archive.and_then(|archive| build(path, &archive, options));
     model.map_err(|error| in_file(error, path))

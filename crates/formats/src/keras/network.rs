@@ -9,7 +9,7 @@ use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::Parameter;
 use resnet_wgpu::internals::network::resnet::{self, Plan};
 
-/// Layers, each of which reads earlier ones.
+/// Layers, which may read later ones too; [`Network::order`] sorts them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Network {
     pub(super) name: String,

@@ -159,7 +159,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// Makes the tensors of a graph within a node known.
+    /// Makes a tensor of a graph within a node known.
     pub(super) fn define(
         &mut self,
         site: &Site<'_>,

@@ -189,8 +189,15 @@ impl Reader<'_> {
         }
         // Of values that are computed from each other the last one is the result.
         let few = graph.outputs.len() <= MAX_OUTPUTS;
-        let follows = |other: &str, name: &str| other != name && links.depends(graph, other, name);
-        let is_last = |name: &&str| few && !names().any(|other| follows(other, name));
+        let sources: Vec<_> = names()
+            .take(MAX_OUTPUTS)
+            .map(|name| (name, links.sources(graph, name)))
+            .collect();
+        let reads = |name: &str| {
+            let mut others = sources.iter().filter(|(other, _)| *other != name);
+            others.any(|(_, sources)| sources.contains(name))
+        };
+        let is_last = |name: &&str| few && !reads(name);
         let mut last = names().filter(is_last);
         match (last.next(), last.next()) {
             (Some(name), None) => Ok((

@@ -1,7 +1,7 @@
 //! The order in which nodes can run, and which of them the result needs.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::proto::{Graph, Name};
 use super::{operator, unreadable};
@@ -117,14 +117,12 @@ impl<'a> Links<'a> {
         needed
     }
 
-    /// Whether one value is computed from another.
-    pub(super) fn depends(&self, graph: &Graph<'_>, output: &str, on: &str) -> bool {
-        let Ok(order) = self.order(graph, output) else {
-            return false;
-        };
-        let mut reads = order
+    /// The values that a value is computed from; none where nodes read each other in a circle.
+    pub(super) fn sources<'g>(&self, graph: &'g Graph<'_>, output: &str) -> HashSet<&'g str> {
+        let order = self.order(graph, output).unwrap_or_default();
+        let reads = order
             .into_iter()
             .flat_map(|index| graph.nodes[index].reads());
-        reads.any(|name| **name == *on)
+        reads.map(|name| &**name).collect()
     }
 }

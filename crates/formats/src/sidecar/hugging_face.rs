@@ -304,16 +304,13 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
 
 /// The size that the network gets, and how images come to it.
 fn resize_of(kind: &Kind, processor: &Processor) -> Result<([usize; 2], Resize), String> {
-    let size = processor.size.unwrap_or(kind.size);
-    let size = match size {
-        Size::Number(side) if kind.square => Size::Sides {
-            height: side,
-            width: side,
-        },
-        Size::Number(edge) => Size::Edge {
+    let sides = match processor.size.unwrap_or(kind.size) {
+        Size::Sides { height, width } => Ok([height, width]),
+        Size::Number(side) if kind.square => Ok([side; 2]),
+        Size::Number(edge)
+        | Size::Edge {
             shortest_edge: edge,
-        },
-        other => other,
+        } => Err(edge),
     };
     let crops = processor.do_center_crop.unwrap_or(kind.crop.is_some());
     let crop = match processor.crop_size {
@@ -333,10 +330,16 @@ fn resize_of(kind: &Kind, processor: &Processor) -> Result<([usize; 2], Resize),
             None => ([224, 224], Resize::Keep),
         });
     }
-    match (kind.name, size) {
-        ("ConvNext", Size::Edge { shortest_edge }) => convnext(shortest_edge, processor.crop_pct)
-            .ok_or_else(|| "crop_pct is out of range".to_owned()),
-        (_, Size::Edge { shortest_edge }) => {
+    match sides {
+        Ok(sides) => Ok(match crop {
+            Some(crop) => (crop, Resize::SquashTo(sides)),
+            None => (sides, Resize::Squash),
+        }),
+        Err(shortest_edge) if kind.name == "ConvNext" => {
+            convnext(shortest_edge, processor.crop_pct)
+                .ok_or_else(|| "crop_pct is out of range".to_owned())
+        }
+        Err(shortest_edge) => {
             // `image_processing_levit.py` resizes by more than it says.
             let edge = match kind.name {
                 "Levit" => shortest_edge.saturating_mul(256) / 224,
@@ -347,11 +350,6 @@ fn resize_of(kind: &Kind, processor: &Processor) -> Result<([usize; 2], Resize),
                 None => ([edge; 2], Resize::ShortEdge(edge)),
             })
         }
-        (_, Size::Sides { height, width }) => Ok(match crop {
-            Some(crop) => (crop, Resize::SquashTo([height, width])),
-            None => ([height, width], Resize::Squash),
-        }),
-        (_, Size::Number(_)) => Err("its size is not understood".to_owned()),
     }
 }
 

@@ -9,7 +9,7 @@ mod hugging_face;
 mod steps;
 mod timm;
 
-use std::io::Read;
+use std::io;
 use std::path::Path;
 
 use serde_json::Value;
@@ -18,7 +18,7 @@ use resnet_wgpu::Error;
 use resnet_wgpu::internals::files;
 use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::network::resnet::Config;
-use resnet_wgpu::picture::Preprocess;
+use resnet_wgpu::picture::{Filter, Preprocess};
 
 /// A `config.json` that names 21,841 classes is 2 MB long.
 const MAX_BYTES: u64 = 16 << 20;
@@ -113,7 +113,7 @@ impl SideCars {
 /// [`Error::Preprocess`] for what is none of these, or asks for what is not supported.
 pub fn preprocess(text: &str) -> Result<Preprocess, Error> {
     match serde_json::from_str::<Value>(text) {
-        Ok(Value::Array(steps)) => steps::read(&Value::Array(steps)),
+        Ok(steps @ Value::Array(_)) => steps::read(&steps),
         Ok(json)
             if json.get("image_processor_type").is_some()
                 || json.get("feature_extractor_type").is_some() =>
@@ -124,22 +124,21 @@ pub fn preprocess(text: &str) -> Result<Preprocess, Error> {
     }
 }
 
+/// The filter of an interpolation, in whose words the rules themselves have it.
+fn filter(interpolation: &str) -> Result<Filter, String> {
+    serde_json::from_value(interpolation.into())
+        .map_err(|_| format!("interpolation '{interpolation}' is unknown"))
+}
+
 /// The text of a file, if it exists and can be read. Weights load without it, so a failure is only
 /// logged as a warning.
 pub(crate) fn text(path: &Path) -> Option<String> {
     let file = files::open(path).ok()?;
-    let mut text = String::new();
-    match file.take(MAX_BYTES + 1).read_to_string(&mut text) {
-        Ok(_) if text.len() as u64 <= MAX_BYTES => Some(text),
-        Ok(_) => {
-            log::warn!("'{}' is not read: it is too large", path.display());
-            None
-        }
-        Err(error) => {
-            log::warn!("'{}' is not read: {error}", path.display());
-            None
-        }
-    }
+    let bytes = files::read_all(file, MAX_BYTES);
+    bytes
+        .and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other))
+        .inspect_err(|error| log::warn!("'{}' is not read: {error}", path.display()))
+        .ok()
 }
 
 fn refuse(model: &str, reason: String) -> Error {

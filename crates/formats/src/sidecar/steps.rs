@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use resnet_wgpu::Error;
-use resnet_wgpu::picture::{Filter, Preprocess, Resize};
+use resnet_wgpu::picture::{Preprocess, Resize};
 
 /// A side, or rows and columns, as torchvision takes them.
 #[derive(Clone, Copy, Deserialize)]
@@ -85,22 +85,15 @@ pub(super) fn read(list: &Value) -> Result<Preprocess, Error> {
     for step in steps {
         match step {
             Step::Resize(step) => {
-                let (size, filter) = match step {
+                let (size, interpolation) = match step {
                     ResizeStep::Size(size) => (size, None),
                     ResizeStep::Full {
                         size,
                         interpolation,
                     } => (size, interpolation),
                 };
-                rules.filter = match filter.as_deref().unwrap_or("bilinear") {
-                    "nearest" => Filter::Nearest,
-                    "box" => Filter::Box,
-                    "bilinear" => Filter::Bilinear,
-                    "bicubic" => Filter::Bicubic,
-                    "hamming" => Filter::Hamming,
-                    "lanczos" => Filter::Lanczos,
-                    other => return Err(refuse(format!("interpolation '{other}' is unknown"))),
-                };
+                let interpolation = interpolation.as_deref().unwrap_or("bilinear");
+                rules.filter = super::filter(interpolation).map_err(refuse)?;
                 rules.size = size.both();
                 rules.resize = match size {
                     Size::One(edge) => Resize::ShortEdge(edge),

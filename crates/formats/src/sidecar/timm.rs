@@ -8,7 +8,7 @@ use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{CONFIG, Config};
 use resnet_wgpu::internals::picture::{IMAGENET_MEAN, IMAGENET_STD};
 use resnet_wgpu::picture::Labels;
-use resnet_wgpu::picture::{Filter, Preprocess, Resize};
+use resnet_wgpu::picture::{Preprocess, Resize};
 
 #[derive(Deserialize)]
 struct Root {
@@ -145,15 +145,7 @@ fn rules_of(data: &Data) -> Result<Preprocess, Error> {
         "border" => Resize::Contain(scaled),
         other => return Err(refuse(format!("crop_mode '{other}' is unknown"))),
     };
-    let filter = match data.interpolation.as_str() {
-        "nearest" => Filter::Nearest,
-        "bilinear" => Filter::Bilinear,
-        "bicubic" => Filter::Bicubic,
-        "box" => Filter::Box,
-        "hamming" => Filter::Hamming,
-        "lanczos" => Filter::Lanczos,
-        other => return Err(refuse(format!("interpolation '{other}' is unknown"))),
-    };
+    let filter = super::filter(&data.interpolation).map_err(refuse)?;
     let rules = Preprocess {
         size: [h, w],
         resize,

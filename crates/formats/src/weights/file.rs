@@ -260,9 +260,13 @@ const WRAPPERS: &[&str] = &[
 
 /// The name of a tensor in the network as its author wrote it.
 fn without_wrappers(name: String) -> String {
-    let wraps = |wrapper: &&&str| name.contains(**wrapper);
-    let found = WRAPPERS.iter().filter(wraps);
-    found.fold(name.clone(), |name, wrapper| name.replace(wrapper, ""))
+    WRAPPERS.iter().fold(name, |name, wrapper| {
+        if name.contains(wrapper) {
+            name.replace(wrapper, "")
+        } else {
+            name
+        }
+    })
 }
 
 /// Reads a non-empty file. A memory map would do without the copy, but the system ends a process whose

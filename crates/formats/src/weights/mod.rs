@@ -290,14 +290,10 @@ fn select(
         return Ok(());
     };
     for other in others {
-        let inside = names.iter().filter(|name| name.starts_with(&other));
-        let copies: Vec<String> = inside.cloned().collect();
         let original = |copy: &str| format!("{first}{}", &copy[other.len()..]);
-        if copies
-            .iter()
-            .all(|copy| file.are_one(copy, &original(copy)))
-        {
-            names.retain(|name| !copies.contains(name));
+        let mut copies = names.iter().filter(|name| name.starts_with(&other));
+        if copies.all(|copy| file.are_one(copy, &original(copy))) {
+            names.retain(|name| !name.starts_with(&other));
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use super::contents::Fault;
 
 /// An index of the largest ResNet is 0.1 MB long.
 pub(crate) const MAX_INDEX_BYTES: usize = 16 << 20;
-/// The most files open at once; some systems allow a process 256.
+/// More files than any network is split into.
 const MAX_SHARDS: usize = 128;
 
 #[derive(Deserialize)]

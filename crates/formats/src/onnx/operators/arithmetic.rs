@@ -112,7 +112,7 @@ pub(super) fn absorb(
 
 /// A residual, or the gate of a squeeze-and-excitation.
 fn of_activations(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
-    let name = match site.node.op {
+    match site.node.op {
         "Add" | "Sum" => {
             let (x, y) = (import.plain(site, 0)?, import.plain(site, 1)?);
             if !y.fits(&x.axes, import.draft.shape(y.id)) {
@@ -122,9 +122,9 @@ fn of_activations(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Err
             let id = import.draft.add(&name, Operation::Add, &[x.id, y.id])?;
             return Ok(Activation::new(id, x.axes).into());
         }
-        "Mul" => import.node_name(site),
+        "Mul" => {}
         _ => return Err(site.refuse("it is only supported with a constant")),
-    };
+    }
     let index = usize::from(import.activation(site, 1)?.pending == Pending::Sigmoid);
     let gate = import.activation(site, index)?;
     if gate.pending != Pending::Sigmoid {
@@ -146,6 +146,7 @@ fn of_activations(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Err
             "its Sigmoid is not one number for each channel"
         }));
     }
+    let name = import.node_name(site);
     let id = import.draft.add(&name, Operation::Gate, &[x.id, gate.id])?;
     Ok(Activation::new(id, x.axes).into())
 }

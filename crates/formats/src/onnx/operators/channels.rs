@@ -4,7 +4,6 @@ use super::super::import::{Import, Site, Value};
 use super::super::view::{Activation, Axis, Channels, Pending};
 use super::sizes::{axis, ranges};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::graph::Padding;
 use resnet_wgpu::internals::network::{Operation, PaddingRule};
 
 /// Some of the channels of an activation, in any order.
@@ -75,7 +74,7 @@ pub(super) fn slice(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, E
         return Err(site.refuse("it takes channels and pixels at once, which is not supported"));
     }
     let x = import.plain(site, 0)?;
-    let padding = PaddingRule::fixed(Padding::all(0));
+    let padding = PaddingRule::all(0);
     let zeros = false;
     import.unary(
         site,

@@ -331,11 +331,9 @@ impl Fold<'_, '_, '_> {
                 .map(|axis| dims[axis])
                 .collect()
         } else {
-            let mut dims: Vec<Option<usize>> = dims.into_iter().map(Some).collect();
-            widen(self.site, &mut dims, &axes.unwrap_or_default(), None)?;
-            dims.into_iter()
-                .map(|size| size.unwrap_or(1))
-                .collect::<Vec<_>>()
+            let mut dims = dims;
+            widen(self.site, &mut dims, &axes.unwrap_or_default(), 1)?;
+            dims
         };
         self.moved(0, &dims, |i| i)
     }

@@ -47,7 +47,8 @@ pub(super) fn reduce(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, 
         ))
     };
     let mut over = Vec::new();
-    for at in axes(site, &listed, x.axes.len())? {
+    let gone = axes(site, &listed, x.axes.len())?;
+    for &at in &gone {
         match x.axes[at] {
             Axis::Image => return Err(refuse()),
             found @ (Axis::Row | Axis::Column | Axis::Pixel) => over.push(found),
@@ -59,7 +60,6 @@ pub(super) fn reduce(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, 
         return Err(refuse());
     }
     let keep = site.int("keepdims", 1)? != 0;
-    let gone = axes(site, &listed, x.axes.len())?;
     let mut view = Vec::new();
     for (at, &axis) in x.axes.iter().enumerate() {
         match gone.contains(&at) {

@@ -208,6 +208,5 @@ fn branch(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let value = value
         .cloned()
         .ok_or_else(|| site.refuse("its branch gives nothing"))?;
-    import.alias = None;
     Ok(value)
 }

@@ -215,7 +215,7 @@ impl Window {
             return Err(site.refuse(format!("a kernel of {side} is too large")));
         }
         let stated = geometry::<4>(site, "pads")?.unwrap_or_default();
-        let rule = site.node.text("auto_pad").map_err(|e| site.damaged(e))?;
+        let rule = site.text("auto_pad")?;
         let fill = match rule.unwrap_or("NOTSET") {
             "NOTSET" | "" => None,
             // Both at once are not allowed; zeros are harmless.

@@ -242,7 +242,7 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Result<&'a str, Fault> {
         let rest = &self.data[self.at..];
-        // The longest Python name known here is 30 bytes long.
+        // Longer than the names of Python's modules and classes.
         let line = rest.iter().take(256).position(|&byte| byte == b'\n');
         let line = line.ok_or_else(|| self.damaged("has a name without an end"))?;
         let line = self.take(line + 1)?;
@@ -351,15 +351,11 @@ impl<'a> Machine<'a> {
 
     /// Adds to the list or dict on top of the stack.
     fn add(&mut self, items: &[Value<'a>]) -> Result<(), Fault> {
-        match self.top()? {
-            Value::List(id) => self.objects.extend(id, items),
-            Value::Dict(id) if items.len().is_multiple_of(2) => self.objects.extend(id, items),
-            Value::Object(_) if items.len().is_multiple_of(2) => {
-                if let Some(id) = self.objects.dict(self.top()?) {
-                    self.objects.extend(id, items);
-                }
-            }
-            Value::Other | Value::Object(_) | Value::Class(_) => (),
+        let top = self.top()?;
+        match (top, self.objects.dict(top)) {
+            (Value::List(id), _) => self.objects.extend(id, items),
+            (_, Some(id)) if items.len().is_multiple_of(2) => self.objects.extend(id, items),
+            (Value::Other | Value::Object(_) | Value::Class(_), _) => (),
             _ => return Err(self.damaged("adds to what is neither a list nor a dict")),
         }
         Ok(())

@@ -67,7 +67,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// What "calling" a listed object with these arguments makes.
+    /// What "calling" an object with these arguments makes; one that is not listed is only noted.
     pub(super) fn reduce(
         &mut self,
         function: Value<'a>,
@@ -167,16 +167,7 @@ impl<'a> Machine<'a> {
             _ => Err(self.damaged("makes a tensor of sizes that make no sense")),
         }
     }
-}
 
-fn size(value: Value<'_>) -> Option<usize> {
-    match value {
-        Value::Int(number) => usize::try_from(number).ok(),
-        _ => None,
-    }
-}
-
-impl<'a> Machine<'a> {
     /// Gives the object below the top its attributes.
     pub(super) fn build(&mut self) -> Result<(), Fault> {
         let state = self.pop()?;
@@ -197,5 +188,12 @@ impl<'a> Machine<'a> {
             }
         }
         Ok(())
+    }
+}
+
+fn size(value: Value<'_>) -> Option<usize> {
+    match value {
+        Value::Int(number) => usize::try_from(number).ok(),
+        _ => None,
     }
 }
