@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::blueprint::{Blueprint, Tensors};
 use super::decision::{Decision, Decisions};
 use super::resnet::{Arch, Plan};
+use super::stages::stages;
 use super::{Activation, BnMode, Family, Variant};
 use crate::error::Error;
 use crate::graph::{Graph, Role};
@@ -126,6 +127,9 @@ impl Network {
         for (role, name) in self.blueprint.roles() {
             let value = graph.find(name)?;
             graph.set_role(role, value)?;
+        }
+        for (stage, value) in stages(&graph).into_iter().enumerate() {
+            graph.set_role(Role::Stage(stage + 1), value)?;
         }
         let last = match self.classifier {
             Some(_) => Role::Logits,

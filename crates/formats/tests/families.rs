@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use resnet_wgpu::Error;
+use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::reference::{self, Keep};
@@ -175,6 +176,23 @@ fn every_family_computes_what_its_library_does() {
         let golden = golden(name);
         let error = error_of(&model, &golden);
         assert!(error < 1e-5, "{name}: {error}");
+    }
+}
+
+#[test]
+fn the_ends_of_the_stages_are_found_in_every_family() {
+    for (name, file, _) in FOLDERS {
+        let graph = open(name, file).graph;
+        let stage = |number| graph.value_of(Role::Stage(number)).ok();
+        let count = (1..).take_while(|&number| stage(number).is_some()).count();
+        let expected = match *name {
+            "onnx-folded" => 1,
+            "cifar-a" | "cifar-b" => 3,
+            _ => 4,
+        };
+        assert_eq!(count, expected, "{name}");
+        let (last, map) = (stage(count).unwrap(), graph.value_of(Role::FeatureMap));
+        assert_eq!(last.shape, map.unwrap().shape, "{name}");
     }
 }
 
