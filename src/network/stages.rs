@@ -29,7 +29,10 @@ pub(super) fn stages(graph: &Graph) -> Vec<ValueId> {
         };
         if ends_block && beside <= index {
             let channels = graph.shape(result).c;
-            match stages.last_mut().filter(|last| graph.shape(**last).c == channels) {
+            match stages
+                .last_mut()
+                .filter(|last| graph.shape(**last).c == channels)
+            {
                 Some(last) => *last = result,
                 None => stages.push(result),
             }

@@ -48,7 +48,9 @@ struct Timings {
     adapter_ms: f64,
     weights_ms: f64,
     pipelines_ms: f64,
-    /// Decoding and resizing, all images.
+    /// Decoding and resizing, all images, summed over the threads that do it.
+    decoding_ms: f64,
+    /// Waiting for images that were not decoded while earlier ones ran.
     images_ms: f64,
     /// Upload, kernels and readback, all batches.
     run_ms: f64,
@@ -125,6 +127,7 @@ impl Job<'_> {
             let batch = self.images.next_batch(&self.rules)?;
             self.timings.images_ms += milliseconds(start.elapsed());
             let Some(batch) = batch else {
+                self.timings.decoding_ms = milliseconds(self.images.decoding);
                 return Ok(answers);
             };
             let found = self.answer(&batch)?;
