@@ -64,13 +64,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Default::default()
     });
     executor.record(&mut encoder, &input, &output)?;
-    readback.record(&mut encoder);
+    readback.record(&mut encoder)?;
     queue.submit([encoder.finish()]);
 
     // Whenever the results have arrived: this host has nothing else to do, and waits.
-    readback.try_read()?;
     device.poll(wgpu::PollType::wait_indefinitely())?;
-    let outputs = readback.try_read()?.ok_or("the device is still busy")?;
+    let (_, outputs) = readback.try_read()?.ok_or("the device is still busy")?;
     let best = top_k(outputs[0].data(), 1)[0];
     let label = model.labels.as_ref().and_then(|labels| labels.get(best));
     println!("class {best}, {}", label.unwrap_or("which has no name"));

@@ -395,7 +395,7 @@ mod gpu {
             executor
                 .record(&mut encoder, &Input::uploaded(), &Output::kept())
                 .unwrap();
-            readback.record(&mut encoder);
+            readback.record(&mut encoder).unwrap();
             finish(&gpu, encoder);
             let want = map_of(&with_class(class), &image);
             let got = &read(&gpu.device, &readback)[0];

@@ -136,7 +136,7 @@ impl Host {
         self.executor
             .record(encoder, &self.input, &self.output)
             .unwrap();
-        self.readback.record(encoder);
+        self.readback.record(encoder).unwrap();
     }
 
     /// A frame as in an app: recorded at once, then again in slices.
@@ -146,6 +146,7 @@ impl Host {
         let mut run = self.executor.start(&self.input, &self.output).unwrap();
         while !run.record(&mut encoder, Slice::Steps(1)).unwrap() {}
         finish(gpu, encoder);
+        assert!(self.readback.try_read().unwrap().is_some(), "arrived");
     }
 }
 

@@ -101,7 +101,7 @@ fn two_executors_and_the_host_share_one_encoder() {
         executor
             .record(&mut encoder, &Input::uploaded(), &Output::kept())
             .unwrap();
-        readback.record(&mut encoder);
+        readback.record(&mut encoder).unwrap();
     }
     finish(&gpu, encoder);
 
@@ -170,7 +170,7 @@ fn a_device_with_nothing_but_the_default_limits_is_enough() {
     executor
         .record(&mut encoder, &Input::uploaded(), &Output::kept())
         .unwrap();
-    readback.record(&mut encoder);
+    readback.record(&mut encoder).unwrap();
     queue.submit([encoder.finish()]);
     let got = read(&device, &readback);
     assert_close(

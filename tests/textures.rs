@@ -356,7 +356,7 @@ fn a_batch_of_textures_gives_the_results_of_its_pixels_on_every_path() {
             executor
                 .record(&mut encoder, input, &Output::kept())
                 .unwrap();
-            readback.record(&mut encoder);
+            readback.record(&mut encoder).unwrap();
             gpu.queue.submit([encoder.finish()]);
             common::read(&gpu.device, &readback)
         };

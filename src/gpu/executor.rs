@@ -9,6 +9,7 @@ use super::dispatch::Dispatch;
 use super::helpers::Helpers;
 use super::pipelines::{BuildProgress, Pipelines};
 use super::resources::{Resource, create_all};
+use super::runs::Runs;
 use crate::error::Error;
 use crate::graph::{ClassGradient, Role};
 use crate::host_memory;
@@ -26,8 +27,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub struct Executor {
     pub(super) id: u64,
     pub(super) dispatches: Arc<[Dispatch]>,
-    /// The number of runs started: a split run must be the latest one.
-    pub(super) runs: Arc<AtomicU64>,
+    /// What was recorded: a split run must be the latest one.
+    pub(super) runs: Arc<Runs>,
     pub(super) helpers: Helpers,
     resources: Vec<Resource>,
     pipeline_count: usize,
@@ -111,7 +112,7 @@ impl Executor {
             complete_after: complete_after.collect(),
             writables: plan.writables().to_vec(),
             dispatches: dispatches.into(),
-            runs: Arc::default(),
+            runs: Arc::new(Runs::new(device)?),
             helpers: Helpers::default(),
             resources,
             pipeline_count: plan.distinct_pipelines(),
@@ -226,8 +227,12 @@ impl Executor {
         &self,
         key: &OutputKey<'_>,
     ) -> Result<(&PlannedOutput, usize), Error> {
-        let index = key.find(&self.outputs)?;
-        Ok((&self.outputs[index], self.complete_after[index]))
+        Ok(self.output_at(key.find(&self.outputs)?))
+    }
+
+    /// One of the outputs, and the number of dispatches until it is complete.
+    pub(super) fn output_at(&self, index: usize) -> (&PlannedOutput, usize) {
+        (&self.outputs[index], self.complete_after[index])
     }
 
     pub(super) fn buffer(&self, id: AllocationId) -> &wgpu::Buffer {

@@ -31,6 +31,8 @@ mod pipelines;
 mod readback;
 mod record;
 mod resources;
+mod ring;
+mod runs;
 mod session;
 mod texture;
 pub(crate) mod timing;

@@ -176,7 +176,7 @@ pub(super) fn create_table<T: bytemuck::NoUninit>(
         device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(&label(name)),
             size: size_of_val(table) as u64,
-            usage: wgpu::BufferUsages::STORAGE,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: true,
         })
     })?;

@@ -108,7 +108,7 @@ impl Session {
             StepClock::Host => None,
         };
         Ok(Self {
-            readback: Readback::new(device, &executor)?.unchecked(),
+            readback: Readback::for_waiting(device, &executor)?,
             total_timer: StepTimer::new(device, queue, 1)?,
             step_timer,
             executor,
@@ -138,10 +138,10 @@ impl Session {
         self.submit(|encoder| {
             self.executor
                 .record(encoder, &Input::uploaded(), &Output::kept())?;
-            self.readback.record(encoder);
-            Ok(())
+            self.readback.record(encoder).map(drop)
         })?;
-        self.wait_for(self.readback.read())
+        let (_, outputs) = self.wait_for(self.readback.read())?;
+        Ok(outputs)
     }
 
     /// Runs on the last upload, reads nothing back, and returns the GPU's own time in milliseconds

@@ -115,7 +115,7 @@ pub fn read(device: &wgpu::Device, readback: &Readback) -> Vec<Tensor> {
     );
     device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
     match future.as_mut().poll(&mut task) {
-        Poll::Ready(tensors) => tensors.unwrap(),
+        Poll::Ready(results) => results.unwrap().1,
         Poll::Pending => panic!("the host has polled"),
     }
 }
