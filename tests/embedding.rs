@@ -11,14 +11,16 @@ use resnet_wgpu::Error;
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::engine::{Engine, Oracle};
 use resnet_wgpu::gpu::{
-    Context, Executor, Input, Output, Pipelines, Readback, Session, cooperative_matrix_works,
-    required_features, required_limits,
+    Answer, Classifier, Context, Executor, HeatMap, Input, Output, Pipelines, Readback, Session,
+    cooperative_matrix_works, required_features, required_limits,
 };
-use resnet_wgpu::graph::Graph;
+use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::internals::gpu::Adapters;
 use resnet_wgpu::internals::graph::{Conv2d, GlobalAvgPool, Op};
-use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
+use resnet_wgpu::network::{Arch, ModelOptions};
+use resnet_wgpu::picture::{Batch, Picture, top_k};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions, Precision};
 use resnet_wgpu::tensor::{Shape, Tensor, pack, unpack};
 use resnet_wgpu::tune::{TuneCache, TuneProgress, tune};
 use resnet_wgpu::wgpu;
@@ -242,6 +244,195 @@ fn a_host_tunes_and_tests_its_own_device() {
         assert_close("pool", &want[0], &got[0], Tolerance::for_sum_of(27));
         assert!(engine.run(&want[0]).is_err(), "an input of another shape");
     }
+}
+
+#[test]
+fn weights_are_swapped_without_a_new_pipeline_input_or_readback() {
+    let gpu = gpu();
+    let graphs = [network(12), network(13)];
+    let plans = [0, 1].map(|i| plan(&gpu, &graphs[i]));
+    let Context {
+        device,
+        queue,
+        pipelines,
+        ..
+    } = &gpu;
+    let mut executor =
+        Executor::with_pipelines(device, queue, &plans[0], pipelines, &mut |_| ()).unwrap();
+    let made = pipelines.count();
+    let output = Output::builder(&executor).keep("pool").unwrap().build();
+    let readback = Readback::new(device, &executor).unwrap();
+    let image = Numbers::new(14).tensor(&SHAPE.dims());
+    executor.write_tensor(queue, &image).unwrap();
+    for index in [0, 1, 0] {
+        executor = executor.with_weights(queue, &plans[index]).unwrap();
+        let mut encoder = encoder(&gpu);
+        executor
+            .record(&mut encoder, &Input::uploaded(), &output)
+            .unwrap();
+        readback.record(&mut encoder).unwrap();
+        finish(&gpu, encoder);
+        let want = reference(&graphs[index], &image);
+        let got = read(device, &readback);
+        assert_close("pool", &want[0], &got[0], Tolerance::for_sum_of(27));
+    }
+    assert_eq!(pipelines.count(), made, "no new pipeline");
+
+    let options = PlanOptions::new(Capabilities::of(device)).precision(Precision::F16);
+    let other = Plan::new(&graphs[0], &options).unwrap();
+    let error = executor.with_weights(queue, &other).unwrap_err();
+    assert!(
+        error.to_string().contains("more than its weights"),
+        "{error}"
+    );
+}
+
+/// A picture of the host's, and what the network makes of it on the CPU.
+fn scene(gpu: &Context, seed: u64) -> (wgpu::TextureView, Picture) {
+    let mut numbers = Numbers::new(seed);
+    let bytes = numbers.tensor(&[40 * 30 * 3]);
+    let bytes: Vec<u8> = bytemuck::cast_slice::<f32, u8>(bytes.data())
+        .iter()
+        .step_by(4)
+        .copied()
+        .collect();
+    let picture = Picture::new(40, 30, bytes).unwrap();
+    let rgba = picture
+        .rgb()
+        .chunks(3)
+        .flat_map(|p| [p[0], p[1], p[2], 255]);
+    let size = wgpu::Extent3d {
+        width: 30,
+        height: 40,
+        depth_or_array_layers: 1,
+    };
+    let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
+        label: Some("scene"),
+        size,
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba8Unorm,
+        usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+        view_formats: &[],
+    });
+    gpu.queue.write_texture(
+        texture.as_image_copy(),
+        &rgba.collect::<Vec<u8>>(),
+        wgpu::TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some(30 * 4),
+            rows_per_image: None,
+        },
+        size,
+    );
+    let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
+    (view, picture)
+}
+
+/// Records one run on a scene, and waits for its answer as a host does not.
+fn look(gpu: &Context, classifier: &mut Classifier, scene: &wgpu::TextureView) -> Answer {
+    let mut encoder = encoder(gpu);
+    let run = classifier.record(&mut encoder, scene).unwrap();
+    gpu.queue.submit([encoder.finish()]);
+    assert!(classifier.poll().unwrap().is_none(), "nothing polls");
+    gpu.device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+    let answer = classifier.poll().unwrap().unwrap();
+    assert_eq!(Some(answer.run), run, "the number of the run");
+    answer
+}
+
+#[test]
+fn a_classifier_answers_as_the_cpu_does_and_survives_its_device() {
+    let gpu = gpu();
+    let options = ModelOptions {
+        size: Some([32, 32]),
+        ..Default::default()
+    };
+    let network = Arch::ResNet18.made_up(3, &options).unwrap();
+    let mut model = network.model(&options).unwrap();
+    let features = model.graph.role(Role::Features).unwrap();
+    model.graph.mark_output(features).unwrap();
+    let cpu = CpuExecutor::new(&model.graph).unwrap();
+
+    let mut classifier = Classifier::builder(&network)
+        .model(options)
+        .features()
+        .heat_map(HeatMap::default())
+        .build(&gpu)
+        .unwrap();
+    let scenes = [1, 2, 3, 4, 5, 6].map(|seed| scene(&gpu, seed));
+    let mut answers = Vec::new();
+    for round in 0..2 {
+        for (view, picture) in &scenes {
+            let batch = Batch::prepare(std::slice::from_ref(picture), &model.preprocess).unwrap();
+            let want = cpu.run(&[batch.tensor()]).unwrap();
+            let answer = look(&gpu, &mut classifier, view);
+            let guesses = &answer.guesses[0];
+            let best = top_k(want[1].data(), 5);
+            let got: Vec<usize> = guesses.iter().map(|guess| guess.class).collect();
+            assert_eq!(got, best, "round {round}");
+            for guess in guesses {
+                let off = guess.probability - want[1].data()[guess.class];
+                assert!(off.abs() < 1e-4, "{guess:?}");
+                let labels = model.labels.as_ref().unwrap();
+                assert_eq!(labels.get(guess.class), Some(&*guess.label), "label");
+            }
+            let got = Tensor::new(want[2].dims(), answer.features[0].clone()).unwrap();
+            assert_close("features", &want[2], &got, Tolerance::for_sum_of(1000));
+            answers.push(answer);
+        }
+    }
+    let map = classifier.heat_map().unwrap();
+    assert_eq!([map.height(), map.width()], [32, 32], "the network's image");
+
+    gpu.device.destroy();
+    let new = self::gpu();
+    let refused = classifier.rebuild(&gpu, &network);
+    assert!(refused.is_err(), "a device that is lost");
+    classifier.rebuild(&new, &network).unwrap();
+    let (view, _) = scene(&new, 1);
+    let answer = look(&new, &mut classifier, &view);
+    assert_eq!(answer.guesses, answers[0].guesses, "as before");
+    assert_eq!(answer.features, answers[0].features, "as before");
+}
+
+#[test]
+fn a_classifier_reads_tensors_and_batches_too() {
+    let gpu = gpu();
+    let options = ModelOptions {
+        batch: 2,
+        size: Some([32, 32]),
+        ..Default::default()
+    };
+    let network = Arch::ResNet18.made_up(4, &options).unwrap();
+    let model = network.model(&options).unwrap();
+    let image = Numbers::new(15).tensor(&[2, 3, 32, 32]);
+    let cpu = CpuExecutor::new(&model.graph).unwrap();
+    let want = cpu.run(std::slice::from_ref(&image)).unwrap();
+    let classifier = Classifier::builder(&network)
+        .model(options)
+        .tensors()
+        .build(&gpu)
+        .unwrap();
+    classifier
+        .executor()
+        .write_tensor(&gpu.queue, &image)
+        .unwrap();
+    let mut encoder = encoder(&gpu);
+    classifier
+        .record_input(&mut encoder, &Input::uploaded())
+        .unwrap();
+    finish(&gpu, encoder);
+    let answer = classifier.poll().unwrap().unwrap();
+    assert!(answer.features.is_empty(), "nobody asked");
+    assert!(classifier.heat_map().is_none(), "nobody asked");
+    for (guesses, row) in answer.guesses.iter().zip(want[1].data().chunks(1000)) {
+        assert_eq!(guesses[0].class, top_k(row, 1)[0], "best");
+    }
+    assert_eq!(answer.guesses.len(), 2, "one list for each image");
 }
 
 #[test]

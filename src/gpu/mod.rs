@@ -16,6 +16,7 @@ use crate::plan::{Capabilities, DeviceClass, DeviceKind, Vendor};
 #[doc = include_str!("contract.md")]
 pub mod contract {}
 
+mod classifier;
 pub(crate) mod context;
 mod cooperative;
 mod cursor;
@@ -38,6 +39,7 @@ mod texture;
 pub(crate) mod timing;
 mod warm_up;
 
+pub use classifier::{Answer, Classifier, ClassifierBuilder, Guess};
 pub use context::Context;
 pub use cooperative::{cooperative_matrix_features, cooperative_matrix_works};
 pub use cursor::{Cursor, Prewarm, Slice};
@@ -73,6 +75,34 @@ pub fn optional_features() -> wgpu::Features {
 /// features](optional_features) and its own `max_immediate_size`.
 pub fn required_limits() -> wgpu::Limits {
     wgpu::Limits::default()
+}
+
+/// The device to request where nothing else decides: all optional features that the adapter has, and
+/// the limits that allow large batches and images. A host adds its own:
+///
+/// ```no_run
+/// # use resnet_wgpu::{gpu::device_descriptor, wgpu};
+/// # async fn host(adapter: wgpu::Adapter) -> Result<(), wgpu::RequestDeviceError> {
+/// let mut descriptor = device_descriptor(&adapter);
+/// descriptor.required_features |= wgpu::Features::DEPTH_CLIP_CONTROL;
+/// let (device, queue) = adapter.request_device(&descriptor).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn device_descriptor(adapter: &wgpu::Adapter) -> wgpu::DeviceDescriptor<'static> {
+    let allowed = adapter.limits();
+    wgpu::DeviceDescriptor {
+        label: Some("resnet-wgpu"),
+        required_features: required_features() | (adapter.features() & optional_features()),
+        required_limits: wgpu::Limits {
+            max_storage_buffer_binding_size: allowed.max_storage_buffer_binding_size,
+            max_buffer_size: allowed.max_buffer_size,
+            max_texture_dimension_2d: allowed.max_texture_dimension_2d,
+            max_immediate_size: allowed.max_immediate_size,
+            ..required_limits()
+        },
+        ..Default::default()
+    }
 }
 
 impl Capabilities {

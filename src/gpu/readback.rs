@@ -168,6 +168,11 @@ impl Readback {
         }
     }
 
+    /// What is read.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = &PlannedOutput> {
+        self.parts.iter().map(|part| &part.output)
+    }
+
     fn poll(&self, context: Option<&mut Context<'_>>) -> Poll<Result<Option<Results>, Error>> {
         let read = |run: Latest, bytes: &[u8]| Ok((run.run, self.results(run, bytes)?));
         let arrived = self.copies.poll(context, read);
