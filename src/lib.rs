@@ -26,11 +26,13 @@
 //!
 //! # In a host that has a device
 //!
-//! The executor is built from the host's device and records into the host's encoder. It never
-//! submits, polls or blocks.
+//! A [`gpu::Classifier`] takes a network, the host's device and its textures, and gives labels, feature
+//! vectors (embeddings) and a heat map: in a game engine such as Bevy, in an editor made with egui, in
+//! anything that uses wgpu 30. What it consists of can be had one by one. The executor is built from the
+//! host's device and records into the host's encoder. It never submits, polls or blocks.
 //!
 //! ```no_run
-//! use resnet_wgpu::gpu::{Executor, Input, Output};
+//! use resnet_wgpu::gpu::{Executor, Input, Output, Readback};
 //! use resnet_wgpu::graph::{Graph, Role};
 //! use resnet_wgpu::passes::{Fusion, optimize};
 //! use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
@@ -40,21 +42,26 @@
 //! let graph = optimize(network, Fusion::Full)?;
 //! let options = PlanOptions::new(Capabilities::of(device));
 //! let executor = Executor::new(device, queue, &Plan::new(&graph, &options)?)?;
+//! let readback = Readback::of(device, &executor, [Role::Logits])?;
 //!
 //! // Every frame:
 //! let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
 //! executor.write_tensor(queue, image)?;
 //! executor.record(&mut encoder, &Input::uploaded(), &Output::kept())?;
-//! let (logits, buffer) = executor.output(Role::Logits)?;
-//! println!("{} logits in {buffer:?}", logits.shape.c);
+//! readback.record(&mut encoder)?;
 //! queue.submit([encoder.finish()]);
+//! while let Some((run, outputs)) = readback.try_read()? {
+//!     println!("run {run}: {:?}", outputs[0].data());
+//! }
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! The host's textures go in and come out without leaving the GPU, and a run can be spread over
-//! frames: [`gpu::contract`] lists what a host can rely on, and `examples/embed.rs` shows all of it
-//! on one page.
+//! frames: [`gpu::contract`] lists what a host can rely on. `examples/embed.rs` uses the classifier,
+//! `examples/parts.rs` shows what it does. A value of the network, such as a stage, is a buffer that the
+//! host's shaders can read: [`gpu::Executor::output`]. The nearest of many feature vectors:
+//! [`gpu::Similarity`]. [`gpu::device_descriptor`] is the device to ask for where nothing else decides.
 //!
 //! # Without one
 //!
@@ -96,3 +103,8 @@ mod words;
 
 pub use error::Error;
 pub use wgpu;
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -16,6 +16,8 @@ use resnet_wgpu::gpu::{
 };
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{Conv2d, GlobalAvgPool, Op};
+use resnet_wgpu::network::{Arch, ModelOptions};
+use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
 use resnet_wgpu::tensor::Shape;
@@ -206,6 +208,33 @@ fn a_frame_makes_nothing_on_the_device_and_keeps_nothing_on_the_heap() {
     assert_eq!(device_memory(&gpu), before, "after fifty frames");
     let grown = HEAP.load(Ordering::Relaxed) - heap;
     assert!(grown < 16 << 10, "the heap grew by {grown} bytes");
+}
+
+#[test]
+fn a_network_lies_in_memory_once() {
+    let _alone = alone();
+    let options = ModelOptions {
+        size: Some([32, 32]),
+        ..ModelOptions::default()
+    };
+    let network = Arch::ResNet18.made_up(0, &options).unwrap();
+    let bytes: usize = network.tensors().values().map(|t| t.len() * 4).sum();
+    let heap = HEAP.load(Ordering::Relaxed);
+    let models: Vec<_> = [1, 4]
+        .into_iter()
+        .map(|batch| {
+            let options = ModelOptions {
+                batch,
+                ..options.clone()
+            };
+            let graph = optimize(&network.model(&options).unwrap().graph, Fusion::Full).unwrap();
+            let plan = Plan::new(&graph, &PlanOptions::new(Capabilities::default())).unwrap();
+            (graph, plan)
+        })
+        .collect();
+    let grown = HEAP.load(Ordering::Relaxed) - heap;
+    let allowed = i64::try_from(bytes / 20).unwrap();
+    assert!(grown < allowed, "{} plans took {grown} bytes", models.len());
 }
 
 #[test]

@@ -19,6 +19,7 @@ use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::internals::gpu::Adapters;
 use resnet_wgpu::internals::graph::{Conv2d, GlobalAvgPool, Op};
 use resnet_wgpu::network::{Arch, ModelOptions};
+use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::{Batch, Picture, top_k};
 use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions, Precision};
 use resnet_wgpu::tensor::{Shape, Tensor, pack, unpack};
@@ -433,6 +434,108 @@ fn a_classifier_reads_tensors_and_batches_too() {
         assert_eq!(guesses[0].class, top_k(row, 1)[0], "best");
     }
     assert_eq!(answer.guesses.len(), 2, "one list for each image");
+}
+
+#[test]
+fn stages_are_tapped_and_their_elements_are_where_it_is_said() {
+    let gpu = gpu();
+    let options = ModelOptions {
+        batch: 2,
+        size: Some([32, 48]),
+        ..Default::default()
+    };
+    let network = Arch::ResNet18.made_up(5, &options).unwrap();
+    let mut model = network.model(&options).unwrap();
+    let stages = [1, 2, 3, 4].map(Role::Stage);
+    for stage in stages {
+        let value = model.graph.role(stage).unwrap();
+        model.graph.mark_output(value).unwrap();
+    }
+    let graph = optimize(&model.graph, Fusion::Full).unwrap();
+    let executor = Executor::new(&gpu.device, &gpu.queue, &plan(&gpu, &graph)).unwrap();
+    for (stage, shape) in stages.into_iter().zip([
+        [2, 64, 8, 12],
+        [2, 128, 4, 6],
+        [2, 256, 2, 3],
+        [2, 512, 1, 2],
+    ]) {
+        let (output, buffer) = executor.output(stage).unwrap();
+        assert_eq!(output.shape.dims(), shape, "{stage}");
+        assert!(
+            buffer.usage().contains(wgpu::BufferUsages::STORAGE),
+            "{stage}"
+        );
+        let [n, c, h, w] = shape;
+        let numbers = Numbers::new(6).tensor(&shape);
+        let packed = pack(output.shape, numbers.data());
+        for (i, &value) in numbers.data().iter().enumerate() {
+            let at = [i / (c * h * w), i / (h * w) % c, i / w % h, i % w];
+            assert!(packed[output.index(at)] == value, "{stage} {at:?} of {n}");
+        }
+    }
+    // The shader's function reads the same element.
+    let (output, _) = executor.output(Role::Stage(2)).unwrap();
+    let source = format!(
+        "@group(0) @binding(0) var<storage, read> tap: array<f32>;\n\
+         @group(0) @binding(1) var<storage, read_write> found: array<f32>;\n{}\n\
+         @compute @workgroup_size(1) fn main() {{ found[0] = load(1u, 77u, 3u, 2u); }}",
+        output.wgsl("tap")
+    );
+    let device = &gpu.device;
+    let shader = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some("host"),
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some("host"),
+        layout: None,
+        module: &shader,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    });
+    let found = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("host"),
+        size: 4,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    });
+    let visible = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("host"),
+        size: 4,
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let (_, tap) = executor.output(Role::Stage(2)).unwrap();
+    let bindings = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some("host"),
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &[(0, tap), (1, &found)].map(|(binding, buffer)| wgpu::BindGroupEntry {
+            binding,
+            resource: buffer.as_entire_binding(),
+        }),
+    });
+    let image = Numbers::new(7).tensor(&[2, 3, 32, 48]);
+    executor.write_tensor(&gpu.queue, &image).unwrap();
+    let readback = Readback::of(device, &executor, [Role::Stage(2)]).unwrap();
+    let mut encoder = encoder(&gpu);
+    executor
+        .record(&mut encoder, &Input::uploaded(), &Output::kept())
+        .unwrap();
+    readback.record(&mut encoder).unwrap();
+    {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        pass.set_pipeline(&pipeline);
+        pass.set_bind_group(0, &bindings, &[]);
+        pass.dispatch_workgroups(1, 1, 1);
+    }
+    encoder.copy_buffer_to_buffer(&found, 0, &visible, 0, 4);
+    gpu.queue.submit([encoder.finish()]);
+    visible.map_async(wgpu::MapMode::Read, .., |_| ());
+    let want = read(device, &readback).remove(0);
+    let got: f32 = bytemuck::pod_read_unaligned(&visible.get_mapped_range(..).unwrap());
+    let at = ((128 + 77) * 4 + 3) * 6 + 2;
+    assert!(got == want.data()[at], "{got} for {}", want.data()[at]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use resnet_wgpu::internals::graph::{
 };
 use resnet_wgpu::internals::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::internals::kernels::{self, Access, Kernel, Launch, Precision, Storage};
-use resnet_wgpu::internals::kernels::{heat_map, resample_columns, resample_rows};
+use resnet_wgpu::internals::kernels::{heat_map, resample_columns, resample_rows, similarity};
 use resnet_wgpu::internals::plan::{Candidate, ConvShape, candidates};
 use resnet_wgpu::picture::{ChannelOrder, Preprocess};
 use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
@@ -248,6 +248,7 @@ fn launches() -> Vec<Launch> {
         heat_map::launch([30, 20]),
         resample_rows::launch([30, 20]),
         resample_columns::launch([30, 20]),
+        similarity::launch(1000, 512),
     ]);
     let with_matrices = PlanOptions::new(capabilities(|c| {
         c.cooperative_matrix = true;

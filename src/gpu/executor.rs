@@ -257,8 +257,13 @@ impl Executor {
         &self.outputs
     }
 
-    /// Finds an output by its name or its role: its shape, and the buffer that contains it,
-    /// channel-packed, from the start.
+    /// Finds an output by its name or its role: its shape, and the buffer that contains it.
+    ///
+    /// A value of the network becomes an output by [`Graph::mark_output`](crate::graph::Graph::mark_output)
+    /// before it is optimised: `graph.mark_output(graph.role(Role::Stage(3)).unwrap())` taps the third
+    /// stage. The buffer has the usages `STORAGE` and `COPY_SRC`, so shaders of the host can read it;
+    /// [`PlannedOutput::index`] and [`PlannedOutput::wgsl`] say where an element lies. The value has
+    /// `shape.packed_len()` numbers from the first byte on; the buffer may have more.
     ///
     /// # Errors
     /// [`Error::UnknownValue`] and [`Error::NoRole`] if the plan keeps no such value.

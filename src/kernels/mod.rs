@@ -52,6 +52,7 @@ pub mod resample_columns;
 pub mod resample_rows;
 pub mod residual_add;
 pub mod sigmoid;
+pub mod similarity;
 pub mod softmax;
 mod specialise;
 pub mod textures;
@@ -101,6 +102,7 @@ pub const ALL: &[&Kernel] = &[
     &residual_add::KERNEL,
     &textures::residual_add_texture::KERNEL,
     &sigmoid::KERNEL,
+    &similarity::KERNEL,
     &softmax::KERNEL,
     &textures::tensor_to_texture::KERNEL,
     &textures::texture_to_tensor::KERNEL,

@@ -67,6 +67,27 @@ pub(crate) struct EmbedArgs {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct SearchArgs {
+    /// Vectors to search, as `resnet embed -o` writes them
+    #[arg(value_name = "INDEX.npy", value_parser = npy())]
+    pub(crate) index: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) images: ImagesArgs,
+
+    /// Images to show for each image
+    #[arg(long, value_name = "K", default_value = "5", value_parser = count)]
+    pub(crate) top: usize,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "jsonl"]))]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct CamArgs {
     /// Image (JPEG, PNG, WebP, GIF, BMP, TIFF, TGA, PNM), or `-` for stdin
     #[arg(value_name = "IMAGE")]

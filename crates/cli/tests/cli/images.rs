@@ -172,8 +172,9 @@ fn npy(file: &Path, rows: usize, columns: usize) -> Vec<f32> {
         header.contains(&format!("'shape': ({rows}, {columns})")),
         "{header}"
     );
-    let words = bytes[128..].as_chunks::<4>().0;
-    assert_eq!(words.len(), rows * columns, "numbers");
+    // The names follow.
+    let numbers = &bytes[128..][..rows * columns * 4];
+    let words = numbers.as_chunks::<4>().0;
     words.iter().map(|&w| f32::from_le_bytes(w)).collect()
 }
 
@@ -215,6 +216,22 @@ fn embed_gives_the_features_of_each_image_in_both_forms() {
         }
         assert_eq!(embedding.len(), 512, "features");
     }
+    // The names are in the file, too.
+    let index = ["search", path(&file), path(&expected[1]), "--top", "2"];
+    let run = Run::new(&[&index, &TINY, &ON_CPU, &["--format", "jsonl"]]).ends_with(0);
+    let found: Value = serde_json::from_str(&run.stdout).unwrap();
+    let nearest = found["nearest"].as_array().unwrap();
+    assert_eq!(nearest.len(), 2, "{found}");
+    assert_eq!(nearest[0]["image"], path(&expected[1]), "itself: {found}");
+    let similarity = nearest[0]["similarity"].as_f64().unwrap();
+    assert!((similarity - 1.0).abs() < 1e-5, "{found}");
+    let run = Run::new(&[&index, &TINY, &ON_CPU]).ends_with(0);
+    let line = format!("  1.0000  {}", path(&expected[1]));
+    assert_eq!(run.stdout.lines().nth(1), Some(&*line), "{}", run.stdout);
+    let other = ["--arch", "resnet50", "--size", "32"];
+    Run::new(&[&index, &other, &ON_CPU])
+        .ends_with(1)
+        .complains_of("vectors of 512 numbers");
     let first = &rows[..512];
     assert_ne!(first, &rows[512..1024], "each image has its own");
     let wide = ["embed", path(&expected[0])];

@@ -12,11 +12,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use half::f16;
+
 use super::container::{self, Container};
 use super::contents::{Contents, Dtype, Fault, StoredTensor};
 use super::{convert, header, shards};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::{files, host_memory};
+use resnet_wgpu::tensor::Tensor;
 
 /// An open weight file, or all shards of one.
 pub(super) struct WeightFile {
@@ -184,8 +187,42 @@ impl WeightFile {
         &self.metadata
     }
 
+    /// Reads a tensor of a known shape, in the order of the file, as a tensor of other dimensions with the
+    /// same numbers. Halves stay halves.
+    pub(super) fn tensor(
+        &self,
+        key: &str,
+        expected: &[usize],
+        dims: &[usize],
+    ) -> Result<Tensor, Error> {
+        let (dtype, bytes) = self.bytes(key, expected)?;
+        if dtype == Dtype::F16 {
+            let words = bytes.as_chunks::<2>().0.iter();
+            let halves: Vec<f16> = words.map(|&word| f16::from_le_bytes(word)).collect();
+            if halves.iter().all(|half| half.is_finite()) {
+                return Tensor::halves(dims, halves);
+            }
+        }
+        Tensor::new(dims, self.floats(key, dtype, &bytes)?)
+    }
+
     /// Reads a tensor of a known shape, in the order of the file.
     pub(super) fn read(&self, key: &str, expected: &[usize]) -> Result<Arc<[f32]>, Error> {
+        let (dtype, bytes) = self.bytes(key, expected)?;
+        self.floats(key, dtype, &bytes)
+    }
+
+    fn floats(&self, key: &str, dtype: Dtype, bytes: &[u8]) -> Result<Arc<[f32]>, Error> {
+        let data = convert::to_f32(dtype, bytes).ok_or_else(|| Error::WeightType {
+            name: key.to_owned(),
+            got: dtype.name().to_owned(),
+        })?;
+        convert::check_finite(key, &data)?;
+        Ok(data)
+    }
+
+    /// The type and the bytes of a tensor of a known shape, without strides.
+    fn bytes(&self, key: &str, expected: &[usize]) -> Result<(Dtype, Cow<'_, [u8]>), Error> {
         let Located { part, entry } =
             self.entries.get(key).ok_or_else(|| Error::WeightMissing {
                 name: key.to_owned(),
@@ -201,21 +238,15 @@ impl WeightFile {
         let part = &self.parts[*part];
         let outside = || unreadable(&part.path, &format!("tensor '{key}' ends past its storage"));
         let bytes = part.bytes.get(entry.range.clone()).ok_or_else(outside)?;
-        let data = match &entry.strides {
-            None => convert::to_f32(entry.dtype, bytes),
+        let bytes = match &entry.strides {
+            None => Cow::Borrowed(bytes),
             Some(strides) => {
                 let element_bytes = entry.dtype.element_bytes();
-                let rows = convert::gather(bytes, element_bytes, &entry.dims, strides)
-                    .ok_or_else(outside)?;
-                convert::to_f32(entry.dtype, &rows)
+                let rows = convert::gather(bytes, element_bytes, &entry.dims, strides);
+                Cow::Owned(rows.ok_or_else(outside)?)
             }
         };
-        let data = data.ok_or_else(|| Error::WeightType {
-            name: key.to_owned(),
-            got: entry.dtype.name().to_owned(),
-        })?;
-        convert::check_finite(key, &data)?;
-        Ok(data)
+        Ok((entry.dtype, bytes))
     }
 }
 

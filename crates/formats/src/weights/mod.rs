@@ -226,17 +226,18 @@ impl TensorSource for Weights {
     }
 
     fn take(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
-        let data = if self.channels_last() {
+        let tensor = if self.channels_last() {
             let data = self.file.read(name, &channels_last(dims))?;
-            transpose(data, dims)
+            Tensor::new(dims, transpose(data, dims))?
         } else if dims.len() == 2 && self.file.dims(name).map(<[_]>::len) == Some(4) {
             // timm stores some classifiers as 1×1 convolutions.
-            self.file.read(name, &[dims, &[1, 1]].concat())?
+            let in_file = [dims, &[1, 1]].concat();
+            self.file.tensor(name, &in_file, dims)?
         } else {
-            self.file.read(name, dims)?
+            self.file.tensor(name, dims, dims)?
         };
         self.unused.remove(name);
-        Tensor::new(dims, data)
+        Ok(tensor)
     }
 }
 
