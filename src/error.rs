@@ -261,6 +261,17 @@ pub enum Error {
         /// What the device lacks.
         reason: String,
     },
+    /// A kernel computes wrongly on this device, and nothing can take its place.
+    #[error(
+        "node '{node}': the kernel '{kernel}' computes wrongly on this device, and there is no other; \
+         update the driver, or compute on the CPU"
+    )]
+    WrongKernel {
+        /// Name of the node.
+        node: String,
+        /// Name of the kernel, or of the way to compute a convolution.
+        kernel: String,
+    },
     /// A shader cannot be specialised as requested.
     #[error("kernel '{kernel}': {reason}")]
     Specialise {
@@ -305,6 +316,12 @@ pub enum Error {
         /// What was being made or run.
         what: String,
         /// What wgpu or the driver said.
+        reason: String,
+    },
+    /// The device is lost: it was removed or reset, or its driver gave up.
+    #[error("the GPU device is lost ({reason}); open it again, or use another one")]
+    DeviceLost {
+        /// What is known about it.
         reason: String,
     },
     /// The device ran out of memory.
@@ -461,10 +478,12 @@ impl Error {
             Self::Model { .. } | Self::Operator { .. } => Kind::Model,
             Self::LimitExceeded { .. }
             | Self::PathUnavailable { .. }
+            | Self::WrongKernel { .. }
             | Self::Specialise { .. }
             | Self::Memory { .. } => Kind::Plan,
             Self::NoAdapter { .. } | Self::NoDevice { .. } => Kind::Adapter,
             Self::Gpu { .. }
+            | Self::DeviceLost { .. }
             | Self::OutOfMemory { .. }
             | Self::Texture { .. }
             | Self::Recording { .. }

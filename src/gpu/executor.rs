@@ -4,14 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::alive;
 use super::dispatch::Dispatch;
 use super::helpers::Helpers;
 use super::pipelines::{BuildProgress, Pipelines};
 use super::resources::{Resource, create_all};
+use super::{alive, check_room};
 use crate::error::Error;
 use crate::graph::{ClassGradient, Role};
-use crate::host_memory;
 use crate::plan::{AllocationId, InputFormat, OutputKey, Plan, PlannedOutput, Step, Writable};
 use crate::tensor::{Shape, Tensor, pack};
 
@@ -77,14 +76,7 @@ impl Executor {
             });
         }
         alive(device)?;
-        if matches!(
-            device.adapter_info().device_type,
-            wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu
-        ) {
-            // Its memory is this machine's.
-            let bytes = plan.allocations().iter().map(|a| a.bytes).sum();
-            host_memory::check(&plan.input_shape().batch_in_words(), bytes)?;
-        }
+        check_room(device, plan)?;
         pipelines.make(plan.steps().iter().map(|step| &step.launch), progress)?;
         let total = plan.weight_bytes();
         let mut done = 0;

@@ -53,7 +53,7 @@ impl Input {
     }
 
     /// Reads the same parts of other textures: one view per image of the batch, of textures of the
-    /// same size and format as before. It creates one bind group per image and nothing else.
+    /// same size and format as before. It creates a view and a bind group per image and nothing else.
     ///
     /// # Errors
     /// [`Error::Texture`] if the views do not match; [`Error::Recording`] if the input does not
@@ -122,13 +122,14 @@ impl Image {
         executor: &Executor,
         view: &wgpu::TextureView,
     ) -> Result<Dispatch, Error> {
+        let view = self.read.view(device, view)?;
         Dispatch::new(
             device,
             "resample rows",
             &self.launch,
             executor.helpers.resample_rows.get(device, &self.launch)?,
             [
-                wgpu::BindingResource::TextureView(view),
+                wgpu::BindingResource::TextureView(&view),
                 self.table.as_entire_binding(),
                 self.between.as_entire_binding(),
             ],

@@ -101,7 +101,7 @@ impl Readback {
     }
 
     /// The same for those who compare: numbers are handed on whatever they are.
-    pub(super) const fn unchecked(mut self) -> Self {
+    pub(crate) const fn unchecked(mut self) -> Self {
         self.checked = false;
         self
     }

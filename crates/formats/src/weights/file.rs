@@ -5,18 +5,17 @@
 //! by `header` (safetensors) or `torch` (PyTorch), or is an index of such files. What the tensors
 //! are called and mean is up to [`resnet_wgpu::internals::network::resnet::Naming`].
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::container::{self, Container};
 use super::contents::{Contents, Dtype, Fault, StoredTensor};
-use super::{convert, header, shards};
+use super::shards::{self, MAX_INDEX_BYTES};
+use super::{convert, header};
+use crate::bytes::Bytes;
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::{files, host_memory};
 
 /// An open weight file, or all shards of one.
 pub(super) struct WeightFile {
@@ -32,7 +31,7 @@ pub(super) struct WeightFile {
 /// One file.
 struct Part {
     path: PathBuf,
-    bytes: Cow<'static, [u8]>,
+    source: Bytes,
 }
 
 /// A tensor, and the part that holds it.
@@ -43,27 +42,26 @@ struct Located {
 
 impl WeightFile {
     /// Checks the table of contents of a file, or those of all files of an index, which it reads.
-    pub(super) fn open(path: &Path, bytes: Vec<u8>, entry: Option<&str>) -> Result<Self, Error> {
-        if let Container::Json = container::recognise(&bytes) {
-            return Self::open_shards(path, &bytes);
+    pub(super) fn open(path: &Path, source: Bytes, entry: Option<&str>) -> Result<Self, Error> {
+        let in_file = |fault: Fault| fault.in_file(path);
+        if let Container::Json = container::recognise(&source.head().map_err(in_file)?) {
+            // One byte more, which tells that it is too long.
+            let index = source.read(0..source.len().min(MAX_INDEX_BYTES + 1));
+            return Self::open_shards(path, &index.map_err(in_file)?);
         }
-        Self::from_bytes(path, Cow::Owned(bytes), entry)
+        Self::of_memory(path, source, entry)
     }
 
-    /// Checks a file that is already in memory; `name` stands for its path in errors.
-    pub(super) fn from_bytes(
+    /// Checks one file, beside which nothing is; `name` stands for its path in errors.
+    pub(super) fn of_memory(
         name: &Path,
-        bytes: Cow<'static, [u8]>,
+        source: Bytes,
         entry: Option<&str>,
     ) -> Result<Self, Error> {
         let part = Part {
             path: name.to_owned(),
-            bytes,
+            source,
         };
-        Self::from_part(part, entry)
-    }
-
-    fn from_part(part: Part, entry: Option<&str>) -> Result<Self, Error> {
         let contents = part.contents(entry)?;
         let mut file = Self {
             path: part.path.clone(),
@@ -98,7 +96,7 @@ impl WeightFile {
             }
             let part = Part {
                 path: shard.clone(),
-                bytes: Cow::Owned(bytes_of(&shard)?),
+                source: Bytes::open(&shard)?,
             };
             let contents = part.contents(None)?;
             let held: BTreeSet<String> = contents.entries.keys().cloned().collect();
@@ -199,18 +197,17 @@ impl WeightFile {
             });
         }
         let part = &self.parts[*part];
-        let outside = || unreadable(&part.path, &format!("tensor '{key}' ends past its storage"));
-        let bytes = part.bytes.get(entry.range.clone()).ok_or_else(outside)?;
+        let in_tensor = |fault| unreadable(&part.path, &format!("tensor '{key}': {fault}"));
         let data = match &entry.strides {
-            None => convert::to_f32(entry.dtype, bytes),
-            Some(strides) => {
+            None => convert::read(&part.source, entry.dtype, entry.range.clone()),
+            Some(strides) => part.source.read(entry.range.clone()).and_then(|bytes| {
                 let element_bytes = entry.dtype.element_bytes();
-                let rows = convert::gather(bytes, element_bytes, &entry.dims, strides)
-                    .ok_or_else(outside)?;
-                convert::to_f32(entry.dtype, &rows)
-            }
+                let rows = convert::gather(&bytes, element_bytes, &entry.dims, strides);
+                let rows = rows.ok_or_else(|| Fault::damaged("it ends past its storage"))?;
+                Ok(convert::to_f32(entry.dtype, &rows))
+            }),
         };
-        let data = data.ok_or_else(|| Error::WeightType {
+        let data = data.map_err(in_tensor)?.ok_or_else(|| Error::WeightType {
             name: key.to_owned(),
             got: entry.dtype.name().to_owned(),
         })?;
@@ -234,20 +231,21 @@ impl Part {
     fn contents(&self, entry: Option<&str>) -> Result<Contents, Error> {
         #[cfg(not(feature = "torch"))]
         let _ = entry;
-        let data = &self.bytes[..];
-        let contents = match container::recognise(data) {
-            Container::Safetensors => header::read(data),
+        let source = &self.source;
+        let in_file = |fault: Fault| fault.in_file(&self.path);
+        let contents = match container::recognise(&source.head().map_err(in_file)?) {
+            Container::Safetensors => header::read(source),
             #[cfg(feature = "torch")]
-            Container::Zip => super::torch::read_zip(data, entry),
+            Container::Zip => super::torch::read_zip(source, entry),
             #[cfg(feature = "torch")]
-            Container::Pickle => super::torch::read_legacy(data, entry),
+            Container::Pickle => super::torch::read_legacy(source, entry),
             Container::Json => Err(Fault::damaged(
                 "this is a JSON text; an index of shards is opened by its path, and names files of \
                  weights only",
             )),
             Container::Foreign(reason) => Err(Fault::Damaged(reason)),
         };
-        contents.map_err(|fault| fault.in_file(&self.path))
+        contents.map_err(in_file)
     }
 }
 
@@ -267,24 +265,6 @@ fn without_wrappers(name: String) -> String {
             name
         }
     })
-}
-
-/// Reads a non-empty file. A memory map would do without the copy, but the system ends a process whose
-/// mapped file becomes shorter meanwhile.
-pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, Error> {
-    let io = |source| Error::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let mut file = files::open(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
-    if length == 0 {
-        return Err(unreadable(path, "the file is empty"));
-    }
-    host_memory::check(&format!("'{}'", path.display()), length)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    file.read_to_end(&mut bytes).map_err(io)?;
-    Ok(bytes)
 }
 
 fn unreadable(path: &Path, reason: &str) -> Error {
