@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use crate::shape::Shape;
+use crate::words::gibibytes;
 
 /// An error from any stage, with the names and numbers that show what to change.
 #[derive(Debug, thiserror::Error)]
@@ -165,8 +166,7 @@ pub enum Error {
         /// Position of the input.
         index: usize,
     },
-    /// A value, parameter or node belongs to a different graph from the one that was asked about
-    /// it.
+    /// A value, parameter or node belongs to another graph than the one that was asked about it.
     #[error("the {what} belongs to another graph; look it up in this one by name or by role")]
     ForeignId {
         /// `value`, `parameter` or `node`.
@@ -226,7 +226,6 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         reason: String,
     },
-
     /// A node of a file makes no sense, or is not supported.
     #[error("node '{node}' ({op}): {reason}")]
     Operator {
@@ -263,8 +262,7 @@ pub enum Error {
     },
     /// A kernel computes wrongly on this device, and nothing can take its place.
     #[error(
-        "node '{node}': the kernel '{kernel}' computes wrongly on this device, and there is no other; \
-         update the driver, or compute on the CPU"
+        "node '{node}': kernel '{kernel}' is wrong on this device; update its driver or use a CPU"
     )]
     WrongKernel {
         /// Name of the node.
@@ -280,7 +278,6 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-
     /// Work needs more memory than this process can have.
     #[error(
         "{what} needs {} of memory, {} can be had; use a smaller batch or image",
@@ -397,11 +394,6 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         reason: String,
     },
-}
-
-/// A number of bytes for people.
-fn gibibytes(bytes: u64) -> String {
-    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
 /// The stage that failed.

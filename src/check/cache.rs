@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
 
-use super::{Check, WrongKernel};
+use super::{Check, SAMPLES, WrongKernel};
 use crate::error::Error;
 use crate::gpu::Context;
 use crate::internals::files::{lock_beside, read_at_most, write_cache};
@@ -91,7 +91,7 @@ impl CheckCache {
     /// Otherwise as [`Check::new`].
     pub fn load(&self, check: &mut Check) -> Result<(), Error> {
         match self.read()? {
-            Some(record) => check.believe(&record.right, &record.wrong),
+            Some(record) => check.believe(record.right, &record.wrong, SAMPLES),
             None => Ok(()),
         }
     }
@@ -102,7 +102,7 @@ impl CheckCache {
     /// [`Error::Cache`] if the folder or the file cannot be written.
     pub fn store(&self, check: &Check) -> Result<(), Error> {
         let _lock = lock_beside(&self.file);
-        let mut right = check.right().clone();
+        let mut right = check.right();
         let mut wrong = check.wrong().to_vec();
         // An unreadable file is not worth keeping, nor is one that another fault has refuted.
         if let Ok(Some(before)) = self.read()

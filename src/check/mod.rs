@@ -26,9 +26,9 @@ use crate::reference;
 use crate::tensor::Tensor;
 use cases::{Case, Channels, cases, pixels};
 
-/// Kinds that were found right earlier and are checked all the same, one of them chosen by chance: a file
-/// may say anything.
-const SPOT_CHECKS: usize = 2;
+/// Kinds that a file says are right and that are checked all the same, chosen by chance: a file may say
+/// anything.
+const SAMPLES: usize = 1;
 
 /// A kernel, or a way to compute a convolution, that is wrong on a device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +81,8 @@ pub struct Check {
     /// Kinds that are among the cases.
     known: HashSet<String>,
     right: BTreeSet<String>,
+    /// Kinds that were found right earlier.
+    claimed: BTreeSet<String>,
     /// Kernels that some case has shown to be right.
     right_kernels: HashSet<String>,
     failed: Vec<Failed>,
@@ -118,6 +120,7 @@ impl Check {
             running: None,
             known: HashSet::new(),
             right: BTreeSet::new(),
+            claimed: BTreeSet::new(),
             right_kernels: HashSet::new(),
             failed: Vec::new(),
             wrong: Vec::new(),
@@ -193,8 +196,11 @@ impl Check {
             self.right.insert(case.kind);
             return Ok(());
         }
-        // Whoever said that it was right does not know the others, either.
-        self.waiting.append(&mut self.believed);
+        if self.claimed.contains(&case.kind) {
+            // Whoever said that it was right does not know the others, either.
+            self.claimed.clear();
+            self.waiting.append(&mut self.believed);
+        }
         self.failed.push(Failed {
             case,
             kernels,
@@ -205,24 +211,32 @@ impl Check {
 
     /// Names what is wrong, and plans without it.
     fn replace(&mut self) -> Result<(), Error> {
+        let failed = mem::take(&mut self.failed);
+        // Conversions come with every case: one that several were wrong with and none was right is at fault.
+        let conversion = failed
+            .iter()
+            .flat_map(|failed| &failed.kernels)
+            .copied()
+            .find(|kernel| {
+                let with = failed.iter().filter(|f| f.kernels.contains(kernel));
+                cases::is_conversion(kernel)
+                    && !self.right_kernels.contains(*kernel)
+                    && with.count() > 1
+            });
         let mut named = Vec::new();
-        for failed in mem::take(&mut self.failed) {
+        for failed in failed {
             let Failed {
                 case,
                 kernels,
                 difference,
             } = failed;
-            // Conversions come with every case: the one that no case was right with is at fault.
-            let suspect = |kernel: &&&str| !self.right_kernels.contains(**kernel);
-            let suspects: Vec<&str> = kernels.iter().filter(suspect).copied().collect();
-            let conversion = suspects.iter().find(|name| cases::is_conversion(name));
+            let conversion = conversion.filter(|kernel| kernels.contains(kernel));
             let name = match (conversion, case.choice) {
-                (Some(conversion), _) => (*conversion).to_owned(),
+                (Some(conversion), _) => conversion.to_owned(),
                 (None, Some((_, candidate))) => candidate.to_string(),
                 (None, None) => {
-                    let own = kernels.iter().find(|name| !cases::is_conversion(name));
-                    let own = suspects.first().or(own).copied();
-                    own.unwrap_or_default().to_owned()
+                    let mut own = kernels.iter().filter(|name| !cases::is_conversion(name));
+                    own.next_back().copied().unwrap_or_default().to_owned()
                 }
             };
             named.push(WrongKernel {
@@ -244,14 +258,15 @@ impl Check {
 
 #[doc(hidden)]
 impl Check {
-    /// Believes what was found earlier: kernels that are wrong at once, those that are right by a sample.
+    /// Believes what was found earlier: that kernels are wrong at once, that they are right by samples.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn believe(
+    fn believe(
         &mut self,
-        right: &BTreeSet<String>,
+        right: BTreeSet<String>,
         wrong: &[WrongKernel],
+        samples: usize,
     ) -> Result<(), Error> {
         if !wrong.is_empty() {
             let names = wrong.iter().map(|kernel| kernel.name.clone());
@@ -265,8 +280,8 @@ impl Check {
             .into_iter()
             .partition(|case| right.contains(&case.kind));
         self.waiting = new;
-        self.right = right.clone();
-        for chance in 0..SPOT_CHECKS.min(believed.len()) {
+        self.claimed = right;
+        for chance in 0..samples.min(believed.len()) {
             let random = RandomState::new().hash_one(chance);
             let place = usize::try_from(random % believed.len() as u64).unwrap_or(0);
             self.waiting.push(believed.swap_remove(place));
@@ -275,9 +290,17 @@ impl Check {
         Ok(())
     }
 
+    /// Believes what another check has found on the same device in the same process.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn follow(&mut self, other: &Self) -> Result<(), Error> {
+        self.believe(other.right(), &other.wrong, 0)
+    }
+
     /// The kinds of layers that are right.
-    pub fn right(&self) -> &BTreeSet<String> {
-        &self.right
+    pub fn right(&self) -> BTreeSet<String> {
+        self.right.union(&self.claimed).cloned().collect()
     }
 
     /// The number of cases that have not run yet.

@@ -75,8 +75,19 @@ impl Executor {
                 reason: "the pipelines are those of another device".to_owned(),
             });
         }
-        alive(device)?;
         check_room(device, plan)?;
+        Self::build(device, queue, plan, pipelines, progress)
+    }
+
+    /// [`Self::with_pipelines`], when there is known to be enough memory.
+    pub(super) fn build(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        plan: &Plan,
+        pipelines: &Pipelines,
+        progress: &mut dyn FnMut(BuildProgress),
+    ) -> Result<Self, Error> {
+        alive(device)?;
         pipelines.make(plan.steps().iter().map(|step| &step.launch), progress)?;
         let total = plan.weight_bytes();
         let mut done = 0;

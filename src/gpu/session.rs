@@ -138,7 +138,7 @@ impl Session {
             // now.
             queue.submit([warm_up::commands(pipelines, launches)?]);
         }
-        let executor = Executor::with_pipelines(device, queue, plan, pipelines, progress)?;
+        let executor = Executor::build(device, queue, plan, pipelines, progress)?;
         let step_timer = match StepClock::of(device) {
             StepClock::Device => StepTimer::new(device, queue, executor.dispatch_count())?,
             StepClock::Host => None,

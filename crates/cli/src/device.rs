@@ -35,7 +35,8 @@ pub(crate) struct Gpu {
     caches: Option<Caches>,
     /// `None` where the adapter or the system does not support it.
     pipelines: Option<PipelineCacheFile>,
-    wrong: RefCell<Vec<WrongKernel>>,
+    /// What was checked last.
+    checked: RefCell<Option<Check>>,
 }
 
 impl Gpu {
@@ -53,7 +54,7 @@ impl Gpu {
             wanted: args.clone(),
             caches,
             pipelines,
-            wrong: RefCell::default(),
+            checked: RefCell::default(),
         }
     }
 
@@ -92,30 +93,35 @@ impl Gpu {
         }
         let start = Instant::now();
         let mut check = Check::new(graph, &options)?;
-        let caches = self.caches.as_ref();
-        if let Some(caches) = caches {
-            caches.believe(&self.context, &options, &mut check)?;
+        let before = self.checked.take();
+        match (&before, &self.caches) {
+            (Some(before), _) => check.follow(before)?,
+            (None, Some(caches)) => caches.believe(&self.context, &options, &mut check)?,
+            (None, None) => {}
         }
         let (left, result) = (check.left(), check.run(&self.context));
         let ms = milliseconds(start.elapsed());
         log::debug!("{left} kinds of layers were checked in {ms:.0} ms");
-        let mut wrong = self.wrong.borrow_mut();
+        let known = before.as_ref().map_or(&[][..], Check::wrong);
         for kernel in check.wrong() {
-            if !wrong.contains(kernel) {
+            if !known.contains(kernel) {
                 log::warn!("{kernel}: it is not used");
-                wrong.push(kernel.clone());
             }
         }
-        if let Some(caches) = caches {
+        if let Some(caches) = self.caches.as_ref().filter(|_| left > 0) {
             caches.store_check(&self.context, &options, &check);
         }
-        result?;
-        Ok(check.options().clone())
+        let options = check.options().clone();
+        self.checked.replace(Some(check));
+        result.map(|()| options).map_err(Failure::from)
     }
 
     /// The kernels that were found to be wrong.
     pub(crate) fn wrong(&self) -> Vec<WrongKernel> {
-        self.wrong.borrow().clone()
+        let checked = self.checked.borrow();
+        checked
+            .as_ref()
+            .map_or_else(Vec::new, |check| check.wrong().to_vec())
     }
 
     /// The options for planning a graph, including the choices stored for it.

@@ -11,7 +11,6 @@
 //! * `torch`, `onnx`, `keras` (on by default): the formats other than safetensors;
 //! * `hub`: downloads.
 
-mod bytes;
 mod folder;
 #[cfg(feature = "hub")]
 pub mod hub;
@@ -27,9 +26,9 @@ use std::path::Path;
 use resnet_wgpu::Error;
 use resnet_wgpu::network::{ModelOptions, Network};
 
-use bytes::Bytes;
 pub use sidecar::preprocess;
 use weights::Weights;
+use weights::bytes::Bytes;
 pub use weights::described::save;
 
 /// Opens a weight file of any supported format, or a folder with one.

@@ -19,9 +19,10 @@ fn outcome(result: Result<Network, Error>, path: &Path) -> Result<Vec<(String, V
             .replace(&path.display().to_string(), "PATH")
     })?;
     let tensors = network.tensors().iter();
-    Ok(tensors
-        .map(|(name, tensor)| (name.clone(), tensor.data().to_vec()))
-        .collect())
+    let tensors = tensors.map(|(name, tensor)| (name.clone(), tensor.data().to_vec()));
+    let mut tensors: Vec<_> = tensors.collect();
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(tensors)
 }
 
 /// Compares the two ways of reading, and returns why there is no network.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::store::{Saved, Store};
 use super::{Fault, hub};
-use crate::bytes::Bytes;
+use crate::weights::bytes::Bytes;
 use crate::weights::zip;
 
 /// How every HDF5 file starts.

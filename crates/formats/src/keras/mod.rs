@@ -27,7 +27,7 @@ mod store;
 
 use std::path::{Path, PathBuf};
 
-use crate::bytes::Bytes;
+use crate::weights::bytes::Bytes;
 use archive::Archive;
 use bind::Bound;
 use import::{Imported, Trained};

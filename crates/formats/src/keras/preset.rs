@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::Fault;
 use super::archive::{self, Archive, CONFIG, METADATA, TASK_WEIGHTS, WEIGHTS, version};
 use super::store::Store;
-use crate::bytes::Bytes;
 use crate::sidecar;
+use crate::weights::bytes::Bytes;
 
 /// The classifier, with the network before it and its preprocessing.
 const TASK: &str = "task.json";

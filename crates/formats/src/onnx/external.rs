@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use super::wire::{Damaged, Message};
-use crate::bytes::Bytes;
+use crate::weights::bytes::Bytes;
 
 /// The file of a network, and those beside it, opened when a tensor is in one of them.
 #[derive(Debug, Default)]

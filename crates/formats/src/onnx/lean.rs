@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::wire::{MAX_FIELD, put_varint, take_varint};
-use crate::bytes::Bytes;
 use crate::weights::Fault;
+use crate::weights::bytes::Bytes;
 
 /// In place of the numbers of a tensor: where they start and how many bytes they have. No file of others
 /// has the greatest number that a field may have.

@@ -26,8 +26,8 @@ mod wire;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use crate::bytes::Bytes;
 use crate::sidecar::SideCars;
+use crate::weights::bytes::Bytes;
 use external::Files;
 use image::Image;
 use import::Import;

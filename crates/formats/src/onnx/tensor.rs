@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::external::{Files, Place};
 use super::lean::ELSEWHERE;
 use super::wire::{Damaged, Message};
-use crate::bytes::Bytes;
+use crate::weights::bytes::Bytes;
 use crate::weights::contents::Dtype;
 use crate::weights::convert;
 use resnet_wgpu::tensor::Tensor;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
+use super::bytes::Bytes;
 use super::contents::{Dtype, Fault};
-use crate::bytes::Bytes;
 use resnet_wgpu::Error;
 
 /// Scalars converted at a time: few enough for the L1 cache.

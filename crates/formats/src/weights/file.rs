@@ -10,11 +10,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::bytes::Bytes;
 use super::container::{self, Container};
 use super::contents::{Contents, Dtype, Fault, StoredTensor};
 use super::shards::{self, MAX_INDEX_BYTES};
 use super::{convert, header};
-use crate::bytes::Bytes;
 use resnet_wgpu::Error;
 
 /// An open weight file, or all shards of one.

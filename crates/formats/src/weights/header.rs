@@ -9,8 +9,8 @@ use std::collections::HashMap;
 
 use safetensors::tensor::Metadata;
 
+use super::bytes::Bytes;
 use super::contents::{Contents, Dtype, Fault, StoredTensor};
-use crate::bytes::Bytes;
 
 /// A header of ResNet-152 is about 0.1 MB long. The limit leaves room for metadata and keeps a
 /// hostile file from making the JSON parser allocate gigabytes.

@@ -4,6 +4,7 @@
 //! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held
 //! nothing else. `file` knows the bytes, `header` and `torch` the formats.
 
+pub(crate) mod bytes;
 mod container;
 pub(crate) mod contents;
 pub(crate) mod convert;
@@ -24,7 +25,7 @@ use std::path::Path;
 #[cfg(feature = "onnx")]
 pub(crate) use container::is_onnx;
 
-use crate::bytes::Bytes;
+use super::bytes::Bytes;
 use crate::sidecar::SideCars;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;

@@ -8,8 +8,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::bytes::Bytes;
-use crate::weights::contents::Fault;
+use super::bytes::Bytes;
+use super::contents::Fault;
 
 /// Every storage is a file: a ResNet-152 with its optimiser state has 2,500.
 const MAX_FILES: u64 = 1 << 16;

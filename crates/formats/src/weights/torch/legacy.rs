@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::checkpoint::{self, Storages};
 use super::objects::{Objects, Storage, Value, shown};
 use super::{check_byte_order, pickle};
-use crate::bytes::Bytes;
+use crate::weights::bytes::Bytes;
 use crate::weights::contents::{Contents, Dtype, Fault};
 
 /// `0x1950a86a20f9469cfc6c`, the first pickle.

@@ -21,7 +21,7 @@ use std::ops::Range;
 
 use super::contents::{Contents, Fault};
 use super::zip::Archive;
-use crate::bytes::Bytes;
+use crate::weights::bytes::Bytes;
 use checkpoint::Storages;
 use objects::Storage;
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::weights::contents::Fault;
+use super::contents::Fault;
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::{files, host_memory};
 
