@@ -25,8 +25,8 @@ use std::path::Path;
 #[cfg(feature = "onnx")]
 pub(crate) use container::is_onnx;
 
-use super::bytes::Bytes;
 use crate::sidecar::SideCars;
+use bytes::Bytes;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;
 use file::WeightFile;
