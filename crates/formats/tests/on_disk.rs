@@ -1,11 +1,13 @@
 //! Files on disk are read by position, piece by piece: the same networks as from memory, and the same
 //! errors where they are damaged.
 
+mod fuzz;
 mod write;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use fuzz::Fuzz;
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::network::{ModelOptions, Network};
@@ -125,6 +127,23 @@ fn large_tensors_stay_in_the_file_of_an_onnx_network() {
     let error = resnet_formats::from_bytes("forged", file, &ModelOptions::default());
     let error = error.expect_err("there is no file").to_string();
     assert!(error.contains("its numbers are missing"), "{error}");
+}
+
+#[test]
+fn spoilt_files_are_read_alike_or_refused_alike() {
+    let mut files: Vec<(String, Vec<u8>)> =
+        ["torch/zip.pth", "torch/legacy.pth", "keras/k2.keras.gz"]
+            .into_iter()
+            .map(fixture)
+            .collect();
+    files.push(("large.onnx".to_owned(), large_onnx()));
+    let tokens = b"PK\x01\x02\x05\x06\x07\x08\x0a\x12\x2a\x32\x3a\x4a\x80\xff";
+    let mut fuzz = Fuzz::new(200);
+    while fuzz.next_round() {
+        let number = fuzz.below(files.len());
+        let (name, file) = &files[number];
+        let _ = assert_same(name, &fuzz.spoil(file, tokens), "spoilt");
+    }
 }
 
 #[test]

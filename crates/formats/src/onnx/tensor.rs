@@ -250,11 +250,11 @@ impl<'a> Proto<'a> {
                 4 => field.floats(&mut proto.floats)?,
                 5 => field.ints(&mut proto.int32)?,
                 7 | 11 => field.ints(&mut proto.int64)?,
-                9 => proto.raw = Some(field.bytes()?),
+                9 => (proto.raw, proto.elsewhere) = (Some(field.bytes()?), None),
                 10 => field.doubles(&mut proto.doubles)?,
                 13 => proto.place.add(field.message()?)?,
                 14 => proto.external = field.int()? != 0,
-                ELSEWHERE => proto.elsewhere = Some(field.bytes()?),
+                ELSEWHERE => (proto.raw, proto.elsewhere) = (None, Some(field.bytes()?)),
                 _ => {}
             }
             if proto.dims.len() > MAX_RANK {
