@@ -22,7 +22,7 @@
 //! 9. [`engine`]: a graph that is ready to run on any of these;
 //! 10. [`picture`]: pictures in, labels out; `compare` checks whether two results agree;
 //! 11. [`explain`]: what a network looked at;
-//! 12. [`tune`]: which kernels are fastest on an adapter.
+//! 12. [`tune`]: which kernels are fastest on an adapter; [`check`]: whether they are right there.
 //!
 //! # In a host that has a device
 //!
@@ -73,11 +73,13 @@
 //!
 //! None is on by default: a host pays only for wgpu and for the back ends that it chooses.
 //!
-//! * `cpu`: the modules `cpu` and `reference`;
+//! * `cpu`: the modules `cpu`, `reference` and `check`;
 //! * `image`: decoding pictures;
 //! * `vulkan`, `metal`, `dx12`, `gles`, `webgpu`: back ends of wgpu.
 
 mod answer;
+#[cfg(feature = "cpu")]
+pub mod check;
 mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;

@@ -51,10 +51,13 @@ fn network() -> Graph {
     graph
 }
 
-fn executor(gpu: &Context, path: KernelPath) -> Executor {
+fn plan(gpu: &Context, path: KernelPath) -> Plan {
     let options = PlanOptions::new(Capabilities::of(&gpu.device)).path(path);
-    let plan = Plan::new(&network(), &options).unwrap();
-    let executor = Executor::new(&gpu.device, &gpu.queue, &plan).unwrap();
+    Plan::new(&network(), &options).unwrap()
+}
+
+fn executor(gpu: &Context, path: KernelPath) -> Executor {
+    let executor = Executor::new(&gpu.device, &gpu.queue, &plan(gpu, path)).unwrap();
     let image = Numbers::new(2).tensor(&SHAPE.dims());
     executor.write_tensor(&gpu.queue, &image).unwrap();
     executor
@@ -122,6 +125,26 @@ fn a_run_in_slices_gives_the_bits_of_a_run_at_once() {
             assert_eq!(run.steps_done(), steps, "all");
             assert_eq!(outputs(&gpu, &executor), want, "{path}, slices of {slice}");
         }
+    }
+}
+
+#[test]
+fn a_session_cuts_a_run_that_is_too_long_for_one_submission() {
+    let gpu = gpu();
+    for path in paths(&gpu) {
+        let plan = plan(&gpu, path);
+        let session = Session::new(&gpu, &plan).unwrap();
+        let input = Numbers::new(9).tensor(&plan.input_shape().dims());
+        let want = session.run(&input).unwrap();
+        assert_eq!(session.submissions(), 1, "{path}: it fits");
+        // Less than any kernel takes: each gets a submission of its own.
+        session.set_submission_budget(1e-9);
+        assert_eq!(session.run(&input).unwrap(), want, "{path}: to the bit");
+        assert_eq!(session.submissions(), plan.steps().len(), "{path}");
+        assert_eq!(session.run_timed().unwrap(), None, "no single time");
+        session.set_submission_budget(1e9);
+        session.run(&input).unwrap();
+        assert_eq!(session.submissions(), 1, "{path}: it fits again");
     }
 }
 

@@ -247,7 +247,7 @@ fn a_lost_device_is_an_error_everywhere() {
     session.run(&input).unwrap();
     gpu.device.destroy();
     let lost = |what: &str, error: Option<Error>| match error {
-        Some(Error::Gpu { .. }) => {}
+        Some(Error::DeviceLost { .. }) => {}
         other => panic!("{what}: {other:?}"),
     };
     lost(

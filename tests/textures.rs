@@ -478,6 +478,34 @@ fn a_part_of_a_texture_is_read_as_it_is_described() {
     }
 }
 
+/// wgpu does not tell where a view begins; what was said about it counts.
+#[test]
+fn the_level_that_was_said_is_read_whatever_the_view() {
+    let gpu = gpu();
+    let rules = rules();
+    let executor = executor(&gpu, KernelPath::Auto, 1, &rules);
+    let usage = U::TEXTURE_BINDING | U::COPY_DST;
+    let texture = texture(&gpu, [64, 48], F::Rgba8Unorm, usage, 2);
+    let levels = [noise(64, 48, 5), noise(32, 24, 6)];
+    for (level, picture) in (0..).zip(&levels) {
+        upload(&gpu, &texture, level, [0, 0], picture);
+    }
+    for begins in 0..2 {
+        let view = texture.create_view(&wgpu::TextureViewDescriptor {
+            base_mip_level: begins,
+            ..Default::default()
+        });
+        for (said, picture) in (0..).zip(&levels) {
+            let want = Batch::prepare(std::slice::from_ref(picture), &rules).unwrap();
+            let read = TextureRead::default().mip_level(said);
+            let input = executor.texture_input(&gpu.device, &[(&view, read)]);
+            let pixels = pixels_of(&gpu, &executor, &input.unwrap());
+            let what = format!("begins at {begins}, said to begin at {said}");
+            assert_pixels(&what, &want, &pixels, 0);
+        }
+    }
+}
+
 #[test]
 fn linear_light_is_encoded_and_an_srgb_view_can_be_read_as_it_is() {
     let gpu = gpu();

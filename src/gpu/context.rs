@@ -255,14 +255,7 @@ impl Context {
             .device
             .set_device_lost_callback(move |reason, message| {
                 if reason != wgpu::DeviceLostReason::Destroyed {
-                    let what = "the device was lost".to_owned();
-                    report(
-                        &sink,
-                        Error::Gpu {
-                            what,
-                            reason: message,
-                        },
-                    );
+                    report(&sink, Error::DeviceLost { reason: message });
                 }
             });
         Ok(context)
@@ -280,7 +273,7 @@ impl Context {
     }
 
     /// Waits until the device has finished everything that was submitted.
-    pub(super) fn wait_idle(&self) -> Result<(), Error> {
+    pub(crate) fn wait_idle(&self) -> Result<(), Error> {
         let waited = self.device.poll(wgpu::PollType::wait_indefinitely());
         if let Some(failure) = self.take_failure() {
             return Err(failure);

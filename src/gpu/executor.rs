@@ -6,15 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use twox_hash::xxhash3_128;
 
-use super::alive;
 use super::dispatch::Dispatch;
 use super::helpers::Helpers;
 use super::pipelines::{BuildProgress, Pipelines};
 use super::resources::{Resource, Wanted, create_all};
 use super::runs::Runs;
+use super::{alive, check_room};
 use crate::error::Error;
 use crate::graph::{ClassGradient, Role};
-use crate::host_memory;
 use crate::plan::{
     AllocationId, Content, InputFormat, OutputKey, Plan, PlannedOutput, Step, Writable,
 };
@@ -84,6 +83,7 @@ impl Executor {
                 reason: "the pipelines are those of another device".to_owned(),
             });
         }
+        check_room(device, plan)?;
         Self::build(queue, plan, pipelines, None, progress)
     }
 
@@ -106,8 +106,8 @@ impl Executor {
     }
 
     /// Builds everything, except for what does not depend on weights and can be taken from another
-    /// executor.
-    fn build(
+    /// executor; there is known to be enough memory.
+    pub(super) fn build(
         queue: &wgpu::Queue,
         plan: &Plan,
         pipelines: &Pipelines,
@@ -116,14 +116,6 @@ impl Executor {
     ) -> Result<Self, Error> {
         let device = pipelines.device();
         alive(device)?;
-        if matches!(
-            device.adapter_info().device_type,
-            wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu
-        ) {
-            // Its memory is this machine's.
-            let bytes = plan.allocations().iter().map(|a| a.bytes).sum();
-            host_memory::check(&plan.input_shape().batch_in_words(), bytes)?;
-        }
         pipelines.make(plan.steps().iter().map(|step| &step.launch), progress)?;
         let total = plan.weight_bytes();
         let mut done = 0;

@@ -56,7 +56,7 @@ impl Input {
     }
 
     /// Reads the same parts of other textures: one view per image of the batch, of textures of the
-    /// same size and format as before. It creates one bind group per image and nothing else.
+    /// same size and format as before. It creates a view and a bind group per image and nothing else.
     ///
     /// # Errors
     /// [`Error::Texture`] if the views do not match; [`Error::Recording`] if the input does not
@@ -163,13 +163,14 @@ impl Image {
         executor: &Executor,
         view: &wgpu::TextureView,
     ) -> Result<Dispatch, Error> {
+        let read = self.read.view(device, view)?;
         let dispatch = Dispatch::new(
             device,
             "resample rows",
             &self.launch,
             executor.helpers.resample_rows.get(device, &self.launch)?,
             [
-                wgpu::BindingResource::TextureView(view),
+                wgpu::BindingResource::TextureView(&read),
                 self.tables[0].as_entire_binding(),
                 self.between.as_entire_binding(),
             ],

@@ -11,7 +11,8 @@ use std::pin::pin;
 use std::task::{Poll, Waker};
 
 use crate::error::Error;
-use crate::plan::{Capabilities, DeviceClass, DeviceKind, Vendor};
+use crate::host_memory;
+use crate::plan::{Capabilities, DeviceClass, DeviceKind, Plan, Vendor};
 
 #[doc = include_str!("contract.md")]
 pub mod contract {}
@@ -26,6 +27,7 @@ mod heat_map;
 mod helpers;
 mod input;
 mod output;
+mod pace;
 mod parallel;
 pub(crate) mod pipeline_cache;
 mod pipelines;
@@ -174,11 +176,27 @@ fn alive(device: &wgpu::Device) -> Result<(), Error> {
         })
     })?;
     let mapped = probe.get_mapped_range_mut(..);
-    mapped.map(drop).map_err(|_| Error::Gpu {
-        what: "device".to_owned(),
-        reason: "it is lost; open it again".to_owned(),
+    mapped.map(drop).map_err(|_| Error::DeviceLost {
+        reason: "it does not answer".to_owned(),
     })
 }
+
+/// Refuses a plan for which this machine has too little memory, where the device uses that: for a device that
+/// is full, or a compiler without memory, ends the process.
+fn check_room(device: &wgpu::Device, plan: &Plan) -> Result<(), Error> {
+    let reserve = match device.adapter_info().device_type {
+        wgpu::DeviceType::Cpu => COMPILER_BYTES,
+        wgpu::DeviceType::IntegratedGpu => 0,
+        _ => return Ok(()),
+    };
+    let bytes: u64 = plan.allocations().iter().map(|a| a.bytes).sum();
+    // Parameters are in a queue of copies before they are where they belong.
+    let needed = bytes + plan.weight_bytes() + reserve;
+    host_memory::check(&plan.input_shape().batch_in_words(), needed)
+}
+
+/// What a driver that compiles for the CPU takes meanwhile.
+const COMPILER_BYTES: u64 = 256 << 20;
 
 fn gpu_error(what: &str, error: &wgpu::Error) -> Error {
     match error {

@@ -108,6 +108,8 @@ struct Made {
     layouts: HashMap<LayoutKey, Layouts>,
     modules: HashMap<ModuleKey, wgpu::ShaderModule>,
     pipelines: HashMap<PipelineKey, wgpu::ComputePipeline>,
+    /// What a text is replaced by: kernel, old, new.
+    faults: Vec<[&'static str; 3]>,
 }
 
 #[derive(Clone, Debug)]
@@ -209,7 +211,12 @@ impl Pipelines {
         if let Some(module) = self.made().modules.get(&key) {
             return Ok(module.clone());
         }
-        let source = launch.source()?;
+        let mut source = launch.source()?;
+        for [kernel, old, new] in &self.made().faults {
+            if *kernel == launch.kernel.name {
+                source = source.replace(old, new).into();
+            }
+        }
         let label = label(launch.kernel.name);
         let module = guarded(self.device(), launch.kernel.name, || {
             let descriptor = wgpu::ShaderModuleDescriptor {
@@ -263,6 +270,11 @@ impl Pipelines {
 
 #[doc(hidden)]
 impl Pipelines {
+    /// Makes a kernel wrong, as a driver would, by other words in its text: for tests of what finds that.
+    pub fn spoil(&self, kernel: &'static str, old: &'static str, new: &'static str) {
+        self.made().faults.push([kernel, old, new]);
+    }
+
     /// The number of pipelines so far.
     pub fn count(&self) -> usize {
         self.made().pipelines.len()

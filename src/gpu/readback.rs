@@ -77,7 +77,7 @@ impl Readback {
     }
 
     /// All outputs, of one run at a time, for a program that waits for each run.
-    pub(super) fn for_waiting(device: &wgpu::Device, executor: &Executor) -> Result<Self, Error> {
+    pub(crate) fn for_waiting(device: &wgpu::Device, executor: &Executor) -> Result<Self, Error> {
         let all = (0..executor.outputs().len()).collect();
         let mut readback = Self::with_room(device, executor, all, 1)?;
         readback.waits = true;

@@ -1,5 +1,6 @@
 //! How a texture of the host is interpreted.
 
+use super::guarded;
 use crate::error::Error;
 use crate::kernels::resample::{Channels, Source};
 use crate::picture::ChannelOrder;
@@ -111,7 +112,7 @@ impl TextureRead {
         self
     }
 
-    /// Sets the mip level at which the view begins; by default 0.
+    /// Sets the mip level that is read, and at which the view begins; by default 0.
     #[must_use]
     pub const fn mip_level(mut self, level: u32) -> Self {
         self.mip_level = level;
@@ -169,6 +170,28 @@ impl TextureRead {
         let size = view.texture().size();
         let at_level = |side: u32| side.checked_shr(self.mip_level).unwrap_or(0).max(1);
         [size.height, size.width].map(at_level)
+    }
+
+    /// A view of the level and in the format that are stated. wgpu does not tell which ones the host's has;
+    /// of several layers it does not tell which one either, so that theirs is used as it is.
+    pub(super) fn view(
+        &self,
+        device: &wgpu::Device,
+        view: &wgpu::TextureView,
+    ) -> Result<wgpu::TextureView, Error> {
+        let texture = view.texture();
+        if texture.depth_or_array_layers() > 1 {
+            return Ok(view.clone());
+        }
+        guarded(device, "view of a texture", || {
+            texture.create_view(&wgpu::TextureViewDescriptor {
+                label: Some("resnet-wgpu texture input"),
+                format: Some(self.format_of(view)),
+                base_mip_level: self.mip_level,
+                mip_level_count: Some(1),
+                ..Default::default()
+            })
+        })
     }
 
     fn format_of(&self, view: &wgpu::TextureView) -> wgpu::TextureFormat {

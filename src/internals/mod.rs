@@ -29,6 +29,13 @@ pub mod memory {
     pub use crate::plan::memory::*;
 }
 
+/// Whether kernels are right.
+#[cfg(feature = "cpu")]
+pub mod check {
+    pub use crate::check::cache::CheckCache;
+    pub use crate::check::cases::{Case, Channels, cases, pixels};
+}
+
 /// The oracle.
 #[cfg(feature = "cpu")]
 pub mod reference {

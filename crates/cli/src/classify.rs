@@ -5,6 +5,7 @@ use std::time::Instant;
 use resnet_wgpu::network::Activation;
 use resnet_wgpu::picture::{Labels, Preprocess, top_k};
 use resnet_wgpu::plan::InputFormat;
+use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 
 use crate::args::ClassifyArgs;
@@ -66,34 +67,7 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
-    let mut images = Images::find(&args.images, quiet);
-    let start = Instant::now();
-    let device = Device::open(&args.run.device)?;
-    let adapter_ms = milliseconds(start.elapsed());
-    let mut network = Network::load(&args.run.network, images.batch())?;
-    if network.is_free() {
-        images.one_by_one();
-        network.set_batch(1)?;
-    }
-    network.classes()?;
-    network.note_assumptions();
-    let labels = network.labels(&args.labels)?;
-    let mut job = Job {
-        args,
-        quiet,
-        labels,
-        timings: Timings {
-            adapter_ms,
-            weights_ms: network.weights_ms,
-            ..Timings::default()
-        },
-        rules: network.model.preprocess,
-        network,
-        device,
-        runner: None,
-        images,
-        out: Out::new(),
-    };
+    let mut job = Job::new(args, quiet)?;
     let results = job.answer_all()?;
     job.finish(results)
 }
@@ -112,6 +86,39 @@ struct Job<'a> {
     images: Images,
     timings: Timings,
     out: Out,
+}
+
+impl<'a> Job<'a> {
+    fn new(args: &'a ClassifyArgs, quiet: bool) -> Result<Self, Failure> {
+        let mut images = Images::find(&args.images, quiet);
+        let start = Instant::now();
+        let device = Device::open(&args.run.device)?;
+        let adapter_ms = milliseconds(start.elapsed());
+        let mut network = Network::load(&args.run.network, images.batch())?;
+        if network.is_free() {
+            images.one_by_one();
+            network.set_batch(1)?;
+        }
+        network.classes()?;
+        network.note_assumptions();
+        let labels = network.labels(&args.labels)?;
+        Ok(Self {
+            args,
+            quiet,
+            labels,
+            timings: Timings {
+                adapter_ms,
+                weights_ms: network.weights_ms,
+                ..Timings::default()
+            },
+            rules: network.model.preprocess,
+            network,
+            device,
+            runner: None,
+            images,
+            out: Out::new(),
+        })
+    }
 }
 
 impl Job<'_> {
@@ -136,7 +143,19 @@ impl Job<'_> {
         }
     }
 
-    fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
+    /// The outputs for a batch. Where the GPU is lost, full or wrong, the CPU goes on.
+    fn outputs(&mut self, batch: &Readable) -> Result<Vec<Tensor>, Failure> {
+        let result = self.outputs_here(batch);
+        let Some(reason) = result.as_ref().err().and_then(Failure::of_gpu) else {
+            return result;
+        };
+        log::warn!("{reason}: going on with the CPU, which is slower");
+        self.runner = None;
+        self.device = Device::Cpu;
+        self.outputs_here(batch)
+    }
+
+    fn outputs_here(&mut self, batch: &Readable) -> Result<Vec<Tensor>, Failure> {
         let rules = batch.batch.rules();
         if self.network.fit(rules)? {
             self.runner = None;
@@ -155,7 +174,11 @@ impl Job<'_> {
         let outputs = runner.engine().answer(&batch.batch)?;
         self.timings.run_ms += milliseconds(start.elapsed());
         self.runner = Some(runner);
+        Ok(outputs)
+    }
 
+    fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
+        let outputs = self.outputs(batch)?;
         let [logits, probabilities] = &outputs[..] else {
             return Err(Failure::runtime("the network has no probabilities"));
         };
@@ -270,3 +293,7 @@ fn print(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "../tests/unit/classify.rs"]
+mod tests;

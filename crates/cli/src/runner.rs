@@ -41,7 +41,7 @@ impl Runner {
         let start = Instant::now();
         let place = match device {
             Device::Gpu(gpu) => {
-                let plan = Box::new(Plan::new(graph, &gpu.options(graph, input))?);
+                let plan = Box::new(Plan::new(graph, &gpu.options(graph, input)?)?);
                 let mut bars = Bars::new(quiet);
                 let session = Session::with_progress(&gpu.context, &plan, &mut |progress| {
                     bars.show(progress);

@@ -32,7 +32,7 @@ pub(crate) struct DeviceArgs {
     #[arg(long)]
     pub(crate) untuned: bool,
 
-    /// Folder for what `resnet tune` stores and for compiled pipelines [default:
+    /// Folder for what `resnet tune` stores, compiled pipelines and checked kernels [default:
     /// `RESNET_CACHE_DIR`, else `resnet-wgpu` in the system's folder for caches]
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
@@ -40,6 +40,10 @@ pub(crate) struct DeviceArgs {
     /// Compile all pipelines anew, and store none
     #[arg(long, overrides_with = "no_pipeline_cache")]
     pub(crate) no_pipeline_cache: bool,
+
+    /// Do not check the kernels of an adapter against the CPU when something is new about it
+    #[arg(long)]
+    pub(crate) no_self_check: bool,
 
     /// 3×3 convolutions by Winograd's algorithm: where it should be faster, nowhere, or wherever it
     /// can be done in tiles of 2×2 or 4×4 outputs

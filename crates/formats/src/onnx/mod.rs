@@ -6,15 +6,16 @@
 //! `preprocessor_config.json` lies beside it. Whatever the graph of this crate cannot express exactly is
 //! an error that names the node.
 //!
-//! `wire` reads protocol buffers, `proto` and `tensor` the messages in them, `external` the files beside,
-//! `expand` replaces functions, `order` sorts the nodes, `import` turns them into a graph with one file
-//! of `operators` for each group of operators; `view` is how ONNX sees its values, `image` what is known
-//! of the input.
+//! `wire` reads protocol buffers, `proto` and `tensor` the messages in them, `external` the files beside;
+//! `lean` leaves large tensors in the file, `expand` replaces functions, `order` sorts the nodes, `import`
+//! turns them into a graph with one file of `operators` for each group of operators; `view` is how ONNX
+//! sees its values, `image` what is known of the input.
 
 mod expand;
 mod external;
 mod image;
 mod import;
+mod lean;
 mod operators;
 mod order;
 mod proto;
@@ -26,6 +27,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::sidecar::SideCars;
+use crate::weights::bytes::Bytes;
 use external::Files;
 use image::Image;
 use import::Import;
@@ -46,14 +48,15 @@ const MAX_OUTPUTS: usize = 64;
 /// Rows and columns of the image where neither the file nor the caller states them.
 const USUAL_SIZE: usize = 224;
 
-/// Reads the bytes of a file, and the files that belong to it.
-pub(crate) fn open(path: &Path, bytes: &[u8], options: &ModelOptions) -> Result<Network, Error> {
+/// Reads a file, and the files that belong to it.
+pub(crate) fn open(path: &Path, source: &Bytes, options: &ModelOptions) -> Result<Network, Error> {
+    let bytes = lean::copy(source).map_err(|fault| fault.in_file(path))?;
     let reader = Reader {
         path,
         options,
         beside: SideCars::of_graph(path),
     };
-    reader.read(bytes, Files::beside(path))
+    reader.read(&bytes, Files::of(path, source.clone()))
 }
 
 /// Reads a file that is in memory; `name` stands for its path in errors.

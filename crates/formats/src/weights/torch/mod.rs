@@ -21,14 +21,15 @@ use std::ops::Range;
 
 use super::contents::{Contents, Fault};
 use super::zip::Archive;
+use crate::weights::bytes::Bytes;
 use checkpoint::Storages;
 use objects::Storage;
 
 pub(super) use legacy::read as read_legacy;
 
 /// Reads the table of contents of an archive.
-pub(super) fn read_zip(data: &[u8], entry: Option<&str>) -> Result<Contents, Fault> {
-    let archive = Archive::open(data)?;
+pub(super) fn read_zip(source: &Bytes, entry: Option<&str>) -> Result<Contents, Fault> {
+    let archive = Archive::open(source)?;
     let prefix = prefix(&archive)?;
     let file = |name: &str| archive.find(&[prefix.as_bytes(), name.as_bytes()].concat());
     if archive.names().any(|name| {
@@ -41,21 +42,25 @@ pub(super) fn read_zip(data: &[u8], entry: Option<&str>) -> Result<Contents, Fau
         ));
     }
     if let Some(order) = file("byteorder")? {
-        check_byte_order(&data[order] == b"little")?;
+        check_byte_order(*source.read(order)? == *b"little")?;
     }
     let pickle = file("data.pkl")?
         .ok_or_else(|| Fault::damaged("the archive has no 'data.pkl', which describes tensors"))?;
-    let pickle = pickle::load(&data[pickle])?;
+    let pickle = source.read(pickle)?;
+    let pickle = pickle::load(&pickle)?;
     checkpoint::contents(
         &pickle.objects,
         pickle.root,
-        &ZipStorages { data, file },
+        &ZipStorages {
+            file_bytes: source.len(),
+            file,
+        },
         entry,
     )
 }
 
 /// The prefix of every name in the archive: the name that the file had when it was saved.
-fn prefix<'a>(archive: &Archive<'a>) -> Result<&'a str, Fault> {
+fn prefix<'a>(archive: &'a Archive<'_>) -> Result<&'a str, Fault> {
     let mut found = archive.names().filter_map(|name| {
         let prefix = name.strip_suffix(b"data.pkl")?;
         let folders = prefix.iter().filter(|byte| **byte == b'/').count();
@@ -87,14 +92,14 @@ fn check_byte_order(little: bool) -> Result<(), Fault> {
 }
 
 /// Storages that are files of the archive.
-struct ZipStorages<'a, F> {
-    data: &'a [u8],
+struct ZipStorages<F> {
+    file_bytes: usize,
     file: F,
 }
 
-impl<F: Fn(&str) -> Result<Option<Range<usize>>, Fault>> Storages for ZipStorages<'_, F> {
+impl<F: Fn(&str) -> Result<Option<Range<usize>>, Fault>> Storages for ZipStorages<F> {
     fn file_bytes(&self) -> usize {
-        self.data.len()
+        self.file_bytes
     }
 
     fn format(&self) -> &'static str {
