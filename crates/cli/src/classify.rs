@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use resnet_wgpu::network::Activation;
 use resnet_wgpu::picture::{Labels, Preprocess, top_k};
-use resnet_wgpu::plan::InputFormat;
+use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 
 use crate::args::ClassifyArgs;
@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::images::{Images, Readable, Unreadable};
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
-use crate::runner::Runner;
+use crate::runner::{Fitted, Runner};
 use crate::stats::milliseconds;
 
 #[derive(Serialize)]
@@ -70,8 +70,11 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
     let start = Instant::now();
     let device = Device::open(&args.run.device)?;
     let adapter_ms = milliseconds(start.elapsed());
-    let mut network = Network::load(&args.run.network, images.batch())?;
-    if network.is_free() {
+    let mut asked = args.run.network.clone();
+    asked.choices.entry = args.output.clone().or(asked.choices.entry);
+    let mut network = Network::load(&asked, images.batch())?;
+    let free = network.is_free();
+    if free {
         images.one_by_one();
         network.set_batch(1)?;
     }
@@ -89,8 +92,9 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
         },
         rules: network.model.preprocess,
         network,
+        free,
         device,
-        runner: None,
+        fitted: Fitted::default(),
         images,
         out: Out::new(),
     };
@@ -105,10 +109,12 @@ struct Job<'a> {
     network: Network,
     /// The preparation of the images; the network's own, unless every image is run in its own size.
     rules: Preprocess,
+    /// Whether every image is run in its own size.
+    free: bool,
     labels: Option<Labels>,
     device: Device,
     /// Made for the first readable batch.
-    runner: Option<Runner>,
+    fitted: Fitted,
     images: Images,
     timings: Timings,
     out: Out,
@@ -130,33 +136,32 @@ impl Job<'_> {
                 self.timings.decoding_ms = milliseconds(self.images.decoding);
                 return Ok(answers);
             };
-            let found = self.answer(&batch)?;
+            let runner =
+                self.fitted
+                    .runner(&mut self.network, batch.batch.rules(), |network, input| {
+                        let graph = network.optimized()?;
+                        let runner = Runner::new(&self.device, &graph, input, self.quiet)?;
+                        self.timings.pipelines_ms = runner.pipelines_ms;
+                        Ok(runner)
+                    });
+            let runner = match runner {
+                Err(failure) if self.free => {
+                    self.images.refuse_size(&batch.paths[0], failure);
+                    continue;
+                }
+                runner => runner?,
+            };
+            let start = Instant::now();
+            let outputs = runner.answer(&batch.batch)?;
+            self.timings.run_ms += milliseconds(start.elapsed());
+            let found = self.guesses(&batch, &outputs)?;
             self.print_all(&found)?;
             answers.extend(found);
         }
     }
 
-    fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
-        let rules = batch.batch.rules();
-        if self.network.fit(rules)? {
-            self.runner = None;
-        }
-        let runner = match self.runner.take() {
-            Some(runner) => runner,
-            None => {
-                let graph = self.network.optimized()?;
-                let input = InputFormat::Rgba8(*rules);
-                let runner = Runner::new(&self.device, &graph, input, self.quiet)?;
-                self.timings.pipelines_ms = runner.pipelines_ms;
-                runner
-            }
-        };
-        let start = Instant::now();
-        let outputs = runner.engine().answer(&batch.batch)?;
-        self.timings.run_ms += milliseconds(start.elapsed());
-        self.runner = Some(runner);
-
-        let [logits, probabilities] = &outputs[..] else {
+    fn guesses(&self, batch: &Readable, outputs: &[Tensor]) -> Result<Vec<Answer>, Failure> {
+        let [logits, probabilities] = outputs else {
             return Err(Failure::runtime("the network has no probabilities"));
         };
         let classes = self.network.classes()?;

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use resnet_wgpu::graph::Role;
+use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::files::NewFile;
 use resnet_wgpu::passes::optimize;
-use resnet_wgpu::plan::InputFormat;
 use serde::Serialize;
 
 use crate::args::EmbedArgs;
@@ -15,7 +14,7 @@ use crate::failure::Failure;
 use crate::images::Images;
 use crate::network::Network;
 use crate::output::{Out, SCHEMA_VERSION};
-use crate::runner::Runner;
+use crate::runner::{Fitted, Runner};
 
 /// A line of `jsonl`.
 #[derive(Serialize)]
@@ -29,31 +28,46 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let mut images = Images::find(&args.images, quiet);
     let device = Device::open(&args.run.device)?;
     let mut network = Network::load(&args.run.network, images.batch())?;
-    network.note_assumptions();
-    network.refuse_free()?;
-    let model = &mut network.model;
-    if let Some(features) = model.graph.role(Role::Features) {
-        model.graph.mark_output(features)?;
+    let free = network.is_free();
+    if free {
+        images.one_by_one();
+        network.set_batch(1)?;
     }
-    let graph = optimize(&model.graph, network.fusion)?;
-    let wanted = graph.role(Role::Features);
-    let place = graph
-        .outputs()
-        .iter()
-        .position(|&value| Some(value) == wanted);
-    let Some(place) = place else {
+    network.note_assumptions();
+    let graph = with_features(&network)?;
+    let wanted = graph.value_of(Role::Features)?;
+    let width = wanted.shape.c * wanted.shape.h * wanted.shape.w;
+    let outputs = graph.outputs().iter();
+    let features = graph.role(Role::Features);
+    let Some(place) = outputs.copied().position(|value| Some(value) == features) else {
         return Err(Failure::runtime("the network has no feature vector"));
     };
 
-    let rules = &network.model.preprocess;
-    let input = InputFormat::Rgba8(*rules);
-    let runner = Runner::new(&device, &graph, input, quiet)?;
-    let shape = graph.value_of(Role::Features)?.shape;
-    let width = shape.c * shape.h * shape.w;
+    let rules = network.model.preprocess;
+    let mut fitted = Fitted::default();
     let mut target = Target::open(args, width)?;
-    while let Some(batch) = images.next_batch(rules)? {
-        let outputs = runner.engine().answer(&batch.batch)?;
-        let rows = outputs[place].data().chunks_exact(width);
+    while let Some(batch) = images.next_batch(&rules)? {
+        let runner = fitted.runner(&mut network, batch.batch.rules(), |network, input| {
+            Runner::new(&device, &with_features(network)?, input, quiet)
+        });
+        let runner = match runner {
+            Err(failure) if free => {
+                images.refuse_size(&batch.paths[0], failure);
+                continue;
+            }
+            runner => runner?,
+        };
+        let outputs = runner.answer(&batch.batch)?;
+        let features = outputs[place].data();
+        if features.len() != width * images.batch() {
+            let reason = format!(
+                "it has {} features in its size, others {width}",
+                features.len()
+            );
+            images.refuse_size(&batch.paths[0], Failure::runtime(reason));
+            continue;
+        }
+        let rows = features.chunks_exact(width);
         images.while_hidden(|| {
             for (path, row) in batch.paths.iter().zip(rows) {
                 target.row(path, &scaled(row, args.normalize))?;
@@ -67,6 +81,15 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     } else {
         Err(Failure::silent())
     }
+}
+
+/// The graph after fusion, with the features among its outputs.
+fn with_features(network: &Network) -> Result<Graph, Failure> {
+    let mut graph = network.model.graph.clone();
+    if let Some(features) = graph.role(Role::Features) {
+        graph.mark_output(features)?;
+    }
+    Ok(optimize(&graph, network.fusion)?)
 }
 
 /// A vector as it is, or scaled to length 1.

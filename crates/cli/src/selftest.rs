@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
-use resnet_wgpu::internals::graph::{Conv2d, Node, Op, Relu, Window};
+use resnet_wgpu::internals::graph::{Conv2d, GlobalAvgPool, Node, Op, Relu, Window};
 use resnet_wgpu::internals::noise::Noise;
 use resnet_wgpu::internals::plan::{Candidate, ConvShape};
 use resnet_wgpu::internals::reference;
@@ -149,6 +149,7 @@ fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> Result<Stri
         Op::BatchNorm(norm) => format!("batch norm {}", norm.relu),
         Op::GroupNorm(norm) => format!("group norm {}", norm.groups),
         Op::ChannelConv(_) => "channel conv".to_owned(),
+        Op::AttentionPool(_) => "attention pool".to_owned(),
         Op::Linear(_) => "linear".to_owned(),
         other => format!("{other:?}"),
     })
@@ -160,10 +161,15 @@ fn small_graph(graph: &Graph, node: &Node) -> Result<Graph, Failure> {
     let mut small = Graph::new();
     let shape = graph.get(node.inputs[0])?.shape;
     let [least_h, least_w] = least_sides(graph, node)?;
+    let [most_h, most_w] = match node.op {
+        // It has positions for all pixels.
+        Op::AttentionPool(_) => [shape.h, shape.w],
+        _ => [SMALL.h.max(least_h), SMALL.w.max(least_w)],
+    };
     let shape = Shape {
         n: SMALL.n,
-        h: shape.h.min(SMALL.h.max(least_h)),
-        w: shape.w.min(SMALL.w.max(least_w)),
+        h: shape.h.min(most_h),
+        w: shape.w.min(most_w),
         ..shape
     };
     let input = small.input("input", shape)?;
@@ -185,6 +191,9 @@ fn second_input(small: &mut Graph, op: &Op, input: ValueId) -> Result<ValueId, F
                 ..conv
             };
             small.add("residual", Op::Conv2d(plain), &[input])?
+        }
+        Op::Gate(_) | Op::AttentionPool(_) => {
+            small.add("vector", Op::GlobalAvgPool(GlobalAvgPool), &[input])?
         }
         _ => small.add("residual", Op::Relu(Relu), &[input])?,
     })
