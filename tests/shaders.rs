@@ -10,9 +10,9 @@ use naga::back::PipelineConstants;
 use naga::valid::{Capabilities as Features, ValidationFlags, Validator};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{
-    Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient,
-    Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op,
-    PadValue, Padding, Relu, ReluGradient, Sigmoid, Softmax, Statistics, Window,
+    Add, AttentionPool, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot,
+    ClassGradient, Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear,
+    MaxPool, Op, PadValue, Padding, Relu, ReluGradient, Sigmoid, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::precision::{BUFFER_SECTION, TEXTURE_SECTION};
 use resnet_wgpu::internals::kernels::{self, Access, Kernel, Launch, Precision, Storage};
@@ -165,6 +165,13 @@ fn launches() -> Vec<Launch> {
     let op = Op::ChannelConv(ChannelConv { weight });
     let gates = graph.add("gates", op, &[g]).unwrap();
     let gated = graph.add("gate", Op::Gate(Gate), &[d, gates]).unwrap();
+    let map = graph.get(a).unwrap().shape;
+    let positions = graph.param("positions", ones(&[map.h * map.w + 1, map.c]));
+    let op = Op::AttentionPool(AttentionPool { positions });
+    let asked = graph
+        .add("asked", Op::GlobalAvgPool(GlobalAvgPool), &[a])
+        .unwrap();
+    let attended = graph.add("attention", op, &[a, asked]).unwrap();
     let dilated = Conv2d {
         dilation: [2, 3],
         ..square.padding(3)
@@ -207,7 +214,7 @@ fn launches() -> Vec<Launch> {
         size: [square.h * 2, square.w * 3],
     });
     let apart = graph.add("apart", op, &[map]).unwrap();
-    for output in [p, g, blurred, gated, apart, far, by_groups] {
+    for output in [p, g, blurred, gated, apart, far, by_groups, attended] {
         graph.mark_output(output).unwrap();
     }
     let rules = Preprocess {

@@ -175,6 +175,7 @@ fn kind(graph: &Graph, node: &Node, last: &Step, is_first: bool) -> Result<Strin
         Op::BatchNorm(norm) => format!("batch norm {}", norm.relu),
         Op::GroupNorm(norm) => format!("group norm {}", norm.groups),
         Op::ChannelConv(_) => "channel conv".to_owned(),
+        Op::AttentionPool(_) => "attention pool".to_owned(),
         Op::Linear(_) => "linear".to_owned(),
         Op::ClassGradient(_) => "class gradient".to_owned(),
         other => format!("{other:?}"),

@@ -120,6 +120,7 @@ impl Step {
             | Op::Dilate(_)
             | Op::GroupNorm(_)
             | Op::ChannelConv(_)
+            | Op::AttentionPool(_)
             | Op::ChannelDot(_) => Self::Plain(Box::new(Plain {
                 node: node.clone(),
                 graph: Arc::clone(graph),

@@ -53,9 +53,9 @@ pub mod graph {
     pub use crate::graph::id::ParamId;
     pub use crate::graph::node::{Node, Param};
     pub use crate::graph::ops::{
-        Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient,
-        Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op,
-        PadValue, Relu, ReluGradient, Sigmoid, Softmax, Statistics,
+        Add, AttentionPool, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot,
+        ClassGradient, Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm,
+        Linear, MaxPool, Op, PadValue, Relu, ReluGradient, Sigmoid, Softmax, Statistics,
     };
     pub use crate::graph::window::{Padding, Window};
 }

@@ -19,6 +19,7 @@ pub use self::precision::Precision;
 pub use self::specialise::specialise;
 use crate::error::Error;
 
+pub mod attention_pool;
 pub mod avg_pool;
 pub mod avg_pool_gradient;
 pub mod batch_norm;
@@ -63,6 +64,7 @@ pub mod winograd_output;
 
 /// Every kernel of the crate.
 pub const ALL: &[&Kernel] = &[
+    &attention_pool::KERNEL,
     &avg_pool::KERNEL,
     &avg_pool_gradient::KERNEL,
     &textures::avg_pool_texture::KERNEL,

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use resnet_wgpu::network::Activation;
 use resnet_wgpu::picture::{Labels, Preprocess, top_k};
-use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 
@@ -15,7 +14,7 @@ use crate::failure::Failure;
 use crate::images::{Images, Readable, Unreadable};
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
-use crate::runner::Runner;
+use crate::runner::{Fitted, Runner};
 use crate::stats::milliseconds;
 
 #[derive(Serialize)]
@@ -79,10 +78,12 @@ struct Job<'a> {
     network: Network,
     /// The preparation of the images; the network's own, unless every image is run in its own size.
     rules: Preprocess,
+    /// Whether every image is run in its own size.
+    free: bool,
     labels: Option<Labels>,
     device: Device,
     /// Made for the first readable batch.
-    runner: Option<Runner>,
+    fitted: Fitted,
     images: Images,
     timings: Timings,
     out: Out,
@@ -94,8 +95,11 @@ impl<'a> Job<'a> {
         let start = Instant::now();
         let device = Device::open(&args.run.device)?;
         let adapter_ms = milliseconds(start.elapsed());
-        let mut network = Network::load(&args.run.network, images.batch())?;
-        if network.is_free() {
+        let mut asked = args.run.network.clone();
+        asked.choices.entry = args.output.clone().or(asked.choices.entry);
+        let mut network = Network::load(&asked, images.batch())?;
+        let free = network.is_free();
+        if free {
             images.one_by_one();
             network.set_batch(1)?;
         }
@@ -113,8 +117,9 @@ impl<'a> Job<'a> {
             },
             rules: network.model.preprocess,
             network,
+            free,
             device,
-            runner: None,
+            fitted: Fitted::default(),
             images,
             out: Out::new(),
         })
@@ -144,42 +149,50 @@ impl Job<'_> {
     }
 
     /// The outputs for a batch. Where the GPU is lost, full or wrong, the CPU goes on.
-    fn outputs(&mut self, batch: &Readable) -> Result<Vec<Tensor>, Failure> {
+    fn outputs(&mut self, batch: &Readable) -> Result<Option<Vec<Tensor>>, Failure> {
         let result = self.outputs_here(batch);
         let Some(reason) = result.as_ref().err().and_then(Failure::of_gpu) else {
             return result;
         };
         log::warn!("{reason}: going on with the CPU, which is slower");
-        self.runner = None;
+        self.fitted = Fitted::default();
         self.device = Device::Cpu;
         self.outputs_here(batch)
     }
 
-    fn outputs_here(&mut self, batch: &Readable) -> Result<Vec<Tensor>, Failure> {
+    /// The same without a second try; `None` for an image whose own size the network cannot take.
+    fn outputs_here(&mut self, batch: &Readable) -> Result<Option<Vec<Tensor>>, Failure> {
         let rules = batch.batch.rules();
-        if self.network.fit(rules)? {
-            self.runner = None;
-        }
-        let runner = match self.runner.take() {
-            Some(runner) => runner,
-            None => {
-                let graph = self.network.optimized()?;
-                let input = InputFormat::Rgba8(*rules);
+        let runner = self
+            .fitted
+            .runner(&mut self.network, rules, |network, input| {
+                let graph = network.optimized()?;
                 let runner = Runner::new(&self.device, &graph, input, self.quiet)?;
                 self.timings.pipelines_ms = runner.pipelines_ms;
-                runner
+                Ok(runner)
+            });
+        let runner = match runner {
+            Err(failure) if self.free && failure.of_gpu().is_none() => {
+                self.images.refuse_size(&batch.paths[0], failure);
+                return Ok(None);
             }
+            runner => runner?,
         };
         let start = Instant::now();
-        let outputs = runner.engine().answer(&batch.batch)?;
+        let outputs = runner.answer(&batch.batch)?;
         self.timings.run_ms += milliseconds(start.elapsed());
-        self.runner = Some(runner);
-        Ok(outputs)
+        Ok(Some(outputs))
     }
 
     fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
-        let outputs = self.outputs(batch)?;
-        let [logits, probabilities] = &outputs[..] else {
+        match self.outputs(batch)? {
+            Some(outputs) => self.guesses(batch, &outputs),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn guesses(&self, batch: &Readable, outputs: &[Tensor]) -> Result<Vec<Answer>, Failure> {
+        let [logits, probabilities] = outputs else {
             return Err(Failure::runtime("the network has no probabilities"));
         };
         let classes = self.network.classes()?;

@@ -70,6 +70,11 @@ impl Gpu {
         self.wanted.precision
     }
 
+    /// Whether numbers that no half can hold are let through.
+    pub(crate) const fn allows_overflow(&self) -> bool {
+        self.wanted.allow_overflow
+    }
+
     /// The default options for planning a graph.
     pub(crate) fn default_options(&self, input: InputFormat) -> PlanOptions {
         PlanOptions::new(Capabilities::of(&self.context.device))

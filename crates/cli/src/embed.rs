@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use resnet_wgpu::graph::Role;
+use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::passes::optimize;
 use resnet_wgpu::picture::Preprocess;
-use resnet_wgpu::plan::InputFormat;
 use serde::Serialize;
 
 use crate::args::{EmbedArgs, RunArgs};
@@ -16,7 +15,7 @@ use crate::images::{Images, Readable};
 use crate::network::Network;
 use crate::npy::Npy;
 use crate::output::{Out, SCHEMA_VERSION};
-use crate::runner::Runner;
+use crate::runner::{Fitted, Runner};
 
 /// A line of `jsonl`.
 #[derive(Serialize)]
@@ -28,10 +27,10 @@ struct Line<'a> {
 
 pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let mut images = Images::find(&args.images, quiet);
-    let embedder = Embedder::new(&args.run, images.batch(), quiet)?;
+    let mut embedder = Embedder::new(&args.run, &mut images, quiet)?;
     let mut target = Target::open(args, embedder.width)?;
     while let Some(batch) = images.next_batch(&embedder.rules)? {
-        let rows = embedder.rows(&batch)?;
+        let rows = embedder.rows(&batch, &mut images)?;
         images.while_hidden(|| {
             for (path, row) in batch.paths.iter().zip(rows) {
                 target.row(path, &scaled(&row, args.normalize))?;
@@ -53,48 +52,85 @@ pub(crate) struct Embedder {
     pub(crate) rules: Preprocess,
     /// The numbers of a vector.
     pub(crate) width: usize,
-    runner: Runner,
+    network: Network,
+    /// Whether every image is run in its own size.
+    free: bool,
+    fitted: Fitted,
     /// The place of the vector among the outputs.
     place: usize,
+    quiet: bool,
 }
 
 impl Embedder {
-    pub(crate) fn new(args: &RunArgs, batch: usize, quiet: bool) -> Result<Self, Failure> {
+    pub(crate) fn new(args: &RunArgs, images: &mut Images, quiet: bool) -> Result<Self, Failure> {
         let device = Device::open(&args.device)?;
-        let mut network = Network::load(&args.network, batch)?;
-        network.note_assumptions();
-        network.refuse_free()?;
-        let model = &mut network.model;
-        if let Some(features) = model.graph.role(Role::Features) {
-            model.graph.mark_output(features)?;
+        let mut network = Network::load(&args.network, images.batch())?;
+        let free = network.is_free();
+        if free {
+            images.one_by_one();
+            network.set_batch(1)?;
         }
-        let graph = optimize(&model.graph, network.fusion)?;
-        let wanted = graph.role(Role::Features);
-        let place = graph
-            .outputs()
-            .iter()
-            .position(|&value| Some(value) == wanted);
-        let Some(place) = place else {
+        network.note_assumptions();
+        let graph = with_features(&network)?;
+        let shape = graph.value_of(Role::Features)?.shape;
+        let features = graph.role(Role::Features);
+        let mut outputs = graph.outputs().iter();
+        let Some(place) = outputs.position(|&value| Some(value) == features) else {
             return Err(Failure::runtime("the network has no feature vector"));
         };
-        let rules = network.model.preprocess;
-        let runner = Runner::new(&device, &graph, InputFormat::Rgba8(rules), quiet)?;
-        let shape = graph.value_of(Role::Features)?.shape;
         Ok(Self {
             device,
-            rules,
+            rules: network.model.preprocess,
             width: shape.c * shape.h * shape.w,
-            runner,
+            network,
+            free,
+            fitted: Fitted::default(),
             place,
+            quiet,
         })
     }
 
-    /// The vectors of a batch, and of what pads it.
-    pub(crate) fn rows(&self, batch: &Readable) -> Result<Vec<Vec<f32>>, Failure> {
-        let outputs = self.runner.engine().answer(&batch.batch)?;
-        let rows = outputs[self.place].data().chunks_exact(self.width);
-        Ok(rows.map(<[f32]>::to_vec).collect())
+    /// The vectors of a batch, and of what pads it; none for an image whose own size the network
+    /// cannot take.
+    pub(crate) fn rows(
+        &mut self,
+        batch: &Readable,
+        images: &mut Images,
+    ) -> Result<Vec<Vec<f32>>, Failure> {
+        let rules = batch.batch.rules();
+        let runner = self
+            .fitted
+            .runner(&mut self.network, rules, |network, input| {
+                Runner::new(&self.device, &with_features(network)?, input, self.quiet)
+            });
+        let runner = match runner {
+            Err(failure) if self.free => {
+                images.refuse_size(&batch.paths[0], failure);
+                return Ok(Vec::new());
+            }
+            runner => runner?,
+        };
+        let outputs = runner.answer(&batch.batch)?;
+        let (features, width) = (outputs[self.place].data(), self.width);
+        if features.len() != width * images.batch() {
+            let reason = format!(
+                "it has {} features in its size, others {width}",
+                features.len()
+            );
+            images.refuse_size(&batch.paths[0], Failure::runtime(reason));
+            return Ok(Vec::new());
+        }
+        Ok(features.chunks_exact(width).map(<[f32]>::to_vec).collect())
     }
+}
+
+/// The graph after fusion, with the features among its outputs.
+fn with_features(network: &Network) -> Result<Graph, Failure> {
+    let mut graph = network.model.graph.clone();
+    if let Some(features) = graph.role(Role::Features) {
+        graph.mark_output(features)?;
+    }
+    Ok(optimize(&graph, network.fusion)?)
 }
 
 /// A vector as it is, or scaled to length 1.

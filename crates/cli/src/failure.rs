@@ -93,6 +93,11 @@ impl Failure {
         self.message.as_deref().filter(|_| self.of_gpu)
     }
 
+    /// What is to be said of it; nothing if everything has already been reported.
+    pub(crate) fn into_message(self) -> Option<String> {
+        self.message
+    }
+
     /// Prints the message and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         if let Some(message) = self.message {

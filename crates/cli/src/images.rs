@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::args::ImagesArgs;
 use crate::escape::shown;
-use crate::failure::{advised, complain};
+use crate::failure::{Failure, advised, complain};
 use crate::patterns;
 use crate::progress::Bars;
 
@@ -255,6 +255,13 @@ impl Images {
                 self.refuse(path, &error.to_string());
                 Vec::new()
             }
+        }
+    }
+
+    /// Reports that the network cannot run an image in a size of its own; the rest continue.
+    pub(crate) fn refuse_size(&mut self, image: &Path, failure: Failure) {
+        if let Some(message) = failure.into_message() {
+            self.refuse(image, &message);
         }
     }
 

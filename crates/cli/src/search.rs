@@ -32,7 +32,7 @@ struct Neighbour {
 pub(crate) fn run(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
     let index = Index::read(&args.index)?;
     let mut images = Images::find(&args.images, quiet);
-    let embedder = Embedder::new(&args.run, images.batch(), quiet)?;
+    let mut embedder = Embedder::new(&args.run, &mut images, quiet)?;
     if embedder.width != index.width {
         return Err(Failure::runtime(format!(
             "'{}' has vectors of {} numbers, the network makes {}; search with the network that the \
@@ -45,13 +45,13 @@ pub(crate) fn run(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
     let vectors = match &embedder.device {
         Device::Gpu(gpu) => Vectors::Gpu {
             collection: Similarity::new(&gpu.context.device, index.width, &index.vectors)?,
-            context: &gpu.context,
+            context: gpu.context.clone(),
         },
         Device::Cpu => Vectors::Cpu(&index),
     };
     let mut out = Out::new();
     while let Some(batch) = images.next_batch(&embedder.rules)? {
-        let rows = embedder.rows(&batch)?;
+        let rows = embedder.rows(&batch, &mut images)?;
         images.while_hidden(|| {
             for (path, row) in batch.paths.iter().zip(rows) {
                 let nearest = vectors.nearest(&row, args.top)?;
@@ -95,7 +95,7 @@ fn print(out: &mut Out, line: &Line, format: Format) -> Result<(), Failure> {
 enum Vectors<'a> {
     Gpu {
         collection: Similarity,
-        context: &'a Context,
+        context: Context,
     },
     Cpu(&'a Index),
 }

@@ -125,6 +125,7 @@ impl BackEnd for Textures<'_> {
             | Op::BatchNorm(_)
             | Op::GroupNorm(_)
             | Op::ChannelConv(_)
+            | Op::AttentionPool(_)
             | Op::BlurPool(_)
             | Op::Relu(_)
             | Op::Flatten(_)

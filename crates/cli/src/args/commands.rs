@@ -34,6 +34,10 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "K", default_value = "5", value_parser = count)]
     pub(crate) top: usize,
 
+    /// Output of an ONNX file that has the scores, as --entry chooses it in other commands
+    #[arg(long, value_name = "NAME", conflicts_with = "entry")]
+    pub(crate) output: Option<String>,
+
     /// Form of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "jsonl", "csv"]))]
     pub(crate) format: Format,

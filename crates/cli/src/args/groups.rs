@@ -54,6 +54,11 @@ pub(crate) struct DeviceArgs {
     #[arg(long, default_value = "f32", value_parser = named::<Precision>(["f32", "f16"]))]
     pub(crate) precision: Precision,
 
+    /// Go on although the first batch has values beyond 65,504 in a layer, which no half can hold
+    /// [default: an error that names the layer]
+    #[arg(long)]
+    pub(crate) allow_overflow: bool,
+
     /// Multiply halves with cooperative matrices (tensor cores), where --precision is f16 and the
     /// adapter can: experimental, and tested before it is used
     #[arg(long)]
@@ -133,8 +138,8 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_name = "MODE", value_parser = named::<BnMode>(["running", "batch"]))]
     pub(crate) bn_mode: Option<BnMode>,
 
-    /// Which network of a file with several: an entry of a checkpoint, such as `state_dict_ema`, or the
-    /// prefix of its names, such as `encoder_q`
+    /// Which network of a file with several: an entry of a checkpoint, such as `state_dict_ema`, the
+    /// prefix of its names, such as `encoder_q`, or an output of an ONNX file
     #[arg(long, value_name = "NAME")]
     pub(crate) entry: Option<String>,
 

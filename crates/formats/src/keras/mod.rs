@@ -181,7 +181,7 @@ impl Source {
             });
         }
         let network = config::parse(config)?;
-        let layers = network.flat().len();
+        let layers = network.count()?;
         let described = Decision::certain(
             "layers",
             format!("{layers}, as described"),

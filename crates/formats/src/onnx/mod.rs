@@ -19,6 +19,7 @@ mod lean;
 mod operators;
 mod order;
 mod proto;
+mod site;
 mod tensor;
 mod view;
 mod wire;
@@ -34,6 +35,7 @@ use import::Import;
 use order::Links;
 use proto::{Declared, Graph};
 use resnet_wgpu::Error;
+use resnet_wgpu::error::Hint;
 use resnet_wgpu::internals::graph::Op;
 use resnet_wgpu::internals::network::{Facts, Family};
 use resnet_wgpu::network::{Decision, ModelOptions, Network};
@@ -207,11 +209,14 @@ impl Reader<'_> {
                 name,
                 Some(Decision::inferred("output", name, "it is the last of them")),
             )),
-            _ => Err(unreadable(format!(
-                "it has {} outputs{}; choose one",
-                graph.outputs.len(),
-                listed(names())
-            ))),
+            _ => Err(Error::WeightsUnrecognised {
+                reason: format!(
+                    "the file has {} outputs{}",
+                    graph.outputs.len(),
+                    listed(names())
+                ),
+                hint: Some(Hint::Entry),
+            }),
         }
     }
 
@@ -235,10 +240,10 @@ impl Reader<'_> {
                     .to_owned(),
             });
         }
-        let beside = self.beside.of_pictures()?;
+        let beside = self.beside.of_pictures(self.options)?;
         let (preprocess, prepared) = match beside.preprocess {
             Some((rules, evidence)) => {
-                let rules = rules.with_size(image.size);
+                let rules = image.fitted(rules);
                 let decision = Decision::certain("preprocessing", rules.to_string(), evidence);
                 (rules, decision)
             }

@@ -25,7 +25,7 @@ use std::path::Path;
 #[cfg(feature = "onnx")]
 pub(crate) use container::is_onnx;
 
-use crate::sidecar::SideCars;
+use crate::sidecar::{self, SideCars};
 use bytes::Bytes;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;
@@ -140,11 +140,15 @@ impl Weights {
         let network = match self.naming.clone() {
             None => described::read(self, options)?,
             Some(naming) => {
+                let arguments = self.file.metadata().get("arguments");
+                let arguments = arguments.filter(|_| options.preprocess.is_none());
+                let arguments = arguments.map(|text| sidecar::of_arguments(text));
                 let stated = Stated {
                     beside: self.beside(options),
+                    prepared: arguments.transpose()?.flatten(),
                     path: Some(self.path().display().to_string()),
                     metadata: self.file.metadata().clone(),
-                    config: self.side_cars.read(naming.family())?,
+                    config: self.side_cars.read(naming.family(), options)?,
                 };
                 resnet::open(self, &naming, stated, options)?
             }

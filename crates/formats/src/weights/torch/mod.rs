@@ -3,8 +3,8 @@
 //! Since 1.6 a checkpoint has been a zip archive: a pickle that describes the objects (`data.pkl`),
 //! and the numbers of each storage in a file of their own (`data/0`, `data/1` …). Before, it was a
 //! stream of pickles followed by the numbers. `zip` finds the files of an archive, `pickle` turns a
-//! pickle into data, `objects` says what that data can be, and `checkpoint` finds the state dict in
-//! it.
+//! pickle into data, `objects` says what that data can be, `checkpoint` finds the state dict in
+//! it, and `facts` what stands beside that.
 //!
 //! A pickle is a program for a small stack machine, which can name any function of any Python module
 //! and call it. This machine knows a fixed list of names ([`objects::Global`]) that all stand for data.
@@ -13,6 +13,7 @@
 //! the file and makes at most one value, so memory is bounded by the file; steps are counted.
 
 mod checkpoint;
+mod facts;
 mod legacy;
 mod objects;
 mod pickle;
