@@ -23,7 +23,7 @@ fn a_device_that_is_lost_in_between_leaves_the_rest_to_the_cpu() {
         panic!("it is `classify`");
     };
     let mut job = Job::new(&args, true).expect("a job");
-    let mut next = |job: &mut Job<'_>| {
+    let next = |job: &mut Job<'_>| {
         let batch = job.images.next_batch(&job.rules).expect("read");
         let batch = batch.expect("there are two");
         job.answer(&batch).expect("answered")
