@@ -189,6 +189,10 @@ impl Check {
                 known: String::new(),
             });
         };
+        if !want.data().iter().all(|x| x.is_finite()) {
+            // With parameters that lead to no numbers no kernel can be told from another.
+            return Ok(());
+        }
         let difference = difference(&want, got);
         if difference <= allowed(self.options.precision) {
             self.right_kernels
