@@ -114,7 +114,9 @@ impl Gpu {
                 log::warn!("{kernel}: it is not used");
             }
         }
-        if let Some(caches) = self.caches.as_ref().filter(|_| left > 0) {
+        // What leaves no kernel for a layer is found anew each time.
+        let news = left > 0 && result.is_ok();
+        if let Some(caches) = self.caches.as_ref().filter(|_| news) {
             caches.store_check(&self.context, &options, &check);
         }
         let options = check.options().clone();

@@ -12,6 +12,8 @@ const PICTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/torus.p
 
 fn resnet(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_resnet"));
+    let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/limits");
+    command.env("XDG_CACHE_HOME", cache);
     command.args(arguments).output().unwrap()
 }
 
