@@ -1,78 +1,62 @@
-//! A host whose texture goes in and gets a label and a heat map, in its own encoder.
+//! A host whose texture goes in and gets a label and a heat map, in its own encoder. `parts` does the same
+//! without the facade.
 //!
 //!     cargo run --release --example embed [WEIGHTS]
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
-use resnet_wgpu::explain::{ClassMap, add_class_map};
-use resnet_wgpu::gpu::{Context, Executor, HeatMap, Output, Readback, TextureRead};
-use resnet_wgpu::graph::Role;
-use resnet_wgpu::network::Arch;
-use resnet_wgpu::network::ModelOptions;
-use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::picture::top_k;
-use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
-use resnet_wgpu::wgpu::{self, TextureFormat as Format, TextureUsages as Usage};
+use resnet_wgpu::gpu::{Classifier, Context, HeatMap};
+use resnet_wgpu::network::{Arch, ModelOptions};
+use resnet_wgpu::wgpu;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Any device of the host will do: `gpu::required_limits` says what it needs.
-    let Context { device, queue, .. } = pollster::block_on(Context::from_env())?;
-    let mut size = wgpu::Extent3d::default();
-    (size.width, size.height) = (320, 200);
-    let texture = |format, usage| {
-        device.create_texture(&wgpu::TextureDescriptor {
-            label: Some("host"),
-            size,
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format,
-            usage: usage | Usage::TEXTURE_BINDING,
-            view_formats: &[],
-        })
-    };
-    let scene = texture(Format::Rgba8UnormSrgb, Usage::RENDER_ATTACHMENT);
-    let scene = scene.create_view(&Default::default());
-    let heat = texture(Format::Rgba8Unorm, Usage::COPY_DST);
+    // Any device of the host will do: `Context::of` takes it, and `gpu::device_descriptor` makes one.
+    let context = pollster::block_on(Context::from_env())?;
+    let Context { device, queue, .. } = &context;
+    let scene = scene(device);
 
-    // Once: the network, its input, and the destination of its results.
+    // Once:
     let options = ModelOptions::default();
     let network = match std::env::args().nth(1) {
         Some(path) => resnet_formats::open(path, &options)?,
         None => Arch::ResNet18.made_up(0, &options)?,
     };
-    let model = network.model(&options)?;
-    let graph = add_class_map(&optimize(&model.graph, Fusion::Full)?, &ClassMap::default())?;
-    let rules = &model.preprocess;
-    let options = PlanOptions::new(Capabilities::of(&device)).input(InputFormat::Rgba8(*rules));
-    let executor = Executor::new(&device, &queue, &Plan::new(&graph, &options)?)?;
-    let input = executor.texture_input(&device, &[(&scene, TextureRead::default())])?;
-    let output = Output::builder(&executor);
-    let output = output
-        .heat_map(&device, &heat, &HeatMap::default())?
-        .build();
-    let readback = Readback::of(&device, &executor, [Role::Probabilities])?;
+    let builder = Classifier::builder(&network).heat_map(HeatMap::default());
+    let mut classifier = builder.build(&context)?;
 
     // Every frame: the host draws, the network looks, and the host may draw the heat map on top.
-    let mut encoder = device.create_command_encoder(&Default::default());
-    encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
-        color_attachments: &[Some(wgpu::RenderPassColorAttachment {
-            view: &scene,
-            depth_slice: None,
-            resolve_target: None,
-            ops: wgpu::Operations::default(),
-        })],
-        ..Default::default()
-    });
-    executor.record(&mut encoder, &input, &output)?;
-    readback.record(&mut encoder);
-    queue.submit([encoder.finish()]);
+    for _ in 0..3 {
+        let mut encoder = device.create_command_encoder(&Default::default());
+        encoder.clear_texture(scene.texture(), &Default::default());
+        classifier.record(&mut encoder, &scene)?;
+        queue.submit([encoder.finish()]);
+        while let Some(answer) = classifier.poll()? {
+            println!("run {}: {}", answer.run, answer.guesses[0][0].label);
+        }
+    }
 
-    // Whenever the results have arrived: this host has nothing else to do, and waits.
-    readback.try_read()?;
+    // Answers arrive some frames later. This host ends here, so it waits for the last ones.
     device.poll(wgpu::PollType::wait_indefinitely())?;
-    let outputs = readback.try_read()?.ok_or("the device is still busy")?;
-    let best = top_k(outputs[0].data(), 1)[0];
-    let label = model.labels.as_ref().and_then(|labels| labels.get(best));
-    println!("class {best}, {}", label.unwrap_or("which has no name"));
+    while let Some(answer) = classifier.poll()? {
+        println!("run {}: {}", answer.run, answer.guesses[0][0].label);
+    }
     Ok(())
+}
+
+/// What the host draws to.
+fn scene(device: &wgpu::Device) -> wgpu::TextureView {
+    let texture = device.create_texture(&wgpu::TextureDescriptor {
+        label: Some("scene"),
+        size: wgpu::Extent3d {
+            width: 320,
+            height: 200,
+            depth_or_array_layers: 1,
+        },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba8UnormSrgb,
+        usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+        view_formats: &[],
+    });
+    texture.create_view(&Default::default())
 }

@@ -1,7 +1,7 @@
 """Writes crates/formats/tests/data/families/: tiny networks as torchvision, timm, Hugging Face and the exporter of
-PyTorch write them, with what those compute.
+PyTorch write them, with what those compute; also CLIP's as OpenCLIP writes it, and a backbone in Detectron2's layout.
 
-usage: pip install torch torchvision timm transformers onnx onnxscript
+usage: pip install torch torchvision timm transformers onnx onnxscript open_clip_torch
        python scripts/make_family_fixtures.py [NAME...]
 
 Each folder has the weights, the configuration files that the library writes beside them, and
@@ -17,6 +17,7 @@ import shutil
 import sys
 import warnings
 
+import open_clip.modified_resnet
 import timm
 import torch
 import torchvision
@@ -28,6 +29,7 @@ FOLDER = pathlib.Path(__file__).parent.parent / "crates" / "formats" / "tests" /
 SIZE = (45, 61)
 # Average pools in place of strides round odd sides down, convolutions up: timm cannot add the two.
 EVEN_SIZE = (64, 96)
+CLIP_SIZE = (64, 64)
 CLASSES = 5
 SMALL = {"layers": (1, 2, 1, 1), "num_classes": CLASSES}
 NARROW = {"channels": (8, 12, 16, 24)}
@@ -110,6 +112,33 @@ def fine(model):
 def rounded_up(model):
     model.maxpool.ceil_mode = True
     model.layer4[0].conv1.stride = model.layer4[0].downsample[0].stride = (1, 1)
+
+
+def in_first(model):
+    """Strides in the first 1x1, as Detectron2's own backbones have them."""
+    for stage in (model.layer2, model.layer3, model.layer4):
+        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    model.fc = torch.nn.Identity()
+
+
+def detectron(name):
+    """One of torchvision's names in Detectron2, where a convolution has its normalisation within."""
+    if not name.startswith("layer"):
+        name = f"stem.{name}"
+    for stage in range(1, 5):
+        name = name.replace(f"layer{stage}.", f"res{stage + 1}.")
+    name = name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
+    for number in range(1, 4):
+        name = name.replace(f"bn{number}", f"conv{number}.norm")
+    return f"backbone.bottom_up.{name}"
+
+
+def clip_network():
+    model = open_clip.modified_resnet.ModifiedResNet(
+        layers=[1, 2, 1, 1], output_dim=8, heads=2, image_size=CLIP_SIZE[0], width=4
+    )
+    # Its file has 16 bits.
+    return model.half().float()
 
 
 class Small(torch.nn.Module):
@@ -241,6 +270,13 @@ NETWORKS = {
         TORCH,
         "fc",
     ),
+    "timm-resnest": (lambda: timm_network("resnest50d", stem_width=4, **NARROW), TORCH, "fc"),
+    "timm-res2net": (lambda: timm_network("res2net50_26w_4s", **NARROW), TORCH, "fc"),
+    "timm-res2next": (
+        lambda: timm_network("res2next50", base_width=16, cardinality=4, **NARROW),
+        TORCH,
+        "fc",
+    ),
     "timm-gn": (
         lambda: named(
             timm.models.resnet.ResNet(
@@ -290,6 +326,8 @@ NETWORKS = {
         {"layer2": "layer2.1.relu3", "layer4": "layer4.0.relu3"},
         "fc",
     ),
+    "clip": (clip_network, {"layer2": "layer2.1.relu3", "layer4": "layer4.0.relu3"}, "attnpool.c_proj"),
+    "detectron": (lambda: torchvision_network(Bottleneck, [1, 2, 1, 1], in_first), TORCH, "avgpool"),
     "huggingface": (lambda: hugging_face_network(), HF, "fc"),
     "huggingface-v1": (lambda: hugging_face_network(downsample_in_bottleneck=True), HF, "fc"),
     "huggingface-first": (lambda: hugging_face_network(downsample_in_first_stage=True), HF, "fc"),
@@ -344,15 +382,27 @@ def write(name, make, names, classifier):
     folder.mkdir(parents=True)
     torch.manual_seed(sum(name.encode()))
     model = make()
-    size = EVEN_SIZE if "-aa" in name else SIZE
+    size = EVEN_SIZE if "-aa" in name else CLIP_SIZE if name == "clip" else SIZE
     # A grey image has three channels here, which are the same.
     channels = 1 if name.endswith("grey") else 3
     images = torch.randn(2, channels, *size)
     calibrate(model, torch.cat([images, torch.randn(6, channels, *size)]))
+    if name == "clip":
+        model.half().float()
     values, output = golden(model, images, names, classifier)
     values["input"] = values["input"].expand(-1, 3, -1, -1).contiguous()
     if name.startswith(("torchvision", "cifar")):
         torch.save(model.state_dict(), folder / "model.pth")
+    elif name == "detectron":
+        state = {detectron(key): value for key, value in model.state_dict().items() if "num_batches" not in key}
+        torch.save({"model": state, "matching_heuristics": True}, folder / "model.pth")
+    elif name == "clip":
+        state = {f"visual.{key}": value.half().contiguous() for key, value in model.state_dict().items()}
+        # What reads texts.
+        state["transformer.resblocks.0.mlp.c_fc.weight"] = torch.zeros(4, 2)
+        state["token_embedding.weight"] = state["text_projection"] = torch.zeros(2, 2)
+        state["ln_final.bias"], state["logit_scale"] = torch.zeros(2), torch.tensor(4.6)
+        save_file({key: value.clone() for key, value in state.items()}, folder / "model.safetensors")
     elif name.startswith("timm"):
         arguments = {"timm-v2-fixed": {"stem_type": "fixed"}, "timm-dilated": {"output_stride": 8}}.get(name, {})
         model.model_args = None

@@ -264,7 +264,7 @@ for make in [
     channels_last, caffe2, half, beside,
 ]:
     make()
-for seed in [177, 711, 244, 995, 544, 672, 1175, 1224, 1066, 501]:
+for seed in [559, 38, 170, 390, 245, 524, 212, 502, 11, 327]:
     random_graph(seed)
 with open(FOLDER / "expected.json", "w", newline="\n") as file:
     json.dump({"onnxruntime": onnxruntime.__version__, "cases": cases}, file, separators=(",", ":"))

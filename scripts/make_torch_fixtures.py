@@ -100,7 +100,11 @@ def training():
         "state_dict": weights,
         "model_ema": {"conv1.weight": torch.zeros(1)},
         "optimizer": optimiser.state_dict(),
-        "args": argparse.Namespace(lr=0.1, path=pathlib.PurePosixPath("data")),
+        # As timm's script has them.
+        "args": argparse.Namespace(
+            lr=0.1, path=pathlib.PurePosixPath("data"), mean=[0.5, 0.5, 0.25], std=(0.25,), crop_pct=0.9,
+            interpolation="bilinear", img_size=45, input_size=None,
+        ),
         "best": numpy.float64(0.5),
         "loss": torch.tensor(0.25),
         "size": torch.Size([1, 2]),
@@ -125,7 +129,10 @@ def crowded():
     weights = {f"model.{name}": value for name, value in weights.items()}
     weights["criterion.weight"] = torch.ones(2)
     return {
-        "args": argparse.Namespace(model="resnetblur18", lr=0.1),
+        # As torchvision's references have them.
+        "args": argparse.Namespace(
+            model="resnetblur18", lr=0.1, val_resize_size=40, val_crop_size=36, interpolation="bicubic"
+        ),
         "hyper_parameters": {
             "loss": torch.nn.CrossEntropyLoss(),
             "optimizer": functools.partial(torch.optim.SGD, lr=0.1),

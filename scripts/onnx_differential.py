@@ -35,7 +35,7 @@ class Net:
     def __init__(self, seed):
         self.rng = random.Random(seed)
         self.numbers = np.random.default_rng(seed)
-        self.opset = self.rng.choice([7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23])
+        self.opset = self.rng.choice([7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25])
         self.nodes, self.initializers, self.functions, self.external = [], [], {}, False
         self.count, self.odd = 0, []
         self.large = self.rng.random() < 0.05
@@ -157,6 +157,8 @@ class Net:
         gamma, beta = self.weight(c, scale=0.3, shift=1.0), self.weight(c, scale=0.2)
         mean, var = self.weight(c, scale=0.2), np.abs(self.weight(c, scale=0.3, shift=1.0)) + 0.1
         eps = self.pick(1e-5, 1e-3, 1.001e-5)
+        if self.chance(0.12):
+            return self.group_norm(x, c, gamma, beta, eps)
         how = self.rng.random()
         if how < 0.6:
             attributes = {"epsilon": eps} if eps != 1e-5 or self.chance(0.5) else {}
@@ -176,6 +178,25 @@ class Net:
             factor = self.node("Mul", [self.node("Reciprocal", [root]), self.given(gamma.reshape(shape))])
         x = self.node("Mul", [self.node("Sub", [x, self.given(mean.reshape(shape))]), factor])
         return self.node("Add", [x, self.given(beta.reshape(shape))])
+
+    def group_norm(self, x, c, gamma, beta, eps):
+        """In groups: the operator, what exporters wrote before there was one, or each channel by itself."""
+        groups = self.pick(*[g for g in (1, 2, 3, c) if c % g == 0])
+        if self.opset >= 21 and self.chance(0.5):
+            inputs = [x, self.given(gamma), self.given(beta)]
+            return self.node("GroupNormalization", inputs, num_groups=groups, epsilon=eps)
+        if 18 <= self.opset < 21 and self.chance(0.4):
+            inputs = [x, self.given(gamma[:groups]), self.given(beta[:groups])]
+            return self.node("GroupNormalization", inputs, num_groups=groups, epsilon=eps)
+        if self.chance(0.3):
+            return self.node("InstanceNormalization", [x, self.given(gamma), self.given(beta)], epsilon=eps)
+        y = self.node("Reshape", [x, self.ints(0, groups, -1)])
+        ones, zeros = np.ones(groups, np.float32), np.zeros(groups, np.float32)
+        if self.chance(0.2):
+            ones, zeros = self.weight(groups, scale=0.3, shift=1.0), self.weight(groups, scale=0.3)
+        y = self.node("InstanceNormalization", [y, self.given(ones), self.given(zeros)], epsilon=eps)
+        y = self.node("Reshape", [y, self.node("Shape", [x])])
+        return self.affine(y, gamma, beta, (c, 1, 1)) if self.chance(0.8) else y
 
     def pad(self, x, pads, value=None, mode=None):
         attributes = {"mode": mode} if mode else {}
@@ -259,6 +280,18 @@ class Net:
         s = self.node("Sigmoid", [self.conv(s, 2, c, 1, bias=True)])
         return self.node("Mul", self.rng.sample([x, s], 2))
 
+    def channel_gate(self, x, c):
+        """Efficient channel attention."""
+        k = self.pick(1, 3, 5)
+        s = self.axes("ReduceMean", x, (2, 3), 18, keepdims=0)
+        s = self.node("Reshape", [s, self.ints(0, 1, -1)] if self.chance(0.5) else [s, self.ints(-1, 1, c)])
+        attributes = {"pads": [k // 2] * 2} if self.chance(0.8) else {"auto_pad": "SAME_UPPER"}
+        s = self.node("Conv", [s, self.given(self.weight(1, 1, k, scale=1.0))], kernel_shape=[k], **attributes)
+        s = self.node("Reshape", [self.node("Sigmoid", [s]), self.ints(-1, c, 1, 1)])
+        if self.chance(0.6):
+            s = self.node("Expand", [s, self.node("Shape", [x])])
+        return self.node("Mul", self.rng.sample([x, s], 2))
+
     def option_a(self, x, c, out):
         """The shortcut without weights: every other pixel, and channels of zeros."""
         big = self.pick(2**31 - 1, 2**63 - 1, 1000)
@@ -288,7 +321,7 @@ class Net:
         if self.chance(0.7):
             y = self.norm(y, out)
         if self.chance(0.15):
-            y = self.gate(y, out)
+            y = self.gate(y, out) if self.opset < 8 or self.chance(0.5) else self.channel_gate(y, out)
         if (out, stride) != (c, 1):
             if stride == 2 and self.chance(0.2):
                 x = self.option_a(x, c, out)
@@ -436,6 +469,13 @@ class Net:
 def front(net, x, state):
     """What networks do with the image itself."""
     layout = state["layout"]
+    if state["grey"]:
+        if state["bytes"]:
+            x = net.node("Div", [x, net.given(np.float32(255))])
+        if net.chance(0.5):
+            mean = np.float32(0.5) if net.chance(0.5) else np.full((1, 1, 1), 0.5, np.float32)
+            x = net.node("Div", [net.node("Sub", [x, net.given(mean)]), net.given(np.float32(0.25))])
+        return x
     shape = (1, 1, 3) if layout == "NHWC" and net.chance(0.5) else (3,) if layout == "NHWC" else net.pick((3, 1, 1), (1, 3, 1, 1))
     how = net.rng.randrange(8)
     big = state["bytes"]
@@ -542,7 +582,8 @@ def make(seed):
     h, w = net.rng.randrange(9, 22), net.rng.randrange(9, 22)
     layout = net.pick("NCHW", "NCHW", "NCHW", "NHWC")
     kind = net.pick(1, 1, 1, 1, 1, 2)
-    state = {"layout": layout, "bytes": kind == 2 or net.chance(0.4)}
+    state = {"layout": layout, "bytes": kind == 2 or net.chance(0.4), "grey": net.chance(0.15)}
+    channels = 1 if state["grey"] else 3
     x = "image"
     alone = net.chance(0.05)
     if kind == 2:
@@ -553,7 +594,7 @@ def make(seed):
     if layout == "NHWC":
         x = net.node("Transpose", [x], perm=[0, 3, 1, 2])
     c = net.pick(2, 3, 4, 6)
-    x = net.conv(x, 3, c, net.pick(3, 5, 7), stride=net.pick(1, 2))
+    x = net.conv(x, channels, c, net.pick(3, 5, 7), stride=net.pick(1, 2))
     if net.chance(0.8):
         x = net.norm(x, c)
     x = net.relu(x)
@@ -574,7 +615,7 @@ def make(seed):
         if net.chance(0.1):
             x = net.blur(x, c)
     classes = net.pick(1, 2, 5, 7)
-    sizes = [3, h, w] if layout == "NCHW" else [h, w, 3]
+    sizes = [channels, h, w] if layout == "NCHW" else [h, w, channels]
     unpooled = whole(net, x, sizes if alone else [1, *sizes], kind) if net.chance(0.1) else None
     vector, c = unpooled or (net.flatten(net.mean(x), c), c)
     logits = net.classifier(vector, c, classes)
@@ -585,9 +626,9 @@ def make(seed):
     if net.opset >= 15 and net.chance(0.15):
         nodes = function_of(net, nodes)
     batch = net.pick("n", "n", 1, 2)
-    dims = [batch, 3, h, w] if layout == "NCHW" else [batch, h, w, 3]
+    dims = [batch, *sizes]
     if net.chance(0.3):
-        dims = [batch, 3, "h", "w"] if layout == "NCHW" else [batch, "h", "w", 3]
+        dims = [batch, channels, "h", "w"] if layout == "NCHW" else [batch, "h", "w", channels]
     if alone:
         batch, dims = 1, dims[1:]
     graph = helper.make_graph(
@@ -597,7 +638,8 @@ def make(seed):
     opsets = [helper.make_opsetid("", net.opset), helper.make_opsetid("com.microsoft", 1), helper.make_opsetid("local", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8 if net.opset < 21 else 10, functions=list(net.functions.values()))
     images = batch if isinstance(batch, int) else net.pick(1, 2)
-    numbers = net.numbers.integers(0, 256, (images, 3, h, w)) if state["bytes"] else net.numbers.random((images, 3, h, w))
+    shape = images, channels, h, w
+    numbers = net.numbers.integers(0, 256, shape) if state["bytes"] else net.numbers.random(shape)
     return net, model, compare, numbers.astype(np.float32), layout, kind
 
 
@@ -633,13 +675,15 @@ def main():
         else:
             onnx.save(model, str(path))
         image = folder / f"{seed}.image"
-        numbers.tofile(image)
+        # A grey image has three equal channels here.
+        here = np.ascontiguousarray(np.broadcast_to(numbers, (len(numbers), 3, *numbers.shape[2:])))
+        here.tofile(image)
         try:
             want = runtime(str(path), numbers, layout, kind, net.outputs[0])
         except Exception as error:
             want = None
             refusal = re.sub(r"v\d+|\w+_\d+", "_", str(error))[:150]
-        run.stdin.write("\t".join([str(path), str(image), *map(str, numbers.shape)]) + "\n")
+        run.stdin.write("\t".join([str(path), str(image), *map(str, here.shape)]) + "\n")
         run.stdin.flush()
         got = json.loads(run.stdout.readline())
         verdict, note = "equal", ""

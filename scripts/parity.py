@@ -186,6 +186,8 @@ NETWORKS = (
         "timm resnetv2_50": Torch(timm_network("resnetv2_50"), "timm"),
         "timm ecaresnet50t": Torch(timm_network("ecaresnet50t"), "timm"),
         "timm skresnet50": Torch(timm_network("skresnet50"), "timm"),
+        "timm resnest50d": Torch(timm_network("resnest50d"), "timm"),
+        "timm res2net50_26w_4s": Torch(timm_network("res2net50_26w_4s"), "timm"),
         "timm resnet50_gn": Torch(timm_network("resnet50_gn"), "timm"),
         "timm resnetv2_50x1_bit": Torch(timm_network("resnetv2_50x1_bit"), "timm"),
         "timm resnet50d onnx": Torch(timm_network("resnet50d"), "onnx"),

@@ -29,8 +29,13 @@ const TOP: u32 = 3u;
 const ROW_STEP: u32 = 4u;
 // Whether the colours are linear, as sampled from an sRGB view.
 const LINEAR: u32 = 5u;
-const SWAP_RED_BLUE: u32 = 6u;
-const TABLE_HEADER: u32 = 7u;
+// Which channels are the colour: RGB, BGR, or the first alone.
+const CHANNELS: u32 = 6u;
+const BGR: i32 = 1;
+const FIRST_ALONE: i32 = 2;
+// The bits of the factor before the tone map; zero for none.
+const EXPOSURE: u32 = 7u;
+const TABLE_HEADER: u32 = 8u;
 
 /// The sRGB transfer function, IEC 61966-2-1.
 fn encoded(linear: vec3<f32>) -> vec3<f32> {
@@ -39,15 +44,29 @@ fn encoded(linear: vec3<f32>) -> vec3<f32> {
     return select(bright, dark, linear <= vec3(0.0031308));
 }
 
+/// The filmic curve that Narkowicz fitted to ACES (2015): black stays black, 1 becomes 0.80, and light
+/// without bound 1.
+fn tone_mapped(light: vec3<f32>) -> vec3<f32> {
+    // Beyond it the curve is 1, and infinity would be no number.
+    let x = min(light, vec3(1e4));
+    return x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14);
+}
+
 /// A colour as bytes; NaN becomes 0.
 fn bytes_at(column: i32, row: i32) -> vec3<i32> {
     var color = textureLoad(image, vec2(column, row), 0).rgb;
-    color = select(vec3<f32>(), min(color, vec3(1.0)), color > vec3<f32>());
+    color = select(vec3<f32>(), color, color > vec3<f32>());
+    if (table[EXPOSURE] != 0) {
+        color = tone_mapped(color * bitcast<f32>(table[EXPOSURE]));
+    }
+    color = min(color, vec3(1.0));
     if (table[LINEAR] != 0) {
         color = encoded(color);
     }
-    if (table[SWAP_RED_BLUE] != 0) {
+    if (table[CHANNELS] == BGR) {
         color = color.bgr;
+    } else if (table[CHANNELS] == FIRST_ALONE) {
+        color = color.rrr;
     }
     return vec3<i32>(color * 255.0 + 0.5);
 }

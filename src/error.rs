@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use crate::shape::Shape;
+use crate::words::gibibytes;
 
 /// An error from any stage, with the names and numbers that show what to change.
 #[derive(Debug, thiserror::Error)]
@@ -165,8 +166,7 @@ pub enum Error {
         /// Position of the input.
         index: usize,
     },
-    /// A value, parameter or node belongs to a different graph from the one that was asked about
-    /// it.
+    /// A value, parameter or node belongs to another graph than the one that was asked about it.
     #[error("the {what} belongs to another graph; look it up in this one by name or by role")]
     ForeignId {
         /// `value`, `parameter` or `node`.
@@ -226,7 +226,6 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         reason: String,
     },
-
     /// A node of a file makes no sense, or is not supported.
     #[error("node '{node}' ({op}): {reason}")]
     Operator {
@@ -261,6 +260,16 @@ pub enum Error {
         /// What the device lacks.
         reason: String,
     },
+    /// A kernel computes wrongly on this device, and nothing can take its place.
+    #[error(
+        "node '{node}': kernel '{kernel}' is wrong on this device; update its driver or use a CPU"
+    )]
+    WrongKernel {
+        /// Name of the node.
+        node: String,
+        /// Name of the kernel, or of the way to compute a convolution.
+        kernel: String,
+    },
     /// A shader cannot be specialised as requested.
     #[error("kernel '{kernel}': {reason}")]
     Specialise {
@@ -269,7 +278,6 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-
     /// Work needs more memory than this process can have.
     #[error(
         "{what} needs {} of memory, {} can be had; use a smaller batch or image",
@@ -305,6 +313,12 @@ pub enum Error {
         /// What was being made or run.
         what: String,
         /// What wgpu or the driver said.
+        reason: String,
+    },
+    /// The device is lost: it was removed or reset, or its driver gave up.
+    #[error("the GPU device is lost ({reason}); open it again, or use another one")]
+    DeviceLost {
+        /// What is known about it.
         reason: String,
     },
     /// The device ran out of memory.
@@ -382,11 +396,6 @@ pub enum Error {
     },
 }
 
-/// A number of bytes for people.
-fn gibibytes(bytes: u64) -> String {
-    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
-}
-
 /// The stage that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -461,10 +470,12 @@ impl Error {
             Self::Model { .. } | Self::Operator { .. } => Kind::Model,
             Self::LimitExceeded { .. }
             | Self::PathUnavailable { .. }
+            | Self::WrongKernel { .. }
             | Self::Specialise { .. }
             | Self::Memory { .. } => Kind::Plan,
             Self::NoAdapter { .. } | Self::NoDevice { .. } => Kind::Adapter,
             Self::Gpu { .. }
+            | Self::DeviceLost { .. }
             | Self::OutOfMemory { .. }
             | Self::Texture { .. }
             | Self::Recording { .. }

@@ -22,15 +22,17 @@
 //! 9. [`engine`]: a graph that is ready to run on any of these;
 //! 10. [`picture`]: pictures in, labels out; `compare` checks whether two results agree;
 //! 11. [`explain`]: what a network looked at;
-//! 12. [`tune`]: which kernels are fastest on an adapter.
+//! 12. [`tune`]: which kernels are fastest on an adapter; [`check`]: whether they are right there.
 //!
 //! # In a host that has a device
 //!
-//! The executor is built from the host's device and records into the host's encoder. It never
-//! submits, polls or blocks.
+//! A [`gpu::Classifier`] takes a network, the host's device and its textures, and gives labels, feature
+//! vectors (embeddings) and a heat map: in a game engine such as Bevy, in an editor made with egui, in
+//! anything that uses wgpu 30. What it consists of can be had one by one. The executor is built from the
+//! host's device and records into the host's encoder. It never submits, polls or blocks.
 //!
 //! ```no_run
-//! use resnet_wgpu::gpu::{Executor, Input, Output};
+//! use resnet_wgpu::gpu::{Executor, Input, Output, Readback};
 //! use resnet_wgpu::graph::{Graph, Role};
 //! use resnet_wgpu::passes::{Fusion, optimize};
 //! use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
@@ -40,21 +42,26 @@
 //! let graph = optimize(network, Fusion::Full)?;
 //! let options = PlanOptions::new(Capabilities::of(device));
 //! let executor = Executor::new(device, queue, &Plan::new(&graph, &options)?)?;
+//! let readback = Readback::of(device, &executor, [Role::Logits])?;
 //!
 //! // Every frame:
 //! let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
 //! executor.write_tensor(queue, image)?;
 //! executor.record(&mut encoder, &Input::uploaded(), &Output::kept())?;
-//! let (logits, buffer) = executor.output(Role::Logits)?;
-//! println!("{} logits in {buffer:?}", logits.shape.c);
+//! readback.record(&mut encoder)?;
 //! queue.submit([encoder.finish()]);
+//! while let Some((run, outputs)) = readback.try_read()? {
+//!     println!("run {run}: {:?}", outputs[0].data());
+//! }
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! The host's textures go in and come out without leaving the GPU, and a run can be spread over
-//! frames: [`gpu::contract`] lists what a host can rely on, and `examples/embed.rs` shows all of it
-//! on one page.
+//! frames: [`gpu::contract`] lists what a host can rely on. `examples/embed.rs` uses the classifier,
+//! `examples/parts.rs` shows what it does. A value of the network, such as a stage, is a buffer that the
+//! host's shaders can read: [`gpu::Executor::output`]. The nearest of many feature vectors:
+//! [`gpu::Similarity`]. [`gpu::device_descriptor`] is the device to ask for where nothing else decides.
 //!
 //! # Without one
 //!
@@ -66,11 +73,13 @@
 //!
 //! None is on by default: a host pays only for wgpu and for the back ends that it chooses.
 //!
-//! * `cpu`: the modules `cpu` and `reference`;
+//! * `cpu`: the modules `cpu`, `reference` and `check`;
 //! * `image`: decoding pictures;
 //! * `vulkan`, `metal`, `dx12`, `gles`, `webgpu`: back ends of wgpu.
 
 mod answer;
+#[cfg(feature = "cpu")]
+pub mod check;
 mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;
@@ -96,3 +105,8 @@ mod words;
 
 pub use error::Error;
 pub use wgpu;
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -15,8 +15,12 @@
 //! A *folded* texture holds the same vectors in the same order as texels, `FOLD_WIDTH` to a row,
 //! after one row of zeros, which kernels read in place of anything outside the image.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 use crate::error::Error;
 
@@ -24,10 +28,54 @@ pub use crate::shape::Shape;
 pub(crate) use crate::shape::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES, folded_rows};
 
 /// A host tensor of 32-bit floats, row-major. Clones share the data.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Tensor {
     dims: Vec<usize>,
-    data: Arc<[f32]>,
+    data: Data,
+}
+
+/// Scalars, or what they are computed from: a large network should lie in memory once, as its file
+/// stores it.
+#[derive(Clone)]
+enum Data {
+    Scalars(Arc<[f32]>),
+    Computed(Arc<Computed>),
+}
+
+struct Computed {
+    source: Source,
+    /// The scalars, once somebody has asked for a reference to them.
+    scalars: OnceLock<Box<[f32]>>,
+}
+
+enum Source {
+    Halves(Box<[f16]>),
+    /// Another tensor, whose slices along its first dimension have a factor each.
+    Scaled(Tensor, Box<[f64]>),
+}
+
+impl Source {
+    fn compute(&self) -> Vec<f32> {
+        match self {
+            Self::Halves(halves) => halves.to_f32_vec(),
+            Self::Scaled(tensor, factors) => {
+                let scalars = tensor.scalars();
+                let slices = scalars.chunks((scalars.len() / factors.len()).max(1));
+                let scaled = slices.zip(factors).flat_map(|(slice, &factor)| {
+                    slice.iter().map(move |&x| rounded(f64::from(x) * factor))
+                });
+                scaled.collect()
+            }
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the one rounding of a product to single precision"
+)]
+const fn rounded(product: f64) -> f32 {
+    product as f32
 }
 
 impl Tensor {
@@ -46,7 +94,7 @@ impl Tensor {
         }
         Ok(Self {
             dims: dims.to_vec(),
-            data,
+            data: Data::Scalars(data),
         })
     }
 
@@ -57,7 +105,12 @@ impl Tensor {
 
     /// The scalars, row-major.
     pub fn data(&self) -> &[f32] {
-        &self.data
+        match &self.data {
+            Data::Scalars(scalars) => scalars,
+            Data::Computed(data) => data
+                .scalars
+                .get_or_init(|| data.source.compute().into_boxed_slice()),
+        }
     }
 
     /// The dimensions as an activation shape.
@@ -75,25 +128,75 @@ impl Tensor {
     }
 }
 
+impl PartialEq for Tensor {
+    fn eq(&self, other: &Self) -> bool {
+        self.dims == other.dims && self.scalars() == other.scalars()
+    }
+}
+
+impl Tensor {
+    /// The product of each slice along the first dimension and its factor, in f64 and rounded once. The
+    /// products are computed when they are needed, and not kept.
+    pub(crate) fn scaled(&self, factors: Vec<f64>) -> Self {
+        Self::computed(&self.dims, Source::Scaled(self.clone(), factors.into()))
+    }
+
+    fn computed(dims: &[usize], source: Source) -> Self {
+        Self {
+            dims: dims.to_vec(),
+            data: Data::Computed(Arc::new(Computed {
+                source,
+                scalars: OnceLock::new(),
+            })),
+        }
+    }
+}
+
 #[doc(hidden)]
 impl Tensor {
+    /// A tensor of numbers in half precision, which stay so in memory.
+    ///
+    /// # Errors
+    /// [`Error::TensorLength`] if they do not fill the dimensions exactly.
+    pub fn halves(dims: &[usize], halves: Vec<f16>) -> Result<Self, Error> {
+        let expected = dims.iter().try_fold(1usize, |len, &d| len.checked_mul(d));
+        if expected != Some(halves.len()) {
+            return Err(Error::TensorLength {
+                dims: dims.to_vec(),
+                got: halves.len(),
+            });
+        }
+        Ok(Self::computed(dims, Source::Halves(halves.into())))
+    }
+
+    /// The scalars as [`Self::data`] has them, for whoever reads them once: computed ones are not kept.
+    pub fn scalars(&self) -> Cow<'_, [f32]> {
+        match &self.data {
+            Data::Scalars(scalars) => Cow::Borrowed(scalars),
+            Data::Computed(data) => match data.scalars.get() {
+                Some(scalars) => Cow::Borrowed(scalars),
+                None => Cow::Owned(data.source.compute()),
+            },
+        }
+    }
+
     /// A tensor whose scalars are computed from their flat, row-major indices.
     pub fn from_fn(dims: &[usize], f: impl FnMut(usize) -> f32) -> Self {
         let len = dims.iter().product();
         Self {
             dims: dims.to_vec(),
-            data: (0..len).map(f).collect(),
+            data: Data::Scalars((0..len).map(f).collect()),
         }
     }
 
     /// The number of scalars.
     pub fn len(&self) -> usize {
-        self.data.len()
+        self.dims.iter().product()
     }
 
     /// Whether there are no scalars.
     pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
+        self.len() == 0
     }
 }
 

@@ -1,4 +1,9 @@
-//! Enums whose values are one word each.
+//! Enums whose values are one word each, and numbers of bytes for people.
+
+/// A number of bytes for people.
+pub(crate) fn gibibytes(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+}
 
 /// The words of an enum's values: `name`, `Display`, and `FromStr`, whose error lists them all.
 macro_rules! words {

@@ -272,7 +272,7 @@ fn before_the_pool_it_is_the_map_of_zhou_et_al() {
 
 #[test]
 fn maps_are_made_of_a_stage_that_is_fine_enough() {
-    let map_of = |arch: Arch, size| {
+    let map_of = |arch: Arch, size, how: &ClassMap| {
         let options = ModelOptions {
             size: Some(size),
             ..ModelOptions::default()
@@ -280,7 +280,7 @@ fn maps_are_made_of_a_stage_that_is_fine_enough() {
         let network = arch.made_up(0, &options).unwrap();
         let model = network.model(&options).unwrap();
         let graph = optimize(&model.graph, Fusion::Full).unwrap();
-        let graph = add_class_map(&graph, &ClassMap::default()).unwrap();
+        let graph = add_class_map(&graph, how).unwrap();
         let map = graph.nodes().last().unwrap();
         let Shape { h, w, .. } = graph.get(map.output).unwrap().shape;
         (graph.get(map.inputs[1]).unwrap().name.clone(), [h, w])
@@ -293,8 +293,12 @@ fn maps_are_made_of_a_stage_that_is_fine_enough() {
         (Arch::ResNet18, [16, 16], map("layer1.0.relu2", [4, 4])),
         (Arch::Notebook, [64, 64], map("res4a_relu", [4, 4])),
     ] {
-        assert_eq!(map_of(arch, size), expected, "{arch} {size:?}");
+        let map = map_of(arch, size, &ClassMap::default());
+        assert_eq!(map, expected, "{arch} {size:?}");
     }
+    let coarse = ClassMap::default().coarse();
+    let last = map("layer4.1.relu2", [4, 2]);
+    assert_eq!(map_of(Arch::ResNet18, [128, 64], &coarse), last, "coarse");
 }
 
 #[test]
@@ -395,7 +399,7 @@ mod gpu {
             executor
                 .record(&mut encoder, &Input::uploaded(), &Output::kept())
                 .unwrap();
-            readback.record(&mut encoder);
+            readback.record(&mut encoder).unwrap();
             finish(&gpu, encoder);
             let want = map_of(&with_class(class), &image);
             let got = &read(&gpu.device, &readback)[0];

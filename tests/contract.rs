@@ -6,17 +6,20 @@
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use common::{Numbers, finish, gpu};
 use resnet_wgpu::gpu::{
     Context, Cursor, Executor, HeatMap, Input, Output, Prewarm, Readback, Slice, TextureRead,
+    TextureRect,
 };
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{Conv2d, GlobalAvgPool, Op};
+use resnet_wgpu::network::{Arch, ModelOptions};
+use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Preprocess;
-use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
 use resnet_wgpu::tensor::Shape;
 use resnet_wgpu::wgpu;
 
@@ -80,6 +83,9 @@ fn plan(gpu: &Context) -> Plan {
     Plan::new(&graph, &options).unwrap()
 }
 
+/// Counts frames.
+static FRAME: AtomicU32 = AtomicU32::new(0);
+
 /// Everything that a host's frame may involve.
 struct Host {
     executor: Executor,
@@ -136,16 +142,26 @@ impl Host {
         self.executor
             .record(encoder, &self.input, &self.output)
             .unwrap();
-        self.readback.record(encoder);
+        self.readback.record(encoder).unwrap();
     }
 
     /// A frame as in an app: recorded at once, then again in slices.
     fn frame(&self, gpu: &Context) {
         let mut encoder = encoder(gpu);
+        // What is looked at moves and grows.
+        let left = FRAME.fetch_add(1, Ordering::Relaxed) % 20;
+        let rect = TextureRect {
+            left,
+            top: 1,
+            width: 11 - left / 2,
+            height: 16,
+        };
+        self.input.set_rect(&gpu.queue, 0, rect).unwrap();
         self.record(&mut encoder);
         let mut run = self.executor.start(&self.input, &self.output).unwrap();
         while !run.record(&mut encoder, Slice::Steps(1)).unwrap() {}
         finish(gpu, encoder);
+        assert!(self.readback.try_read().unwrap().is_some(), "arrived");
     }
 }
 
@@ -192,6 +208,86 @@ fn a_frame_makes_nothing_on_the_device_and_keeps_nothing_on_the_heap() {
     assert_eq!(device_memory(&gpu), before, "after fifty frames");
     let grown = HEAP.load(Ordering::Relaxed) - heap;
     assert!(grown < 16 << 10, "the heap grew by {grown} bytes");
+}
+
+#[test]
+fn a_network_lies_in_memory_once() {
+    let _alone = alone();
+    let options = ModelOptions {
+        size: Some([32, 32]),
+        ..ModelOptions::default()
+    };
+    let network = Arch::ResNet18.made_up(0, &options).unwrap();
+    let bytes: usize = network.tensors().values().map(|t| t.len() * 4).sum();
+    let heap = HEAP.load(Ordering::Relaxed);
+    let models: Vec<_> = [1, 4]
+        .into_iter()
+        .map(|batch| {
+            let options = ModelOptions {
+                batch,
+                ..options.clone()
+            };
+            let graph = optimize(&network.model(&options).unwrap().graph, Fusion::Full).unwrap();
+            let plan = Plan::new(&graph, &PlanOptions::new(Capabilities::default())).unwrap();
+            (graph, plan)
+        })
+        .collect();
+    let grown = HEAP.load(Ordering::Relaxed) - heap;
+    let allowed = i64::try_from(bytes / 20).unwrap();
+    assert!(grown < allowed, "{} plans took {grown} bytes", models.len());
+}
+
+#[test]
+fn executors_of_one_network_share_their_weights() {
+    let _alone = alone();
+    let gpu = gpu();
+    let bytes = |gpu: &Context| -> u64 {
+        let memory = device_memory(gpu).into_iter();
+        memory
+            .filter(|(name, _)| name.contains("weight"))
+            .map(|(_, bytes)| bytes)
+            .sum()
+    };
+    // Two layers whose kernels read their weights in the same order at any size.
+    let plan = |batch: usize, side: usize, seed: u64| {
+        let mut numbers = Numbers::new(seed);
+        let mut graph = Graph::new();
+        let shape = Shape::new(batch, 64, side, side);
+        let mut x = graph.input("image", shape).unwrap();
+        for name in ["a", "b"] {
+            let weight = graph.param("weight", numbers.tensor(&[64, 64, 1, 1]));
+            x = graph
+                .add(name, Op::Conv2d(Conv2d::new(weight)), &[x])
+                .unwrap();
+        }
+        graph.mark_output(x).unwrap();
+        let options = PlanOptions::new(Capabilities::of(&gpu.device)).path(KernelPath::Buffers);
+        Plan::new(&graph, &options).unwrap()
+    };
+    let build = |plan: &Plan| {
+        let Context {
+            device,
+            queue,
+            pipelines,
+            ..
+        } = &gpu;
+        Executor::with_pipelines(device, queue, plan, pipelines, &mut |_| ()).unwrap()
+    };
+    let none = bytes(&gpu);
+    let first = build(&plan(1, 14, 5));
+    let one = bytes(&gpu) - none;
+    assert!(one >= 2 * 64 * 64 * 4, "{one} bytes of weights");
+    let others = [build(&plan(2, 14, 5)), build(&plan(1, 28, 5))];
+    assert_eq!(bytes(&gpu) - none, one, "three executors, one set");
+    let stranger = build(&plan(1, 14, 6));
+    assert!(bytes(&gpu) - none > one, "other weights are others");
+    drop((first, others, stranger));
+    // What was to be uploaded is the queue's until it submits.
+    gpu.queue.submit([]);
+    gpu.device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+    assert_eq!(bytes(&gpu), none, "nothing is kept for the next");
 }
 
 #[test]

@@ -11,14 +11,17 @@ use resnet_wgpu::Error;
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::engine::{Engine, Oracle};
 use resnet_wgpu::gpu::{
-    Context, Executor, Input, Output, Pipelines, Readback, Session, cooperative_matrix_works,
-    required_features, required_limits,
+    Answer, Classifier, Context, Executor, HeatMap, Input, Output, Pipelines, Readback, Session,
+    cooperative_matrix_works, required_features, required_limits,
 };
-use resnet_wgpu::graph::Graph;
+use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::internals::gpu::Adapters;
 use resnet_wgpu::internals::graph::{Conv2d, GlobalAvgPool, Op};
-use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
+use resnet_wgpu::network::{Arch, ModelOptions};
+use resnet_wgpu::passes::{Fusion, optimize};
+use resnet_wgpu::picture::{Batch, Picture, top_k};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions, Precision};
 use resnet_wgpu::tensor::{Shape, Tensor, pack, unpack};
 use resnet_wgpu::tune::{TuneCache, TuneProgress, tune};
 use resnet_wgpu::wgpu;
@@ -101,7 +104,7 @@ fn two_executors_and_the_host_share_one_encoder() {
         executor
             .record(&mut encoder, &Input::uploaded(), &Output::kept())
             .unwrap();
-        readback.record(&mut encoder);
+        readback.record(&mut encoder).unwrap();
     }
     finish(&gpu, encoder);
 
@@ -170,7 +173,7 @@ fn a_device_with_nothing_but_the_default_limits_is_enough() {
     executor
         .record(&mut encoder, &Input::uploaded(), &Output::kept())
         .unwrap();
-    readback.record(&mut encoder);
+    readback.record(&mut encoder).unwrap();
     queue.submit([encoder.finish()]);
     let got = read(&device, &readback);
     assert_close(
@@ -242,6 +245,297 @@ fn a_host_tunes_and_tests_its_own_device() {
         assert_close("pool", &want[0], &got[0], Tolerance::for_sum_of(27));
         assert!(engine.run(&want[0]).is_err(), "an input of another shape");
     }
+}
+
+#[test]
+fn weights_are_swapped_without_a_new_pipeline_input_or_readback() {
+    let gpu = gpu();
+    let graphs = [network(12), network(13)];
+    let plans = [0, 1].map(|i| plan(&gpu, &graphs[i]));
+    let Context {
+        device,
+        queue,
+        pipelines,
+        ..
+    } = &gpu;
+    let mut executor =
+        Executor::with_pipelines(device, queue, &plans[0], pipelines, &mut |_| ()).unwrap();
+    let made = pipelines.count();
+    let output = Output::builder(&executor).keep("pool").unwrap().build();
+    let readback = Readback::new(device, &executor).unwrap();
+    let image = Numbers::new(14).tensor(&SHAPE.dims());
+    executor.write_tensor(queue, &image).unwrap();
+    for index in [0, 1, 0] {
+        executor = executor.with_weights(queue, &plans[index]).unwrap();
+        let mut encoder = encoder(&gpu);
+        executor
+            .record(&mut encoder, &Input::uploaded(), &output)
+            .unwrap();
+        readback.record(&mut encoder).unwrap();
+        finish(&gpu, encoder);
+        let want = reference(&graphs[index], &image);
+        let got = read(device, &readback);
+        assert_close("pool", &want[0], &got[0], Tolerance::for_sum_of(27));
+    }
+    assert_eq!(pipelines.count(), made, "no new pipeline");
+
+    let options = PlanOptions::new(Capabilities::of(device)).precision(Precision::F16);
+    let other = Plan::new(&graphs[0], &options).unwrap();
+    let error = executor.with_weights(queue, &other).unwrap_err();
+    assert!(
+        error.to_string().contains("more than its weights"),
+        "{error}"
+    );
+}
+
+/// A picture of the host's, and what the network makes of it on the CPU.
+fn scene(gpu: &Context, seed: u64) -> (wgpu::TextureView, Picture) {
+    let mut numbers = Numbers::new(seed);
+    let bytes = numbers.tensor(&[40 * 30 * 3]);
+    let bytes: Vec<u8> = bytemuck::cast_slice::<f32, u8>(bytes.data())
+        .iter()
+        .step_by(4)
+        .copied()
+        .collect();
+    let picture = Picture::new(40, 30, bytes).unwrap();
+    let rgba = picture
+        .rgb()
+        .chunks(3)
+        .flat_map(|p| [p[0], p[1], p[2], 255]);
+    let size = wgpu::Extent3d {
+        width: 30,
+        height: 40,
+        depth_or_array_layers: 1,
+    };
+    let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
+        label: Some("scene"),
+        size,
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba8Unorm,
+        usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+        view_formats: &[],
+    });
+    gpu.queue.write_texture(
+        texture.as_image_copy(),
+        &rgba.collect::<Vec<u8>>(),
+        wgpu::TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some(30 * 4),
+            rows_per_image: None,
+        },
+        size,
+    );
+    let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
+    (view, picture)
+}
+
+/// Records one run on a scene, and waits for its answer as a host does not.
+fn look(gpu: &Context, classifier: &mut Classifier, scene: &wgpu::TextureView) -> Answer {
+    let mut encoder = encoder(gpu);
+    let run = classifier.record(&mut encoder, scene).unwrap();
+    gpu.queue.submit([encoder.finish()]);
+    assert!(classifier.poll().unwrap().is_none(), "nothing polls");
+    gpu.device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+    let answer = classifier.poll().unwrap().unwrap();
+    assert_eq!(Some(answer.run), run, "the number of the run");
+    answer
+}
+
+#[test]
+fn a_classifier_answers_as_the_cpu_does_and_survives_its_device() {
+    let gpu = gpu();
+    let options = ModelOptions {
+        size: Some([32, 32]),
+        ..Default::default()
+    };
+    let network = Arch::ResNet18.made_up(3, &options).unwrap();
+    let mut model = network.model(&options).unwrap();
+    let features = model.graph.role(Role::Features).unwrap();
+    model.graph.mark_output(features).unwrap();
+    let cpu = CpuExecutor::new(&model.graph).unwrap();
+
+    let mut classifier = Classifier::builder(&network)
+        .model(options)
+        .features()
+        .heat_map(HeatMap::default())
+        .build(&gpu)
+        .unwrap();
+    let scenes = [1, 2, 3, 4, 5, 6].map(|seed| scene(&gpu, seed));
+    let mut answers = Vec::new();
+    for round in 0..2 {
+        for (view, picture) in &scenes {
+            let batch = Batch::prepare(std::slice::from_ref(picture), &model.preprocess).unwrap();
+            let want = cpu.run(&[batch.tensor()]).unwrap();
+            let answer = look(&gpu, &mut classifier, view);
+            let guesses = &answer.guesses[0];
+            let best = top_k(want[1].data(), 5);
+            let got: Vec<usize> = guesses.iter().map(|guess| guess.class).collect();
+            assert_eq!(got, best, "round {round}");
+            for guess in guesses {
+                let off = guess.probability - want[1].data()[guess.class];
+                assert!(off.abs() < 1e-4, "{guess:?}");
+                let labels = model.labels.as_ref().unwrap();
+                assert_eq!(labels.get(guess.class), Some(&*guess.label), "label");
+            }
+            let got = Tensor::new(want[2].dims(), answer.features[0].clone()).unwrap();
+            assert_close("features", &want[2], &got, Tolerance::for_sum_of(1000));
+            answers.push(answer);
+        }
+    }
+    let map = classifier.heat_map().unwrap();
+    assert_eq!([map.height(), map.width()], [32, 32], "the network's image");
+
+    gpu.device.destroy();
+    let new = self::gpu();
+    let refused = classifier.rebuild(&gpu, &network);
+    assert!(refused.is_err(), "a device that is lost");
+    classifier.rebuild(&new, &network).unwrap();
+    let (view, _) = scene(&new, 1);
+    let answer = look(&new, &mut classifier, &view);
+    assert_eq!(answer.guesses, answers[0].guesses, "as before");
+    assert_eq!(answer.features, answers[0].features, "as before");
+}
+
+#[test]
+fn a_classifier_reads_tensors_and_batches_too() {
+    let gpu = gpu();
+    let options = ModelOptions {
+        batch: 2,
+        size: Some([32, 32]),
+        ..Default::default()
+    };
+    let network = Arch::ResNet18.made_up(4, &options).unwrap();
+    let model = network.model(&options).unwrap();
+    let image = Numbers::new(15).tensor(&[2, 3, 32, 32]);
+    let cpu = CpuExecutor::new(&model.graph).unwrap();
+    let want = cpu.run(std::slice::from_ref(&image)).unwrap();
+    let classifier = Classifier::builder(&network)
+        .model(options)
+        .tensors()
+        .build(&gpu)
+        .unwrap();
+    classifier
+        .executor()
+        .write_tensor(&gpu.queue, &image)
+        .unwrap();
+    let mut encoder = encoder(&gpu);
+    classifier
+        .record_input(&mut encoder, &Input::uploaded())
+        .unwrap();
+    finish(&gpu, encoder);
+    let answer = classifier.poll().unwrap().unwrap();
+    assert!(answer.features.is_empty(), "nobody asked");
+    assert!(classifier.heat_map().is_none(), "nobody asked");
+    for (guesses, row) in answer.guesses.iter().zip(want[1].data().chunks(1000)) {
+        assert_eq!(guesses[0].class, top_k(row, 1)[0], "best");
+    }
+    assert_eq!(answer.guesses.len(), 2, "one list for each image");
+}
+
+#[test]
+fn stages_are_tapped_and_their_elements_are_where_it_is_said() {
+    let gpu = gpu();
+    let options = ModelOptions {
+        batch: 2,
+        size: Some([32, 48]),
+        ..Default::default()
+    };
+    let network = Arch::ResNet18.made_up(5, &options).unwrap();
+    let mut model = network.model(&options).unwrap();
+    let stages = [1, 2, 3, 4].map(Role::Stage);
+    for stage in stages {
+        let value = model.graph.role(stage).unwrap();
+        model.graph.mark_output(value).unwrap();
+    }
+    let graph = optimize(&model.graph, Fusion::Full).unwrap();
+    let executor = Executor::new(&gpu.device, &gpu.queue, &plan(&gpu, &graph)).unwrap();
+    for (stage, shape) in stages.into_iter().zip([
+        [2, 64, 8, 12],
+        [2, 128, 4, 6],
+        [2, 256, 2, 3],
+        [2, 512, 1, 2],
+    ]) {
+        let (output, buffer) = executor.output(stage).unwrap();
+        assert_eq!(output.shape.dims(), shape, "{stage}");
+        assert!(
+            buffer.usage().contains(wgpu::BufferUsages::STORAGE),
+            "{stage}"
+        );
+        let [n, c, h, w] = shape;
+        let numbers = Numbers::new(6).tensor(&shape);
+        let packed = pack(output.shape, numbers.data());
+        for (i, &value) in numbers.data().iter().enumerate() {
+            let at = [i / (c * h * w), i / (h * w) % c, i / w % h, i % w];
+            assert!(packed[output.index(at)] == value, "{stage} {at:?} of {n}");
+        }
+    }
+    // The shader's function reads the same element.
+    let (output, _) = executor.output(Role::Stage(2)).unwrap();
+    let source = format!(
+        "@group(0) @binding(0) var<storage, read> tap: array<f32>;\n\
+         @group(0) @binding(1) var<storage, read_write> found: array<f32>;\n{}\n\
+         @compute @workgroup_size(1) fn main() {{ found[0] = load(1u, 77u, 3u, 2u); }}",
+        output.wgsl("tap")
+    );
+    let device = &gpu.device;
+    let shader = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some("host"),
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some("host"),
+        layout: None,
+        module: &shader,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    });
+    let found = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("host"),
+        size: 4,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    });
+    let visible = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("host"),
+        size: 4,
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let (_, tap) = executor.output(Role::Stage(2)).unwrap();
+    let bindings = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some("host"),
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &[(0, tap), (1, &found)].map(|(binding, buffer)| wgpu::BindGroupEntry {
+            binding,
+            resource: buffer.as_entire_binding(),
+        }),
+    });
+    let image = Numbers::new(7).tensor(&[2, 3, 32, 48]);
+    executor.write_tensor(&gpu.queue, &image).unwrap();
+    let readback = Readback::of(device, &executor, [Role::Stage(2)]).unwrap();
+    let mut encoder = encoder(&gpu);
+    executor
+        .record(&mut encoder, &Input::uploaded(), &Output::kept())
+        .unwrap();
+    readback.record(&mut encoder).unwrap();
+    {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        pass.set_pipeline(&pipeline);
+        pass.set_bind_group(0, &bindings, &[]);
+        pass.dispatch_workgroups(1, 1, 1);
+    }
+    encoder.copy_buffer_to_buffer(&found, 0, &visible, 0, 4);
+    gpu.queue.submit([encoder.finish()]);
+    visible.map_async(wgpu::MapMode::Read, .., |_| ());
+    let want = read(device, &readback).remove(0);
+    let got: f32 = bytemuck::pod_read_unaligned(&visible.get_mapped_range(..).unwrap());
+    let at = ((128 + 77) * 4 + 3) * 6 + 2;
+    assert!(got == want.data()[at], "{got} for {}", want.data()[at]);
 }
 
 #[test]

@@ -51,10 +51,13 @@ fn network() -> Graph {
     graph
 }
 
-fn executor(gpu: &Context, path: KernelPath) -> Executor {
+fn plan(gpu: &Context, path: KernelPath) -> Plan {
     let options = PlanOptions::new(Capabilities::of(&gpu.device)).path(path);
-    let plan = Plan::new(&network(), &options).unwrap();
-    let executor = Executor::new(&gpu.device, &gpu.queue, &plan).unwrap();
+    Plan::new(&network(), &options).unwrap()
+}
+
+fn executor(gpu: &Context, path: KernelPath) -> Executor {
+    let executor = Executor::new(&gpu.device, &gpu.queue, &plan(gpu, path)).unwrap();
     let image = Numbers::new(2).tensor(&SHAPE.dims());
     executor.write_tensor(&gpu.queue, &image).unwrap();
     executor
@@ -67,9 +70,13 @@ fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
 
 /// The outputs of a run recorded by `record`, each slice into its own encoder.
 fn outputs(gpu: &Context, executor: &Executor) -> Vec<Tensor> {
-    let readback = Readback::new(&gpu.device, executor).unwrap();
+    outputs_of(gpu, executor, &["c", "e"])
+}
+
+fn outputs_of(gpu: &Context, executor: &Executor, names: &[&str]) -> Vec<Tensor> {
+    let readback = Readback::of(&gpu.device, executor, names.iter().copied()).unwrap();
     let mut encoder = encoder(gpu);
-    readback.record(&mut encoder);
+    readback.record(&mut encoder).unwrap();
     gpu.queue.submit([encoder.finish()]);
     read(&gpu.device, &readback)
 }
@@ -122,6 +129,26 @@ fn a_run_in_slices_gives_the_bits_of_a_run_at_once() {
 }
 
 #[test]
+fn a_session_cuts_a_run_that_is_too_long_for_one_submission() {
+    let gpu = gpu();
+    for path in paths(&gpu) {
+        let plan = plan(&gpu, path);
+        let session = Session::new(&gpu, &plan).unwrap();
+        let input = Numbers::new(9).tensor(&plan.input_shape().dims());
+        let want = session.run(&input).unwrap();
+        assert_eq!(session.submissions(), 1, "{path}: it fits");
+        // Less than any kernel takes: each gets a submission of its own.
+        session.set_submission_budget(1e-9);
+        assert_eq!(session.run(&input).unwrap(), want, "{path}: to the bit");
+        assert_eq!(session.submissions(), plan.steps().len(), "{path}");
+        assert_eq!(session.run_timed().unwrap(), None, "no single time");
+        session.set_submission_budget(1e9);
+        session.run(&input).unwrap();
+        assert_eq!(session.submissions(), 1, "{path}: it fits again");
+    }
+}
+
+#[test]
 fn a_time_budget_takes_as_many_steps_as_fit_and_never_none() {
     let gpu = gpu();
     let executor = executor(&gpu, KernelPath::Auto);
@@ -169,7 +196,7 @@ fn measured_times_are_those_of_all_steps() {
     executor
         .record_timed(&mut encoder, &input, &output, &timer)
         .unwrap();
-    finish(&gpu, encoder);
+    gpu.queue.submit([encoder.finish()]);
     let mut times = std::pin::pin!(timer.times());
     let mut task = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(times.as_mut().poll(&mut task).is_pending(), "nothing polls");
@@ -324,7 +351,13 @@ fn results_are_copied_to_the_hosts_buffers_and_nothing_more_is_computed() {
         .record(&mut encoder, &Input::uploaded(), &only_c)
         .unwrap();
     finish(&gpu, encoder);
-    assert_eq!(outputs(&gpu, &executor)[0], want[0], "c is new");
+    let refused = Readback::new(&gpu.device, &executor).unwrap();
+    let error = refused.record(&mut self::encoder(&gpu)).unwrap_err();
+    assert!(
+        error.to_string().contains("has not computed 'e'"),
+        "{error}"
+    );
+    assert_eq!(outputs_of(&gpu, &executor, &["c"]), want[..1], "c is new");
     host.map_async(wgpu::MapMode::Read, .., |_| ());
     gpu.device
         .poll(wgpu::PollType::wait_indefinitely())
@@ -357,7 +390,7 @@ fn chosen_outputs_are_read_in_the_order_asked_for() {
     let want = run_at_once(&gpu, &executor);
     let readback = Readback::of(&gpu.device, &executor, ["e", "c"]).unwrap();
     let mut encoder = encoder(&gpu);
-    readback.record(&mut encoder);
+    readback.record(&mut encoder).unwrap();
     gpu.queue.submit([encoder.finish()]);
     let got = read(&gpu.device, &readback);
     assert_eq!(got, [want[1].clone(), want[0].clone()], "e, then c");
@@ -368,25 +401,51 @@ fn chosen_outputs_are_read_in_the_order_asked_for() {
 }
 
 #[test]
-fn a_readback_can_be_asked_in_every_frame() {
+fn results_of_several_runs_are_in_flight_each_with_the_number_of_its_run() {
     let gpu = gpu();
     let executor = executor(&gpu, KernelPath::Auto);
-    let want = run_at_once(&gpu, &executor);
     let readback = Readback::of(&gpu.device, &executor, ["e"]).unwrap();
-    for round in 0..2 {
+    let images: Vec<Tensor> = (10..16)
+        .map(|seed| Numbers::new(seed).tensor(&SHAPE.dims()))
+        .collect();
+    let run = |image: &Tensor| {
+        executor.write_tensor(&gpu.queue, image).unwrap();
         let mut encoder = encoder(&gpu);
-        readback.record(&mut encoder);
+        executor
+            .record(&mut encoder, &Input::uploaded(), &Output::kept())
+            .unwrap();
+        let number = readback.record(&mut encoder).unwrap();
         gpu.queue.submit([encoder.finish()]);
-        assert!(!readback.is_pending(), "round {round}: nobody has asked");
-        let early = readback.try_read().unwrap();
-        assert!(early.is_none(), "round {round}: nothing polls");
-        assert!(readback.is_pending(), "round {round}: it was asked");
+        number
+    };
+    let mut want: Vec<Vec<f32>> = Vec::new();
+    for image in &images {
+        run(image);
         gpu.device
             .poll(wgpu::PollType::wait_indefinitely())
             .unwrap();
-        let got = readback.try_read().unwrap();
-        assert_eq!(got.unwrap(), want[1..], "round {round}");
-        assert!(!readback.is_pending(), "round {round}: answered");
+        let (_, tensors) = readback.try_read().unwrap().unwrap();
+        want.push(tensors[0].data().to_vec());
+    }
+    assert!(want.windows(2).all(|w| w[0] != w[1]), "all differ");
+
+    for _ in 0..2 {
+        let runs: Vec<Option<u64>> = images.iter().map(run).collect();
+        assert!(runs[..3].iter().all(Option::is_some), "{runs:?}");
+        assert!(runs[3..].iter().all(Option::is_none), "no room: {runs:?}");
+        assert!(
+            runs.windows(2).all(|w| w[1].is_none() || w[0] < w[1]),
+            "{runs:?}"
+        );
+        gpu.device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .unwrap();
+        for (number, want) in runs.iter().zip(&want).take(3) {
+            let (got, tensors) = readback.try_read().unwrap().unwrap();
+            assert_eq!(Some(got), *number, "in order");
+            assert_eq!(tensors[0].data(), want, "run {got}");
+        }
+        assert!(readback.try_read().unwrap().is_none(), "all are read");
     }
 }
 

@@ -9,8 +9,8 @@ use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::internals::graph::{
-    Add, AvgPool, BatchNorm, BlurPool, ChannelConv, Conv2d, Flatten, FlattenOrder, Gate,
-    GlobalAvgPool, GroupNorm, Linear, MaxPool, Op, PadValue, Padding, Relu, Sigmoid, Softmax,
+    Add, AttentionPool, AvgPool, BatchNorm, BlurPool, ChannelConv, Conv2d, Flatten, FlattenOrder,
+    Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op, PadValue, Padding, Relu, Sigmoid, Softmax,
     Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::{Precision, Storage};
@@ -485,6 +485,31 @@ fn convolutions_along_channels_agree_with_the_oracle() {
             let weight = graph.param("weight", numbers.tensor(&[1, 1, taps]));
             let op = Op::ChannelConv(ChannelConv { weight });
             graph.add("conv", op, &[input]).unwrap()
+        });
+    }
+}
+
+#[test]
+fn attention_pools_agree_with_the_oracle() {
+    let gpu = gpu();
+    // One query and several, one pixel, more tokens than threads, a batch.
+    for ([n, c, h, w], queries) in [
+        ([1, 4, 1, 1], 1),
+        ([2, 8, 3, 5], 3),
+        ([3, 64, 7, 7], 2),
+        ([1, 12, 9, 11], 4),
+    ] {
+        let shape = Shape::new(n, c, h, w);
+        let what = format!("{queries} queries of {shape}");
+        check_op(&gpu, &what, shape, c + h * w, |graph, input, numbers| {
+            let mean = Op::GlobalAvgPool(GlobalAvgPool);
+            let mean = graph.add("mean", mean, &[input]).unwrap();
+            let weight = graph.param("weight", numbers.tensor(&[queries * c, c]));
+            let linear = Op::Linear(Linear { weight, bias: None });
+            let asked = graph.add("queries", linear, &[mean]).unwrap();
+            let positions = graph.param("positions", numbers.tensor(&[h * w + 1, c]));
+            let op = Op::AttentionPool(AttentionPool { positions });
+            graph.add("pool", op, &[input, asked]).unwrap()
         });
     }
 }

@@ -9,9 +9,9 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context as Waiting, Poll, Waker};
 
-use common::{Numbers, gpu};
+use common::{Numbers, finish, gpu};
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{Context, Executor, Input, Output, Readback, Session};
+use resnet_wgpu::gpu::{Context, Executor, Input, Output, Readback, Session, Slice};
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::graph::{Linear, Op, Softmax};
 use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
@@ -40,13 +40,21 @@ fn plan(gpu: &Context) -> Plan {
     Plan::new(&network(), &PlanOptions::new(Capabilities::of(&gpu.device))).unwrap()
 }
 
-fn submit(gpu: &Context, executor: &Executor, readback: &Readback) {
+fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
     let descriptor = wgpu::CommandEncoderDescriptor::default();
-    let mut encoder = gpu.device.create_command_encoder(&descriptor);
+    gpu.device.create_command_encoder(&descriptor)
+}
+
+fn run(executor: &Executor, encoder: &mut wgpu::CommandEncoder) {
     executor
-        .record(&mut encoder, &Input::uploaded(), &Output::kept())
+        .record(encoder, &Input::uploaded(), &Output::kept())
         .unwrap();
-    readback.record(&mut encoder);
+}
+
+fn submit(gpu: &Context, executor: &Executor, readback: &Readback) {
+    let mut encoder = encoder(gpu);
+    run(executor, &mut encoder);
+    readback.record(&mut encoder).unwrap();
     gpu.queue.submit([encoder.finish()]);
 }
 
@@ -54,23 +62,31 @@ fn submit(gpu: &Context, executor: &Executor, readback: &Readback) {
 fn results(gpu: &Context, readback: &Readback) -> Result<Vec<Tensor>, Error> {
     let mut read = pin!(readback.read());
     let mut waiting = Waiting::from_waker(Waker::noop());
-    assert!(read.as_mut().poll(&mut waiting).is_pending(), "not yet");
+    if let Poll::Ready(results) = read.as_mut().poll(&mut waiting) {
+        return results.map(|(_, tensors)| tensors);
+    }
     gpu.device
         .poll(wgpu::PollType::wait_indefinitely())
         .unwrap();
     match read.poll(&mut waiting) {
-        Poll::Ready(results) => results,
+        Poll::Ready(results) => results.map(|(_, tensors)| tensors),
         Poll::Pending => panic!("the host has polled"),
     }
 }
 
 #[test]
-fn a_read_that_is_dropped_gives_the_buffer_back() {
+fn a_read_that_is_dropped_leaves_the_results_to_the_next() {
     let gpu = gpu();
     let executor = Executor::new(&gpu.device, &gpu.queue, &plan(&gpu)).unwrap();
     let readback = Readback::new(&gpu.device, &executor).unwrap();
     let input = Numbers::new(1).tensor(&SHAPE.dims());
     executor.write_tensor(&gpu.queue, &input).unwrap();
+    let error = results(&gpu, &readback).unwrap_err();
+    assert!(
+        matches!(error, Error::Recording { .. }),
+        "nothing yet: {error}"
+    );
+    let mut all = Vec::new();
     for polled_by_the_host in [false, true] {
         submit(&gpu, &executor, &readback);
         {
@@ -83,14 +99,120 @@ fn a_read_that_is_dropped_gives_the_buffer_back() {
                     .unwrap();
             }
         }
-        assert!(!readback.is_pending(), "taken back");
+        all.push(results(&gpu, &readback).unwrap());
     }
     // A question that nobody asks again is taken over by a future.
     submit(&gpu, &executor, &readback);
     assert!(readback.try_read().unwrap().is_none(), "not yet");
-    let first = results(&gpu, &readback).unwrap();
+    all.push(results(&gpu, &readback).unwrap());
+    assert!(all.windows(2).all(|w| w[0] == w[1]), "all the same");
+}
+
+#[test]
+fn a_readback_that_is_asked_before_the_submission_is_patient() {
+    let gpu = gpu();
+    let executor = Executor::new(&gpu.device, &gpu.queue, &plan(&gpu)).unwrap();
+    let readback = Readback::new(&gpu.device, &executor).unwrap();
+    let mut seen = Vec::new();
+    for seed in [1, 2] {
+        let input = Numbers::new(seed).tensor(&SHAPE.dims());
+        executor.write_tensor(&gpu.queue, &input).unwrap();
+        let mut encoder = encoder(&gpu);
+        run(&executor, &mut encoder);
+        let number = readback.record(&mut encoder).unwrap();
+        for _ in 0..2 {
+            assert!(readback.try_read().unwrap().is_none(), "nothing to read");
+            gpu.device
+                .poll(wgpu::PollType::wait_indefinitely())
+                .unwrap();
+        }
+        let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        finish(&gpu, encoder);
+        let error = pollster::block_on(scope.pop());
+        assert!(error.is_none(), "the host's submission: {error:?}");
+        let (got, tensors) = readback.try_read().unwrap().unwrap();
+        assert_eq!(Some(got), number, "its own run");
+        seen.push(tensors);
+    }
+    assert_ne!(seen[0], seen[1], "the results of each run");
+}
+
+#[test]
+fn values_that_no_run_has_computed_are_an_error() {
+    let gpu = gpu();
+    let executor = Executor::new(&gpu.device, &gpu.queue, &plan(&gpu)).unwrap();
+    let readback = Readback::of(&gpu.device, &executor, ["softmax"]).unwrap();
+    let mut encoder = encoder(&gpu);
+    let refused = |readback: &Readback, encoder: &mut wgpu::CommandEncoder| {
+        let error = readback.record(encoder).unwrap_err();
+        let says = "has not computed 'softmax'";
+        assert!(error.to_string().contains(says), "{error}");
+    };
+    refused(&readback, &mut encoder);
+    let only = |name: &str| Output::builder(&executor).keep(name).unwrap().build();
+    for _ in 0..2 {
+        executor
+            .record(&mut encoder, &Input::uploaded(), &only("fc"))
+            .unwrap();
+        refused(&readback, &mut encoder);
+        executor
+            .record(&mut encoder, &Input::uploaded(), &only("softmax"))
+            .unwrap();
+        assert!(readback.record(&mut encoder).unwrap().is_some(), "computed");
+    }
+    // The first part of a run in slices, and pipelines that are prepared, leave nothing to read either.
+    let mut cursor = executor.start(&Input::uploaded(), &Output::kept()).unwrap();
+    cursor.record(&mut encoder, Slice::Steps(1)).unwrap();
+    refused(&readback, &mut encoder);
+    cursor.record(&mut encoder, Slice::Rest).unwrap();
+    assert!(readback.record(&mut encoder).unwrap().is_some(), "computed");
+    let mut warm = executor
+        .prewarm(&Input::uploaded(), &Output::kept())
+        .unwrap();
+    warm.record(&mut encoder, 1);
+    refused(&readback, &mut encoder);
+}
+
+#[test]
+fn commands_that_never_ran_have_no_results() {
+    let gpu = gpu();
+    let executor = Executor::new(&gpu.device, &gpu.queue, &plan(&gpu)).unwrap();
+    let readback = Readback::new(&gpu.device, &executor).unwrap();
+    let input = Numbers::new(3).tensor(&SHAPE.dims());
+    executor.write_tensor(&gpu.queue, &input).unwrap();
     submit(&gpu, &executor, &readback);
-    assert_eq!(results(&gpu, &readback).unwrap(), first, "all the same");
+    results(&gpu, &readback).unwrap();
+
+    // Dropped with their copies: their buffers are free again, and nothing arrives.
+    for _ in 0..5 {
+        let mut dropped = encoder(&gpu);
+        run(&executor, &mut dropped);
+        assert!(readback.record(&mut dropped).unwrap().is_some(), "room");
+    }
+    assert!(readback.try_read().unwrap().is_none(), "nothing arrives");
+
+    // Dropped, but the copies are submitted: what they copied is older.
+    run(&executor, &mut encoder(&gpu));
+    let mut copies = encoder(&gpu);
+    readback.record(&mut copies).unwrap();
+    finish(&gpu, copies);
+    let error = readback.try_read().unwrap_err();
+    assert!(error.to_string().contains("no results of run"), "{error}");
+
+    // Refused, because the host recorded something invalid into the same encoder.
+    let mut spoilt = encoder(&gpu);
+    run(&executor, &mut spoilt);
+    readback.record(&mut spoilt).unwrap();
+    let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
+    spoilt.clear_buffer(executor.input(), 0, Some(1));
+    finish(&gpu, spoilt);
+    assert!(pollster::block_on(scope.pop()).is_some(), "refused");
+    let error = readback.try_read().unwrap_err();
+    assert!(error.to_string().contains("no results of run"), "{error}");
+
+    // The next run is fine.
+    submit(&gpu, &executor, &readback);
+    results(&gpu, &readback).unwrap();
 }
 
 #[test]
@@ -125,7 +247,7 @@ fn a_lost_device_is_an_error_everywhere() {
     session.run(&input).unwrap();
     gpu.device.destroy();
     let lost = |what: &str, error: Option<Error>| match error {
-        Some(Error::Gpu { .. }) => {}
+        Some(Error::DeviceLost { .. }) => {}
         other => panic!("{what}: {other:?}"),
     };
     lost(

@@ -115,6 +115,22 @@ fn pixel(format: F, [r, g, b]: [u8; 3]) -> Vec<u8> {
         F::Rgba32Float => [scale(r), scale(g), scale(b), 0.3]
             .map(f32::to_le_bytes)
             .concat(),
+        F::R8Unorm => vec![r],
+        F::Rgb10a2Unorm => {
+            let ten = |byte: u8| (u32::from(byte) * 1023 + 127) / 255;
+            (ten(r) | ten(g) << 10 | ten(b) << 20 | 1 << 30)
+                .to_le_bytes()
+                .into()
+        }
+        F::Rg11b10Ufloat => {
+            // Halves without their sign and their last bits, rounded.
+            let bits = |byte: u8, cut: u32| {
+                (u32::from(f16::from_f32(scale(byte)).to_bits()) + (1 << (cut - 1))) >> cut
+            };
+            (bits(r, 4) | bits(g, 4) << 11 | bits(b, 5) << 22)
+                .to_le_bytes()
+                .into()
+        }
         _ => panic!("{format:?} is not tested"),
     }
 }
@@ -232,6 +248,185 @@ fn a_texture_of_any_format_becomes_the_pixels_of_the_cpu_path() {
     }
 }
 
+#[test]
+fn packed_and_grey_formats_are_read_as_far_as_they_are_exact() {
+    let gpu = gpu();
+    let rules = rules();
+    let executor = executor(&gpu, KernelPath::Auto, 1, &rules);
+    let colours = noise(23, 17, 3);
+    let rgb: Vec<u8> = colours.rgb().chunks(3).flat_map(|p| [p[0]; 3]).collect();
+    let grey = Picture::new(23, 17, rgb).unwrap();
+    // Six bits behind the point of red and green, five of blue.
+    let cases = [
+        (F::Rgb10a2Unorm, &colours, 0),
+        (F::R8Unorm, &grey, 0),
+        (F::Rg11b10Ufloat, &colours, 3),
+    ];
+    for (format, picture, allowed) in cases {
+        let want = Batch::prepare(std::slice::from_ref(picture), &rules).unwrap();
+        let view = uploaded(&gpu, picture, format);
+        let input = executor
+            .texture_input(&gpu.device, &[(&view, TextureRead::default())])
+            .unwrap();
+        let got = pixels_of(&gpu, &executor, &input);
+        assert_pixels(&format!("{format:?}"), &want, &got, allowed);
+    }
+}
+
+#[test]
+fn light_without_bound_is_tone_mapped() {
+    let gpu = gpu();
+    let rules = Preprocess {
+        resize: Resize::Squash,
+        channels: ChannelOrder::Rgb,
+        ..rules()
+    };
+    let executor = executor(&gpu, KernelPath::Auto, 1, &rules);
+    // Every texel is a pixel: the sizes are the same.
+    let [h, w] = rules.size;
+    let lights = [0.0, 0.001, 0.18, 0.5, 1.0, 4.0, 300.0, 1e30, f32::INFINITY];
+    let light = |pixel: usize| lights[pixel % lights.len()];
+    let usage = U::TEXTURE_BINDING | U::COPY_DST;
+    let texture = texture(&gpu, rules.size, F::Rgba32Float, usage, 1);
+    let texels: Vec<f32> = (0..h * w)
+        .flat_map(|i| [light(i), light(i) / 2.0, f32::NAN, 1.0])
+        .collect();
+    let bytes_per_row = u32::try_from(w * 16).unwrap();
+    gpu.queue.write_texture(
+        texture.as_image_copy(),
+        bytemuck::cast_slice(&texels),
+        wgpu::TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some(bytes_per_row),
+            rows_per_image: None,
+        },
+        extent(rules.size),
+    );
+    let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
+    for exposure in [0.25f64, 1.0, 3.0] {
+        #[expect(clippy::cast_possible_truncation, reason = "exact in 32 bits")]
+        let read = TextureRead::default().tone_map(exposure as f32);
+        let input = executor
+            .texture_input(&gpu.device, &[(&view, read)])
+            .unwrap();
+        let want = |light: f32| {
+            let x = (f64::from(light) * exposure).min(1e6);
+            let mapped = x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14);
+            let mapped = mapped.min(1.0);
+            let encoded = if mapped <= 0.003_130_8 {
+                mapped * 12.92
+            } else {
+                1.055 * mapped.powf(1.0 / 2.4) - 0.055
+            };
+            encoded * 255.0
+        };
+        let got = pixels_of(&gpu, &executor, &input);
+        for (i, pixel) in got.chunks(4).enumerate() {
+            let [r, g] = [light(i), light(i) / 2.0].map(want);
+            let off = (f64::from(pixel[0]) - r)
+                .abs()
+                .max((f64::from(pixel[1]) - g).abs());
+            assert!(off < 1.01, "{pixel:?} for {r} {g} at {exposure}");
+            assert_eq!(pixel[2], 0, "what is no number is black");
+        }
+    }
+}
+
+#[test]
+fn a_part_that_moves_is_the_part_that_is_read_anew() {
+    let gpu = gpu();
+    let read = TextureRead::default();
+    let view = uploaded(&gpu, &noise(50, 70, 13), F::Rgba8Unorm);
+    let rect = |[left, top, width, height]: [u32; 4]| TextureRect {
+        left,
+        top,
+        width,
+        height,
+    };
+    for resize in [rules().resize, Resize::Squash, Resize::Cover([40, 30])] {
+        for filter in [Filter::Bicubic, Filter::Nearest] {
+            let rules = Preprocess {
+                resize,
+                filter,
+                ..rules()
+            };
+            let executor = executor(&gpu, KernelPath::Auto, 2, &rules);
+            let start = rect([30, 20, 15, 9]);
+            let views = [(&view, read.rect(start)), (&view, read)];
+            let moving = executor.texture_input(&gpu.device, &views).unwrap();
+            // From the smallest part to all of it, wide and high.
+            for place in [
+                [30, 20, 15, 9],
+                [0, 0, 70, 50],
+                [69, 49, 1, 1],
+                [3, 4, 60, 2],
+                [5, 1, 2, 49],
+                [31, 19, 15, 9],
+            ] {
+                let place = rect(place);
+                moving.set_rect(&gpu.queue, 0, place).unwrap();
+                let views = [(&view, read.rect(place)), (&view, read)];
+                let anew = executor.texture_input(&gpu.device, &views).unwrap();
+                let got = pixels_of(&gpu, &executor, &moving);
+                let want = pixels_of(&gpu, &executor, &anew);
+                assert!(got == want, "{resize:?} {filter:?} {place:?}");
+            }
+            for bad in [[0, 0, 71, 1], [0, 0, 0, 1], [u32::MAX, 0, 2, 1]] {
+                let error = moving.set_rect(&gpu.queue, 0, rect(bad)).unwrap_err();
+                assert!(matches!(error, Error::Texture { .. }), "{error:?}");
+            }
+            let error = moving.set_rect(&gpu.queue, 2, start).unwrap_err();
+            assert!(matches!(error, Error::Recording { .. }), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn a_view_of_layers_is_refused_with_what_to_do() {
+    let gpu = gpu();
+    let rules = rules();
+    let executor = executor(&gpu, KernelPath::Auto, 1, &rules);
+    let cube = gpu.device.create_texture(&wgpu::TextureDescriptor {
+        label: Some("cube"),
+        size: wgpu::Extent3d {
+            depth_or_array_layers: 6,
+            ..extent([8, 8])
+        },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: F::Rgba8Unorm,
+        usage: U::TEXTURE_BINDING,
+        view_formats: &[],
+    });
+    let view = |dimension, count| {
+        cube.create_view(&wgpu::TextureViewDescriptor {
+            dimension: Some(dimension),
+            array_layer_count: Some(count),
+            ..Default::default()
+        })
+    };
+    let read = TextureRead::default();
+    for (dimension, count) in [
+        (wgpu::TextureViewDimension::D2Array, 6),
+        (wgpu::TextureViewDimension::Cube, 6),
+    ] {
+        let view = view(dimension, count);
+        let error = executor
+            .texture_input(&gpu.device, &[(&view, read)])
+            .unwrap_err();
+        assert!(matches!(error, Error::Texture { .. }), "{error:?}");
+        assert!(
+            error.to_string().contains("array_layer_count: 1"),
+            "{error}"
+        );
+    }
+    let face = view(wgpu::TextureViewDimension::D2, 1);
+    executor
+        .texture_input(&gpu.device, &[(&face, read)])
+        .unwrap();
+}
+
 /// The other parameters: an upside-down part of a mip level, with red and blue swapped, in linear
 /// light.
 #[test]
@@ -280,6 +475,34 @@ fn a_part_of_a_texture_is_read_as_it_is_described() {
             .texture_input(&gpu.device, &[(&view, read)])
             .unwrap();
         assert_pixels(what, &want, &pixels_of(&gpu, &executor, &input), 0);
+    }
+}
+
+/// wgpu does not tell where a view begins; what was said about it counts.
+#[test]
+fn the_level_that_was_said_is_read_whatever_the_view() {
+    let gpu = gpu();
+    let rules = rules();
+    let executor = executor(&gpu, KernelPath::Auto, 1, &rules);
+    let usage = U::TEXTURE_BINDING | U::COPY_DST;
+    let texture = texture(&gpu, [64, 48], F::Rgba8Unorm, usage, 2);
+    let levels = [noise(64, 48, 5), noise(32, 24, 6)];
+    for (level, picture) in (0..).zip(&levels) {
+        upload(&gpu, &texture, level, [0, 0], picture);
+    }
+    for begins in 0..2 {
+        let view = texture.create_view(&wgpu::TextureViewDescriptor {
+            base_mip_level: begins,
+            ..Default::default()
+        });
+        for (said, picture) in (0..).zip(&levels) {
+            let want = Batch::prepare(std::slice::from_ref(picture), &rules).unwrap();
+            let read = TextureRead::default().mip_level(said);
+            let input = executor.texture_input(&gpu.device, &[(&view, read)]);
+            let pixels = pixels_of(&gpu, &executor, &input.unwrap());
+            let what = format!("begins at {begins}, said to begin at {said}");
+            assert_pixels(&what, &want, &pixels, 0);
+        }
     }
 }
 
@@ -356,7 +579,7 @@ fn a_batch_of_textures_gives_the_results_of_its_pixels_on_every_path() {
             executor
                 .record(&mut encoder, input, &Output::kept())
                 .unwrap();
-            readback.record(&mut encoder);
+            readback.record(&mut encoder).unwrap();
             gpu.queue.submit([encoder.finish()]);
             common::read(&gpu.device, &readback)
         };
@@ -402,7 +625,9 @@ fn textures_that_cannot_be_read_are_errors() {
         })
     };
     let cases = [
-        (&view_of(F::R32Float, U::TEXTURE_BINDING), read, "none of"),
+        (&view_of(F::Rgba8Snorm, U::TEXTURE_BINDING), read, "none of"),
+        (&good, read.tone_map(0.0), "no exposure"),
+        (&good, read.tone_map(f32::NAN), "no exposure"),
         (
             &view_of(F::Rgba8Unorm, U::COPY_SRC),
             read,

@@ -179,7 +179,7 @@ impl Network {
         }
         self.copied = complete && can_copy;
         if self.copied {
-            self.results.probabilities.record(encoder);
+            self.results.probabilities.record(encoder)?;
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ impl Arriving {
     fn new(results: &Arc<Results>) -> Self {
         let results = Arc::clone(results);
         Self(Box::pin(async move {
-            let tensors = results.probabilities.read().await?;
+            let (_, tensors) = results.probabilities.read().await?;
             let probabilities = tensors.first().map_or_else(Vec::new, |t| t.data().to_vec());
             let milliseconds = match &results.timer {
                 Some(timer) => Some(timer.times().await?.iter().sum()),

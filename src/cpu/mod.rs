@@ -176,6 +176,34 @@ impl CpuExecutor {
         Self::assembled(graph, Assignment::new(graph), arch)
     }
 
+    /// The first value of a run in which a number has a magnitude beyond a limit, and the largest one in
+    /// it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the inputs do not match the graph.
+    pub fn first_beyond(
+        &self,
+        inputs: &[Tensor],
+        limit: f32,
+    ) -> Result<Option<(String, f32)>, Error> {
+        check_inputs(&self.graph, inputs)?;
+        let mut buffers = self.idle_buffers();
+        let mut found = None;
+        self.compute(inputs, &mut buffers, |id, lines| {
+            if found.is_none() {
+                let numbers = lines.iter().flat_map(|line| line.0.map(f32::abs));
+                // What is no number counts as the largest of them.
+                let largest = numbers.max_by(f32::total_cmp);
+                if let Some(largest) = largest.filter(|x| x.total_cmp(&limit).is_gt()) {
+                    found = Some((self.graph.get(id)?.name.clone(), largest));
+                }
+            }
+            Ok(())
+        })?;
+        self.lock_idle().push(buffers);
+        Ok(found)
+    }
+
     /// Computes every value of the graph, for comparisons layer by layer.
     ///
     /// # Errors

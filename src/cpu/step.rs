@@ -120,6 +120,7 @@ impl Step {
             | Op::Dilate(_)
             | Op::GroupNorm(_)
             | Op::ChannelConv(_)
+            | Op::AttentionPool(_)
             | Op::ChannelDot(_) => Self::Plain(Box::new(Plain {
                 node: node.clone(),
                 graph: Arc::clone(graph),
@@ -147,10 +148,11 @@ impl Step {
             relu: conv.relu,
         };
         let bias = conv.bias.map(|id| graph.tensor(id).data());
+        let weight = weight.scalars();
         if Winograd::suits(&geometry) {
-            return Self::Winograd(Winograd::new(geometry, arch, weight.data(), bias));
+            return Self::Winograd(Winograd::new(geometry, arch, &weight, bias));
         }
-        Self::Conv(PackedConv::new(geometry, arch, weight.data(), bias))
+        Self::Conv(PackedConv::new(geometry, arch, &weight, bias))
     }
 
     /// The number of scratch lines that [`Self::run`] needs.

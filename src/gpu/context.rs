@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::cooperative::{cooperative_matrix_features, cooperative_matrix_works};
-use super::{PipelineCacheFile, Pipelines, optional_features, required_features, required_limits};
+use super::{PipelineCacheFile, Pipelines, required_limits};
 use crate::error::Error;
 
 /// The adapters of this machine, best first.
@@ -224,32 +224,19 @@ impl Context {
 
     /// Creates a device; features beyond the optional ones may be experimental.
     async fn new(adapter: &wgpu::Adapter, more: wgpu::Features) -> Result<Self, Error> {
-        let allowed = adapter.limits();
-        let (device, queue) = adapter
-            .request_device(&wgpu::DeviceDescriptor {
-                label: Some("resnet-wgpu"),
-                required_features: required_features()
-                    | (adapter.features() & optional_features())
-                    | more,
-                experimental_features: if more.is_empty() {
-                    wgpu::ExperimentalFeatures::disabled()
-                } else {
-                    experimental()
-                },
-                required_limits: wgpu::Limits {
-                    max_storage_buffer_binding_size: allowed.max_storage_buffer_binding_size,
-                    max_buffer_size: allowed.max_buffer_size,
-                    max_texture_dimension_2d: allowed.max_texture_dimension_2d,
-                    max_immediate_size: allowed.max_immediate_size,
-                    ..required_limits()
-                },
-                ..Default::default()
-            })
-            .await
-            .map_err(|error| Error::NoDevice {
-                adapter: adapter.get_info().name,
-                reason: error.to_string(),
-            })?;
+        let mut descriptor = super::device_descriptor(adapter);
+        descriptor.required_features |= more;
+        if !more.is_empty() {
+            descriptor.experimental_features = experimental();
+        }
+        let (device, queue) =
+            adapter
+                .request_device(&descriptor)
+                .await
+                .map_err(|error| Error::NoDevice {
+                    adapter: adapter.get_info().name,
+                    reason: error.to_string(),
+                })?;
 
         // wgpu's default handler panics; an error here must reach the caller of the next run.
         let context = Self::of(device, queue);
@@ -268,14 +255,7 @@ impl Context {
             .device
             .set_device_lost_callback(move |reason, message| {
                 if reason != wgpu::DeviceLostReason::Destroyed {
-                    let what = "the device was lost".to_owned();
-                    report(
-                        &sink,
-                        Error::Gpu {
-                            what,
-                            reason: message,
-                        },
-                    );
+                    report(&sink, Error::DeviceLost { reason: message });
                 }
             });
         Ok(context)
@@ -293,7 +273,7 @@ impl Context {
     }
 
     /// Waits until the device has finished everything that was submitted.
-    pub(super) fn wait_idle(&self) -> Result<(), Error> {
+    pub(crate) fn wait_idle(&self) -> Result<(), Error> {
         let waited = self.device.poll(wgpu::PollType::wait_indefinitely());
         if let Some(failure) = self.take_failure() {
             return Err(failure);

@@ -1,10 +1,10 @@
 //! Spreads a run over several frames, and compiles pipelines before they are needed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::dispatch::Dispatch;
 use super::record::Sequence;
+use super::runs::Runs;
 use super::{BuildProgress, Executor, Input, Output};
 use crate::error::Error;
 
@@ -48,7 +48,7 @@ pub enum Slice<'a> {
 #[derive(Debug)]
 pub struct Cursor {
     sequence: Sequence,
-    runs: Arc<AtomicU64>,
+    runs: Arc<Runs>,
     /// The number of this run of the executor.
     run: u64,
     next: usize,
@@ -63,7 +63,7 @@ impl Executor {
     pub fn start(&self, input: &Input, output: &Output) -> Result<Cursor, Error> {
         Ok(Cursor {
             sequence: Sequence::new(self, input, output)?,
-            run: self.runs.fetch_add(1, Ordering::Relaxed) + 1,
+            run: self.runs.start(),
             runs: Arc::clone(&self.runs),
             next: 0,
             done: false,
@@ -137,13 +137,15 @@ impl Cursor {
             self.sequence.end(encoder);
             self.done = true;
         }
+        let steps = self.sequence.network_steps(self.next);
+        self.runs.recorded(encoder, steps);
         Ok(self.done)
     }
 
     fn check(&self) -> Result<(), Error> {
         let reason = if self.done {
             "the run is complete; start another one"
-        } else if self.runs.load(Ordering::Relaxed) != self.run {
+        } else if self.runs.latest().run != self.run {
             "another run of the executor was started, which overwrites this one's values; start again"
         } else {
             return Ok(());
@@ -195,7 +197,7 @@ impl Cursor {
 #[derive(Debug)]
 pub struct Prewarm {
     dispatches: Vec<Dispatch>,
-    runs: Arc<AtomicU64>,
+    runs: Arc<Runs>,
     next: usize,
 }
 
@@ -213,7 +215,7 @@ impl Prewarm {
     pub fn record(&mut self, encoder: &mut wgpu::CommandEncoder, count: usize) -> bool {
         let end = self.next.saturating_add(count).min(self.dispatches.len());
         if self.next < end {
-            self.runs.fetch_add(1, Ordering::Relaxed);
+            self.runs.start();
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                 label: Some("resnet-wgpu prewarm"),
                 timestamp_writes: None,

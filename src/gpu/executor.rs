@@ -4,15 +4,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::alive;
+use twox_hash::xxhash3_128;
+
 use super::dispatch::Dispatch;
 use super::helpers::Helpers;
 use super::pipelines::{BuildProgress, Pipelines};
-use super::resources::{Resource, create_all};
+use super::resources::{Resource, Wanted, create_all};
+use super::runs::Runs;
+use super::{alive, check_room};
 use crate::error::Error;
 use crate::graph::{ClassGradient, Role};
-use crate::host_memory;
-use crate::plan::{AllocationId, InputFormat, OutputKey, Plan, PlannedOutput, Step, Writable};
+use crate::plan::{
+    AllocationId, Content, InputFormat, OutputKey, Plan, PlannedOutput, Step, Writable,
+};
 use crate::tensor::{Shape, Tensor, pack};
 
 /// Distinguishes executors.
@@ -26,10 +30,13 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub struct Executor {
     pub(super) id: u64,
     pub(super) dispatches: Arc<[Dispatch]>,
-    /// The number of runs started: a split run must be the latest one.
-    pub(super) runs: Arc<AtomicU64>,
-    pub(super) helpers: Helpers,
-    resources: Vec<Resource>,
+    /// What was recorded: a split run must be the latest one.
+    pub(super) runs: Arc<Runs>,
+    pub(super) helpers: Arc<Helpers>,
+    pipelines: Pipelines,
+    /// Identifies everything about the plan but its weights and names.
+    outline: u128,
+    resources: Vec<Arc<Resource>>,
     pipeline_count: usize,
     input: AllocationId,
     input_shape: Shape,
@@ -76,19 +83,45 @@ impl Executor {
                 reason: "the pipelines are those of another device".to_owned(),
             });
         }
-        alive(device)?;
-        if matches!(
-            device.adapter_info().device_type,
-            wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu
-        ) {
-            // Its memory is this machine's.
-            let bytes = plan.allocations().iter().map(|a| a.bytes).sum();
-            host_memory::check(&plan.input_shape().batch_in_words(), bytes)?;
+        check_room(device, plan)?;
+        Self::build(queue, plan, pipelines, None, progress)
+    }
+
+    /// The same executor with other weights: those of a plan of the same layers, sizes and options, such
+    /// as the same network trained further. It makes no pipeline and no activation; inputs, outputs,
+    /// cursors and readbacks of this executor are those of the new one too. So a host can load weights
+    /// in a thread and go on with them in any frame.
+    ///
+    /// # Errors
+    /// [`Error::Recording`] for a plan that differs in more than its weights; otherwise as
+    /// [`Executor::new`].
+    pub fn with_weights(&self, queue: &wgpu::Queue, plan: &Plan) -> Result<Self, Error> {
+        if outline(plan) != self.outline {
+            return Err(Error::Recording {
+                reason: "the plan differs in more than its weights; build a new executor"
+                    .to_owned(),
+            });
         }
+        Self::build(queue, plan, &self.pipelines, Some(self), &mut |_| ())
+    }
+
+    /// Builds everything, except for what does not depend on weights and can be taken from another
+    /// executor; there is known to be enough memory.
+    pub(super) fn build(
+        queue: &wgpu::Queue,
+        plan: &Plan,
+        pipelines: &Pipelines,
+        like: Option<&Self>,
+        progress: &mut dyn FnMut(BuildProgress),
+    ) -> Result<Self, Error> {
+        let device = pipelines.device();
+        alive(device)?;
         pipelines.make(plan.steps().iter().map(|step| &step.launch), progress)?;
         let total = plan.weight_bytes();
         let mut done = 0;
-        let resources = create_all(device, queue, plan.allocations(), |bytes| {
+        let wanted = wanted(plan, like);
+        let parameters = pipelines.parameters();
+        let resources = create_all(device, queue, &wanted, parameters, |bytes| {
             done += bytes;
             progress(BuildProgress::Weights { done, total });
         })?;
@@ -106,13 +139,21 @@ impl Executor {
             let writes = |step: &Step| step.allocations.last() == Some(&output.allocation);
             plan.steps().iter().rposition(writes).map_or(0, |i| i + 1)
         });
+        let new_id = || NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id: like.map_or_else(new_id, |like| like.id),
+            outline: outline(plan),
             complete_after: complete_after.collect(),
             writables: plan.writables().to_vec(),
             dispatches: dispatches.into(),
-            runs: Arc::default(),
-            helpers: Helpers::default(),
+            runs: match like {
+                Some(like) => Arc::clone(&like.runs),
+                None => Arc::new(Runs::new(device)?),
+            },
+            helpers: like
+                .map(|like| Arc::clone(&like.helpers))
+                .unwrap_or_default(),
+            pipelines: pipelines.clone(),
             resources,
             pipeline_count: plan.distinct_pipelines(),
             input: plan.input(),
@@ -208,8 +249,13 @@ impl Executor {
         &self.outputs
     }
 
-    /// Finds an output by its name or its role: its shape, and the buffer that contains it,
-    /// channel-packed, from the start.
+    /// Finds an output by its name or its role: its shape, and the buffer that contains it.
+    ///
+    /// A value of the network becomes an output by [`Graph::mark_output`](crate::graph::Graph::mark_output)
+    /// before it is optimised: `graph.mark_output(graph.role(Role::Stage(3)).unwrap())` taps the third
+    /// stage. The buffer has the usages `STORAGE` and `COPY_SRC`, so shaders of the host can read it;
+    /// [`PlannedOutput::index`] and [`PlannedOutput::wgsl`] say where an element lies. The value has
+    /// `shape.packed_len()` numbers from the first byte on; the buffer may have more.
     ///
     /// # Errors
     /// [`Error::UnknownValue`] and [`Error::NoRole`] if the plan keeps no such value.
@@ -226,16 +272,57 @@ impl Executor {
         &self,
         key: &OutputKey<'_>,
     ) -> Result<(&PlannedOutput, usize), Error> {
-        let index = key.find(&self.outputs)?;
-        Ok((&self.outputs[index], self.complete_after[index]))
+        Ok(self.output_at(key.find(&self.outputs)?))
+    }
+
+    /// One of the outputs, and the number of dispatches until it is complete.
+    pub(super) fn output_at(&self, index: usize) -> (&PlannedOutput, usize) {
+        (&self.outputs[index], self.complete_after[index])
     }
 
     pub(super) fn buffer(&self, id: AllocationId) -> &wgpu::Buffer {
-        match &self.resources[id.0] {
+        match &*self.resources[id.0] {
             Resource::Buffer(buffer) => buffer,
             Resource::Texture(_) => unreachable!("the planner keeps what callers see in buffers"),
         }
     }
+}
+
+/// What a plan needs on the device, and what of it an executor of the same outline has.
+fn wanted<'a>(plan: &'a Plan, like: Option<&Executor>) -> Vec<Wanted<'a>> {
+    let allocations = plan.allocations().iter().enumerate();
+    allocations
+        .map(|(index, allocation)| {
+            let mut writables = plan.writables().iter();
+            let writable = writables.any(|writable| writable.allocation.0 == index);
+            let keeps = writable || !matches!(allocation.content, Content::Parameters(_));
+            Wanted {
+                allocation,
+                kept: like
+                    .filter(|_| keeps)
+                    .map(|like| Arc::clone(&like.resources[index])),
+                writable,
+            }
+        })
+        .collect()
+}
+
+/// Identifies a plan except for its weights and names. Two with the same differ in nothing else.
+fn outline(plan: &Plan) -> u128 {
+    let steps = plan.steps().iter();
+    let steps: Vec<_> = steps.map(|s| (&s.launch, &s.allocations)).collect();
+    let allocations = plan.allocations().iter();
+    let allocations: Vec<_> = allocations
+        .map(|a| (a.bytes, a.storage, a.precision, &a.content))
+        .collect();
+    let outputs = plan.outputs().iter();
+    let outputs: Vec<_> = outputs.map(|o| (&o.roles, o.shape, o.allocation)).collect();
+    let input = (plan.input(), plan.input_shape(), plan.input_format());
+    let text = format!(
+        "{steps:?}{allocations:?}{outputs:?}{input:?}{:?}",
+        plan.writables()
+    );
+    xxhash3_128::Hasher::oneshot(text.as_bytes())
 }
 
 #[doc(hidden)]

@@ -27,6 +27,8 @@ pub struct HeatMap {
     stretch: bool,
     colors: Colors,
     rect: Option<TextureRect>,
+    opacity: f32,
+    premultiplied: bool,
 }
 
 impl Default for HeatMap {
@@ -44,6 +46,8 @@ impl HeatMap {
             stretch: true,
             colors: Colors::Heat,
             rect: None,
+            opacity: 1.0,
+            premultiplied: false,
         }
     }
 
@@ -70,6 +74,22 @@ impl HeatMap {
         self
     }
 
+    /// Multiplies the alpha of all colours, by default by 1.
+    #[must_use]
+    pub const fn opacity(mut self, opacity: f32) -> Self {
+        self.opacity = opacity;
+        self
+    }
+
+    /// Sets whether colours are multiplied by their alpha, for hosts that blend
+    /// `colour + (1 − alpha) · below`, as egui does; by default they are not. In an sRGB texture it is
+    /// the light that is multiplied, elsewhere the numbers.
+    #[must_use]
+    pub const fn premultiplied(mut self, premultiplied: bool) -> Self {
+        self.premultiplied = premultiplied;
+        self
+    }
+
     /// Sets the part of the texture that is painted; by default all of it.
     #[must_use]
     pub const fn rect(mut self, rect: TextureRect) -> Self {
@@ -89,6 +109,9 @@ pub enum Colors {
     /// Transparent, then red, yellow and white, to be blended over the picture. Alpha grows with
     /// the value up to nine tenths and is not premultiplied.
     Heat,
+    /// Transparent, then red, orange and yellow: as [`Colors::Heat`], without white at its core, and at
+    /// most seven tenths opaque, so that what it lies on stays visible.
+    Ember,
     /// 256 colours, red first, alpha last.
     Table(Box<[[u8; 4]; 256]>),
 }
@@ -108,17 +131,11 @@ impl Colors {
     }
 
     fn color(&self, value: f32) -> [u8; 4] {
-        // A tent or a ramp, clamped to a byte.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "clamped to a byte before"
-        )]
-        let byte = |x: f32| (x.clamp(0.0, 1.0) * 255.0 + 0.5) as u8;
         let tent = |center: f32| byte(1.5 - (4.0 * value - center).abs());
         match self {
             Self::Gray => [byte(value), byte(value), byte(value), 255],
             Self::Rainbow => [tent(3.0), tent(2.0), tent(1.0), 255],
+            Self::Ember => [255, byte(1.6 * value - 0.6), 0, byte(0.7 * value)],
             Self::Heat | Self::Table(_) => [
                 255,
                 byte(2.0 * value - 0.6),
@@ -159,10 +176,17 @@ impl HeatMap {
             )));
         }
         let pixel = pixel_of(texture)?;
+        if !(0.0..=1.0).contains(&self.opacity) {
+            return Err(refuse(format!(
+                "an opacity of {} is not between 0 and 1",
+                self.opacity
+            )));
+        }
         let rect = TextureRect::within(self.rect, [texture.height(), texture.width()])?;
 
         let row_bytes = (rect.width * 4).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
-        let colors = (pixel != Pixel::Scalar).then(|| words(&self.colors.table(), pixel));
+        let colors = (pixel != Pixel::Scalar)
+            .then(|| words(&self.table_as(texture.format().is_srgb()), pixel));
         let size = [rect.height as usize, rect.width as usize];
         let table = heat_map::table(
             shape,
@@ -215,6 +239,55 @@ impl HeatMap {
     }
 }
 
+impl HeatMap {
+    /// The colours as a texture stores them, whose numbers are encoded light or just numbers.
+    fn table_as(&self, light: bool) -> [[u8; 4]; 256] {
+        let mut table = self.colors.table();
+        for [color @ .., alpha] in &mut table {
+            let opacity = f32::from(*alpha) / 255.0 * self.opacity;
+            *alpha = byte(opacity);
+            if self.premultiplied {
+                for channel in color {
+                    let value = f32::from(*channel) / 255.0;
+                    *channel = byte(if light {
+                        encoded(linear(value) * opacity)
+                    } else {
+                        value * opacity
+                    });
+                }
+            }
+        }
+        table
+    }
+}
+
+/// The sRGB transfer function, IEC 61966-2-1, and its inverse.
+fn encoded(linear: f32) -> f32 {
+    if linear <= 0.003_130_8 {
+        linear * 12.92
+    } else {
+        1.055 * linear.powf(1.0 / 2.4) - 0.055
+    }
+}
+
+fn linear(encoded: f32) -> f32 {
+    if encoded <= 0.040_45 {
+        encoded / 12.92
+    } else {
+        ((encoded + 0.055) / 1.055).powf(2.4)
+    }
+}
+
+/// A part of one as a byte.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to a byte before"
+)]
+fn byte(x: f32) -> u8 {
+    (x.clamp(0.0, 1.0) * 255.0 + 0.5) as u8
+}
+
 fn refuse(reason: String) -> Error {
     Error::Texture { reason }
 }
@@ -264,6 +337,24 @@ mod tests {
         assert!(
             heat.windows(2).all(|w| w[0][3] <= w[1][3]),
             "alpha never falls"
+        );
+    }
+
+    #[test]
+    fn colors_are_multiplied_as_the_texture_stores_them() {
+        let how = HeatMap::default().opacity(0.5);
+        // Straight alpha: the opacity changes nothing else.
+        assert_eq!(how.table_as(false)[255], [255, 255, 255, 115], "straight");
+        let how = how.premultiplied(true);
+        let [r, g, b, a] = how.table_as(false)[255];
+        assert_eq!([r, g, b, a], [115; 4], "numbers");
+        // 0.451 of white light is encoded as 0.70.
+        assert_eq!(how.table_as(true)[255], [179, 179, 179, 115], "light");
+        assert_eq!(how.table_as(true)[0], [0; 4], "nothing adds nothing");
+        let ember = Colors::Ember.table();
+        assert!(
+            ember.iter().all(|c| c[2] == 0 && c[3] <= 179),
+            "no white core"
         );
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::Executor;
 use super::dispatch::Dispatch;
 use super::resources::{create_scratch, create_table};
-use super::texture::TextureRead;
+use super::texture::{TextureRead, TextureRect};
 use crate::error::Error;
-use crate::kernels::Launch;
-use crate::kernels::resample::{self, Passes};
-use crate::picture::ChannelOrder;
+use crate::kernels::resample::{self, Passes, Source};
+use crate::kernels::{Launch, resample_columns, resample_rows};
 use crate::picture::resample::fit;
+use crate::picture::{ChannelOrder, Preprocess};
 use crate::plan::InputFormat;
 
 /// The input of a run of an [`Executor`]. It is created once and recorded as often as needed;
@@ -41,8 +41,11 @@ struct Image {
     read: TextureRead,
     format: wgpu::TextureFormat,
     size: [u32; 2],
+    rules: Preprocess,
+    first_pixel: usize,
     launch: Launch,
-    table: wgpu::Buffer,
+    /// Along the rows, and along the columns; with room for any part of the view.
+    tables: [wgpu::Buffer; 2],
     between: wgpu::Buffer,
 }
 
@@ -53,7 +56,7 @@ impl Input {
     }
 
     /// Reads the same parts of other textures: one view per image of the batch, of textures of the
-    /// same size and format as before. It creates one bind group per image and nothing else.
+    /// same size and format as before. It creates a view and a bind group per image and nothing else.
     ///
     /// # Errors
     /// [`Error::Texture`] if the views do not match; [`Error::Recording`] if the input does not
@@ -99,6 +102,44 @@ impl Input {
         }))))
     }
 
+    /// Moves the part of the texture that an image of the batch is made of, to any place and size, such
+    /// as the box of a detector in each frame. It makes nothing: two small tables are written by the
+    /// queue, for all runs of the host's next submission, and for inputs that [`Self::with_views`] made
+    /// of this one.
+    ///
+    /// # Errors
+    /// [`Error::Texture`] for a rectangle that is empty or not within the texture, [`Error::Preprocess`]
+    /// for one that would get margins; [`Error::Recording`] if the input does not read textures, or not
+    /// as many.
+    pub fn set_rect(
+        &self,
+        queue: &wgpu::Queue,
+        image: usize,
+        rect: TextureRect,
+    ) -> Result<(), Error> {
+        let images = self.0.as_ref().map_or(&[][..], |made| &made.images);
+        let Some(image) = images.get(image) else {
+            return Err(Error::Recording {
+                reason: format!(
+                    "there is no image {image}, the input reads {}",
+                    images.len()
+                ),
+            });
+        };
+        let (source, size) = image.read.at(rect).source(image.size, image.format)?;
+        let Passes { rows, columns } = passes(source, size, &image.rules, image.first_pixel)?;
+        for (buffer, table) in image.tables.iter().zip([rows, columns]) {
+            let bytes: &[u8] = bytemuck::cast_slice(&table);
+            if bytes.len() as u64 > buffer.size() {
+                return Err(Error::Texture {
+                    reason: format!("{rect:?} needs larger tables; make another input"),
+                });
+            }
+            queue.write_buffer(buffer, 0, bytes);
+        }
+        Ok(())
+    }
+
     pub(super) fn owner(&self) -> Option<u64> {
         self.0.as_ref().map(|made| made.owner)
     }
@@ -122,18 +163,47 @@ impl Image {
         executor: &Executor,
         view: &wgpu::TextureView,
     ) -> Result<Dispatch, Error> {
-        Dispatch::new(
+        let read = self.read.view(device, view)?;
+        let dispatch = Dispatch::new(
             device,
             "resample rows",
             &self.launch,
             executor.helpers.resample_rows.get(device, &self.launch)?,
             [
-                wgpu::BindingResource::TextureView(view),
-                self.table.as_entire_binding(),
+                wgpu::BindingResource::TextureView(&read),
+                self.tables[0].as_entire_binding(),
                 self.between.as_entire_binding(),
             ],
-        )
+        );
+        dispatch.map_err(|error| match error {
+            // wgpu does not tell the dimension of a view.
+            Error::Gpu { reason, .. } if view.texture().depth_or_array_layers() > 1 => {
+                Error::Texture {
+                    reason: format!(
+                        "a view must be of one layer or face, with `dimension: D2`, \
+                         `base_array_layer` and `array_layer_count: 1` ({reason})"
+                    ),
+                }
+            }
+            error => error,
+        })
     }
+}
+
+/// The tables for a part of a texture, given its rows and columns.
+fn passes(
+    source: Source,
+    size: [usize; 2],
+    rules: &Preprocess,
+    first_pixel: usize,
+) -> Result<Passes, Error> {
+    let axes = fit(size, rules);
+    if axes.map(|axis| axis.count) != rules.size {
+        return Err(Error::Preprocess {
+            reason: "a texture cannot get margins; squash or crop it".to_owned(),
+        });
+    }
+    Ok(resample::passes(source, axes, rules.filter, first_pixel))
 }
 
 impl Executor {
@@ -197,17 +267,8 @@ impl Executor {
         let mut images = Vec::with_capacity(views.len());
         let mut dispatches = Vec::with_capacity(views.len() * 2);
         for (index, (view, read)) in views.iter().enumerate() {
-            read.check(view)?;
-            let (source, size) = read.source(view)?;
             let first_pixel = index * shape.h * shape.w;
-            let axes = fit(size, &rules);
-            if axes.map(|axis| axis.count) != rules.size {
-                return Err(Error::Preprocess {
-                    reason: "a texture cannot get margins; squash or crop it".to_owned(),
-                });
-            }
-            let passes = resample::passes(source, axes, rules.filter, first_pixel);
-            let (image, columns) = self.image(device, view, *read, &passes)?;
+            let (image, columns) = self.image(device, view, *read, &rules, first_pixel)?;
             dispatches.extend([image.dispatch(device, self, view)?, columns]);
             images.push(image);
         }
@@ -219,38 +280,49 @@ impl Executor {
         }))))
     }
 
-    /// Creates the resources for both passes over an image, and the second pass.
+    /// Creates the resources for both passes over any part of a view, and the second pass.
     fn image(
         &self,
         device: &wgpu::Device,
         view: &wgpu::TextureView,
         read: TextureRead,
-        passes: &Passes,
+        rules: &Preprocess,
+        first_pixel: usize,
     ) -> Result<(Image, Dispatch), Error> {
-        let Passes {
-            rows,
-            columns,
-            between,
-        } = passes;
-        let bytes = *between as u64 * 4;
+        read.check(view)?;
+        let (size, format) = (read.size(view), view.texture().format());
+        let (source, part) = read.source(size, format)?;
+        let passes = passes(source, part, rules, first_pixel)?;
+        let [height, width] = size.map(|side| side as usize);
+        let [rows_room, columns_room] = resample::room([height, width], rules);
+        let table = |name: &str, mut table: Vec<i32>, room: usize| {
+            table.resize(room.max(table.len()), 0);
+            create_table(device, name, &table)
+        };
+        let bytes = (height * rules.size[1]) as u64 * 4;
         let none = wgpu::BufferUsages::empty();
-        let between = create_scratch(device, "resampled rows", bytes, none)?;
-        let table = create_table(device, "resample columns table", &columns.table)?;
+        let image = Image {
+            read,
+            format,
+            size,
+            rules: *rules,
+            first_pixel,
+            // As many rows as any part may need: those that the table leaves out end at once.
+            launch: resample_rows::launch([height, rules.size[1]]),
+            tables: [
+                table("resample rows table", passes.rows, rows_room)?,
+                table("resample columns table", passes.columns, columns_room)?,
+            ],
+            between: create_scratch(device, "resampled rows", bytes, none)?,
+        };
+        let launch = resample_columns::launch(rules.size);
         let dispatch = Dispatch::new(
             device,
             "resample columns",
-            &columns.launch,
-            self.helpers.resample_columns.get(device, &columns.launch)?,
-            [&between, &table, self.input()].map(wgpu::Buffer::as_entire_binding),
+            &launch,
+            self.helpers.resample_columns.get(device, &launch)?,
+            [&image.between, &image.tables[1], self.input()].map(wgpu::Buffer::as_entire_binding),
         )?;
-        let image = Image {
-            read,
-            format: view.texture().format(),
-            size: read.size(view),
-            launch: rows.launch.clone(),
-            table: create_table(device, "resample rows table", &rows.table)?,
-            between,
-        };
         Ok((image, dispatch))
     }
 }

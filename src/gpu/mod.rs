@@ -11,11 +11,13 @@ use std::pin::pin;
 use std::task::{Poll, Waker};
 
 use crate::error::Error;
-use crate::plan::{Capabilities, DeviceClass, DeviceKind, Vendor};
+use crate::host_memory;
+use crate::plan::{Capabilities, DeviceClass, DeviceKind, Plan, Vendor};
 
 #[doc = include_str!("contract.md")]
 pub mod contract {}
 
+mod classifier;
 pub(crate) mod context;
 mod cooperative;
 mod cursor;
@@ -25,17 +27,22 @@ mod heat_map;
 mod helpers;
 mod input;
 mod output;
+mod pace;
 mod parallel;
 pub(crate) mod pipeline_cache;
 mod pipelines;
 mod readback;
 mod record;
 mod resources;
+mod ring;
+mod runs;
 mod session;
+mod similarity;
 mod texture;
 pub(crate) mod timing;
 mod warm_up;
 
+pub use classifier::{Answer, Classifier, ClassifierBuilder, Guess};
 pub use context::Context;
 pub use cooperative::{cooperative_matrix_features, cooperative_matrix_works};
 pub use cursor::{Cursor, Prewarm, Slice};
@@ -47,6 +54,7 @@ use pipeline_cache::PipelineCacheFile;
 pub use pipelines::{BuildProgress, Pipelines};
 pub use readback::Readback;
 pub use session::Session;
+pub use similarity::Similarity;
 pub use texture::{Encoding, Origin, TextureRead, TextureRect};
 pub use timing::StepTimer;
 pub(crate) use timing::{StepClock, StepSpan};
@@ -71,6 +79,34 @@ pub fn optional_features() -> wgpu::Features {
 /// features](optional_features) and its own `max_immediate_size`.
 pub fn required_limits() -> wgpu::Limits {
     wgpu::Limits::default()
+}
+
+/// The device to request where nothing else decides: all optional features that the adapter has, and
+/// the limits that allow large batches and images. A host adds its own:
+///
+/// ```no_run
+/// # use resnet_wgpu::{gpu::device_descriptor, wgpu};
+/// # async fn host(adapter: wgpu::Adapter) -> Result<(), wgpu::RequestDeviceError> {
+/// let mut descriptor = device_descriptor(&adapter);
+/// descriptor.required_features |= wgpu::Features::DEPTH_CLIP_CONTROL;
+/// let (device, queue) = adapter.request_device(&descriptor).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn device_descriptor(adapter: &wgpu::Adapter) -> wgpu::DeviceDescriptor<'static> {
+    let allowed = adapter.limits();
+    wgpu::DeviceDescriptor {
+        label: Some("resnet-wgpu"),
+        required_features: required_features() | (adapter.features() & optional_features()),
+        required_limits: wgpu::Limits {
+            max_storage_buffer_binding_size: allowed.max_storage_buffer_binding_size,
+            max_buffer_size: allowed.max_buffer_size,
+            max_texture_dimension_2d: allowed.max_texture_dimension_2d,
+            max_immediate_size: allowed.max_immediate_size,
+            ..required_limits()
+        },
+        ..Default::default()
+    }
 }
 
 impl Capabilities {
@@ -140,11 +176,27 @@ fn alive(device: &wgpu::Device) -> Result<(), Error> {
         })
     })?;
     let mapped = probe.get_mapped_range_mut(..);
-    mapped.map(drop).map_err(|_| Error::Gpu {
-        what: "device".to_owned(),
-        reason: "it is lost; open it again".to_owned(),
+    mapped.map(drop).map_err(|_| Error::DeviceLost {
+        reason: "it does not answer".to_owned(),
     })
 }
+
+/// Refuses a plan for which this machine has too little memory, where the device uses that: for a device that
+/// is full, or a compiler without memory, ends the process.
+fn check_room(device: &wgpu::Device, plan: &Plan) -> Result<(), Error> {
+    let reserve = match device.adapter_info().device_type {
+        wgpu::DeviceType::Cpu => COMPILER_BYTES,
+        wgpu::DeviceType::IntegratedGpu => 0,
+        _ => return Ok(()),
+    };
+    let bytes: u64 = plan.allocations().iter().map(|a| a.bytes).sum();
+    // Parameters are in a queue of copies before they are where they belong.
+    let needed = bytes + plan.weight_bytes() + reserve;
+    host_memory::check(&plan.input_shape().batch_in_words(), needed)
+}
+
+/// What a driver that compiles for the CPU takes meanwhile.
+const COMPILER_BYTES: u64 = 256 << 20;
 
 fn gpu_error(what: &str, error: &wgpu::Error) -> Error {
     match error {

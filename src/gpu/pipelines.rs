@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::dispatch::{immediates, label};
-use super::resources::{side, texture_format};
+use super::resources::{SharedParameters, side, texture_format};
 use super::{guarded, parallel};
 use crate::error::Error;
 use crate::kernels::{Access, Binding, Kernel, Launch, ModuleKey, PipelineKey, Precision, Storage};
@@ -84,10 +84,12 @@ const fn storage_texture(
 /// A layout depends on the kernel and the format of its textures.
 type LayoutKey = (&'static str, Precision);
 
-/// The pipelines of a device, each created once, for all executors built with them.
+/// The pipelines and the parameters of a device, each created once, for all executors built with them.
 ///
-/// A pipeline is a pure function of a launch: executors of equal layers share it. Clones share
-/// everything.
+/// A pipeline is a pure function of a launch: executors of equal layers share it. Parameters are known
+/// by their numbers: executors of one network for other sizes, batches or outputs share those that
+/// their kernels read in the same order, without a copy or an upload. They are freed with the last
+/// executor that uses them. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Pipelines {
     shared: Arc<Shared>,
@@ -98,6 +100,7 @@ struct Shared {
     device: wgpu::Device,
     cache: Option<wgpu::PipelineCache>,
     made: Mutex<Made>,
+    parameters: SharedParameters,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +108,8 @@ struct Made {
     layouts: HashMap<LayoutKey, Layouts>,
     modules: HashMap<ModuleKey, wgpu::ShaderModule>,
     pipelines: HashMap<PipelineKey, wgpu::ComputePipeline>,
+    /// What a text is replaced by: kernel, old, new.
+    faults: Vec<[&'static str; 3]>,
 }
 
 #[derive(Clone, Debug)]
@@ -122,12 +127,17 @@ impl Pipelines {
                 device: device.clone(),
                 cache,
                 made: Mutex::default(),
+                parameters: SharedParameters::default(),
             }),
         }
     }
 
     pub(super) fn device(&self) -> &wgpu::Device {
         &self.shared.device
+    }
+
+    pub(super) fn parameters(&self) -> &SharedParameters {
+        &self.shared.parameters
     }
 
     /// Creates the missing pipelines of some launches, on all processors.
@@ -201,7 +211,12 @@ impl Pipelines {
         if let Some(module) = self.made().modules.get(&key) {
             return Ok(module.clone());
         }
-        let source = launch.source()?;
+        let mut source = launch.source()?;
+        for [kernel, old, new] in &self.made().faults {
+            if *kernel == launch.kernel.name {
+                source = source.replace(old, new).into();
+            }
+        }
         let label = label(launch.kernel.name);
         let module = guarded(self.device(), launch.kernel.name, || {
             let descriptor = wgpu::ShaderModuleDescriptor {
@@ -255,6 +270,11 @@ impl Pipelines {
 
 #[doc(hidden)]
 impl Pipelines {
+    /// Makes a kernel wrong, as a driver would, by other words in its text: for tests of what finds that.
+    pub fn spoil(&self, kernel: &'static str, old: &'static str, new: &'static str) {
+        self.made().faults.push([kernel, old, new]);
+    }
+
     /// The number of pipelines so far.
     pub fn count(&self) -> usize {
         self.made().pipelines.len()

@@ -1,60 +1,59 @@
 //! Copies outputs back to the host without blocking it.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use futures_channel::oneshot;
-
-use super::{Executor, alive, guarded};
+use super::ring::Ring;
+use super::runs::{Latest, Runs, STAMP_BYTES};
+use super::{Executor, alive};
 use crate::answer;
 use crate::error::Error;
 use crate::plan::{OutputKey, PlannedOutput};
 use crate::tensor::{Tensor, unpack};
 
-/// A host-visible copy of some outputs of an [`Executor`].
+/// Runs whose results can be on their way at the same time.
+const IN_FLIGHT: usize = 3;
+
+/// Host-visible copies of some outputs of an [`Executor`], of up to three runs at a time.
 ///
-/// Record the copies after the run, submit, then await [`Readback::read`] or call
-/// [`Readback::try_read`] in every frame. Both complete when the host polls its device or submits
-/// again; they never poll themselves. The copies must not be submitted again in between, because
-/// wgpu allows no commands on a mapped buffer.
+/// Record the copies after a run, and submit them when you like; then await [`Readback::read`], or call
+/// [`Readback::try_read`] in every frame. Results arrive when the host polls its device or submits
+/// again; nothing here polls. Each comes with the number of its run, which [`Readback::record`]
+/// returned.
+///
+/// No order of these calls is wrong: what is never submitted never arrives, and a value that the run
+/// did not compute is an error.
 #[derive(Debug)]
 pub struct Readback {
-    buffer: wgpu::Buffer,
+    runs: Arc<Runs>,
     parts: Vec<Part>,
-    /// Whether to refuse what is no answer.
-    checked: bool,
-    /// What [`Readback::read`] and [`Readback::try_read`] wait for.
-    pending: Mutex<Option<Mapped>>,
+    /// Where the stamp of the run lies: behind the outputs.
+    stamp_at: u64,
+    /// Whether the program waits for each run, and compares: it gets numbers whatever they are.
+    waits: bool,
+    copies: Ring<Latest>,
 }
 
-/// A buffer that is mapped, or will be. Dropped, it is the device's again: a command on a buffer that is
-/// still mapped would end the host.
-#[derive(Debug)]
-struct Mapped {
-    buffer: wgpu::Buffer,
-    answer: oneshot::Receiver<Granted>,
-    /// Whether the request was granted, once that is known.
-    granted: Option<bool>,
-}
-
-type Granted = Result<(), wgpu::BufferAsyncError>;
-
-/// One output within the host-visible buffer.
+/// One output within a host-visible buffer.
 #[derive(Debug)]
 struct Part {
     output: PlannedOutput,
     source: wgpu::Buffer,
+    /// The dispatches of the network until it is complete.
+    complete_after: usize,
     offset: u64,
     bytes: u64,
 }
+
+/// The number of a run, and its results.
+type Results = (u64, Vec<Tensor>);
 
 impl Readback {
     /// Reads back all outputs of an executor.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] and [`Error::Gpu`] if the buffer cannot be created.
+    /// [`Error::OutOfMemory`] and [`Error::Gpu`] if the buffers cannot be created.
     pub fn new(device: &wgpu::Device, executor: &Executor) -> Result<Self, Error> {
         let names = executor.outputs().iter().map(|o| o.name.as_str());
         Self::of(device, executor, names)
@@ -70,99 +69,129 @@ impl Readback {
         executor: &Executor,
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Self, Error> {
-        alive(device)?;
-        let mut total = 0;
         let mut parts = Vec::new();
         for key in keys {
-            let (output, source) = executor.output(key)?;
-            let bytes = output.shape.packed_len() as u64 * 4;
-            parts.push(Part {
-                output: output.clone(),
-                source: source.clone(),
-                offset: total,
-                bytes,
-            });
-            total += bytes;
+            parts.push(key.into().find(executor.outputs())?);
         }
-        let buffer = guarded(device, "readback", || {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("resnet-wgpu readback"),
-                size: total,
-                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
-                mapped_at_creation: false,
-            })
-        })?;
+        Self::with_room(device, executor, parts, IN_FLIGHT)
+    }
+
+    /// All outputs, of one run at a time, for a program that waits for each run.
+    pub(crate) fn for_waiting(device: &wgpu::Device, executor: &Executor) -> Result<Self, Error> {
+        let all = (0..executor.outputs().len()).collect();
+        let mut readback = Self::with_room(device, executor, all, 1)?;
+        readback.waits = true;
+        Ok(readback)
+    }
+
+    fn with_room(
+        device: &wgpu::Device,
+        executor: &Executor,
+        outputs: Vec<usize>,
+        count: usize,
+    ) -> Result<Self, Error> {
+        alive(device)?;
+        let mut end = 0;
+        let parts = outputs.into_iter().map(|index| {
+            let (output, complete_after) = executor.output_at(index);
+            let (offset, bytes) = (end, output.shape.packed_len() as u64 * 4);
+            end += bytes;
+            Part {
+                output: output.clone(),
+                source: executor.buffer(output.allocation).clone(),
+                complete_after,
+                offset,
+                bytes,
+            }
+        });
         Ok(Self {
-            buffer,
-            parts,
-            checked: true,
-            pending: Mutex::default(),
+            parts: parts.collect(),
+            runs: Arc::clone(&executor.runs),
+            stamp_at: end,
+            waits: false,
+            copies: Ring::new(device, "readback", end + STAMP_BYTES, count)?,
         })
     }
 
-    /// The same for those who compare: numbers are handed on whatever they are.
-    pub(super) const fn unchecked(mut self) -> Self {
-        self.checked = false;
-        self
-    }
-
-    /// Records the copies.
-    pub fn record(&self, encoder: &mut wgpu::CommandEncoder) {
-        for part in &self.parts {
-            encoder.copy_buffer_to_buffer(&part.source, 0, &self.buffer, part.offset, part.bytes);
-        }
-    }
-
-    /// The outputs of the last submitted run, NCHW, in the order of [`Executor::outputs`], or in
-    /// that given to [`Readback::of`].
+    /// Records the copies of the results of the latest run, and returns its number; `None` if the
+    /// results of three runs are in flight, in which case nothing is recorded.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device was lost.
-    pub async fn read(&self) -> Result<Vec<Tensor>, Error> {
-        let _unless_complete = TakeBack(self);
-        let answer = poll_fn(|context| {
-            let mut pending = self.lock();
-            let mapped = pending.get_or_insert_with(|| Mapped::request(&self.buffer));
-            mapped.poll(context)
+    /// [`Error::Recording`] if the run has not computed one of the values.
+    pub fn record(&self, encoder: &mut wgpu::CommandEncoder) -> Result<Option<u64>, Error> {
+        let run = self.runs.latest();
+        let mut parts = self.parts.iter();
+        if let Some(part) = parts.find(|part| part.complete_after > run.steps) {
+            return Err(Error::Recording {
+                reason: format!(
+                    "the latest run has not computed '{}'; record a run before, whose output keeps it",
+                    part.output.name
+                ),
+            });
+        }
+        if self.waits {
+            // Nobody read the results of a run that failed.
+            self.copies.forget_one();
+        }
+        let recorded = self.copies.record(encoder, run, |encoder, buffer| {
+            for part in &self.parts {
+                encoder.copy_buffer_to_buffer(&part.source, 0, buffer, part.offset, part.bytes);
+            }
+            self.runs.copy_stamp(encoder, buffer, self.stamp_at);
         });
-        let answer = answer.await;
-        let Some(mapped) = self.lock().take() else {
-            return Err(failed(WHAT, "it was read by another call meanwhile"));
-        };
-        mapped.look(WHAT, answer, |bytes| self.tensors(bytes))?
+        Ok(recorded.then_some(run.run))
+    }
+
+    /// The results that arrive first, and the number of their run: NCHW, in the order of
+    /// [`Executor::outputs`], or in that given to [`Readback::of`].
+    ///
+    /// # Errors
+    /// [`Error::Recording`] if nothing is in flight, and if the device did not run the commands of the
+    /// run; [`Error::Gpu`] if it was lost; [`Error::NoAnswer`] for numbers that are no answer.
+    pub async fn read(&self) -> Result<(u64, Vec<Tensor>), Error> {
+        let results = poll_fn(|context| self.poll(Some(context))).await?;
+        results.ok_or_else(|| Error::Recording {
+            reason: "there are no results to wait for; record their copies and submit them first"
+                .to_owned(),
+        })
     }
 
     /// Does what [`Readback::read`] does for a host that looks once per frame: it returns `None`
-    /// until the device is done. The first call after a submission requests the results.
+    /// until results have arrived. Those of several runs may have.
     ///
     /// # Errors
-    /// As [`Readback::read`].
-    pub fn try_read(&self) -> Result<Option<Vec<Tensor>>, Error> {
-        let mut pending = self.lock();
-        let mapped = pending.get_or_insert_with(|| Mapped::request(&self.buffer));
-        let Poll::Ready(answer) = mapped.poll(&mut Context::from_waker(Waker::noop())) else {
-            return Ok(None);
-        };
-        let seen = pending.take();
-        let seen = seen.map(|mapped| mapped.look(WHAT, answer, |bytes| self.tensors(bytes)));
-        seen.transpose()?.transpose()
+    /// As [`Readback::read`]; but that nothing is in flight is none.
+    pub fn try_read(&self) -> Result<Option<(u64, Vec<Tensor>)>, Error> {
+        match self.poll(None) {
+            Poll::Ready(results) => results,
+            Poll::Pending => Ok(None),
+        }
     }
 
-    /// Whether [`Readback::try_read`] has requested results that it has not yet returned; meanwhile
-    /// the copies must not be submitted again.
-    pub fn is_pending(&self) -> bool {
-        self.lock().is_some()
+    /// What is read.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = &PlannedOutput> {
+        self.parts.iter().map(|part| &part.output)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Mapped>> {
-        // A panic elsewhere cannot leave it half-changed.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn poll(&self, context: Option<&mut Context<'_>>) -> Poll<Result<Option<Results>, Error>> {
+        let read = |run: Latest, bytes: &[u8]| Ok((run.run, self.results(run, bytes)?));
+        let arrived = self.copies.poll(context, read);
+        arrived.map(|results| results.map(Result::flatten).transpose())
     }
 
-    fn tensors(&self, mapped: &[u8]) -> Result<Vec<Tensor>, Error> {
-        let tensors = self.parts.iter().map(|part| part.tensor(mapped));
+    fn results(&self, run: Latest, bytes: &[u8]) -> Result<Vec<Tensor>, Error> {
+        if bytes[range(self.stamp_at, STAMP_BYTES)] != run.stamp().to_ne_bytes() {
+            return Err(Error::Recording {
+                reason: format!(
+                    "there are no results of run {}: its commands were dropped, submitted in another \
+                     order, or refused by the device",
+                    run.run
+                ),
+            });
+        }
+        let tensors = self.parts.iter().map(|part| part.tensor(bytes));
         let tensors = tensors.collect::<Result<Vec<_>, Error>>()?;
-        if self.checked {
+        if !self.waits {
             let values = self.parts.iter().zip(&tensors);
             let values = values.map(|(part, tensor)| answer::Values {
                 output: &part.output.name,
@@ -175,95 +204,16 @@ impl Readback {
     }
 }
 
-/// Takes the request of a future back.
-struct TakeBack<'a>(&'a Readback);
-
-impl Drop for TakeBack<'_> {
-    fn drop(&mut self) {
-        self.0.lock().take();
-    }
-}
-
-/// The operation that errors name.
-const WHAT: &str = "readback";
-
-/// Maps a buffer, reads its bytes, and unmaps it. The owner of the device polls it.
-pub(super) async fn map<T>(
-    what: &str,
-    buffer: &wgpu::Buffer,
-    look: impl FnOnce(&[u8]) -> T,
-) -> Result<T, Error> {
-    let mut mapped = Mapped::request(buffer);
-    let answer = poll_fn(|context| mapped.poll(context)).await;
-    mapped.look(what, answer, look)
-}
-
-fn failed(what: &str, reason: impl std::fmt::Display) -> Error {
-    Error::Gpu {
-        what: what.to_owned(),
-        reason: reason.to_string(),
-    }
-}
-
-impl Mapped {
-    /// Asks for a buffer to be mapped.
-    fn request(buffer: &wgpu::Buffer) -> Self {
-        let (sender, answer) = oneshot::channel();
-        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-            // The receiver is gone when the caller dropped the future: nobody wants the result.
-            let _ = sender.send(result);
-        });
-        Self {
-            buffer: buffer.clone(),
-            answer,
-            granted: None,
-        }
-    }
-
-    /// The answer to the request; without one the device is gone.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Granted>> {
-        let answer = Pin::new(&mut self.answer).poll(context).map(Result::ok);
-        if let Poll::Ready(answer) = &answer {
-            self.granted = Some(matches!(answer, Some(Ok(()))));
-        }
-        answer
-    }
-
-    /// Looks at the bytes if the request was granted.
-    fn look<T>(
-        self,
-        what: &str,
-        answer: Option<Granted>,
-        look: impl FnOnce(&[u8]) -> T,
-    ) -> Result<T, Error> {
-        match answer {
-            Some(answer) => answer.map_err(|error| failed(what, error))?,
-            None => return Err(failed(what, "the device dropped the request")),
-        }
-        let mapped = self.buffer.get_mapped_range(..);
-        let mapped = mapped.map_err(|error| failed(what, error))?;
-        Ok(look(&mapped))
-    }
-}
-
-impl Drop for Mapped {
-    fn drop(&mut self) {
-        // A request that is still open is taken back; what was refused is not mapped.
-        let answer = &mut self.answer;
-        let open = || !matches!(answer.try_recv(), Ok(Some(Err(_))) | Err(_));
-        if self.granted.unwrap_or_else(open) {
-            self.buffer.unmap();
-        }
-    }
-}
-
 impl Part {
-    fn tensor(&self, mapped: &[u8]) -> Result<Tensor, Error> {
+    fn tensor(&self, bytes: &[u8]) -> Result<Tensor, Error> {
         let shape = self.output.shape;
-        // Both are far smaller than memory, since the buffer is mapped.
-        let [offset, bytes] =
-            [self.offset, self.bytes].map(|b| usize::try_from(b).unwrap_or(usize::MAX));
-        let packed: Vec<f32> = bytemuck::pod_collect_to_vec(&mapped[offset..offset + bytes]);
+        let packed: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes[range(self.offset, self.bytes)]);
         Tensor::new(&shape.dims(), unpack(shape, &packed))
     }
+}
+
+/// A part of a mapped buffer, which is far smaller than memory.
+fn range(offset: u64, bytes: u64) -> std::ops::Range<usize> {
+    let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    index(offset)..index(offset + bytes)
 }

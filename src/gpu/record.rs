@@ -1,7 +1,6 @@
 //! Records a run into the host's encoder, with or without timestamps.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::dispatch::Dispatch;
 use super::{Executor, Input, Output, StepTimer};
@@ -39,6 +38,12 @@ impl Sequence {
     /// The number of dispatches.
     pub(super) fn len(&self) -> usize {
         self.input.dispatches().len() + self.network_steps + self.output.dispatches().len()
+    }
+
+    /// The dispatches of the network among the first ones.
+    pub(super) fn network_steps(&self, done: usize) -> usize {
+        done.saturating_sub(self.input.dispatches().len())
+            .min(self.network_steps)
     }
 
     /// Dispatches from the first one on: those of the input, of the network, of the output.
@@ -85,7 +90,7 @@ impl Executor {
         timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
     ) -> Result<(), Error> {
         let sequence = Sequence::new(self, input, output)?;
-        self.runs.fetch_add(1, Ordering::Relaxed);
+        self.runs.start();
         sequence.begin(encoder);
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -97,6 +102,7 @@ impl Executor {
             }
         }
         sequence.end(encoder);
+        self.runs.recorded(encoder, sequence.network_steps);
         Ok(())
     }
 
@@ -123,7 +129,7 @@ impl Executor {
                 ),
             });
         }
-        self.runs.fetch_add(1, Ordering::Relaxed);
+        self.runs.start();
         sequence.begin(encoder);
         for (index, dispatch) in sequence.dispatches().enumerate() {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -133,6 +139,7 @@ impl Executor {
             dispatch.record(&mut pass);
         }
         sequence.end(encoder);
+        self.runs.recorded(encoder, sequence.network_steps);
         timer.resolve(encoder);
         Ok(())
     }

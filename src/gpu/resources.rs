@@ -2,9 +2,12 @@
 //! resources.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use twox_hash::xxhash3_128;
 
 use super::dispatch::label;
 use super::{guarded, parallel};
@@ -29,29 +32,87 @@ impl Resource {
     }
 }
 
-/// Creates the resources of a plan. Parameters are packed on all processors, and `uploaded` is
-/// called with the bytes of each.
+/// Parameters on a device, by their numbers: whoever packs the same ones gets those that are there.
+#[derive(Debug, Default)]
+pub(super) struct SharedParameters(Mutex<HashMap<ParametersKey, Weak<Resource>>>);
+
+/// The hash of the numbers, and how they are stored.
+type ParametersKey = (u128, u64, Storage, Precision);
+
+impl SharedParameters {
+    fn get(&self, key: &ParametersKey) -> Option<Arc<Resource>> {
+        self.lock().get(key)?.upgrade()
+    }
+
+    fn add(&self, key: ParametersKey, resource: &Arc<Resource>) {
+        let mut known = self.lock();
+        known.retain(|_, resource| resource.strong_count() > 0);
+        known.insert(key, Arc::downgrade(resource));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ParametersKey, Weak<Resource>>> {
+        // A panic elsewhere leaves whole entries.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An allocation of a plan, and where its resource comes from.
+pub(super) struct Wanted<'a> {
+    pub(super) allocation: &'a Allocation,
+    /// What is there already.
+    pub(super) kept: Option<Arc<Resource>>,
+    /// Whether the host may write to it, so that it cannot be shared.
+    pub(super) writable: bool,
+}
+
+/// Creates the resources of a plan that are not there yet. Parameters are packed on all processors, and
+/// `uploaded` is called with the bytes of each.
 pub(super) fn create_all(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
-    buffers: &[Allocation],
+    wanted: &[Wanted<'_>],
+    shared: &SharedParameters,
     mut uploaded: impl FnMut(u64),
-) -> Result<Vec<Resource>, Error> {
-    let pack = |buffer: &Allocation| {
-        Ok(match &buffer.content {
-            Content::Parameters(packing) => packing.pack(),
-            Content::Input | Content::Activations => Vec::new(),
+) -> Result<Vec<Arc<Resource>>, Error> {
+    let pack = |wanted: &Wanted<'_>| {
+        let Allocation {
+            content,
+            bytes,
+            storage,
+            precision,
+            ..
+        } = wanted.allocation;
+        Ok(match (content, &wanted.kept) {
+            (Content::Parameters(packing), None) => {
+                let packed = packing.pack();
+                let hash = xxhash3_128::Hasher::oneshot(bytemuck::cast_slice(&packed));
+                let key = (hash, *bytes, *storage, *precision);
+                (packed, (!wanted.writable).then_some(key))
+            }
+            _ => (Vec::new(), None),
         })
     };
-    let mut resources: Vec<Option<Resource>> = buffers.iter().map(|_| None).collect();
-    parallel::for_each(buffers, pack, |index, packed| {
-        let buffer = &buffers[index];
-        resources[index] = Some(match buffer.storage {
-            Storage::Buffer => Resource::Buffer(create_buffer(device, buffer, &packed)?),
-            Storage::Texture => Resource::Texture(create_texture(device, queue, buffer, packed)?),
-        });
-        if let Content::Parameters(_) = buffer.content {
-            uploaded(buffer.bytes);
+    let mut resources: Vec<Option<Arc<Resource>>> = wanted.iter().map(|w| w.kept.clone()).collect();
+    parallel::for_each(wanted, pack, |index, (packed, key)| {
+        let resource = &mut resources[index];
+        let allocation = wanted[index].allocation;
+        if resource.is_none() {
+            *resource = key.as_ref().and_then(|key| shared.get(key));
+        }
+        if resource.is_none() {
+            let created = Arc::new(match allocation.storage {
+                Storage::Buffer => Resource::Buffer(create_buffer(device, allocation, &packed)?),
+                Storage::Texture => {
+                    Resource::Texture(create_texture(device, queue, allocation, packed)?)
+                }
+            });
+            if let Some(key) = key {
+                shared.add(key, &created);
+            }
+            *resource = Some(created);
+        }
+        if let Content::Parameters(_) = allocation.content {
+            uploaded(allocation.bytes);
         }
         Ok(())
     })?;
@@ -166,7 +227,7 @@ fn create_buffer(
     }
 }
 
-/// A buffer that a kernel reads and nothing writes again.
+/// A buffer that a kernel reads, filled at once.
 pub(super) fn create_table<T: bytemuck::NoUninit>(
     device: &wgpu::Device,
     name: &str,
@@ -176,7 +237,9 @@ pub(super) fn create_table<T: bytemuck::NoUninit>(
         device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(&label(name)),
             size: size_of_val(table) as u64,
-            usage: wgpu::BufferUsages::STORAGE,
+            usage: wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_SRC
+                | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: true,
         })
     })?;

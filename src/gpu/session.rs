@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::time::Instant;
 
 use super::{
-    BuildProgress, Context, Executor, Input, Output, Readback, Slice, StepClock, StepSpan,
-    StepTimer, alive, ready, warm_up,
+    BuildProgress, Capabilities, Context, Executor, Input, Output, Readback, Slice, StepClock,
+    StepSpan, StepTimer, alive, check_room, pace::Pace, ready, warm_up,
 };
 use crate::error::Error;
 use crate::plan::Plan;
@@ -21,6 +21,7 @@ pub struct Session {
     total_timer: Option<StepTimer>,
     /// `None` if the device cannot time single kernels.
     step_timer: Option<StepTimer>,
+    pace: Pace,
 }
 
 impl Session {
@@ -40,7 +41,8 @@ impl Session {
     /// Runs on an NCHW tensor and returns the graph's outputs, NCHW.
     ///
     /// # Errors
-    /// [`Error::Input`] for a tensor of the wrong shape, [`Error::Gpu`] if the device fails.
+    /// [`Error::Input`] for a tensor of the wrong shape, [`Error::Gpu`], [`Error::DeviceLost`] and
+    /// [`Error::OutOfMemory`] if the device fails.
     pub fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
         self.executor.write_tensor(&self.context.queue, input)?;
         self.run_uploaded()
@@ -58,23 +60,59 @@ impl Session {
                     label: Some("resnet-wgpu"),
                 });
         record(&mut encoder)?;
-        self.context.submit_and_wait(encoder.finish())
+        let done = self.context.submit_and_wait(encoder.finish());
+        done.map_err(|error| self.named(error))
+    }
+
+    /// Whatever a lost device says, it is lost.
+    fn named(&self, error: Error) -> Error {
+        match (error, alive(&self.context.device)) {
+            (Error::Gpu { .. }, Err(lost)) => lost,
+            (error, _) => error,
+        }
+    }
+
+    /// Runs on the last upload, in as many submissions as it takes to let none be too long; `after` is
+    /// recorded behind the last kernel.
+    fn run_paced(
+        &self,
+        after: impl Fn(&mut wgpu::CommandEncoder) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (input, output) = (Input::uploaded(), Output::kept());
+        let whole = self.pace.fits();
+        let mut run = self.executor.start(&input, &output)?;
+        while !run.is_done() {
+            let (start, first) = (Instant::now(), run.steps_done());
+            let slice = if whole {
+                Slice::Rest
+            } else {
+                self.pace.slice()
+            };
+            self.submit(|encoder| {
+                if run.record(encoder, slice)? {
+                    after(encoder)?;
+                }
+                Ok(())
+            })?;
+            self.pace.learn(first..run.steps_done(), start.elapsed());
+        }
+        Ok(())
     }
 
     /// Waits for the result of a mapping. The device is idle, so one poll delivers it after the
     /// request.
     fn wait_for<T>(&self, mapped: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut mapped = pin!(mapped);
-        if let Some(result) = ready(mapped.as_mut()) {
-            return result;
-        }
-        self.context.wait_idle()?;
-        ready(mapped).unwrap_or_else(|| {
-            Err(Error::Gpu {
-                what: "readback".to_owned(),
-                reason: "the device did not finish".to_owned(),
+        let result = ready(mapped.as_mut()).unwrap_or_else(|| {
+            self.context.wait_idle()?;
+            ready(mapped).unwrap_or_else(|| {
+                Err(Error::Gpu {
+                    what: "readback".to_owned(),
+                    reason: "the device did not finish".to_owned(),
+                })
             })
-        })
+        });
+        result.map_err(|error| self.named(error))
     }
 }
 
@@ -95,6 +133,7 @@ impl Session {
             pipelines,
             ..
         } = context;
+        check_room(device, plan)?;
         let launches = plan.steps().iter().map(|step| &step.launch);
         pipelines.make(launches.clone(), progress)?;
         if context.info.device_type == wgpu::DeviceType::Cpu {
@@ -102,15 +141,16 @@ impl Session {
             // now.
             queue.submit([warm_up::commands(pipelines, launches)?]);
         }
-        let executor = Executor::with_pipelines(device, queue, plan, pipelines, progress)?;
+        let executor = Executor::build(queue, plan, pipelines, None, progress)?;
         let step_timer = match StepClock::of(device) {
             StepClock::Device => StepTimer::new(device, queue, executor.dispatch_count())?,
             StepClock::Host => None,
         };
         Ok(Self {
-            readback: Readback::new(device, &executor)?.unchecked(),
+            readback: Readback::for_waiting(device, &executor)?,
             total_timer: StepTimer::new(device, queue, 1)?,
             step_timer,
+            pace: Pace::new(plan, Capabilities::of(device).device.class),
             executor,
             context: context.clone(),
         })
@@ -135,33 +175,40 @@ impl Session {
     /// # Errors
     /// [`Error::Gpu`] if the device fails.
     pub fn run_uploaded(&self) -> Result<Vec<Tensor>, Error> {
-        self.submit(|encoder| {
-            self.executor
-                .record(encoder, &Input::uploaded(), &Output::kept())?;
-            self.readback.record(encoder);
-            Ok(())
-        })?;
-        self.wait_for(self.readback.read())
+        self.run_paced(|encoder| self.readback.record(encoder).map(drop))?;
+        let (_, outputs) = self.wait_for(self.readback.read())?;
+        Ok(outputs)
     }
 
     /// Runs on the last upload, reads nothing back, and returns the GPU's own time in milliseconds
-    /// if the device has timestamps.
+    /// if the device has timestamps and the run is not too long for one submission.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device fails.
     pub fn run_timed(&self) -> Result<Option<f64>, Error> {
-        let (input, output) = (Input::uploaded(), Output::kept());
-        self.submit(|encoder| match &self.total_timer {
-            Some(timer) => self
-                .executor
-                .record_total_timed(encoder, &input, &output, timer),
-            None => self.executor.record(encoder, &input, &output),
-        })?;
-        let Some(timer) = &self.total_timer else {
-            return Ok(None);
+        let Some(timer) = self.total_timer.as_ref().filter(|_| self.pace.fits()) else {
+            return self.run_paced(|_| Ok(())).map(|()| None);
         };
+        let (input, output) = (Input::uploaded(), Output::kept());
+        let start = Instant::now();
+        self.submit(|encoder| {
+            self.executor
+                .record_total_timed(encoder, &input, &output, timer)
+        })?;
+        self.pace
+            .learn(0..self.executor.dispatch_count(), start.elapsed());
         let times = self.wait_for(timer.times())?;
         Ok(times.first().copied())
+    }
+
+    /// The submissions of the latest run.
+    pub fn submissions(&self) -> usize {
+        self.pace.submissions()
+    }
+
+    /// Sets the time that a submission may take, in milliseconds; half a second unless it is set.
+    pub fn set_submission_budget(&self, milliseconds: f64) {
+        self.pace.set_budget(milliseconds);
     }
 
     /// The clock that [`Session::run_spans`] and [`Session::run_step_timed`] use.

@@ -1,7 +1,8 @@
 //! How a texture of the host is interpreted.
 
+use super::guarded;
 use crate::error::Error;
-use crate::kernels::resample::Source;
+use crate::kernels::resample::{Channels, Source};
 use crate::picture::ChannelOrder;
 
 /// Which way up an image is in memory.
@@ -63,13 +64,36 @@ impl TextureRect {
     }
 }
 
+/// The formats that can be read.
+const FORMATS: [wgpu::TextureFormat; 14] = {
+    use wgpu::TextureFormat as F;
+    [
+        F::Rgba8Unorm,
+        F::Rgba8UnormSrgb,
+        F::Bgra8Unorm,
+        F::Bgra8UnormSrgb,
+        F::Rgb10a2Unorm,
+        F::Rgba16Unorm,
+        F::Rg11b10Ufloat,
+        F::Rgb9e5Ufloat,
+        F::Rgba16Float,
+        F::Rgba32Float,
+        F::R8Unorm,
+        F::R16Unorm,
+        F::R16Float,
+        F::R32Float,
+    ]
+};
+
 /// How a view of a texture is read.
 ///
-/// The view is two-dimensional, has one layer in `rgba8unorm`, `bgra8unorm`, one of their sRGB
-/// forms, `rgba16float` or `rgba32float`, and its texture has the usage `TEXTURE_BINDING`. Its
-/// first mip level is read. Colours are clamped to 0..1 and rounded to 8 bits, as if the image had
+/// The view is two-dimensional and has one layer, in a format of three or four channels of 8 or 10 bits
+/// or of floats, of four channels of 16 bits, or of one channel, which is then grey: among them are
+/// `rgba8unorm` and `bgra8unorm` with their sRGB forms, `rgb10a2unorm`, `rg11b10ufloat`, `rgba16float`
+/// and `r8unorm`. Its texture has the usage `TEXTURE_BINDING`. Its first mip level is read. Colours are
+/// clamped to 0..1 and rounded to 8 bits, as if the image had
 /// been saved to a file. Alpha is ignored, so premultiplied colours appear as over black.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TextureRead {
     format: Option<wgpu::TextureFormat>,
     mip_level: u32,
@@ -77,6 +101,7 @@ pub struct TextureRead {
     origin: Origin,
     channels: ChannelOrder,
     encoding: Encoding,
+    exposure: Option<f32>,
 }
 
 impl TextureRead {
@@ -87,7 +112,7 @@ impl TextureRead {
         self
     }
 
-    /// Sets the mip level at which the view begins; by default 0.
+    /// Sets the mip level that is read, and at which the view begins; by default 0.
     #[must_use]
     pub const fn mip_level(mut self, level: u32) -> Self {
         self.mip_level = level;
@@ -123,11 +148,50 @@ impl TextureRead {
         self
     }
 
+    /// Takes the numbers as light without an upper bound, as in HDR render targets: multiplies them by an
+    /// exposure and maps x to `x (2.51 x + 0.03) / (x (2.43 x + 0.59) + 0.14)`, at most 1, before they are
+    /// encoded. Otherwise light beyond 1 is clamped. Choose the factor as for a screen: 1 shows 1 as
+    /// bright as 0.80.
+    #[must_use]
+    pub const fn tone_map(mut self, exposure: f32) -> Self {
+        self.exposure = Some(exposure);
+        self.encoding = Encoding::Linear;
+        self
+    }
+
+    /// The same for another part of it.
+    pub(super) const fn at(mut self, rect: TextureRect) -> Self {
+        self.rect = Some(rect);
+        self
+    }
+
     /// The rows and columns of the level at which the view begins.
     pub(super) fn size(&self, view: &wgpu::TextureView) -> [u32; 2] {
         let size = view.texture().size();
         let at_level = |side: u32| side.checked_shr(self.mip_level).unwrap_or(0).max(1);
         [size.height, size.width].map(at_level)
+    }
+
+    /// A view of the level and in the format that are stated. wgpu does not tell which ones the host's has;
+    /// of several layers it does not tell which one either, so that theirs is used as it is.
+    pub(super) fn view(
+        &self,
+        device: &wgpu::Device,
+        view: &wgpu::TextureView,
+    ) -> Result<wgpu::TextureView, Error> {
+        let texture = view.texture();
+        if texture.depth_or_array_layers() > 1 {
+            return Ok(view.clone());
+        }
+        guarded(device, "view of a texture", || {
+            texture.create_view(&wgpu::TextureViewDescriptor {
+                label: Some("resnet-wgpu texture input"),
+                format: Some(self.format_of(view)),
+                base_mip_level: self.mip_level,
+                mip_level_count: Some(1),
+                ..Default::default()
+            })
+        })
     }
 
     fn format_of(&self, view: &wgpu::TextureView) -> wgpu::TextureFormat {
@@ -136,19 +200,10 @@ impl TextureRead {
 
     /// Checks what wgpu would only report to the host's error handler, or not at all.
     pub(super) fn check(&self, view: &wgpu::TextureView) -> Result<(), Error> {
-        use wgpu::TextureFormat as F;
         let texture = view.texture();
         let format = self.format_of(view);
-        let known = [
-            F::Rgba8Unorm,
-            F::Rgba8UnormSrgb,
-            F::Bgra8Unorm,
-            F::Bgra8UnormSrgb,
-            F::Rgba16Float,
-            F::Rgba32Float,
-        ];
-        let reason = if !known.contains(&format) {
-            format!("the format {format:?} is none of {known:?}; render or copy to one of them")
+        let reason = if !FORMATS.contains(&format) {
+            format!("the format {format:?} is none of {FORMATS:?}; render or copy to one of them")
         } else if format.remove_srgb_suffix() != texture.format().remove_srgb_suffix() {
             let own = texture.format();
             format!("a view of {own:?} cannot have the format {format:?}")
@@ -167,24 +222,39 @@ impl TextureRead {
                 texture.mip_level_count()
             )
         } else {
-            return Ok(());
+            return match self.exposure {
+                Some(exposure) if !(exposure.is_finite() && exposure > 0.0) => Err(refuse(
+                    format!("{exposure} is no exposure; use 1 if in doubt"),
+                )),
+                _ => Ok(()),
+            };
         };
         Err(refuse(reason))
     }
 
     /// The rectangle in the form that the kernels take, and its rows and columns.
-    pub(super) fn source(&self, view: &wgpu::TextureView) -> Result<(Source, [usize; 2]), Error> {
-        let rect = TextureRect::within(self.rect, self.size(view))?;
+    pub(super) fn source(
+        &self,
+        size: [u32; 2],
+        texture: wgpu::TextureFormat,
+    ) -> Result<(Source, [usize; 2]), Error> {
+        let rect = TextureRect::within(self.rect, size)?;
+        let format = self.format.unwrap_or(texture);
         let source = Source {
             left: rect.left as usize,
             top: rect.top as usize,
             bottom_up: self.origin == Origin::BottomLeft,
             linear: match self.encoding {
-                Encoding::ByFormat => self.format_of(view).is_srgb(),
+                Encoding::ByFormat => format.is_srgb(),
                 Encoding::Encoded => false,
                 Encoding::Linear => true,
             },
-            swap_red_blue: self.channels == ChannelOrder::Bgr,
+            channels: match self.channels {
+                _ if format.components() == 1 => Channels::First,
+                ChannelOrder::Bgr => Channels::Bgr,
+                ChannelOrder::Rgb | ChannelOrder::Grey => Channels::Rgb,
+            },
+            exposure: self.exposure,
         };
         Ok((source, [rect.height as usize, rect.width as usize]))
     }

@@ -1,11 +1,19 @@
 //! The time of each kernel: by timestamp queries if they can be trusted, otherwise by the host's
 //! clock.
 
+use std::future::poll_fn;
+
 use serde::Serialize;
 
-use super::readback::map;
+use super::ring::Ring;
 use super::{alive, guarded};
 use crate::error::Error;
+
+/// What errors name.
+const WHAT: &str = "timestamps";
+
+/// Runs whose times can be on their way at the same time.
+const IN_FLIGHT: usize = 3;
 
 /// WebGPU allows this many queries in one set.
 const MAX_QUERIES: u32 = 4096;
@@ -44,7 +52,7 @@ pub struct StepTimer {
     queries: wgpu::QuerySet,
     query_count: u32,
     resolved: wgpu::Buffer,
-    readback: wgpu::Buffer,
+    copies: Ring<()>,
     period_ns: f32,
 }
 
@@ -65,15 +73,8 @@ impl StepTimer {
         }
         alive(device)?;
         let bytes = u64::from(query_count) * 8;
-        let buffer = |usage| {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("resnet-wgpu timestamps"),
-                size: bytes,
-                usage,
-                mapped_at_creation: false,
-            })
-        };
-        guarded(device, "timestamps", || {
+        let copies = Ring::new(device, WHAT, bytes, IN_FLIGHT)?;
+        guarded(device, WHAT, || {
             Some(Self {
                 queries: device.create_query_set(&wgpu::QuerySetDescriptor {
                     label: Some("resnet-wgpu timestamps"),
@@ -81,8 +82,13 @@ impl StepTimer {
                     count: query_count,
                 }),
                 query_count,
-                resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
-                readback: buffer(wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ),
+                resolved: device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("resnet-wgpu timestamps"),
+                    size: bytes,
+                    usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
+                    mapped_at_creation: false,
+                }),
+                copies,
                 period_ns: queue.get_timestamp_period(),
             })
         })
@@ -98,16 +104,14 @@ impl StepTimer {
         })
     }
 
-    /// Records the copies of the timestamps.
+    /// Records the copies of the timestamps, unless those of three runs are in flight.
     pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
         encoder.resolve_query_set(&self.queries, 0..self.query_count, &self.resolved, 0);
-        encoder.copy_buffer_to_buffer(
-            &self.resolved,
-            0,
-            &self.readback,
-            0,
-            u64::from(self.query_count) * 8,
-        );
+        // Times that nobody reads must not keep later ones from being read.
+        self.copies.forget_one();
+        self.copies.record(encoder, (), |encoder, buffer| {
+            encoder.copy_buffer_to_buffer(&self.resolved, 0, buffer, 0, buffer.size());
+        });
     }
 
     /// The number of passes that it times.
@@ -115,11 +119,12 @@ impl StepTimer {
         self.query_count as usize / 2
     }
 
-    /// The milliseconds that each pass of the last submitted run took. The future completes when
-    /// the host polls its device or submits again; it never polls itself.
+    /// The milliseconds that each pass of a run took: of the first of at most three timed runs whose
+    /// times were not read. The future completes when the host polls its device or submits again; it
+    /// never polls itself.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device was lost.
+    /// [`Error::Gpu`] if the device was lost; [`Error::Recording`] if no timed run is in flight.
     pub async fn times(&self) -> Result<Vec<f64>, Error> {
         let spans = self.spans().await?;
         Ok(spans.iter().map(StepSpan::milliseconds).collect())
@@ -136,13 +141,17 @@ impl StepTimer {
 
 #[doc(hidden)]
 impl StepTimer {
-    /// When each pass of the last submitted run began and ended; otherwise as [`Self::times`].
+    /// When each pass began and ended; otherwise as [`Self::times`].
     ///
     /// # Errors
     /// As [`Self::times`].
     pub async fn spans(&self) -> Result<Vec<StepSpan>, Error> {
-        let ticks: Vec<u64> =
-            map("timestamps", &self.readback, bytemuck::pod_collect_to_vec).await?;
+        let read = |(), bytes: &[u8]| bytemuck::pod_collect_to_vec(bytes);
+        let ticks = poll_fn(|context| self.copies.poll(Some(context), read)).await;
+        let ticks: Vec<u64> = ticks.ok_or_else(|| Error::Recording {
+            reason: "there are no times to wait for; record a timed run and submit it first"
+                .to_owned(),
+        })??;
         let start = ticks.iter().copied().min().unwrap_or(0);
         let passes = ticks.chunks_exact(2);
         Ok(passes

@@ -23,9 +23,9 @@ pub(crate) use id::ParamId;
 pub use id::ValueId;
 pub(crate) use node::{Node, Param};
 pub(crate) use ops::{
-    Add, AvgPool, Backward, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient, Conv2d,
-    Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op, PadValue,
-    Placement, Relu, ReluGradient, Sigmoid, Softmax, Statistics, dilated,
+    Add, AttentionPool, AvgPool, Backward, BatchNorm, BlurPool, ChannelConv, ChannelDot,
+    ClassGradient, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool,
+    Op, PadValue, Placement, Relu, ReluGradient, Sigmoid, Softmax, Statistics, dilated,
 };
 #[cfg(feature = "cpu")]
 pub(crate) use ops::{AvgPoolGradient, Dilate};

@@ -29,6 +29,13 @@ pub mod memory {
     pub use crate::plan::memory::*;
 }
 
+/// Whether kernels are right.
+#[cfg(feature = "cpu")]
+pub mod check {
+    pub use crate::check::cache::CheckCache;
+    pub use crate::check::cases::{Case, Channels, cases, pixels};
+}
+
 /// The oracle.
 #[cfg(feature = "cpu")]
 pub mod reference {
@@ -46,9 +53,9 @@ pub mod graph {
     pub use crate::graph::id::ParamId;
     pub use crate::graph::node::{Node, Param};
     pub use crate::graph::ops::{
-        Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient,
-        Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op,
-        PadValue, Relu, ReluGradient, Sigmoid, Softmax, Statistics,
+        Add, AttentionPool, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot,
+        ClassGradient, Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm,
+        Linear, MaxPool, Op, PadValue, Relu, ReluGradient, Sigmoid, Softmax, Statistics,
     };
     pub use crate::graph::window::{Padding, Window};
 }

@@ -39,7 +39,8 @@ pub(crate) fn packing(weight: &Tensor) -> Packing {
     };
     let row = Shape::new(1, c, h, w);
     Packing::new(Storage::Buffer, classes * row.packed_len(), move || {
-        let rows = weight.data().chunks_exact(row.len());
+        let scalars = weight.scalars();
+        let rows = scalars.chunks_exact(row.len());
         rows.flat_map(|values| pack(row, values)).collect()
     })
 }

@@ -207,7 +207,7 @@ pub(super) fn pack_tiles(weight: &Tensor, tile: Tile) -> Vec<f32> {
     let k_len = packed_k(in_c, taps, tile);
     let in_c_padded = in_c.next_multiple_of(LANES);
     let mut packed = vec![0.0; tiles_len([out_c, in_c, taps], tile)];
-    for (co, row) in weight.data().chunks_exact(in_c * taps).enumerate() {
+    for (co, row) in weight.scalars().chunks_exact(in_c * taps).enumerate() {
         let first = (co / tile_co) * k_len * tile_co + co % tile_co;
         for (ci, channel) in row.chunks_exact(taps).enumerate() {
             for (tap, &value) in channel.iter().enumerate() {

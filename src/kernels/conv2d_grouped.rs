@@ -40,7 +40,7 @@ pub(crate) fn packing(weight: &Tensor) -> Packing {
     let len = out_c.next_multiple_of(LANES) * group_in * taps;
     Packing::new(Storage::Buffer, len, move || {
         let mut packed = vec![0.0; len];
-        for (co, row) in weight.data().chunks_exact(group_in * taps).enumerate() {
+        for (co, row) in weight.scalars().chunks_exact(group_in * taps).enumerate() {
             for (i, channel) in row.chunks_exact(taps).enumerate() {
                 for (tap, &value) in channel.iter().enumerate() {
                     let vector = ((co / LANES) * taps + tap) * group_in + i;

@@ -36,7 +36,7 @@ pub(crate) fn packing(weight: &Tensor) -> Packing {
     let len = out.next_multiple_of(LANES) * in_groups * LANES;
     Packing::new(Storage::Buffer, len, move || {
         let mut packed = vec![0.0; len];
-        for (o, row) in weight.data().chunks_exact(inputs).enumerate() {
+        for (o, row) in weight.scalars().chunks_exact(inputs).enumerate() {
             for (i_group, four) in row.chunks(LANES).enumerate() {
                 let vector = ((o / LANES) * in_groups + i_group) * LANES + o % LANES;
                 packed[vector * LANES..][..four.len()].copy_from_slice(four);

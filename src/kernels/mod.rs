@@ -20,6 +20,7 @@ pub use self::precision::Precision;
 pub use self::specialise::specialise;
 use crate::error::Error;
 
+pub mod attention_pool;
 pub mod avg_pool;
 pub mod avg_pool_gradient;
 pub mod batch_norm;
@@ -53,6 +54,7 @@ pub mod resample_columns;
 pub mod resample_rows;
 pub mod residual_add;
 pub mod sigmoid;
+pub mod similarity;
 pub mod softmax;
 mod specialise;
 pub mod textures;
@@ -63,6 +65,7 @@ pub mod winograd_output;
 
 /// Every kernel of the crate.
 pub const ALL: &[&Kernel] = &[
+    &attention_pool::KERNEL,
     &avg_pool::KERNEL,
     &avg_pool_gradient::KERNEL,
     &textures::avg_pool_texture::KERNEL,
@@ -102,6 +105,7 @@ pub const ALL: &[&Kernel] = &[
     &residual_add::KERNEL,
     &textures::residual_add_texture::KERNEL,
     &sigmoid::KERNEL,
+    &similarity::KERNEL,
     &softmax::KERNEL,
     &textures::tensor_to_texture::KERNEL,
     &textures::texture_to_tensor::KERNEL,

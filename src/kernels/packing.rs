@@ -35,7 +35,9 @@ impl Packing {
     pub(crate) fn vector(tensor: Option<&Tensor>, len: usize) -> Self {
         let (tensor, len) = (tensor.cloned(), len.next_multiple_of(LANES));
         Self::new(Storage::Buffer, len, move || {
-            let mut packed = tensor.as_ref().map_or_else(Vec::new, |t| t.data().to_vec());
+            let mut packed = tensor
+                .as_ref()
+                .map_or_else(Vec::new, |t| t.scalars().into_owned());
             packed.resize(len, 0.0);
             packed
         })

@@ -4,12 +4,11 @@
 //! then along the columns, each rounded to 8 bits. Everything that depends on the texture's size is
 //! in a table, so a different size needs no new pipeline.
 
-use super::{Launch, resample_columns, resample_rows};
-use crate::picture::Filter;
-use crate::picture::resample::{Axis, Tap};
+use crate::picture::resample::{Axis, Tap, fit};
+use crate::picture::{Filter, Preprocess};
 
 /// A rectangle of a texture, and how its texels are interpreted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Source {
     /// The first column of the rectangle.
     pub left: usize,
@@ -19,28 +18,30 @@ pub struct Source {
     pub bottom_up: bool,
     /// Whether the sampler returns linear light, which has to be encoded again.
     pub linear: bool,
-    /// Whether red and blue are swapped.
-    pub swap_red_blue: bool,
+    /// Which channels are the colour.
+    pub channels: Channels,
+    /// The factor for linear light before it is tone mapped; it is only clamped if `None`.
+    pub exposure: Option<f32>,
 }
 
-/// One pass: its launch and its table.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pass {
-    /// Its grid and pipeline.
-    pub launch: Launch,
-    /// The shader's `table`.
-    pub table: Vec<i32>,
+/// The channels of a texel that are its colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channels {
+    /// Red, green and blue.
+    Rgb = 0,
+    /// Blue, green and red.
+    Bgr = 1,
+    /// The first alone, for a grey picture.
+    First = 2,
 }
 
-/// Both passes.
+/// The `table` of each pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Passes {
     /// From the texture to rows of the final width.
-    pub rows: Pass,
+    pub rows: Vec<i32>,
     /// From those rows to the final image.
-    pub columns: Pass,
-    /// The pixels between the two passes.
-    pub between: usize,
+    pub columns: Vec<i32>,
 }
 
 /// The passes for one image, whose first pixel is `first_pixel` of the output.
@@ -57,43 +58,51 @@ pub(crate) fn passes(
     for tap in &mut row_taps {
         tap.first -= first;
     }
-    let read = end - first;
     let [top, step] = if source.bottom_up {
         [int(source.top + rows.from - 1 - first), -1]
     } else {
         [int(source.top + first), 1]
     };
     Passes {
-        rows: Pass {
-            launch: resample_rows::launch([read, columns.count]),
-            table: table(
-                &[
-                    int(columns.count),
-                    int(read),
-                    int(source.left),
-                    top,
-                    step,
-                    source.linear.into(),
-                    source.swap_red_blue.into(),
-                ],
-                &columns.taps(filter),
-            ),
-        },
-        columns: Pass {
-            launch: resample_columns::launch([rows.count, columns.count]),
-            table: table(
-                &[int(columns.count), int(rows.count), int(first_pixel)],
-                &row_taps,
-            ),
-        },
-        between: read * columns.count,
+        rows: table::<ROWS_HEADER>(
+            [
+                int(columns.count),
+                int(end - first),
+                int(source.left),
+                top,
+                step,
+                source.linear.into(),
+                source.channels as i32,
+                // As bits; no factor is a factor of zero, which would make no picture.
+                source.exposure.unwrap_or(0.0).to_bits().cast_signed(),
+            ],
+            &columns.taps(filter),
+        ),
+        columns: table::<COLUMNS_HEADER>(
+            [int(columns.count), int(rows.count), int(first_pixel)],
+            &row_taps,
+        ),
     }
 }
 
+/// The integers that both tables have at most, for any part of a texture of so many rows and columns.
+pub(crate) fn room(size: [usize; 2], rules: &Preprocess) -> [usize; 2] {
+    let [rows, columns] = fit(size, rules).map(|axis| axis.most_weights(rules.filter));
+    let [height, width] = rules.size;
+    [
+        ROWS_HEADER + width * (3 + columns),
+        COLUMNS_HEADER + height * (3 + rows),
+    ]
+}
+
+/// Integers before the taps, as in the shaders.
+const ROWS_HEADER: usize = 8;
+const COLUMNS_HEADER: usize = 3;
+
 /// A header, then the range and the position of the weights for each tap, then the weights.
-fn table(header: &[i32], taps: &[Tap]) -> Vec<i32> {
+fn table<const HEADER: usize>(header: [i32; HEADER], taps: &[Tap]) -> Vec<i32> {
     let mut table = header.to_vec();
-    let mut weights = header.len() + taps.len() * 3;
+    let mut weights = HEADER + taps.len() * 3;
     for tap in taps {
         table.extend([int(tap.first), int(tap.weights.len()), int(weights)]);
         weights += tap.weights.len();
@@ -116,7 +125,8 @@ mod tests {
         top: 7,
         bottom_up: false,
         linear: false,
-        swap_red_blue: true,
+        channels: Channels::Bgr,
+        exposure: None,
     };
 
     fn axis(from: usize, to: usize, first: usize, count: usize) -> Axis {
@@ -134,21 +144,21 @@ mod tests {
         let passes = passes(SOURCE, [axis(4, 4, 2, 2), axis(4, 2, 0, 2)], Filter::Box, 9);
         let half = 1 << (crate::picture::resample::PRECISION_BITS - 1);
         assert_eq!(
-            passes.rows.table,
+            passes.rows,
             [
-                2, 2, 5, 9, 1, 0, 1, // header: the first row read is row 2 of the rectangle
-                0, 2, 13, 2, 2, 15, // two taps of two
+                2, 2, 5, 9, 1, 0, 1,
+                0, // header: the first row read is row 2 of the rectangle
+                0, 2, 14, 2, 2, 16, // two taps of two
                 half, half, half, half,
             ],
             "rows"
         );
         let one = 2 * half;
         assert_eq!(
-            passes.columns.table,
+            passes.columns,
             [2, 2, 9, 0, 1, 9, 1, 1, 10, one, one],
             "columns"
         );
-        assert_eq!(passes.between, 4, "two rows of two pixels");
     }
 
     #[test]
@@ -159,6 +169,6 @@ mod tests {
         };
         let passes = passes(source, [axis(4, 4, 1, 2), axis(1, 1, 0, 1)], Filter::Box, 0);
         // The image's row 1 of 4 is row 2 in memory.
-        assert_eq!(passes.rows.table[3..5], [7 + 2, -1], "top and step");
+        assert_eq!(passes.rows[3..5], [7 + 2, -1], "top and step");
     }
 }

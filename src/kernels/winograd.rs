@@ -132,7 +132,8 @@ pub(crate) fn tiles_packing(weight: &Tensor, tile: conv2d::Tile, out_tile: OutTi
     let [out_c, in_c, _] = conv2d::out_in_taps(&weight);
     let len = out_tile.components() * conv2d::tiles_len([out_c, in_c, 1], tile);
     Packing::new(Storage::Buffer, len, move || {
-        let matrices = components(&weight, out_tile);
+        let taps = weight.scalars();
+        let matrices = components(weight.dims(), &taps, out_tile);
         let packed = matrices.map(|(_, matrix)| conv2d::pack_tiles(&matrix, tile));
         packed.flatten().collect()
     })
@@ -144,7 +145,8 @@ pub(crate) fn tiles_packing(weight: &Tensor, tile: conv2d::Tile, out_tile: OutTi
 /// The biases are added to the component of point 1 in both directions, whose polynomial is
 /// constant, so that all outputs of a tile get them.
 fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize, out_tile: OutTile) -> Vec<f32> {
-    let packed = components(weight, out_tile).map(|(point, matrix)| {
+    let taps = weight.scalars();
+    let packed = components(weight.dims(), &taps, out_tile).map(|(point, matrix)| {
         let bias = bias.filter(|_| point == [1, 1]);
         conv2d_texture::pack(&matrix, bias, tile_co)
     });
@@ -153,17 +155,18 @@ fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize, out_tile: OutTil
 
 /// The weight matrix of each component, as 1×1 kernels, with its points along rows and columns.
 fn components(
-    weight: &Tensor,
+    dims: &[usize],
+    taps: &[f32],
     out_tile: OutTile,
-) -> impl Iterator<Item = ([usize; 2], Tensor)> + '_ {
-    let &[out_c, in_c, 3, 3] = weight.dims() else {
+) -> impl Iterator<Item = ([usize; 2], Tensor)> {
+    let &[out_c, in_c, 3, 3] = dims else {
         unreachable!("the planner chooses Winograd for kernels of 3×3 only");
     };
     let rows = out_tile.kernel_rows();
     let points = (0..rows.len()).flat_map(|u| (0..rows.len()).map(move |v| [u, v]));
     points.map(move |[u, v]| {
         let matrix = Tensor::from_fn(&[out_c, in_c, 1, 1], |i| {
-            transformed(&weight.data()[i * 9..][..9], &rows[u], &rows[v])
+            transformed(&taps[i * 9..][..9], &rows[u], &rows[v])
         });
         ([u, v], matrix)
     })

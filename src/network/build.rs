@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use super::blueprint::{Blueprint, Tensors};
 use super::decision::{Decision, Decisions};
 use super::resnet::{Arch, Plan};
+use super::stages::stages;
 use super::{Activation, BnMode, Family, Variant};
 use crate::error::Error;
 use crate::graph::{Graph, Role};
-use crate::picture::{Labels, Preprocess};
+use crate::picture::{ChannelOrder, Labels, Preprocess};
 use crate::tensor::Tensor;
 
 /// What the caller decides; the rest follows from the weights.
@@ -34,6 +35,9 @@ pub struct ModelOptions {
     pub entry: Option<String>,
     /// Selects one of several networks with the same weights; the usual one if `None`.
     pub variant: Option<Variant>,
+    /// How images are prepared, whatever the file says of it. Its size counts only for rules that
+    /// depend on it; the network's is [`Self::size`].
+    pub preprocess: Option<Preprocess>,
     /// The statistics that batch normalisations use; if `None`, those that the file states, which
     /// are nearly always the running ones.
     pub bn_mode: Option<BnMode>,
@@ -52,6 +56,7 @@ impl Default for ModelOptions {
             settings: BTreeMap::new(),
             entry: None,
             variant: None,
+            preprocess: None,
             bn_mode: None,
         }
     }
@@ -77,6 +82,30 @@ pub struct Facts {
     pub activation: Option<Activation>,
     /// The name of the probabilities; if `None`, that of their activation.
     pub probabilities: Option<String>,
+}
+
+impl Facts {
+    /// Replaces the preparation of images by one that is asked for.
+    fn prepare(&mut self, asked: Preprocess, channels_stated: bool, size: [usize; 2]) {
+        // A network of grey images reads one channel, whatever is asked for.
+        let known = channels_stated || self.preprocess.channels == ChannelOrder::Grey;
+        let channels = if known {
+            self.preprocess.channels
+        } else {
+            asked.channels
+        };
+        // That of rules for images of any size means nothing.
+        let free = asked.for_image(size).is_some();
+        let size = if free { size } else { asked.size };
+        self.preprocess = Preprocess {
+            size,
+            channels,
+            ..asked
+        };
+        let words = self.preprocess.to_string();
+        let decision = Decision::certain("preprocessing", words, "asked for");
+        self.decisions.record(decision);
+    }
 }
 
 /// The scores of a network.
@@ -126,6 +155,9 @@ impl Network {
         for (role, name) in self.blueprint.roles() {
             let value = graph.find(name)?;
             graph.set_role(role, value)?;
+        }
+        for (stage, value) in stages(&graph).into_iter().enumerate() {
+            graph.set_role(Role::Stage(stage + 1), value)?;
         }
         let last = match self.classifier {
             Some(_) => Role::Logits,
@@ -210,6 +242,9 @@ impl Network {
         });
         if let Some(size) = options.size {
             blueprint.resize(size);
+        }
+        if let Some(asked) = options.preprocess {
+            facts.prepare(asked, options.settings.contains_key("bgr"), blueprint.size);
         }
         let rules = facts.preprocess.with_size(blueprint.size);
         rules.check()?;

@@ -11,6 +11,10 @@ pub enum Family {
     Senet,
     /// timm's `skresnet`: `layer1.0.conv2.paths.0.conv.weight`, OIHW.
     SelectiveKernels,
+    /// CLIP's `ModifiedResNet`: `visual.attnpool.positional_embedding`, OIHW.
+    Clip,
+    /// Detectron2's backbones: `res2.0.conv1.weight`, OIHW.
+    Detectron,
     /// timm's pre-activation networks: `stages.0.blocks.0.conv1.weight`, OIHW.
     PreActivation,
     /// Hugging Face `ResNetForImageClassification`:
@@ -34,6 +38,8 @@ impl Family {
         match self {
             Self::Torchvision => "torchvision",
             Self::Senet => "timm-senet",
+            Self::Clip => "clip",
+            Self::Detectron => "detectron2",
             Self::PreActivation => "timm-resnetv2",
             Self::SelectiveKernels => "timm-skresnet",
             Self::HuggingFace => "huggingface",

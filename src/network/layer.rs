@@ -6,8 +6,8 @@ use super::blueprint::Tensors;
 use super::padding::{Fill, PaddingRule};
 use crate::error::Error;
 use crate::graph::{
-    Add, AvgPool, BatchNorm, BlurPool, ChannelConv, Conv2d, Flatten, FlattenOrder, Gate,
-    GlobalAvgPool, Graph, GroupNorm, Linear, MaxPool, Op, PadValue, Padding, ParamId, Relu,
+    Add, AttentionPool, AvgPool, BatchNorm, BlurPool, ChannelConv, Conv2d, Flatten, FlattenOrder,
+    Gate, GlobalAvgPool, Graph, GroupNorm, Linear, MaxPool, Op, PadValue, Padding, ParamId, Relu,
     Statistics, ValueId, Window, dilated,
 };
 
@@ -106,6 +106,11 @@ pub enum Operation {
     },
     /// The mean over all pixels.
     GlobalAvgPool,
+    /// For each query of the second input a weighed sum of the pixels of the first one and their mean.
+    AttentionPool {
+        /// What is added to each of them.
+        positions: String,
+    },
     /// Every channel of the first input times the sigmoid of its scalar in the second.
     Gate,
     /// Flattens each image into a vector.
@@ -140,6 +145,7 @@ impl Operation {
             | Self::Add
             | Self::BlurPool { .. }
             | Self::GlobalAvgPool
+            | Self::AttentionPool { .. }
             | Self::Gate
             | Self::Flatten { .. }
             | Self::Linear { .. } => false,
@@ -161,6 +167,7 @@ impl Operation {
             } => vec![gamma, beta, mean, variance],
             Self::GroupNorm { gamma, beta, .. } => vec![gamma, beta],
             Self::ChannelConv { weight } => vec![weight],
+            Self::AttentionPool { positions } => vec![positions],
             Self::Relu
             | Self::Add
             | Self::MaxPool { .. }
@@ -224,6 +231,7 @@ impl Sheet<'_> {
             Operation::ChannelConv { weight } => Op::ChannelConv(ChannelConv {
                 weight: self.param(weight)?,
             }),
+            Operation::AttentionPool { positions } => self.attention_pool(positions)?,
             Operation::Relu => Op::Relu(Relu),
             Operation::Add => Op::Add(Add { relu: false }),
             Operation::MaxPool {
@@ -258,6 +266,11 @@ impl Sheet<'_> {
             }),
         };
         self.graph.add(name, op, inputs)
+    }
+
+    fn attention_pool(&mut self, positions: &str) -> Result<Op, Error> {
+        let positions = self.param(positions)?;
+        Ok(Op::AttentionPool(AttentionPool { positions }))
     }
 
     fn batch_norm(

@@ -17,6 +17,7 @@ pub(crate) mod padding;
 pub(crate) mod parameter;
 pub(crate) mod resnet;
 pub(crate) mod source;
+mod stages;
 pub(crate) mod variant;
 
 pub use activation::Activation;

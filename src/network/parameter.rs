@@ -17,6 +17,8 @@ pub enum Parameter {
     Variance,
     /// Fixed filter of a blur pool.
     Filter,
+    /// What an attention pool adds to each pixel.
+    Positions,
 }
 
 impl Parameter {
@@ -28,6 +30,7 @@ impl Parameter {
             Self::Mean => "running_mean",
             Self::Variance => "running_var",
             Self::Filter => "filt",
+            Self::Positions => "positional_embedding",
         }
     }
 
@@ -56,6 +59,7 @@ impl Parameter {
             Self::Mean => "moving_mean",
             Self::Variance => "moving_variance",
             Self::Filter => "filter",
+            Self::Positions => "positions",
         }
     }
 }

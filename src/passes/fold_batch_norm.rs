@@ -34,10 +34,6 @@ fn fold(rebuild: &mut Rebuild<'_>, producer: &Node, conv: &Conv2d, norm: &BatchN
     let weight = old.tensor(conv.weight);
     let out_c = weight.dims()[0];
     let scales: Vec<f64> = (0..out_c).map(scale).collect();
-    let per_channel = weight.len() / out_c;
-    let folded_weight = Tensor::from_fn(weight.dims(), |i| {
-        round(f64::from(weight.data()[i]) * scales[i / per_channel])
-    });
     let folded_bias = Tensor::from_fn(&[out_c], |co| {
         let bias = conv.bias.map_or(0.0, |b| channel(b, co));
         round((bias - channel(norm.mean, co)) * scales[co] + channel(norm.beta, co))
@@ -46,7 +42,7 @@ fn fold(rebuild: &mut Rebuild<'_>, producer: &Node, conv: &Conv2d, norm: &BatchN
     let folded = Conv2d {
         weight: rebuild
             .new
-            .param(format!("{name}.weight (folded)"), folded_weight),
+            .param(format!("{name}.weight (folded)"), weight.scaled(scales)),
         bias: Some(
             rebuild
                 .new

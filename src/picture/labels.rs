@@ -195,8 +195,13 @@ pub fn top_k(scalars: &[f32], k: usize) -> Vec<usize> {
             scalars[*i]
         }
     };
-    indices.sort_by(|a, b| key(b).total_cmp(&key(a)));
-    indices.truncate(k);
+    let order = |a: &usize, b: &usize| key(b).total_cmp(&key(a)).then(a.cmp(b));
+    if k < indices.len() {
+        // Of many, only the best are sorted.
+        indices.select_nth_unstable_by(k, order);
+        indices.truncate(k);
+    }
+    indices.sort_unstable_by(order);
     indices
 }
 

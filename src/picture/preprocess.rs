@@ -300,6 +300,15 @@ impl Preprocess {
         ..Self::TORCHVISION
     };
 
+    /// CLIP's networks: short edge and crop of 224, bicubic.
+    pub const CLIP: Self = Self {
+        resize: Resize::Cover([224, 224]),
+        filter: Filter::Bicubic,
+        mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+        std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
+        ..Self::TORCHVISION
+    };
+
     /// The lesson's notebook: the whole image resized to 64×64, pixels divided by 255.
     pub const NOTEBOOK: Self = Self {
         size: [64, 64],

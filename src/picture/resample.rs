@@ -70,6 +70,15 @@ impl Axis {
         first..at(self.first + self.count).max(first + 1)
     }
 
+    /// No output pixel of this axis reads more input pixels, and none of a shorter input that is resized
+    /// by the same rules.
+    pub(crate) fn most_weights(self, filter: Filter) -> usize {
+        let support = kernel(filter).map_or(0.0, |(_, support)| support);
+        // Rules that keep the proportions round sizes, and so the scale.
+        let stretch = self.scale().max(1.0) * 1.01;
+        truncate((2.0 * support * stretch).ceil()) + 2
+    }
+
     fn scale(self) -> f64 {
         self.from as f64 / self.to as f64
     }

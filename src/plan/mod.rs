@@ -15,7 +15,7 @@ use std::fmt;
 use crate::error::Error;
 use crate::explain::Sites;
 use crate::graph::{Graph, Role};
-use crate::tensor::Shape;
+use crate::tensor::{LANES, Shape};
 
 pub(crate) mod allocation;
 pub(crate) mod buffers;
@@ -55,6 +55,26 @@ pub struct PlannedOutput {
     /// The buffer that contains it, channel-packed, from the first byte on.
     #[doc(hidden)]
     pub allocation: AllocationId,
+}
+
+impl PlannedOutput {
+    /// The position of an element, given its image, channel, row and column, in the buffer of
+    /// [`Executor::output`](crate::gpu::Executor::output), in numbers of 32 bits.
+    pub const fn index(&self, [n, c, y, x]: [usize; 4]) -> usize {
+        let Shape { h, w, .. } = self.shape;
+        ((c / LANES) * self.shape.pixels() + (n * h + y) * w + x) * LANES + c % LANES
+    }
+
+    /// The same for a shader: the text of `fn load(n: u32, c: u32, y: u32, x: u32) -> f32`, which reads an
+    /// element from `var<storage, read> BUFFER: array<f32>`, whatever its name and binding.
+    pub fn wgsl(&self, buffer: &str) -> String {
+        let Shape { h, w, .. } = self.shape;
+        let pixels = self.shape.pixels();
+        format!(
+            "fn load(n: u32, c: u32, y: u32, x: u32) -> f32 {{\n    return {buffer}[((c / {LANES}u) * \
+             {pixels}u + (n * {h}u + y) * {w}u + x) * {LANES}u + c % {LANES}u];\n}}\n"
+        )
+    }
 }
 
 /// A graph as dispatches and memory.

@@ -1,5 +1,8 @@
 //! The options for planning a graph: what the device allows, and what the caller wants.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use super::candidate::Choices;
 use super::capabilities::Capabilities;
 use crate::kernels::Precision;
@@ -59,6 +62,8 @@ pub struct PlanOptions {
     pub(crate) precision: Precision,
     pub(crate) cooperative_matrix: bool,
     pub(crate) choices: Choices,
+    /// Kernels, and ways to compute a convolution, that are wrong on the device.
+    wrong: BTreeSet<String>,
 }
 
 impl PlanOptions {
@@ -72,6 +77,7 @@ impl PlanOptions {
             precision: Precision::default(),
             cooperative_matrix: false,
             choices: Choices::default(),
+            wrong: BTreeSet::new(),
         }
     }
 
@@ -114,5 +120,17 @@ impl PlanOptions {
     #[must_use]
     pub fn choices(self, choices: Choices) -> Self {
         Self { choices, ..self }
+    }
+
+    /// Leaves out kernels, and ways to compute a convolution, that are wrong on the device.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn without(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.wrong.extend(names);
+        self
+    }
+
+    /// Whether something may be used.
+    pub(crate) fn trusts(&self, name: impl fmt::Display) -> bool {
+        self.wrong.is_empty() || !self.wrong.contains(&name.to_string())
     }
 }

@@ -408,8 +408,23 @@ impl Planner<'_> {
             bytes,
         };
         self.check_workgroups(&step)?;
+        self.check_trust(&step)?;
         self.steps.push(step);
         Ok(())
+    }
+
+    /// Nothing is computed by a kernel that is known to be wrong.
+    fn check_trust(&self, step: &Step) -> Result<(), Error> {
+        let kernel = step.launch.kernel.name;
+        let wrong = match step.choice {
+            Some(choice) if !self.options.trusts(choice) => choice.to_string(),
+            _ if !self.options.trusts(kernel) => kernel.to_owned(),
+            _ => return Ok(()),
+        };
+        Err(Error::WrongKernel {
+            node: step.node.clone(),
+            kernel: wrong,
+        })
     }
 
     fn check_workgroups(&self, step: &Step) -> Result<(), Error> {

@@ -6,6 +6,7 @@
 //! to be fast: it runs ResNet-50 in seconds. For speed see [`crate::cpu`].
 
 mod add;
+mod attention_pool;
 mod avg_pool;
 mod avg_pool_gradient;
 mod batch_norm;
@@ -35,8 +36,8 @@ pub use image_to_tensor::image_to_tensor;
 
 use crate::error::Error;
 use crate::graph::{
-    Add, AvgPool, AvgPoolGradient, BlurPool, ChannelConv, ChannelDot, ClassGradient, Dilate,
-    Flatten, Graph, Linear, MaxPool, Node, Op, ValueId,
+    Add, AttentionPool, AvgPool, AvgPoolGradient, BlurPool, ChannelConv, ChannelDot, ClassGradient,
+    Dilate, Flatten, Graph, Linear, MaxPool, Node, Op, ValueId,
 };
 use crate::host_memory;
 use crate::tensor::Tensor;
@@ -173,6 +174,9 @@ pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result
             channel_conv::channel_conv(x, graph.tensor(weight), out)
         }
         Op::Gate(_) => gate::gate(x, inputs[1], out),
+        Op::AttentionPool(AttentionPool { positions }) => {
+            attention_pool::attention_pool(x, inputs[1], graph.tensor(positions), out)
+        }
         Op::ClassGradient(ClassGradient { weight, class }) => {
             let [weight, class] = [weight, class].map(|id| graph.tensor(id));
             class_gradient::class_gradient(x, weight, class, out)

@@ -27,7 +27,7 @@ const MAX_BYTES: u64 = 4 << 20;
 /// Everything that a measurement depends on, except the layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CacheKey {
+pub(crate) struct CacheKey {
     adapter: String,
     vendor: u32,
     device: u32,
@@ -47,7 +47,7 @@ struct CacheKey {
 }
 
 impl CacheKey {
-    fn new(context: &Context, options: &PlanOptions, wgpu_version: &str) -> Self {
+    pub(crate) fn new(context: &Context, options: &PlanOptions, wgpu_version: &str) -> Self {
         let info = &context.info;
         Self {
             adapter: info.name.clone(),
@@ -66,11 +66,19 @@ impl CacheKey {
         }
     }
 
+    /// Whether it is about this adapter with this driver, however it is used.
+    pub(crate) fn is_of(&self, info: &wgpu::AdapterInfo) -> bool {
+        self.adapter == info.name
+            && self.backend == info.backend.to_string()
+            && self.driver == info.driver
+            && self.driver_info == info.driver_info
+    }
+
     /// The name of the key's file.
-    fn file_name(&self) -> String {
+    pub(crate) fn file_name(&self, kind: &str) -> String {
         // A map of strings and numbers can always be written as JSON.
         let text = serde_json::to_string(self).unwrap_or_default();
-        format!("tuned-{:032x}.json", XxHash3_128::oneshot(text.as_bytes()))
+        format!("{kind}-{:032x}.json", XxHash3_128::oneshot(text.as_bytes()))
     }
 }
 
@@ -113,7 +121,7 @@ impl TuneCache {
     }
 
     fn of(folder: &Path, key: CacheKey) -> Self {
-        let file = folder.join(key.file_name());
+        let file = folder.join(key.file_name("tuned"));
         Self { key, file }
     }
 

@@ -21,7 +21,7 @@ use crate::kernels::Precision;
 use crate::plan::{Choices, ConvShape, InputFormat, Plan, PlanOptions, candidates};
 use crate::tensor::Tensor;
 
-mod cache;
+pub(crate) mod cache;
 pub(crate) mod found;
 mod layer;
 mod samples;

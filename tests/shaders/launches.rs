@@ -2,12 +2,12 @@
 
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{
-    Add, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot, ClassGradient,
-    Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op,
-    PadValue, Padding, Relu, ReluGradient, Sigmoid, Softmax, Statistics, Window,
+    Add, AttentionPool, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot,
+    ClassGradient, Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear,
+    MaxPool, Op, PadValue, Padding, Relu, ReluGradient, Sigmoid, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::{Launch, Precision};
-use resnet_wgpu::internals::kernels::{heat_map, resample_columns, resample_rows};
+use resnet_wgpu::internals::kernels::{heat_map, resample_columns, resample_rows, similarity};
 use resnet_wgpu::internals::plan::{Candidate, ConvShape, candidates};
 use resnet_wgpu::picture::{ChannelOrder, Preprocess};
 use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
@@ -110,6 +110,13 @@ pub(crate) fn launches() -> Vec<Launch> {
     let op = Op::ChannelConv(ChannelConv { weight });
     let gates = graph.add("gates", op, &[g]).unwrap();
     let gated = graph.add("gate", Op::Gate(Gate), &[d, gates]).unwrap();
+    let map = graph.get(a).unwrap().shape;
+    let positions = graph.param("positions", ones(&[map.h * map.w + 1, map.c]));
+    let op = Op::AttentionPool(AttentionPool { positions });
+    let asked = graph
+        .add("asked", Op::GlobalAvgPool(GlobalAvgPool), &[a])
+        .unwrap();
+    let attended = graph.add("attention", op, &[a, asked]).unwrap();
     let dilated = Conv2d {
         dilation: [2, 3],
         ..square.padding(3)
@@ -152,7 +159,7 @@ pub(crate) fn launches() -> Vec<Launch> {
         size: [square.h * 2, square.w * 3],
     });
     let apart = graph.add("apart", op, &[map]).unwrap();
-    for output in [p, g, blurred, gated, apart, far, by_groups] {
+    for output in [p, g, blurred, gated, apart, far, by_groups, attended] {
         graph.mark_output(output).unwrap();
     }
     let rules = Preprocess {
@@ -193,6 +200,7 @@ pub(crate) fn launches() -> Vec<Launch> {
         heat_map::launch([30, 20]),
         resample_rows::launch([30, 20]),
         resample_columns::launch([30, 20]),
+        similarity::launch(1000, 512),
     ]);
     let with_matrices = PlanOptions::new(capabilities(|c| {
         c.cooperative_matrix = true;

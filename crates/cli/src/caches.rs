@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use etcetera::BaseStrategy;
 use etcetera::base_strategy::choose_native_strategy;
 use resnet_wgpu::Error;
+use resnet_wgpu::check::{Check, WrongKernel};
 use resnet_wgpu::gpu::Context;
 use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::check::CheckCache;
 use resnet_wgpu::internals::gpu::PipelineCacheFile;
 use resnet_wgpu::plan::{Choices, PlanOptions};
 use resnet_wgpu::tune::{TuneCache, Tuned};
+use resnet_wgpu::wgpu;
 
 use crate::args::DeviceArgs;
 use crate::versions::Versions;
@@ -25,7 +28,12 @@ impl Caches {
     /// The folder named by the flag or the environment, otherwise the system's; `None` if it has
     /// none.
     pub(crate) fn new(args: &DeviceArgs) -> Option<Self> {
-        let named = args.cache_dir.clone().or_else(|| {
+        Self::at(args.cache_dir.clone())
+    }
+
+    /// The same for commands that name no device.
+    pub(crate) fn at(named: Option<PathBuf>) -> Option<Self> {
+        let named = named.or_else(|| {
             let variable = env::var_os("RESNET_CACHE_DIR").filter(|folder| !folder.is_empty());
             variable.map(PathBuf::from)
         });
@@ -81,6 +89,39 @@ impl Caches {
         let cache = self.tuned(context, options);
         cache.store(tuned)?;
         Ok(cache.file().to_path_buf())
+    }
+
+    /// Lets a check believe what earlier ones have found.
+    pub(crate) fn believe(
+        &self,
+        context: &Context,
+        options: &PlanOptions,
+        check: &mut Check,
+    ) -> Result<(), Error> {
+        match self.checked(context, options).load(check) {
+            Err(error @ Error::Cache { .. }) => {
+                log::warn!("{error}; all kernels are checked anew");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Stores what a check has found.
+    pub(crate) fn store_check(&self, context: &Context, options: &PlanOptions, check: &Check) {
+        if let Err(error) = self.checked(context, options).store(check) {
+            log::warn!("{error}; the next start checks all kernels again");
+        }
+    }
+
+    /// The kernels that are known to be wrong on an adapter; all there are if none is named.
+    pub(crate) fn wrong_on(&self, info: Option<&wgpu::AdapterInfo>) -> Vec<WrongKernel> {
+        CheckCache::wrong_on(&self.folder, info)
+    }
+
+    fn checked(&self, context: &Context, options: &PlanOptions) -> CheckCache {
+        let wgpu = Versions::new().wgpu.unwrap_or_default();
+        CheckCache::new(&self.folder, context, options, wgpu)
     }
 
     fn tuned(&self, context: &Context, options: &PlanOptions) -> TuneCache {

@@ -46,10 +46,13 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
         .reader()
         .decode(&args.image, &images::read(&args.image)?)?;
     let device = Device::open(&args.run.device)?;
-    let network = Network::load(&args.run.network, 1)?;
+    let mut network = Network::load(&args.run.network, 1)?;
     let classes = network.classes()?;
     network.note_assumptions();
-    network.refuse_free()?;
+    let size = [picture.height(), picture.width()];
+    if let Some(own) = network.model.preprocess.for_image(size) {
+        network.fit(&own)?;
+    }
     let labels = network.labels(&args.labels)?;
     let asked = args.class.as_deref();
     let class = asked
@@ -64,10 +67,8 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
 
     let rules = &network.model.preprocess;
     let input = InputFormat::Rgba8(*rules);
-    let runner = Runner::new(&device, &graph, input, quiet)?;
-    let outputs = runner
-        .engine()
-        .answer(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
+    let mut runner = Runner::new(&device, &graph, input, quiet)?;
+    let outputs = runner.answer(&Batch::prepare(std::slice::from_ref(&picture), rules)?)?;
     let [_, probabilities, map] = &outputs[..] else {
         return Err(Failure::runtime("the network has no probabilities"));
     };
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
         best.first().copied().unwrap_or(0)
     });
 
-    let seen = rules.seen([picture.height(), picture.width()]);
+    let seen = rules.seen(size);
     let Some(value) = graph.role(Role::ClassMap) else {
         return Err(Failure::runtime("the graph has no class activation map"));
     };

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use resnet_wgpu::network::Activation;
 use resnet_wgpu::picture::{Labels, Preprocess, top_k};
-use resnet_wgpu::plan::InputFormat;
+use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 
 use crate::args::ClassifyArgs;
@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::images::{Images, Readable, Unreadable};
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
-use crate::runner::Runner;
+use crate::runner::{Fitted, Runner};
 use crate::stats::milliseconds;
 
 #[derive(Serialize)]
@@ -48,7 +48,9 @@ struct Timings {
     adapter_ms: f64,
     weights_ms: f64,
     pipelines_ms: f64,
-    /// Decoding and resizing, all images.
+    /// Decoding and resizing, all images, summed over the threads that do it.
+    decoding_ms: f64,
+    /// Waiting for images that were not decoded while earlier ones ran.
     images_ms: f64,
     /// Upload, kernels and readback, all batches.
     run_ms: f64,
@@ -64,34 +66,7 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
-    let mut images = Images::find(&args.images, quiet);
-    let start = Instant::now();
-    let device = Device::open(&args.run.device)?;
-    let adapter_ms = milliseconds(start.elapsed());
-    let mut network = Network::load(&args.run.network, images.batch())?;
-    if network.is_free() {
-        images.one_by_one();
-        network.set_batch(1)?;
-    }
-    network.classes()?;
-    network.note_assumptions();
-    let labels = network.labels(&args.labels)?;
-    let mut job = Job {
-        args,
-        quiet,
-        labels,
-        timings: Timings {
-            adapter_ms,
-            weights_ms: network.weights_ms,
-            ..Timings::default()
-        },
-        rules: network.model.preprocess,
-        network,
-        device,
-        runner: None,
-        images,
-        out: Out::new(),
-    };
+    let mut job = Job::new(args, quiet)?;
     let results = job.answer_all()?;
     job.finish(results)
 }
@@ -103,13 +78,52 @@ struct Job<'a> {
     network: Network,
     /// The preparation of the images; the network's own, unless every image is run in its own size.
     rules: Preprocess,
+    /// Whether every image is run in its own size.
+    free: bool,
     labels: Option<Labels>,
     device: Device,
     /// Made for the first readable batch.
-    runner: Option<Runner>,
+    fitted: Fitted,
     images: Images,
     timings: Timings,
     out: Out,
+}
+
+impl<'a> Job<'a> {
+    fn new(args: &'a ClassifyArgs, quiet: bool) -> Result<Self, Failure> {
+        let mut images = Images::find(&args.images, quiet);
+        let start = Instant::now();
+        let device = Device::open(&args.run.device)?;
+        let adapter_ms = milliseconds(start.elapsed());
+        let mut asked = args.run.network.clone();
+        asked.choices.entry = args.output.clone().or(asked.choices.entry);
+        let mut network = Network::load(&asked, images.batch())?;
+        let free = network.is_free();
+        if free {
+            images.one_by_one();
+            network.set_batch(1)?;
+        }
+        network.classes()?;
+        network.note_assumptions();
+        let labels = network.labels(&args.labels)?;
+        Ok(Self {
+            args,
+            quiet,
+            labels,
+            timings: Timings {
+                adapter_ms,
+                weights_ms: network.weights_ms,
+                ..Timings::default()
+            },
+            rules: network.model.preprocess,
+            network,
+            free,
+            device,
+            fitted: Fitted::default(),
+            images,
+            out: Out::new(),
+        })
+    }
 }
 
 impl Job<'_> {
@@ -125,6 +139,7 @@ impl Job<'_> {
             let batch = self.images.next_batch(&self.rules)?;
             self.timings.images_ms += milliseconds(start.elapsed());
             let Some(batch) = batch else {
+                self.timings.decoding_ms = milliseconds(self.images.decoding);
                 return Ok(answers);
             };
             let found = self.answer(&batch)?;
@@ -133,27 +148,51 @@ impl Job<'_> {
         }
     }
 
-    fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
+    /// The outputs for a batch. Where the GPU is lost, full or wrong, the CPU goes on.
+    fn outputs(&mut self, batch: &Readable) -> Result<Option<Vec<Tensor>>, Failure> {
+        let result = self.outputs_here(batch);
+        let Some(reason) = result.as_ref().err().and_then(Failure::of_gpu) else {
+            return result;
+        };
+        log::warn!("{reason}: going on with the CPU, which is slower");
+        self.fitted = Fitted::default();
+        self.device = Device::Cpu;
+        self.outputs_here(batch)
+    }
+
+    /// The same without a second try; `None` for an image whose own size the network cannot take.
+    fn outputs_here(&mut self, batch: &Readable) -> Result<Option<Vec<Tensor>>, Failure> {
         let rules = batch.batch.rules();
-        if self.network.fit(rules)? {
-            self.runner = None;
-        }
-        let runner = match self.runner.take() {
-            Some(runner) => runner,
-            None => {
-                let graph = self.network.optimized()?;
-                let input = InputFormat::Rgba8(*rules);
+        let runner = self
+            .fitted
+            .runner(&mut self.network, rules, |network, input| {
+                let graph = network.optimized()?;
                 let runner = Runner::new(&self.device, &graph, input, self.quiet)?;
                 self.timings.pipelines_ms = runner.pipelines_ms;
-                runner
+                Ok(runner)
+            });
+        let runner = match runner {
+            Err(failure) if self.free && failure.of_gpu().is_none() => {
+                self.images.refuse_size(&batch.paths[0], failure);
+                return Ok(None);
             }
+            runner => runner?,
         };
         let start = Instant::now();
-        let outputs = runner.engine().answer(&batch.batch)?;
+        let outputs = runner.answer(&batch.batch)?;
         self.timings.run_ms += milliseconds(start.elapsed());
-        self.runner = Some(runner);
+        Ok(Some(outputs))
+    }
 
-        let [logits, probabilities] = &outputs[..] else {
+    fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
+        match self.outputs(batch)? {
+            Some(outputs) => self.guesses(batch, &outputs),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn guesses(&self, batch: &Readable, outputs: &[Tensor]) -> Result<Vec<Answer>, Failure> {
+        let [logits, probabilities] = outputs else {
             return Err(Failure::runtime("the network has no probabilities"));
         };
         let classes = self.network.classes()?;
@@ -267,3 +306,7 @@ fn print(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "../tests/unit/classify.rs"]
+mod tests;

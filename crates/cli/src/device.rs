@@ -1,9 +1,12 @@
 //! Where the network runs: an adapter, or the CPU.
 
+use std::cell::RefCell;
 use std::env;
+use std::time::Instant;
 
 use pollster::block_on;
 use resnet_wgpu::Error;
+use resnet_wgpu::check::{Check, WrongKernel};
 use resnet_wgpu::gpu::Context;
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::gpu::{Adapters, PipelineCacheFile};
@@ -15,6 +18,7 @@ use serde::Serialize;
 use crate::args::{Backend, DeviceArgs};
 use crate::caches::Caches;
 use crate::failure::Failure;
+use crate::stats::milliseconds;
 
 /// Where the network runs.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(crate) struct Gpu {
     caches: Option<Caches>,
     /// `None` where the adapter or the system does not support it.
     pipelines: Option<PipelineCacheFile>,
+    /// What was checked last.
+    checked: RefCell<Option<Check>>,
 }
 
 impl Gpu {
@@ -48,6 +54,7 @@ impl Gpu {
             wanted: args.clone(),
             caches,
             pipelines,
+            checked: RefCell::default(),
         }
     }
 
@@ -63,6 +70,11 @@ impl Gpu {
         self.wanted.precision
     }
 
+    /// Whether numbers that no half can hold are let through.
+    pub(crate) const fn allows_overflow(&self) -> bool {
+        self.wanted.allow_overflow
+    }
+
     /// The default options for planning a graph.
     pub(crate) fn default_options(&self, input: InputFormat) -> PlanOptions {
         PlanOptions::new(Capabilities::of(&self.context.device))
@@ -73,8 +85,52 @@ impl Gpu {
             .cooperative_matrix(self.wanted.cooperative_matrix)
     }
 
+    /// The options for planning a graph: the choices stored for it, and without the kernels that are wrong on
+    /// this adapter, which are looked for when something is new about it.
+    pub(crate) fn options(
+        &self,
+        graph: &Graph,
+        input: InputFormat,
+    ) -> Result<PlanOptions, Failure> {
+        let options = self.unchecked_options(graph, input);
+        if self.wanted.no_self_check {
+            return Ok(options);
+        }
+        let start = Instant::now();
+        let mut check = Check::new(graph, &options)?;
+        let before = self.checked.take();
+        match (&before, &self.caches) {
+            (Some(before), _) => check.follow(before)?,
+            (None, Some(caches)) => caches.believe(&self.context, &options, &mut check)?,
+            (None, None) => {}
+        }
+        let (left, result) = (check.left(), check.run(&self.context));
+        let ms = milliseconds(start.elapsed());
+        log::debug!("{left} kinds of layers were checked in {ms:.0} ms");
+        let known = before.as_ref().map_or(&[][..], Check::wrong);
+        for kernel in check.wrong() {
+            if !known.contains(kernel) {
+                log::warn!("{kernel}: it is not used");
+            }
+        }
+        if let Some(caches) = self.caches.as_ref().filter(|_| left > 0) {
+            caches.store_check(&self.context, &options, &check);
+        }
+        let options = check.options().clone();
+        self.checked.replace(Some(check));
+        result.map(|()| options).map_err(Failure::from)
+    }
+
+    /// The kernels that were found to be wrong.
+    pub(crate) fn wrong(&self) -> Vec<WrongKernel> {
+        let checked = self.checked.borrow();
+        checked
+            .as_ref()
+            .map_or_else(Vec::new, |check| check.wrong().to_vec())
+    }
+
     /// The options for planning a graph, including the choices stored for it.
-    pub(crate) fn options(&self, graph: &Graph, input: InputFormat) -> PlanOptions {
+    pub(crate) fn unchecked_options(&self, graph: &Graph, input: InputFormat) -> PlanOptions {
         let options = self.default_options(input);
         let choices = match &self.caches {
             Some(caches) if !self.wanted.untuned => caches.choices(&self.context, graph, &options),
@@ -180,6 +236,14 @@ impl Device {
         match self {
             Self::Gpu(gpu) => gpu.wanted.precision,
             Self::Cpu => Precision::F32,
+        }
+    }
+
+    /// The kernels that were found to be wrong.
+    pub(crate) fn wrong(&self) -> Vec<WrongKernel> {
+        match self {
+            Self::Gpu(gpu) => gpu.wrong(),
+            Self::Cpu => Vec::new(),
         }
     }
 

@@ -1,11 +1,13 @@
 //! `resnet devices`: every adapter, what it offers, and which one would be used.
 
+use resnet_wgpu::check::WrongKernel;
 use resnet_wgpu::gpu::optional_features;
 use resnet_wgpu::internals::gpu::Adapters;
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
 use crate::args::DevicesArgs;
+use crate::caches::Caches;
 use crate::device::{AdapterInfo, Request};
 use crate::failure::Failure;
 use crate::output::{Format, Out, SCHEMA_VERSION, bytes};
@@ -27,6 +29,8 @@ struct Row {
     chosen: bool,
     /// Why it cannot be used.
     unsuitable: Option<String>,
+    /// Kernels that were found to compute wrongly on it.
+    wrong_kernels: Vec<WrongKernel>,
     /// Features that are used on adapters that have them.
     features: Vec<Feature>,
     limits: Limits,
@@ -48,7 +52,7 @@ struct Limits {
 }
 
 impl Row {
-    fn new(index: usize, adapter: &wgpu::Adapter, chosen: bool) -> Self {
+    fn new(index: usize, adapter: &wgpu::Adapter, chosen: bool, caches: Option<&Caches>) -> Self {
         let limits = adapter.limits();
         let features = optional_features().iter_names();
         Self {
@@ -56,6 +60,9 @@ impl Row {
             info: AdapterInfo::new(&adapter.get_info()),
             chosen,
             unsuitable: Adapters::unsuitable(adapter),
+            wrong_kernels: caches
+                .map(|caches| caches.wrong_on(Some(&adapter.get_info())))
+                .unwrap_or_default(),
             features: features
                 .map(|(name, flag)| Feature {
                     name: name.to_lowercase(),
@@ -101,6 +108,9 @@ impl Row {
             limits.max_compute_invocations_per_workgroup,
             bytes(limits.max_compute_workgroup_storage_size.into()),
         ))?;
+        for kernel in &self.wrong_kernels {
+            out.line(format_args!("     wrong     {kernel}: it is not used"))?;
+        }
         match &self.unsuitable {
             Some(reason) => out.line(format_args!("     unsuitable: {reason}")),
             None => Ok(()),
@@ -116,8 +126,10 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
         let adapters = request.adapters();
         let choice = request.choose(&adapters);
         let chosen = choice.as_ref().ok().copied();
+        let caches = Caches::new(&args.device);
         let rows = adapters.all().iter().enumerate();
-        let rows = rows.map(|(i, adapter)| Row::new(i, adapter, chosen == Some(i)));
+        let rows =
+            rows.map(|(i, adapter)| Row::new(i, adapter, chosen == Some(i), caches.as_ref()));
         (rows.collect(), Some(choice))
     };
     let report = Report {

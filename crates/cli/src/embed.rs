@@ -2,20 +2,20 @@
 
 use std::path::Path;
 
-use resnet_wgpu::graph::Role;
-use resnet_wgpu::internals::files::NewFile;
+use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::passes::optimize;
-use resnet_wgpu::plan::InputFormat;
+use resnet_wgpu::picture::Preprocess;
 use serde::Serialize;
 
-use crate::args::EmbedArgs;
+use crate::args::{EmbedArgs, RunArgs};
 use crate::device::Device;
 use crate::escape::{printable, shown};
 use crate::failure::Failure;
-use crate::images::Images;
+use crate::images::{Images, Readable};
 use crate::network::Network;
+use crate::npy::Npy;
 use crate::output::{Out, SCHEMA_VERSION};
-use crate::runner::Runner;
+use crate::runner::{Fitted, Runner};
 
 /// A line of `jsonl`.
 #[derive(Serialize)]
@@ -27,36 +27,13 @@ struct Line<'a> {
 
 pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let mut images = Images::find(&args.images, quiet);
-    let device = Device::open(&args.run.device)?;
-    let mut network = Network::load(&args.run.network, images.batch())?;
-    network.note_assumptions();
-    network.refuse_free()?;
-    let model = &mut network.model;
-    if let Some(features) = model.graph.role(Role::Features) {
-        model.graph.mark_output(features)?;
-    }
-    let graph = optimize(&model.graph, network.fusion)?;
-    let wanted = graph.role(Role::Features);
-    let place = graph
-        .outputs()
-        .iter()
-        .position(|&value| Some(value) == wanted);
-    let Some(place) = place else {
-        return Err(Failure::runtime("the network has no feature vector"));
-    };
-
-    let rules = &network.model.preprocess;
-    let input = InputFormat::Rgba8(*rules);
-    let runner = Runner::new(&device, &graph, input, quiet)?;
-    let shape = graph.value_of(Role::Features)?.shape;
-    let width = shape.c * shape.h * shape.w;
-    let mut target = Target::open(args, width)?;
-    while let Some(batch) = images.next_batch(rules)? {
-        let outputs = runner.engine().answer(&batch.batch)?;
-        let rows = outputs[place].data().chunks_exact(width);
+    let mut embedder = Embedder::new(&args.run, &mut images, quiet)?;
+    let mut target = Target::open(args, embedder.width)?;
+    while let Some(batch) = images.next_batch(&embedder.rules)? {
+        let rows = embedder.rows(&batch, &mut images)?;
         images.while_hidden(|| {
             for (path, row) in batch.paths.iter().zip(rows) {
-                target.row(path, &scaled(row, args.normalize))?;
+                target.row(path, &scaled(&row, args.normalize))?;
             }
             target.flush()
         })?;
@@ -67,6 +44,93 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     } else {
         Err(Failure::silent())
     }
+}
+
+/// A network that ends with its feature vector.
+pub(crate) struct Embedder {
+    pub(crate) device: Device,
+    pub(crate) rules: Preprocess,
+    /// The numbers of a vector.
+    pub(crate) width: usize,
+    network: Network,
+    /// Whether every image is run in its own size.
+    free: bool,
+    fitted: Fitted,
+    /// The place of the vector among the outputs.
+    place: usize,
+    quiet: bool,
+}
+
+impl Embedder {
+    pub(crate) fn new(args: &RunArgs, images: &mut Images, quiet: bool) -> Result<Self, Failure> {
+        let device = Device::open(&args.device)?;
+        let mut network = Network::load(&args.network, images.batch())?;
+        let free = network.is_free();
+        if free {
+            images.one_by_one();
+            network.set_batch(1)?;
+        }
+        network.note_assumptions();
+        let graph = with_features(&network)?;
+        let shape = graph.value_of(Role::Features)?.shape;
+        let features = graph.role(Role::Features);
+        let mut outputs = graph.outputs().iter();
+        let Some(place) = outputs.position(|&value| Some(value) == features) else {
+            return Err(Failure::runtime("the network has no feature vector"));
+        };
+        Ok(Self {
+            device,
+            rules: network.model.preprocess,
+            width: shape.c * shape.h * shape.w,
+            network,
+            free,
+            fitted: Fitted::default(),
+            place,
+            quiet,
+        })
+    }
+
+    /// The vectors of a batch, and of what pads it; none for an image whose own size the network
+    /// cannot take.
+    pub(crate) fn rows(
+        &mut self,
+        batch: &Readable,
+        images: &mut Images,
+    ) -> Result<Vec<Vec<f32>>, Failure> {
+        let rules = batch.batch.rules();
+        let runner = self
+            .fitted
+            .runner(&mut self.network, rules, |network, input| {
+                Runner::new(&self.device, &with_features(network)?, input, self.quiet)
+            });
+        let runner = match runner {
+            Err(failure) if self.free => {
+                images.refuse_size(&batch.paths[0], failure);
+                return Ok(Vec::new());
+            }
+            runner => runner?,
+        };
+        let outputs = runner.answer(&batch.batch)?;
+        let (features, width) = (outputs[self.place].data(), self.width);
+        if features.len() != width * images.batch() {
+            let reason = format!(
+                "it has {} features in its size, others {width}",
+                features.len()
+            );
+            images.refuse_size(&batch.paths[0], Failure::runtime(reason));
+            return Ok(Vec::new());
+        }
+        Ok(features.chunks_exact(width).map(<[f32]>::to_vec).collect())
+    }
+}
+
+/// The graph after fusion, with the features among its outputs.
+fn with_features(network: &Network) -> Result<Graph, Failure> {
+    let mut graph = network.model.graph.clone();
+    if let Some(features) = graph.role(Role::Features) {
+        graph.mark_output(features)?;
+    }
+    Ok(optimize(&graph, network.fusion)?)
 }
 
 /// A vector as it is, or scaled to length 1.
@@ -112,7 +176,7 @@ impl Target {
                 embedding,
             }),
             Self::Npy { file, out } => {
-                file.row(embedding)?;
+                file.row(&shown(image), embedding)?;
                 out.line(printable(&shown(image)))
             }
         }
@@ -132,79 +196,9 @@ impl Target {
     }
 }
 
-/// A NumPy file, format version 1.0, of 32-bit floats.
-struct Npy {
-    file: NewFile,
-    width: usize,
-    rows: usize,
-}
-
-/// Bytes before the numbers: enough for any number of rows.
-const NPY_HEADER: usize = 128;
-
-impl Npy {
-    fn create(path: &Path, width: usize) -> Result<Self, Failure> {
-        let mut file = NewFile::create(path)?;
-        // The number of rows is only known at the end.
-        file.write(&[0; NPY_HEADER])?;
-        Ok(Self {
-            file,
-            width,
-            rows: 0,
-        })
-    }
-
-    fn row(&mut self, row: &[f32]) -> Result<(), Failure> {
-        self.rows += 1;
-        let bytes: Vec<u8> = row.iter().flat_map(|x| x.to_le_bytes()).collect();
-        Ok(self.file.write(&bytes)?)
-    }
-
-    fn finish(mut self) -> Result<(), Failure> {
-        self.file.rewrite_start(&header(self.rows, self.width))?;
-        Ok(self.file.finish()?)
-    }
-}
-
-/// The magic bytes, the version, the length of the text, and the text, ending in a newline.
-fn header(rows: usize, width: usize) -> [u8; NPY_HEADER] {
-    let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}");
-    let mut header = [b' '; NPY_HEADER];
-    header[..8].copy_from_slice(b"\x93NUMPY\x01\x00");
-    header[8..10].copy_from_slice(&118u16.to_le_bytes());
-    header[10..10 + text.len()].copy_from_slice(text.as_bytes());
-    header[NPY_HEADER - 1] = b'\n';
-    header
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_header_is_that_of_numpy() {
-        let header = header(3, 2048);
-        assert_eq!(
-            header[..10],
-            *b"\x93NUMPY\x01\x00\x76\x00",
-            "magic and length"
-        );
-        let text = std::str::from_utf8(&header[10..]).unwrap();
-        let want = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2048), }";
-        assert_eq!(text.trim_end(), want, "text");
-        assert!(text.ends_with(" \n"), "padded, and a newline at the end");
-        assert_eq!(
-            usize::from(u16::from_le_bytes([header[8], header[9]])),
-            text.len(),
-            "length"
-        );
-        // The longest possible header still fits.
-        assert_eq!(
-            super::header(usize::MAX, usize::MAX)[NPY_HEADER - 1],
-            b'\n',
-            "end"
-        );
-    }
 
     #[test]
     fn a_vector_of_length_1_points_the_same_way() {

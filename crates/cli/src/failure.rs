@@ -31,12 +31,17 @@ pub(crate) struct Failure {
     code: u8,
     /// `None` if everything has already been reported.
     message: Option<String>,
+    /// Whether the CPU could do it.
+    of_gpu: bool,
 }
 
 impl Failure {
     fn new(code: u8, message: impl Into<String>) -> Self {
-        let message = Some(message.into());
-        Self { code, message }
+        Self {
+            code,
+            message: Some(message.into()),
+            of_gpu: false,
+        }
     }
 
     /// Something failed while running.
@@ -69,6 +74,7 @@ impl Failure {
         Self {
             code: RUNTIME,
             message: None,
+            of_gpu: false,
         }
     }
 
@@ -80,6 +86,16 @@ impl Failure {
     /// An error while reading a weight file or building its network.
     pub(crate) fn weights(error: &Error) -> Self {
         Self::new(WEIGHTS, advised(error))
+    }
+
+    /// The message of a failure of the GPU alone: it is lost, full or wrong.
+    pub(crate) fn of_gpu(&self) -> Option<&str> {
+        self.message.as_deref().filter(|_| self.of_gpu)
+    }
+
+    /// What is to be said of it; nothing if everything has already been reported.
+    pub(crate) fn into_message(self) -> Option<String> {
+        self.message
     }
 
     /// Prints the message and returns the exit code.
@@ -103,7 +119,13 @@ impl From<Error> for Failure {
             Kind::Adapter => ADAPTER,
             _ => RUNTIME,
         };
-        Self::new(code, advised(&error))
+        Self {
+            of_gpu: matches!(
+                error,
+                Error::DeviceLost { .. } | Error::OutOfMemory { .. } | Error::WrongKernel { .. }
+            ),
+            ..Self::new(code, advised(&error))
+        }
     }
 }
 
@@ -129,6 +151,7 @@ impl From<io::Error> for Failure {
             return Self {
                 code: 0,
                 message: None,
+                of_gpu: false,
             };
         }
         Self::runtime(format!("cannot write the results: {error}"))

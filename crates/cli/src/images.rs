@@ -1,10 +1,14 @@
 //! Images from the command line: files, folders and patterns, in batches.
+//!
+//! Images are decoded ahead, on all cores, while the network runs on earlier ones.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::files::{read_all, read_at_most};
 use resnet_wgpu::picture::{Batch, Preprocess, Reader};
@@ -12,7 +16,7 @@ use serde::Serialize;
 
 use crate::args::ImagesArgs;
 use crate::escape::shown;
-use crate::failure::{advised, complain};
+use crate::failure::{Failure, advised, complain};
 use crate::patterns;
 use crate::progress::Bars;
 
@@ -35,6 +39,9 @@ pub(crate) struct Unreadable {
     error: String,
 }
 
+/// An image at the network's size, and the time that it took.
+type Decoded = (Result<Batch, Error>, Duration);
+
 /// All images given to a command, read batch by batch. Each one that cannot be read is reported as
 /// a line on stderr, and the rest continue.
 #[derive(Debug)]
@@ -44,6 +51,10 @@ pub(crate) struct Images {
     batch: usize,
     /// Images in the batches handed out so far.
     given: usize,
+    /// The images after those, in order, which are being decoded or are ready.
+    ahead: VecDeque<Receiver<Decoded>>,
+    /// The time spent on decoding and resizing, summed over all threads.
+    pub(crate) decoding: Duration,
     reader: Reader,
     errors: Vec<Unreadable>,
     bars: Bars,
@@ -79,6 +90,8 @@ impl Images {
             paths: Vec::new(),
             batch: 1,
             given: 0,
+            ahead: VecDeque::new(),
+            decoding: Duration::ZERO,
             reader: args.read.reader(),
             errors: Vec::new(),
             bars: Bars::new(quiet),
@@ -101,8 +114,9 @@ impl Images {
         self.batch = 1;
     }
 
-    /// Decodes and prepares the next batch that contains a readable image, on all cores. Of a large
-    /// picture only what the network sees is kept.
+    /// The next batch that contains a readable image. The images of the batch after it are decoded
+    /// meanwhile, and one more for each core: that bounds the memory, since of a large picture
+    /// only what the network sees is kept.
     ///
     /// # Errors
     /// [`Error::Preprocess`], which no other image can mend.
@@ -111,13 +125,13 @@ impl Images {
             if self.given > 0 {
                 self.bars.images(self.given, self.paths.len());
             }
-            let rest = &self.paths[self.given..];
-            let asked = rest[..rest.len().min(self.batch)].to_vec();
-            if asked.is_empty() {
+            let asked = self.batch.min(self.paths.len() - self.given);
+            if asked == 0 {
                 return Ok(None);
             }
-            self.given += asked.len();
-            let readable = self.decode(asked, rules)?;
+            self.decode_ahead(2 * self.batch + rayon::current_num_threads(), rules);
+            let readable = self.take(asked)?;
+            self.given += asked;
             if readable.is_some() {
                 return Ok(readable);
             }
@@ -134,17 +148,40 @@ impl Images {
         self.errors
     }
 
-    fn decode(
-        &mut self,
-        asked: Vec<PathBuf>,
-        rules: &Preprocess,
-    ) -> Result<Option<Readable>, Error> {
-        let reader = self.reader;
-        let prepare = |path: &PathBuf| reader.prepare(path, &read(path)?, rules);
-        let prepared: Vec<_> = asked.par_iter().map(prepare).collect();
+    /// Starts to decode images until so many are ready or being decoded.
+    fn decode_ahead(&mut self, count: usize, rules: &Preprocess) {
+        let started = self.given + self.ahead.len();
+        let wanted = count.saturating_sub(self.ahead.len());
+        for path in self.paths[started..].iter().take(wanted) {
+            let (sender, receiver) = channel();
+            let (path, reader, rules) = (path.clone(), self.reader, *rules);
+            rayon::spawn(move || {
+                let start = Instant::now();
+                let prepare =
+                    || read(&path).and_then(|bytes| reader.prepare(&path, &bytes, &rules));
+                // A decoder that panics costs its image, and not those that are decoded already.
+                if let Ok(part) = catch_unwind(AssertUnwindSafe(prepare)) {
+                    // Nobody waits for it any more if an earlier image ended the command.
+                    let _ = sender.send((part, start.elapsed()));
+                }
+            });
+            self.ahead.push_back(receiver);
+        }
+    }
+
+    /// Waits for the next images, and joins those that are readable.
+    fn take(&mut self, count: usize) -> Result<Option<Readable>, Error> {
         let mut paths = Vec::new();
         let mut parts = Vec::new();
-        for (path, part) in asked.into_iter().zip(prepared) {
+        let decoded = self.ahead.drain(..count).map(|image| image.recv());
+        let decoded: Vec<_> = decoded.collect();
+        for (index, decoded) in decoded.into_iter().enumerate() {
+            let path = self.paths[self.given + index].clone();
+            let Ok((part, time)) = decoded else {
+                self.refuse(&path, "decoding it failed");
+                continue;
+            };
+            self.decoding += time;
             match part {
                 Ok(part) => {
                     paths.push(path);
@@ -218,6 +255,13 @@ impl Images {
                 self.refuse(path, &error.to_string());
                 Vec::new()
             }
+        }
+    }
+
+    /// Reports that the network cannot run an image in a size of its own; the rest continue.
+    pub(crate) fn refuse_size(&mut self, image: &Path, failure: Failure) {
+        if let Some(message) = failure.into_message() {
+            self.refuse(image, &message);
         }
     }
 

@@ -1,5 +1,6 @@
 //! `resnet inspect`: the network in a weight file, layer by layer, and how it is run.
 
+use resnet_wgpu::check::WrongKernel;
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::{self, graph::Node};
 use resnet_wgpu::network::Decisions;
@@ -8,6 +9,7 @@ use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use serde::Serialize;
 
 use crate::args::InspectArgs;
+use crate::caches::Caches;
 use crate::failure::Failure;
 use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, Table, bytes, grouped, sizes};
@@ -22,6 +24,8 @@ struct Report {
     /// Null when nothing names the classes.
     labels: Option<Vec<String>>,
     layers: Vec<Layer>,
+    /// Kernels that were found to compute wrongly on an adapter of this machine, and are not used there.
+    wrong_kernels: Vec<WrongKernel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<PlanReport>,
 }
@@ -109,6 +113,9 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
         preprocess: model.preprocess,
         labels: labels.map(|labels| labels.iter().map(str::to_owned).collect()),
         layers,
+        wrong_kernels: Caches::at(None)
+            .map(|caches| caches.wrong_on(None))
+            .unwrap_or_default(),
         plan: plan.as_ref().map(|plan| PlanReport {
             info: PlanInfo::new(plan),
             steps: plan.steps().iter().map(step).collect(),
@@ -149,6 +156,9 @@ fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
         model.macs_per_image as f64 * 1e-9,
     ))?;
     out.line("")?;
+    for kernel in &report.wrong_kernels {
+        out.line(kernel)?;
+    }
     for decision in &report.decisions {
         out.line(decision)?;
     }

@@ -26,11 +26,13 @@ mod lock_file;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod manifests;
 mod network;
+mod npy;
 mod output;
 mod patterns;
 mod profile;
 mod progress;
 mod runner;
+mod search;
 mod selftest;
 #[cfg(unix)]
 mod signals;
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Devices(args) => devices::run(args),
         Command::Classify(args) => classify::run(args, cli.quiet),
         Command::Embed(args) => embed::run(args, cli.quiet),
+        Command::Search(args) => search::run(args, cli.quiet),
         Command::Cam(args) => cam::run(args, cli.quiet),
         Command::Inspect(args) => inspect::run(args),
         Command::Convert(args) => convert::run(args),

@@ -73,19 +73,22 @@ impl Network {
         let rules = choices.preprocess.as_deref().map(Rules::read).transpose()?;
         let options = ModelOptions {
             batch,
-            size: choices.size.or(match &rules {
-                Some(Rules::File(rules)) => Some(rules.size),
+            size: choices.size.or(match rules {
+                Some(Rules::File(rules)) if rules.for_image(rules.size).is_none() => {
+                    Some(rules.size)
+                }
                 _ => None,
             }),
             arch: args.arch,
             variant: choices.variant,
+            preprocess: rules.map(|(Rules::Named(rules) | Rules::File(rules))| rules),
             settings: choices.set.iter().cloned().collect(),
             bn_mode: choices.bn_mode,
             activation: choices.activation,
             entry: choices.entry.clone(),
             ..ModelOptions::default()
         };
-        let mut network = match (&args.weights, args.arch) {
+        let network = match (&args.weights, args.arch) {
             (Some(path), _) => {
                 let opened = resnet_formats::open(fetch::resolve(path)?, &options);
                 opened.map_err(|error| Failure::weights(&error))?
@@ -93,9 +96,6 @@ impl Network {
             (None, Some(arch)) => made_up(arch, &options)?,
             (None, None) => bundled::open(&options)?,
         };
-        if let Some(rules) = rules {
-            apply(rules, &mut network);
-        }
         let model = network.model(&options);
         let model = match options.size {
             Some(_) => model.map_err(in_file)?,
@@ -131,8 +131,9 @@ impl Network {
                 size: Some(rules.size),
                 ..self.options.clone()
             };
-            self.model = self.network.model(&options).map_err(in_file)?;
-            check_memory(&self.model)?;
+            let model = self.network.model(&options).map_err(in_file)?;
+            check_memory(&model)?;
+            self.model = model;
             self.model.preprocess = *rules;
         }
         Ok(again)
@@ -142,17 +143,6 @@ impl Network {
     pub(crate) fn is_free(&self) -> bool {
         let rules = &self.network.facts.preprocess;
         self.options.size.is_none() && rules.for_image(rules.size).is_some()
-    }
-
-    /// Refuses such a network where all images must have one size.
-    pub(crate) fn refuse_free(&self) -> Result<(), Failure> {
-        if self.is_free() {
-            return Err(Failure::unsure(
-                "its preprocessing gives every image a size of its own, which only `classify` \
-                 follows; state one with --size",
-            ));
-        }
-        Ok(())
     }
 
     /// Says what was assumed about the weights, since it changes the numbers.
@@ -283,6 +273,7 @@ fn made_up(arch: Arch, options: &ModelOptions) -> Result<network::Network, Failu
 }
 
 /// Preprocessing as given by the flag.
+#[derive(Clone, Copy)]
 enum Rules {
     /// By name: the network determines the size.
     Named(Preprocess),
@@ -312,14 +303,6 @@ impl Rules {
             .map(Self::File)
             .map_err(|error| Failure::runtime(format!("'{text}': {error}")))
     }
-}
-
-fn apply(rules: Rules, network: &mut network::Network) {
-    let (Rules::Named(rules) | Rules::File(rules)) = rules;
-    let facts = &mut network.facts;
-    let decision = Decision::certain("preprocessing", rules.to_string(), "--preprocess");
-    facts.decisions.record(decision);
-    facts.preprocess = rules;
 }
 
 /// Ends a run with `--strict` if anything about the network is a guess.

@@ -98,11 +98,17 @@ fn tune_batch(
     network: &Network,
     quiet: bool,
 ) -> Result<Batch, Failure> {
-    let options = gpu.default_options(InputFormat::Tensor);
+    let graph = network.optimized()?;
+    let options = if args.dry_run {
+        // Which would store what it finds.
+        gpu.default_options(InputFormat::Tensor)
+    } else {
+        gpu.options(&graph, InputFormat::Tensor)?
+    };
     let mut bars = Bars::new(quiet);
     let tuned = tune::tune(
         &gpu.context,
-        &network.optimized()?,
+        &graph,
         &options,
         Duration::from_secs_f64(args.seconds),
         &mut |progress| bars.tune(progress),

@@ -116,7 +116,9 @@ fn tuned_file(folder: &Path) -> PathBuf {
     let files = std::fs::read_dir(folder)
         .unwrap()
         .map(|f| f.unwrap().path());
-    let mut tuned = files.filter(|f| f.to_string_lossy().ends_with(".json"));
+    let mut tuned = files.filter(|f| {
+        f.to_string_lossy().contains("tuned-") && f.to_string_lossy().ends_with(".json")
+    });
     let file = tuned.next().unwrap();
     assert_eq!(tuned.next(), None, "one file");
     file

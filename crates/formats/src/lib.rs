@@ -21,7 +21,6 @@ pub mod onnx;
 mod sidecar;
 pub mod weights;
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use resnet_wgpu::Error;
@@ -29,6 +28,7 @@ use resnet_wgpu::network::{ModelOptions, Network};
 
 pub use sidecar::preprocess;
 use weights::Weights;
+use weights::bytes::Bytes;
 pub use weights::described::save;
 
 /// Opens a weight file of any supported format, or a folder with one.
@@ -37,17 +37,18 @@ pub use weights::described::save;
 /// As [`Weights::open`] and [`Weights::network`], or as `onnx::from_bytes` and `keras::from_bytes`.
 pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Network, Error> {
     let path = &folder::resolve(path.as_ref())?;
-    let bytes = weights::bytes_of(path)?;
-    weights::refuse_foreign(path, &bytes)?;
+    let source = Bytes::open(path)?;
+    let head = source.head().map_err(|fault| fault.in_file(path))?;
+    weights::refuse_foreign(path, &head)?;
     #[cfg(feature = "onnx")]
-    if weights::is_onnx(&bytes) {
-        return onnx::open(path, &bytes, options);
+    if weights::is_onnx(&head) {
+        return onnx::open(path, &source, options);
     }
     #[cfg(feature = "keras")]
-    if keras::is_keras(&bytes) {
-        return keras::open(path, bytes, options);
+    if keras::is_keras(&source) {
+        return keras::open(path, source, options);
     }
-    Weights::of_file(path, bytes, options.entry.as_deref())?.network(options)
+    Weights::of_file(path, source, options.entry.as_deref())?.network(options)
 }
 
 /// Does what [`open`] does for a file in memory; `name` stands for its path in errors.
@@ -64,12 +65,13 @@ pub fn from_bytes(
     if weights::is_onnx(&bytes) {
         return onnx::from_bytes(name, &bytes, options);
     }
+    let source = Bytes::from(bytes);
     #[cfg(feature = "keras")]
-    if keras::is_keras(&bytes) {
-        return keras::from_bytes(name, bytes, options);
+    if keras::is_keras(&source) {
+        return keras::of_memory(name, source, options);
     }
     let entry = options.entry.as_deref();
-    Weights::in_memory(name, Cow::Owned(bytes), entry)?.network(options)
+    Weights::in_memory(name, source, entry)?.network(options)
 }
 
 /// Refuses an architecture for a file that lists its own layers.

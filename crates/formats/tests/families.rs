@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use resnet_wgpu::Error;
+use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::reference::{self, Keep};
@@ -64,6 +65,17 @@ const FOLDERS: &[(&str, &str, &str)] = &[
         "model.safetensors",
         "skresnext17_4x32d_stem8",
     ),
+    ("timm-resnest", "model.safetensors", "resnest17d_stem8"),
+    (
+        "timm-res2net",
+        "model.safetensors",
+        "res2net17_24w_4s_stem8",
+    ),
+    (
+        "timm-res2next",
+        "model.safetensors",
+        "res2next17_16w_4s_stem8",
+    ),
     ("timm-gn", "model.safetensors", "resnet17_stem8_gn"),
     ("timm-bit", "model.safetensors", "resnetv2_17_stem8_bit"),
     ("timm-dilated", "model.safetensors", "resnet17d_stem8"),
@@ -74,6 +86,8 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("cifar-a", "model.pth", "resnet10_cifar_stem4"),
     ("cifar-b", "model.pth", "resnet10_cifar_stem4"),
     ("cifar-bottleneck", "model.pth", "resnet17_cifar_stem4"),
+    ("clip", "model.safetensors", "clip_resnet17_stem4"),
+    ("detectron", "model.pth", "resnet17_stem4"),
     ("onnx-folded", "model.onnx", "main_graph"),
 ];
 
@@ -112,10 +126,10 @@ const SETTINGS: &[(&str, &[(&str, &str)])] = &[
 
 /// Options for the images of a folder.
 fn options(name: &str) -> ModelOptions {
-    let size = if name.contains("-aa") {
-        [64, 96]
-    } else {
-        [45, 61]
+    let size = match name {
+        "clip" => [64, 64],
+        _ if name.contains("-aa") => [64, 96],
+        _ => [45, 61],
     };
     let settings = SETTINGS.iter().filter(|(folder, _)| *folder == name);
     let settings = settings.flat_map(|(_, settings)| settings.iter());
@@ -179,16 +193,33 @@ fn every_family_computes_what_its_library_does() {
 }
 
 #[test]
+fn the_ends_of_the_stages_are_found_in_every_family() {
+    for (name, file, _) in FOLDERS {
+        let graph = open(name, file).graph;
+        let stage = |number| graph.value_of(Role::Stage(number)).ok();
+        let count = (1..).take_while(|&number| stage(number).is_some()).count();
+        let expected = if ["cifar-a", "cifar-b"].contains(name) {
+            3
+        } else {
+            4
+        };
+        assert_eq!(count, expected, "{name}");
+        let (last, map) = (stage(count).unwrap(), graph.value_of(Role::FeatureMap));
+        assert_eq!(last.shape, map.unwrap().shape, "{name}");
+    }
+}
+
+#[test]
 fn what_the_files_beside_the_weights_say_is_certain() {
     for (name, file, _) in FOLDERS {
         let model = open(name, file);
         let preprocessing = model.decisions.get("preprocessing").unwrap();
-        let silent = ["torchvision", "onnx", "cifar"];
+        let silent = ["torchvision", "onnx", "cifar", "detectron"];
         let says = !silent.iter().any(|family| name.starts_with(family));
-        let expected = if says {
-            Confidence::Certain
-        } else {
-            Confidence::Assumed
+        let expected = match *name {
+            "clip" => Confidence::Inferred,
+            _ if says => Confidence::Certain,
+            _ => Confidence::Assumed,
         };
         assert_eq!(
             preprocessing.confidence, expected,
@@ -196,7 +227,7 @@ fn what_the_files_beside_the_weights_say_is_certain() {
         );
         let others = model.decisions.assumed();
         let others: Vec<_> = others
-            .filter(|d| d.what != "preprocessing" && *name != "cifar-a")
+            .filter(|d| d.what != "preprocessing" && !["cifar-a", "detectron"].contains(name))
             .collect();
         assert!(others.is_empty(), "{name}: {others:?}");
     }
@@ -250,6 +281,46 @@ fn the_other_variant_is_another_network() {
     assert!(error_of(&guessed, &golden) > 1e-2, "v1.5 is not v1");
     let error = error_of(&build(Some(Variant::V1)), &golden);
     assert!(error < 1e-5, "v1: {error}");
+}
+
+#[test]
+fn what_has_no_classifier_has_features_of_its_own() {
+    let clip = open("clip", "model.safetensors");
+    assert_eq!(clip.family, Family::Clip, "family");
+    assert_eq!(clip.classes, None, "no classifier");
+    let features = clip.graph.value_of(Role::Features).unwrap();
+    assert_eq!(features.name, "attnpool.c_proj", "those that CLIP compares");
+    assert_eq!(clip.preprocess, Preprocess::CLIP.with_size([64, 64]));
+    let path = folder("clip").join("model.safetensors");
+    let free = model_of(&path, &ModelOptions::default()).unwrap();
+    assert_eq!(free.size(), [64, 64], "what it has positions for");
+    let other = ModelOptions {
+        size: Some([96, 96]),
+        ..ModelOptions::default()
+    };
+    let error = model_of(&path, &other).unwrap_err().to_string();
+    assert!(error.contains("images of 64x64"), "{error}");
+
+    let caffe = open("detectron", "model.pth");
+    assert_eq!(caffe.family, Family::Detectron, "family");
+    assert_eq!(caffe.preprocess.channels, ChannelOrder::Bgr, "Caffe's");
+    let assumed: Vec<&str> = caffe.decisions.assumed().map(|d| d.what).collect();
+    assert_eq!(assumed, ["stride", "preprocessing"], "guesses");
+    let torchvision = ModelOptions {
+        variant: Some(Variant::V1_5),
+        ..options("detectron")
+    };
+    let path = folder("detectron").join("model.pth");
+    let model = model_of(&path, &torchvision).unwrap();
+    assert_eq!(
+        model.preprocess.channels,
+        ChannelOrder::Rgb,
+        "torchvision's"
+    );
+    assert!(
+        error_of(&model, &golden("detectron")) > 1e-2,
+        "another stride"
+    );
 }
 
 #[test]
@@ -376,7 +447,9 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
         let mut original = network(name, file);
         original.facts.preprocess = Preprocess::TORCHVISION.with_size(options(name).size.unwrap());
         let golden = golden(name);
-        // In some of these networks of eight channels the rounding of the weights shows more.
+        // Some of these networks of eight channels make more of the rounding of the weights, in PyTorch as
+        // well (timm-sk 2.3e-2): a third of it is of what chooses among selective kernels, whose
+        // normalisation divides by the small deviation of a mean.
         let sensitive = *name == "timm-blur" || name.starts_with("timm-sk");
         let half = if sensitive { 4e-2 } else { 1e-2 };
         for (precision, limit) in [(Precision::F32, 1e-5), (Precision::F16, half)] {

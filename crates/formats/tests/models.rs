@@ -100,6 +100,14 @@ fn resnet50_shrinks_the_image_and_strides_in_the_3x3() {
         assert_eq!(side(&model, name), expected, "{name}");
     }
     let graph = &model.graph;
+    for (stage, dims) in [[256, 56], [512, 28], [1024, 14], [2048, 7]]
+        .iter()
+        .enumerate()
+    {
+        let value = graph.value_of(Role::Stage(stage + 1)).unwrap();
+        assert_eq!([value.shape.c, value.shape.h], *dims, "stage {}", stage + 1);
+    }
+    assert!(graph.value_of(Role::Stage(5)).is_err(), "four stages");
     assert_eq!(
         graph.value_of(Role::FeatureMap).unwrap().shape.dims(),
         [1, 2048, 7, 7],

@@ -170,7 +170,7 @@ fn of_several_outputs_the_scores_are_taken() {
     ];
     assert_refused(
         &model_of(13, "", &[1, 3, 8, 8], &two.concat()),
-        "2 outputs (y, r); choose one",
+        "the file has 2 outputs (y, r)",
     );
 }
 

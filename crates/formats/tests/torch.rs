@@ -8,8 +8,8 @@ use fuzz::Fuzz;
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::{Family, TensorSource};
-use resnet_wgpu::network::{Model, ModelOptions};
-use resnet_wgpu::picture::Labels;
+use resnet_wgpu::network::{Confidence, Model, ModelOptions};
+use resnet_wgpu::picture::{Filter, Labels, Preprocess, Resize};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -102,6 +102,43 @@ fn objects_beside_the_weights_are_skipped_and_their_average_is_chosen_by_its_ent
     };
     let error = resnet_formats::from_bytes("test.pth", CROWDED, &asked).expect_err("refused");
     assert!(error.to_string().contains("'state_dict_ema'"), "{error}");
+}
+
+#[test]
+fn arguments_of_training_scripts_say_how_images_are_prepared() {
+    let timm = Preprocess {
+        size: [45, 45],
+        resize: Resize::Cover([50, 50]),
+        mean: [0.5, 0.5, 0.25],
+        std: [0.25; 3],
+        ..Preprocess::TORCHVISION
+    };
+    let references = Preprocess {
+        size: [36, 36],
+        resize: Resize::Cover([40, 40]),
+        filter: Filter::Bicubic,
+        ..Preprocess::TORCHVISION
+    };
+    for (bytes, rules, said) in [
+        (TRAINING, timm, "timm's script"),
+        (TRAINING_LEGACY, timm, "timm's script"),
+        (CROWDED, references, "torchvision's script"),
+        (CROWDED_LEGACY, references, "torchvision's script"),
+    ] {
+        let network = resnet_formats::from_bytes("test.pth", bytes, &ModelOptions::default());
+        let facts = network.expect("opened").facts;
+        assert_eq!(facts.preprocess, rules, "{said}");
+        let decision = facts.decisions.get("preprocessing").expect("decided");
+        assert!(decision.evidence.contains(said), "{decision}");
+        assert_eq!(decision.confidence, Confidence::Certain, "{decision}");
+        // What is asked for goes before.
+        let asked = ModelOptions {
+            preprocess: Some(Preprocess::CIFAR),
+            ..ModelOptions::default()
+        };
+        let network = resnet_formats::from_bytes("test.pth", bytes, &asked).expect("opened");
+        assert_eq!(network.facts.preprocess, Preprocess::CIFAR, "asked for");
+    }
 }
 
 #[test]

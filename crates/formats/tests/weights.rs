@@ -638,7 +638,7 @@ fn other_formats_and_paths_say_what_to_do() {
 }
 
 #[test]
-fn a_file_on_disk_is_mapped_and_read() {
+fn a_file_on_disk_is_read_and_one_that_shrinks_is_an_error() {
     let plan = tiny_resnet();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tiny.safetensors");
@@ -647,6 +647,17 @@ fn a_file_on_disk_is_mapped_and_read() {
     assert_eq!(weights.path(), path, "path");
     build(&mut weights, &small(&plan)).expect("built");
     weights.finish().expect("nothing is left");
+
+    let mut weights = Weights::open(&path).expect("opened");
+    let file = std::fs::File::options().write(true).open(&path);
+    let length = std::fs::metadata(&path).expect("there").len();
+    file.and_then(|file| file.set_len(length / 2))
+        .expect("cut off");
+    let error = build(&mut weights, &small(&plan)).expect_err("cut off");
+    let text = error.to_string();
+    assert!(matches!(error, Error::WeightsUnreadable { .. }), "{text}");
+    assert!(text.contains("became shorter while it was read"), "{text}");
+    assert!(text.contains("tiny.safetensors"), "{text}");
 }
 
 // === Shards ===

@@ -1,6 +1,7 @@
 //! The operations: one file each.
 
 mod add;
+mod attention_pool;
 mod avg_pool;
 mod avg_pool_gradient;
 mod batch_norm;
@@ -25,6 +26,7 @@ mod softmax;
 use super::ParamId;
 
 pub use add::Add;
+pub use attention_pool::AttentionPool;
 pub use avg_pool::AvgPool;
 pub use avg_pool_gradient::AvgPoolGradient;
 pub use batch_norm::{BatchNorm, Statistics};
@@ -82,6 +84,8 @@ pub enum Op {
     ChannelConv(ChannelConv),
     /// Every channel times the sigmoid of its gate.
     Gate(Gate),
+    /// Sums of pixels, weighed by how well they answer queries.
+    AttentionPool(AttentionPool),
     /// The gradient of one logit with respect to the classifier's input.
     ClassGradient(ClassGradient),
     /// The gradient of a ReLU.
@@ -113,6 +117,7 @@ impl Op {
             Self::Sigmoid(op) => op,
             Self::ChannelConv(op) => op,
             Self::Gate(op) => op,
+            Self::AttentionPool(op) => op,
             Self::ClassGradient(op) => op,
             Self::ReluGradient(op) => op,
             Self::AvgPoolGradient(op) => op,

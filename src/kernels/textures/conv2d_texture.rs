@@ -153,7 +153,7 @@ pub(in crate::kernels) fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: 
     let block = block_texels(in_c, taps, tile_co) * LANES;
     let in_groups = in_c.div_ceil(LANES);
     let mut packed = vec![0.0; packed_len([out_c, in_c, taps], tile_co)];
-    for (co, row) in weight.data().chunks_exact(in_c * taps).enumerate() {
+    for (co, row) in weight.scalars().chunks_exact(in_c * taps).enumerate() {
         let first = (co / tile_co) * block;
         if let Some(bias) = bias {
             packed[first + co % tile_co] = bias.data()[co];

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use super::naming::Naming;
 use super::parts::{
-    anti_alias, block, channel_attention, head, selective, shortcut, squeeze_excite, stem,
+    anti_alias, block, channel_attention, head, scales, selective, shortcut, squeeze_excite, stem,
 };
 use super::plan::{Block, Plan, StrideSite, Style};
-use super::published::published;
+use super::published::{published, usual};
 use super::settings;
 use super::stated::{CONFIG, Config, Stated};
 use crate::error::Error;
@@ -41,12 +41,19 @@ pub(super) fn invisible(
     let attention = squeeze_excite::decision(plan)
         .or_else(|| channel_attention::decision(plan))
         .or_else(|| selective::decision(plan));
+    let scales = scales::decision(plan);
     let small = stem::decision(plan, naming);
     let zeros = shortcut::decision(plan);
-    Ok([Some(stride), first, anti_alias, attention, small, zeros]
-        .into_iter()
-        .flatten()
-        .collect())
+    let found = [
+        Some(stride),
+        first,
+        anti_alias,
+        attention,
+        scales,
+        small,
+        zeros,
+    ];
+    Ok(found.into_iter().flatten().collect())
 }
 
 fn stride(
@@ -73,6 +80,16 @@ fn stride(
             "the names are those of the first SENets, which stride there",
         ),
         (None, Family::Random) => (Variant::V1_5, Confidence::Certain, "asked for"),
+        (None, Family::Detectron) if plan.groups == 1 => (
+            Variant::V1,
+            Confidence::Assumed,
+            "the default of Detectron2, `STRIDE_IN_1X1`; its backbones from torchvision stride in the 3x3",
+        ),
+        (None, Family::Clip) => (
+            Variant::V1_5,
+            Confidence::Inferred,
+            "CLIP's networks average behind it",
+        ),
         _ => (
             Variant::V1_5,
             Confidence::Inferred,
@@ -340,34 +357,15 @@ impl Record {
     }
 
     fn decide_preprocess(&mut self) {
-        // The rules for a file that says nothing about preprocessing.
-        let (mut rules, mut decision) = match (self.plan.style, self.family) {
-            (Style::Lesson, _) => (
-                Preprocess::NOTEBOOK,
-                Decision::inferred("preprocessing", "", "the lesson's"),
-            ),
-            (_, Family::HuggingFace) => (
-                Preprocess::HUGGING_FACE,
-                Decision::assumed("preprocessing", "", "that of microsoft/resnet-50"),
-            ),
-            _ if self.plan.is_small() => (
-                Preprocess::CIFAR,
-                Decision::assumed("preprocessing", "", "that of most networks for CIFAR"),
-            ),
-            (_, Family::Random) => (
-                Preprocess::TORCHVISION,
-                Decision::certain("preprocessing", "", "any will do for made-up weights"),
-            ),
-            _ => (
-                Preprocess::TORCHVISION,
-                Decision::assumed("preprocessing", "", "that of torchvision's first weights"),
-            ),
-        };
+        let (mut rules, mut decision) = usual(&self.plan, self.family);
         let path = self.stated.path.as_deref().unwrap_or_default();
         if let Some((name, stated)) = published(path) {
             rules = stated;
             let evidence = format!("the hash in the name of the file, that of {name}");
             decision = Decision::certain("preprocessing", "", evidence);
+        }
+        if let Some((stated, found)) = self.stated.prepared.take() {
+            (rules, decision) = (stated, found);
         }
         if let Some((stated, evidence)) = self.stated.config.preprocess.take() {
             rules = stated;

@@ -39,13 +39,16 @@ impl Plan {
             (Unit::Sum(place), _) => return format!("{}_out", block(place)),
             (Unit::Last, _) => return format!("post_{kind}"),
             (Unit::Head, Part::Flatten) => return "flatten".to_owned(),
-            (Unit::Head, _) => return "avg_pool".to_owned(),
+            (Unit::Head | Unit::Attention(_), _) => return "avg_pool".to_owned(),
             (Unit::Blur(place), _) => return format!("{}_aa", block(place)),
             (
                 Unit::Squeeze(place)
                 | Unit::Excite(place)
                 | Unit::Channels(place)
                 | Unit::Path(place, _)
+                | Unit::Split(place, _)
+                | Unit::Scale(place, _)
+                | Unit::Join(place, _)
                 | Unit::Reduce(place)
                 | Unit::Choose(place, _),
                 _,

@@ -34,7 +34,8 @@ use crate::graph::ValueId;
 use decide::Record;
 use naming::Unit;
 use parts::{
-    Bench, Sight, anti_alias, block, channel_attention, head, norm, shortcut, squeeze_excite, stem,
+    Bench, Sight, anti_alias, attention_pool, block, channel_attention, head, norm, shortcut,
+    squeeze_excite, stem,
 };
 
 /// Opens the network that the tensors of a file belong to.
@@ -52,6 +53,7 @@ pub fn open(
         source: &*source,
         naming,
     };
+    let mut pinned = None;
     let (plan, features, found) = if naming.family() == Family::Notebook {
         let why = "is not for the lesson's network";
         settings::refuse_others(&options.settings, |name| name == "bgr", why)?;
@@ -60,6 +62,9 @@ pub fn open(
         (plan, Some(features), Vec::new())
     } else {
         let mut plan = infer(&sight)?;
+        if let HeadPooling::Attention(_) = plan.head.pooling {
+            pinned = Some(attention_pool::size(&sight, &plan)?);
+        }
         let mut found = decide::invisible(&mut plan, naming, &stated, options.variant)?;
         found.extend(settings::apply(
             &mut plan,
@@ -83,7 +88,16 @@ pub fn open(
     record.normalize(parts::preprocess::read(source, naming.normalizations())?);
     let size = record.decide_size(|plan, stated| match features {
         Some(features) => lesson::decide_size(plan.stem_channels(), features, options.size, stated),
-        None => Ok(options.size.unwrap_or(stated)),
+        None => match (options.size, pinned) {
+            (Some(asked), Some(size)) if asked != size => Err(Error::Model {
+                model: plan.name(),
+                reason: format!(
+                    "its positions are those of images of {}x{}; leave the size out",
+                    size[0], size[1]
+                ),
+            }),
+            (asked, pinned) => Ok(asked.or(pinned).unwrap_or(stated)),
+        },
     })?;
     record.decide_labels();
     record.decide_activation(naming);
@@ -131,6 +145,7 @@ fn infer(sight: &Sight<'_>) -> Result<Plan, Error> {
         plan.pre_activation = true;
         "head.fc".clone_into(&mut plan.head.name);
     }
+    attention_pool::infer(sight, &mut plan)?;
     stem::infer(sight, &mut plan)?;
     block::infer(sight, &mut plan)?;
     head::infer(sight, &mut plan);

@@ -56,6 +56,21 @@ impl Plan {
                 };
                 (place, format!("{middle}.paths.{n}.{layer}"))
             }
+            (Unit::Split(place, n), Part::Conv) => (place, format!("conv1.{n}")),
+            (Unit::Split(place, n), Part::Norm) => (place, format!("bn1.{n}")),
+            (Unit::Split(place, n), _) => (place, format!("relu1.{n}")),
+            (Unit::Scale(place, n), part) => {
+                let layer = match part {
+                    Part::Conv => "convs",
+                    Part::Norm => "bns",
+                    Part::Add => "adds",
+                    Part::Pool => "pool",
+                    _ => "relus",
+                };
+                (place, format!("{layer}.{n}"))
+            }
+            (Unit::Join(place, n), Part::Conv) => (place, format!("conv3.{n}")),
+            (Unit::Join(place, n), _) => (place, format!("add3.{n}")),
             (Unit::Reduce(place), part) => {
                 let layer = match part {
                     Part::Conv => "fc_reduce",
@@ -74,6 +89,8 @@ impl Plan {
             (Unit::Sum(place), _) if self.clamps_last => (place, "relu".to_owned()),
             (Unit::Sum(place), _) => (place, format!("relu{}", self.block.convolutions())),
             (Unit::Last, _) => return "norm".to_owned(),
+            (Unit::Attention(of), _) => return format!("attnpool.{}_proj", of.letter()),
+            (Unit::Head, Part::Gate) => return "attnpool".to_owned(),
             (Unit::Head, _) => return "avgpool".to_owned(),
         };
         format!("layer{}.{}.{layer}", place.stage + 1, place.block)
@@ -104,6 +121,9 @@ impl Plan {
                 | Unit::Excite(place)
                 | Unit::Channels(place)
                 | Unit::Path(place, _)
+                | Unit::Split(place, _)
+                | Unit::Scale(place, _)
+                | Unit::Join(place, _)
                 | Unit::Reduce(place)
                 | Unit::Choose(place, _),
                 _,
@@ -112,7 +132,7 @@ impl Plan {
             (Unit::Sum(place), _) => (place, "add".to_owned()),
             (Unit::Last, Part::Norm) => return "norm".to_owned(),
             (Unit::Last, _) => return "norm.act".to_owned(),
-            (Unit::Head, _) => return "head.global_pool".to_owned(),
+            (Unit::Head | Unit::Attention(_), _) => return "head.global_pool".to_owned(),
         };
         format!("stages.{}.blocks.{}.{layer}", place.stage, place.block)
     }

@@ -30,6 +30,12 @@ pub(super) enum Unit {
     Channels(Place),
     /// One of two selective kernels, with its normalisation.
     Path(Place, usize),
+    /// The part of a block's first convolution that gives to one of several scales, with its normalisation.
+    Split(Place, usize),
+    /// The convolution of a scale, with its normalisation; the mean of the last one.
+    Scale(Place, usize),
+    /// The part of a block's last convolution that takes from one of several scales.
+    Join(Place, usize),
     /// The first layer of what chooses between them, with the mean before it.
     Reduce(Place),
     /// The second one, as the gate of one of them.
@@ -40,6 +46,29 @@ pub(super) enum Unit {
     Last,
     /// Pooling and classifier.
     Head,
+    /// A linear layer of an attention pool.
+    Attention(Projection),
+}
+
+/// The linear layers of an attention pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Projection {
+    Query,
+    Key,
+    Value,
+    Result,
+}
+
+impl Projection {
+    /// The letter in its name.
+    pub(super) const fn letter(self) -> char {
+        match self {
+            Self::Query => 'q',
+            Self::Key => 'k',
+            Self::Value => 'v',
+            Self::Result => 'c',
+        }
+    }
 }
 
 /// The position of a block.
@@ -84,11 +113,12 @@ pub struct Naming {
 }
 
 /// A name that occurs exactly once in every network of a family.
-const MARKS: [(Family, &str); 6] = [
+const MARKS: [(Family, &str); 7] = [
     (Family::Torchvision, "layer1.0.conv1.weight"),
     (Family::HuggingFace, "embedder.embedder.convolution.weight"),
     (Family::PreActivation, "stages.0.blocks.0.conv1.weight"),
     (Family::Notebook, "res2a_branch2a/kernel"),
+    (Family::Detectron, "res2.0.conv1.weight"),
     (Family::SelectiveKernels, "layer1.0.conv1.conv.weight"),
     (
         Family::SelectiveKernels,
@@ -98,6 +128,21 @@ const MARKS: [(Family, &str); 6] = [
 
 /// A name that the original squeeze-and-excitation networks have, and torchvision's do not.
 const SENET_MARK: &str = "layer0.conv1.weight";
+
+/// A name that CLIP's networks have beside torchvision's.
+const CLIP_MARK: &str = "attnpool.positional_embedding";
+
+/// What stands beside the images' network in a file of CLIP: what reads texts.
+const CLIP_TEXTS: &[&str] = &[
+    "transformer.",
+    "token_embedding.",
+    "positional_embedding",
+    "ln_final.",
+    "text_projection",
+    "logit_scale",
+    "logit_bias",
+    "text.",
+];
 
 impl Naming {
     /// The naming of random tensors, which are named after the layers.
@@ -146,8 +191,12 @@ impl Naming {
                 }
                 _ => {
                     let prefix = name.strip_suffix(mark)?;
-                    let senet = names.contains(&format!("{prefix}{SENET_MARK}"));
-                    let family = if senet { Family::Senet } else { family };
+                    let has = |mark: &str| names.contains(&format!("{prefix}{mark}"));
+                    let family = match family {
+                        Family::Torchvision if has(SENET_MARK) => Family::Senet,
+                        Family::Torchvision if has(CLIP_MARK) => Family::Clip,
+                        family => family,
+                    };
                     Some(Self::of(family, prefix.to_owned()))
                 }
             };
@@ -157,19 +206,8 @@ impl Naming {
         match found.len() {
             1 => {
                 let mut naming = found.remove(0);
-                let shortcut = |name: &String| name.contains(".shortcut.");
-                if naming.family == Family::Torchvision && names.iter().any(shortcut) {
-                    naming.shortcut = Some(".shortcut.");
-                }
                 if naming.family != Family::Notebook {
-                    let outside = names.iter().map(String::as_str);
-                    let outside = outside.filter(|name| !naming.is_backbone(name));
-                    let outside: Vec<&str> = outside.collect();
-                    naming.normalizations = preprocess::normalizations(&outside, &dims);
-                    let found = head::find(&outside, &naming.prefix, dims);
-                    naming.classifier = found.classifier;
-                    naming.left_out = found.left_out;
-                    naming.remark = found.remark;
+                    naming.look_around(names, dims);
                 }
                 Ok(naming)
             }
@@ -205,6 +243,22 @@ impl Naming {
         }
     }
 
+    /// Finds what stands before and behind the backbone.
+    fn look_around(&mut self, names: &BTreeSet<String>, dims: impl Fn(&str) -> Option<Vec<usize>>) {
+        let shortcut = |name: &String| name.contains(".shortcut.");
+        if self.family == Family::Torchvision && names.iter().any(shortcut) {
+            self.shortcut = Some(".shortcut.");
+        }
+        let outside = names.iter().map(String::as_str);
+        let outside = outside.filter(|name| !self.is_backbone(name) && !self.is_of_texts(name));
+        let outside: Vec<&str> = outside.collect();
+        self.normalizations = preprocess::normalizations(&outside, &dims);
+        let found = head::find(&outside, &self.prefix, dims);
+        self.classifier = found.classifier;
+        self.left_out = found.left_out;
+        self.remark = found.remark;
+    }
+
     /// The family.
     pub const fn family(&self) -> Family {
         self.family
@@ -231,7 +285,15 @@ impl Naming {
 
     /// Whether a tensor is of a module behind the last pool that the network does without.
     pub fn leaves_out(&self, name: &str) -> bool {
-        self.left_out.iter().any(|module| name.starts_with(module))
+        self.is_of_texts(name) || self.left_out.iter().any(|module| name.starts_with(module))
+    }
+
+    /// Whether a tensor of CLIP is of what reads texts.
+    fn is_of_texts(&self, name: &str) -> bool {
+        let outer = self.prefix.strip_suffix("visual.");
+        let inside = outer.and_then(|outer| name.strip_prefix(outer));
+        self.family == Family::Clip
+            && inside.is_some_and(|rest| CLIP_TEXTS.iter().any(|module| rest.starts_with(module)))
     }
 
     /// What is said of the modules behind the last pool; empty where there is a classifier or nothing.
@@ -250,6 +312,8 @@ impl Naming {
             Family::HuggingFace => &["embedder.", "encoder."],
             Family::PreActivation => &["stem.", "stages.", "norm"],
             Family::Notebook => return true,
+            Family::Detectron => &["stem.", "res2.", "res3.", "res4.", "res5."],
+            Family::Clip => &["layer", "conv", "bn", "attnpool."],
             _ => &["layer", "conv1", "bn1", "maxpool."],
         };
         let inside = layer.strip_prefix(self.prefix.as_str());
@@ -275,6 +339,9 @@ impl Naming {
         parameter: Parameter,
     ) -> String {
         let prefix = &self.prefix;
+        if parameter == Parameter::Positions {
+            return format!("{prefix}{CLIP_MARK}");
+        }
         if unit == Unit::Head
             && self.family != Family::Notebook
             && let Some(classifier) = &self.classifier
@@ -305,9 +372,34 @@ impl Naming {
                 }
                 format!("{prefix}{layer}.{}", parameter.name())
             }
+            Family::Detectron => {
+                let layer = detectron(&plan.layer(unit, part));
+                format!("{prefix}{layer}.{}", parameter.name())
+            }
+            Family::Clip => {
+                let layer = match unit {
+                    Unit::Stem(n) if part == Part::Conv => format!("conv{}", n + 1),
+                    Unit::Stem(n) => format!("bn{}", n + 1),
+                    _ => without_average(&plan.layer(unit, part)),
+                };
+                format!("{prefix}{layer}.{}", parameter.name())
+            }
             // The last of the pools that replace the max pool has its own module.
             Family::Torchvision if matches!((unit, part), (Unit::Stem(_), Part::Pool)) => {
                 format!("{prefix}maxpool.1.{}", parameter.name())
+            }
+            _ if plan.selective.as_ref().is_some_and(|s| s.stacked) => {
+                let layer = plan.layer(unit, part);
+                let place = layer.split(".conv2.").next().unwrap_or_default();
+                let own = match (unit, part) {
+                    (Unit::Path(..), Part::Norm) => "bn0",
+                    (Unit::Path(..), _) => "conv",
+                    (Unit::Reduce(_), Part::Norm) => "bn1",
+                    (Unit::Reduce(_), _) => "fc1",
+                    (Unit::Choose(..), _) => "fc2",
+                    _ => return format!("{prefix}{layer}.{}", parameter.name()),
+                };
+                format!("{prefix}{place}.conv2.{own}.{}", parameter.name())
             }
             _ => {
                 let mut layer = plan.layer(unit, part);
@@ -334,10 +426,14 @@ impl Naming {
             | Unit::Excite(place)
             | Unit::Channels(place)
             | Unit::Path(place, _)
+            | Unit::Split(place, _)
+            | Unit::Scale(place, _)
+            | Unit::Join(place, _)
             | Unit::Reduce(place)
             | Unit::Choose(place, _) => {
                 format!("{}.se", inside(place))
             }
+            Unit::Attention(_) => "attention".to_owned(),
             Unit::Shortcut(place) | Unit::Sum(place) => format!("{}.shortcut", inside(place)),
         };
         let kind = match part {
@@ -345,6 +441,27 @@ impl Naming {
             _ => "convolution",
         };
         format!("{prefix}{path}.{kind}.{name}")
+    }
+}
+
+/// The name of a layer of a shortcut whose average has no number.
+fn without_average(layer: &str) -> String {
+    let layer = layer.replace("downsample.1", "downsample.0");
+    layer.replace("downsample.2", "downsample.1")
+}
+
+/// The name of one of torchvision's layers in Detectron2, where a convolution has its normalisation within.
+fn detectron(layer: &str) -> String {
+    let stage = |layer: &str| -> Option<String> {
+        let (stage, rest) = layer.strip_prefix("layer")?.split_once('.')?;
+        Some(format!("res{}.{rest}", stage.parse::<usize>().ok()? + 1))
+    };
+    let layer = stage(layer).unwrap_or_else(|| format!("stem.{layer}"));
+    let layer = layer.replace("downsample.0", "shortcut");
+    let layer = layer.replace("downsample.1", "shortcut.norm");
+    match layer.rsplit_once("bn") {
+        Some((before, number)) => format!("{before}conv{number}.norm"),
+        None => layer,
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Selective {
     pub reduced: Vec<usize>,
     /// Whether each kernel reads one half of the channels.
     pub splits: bool,
+    /// Whether both kernels are stacked in one, of equal reach, as in `ResNeSt`.
+    pub stacked: bool,
 }
 
 /// What normalises.
@@ -178,6 +180,8 @@ pub enum HeadPooling {
     Global,
     /// A 2×2 average pool and flattening, channels innermost: the classifier fixes the image size.
     Lesson,
+    /// Attention with this many heads, as in CLIP's networks: positions fix the image size.
+    Attention(usize),
 }
 
 /// A residual network.
@@ -234,6 +238,8 @@ pub struct Plan {
     pub channel_taps: Vec<usize>,
     /// The selective kernels of the blocks, if they have any.
     pub selective: Option<Selective>,
+    /// The number of scales within a block, if there are several.
+    pub scales: Option<usize>,
     /// Whether a ReLU also follows the last normalisation of a main path.
     pub clamps_last: bool,
     /// Which convolutions have a bias.
@@ -285,6 +291,7 @@ impl Plan {
             squeeze: Vec::new(),
             channel_taps: Vec::new(),
             selective: None,
+            scales: None,
             clamps_last: false,
             bias: Bias::None,
             legacy: false,
@@ -365,6 +372,14 @@ impl Plan {
             }
             (_, groups, _) => format!("resnext{aa}{depth}{letter}_{groups}x{width}d"),
         };
+        if let Some(scales) = self.scales {
+            let kind = if self.groups > 1 { "next" } else { "net" };
+            let width = width / scales;
+            name = format!("res2{kind}{depth}{letter}_{width}w_{scales}s");
+        }
+        if let HeadPooling::Attention(_) = self.head.pooling {
+            name = format!("clip_resnet{depth}");
+        }
         if self.is_small() {
             name.push_str("_cifar");
         }
@@ -374,8 +389,10 @@ impl Plan {
         if self.norm != Norm::Batch {
             name.push_str(if self.standardised { "_bit" } else { "_gn" });
         }
-        if self.selective.is_some() {
-            name.insert_str(0, "sk");
+        match &self.selective {
+            Some(Selective { stacked: true, .. }) => name = name.replacen("resnet", "resnest", 1),
+            Some(_) => name.insert_str(0, "sk"),
+            None => {}
         }
         if !self.channel_taps.is_empty() {
             name.insert_str(0, "eca");

@@ -1,6 +1,9 @@
-//! Published weight files that the hash in their name tells.
+//! How images are prepared where no file says it: by the family of a network, and by the hash in the name of
+//! a published weight file.
 
-use crate::picture::Preprocess;
+use super::plan::{Plan, StrideSite, Style};
+use crate::network::{Decision, Family};
+use crate::picture::{ChannelOrder, Preprocess};
 
 /// The weights of torchvision by the hash that ends their file names, in two versions that images are
 /// prepared for in different ways (`torchvision/models/resnet.py`).
@@ -30,4 +33,59 @@ pub(super) fn published(path: &str) -> Option<(&'static str, Preprocess)> {
     let (_, hash) = stem.rsplit_once('-')?;
     let found = PUBLISHED.iter().find(|(.., hashes)| hashes.contains(&hash));
     found.and_then(|(name, rules, _)| Some((*name, Preprocess::named(rules)?)))
+}
+
+/// The rules of most networks of a family.
+pub(super) fn usual(plan: &Plan, family: Family) -> (Preprocess, Decision) {
+    match (plan.style, family) {
+        (Style::Lesson, _) => (
+            Preprocess::NOTEBOOK,
+            Decision::inferred("preprocessing", "", "the lesson's"),
+        ),
+        (_, Family::HuggingFace) => (
+            Preprocess::HUGGING_FACE,
+            Decision::assumed("preprocessing", "", "that of microsoft/resnet-50"),
+        ),
+        (_, Family::Clip) => (
+            Preprocess::CLIP,
+            Decision::inferred("preprocessing", "", "that of CLIP's networks"),
+        ),
+        (_, Family::Detectron) => (
+            detectron(plan),
+            Decision::assumed(
+                "preprocessing",
+                "",
+                "the pixels' mean in Detectron2's models",
+            ),
+        ),
+        _ if plan.is_small() => (
+            Preprocess::CIFAR,
+            Decision::assumed("preprocessing", "", "that of most networks for CIFAR"),
+        ),
+        (_, Family::Random) => (
+            Preprocess::TORCHVISION,
+            Decision::certain("preprocessing", "", "any will do for made-up weights"),
+        ),
+        _ => (
+            Preprocess::TORCHVISION,
+            Decision::assumed("preprocessing", "", "that of torchvision's first weights"),
+        ),
+    }
+}
+
+/// How Detectron2 prepares the pixels for its backbones: those that stride in the 1×1 are of Caffe, the others
+/// of torchvision but for those with groups.
+fn detectron(plan: &Plan) -> Preprocess {
+    const MEAN: [f32; 3] = [103.53, 116.28, 123.675];
+    let std = match (plan.groups, plan.stride_site) {
+        (1, StrideSite::Middle) => return Preprocess::TORCHVISION,
+        (1, StrideSite::First) => [1.0; 3],
+        _ => [57.375, 57.12, 58.395],
+    };
+    Preprocess {
+        mean: MEAN.map(|mean| mean / 255.0),
+        std: std.map(|std| std / 255.0),
+        channels: ChannelOrder::Bgr,
+        ..Preprocess::TORCHVISION
+    }
 }

@@ -17,6 +17,8 @@ pub struct Stated {
     pub path: Option<String>,
     /// What else it holds that may have been meant.
     pub beside: Option<Decision>,
+    /// How images are prepared according to what stands beside the weights, and how sure that is.
+    pub prepared: Option<(Preprocess, Decision)>,
     /// The file's metadata, such as `epsilon` or `classes`.
     pub metadata: HashMap<String, String>,
     /// The content of its side-car files.

@@ -1,4 +1,7 @@
 //! JPEG, computed as by libjpeg-turbo, which Pillow uses.
+//!
+//! Of a file that is cut off this takes more than Pillow, if that is asked for: Pillow's picture is black from
+//! where arithmetic coding ends, and all of it where a progressive file ends within a segment between two scans.
 
 use std::borrow::Cow;
 

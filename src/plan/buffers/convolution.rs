@@ -45,14 +45,26 @@ impl fmt::Display for OnBuffers {
 }
 
 impl Buffers<'_> {
-    /// The algorithm chosen for a layer, if it is possible, otherwise the default.
+    /// The algorithm chosen for a layer, if it is possible, otherwise the default, or the next one that may
+    /// be used.
     fn algorithm(&self, shape: &ConvShape) -> OnBuffers {
         let geometry = shape.geometry();
+        let trusted = |algorithm: &OnBuffers| self.options.trusts(algorithm);
+        let possible = || self.algorithms(geometry).into_iter();
         match self.options.choices.get(shape) {
-            Some(Candidate::Buffers(choice)) if self.algorithms(geometry).contains(&choice) => {
+            Some(Candidate::Buffers(choice))
+                if trusted(&choice) && possible().any(|other| other == choice) =>
+            {
                 choice
             }
-            _ => self.default_algorithm(geometry),
+            _ => {
+                let default = self.default_algorithm(geometry);
+                let other = || possible().find(trusted);
+                Some(default)
+                    .filter(trusted)
+                    .or_else(other)
+                    .unwrap_or(default)
+            }
         }
     }
 

@@ -4,10 +4,11 @@ use super::candidate::{Candidate, ConvShape};
 use super::lower::{BackEnd, Bound, Lowered, Native, Operand, Representation};
 use super::options::PlanOptions;
 use crate::graph::{
-    BatchNorm, ChannelConv, ClassGradient, Graph, GroupNorm, Linear, Node, Op, ParamId, Statistics,
+    AttentionPool, BatchNorm, ChannelConv, ClassGradient, Graph, GroupNorm, Linear, Node, Op,
+    ParamId, Statistics,
 };
 use crate::kernels::{
-    Launch, Packing, Precision, Storage, avg_pool, avg_pool_gradient, batch_norm,
+    Launch, Packing, Precision, Storage, attention_pool, avg_pool, avg_pool_gradient, batch_norm,
     batch_norm_of_batch, blur_pool, channel_conv, channel_dot, class_gradient, dilate, flatten,
     gate, global_avg_pool, group_norm, image_to_tensor, linear, max_pool, narrow, relu,
     relu_gradient, residual_add, sigmoid, softmax, widen,
@@ -81,6 +82,7 @@ impl BackEnd for Buffers<'_> {
             Op::GroupNorm(norm) => (maps, bind_group_norm(graph, x, norm)),
             Op::ChannelConv(op) => (plain, bind_channel_conv(graph, x, *op)),
             Op::Gate(_) => (maps, Bound::binary(gate::launch(x))),
+            Op::AttentionPool(op) => (plain, bind_attention_pool(graph, [x, y], *op)),
             Op::ClassGradient(op) => (plain, bind_class_gradient(graph, [x, y], op)),
             Op::ReluGradient(_) => (plain, Bound::binary(relu_gradient::launch(x))),
             Op::AvgPoolGradient(op) => {
@@ -153,6 +155,21 @@ fn bind_channel_conv(graph: &Graph, shape: Shape, op: ChannelConv) -> Bound {
     Bound::new(
         channel_conv::launch(shape, taps),
         [("weight", weight)],
+        operands,
+    )
+}
+
+fn bind_attention_pool(graph: &Graph, [x, y]: [Shape; 2], op: AttentionPool) -> Bound {
+    let positions = attention_pool::packing(graph.tensor(op.positions));
+    let operands = [
+        Operand::Input(0),
+        Operand::Input(1),
+        Operand::Parameters(0),
+        Operand::Output,
+    ];
+    Bound::new(
+        attention_pool::launch(x, y),
+        [("positions", positions)],
         operands,
     )
 }

@@ -35,6 +35,20 @@ impl<'a> Textures<'a> {
     /// Creates the back end, or says why the device cannot run it.
     pub(super) fn new(options: &'a PlanOptions) -> Result<Self, String> {
         let lanes = lanes(&options.capabilities)?;
+        let conversions = [
+            &tensor_to_texture::KERNEL,
+            &texture_to_tensor::KERNEL,
+            &image_to_tensor_texture::KERNEL,
+        ];
+        if let Some(wrong) = conversions
+            .iter()
+            .find(|kernel| !options.trusts(kernel.name))
+        {
+            return Err(format!(
+                "the kernel '{}' computes wrongly on this device",
+                wrong.name
+            ));
+        }
         Ok(Self {
             options,
             tiles: defaults::Tiles::of(lanes),
@@ -83,7 +97,14 @@ impl BackEnd for Textures<'_> {
         let y = graph.shape(node.output);
         let maps = [Native; 2];
         let (from_to, bound) = match &node.op {
-            Op::Conv2d(conv) if conv.groups == 1 => return self.convolution(graph, node, conv),
+            Op::Conv2d(conv) if conv.groups == 1 => {
+                let lowered = self.convolution(graph, node, conv);
+                return if lowered.candidate.is_some_and(|c| !self.options.trusts(c)) {
+                    self.buffers.lower(graph, node)
+                } else {
+                    lowered
+                };
+            }
             Op::Add(add) => {
                 let launch = residual_add_texture::launch(x, add.relu);
                 (maps, Bound::binary(launch))
@@ -104,6 +125,7 @@ impl BackEnd for Textures<'_> {
             | Op::BatchNorm(_)
             | Op::GroupNorm(_)
             | Op::ChannelConv(_)
+            | Op::AttentionPool(_)
             | Op::BlurPool(_)
             | Op::Relu(_)
             | Op::Flatten(_)
@@ -114,6 +136,9 @@ impl BackEnd for Textures<'_> {
             | Op::Dilate(_)
             | Op::ChannelDot(_) => return self.buffers.lower(graph, node),
         };
+        if !self.options.trusts(bound.launch.kernel.name) {
+            return self.buffers.lower(graph, node);
+        }
         Lowered::single(from_to, self.options.precision, bound)
     }
 

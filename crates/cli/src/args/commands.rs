@@ -34,6 +34,10 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "K", default_value = "5", value_parser = count)]
     pub(crate) top: usize,
 
+    /// Output of an ONNX file that has the scores, as --entry chooses it in other commands
+    #[arg(long, value_name = "NAME", conflicts_with = "entry")]
+    pub(crate) output: Option<String>,
+
     /// Form of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "jsonl", "csv"]))]
     pub(crate) format: Format,
@@ -61,6 +65,27 @@ pub(crate) struct EmbedArgs {
     /// Form of the results on stdout, when there is no --output
     #[arg(long, conflicts_with = "output", value_parser = formats(&["jsonl"]))]
     pub(crate) format: Option<Format>,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SearchArgs {
+    /// Vectors to search, as `resnet embed -o` writes them
+    #[arg(value_name = "INDEX.npy", value_parser = npy())]
+    pub(crate) index: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) images: ImagesArgs,
+
+    /// Images to show for each image
+    #[arg(long, value_name = "K", default_value = "5", value_parser = count)]
+    pub(crate) top: usize,
+
+    /// Form of the results
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "jsonl"]))]
+    pub(crate) format: Format,
 
     #[command(flatten)]
     pub(crate) run: RunArgs,

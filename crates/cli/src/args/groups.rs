@@ -32,7 +32,7 @@ pub(crate) struct DeviceArgs {
     #[arg(long)]
     pub(crate) untuned: bool,
 
-    /// Folder for what `resnet tune` stores and for compiled pipelines [default:
+    /// Folder for what `resnet tune` stores, compiled pipelines and checked kernels [default:
     /// `RESNET_CACHE_DIR`, else `resnet-wgpu` in the system's folder for caches]
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
@@ -40,6 +40,10 @@ pub(crate) struct DeviceArgs {
     /// Compile all pipelines anew, and store none
     #[arg(long, overrides_with = "no_pipeline_cache")]
     pub(crate) no_pipeline_cache: bool,
+
+    /// Do not check the kernels of an adapter against the CPU when something is new about it
+    #[arg(long)]
+    pub(crate) no_self_check: bool,
 
     /// 3×3 convolutions by Winograd's algorithm: where it should be faster, nowhere, or wherever it
     /// can be done in tiles of 2×2 or 4×4 outputs
@@ -49,6 +53,11 @@ pub(crate) struct DeviceArgs {
     /// What feature maps and weights are stored in; arithmetic is in f32 either way
     #[arg(long, default_value = "f32", value_parser = named::<Precision>(["f32", "f16"]))]
     pub(crate) precision: Precision,
+
+    /// Go on although the first batch has values beyond 65,504 in a layer, which no half can hold
+    /// [default: an error that names the layer]
+    #[arg(long)]
+    pub(crate) allow_overflow: bool,
 
     /// Multiply halves with cooperative matrices (tensor cores), where --precision is f16 and the
     /// adapter can: experimental, and tested before it is used
@@ -129,8 +138,8 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_name = "MODE", value_parser = named::<BnMode>(["running", "batch"]))]
     pub(crate) bn_mode: Option<BnMode>,
 
-    /// Which network of a file with several: an entry of a checkpoint, such as `state_dict_ema`, or the
-    /// prefix of its names, such as `encoder_q`
+    /// Which network of a file with several: an entry of a checkpoint, such as `state_dict_ema`, the
+    /// prefix of its names, such as `encoder_q`, or an output of an ONNX file
     #[arg(long, value_name = "NAME")]
     pub(crate) entry: Option<String>,
 

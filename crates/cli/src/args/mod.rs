@@ -70,12 +70,21 @@ pub(crate) enum Command {
         after_help = "Examples:\n  resnet embed photos/ -o photos.npy > photos.txt\n  \
         resnet embed --weights resnet50.safetensors --normalize cat.jpg dog.jpg\n\n\
         The vector is the network after its last pooling: 2048 numbers for ResNet-50. The .npy file \
-        has one row for each image, 32-bit floats; stdout then lists the images of the rows. \
+        has one row for each image, 32-bit floats, and their names in a second array, for `resnet \
+        search`; stdout then lists the images of the rows. \
         Without --output, stdout has one JSON document a line.\n\
         An image that cannot be read is one line on stderr; the others are embedded, and the exit \
         code is 1."
     )]
     Embed(EmbedArgs),
+
+    /// Show the images of an index that are most similar to others
+    #[command(after_help = "Examples:\n  resnet embed photos/ -o photos.npy\n  \
+        resnet search photos.npy cat.jpg\n  \
+        resnet search photos.npy --top 1 --format jsonl new/*.jpg | jq .nearest[0].image\n\n\
+        The index must be of the same network and preprocessing. Similar means a small angle between \
+        the vectors: the number is its cosine, 1 for the same direction.")]
+    Search(SearchArgs),
 
     /// Show what the network looks at, as a heat map over the image
     #[command(after_help = "Examples:\n  resnet cam cat.jpg -o map.png\n  \

@@ -49,6 +49,7 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
     let report = Report {
         schema_version: SCHEMA_VERSION,
         adapter: device.info(),
+        wrong_kernels: Vec::new(),
         model: network.info(),
         precision: device.precision().to_string(),
         versions: Versions::new(),
@@ -81,6 +82,7 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
     bench.measure_peak()?;
     let mut report = bench.report;
     report.plan = report.plans.first().cloned();
+    report.wrong_kernels = bench.device.wrong();
     if args.startup {
         report.startup.starts = Some(Starts::measure()?);
     }

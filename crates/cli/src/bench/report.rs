@@ -1,5 +1,6 @@
 //! What `resnet bench` prints.
 
+use resnet_wgpu::check::WrongKernel;
 use resnet_wgpu::internals::gpu::StepClock;
 use serde::Serialize;
 
@@ -19,6 +20,8 @@ use crate::versions::Versions;
 pub(super) struct Report {
     pub(super) schema_version: u32,
     pub(super) adapter: AdapterInfo,
+    /// Kernels that compute wrongly on it and were replaced.
+    pub(super) wrong_kernels: Vec<WrongKernel>,
     pub(super) model: ModelInfo,
     pub(super) precision: String,
     pub(super) versions: Versions,

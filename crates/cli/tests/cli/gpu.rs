@@ -116,3 +116,29 @@ fn bench_times_the_network_and_its_layers() {
         assert!(samples.iter().all(|ms| ms.as_f64().unwrap() > 0.0));
     }
 }
+
+#[test]
+fn what_halves_cannot_hold_is_named_with_its_layer() {
+    let folder = pictures();
+    // Its weights are all above zero, so every layer multiplies what it reads.
+    let weights = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../formats/tests/data/torch/zip.pth"
+    );
+    let image = folder.path().join("a.png");
+    let classify = [
+        "classify",
+        path(&image),
+        "--weights",
+        weights,
+        "--size",
+        "32",
+    ];
+    Run::new(&[&classify]).ends_with(0);
+    let half = ["--precision", "f16"];
+    Run::new(&[&classify, &half])
+        .ends_with(1)
+        .complains_of("half precision ends at 65504");
+    let run = Run::new(&[&classify, &half, &["--allow-overflow"]]).ends_with(0);
+    assert!(run.stderr.contains("warning: '"), "{}", run.stderr);
+}

@@ -172,8 +172,9 @@ fn npy(file: &Path, rows: usize, columns: usize) -> Vec<f32> {
         header.contains(&format!("'shape': ({rows}, {columns})")),
         "{header}"
     );
-    let words = bytes[128..].as_chunks::<4>().0;
-    assert_eq!(words.len(), rows * columns, "numbers");
+    // The names follow.
+    let numbers = &bytes[128..][..rows * columns * 4];
+    let words = numbers.as_chunks::<4>().0;
     words.iter().map(|&w| f32::from_le_bytes(w)).collect()
 }
 
@@ -215,6 +216,22 @@ fn embed_gives_the_features_of_each_image_in_both_forms() {
         }
         assert_eq!(embedding.len(), 512, "features");
     }
+    // The names are in the file, too.
+    let index = ["search", path(&file), path(&expected[1]), "--top", "2"];
+    let run = Run::new(&[&index, &TINY, &ON_CPU, &["--format", "jsonl"]]).ends_with(0);
+    let found: Value = serde_json::from_str(&run.stdout).unwrap();
+    let nearest = found["nearest"].as_array().unwrap();
+    assert_eq!(nearest.len(), 2, "{found}");
+    assert_eq!(nearest[0]["image"], path(&expected[1]), "itself: {found}");
+    let similarity = nearest[0]["similarity"].as_f64().unwrap();
+    assert!((similarity - 1.0).abs() < 1e-5, "{found}");
+    let run = Run::new(&[&index, &TINY, &ON_CPU]).ends_with(0);
+    let line = format!("  1.0000  {}", path(&expected[1]));
+    assert_eq!(run.stdout.lines().nth(1), Some(&*line), "{}", run.stdout);
+    let other = ["--arch", "resnet50", "--size", "32"];
+    Run::new(&[&index, &other, &ON_CPU])
+        .ends_with(1)
+        .complains_of("vectors of 512 numbers");
     let first = &rows[..512];
     assert_ne!(first, &rows[512..1024], "each image has its own");
     let wide = ["embed", path(&expected[0])];
@@ -290,4 +307,61 @@ fn cam_paints_what_the_network_sees_and_leaves_the_rest() {
     Run::new(&[&cam, &TINY, &ON_CPU])
         .ends_with(1)
         .complains_of("cannot write");
+}
+
+/// Weights whose max pool has no padding, for images that keep their size.
+fn of_any_size(folder: &TempDir) -> [String; 6] {
+    let rules = r#"{"size": [32, 32], "resize": "keep", "filter": "bilinear", "mean": [0, 0, 0],
+        "std": [1, 1, 1]}"#;
+    let weights = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../formats/tests/data/torch/zip.pth"
+    );
+    let rules = file(folder, "rules.json", rules);
+    let flags = [
+        "--weights",
+        weights,
+        "--preprocess",
+        path(&rules),
+        "--set",
+        "pool_padding=0",
+    ];
+    flags.map(str::to_owned)
+}
+
+#[test]
+fn an_image_that_is_too_small_for_the_network_is_refused_alone() {
+    let folder = pictures();
+    let small = folder.path().join("aa.png");
+    RgbImage::new(3, 3).save(&small).unwrap();
+    let flags = of_any_size(&folder);
+    let flags = flags.each_ref().map(String::as_str);
+    let images = [path(folder.path()), "--batch", "2"];
+    let run = Run::new(&[&["classify", "--format", "json"], &images, &flags, &ON_CPU])
+        .ends_with(1)
+        .complains_of(path(&small));
+    let json = run.json();
+    assert_eq!(json["results"].as_array().unwrap().len(), 3, "the others");
+    assert_eq!(json["errors"].as_array().unwrap().len(), 1, "the small one");
+
+    let run = Run::new(&[&["embed"], &images, &flags, &ON_CPU])
+        .ends_with(1)
+        .complains_of(path(&small));
+    let alone = folder.path().join("b.PNG");
+    let alone = Run::new(&[&["embed", path(&alone)], &flags, &ON_CPU]).ends_with(0);
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "the others");
+    assert_eq!(Some(lines[1]), alone.stdout.lines().next(), "its own size");
+
+    let map = folder.path().join("map.png");
+    let image = folder.path().join("b.PNG");
+    let cam = ["cam", path(&image), "-o", path(&map), "--format", "json"];
+    let json = Run::new(&[&cam, &flags, &ON_CPU]).ends_with(0).json();
+    assert_eq!(
+        json["model"]["size"],
+        serde_json::json!([33, 61]),
+        "all of it"
+    );
+    let cam = ["cam", path(&small), "-o", path(&map)];
+    Run::new(&[&cam, &flags, &ON_CPU]).ends_with(1);
 }

@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn every_command_has_help_with_examples() {
     for name in [
-        "devices", "classify", "embed", "cam", "inspect", "compare", "bench",
+        "devices", "classify", "embed", "search", "cam", "inspect", "compare", "bench",
     ] {
         let run = Run::new(&[&[name, "--help"]]).ends_with(0);
         let example = format!("  resnet {name} ");

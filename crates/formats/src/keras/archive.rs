@@ -1,12 +1,15 @@
 //! The containers: an HDF5 file, or a `.keras` archive that holds one beside texts.
 
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
-use hdf5_reader::storage::{DynStorage, Storage, StorageBuffer};
+use hdf5_reader::storage::{Storage, StorageBuffer};
 use serde_json::Value;
 
 use super::store::{Saved, Store};
 use super::{Fault, hub};
+use crate::weights::bytes::Bytes;
 use crate::weights::zip;
 
 /// How every HDF5 file starts.
@@ -43,35 +46,50 @@ pub(super) struct Archive {
 
 /// A part of a file as a file of its own.
 struct Section {
-    inner: DynStorage,
-    start: u64,
-    len: u64,
+    source: Bytes,
+    range: Range<usize>,
 }
 
 impl Storage for Section {
     fn len(&self) -> u64 {
-        self.len
+        self.range.len() as u64
     }
 
     fn read_range(&self, offset: u64, len: usize) -> hdf5_reader::error::Result<StorageBuffer> {
-        let end = u64::try_from(len)
-            .ok()
-            .and_then(|len| offset.checked_add(len));
-        if end.is_none_or(|end| end > self.len) {
-            return Err(hdf5_reader::error::Error::OffsetOutOfBounds(offset));
+        use hdf5_reader::error::Error;
+        let start = usize::try_from(offset).ok();
+        let end = start.and_then(|start| start.checked_add(len));
+        let (Some(start), Some(end)) = (start, end.filter(|&end| end <= self.range.len())) else {
+            return Err(Error::OffsetOutOfBounds(offset));
+        };
+        let base = self.range.start;
+        match &self.source {
+            Bytes::Memory(bytes) => {
+                StorageBuffer::from_shared_owner(Arc::clone(bytes) as _, base + start, len)
+            }
+            Bytes::File(..) => {
+                let bytes = self.source.read(base + start..base + end);
+                let bytes =
+                    bytes.map_err(|fault| Error::Io(io::Error::other(fault.to_string())))?;
+                Ok(StorageBuffer::from_vec(bytes.into_owned()))
+            }
         }
-        self.inner.read_range(self.start + offset, len)
     }
 }
 
+/// The variables of a part of a file.
+pub(super) fn store(source: &Bytes, range: Range<usize>) -> Result<Store, Fault> {
+    let source = source.clone();
+    Store::open(Arc::new(Section { source, range }))
+}
+
 impl Archive {
-    /// Opens a file of either container: `data` are its bytes, `storage` reads them once more, piece by
-    /// piece, when a tensor is needed.
-    pub(super) fn open(data: &[u8], storage: DynStorage) -> Result<Self, Fault> {
-        if data.starts_with(HDF5) {
-            return Self::open_hdf5(storage);
+    /// Opens a file of either container, whose tensors are read when they are needed.
+    pub(super) fn open(source: &Bytes) -> Result<Self, Fault> {
+        if source.head()?.starts_with(HDF5) {
+            return Self::open_hdf5(source);
         }
-        Self::open_zip(data, storage)
+        Self::open_zip(source)
     }
 
     /// Lists the variables.
@@ -87,8 +105,8 @@ impl Archive {
         of(&self.store, TASK_WEIGHTS)?.around(hub::BACKBONE_GROUP, backbone)
     }
 
-    fn open_hdf5(storage: DynStorage) -> Result<Self, Fault> {
-        let store = Store::open(storage)?;
+    fn open_hdf5(source: &Bytes) -> Result<Self, Fault> {
+        let store = store(source, 0..source.len())?;
         let config = store.text("model_config")?;
         if config
             .as_ref()
@@ -117,34 +135,29 @@ impl Archive {
         })
     }
 
-    fn open_zip(data: &[u8], storage: DynStorage) -> Result<Self, Fault> {
-        let archive = zip::Archive::open(data)?;
-        let text = |name: &str| -> Result<Option<&str>, Fault> {
+    fn open_zip(source: &Bytes) -> Result<Self, Fault> {
+        let archive = zip::Archive::open(source)?;
+        let text = |name: &str| -> Result<Option<String>, Fault> {
             let Some(range) = archive.find(name.as_bytes())? else {
                 return Ok(None);
             };
             if range.len() > MAX_TEXT_BYTES {
                 return Err(Fault(format!("'{name}' in the archive is too long")));
             }
-            let text = str::from_utf8(&data[range]);
+            let text = String::from_utf8(source.read(range)?.into_owned());
             text.map(Some)
                 .map_err(|_| Fault(format!("'{name}' in the archive is no text")))
         };
         let lacks =
             |name: &str, what: &str| Fault(format!("the archive has no '{name}', which {what}"));
         let config = text(CONFIG)?.ok_or_else(|| lacks(CONFIG, "describes the network"))?;
-        let written_by = text(METADATA)?.and_then(version);
+        let written_by = text(METADATA)?.and_then(|text| version(&text));
         let weights = archive.find(WEIGHTS.as_bytes())?;
         let weights = weights.ok_or_else(|| lacks(WEIGHTS, "holds the weights"))?;
-        let section = Section {
-            inner: storage,
-            start: weights.start as u64,
-            len: weights.len() as u64,
-        };
         Ok(Self {
-            store: Store::open(Arc::new(section))?,
+            store: store(source, weights)?,
             backbone: None,
-            config: Some(config.to_owned()),
+            config: Some(config),
             described_by: IN_FILE,
             format: "Keras 3 archive",
             written_by,
@@ -161,7 +174,7 @@ pub(super) fn version(metadata: &str) -> Option<String> {
 }
 
 /// Whether a zip archive is of Keras.
-pub(super) fn is_archive(data: &[u8]) -> bool {
-    let archive = zip::Archive::open(data);
+pub(super) fn is_archive(source: &Bytes) -> bool {
+    let archive = zip::Archive::open(source);
     archive.is_ok_and(|archive| archive.names().any(|name| name == WEIGHTS.as_bytes()))
 }

@@ -26,10 +26,8 @@ mod preset;
 mod store;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use hdf5_reader::storage::{BytesStorage, FileStorage};
-
+use crate::weights::bytes::Bytes;
 use archive::Archive;
 use bind::Bound;
 use import::{Imported, Trained};
@@ -59,20 +57,12 @@ impl From<crate::weights::Fault> for Fault {
     }
 }
 
-/// Reads a file of these bytes, and the files that belong to it. Its tensors are read once more, from the
-/// file, when they are needed.
-pub(crate) fn open(
-    path: &Path,
-    bytes: Vec<u8>,
-    options: &ModelOptions,
-) -> Result<Described, Error> {
-    let storage = FileStorage::open(path).map_err(|error| unreadable(error.to_string()));
-    let storage = storage.map_err(|error| in_file(error, path))?;
-    let archive = Archive::open(&bytes, Arc::new(storage)).and_then(|mut archive| {
+/// Reads a file, and the files that belong to it. Its tensors are read when they are needed.
+pub(crate) fn open(path: &Path, source: Bytes, options: &ModelOptions) -> Result<Described, Error> {
+    let archive = Archive::open(&source).and_then(|mut archive| {
         preset::describe(&mut archive, path)?;
         Ok(archive)
     });
-    drop(bytes);
     read(path, archive, options)
 }
 
@@ -85,19 +75,28 @@ pub(crate) fn open(
 /// and the options do not fit each other, and the [graph section](Error) for shapes.
 pub fn from_bytes(
     name: &str,
-    bytes: impl Into<Arc<[u8]>>,
+    bytes: impl Into<Vec<u8>>,
     options: &ModelOptions,
 ) -> Result<Described, Error> {
-    let bytes = bytes.into();
-    let storage = BytesStorage::from_shared(bytes.clone());
-    let archive = Archive::open(&bytes, Arc::new(storage));
-    read(Path::new(name), archive, options)
+    of_memory(name, Bytes::from(bytes.into()), options)
+}
+
+/// Reads a file beside which nothing is.
+pub(crate) fn of_memory(
+    name: &str,
+    source: Bytes,
+    options: &ModelOptions,
+) -> Result<Described, Error> {
+    read(Path::new(name), Archive::open(&source), options)
 }
 
 /// Whether a file is one of Keras, by its first bytes or by the names in its archive.
-pub(crate) fn is_keras(data: &[u8]) -> bool {
-    data.starts_with(archive::HDF5)
-        || (data.starts_with(b"PK\x03\x04") && archive::is_archive(data))
+pub(crate) fn is_keras(source: &Bytes) -> bool {
+    let Ok(head) = source.head() else {
+        return false;
+    };
+    head.starts_with(archive::HDF5)
+        || (head.starts_with(b"PK\x03\x04") && archive::is_archive(source))
 }
 
 fn read(
@@ -182,7 +181,7 @@ impl Source {
             });
         }
         let network = config::parse(config)?;
-        let layers = network.flat().len();
+        let layers = network.count()?;
         let described = Decision::certain(
             "layers",
             format!("{layers}, as described"),

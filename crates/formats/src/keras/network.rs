@@ -317,6 +317,18 @@ impl Network {
         (order.len() == self.layers.len()).then_some(order)
     }
 
+    /// The number of its layers, those of a plan being what has weights.
+    pub(super) fn count(&self) -> Result<usize, Error> {
+        let mut count = 0;
+        for layer in self.flat() {
+            count += match &layer.kind {
+                Kind::Plan(plan) => resnet::layers(plan)?.len(),
+                _ => 1,
+            };
+        }
+        Ok(count)
+    }
+
     /// All layers, those of networks inside of it included.
     pub(super) fn flat(&self) -> Vec<&Layer> {
         let mut all = Vec::new();

@@ -5,15 +5,14 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::Arc;
 
-use hdf5_reader::storage::FileStorage;
 use serde_json::Value;
 
 use super::Fault;
-use super::archive::{Archive, CONFIG, METADATA, TASK_WEIGHTS, WEIGHTS, version};
+use super::archive::{self, Archive, CONFIG, METADATA, TASK_WEIGHTS, WEIGHTS, version};
 use super::store::Store;
 use crate::sidecar;
+use crate::weights::bytes::Bytes;
 
 /// The classifier, with the network before it and its preprocessing.
 const TASK: &str = "task.json";
@@ -62,6 +61,6 @@ fn description(path: &Path) -> Option<String> {
 
 fn open(path: &Path) -> Result<Store, Fault> {
     let refuse = |reason: String| Fault(format!("'{}': {reason}", path.display()));
-    let storage = FileStorage::open(path).map_err(|error| refuse(error.to_string()))?;
-    Store::open(Arc::new(storage)).map_err(|Fault(reason)| refuse(reason))
+    let source = Bytes::open(path).map_err(|error| Fault(error.to_string()))?;
+    archive::store(&source, 0..source.len()).map_err(|Fault(reason)| refuse(reason))
 }

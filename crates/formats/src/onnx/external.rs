@@ -1,17 +1,19 @@
-//! Tensors that lie in a file beside the network, as exporters write large ones.
+//! Tensors that lie in a file beside the network, as exporters write large ones, or further on in its own.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use super::wire::{Damaged, Message};
-use crate::weights;
+use crate::weights::bytes::Bytes;
 
-/// The files beside a network, opened when a tensor is in one of them.
+/// The file of a network, and those beside it, opened when a tensor is in one of them.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     /// Where they are; `None` for a network in memory, beside which nothing is.
     folder: Option<PathBuf>,
-    open: HashMap<String, Vec<u8>>,
+    open: HashMap<String, Bytes>,
+    own: Option<Bytes>,
 }
 
 /// Where the numbers of a tensor are: texts by name.
@@ -37,16 +39,35 @@ impl<'a> Place<'a> {
 }
 
 impl Files {
-    /// Those beside a file.
-    pub(super) fn beside(path: &Path) -> Self {
+    /// A file and those beside it.
+    pub(super) fn of(path: &Path, own: Bytes) -> Self {
         Self {
             folder: Some(path.parent().unwrap_or(Path::new("")).to_owned()),
             open: HashMap::new(),
+            own: Some(own),
         }
     }
 
-    /// The bytes of a tensor of `len` bytes.
-    pub(super) fn bytes(&mut self, place: Place<'_>, len: usize) -> Result<&[u8], String> {
+    /// Where the numbers of a tensor in the network's own file are: `place` says where they start, and how
+    /// many bytes there are.
+    pub(super) fn inside(&self, place: &[u8]) -> Result<(&Bytes, Range<usize>), String> {
+        let number = |bytes: &[u8]| {
+            let bytes = bytes.first_chunk().copied();
+            usize::try_from(bytes.map_or(u64::MAX, u64::from_le_bytes)).unwrap_or(usize::MAX)
+        };
+        let (start, length) = place.split_at(place.len().min(8));
+        let start = number(start);
+        let own = self.own.as_ref();
+        let own = own.ok_or_else(|| "its numbers are missing".to_owned())?;
+        Ok((own, start..start.saturating_add(number(length))))
+    }
+
+    /// Where a tensor of `len` bytes is.
+    pub(super) fn bytes(
+        &mut self,
+        place: Place<'_>,
+        len: usize,
+    ) -> Result<(&Bytes, Range<usize>), String> {
         let name = place.location;
         let Some(folder) = &self.folder else {
             return Err(format!(
@@ -68,8 +89,8 @@ impl Files {
                     "its numbers are in '{name}', which is not beside the network; put both files into one folder"
                 ));
             }
-            let bytes = weights::bytes_of(&path).map_err(|error| error.to_string())?;
-            self.open.insert(name.to_owned(), bytes);
+            let source = Bytes::open(&path).map_err(|error| error.to_string())?;
+            self.open.insert(name.to_owned(), source);
         }
         let number = |text: &str, default: usize| {
             if text.is_empty() {
@@ -78,13 +99,14 @@ impl Files {
                 text.parse().ok()
             }
         };
-        let bytes = &self.open[name];
+        let source = &self.open[name];
         let start = number(place.offset, 0);
         let stated = number(place.length, len);
         let part = start.zip(start.and_then(|start| start.checked_add(len)));
-        let part = part.and_then(|(start, end)| bytes.get(start..end));
         match part {
-            Some(part) if stated == Some(len) => Ok(part),
+            Some((start, end)) if stated == Some(len) && end <= source.len() => {
+                Ok((source, start..end))
+            }
             _ => Err(format!(
                 "'{name}' does not hold its {len} bytes at {}; is it complete, and of this network?",
                 if place.offset.is_empty() {

@@ -7,7 +7,7 @@ use super::view::{Axis, Channels, NCHW};
 use super::{USUAL_SIZE, unreadable};
 use resnet_wgpu::Error;
 use resnet_wgpu::network::{Confidence, Decision, ModelOptions};
-use resnet_wgpu::picture::Preprocess;
+use resnet_wgpu::picture::{ChannelOrder, Preprocess};
 
 /// What is known about the input.
 pub(super) struct Image {
@@ -15,6 +15,8 @@ pub(super) struct Image {
     pub(super) axes: Vec<Axis>,
     /// Images in a batch, if the file states it.
     pub(super) batch: Option<usize>,
+    /// Whether it has one channel.
+    pub(super) grey: bool,
     /// Whether its pixels are integers.
     pub(super) integers: bool,
     /// Who says the size, and how surely.
@@ -45,8 +47,8 @@ impl Image {
             }
         };
         let channels_last = match dims {
-            [Some(3), ..] => false,
-            [.., Some(3)] => true,
+            [Some(1 | 3), ..] => false,
+            [.., Some(1 | 3)] => true,
             _ => is_transposed(file, links, input.name),
         };
         let axes = if channels_last {
@@ -59,9 +61,9 @@ impl Image {
             [h, w, c] if channels_last => [c, h, w],
             dims => dims,
         };
-        if let Some(channels) = c.filter(|&channels| channels != 3) {
+        if let Some(channels) = c.filter(|&channels| channels != 3 && channels != 1) {
             return Err(refuse(format!(
-                "has {channels} channels, only RGB images are supported"
+                "has {channels} channels, only RGB and grey images are supported"
             )));
         }
         let side = |size: Option<i64>| size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
@@ -82,9 +84,19 @@ impl Image {
             size,
             axes: axes[usize::from(unbatched)..].to_vec(),
             batch: side(n),
+            grey: c == Some(1),
             integers: is_int(element),
             size_from,
         })
+    }
+
+    /// Rules for its size and its channels.
+    pub(super) fn fitted(&self, rules: Preprocess) -> Preprocess {
+        let mut rules = rules.with_size(self.size);
+        if self.grey {
+            rules.channels = ChannelOrder::Grey;
+        }
+        rules
     }
 
     /// The order of its axes in words.
@@ -195,7 +207,7 @@ pub(super) fn rules(
             "torchvision's; no ONNX file says it",
         ),
     };
-    let rules = rules.with_size(image.size);
+    let rules = image.fitted(rules);
     (
         rules,
         Decision::assumed("preprocessing", rules.to_string(), evidence),

@@ -10,10 +10,11 @@ use super::image::Image;
 use super::operators;
 use super::order::Links;
 use super::proto::{Graph as File, Name, Node};
+pub(super) use super::site::Site;
 use super::tensor::{Constant, Numbers, narrow};
+use super::unreadable;
 use super::view::{Activation, Axis, Border, Channels, NCHW, Pending};
-use super::wire::{Damaged, Message};
-use super::{operator, unreadable};
+use super::wire::Message;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::ValueId;
 use resnet_wgpu::internals::graph::Padding;
@@ -39,6 +40,8 @@ pub(super) struct Import<'a> {
     pub(super) links: Links<'a>,
     pub(super) draft: Draft,
     pub(super) opset: i64,
+    /// Whether the image has one channel, which stands for three that are equal.
+    grey: bool,
     /// Images in a batch of the file; `None` for any number.
     pub(super) batch: Option<usize>,
     /// What the file does with the channels of the image before anything else.
@@ -68,16 +71,14 @@ impl<'a> Import<'a> {
         (opset, files): (i64, Files),
     ) -> Result<Self, Error> {
         let draft = Draft::new(if input.is_empty() { "node" } else { input }, image.size)?;
-        let pending = if image.integers {
+        let mut activation = Activation::new(draft.input(), image.axes.clone());
+        activation.pending = if image.integers {
             Pending::Integers
         } else {
-            Pending::Nothing
-        };
-        let activation = Activation {
-            pending,
-            ..Activation::new(draft.input(), image.axes.clone())
+            of_pixels(image.grey)
         };
         Ok(Self {
+            grey: image.grey,
             file,
             links,
             draft,
@@ -92,6 +93,11 @@ impl<'a> Import<'a> {
             initializers,
             budget: BUDGET,
         })
+    }
+
+    /// What is pending on the image once its pixels are floats.
+    pub(super) fn of_pixels(&self) -> Pending {
+        of_pixels(self.grey)
     }
 
     /// Runs nodes in an order in which they can: first those that need no image.
@@ -273,6 +279,9 @@ impl<'a> Import<'a> {
             Pending::Pad(..) => refuse(
                 "its input is padded, which is only supported before a convolution or pooling",
             ),
+            Pending::Groups(_) => {
+                refuse("its input has groups of channels, which only a normalisation may read")
+            }
             Pending::Mean(_) => {
                 refuse("its input is a mean over rows or columns only, which is not supported")
             }
@@ -372,23 +381,26 @@ impl<'a> Import<'a> {
         attribute: &str,
         index: usize,
     ) -> Result<Option<Vec<i64>>, Error> {
-        match self.constant(site, index) {
-            _ if site.node.has(attribute) => site.ints(attribute),
-            Err(_) => Err(site.refuse(format!("{attribute} must be constant integers"))),
-            Ok(None) => Ok(None),
-            Ok(Some(Constant { sized: true, .. }))
-                if !["Reshape", "Expand"].contains(&site.node.op) =>
-            {
-                Err(site.refuse(format!(
-                    "{attribute} depends on the size of the image, which is not supported"
-                )))
+        if site.node.has(attribute) {
+            return site.ints(attribute);
+        }
+        let constant = match self.optional(site, index)? {
+            None => return Ok(None),
+            Some(Value::Constant(constant)) => constant,
+            Some(Value::Activation(_)) => {
+                return Err(site.refuse(format!("{attribute} must be constant integers")));
             }
-            Ok(Some(constant)) => match constant.numbers {
-                Numbers::Ints { ints, .. } => Ok(Some(ints)),
-                Numbers::Floats(_) => {
-                    Err(site.refuse(format!("{attribute} must be constant integers")))
-                }
-            },
+        };
+        if constant.sized && !["Reshape", "Expand"].contains(&site.node.op) {
+            return Err(site.refuse(format!(
+                "{attribute} depends on the size of the image, which is not supported"
+            )));
+        }
+        match constant.numbers {
+            Numbers::Ints { ints, .. } => Ok(Some(ints)),
+            Numbers::Floats(_) => {
+                Err(site.refuse(format!("{attribute} must be constant integers")))
+            }
         }
     }
 
@@ -445,52 +457,11 @@ impl<'a> Import<'a> {
     }
 }
 
-/// A node that is being imported.
-#[derive(Clone, Copy)]
-pub(super) struct Site<'a> {
-    pub(super) node: &'a Node<'a>,
-}
-
-impl Site<'_> {
-    pub(super) fn refuse(&self, reason: impl Into<String>) -> Error {
-        operator(self.node, reason.into())
-    }
-
-    /// The error of an attribute.
-    pub(super) fn damaged(&self, Damaged(reason): Damaged) -> Error {
-        self.refuse(reason)
-    }
-
-    /// An integer attribute.
-    pub(super) fn int(&self, name: &str, default: i64) -> Result<i64, Error> {
-        let value = self.node.int(name).map_err(|error| self.damaged(error))?;
-        Ok(value.unwrap_or(default))
-    }
-
-    /// A float attribute.
-    pub(super) fn float(&self, name: &str, default: f32) -> Result<f32, Error> {
-        let value = self.node.float(name).map_err(|error| self.damaged(error))?;
-        Ok(value.unwrap_or(default))
-    }
-
-    /// A list of integers.
-    pub(super) fn ints(&self, name: &str) -> Result<Option<Vec<i64>>, Error> {
-        self.node.ints(name).map_err(|error| self.damaged(error))
-    }
-
-    /// A text.
-    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, Error> {
-        self.node.text(name).map_err(|error| self.damaged(error))
-    }
-
-    /// Refuses an integer attribute that is not the only one supported.
-    pub(super) fn only(&self, name: &str, default: i64, supported: i64) -> Result<(), Error> {
-        let value = self.int(name, default)?;
-        if value == supported {
-            return Ok(());
-        }
-        Err(self.refuse(format!(
-            "{name} = {value} is not supported, only {supported}"
-        )))
+/// Of a grey image the first of three equal channels is taken.
+fn of_pixels(grey: bool) -> Pending {
+    if grey {
+        Pending::Channels(Channels::unchanged(1))
+    } else {
+        Pending::Nothing
     }
 }

@@ -6,18 +6,20 @@
 //! `preprocessor_config.json` lies beside it. Whatever the graph of this crate cannot express exactly is
 //! an error that names the node.
 //!
-//! `wire` reads protocol buffers, `proto` and `tensor` the messages in them, `external` the files beside,
-//! `expand` replaces functions, `order` sorts the nodes, `import` turns them into a graph with one file
-//! of `operators` for each group of operators; `view` is how ONNX sees its values, `image` what is known
-//! of the input.
+//! `wire` reads protocol buffers, `proto` and `tensor` the messages in them, `external` the files beside;
+//! `lean` leaves large tensors in the file, `expand` replaces functions, `order` sorts the nodes, `import`
+//! turns them into a graph with one file of `operators` for each group of operators; `view` is how ONNX
+//! sees its values, `image` what is known of the input.
 
 mod expand;
 mod external;
 mod image;
 mod import;
+mod lean;
 mod operators;
 mod order;
 mod proto;
+mod site;
 mod tensor;
 mod view;
 mod wire;
@@ -26,12 +28,14 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::sidecar::SideCars;
+use crate::weights::bytes::Bytes;
 use external::Files;
 use image::Image;
 use import::Import;
 use order::Links;
 use proto::{Declared, Graph};
 use resnet_wgpu::Error;
+use resnet_wgpu::error::Hint;
 use resnet_wgpu::internals::graph::Op;
 use resnet_wgpu::internals::network::{Facts, Family};
 use resnet_wgpu::network::{Decision, ModelOptions, Network};
@@ -46,14 +50,15 @@ const MAX_OUTPUTS: usize = 64;
 /// Rows and columns of the image where neither the file nor the caller states them.
 const USUAL_SIZE: usize = 224;
 
-/// Reads the bytes of a file, and the files that belong to it.
-pub(crate) fn open(path: &Path, bytes: &[u8], options: &ModelOptions) -> Result<Network, Error> {
+/// Reads a file, and the files that belong to it.
+pub(crate) fn open(path: &Path, source: &Bytes, options: &ModelOptions) -> Result<Network, Error> {
+    let bytes = lean::copy(source).map_err(|fault| fault.in_file(path))?;
     let reader = Reader {
         path,
         options,
         beside: SideCars::of_graph(path),
     };
-    reader.read(bytes, Files::beside(path))
+    reader.read(&bytes, Files::of(path, source.clone()))
 }
 
 /// Reads a file that is in memory; `name` stands for its path in errors.
@@ -204,11 +209,14 @@ impl Reader<'_> {
                 name,
                 Some(Decision::inferred("output", name, "it is the last of them")),
             )),
-            _ => Err(unreadable(format!(
-                "it has {} outputs{}; choose one",
-                graph.outputs.len(),
-                listed(names())
-            ))),
+            _ => Err(Error::WeightsUnrecognised {
+                reason: format!(
+                    "the file has {} outputs{}",
+                    graph.outputs.len(),
+                    listed(names())
+                ),
+                hint: Some(Hint::Entry),
+            }),
         }
     }
 
@@ -232,10 +240,10 @@ impl Reader<'_> {
                     .to_owned(),
             });
         }
-        let beside = self.beside.of_pictures()?;
+        let beside = self.beside.of_pictures(self.options)?;
         let (preprocess, prepared) = match beside.preprocess {
             Some((rules, evidence)) => {
-                let rules = rules.with_size(image.size);
+                let rules = image.fitted(rules);
                 let decision = Decision::certain("preprocessing", rules.to_string(), evidence);
                 (rules, decision)
             }

@@ -2,8 +2,16 @@
 
 use half::{bf16, f16};
 
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
 use super::external::{Files, Place};
+use super::lean::ELSEWHERE;
 use super::wire::{Damaged, Message};
+use crate::weights::bytes::Bytes;
+use crate::weights::contents::Dtype;
+use crate::weights::convert;
 use resnet_wgpu::tensor::Tensor;
 
 /// Numbers of `TensorProto.DataType`.
@@ -103,10 +111,10 @@ impl Constant {
             format!("element type {element} is not supported; convert it to float32 or float16")
         })?;
         let len = volume(&dims).ok_or_else(|| "its sizes overflow".to_owned())?;
-        let raw = if proto.external {
-            Some(files.bytes(proto.place, len * bytes)?)
-        } else {
-            proto.raw
+        let raw = match (proto.external, proto.elsewhere) {
+            (true, _) => Some(Raw::of(files.bytes(proto.place, len * bytes)?)),
+            (false, Some(place)) => Some(Raw::of(files.inside(place)?)),
+            (false, None) => proto.raw.map(Raw::Here),
         };
         let misfit = |got: usize| Err(format!("sizes {dims:?} do not hold {got} numbers"));
         if is_int(proto.element) {
@@ -117,7 +125,8 @@ impl Constant {
                     type_name(proto.element)
                 ));
             }
-            let ints = proto.ints(raw)?;
+            let raw = raw.map(Raw::read).transpose()?;
+            let ints = proto.ints(raw.as_deref())?;
             if ints.len() != len {
                 return misfit(ints.len());
             }
@@ -175,6 +184,44 @@ pub(super) fn type_name(element: i64) -> String {
     name.map_or_else(|| format!("number {element}"), |&name| name.to_owned())
 }
 
+/// Numbers as bytes: in the message, or in a file.
+enum Raw<'a> {
+    Here(&'a [u8]),
+    There(&'a Bytes, Range<usize>),
+}
+
+impl<'a> Raw<'a> {
+    const fn of((file, range): (&'a Bytes, Range<usize>)) -> Self {
+        Self::There(file, range)
+    }
+
+    fn read(self) -> Result<Cow<'a, [u8]>, String> {
+        match self {
+            Self::Here(bytes) => Ok(Cow::Borrowed(bytes)),
+            Self::There(file, range) => file.read(range).map_err(|fault| fault.to_string()),
+        }
+    }
+
+    fn floats(self, dtype: Dtype) -> Result<Arc<[f32]>, String> {
+        let length = match &self {
+            Self::Here(bytes) => bytes.len(),
+            Self::There(_, range) => range.len(),
+        };
+        if length % dtype.element_bytes() != 0 {
+            return Err(SPLIT.to_owned());
+        }
+        let floats = match self {
+            Self::Here(bytes) => convert::to_f32(dtype, bytes),
+            Self::There(file, range) => {
+                convert::read(file, dtype, range).map_err(|fault| fault.to_string())?
+            }
+        };
+        floats.ok_or_else(|| "it holds no floats".to_owned())
+    }
+}
+
+const SPLIT: &str = "its bytes end in the middle of a number";
+
 #[derive(Default)]
 struct Proto<'a> {
     dims: Vec<i64>,
@@ -182,6 +229,8 @@ struct Proto<'a> {
     external: bool,
     place: Place<'a>,
     raw: Option<&'a [u8]>,
+    /// Where the raw numbers are in the file, if they are not here.
+    elsewhere: Option<&'a [u8]>,
     floats: Vec<f32>,
     /// 32-bit integers; smaller ones and 16-bit floats, by their bits, are listed here as well.
     int32: Vec<i64>,
@@ -201,10 +250,11 @@ impl<'a> Proto<'a> {
                 4 => field.floats(&mut proto.floats)?,
                 5 => field.ints(&mut proto.int32)?,
                 7 | 11 => field.ints(&mut proto.int64)?,
-                9 => proto.raw = Some(field.bytes()?),
+                9 => (proto.raw, proto.elsewhere) = (Some(field.bytes()?), None),
                 10 => field.doubles(&mut proto.doubles)?,
                 13 => proto.place.add(field.message()?)?,
                 14 => proto.external = field.int()? != 0,
+                ELSEWHERE => (proto.raw, proto.elsewhere) = (None, Some(field.bytes()?)),
                 _ => {}
             }
             if proto.dims.len() > MAX_RANK {
@@ -214,22 +264,20 @@ impl<'a> Proto<'a> {
         Ok(proto)
     }
 
-    fn floats(self, raw: Option<&[u8]>) -> Result<Vec<f32>, String> {
-        let from_bits: fn(u16) -> f32 = match self.element {
-            FLOAT16 => |bits| f16::from_bits(bits).to_f32(),
-            _ => |bits| bf16::from_bits(bits).to_f32(),
+    fn floats(self, raw: Option<Raw<'_>>) -> Result<Arc<[f32]>, String> {
+        let (dtype, from_bits): (_, fn(u16) -> f32) = match self.element {
+            FLOAT => (Dtype::F32, f32::from),
+            DOUBLE => (Dtype::F64, f32::from),
+            FLOAT16 => (Dtype::F16, |bits| f16::from_bits(bits).to_f32()),
+            _ => (Dtype::BF16, |bits| bf16::from_bits(bits).to_f32()),
         };
-        Ok(match (raw, self.element) {
-            (Some(raw), FLOAT) => chunks(raw)?.map(f32::from_le_bytes).collect(),
-            (Some(raw), DOUBLE) => chunks(raw)?
-                .map(|bytes| narrow(f64::from_le_bytes(bytes)))
-                .collect(),
-            (Some(raw), _) => chunks(raw)?
-                .map(|bytes| from_bits(u16::from_le_bytes(bytes)))
-                .collect(),
-            (None, FLOAT) => self.floats,
-            (None, DOUBLE) => self.doubles,
-            (None, _) => {
+        if let Some(raw) = raw {
+            return raw.floats(dtype);
+        }
+        Ok(match dtype {
+            Dtype::F32 => self.floats.into(),
+            Dtype::F64 => self.doubles.into(),
+            Dtype::F16 | Dtype::BF16 | Dtype::Other { .. } => {
                 let bits = self.int32.into_iter().map(u16::try_from);
                 let floats: Result<_, _> = bits.map(|bits| bits.map(from_bits)).collect();
                 floats.map_err(|_| "a 16-bit float has more bits".to_owned())?
@@ -275,6 +323,6 @@ pub(super) const fn narrow(number: f64) -> f32 {
 fn chunks<const N: usize>(raw: &[u8]) -> Result<impl Iterator<Item = [u8; N]>, String> {
     match raw.as_chunks::<N>() {
         (chunks, []) => Ok(chunks.iter().copied()),
-        _ => Err("its bytes end in the middle of a number".to_owned()),
+        _ => Err(SPLIT.to_owned()),
     }
 }

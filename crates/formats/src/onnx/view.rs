@@ -4,7 +4,7 @@
 use resnet_wgpu::graph::ValueId;
 use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::network::Activation as Function;
-use resnet_wgpu::tensor::Shape;
+use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// What an axis of a value is in the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub(super) enum Axis {
     Pixel,
     /// Of size 1, and not in the graph.
     One,
+    /// Groups of channels.
+    Group,
+    /// The channels of a group and their pixels as one axis.
+    Member,
 }
 
 pub(super) const NCHW: [Axis; 4] = [Axis::Image, Axis::Channel, Axis::Row, Axis::Column];
@@ -39,6 +43,8 @@ pub(super) enum Pending {
     Pad(Padding, Border),
     /// A choice of channels and arithmetic on each.
     Channels(Channels),
+    /// Groups of channels, which only a normalisation of each reads.
+    Groups(Groups),
     /// A mean over rows or columns only, which becomes one over both.
     Mean(Axis),
     /// The last operator, or one before a product that lets an image through in part.
@@ -53,6 +59,21 @@ pub(super) enum Border {
     Value(PadValue),
     /// The image, mirrored at its edges without repeating them.
     Mirror,
+}
+
+/// Groups of channels, and how they are normalised.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Groups {
+    pub(super) count: usize,
+    pub(super) norm: Option<GroupsNorm>,
+}
+
+/// A normalisation with a factor and a summand for each group.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct GroupsNorm {
+    pub(super) epsilon: f32,
+    pub(super) scale: Tensor,
+    pub(super) shift: Tensor,
 }
 
 /// For each channel the one that it is made of, a factor and a summand.
@@ -126,6 +147,15 @@ impl Activation {
             Axis::Column => shape.w,
             Axis::Pixel => shape.h * shape.w,
             Axis::One => 1,
+            Axis::Group => self.groups(),
+            Axis::Member => shape.c * shape.pixels() / self.groups(),
+        }
+    }
+
+    fn groups(&self) -> usize {
+        match &self.pending {
+            Pending::Groups(groups) => groups.count.max(1),
+            _ => 1,
         }
     }
 

@@ -6,6 +6,9 @@
 
 use super::tensor::narrow;
 
+/// The greatest number of a field.
+pub(super) const MAX_FIELD: u64 = (1 << 29) - 1;
+
 /// What is wrong with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Damaged(pub(super) &'static str);
@@ -88,7 +91,7 @@ fn take_array<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], Damaged> {
 }
 
 /// Seven bits a byte, the lowest first; the high bit says that there are more.
-fn take_varint(bytes: &mut &[u8]) -> Result<u64, Damaged> {
+pub(super) fn take_varint(bytes: &mut &[u8]) -> Result<u64, Damaged> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = bytes.split_first().ok_or(ENDS_EARLY)?;
@@ -99,6 +102,17 @@ fn take_varint(bytes: &mut &[u8]) -> Result<u64, Damaged> {
         }
     }
     Err(Damaged("a number has more than 64 bits"))
+}
+
+/// Writes a number as [`take_varint`] reads it.
+pub(super) fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        let [low, ..] = value.to_le_bytes();
+        bytes.push(low | 0x80);
+        value >>= 7;
+    }
+    let [low, ..] = value.to_le_bytes();
+    bytes.push(low);
 }
 
 const WRONG_TYPE: Damaged = Damaged("a field has the wrong type");

@@ -18,6 +18,7 @@ use resnet_wgpu::Error;
 use resnet_wgpu::internals::files;
 use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::network::resnet::Config;
+use resnet_wgpu::network::{Decision, ModelOptions};
 use resnet_wgpu::picture::{Filter, Preprocess};
 
 /// A `config.json` that names 21,841 classes is 2 MB long.
@@ -61,37 +62,28 @@ impl SideCars {
     /// # Errors
     /// As [`Self::read`].
     #[cfg(feature = "onnx")]
-    pub(crate) fn of_pictures(&self) -> Result<Config, Error> {
-        let json = |text: &Option<String>| -> Option<Value> {
-            serde_json::from_str(text.as_deref()?).ok()
-        };
-        let config = json(&self.config).unwrap_or_default();
+    pub(crate) fn of_pictures(&self, options: &ModelOptions) -> Result<Config, Error> {
+        let config = self.config().unwrap_or_default();
         if config["architecture"].is_string() {
-            timm::of_pictures(&config)
+            timm::of_pictures(&config, options.preprocess.is_none())
         } else {
-            hugging_face::of_pictures(&config, json(&self.preprocessor).as_ref())
+            hugging_face::of_pictures(&config, self.preprocessor(options).as_ref())
         }
     }
 
-    /// Interprets the files for a network of this family. Files of other programs are ignored.
+    /// Interprets the files for a network of this family. Files of other programs are ignored, and what
+    /// they say about the preparation of images where that is asked for otherwise.
     ///
     /// # Errors
     /// [`Error::Model`] for an unsupported part, [`Error::Preprocess`] for unsupported
     /// preprocessing.
-    pub(crate) fn read(&self, family: Family) -> Result<Config, Error> {
-        let json = |text: &Option<String>, name: &str| -> Option<Value> {
-            let parsed = serde_json::from_str(text.as_deref()?);
-            parsed
-                .inspect_err(|error| log::warn!("'{name}' beside the weights is damaged: {error}"))
-                .ok()
-        };
-        let Some(config) = json(&self.config, "config.json") else {
+    pub(crate) fn read(&self, family: Family, options: &ModelOptions) -> Result<Config, Error> {
+        let Some(config) = self.config() else {
             return Ok(Config::default());
         };
         match family {
             Family::HuggingFace if config["model_type"] == "resnet" => {
-                let preprocessor = json(&self.preprocessor, "preprocessor_config.json");
-                hugging_face::read(&config, preprocessor.as_ref())
+                hugging_face::read(&config, self.preprocessor(options).as_ref())
             }
             Family::Torchvision
             | Family::Senet
@@ -99,11 +91,30 @@ impl SideCars {
             | Family::PreActivation
                 if config["architecture"].is_string() =>
             {
-                timm::read(&config)
+                timm::read(&config, options.preprocess.is_none())
             }
             _ => Ok(Config::default()),
         }
     }
+
+    fn config(&self) -> Option<Value> {
+        parsed(self.config.as_deref()?, "config.json")
+    }
+
+    fn preprocessor(&self, options: &ModelOptions) -> Option<Value> {
+        if options.preprocess.is_some() {
+            return None;
+        }
+        parsed(self.preprocessor.as_deref()?, "preprocessor_config.json")
+    }
+}
+
+/// The content of a side-car file; one that is damaged is passed over with a warning.
+fn parsed(text: &str, name: &str) -> Option<Value> {
+    let parsed = serde_json::from_str(text);
+    parsed
+        .inspect_err(|error| log::warn!("'{name}' beside the weights is damaged: {error}"))
+        .ok()
 }
 
 /// Reads preprocessing in any of its forms in JSON: that of [`Preprocess::from_json`], Hugging Face's
@@ -122,6 +133,14 @@ pub fn preprocess(text: &str) -> Result<Preprocess, Error> {
         }
         _ => Preprocess::from_json(text),
     }
+}
+
+/// The preparation of images that the arguments of a training script state, as JSON.
+///
+/// # Errors
+/// [`Error::Preprocess`] for what is not supported.
+pub(crate) fn of_arguments(text: &str) -> Result<Option<(Preprocess, Decision)>, Error> {
+    timm::of_arguments(text)
 }
 
 /// The filter of an interpolation, in whose words the rules themselves have it.
@@ -176,6 +195,7 @@ fn scaled(side: usize, crop_pct: f64) -> Option<usize> {
 mod tests {
     use super::*;
     use resnet_wgpu::internals::network::resnet::PREPROCESSOR;
+    use resnet_wgpu::network::Confidence;
     use resnet_wgpu::picture::{ChannelOrder, Filter, Labels, Resize};
 
     fn read(config: &str, preprocessor: Option<&str>, family: Family) -> Result<Config, Error> {
@@ -183,7 +203,7 @@ mod tests {
             config: Some(config.to_owned()),
             preprocessor: preprocessor.map(str::to_owned),
         };
-        side_cars.read(family)
+        side_cars.read(family, &ModelOptions::default())
     }
 
     /// The preprocessing of a timm file with these fields.
@@ -331,6 +351,22 @@ mod tests {
         ] {
             assert!(matches!(rules(bad), Err(Error::Preprocess { .. })), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_arguments_of_a_script_leave_open_is_named() {
+        let read = |text: &str| of_arguments(text).expect("read");
+        let (rules, decision) = read(r#"{"mean": [0.5], "crop_pct": null}"#).expect("timm's");
+        assert_eq!(rules.resize, Resize::Cover([235, 235]), "0.95 of most");
+        assert_eq!((rules.mean, rules.filter), ([0.5; 3], Filter::Bicubic));
+        assert!(decision.confidence == Confidence::Assumed, "{decision}");
+        let open = "std, crop_pct, interpolation, img_size";
+        assert!(decision.evidence.contains(open), "{decision}");
+        assert!(read(r#"{"mean": [0.5]}"#).is_none(), "another script's");
+        assert!(
+            of_arguments(r#"{"crop_pct": 0.0}"#).is_err(),
+            "it makes no sense"
+        );
     }
 
     #[test]

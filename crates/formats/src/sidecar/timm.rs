@@ -7,6 +7,7 @@ use super::{malformed, refuse, scaled, without_nulls};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{CONFIG, Config};
 use resnet_wgpu::internals::picture::{IMAGENET_MEAN, IMAGENET_STD};
+use resnet_wgpu::network::Decision;
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::{Preprocess, Resize};
 
@@ -65,8 +66,8 @@ const ARGUMENTS: &[&str] = &[
     "conv_layer",
 ];
 
-pub(super) fn read(config: &Value) -> Result<Config, Error> {
-    let stated = of_pictures(config)?;
+pub(super) fn read(config: &Value, prepares: bool) -> Result<Config, Error> {
+    let stated = of_pictures(config, prepares)?;
     let root = Root::deserialize(config).map_err(|error| malformed("config.json", &error))?;
     let name = root.architecture.as_str();
     if let Some(argument) = ARGUMENTS.iter().find(|&&a| root.model_args.contains_key(a)) {
@@ -95,8 +96,9 @@ pub(super) fn read(config: &Value) -> Result<Config, Error> {
     })
 }
 
-/// What it says besides the layers: how pictures are prepared and what the classes are called.
-pub(super) fn of_pictures(config: &Value) -> Result<Config, Error> {
+/// What it says besides the layers: how pictures are prepared, where that is asked, and what the classes
+/// are called.
+pub(super) fn of_pictures(config: &Value, prepares: bool) -> Result<Config, Error> {
     let bad = |error| malformed("config.json", &error);
     let root = Root::deserialize(config).map_err(bad)?;
     // Files of 2022 have the fields at the root.
@@ -108,10 +110,87 @@ pub(super) fn of_pictures(config: &Value) -> Result<Config, Error> {
     Ok(Config {
         output_stride: output_stride.and_then(|stride| usize::try_from(stride).ok()),
         classes: root.num_classes.or(data.num_classes),
-        preprocess: Some((rules_of(&data)?, CONFIG)),
+        preprocess: if prepares {
+            Some((rules_of(&data)?, CONFIG))
+        } else {
+            None
+        },
         labels,
         ..Config::default()
     })
+}
+
+/// What the arguments of timm's training script leave to the network's own defaults, which nearly all of
+/// its ResNets have.
+const USUAL_CROP_PCT: f64 = 0.95;
+
+/// Arguments of training scripts about images.
+#[derive(Deserialize)]
+struct Arguments {
+    mean: Option<Vec<f32>>,
+    std: Option<Vec<f32>>,
+    crop_pct: Option<f64>,
+    crop_mode: Option<String>,
+    interpolation: Option<String>,
+    img_size: Option<usize>,
+    input_size: Option<[usize; 3]>,
+    val_resize_size: Option<usize>,
+    val_crop_size: Option<usize>,
+}
+
+/// The preparation of images that the arguments of a training script state: those of timm's `train.py`, or
+/// of torchvision's references. `None` for arguments of others.
+pub(super) fn of_arguments(text: &str) -> Result<Option<(Preprocess, Decision)>, Error> {
+    let bad = |error| malformed("the arguments in the checkpoint", &error);
+    let json: Value = serde_json::from_str(text).map_err(bad)?;
+    let said = Arguments::deserialize(&json).map_err(bad)?;
+    let what = "preprocessing";
+    if let (Some(edge), Some(side)) = (said.val_resize_size, said.val_crop_size) {
+        let interpolation = said.interpolation.as_deref().unwrap_or("bilinear");
+        let rules = Preprocess {
+            size: [side; 2],
+            resize: Resize::Cover([edge; 2]),
+            filter: super::filter(interpolation).map_err(|reason| Error::Preprocess { reason })?,
+            ..Preprocess::TORCHVISION
+        };
+        rules.check()?;
+        let evidence = "the arguments of torchvision's script in the checkpoint";
+        return Ok(Some((rules, Decision::certain(what, "", evidence))));
+    }
+    if json.get("crop_pct").is_none() {
+        return Ok(None);
+    }
+    let usual = Data::default();
+    let size = said.img_size.map(|side| [3, side, side]);
+    let open: Vec<&str> = [
+        ("mean", said.mean.is_none()),
+        ("std", said.std.is_none()),
+        ("crop_pct", said.crop_pct.is_none()),
+        ("interpolation", said.interpolation.is_none()),
+        ("img_size", size.is_none() && said.input_size.is_none()),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_open)| is_open.then_some(name))
+    .collect();
+    let rules = rules_of(&Data {
+        mean: said.mean.unwrap_or(usual.mean),
+        std: said.std.unwrap_or(usual.std),
+        crop_pct: said.crop_pct.unwrap_or(USUAL_CROP_PCT),
+        crop_mode: said.crop_mode.unwrap_or(usual.crop_mode),
+        interpolation: said.interpolation.unwrap_or(usual.interpolation),
+        input_size: said.input_size.or(size).unwrap_or(usual.input_size),
+        ..Data::default()
+    })?;
+    let evidence = "the arguments of timm's script in the checkpoint";
+    Ok(Some((
+        rules,
+        if open.is_empty() {
+            Decision::certain(what, "", evidence)
+        } else {
+            let evidence = format!("{evidence}, which leave {} open", open.join(", "));
+            Decision::assumed(what, "", evidence)
+        },
+    )))
 }
 
 /// The evaluation transform of `timm/data/transforms_factory.py`.

@@ -3,16 +3,22 @@
 //! In goes a slice of a file, at any alignment; out come numbers. [`check_finite`] then makes sure
 //! that all of them are finite.
 
+use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::contents::Dtype;
+use super::bytes::Bytes;
+use super::contents::{Dtype, Fault};
 use resnet_wgpu::Error;
 
 /// Scalars converted at a time: few enough for the L1 cache.
 const CHUNK_LEN: usize = 2048;
+
+/// Scalars read at a time: few enough for the L2 cache, and many for a call of the system.
+const PIECE_LEN: usize = 32 << 10;
 
 /// Copies the elements of a view into row-major order; `None` if one lies outside the bytes.
 pub(super) fn gather(
@@ -46,28 +52,64 @@ pub(super) fn gather(
 
 /// Converts little-endian floats of a supported type to `f32`. The bytes need not be aligned.
 pub(crate) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Arc<[f32]>> {
-    match dtype {
-        Dtype::F32 => {
-            let words = bytes.as_chunks::<4>().0;
-            Some(words.iter().map(|w| f32::from_le_bytes(*w)).collect())
-        }
-        Dtype::F16 => Some(widen(bytes, f16::from_le_bytes, |from, to| {
-            from.convert_to_f32_slice(to);
-        })),
-        Dtype::BF16 => Some(widen(bytes, bf16::from_le_bytes, |from, to| {
-            from.convert_to_f32_slice(to);
-        })),
-        Dtype::F64 => {
-            let words = bytes.as_chunks::<8>().0;
-            Some(
-                words
-                    .iter()
-                    .map(|w| narrow(f64::from_le_bytes(*w)))
-                    .collect(),
-            )
-        }
-        Dtype::Other { .. } => None,
-    }
+    let convert = converter(dtype)?;
+    let mut data = zeros(bytes.len() / dtype.element_bytes());
+    // The data was just made, so it has no other owner.
+    convert(bytes, Arc::get_mut(&mut data)?);
+    Some(data)
+}
+
+/// Does the same for a part of a file, of which only a piece is in memory at a time.
+pub(crate) fn read(
+    source: &Bytes,
+    dtype: Dtype,
+    range: Range<usize>,
+) -> Result<Option<Arc<[f32]>>, Fault> {
+    let Some(convert) = converter(dtype) else {
+        return Ok(None);
+    };
+    let element_bytes = dtype.element_bytes();
+    let mut data = zeros(range.len() / element_bytes);
+    let mut left = Arc::get_mut(&mut data).unwrap_or_default();
+    source.pieces(range, PIECE_LEN * element_bytes, |bytes| {
+        let (wide, rest) = mem::take(&mut left).split_at_mut(bytes.len() / element_bytes);
+        convert(bytes, wide);
+        left = rest;
+    })?;
+    Ok(Some(data))
+}
+
+fn zeros(len: usize) -> Arc<[f32]> {
+    std::iter::repeat_n(0.0, len).collect()
+}
+
+/// Converts elements to as many floats.
+type Convert = fn(&[u8], &mut [f32]);
+
+fn converter(dtype: Dtype) -> Option<Convert> {
+    Some(match dtype {
+        Dtype::F32 => |bytes, wide| {
+            for (word, wide) in bytes.as_chunks().0.iter().zip(wide) {
+                *wide = f32::from_le_bytes(*word);
+            }
+        },
+        Dtype::F16 => |bytes, wide| {
+            widen(bytes, wide, f16::from_le_bytes, |from, to| {
+                from.convert_to_f32_slice(to);
+            });
+        },
+        Dtype::BF16 => |bytes, wide| {
+            widen(bytes, wide, bf16::from_le_bytes, |from, to| {
+                from.convert_to_f32_slice(to);
+            });
+        },
+        Dtype::F64 => |bytes, wide| {
+            for (word, wide) in bytes.as_chunks().0.iter().zip(wide) {
+                *wide = narrow(f64::from_le_bytes(*word));
+            }
+        },
+        Dtype::Other { .. } => return None,
+    })
 }
 
 /// Refuses a tensor that holds a NaN or an infinity.
@@ -100,23 +142,19 @@ const fn narrow(value: f64) -> f32 {
 /// instructions on slices only, and checks for them once per call.
 fn widen<T: Copy + Default>(
     bytes: &[u8],
+    wide: &mut [f32],
     decode: impl Fn([u8; 2]) -> T,
     convert: impl Fn(&[T], &mut [f32]),
-) -> Arc<[f32]> {
-    let mut data: Arc<[f32]> = std::iter::repeat_n(0.0, bytes.len() / 2).collect();
+) {
     let mut narrow = [T::default(); CHUNK_LEN];
-    // The data was just made, so it has no other owner.
-    if let Some(data) = Arc::get_mut(&mut data) {
-        let words = bytes.as_chunks::<2>().0;
-        for (words, wide) in words.chunks(CHUNK_LEN).zip(data.chunks_mut(CHUNK_LEN)) {
-            let narrow = &mut narrow[..words.len()];
-            for (number, word) in narrow.iter_mut().zip(words) {
-                *number = decode(*word);
-            }
-            convert(narrow, wide);
+    let words = bytes.as_chunks::<2>().0;
+    for (words, wide) in words.chunks(CHUNK_LEN).zip(wide.chunks_mut(CHUNK_LEN)) {
+        let narrow = &mut narrow[..words.len()];
+        for (number, word) in narrow.iter_mut().zip(words) {
+            *number = decode(*word);
         }
+        convert(narrow, wide);
     }
-    data
 }
 
 #[cfg(test)]

@@ -8,15 +8,18 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use half::f16;
+
+use super::bytes::Bytes;
 use super::container::{self, Container};
 use super::contents::{Contents, Dtype, Fault, StoredTensor};
-use super::{convert, header, shards};
+use super::shards::{self, MAX_INDEX_BYTES};
+use super::{convert, header};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::{files, host_memory};
+use resnet_wgpu::tensor::Tensor;
 
 /// An open weight file, or all shards of one.
 pub(super) struct WeightFile {
@@ -32,7 +35,7 @@ pub(super) struct WeightFile {
 /// One file.
 struct Part {
     path: PathBuf,
-    bytes: Cow<'static, [u8]>,
+    source: Bytes,
 }
 
 /// A tensor, and the part that holds it.
@@ -43,27 +46,26 @@ struct Located {
 
 impl WeightFile {
     /// Checks the table of contents of a file, or those of all files of an index, which it reads.
-    pub(super) fn open(path: &Path, bytes: Vec<u8>, entry: Option<&str>) -> Result<Self, Error> {
-        if let Container::Json = container::recognise(&bytes) {
-            return Self::open_shards(path, &bytes);
+    pub(super) fn open(path: &Path, source: Bytes, entry: Option<&str>) -> Result<Self, Error> {
+        let in_file = |fault: Fault| fault.in_file(path);
+        if let Container::Json = container::recognise(&source.head().map_err(in_file)?) {
+            // One byte more, which tells that it is too long.
+            let index = source.read(0..source.len().min(MAX_INDEX_BYTES + 1));
+            return Self::open_shards(path, &index.map_err(in_file)?);
         }
-        Self::from_bytes(path, Cow::Owned(bytes), entry)
+        Self::of_memory(path, source, entry)
     }
 
-    /// Checks a file that is already in memory; `name` stands for its path in errors.
-    pub(super) fn from_bytes(
+    /// Checks one file, beside which nothing is; `name` stands for its path in errors.
+    pub(super) fn of_memory(
         name: &Path,
-        bytes: Cow<'static, [u8]>,
+        source: Bytes,
         entry: Option<&str>,
     ) -> Result<Self, Error> {
         let part = Part {
             path: name.to_owned(),
-            bytes,
+            source,
         };
-        Self::from_part(part, entry)
-    }
-
-    fn from_part(part: Part, entry: Option<&str>) -> Result<Self, Error> {
         let contents = part.contents(entry)?;
         let mut file = Self {
             path: part.path.clone(),
@@ -98,7 +100,7 @@ impl WeightFile {
             }
             let part = Part {
                 path: shard.clone(),
-                bytes: Cow::Owned(bytes_of(&shard)?),
+                source: Bytes::open(&shard)?,
             };
             let contents = part.contents(None)?;
             let held: BTreeSet<String> = contents.entries.keys().cloned().collect();
@@ -184,8 +186,46 @@ impl WeightFile {
         &self.metadata
     }
 
+    /// Reads a tensor of a known shape, in the order of the file, as a tensor of other dimensions with the
+    /// same numbers. Halves stay halves.
+    pub(super) fn tensor(
+        &self,
+        key: &str,
+        expected: &[usize],
+        dims: &[usize],
+    ) -> Result<Tensor, Error> {
+        let (part, entry) = self.find(key, expected)?;
+        if entry.dtype == Dtype::F16 {
+            let bytes = part.bytes(entry).map_err(|fault| part.fault(key, &fault))?;
+            let words = bytes.as_chunks::<2>().0.iter();
+            let halves: Vec<f16> = words.map(|&word| f16::from_le_bytes(word)).collect();
+            if halves.iter().all(|half| half.is_finite()) {
+                return Tensor::halves(dims, halves);
+            }
+        }
+        Tensor::new(dims, self.read(key, expected)?)
+    }
+
     /// Reads a tensor of a known shape, in the order of the file.
     pub(super) fn read(&self, key: &str, expected: &[usize]) -> Result<Arc<[f32]>, Error> {
+        let (part, entry) = self.find(key, expected)?;
+        let data = match &entry.strides {
+            None => convert::read(&part.source, entry.dtype, entry.range.clone()),
+            Some(_) => part
+                .bytes(entry)
+                .map(|bytes| convert::to_f32(entry.dtype, &bytes)),
+        };
+        let data = data.map_err(|fault| part.fault(key, &fault))?;
+        let data = data.ok_or_else(|| Error::WeightType {
+            name: key.to_owned(),
+            got: entry.dtype.name().to_owned(),
+        })?;
+        convert::check_finite(key, &data)?;
+        Ok(data)
+    }
+
+    /// A tensor of a known shape, and the part of the file that it is in.
+    fn find(&self, key: &str, expected: &[usize]) -> Result<(&Part, &StoredTensor), Error> {
         let Located { part, entry } =
             self.entries.get(key).ok_or_else(|| Error::WeightMissing {
                 name: key.to_owned(),
@@ -198,24 +238,7 @@ impl WeightFile {
                 got: entry.dims.clone(),
             });
         }
-        let part = &self.parts[*part];
-        let outside = || unreadable(&part.path, &format!("tensor '{key}' ends past its storage"));
-        let bytes = part.bytes.get(entry.range.clone()).ok_or_else(outside)?;
-        let data = match &entry.strides {
-            None => convert::to_f32(entry.dtype, bytes),
-            Some(strides) => {
-                let element_bytes = entry.dtype.element_bytes();
-                let rows = convert::gather(bytes, element_bytes, &entry.dims, strides)
-                    .ok_or_else(outside)?;
-                convert::to_f32(entry.dtype, &rows)
-            }
-        };
-        let data = data.ok_or_else(|| Error::WeightType {
-            name: key.to_owned(),
-            got: entry.dtype.name().to_owned(),
-        })?;
-        convert::check_finite(key, &data)?;
-        Ok(data)
+        Ok((&self.parts[*part], entry))
     }
 }
 
@@ -231,23 +254,40 @@ impl fmt::Debug for WeightFile {
 }
 
 impl Part {
+    /// The bytes of a tensor, in row-major order.
+    fn bytes(&self, entry: &StoredTensor) -> Result<Cow<'_, [u8]>, Fault> {
+        let bytes = self.source.read(entry.range.clone())?;
+        let Some(strides) = &entry.strides else {
+            return Ok(bytes);
+        };
+        let element_bytes = entry.dtype.element_bytes();
+        let rows = convert::gather(&bytes, element_bytes, &entry.dims, strides);
+        let rows = rows.ok_or_else(|| Fault::damaged("it ends past its storage"))?;
+        Ok(Cow::Owned(rows))
+    }
+
+    fn fault(&self, key: &str, fault: &Fault) -> Error {
+        unreadable(&self.path, &format!("tensor '{key}': {fault}"))
+    }
+
     fn contents(&self, entry: Option<&str>) -> Result<Contents, Error> {
         #[cfg(not(feature = "torch"))]
         let _ = entry;
-        let data = &self.bytes[..];
-        let contents = match container::recognise(data) {
-            Container::Safetensors => header::read(data),
+        let source = &self.source;
+        let in_file = |fault: Fault| fault.in_file(&self.path);
+        let contents = match container::recognise(&source.head().map_err(in_file)?) {
+            Container::Safetensors => header::read(source),
             #[cfg(feature = "torch")]
-            Container::Zip => super::torch::read_zip(data, entry),
+            Container::Zip => super::torch::read_zip(source, entry),
             #[cfg(feature = "torch")]
-            Container::Pickle => super::torch::read_legacy(data, entry),
+            Container::Pickle => super::torch::read_legacy(source, entry),
             Container::Json => Err(Fault::damaged(
                 "this is a JSON text; an index of shards is opened by its path, and names files of \
                  weights only",
             )),
             Container::Foreign(reason) => Err(Fault::Damaged(reason)),
         };
-        contents.map_err(|fault| fault.in_file(&self.path))
+        contents.map_err(in_file)
     }
 }
 
@@ -267,24 +307,6 @@ fn without_wrappers(name: String) -> String {
             name
         }
     })
-}
-
-/// Reads a non-empty file. A memory map would do without the copy, but the system ends a process whose
-/// mapped file becomes shorter meanwhile.
-pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, Error> {
-    let io = |source| Error::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let mut file = files::open(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
-    if length == 0 {
-        return Err(unreadable(path, "the file is empty"));
-    }
-    host_memory::check(&format!("'{}'", path.display()), length)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    file.read_to_end(&mut bytes).map_err(io)?;
-    Ok(bytes)
 }
 
 fn unreadable(path: &Path, reason: &str) -> Error {

@@ -2,13 +2,14 @@
 //!
 //! The format is an eight-byte little-endian header length, a JSON header that gives each tensor's
 //! type, shape and byte range, then the bytes. The `safetensors` crate checks that the ranges are
-//! contiguous, match the shapes and fill the file. What it leaves to its caller (the size of the
-//! header, empty tensors) is checked here.
+//! contiguous and match the shapes. What it leaves to its caller (the size of the header, that the
+//! ranges fill the file, empty tensors) is checked here.
 
 use std::collections::HashMap;
 
-use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
 
+use super::bytes::Bytes;
 use super::contents::{Contents, Dtype, Fault, StoredTensor};
 
 /// A header of ResNet-152 is about 0.1 MB long. The limit leaves room for metadata and keeps a
@@ -16,8 +17,9 @@ use super::contents::{Contents, Dtype, Fault, StoredTensor};
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 /// Reads and checks the header.
-pub(super) fn read(data: &[u8]) -> Result<Contents, Fault> {
-    let header_bytes = data
+pub(super) fn read(source: &Bytes) -> Result<Contents, Fault> {
+    let header_bytes = source
+        .head()?
         .first_chunk::<8>()
         .map(|length| u64::from_le_bytes(*length))
         .ok_or_else(|| Fault::damaged("the file is too short to be safetensors"))?;
@@ -27,13 +29,26 @@ pub(super) fn read(data: &[u8]) -> Result<Contents, Fault> {
              at most {MAX_HEADER_BYTES} are accepted"
         )));
     }
-    let (header_bytes, header) = SafeTensors::read_metadata(data).map_err(|error| {
+    let damaged = |error: String| {
         Fault::Damaged(format!(
             "not a safetensors file, or a damaged one ({error}); if it was downloaded, compare its \
              size with the source"
         ))
-    })?;
-    let first_byte = size_of::<u64>() + header_bytes;
+    };
+    let first_byte = size_of::<u64>() + usize::try_from(header_bytes).unwrap_or(usize::MAX);
+    if first_byte > source.len() {
+        return Err(damaged("it ends within its header".to_owned()));
+    }
+    let header = source.read(size_of::<u64>()..first_byte)?;
+    let header: Metadata =
+        serde_json::from_slice(&header).map_err(|error| damaged(error.to_string()))?;
+    let stated = first_byte.checked_add(header.data_len());
+    if stated != Some(source.len()) {
+        let (stated, held) = (header.data_len(), source.len() - first_byte);
+        return Err(damaged(format!(
+            "its tensors have {stated} bytes, the file has {held} for them"
+        )));
+    }
     let mut entries = HashMap::new();
     for (name, info) in header.tensors() {
         // From here on every dimension is at most the length of the file, which keeps arithmetic on

@@ -4,6 +4,7 @@
 //! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held
 //! nothing else. `file` knows the bytes, `header` and `torch` the formats.
 
+pub(crate) mod bytes;
 mod container;
 pub(crate) mod contents;
 pub(crate) mod convert;
@@ -18,18 +19,17 @@ mod torch;
 #[cfg(any(feature = "torch", feature = "keras"))]
 pub(crate) mod zip;
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 #[cfg(feature = "onnx")]
 pub(crate) use container::is_onnx;
 
-use crate::sidecar::SideCars;
+use crate::sidecar::{self, SideCars};
+use bytes::Bytes;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;
 use file::WeightFile;
-pub(crate) use file::bytes_of;
 use layout::{channels_first, channels_last, transpose};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{self, Naming, Stated};
@@ -75,13 +75,13 @@ impl Weights {
     /// [`Error::WeightsUnrecognised`] for an unknown family.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        Self::of_file(path, bytes_of(path)?, None)
+        Self::of_file(path, Bytes::open(path)?, None)
     }
 
-    /// [`Self::open`] for the bytes of a file. The entry is the path of a dict in a checkpoint, the
+    /// [`Self::open`] for a file that is open. The entry is the path of a dict in a checkpoint, the
     /// prefix of a network's names, or both.
-    pub(crate) fn of_file(path: &Path, bytes: Vec<u8>, entry: Option<&str>) -> Result<Self, Error> {
-        let file = WeightFile::open(path, bytes, entry)?;
+    pub(crate) fn of_file(path: &Path, source: Bytes, entry: Option<&str>) -> Result<Self, Error> {
+        let file = WeightFile::open(path, source, entry)?;
         Self::from_file(file, SideCars::of(path), entry)
     }
 
@@ -90,7 +90,7 @@ impl Weights {
     /// # Errors
     /// As [`Self::open`].
     pub fn from_bytes(name: &str, bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
-        Self::in_memory(name, Cow::Owned(bytes.into()), None)
+        Self::in_memory(name, Bytes::from(bytes.into()), None)
     }
 
     /// Does what [`Self::from_bytes`] does for a file embedded in the program, without copying it.
@@ -98,15 +98,11 @@ impl Weights {
     /// # Errors
     /// As [`Self::open`].
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, Error> {
-        Self::in_memory(name, Cow::Borrowed(bytes), None)
+        Self::in_memory(name, Bytes::from(bytes), None)
     }
 
-    pub(crate) fn in_memory(
-        name: &str,
-        bytes: Cow<'static, [u8]>,
-        entry: Option<&str>,
-    ) -> Result<Self, Error> {
-        let file = WeightFile::from_bytes(Path::new(name), bytes, entry)?;
+    pub(crate) fn in_memory(name: &str, source: Bytes, entry: Option<&str>) -> Result<Self, Error> {
+        let file = WeightFile::of_memory(Path::new(name), source, entry)?;
         Self::from_file(file, SideCars::default(), entry)
     }
 
@@ -144,11 +140,15 @@ impl Weights {
         let network = match self.naming.clone() {
             None => described::read(self, options)?,
             Some(naming) => {
+                let arguments = self.file.metadata().get("arguments");
+                let arguments = arguments.filter(|_| options.preprocess.is_none());
+                let arguments = arguments.map(|text| sidecar::of_arguments(text));
                 let stated = Stated {
                     beside: self.beside(options),
+                    prepared: arguments.transpose()?.flatten(),
                     path: Some(self.path().display().to_string()),
                     metadata: self.file.metadata().clone(),
-                    config: self.side_cars.read(naming.family())?,
+                    config: self.side_cars.read(naming.family(), options)?,
                 };
                 resnet::open(self, &naming, stated, options)?
             }
@@ -226,17 +226,18 @@ impl TensorSource for Weights {
     }
 
     fn take(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
-        let data = if self.channels_last() {
+        let tensor = if self.channels_last() {
             let data = self.file.read(name, &channels_last(dims))?;
-            transpose(data, dims)
+            Tensor::new(dims, transpose(data, dims))?
         } else if dims.len() == 2 && self.file.dims(name).map(<[_]>::len) == Some(4) {
             // timm stores some classifiers as 1×1 convolutions.
-            self.file.read(name, &[dims, &[1, 1]].concat())?
+            let in_file = [dims, &[1, 1]].concat();
+            self.file.tensor(name, &in_file, dims)?
         } else {
-            self.file.read(name, dims)?
+            self.file.tensor(name, dims, dims)?
         };
         self.unused.remove(name);
-        Tensor::new(dims, data)
+        Ok(tensor)
     }
 }
 

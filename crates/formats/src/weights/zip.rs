@@ -1,22 +1,26 @@
 //! The subset of zip that PyTorch and Keras use: files stored without compression, with 64-bit
 //! sizes where needed.
 //!
-//! In goes the whole archive; out come byte ranges in it. Nothing is unpacked, so there is no bomb
+//! In goes an archive; out come byte ranges in it. Nothing is unpacked, so there is no bomb
 //! to go off: a compressed file is refused. Checksums are not compared, since PyTorch can be told
 //! to leave them out (`torch.serialization.set_crc32_options(False)`).
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::weights::contents::Fault;
+use super::bytes::Bytes;
+use super::contents::Fault;
 
 /// Every storage is a file: a ResNet-152 with its optimiser state has 2,500.
 const MAX_FILES: u64 = 1 << 16;
+/// The directory of as many files, with names of the usual length.
+const MAX_DIRECTORY_BYTES: usize = 16 << 20;
 
 /// Length of the fixed part of the end record, which a comment of up to 64 KiB follows.
 const END_LEN: usize = 22;
 const END_COMMENT_LEN: usize = 0xffff;
 const END64_LOCATOR_LEN: usize = 20;
+const END64_LEN: usize = 56;
 const ENTRY_LEN: usize = 46;
 const LOCAL_LEN: usize = 30;
 /// The extra field that holds 64-bit sizes.
@@ -27,8 +31,8 @@ const FLAG_ENCRYPTED: u16 = 1;
 
 /// The directory of an archive.
 pub(crate) struct Archive<'a> {
-    data: &'a [u8],
-    files: HashMap<&'a [u8], ZipEntry>,
+    source: &'a Bytes,
+    files: HashMap<Vec<u8>, ZipEntry>,
 }
 
 /// An entry of the directory.
@@ -44,8 +48,8 @@ struct ZipEntry {
 
 impl<'a> Archive<'a> {
     /// Reads the directory.
-    pub(crate) fn open(data: &'a [u8]) -> Result<Self, Fault> {
-        let directory = Directory::find(data).ok_or_else(|| {
+    pub(crate) fn open(source: &'a Bytes) -> Result<Self, Fault> {
+        let directory = Directory::find(source)?.ok_or_else(|| {
             Fault::damaged(
                 "this is a zip archive, as PyTorch writes, without a directory at its end: the file \
                  is cut off or damaged; compare its size with the source",
@@ -58,11 +62,14 @@ impl<'a> Archive<'a> {
             )));
         }
         let damaged = || Fault::damaged("the directory of the zip archive is damaged");
+        let start = directory.at.min(source.len());
+        let end = start.saturating_add(MAX_DIRECTORY_BYTES);
+        let data = source.read(start..end.min(source.len()))?;
         let mut files = HashMap::new();
-        let mut at = directory.at;
+        let mut at = 0;
         for _ in 0..directory.files {
-            let (name, entry, next) = entry(data, at).ok_or_else(damaged)?;
-            if files.insert(name, entry).is_some() {
+            let (name, entry, next) = entry(&data, at).ok_or_else(damaged)?;
+            if files.insert(name.to_owned(), entry).is_some() {
                 return Err(Fault::Damaged(format!(
                     "the zip archive has two files named '{}'",
                     String::from_utf8_lossy(name)
@@ -70,12 +77,12 @@ impl<'a> Archive<'a> {
             }
             at = next;
         }
-        Ok(Self { data, files })
+        Ok(Self { source, files })
     }
 
     /// Names of the files, in no particular order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'a [u8]> {
-        self.files.keys().copied()
+    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.files.keys().map(Vec::as_slice)
     }
 
     /// Where the bytes of a file are.
@@ -93,7 +100,7 @@ impl<'a> Archive<'a> {
                  it and pack it without compression (`zip -0`), or save it again"
             )));
         }
-        let range = range(self.data, entry).ok_or_else(|| {
+        let range = range(self.source, entry)?.ok_or_else(|| {
             Fault::Damaged(format!("'{shown}' in the archive ends past the file"))
         })?;
         Ok(Some(range))
@@ -128,30 +135,54 @@ struct Directory {
 }
 
 impl Directory {
-    fn find(data: &[u8]) -> Option<Self> {
-        let last = data.len().checked_sub(END_LEN)?;
-        let first = last.saturating_sub(END_COMMENT_LEN);
-        let end = (first..=last).rev().find(|&at| {
-            data[at..].starts_with(b"PK\x05\x06")
-                && u16_at(data, at + 20)
-                    .is_some_and(|comment| at + END_LEN + usize::from(comment) == data.len())
-        })?;
-        let locator = end.checked_sub(END64_LOCATOR_LEN);
-        if let Some(locator) = locator.filter(|&at| data[at..].starts_with(b"PK\x06\x07")) {
-            let end64 = usize::try_from(u64_at(data, locator + 8)?).ok()?;
-            if !data.get(end64..)?.starts_with(b"PK\x06\x06") {
-                return None;
+    fn find(source: &Bytes) -> Result<Option<Self>, Fault> {
+        let longest = END64_LOCATOR_LEN + END_LEN + END_COMMENT_LEN;
+        let tail = source.read(source.len().saturating_sub(longest)..source.len())?;
+        Ok(match Self::of_tail(&tail) {
+            Some(End::Short(directory)) => Some(directory),
+            Some(End::Long(at)) => {
+                let end = at.saturating_add(END64_LEN).min(source.len());
+                Self::of_long(&source.read(at.min(end)..end)?)
             }
-            return Some(Self {
-                at: usize::try_from(u64_at(data, end64.checked_add(48)?)?).ok()?,
-                files: u64_at(data, end64.checked_add(32)?)?,
-            });
-        }
-        Some(Self {
-            at: usize::try_from(u32_at(data, end + 16)?).ok()?,
-            files: u64::from(u16_at(data, end + 10)?),
+            None => None,
         })
     }
+
+    /// Finds it by the end of the file, which states it or where it is stated.
+    fn of_tail(tail: &[u8]) -> Option<End> {
+        let last = tail.len().checked_sub(END_LEN)?;
+        let end = (0..=last).rev().find(|&at| {
+            tail[at..].starts_with(b"PK\x05\x06")
+                && u16_at(tail, at + 20)
+                    .is_some_and(|comment| at + END_LEN + usize::from(comment) == tail.len())
+        })?;
+        let locator = end.checked_sub(END64_LOCATOR_LEN);
+        if let Some(locator) = locator.filter(|&at| tail[at..].starts_with(b"PK\x06\x07")) {
+            let at = usize::try_from(u64_at(tail, locator + 8)?).ok()?;
+            return Some(End::Long(at));
+        }
+        Some(End::Short(Self {
+            at: usize::try_from(u32_at(tail, end + 16)?).ok()?,
+            files: u64::from(u16_at(tail, end + 10)?),
+        }))
+    }
+
+    fn of_long(end: &[u8]) -> Option<Self> {
+        if !end.starts_with(b"PK\x06\x06") {
+            return None;
+        }
+        Some(Self {
+            at: usize::try_from(u64_at(end, 48)?).ok()?,
+            files: u64_at(end, 32)?,
+        })
+    }
+}
+
+/// What the end of an archive states.
+enum End {
+    Short(Directory),
+    /// The place of a record with 64-bit numbers.
+    Long(usize),
 }
 
 /// A directory entry, its name, and where the next entry starts.
@@ -201,17 +232,24 @@ impl ZipEntry {
 }
 
 /// Where the data of a file is: after a header that repeats the file's name.
-fn range(data: &[u8], entry: &ZipEntry) -> Option<Range<usize>> {
-    let local = usize::try_from(entry.local).ok()?;
-    let fixed = data.get(local..local.checked_add(LOCAL_LEN)?)?;
+fn range(source: &Bytes, entry: &ZipEntry) -> Result<Option<Range<usize>>, Fault> {
+    let local = usize::try_from(entry.local).unwrap_or(usize::MAX);
+    let start = local.saturating_add(LOCAL_LEN);
+    if start > source.len() {
+        return Ok(None);
+    }
+    let fixed = source.read(local..start)?;
+    Ok(of_local(&fixed, start, entry).filter(|range| range.end <= source.len()))
+}
+
+fn of_local(fixed: &[u8], start: usize, entry: &ZipEntry) -> Option<Range<usize>> {
     if !fixed.starts_with(b"PK\x03\x04") {
         return None;
     }
     let name_len = usize::from(u16_at(fixed, 26)?);
     let extra_len = usize::from(u16_at(fixed, 28)?);
-    let start = local + LOCAL_LEN + name_len + extra_len;
-    let end = start.checked_add(usize::try_from(entry.bytes).ok()?)?;
-    (end <= data.len()).then_some(start..end)
+    let start = start + name_len + extra_len;
+    Some(start..start.checked_add(usize::try_from(entry.bytes).ok()?)?)
 }
 
 fn chunk_at<const N: usize>(data: &[u8], at: usize) -> Option<[u8; N]> {

@@ -3,6 +3,7 @@
 //! By default there are few rounds, always the same. `FUZZ_ROUNDS=1000000 FUZZ_SEED=2` or
 //! `FUZZ_SECONDS=600` runs longer; a failure says how to repeat that one round.
 
+#![allow(dead_code, reason = "each test uses a part")]
 #![allow(
     unreachable_pub,
     reason = "the module is compiled into each test binary"

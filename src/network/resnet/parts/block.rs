@@ -8,8 +8,8 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    Bench, Conv, Sight, Site, anti_alias, channel_attention, selective, shortcut, squeeze_excite,
-    unexplained,
+    Bench, Conv, Sight, Site, anti_alias, channel_attention, scales, selective, shortcut,
+    squeeze_excite, unexplained,
 };
 use crate::error::Error;
 use crate::graph::ValueId;
@@ -86,23 +86,15 @@ pub(in super::super) fn channels(sight: &Sight<'_>, plan: &mut Plan) -> Result<(
         plan.stem.last()
     };
     let read = read.copied().unwrap_or_default();
-    selective::infer(sight, plan, read)
+    selective::infer(sight, plan, read)?;
+    scales::infer(sight, plan)
 }
 
 /// The convolutions of a block.
 fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
     let (width, out_c) = (site.width, site.out_c);
-    let [first_dilation, dilation] = site.dilations;
-    let strided = |width, stride| {
-        let conv = Conv::new(width, 3)
-            .stride(anti_alias::stride(plan, stride))
-            .dilation(first_dilation);
-        if stride > 1 {
-            conv.padding(plan.stride_padding)
-        } else {
-            conv
-        }
-    };
+    let [_, dilation] = site.dilations;
+    let strided = |width, stride| strided(plan, site, width, stride);
     if plan.block == Block::Basic {
         let second = Conv::new(out_c, 3).dilation(dilation);
         return vec![strided(width, site.stride), second];
@@ -116,6 +108,18 @@ fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
         strided(width, middle).groups(plan.groups),
         Conv::new(out_c, 1),
     ]
+}
+
+/// The 3×3 of a block that may stride.
+pub(super) fn strided(plan: &Plan, site: &Site, width: usize, stride: usize) -> Conv {
+    let conv = Conv::new(width, 3)
+        .stride(anti_alias::stride(plan, stride))
+        .dilation(site.dilations[0]);
+    if stride > 1 {
+        conv.padding(plan.stride_padding)
+    } else {
+        conv
+    }
 }
 
 /// All blocks in order.
@@ -198,6 +202,11 @@ fn main_path(
     let convolutions = convolutions(bench.plan, site);
     let last = convolutions.len() - 1;
     let kernels = bench.plan.selective.as_ref();
+    if let Some(scales) = bench.plan.scales {
+        let y = scales::build(bench, scales, site, entry)?;
+        let y = squeeze_excite::build(bench, site, y)?;
+        return channel_attention::build(bench, site, y);
+    }
     let mut y = entry;
     for number in numbers {
         let conv = convolutions[number];

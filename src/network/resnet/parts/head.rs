@@ -1,6 +1,6 @@
 //! The head: pooling and classifier.
 
-use super::{Bench, Sight};
+use super::{Bench, Sight, attention_pool};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Unit};
@@ -118,6 +118,7 @@ pub(in super::super) fn build(bench: &mut Bench<'_>, feature_map: ValueId) -> Re
             Operation::GlobalAvgPool,
             &[feature_map],
         )?,
+        HeadPooling::Attention(heads) => attention_pool::build(bench, feature_map, heads)?,
         HeadPooling::Lesson => {
             let pool = Operation::AvgPool {
                 kernel: [2; 2],
@@ -159,6 +160,7 @@ pub(in super::super) fn words(plan: &Plan) -> &'static str {
         HeadPooling::Global if plan.classes.is_none() => "global average, no classifier",
         HeadPooling::Global if plan.pre_activation => "normalised, global average, linear",
         HeadPooling::Global => "global average, linear",
+        HeadPooling::Attention(_) => attention_pool::words(),
         HeadPooling::Lesson => "2x2 average, flatten (HWC), linear",
     }
 }

@@ -5,12 +5,15 @@
 //! on a [`Bench`].
 
 pub(super) mod anti_alias;
+pub(super) mod attention_pool;
 pub(super) mod block;
 pub(super) mod channel_attention;
 pub(super) mod head;
 pub(super) mod norm;
 pub(super) mod preprocess;
 pub(super) mod refused;
+mod rows;
+pub(super) mod scales;
 pub(super) mod selective;
 pub(super) mod shortcut;
 pub(super) mod squeeze_excite;

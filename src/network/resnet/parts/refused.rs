@@ -20,7 +20,6 @@ const TENSORS: &[(&str, &str)] = &[
         "a ResNet whose stem has a convolution instead of the max pool (timm's `replace_stem_pool`)",
     ),
     (".conv2.0.", "a ResNet with several layers for one 3x3"),
-    (".conv2.radix", "a ResNeSt"),
     (
         "_packed_params",
         "a quantised network; save the one from which it was made",
@@ -45,19 +44,19 @@ const TENSORS: &[(&str, &str)] = &[
         ".weight_g",
         "a network with weight normalisation; take it away with `remove_weight_norm`",
     ),
-    ("attnpool.", "CLIP's image encoder"),
     ("segmentation_head.", "a network for segmentation"),
     ("decoder.blocks.", "a U-Net"),
     ("rpn_head.", "a detector of MMDetection"),
     ("bbox_head.", "a detector of MMDetection"),
     ("roi_heads.", "a detector"),
-    ("backbone.bottom_up.", "a detector of Detectron2"),
-    ("res2.0.conv1.norm.", "Detectron2's backbone"),
+    (
+        "fpn_lateral",
+        "a detector of Detectron2; its backbone is the entry 'backbone.bottom_up'",
+    ),
+    (".conv2_offset.", "a network with deformable convolutions"),
     (".prelu.", "an iresnet of InsightFace"),
     (".bn1.IN.", "an IBN-Net"),
     (".lora_A", "a network with LoRA; merge it first"),
-    (".conv2.fc2.", "a ResNeSt"),
-    (".convs.0.", "a Res2Net"),
     (".skn.", "a ResNet with selective kernels"),
 ];
 

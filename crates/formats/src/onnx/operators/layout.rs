@@ -2,6 +2,7 @@
 
 use super::super::import::{Import, Site, Value};
 use super::super::view::{Activation, Axis, Pending};
+use super::group_norm;
 use super::sizes::{axes, axis, inferred, permutation, squeezed, widen};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::{Operation, PaddingRule};
@@ -112,6 +113,16 @@ pub(super) fn reshape(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value,
         }
         "Expand" => {
             let stated = import.int_list(site, "shape", 1)?.unwrap_or_default();
+            // A gate says the same to all pixels, whether or not it is repeated for each.
+            let output = site.node.outputs.first();
+            let readers = output.map_or(&[][..], |output| import.links.consumers(output));
+            let file = import.file;
+            if x.pending == Pending::Sigmoid
+                && matches!(readers, &[reader] if file.nodes[reader].op == "Mul")
+                && stated.len() == dims.len()
+            {
+                return Ok(x.into());
+            }
             let same = stated.len() <= dims.len()
                 && stated
                     .iter()
@@ -134,11 +145,18 @@ pub(super) fn reshape(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value,
     if matches!(x.pending, Pending::Pad(..) | Pending::Mean(_)) {
         return import.plain(site, 0).map(Value::from);
     }
+    if let Pending::Groups(groups) = x.pending.clone() {
+        return group_norm::ungrouped(import, site, (&x, groups), &to);
+    }
     let refuse = || {
         let reason = "is not supported, only what leaves each image and the order of its channels";
         site.refuse(format!("{dims:?} to {to:?} {reason}"))
     };
-    match regroup(import, &x, &to).ok_or_else(refuse)? {
+    let regrouped = regroup(import, &x, &to);
+    if let (None, Some(groups)) = (&regrouped, group_norm::grouped(import, &x, &to)) {
+        return Ok(groups);
+    }
+    match regrouped.ok_or_else(refuse)? {
         (axes, None) => Ok(Activation { axes, ..x }.into()),
         (axes, Some(channels_last)) => {
             let x = import.plain(site, 0)?;

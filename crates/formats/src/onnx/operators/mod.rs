@@ -5,6 +5,7 @@
 mod arithmetic;
 mod channels;
 mod fold;
+mod group_norm;
 mod layout;
 mod linear;
 mod sizes;
@@ -46,6 +47,8 @@ pub(super) fn run(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Err
         }
         "ReduceMean" | "ReduceMax" => layout::reduce(import, site),
         "BatchNormalization" => arithmetic::batch_norm(import, site),
+        "InstanceNormalization" => group_norm::instance_norm(import, site),
+        "GroupNormalization" => group_norm::group_norm(import, site),
         "Relu" => {
             let x = import.plain(site, 0)?;
             import.unary(site, Operation::Relu, x)
@@ -169,11 +172,10 @@ fn cast(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
         },
     };
     match import.required(site, 0)? {
-        Value::Activation(x) if to_float && x.pending == Pending::Integers => Ok(Activation {
-            pending: Pending::Nothing,
-            ..x
+        Value::Activation(x) if to_float && x.pending == Pending::Integers => {
+            let pending = import.of_pixels();
+            Ok(Activation { pending, ..x }.into())
         }
-        .into()),
         Value::Activation(x) if to_float => Ok(x.into()),
         value @ Value::Constant(Constant {
             numbers: Numbers::Floats(_),

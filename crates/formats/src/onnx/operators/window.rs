@@ -1,7 +1,7 @@
 //! Convolution and pooling.
 
 use super::super::import::{Import, Site, Value};
-use super::super::view::{Activation, Border, NCHW};
+use super::super::view::{Activation, Axis, Border, NCHW};
 use super::arithmetic::absorb;
 use super::linear::{flat_bias, scaled};
 use resnet_wgpu::Error;
@@ -16,8 +16,11 @@ const MAX_GEOMETRY: i64 = 1 << 15;
 /// `Conv`, and `FusedConv` of ONNX Runtime, which may add a residual and clamp.
 pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let fused = site.node.op == "FusedConv";
-    let (x, pending) = import.image(site, 0)?;
     let weight = import.floats(site, 1, Parameter::Weight)?;
+    if let ([1, 1, taps], false) = (weight.dims(), fused) {
+        return channel_conv(import, site, *taps, weight);
+    }
+    let (x, pending) = import.image(site, 0)?;
     let &[out_c, _, kernel_h, kernel_w] = weight.dims() else {
         return Err(site.refuse(format!(
             "a weight of sizes {:?} is not supported, only of four",
@@ -88,6 +91,47 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
         return finish_fused(import, site, Activation::new(id, NCHW));
     }
     Ok(Activation::new(id, NCHW).into())
+}
+
+/// A convolution along the channels of vectors, which lie in a row for it.
+fn channel_conv(
+    import: &mut Import<'_>,
+    site: &Site<'_>,
+    taps: usize,
+    weight: Tensor,
+) -> Result<Value, Error> {
+    let x = import.plain(site, 0)?;
+    let shape = import.draft.shape(x.id);
+    let is_row = match x.axes[..] {
+        [Axis::Image, one, _] => x.is_channel(2, shape) && x.size(one, shape) == 1,
+        _ => false,
+    };
+    let bias = match site.node.input(2) {
+        Some(_) => Some(import.floats(site, 2, Parameter::Bias)?),
+        None => None,
+    };
+    let half = taps / 2;
+    let keeps = match site.text("auto_pad")?.unwrap_or("NOTSET") {
+        "NOTSET" | "" => geometry::<2>(site, "pads")?.unwrap_or_default() == [half; 2],
+        rule => rule.starts_with("SAME"),
+    };
+    let ones = ["strides", "dilations"].map(|name| geometry::<1>(site, name));
+    let [stride, dilation] = ones;
+    let ones = [stride?, dilation?].iter().flatten().all(|[one]| *one == 1);
+    if !(is_row && is_zero(bias.as_ref()) && keeps && ones && taps % 2 == 1)
+        || site.int("group", 1)? != 1
+        || geometry::<1>(site, "kernel_shape")?.is_some_and(|stated| stated != [taps])
+    {
+        return Err(site.refuse(
+            "along one axis it is only supported for channels, whose number it keeps, without a bias",
+        ));
+    }
+    let name = import.node_name(site);
+    let weight = import.param(&name, Parameter::Weight, weight)?;
+    let id = import
+        .draft
+        .add(&name, Operation::ChannelConv { weight }, &[x.id])?;
+    Ok(Activation::new(id, x.axes).into())
 }
 
 /// Whether a bias adds nothing.

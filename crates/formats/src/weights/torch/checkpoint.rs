@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use super::facts::facts;
 use super::objects::{Id, Objects, Storage, Tensor, Value, shown};
 use crate::weights::contents::{Contents, Fault, StoredTensor};
 
@@ -30,7 +31,7 @@ const MAX_FOUND: usize = 16;
 /// ResNet-152 has 932.
 const MAX_TENSORS: usize = 1 << 16;
 /// Bytes of a tensor's name.
-const MAX_NAME_BYTES: usize = 1024;
+pub(super) const MAX_NAME_BYTES: usize = 1024;
 /// How far views that share storages may exceed the size of the file once each is a tensor of its
 /// own.
 const MAX_GROWTH: usize = 2;
@@ -205,69 +206,6 @@ fn foreign(objects: &Objects<'_>) -> Option<Fault> {
         return None;
     };
     Some(Fault::damaged(reason))
-}
-
-/// Keys under which training scripts keep the name of the network, and the objects that they keep in a
-/// checkpoint with such keys.
-const NAMES: &[&str] = &[
-    "model",
-    "arch",
-    "model_name",
-    "architecture",
-    "backbone",
-    "net",
-];
-const HOLDERS: &[&str] = &[
-    "args",
-    "hparams",
-    "hyper_parameters",
-    "config",
-    "cfg",
-    "opt",
-];
-
-/// What the checkpoint says about the network in words: the `architecture`, `said by` which entry, and
-/// the `labels`.
-/// The arguments of a script are more exact than what stands beside them.
-fn facts(objects: &Objects<'_>, root: Value<'_>) -> HashMap<String, String> {
-    let Some(root) = objects.dict(root) else {
-        return HashMap::new();
-    };
-    let get = |dict, key: &str| objects.named(dict).find(|(name, _)| *name == key);
-    let holders = HOLDERS.iter().filter_map(|&key| {
-        let (_, value) = get(root, key)?;
-        Some((format!("{key}."), objects.dict(value)?))
-    });
-    let mut said = holders
-        .chain([(String::new(), root)])
-        .flat_map(|(path, dict)| {
-            let texts = NAMES
-                .iter()
-                .filter_map(move |&key| match get(dict, key)?.1 {
-                    Value::Text(text) if text.len() <= MAX_NAME_BYTES => Some((key, text)),
-                    _ => None,
-                });
-            texts.map(move |(key, text)| (format!("{path}{key}"), text))
-        });
-    let mut facts = HashMap::new();
-    if let Some((entry, name)) = said.next() {
-        facts.insert("architecture".to_owned(), name.to_owned());
-        facts.insert("said by".to_owned(), format!("'{entry}' in the checkpoint"));
-    }
-    if let Some(classes) = get(root, "class_to_idx").and_then(|(_, map)| objects.dict(map)) {
-        let numbered = objects
-            .named(classes)
-            .filter_map(|(name, class)| match class {
-                Value::Int(class) => Some((name.to_owned(), class.into())),
-                _ => None,
-            });
-        let map = serde_json::Map::from_iter(numbered);
-        facts.insert(
-            "labels".to_owned(),
-            serde_json::Value::Object(map).to_string(),
-        );
-    }
-    facts
 }
 
 struct Search<'a, 'o> {

@@ -9,14 +9,30 @@ use std::ops::Range;
 use super::checkpoint::{self, Storages};
 use super::objects::{Objects, Storage, Value, shown};
 use super::{check_byte_order, pickle};
+use crate::weights::bytes::Bytes;
 use crate::weights::contents::{Contents, Dtype, Fault};
 
 /// `0x1950a86a20f9469cfc6c`, the first pickle.
 const MAGIC: &[u8] = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 const PROTOCOL: i64 = 1001;
 
-/// Reads the table of contents of a stream.
-pub(in crate::weights) fn read(data: &[u8], entry: Option<&str>) -> Result<Contents, Fault> {
+/// The pickles of a ResNet-152 have 0.4 MB.
+const USUAL_BYTES: usize = 2 << 20;
+
+/// Reads the table of contents of a stream. How long its pickles are is known when they are read: first
+/// in the start of the file, and in all of it where that does not suffice.
+pub(in crate::weights) fn read(source: &Bytes, entry: Option<&str>) -> Result<Contents, Fault> {
+    let start = source.read(0..source.len().min(USUAL_BYTES))?;
+    match read_pickles(&start, source, entry) {
+        Err(_) if start.len() < source.len() => {
+            read_pickles(&source.read(0..source.len())?, source, entry)
+        }
+        result => result,
+    }
+}
+
+/// `data` is the start of the file, with all of its pickles.
+fn read_pickles(data: &[u8], source: &Bytes, entry: Option<&str>) -> Result<Contents, Fault> {
     let mut at = 0;
     let mut next = || {
         let pickle = pickle::load(&data[at..])?;
@@ -41,9 +57,9 @@ pub(in crate::weights) fn read(data: &[u8], entry: Option<&str>) -> Result<Conte
     }
     let pickle = next()?;
     let keys = next()?;
-    let places = places(data, at, &pickle.objects, &keys)?;
+    let places = places(source, at, &pickle.objects, &keys)?;
     let storages = StreamStorages {
-        file_bytes: data.len(),
+        file_bytes: source.len(),
         places,
     };
     checkpoint::contents(&pickle.objects, pickle.root, &storages, entry)
@@ -87,7 +103,7 @@ fn not_of_torch(pickle: &pickle::Pickle<'_>) -> Fault {
 
 /// Finds the bytes of every storage.
 fn places<'a>(
-    data: &[u8],
+    source: &Bytes,
     mut at: usize,
     objects: &Objects<'a>,
     keys: &pickle::Pickle<'a>,
@@ -115,13 +131,17 @@ fn places<'a>(
                 "no tensor uses storage '{key}': the file is damaged"
             ))
         })?;
-        let len = data.get(at..).and_then(|rest| rest.first_chunk::<8>());
-        let len = usize::try_from(u64::from_le_bytes(*len.ok_or_else(cut_off)?)).ok();
-        let bytes = len.and_then(|len| len.checked_mul(dtype.element_bytes()));
         let start = at + size_of::<u64>();
+        if start > source.len() {
+            return Err(cut_off());
+        }
+        let len = source.read(at..start)?;
+        let len = len.first_chunk().map_or(0, |len| u64::from_le_bytes(*len));
+        let bytes = usize::try_from(len).ok();
+        let bytes = bytes.and_then(|len| len.checked_mul(dtype.element_bytes()));
         at = bytes
             .and_then(|bytes| start.checked_add(bytes))
-            .filter(|&end| end <= data.len())
+            .filter(|&end| end <= source.len())
             .ok_or_else(cut_off)?;
         if places.insert(key, start..at).is_some() {
             return Err(Fault::Damaged(format!("two storages are called '{key}'")));

@@ -3,8 +3,8 @@
 //! Since 1.6 a checkpoint has been a zip archive: a pickle that describes the objects (`data.pkl`),
 //! and the numbers of each storage in a file of their own (`data/0`, `data/1` …). Before, it was a
 //! stream of pickles followed by the numbers. `zip` finds the files of an archive, `pickle` turns a
-//! pickle into data, `objects` says what that data can be, and `checkpoint` finds the state dict in
-//! it.
+//! pickle into data, `objects` says what that data can be, `checkpoint` finds the state dict in
+//! it, and `facts` what stands beside that.
 //!
 //! A pickle is a program for a small stack machine, which can name any function of any Python module
 //! and call it. This machine knows a fixed list of names ([`objects::Global`]) that all stand for data.
@@ -13,6 +13,7 @@
 //! the file and makes at most one value, so memory is bounded by the file; steps are counted.
 
 mod checkpoint;
+mod facts;
 mod legacy;
 mod objects;
 mod pickle;
@@ -21,14 +22,15 @@ use std::ops::Range;
 
 use super::contents::{Contents, Fault};
 use super::zip::Archive;
+use crate::weights::bytes::Bytes;
 use checkpoint::Storages;
 use objects::Storage;
 
 pub(super) use legacy::read as read_legacy;
 
 /// Reads the table of contents of an archive.
-pub(super) fn read_zip(data: &[u8], entry: Option<&str>) -> Result<Contents, Fault> {
-    let archive = Archive::open(data)?;
+pub(super) fn read_zip(source: &Bytes, entry: Option<&str>) -> Result<Contents, Fault> {
+    let archive = Archive::open(source)?;
     let prefix = prefix(&archive)?;
     let file = |name: &str| archive.find(&[prefix.as_bytes(), name.as_bytes()].concat());
     if archive.names().any(|name| {
@@ -41,21 +43,25 @@ pub(super) fn read_zip(data: &[u8], entry: Option<&str>) -> Result<Contents, Fau
         ));
     }
     if let Some(order) = file("byteorder")? {
-        check_byte_order(&data[order] == b"little")?;
+        check_byte_order(*source.read(order)? == *b"little")?;
     }
     let pickle = file("data.pkl")?
         .ok_or_else(|| Fault::damaged("the archive has no 'data.pkl', which describes tensors"))?;
-    let pickle = pickle::load(&data[pickle])?;
+    let pickle = source.read(pickle)?;
+    let pickle = pickle::load(&pickle)?;
     checkpoint::contents(
         &pickle.objects,
         pickle.root,
-        &ZipStorages { data, file },
+        &ZipStorages {
+            file_bytes: source.len(),
+            file,
+        },
         entry,
     )
 }
 
 /// The prefix of every name in the archive: the name that the file had when it was saved.
-fn prefix<'a>(archive: &Archive<'a>) -> Result<&'a str, Fault> {
+fn prefix<'a>(archive: &'a Archive<'_>) -> Result<&'a str, Fault> {
     let mut found = archive.names().filter_map(|name| {
         let prefix = name.strip_suffix(b"data.pkl")?;
         let folders = prefix.iter().filter(|byte| **byte == b'/').count();
@@ -87,14 +93,14 @@ fn check_byte_order(little: bool) -> Result<(), Fault> {
 }
 
 /// Storages that are files of the archive.
-struct ZipStorages<'a, F> {
-    data: &'a [u8],
+struct ZipStorages<F> {
+    file_bytes: usize,
     file: F,
 }
 
-impl<F: Fn(&str) -> Result<Option<Range<usize>>, Fault>> Storages for ZipStorages<'_, F> {
+impl<F: Fn(&str) -> Result<Option<Range<usize>>, Fault>> Storages for ZipStorages<F> {
     fn file_bytes(&self) -> usize {
-        self.data.len()
+        self.file_bytes
     }
 
     fn format(&self) -> &'static str {

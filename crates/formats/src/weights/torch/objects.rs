@@ -11,6 +11,7 @@ pub(super) enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
+    Float(f64),
     /// An integer of more than 64 bits: little-endian, two's complement.
     Long(&'a [u8]),
     Text(&'a str),

@@ -85,7 +85,10 @@ impl<'a> Machine<'a> {
             }
             0x8a => self.long(1)?,
             0x8b => self.long(4)?,
-            b'G' => self.skip_as_other(8)?,
+            b'G' => {
+                let number = f64::from_be_bytes(self.array()?);
+                self.push(Value::Float(number));
+            }
 
             b'X' => self.text(4)?,
             0x8c => self.text(1)?,
@@ -310,12 +313,6 @@ impl<'a> Machine<'a> {
             Value::Int(i64::from_le_bytes(wide))
         };
         self.push(value);
-        Ok(())
-    }
-
-    fn skip_as_other(&mut self, len: usize) -> Result<(), Fault> {
-        self.take(len)?;
-        self.push(Value::Other);
         Ok(())
     }
 

@@ -1,0 +1,147 @@
+//! `resnet search`: the images of an index that are most similar to others.
+
+use resnet_wgpu::gpu::{Context, Similarity};
+use resnet_wgpu::picture::top_k;
+use resnet_wgpu::wgpu;
+use serde::Serialize;
+
+use crate::args::SearchArgs;
+use crate::device::Device;
+use crate::embed::Embedder;
+use crate::escape::shown;
+use crate::failure::Failure;
+use crate::images::Images;
+use crate::npy::Index;
+use crate::output::{Format, Out, SCHEMA_VERSION};
+
+/// A line of `jsonl`.
+#[derive(Serialize)]
+struct Line {
+    schema_version: u32,
+    image: String,
+    nearest: Vec<Neighbour>,
+}
+
+#[derive(Serialize)]
+struct Neighbour {
+    image: String,
+    row: usize,
+    similarity: f32,
+}
+
+pub(crate) fn run(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
+    let index = Index::read(&args.index)?;
+    let mut images = Images::find(&args.images, quiet);
+    let mut embedder = Embedder::new(&args.run, &mut images, quiet)?;
+    if embedder.width != index.width {
+        return Err(Failure::runtime(format!(
+            "'{}' has vectors of {} numbers, the network makes {}; search with the network that the \
+             index was made with",
+            shown(&args.index),
+            index.width,
+            embedder.width
+        )));
+    }
+    let vectors = match &embedder.device {
+        Device::Gpu(gpu) => Vectors::Gpu {
+            collection: Similarity::new(&gpu.context.device, index.width, &index.vectors)?,
+            context: gpu.context.clone(),
+        },
+        Device::Cpu => Vectors::Cpu(&index),
+    };
+    let mut out = Out::new();
+    while let Some(batch) = images.next_batch(&embedder.rules)? {
+        let rows = embedder.rows(&batch, &mut images)?;
+        images.while_hidden(|| {
+            for (path, row) in batch.paths.iter().zip(rows) {
+                let nearest = vectors.nearest(&row, args.top)?;
+                let nearest = nearest.into_iter().map(|(row, similarity)| Neighbour {
+                    image: index.name(row),
+                    row,
+                    similarity,
+                });
+                let line = Line {
+                    schema_version: SCHEMA_VERSION,
+                    image: shown(path),
+                    nearest: nearest.collect(),
+                };
+                print(&mut out, &line, args.format)?;
+            }
+            out.flush()
+        })?;
+    }
+    if images.into_errors().is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::silent())
+    }
+}
+
+fn print(out: &mut Out, line: &Line, format: Format) -> Result<(), Failure> {
+    if format == Format::Jsonl {
+        return out.jsonl(line);
+    }
+    out.line(&line.image)?;
+    for Neighbour {
+        image, similarity, ..
+    } in &line.nearest
+    {
+        out.line(format!("  {similarity:.4}  {image}"))?;
+    }
+    Ok(())
+}
+
+/// The vectors of the index, where the network runs.
+enum Vectors<'a> {
+    Gpu {
+        collection: Similarity,
+        context: Context,
+    },
+    Cpu(&'a Index),
+}
+
+impl Vectors<'_> {
+    /// The most similar rows and their cosines, the most similar first.
+    fn nearest(&self, query: &[f32], top: usize) -> Result<Vec<(usize, f32)>, Failure> {
+        match self {
+            Self::Gpu {
+                collection,
+                context: Context { device, queue, .. },
+            } => {
+                let bytes: Vec<u8> = query.iter().flat_map(|x| x.to_ne_bytes()).collect();
+                queue.write_buffer(collection.query(), 0, &bytes);
+                let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
+                    label: Some("search"),
+                });
+                collection.record(&mut encoder);
+                queue.submit([encoder.finish()]);
+                let waited = device.poll(wgpu::PollType::wait_indefinitely());
+                waited.map_err(|error| Failure::runtime(error.to_string()))?;
+                let found = collection.poll(top)?;
+                found.ok_or_else(|| Failure::runtime("the device did not finish the search"))
+            }
+            Self::Cpu(index) => {
+                let rows = index.vectors.chunks_exact(index.width);
+                let scores: Vec<f32> = rows.map(|row| cosine(row, query)).collect();
+                let best = top_k(&scores, top).into_iter();
+                Ok(best.map(|row| (row, scores[row])).collect())
+            }
+        }
+    }
+}
+
+/// The cosine of the angle between two vectors; 0 for one without a direction.
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        let pairs = a.iter().zip(b);
+        pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+    };
+    let lengths = (dot(a, a) * dot(b, b)).sqrt();
+    #[expect(clippy::cast_possible_truncation, reason = "rounding is what is meant")]
+    let cosine = if lengths > 0.0 {
+        (dot(a, b) / lengths) as f32
+    } else {
+        0.0
+    };
+    cosine
+}

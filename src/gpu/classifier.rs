@@ -1,0 +1,348 @@
+//! The whole way from a network to labels, for a host that wants nothing special.
+
+use super::{Context, Executor, HeatMap, Input, Output, Readback, TextureRead, guarded};
+use crate::error::Error;
+use crate::explain::{ClassMap, add_class_map};
+use crate::graph::Role;
+use crate::network::{ModelOptions, Network};
+use crate::passes::{Fusion, optimize};
+use crate::picture::{Labels, top_k};
+use crate::plan::{Capabilities, InputFormat, Plan, PlanOptions, Precision};
+use crate::tensor::Tensor;
+
+/// The guesses of an answer.
+const GUESSES: usize = 5;
+
+/// Textures whose bind groups are kept: those of a swap chain, and one more.
+const KNOWN_VIEWS: usize = 4;
+
+/// A network on the host's device: textures in, labels out, within the host's own frames.
+///
+/// ```no_run
+/// # use resnet_wgpu::{Error, gpu::{Classifier, Context}, network::Network, wgpu};
+/// # fn host(device: &wgpu::Device, queue: &wgpu::Queue, network: &Network, scene: &wgpu::TextureView)
+/// # -> Result<(), Error> {
+/// let context = Context::of(device.clone(), queue.clone());
+/// let mut classifier = Classifier::builder(network).build(&context)?;
+///
+/// // Every frame:
+/// let mut encoder = device.create_command_encoder(&Default::default());
+/// classifier.record(&mut encoder, scene)?;
+/// queue.submit([encoder.finish()]);
+/// while let Some(answer) = classifier.poll()? {
+///     let best = &answer.guesses[0][0];
+///     println!("{} {:.0} %", best.label, best.probability * 100.0);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Nothing here submits or polls: an answer arrives some frames later, when the host submits again or
+/// polls its device. Its parts can be had one by one: an [`Executor`], an [`Output`] and a
+/// [`Readback`].
+#[derive(Debug)]
+pub struct Classifier {
+    context: Context,
+    settings: Settings,
+    executor: Executor,
+    output: Output,
+    readback: Readback,
+    heat_map: Option<wgpu::Texture>,
+    labels: Option<Labels>,
+    /// Whole textures that were read before, the latest one last.
+    known: Vec<(wgpu::TextureView, Input)>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+struct Settings {
+    model: ModelOptions,
+    precision: Precision,
+    tensors: bool,
+    features: bool,
+    heat_map: Option<HeatMap>,
+}
+
+/// Builds a [`Classifier`]. By default it reads one texture at a time, in single precision, and makes
+/// no heat map.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ClassifierBuilder<'a> {
+    network: &'a Network,
+    settings: Settings,
+}
+
+/// The answer to a run.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The number of the run, which [`Classifier::record`] returned.
+    pub run: u64,
+    /// The five most likely classes of each image, the best one first; none without a classifier.
+    pub guesses: Vec<Vec<Guess>>,
+    /// The feature vector of each image, if it was asked for.
+    pub features: Vec<Vec<f32>>,
+}
+
+/// A class that an image may show.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Guess {
+    /// Its number.
+    pub class: usize,
+    /// Its name, or its number in words.
+    pub label: String,
+    /// How likely it is, from 0 to 1.
+    pub probability: f32,
+}
+
+impl ClassifierBuilder<'_> {
+    /// Sets the batch, the size of the image and whatever else is decided about the model. It always has
+    /// probabilities.
+    pub fn model(mut self, options: ModelOptions) -> Self {
+        self.settings.model = options;
+        self
+    }
+
+    /// Sets the precision of stored feature maps and weights.
+    pub const fn precision(mut self, precision: Precision) -> Self {
+        self.settings.precision = precision;
+        self
+    }
+
+    /// Reads tensors instead of textures: [`Executor::write_tensor`], then [`Classifier::record_input`].
+    pub const fn tensors(mut self) -> Self {
+        self.settings.tensors = true;
+        self
+    }
+
+    /// Reads the feature vectors back, too.
+    pub const fn features(mut self) -> Self {
+        self.settings.features = true;
+        self
+    }
+
+    /// Paints what speaks for the most likely class. This may take three times as long: see
+    /// [`ClassMap`].
+    pub fn heat_map(mut self, how: HeatMap) -> Self {
+        self.settings.heat_map = Some(how);
+        self
+    }
+
+    /// Builds it. Classifiers of clones of a context share pipelines and weights. The network is no
+    /// longer needed afterwards, except to [rebuild](Classifier::rebuild).
+    ///
+    /// # Errors
+    /// As [`Network::model`], [`Plan::new`] and [`Executor::new`]; [`Error::Model`] for a heat map of a
+    /// network without a classifier.
+    pub fn build(self, context: &Context) -> Result<Classifier, Error> {
+        Classifier::new(context, self.network, self.settings)
+    }
+}
+
+impl Classifier {
+    /// Starts with a network, which `resnet_formats::open` reads from a file.
+    pub fn builder(network: &Network) -> ClassifierBuilder<'_> {
+        ClassifierBuilder {
+            network,
+            settings: Settings::default(),
+        }
+    }
+
+    fn new(context: &Context, network: &Network, settings: Settings) -> Result<Self, Error> {
+        let device = &context.device;
+        let model = ModelOptions {
+            softmax: true,
+            ..settings.model.clone()
+        };
+        let mut model = network.model(&model)?;
+        let mut wanted = Vec::new();
+        if model.classes.is_some() {
+            wanted.push(Role::Probabilities);
+        }
+        if settings.features || model.classes.is_none() {
+            wanted.push(Role::Features);
+            if let Some(features) = model.graph.role(Role::Features) {
+                model.graph.mark_output(features)?;
+            }
+        }
+        let mut graph = optimize(&model.graph, Fusion::Full)?;
+        if settings.heat_map.is_some() {
+            graph = add_class_map(&graph, &ClassMap::default())?;
+        }
+        let options = PlanOptions::new(Capabilities::of(device)).precision(settings.precision);
+        let options = options.input(if settings.tensors {
+            InputFormat::Tensor
+        } else {
+            InputFormat::Rgba8(model.preprocess)
+        });
+        let plan = Plan::new(&graph, &options)?;
+        let pipelines = &context.pipelines;
+        let executor =
+            Executor::with_pipelines(device, &context.queue, &plan, pipelines, &mut |_| ())?;
+        let mut output = Output::builder(&executor);
+        for &role in &wanted {
+            output = output.keep(role)?;
+        }
+        let mut heat_map = None;
+        if let Some(how) = &settings.heat_map {
+            let texture = heat_map.insert(picture(device, model.preprocess.size)?);
+            output = output.heat_map(device, texture, how)?;
+        }
+        Ok(Self {
+            output: output.build(),
+            readback: Readback::of(device, &executor, wanted)?,
+            context: context.clone(),
+            settings,
+            executor,
+            heat_map,
+            labels: model.labels,
+            known: Vec::new(),
+        })
+    }
+
+    /// Records a run on a whole texture, and returns the number of the answer that will arrive; `None`
+    /// if three answers are on their way, in which case this run gets none.
+    ///
+    /// The first run on a texture makes a bind group, and the first on one of another size the tables to
+    /// resize it; the latest four textures are remembered. For a part of a texture, a batch, or
+    /// anything but a texture, see [`Self::record_input`].
+    ///
+    /// # Errors
+    /// As [`Executor::texture_input`] and [`Executor::record`].
+    pub fn record(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        texture: &wgpu::TextureView,
+    ) -> Result<Option<u64>, Error> {
+        let input = self.input_of(texture)?;
+        self.record_input(encoder, &input)
+    }
+
+    /// Records a run on an input that was made for [the executor](Self::executor); otherwise as
+    /// [`Self::record`].
+    ///
+    /// # Errors
+    /// As [`Executor::record`].
+    pub fn record_input(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        input: &Input,
+    ) -> Result<Option<u64>, Error> {
+        self.executor.record(encoder, input, &self.output)?;
+        self.readback.record(encoder)
+    }
+
+    /// The next answer that has arrived.
+    ///
+    /// # Errors
+    /// As [`Readback::try_read`].
+    pub fn poll(&self) -> Result<Option<Answer>, Error> {
+        let results = self.readback.try_read()?;
+        Ok(results.map(|(run, tensors)| self.answer(run, &tensors)))
+    }
+
+    /// The texture of the heat map, `rgba8unorm-srgb`, of the size of the network's image. It is painted
+    /// within each run.
+    pub const fn heat_map(&self) -> Option<&wgpu::Texture> {
+        self.heat_map.as_ref()
+    }
+
+    /// The executor, for everything else.
+    pub const fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// Builds it anew, on another device if this one was lost, with weights that the host has kept or
+    /// read again. Answers that were on their way do not arrive.
+    ///
+    /// # Errors
+    /// As [`ClassifierBuilder::build`].
+    pub fn rebuild(&mut self, context: &Context, network: &Network) -> Result<(), Error> {
+        *self = Self::new(context, network, self.settings.clone())?;
+        Ok(())
+    }
+
+    fn input_of(&mut self, texture: &wgpu::TextureView) -> Result<Input, Error> {
+        let device = &self.context.device;
+        let known = if let Some(at) = self.known.iter().position(|(view, _)| view == texture) {
+            self.known.remove(at)
+        } else {
+            let like = self.known.last().and_then(|(_, input)| {
+                let input = input.with_views(device, &self.executor, &[texture]);
+                input.ok()
+            });
+            let input = match like {
+                Some(input) => input,
+                None => {
+                    // Those of another size will hardly come again.
+                    self.known.clear();
+                    let whole = (texture, TextureRead::default());
+                    self.executor.texture_input(device, &[whole])?
+                }
+            };
+            (texture.clone(), input)
+        };
+        if self.known.len() == KNOWN_VIEWS {
+            self.known.remove(0);
+        }
+        let input = known.1.clone();
+        self.known.push(known);
+        Ok(input)
+    }
+
+    fn answer(&self, run: u64, tensors: &[Tensor]) -> Answer {
+        let mut answer = Answer {
+            run,
+            guesses: Vec::new(),
+            features: Vec::new(),
+        };
+        let outputs = self.readback.outputs();
+        for (output, tensor) in outputs.zip(tensors) {
+            let rows = tensor.data().chunks(tensor.len() / output.shape.n.max(1));
+            if output.roles.contains(&Role::Probabilities) {
+                answer.guesses = rows.map(|row| self.guesses(row)).collect();
+            } else {
+                answer.features = rows.map(<[f32]>::to_vec).collect();
+            }
+        }
+        answer
+    }
+
+    fn guesses(&self, probabilities: &[f32]) -> Vec<Guess> {
+        let label = |class: usize| {
+            let label = self.labels.as_ref().and_then(|labels| labels.get(class));
+            label.map_or_else(|| format!("class {class}"), str::to_owned)
+        };
+        let best = top_k(probabilities, GUESSES).into_iter();
+        best.map(|class| Guess {
+            class,
+            label: label(class),
+            probability: probabilities[class],
+        })
+        .collect()
+    }
+}
+
+/// A texture for a heat map.
+fn picture(device: &wgpu::Device, [height, width]: [usize; 2]) -> Result<wgpu::Texture, Error> {
+    let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+    guarded(device, "heat map", || {
+        device.create_texture(&wgpu::TextureDescriptor {
+            label: Some("resnet-wgpu heat map"),
+            size: wgpu::Extent3d {
+                width: side(width),
+                height: side(height),
+                depth_or_array_layers: 1,
+            },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba8UnormSrgb,
+            usage: wgpu::TextureUsages::TEXTURE_BINDING
+                | wgpu::TextureUsages::COPY_DST
+                | wgpu::TextureUsages::COPY_SRC,
+            view_formats: &[],
+        })
+    })
+}
