@@ -24,7 +24,7 @@ override LEN: u32;
 override PIXELS: u32;
 
 const THREADS: u32 = 64u;
-const LOWEST: f32 = -3.40282347e38;
+const LOWEST: f32 = -3.40282346e38;
 
 var<workgroup> best: array<f32, THREADS>;
 var<workgroup> best_class: array<u32, THREADS>;

@@ -143,10 +143,12 @@ fn main(
     let window = window_of(tile_px + load_px);
 
     var sums: array<array<vec4<f32>, PER_THREAD_PX>, PER_THREAD_CO_GROUPS>;
+    // Outside the loop, which would set it to zero each time: naga writes such zeros once for this type and once for that
+    // of `x`, which are one type to HLSL where they have equal lengths.
+    var weights: array<Stored, WEIGHT_LOADS>;
     for (var step = first_step; step < end_step; step++) {
         // 1. Load tiles: the weights, which need no bounds check, are fetched while the inputs are located
         let weight_ix = weight_block + step * TILE_K * TILE_CO_GROUPS + thread;
-        var weights: array<Stored, WEIGHT_LOADS>;
         for (var i = 0u; i < WEIGHT_LOADS; i++) {
             weights[i] = weight[weight_ix + i * THREADS];
         }

@@ -42,7 +42,7 @@ override ZERO_PADDED: bool;
 override STRIDE_THREADS: u32;
 
 const THREADS: u32 = 256u;
-const LOWEST: f32 = -3.40282347e38;
+const LOWEST: f32 = -3.40282346e38;
 
 fn pool(c_group: u32, px: u32) -> vec4<f32> {
     let ox = px % OUT_W;

@@ -44,5 +44,5 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     }
     let rgb = vec3<u32>(clamp(sum >> vec3(PRECISION_BITS), vec3(0), vec3(255)));
     output[u32(table[FIRST]) + global.y * out_w + global.x] =
-        rgb.r | rgb.g << 8u | rgb.b << 16u | 255u << 24u;
+        rgb.r | (rgb.g << 8u) | (rgb.b << 16u) | (255u << 24u);
 }

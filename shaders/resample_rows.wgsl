@@ -87,5 +87,5 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
         sum += table[weights + k] * bytes_at(first + k, row);
     }
     let rgb = vec3<u32>(clamp(sum >> vec3(PRECISION_BITS), vec3(0), vec3(255)));
-    output[global.y * out_w + global.x] = rgb.r | rgb.g << 8u | rgb.b << 16u | 255u << 24u;
+    output[global.y * out_w + global.x] = rgb.r | (rgb.g << 8u) | (rgb.b << 16u) | (255u << 24u);
 }

@@ -18,7 +18,7 @@ override CHANNELS: u32;
 override BATCH: u32;
 
 const THREADS: u32 = 64u;
-const LOWEST: f32 = -3.40282347e38;
+const LOWEST: f32 = -3.40282346e38;
 
 var<workgroup> partial: array<f32, THREADS>;
 

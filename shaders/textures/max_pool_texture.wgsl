@@ -31,7 +31,7 @@ override ZERO_PADDED: bool;
 override STRIDE_THREADS: u32;
 
 const THREADS: u32 = 256u;
-const LOWEST: f32 = -3.40282347e38;
+const LOWEST: f32 = -3.40282346e38;
 
 // A texture is FOLD_WIDTH texels wide; the first row of an activation is zero.
 const FOLD_SHIFT: u32 = 10u;

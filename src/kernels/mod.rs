@@ -1,8 +1,9 @@
 //! One file per shader: what it binds, which constants it needs, and how a layer becomes a launch.
 //!
-//! A [`Kernel`] declares a WGSL file once; `tests/shaders.rs` proves the declaration equal to the
-//! text by reflection, without a GPU. A geometry struct per kernel turns shapes into a [`Launch`]:
-//! override constants, tile geometry and the number of workgroups. Nothing here uses wgpu.
+//! A [`Kernel`] declares a WGSL file once; `tests/shaders` proves the declaration equal to the text
+//! by reflection, without a GPU, and `scripts/compilers` has other compilers than naga read it. A
+//! geometry struct per kernel turns shapes into a [`Launch`]: override constants, tile geometry and
+//! the number of workgroups. Nothing here uses wgpu.
 //!
 //! To add a kernel: an oracle in `reference/`, the shader, the file here with a line in [`ALL`] and
 //! the [`Packing`] of its parameters, cases in `tests/kernels.rs`, and a row in the table of the

@@ -23,6 +23,8 @@ mod images;
 mod inspect;
 #[cfg(test)]
 mod lock_file;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod manifests;
 mod network;
 mod npy;
 mod output;
