@@ -183,7 +183,11 @@ fn alive(device: &wgpu::Device) -> Result<(), Error> {
 
 /// Refuses a plan for which this machine has too little memory, where the device uses that: for a device that
 /// is full, or a compiler without memory, ends the process.
-fn check_room(device: &wgpu::Device, plan: &Plan) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::Memory`].
+#[doc(hidden)]
+pub fn check_room(device: &wgpu::Device, plan: &Plan) -> Result<(), Error> {
     let reserve = match device.adapter_info().device_type {
         wgpu::DeviceType::Cpu => COMPILER_BYTES,
         wgpu::DeviceType::IntegratedGpu => 0,

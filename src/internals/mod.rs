@@ -62,6 +62,7 @@ pub mod graph {
 
 /// For programs that choose and measure adapters.
 pub mod gpu {
+    pub use crate::gpu::check_room;
     pub use crate::gpu::context::Adapters;
     pub use crate::gpu::pipeline_cache::PipelineCacheFile;
     pub use crate::gpu::timing::{StepClock, StepSpan};

@@ -9,9 +9,9 @@ use resnet_wgpu::Error;
 use resnet_wgpu::check::{Check, WrongKernel};
 use resnet_wgpu::gpu::Context;
 use resnet_wgpu::graph::Graph;
-use resnet_wgpu::internals::gpu::{Adapters, PipelineCacheFile};
+use resnet_wgpu::internals::gpu::{Adapters, PipelineCacheFile, check_room};
 use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::plan::{Capabilities, Choices, InputFormat, PlanOptions};
+use resnet_wgpu::plan::{Capabilities, Choices, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
@@ -97,6 +97,7 @@ impl Gpu {
             return Ok(options);
         }
         let start = Instant::now();
+        check_room(&self.context.device, &Plan::new(graph, &options)?)?;
         let mut check = Check::new(graph, &options)?;
         let before = self.checked.take();
         match (&before, &self.caches) {
