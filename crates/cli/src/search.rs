@@ -45,7 +45,7 @@ pub(crate) fn run(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
     let vectors = match &embedder.device {
         Device::Gpu(gpu) => Vectors::Gpu {
             collection: Similarity::new(&gpu.context.device, index.width, &index.vectors)?,
-            context: gpu.context.clone(),
+            context: Box::new(gpu.context.clone()),
         },
         Device::Cpu => Vectors::Cpu(&index),
     };
@@ -95,7 +95,7 @@ fn print(out: &mut Out, line: &Line, format: Format) -> Result<(), Failure> {
 enum Vectors<'a> {
     Gpu {
         collection: Similarity,
-        context: Context,
+        context: Box<Context>,
     },
     Cpu(&'a Index),
 }
@@ -106,8 +106,9 @@ impl Vectors<'_> {
         match self {
             Self::Gpu {
                 collection,
-                context: Context { device, queue, .. },
+                context,
             } => {
+                let Context { device, queue, .. } = context.as_ref();
                 let bytes: Vec<u8> = query.iter().flat_map(|x| x.to_ne_bytes()).collect();
                 queue.write_buffer(collection.query(), 0, &bytes);
                 let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
