@@ -71,6 +71,7 @@
 //! * `vulkan`, `metal`, `dx12`, `gles`, `webgpu`: back ends of wgpu.
 
 mod answer;
+mod clock;
 mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;

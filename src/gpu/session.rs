@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::time::Instant;
 
 use super::{
     BuildProgress, Context, Executor, Input, Output, Readback, Slice, StepClock, StepSpan,
-    StepTimer, alive, ready, warm_up,
+    StepTimer, alive, ready_now, warm_up,
 };
+use crate::clock::Instant;
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -65,11 +65,11 @@ impl Session {
     /// request.
     fn wait_for<T>(&self, mapped: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut mapped = pin!(mapped);
-        if let Some(result) = ready(mapped.as_mut()) {
+        if let Some(result) = ready_now(mapped.as_mut()) {
             return result;
         }
         self.context.wait_idle()?;
-        ready(mapped).unwrap_or_else(|| {
+        ready_now(mapped).unwrap_or_else(|| {
             Err(Error::Gpu {
                 what: "readback".to_owned(),
                 reason: "the device did not finish".to_owned(),

@@ -184,8 +184,35 @@ impl WeightFile {
         &self.metadata
     }
 
+    /// Whether a tensor has integers of 8 bits and scales.
+    pub(super) fn is_scaled(&self, key: &str) -> bool {
+        let entry = self.entries.get(key);
+        entry.is_some_and(|located| located.entry.dtype.name() == "I8")
+            && self.entries.contains_key(&scale_of(key))
+    }
+
     /// Reads a tensor of a known shape, in the order of the file.
     pub(super) fn read(&self, key: &str, expected: &[usize]) -> Result<Arc<[f32]>, Error> {
+        let (dtype, bytes) = self.bytes(key, expected)?;
+        let data = convert::to_f32(dtype, &bytes).ok_or_else(|| Error::WeightType {
+            name: key.to_owned(),
+            got: dtype.name().to_owned(),
+        })?;
+        convert::check_finite(key, &data)?;
+        Ok(data)
+    }
+
+    /// Does what [`Self::read`] does for integers, each output channel of which has a scale.
+    pub(super) fn read_scaled(&self, key: &str, expected: &[usize]) -> Result<Arc<[f32]>, Error> {
+        let (_, bytes) = self.bytes(key, expected)?;
+        let scales = self.read(&scale_of(key), &expected[..expected.len().min(1)])?;
+        let data = convert::scaled(&bytes, &scales);
+        convert::check_finite(key, &data)?;
+        Ok(data)
+    }
+
+    /// The elements of a tensor of a known shape, row by row.
+    fn bytes(&self, key: &str, expected: &[usize]) -> Result<(Dtype, Cow<'_, [u8]>), Error> {
         let Located { part, entry } =
             self.entries.get(key).ok_or_else(|| Error::WeightMissing {
                 name: key.to_owned(),
@@ -201,22 +228,21 @@ impl WeightFile {
         let part = &self.parts[*part];
         let outside = || unreadable(&part.path, &format!("tensor '{key}' ends past its storage"));
         let bytes = part.bytes.get(entry.range.clone()).ok_or_else(outside)?;
-        let data = match &entry.strides {
-            None => convert::to_f32(entry.dtype, bytes),
+        let bytes = match &entry.strides {
+            None => Cow::Borrowed(bytes),
             Some(strides) => {
                 let element_bytes = entry.dtype.element_bytes();
-                let rows = convert::gather(bytes, element_bytes, &entry.dims, strides)
-                    .ok_or_else(outside)?;
-                convert::to_f32(entry.dtype, &rows)
+                let rows = convert::gather(bytes, element_bytes, &entry.dims, strides);
+                Cow::Owned(rows.ok_or_else(outside)?)
             }
         };
-        let data = data.ok_or_else(|| Error::WeightType {
-            name: key.to_owned(),
-            got: entry.dtype.name().to_owned(),
-        })?;
-        convert::check_finite(key, &data)?;
-        Ok(data)
+        Ok((entry.dtype, bytes))
     }
+}
+
+/// The name of the scales of a tensor of integers.
+pub(super) fn scale_of(key: &str) -> String {
+    format!("{key}.scale")
 }
 
 impl fmt::Debug for WeightFile {
