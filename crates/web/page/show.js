@@ -37,9 +37,10 @@ export function progress(text, done, total, unit) {
   $("doing").textContent = `${text}${amount} …`;
 }
 
-export function idle() {
+/** Nothing is being done; `text` says what was. */
+export function idle(text = "") {
   $("progress").classList.add("idle");
-  if ($("doing").textContent.endsWith("…")) $("doing").textContent = "";
+  if (text || $("doing").textContent.endsWith("…")) $("doing").textContent = text;
 }
 
 /** Shows an error, or none. */
@@ -129,6 +130,7 @@ export function answer(result, map, spent, network, { quiet, chosen }) {
     : `This network has no heat map: ${network.info.no_map}.`;
   const sure = best?.probability == null ? "" : `, ${(best.probability * 100).toFixed(0)} percent`;
   if (!quiet && best) $("spoken").textContent = `${best.label}${sure}`;
+  idle(`Answered in ${milliseconds(spent.upload + spent.network + spent.map)}.`);
 }
 
 export function network(net) {
