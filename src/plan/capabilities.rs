@@ -48,6 +48,18 @@ impl Default for Capabilities {
     }
 }
 
+impl Capabilities {
+    /// Adds what a browser knows about its device and wgpu does not hand on: `vendor` and
+    /// `architecture` of the `GPUAdapterInfo`. Kernels are chosen by them.
+    #[must_use]
+    pub fn in_browser(self, vendor: &str, architecture: &str) -> Self {
+        Self {
+            device: DeviceKind::in_browser(vendor, architecture),
+            ..self
+        }
+    }
+}
+
 #[doc(hidden)]
 impl Capabilities {
     /// The reason why the device cannot run the kernels on textures; `None` if it can.
@@ -134,10 +146,8 @@ impl DeviceKind {
         vendor: Vendor::Unknown,
     };
 
-    /// The kind that a browser's `GPUAdapterInfo` stands for, by its `vendor` and `architecture`,
-    /// for [`Capabilities::device`]: wgpu does not hand them on. A browser does not say either
-    /// whether a device is a card; those of AMD count as cards.
-    pub fn in_browser(vendor: &str, architecture: &str) -> Self {
+    /// A browser does not say whether a device is a card; those of AMD count as cards.
+    fn in_browser(vendor: &str, architecture: &str) -> Self {
         let vendor = Vendor::new(0, vendor);
         let class = match (vendor, architecture) {
             (_, "llvmpipe" | "swiftshader" | "warp") => DeviceClass::Software,

@@ -131,5 +131,6 @@ export class Network {
   classify(source: Source, options?: ClassifyOptions): Promise<Answer>;
   /** Runs the last picture again with timestamps; null where the device has none. */
   layers(): Promise<Layer[] | null>;
-  close(): void;
+  /** Gives back what the network holds, after its last run. The device stays the page's. */
+  close(): Promise<void>;
 }

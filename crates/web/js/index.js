@@ -275,10 +275,12 @@ export class Network {
 
   /** Gives back what the network holds; the device stays the page's. */
   close() {
-    this.#texture?.destroy();
-    this.#gpu?.free();
-    this.#cpu?.free();
-    this.#model?.free();
-    this.#texture = this.#gpu = this.#cpu = this.#model = undefined;
+    return this.#inTurn(() => {
+      this.#texture?.destroy();
+      this.#gpu?.free();
+      this.#cpu?.free();
+      this.#model?.free();
+      this.#texture = this.#gpu = this.#cpu = this.#model = undefined;
+    });
   }
 }

@@ -11,8 +11,8 @@ const MAP_SIDE = 320;
 const asked = new URLSearchParams(location.search);
 const $ = (id) => document.getElementById(id);
 
-/** What the page knows; `page.network` is null until weights are loaded. */
-const page = { network: null, device: null, picture: null, chosen: null, times: null };
+/** What the page knows; `page.network` is null until the weights of `page.source` are loaded. */
+const page = { network: null, source: null, device: null, picture: null, chosen: null, times: null };
 let job = Promise.resolve();
 
 /** One thing at a time: what is asked for last is done last. */
@@ -35,22 +35,30 @@ async function download(url) {
     done += value.length;
     show.progress("Downloading the network", done, total, "bytes");
   }
-  return new Blob(parts).arrayBuffer();
+  return new Blob(parts);
 }
 
 const DOING = { reading: "Reading the file", weights: "Uploading weights", pipelines: "Preparing kernels" };
 
+/** What a file does not say about itself: `NAME=VALUE` as often as needed, and the name of a variant. */
+function stated() {
+  const words = $("stated").value.split(/\s+/).filter(Boolean);
+  const [settings, variants] = [words.filter((word) => word.includes("=")), words.filter((word) => !word.includes("="))];
+  return { settings: Object.fromEntries(settings.map((word) => word.split(/=(.*)/s))), variant: variants[0] };
+}
+
 /** Replaces the network; the old one stays if the file is refused. */
-async function open(name, bytes) {
+async function open(name, blob, facts = {}) {
   show.trouble(null);
   const wasm = asked.get("backend") === "wasm";
   page.device ??= wasm ? null : await requestDevice();
   const progress = (what, done, total) => show.progress(DOING[what], done, total);
-  const options = { name, progress, device: page.device ?? undefined, backend: page.device ? "webgpu" : "wasm" };
-  const network = await Network.open(bytes, options);
+  const options = { name, progress, device: page.device ?? undefined, backend: page.device ? "webgpu" : "wasm", ...facts };
+  const network = await Network.open(await blob.arrayBuffer(), options);
   page.device?.lost.then((info) => lost(info));
   page.network?.close();
   page.network = network;
+  page.source = { name, blob, facts };
   page.chosen = null;
   page.times = null;
   show.network(network);
@@ -61,12 +69,16 @@ async function open(name, bytes) {
 function lost(info) {
   if (info.reason === "destroyed" && !page.network) return;
   page.device = null;
+  page.network?.close();
   page.network = null;
   show.trouble(new Error(`The graphics device is lost (${info.message || info.reason}). Choose a picture to start again.`));
 }
 
 async function ready() {
-  if (!page.network) await open("shapes", await download(asked.get("weights") ?? "shapes.safetensors"));
+  if (!page.network) {
+    const { name, blob, facts } = page.source ?? {};
+    await open(name ?? "shapes", blob ?? (await download(asked.get("weights") ?? "shapes.safetensors")), facts);
+  }
   return page.network;
 }
 
@@ -101,14 +113,19 @@ const decode = (blob) =>
 
 function take(file) {
   show.trouble(null);
-  if (WEIGHTS.test(file.name)) {
-    return next(async () => {
-      show.progress("Reading the file");
-      await open(file.name, await file.arrayBuffer());
-      if (page.picture) await classify(page.picture);
-    });
-  }
+  if (WEIGHTS.test(file.name)) return takeWeights(file);
   return next(async () => look(await decode(file), file.name));
+}
+
+let latest = null;
+
+function takeWeights(file) {
+  latest = file;
+  return next(async () => {
+    show.progress("Reading the file");
+    await open(file.name, file, stated());
+    if (page.picture) await classify(page.picture);
+  });
 }
 
 function takeUrl(url, name = url) {
@@ -139,6 +156,10 @@ function connect() {
   $("from-url").addEventListener("submit", (event) => {
     event.preventDefault();
     if ($("url").value) takeUrl($("url").value);
+  });
+  $("facts").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (latest) takeWeights(latest);
   });
   addEventListener("paste", (event) => {
     const [file] = event.clipboardData.files;

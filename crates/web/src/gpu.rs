@@ -99,8 +99,7 @@ impl Gpu {
         };
         let device = adapter.request_device(&descriptor);
         let (device, queue) = device.await.map_err(|error| refuse(&error))?;
-        let mut capabilities = Capabilities::of(&device);
-        capabilities.device = DeviceKind::in_browser(&vendor, &architecture);
+        let capabilities = Capabilities::of(&device).in_browser(&vendor, &architecture);
         let precision = if halves {
             Precision::F16
         } else {
