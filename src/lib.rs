@@ -80,6 +80,7 @@
 mod answer;
 #[cfg(feature = "cpu")]
 pub mod check;
+mod clock;
 mod compare;
 #[cfg(feature = "cpu")]
 pub mod cpu;

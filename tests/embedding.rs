@@ -12,7 +12,7 @@ use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::engine::{Engine, Oracle};
 use resnet_wgpu::gpu::{
     Answer, Classifier, Context, Executor, HeatMap, Input, Output, Pipelines, Readback, Session,
-    cooperative_matrix_works, required_features, required_limits,
+    answered, cooperative_matrix_works, required_features, required_limits,
 };
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::compare::Tolerance;
@@ -192,6 +192,9 @@ fn a_pipeline_that_the_device_rejects_is_an_error_and_leaves_no_error_scope() {
     });
     let plan = Plan::new(&network(8), &PlanOptions::new(Capabilities::default())).unwrap();
     let error = Executor::new(&device, &queue, &plan).unwrap_err();
+    assert!(matches!(error, Error::Gpu { .. }), "{error:?}");
+    let waited = answered(|| Executor::new(&device, &queue, &plan));
+    let error = pollster::block_on(waited).unwrap_err();
     assert!(matches!(error, Error::Gpu { .. }), "{error:?}");
 
     // The host's own scope must be the innermost again, and must have caught none of our errors.

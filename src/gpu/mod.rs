@@ -6,10 +6,6 @@
 //! [`contract`] says what it can rely on. A program without a device starts with a [`Context`], and
 //! [`Session`] shows how the parts fit together.
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Poll, Waker};
-
 use crate::error::Error;
 use crate::host_memory;
 use crate::plan::{Capabilities, DeviceClass, DeviceKind, Plan, Vendor};
@@ -36,6 +32,7 @@ mod record;
 mod resources;
 mod ring;
 mod runs;
+mod scopes;
 mod session;
 mod similarity;
 mod texture;
@@ -53,6 +50,8 @@ pub use output::{Output, OutputBuilder};
 use pipeline_cache::PipelineCacheFile;
 pub use pipelines::{BuildProgress, Pipelines};
 pub use readback::Readback;
+pub use scopes::answered;
+use scopes::{alive, gpu_error, guarded, ready_now};
 pub use session::Session;
 pub use similarity::Similarity;
 pub use texture::{Encoding, Origin, TextureRead, TextureRect};
@@ -142,45 +141,6 @@ impl Capabilities {
     }
 }
 
-/// Runs something that creates GPU objects and turns wgpu's reports into an error, so that a bad
-/// shader or full memory never reaches the host's error handler.
-fn guarded<T>(device: &wgpu::Device, what: &str, create: impl FnOnce() -> T) -> Result<T, Error> {
-    let scopes = [
-        wgpu::ErrorFilter::Internal,
-        wgpu::ErrorFilter::OutOfMemory,
-        wgpu::ErrorFilter::Validation,
-    ]
-    .map(|filter| device.push_error_scope(filter));
-    let created = create();
-    // Scopes are a stack: the last one pushed is popped first. Full memory is what makes objects
-    // invalid, not the other way round.
-    let mut worst = None;
-    for scope in scopes.into_iter().rev() {
-        if let Some(error) = ready(scope.pop()).flatten()
-            && (worst.is_none() || matches!(error, wgpu::Error::OutOfMemory { .. }))
-        {
-            worst = Some(error);
-        }
-    }
-    worst.map_or(Ok(created), |error| Err(gpu_error(what, &error)))
-}
-
-/// Refuses a device that is lost: wgpu makes things on it that are nothing, without a word.
-fn alive(device: &wgpu::Device) -> Result<(), Error> {
-    let probe = guarded(device, "probe", || {
-        device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("resnet-wgpu probe"),
-            size: 8,
-            usage: wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: true,
-        })
-    })?;
-    let mapped = probe.get_mapped_range_mut(..);
-    mapped.map(drop).map_err(|_| Error::DeviceLost {
-        reason: "it does not answer".to_owned(),
-    })
-}
-
 /// Refuses a plan for which this machine has too little memory, where the device uses that: for a device that
 /// is full, or a compiler without memory, ends the process.
 ///
@@ -201,23 +161,3 @@ pub fn check_room(device: &wgpu::Device, plan: &Plan) -> Result<(), Error> {
 
 /// What a driver that compiles for the CPU takes meanwhile.
 const COMPILER_BYTES: u64 = 256 << 20;
-
-fn gpu_error(what: &str, error: &wgpu::Error) -> Error {
-    match error {
-        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory {
-            what: what.to_owned(),
-        },
-        _ => Error::Gpu {
-            what: what.to_owned(),
-            reason: error.to_string(),
-        },
-    }
-}
-
-/// The result of a future that is ready at once, as error scopes are everywhere except in browsers.
-fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
-    match pin!(future).poll(&mut std::task::Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => None,
-    }
-}

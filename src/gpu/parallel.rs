@@ -1,8 +1,13 @@
 //! Runs work on all processors while the caller's thread takes the results.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::sync_channel;
-use std::thread;
+#[cfg(not(target_family = "wasm"))]
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    sync::mpsc::sync_channel,
+    thread,
+};
+
+use wgpu::{WasmNotSend, WasmNotSync};
 
 use crate::error::Error;
 
@@ -12,20 +17,30 @@ use crate::error::Error;
 ///
 /// At most as many results wait as there are threads. With one processor, or in a browser,
 /// everything runs on the caller's thread.
-pub(super) fn for_each<T: Sync, R: Send>(
+pub(super) fn for_each<T: WasmNotSync, R: WasmNotSend>(
+    items: &[T],
+    work: impl Fn(&T) -> Result<R, Error> + WasmNotSync,
+    mut done: impl FnMut(usize, R) -> Result<(), Error>,
+) -> Result<(), Error> {
+    #[cfg(not(target_family = "wasm"))]
+    {
+        let threads = thread::available_parallelism();
+        let threads = threads.map_or(1, |n| n.get().min(items.len()));
+        if threads > 1 {
+            return on_threads(threads, items, work, done);
+        }
+    }
+    let mut items = items.iter().enumerate();
+    items.try_for_each(|(index, item)| done(index, work(item)?))
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn on_threads<T: Sync, R: Send>(
+    threads: usize,
     items: &[T],
     work: impl Fn(&T) -> Result<R, Error> + Sync,
     mut done: impl FnMut(usize, R) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let threads = if cfg!(target_family = "wasm") {
-        1
-    } else {
-        thread::available_parallelism().map_or(1, |n| n.get().min(items.len()))
-    };
-    if threads <= 1 {
-        let mut items = items.iter().enumerate();
-        return items.try_for_each(|(index, item)| done(index, work(item)?));
-    }
     let next = AtomicUsize::new(0);
     let (sender, receiver) = sync_channel(threads);
     thread::scope(|scope| {

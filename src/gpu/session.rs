@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::time::Instant;
 
 use super::{
     BuildProgress, Capabilities, Context, Executor, Input, Output, Readback, Slice, StepClock,
-    StepSpan, StepTimer, alive, check_room, pace::Pace, ready, warm_up,
+    StepSpan, StepTimer, alive, check_room, pace::Pace, ready_now, warm_up,
 };
+use crate::clock::Instant;
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -103,9 +103,9 @@ impl Session {
     /// request.
     fn wait_for<T>(&self, mapped: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut mapped = pin!(mapped);
-        let result = ready(mapped.as_mut()).unwrap_or_else(|| {
+        let result = ready_now(mapped.as_mut()).unwrap_or_else(|| {
             self.context.wait_idle()?;
-            ready(mapped).unwrap_or_else(|| {
+            ready_now(mapped).unwrap_or_else(|| {
                 Err(Error::Gpu {
                     what: "readback".to_owned(),
                     reason: "the device did not finish".to_owned(),

@@ -48,6 +48,18 @@ impl Default for Capabilities {
     }
 }
 
+impl Capabilities {
+    /// Adds what a browser knows about its device and wgpu does not hand on: `vendor` and
+    /// `architecture` of the `GPUAdapterInfo`. Kernels are chosen by them.
+    #[must_use]
+    pub fn in_browser(self, vendor: &str, architecture: &str) -> Self {
+        Self {
+            device: DeviceKind::in_browser(vendor, architecture),
+            ..self
+        }
+    }
+}
+
 #[doc(hidden)]
 impl Capabilities {
     /// The reason why the device cannot run the kernels on textures; `None` if it can.
@@ -90,7 +102,8 @@ pub enum Vendor {
 
 impl Vendor {
     /// Recognises a vendor by its PCI identifier, or by the identifier that the Vulkan registry
-    /// assigns to makers without one; if the backend reports none (Metal), by the adapter's name.
+    /// assigns to makers without one; if the backend reports none (Metal, browsers), by the name of
+    /// the adapter or of its maker.
     pub fn new(id: u32, name: &str) -> Self {
         match id {
             0x1002 | 0x1022 => Self::Amd,
@@ -98,10 +111,21 @@ impl Vendor {
             0x8086 => Self::Intel,
             0x10DE => Self::Nvidia,
             0x1010 | 0x13B5 | 0x144D | 0x14E4 | 0x5143 => Self::Mobile,
-            0 if name.starts_with("Apple") => Self::Apple,
-            0 if name.starts_with("AMD") => Self::Amd,
-            0 if name.starts_with("Intel") => Self::Intel,
+            0 => Self::named(name),
             _ => Self::Unknown,
+        }
+    }
+
+    fn named(name: &str) -> Self {
+        let name = name.to_lowercase();
+        let is = |makers: &[&str]| makers.iter().any(|maker| name.starts_with(maker));
+        match () {
+            () if is(&["apple"]) => Self::Apple,
+            () if is(&["amd"]) => Self::Amd,
+            () if is(&["intel"]) => Self::Intel,
+            () if is(&["nvidia"]) => Self::Nvidia,
+            () if is(&["arm", "broadcom", "img-tec", "qualcomm", "samsung"]) => Self::Mobile,
+            () => Self::Unknown,
         }
     }
 }
@@ -121,6 +145,19 @@ impl DeviceKind {
         class: DeviceClass::Software,
         vendor: Vendor::Unknown,
     };
+
+    /// A browser does not say whether a device is a card; those of AMD count as cards.
+    fn in_browser(vendor: &str, architecture: &str) -> Self {
+        let vendor = Vendor::new(0, vendor);
+        let class = match (vendor, architecture) {
+            (_, "llvmpipe" | "swiftshader" | "warp") => DeviceClass::Software,
+            (Vendor::Unknown, _) => DeviceClass::Unknown,
+            (Vendor::Amd | Vendor::Nvidia, _) => DeviceClass::Discrete,
+            (Vendor::Intel, "xe-hpc" | "xe-hpg" | "xe2-hpg") => DeviceClass::Discrete,
+            (Vendor::Apple | Vendor::Intel | Vendor::Mobile, _) => DeviceClass::Integrated,
+        };
+        Self { class, vendor }
+    }
 }
 
 impl fmt::Display for DeviceKind {
@@ -156,10 +193,30 @@ mod tests {
             (0x5143, "Adreno (TM) 740", Vendor::Mobile),
             (0, "Apple M2 Pro", Vendor::Apple),
             (0, "AMD Radeon Pro 5500M", Vendor::Amd),
+            (0, "qualcomm", Vendor::Mobile),
+            (0, "", Vendor::Unknown),
             (0x10005, "llvmpipe (LLVM 15.0.6, 256 bits)", Vendor::Unknown),
             (0x1AE0, "SwiftShader Device", Vendor::Unknown),
         ] {
             assert_eq!(Vendor::new(id, name), vendor, "{name}");
+        }
+    }
+
+    #[test]
+    fn browsers_tell_maker_and_architecture() {
+        use DeviceClass as Class;
+        for (vendor, architecture, kind) in [
+            ("nvidia", "ampere", (Class::Discrete, Vendor::Nvidia)),
+            ("amd", "rdna-3", (Class::Discrete, Vendor::Amd)),
+            ("intel", "gen-12lp", (Class::Integrated, Vendor::Intel)),
+            ("intel", "xe-hpg", (Class::Discrete, Vendor::Intel)),
+            ("apple", "metal-3", (Class::Integrated, Vendor::Apple)),
+            ("arm", "valhall", (Class::Integrated, Vendor::Mobile)),
+            ("google", "swiftshader", (Class::Software, Vendor::Unknown)),
+            ("", "", (Class::Unknown, Vendor::Unknown)),
+        ] {
+            let got = DeviceKind::in_browser(vendor, architecture);
+            assert_eq!((got.class, got.vendor), kind, "{vendor} {architecture}");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The candidates of one convolution, measured against each other.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::samples::{Samples, noise, time};
 use super::{TunedLayer, agrees};
+use crate::clock::Instant;
 use crate::error::Error;
 use crate::gpu::{Context, Session, StepClock};
 use crate::graph::{Conv2d, Graph, Op};

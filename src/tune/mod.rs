@@ -11,8 +11,9 @@
 //! fast on their own can push each other's data out of a cache.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::clock::Instant;
 use crate::compare::{Difference, Tolerance};
 use crate::error::Error;
 use crate::gpu::{Context, Session};

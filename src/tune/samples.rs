@@ -1,7 +1,6 @@
 //! Times and noise for measurements.
 
-use std::time::Instant;
-
+use crate::clock::Instant;
 use crate::error::Error;
 use crate::internals::noise::Noise;
 use crate::tensor::Tensor;

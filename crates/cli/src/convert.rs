@@ -32,7 +32,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     for decision in &assumed {
         log::warn!("the new file will state as a fact: {decision}");
     }
-    resnet_formats::save(&network.network, &args.output, args.precision)?;
+    resnet_formats::save(&network.network, &args.output, args.weights_as)?;
     let size = std::fs::metadata(&args.output)?.len();
     let report = Report {
         schema_version: SCHEMA_VERSION,

@@ -29,7 +29,7 @@ use resnet_wgpu::network::{ModelOptions, Network};
 pub use sidecar::preprocess;
 use weights::Weights;
 use weights::bytes::Bytes;
-pub use weights::described::save;
+pub use weights::described::{WeightsAs, save};
 
 /// Opens a weight file of any supported format, or a folder with one.
 ///

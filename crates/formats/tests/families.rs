@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use resnet_formats::WeightsAs;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::Role;
-use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::internals::network::Family;
 use resnet_wgpu::internals::reference::{self, Keep};
 use resnet_wgpu::network::{Confidence, Model, ModelOptions, Network, Variant};
@@ -452,9 +452,14 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
         // normalisation divides by the small deviation of a mean.
         let sensitive = *name == "timm-blur" || name.starts_with("timm-sk");
         let half = if sensitive { 4e-2 } else { 1e-2 };
-        for (precision, limit) in [(Precision::F32, 1e-5), (Precision::F16, half)] {
+        let ways = [
+            (WeightsAs::F32, 1e-5),
+            (WeightsAs::F16, half),
+            (WeightsAs::Int8, 8.0 * half),
+        ];
+        for (weights, limit) in ways {
             let path = temporary.path().join("converted.safetensors");
-            resnet_formats::save(&original, &path, precision).unwrap();
+            resnet_formats::save(&original, &path, weights).unwrap();
             // What was stated is in the file.
             let options = ModelOptions {
                 settings: BTreeMap::new(),
@@ -467,7 +472,7 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
             assert_eq!(model.preprocess, original.facts.preprocess, "{name}");
             assert_eq!(model.labels, original.facts.labels, "{name}");
             let error = error_of(&model, &golden);
-            assert!(error < limit, "{name}, {precision:?}: {error}");
+            assert!(error < limit, "{name}, {weights:?}: {error}");
         }
     }
 }
@@ -502,7 +507,7 @@ fn a_converted_network_takes_any_size_and_one_of_the_first_version_those_of_its_
     resnet_formats::save(
         &network("timm-d", "model.safetensors"),
         &path,
-        Precision::F32,
+        WeightsAs::F32,
     )
     .unwrap();
     let size = [64, 66];
@@ -528,7 +533,7 @@ fn a_converted_network_takes_any_size_and_one_of_the_first_version_those_of_its_
     resnet_formats::save(
         &network("timm-c", "model.safetensors"),
         &path,
-        Precision::F32,
+        WeightsAs::F32,
     )
     .unwrap();
     in_first_version(&path);
@@ -562,7 +567,7 @@ fn descriptions_that_make_no_sense_are_errors() {
     resnet_formats::save(
         &network("timm-c", "model.safetensors"),
         &path,
-        Precision::F32,
+        WeightsAs::F32,
     )
     .unwrap();
     let bytes = std::fs::read(&path).unwrap();

@@ -252,7 +252,7 @@ fn a_network_without_a_classifier_gives_what_leaves_its_last_pool() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("described.safetensors");
     let network = open(bytes, &options()).expect("opened");
-    let precision = resnet_wgpu::internals::kernels::Precision::F32;
+    let precision = resnet_formats::WeightsAs::F32;
     resnet_formats::save(&network, &path, precision).expect("saved");
     let again = resnet_formats::open(&path, &options()).expect("read back");
     assert_eq!(again.activation(), None, "no classifier");

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use fuzz::Fuzz;
+use resnet_formats::WeightsAs;
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::internals::network::resnet::{self, Block, Plan, Style};
 use resnet_wgpu::internals::network::{Family, TensorSource};
 use resnet_wgpu::network::Arch;
@@ -581,7 +581,7 @@ fn spoilt_files_are_results_not_panics() {
     let resnet = tiny_resnet();
     let mut weights = torchvision_file(&resnet).open().expect("opened");
     let network = weights.network(&small(&resnet)).expect("built");
-    resnet_formats::save(&network, &described, Precision::F16).expect("saved");
+    resnet_formats::save(&network, &described, WeightsAs::F16).expect("saved");
     let notebook = tiny_notebook();
     let files = [
         std::fs::read(&described).expect("read"),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use resnet_wgpu::internals::kernels::Precision;
+use resnet_formats::WeightsAs;
 use resnet_wgpu::passes::Fusion;
 
 use super::groups::{
@@ -165,9 +165,9 @@ pub(crate) struct ConvertArgs {
     #[arg(short, long, value_name = "OUT.safetensors", value_parser = safetensors())]
     pub(crate) output: PathBuf,
 
-    /// Type of the kernels and matrices; all other numbers stay in 32 bits
-    #[arg(long, default_value = "f32", value_parser = named::<Precision>(["f32", "f16"]))]
-    pub(crate) precision: Precision,
+    /// Type of the kernels and matrices; int8 has a scale for each output channel
+    #[arg(long, alias = "precision", default_value = "f32", value_parser = named::<WeightsAs>(WeightsAs::NAMES))]
+    pub(crate) weights_as: WeightsAs,
 
     /// Form of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]

@@ -32,11 +32,11 @@ const MAX_INTS: usize = 1 << 12;
 
 /// The number of elements, unless it or the sizes themselves are too many to compute with.
 pub(super) fn volume(dims: &[usize]) -> Option<usize> {
-    const MAX: usize = 1 << 40;
+    const MAX: u64 = 1 << 40;
     let bound = dims
         .iter()
         .try_fold(1usize, |bound, &size| bound.checked_mul(size.max(1)));
-    let fits = bound.is_some_and(|bound| bound <= MAX) && dims.len() <= MAX_RANK;
+    let fits = bound.is_some_and(|bound| bound as u64 <= MAX) && dims.len() <= MAX_RANK;
     fits.then(|| dims.iter().product())
 }
 

@@ -112,6 +112,16 @@ fn converter(dtype: Dtype) -> Option<Convert> {
     })
 }
 
+/// Integers of 8 bits times the scale of their output channel, which is the first axis.
+pub(crate) fn scaled(bytes: &[u8], scales: &[f32]) -> Arc<[f32]> {
+    let channel = bytes.len() / scales.len().max(1);
+    let values = bytes.iter().enumerate().map(|(index, &byte)| {
+        let scale = scales.get(index / channel.max(1)).copied();
+        f32::from(byte.cast_signed()) * scale.unwrap_or(f32::NAN)
+    });
+    values.collect()
+}
+
 /// Refuses a tensor that holds a NaN or an infinity.
 pub(crate) fn check_finite(name: &str, data: &[f32]) -> Result<(), Error> {
     // Folding over all of them, without an early exit, lets the compiler use vector instructions.

@@ -14,6 +14,8 @@
 //! | `origin` | what the file was made from, for human readers |
 //! | `format` | `pt`, which Hugging Face's libraries require |
 //!
+//! A kernel or matrix of integers of 8 bits, `NAME`, has a scale for each output channel in `NAME.scale`.
+//!
 //! In files without `graph`, `preprocess` (JSON, or one of [`Preprocess::NAMES`]), `labels` and
 //! `epsilon` are honoured too.
 
@@ -22,21 +24,20 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub use super::save::WeightsAs;
 use super::save::save as write;
 use super::{DESCRIPTION, Weights};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::internals::network::{Blueprint, Facts, Family, TensorSource, Tensors};
 use resnet_wgpu::network::{Decision, ModelOptions, Network};
 use resnet_wgpu::picture::Labels;
 use resnet_wgpu::picture::Preprocess;
 
 /// Writes a network, its preprocessing and its labels as one self-describing safetensors file.
-/// The precision applies to kernels and matrices; vectors stay in 32 bits.
 ///
 /// # Errors
 /// [`Error::Write`].
-pub fn save(network: &Network, path: impl AsRef<Path>, precision: Precision) -> Result<(), Error> {
+pub fn save(network: &Network, path: impl AsRef<Path>, weights: WeightsAs) -> Result<(), Error> {
     let facts = &network.facts;
     let blueprint = network.blueprint();
     let rules = facts.preprocess.with_size(blueprint.size());
@@ -60,7 +61,7 @@ pub fn save(network: &Network, path: impl AsRef<Path>, precision: Precision) -> 
     let tensors = names
         .into_iter()
         .filter_map(|name| Some((name, network.tensors().get(name)?)));
-    write(path.as_ref(), tensors, metadata, precision)
+    write(path.as_ref(), tensors, metadata, weights)
 }
 
 /// Reads the network that a file describes.

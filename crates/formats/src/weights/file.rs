@@ -206,6 +206,13 @@ impl WeightFile {
         Tensor::new(dims, self.read(key, expected)?)
     }
 
+    /// Whether a tensor has integers of 8 bits and scales.
+    pub(super) fn is_scaled(&self, key: &str) -> bool {
+        let entry = self.entries.get(key);
+        entry.is_some_and(|located| located.entry.dtype.name() == "I8")
+            && self.entries.contains_key(&scale_of(key))
+    }
+
     /// Reads a tensor of a known shape, in the order of the file.
     pub(super) fn read(&self, key: &str, expected: &[usize]) -> Result<Arc<[f32]>, Error> {
         let (part, entry) = self.find(key, expected)?;
@@ -220,6 +227,16 @@ impl WeightFile {
             name: key.to_owned(),
             got: entry.dtype.name().to_owned(),
         })?;
+        convert::check_finite(key, &data)?;
+        Ok(data)
+    }
+
+    /// Does what [`Self::read`] does for integers, each output channel of which has a scale.
+    pub(super) fn read_scaled(&self, key: &str, expected: &[usize]) -> Result<Arc<[f32]>, Error> {
+        let (part, entry) = self.find(key, expected)?;
+        let bytes = part.bytes(entry).map_err(|fault| part.fault(key, &fault))?;
+        let scales = self.read(&scale_of(key), &expected[..expected.len().min(1)])?;
+        let data = convert::scaled(&bytes, &scales);
         convert::check_finite(key, &data)?;
         Ok(data)
     }
@@ -240,6 +257,11 @@ impl WeightFile {
         }
         Ok((&self.parts[*part], entry))
     }
+}
+
+/// The name of the scales of a tensor of integers.
+pub(super) fn scale_of(key: &str) -> String {
+    format!("{key}.scale")
 }
 
 impl fmt::Debug for WeightFile {

@@ -226,7 +226,10 @@ impl TensorSource for Weights {
     }
 
     fn take(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
-        let tensor = if self.channels_last() {
+        let tensor = if self.naming.is_none() && self.file.is_scaled(name) {
+            self.unused.remove(&file::scale_of(name));
+            Tensor::new(dims, self.file.read_scaled(name, dims)?)?
+        } else if self.channels_last() {
             let data = self.file.read(name, &channels_last(dims))?;
             Tensor::new(dims, transpose(data, dims))?
         } else if dims.len() == 2 && self.file.dims(name).map(<[_]>::len) == Some(4) {
