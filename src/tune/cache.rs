@@ -67,6 +67,7 @@ impl CacheKey {
     }
 
     /// Whether it is about this adapter with this driver, however it is used.
+    #[cfg(feature = "cpu")]
     pub(crate) fn is_of(&self, info: &wgpu::AdapterInfo) -> bool {
         self.adapter == info.name
             && self.backend == info.backend.to_string()
