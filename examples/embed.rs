@@ -26,18 +26,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Every frame: the host draws, the network looks, and the host may draw the heat map on top.
     for _ in 0..3 {
         let mut encoder = device.create_command_encoder(&Default::default());
-        encoder.clear_texture(scene.texture(), &Default::default());
         classifier.record(&mut encoder, &scene)?;
         queue.submit([encoder.finish()]);
+        // A host that presents its frames would not wait: answers come some frames later.
+        device.poll(wgpu::PollType::wait_indefinitely())?;
         while let Some(answer) = classifier.poll()? {
             println!("run {}: {}", answer.run, answer.guesses[0][0].label);
         }
-    }
-
-    // Answers arrive some frames later. This host ends here, so it waits for the last ones.
-    device.poll(wgpu::PollType::wait_indefinitely())?;
-    while let Some(answer) = classifier.poll()? {
-        println!("run {}: {}", answer.run, answer.guesses[0][0].label);
     }
     Ok(())
 }
@@ -55,7 +50,7 @@ fn scene(device: &wgpu::Device) -> wgpu::TextureView {
         sample_count: 1,
         dimension: wgpu::TextureDimension::D2,
         format: wgpu::TextureFormat::Rgba8UnormSrgb,
-        usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+        usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::RENDER_ATTACHMENT,
         view_formats: &[],
     });
     texture.create_view(&Default::default())
