@@ -2,20 +2,19 @@
 
 use std::time::Instant;
 
+use resnet_run::{AdapterInfo, Device, ModelInfo, Network, Runner, label};
 use resnet_wgpu::network::Activation;
 use resnet_wgpu::picture::{Labels, Preprocess, top_k};
 use resnet_wgpu::plan::InputFormat;
 use serde::Serialize;
 
 use crate::args::ClassifyArgs;
-use crate::device::{AdapterInfo, Device};
 use crate::escape::{printable, short, shown};
 use crate::failure::Failure;
 use crate::images::{Images, Readable, Unreadable};
-use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
-use crate::runner::Runner;
 use crate::stats::milliseconds;
+use crate::{network, runner};
 
 #[derive(Serialize)]
 struct Report {
@@ -68,14 +67,14 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
     let start = Instant::now();
     let device = Device::open(&args.run.device)?;
     let adapter_ms = milliseconds(start.elapsed());
-    let mut network = Network::load(&args.run.network, images.batch())?;
+    let mut network = network::load(&args.run.network, images.batch())?;
     if network.is_free() {
         images.one_by_one();
         network.set_batch(1)?;
     }
     network.classes()?;
-    network.note_assumptions();
-    let labels = network.labels(&args.labels)?;
+    network::note_assumptions(&network);
+    let labels = network.labels(args.labels.labels.as_deref())?;
     let mut job = Job {
         args,
         quiet,
@@ -143,7 +142,7 @@ impl Job<'_> {
             None => {
                 let graph = self.network.optimized()?;
                 let input = InputFormat::Rgba8(*rules);
-                let runner = Runner::new(&self.device, &graph, input, self.quiet)?;
+                let runner = runner::prepare(&self.device, &graph, input, self.quiet)?;
                 self.timings.pipelines_ms = runner.pipelines_ms;
                 runner
             }
@@ -173,7 +172,7 @@ impl Job<'_> {
                         .into_iter()
                         .map(|class| Guess {
                             class,
-                            label: self.label(class),
+                            label: label(self.labels.as_ref(), class),
                             probability: probabilities[class],
                             logit: scores[class],
                         })
@@ -181,11 +180,6 @@ impl Job<'_> {
                 }
             });
         Ok(answers.collect())
-    }
-
-    fn label(&self, class: usize) -> String {
-        let label = self.labels.as_ref().and_then(|labels| labels.get(class));
-        label.map_or_else(|| format!("class {class}"), str::to_owned)
     }
 
     fn print_all(&mut self, answers: &[Answer]) -> Result<(), Failure> {

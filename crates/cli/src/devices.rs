@@ -1,12 +1,9 @@
 //! `resnet devices`: every adapter, what it offers, and which one would be used.
 
-use resnet_wgpu::gpu::optional_features;
-use resnet_wgpu::internals::gpu::Adapters;
-use resnet_wgpu::wgpu;
+use resnet_run::{AdapterInfo, Request, Row};
 use serde::Serialize;
 
 use crate::args::DevicesArgs;
-use crate::device::{AdapterInfo, Request};
 use crate::failure::Failure;
 use crate::output::{Format, Out, SCHEMA_VERSION, bytes};
 
@@ -19,97 +16,46 @@ struct Report {
     cpu_threads: usize,
 }
 
-#[derive(Serialize)]
-struct Row {
-    index: usize,
-    #[serde(flatten)]
-    info: AdapterInfo,
-    chosen: bool,
-    /// Why it cannot be used.
-    unsuitable: Option<String>,
-    /// Features that are used on adapters that have them.
-    features: Vec<Feature>,
-    limits: Limits,
-}
-
-#[derive(Serialize)]
-struct Feature {
-    name: String,
-    available: bool,
-}
-
-#[derive(Serialize)]
-struct Limits {
-    max_buffer_size: u64,
-    max_storage_buffer_binding_size: u64,
-    max_compute_workgroup_storage_size: u32,
-    max_compute_invocations_per_workgroup: u32,
-    max_compute_workgroups_per_dimension: u32,
-}
-
-impl Row {
-    fn new(index: usize, adapter: &wgpu::Adapter, chosen: bool) -> Self {
-        let limits = adapter.limits();
-        let features = optional_features().iter_names();
-        Self {
-            index,
-            info: AdapterInfo::new(&adapter.get_info()),
-            chosen,
-            unsuitable: Adapters::unsuitable(adapter),
-            features: features
-                .map(|(name, flag)| Feature {
-                    name: name.to_lowercase(),
-                    available: adapter.features().contains(flag),
-                })
-                .collect(),
-            limits: Limits {
-                max_buffer_size: limits.max_buffer_size,
-                max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
-                max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
-                max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
-                max_compute_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
-            },
-        }
+fn print(row: &Row, out: &mut Out) -> Result<(), Failure> {
+    let AdapterInfo {
+        name,
+        backend,
+        driver,
+        driver_info,
+        kind,
+    } = &row.info;
+    let mark = if row.chosen { '*' } else { ' ' };
+    out.line(format_args!("{mark} {}: {name}", row.index))?;
+    out.line(format_args!("     backend   {backend}, {kind}"))?;
+    let driver = format!("{driver} {driver_info}");
+    if !driver.trim().is_empty() {
+        out.line(format_args!("     driver    {}", driver.trim()))?;
     }
-
-    fn print(&self, out: &mut Out) -> Result<(), Failure> {
-        let AdapterInfo {
-            name,
-            backend,
-            driver,
-            driver_info,
-            kind,
-        } = &self.info;
-        let mark = if self.chosen { '*' } else { ' ' };
-        out.line(format_args!("{mark} {}: {name}", self.index))?;
-        out.line(format_args!("     backend   {backend}, {kind}"))?;
-        let driver = format!("{driver} {driver_info}");
-        if !driver.trim().is_empty() {
-            out.line(format_args!("     driver    {}", driver.trim()))?;
-        }
-        let features: Vec<String> = self
-            .features
-            .iter()
-            .map(|f| format!("{} {}", f.name, if f.available { "yes" } else { "no" }))
-            .collect();
-        out.line(format_args!("     features  {}", features.join(", ")))?;
-        let limits = &self.limits;
-        out.line(format_args!(
-            "     limits    buffers {}, bindings {}, workgroups {} threads and {}",
-            bytes(limits.max_buffer_size),
-            bytes(limits.max_storage_buffer_binding_size),
-            limits.max_compute_invocations_per_workgroup,
-            bytes(limits.max_compute_workgroup_storage_size.into()),
-        ))?;
-        match &self.unsuitable {
-            Some(reason) => out.line(format_args!("     unsuitable: {reason}")),
-            None => Ok(()),
-        }
+    if let Some(address) = &row.pci {
+        out.line(format_args!("     pci       {address}"))?;
+    }
+    let features: Vec<String> = row
+        .features
+        .iter()
+        .map(|f| format!("{} {}", f.name, if f.available { "yes" } else { "no" }))
+        .collect();
+    out.line(format_args!("     features  {}", features.join(", ")))?;
+    let limits = &row.limits;
+    out.line(format_args!(
+        "     limits    buffers {}, bindings {}, workgroups {} threads and {}",
+        bytes(limits.max_buffer_size),
+        bytes(limits.max_storage_buffer_binding_size),
+        limits.max_compute_invocations_per_workgroup,
+        bytes(limits.max_compute_workgroup_storage_size.into()),
+    ))?;
+    match &row.unsuitable {
+        Some(reason) => out.line(format_args!("     unsuitable: {reason}")),
+        None => Ok(()),
     }
 }
 
 pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
-    let request = Request::new(&args.device)?;
+    let request = Request::new(&(&args.device).into())?;
     let (rows, choice) = if request.cpu {
         (Vec::new(), None)
     } else {
@@ -131,7 +77,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
         out.json(&report)?;
     } else {
         for row in &report.adapters {
-            row.print(&mut out)?;
+            print(row, &mut out)?;
         }
         let threads = report.cpu_threads;
         match &choice {
@@ -148,7 +94,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
     }
     out.flush()?;
     match choice {
-        Some(Err(failure)) if request.is_explicit() => Err(failure),
+        Some(Err(refused)) if request.is_explicit() => Err(refused.into()),
         _ => Ok(()),
     }
 }

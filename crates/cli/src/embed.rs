@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use resnet_run::Device;
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::files::NewFile;
 use resnet_wgpu::passes::optimize;
@@ -9,13 +10,11 @@ use resnet_wgpu::plan::InputFormat;
 use serde::Serialize;
 
 use crate::args::EmbedArgs;
-use crate::device::Device;
 use crate::escape::{printable, shown};
 use crate::failure::Failure;
 use crate::images::Images;
-use crate::network::Network;
 use crate::output::{Out, SCHEMA_VERSION};
-use crate::runner::Runner;
+use crate::{network, runner};
 
 /// A line of `jsonl`.
 #[derive(Serialize)]
@@ -28,8 +27,8 @@ struct Line<'a> {
 pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let mut images = Images::find(&args.images, quiet);
     let device = Device::open(&args.run.device)?;
-    let mut network = Network::load(&args.run.network, images.batch())?;
-    network.note_assumptions();
+    let mut network = network::load(&args.run.network, images.batch())?;
+    network::note_assumptions(&network);
     network.refuse_free()?;
     let model = &mut network.model;
     if let Some(features) = model.graph.role(Role::Features) {
@@ -47,7 +46,7 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
 
     let rules = &network.model.preprocess;
     let input = InputFormat::Rgba8(*rules);
-    let runner = Runner::new(&device, &graph, input, quiet)?;
+    let runner = runner::prepare(&device, &graph, input, quiet)?;
     let shape = graph.value_of(Role::Features)?.shape;
     let width = shape.c * shape.h * shape.w;
     let mut target = Target::open(args, width)?;

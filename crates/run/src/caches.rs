@@ -12,20 +12,19 @@ use resnet_wgpu::internals::gpu::PipelineCacheFile;
 use resnet_wgpu::plan::{Choices, PlanOptions};
 use resnet_wgpu::tune::{TuneCache, Tuned};
 
-use crate::args::DeviceArgs;
-use crate::versions::Versions;
+use crate::WGPU_VERSION;
 
 /// The cache folder.
 #[derive(Debug)]
-pub(crate) struct Caches {
+pub struct Caches {
     folder: PathBuf,
 }
 
 impl Caches {
-    /// The folder named by the flag or the environment, otherwise the system's; `None` if it has
+    /// The folder that is named here or by the environment, otherwise the system's; `None` if it has
     /// none.
-    pub(crate) fn new(args: &DeviceArgs) -> Option<Self> {
-        let named = args.cache_dir.clone().or_else(|| {
+    pub fn new(named: Option<PathBuf>) -> Option<Self> {
+        let named = named.or_else(|| {
             let variable = env::var_os("RESNET_CACHE_DIR").filter(|folder| !folder.is_empty());
             variable.map(PathBuf::from)
         });
@@ -38,12 +37,7 @@ impl Caches {
 
     /// The stored choices for the layers of a graph. A cache that cannot be used is worth a
     /// warning, but is not a failure.
-    pub(crate) fn choices(
-        &self,
-        context: &Context,
-        graph: &Graph,
-        options: &PlanOptions,
-    ) -> Choices {
+    pub fn choices(&self, context: &Context, graph: &Graph, options: &PlanOptions) -> Choices {
         let cache = self.tuned(context, options);
         match cache.load(graph, options) {
             Ok(choices) => {
@@ -64,7 +58,7 @@ impl Caches {
     }
 
     /// The pipelines compiled by earlier starts; `None` where such a cache is not possible.
-    pub(crate) fn pipelines(&self, context: &Context) -> Option<PipelineCacheFile> {
+    pub fn pipelines(&self, context: &Context) -> Option<PipelineCacheFile> {
         PipelineCacheFile::open(&context.device, &self.folder).unwrap_or_else(|error| {
             log::warn!("{error}; pipelines are compiled anew");
             None
@@ -72,7 +66,10 @@ impl Caches {
     }
 
     /// Stores the outcome of tuning.
-    pub(crate) fn store(
+    ///
+    /// # Errors
+    /// [`Error::Cache`].
+    pub fn store(
         &self,
         context: &Context,
         options: &PlanOptions,
@@ -84,7 +81,6 @@ impl Caches {
     }
 
     fn tuned(&self, context: &Context, options: &PlanOptions) -> TuneCache {
-        let wgpu = Versions::new().wgpu.unwrap_or_default();
-        TuneCache::new(&self.folder, context, options, wgpu)
+        TuneCache::new(&self.folder, context, options, WGPU_VERSION)
     }
 }
