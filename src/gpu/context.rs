@@ -75,7 +75,8 @@ impl Adapters {
         failure
     }
 
-    /// The index of the best adapter, or of the one selected by its index or part of its name.
+    /// The index of the best adapter, or of the one selected by its index, by part of its name, or by
+    /// its PCI address after `pci:`.
     ///
     /// # Errors
     /// [`Error::NoAdapter`], with the available adapters.
@@ -100,11 +101,18 @@ impl Adapters {
             let matches = |info: &wgpu::AdapterInfo| info.name.to_lowercase().contains(&wanted);
             infos.iter().position(matches)
         };
-        let index = wanted
-            .parse()
-            .ok()
-            .filter(|&i: &usize| i < infos.len())
-            .or_else(by_name);
+        let by_number = || wanted.parse().ok().filter(|&i: &usize| i < infos.len());
+        let index = match wanted.strip_prefix("pci:").map(pci_address) {
+            Some(None) => {
+                let reason = format!("'{wanted}' has no PCI address, such as pci:0000:01:00.0");
+                return no_adapter(reason);
+            }
+            Some(address) => {
+                let is_there = |i: &wgpu::AdapterInfo| pci_address(&i.device_pci_bus_id) == address;
+                infos.iter().position(is_there)
+            }
+            None => by_number().or_else(by_name),
+        };
         let Some(index) = index else {
             return no_adapter(format!("'{wanted}' is none of {}", names(&infos)));
         };
@@ -156,11 +164,26 @@ impl Adapters {
     }
 }
 
+/// Domain, bus, device and function of a PCI address, as drivers and tools write it: with a domain of
+/// four digits, of eight, or of none.
+fn pci_address(text: &str) -> Option<[u32; 4]> {
+    let (place, function) = text.trim().rsplit_once('.')?;
+    let mut parts = place.rsplit(':');
+    let mut next = || parts.next().map(|part| u32::from_str_radix(part, 16));
+    let (device, bus) = (next()?.ok()?, next()?.ok()?);
+    let domain = next().unwrap_or(Ok(0)).ok()?;
+    let function = u32::from_str_radix(function, 16).ok()?;
+    next().is_none().then_some([domain, bus, device, function])
+}
+
 fn names(infos: &[wgpu::AdapterInfo]) -> String {
     let list: Vec<String> = infos
         .iter()
         .enumerate()
-        .map(|(i, info)| format!("{i}: {}", info.name))
+        .map(|(i, info)| match info.device_pci_bus_id.as_str() {
+            "" => format!("{i}: {}", info.name),
+            address => format!("{i}: {} (pci:{address})", info.name),
+        })
         .collect();
     if list.is_empty() {
         "no adapter at all".to_owned()
@@ -291,5 +314,21 @@ impl Context {
     /// missing.
     pub fn use_pipeline_cache(&mut self, file: &PipelineCacheFile) {
         self.pipelines = Pipelines::new(&self.device, Some(file.cache().clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pci_addresses_of_vulkan_and_of_nvidia_are_the_same() {
+        let want = Some([0, 0x3b, 0, 1]);
+        for text in ["0000:3b:00.1", "00000000:3B:00.1", "3b:00.1"] {
+            assert_eq!(pci_address(text), want, "{text}");
+        }
+        for text in ["", "3b", "3b:00", "0:3b:00", "x:3b:00.0", "0:0:3b:00.1"] {
+            assert_eq!(pci_address(text), None, "{text}");
+        }
     }
 }

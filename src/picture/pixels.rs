@@ -19,18 +19,21 @@ pub struct Picture {
 /// The most bytes that are read from a file.
 const MAX_FILE: u64 = 1 << 30;
 
+/// The bytes of a file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    read_at_most(path, MAX_FILE).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 impl Picture {
     /// Decodes a file, whatever its extension, as [`Reader`] does by default.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Image`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let bytes = read_at_most(path, MAX_FILE).map_err(|source| Error::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        Reader::default().decode(path, &bytes)
+        Reader::default().decode_file(path.as_ref())
     }
 
     /// A picture from its rows of RGB; `None` if it is empty or the bytes do not fill it.

@@ -1,6 +1,10 @@
 //! A batch of pictures, prepared by the rules of one network.
 
+use std::borrow::Cow;
+
 use super::Picture;
+use super::resample::fit;
+use super::resize::Resizer;
 use crate::error::Error;
 use crate::picture::Normalization;
 use crate::picture::{ChannelOrder, Preprocess};
@@ -24,6 +28,39 @@ impl Batch {
         let parts = pictures.iter();
         let parts = parts.map(|picture| Self::of(picture.fitted(rules), rules));
         Self::join(&parts.collect::<Vec<_>>(), pictures.len())
+    }
+
+    /// Resizes and crops a picture whose rows of RGB lie elsewhere; none of them is kept.
+    ///
+    /// # Errors
+    /// [`Error::Preprocess`] for rules that cannot be carried out, and for rows that are no picture of
+    /// this size.
+    #[doc(hidden)]
+    pub fn of_rows<'a>(
+        size: [usize; 2],
+        rows: impl ExactSizeIterator<Item = Cow<'a, [u8]>>,
+        rules: &Preprocess,
+    ) -> Result<Self, Error> {
+        let refuse = || Error::Preprocess {
+            reason: format!(
+                "the pixels do not fill a picture of {}x{}",
+                size[0], size[1]
+            ),
+        };
+        let rules = rules.for_image(size).unwrap_or(*rules);
+        rules.check()?;
+        if size.contains(&0) || rows.len() != size[0] {
+            return Err(refuse());
+        }
+        let [vertical, horizontal] = fit(size, &rules);
+        let mut resizer = Resizer::new(vertical, horizontal, rules.filter);
+        for row in rows {
+            if row.len() != size[1] * 3 {
+                return Err(refuse());
+            }
+            resizer.push(&rules.channels.of(&row));
+        }
+        Ok(Self::of(resizer.finish(), &rules))
     }
 
     /// A batch of one picture, which has the scale of the rules.

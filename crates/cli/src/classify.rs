@@ -2,20 +2,19 @@
 
 use std::time::Instant;
 
+use resnet_run::{AdapterInfo, Device, Fitted, ModelInfo, Network, label};
 use resnet_wgpu::network::Activation;
 use resnet_wgpu::picture::{Labels, Preprocess, top_k};
 use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 
 use crate::args::ClassifyArgs;
-use crate::device::{AdapterInfo, Device};
 use crate::escape::{printable, short, shown};
 use crate::failure::Failure;
 use crate::images::{Images, Readable, Unreadable};
-use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
-use crate::runner::{Fitted, Runner};
 use crate::stats::milliseconds;
+use crate::{network, runner};
 
 #[derive(Serialize)]
 struct Report {
@@ -97,15 +96,15 @@ impl<'a> Job<'a> {
         let adapter_ms = milliseconds(start.elapsed());
         let mut asked = args.run.network.clone();
         asked.choices.entry = args.output.clone().or(asked.choices.entry);
-        let mut network = Network::load(&asked, images.batch())?;
+        let mut network = network::load(&asked, images.batch())?;
         let free = network.is_free();
         if free {
             images.one_by_one();
             network.set_batch(1)?;
         }
         network.classes()?;
-        network.note_assumptions();
-        let labels = network.labels(&args.labels)?;
+        network::note_assumptions(&network);
+        let labels = network.labels(args.labels.labels.as_deref())?;
         Ok(Self {
             args,
             quiet,
@@ -167,7 +166,7 @@ impl Job<'_> {
             .fitted
             .runner(&mut self.network, rules, |network, input| {
                 let graph = network.optimized()?;
-                let runner = Runner::new(&self.device, &graph, input, self.quiet)?;
+                let runner = runner::prepare(&self.device, &graph, input, self.quiet)?;
                 self.timings.pipelines_ms = runner.pipelines_ms;
                 Ok(runner)
             });
@@ -212,7 +211,7 @@ impl Job<'_> {
                         .into_iter()
                         .map(|class| Guess {
                             class,
-                            label: self.label(class),
+                            label: label(self.labels.as_ref(), class),
                             probability: probabilities[class],
                             logit: scores[class],
                         })
@@ -220,11 +219,6 @@ impl Job<'_> {
                 }
             });
         Ok(answers.collect())
-    }
-
-    fn label(&self, class: usize) -> String {
-        let label = self.labels.as_ref().and_then(|labels| labels.get(class));
-        label.map_or_else(|| format!("class {class}"), str::to_owned)
     }
 
     fn print_all(&mut self, answers: &[Answer]) -> Result<(), Failure> {

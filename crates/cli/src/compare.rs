@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use resnet_run::{AdapterInfo, Device, ModelInfo, Network, Runner};
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
@@ -13,14 +14,12 @@ use resnet_wgpu::tensor::Tensor;
 use serde::Serialize;
 
 use crate::args::{CompareArgs, NetworkArgs};
-use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
 use crate::golden::Golden;
 use crate::images;
-use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, SCHEMA_VERSION, Table};
-use crate::runner::Runner;
 use crate::tolerances::Tolerances;
+use crate::{network, runner};
 
 /// The number of classes whose order must be right.
 const BEST: usize = 5;
@@ -119,7 +118,7 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
         Some(golden) => of_golden(&args.run.network, golden),
         None => (args.run.network.clone(), args.batch.count),
     };
-    let network = Network::load(&network_args, batch)?;
+    let network = network::load(&network_args, batch)?;
     let input = match (&golden, &args.image) {
         (Some(golden), _) => Input::Tensor(golden.input.clone()),
         (None, Some(path)) => {
@@ -127,7 +126,7 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
             let one = reader.prepare(path, &images::read(path)?, &network.model.preprocess)?;
             Input::Image(Batch::join(&[one], batch)?)
         }
-        (None, None) => Input::Tensor(network.noise()?),
+        (None, None) => Input::Tensor(network::noise(&network)?),
     };
     let computed = compute(&network, &device, &input, quiet)?;
     let expected = match golden {
@@ -161,7 +160,7 @@ fn compute(
     let graph = network.optimized()?;
     // The logits come from a run like that of `classify`, in which layers share buffers and write
     // in place.
-    let runner = Runner::new(device, &graph, input.format(), quiet)?;
+    let runner = runner::prepare(device, &graph, input.format(), quiet)?;
     let logits = input.run(&runner)?.into_iter().next();
     let logits = logits.ok_or_else(|| Failure::runtime("the network has no logits"))?;
     drop(runner);
@@ -198,7 +197,7 @@ fn gpu_layers(
     for value in values {
         graph.mark_output(value)?;
     }
-    let runner = Runner::new(device, &graph, input.format(), quiet)?;
+    let runner = runner::prepare(device, &graph, input.format(), quiet)?;
     let tensors = input.run(&runner)?;
     let Some((_, plan)) = runner.gpu() else {
         return Ok(Vec::new());

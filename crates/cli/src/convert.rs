@@ -1,11 +1,12 @@
 //! `resnet convert`: turns any weight file into one self-describing safetensors file.
 
+use resnet_run::ModelInfo;
 use serde::Serialize;
 
 use crate::args::ConvertArgs;
 use crate::escape::shown;
 use crate::failure::Failure;
-use crate::network::{ModelInfo, Network};
+use crate::network;
 use crate::output::{Format, Out, SCHEMA_VERSION, bytes};
 
 #[derive(Serialize)]
@@ -25,8 +26,8 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
         ));
     }
     let network_args = args.network();
-    let mut network = Network::load(&network_args, 1)?;
-    network.network.facts.labels = network.labels(&args.labels)?;
+    let mut network = network::load(&network_args, 1)?;
+    network.network.facts.labels = network.labels(args.labels.labels.as_deref())?;
     let model = &network.model;
     let assumed: Vec<String> = model.decisions.assumed().map(ToString::to_string).collect();
     for decision in &assumed {

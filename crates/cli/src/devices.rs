@@ -1,14 +1,9 @@
 //! `resnet devices`: every adapter, what it offers, and which one would be used.
 
-use resnet_wgpu::check::WrongKernel;
-use resnet_wgpu::gpu::optional_features;
-use resnet_wgpu::internals::gpu::Adapters;
-use resnet_wgpu::wgpu;
+use resnet_run::{AdapterInfo, Caches, Request, Row};
 use serde::Serialize;
 
 use crate::args::DevicesArgs;
-use crate::caches::Caches;
-use crate::device::{AdapterInfo, Request};
 use crate::failure::Failure;
 use crate::output::{Format, Out, SCHEMA_VERSION, bytes};
 
@@ -21,112 +16,56 @@ struct Report {
     cpu_threads: usize,
 }
 
-#[derive(Serialize)]
-struct Row {
-    index: usize,
-    #[serde(flatten)]
-    info: AdapterInfo,
-    chosen: bool,
-    /// Why it cannot be used.
-    unsuitable: Option<String>,
-    /// Kernels that were found to compute wrongly on it.
-    wrong_kernels: Vec<WrongKernel>,
-    /// Features that are used on adapters that have them.
-    features: Vec<Feature>,
-    limits: Limits,
-}
-
-#[derive(Serialize)]
-struct Feature {
-    name: String,
-    available: bool,
-}
-
-#[derive(Serialize)]
-struct Limits {
-    max_buffer_size: u64,
-    max_storage_buffer_binding_size: u64,
-    max_compute_workgroup_storage_size: u32,
-    max_compute_invocations_per_workgroup: u32,
-    max_compute_workgroups_per_dimension: u32,
-}
-
-impl Row {
-    fn new(index: usize, adapter: &wgpu::Adapter, chosen: bool, caches: Option<&Caches>) -> Self {
-        let limits = adapter.limits();
-        let features = optional_features().iter_names();
-        Self {
-            index,
-            info: AdapterInfo::new(&adapter.get_info()),
-            chosen,
-            unsuitable: Adapters::unsuitable(adapter),
-            wrong_kernels: caches
-                .map(|caches| caches.wrong_on(Some(&adapter.get_info())))
-                .unwrap_or_default(),
-            features: features
-                .map(|(name, flag)| Feature {
-                    name: name.to_lowercase(),
-                    available: adapter.features().contains(flag),
-                })
-                .collect(),
-            limits: Limits {
-                max_buffer_size: limits.max_buffer_size,
-                max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
-                max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
-                max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
-                max_compute_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
-            },
-        }
+fn print(row: &Row, out: &mut Out) -> Result<(), Failure> {
+    let AdapterInfo {
+        name,
+        backend,
+        driver,
+        driver_info,
+        kind,
+    } = &row.info;
+    let mark = if row.chosen { '*' } else { ' ' };
+    out.line(format_args!("{mark} {}: {name}", row.index))?;
+    out.line(format_args!("     backend   {backend}, {kind}"))?;
+    let driver = format!("{driver} {driver_info}");
+    if !driver.trim().is_empty() {
+        out.line(format_args!("     driver    {}", driver.trim()))?;
     }
-
-    fn print(&self, out: &mut Out) -> Result<(), Failure> {
-        let AdapterInfo {
-            name,
-            backend,
-            driver,
-            driver_info,
-            kind,
-        } = &self.info;
-        let mark = if self.chosen { '*' } else { ' ' };
-        out.line(format_args!("{mark} {}: {name}", self.index))?;
-        out.line(format_args!("     backend   {backend}, {kind}"))?;
-        let driver = format!("{driver} {driver_info}");
-        if !driver.trim().is_empty() {
-            out.line(format_args!("     driver    {}", driver.trim()))?;
-        }
-        let features: Vec<String> = self
-            .features
-            .iter()
-            .map(|f| format!("{} {}", f.name, if f.available { "yes" } else { "no" }))
-            .collect();
-        out.line(format_args!("     features  {}", features.join(", ")))?;
-        let limits = &self.limits;
-        out.line(format_args!(
-            "     limits    buffers {}, bindings {}, workgroups {} threads and {}",
-            bytes(limits.max_buffer_size),
-            bytes(limits.max_storage_buffer_binding_size),
-            limits.max_compute_invocations_per_workgroup,
-            bytes(limits.max_compute_workgroup_storage_size.into()),
-        ))?;
-        for kernel in &self.wrong_kernels {
-            out.line(format_args!("     wrong     {kernel}: it is not used"))?;
-        }
-        match &self.unsuitable {
-            Some(reason) => out.line(format_args!("     unsuitable: {reason}")),
-            None => Ok(()),
-        }
+    if let Some(address) = &row.pci {
+        out.line(format_args!("     pci       {address}"))?;
+    }
+    let features: Vec<String> = row
+        .features
+        .iter()
+        .map(|f| format!("{} {}", f.name, if f.available { "yes" } else { "no" }))
+        .collect();
+    out.line(format_args!("     features  {}", features.join(", ")))?;
+    let limits = &row.limits;
+    out.line(format_args!(
+        "     limits    buffers {}, bindings {}, workgroups {} threads and {}",
+        bytes(limits.max_buffer_size),
+        bytes(limits.max_storage_buffer_binding_size),
+        limits.max_compute_invocations_per_workgroup,
+        bytes(limits.max_compute_workgroup_storage_size.into()),
+    ))?;
+    for kernel in &row.wrong_kernels {
+        out.line(format_args!("     wrong     {kernel}: it is not used"))?;
+    }
+    match &row.unsuitable {
+        Some(reason) => out.line(format_args!("     unsuitable: {reason}")),
+        None => Ok(()),
     }
 }
 
 pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
-    let request = Request::new(&args.device)?;
+    let request = Request::new(&(&args.device).into())?;
     let (rows, choice) = if request.cpu {
         (Vec::new(), None)
     } else {
         let adapters = request.adapters();
         let choice = request.choose(&adapters);
         let chosen = choice.as_ref().ok().copied();
-        let caches = Caches::new(&args.device);
+        let caches = Caches::new(args.device.cache_dir.clone());
         let rows = adapters.all().iter().enumerate();
         let rows =
             rows.map(|(i, adapter)| Row::new(i, adapter, chosen == Some(i), caches.as_ref()));
@@ -143,7 +82,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
         out.json(&report)?;
     } else {
         for row in &report.adapters {
-            row.print(&mut out)?;
+            print(row, &mut out)?;
         }
         let threads = report.cpu_threads;
         match &choice {
@@ -160,7 +99,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
     }
     out.flush()?;
     match choice {
-        Some(Err(failure)) if request.is_explicit() => Err(failure),
+        Some(Err(refused)) if request.is_explicit() => Err(refused.into()),
         _ => Ok(()),
     }
 }

@@ -2,20 +2,19 @@
 
 use std::path::Path;
 
+use resnet_run::{Device, Fitted, Network};
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::passes::optimize;
 use resnet_wgpu::picture::Preprocess;
 use serde::Serialize;
 
 use crate::args::{EmbedArgs, RunArgs};
-use crate::device::Device;
 use crate::escape::{printable, shown};
 use crate::failure::Failure;
 use crate::images::{Images, Readable};
-use crate::network::Network;
 use crate::npy::Npy;
 use crate::output::{Out, SCHEMA_VERSION};
-use crate::runner::{Fitted, Runner};
+use crate::{network, runner};
 
 /// A line of `jsonl`.
 #[derive(Serialize)]
@@ -64,13 +63,13 @@ pub(crate) struct Embedder {
 impl Embedder {
     pub(crate) fn new(args: &RunArgs, images: &mut Images, quiet: bool) -> Result<Self, Failure> {
         let device = Device::open(&args.device)?;
-        let mut network = Network::load(&args.network, images.batch())?;
+        let mut network = network::load(&args.network, images.batch())?;
         let free = network.is_free();
         if free {
             images.one_by_one();
             network.set_batch(1)?;
         }
-        network.note_assumptions();
+        network::note_assumptions(&network);
         let graph = with_features(&network)?;
         let shape = graph.value_of(Role::Features)?.shape;
         let features = graph.role(Role::Features);
@@ -101,7 +100,7 @@ impl Embedder {
         let runner = self
             .fitted
             .runner(&mut self.network, rules, |network, input| {
-                Runner::new(&self.device, &with_features(network)?, input, self.quiet)
+                runner::prepare(&self.device, &with_features(network)?, input, self.quiet)
             });
         let runner = match runner {
             Err(failure) if self.free => {

@@ -3,9 +3,12 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use resnet_run::{LARGEST_HALF, Refused};
 use resnet_wgpu::error::{Error, Hint, Kind};
+use resnet_wgpu::picture::Preprocess;
 
 use crate::escape::one_line;
+use crate::network::guess;
 
 /// Something failed while running.
 const RUNTIME: u8 = 1;
@@ -125,6 +128,59 @@ impl From<Error> for Failure {
                 Error::DeviceLost { .. } | Error::OutOfMemory { .. } | Error::WrongKernel { .. }
             ),
             ..Self::new(code, advised(&error))
+        }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Library(error) => error.into(),
+            Refused::Weights(error) => Self::weights(&error),
+            Refused::Assumed(guesses) => {
+                let guesses: Vec<String> = guesses.iter().map(guess).collect();
+                Self::unsure(format!(
+                    "--strict: nothing says the {}",
+                    guesses.join("; nothing says the ")
+                ))
+            }
+            Refused::NoClassifier { network, remark } => Self::unsure(format!(
+                "{network}: it has no classifier{remark}; use `embed`"
+            )),
+            Refused::OwnSizes => Self::unsure(
+                "its preprocessing gives every image a size of its own, which only `classify` \
+                 follows; state one with --size",
+            ),
+            Refused::UnknownPreprocess(text) => Self::usage(format!(
+                "--preprocess '{text}' is no name and no JSON file; the names are {}",
+                Preprocess::NAMES.join(", ")
+            )),
+            Refused::File { path, reason } => {
+                Self::runtime(format!("cannot read '{path}': {reason}"))
+            }
+            Refused::Labels { given, error } => Self::runtime(format!("--labels {given}: {error}")),
+            Refused::Class { text, reason } => Self::usage(format!("--class '{text}': {reason}")),
+            Refused::AdapterOnCpu => Self::usage(
+                "--device names an adapter, which --backend cpu does without; give one of them",
+            ),
+            Refused::UnknownBackends(list) => Self::usage(format!(
+                "WGPU_BACKEND is '{list}', which names no backend; there are vulkan, metal, dx12, gl"
+            )),
+            Refused::NothingAskedFor => Self::adapter(
+                "nothing that was asked for is there; `resnet devices` lists what is, \
+                 `--backend cpu` needs no adapter",
+            ),
+            Refused::HalvesOnCpu => Self::usage(
+                "--precision f16 needs an adapter, the CPU stores f32; leave it out, or see \
+                 `resnet devices`",
+            ),
+            Refused::Overflow { value, largest } => Self::runtime(format!(
+                "'{value}' reaches {largest:.0}, and half precision ends at {LARGEST_HALF}; leave out \
+                 --precision f16, or go on with --allow-overflow"
+            )),
+            Refused::MatricesWithoutHalves => {
+                Self::usage("--cooperative-matrix multiplies halves: add --precision f16")
+            }
         }
     }
 }

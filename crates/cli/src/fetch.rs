@@ -1,6 +1,4 @@
-//! `resnet fetch`, and weights given as `hf:OWNER/NAME`.
-
-use std::path::{Path, PathBuf};
+//! `resnet fetch`: weights from the Hugging Face Hub.
 
 use resnet_formats::hub::{self, Hub};
 use serde::Serialize;
@@ -11,7 +9,7 @@ use crate::failure::Failure;
 use crate::output::{Format, Out, SCHEMA_VERSION};
 use crate::progress::Bars;
 
-/// The prefix of repository names in `--weights`.
+/// The prefix of repository names in `--weights`, which may be left out here.
 const PREFIX: &str = "hf:";
 
 #[derive(Serialize)]
@@ -40,17 +38,4 @@ pub(crate) fn run(args: &FetchArgs, quiet: bool) -> Result<(), Failure> {
         out.line(printable(&shown(&path)))?;
     }
     out.flush()
-}
-
-/// The file that `--weights` refers to: a path, or the cached copy of a repository, downloaded if
-/// necessary.
-pub(crate) fn resolve(weights: &Path) -> Result<PathBuf, Failure> {
-    let Some(name) = weights.to_str().and_then(|text| text.strip_prefix(PREFIX)) else {
-        return Ok(weights.to_owned());
-    };
-    let mut bars = Bars::new(false);
-    let path = hub::cached_or_fetched(&Hub::from_env(), name, &mut |progress| {
-        bars.download(progress);
-    })?;
-    Ok(path)
 }

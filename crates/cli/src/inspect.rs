@@ -1,43 +1,25 @@
 //! `resnet inspect`: the network in a weight file, layer by layer, and how it is run.
 
+use resnet_run::{Caches, Inspection, Network};
 use resnet_wgpu::check::WrongKernel;
-use resnet_wgpu::graph::Graph;
-use resnet_wgpu::internals::{self, graph::Node};
-use resnet_wgpu::network::Decisions;
-use resnet_wgpu::picture::Preprocess;
+use resnet_wgpu::internals;
 use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use serde::Serialize;
 
 use crate::args::InspectArgs;
-use crate::caches::Caches;
 use crate::failure::Failure;
-use crate::network::{ModelInfo, Network};
+use crate::network;
 use crate::output::{Format, Out, SCHEMA_VERSION, Table, bytes, grouped, sizes};
 
 #[derive(Serialize)]
 struct Report {
     schema_version: u32,
-    model: ModelInfo,
-    batch: usize,
-    decisions: Decisions,
-    preprocess: Preprocess,
-    /// Null when nothing names the classes.
-    labels: Option<Vec<String>>,
-    layers: Vec<Layer>,
+    #[serde(flatten)]
+    inspection: Inspection,
     /// Kernels that were found to compute wrongly on an adapter of this machine, and are not used there.
     wrong_kernels: Vec<WrongKernel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<PlanReport>,
-}
-
-#[derive(Serialize)]
-struct Layer {
-    name: String,
-    op: &'static str,
-    detail: String,
-    output: [usize; 4],
-    parameters: usize,
-    macs: u64,
 }
 
 /// The figures of a plan, which `bench` shows too.
@@ -95,25 +77,13 @@ struct Step {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
-    let network = Network::load(&args.network, args.batch.count)?;
-    let labels = network.labels(&args.labels)?;
-    let model = &network.model;
+    let network = network::load(&args.network, args.batch.count)?;
+    let labels = network.labels(args.labels.labels.as_deref())?;
     let plan = args.plan.then(|| plan_of(&network)).transpose()?;
-    let graph = &model.graph;
-    let layers = graph
-        .nodes()
-        .iter()
-        .map(|node| layer(graph, node))
-        .collect::<Result<_, _>>()?;
     let report = Report {
         schema_version: SCHEMA_VERSION,
-        model: network.info(),
-        batch: args.batch.count,
-        decisions: model.decisions.clone(),
-        preprocess: model.preprocess,
-        labels: labels.map(|labels| labels.iter().map(str::to_owned).collect()),
-        layers,
-        wrong_kernels: Caches::at(None)
+        inspection: network.inspection(labels.as_ref())?,
+        wrong_kernels: Caches::new(None)
             .map(|caches| caches.wrong_on(None))
             .unwrap_or_default(),
         plan: plan.as_ref().map(|plan| PlanReport {
@@ -125,7 +95,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     if args.format == Format::Json {
         out.json(&report)?;
     } else {
-        print(&report, &mut out)?;
+        print(&report.inspection, &mut out)?;
         if let Some(plan) = plan {
             out.line(format_args!("\nplan, fusion {}", network.fusion))?;
             out.line(plan.to_string().trim_end())?;
@@ -145,7 +115,7 @@ fn plan_of(network: &Network) -> Result<Plan, Failure> {
     Ok(Plan::new(&network.optimized()?, &options)?)
 }
 
-fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
+fn print(report: &Inspection, out: &mut Out) -> Result<(), Failure> {
     let model = &report.model;
     let [h, w] = model.size;
     out.line(format_args!(
@@ -190,17 +160,6 @@ fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
         ]);
     }
     out.table(&table, Format::Text)
-}
-
-fn layer(graph: &Graph, node: &Node) -> Result<Layer, Failure> {
-    Ok(Layer {
-        name: node.name.clone(),
-        op: node.op.kind(),
-        detail: graph.settings(node)?,
-        output: graph.get(node.output)?.shape.dims(),
-        parameters: graph.trained(node)?,
-        macs: graph.macs(node)?,
-    })
 }
 
 fn step(step: &internals::plan::Step) -> Step {

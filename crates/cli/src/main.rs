@@ -7,12 +7,10 @@
 mod args;
 mod bench;
 mod bundled;
-mod caches;
 mod cam;
 mod classify;
 mod compare;
 mod convert;
-mod device;
 mod devices;
 mod embed;
 mod escape;
@@ -21,8 +19,6 @@ mod fetch;
 mod golden;
 mod images;
 mod inspect;
-#[cfg(test)]
-mod lock_file;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod manifests;
 mod network;

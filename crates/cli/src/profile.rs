@@ -1,5 +1,6 @@
 //! `resnet profile`: when each kernel ran, as a trace for Perfetto and Chrome.
 
+use resnet_run::{AdapterInfo, Device, ModelInfo};
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::Session;
 use resnet_wgpu::internals::files::write_atomically;
@@ -9,11 +10,9 @@ use resnet_wgpu::plan::{InputFormat, Plan};
 use serde::Serialize;
 
 use crate::args::ProfileArgs;
-use crate::device::{AdapterInfo, Device};
 use crate::failure::Failure;
-use crate::network::{ModelInfo, Network};
 use crate::output::SCHEMA_VERSION;
-use crate::runner::Runner;
+use crate::{network, runner};
 
 /// A trace in Google's Trace Event Format, the JSON object form.
 #[derive(Serialize)]
@@ -84,14 +83,14 @@ struct Details<'a> {
 
 pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<(), Failure> {
     let device = Device::open(&args.run.device)?;
-    let network = Network::load(&args.run.network, args.batch.count)?;
-    let runner = Runner::new(&device, &network.optimized()?, InputFormat::Tensor, quiet)?;
+    let network = network::load(&args.run.network, args.batch.count)?;
+    let runner = runner::prepare(&device, &network.optimized()?, InputFormat::Tensor, quiet)?;
     let Some((session, plan)) = runner.gpu() else {
         return Err(Failure::adapter(
             "`resnet profile` needs an adapter, see `resnet devices`",
         ));
     };
-    runner.engine().run(&network.noise()?)?;
+    runner.engine().run(&network::noise(&network)?)?;
     let runs = measure(session, args)?;
     let trace = Trace {
         trace_events: events(plan, &runs, &device.info().name),

@@ -1,12 +1,12 @@
 //! `resnet search`: the images of an index that are most similar to others.
 
+use resnet_run::Device;
 use resnet_wgpu::gpu::{Context, Similarity};
 use resnet_wgpu::picture::top_k;
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
 use crate::args::SearchArgs;
-use crate::device::Device;
 use crate::embed::Embedder;
 use crate::escape::shown;
 use crate::failure::Failure;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use resnet_run::{AdapterInfo, Device, Gpu, ModelInfo};
 use resnet_wgpu::gpu::Session;
 use resnet_wgpu::internals::check::{self, Case, Channels, pixels};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
@@ -16,9 +17,8 @@ use serde::Serialize;
 
 use crate::args::SelftestArgs;
 use crate::compare::relative;
-use crate::device::{AdapterInfo, Device, Gpu};
 use crate::failure::Failure;
-use crate::network::{ModelInfo, Network};
+use crate::network;
 use crate::output::{SCHEMA_VERSION, Table, print, sizes};
 use crate::tolerances::Tolerances;
 
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &SelftestArgs) -> Result<(), Failure> {
              there is `resnet compare --cpu`",
         ));
     };
-    let network = Network::load(&args.run.network, 1)?;
+    let network = network::load(&args.run.network, 1)?;
     let graph = network.optimized()?;
     let format = InputFormat::Rgba8(network.model.preprocess);
     let options = gpu.unchecked_options(&graph, format);

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
+use resnet_run::{AdapterInfo, Caches, Device, Gpu, ModelInfo, Network};
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::tune::{self, Tuned};
 use serde::Serialize;
 
 use crate::args::TuneArgs;
-use crate::caches::Caches;
-use crate::device::{AdapterInfo, Device, Gpu};
 use crate::failure::Failure;
-use crate::network::{ModelInfo, Network};
+use crate::network;
 use crate::output::{Format, SCHEMA_VERSION, Table, print};
 use crate::progress::Bars;
 
@@ -68,7 +67,7 @@ pub(crate) fn run(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let mut model = None;
     let mut batches = Vec::new();
     for &batch in &args.batches.counts {
-        let network = Network::load(&args.run.network, batch)?;
+        let network = network::load(&args.run.network, batch)?;
         model.get_or_insert_with(|| network.info());
         batches.push(tune_batch(args, gpu, &network, quiet)?);
     }
@@ -114,7 +113,7 @@ fn tune_batch(
         &mut |progress| bars.tune(progress),
     )?;
     drop(bars);
-    let stored = match (args.dry_run, Caches::new(&args.run.device)) {
+    let stored = match (args.dry_run, Caches::new(args.run.device.cache_dir.clone())) {
         (true, _) => None,
         (false, Some(caches)) => {
             let file = caches.store(&gpu.context, &options, &tuned)?;

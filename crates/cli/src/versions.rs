@@ -1,5 +1,6 @@
 //! The versions of the software in use.
 
+use resnet_run::WGPU_VERSION;
 use serde::Serialize;
 
 /// The versions that a measurement depends on.
@@ -15,7 +16,7 @@ impl Versions {
     pub(crate) fn new() -> Self {
         Self {
             own: env!("CARGO_PKG_VERSION"),
-            wgpu: Some(env!("WGPU_VERSION")).filter(|version| !version.is_empty()),
+            wgpu: Some(WGPU_VERSION).filter(|version| !version.is_empty()),
         }
     }
 }

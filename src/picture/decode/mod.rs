@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 
+use super::pixels::read;
 use super::resize::Resizer;
 use super::{Batch, Picture, Preprocess, resample};
 use crate::error::{Error, Hint};
@@ -113,6 +114,24 @@ impl Reader {
         });
         let (fitted, rules) = resized.map_err(|refused| refused.of(name.as_ref()))?;
         Ok(Batch::of(fitted, &rules))
+    }
+
+    /// Decodes a file on disk.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode), and [`Error::Io`].
+    #[doc(hidden)]
+    pub fn decode_file(&self, path: &Path) -> Result<Picture, Error> {
+        self.decode(path, &read(path)?)
+    }
+
+    /// Does what [`prepare`](Self::prepare) does for a file on disk.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare), and [`Error::Io`].
+    #[doc(hidden)]
+    pub fn prepare_file(&self, path: &Path, rules: &Preprocess) -> Result<Batch, Error> {
+        self.prepare(path, &read(path)?, rules)
     }
 
     /// Decodes a file, or only its head if the rows can follow one by one.

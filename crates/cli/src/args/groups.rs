@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use resnet_run::{Backend, DeviceOptions, NetworkOptions};
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::network::{Activation, Arch, BnMode, Variant};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::picture::Reader;
 use resnet_wgpu::plan::{KernelPath, Winograd};
-use resnet_wgpu::wgpu;
 
 use crate::values::{batch, named, setting, size};
 
@@ -16,12 +16,12 @@ use crate::values::{batch, named, setting, size};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Device")]
 pub(crate) struct DeviceArgs {
-    /// Adapter by its number in `resnet devices` or a part of its name
-    #[arg(long, value_name = "N|NAME")]
+    /// Adapter by its number in `resnet devices`, a part of its name, or its PCI address
+    #[arg(long, value_name = "N|NAME|pci:ADDRESS")]
     pub(crate) device: Option<String>,
 
     /// API to use, or `cpu` for no GPU at all
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = named::<Backend>(Backend::NAMES))]
     pub(crate) backend: Option<Backend>,
 
     /// Where activations are stored: textures are faster on software Vulkan
@@ -65,24 +65,20 @@ pub(crate) struct DeviceArgs {
     pub(crate) cooperative_matrix: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Backend {
-    Vulkan,
-    Metal,
-    Dx12,
-    Gl,
-    Cpu,
-}
-
-impl Backend {
-    /// The same as wgpu's type; the CPU is not one of its back ends.
-    pub(crate) const fn wgpu(self) -> wgpu::Backends {
-        match self {
-            Self::Vulkan => wgpu::Backends::VULKAN,
-            Self::Metal => wgpu::Backends::METAL,
-            Self::Dx12 => wgpu::Backends::DX12,
-            Self::Gl => wgpu::Backends::GL,
-            Self::Cpu => wgpu::Backends::empty(),
+impl From<&DeviceArgs> for DeviceOptions {
+    fn from(args: &DeviceArgs) -> Self {
+        Self {
+            device: args.device.clone(),
+            backend: args.backend,
+            path: args.path,
+            untuned: args.untuned,
+            cache_dir: args.cache_dir.clone(),
+            no_pipeline_cache: args.no_pipeline_cache,
+            winograd: args.winograd,
+            precision: args.precision,
+            cooperative_matrix: args.cooperative_matrix,
+            allow_overflow: args.allow_overflow,
+            no_self_check: args.no_self_check,
         }
     }
 }
@@ -151,6 +147,24 @@ pub(crate) struct ChoiceArgs {
     /// Refuse to assume anything that neither the weight file nor a flag says
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+impl From<&NetworkArgs> for NetworkOptions {
+    fn from(args: &NetworkArgs) -> Self {
+        let choices = args.choices.clone();
+        Self {
+            arch: args.arch,
+            size: choices.size,
+            preprocess: choices.preprocess,
+            variant: choices.variant,
+            settings: choices.set.into_iter().collect(),
+            bn_mode: choices.bn_mode,
+            entry: choices.entry,
+            activation: choices.activation,
+            strict: choices.strict,
+            fusion: args.fusion,
+        }
+    }
 }
 
 /// What to run, and where.

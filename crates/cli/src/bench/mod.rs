@@ -9,6 +9,7 @@ mod startup;
 
 use std::time::Instant;
 
+use resnet_run::{Device, Network};
 use resnet_wgpu::cpu::CpuExecutor;
 use resnet_wgpu::engine::{Engine, Oracle};
 use resnet_wgpu::gpu::Session;
@@ -19,15 +20,13 @@ use resnet_wgpu::tensor::Tensor;
 
 use crate::args::{BenchArgs, BenchCommand};
 use crate::compare::{difference, relative};
-use crate::device::Device;
 use crate::failure::Failure;
 use crate::inspect::PlanInfo;
-use crate::network::Network;
 use crate::output::{Out, SCHEMA_VERSION};
-use crate::runner::Runner;
 use crate::stats::milliseconds;
 use crate::tolerances::Tolerances;
 use crate::versions::Versions;
+use crate::{network, runner};
 use peak::Peak;
 use report::{Report, Run, Startup};
 use startup::Starts;
@@ -45,7 +44,7 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
     let Some(&first) = args.batches.counts.first() else {
         return Err(Failure::usage("--batch needs at least one number"));
     };
-    let mut network = Network::load(&args.run.network, first)?;
+    let mut network = network::load(&args.run.network, first)?;
     let report = Report {
         schema_version: SCHEMA_VERSION,
         adapter: device.info(),
@@ -54,7 +53,7 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
         precision: device.precision().to_string(),
         versions: Versions::new(),
         kernel_set_hash: hex(kernels::set_hash()),
-        weights_hash: hex(network.weights_hash()),
+        weights_hash: hex(network::weights_hash(&network)),
         threads: rayon::current_num_threads(),
         runs: Vec::new(),
         plan: None,
@@ -96,10 +95,10 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
 /// Runs once and prints the milliseconds since the start of the program.
 fn start(args: &BenchArgs, quiet: bool, device: &Device, begin: Instant) -> Result<(), Failure> {
     let batch = args.batches.counts.first().copied().unwrap_or(1);
-    let network = Network::load(&args.run.network, batch)?;
+    let network = network::load(&args.run.network, batch)?;
     let graph = network.optimized()?;
-    let runner = Runner::new(device, &graph, InputFormat::Tensor, quiet)?;
-    runner.engine().run(&network.noise()?)?;
+    let runner = runner::prepare(device, &graph, InputFormat::Tensor, quiet)?;
+    runner.engine().run(&network::noise(&network)?)?;
     let mut out = Out::new();
     out.line(milliseconds(begin.elapsed()))?;
     out.flush()
@@ -122,9 +121,9 @@ impl Bench<'_> {
     /// Times one batch size on every requested path.
     fn measure(&mut self, network: &Network) -> Result<(), Failure> {
         let graph = network.optimized()?;
-        let input = network.noise()?;
+        let input = network::noise(network)?;
 
-        let runner = Runner::new(&self.device, &graph, InputFormat::Tensor, self.quiet)?;
+        let runner = runner::prepare(&self.device, &graph, InputFormat::Tensor, self.quiet)?;
         let first = runner.engine().run(&input)?;
         if self.report.runs.is_empty() {
             self.report.startup.pipelines_ms = runner.pipelines_ms;

@@ -1,5 +1,6 @@
 //! What `resnet bench` prints.
 
+use resnet_run::{AdapterInfo, ModelInfo, Network};
 use resnet_wgpu::check::WrongKernel;
 use resnet_wgpu::internals::gpu::StepClock;
 use serde::Serialize;
@@ -8,10 +9,8 @@ use super::layers::{self, Layer};
 use super::peak::Peak;
 use super::startup::Starts;
 use crate::args::BenchArgs;
-use crate::device::AdapterInfo;
 use crate::failure::Failure;
 use crate::inspect::PlanInfo;
-use crate::network::{ModelInfo, Network};
 use crate::output::{Format, Out, Table, grouped, print, sizes};
 use crate::stats::{median, quantile};
 use crate::versions::Versions;

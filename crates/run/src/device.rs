@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::env;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Instant;
 
 use pollster::block_on;
@@ -11,47 +13,125 @@ use resnet_wgpu::gpu::Context;
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::gpu::{Adapters, PipelineCacheFile, check_room};
 use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::plan::{Capabilities, Choices, InputFormat, Plan, PlanOptions};
+use resnet_wgpu::plan::{
+    Capabilities, Choices, InputFormat, KernelPath, Plan, PlanOptions, Winograd,
+};
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
-use crate::args::{Backend, DeviceArgs};
-use crate::caches::Caches;
-use crate::failure::Failure;
-use crate::stats::milliseconds;
+use crate::{Caches, Refused};
+
+/// What the user says about where to run.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceOptions {
+    /// An adapter by its number, by a part of its name, or by its PCI address after `pci:`.
+    pub device: Option<String>,
+    /// The API, or the CPU.
+    pub backend: Option<Backend>,
+    /// Where activations are stored.
+    pub path: KernelPath,
+    /// Whether stored choices of kernels are left out.
+    pub untuned: bool,
+    /// The folder for choices and compiled pipelines, if not the usual one.
+    pub cache_dir: Option<PathBuf>,
+    /// Whether pipelines are compiled anew, and not stored.
+    pub no_pipeline_cache: bool,
+    /// Where Winograd's algorithm is used.
+    pub winograd: Winograd,
+    /// What feature maps and weights are stored in.
+    pub precision: Precision,
+    /// Whether halves are multiplied with cooperative matrices.
+    pub cooperative_matrix: bool,
+    /// Whether numbers that no half can hold are let through.
+    pub allow_overflow: bool,
+    /// Whether kernels are used without a check.
+    pub no_self_check: bool,
+}
+
+/// An API for GPUs, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Vulkan.
+    Vulkan,
+    /// Metal.
+    Metal,
+    /// DX12.
+    Dx12,
+    /// OpenGL.
+    Gl,
+    /// No GPU at all.
+    Cpu,
+}
+
+impl Backend {
+    /// The names that are read.
+    pub const NAMES: [&str; 5] = ["vulkan", "metal", "dx12", "gl", "cpu"];
+
+    /// The same as wgpu's type; the CPU is not one of its back ends.
+    const fn wgpu(self) -> wgpu::Backends {
+        match self {
+            Self::Vulkan => wgpu::Backends::VULKAN,
+            Self::Metal => wgpu::Backends::METAL,
+            Self::Dx12 => wgpu::Backends::DX12,
+            Self::Gl => wgpu::Backends::GL,
+            Self::Cpu => wgpu::Backends::empty(),
+        }
+    }
+}
+
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Ok(match name {
+            "vulkan" => Self::Vulkan,
+            "metal" => Self::Metal,
+            "dx12" => Self::Dx12,
+            "gl" => Self::Gl,
+            "cpu" => Self::Cpu,
+            _ => {
+                let names = Self::NAMES.join(", ");
+                return Err(format!("'{name}' is no back end; there are {names}"));
+            }
+        })
+    }
+}
 
 /// Where the network runs.
 #[derive(Debug)]
-pub(crate) enum Device {
+pub enum Device {
+    /// On an adapter.
     Gpu(Box<Gpu>),
+    /// On the CPU.
     Cpu,
 }
 
 /// An adapter, and how the flags want it used.
 #[derive(Debug)]
-pub(crate) struct Gpu {
-    pub(crate) context: Context,
-    wanted: DeviceArgs,
+pub struct Gpu {
+    /// Its device.
+    pub context: Context,
+    wanted: DeviceOptions,
     caches: Option<Caches>,
     /// `None` where the adapter or the system does not support it.
     pipelines: Option<PipelineCacheFile>,
-    /// What was checked last.
+    /// What was found about the kernels.
     checked: RefCell<Option<Check>>,
 }
 
 impl Gpu {
-    fn new(mut context: Context, args: &DeviceArgs) -> Self {
-        let caches = Caches::new(args);
+    fn new(mut context: Context, wanted: DeviceOptions) -> Self {
+        let caches = Caches::new(wanted.cache_dir.clone());
         let pipelines = caches
             .as_ref()
-            .filter(|_| !args.no_pipeline_cache)
+            .filter(|_| !wanted.no_pipeline_cache)
             .and_then(|caches| caches.pipelines(&context));
         if let Some(file) = &pipelines {
             context.use_pipeline_cache(file);
         }
         Self {
             context,
-            wanted: args.clone(),
+            wanted,
             caches,
             pipelines,
             checked: RefCell::default(),
@@ -59,24 +139,24 @@ impl Gpu {
     }
 
     /// Keeps the pipelines that the driver has compiled for the next start.
-    pub(crate) fn store_pipelines(&self) {
+    pub fn store_pipelines(&self) {
         if let Some(Err(error)) = self.pipelines.as_ref().map(PipelineCacheFile::store) {
             log::warn!("{error}; the next start compiles its pipelines again");
         }
     }
 
     /// The precision of stored feature maps and weights.
-    pub(crate) const fn precision(&self) -> Precision {
+    pub const fn precision(&self) -> Precision {
         self.wanted.precision
     }
 
     /// Whether numbers that no half can hold are let through.
-    pub(crate) const fn allows_overflow(&self) -> bool {
+    pub const fn allows_overflow(&self) -> bool {
         self.wanted.allow_overflow
     }
 
     /// The default options for planning a graph.
-    pub(crate) fn default_options(&self, input: InputFormat) -> PlanOptions {
+    pub fn default_options(&self, input: InputFormat) -> PlanOptions {
         PlanOptions::new(Capabilities::of(&self.context.device))
             .input(input)
             .path(self.wanted.path)
@@ -87,11 +167,10 @@ impl Gpu {
 
     /// The options for planning a graph: the choices stored for it, and without the kernels that are wrong on
     /// this adapter, which are looked for when something is new about it.
-    pub(crate) fn options(
-        &self,
-        graph: &Graph,
-        input: InputFormat,
-    ) -> Result<PlanOptions, Failure> {
+    ///
+    /// # Errors
+    /// Those of plans and of the device, and [`Error::WrongKernel`] where no right kernel is left.
+    pub fn options(&self, graph: &Graph, input: InputFormat) -> Result<PlanOptions, Error> {
         let options = self.unchecked_options(graph, input);
         if self.wanted.no_self_check {
             return Ok(options);
@@ -106,7 +185,7 @@ impl Gpu {
             (None, None) => {}
         }
         let (left, result) = (check.left(), check.run(&self.context));
-        let ms = milliseconds(start.elapsed());
+        let ms = start.elapsed().as_secs_f64() * 1e3;
         log::debug!("{left} kinds of layers were checked in {ms:.0} ms");
         let known = before.as_ref().map_or(&[][..], Check::wrong);
         for kernel in check.wrong() {
@@ -121,11 +200,11 @@ impl Gpu {
         }
         let options = check.options().clone();
         self.checked.replace(Some(check));
-        result.map(|()| options).map_err(Failure::from)
+        result.map(|()| options)
     }
 
     /// The kernels that were found to be wrong.
-    pub(crate) fn wrong(&self) -> Vec<WrongKernel> {
+    pub fn wrong(&self) -> Vec<WrongKernel> {
         let checked = self.checked.borrow();
         checked
             .as_ref()
@@ -133,7 +212,7 @@ impl Gpu {
     }
 
     /// The options for planning a graph, including the choices stored for it.
-    pub(crate) fn unchecked_options(&self, graph: &Graph, input: InputFormat) -> PlanOptions {
+    pub fn unchecked_options(&self, graph: &Graph, input: InputFormat) -> PlanOptions {
         let options = self.default_options(input);
         let choices = match &self.caches {
             Some(caches) if !self.wanted.untuned => caches.choices(&self.context, graph, &options),
@@ -145,17 +224,23 @@ impl Gpu {
 
 /// The description of the device in the results.
 #[derive(Debug, Serialize)]
-pub(crate) struct AdapterInfo {
-    pub(crate) name: String,
-    pub(crate) backend: String,
-    pub(crate) driver: String,
-    pub(crate) driver_info: String,
+pub struct AdapterInfo {
+    /// Its name.
+    pub name: String,
+    /// The API, or `cpu`.
+    pub backend: String,
+    /// The driver.
+    pub driver: String,
+    /// Its version.
+    pub driver_info: String,
+    /// What kind of device it is.
     #[serde(rename = "type")]
-    pub(crate) kind: &'static str,
+    pub kind: &'static str,
 }
 
 impl AdapterInfo {
-    pub(crate) fn new(info: &wgpu::AdapterInfo) -> Self {
+    /// Of an adapter.
+    pub fn new(info: &wgpu::AdapterInfo) -> Self {
         Self {
             name: info.name.clone(),
             backend: info.backend.to_string(),
@@ -189,21 +274,23 @@ impl AdapterInfo {
 }
 
 impl Device {
-    /// Opens the adapter that the flags and the environment ask for, otherwise the best one,
+    /// Opens the adapter that the options and the environment ask for, otherwise the best one,
     /// otherwise the CPU.
-    pub(crate) fn open(args: &DeviceArgs) -> Result<Self, Failure> {
-        let request = Request::new(args)?;
+    ///
+    /// # Errors
+    /// Every [`Refused`] about devices.
+    pub fn open(options: impl Into<DeviceOptions>) -> Result<Self, Refused> {
+        let options = options.into();
+        let request = Request::new(&options)?;
         if request.cpu {
-            return Self::cpu(args);
+            return Self::cpu(&options);
         }
-        if args.cooperative_matrix && args.precision != Precision::F16 {
-            return Err(Failure::usage(
-                "--cooperative-matrix multiplies halves: add --precision f16",
-            ));
+        if options.cooperative_matrix && options.precision != Precision::F16 {
+            return Err(Refused::MatricesWithoutHalves);
         }
         let adapters = request.adapters();
         let opened = request.choose(&adapters).and_then(|index| {
-            Ok(if args.cooperative_matrix {
+            Ok(if options.cooperative_matrix {
                 block_on(adapters.open_with_cooperative_matrix(index))?
             } else {
                 block_on(adapters.open(index))?
@@ -213,29 +300,26 @@ impl Device {
             Ok(context) => {
                 let wgpu::AdapterInfo { name, backend, .. } = &context.info;
                 log::debug!("running on {name} ({backend})");
-                Ok(Self::Gpu(Box::new(Gpu::new(context, args))))
+                Ok(Self::Gpu(Box::new(Gpu::new(context, options))))
             }
             Err(_) if !request.is_explicit() => {
                 log::warn!("no usable GPU adapter: running on the CPU, which is slower");
-                Self::cpu(args)
+                Self::cpu(&options)
             }
-            Err(failure) => Err(failure),
+            Err(refused) => Err(refused),
         }
     }
 
-    /// Falls back to the CPU, if the flags allow it.
-    fn cpu(args: &DeviceArgs) -> Result<Self, Failure> {
-        if args.precision == Precision::F32 {
+    /// Falls back to the CPU, if the options allow it.
+    fn cpu(options: &DeviceOptions) -> Result<Self, Refused> {
+        if options.precision == Precision::F32 {
             return Ok(Self::Cpu);
         }
-        Err(Failure::usage(
-            "--precision f16 needs an adapter, the CPU stores f32; leave it out, or see \
-             `resnet devices`",
-        ))
+        Err(Refused::HalvesOnCpu)
     }
 
     /// The precision of stored feature maps and weights.
-    pub(crate) const fn precision(&self) -> Precision {
+    pub const fn precision(&self) -> Precision {
         match self {
             Self::Gpu(gpu) => gpu.wanted.precision,
             Self::Cpu => Precision::F32,
@@ -243,7 +327,7 @@ impl Device {
     }
 
     /// The kernels that were found to be wrong.
-    pub(crate) fn wrong(&self) -> Vec<WrongKernel> {
+    pub fn wrong(&self) -> Vec<WrongKernel> {
         match self {
             Self::Gpu(gpu) => gpu.wrong(),
             Self::Cpu => Vec::new(),
@@ -251,7 +335,7 @@ impl Device {
     }
 
     /// The description of the device in the results.
-    pub(crate) fn info(&self) -> AdapterInfo {
+    pub fn info(&self) -> AdapterInfo {
         match self {
             Self::Gpu(gpu) => AdapterInfo::new(&gpu.context.info),
             Self::Cpu => AdapterInfo::cpu(),
@@ -261,31 +345,30 @@ impl Device {
 
 /// The device that the flags and the environment ask for.
 #[derive(Debug)]
-pub(crate) struct Request {
+pub struct Request {
     /// Use no adapter at all.
-    pub(crate) cpu: bool,
+    pub cpu: bool,
     backends: Option<wgpu::Backends>,
     name: Option<String>,
 }
 
 impl Request {
-    pub(crate) fn new(args: &DeviceArgs) -> Result<Self, Failure> {
-        let cpu = args.backend == Some(Backend::Cpu);
-        if cpu && args.device.is_some() {
-            return Err(Failure::usage(
-                "--device names an adapter, which --backend cpu does without; give one of them",
-            ));
+    /// Reads the options, and the environment where they say nothing.
+    ///
+    /// # Errors
+    /// [`Refused::AdapterOnCpu`] and [`Refused::UnknownBackends`].
+    pub fn new(options: &DeviceOptions) -> Result<Self, Refused> {
+        let cpu = options.backend == Some(Backend::Cpu);
+        if cpu && options.device.is_some() {
+            return Err(Refused::AdapterOnCpu);
         }
         let variable = |name| env::var(name).ok().filter(|value| !value.trim().is_empty());
-        let backends = match (args.backend, variable("WGPU_BACKEND")) {
+        let backends = match (options.backend, variable("WGPU_BACKEND")) {
             (Some(backend), _) => Some(backend.wgpu()),
             (None, Some(list)) => {
                 let backends = wgpu::Backends::from_comma_list(&list);
                 if backends.is_empty() {
-                    return Err(Failure::usage(format!(
-                        "WGPU_BACKEND is '{list}', which names no backend; there are vulkan, metal, \
-                         dx12, gl"
-                    )));
+                    return Err(Refused::UnknownBackends(list));
                 }
                 Some(backends)
             }
@@ -294,7 +377,7 @@ impl Request {
         Ok(Self {
             cpu,
             backends,
-            name: args
+            name: options
                 .device
                 .clone()
                 .or_else(|| variable("WGPU_ADAPTER_NAME")),
@@ -302,25 +385,25 @@ impl Request {
     }
 
     /// Whether an adapter was asked for, so that the CPU will not do.
-    pub(crate) const fn is_explicit(&self) -> bool {
+    pub const fn is_explicit(&self) -> bool {
         self.backends.is_some() || self.name.is_some()
     }
 
-    pub(crate) fn adapters(&self) -> Adapters {
+    /// The adapters to choose from.
+    pub fn adapters(&self) -> Adapters {
         block_on(Adapters::enumerate(self.backends))
     }
 
-    pub(crate) fn choose(&self, adapters: &Adapters) -> Result<usize, Failure> {
-        let chosen = adapters.choose(self.name.as_deref());
-        match chosen {
-            Ok(index) => Ok(index),
+    /// The index of the adapter that was asked for, or of the best one.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] and [`Refused::NothingAskedFor`].
+    pub fn choose(&self, adapters: &Adapters) -> Result<usize, Refused> {
+        match adapters.choose(self.name.as_deref()) {
             Err(Error::NoAdapter { .. }) if adapters.all().is_empty() && self.is_explicit() => {
-                Err(Failure::adapter(
-                    "nothing that was asked for is there; `resnet devices` lists what is, \
-                     `--backend cpu` needs no adapter",
-                ))
+                Err(Refused::NothingAskedFor)
             }
-            Err(error) => Err(error.into()),
+            chosen => Ok(chosen?),
         }
     }
 }

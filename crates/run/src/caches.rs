@@ -15,24 +15,18 @@ use resnet_wgpu::plan::{Choices, PlanOptions};
 use resnet_wgpu::tune::{TuneCache, Tuned};
 use resnet_wgpu::wgpu;
 
-use crate::args::DeviceArgs;
-use crate::versions::Versions;
+use crate::WGPU_VERSION;
 
 /// The cache folder.
 #[derive(Debug)]
-pub(crate) struct Caches {
+pub struct Caches {
     folder: PathBuf,
 }
 
 impl Caches {
-    /// The folder named by the flag or the environment, otherwise the system's; `None` if it has
+    /// The folder that is named here or by the environment, otherwise the system's; `None` if it has
     /// none.
-    pub(crate) fn new(args: &DeviceArgs) -> Option<Self> {
-        Self::at(args.cache_dir.clone())
-    }
-
-    /// The same for commands that name no device.
-    pub(crate) fn at(named: Option<PathBuf>) -> Option<Self> {
+    pub fn new(named: Option<PathBuf>) -> Option<Self> {
         let named = named.or_else(|| {
             let variable = env::var_os("RESNET_CACHE_DIR").filter(|folder| !folder.is_empty());
             variable.map(PathBuf::from)
@@ -46,12 +40,7 @@ impl Caches {
 
     /// The stored choices for the layers of a graph. A cache that cannot be used is worth a
     /// warning, but is not a failure.
-    pub(crate) fn choices(
-        &self,
-        context: &Context,
-        graph: &Graph,
-        options: &PlanOptions,
-    ) -> Choices {
+    pub fn choices(&self, context: &Context, graph: &Graph, options: &PlanOptions) -> Choices {
         let cache = self.tuned(context, options);
         match cache.load(graph, options) {
             Ok(choices) => {
@@ -72,7 +61,7 @@ impl Caches {
     }
 
     /// The pipelines compiled by earlier starts; `None` where such a cache is not possible.
-    pub(crate) fn pipelines(&self, context: &Context) -> Option<PipelineCacheFile> {
+    pub fn pipelines(&self, context: &Context) -> Option<PipelineCacheFile> {
         PipelineCacheFile::open(&context.device, &self.folder).unwrap_or_else(|error| {
             log::warn!("{error}; pipelines are compiled anew");
             None
@@ -80,7 +69,10 @@ impl Caches {
     }
 
     /// Stores the outcome of tuning.
-    pub(crate) fn store(
+    ///
+    /// # Errors
+    /// [`Error::Cache`].
+    pub fn store(
         &self,
         context: &Context,
         options: &PlanOptions,
@@ -92,7 +84,10 @@ impl Caches {
     }
 
     /// Lets a check believe what earlier ones have found.
-    pub(crate) fn believe(
+    ///
+    /// # Errors
+    /// Those of plans, and [`Error::WrongKernel`] where no right kernel is left.
+    pub fn believe(
         &self,
         context: &Context,
         options: &PlanOptions,
@@ -108,24 +103,22 @@ impl Caches {
     }
 
     /// Stores what a check has found.
-    pub(crate) fn store_check(&self, context: &Context, options: &PlanOptions, check: &Check) {
+    pub fn store_check(&self, context: &Context, options: &PlanOptions, check: &Check) {
         if let Err(error) = self.checked(context, options).store(check) {
             log::warn!("{error}; the next start checks all kernels again");
         }
     }
 
     /// The kernels that are known to be wrong on an adapter; all there are if none is named.
-    pub(crate) fn wrong_on(&self, info: Option<&wgpu::AdapterInfo>) -> Vec<WrongKernel> {
+    pub fn wrong_on(&self, info: Option<&wgpu::AdapterInfo>) -> Vec<WrongKernel> {
         CheckCache::wrong_on(&self.folder, info)
     }
 
     fn checked(&self, context: &Context, options: &PlanOptions) -> CheckCache {
-        let wgpu = Versions::new().wgpu.unwrap_or_default();
-        CheckCache::new(&self.folder, context, options, wgpu)
+        CheckCache::new(&self.folder, context, options, WGPU_VERSION)
     }
 
     fn tuned(&self, context: &Context, options: &PlanOptions) -> TuneCache {
-        let wgpu = Versions::new().wgpu.unwrap_or_default();
-        TuneCache::new(&self.folder, context, options, wgpu)
+        TuneCache::new(&self.folder, context, options, WGPU_VERSION)
     }
 }

@@ -1,0 +1,93 @@
+"""What counts as an image, and as several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, Union, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from ._native import ImageError
+
+
+@runtime_checkable
+class _HasArray(Protocol):
+    """Whatever numpy can look into: arrays of other libraries on the CPU."""
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class _HasDLPack(Protocol):
+    """Whatever hands its memory on by DLPack: tensors of PyTorch, JAX and others on the CPU."""
+
+    def __dlpack__(self, *, stream: Any = ...) -> Any: ...
+
+
+Image = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, _HasArray, _HasDLPack]
+"""A path, an image file in memory, a `PIL.Image`, or uint8 pixels: rows, columns and channels."""
+
+Images = Union[Image, Iterable[Image]]
+"""An image, an array of several (rows, columns and channels behind their number), or images one by one."""
+
+
+def one_or_many(images: Images) -> tuple[Iterator[object], bool]:
+    """What the native half reads, and whether it is a single image."""
+    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview)) or _is_pillow(images):
+        return iter([_native(images)]), True
+    if isinstance(images, (_HasArray, _HasDLPack)):
+        array = _array(images)
+        if array.ndim == 4:
+            return map(_native, array), False
+        return iter([_native(array)]), True
+    if not isinstance(images, Iterable):
+        raise TypeError(
+            f"expected an image (a path, bytes, a PIL.Image, a uint8 array) or several, not "
+            f"{type(images).__name__}"
+        )
+    return map(_native, images), False
+
+
+def _native(image: Any) -> object:
+    """An image in one of the forms that the native half knows, or why it is none."""
+    if isinstance(image, (str, os.PathLike)):
+        return os.fspath(image)
+    if isinstance(image, (bytes, bytearray)):
+        return image
+    if isinstance(image, memoryview):
+        return bytes(image)
+    if _is_pillow(image):
+        try:
+            return np.asarray(image.convert("RGB"))
+        except (OSError, ValueError, SyntaxError) as error:
+            return ImageError(f"the PIL.Image cannot be decoded: {error}")
+    if not isinstance(image, (_HasArray, _HasDLPack)):
+        return TypeError(
+            f"expected a path, bytes, a PIL.Image or a uint8 array as an image, not "
+            f"{type(image).__name__}"
+        )
+    array = _array(image)
+    if array.ndim == 2:
+        array = array[:, :, np.newaxis]
+    if array.dtype != np.uint8 or array.ndim != 3:
+        return ImageError(
+            f"an array of shape {array.shape} of {array.dtype} is no image: expected uint8 rows, "
+            "columns and channels; `run` takes tensors that are prepared already"
+        )
+    return np.ascontiguousarray(array)
+
+
+def _array(image: Any) -> npt.NDArray[Any]:
+    """The array in the same memory."""
+    if isinstance(image, _HasArray):
+        return np.asarray(image)
+    array: npt.NDArray[Any] = np.from_dlpack(image)
+    return array
+
+
+def _is_pillow(image: object) -> bool:
+    """Whether it is a `PIL.Image`, without importing Pillow."""
+    return any(base.__module__ == "PIL.Image" and base.__name__ == "Image" for base in type(image).__mro__)

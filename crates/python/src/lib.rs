@@ -1,0 +1,42 @@
+//! The native half of the Python package `resnet_wgpu`; the other half, in Python, is what users see.
+//!
+//! [`images`] turns what Python hands over into prepared batches, [`engine`] runs them without the
+//! interpreter, [`network`] is the class between the two, and [`errors`] words what is refused.
+
+mod engine;
+mod errors;
+mod images;
+mod network;
+
+use pyo3::prelude::*;
+
+/// The part of `resnet_wgpu` that is not Python.
+#[pymodule]
+mod _native {
+    use pyo3::prelude::*;
+    use resnet_run::{Caches, DeviceOptions, Request, Row};
+
+    #[pymodule_export]
+    use crate::errors::{
+        AdapterError, AnswerError, DeviceError, ImageError, ResnetError, WeightsError,
+    };
+    #[pymodule_export]
+    use crate::network::Network;
+
+    /// The adapters of this machine, as `resnet devices --format json` has them.
+    #[pyfunction]
+    fn adapters(py: Python<'_>) -> PyResult<String> {
+        let rows = py.detach(|| {
+            let request = Request::new(&DeviceOptions::default())?;
+            let adapters = request.adapters();
+            let chosen = request.choose(&adapters).ok();
+            let rows = adapters.all().iter().enumerate();
+            let caches = Caches::new(None);
+            let rows = rows.map(|(index, adapter)| {
+                Row::new(index, adapter, chosen == Some(index), caches.as_ref())
+            });
+            Ok(rows.collect::<Vec<_>>())
+        });
+        crate::network::json(&rows.map_err(crate::errors::refused)?)
+    }
+}

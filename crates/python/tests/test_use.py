@@ -1,0 +1,107 @@
+"""Threads, processes, signals, and the interpreter's lock."""
+
+import concurrent.futures
+import multiprocessing
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+from conftest import LESSON, PICTURES, quietly
+
+from resnet_wgpu import Network
+
+
+def test_threads_share_a_network(network: Network) -> None:
+    want = network.logits(PICTURES)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for got in pool.map(network.logits, [PICTURES] * 8):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_threads_of_a_pool_of_one_share_a_network() -> None:
+    network = quietly(LESSON, backend="cpu", threads=1)
+    want = network.logits(PICTURES)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for got in pool.map(network.logits, [PICTURES] * 8):
+            np.testing.assert_array_equal(got, want)
+
+
+def _logits(network: Network) -> Any:
+    return network.logits(PICTURES[0]), network.batch
+
+
+def test_a_pickle_opens_the_network_again_in_another_process() -> None:
+    network = quietly(LESSON, backend="cpu", batch=3, threads=1)
+    assert repr(pickle.loads(pickle.dumps(network))) == repr(network)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        logits, batch = pool.apply(_logits, (network,))
+    np.testing.assert_array_equal(logits, network.logits(PICTURES[0]))
+    assert batch == 3
+
+
+def test_other_threads_of_python_go_on_meanwhile(on_cpu: Network) -> None:
+    ticks = 0
+    done = threading.Event()
+
+    def count() -> None:
+        nonlocal ticks
+        while not done.is_set():
+            ticks += 1
+            time.sleep(0)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    # A thread that never got the lock would not tick between the first image and the last.
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    before = ticks
+    on_cpu.logits([pixels] * 64)
+    after = ticks
+    done.set()
+    thread.join()
+    assert after - before > 64
+
+
+def test_an_interrupt_ends_a_long_call_soon() -> None:
+    script = f"""
+import itertools, sys, numpy, resnet_wgpu
+network = resnet_wgpu.Network.open({str(LESSON)!r}, backend="cpu")
+def images():
+    for number in itertools.count():
+        if number == 20:
+            print("running", flush=True)
+        yield numpy.zeros((64, 64, 3), numpy.uint8)
+try:
+    network.classify(images())
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert (output, process.returncode) == ("interrupted\n", 0)
+
+
+def test_a_network_runs_on_as_many_threads_as_it_is_given() -> None:
+    script = f"""
+import os, numpy, resnet_wgpu
+network = resnet_wgpu.Network.open({str(LESSON)!r}, backend="cpu", threads=3)
+network.logits([numpy.zeros((64, 64, 3), numpy.uint8)] * 9)
+names = [open(f"/proc/self/task/{{task}}/comm").read() for task in os.listdir("/proc/self/task")]
+print(len([name for name in names if name.startswith("resnet")]), len(names))
+"""
+    run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    ours, all_threads = map(int, run.stdout.split())
+    assert ours == 3 and all_threads == 3 + 1 + numpy_threads()
+
+
+def numpy_threads() -> int:
+    """Threads of an interpreter that has imported numpy and nothing else, beside the first."""
+    script = "import os, numpy; print(len(os.listdir('/proc/self/task')) - 1)"
+    return int(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout)

@@ -1,0 +1,144 @@
+//! What a network looks at, laid over the image.
+
+use resnet_wgpu::Error;
+use resnet_wgpu::explain::{ClassMap, add_class_map};
+use resnet_wgpu::gpu::{BuildProgress, Colors};
+use resnet_wgpu::graph::{Graph, Role};
+use resnet_wgpu::internals::explain::Sites;
+use resnet_wgpu::internals::reference::heat_map;
+use resnet_wgpu::passes::optimize;
+use resnet_wgpu::picture::{Batch, Picture, Preprocess, top_k};
+use resnet_wgpu::plan::InputFormat;
+use resnet_wgpu::tensor::Tensor;
+
+use crate::{Device, Network, Refused, Runner};
+
+/// A network with the class activation map of one class, or of the most likely one.
+#[derive(Debug)]
+pub struct Cam {
+    graph: Graph,
+    runner: Runner,
+    class: Option<usize>,
+    rules: Preprocess,
+}
+
+/// What speaks for a class in a picture.
+#[derive(Debug)]
+pub struct HeatMap {
+    /// The class.
+    pub class: usize,
+    /// Its probability.
+    pub probability: f32,
+    /// Rows and columns of the map before it is interpolated.
+    pub size: [usize; 2],
+    /// The map, row by row, scaled to the range from 0 to 1.
+    pub values: Vec<f32>,
+    /// The map laid over the part of the picture that the network sees.
+    pub overlay: Picture,
+}
+
+impl Cam {
+    /// Prepares the map of a class, at a value of the network where one is named, for pictures of the
+    /// size that the network has now.
+    ///
+    /// # Errors
+    /// Those of networks without a classifier, of maps, plans and devices.
+    pub fn new(
+        device: &Device,
+        network: &Network,
+        class: Option<usize>,
+        at: Option<&str>,
+        progress: &mut dyn FnMut(BuildProgress),
+    ) -> Result<Self, Refused> {
+        network.classes()?;
+        let mut map = ClassMap::default().class(class);
+        if let Some(at) = at {
+            map = map.at(at);
+        }
+        let graph = add_class_map(&optimize(&network.model.graph, network.fusion)?, &map)?;
+        let rules = network.model.preprocess;
+        let runner = Runner::new(device, &graph, InputFormat::Rgba8(rules), progress)?;
+        Ok(Self {
+            graph,
+            runner,
+            class,
+            rules,
+        })
+    }
+
+    /// The map of a picture.
+    ///
+    /// # Errors
+    /// Those of [`Runner::answer`].
+    pub fn of(&mut self, picture: &Picture) -> Result<HeatMap, Refused> {
+        let batch = Batch::prepare(std::slice::from_ref(picture), &self.rules)?;
+        let outputs = self.runner.answer(&batch)?;
+        let [_, probabilities, map] = &outputs[..] else {
+            return Err(refuse("the network has no probabilities").into());
+        };
+        let probabilities = probabilities.data();
+        let best = || top_k(probabilities, 1).first().copied().unwrap_or(0);
+        let class = self.class.unwrap_or_else(best);
+        let seen = self.rules.seen([picture.height(), picture.width()]);
+        let value = self.graph.role(Role::ClassMap);
+        let value = value.ok_or_else(|| refuse("the graph has none"))?;
+        let sites = Sites::of(&self.graph, value)?;
+        let shape = map.shape()?;
+        Ok(HeatMap {
+            class,
+            probability: probabilities[class],
+            size: [shape.h, shape.w],
+            values: stretched(map.data()),
+            overlay: overlay(picture, seen, map, &sites)?,
+        })
+    }
+}
+
+fn refuse(reason: &str) -> Error {
+    Error::Model {
+        model: "class activation map".to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// Scales a map to the range from 0 to 1.
+fn stretched(map: &[f32]) -> Vec<f32> {
+    let low = map.iter().copied().fold(f32::INFINITY, f32::min);
+    let high = map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let span = if high > low { high - low } else { 1.0 };
+    map.iter().map(|value| (value - low) / span).collect()
+}
+
+/// Lays the map over the part of the picture that the network saw.
+fn overlay(
+    picture: &Picture,
+    [rows, columns]: [std::ops::Range<usize>; 2],
+    map: &Tensor,
+    sites: &Sites,
+) -> Result<Picture, Error> {
+    let painted = heat_map(map, sites, [rows.len(), columns.len()], true)?;
+    let colors = Colors::Rainbow.table();
+    let mut rgb = picture.rgb().to_vec();
+    for (y, values) in rows.zip(painted.data().chunks_exact(columns.len())) {
+        for (x, &value) in columns.clone().zip(values) {
+            let pixel = &mut rgb[(y * picture.width() + x) * 3..][..3];
+            let color = colors[index(value)];
+            for (byte, over) in pixel.iter_mut().zip(color) {
+                // The mean of both, rounded up.
+                *byte = byte.midpoint(over);
+            }
+        }
+    }
+    Picture::new(picture.height(), picture.width(), rgb)
+        .ok_or_else(|| refuse("the picture is empty"))
+}
+
+/// Which of the 256 colours stands for a value from 0 to 1.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to 0..=255 before"
+)]
+fn index(value: f32) -> usize {
+    (value.clamp(0.0, 1.0) * 255.0 + 0.5) as usize
+}
