@@ -171,6 +171,12 @@ impl WeightFile {
         })
     }
 
+    /// Whether a tensor is stored in half precision.
+    pub(super) fn is_half(&self, name: &str) -> bool {
+        let entry = self.entries.get(name).map(|located| &located.entry);
+        entry.is_some_and(|entry| entry.dtype == Dtype::F16)
+    }
+
     /// Names of all tensors, in no particular order.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)

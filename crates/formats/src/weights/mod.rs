@@ -30,6 +30,7 @@ use bytes::Bytes;
 #[cfg(feature = "keras")]
 pub(crate) use contents::Fault;
 use file::WeightFile;
+use half::f16;
 use layout::{channels_first, channels_last, transpose};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{self, Naming, Stated};
@@ -230,8 +231,13 @@ impl TensorSource for Weights {
             self.unused.remove(&file::scale_of(name));
             Tensor::new(dims, self.file.read_scaled(name, dims)?)?
         } else if self.channels_last() {
-            let data = self.file.read(name, &channels_last(dims))?;
-            Tensor::new(dims, transpose(data, dims))?
+            let data = transpose(self.file.read(name, &channels_last(dims))?, dims);
+            if self.file.is_half(name) {
+                // What was a half is one again.
+                Tensor::halves(dims, data.iter().map(|&x| f16::from_f32(x)).collect())?
+            } else {
+                Tensor::new(dims, data)?
+            }
         } else if dims.len() == 2 && self.file.dims(name).map(<[_]>::len) == Some(4) {
             // timm stores some classifiers as 1×1 convolutions.
             let in_file = [dims, &[1, 1]].concat();
