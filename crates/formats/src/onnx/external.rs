@@ -1,4 +1,4 @@
-//! Tensors that lie in a file beside the network, as exporters write large ones.
+//! External data: tensors in a file next to the model, as exporters write large ones.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -6,15 +6,15 @@ use std::path::{Component, Path, PathBuf};
 use super::wire::{Damaged, Message};
 use crate::weights;
 
-/// The files beside a network, opened when a tensor is in one of them.
+/// The external data files of a model, opened on first use.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    /// Where they are; `None` for a network in memory, beside which nothing is.
+    /// The folder of the model; `None` for a model in memory, which can have no external data.
     folder: Option<PathBuf>,
     open: HashMap<String, Vec<u8>>,
 }
 
-/// Where the numbers of a tensor are: texts by name.
+/// Where the data of a tensor is stored, as the texts in the file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place<'a> {
     location: &'a str,
@@ -23,7 +23,7 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Adds a `StringStringEntryProto`.
+    /// Adds a `StringStringEntryProto`, a key and its value.
     pub(super) fn add(&mut self, entry: Message<'a>) -> Result<(), Damaged> {
         let text = |number| entry.last(number)?.map_or(Ok(""), |field| field.text());
         match text(1)? {
@@ -37,7 +37,7 @@ impl<'a> Place<'a> {
 }
 
 impl Files {
-    /// Those beside a file.
+    /// The external data files next to a model file.
     pub(super) fn beside(path: &Path) -> Self {
         Self {
             folder: Some(path.parent().unwrap_or(Path::new("")).to_owned()),
@@ -45,7 +45,7 @@ impl Files {
         }
     }
 
-    /// The bytes of a tensor of `len` bytes.
+    /// The bytes of a tensor that is `len` bytes long.
     pub(super) fn bytes(&mut self, place: Place<'_>, len: usize) -> Result<&[u8], String> {
         let name = place.location;
         let Some(folder) = &self.folder else {
