@@ -31,7 +31,7 @@ pub use sidecar::preprocess;
 use weights::Weights;
 pub use weights::described::save;
 
-/// Opens a weight file of any supported format, or a folder with one.
+/// Opens a weight file of any supported format, or a folder that contains one.
 ///
 /// # Errors
 /// As [`Weights::open`] and [`Weights::network`], or as `onnx::from_bytes` and `keras::from_bytes`.
@@ -72,7 +72,7 @@ pub fn from_bytes(
     Weights::in_memory(name, Cow::Owned(bytes), entry)?.network(options)
 }
 
-/// Refuses an architecture for a file that lists its own layers.
+/// Refuses a requested architecture if the file lists its own layers.
 #[cfg(any(feature = "onnx", feature = "keras"))]
 fn refuse_arch(options: &ModelOptions, file: &str) -> Result<(), Error> {
     options.arch.map_or(Ok(()), |arch| {

@@ -1,7 +1,6 @@
 //! Converts the bytes of a tensor to `f32` in row-major order.
 //!
-//! In goes a slice of a file, at any alignment; out come numbers. [`check_finite`] then makes sure
-//! that all of them are finite.
+//! The bytes may have any alignment. [`check_finite`] then makes sure that all numbers are finite.
 
 use std::sync::Arc;
 
@@ -11,10 +10,10 @@ use half::{bf16, f16};
 use super::contents::Dtype;
 use resnet_wgpu::Error;
 
-/// Scalars converted at a time: few enough for the L1 cache.
+/// Elements converted at a time: few enough to fit the L1 cache.
 const CHUNK_LEN: usize = 2048;
 
-/// Copies the elements of a view into row-major order; `None` if one lies outside the bytes.
+/// Copies the elements of a strided view in row-major order; `None` if any lies outside `bytes`.
 pub(super) fn gather(
     bytes: &[u8],
     element_bytes: usize,
@@ -72,7 +71,7 @@ pub(crate) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Arc<[f32]>> {
 
 /// Refuses a tensor that holds a NaN or an infinity.
 pub(crate) fn check_finite(name: &str, data: &[f32]) -> Result<(), Error> {
-    // Folding over all of them, without an early exit, lets the compiler use vector instructions.
+    // A fold over all elements, without an early exit, lets the compiler use vector instructions.
     if data.iter().fold(true, |finite, x| finite & x.is_finite()) {
         return Ok(());
     }
@@ -86,8 +85,8 @@ pub(crate) fn check_finite(name: &str, data: &[f32]) -> Result<(), Error> {
     }
 }
 
-/// The nearest `f32`. Values that are too large become infinite, which every reader refuses by
-/// name.
+/// The nearest `f32`. Numbers that are too large become infinite; the reader then refuses the
+/// tensor.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "rounding is what is asked for"
@@ -96,8 +95,8 @@ const fn narrow(value: f64) -> f32 {
     value as f32
 }
 
-/// Converts two-byte floats to `f32`, a chunk at a time: `half` uses the processor's conversion
-/// instructions on slices only, and checks for them once per call.
+/// Converts 16-bit floats to `f32` in chunks: `half` uses the processor's conversion instructions
+/// on slices only, and checks for them once per call.
 fn widen<T: Copy + Default>(
     bytes: &[u8],
     decode: impl Fn([u8; 2]) -> T,
@@ -105,7 +104,7 @@ fn widen<T: Copy + Default>(
 ) -> Arc<[f32]> {
     let mut data: Arc<[f32]> = std::iter::repeat_n(0.0, bytes.len() / 2).collect();
     let mut narrow = [T::default(); CHUNK_LEN];
-    // The data was just made, so it has no other owner.
+    // The data was just allocated, so it has no other owner.
     if let Some(data) = Arc::get_mut(&mut data) {
         let words = bytes.as_chunks::<2>().0;
         for (words, wide) in words.chunks(CHUNK_LEN).zip(data.chunks_mut(CHUNK_LEN)) {

@@ -1,4 +1,4 @@
-//! Writes tensors as a safetensors file: completely, or not at all.
+//! Writes tensors to a safetensors file, either completely or not at all.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,12 +15,12 @@ use resnet_wgpu::tensor::Tensor;
 
 /// Writes named tensors and metadata as a safetensors file, replacing an older one.
 ///
-/// The precision applies to kernels and matrices. Vectors (biases, normalisations), which are a
-/// thousandth of a network and matter more, stay in 32 bits, and so does any tensor with a number
-/// that 16 bits cannot hold.
+/// `precision` applies to kernels and matrices. Vectors (biases, normalisations), which make up a
+/// thousandth of a network and matter more, remain in 32 bits, and so does any tensor with a number
+/// that 16 bits cannot represent.
 ///
 /// # Errors
-/// [`Error::Write`]; whatever was at the path before is then untouched.
+/// [`Error::Write`]; a file that was at the path before is then left untouched.
 pub(crate) fn save<'a>(
     path: &Path,
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
@@ -31,7 +31,7 @@ pub(crate) fn save<'a>(
         .into_iter()
         .map(|(name, tensor)| (name, Stored::new(tensor, precision)))
         .collect();
-    // The widest type first, as the format asks for.
+    // The widest type first, as the format demands.
     views.sort_by(|(a, x), (b, y)| y.dtype.cmp(&x.dtype).then(a.cmp(b)));
     let mut file = NewFile::create(path)?;
     file.write(&header(&views, &metadata))?;
@@ -41,8 +41,8 @@ pub(crate) fn save<'a>(
     file.finish()
 }
 
-/// The length of the table of contents, and the table itself, filled up with spaces so that the
-/// tensors start at a multiple of eight bytes.
+/// The length of the JSON header and the header itself, padded with spaces so that tensor data
+/// starts at a multiple of eight bytes.
 fn header(views: &[(&str, Stored<'_>)], metadata: &HashMap<String, String>) -> Vec<u8> {
     let mut table = serde_json::Map::new();
     table.insert("__metadata__".to_owned(), json!(metadata));
@@ -62,7 +62,7 @@ fn header(views: &[(&str, Stored<'_>)], metadata: &HashMap<String, String>) -> V
     [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
-/// A tensor in the type it will have in the file; its bytes are made when they are written.
+/// A tensor and its type in the file; it is converted while being written.
 struct Stored<'a> {
     tensor: &'a Tensor,
     dtype: Dtype,
@@ -157,7 +157,7 @@ mod tests {
     fn what_cannot_be_written_leaves_nothing_behind() {
         let folder = tempfile::tempdir().expect("a folder");
         let tensor = Tensor::from_fn(&[1], |_| 1.0);
-        // A folder is in the way: the file is complete but cannot take its place.
+        // The path is taken by a folder: the file is complete but cannot replace it.
         let taken = folder.path().join("taken");
         std::fs::create_dir(&taken).expect("a folder");
         std::fs::write(taken.join("file"), "").expect("a file in it");

@@ -1,16 +1,16 @@
 //! PyTorch checkpoints (`.pth`, `.pt`, `.bin`), read without Python and without running any code.
 //!
 //! Since 1.6 a checkpoint has been a zip archive: a pickle that describes the objects (`data.pkl`),
-//! and the numbers of each storage in a file of their own (`data/0`, `data/1` …). Before, it was a
-//! stream of pickles followed by the numbers. `zip` finds the files of an archive, `pickle` turns a
-//! pickle into data, `objects` says what that data can be, and `checkpoint` finds the state dict in
-//! it.
+//! and a separate file with the data of each storage (`data/0`, `data/1` …). Before that, it was a
+//! stream of pickles followed by the data. `zip` locates the files of an archive, `pickle` turns a
+//! pickle into data, `objects` defines what that data can be, and `checkpoint` finds the state
+//! dict.
 //!
-//! A pickle is a program for a small stack machine, which can name any function of any Python module
-//! and call it. This machine knows a fixed list of names ([`objects::Global`]) that all stand for data.
-//! Objects of other classes may stand beside the weights: they are noted by their name and never made,
-//! and names of functions that act on the computer end the reading. Each step costs at least one byte of
-//! the file and makes at most one value, so memory is bounded by the file; steps are counted.
+//! A pickle is a program for a small stack machine that can call any function of any Python module.
+//! This machine knows a fixed list of names ([`objects::Global`]) that all stand for data. Objects
+//! of other classes may accompany the weights: they are recorded by name and never created. A name
+//! of a function that acts on the computer ends the reading. Each step uses at least one byte of
+//! the file and creates at most one value, which bounds memory; steps are limited.
 
 mod checkpoint;
 mod legacy;
@@ -54,7 +54,7 @@ pub(super) fn read_zip(data: &[u8], entry: Option<&str>) -> Result<Contents, Fau
     )
 }
 
-/// The prefix of every name in the archive: the name that the file had when it was saved.
+/// The prefix of every name in the archive, derived from the file's name when it was saved.
 fn prefix<'a>(archive: &Archive<'a>) -> Result<&'a str, Fault> {
     let mut found = archive.names().filter_map(|name| {
         let prefix = name.strip_suffix(b"data.pkl")?;
@@ -86,7 +86,7 @@ fn check_byte_order(little: bool) -> Result<(), Fault> {
     }
 }
 
-/// Storages that are files of the archive.
+/// Storages that are separate files in the archive.
 struct ZipStorages<'a, F> {
     data: &'a [u8],
     file: F,
