@@ -1,9 +1,9 @@
-//! Published weight files that the hash in their name tells.
+//! Published weight files, recognised by the hash in their names.
 
 use crate::picture::Preprocess;
 
-/// The weights of torchvision by the hash that ends their file names, in two versions that images are
-/// prepared for in different ways (`torchvision/models/resnet.py`).
+/// torchvision's weights by the hash at the end of their file names, in two versions with different
+/// preprocessing (`torchvision/models/resnet.py`).
 const PUBLISHED: [(&str, &str, &[&str]); 2] = [
     (
         "torchvision's first weights",
@@ -23,7 +23,7 @@ const PUBLISHED: [(&str, &str, &[&str]); 2] = [
     ),
 ];
 
-/// What weights a file name with a hash stands for, and how images are prepared for them.
+/// The published weights that a file name with a hash refers to, and their preprocessing.
 pub(super) fn published(path: &str) -> Option<(&'static str, Preprocess)> {
     let name = path.rsplit(['/', '\\']).next()?;
     let stem = name.split('.').next()?;

@@ -1,9 +1,9 @@
-//! Selective kernels: in place of a 3×3 two of different reach, of which the pixels' mean chooses for each
-//! channel (Li et al. 2019, arXiv:1903.06586).
+//! Selective kernels: two kernels of different dilation replace a 3×3, and for each channel, the
+//! image's mean determines how they are mixed (Li et al. 2019, arXiv:1903.06586).
 //!
-//! The second has its taps two pixels apart. What chooses is a softmax over the two, and so a sigmoid of the
-//! difference of their scores: a gate. It shows as `conv2.paths.0` in timm's `skresnet`; there each kernel
-//! may read a half of the channels alone.
+//! The second kernel is dilated by 2. They are mixed by a softmax over two scores, which equals a
+//! sigmoid of the scores' difference: a gate. In timm's `skresnet` it shows as `conv2.paths.0`;
+//! there, each kernel may read only one half of the channels.
 
 use super::{Bench, Conv, Sight, Site, listed};
 use crate::error::Error;
@@ -13,11 +13,11 @@ use crate::network::resnet::plan::{Plan, Selective};
 use crate::network::{Decision, Operation, Parameter};
 use crate::tensor::Tensor;
 
-/// The two kernels.
+/// The number of kernels.
 const PATHS: usize = 2;
 
-/// Reads the channels of its layers, and the groups of its kernels. `in_c` has the channels that the first
-/// block's kernels read.
+/// Reads the channels of its layers and the groups of its kernels; `in_c` is the number of channels
+/// that the kernels of the first block read.
 pub(super) fn infer(sight: &Sight<'_>, plan: &mut Plan, in_c: usize) -> Result<(), Error> {
     let first = |stage| Place { stage, block: 0 };
     if !sight.has(plan, Unit::Path(first(0), 0)) {
@@ -33,7 +33,7 @@ pub(super) fn infer(sight: &Sight<'_>, plan: &mut Plan, in_c: usize) -> Result<(
     Ok(())
 }
 
-/// Lays it out in place of a convolution with its normalisation and ReLU.
+/// Adds it in place of a convolution with its normalisation and ReLU.
 pub(super) fn build(
     bench: &mut Bench<'_>,
     Selective { reduced, splits }: &Selective,
@@ -74,7 +74,7 @@ pub(super) fn build(
     bench.add(choose(0), Part::Add, Operation::Add, &paths)
 }
 
-/// A kernel that reads one half of the channels, with zeros for the other.
+/// Takes a kernel that reads one half of the channels; it is zero for the other half.
 fn half(
     bench: &mut Bench<'_>,
     unit: Unit,
@@ -91,7 +91,7 @@ fn half(
     bench.constant(unit, Parameter::Weight, whole)
 }
 
-/// What `inspect` says of it.
+/// What `inspect` says about it.
 pub(in super::super) fn decision(plan: &Plan) -> Option<Decision> {
     let Selective { reduced, splits } = plan.selective.as_ref()?;
     let reads = if *splits {
