@@ -1,4 +1,4 @@
-//! What is kept on disk to save time.
+//! What the program keeps on disk to save time: tuned choices and compiled pipelines.
 
 use std::env;
 use std::path::PathBuf;
@@ -36,8 +36,8 @@ impl Caches {
         Some(Self { folder })
     }
 
-    /// The stored choices for the layers of a graph. A cache that cannot be used is worth a
-    /// warning, but is not a failure.
+    /// The tuned choices stored for the layers of a graph. A cache that cannot be used causes a
+    /// warning, not a failure.
     pub(crate) fn choices(
         &self,
         context: &Context,
@@ -63,7 +63,7 @@ impl Caches {
         }
     }
 
-    /// The pipelines compiled by earlier starts; `None` where such a cache is not possible.
+    /// The pipelines compiled by earlier starts; `None` if the device has no pipeline cache.
     pub(crate) fn pipelines(&self, context: &Context) -> Option<PipelineCacheFile> {
         PipelineCacheFile::open(&context.device, &self.folder).unwrap_or_else(|error| {
             log::warn!("{error}; pipelines are compiled anew");
@@ -71,7 +71,7 @@ impl Caches {
         })
     }
 
-    /// Stores the outcome of tuning.
+    /// Stores the choices that tuning made.
     pub(crate) fn store(
         &self,
         context: &Context,

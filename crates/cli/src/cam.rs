@@ -1,4 +1,4 @@
-//! `resnet cam`: what the network looks at, laid over the image.
+//! `resnet cam`: a heat map of what the network looks at, laid over the image.
 
 use std::path::Path;
 
@@ -34,9 +34,9 @@ struct Report {
     class: usize,
     label: String,
     probability: f32,
-    /// Rows and columns of the map before it is interpolated.
+    /// Height and width of the map before it is interpolated.
     map_size: [usize; 2],
-    /// The map itself, row by row, scaled to the range from 0 to 1.
+    /// The map itself, row by row, scaled to 0..1.
     map: Vec<Vec<f32>>,
 }
 
@@ -163,7 +163,7 @@ fn class_of(text: &str, labels: Option<&Labels>, classes: usize) -> Result<usize
     }
 }
 
-/// Scales a map to the range from 0 to 1.
+/// Scales a map to 0..1.
 fn stretched(map: &[f32]) -> Vec<f32> {
     let low = map.iter().copied().fold(f32::INFINITY, f32::min);
     let high = map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -171,7 +171,7 @@ fn stretched(map: &[f32]) -> Vec<f32> {
     map.iter().map(|value| (value - low) / span).collect()
 }
 
-/// Lays the map over the part of the picture that the network saw.
+/// Blends the map over the part of the picture that the network saw.
 fn overlay(
     picture: &Picture,
     [rows, columns]: [std::ops::Range<usize>; 2],
@@ -195,7 +195,7 @@ fn overlay(
         .ok_or_else(|| Failure::runtime("the picture is empty"))
 }
 
-/// Which of the 256 colours stands for a value from 0 to 1.
+/// The index of the colour, out of 256, for a value from 0 to 1.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

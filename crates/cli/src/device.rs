@@ -23,7 +23,7 @@ pub(crate) enum Device {
     Cpu,
 }
 
-/// An adapter, and how the flags want it used.
+/// An adapter, and the flags for using it.
 #[derive(Debug)]
 pub(crate) struct Gpu {
     pub(crate) context: Context,
@@ -51,7 +51,7 @@ impl Gpu {
         }
     }
 
-    /// Keeps the pipelines that the driver has compiled for the next start.
+    /// Stores the pipelines compiled by the driver, for the next start.
     pub(crate) fn store_pipelines(&self) {
         if let Some(Err(error)) = self.pipelines.as_ref().map(PipelineCacheFile::store) {
             log::warn!("{error}; the next start compiles its pipelines again");
@@ -130,8 +130,8 @@ impl AdapterInfo {
 }
 
 impl Device {
-    /// Opens the adapter that the flags and the environment ask for, otherwise the best one,
-    /// otherwise the CPU.
+    /// Opens the adapter that the flags and the environment ask for; if they do not ask, the best
+    /// one, or else the CPU.
     pub(crate) fn open(args: &DeviceArgs) -> Result<Self, Failure> {
         let request = Request::new(args)?;
         if request.cpu {
@@ -234,7 +234,7 @@ impl Request {
         })
     }
 
-    /// Whether an adapter was asked for, so that the CPU will not do.
+    /// Whether a particular adapter or API was asked for, so that the CPU cannot take its place.
     pub(crate) const fn is_explicit(&self) -> bool {
         self.backends.is_some() || self.name.is_some()
     }

@@ -1,4 +1,4 @@
-//! `resnet embed`: the vector that the classifier would read, for each image.
+//! `resnet embed`: the feature vector of each image, which is the input of the classifier.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::network::Network;
 use crate::output::{Out, SCHEMA_VERSION};
 use crate::runner::Runner;
 
-/// A line of `jsonl`.
+/// A line of the `jsonl` format.
 #[derive(Serialize)]
 struct Line<'a> {
     schema_version: u32,
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     }
 }
 
-/// A vector as it is, or scaled to length 1.
+/// A vector, scaled to length 1 if `normalize` is set.
 fn scaled(row: &[f32], normalize: bool) -> Vec<f32> {
     let length = row
         .iter()
@@ -84,11 +84,11 @@ fn scaled(row: &[f32], normalize: bool) -> Vec<f32> {
     scaled.collect()
 }
 
-/// Where the vectors go.
+/// Where the vectors are written.
 enum Target {
     /// Lines on stdout.
     Lines(Out),
-    /// A file, and the images of its rows on stdout.
+    /// A NumPy file; stdout lists the images of its rows.
     Npy { file: Npy, out: Out },
 }
 
@@ -118,7 +118,7 @@ impl Target {
         }
     }
 
-    /// A reader at the other end of a pipe gets each batch as soon as it is done.
+    /// A reader at the other end of a pipe gets each batch as soon as it is finished.
     fn flush(&mut self) -> Result<(), Failure> {
         let (Self::Lines(out) | Self::Npy { out, .. }) = self;
         out.flush()
@@ -132,20 +132,20 @@ impl Target {
     }
 }
 
-/// A NumPy file, format version 1.0, of 32-bit floats.
+/// A NumPy file of 32-bit floats, format version 1.0.
 struct Npy {
     file: NewFile,
     width: usize,
     rows: usize,
 }
 
-/// Bytes before the numbers: enough for any number of rows.
+/// Length of the header in bytes: enough for any number of rows.
 const NPY_HEADER: usize = 128;
 
 impl Npy {
     fn create(path: &Path, width: usize) -> Result<Self, Failure> {
         let mut file = NewFile::create(path)?;
-        // The number of rows is only known at the end.
+        // Rewritten at the end, when the number of rows is known.
         file.write(&[0; NPY_HEADER])?;
         Ok(Self {
             file,
@@ -166,7 +166,7 @@ impl Npy {
     }
 }
 
-/// The magic bytes, the version, the length of the text, and the text, ending in a newline.
+/// The header: magic bytes, version, length of the text, and the text, ending in a newline.
 fn header(rows: usize, width: usize) -> [u8; NPY_HEADER] {
     let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}");
     let mut header = [b' '; NPY_HEADER];
@@ -198,7 +198,7 @@ mod tests {
             text.len(),
             "length"
         );
-        // The longest possible header still fits.
+        // Even the longest possible header fits.
         assert_eq!(
             super::header(usize::MAX, usize::MAX)[NPY_HEADER - 1],
             b'\n',

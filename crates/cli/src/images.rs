@@ -16,16 +16,16 @@ use crate::failure::{advised, complain};
 use crate::patterns;
 use crate::progress::Bars;
 
-/// Extensions of the files that are taken from a folder.
+/// Extensions of the image files that are taken from a folder.
 const ENDINGS: [&str; 14] = [
     "jpg", "jpeg", "jfif", "mpo", "png", "webp", "gif", "bmp", "tif", "tiff", "tga", "ppm", "pgm",
     "pbm",
 ];
 
-/// The name that stands for stdin.
+/// The argument that stands for stdin.
 const STDIN: &str = "-";
 
-/// The most bytes that are read of an image.
+/// Maximum size of an image file in bytes.
 const MAX_FILE: u64 = 1 << 30;
 
 /// An image that could not be read.
@@ -35,14 +35,14 @@ pub(crate) struct Unreadable {
     error: String,
 }
 
-/// All images given to a command, read batch by batch. Each one that cannot be read is reported as
-/// a line on stderr, and the rest continue.
+/// The images given to a command, read batch by batch. An unreadable image is reported on stderr,
+/// and the others continue.
 #[derive(Debug)]
 pub(crate) struct Images {
     paths: Vec<PathBuf>,
     /// Images per batch.
     batch: usize,
-    /// Images in the batches handed out so far.
+    /// Number of images in the batches returned so far.
     given: usize,
     reader: Reader,
     errors: Vec<Unreadable>,
@@ -53,7 +53,7 @@ pub(crate) struct Images {
 #[derive(Debug)]
 pub(crate) struct Readable {
     pub(crate) paths: Vec<PathBuf>,
-    /// As many as a plan for whole batches expects; results for the padding of the last batch are
+    /// Padded to the size that a plan for whole batches expects; results for the padding are
     /// dropped.
     pub(crate) batch: Batch,
 }
@@ -72,8 +72,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 impl Images {
-    /// Finds the images that the arguments stand for: files, the images of folders by name, and the
-    /// matches of patterns.
+    /// Finds the images that the arguments stand for: files, the images in folders, and the matches
+    /// of patterns.
     pub(crate) fn find(args: &ImagesArgs, quiet: bool) -> Self {
         let mut images = Self {
             paths: Vec::new(),
@@ -86,7 +86,7 @@ impl Images {
         for argument in &args.images {
             images.add(argument);
         }
-        // Padding a batch costs time, so it is no larger than the number of images.
+        // Padding costs time, so a batch is no larger than the number of images.
         images.batch = args.batch.count.min(images.paths.len()).max(1);
         images
     }
@@ -96,16 +96,16 @@ impl Images {
         self.batch
     }
 
-    /// Makes batches of one image, for a network that runs every image in a size of its own.
+    /// Sets batches to one image, for a network that runs every image in its own size.
     pub(crate) const fn one_by_one(&mut self) {
         self.batch = 1;
     }
 
-    /// Decodes and prepares the next batch that contains a readable image, on all cores. Of a large
-    /// picture only what the network sees is kept.
+    /// Decodes and prepares the next batch with a readable image, on all cores. Of a large picture,
+    /// only the part that the network sees is kept.
     ///
     /// # Errors
-    /// [`Error::Preprocess`], which no other image can mend.
+    /// [`Error::Preprocess`], which would fail for every image.
     pub(crate) fn next_batch(&mut self, rules: &Preprocess) -> Result<Option<Readable>, Error> {
         loop {
             if self.given > 0 {
@@ -161,7 +161,7 @@ impl Images {
         Ok(Some(Readable { paths, batch }))
     }
 
-    /// A name that exists is that file or folder, whatever characters it contains.
+    /// An existing path is used as it is, whatever characters it contains.
     fn add(&mut self, argument: &Path) {
         if patterns::is_pattern(argument) {
             return self.add_matches(argument);
@@ -170,8 +170,8 @@ impl Images {
         self.paths.extend(found);
     }
 
-    /// Expands a pattern as a shell would, each image once: `**` matches a folder and everything in
-    /// it.
+    /// Expands a pattern as a shell would, but lists each image once: `**` matches a folder and
+    /// everything below it.
     fn add_matches(&mut self, argument: &Path) {
         let matches = match patterns::expand(argument) {
             Ok(matches) => matches,
@@ -201,7 +201,7 @@ impl Images {
         }
     }
 
-    /// A file, or the images of a folder.
+    /// The path itself, or the images in a folder.
     fn listed(&mut self, path: &Path) -> Vec<PathBuf> {
         if !path.is_dir() {
             return vec![path.to_owned()];
@@ -222,7 +222,7 @@ impl Images {
     }
 
     fn refuse(&mut self, image: &Path, error: &str) {
-        // The library replaces what is not UTF-8.
+        // The library replaces bytes that are not UTF-8.
         let lossy = image.to_string_lossy();
         let image = shown(image);
         let error = if error.contains(&*lossy) {

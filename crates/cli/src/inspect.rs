@@ -1,4 +1,4 @@
-//! `resnet inspect`: the network in a weight file, layer by layer, and how it is run.
+//! `resnet inspect`: the network in a weight file, layer by layer, and how it would run.
 
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::{self, graph::Node};
@@ -19,7 +19,7 @@ struct Report {
     batch: usize,
     decisions: Decisions,
     preprocess: Preprocess,
-    /// Null when nothing names the classes.
+    /// Null if the classes have no names.
     labels: Option<Vec<String>>,
     layers: Vec<Layer>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,7 +128,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     out.flush()
 }
 
-/// The plan of `classify`, for a device with large enough buffers.
+/// The plan that `classify` would use on a device with large enough buffers.
 fn plan_of(network: &Network) -> Result<Plan, Failure> {
     let mut capabilities = Capabilities::default();
     capabilities.storage_binding_bytes = u64::MAX;

@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::fetch;
 use crate::stats::milliseconds;
 
-/// Rules of preprocessing have less than 1 kB.
+/// Maximum size of a preprocessing file; real ones have less than 1 kB.
 const MAX_RULES_BYTES: u64 = 1 << 20;
 /// The seed of random weights.
 const SEED: u64 = 0;
@@ -99,7 +99,7 @@ impl Network {
         let model = network.model(&options);
         let model = match options.size {
             Some(_) => model.map_err(in_file)?,
-            // Of its own size it can always be built, or the file is wrong.
+            // At its own size a network can always be built, unless the file is wrong.
             None => model.map_err(|error| Failure::weights(&error))?,
         };
         check_memory(&model)?;
@@ -122,8 +122,7 @@ impl Network {
         })
     }
 
-    /// Makes the model for images that were prepared by these rules, and says whether it is another
-    /// one.
+    /// Makes the model for images that were prepared by these rules; returns whether it changed.
     pub(crate) fn fit(&mut self, rules: &Preprocess) -> Result<bool, Failure> {
         let again = self.model.preprocess != *rules;
         if again {
@@ -138,13 +137,13 @@ impl Network {
         Ok(again)
     }
 
-    /// Whether every image is run in a size of its own.
+    /// Whether every image runs in its own size.
     pub(crate) fn is_free(&self) -> bool {
         let rules = &self.network.facts.preprocess;
         self.options.size.is_none() && rules.for_image(rules.size).is_some()
     }
 
-    /// Refuses such a network where all images must have one size.
+    /// Refuses such a network if all images must have the same size.
     pub(crate) fn refuse_free(&self) -> Result<(), Failure> {
         if self.is_free() {
             return Err(Failure::unsure(
@@ -155,7 +154,7 @@ impl Network {
         Ok(())
     }
 
-    /// Says what was assumed about the weights, since it changes the numbers.
+    /// Logs what was assumed about the weights, as it affects the results.
     pub(crate) fn note_assumptions(&self) {
         for decision in self.model.decisions.assumed() {
             log::info!("nothing says the {}", guess(decision));
@@ -177,9 +176,9 @@ impl Network {
         Ok(optimize(&self.model.graph, self.fusion)?)
     }
 
-    /// A hash that changes with any parameter: XXH3-128 over the name, dimensions and 32-bit floats
-    /// of each, in the order of the network, before fusion. The name ends with a zero byte;
-    /// dimensions are 64-bit, preceded by their count; everything is little-endian.
+    /// A hash that changes with any parameter: XXH3-128 over name, dimensions and 32-bit floats of
+    /// each parameter in network order, before fusion. Names end with a zero byte; dimensions are
+    /// 64-bit and preceded by their count; everything is little-endian.
     pub(crate) fn weights_hash(&self) -> u128 {
         let mut hasher = xxhash3_128::Hasher::new();
         for param in self.model.graph.params() {
@@ -203,7 +202,7 @@ impl Network {
         graph.nodes().iter().flat_map(|node| graph.macs(node)).sum()
     }
 
-    /// Noise in the shape of the input, about the range of a normalised image.
+    /// Noise in the shape of the input, in about the range of a normalised image.
     pub(crate) fn noise(&self) -> Result<Tensor, Failure> {
         let image = self.model.graph.value_of(Role::Image)?;
         Ok(Noise::new(1).tensor(&image.shape.dims()))
@@ -258,7 +257,7 @@ impl Network {
     }
 }
 
-/// Pictures and the tensor of them are made before anything else.
+/// The pictures and the input tensor are allocated before anything else.
 fn check_memory(model: &Model) -> Result<(), Failure> {
     let image = model.graph.value_of(Role::Image)?.shape;
     let what = format!("a batch of {} images of {}x{}", image.n, image.h, image.w);
@@ -282,7 +281,7 @@ fn made_up(arch: Arch, options: &ModelOptions) -> Result<network::Network, Failu
     Ok(arch.made_up(SEED, options)?)
 }
 
-/// Preprocessing as given by the flag.
+/// Preprocessing as given by `--preprocess`.
 enum Rules {
     /// By name: the network determines the size.
     Named(Preprocess),
@@ -322,7 +321,7 @@ fn apply(rules: Rules, network: &mut network::Network) {
     facts.preprocess = rules;
 }
 
-/// Ends a run with `--strict` if anything about the network is a guess.
+/// Fails if anything about the network was assumed.
 fn refuse_assumptions(model: &Model) -> Result<(), Failure> {
     let guesses: Vec<String> = model.decisions.assumed().map(guess).collect();
     if guesses.is_empty() {
@@ -334,7 +333,7 @@ fn refuse_assumptions(model: &Model) -> Result<(), Failure> {
     )))
 }
 
-/// A guess, and the flag that replaces it with a fact.
+/// An assumption, and the flag that would replace it with a fact.
 fn guess(decision: &Decision) -> String {
     let Decision {
         what,

@@ -1,4 +1,4 @@
-//! A graph on the chosen device: tensors or pictures in, the graph's outputs out.
+//! A graph on the chosen device: takes tensors or pictures, returns the outputs of the graph.
 
 use std::time::Instant;
 
@@ -31,7 +31,7 @@ enum Place {
 }
 
 impl Runner {
-    /// Plans the graph and prepares everything needed to run it.
+    /// Plans the graph and prepares it for running.
     pub(crate) fn new(
         device: &Device,
         graph: &Graph,
@@ -62,7 +62,7 @@ impl Runner {
         })
     }
 
-    /// The engine it runs on. On the GPU the input must be in the plan's format.
+    /// The engine that runs the graph. On the GPU, inputs must be in the plan's format.
     pub(crate) fn engine(&self) -> &dyn Engine {
         match &self.place {
             Place::Gpu { session, .. } => session.as_ref(),

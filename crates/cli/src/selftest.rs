@@ -1,7 +1,7 @@
 //! `resnet selftest`: every kernel that a network uses, on a small case, against the reference.
 //!
-//! Each kind of layer becomes its own graph: the same parameters and channels on an image of a few
-//! pixels, computed by the kernel and tile that the network's plan chose for it.
+//! Each kind of layer becomes a graph of its own, with the same parameters and channels on an image
+//! of a few pixels, and runs with the kernel and tile that the network's plan chose for it.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ use crate::network::{ModelInfo, Network};
 use crate::output::{SCHEMA_VERSION, Table, print, sizes};
 use crate::tolerances::Tolerances;
 
-/// The largest rows, columns and images of a case: odd, not square, and more than one image.
+/// Upper limits for height, width and batch: odd, not square, and more than one image.
 const SMALL: Shape = Shape::new(2, 0, 9, 7);
 
 #[derive(Serialize)]
@@ -101,7 +101,7 @@ pub(crate) fn run(args: &SelftestArgs) -> Result<(), Failure> {
     report.verdict(Tolerances::of(device.precision()).relative)
 }
 
-/// One case for each kind of layer, and first of all one for pixels.
+/// One case for each kind of layer, preceded by one for pixels.
 fn cases_of(graph: &Graph, plan: &Plan, pixels: InputFormat) -> Result<Vec<Case>, Failure> {
     let mut kinds = BTreeSet::new();
     let mut cases = Vec::new();
@@ -129,7 +129,7 @@ fn cases_of(graph: &Graph, plan: &Plan, pixels: InputFormat) -> Result<Vec<Case>
     Ok(cases)
 }
 
-/// What distinguishes kinds of layers: everything except their parameters and sizes.
+/// What distinguishes kinds of layers: everything except parameter values and image sizes.
 fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> Result<String, Failure> {
     let residual = node.inputs.len() > 1;
     Ok(match node.op {
@@ -154,8 +154,8 @@ fn kind(graph: &Graph, node: &Node, candidate: Option<Candidate>) -> Result<Stri
     })
 }
 
-/// A graph of the layer alone, on a small image. A second input is the layer without it, or the
-/// first input again.
+/// A graph of the layer alone, on a small image. A second input is the ReLU of the first; for a
+/// convolution, it is the convolution without the residual.
 fn small_graph(graph: &Graph, node: &Node) -> Result<Graph, Failure> {
     let mut small = Graph::new();
     let shape = graph.get(node.inputs[0])?.shape;
@@ -190,7 +190,7 @@ fn second_input(small: &mut Graph, op: &Op, input: ValueId) -> Result<ValueId, F
     })
 }
 
-/// The rows and columns that the window covers beyond the padding.
+/// The smallest image height and width that the layer's window accepts.
 fn least_sides(graph: &Graph, node: &Node) -> Result<[usize; 2], Failure> {
     let window = graph.window(node)?.unwrap_or(Window::square(1, 1));
     let Window {
@@ -240,13 +240,13 @@ impl Case {
             input: shape.dims(),
             max_abs: difference.max_abs,
             max_rel,
-            // Written so that a NaN is outside.
+            // Written so that a NaN is not within.
             within: max_rel <= allowed,
         })
     }
 }
 
-/// Bytes without any pattern that would survive a wrong order.
+/// Bytes without regularities that could hide a wrong order.
 fn pixels(shape: Shape) -> Vec<u8> {
     let bytes = (0u32..).map(|i| {
         let [byte, ..] = i.wrapping_mul(0x9E37_79B1).to_be_bytes();

@@ -1,7 +1,7 @@
 //! Settings for Mesa's software Vulkan.
 
-/// Lets llvmpipe use the processor's full vector width: by default it uses 256 bits even where
-/// there are 512, and ResNet-50 takes a fifth longer. A setting made by the user stays. Must be
+/// Lets llvmpipe use the full vector width of the processor: by default it uses 256 bits even if
+/// there are 512, and ResNet-50 takes a fifth longer. A setting made by the user is kept. Must be
 /// called before any threads are started.
 #[cfg(target_arch = "x86_64")]
 #[expect(

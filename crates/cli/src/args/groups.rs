@@ -66,7 +66,7 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
-    /// The same as wgpu's type; the CPU is not one of its back ends.
+    /// The corresponding wgpu type; the CPU is not one of wgpu's back ends.
     pub(crate) const fn wgpu(self) -> wgpu::Backends {
         match self {
             Self::Vulkan => wgpu::Backends::VULKAN,
