@@ -28,7 +28,7 @@ const MAX_WORKGROUP_BYTES: u32 = 16_384;
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_STORAGE_TEXTURES: usize = 4;
 
-/// WebGPU's defaults, except for what is set.
+/// WebGPU's defaults, with some fields changed.
 fn capabilities(set: impl FnOnce(&mut Capabilities)) -> Capabilities {
     let mut capabilities = Capabilities::default();
     set(&mut capabilities);
@@ -41,7 +41,7 @@ fn parse(name: &str, source: &str) -> naga::Module {
 }
 
 fn validate(name: &str, module: &naga::Module) -> naga::valid::ModuleInfo {
-    // What kernels on textures may use, and no other kernel does: see the test below.
+    // What kernels on textures may use and no other kernel does: see the test below.
     let allowed = Features::SUBGROUP | Features::IMMEDIATES;
     let capabilities = if uses_textures(name) {
         allowed
@@ -515,7 +515,7 @@ fn half_precision_changes_the_format_of_textures_and_rounds_what_is_stored() {
     }
 }
 
-/// A function of a shader, from the comment before it to its end.
+/// The source of a shader function, including the comment before it.
 fn function<'a>(kernel: &'a Kernel, name: &str) -> Option<&'a str> {
     let at = kernel.source.find(&format!("\nfn {name}("))?;
     let comment = kernel.source[..at].rfind("\n\n")?;
@@ -525,7 +525,7 @@ fn function<'a>(kernel: &'a Kernel, name: &str) -> Option<&'a str> {
 
 #[test]
 fn kernels_that_do_the_same_say_it_in_the_same_words() {
-    // Code that WGSL cannot share is written once and copied.
+    // Code that WGSL modules cannot share is written once and copied.
     let with_residual = |k: &&&Kernel| {
         let mut bindings = k.bindings.iter();
         bindings.any(|b| b.name == "residual" && b.storage == Storage::Buffer)
@@ -654,7 +654,7 @@ fn every_launch_translates_to_every_backend() {
 
         if is_cooperative(name) {
             // Metal multiplies 8×8 matrices, other back ends none; wgpu offers this kernel on
-            // Vulkan.
+            // Vulkan only.
             continue;
         }
         let options = naga::back::msl::Options {
@@ -682,7 +682,7 @@ fn every_launch_translates_to_every_backend() {
             .unwrap_or_else(|e| panic!("{name}: HLSL: {e}"));
 
         if launch.kernel.is_half() {
-            // OpenGL offers no half arithmetic.
+            // OpenGL has no half-precision arithmetic.
             continue;
         }
         let options = naga::back::glsl::Options {
