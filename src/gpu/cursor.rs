@@ -18,7 +18,7 @@ pub enum Slice<'a> {
     Time {
         /// Milliseconds.
         milliseconds: f64,
-        /// The milliseconds that each kernel of this run took when it was measured.
+        /// The time that each kernel of this run took when it was measured, in milliseconds.
         times: &'a [f64],
     },
     /// All remaining kernels.
@@ -49,7 +49,7 @@ pub enum Slice<'a> {
 pub struct Cursor {
     sequence: Sequence,
     runs: Arc<AtomicU64>,
-    /// The number of this run of the executor.
+    /// The number of this run among those of the executor.
     run: u64,
     next: usize,
     done: bool,

@@ -1,5 +1,5 @@
-//! A plan on a device: pipelines, buffers and bind groups are created once and recorded as often as
-//! needed.
+//! A plan on a device: pipelines, buffers and bind groups are created once, and runs recorded any
+//! number of times.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::host_memory;
 use crate::plan::{AllocationId, InputFormat, OutputKey, Plan, PlannedOutput, Step, Writable};
 use crate::tensor::{Shape, Tensor, pack};
 
-/// Distinguishes executors.
+/// The id of the next executor.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// A plan on a device.
@@ -26,7 +26,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub struct Executor {
     pub(super) id: u64,
     pub(super) dispatches: Arc<[Dispatch]>,
-    /// The number of runs started: a split run must be the latest one.
+    /// The number of runs started: only the latest run may be continued.
     pub(super) runs: Arc<AtomicU64>,
     pub(super) helpers: Helpers,
     resources: Vec<Resource>,
@@ -58,8 +58,8 @@ impl Executor {
         )
     }
 
-    /// Does what [`Executor::new`] does, with pipelines that executors of the same device share;
-    /// missing ones are added. `progress` is told of every step.
+    /// Does what [`Executor::new`] does, with pipelines shared by the executors of a device;
+    /// missing ones are added. `progress` is called after every step.
     ///
     /// # Errors
     /// As [`Executor::new`]; also [`Error::Gpu`] for pipelines of another device.
@@ -81,7 +81,7 @@ impl Executor {
             device.adapter_info().device_type,
             wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu
         ) {
-            // Its memory is this machine's.
+            // Such an adapter uses this machine's memory.
             let bytes = plan.allocations().iter().map(|a| a.bytes).sum();
             host_memory::check(&plan.input_shape().batch_in_words(), bytes)?;
         }
@@ -101,7 +101,7 @@ impl Executor {
             Dispatch::new(device, &step.node, &step.launch, pipeline, bound)
         });
         let dispatches = dispatches.collect::<Result<Vec<Dispatch>, Error>>()?;
-        // No other value uses an output's buffer, so the last dispatch that writes it completes it.
+        // No other value shares an output's buffer: the last dispatch that writes it completes it.
         let complete_after = plan.outputs().iter().map(|output| {
             let writes = |step: &Step| step.allocations.last() == Some(&output.allocation);
             plan.steps().iter().rposition(writes).map_or(0, |i| i + 1)

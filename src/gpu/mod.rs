@@ -1,4 +1,4 @@
-//! The only module that uses wgpu: it turns a [`Plan`](crate::plan::Plan) into pipelines, buffers
+//! The only module that uses wgpu. It turns a [`Plan`](crate::plan::Plan) into pipelines, buffers
 //! and commands.
 //!
 //! A host that has a device builds an [`Executor`] from it, states once what a run reads
@@ -56,7 +56,7 @@ pub fn required_features() -> wgpu::Features {
     wgpu::Features::empty()
 }
 
-/// Features that are used if a device has them.
+/// Features that are used where a device has them.
 pub fn optional_features() -> wgpu::Features {
     wgpu::Features::TIMESTAMP_QUERY
         | wgpu::Features::SUBGROUP
@@ -85,7 +85,7 @@ impl Capabilities {
             workgroups_per_dimension: limits.max_compute_workgroups_per_dimension.into(),
             texture_side: limits.max_texture_dimension_2d.into(),
             immediate_bytes: limits.max_immediate_size.into(),
-            // On Vulkan, storage formats that can be written can also be read.
+            // On Vulkan, storage formats that can be written can be read as well.
             read_write_textures: features
                 .contains(wgpu::Features::TEXTURE_ADAPTER_SPECIFIC_FORMAT_FEATURES),
             half_arithmetic: features.contains(wgpu::Features::SHADER_F16),
@@ -106,8 +106,8 @@ impl Capabilities {
     }
 }
 
-/// Runs something that creates GPU objects and turns wgpu's reports into an error, so that a bad
-/// shader or full memory never reaches the host's error handler.
+/// Creates GPU objects and turns what wgpu reports into an error, so that an invalid shader or full
+/// memory never reaches the host's error handler.
 fn guarded<T>(device: &wgpu::Device, what: &str, create: impl FnOnce() -> T) -> Result<T, Error> {
     let scopes = [
         wgpu::ErrorFilter::Internal,
@@ -116,8 +116,8 @@ fn guarded<T>(device: &wgpu::Device, what: &str, create: impl FnOnce() -> T) -> 
     ]
     .map(|filter| device.push_error_scope(filter));
     let created = create();
-    // Scopes are a stack: the last one pushed is popped first. Full memory is what makes objects
-    // invalid, not the other way round.
+    // Scopes form a stack: the last one pushed is popped first. Full memory causes invalid objects,
+    // not the other way round.
     let mut worst = None;
     for scope in scopes.into_iter().rev() {
         if let Some(error) = ready(scope.pop()).flatten()
@@ -129,7 +129,7 @@ fn guarded<T>(device: &wgpu::Device, what: &str, create: impl FnOnce() -> T) -> 
     worst.map_or(Ok(created), |error| Err(gpu_error(what, &error)))
 }
 
-/// Refuses a device that is lost: wgpu makes things on it that are nothing, without a word.
+/// Refuses a device that is lost: on it, wgpu silently creates objects that do nothing.
 fn alive(device: &wgpu::Device) -> Result<(), Error> {
     let probe = guarded(device, "probe", || {
         device.create_buffer(&wgpu::BufferDescriptor {
@@ -158,7 +158,7 @@ fn gpu_error(what: &str, error: &wgpu::Error) -> Error {
     }
 }
 
-/// The result of a future that is ready at once, as error scopes are everywhere except in browsers.
+/// The result of a future that is ready at once, as error scopes are outside browsers.
 fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut std::task::Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),

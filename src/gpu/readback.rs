@@ -23,14 +23,14 @@ use crate::tensor::{Tensor, unpack};
 pub struct Readback {
     buffer: wgpu::Buffer,
     parts: Vec<Part>,
-    /// Whether to refuse what is no answer.
+    /// Whether to refuse results that make no sense, such as NaN.
     checked: bool,
-    /// What [`Readback::read`] and [`Readback::try_read`] wait for.
+    /// The request that [`Readback::read`] and [`Readback::try_read`] wait for.
     pending: Mutex<Option<Mapped>>,
 }
 
-/// A buffer that is mapped, or will be. Dropped, it is the device's again: a command on a buffer that is
-/// still mapped would end the host.
+/// A buffer that is mapped or about to be. It is unmapped when dropped, because a command that uses
+/// a mapped buffer would abort the host.
 #[derive(Debug)]
 struct Mapped {
     buffer: wgpu::Buffer,
@@ -100,7 +100,7 @@ impl Readback {
         })
     }
 
-    /// The same for those who compare: numbers are handed on whatever they are.
+    /// The same, without checks of the results, for comparisons.
     pub(super) const fn unchecked(mut self) -> Self {
         self.checked = false;
         self
@@ -132,7 +132,7 @@ impl Readback {
         mapped.look(WHAT, answer, |bytes| self.tensors(bytes))?
     }
 
-    /// Does what [`Readback::read`] does for a host that looks once per frame: it returns `None`
+    /// Does what [`Readback::read`] does, for a host that polls once per frame: it returns `None`
     /// until the device is done. The first call after a submission requests the results.
     ///
     /// # Errors
@@ -175,7 +175,7 @@ impl Readback {
     }
 }
 
-/// Takes the request of a future back.
+/// Withdraws the request when the future is dropped.
 struct TakeBack<'a>(&'a Readback);
 
 impl Drop for TakeBack<'_> {
@@ -184,7 +184,7 @@ impl Drop for TakeBack<'_> {
     }
 }
 
-/// The operation that errors name.
+/// What errors call the operation.
 const WHAT: &str = "readback";
 
 /// Maps a buffer, reads its bytes, and unmaps it. The owner of the device polls it.
@@ -206,11 +206,11 @@ fn failed(what: &str, reason: impl std::fmt::Display) -> Error {
 }
 
 impl Mapped {
-    /// Asks for a buffer to be mapped.
+    /// Requests that a buffer be mapped.
     fn request(buffer: &wgpu::Buffer) -> Self {
         let (sender, answer) = oneshot::channel();
         buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-            // The receiver is gone when the caller dropped the future: nobody wants the result.
+            // The receiver is gone if the caller dropped the future: the result is not needed.
             let _ = sender.send(result);
         });
         Self {
@@ -220,7 +220,7 @@ impl Mapped {
         }
     }
 
-    /// The answer to the request; without one the device is gone.
+    /// Polls for the reply; if there is none, the device is gone.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Granted>> {
         let answer = Pin::new(&mut self.answer).poll(context).map(Result::ok);
         if let Poll::Ready(answer) = &answer {
@@ -229,7 +229,7 @@ impl Mapped {
         answer
     }
 
-    /// Looks at the bytes if the request was granted.
+    /// Passes the bytes to `look` if the request was granted.
     fn look<T>(
         self,
         what: &str,
@@ -248,7 +248,7 @@ impl Mapped {
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        // A request that is still open is taken back; what was refused is not mapped.
+        // A pending request is withdrawn; after a refusal the buffer is not mapped.
         let answer = &mut self.answer;
         let open = || !matches!(answer.try_recv(), Ok(Some(Err(_))) | Err(_));
         if self.granted.unwrap_or_else(open) {
@@ -260,7 +260,7 @@ impl Drop for Mapped {
 impl Part {
     fn tensor(&self, mapped: &[u8]) -> Result<Tensor, Error> {
         let shape = self.output.shape;
-        // Both are far smaller than memory, since the buffer is mapped.
+        // Both are far smaller than memory, as the buffer is mapped.
         let [offset, bytes] =
             [self.offset, self.bytes].map(|b| usize::try_from(b).unwrap_or(usize::MAX));
         let packed: Vec<f32> = bytemuck::pod_collect_to_vec(&mapped[offset..offset + bytes]);

@@ -1,4 +1,4 @@
-//! The blocking convenience on top of the parts; its body shows how to use them.
+//! A blocking interface on top of the other parts; its body shows how to use them.
 
 use std::future::Future;
 use std::pin::pin;
@@ -61,8 +61,7 @@ impl Session {
         self.context.submit_and_wait(encoder.finish())
     }
 
-    /// Waits for the result of a mapping. The device is idle, so one poll delivers it after the
-    /// request.
+    /// Waits for a buffer to be mapped. The device is idle, so one poll after the request suffices.
     fn wait_for<T>(&self, mapped: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut mapped = pin!(mapped);
         if let Some(result) = ready(mapped.as_mut()) {
@@ -98,8 +97,8 @@ impl Session {
         let launches = plan.steps().iter().map(|step| &step.launch);
         pipelines.make(launches.clone(), progress)?;
         if context.info.device_type == wgpu::DeviceType::Cpu {
-            // This continues while the parameters are packed. GPU drivers have already compiled by
-            // now.
+            // llvmpipe goes on compiling while parameters are packed; GPU drivers have already
+            // finished.
             queue.submit([warm_up::commands(pipelines, launches)?]);
         }
         let executor = Executor::with_pipelines(device, queue, plan, pipelines, progress)?;

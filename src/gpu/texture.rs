@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::kernels::resample::Source;
 use crate::picture::ChannelOrder;
 
-/// Which way up an image is in memory.
+/// Whether an image is stored top or bottom row first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Origin {
@@ -15,14 +15,14 @@ pub enum Origin {
     BottomLeft,
 }
 
-/// The meaning of a texture's numbers. Networks expect colours as in image files.
+/// How the numbers in a texture encode colours. Networks expect colours as in image files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Encoding {
     /// Linear for sRGB formats, which the sampler linearises; encoded for all others.
     #[default]
     ByFormat,
-    /// As in an image file, whatever the format.
+    /// As in an image file, in any format.
     Encoded,
     /// Proportional to light, as in HDR render targets: the sRGB transfer function is applied.
     Linear,
@@ -42,8 +42,7 @@ pub struct TextureRect {
 }
 
 impl TextureRect {
-    /// Checks that a rectangle lies within this many rows and columns; without one, takes all of
-    /// them.
+    /// Checks that a rectangle lies within this height and width; `None` stands for all of it.
     pub(super) fn within(rect: Option<Self>, [height, width]: [u32; 2]) -> Result<Self, Error> {
         let rect = rect.unwrap_or(Self {
             left: 0,
@@ -123,7 +122,7 @@ impl TextureRead {
         self
     }
 
-    /// The rows and columns of the level at which the view begins.
+    /// Height and width of the mip level at which the view begins.
     pub(super) fn size(&self, view: &wgpu::TextureView) -> [u32; 2] {
         let size = view.texture().size();
         let at_level = |side: u32| side.checked_shr(self.mip_level).unwrap_or(0).max(1);
@@ -172,7 +171,7 @@ impl TextureRead {
         Err(refuse(reason))
     }
 
-    /// The rectangle in the form that the kernels take, and its rows and columns.
+    /// The rectangle in the form that kernels take, and its height and width.
     pub(super) fn source(&self, view: &wgpu::TextureView) -> Result<(Source, [usize; 2]), Error> {
         let rect = TextureRect::within(self.rect, self.size(view))?;
         let source = Source {

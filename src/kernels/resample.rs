@@ -1,21 +1,21 @@
 //! Tables for the two passes that turn part of a host's texture into a network's image.
 //!
-//! The passes do what `image::Batch` does on the CPU, with the same integers: first along the rows,
-//! then along the columns, each rounded to 8 bits. Everything that depends on the texture's size is
-//! in a table, so a different size needs no new pipeline.
+//! The passes compute what `image::Batch` does on the CPU, in the same integers: first
+//! horizontally, then vertically, each rounded to 8 bits. Whatever depends on the texture's size is
+//! in a table, so that another size needs no new pipeline.
 
 use super::{Launch, resample_columns, resample_rows};
 use crate::picture::Filter;
 use crate::picture::resample::{Axis, Tap};
 
-/// A rectangle of a texture, and how its texels are interpreted.
+/// A rectangle of a texture, and how to interpret its texels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The first column of the rectangle.
     pub left: usize,
     /// The first row of the rectangle in memory, whichever way up the image is.
     pub top: usize,
-    /// Whether the first row in memory is the lowest one of the image.
+    /// Whether the first row in memory is the bottom row of the image.
     pub bottom_up: bool,
     /// Whether the sampler returns linear light, which has to be encoded again.
     pub linear: bool,
@@ -39,7 +39,7 @@ pub struct Passes {
     pub rows: Pass,
     /// From those rows to the final image.
     pub columns: Pass,
-    /// The pixels between the two passes.
+    /// The number of pixels between the two passes.
     pub between: usize,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn passes(
     first_pixel: usize,
 ) -> Passes {
     let mut row_taps = rows.taps(filter);
-    // Rows that no output row reads are not resampled.
+    // Rows that no output row depends on are not resampled.
     let first = row_taps.iter().map(|tap| tap.first).min().unwrap_or(0);
     let end = row_taps.iter().map(Tap::end).max().unwrap_or(0);
     for tap in &mut row_taps {
@@ -90,7 +90,7 @@ pub(crate) fn passes(
     }
 }
 
-/// A header, then the range and the position of the weights for each tap, then the weights.
+/// The header, then for each tap its range and the position of its weights, then all weights.
 fn table(header: &[i32], taps: &[Tap]) -> Vec<i32> {
     let mut table = header.to_vec();
     let mut weights = header.len() + taps.len() * 3;
@@ -102,7 +102,7 @@ fn table(header: &[i32], taps: &[Tap]) -> Vec<i32> {
     table
 }
 
-/// The size of an image as an integer in a table.
+/// A size as a table entry.
 fn int(size: usize) -> i32 {
     i32::try_from(size).unwrap_or(i32::MAX)
 }
