@@ -48,8 +48,8 @@ fn load_img() -> Preprocess {
     }
 }
 
-/// Preprocessing equal to layers that compute `scale · pixel + offset`, in the form `(pixel / 255 −
-/// mean) / std`. Resizing is that of the family.
+/// Preprocessing `(pixel / 255 − mean) / std` that equals layers computing `scale · pixel + offset`.
+/// Resizing is that of the family.
 #[expect(clippy::cast_possible_truncation, reason = "rules are of 32 bits")]
 fn of_layers(pixels: Pixels, family: Preprocess) -> Preprocess {
     let std = pixels.scale.map(|scale| 1.0 / (255.0 * scale));
