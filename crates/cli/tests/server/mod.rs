@@ -141,7 +141,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The ETag of a file: a git hash for small files, a SHA-256 for the others.
+/// The `ETag` of a file: a git hash for small files, a SHA-256 for the others.
 fn etag(name: &str, bytes: &[u8]) -> String {
     if !name.ends_with(".json") {
         return sha256(bytes);

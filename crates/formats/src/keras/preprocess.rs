@@ -48,7 +48,7 @@ fn load_img() -> Preprocess {
     }
 }
 
-/// Preprocessing `(pixel / 255 − mean) / std` that equals layers computing `scale · pixel + offset`.
+/// Preprocessing `(pixel / 255 − mean) / std` that equals layers with `scale · pixel + offset`.
 /// Resizing is that of the family.
 #[expect(clippy::cast_possible_truncation, reason = "rules are of 32 bits")]
 fn of_layers(pixels: Pixels, family: Preprocess) -> Preprocess {
