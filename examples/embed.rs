@@ -1,4 +1,4 @@
-//! A host whose texture goes in and gets a label and a heat map, in its own encoder.
+//! A host whose texture is classified in its own encoder, and gets a label and a heat map.
 //!
 //!     cargo run --release --example embed [WEIGHTS]
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
@@ -14,7 +14,7 @@ use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu::{self, TextureFormat as Format, TextureUsages as Usage};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Any device of the host will do: `gpu::required_limits` says what it needs.
+    // Any device of the host will do; `gpu::required_limits` states what it must have.
     let Context { device, queue, .. } = pollster::block_on(Context::from_env())?;
     let mut size = wgpu::Extent3d::default();
     (size.width, size.height) = (320, 200);
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let scene = scene.create_view(&Default::default());
     let heat = texture(Format::Rgba8Unorm, Usage::COPY_DST);
 
-    // Once: the network, its input, and the destination of its results.
+    // Once: the network, its input, and the destinations of its results.
     let options = ModelOptions::default();
     let network = match std::env::args().nth(1) {
         Some(path) => resnet_formats::open(path, &options)?,
@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     readback.record(&mut encoder);
     queue.submit([encoder.finish()]);
 
-    // Whenever the results have arrived: this host has nothing else to do, and waits.
+    // When the results have arrived. This host has nothing else to do, so it waits.
     readback.try_read()?;
     device.poll(wgpu::PollType::wait_indefinitely())?;
     let outputs = readback.try_read()?.ok_or("the device is still busy")?;

@@ -1,5 +1,5 @@
-"""Writes crates/formats/tests/data/families/: tiny networks as torchvision, timm, Hugging Face and the exporter of
-PyTorch write them, with what those compute.
+"""Writes crates/formats/tests/data/families/: tiny networks saved by torchvision, timm, Hugging Face and PyTorch's
+ONNX exporter, with the results of these libraries.
 
 usage: pip install torch torchvision timm transformers onnx onnxscript
        python scripts/make_family_fixtures.py [NAME...]
@@ -113,7 +113,7 @@ def rounded_up(model):
 
 
 class Small(torch.nn.Module):
-    """Networks for CIFAR, with the names and the two kinds of shortcuts that repositories have."""
+    """Networks for CIFAR, with the names and the two kinds of shortcuts found in public repositories."""
 
     def __init__(self, block, layers, shortcut, head):
         super().__init__()
@@ -299,7 +299,7 @@ NETWORKS = {
 
 
 def calibrate(model, images):
-    """Random affine numbers, and the running statistics of the images."""
+    """Sets random scales and shifts, and the running statistics of the images."""
     for module in model.modules():
         if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.GroupNorm)):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
