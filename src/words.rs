@@ -1,4 +1,4 @@
-//! Enums whose values are each named by a word.
+//! Implements names for enums: one word for each value.
 
 /// Implements `name`, `Display`, and `FromStr`, whose error lists all words.
 macro_rules! words {

@@ -10,11 +10,11 @@ use crate::graph::{Op, Sigmoid, Softmax};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Activation {
-    /// One class is right: the probabilities add up to one.
+    /// Exactly one class applies: the probabilities sum to one.
     Softmax,
-    /// The same, for a network whose output is the logarithms of the probabilities.
+    /// Softmax, for a network that itself outputs the logarithms of the probabilities.
     LogSoftmax,
-    /// Each class is right or wrong by itself, as in multi-label classification.
+    /// Classes apply independently of each other, as in multi-label classification.
     Sigmoid,
 }
 

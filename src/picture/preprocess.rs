@@ -27,7 +27,7 @@ const CAFFE_MEAN: [f32; 3] = [103.939, 116.779, 123.68];
 pub struct Preprocess {
     /// Height and width of the network's input.
     pub size: [usize; 2],
-    /// How the image is brought to that size.
+    /// How images are resized to it.
     pub resize: Resize,
     /// How pixels are interpolated.
     pub filter: Filter,

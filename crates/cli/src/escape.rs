@@ -53,7 +53,7 @@ pub(crate) fn shown(path: &Path) -> String {
     text
 }
 
-/// JSON whose strings have no character that some terminal obeys; it says the same.
+/// JSON with escapes in its strings for characters that could control a terminal.
 pub(crate) fn without_controls(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {

@@ -257,7 +257,7 @@ impl Network {
     }
 }
 
-/// The pictures and the input tensor are allocated before anything else.
+/// Checks that memory suffices for the pictures and the input tensor, which come first.
 fn check_memory(model: &Model) -> Result<(), Failure> {
     let image = model.graph.value_of(Role::Image)?.shape;
     let what = format!("a batch of {} images of {}x{}", image.n, image.h, image.w);

@@ -134,7 +134,7 @@ impl Family {
         })
     }
 
-    /// The variants with such weights, the usual one first.
+    /// The variants that have such weights, and which of them is the usual one.
     fn choice(&self, evidence: &Evidence) -> Choice<'static> {
         use Confidence::{Assumed, Certain, Inferred};
         use Variant::{
