@@ -59,7 +59,7 @@ struct Machine<'a> {
 impl<'a> Machine<'a> {
     /// Executes one instruction; returns `false` after the last.
     fn step(&mut self) -> Result<bool, Fault> {
-        // One arm for each instruction.
+        // A table: an arm for each instruction.
         self.count(1)?;
         let [opcode] = self.array()?;
         match opcode {
