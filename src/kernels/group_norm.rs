@@ -16,7 +16,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// One launch: x: workgroups, each with the fewest whole vectors and whole groups, y: images.
+/// One launch: x: the fewest vectors that whole groups fill, per workgroup; y: images.
 pub fn launch(input: Shape, groups: usize, epsilon: f32) -> Launch {
     let size = input.c / groups;
     // No two workgroups may write to the same vector.

@@ -22,8 +22,8 @@ const METADATA: &str = "metadata of the file";
 /// Evidence: all networks with such tensor names.
 const FAMILY: &str = "all networks with these names";
 
-/// Decides what shapes do not show: where blocks stride, whether the first stage does, which parts
-/// without tensors there are. Records what `inspect` says of the others.
+/// Decides what shapes do not show, such as where blocks stride and whether there is anti-aliasing,
+/// and returns all decisions about the parts of the network.
 pub(super) fn invisible(
     plan: &mut Plan,
     naming: &Naming,
