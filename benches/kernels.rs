@@ -1,11 +1,11 @@
-//! Each distinct layer of ResNet-50, 224×224, on the GPU: milliseconds, GFLOP/s, GB/s and the share
-//! of the peak, of the arithmetic or of the memory, whichever is larger. The peaks are the best
+//! Each distinct layer of ResNet-50, 224×224, on the GPU: milliseconds, GFLOP/s, GB/s, and the
+//! share of the peak in arithmetic or memory traffic, whichever is larger. The peaks are the best
 //! rates over all layers.
 //!
-//! Each dispatch is timed on its own, by the session's `StepClock`: the device's timestamps,
-//! otherwise the host's clock; the median of the runs counts. Bytes count each tensor once, so
-//! caches can push GB/s above the memory's. The logits are compared with the fast CPU path first.
-//! `cargo bench --bench kernels -- --test` runs everything once on small images.
+//! Each dispatch is timed separately by the session's `StepClock`: the device's timestamps, or else
+//! the host's clock; the median of the runs counts. Each tensor's bytes count once, so caches can
+//! push GB/s above that of the memory. The logits are compared with the fast CPU path first. `cargo
+//! bench --bench kernels -- --test` runs everything once on small images.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(
@@ -78,12 +78,12 @@ fn main() -> Result<(), resnet_wgpu::Error> {
 struct Row<'a> {
     first: &'a Step,
     count: usize,
-    /// The total of these layers.
+    /// The total time of these layers.
     ms: f64,
 }
 
 impl Row<'_> {
-    /// A rate in 10⁹ per second, where each layer has the given amount.
+    /// The rate in 10⁹ per second if each layer has the given amount.
     fn rate(&self, amount: u64) -> f64 {
         amount as f64 * self.count as f64 / (self.ms * 1e6)
     }

@@ -1,12 +1,12 @@
 //! What AMD's compiler makes of the convolution kernels, without any AMD hardware: registers,
-//! spills, occupancy, and how much of the hottest block is multiply-adds. Prints a Markdown table.
+//! spills, occupancy, and the share of multiply-adds in the hottest block, as a Markdown table.
 //!
 //!     cargo run --release --example isa [-- FAMILY…]
 //!
-//! Mesa's RADV driver compiles for the chip that `RADV_FORCE_FAMILY` names even when no chip is
-//! there (Debian: `mesa-vulkan-drivers`). Every distinct convolution variant of the plans of
-//! ResNet-50 for hardware of any kind, at batch 1 and 8, in both precisions, with and without
-//! Winograd's algorithms, is compiled as the executor would: specialised, without bounds checks.
+//! Mesa's RADV driver compiles for the chip that `RADV_FORCE_FAMILY` names even if there is none
+//! (Debian: `mesa-vulkan-drivers`). Every distinct convolution in plans of ResNet-50 for all kinds
+//! of hardware, at batch 1 and 8, in both precisions, with and without Winograd's algorithm, is
+//! compiled as the executor would: specialised, without bounds checks.
 
 #![expect(
     unsafe_code,
@@ -60,8 +60,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A launch for each kernel, tile and precision, and for whether it leaves sums to another
-/// dispatch.
+/// A launch for each kernel, tile and precision, and for each value of whether another dispatch
+/// completes its sums.
 type Variants = BTreeMap<(&'static str, String, Precision, bool), Launch>;
 
 /// Every kind of hardware that the planner distinguishes.
@@ -175,7 +175,7 @@ fn spirv(launch: &Launch) -> Result<Vec<u32>, Box<dyn Error>> {
 fn compile_all() -> Result<(), Box<dyn Error>> {
     let chip = std::env::var(CHILD)?;
     let compiler = Compiler::new()?;
-    // Precisions for which the driver makes the same code share a row.
+    // Precisions for which the driver generates the same code share a row.
     let mut rows: BTreeMap<[String; 3], BTreeSet<Precision>> = BTreeMap::new();
     for ((kernel, tile, precision, _), launch) in variants()? {
         let report = compiler.compile(&launch)?;
@@ -192,10 +192,10 @@ fn compile_all() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Formats the driver's report on a kernel, from the registers on.
+/// Formats the driver's report on a kernel: the columns from the registers on.
 fn cells(kernel: &str, report: &Report) -> String {
     let value = |name: &str| report.statistics.get(name).copied().unwrap_or(0);
-    // The other kernels move numbers; their arithmetic costs nothing in comparison.
+    // The other kernels move data; their arithmetic is negligible.
     let hottest = if kernel.starts_with("conv2d_tiled") {
         let (multiply_adds, instructions) = hottest_block(&report.assembly);
         let share = multiply_adds * 100 / instructions.max(1);
@@ -214,7 +214,7 @@ fn cells(kernel: &str, report: &Report) -> String {
     format!("{} | {hottest}", numbers.map(|n| n.to_string()).join(" | "))
 }
 
-/// The block with the most multiply-adds: how many it has, and how many instructions in all.
+/// The block with the most multiply-adds: their number, and the number of all instructions.
 fn hottest_block(assembly: &str) -> (usize, usize) {
     let mut best = (0, 0);
     let mut block = (0, 0);
@@ -343,7 +343,7 @@ impl Compiler {
         }
     }
 
-    /// The machine code as text.
+    /// The generated machine code as text.
     ///
     /// # Safety
     /// The pipeline must belong to this device and must have been made to capture its

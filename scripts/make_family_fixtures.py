@@ -142,7 +142,7 @@ def clip_network():
 
 
 class Small(torch.nn.Module):
-    """Networks for CIFAR, with the names and the two kinds of shortcuts that repositories have."""
+    """Networks for CIFAR, with the names and the two kinds of shortcuts found in public repositories."""
 
     def __init__(self, block, layers, shortcut, head):
         super().__init__()
@@ -337,7 +337,7 @@ NETWORKS = {
 
 
 def calibrate(model, images):
-    """Random affine numbers, and the running statistics of the images."""
+    """Sets random scales and shifts, and the running statistics of the images."""
     for module in model.modules():
         if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.GroupNorm)):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)

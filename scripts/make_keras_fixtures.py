@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes crates/formats/tests/data/keras: small ResNets of every Keras family, saved by the real writers, with the
-results that the frameworks compute. The files are packed with gzip.
+"""Writes crates/formats/tests/data/keras: small ResNets of every Keras family, saved by Keras itself, with the
+results that it computes. The files are compressed with gzip.
 
     pip install keras keras-hub h5py torch tensorflow-cpu tf-keras
     python scripts/make_keras_fixtures.py                 # Keras 3 (torch) and Keras 2 (TensorFlow)
@@ -26,7 +26,7 @@ BATCH, SIZE, CLASSES = 2, (40, 36), 5
 
 
 def numbers(count):
-    """Bytes of a linear congruential generator as floats from -1 to 1."""
+    """Floats from -1 to 1, made from the bytes of a linear congruential generator."""
     values, state = np.empty(count, np.float32), 1
     for i in range(count):
         state = (state * 1103515245 + 12345) & 0x7FFFFFFF
@@ -40,7 +40,7 @@ def image(channels_first=False):
 
 
 def randomise(model, seed=7):
-    """Weights for which activations keep their size: He's for kernels, anything for the rest."""
+    """Sets weights that preserve the magnitude of activations: He's for kernels, random ones for the rest."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         name = getattr(weight, "path", weight.name).split("/")[-1].split(":")[0]
@@ -66,7 +66,7 @@ def nchw(x, channels_first):
 
 
 def run(K, model, taps, channels_first=False, x=None, training=False):
-    """Logits before a final softmax, and the activations of some layers."""
+    """The logits, before a final softmax, and the activations of some layers."""
     x = image(channels_first) if x is None else x
     head = [layer for layer in model.layers if type(layer).__name__ == "Dense"][-1]
     outputs = [head.input] + [model.get_layer(tap).output for tap in taps]
@@ -88,7 +88,7 @@ def run(K, model, taps, channels_first=False, x=None, training=False):
 
 
 def branches(K, style, add_order="main", training=None, named=True, classes=CLASSES, width=4):
-    """The families with the names res2a_branch2a, as their own sources build them:
+    """The families with names such as res2a_branch2a, as their own sources build them:
     keras_applications/resnet50.py, TensorFlow's official resnet_model.py, the lesson's notebook."""
     L = K.layers
     official, notebook = style == "official", style == "notebook"
@@ -154,7 +154,7 @@ def applications(K, version, module, include_top=True, name="small"):
 
 
 def first(K):
-    """What old environments write: unnamed layers, channels last, a dropout, nothing rare."""
+    """What old environments can write: unnamed layers, channels last, a dropout, nothing unusual."""
     L = K.layers
     inputs = L.Input((*SIZE, 3))
     x = L.Activation("relu")(L.BatchNormalization()(L.Conv2D(4, 3, strides=2, padding="same")(inputs)))
@@ -168,7 +168,7 @@ def first(K):
 
 
 def rare(K, channels_first):
-    """What only a description shows: channels first, uneven padding, scaled pixels, missing gamma."""
+    """What only a description can state: channels first, uneven padding, scaled pixels, no gamma."""
     L = K.layers
     fmt = "channels_first" if channels_first else "channels_last"
     axis = 1 if channels_first else -1
@@ -210,7 +210,7 @@ class Cases:
 
 
 def rewrite(source, target, change=None, **options):
-    """The same file with other options of HDF5, by the library itself."""
+    """Rewrites a file with other HDF5 options, using the HDF5 library itself."""
     import h5py
 
     with h5py.File(source) as old, h5py.File(target, "w", libver=options.pop("libver", None)) as new:
@@ -231,7 +231,7 @@ def rewrite(source, target, change=None, **options):
 
 
 def strip_names(source, target):
-    """As Keras 3 wrote before it told the names of layers."""
+    """Removes layer names, which early versions of Keras 3 did not write."""
     import h5py
 
     shutil.copy(source, target)
@@ -425,7 +425,7 @@ def plain(cases, name):
 
 
 def preset():
-    """A classifier of KerasHub as `save_to_preset` leaves it, and a network as Keras saves it unzipped."""
+    """A KerasHub classifier written by `save_to_preset`, and a network saved by Keras without zipping."""
     import keras
     import keras_hub
     backbone = keras_hub.models.ResNetBackbone(
@@ -452,7 +452,7 @@ def preset():
 
 
 def pack(folder=OUT):
-    """The overhead of HDF5 is most of a small file, and compresses well."""
+    """Compresses a file: most of a small one is HDF5's overhead."""
     for path in folder.iterdir():
         if path.suffix in (".h5", ".keras"):
             packed = gzip.compress(path.read_bytes(), 9, mtime=0)

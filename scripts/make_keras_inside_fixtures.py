@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes crates/formats/tests/data/keras/inside: small networks as people build them, with their preprocessing in
-the network, other heads and none, networks within networks; saved by the real writers, with their results.
+"""Writes crates/formats/tests/data/keras/inside: small networks as people build them: preprocessing inside the
+network, other heads or none, nested networks; saved by Keras itself, with the results that it computes.
 
     pip install keras h5py tensorflow-cpu tf-keras
     python scripts/make_keras_inside_fixtures.py 3      # Keras 3, with TensorFlow
@@ -21,7 +21,7 @@ SIZE, CLASSES = (12, 10), 3
 
 
 def picture():
-    """Bytes of a linear congruential generator, rows by columns by RGB."""
+    """Bytes of a linear congruential generator as a picture: height by width by RGB."""
     values, state = [], 1
     for _ in range(SIZE[0] * SIZE[1] * 3):
         state = (state * 1103515245 + 12345) & 0x7FFFFFFF
@@ -30,7 +30,7 @@ def picture():
 
 
 def networks(K, version):
-    """Name, whether it reads bytes, and a function from nothing to a network."""
+    """Yields a name, whether the network takes bytes, and a function that builds it."""
     L = K.layers
     pool = L.GlobalAveragePooling2D
 
@@ -45,7 +45,7 @@ def networks(K, version):
         return build
 
     def mixed(x):
-        """Arithmetic in every order, and one step that turns light into dark."""
+        """Arithmetic in every order, and one step that inverts brightness."""
         if version == 3:
             x, vector = K.ops.cast(x[..., ::-1], "float32"), K.ops.convert_to_tensor
             x = K.ops.flip(x, axis=-1)
@@ -106,7 +106,7 @@ def networks(K, version):
 
 
 def refused(K):
-    """Networks that are refused, and what the refusal must name."""
+    """Networks that must be refused, and what the refusal must mention."""
     L = K.layers
 
     def of(*layers):

@@ -23,7 +23,7 @@ cases = []
 
 
 def numbers(seed, count):
-    """Numbers between -1 and 1 of a linear congruential generator, which the test runs too."""
+    """Numbers between -1 and 1 from a linear congruential generator, which the test has too."""
     state, out = seed, []
     for _ in range(count):
         state = (state * 1103515245 + 12345) & 0x7FFFFFFF
@@ -96,7 +96,7 @@ def save(name, net, output, dims=("n", 3, "h", "w"), size=(13, 10), batch=2, cha
 
 
 def expect(name, model, shape, compare, output, channels_last, half=False, kind=np.float32, scaled=False):
-    """Notes what ONNX Runtime computes of a file."""
+    """Records what ONNX Runtime computes for a file."""
     x = numbers(1, int(np.prod(shape))).reshape(shape)
     x = np.rint((x + 1) * 127.5) if scaled else x
     x = np.ascontiguousarray(x.transpose(0, 2, 3, 1) if channels_last else x)
@@ -126,7 +126,7 @@ def bottleneck_v1_5():
 
 
 def mxnet_v1():
-    """1x1 with bias and the stride in the first one, Dropout, Softmax; opset 8."""
+    """1x1 convolutions with bias, stride in the first of them, Dropout, Softmax; opset 8."""
     net = Net(8)
     y = net.relu(net.norm(net.conv("image", [4, 3, 1, 1], bias=True, strides=[2, 2]), 4))
     y = net.relu(net.norm(net.conv(y, [4, 4, 3, 3], pads=[1] * 4), 4))
@@ -138,7 +138,7 @@ def mxnet_v1():
 
 
 def mxnet_v2():
-    """Batch norm of the input first, pre-activation."""
+    """Batch norm of the input image, pre-activation blocks."""
     net = Net(7)
     x = net.conv(net.norm("image", 3), [4, 3, 3, 3], pads=[1] * 4)
     y = net.conv(net.relu(net.norm(x, 4)), [4, 4, 3, 3], pads=[1] * 4)
@@ -147,7 +147,7 @@ def mxnet_v2():
 
 
 def fused():
-    """Batch norm folded by the exporter, no names, view(x.size(0), -1) as operators, Constant."""
+    """Batch norm folded by the exporter, no node names, view(x.size(0), -1) as operators, Constant."""
     net = Net(13)
     x = net.relu(net.conv("image", [4, 3, 3, 3], bias=True, pads=[1] * 4))
     x = net.node("Identity", [net.node("GlobalAveragePool", [x])])
@@ -212,7 +212,7 @@ def squeeze():
 
 
 def channels_last():
-    """NHWC in the file, and a Flatten in the order of channels last."""
+    """NHWC in the file, and a Flatten with channels last."""
     net = Net(15)
     x = net.node("Transpose", ["image"], perm=[0, 3, 1, 2])
     x = net.conv(x, [4, 3, 3, 3], auto_pad="SAME_UPPER", strides=[2, 2])
@@ -223,7 +223,7 @@ def channels_last():
 
 
 def caffe2():
-    """An average over the whole image, Reshape for one batch size."""
+    """An average pool over the whole image, Reshape for a fixed batch size."""
     net = Net(9)
     x = net.conv("image", [4, 3, 3, 3], pads=[1, 1, 1, 1])
     x = net.node("AveragePool", [x], kernel_shape=[9, 9])
@@ -239,7 +239,7 @@ def half():
 
 
 def beside():
-    """Weights in a file beside the network, as large exports have them."""
+    """External data: weights in a separate file, as in large exports."""
     net = Net(18)
     x = net.head(net.relu(net.conv("image", [4, 3, 3, 3], bias=True)), 4)
     save("external", net, x)
@@ -251,7 +251,7 @@ def beside():
 
 
 def random_graph(seed):
-    """A graph of the differential test."""
+    """A graph from the differential test."""
     net, model, compare, image, layout, kind = onnx_differential.make(seed)
     (FOLDER / f"{seed}.onnx").write_bytes(model.SerializeToString())
     bytes_, kind = image.max() > 1, np.uint8 if kind == 2 else np.float32

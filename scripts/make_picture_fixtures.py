@@ -1,4 +1,4 @@
-"""Writes tests/data/pictures.json: small image files of many kinds, and what Pillow reads from them.
+"""Writes tests/data/pictures.json: small image files of many kinds, and the pixels that Pillow reads from them.
 
 usage: apt install libjpeg-turbo-progs && pip install pillow numpy && python scripts/make_picture_fixtures.py > tests/data/pictures.json
 
@@ -46,7 +46,7 @@ def cjpeg(*flags, picture=PHOTO):
 
 
 def png(color, depth, rows, extra=b"", interlaced=0):
-    """A PNG of any kind: Pillow does not write all that it reads."""
+    """A PNG of any colour type: Pillow cannot write all that it can read."""
     parts = [(b"IHDR", struct.pack(">IIBBBBB", 9, 5, depth, color, 0, 0, interlaced))]
     parts += [(extra[:4], extra[4:])] if extra else []
     parts += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
@@ -57,7 +57,7 @@ def png(color, depth, rows, extra=b"", interlaced=0):
 
 
 def rows(samples, depth):
-    """Rows of a PNG without a filter, big-endian."""
+    """Unfiltered rows of a PNG, big-endian."""
     line = samples * depth // 8
     noise = bytes((i * i * 37 + i * 11) >> 3 & 255 for i in range(5 * line))
     return b"".join(b"\0" + noise[y * line :][:line] for y in range(5))
@@ -72,7 +72,7 @@ def adam7(picture):
 
 
 def exif(orientation, xmp=False):
-    """A JPEG that is to be turned."""
+    """A JPEG with an EXIF orientation."""
     if not xmp:
         tags = Image.Exif()
         tags[0x0112] = orientation
@@ -82,7 +82,7 @@ def exif(orientation, xmp=False):
 
 
 def gif_in_a_corner():
-    """A frame that leaves a margin of its screen free, with a transparent colour."""
+    """A frame smaller than its screen, with a transparent colour."""
     body = saved(SMALL.quantize(8), "GIF", transparency=2)
     at = body.index(b"\x2c")
     screen = struct.pack("<HH", 13, 8)
@@ -180,7 +180,7 @@ def read(data):
 
 
 def cut(data, length):
-    """What is left of a file: Pillow refuses it, unless it is told to take what there is."""
+    """A truncated file: Pillow refuses it, unless told to accept truncated images."""
     try:
         Image.open(io.BytesIO(data[:length])).load()
         sys.exit(f"Pillow reads {length} of {len(data)} bytes")

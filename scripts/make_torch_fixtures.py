@@ -73,7 +73,7 @@ def floats(state):
 
 
 def turned(state):
-    """The same numbers in other orders: channels last, transposed, every second element."""
+    """The same tensors with other strides: channels last, transposed, every second element."""
     state["layer4.0.conv2.weight"] = state["layer4.0.conv2.weight"].to(memory_format=torch.channels_last)
     state["fc.weight"] = state["fc.weight"].t().contiguous().t()
     wide = torch.zeros(2, 3)
@@ -83,7 +83,7 @@ def turned(state):
 
 
 def training():
-    """What a training script saves: the weights wrapped, beside much else."""
+    """What a training script saves: the state dict inside a dict with much else."""
     weights = shared(floats(state_dict()), torch.float16)
     weights = {f"module.{name}": value for name, value in weights.items()}
     name = "module.layer1.0.conv1.weight"
@@ -123,7 +123,7 @@ class Meter:
 
 
 def crowded():
-    """Weights and their average beside objects of all kinds, as Lightning and timm's script leave them."""
+    """Weights and their average beside objects of all kinds, as saved by Lightning and timm's script."""
     weights = shared(floats(state_dict()), torch.float16)
     average = {f"model.{name}": 2 * value for name, value in weights.items()}
     weights = {f"model.{name}": value for name, value in weights.items()}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Random ResNet-like ONNX graphs in the spellings of many exporters, run by ONNX Runtime and by this crate.
+"""Runs random ResNet-like ONNX graphs, in the style of many exporters, by ONNX Runtime and by this crate.
 
 usage: pip install onnx onnxruntime numpy
        cargo build -p resnet-formats --example onnx_run
@@ -95,7 +95,7 @@ class Net:
     # --- spellings of single steps
 
     def noise(self, x):
-        """Something that changes nothing."""
+        """A node that changes nothing."""
         if self.chance(0.85):
             return x
         how = self.pick("Identity", "Dropout", "Cast", "Mul1", "Add0", "If", "Transpose")
@@ -122,7 +122,7 @@ class Net:
         return name
 
     def axes(self, op, x, axes, since, **attributes):
-        """`axes` as an attribute of old versions or an input of new ones."""
+        """`axes` as an attribute (old opsets) or as an input (new ones)."""
         if self.opset < since:
             return self.node(op, [x], axes=list(axes), **attributes)
         return self.node(op, [x, self.ints(*axes)], **attributes)
@@ -293,7 +293,7 @@ class Net:
         return self.node("Mul", self.rng.sample([x, s], 2))
 
     def option_a(self, x, c, out):
-        """The shortcut without weights: every other pixel, and channels of zeros."""
+        """The shortcut without weights (option A): every other pixel, and channels of zeros."""
         big = self.pick(2**31 - 1, 2**63 - 1, 1000)
         if self.opset < 10:
             x = self.node("MaxPool", [x], kernel_shape=[1, 1], strides=[2, 2])
@@ -336,7 +336,7 @@ class Net:
         return self.relu(self.node(op, self.rng.sample([x, y], 2))), out
 
     def strict(self, make):
-        """A convolution that keeps the size over the stride: both branches of a block must agree."""
+        """A convolution whose output size is exactly the input size over the stride: both branches must agree."""
         while True:
             kept = len(self.nodes), len(self.initializers), self.count
             y = make()
@@ -368,7 +368,7 @@ class Net:
         return self.axes("ReduceMean", x, (2,), 18, keepdims=self.pick(0, 1))
 
     def flatten(self, x, c):
-        """To one vector for each image, whatever sizes of 1 are left."""
+        """Flattens each image to a vector, whatever axes of size 1 remain."""
         how = self.rng.randrange(9)
         if how <= 1:
             return self.node("Flatten", [x], axis=1)
@@ -420,7 +420,7 @@ class Net:
     # --- what must be refused, or right
 
     def oddity(self, x, c):
-        """Something that is not of a ResNet."""
+        """Something that does not occur in ResNets."""
         kind = self.rng.choice([
             "LeakyRelu", "Swap", "Mirror", "Square", "Channels", "Shuffle", "Pixels", "Row", "Softmax", "Tanh",
             "Crop", "MeanC", "Relu6", "Dilated", "Bias", "Wide", "Group", "InstanceNorm", "Train", "Roll",
@@ -467,7 +467,7 @@ class Net:
 
 
 def front(net, x, state):
-    """What networks do with the image itself."""
+    """What networks do to the input image."""
     layout = state["layout"]
     if state["grey"]:
         if state["bytes"]:
@@ -513,7 +513,7 @@ def front(net, x, state):
 
 
 def whole(net, x, dims, kind):
-    """All of an image as one vector without pooling, in any order of axes; `None` if its sizes are unknown."""
+    """Flattens a whole image without pooling, in any order of axes; `None` if its size is unknown."""
     given = [helper.make_tensor_value_info("image", kind, dims)]
     out = [helper.make_tensor_value_info(x, 1, None)]
     opsets = [helper.make_opsetid("", net.opset), helper.make_opsetid("com.microsoft", 1)]
@@ -535,7 +535,7 @@ def whole(net, x, dims, kind):
 
 
 def head(net, vector, logits, classes):
-    """The outputs, and how the one that this crate should choose, the first, is compared."""
+    """The outputs, and how to compare the first, which this crate should choose."""
     how = net.rng.randrange(11)
     if how <= 3:
         return [logits], "logits"
@@ -555,7 +555,7 @@ def head(net, vector, logits, classes):
 
 
 def function_of(net, nodes):
-    """Moves a run of nodes into a function of the file."""
+    """Moves a sequence of nodes into a model-local function."""
     start = net.rng.randrange(len(nodes))
     part = nodes[start : start + net.rng.randrange(1, 5)]
     if any(n.op_type == "If" or n.op_type == "Constant" and not n.output for n in part):
@@ -577,7 +577,7 @@ def function_of(net, nodes):
 
 
 def make(seed):
-    """A model, how to compare it, and the numbers of an image."""
+    """A model, how to compare it, and an input image."""
     net = Net(seed)
     h, w = net.rng.randrange(9, 22), net.rng.randrange(9, 22)
     layout = net.pick("NCHW", "NCHW", "NCHW", "NHWC")

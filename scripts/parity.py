@@ -1,4 +1,4 @@
-"""Full-size networks of other libraries against the numbers that those compute: a table.
+"""Compares full-size networks with the results of the libraries that define them, as a table.
 
 usage: pip install torch torchvision timm transformers onnx onnxscript keras h5py
        cargo build --release && python scripts/parity.py [--only NAME,...] [--keep FOLDER] [--gpu]
@@ -32,7 +32,7 @@ SIDE = 224
 
 
 class Torch:
-    """A network of torchvision, timm or transformers, and how its file is written."""
+    """A network from torchvision, timm or transformers, and the format of its file."""
 
     def __init__(self, build, kind):
         self.build, self.kind = build, kind
@@ -52,7 +52,7 @@ class Torch:
         return getattr(output, "logits", output)
 
     def expected(self, images):
-        """The logits in 32 and in 64 bits, of the numbers that the file has."""
+        """The logits computed in 32 and in 64 bits, with the weights as the file has them."""
         if self.kind.endswith("half"):
             self.model.half().float()
         single = self.logits(images)
@@ -60,7 +60,7 @@ class Torch:
         return single, self.logits(images.double())
 
     def write(self, folder):
-        """The file of the weights, as users have it."""
+        """Writes the weight file as users have it."""
         state = {name: value.contiguous() for name, value in self.model.state_dict().items()}
         half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
         if self.kind == "pth":
@@ -86,7 +86,7 @@ class Torch:
         return next(path for path in folder.iterdir() if path.stem == "model" and path.suffix in endings)
 
     def classifier(self, file):
-        """The name of the logits."""
+        """The name of the layer that outputs the logits."""
         if self.kind == "onnx":
             import onnx
 
@@ -218,7 +218,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 def run(*arguments):
-    """Exit code, stdout, stderr, seconds and peak bytes of the program."""
+    """Runs the program; returns exit code, stdout, stderr, seconds and peak memory in bytes."""
     command = [sys.executable, "-I", "-S", "-c", LAUNCHER, PROGRAM, *map(str, arguments)]
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
@@ -228,7 +228,7 @@ def run(*arguments):
 
 
 def compare(weights, golden, *flags):
-    """The largest difference of a logit, that over the largest logit, and whether the best five agree."""
+    """The largest difference of a logit, the same relative to the largest logit, and whether the top five agree."""
     _, out, err, _, _ = run("compare", "--weights", weights, "--golden", golden, "--format", "json", *flags)
     if not out:
         sys.exit(f"{weights}: {err}")

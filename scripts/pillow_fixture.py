@@ -1,4 +1,4 @@
-"""Writes tests/data/pillow.json: what Pillow and timm make of known images, as hashes.
+"""Writes tests/data/pillow.json: hashes of the results of Pillow and timm for known images.
 
 usage: pip install "pillow<13" timm && python scripts/pillow_fixture.py > tests/data/pillow.json
 
@@ -71,7 +71,7 @@ TIMM = [
 
 
 def noise(length):
-    """The bytes of a linear congruential generator, which the test runs too."""
+    """An image from the bytes of a linear congruential generator, which the test has too."""
     state, out = 1, bytearray()
     for _ in range(length):
         state = (state * 1103515245 + 12345) & 0x7FFFFFFF

@@ -1,15 +1,15 @@
-//! Whether results are an answer: numbers that are finite, and probabilities that follow from the
-//! scores. A broken driver, and weights that overflow, give others without a word.
+//! Checks that results make sense: numbers are finite, and probabilities follow from the scores. A
+//! broken driver, or weights that overflow, would otherwise give wrong results silently.
 
 use crate::error::Error;
 use crate::graph::Role;
 use crate::tensor::Tensor;
 
-/// How far from one the probabilities of an image may sum up, and how far from the sigmoid of its
-/// score a single one may be; halves are off by less than a thousandth.
+/// Tolerance for the sum of an image's probabilities, which should be 1, and for a single one,
+/// which should be the sigmoid of its score; in half precision the error is below a thousandth.
 const SLACK: f64 = 0.01;
 
-/// The values of an output, and what they are.
+/// The values of an output, and its roles.
 #[derive(Clone, Copy)]
 pub(crate) struct Values<'a> {
     pub(crate) output: &'a str,
@@ -17,7 +17,7 @@ pub(crate) struct Values<'a> {
     pub(crate) tensor: &'a Tensor,
 }
 
-/// Refuses outputs that are no answer.
+/// Refuses outputs that make no sense.
 pub(crate) fn check(outputs: &[Values<'_>]) -> Result<(), Error> {
     let logits = outputs.iter().find(|of| of.roles.contains(&Role::Logits));
     for &Values {
@@ -50,8 +50,8 @@ pub(crate) fn check(outputs: &[Values<'_>]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The sum of probabilities that are neither a distribution nor the sigmoids of their scores. Without
-/// scores only probabilities that are all zero are certain to be wrong.
+/// The sum of probabilities that are neither a distribution nor the sigmoids of their scores.
+/// Without scores, only probabilities that are all zero are certain to be wrong.
 fn wrong_sum(row: &[f32], scores: Option<&[f32]>) -> Option<f64> {
     let sum: f64 = row.iter().copied().map(f64::from).sum();
     let sigmoids = match scores {

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::error::Error;
 use crate::tensor::Tensor;
 
-/// How far a scalar may be from the expected one.
+/// How far a number may be from the expected one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
     /// The absolute part.
@@ -32,21 +32,20 @@ impl Tolerance {
     }
 
     fn allows(self, want: f32, got: f32) -> bool {
-        // Written so that a NaN on either side is outside, and so that nothing agrees with an
-        // infinity.
+        // Written so that a NaN on either side is not within, and nothing agrees with an infinity.
         want.is_finite() && (got - want).abs() <= self.atol + self.rtol * want.abs()
     }
 }
 
-/// The first scalar outside the tolerance.
+/// The first element outside the tolerance.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Mismatch {
-    /// Its position, outermost axis first: `[n, c, y, x]` for an activation.
+    /// Its index, outermost axis first: `[n, c, y, x]` for an activation.
     pub index: Vec<usize>,
-    /// The expected scalar.
+    /// The expected value.
     pub want: f32,
-    /// The actual scalar.
+    /// The actual value.
     pub got: f32,
 }
 
@@ -54,20 +53,20 @@ pub struct Mismatch {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// The largest absolute difference; NaN if any scalar is NaN.
+    /// The largest absolute difference; NaN if any element is NaN.
     pub max_abs: f32,
-    /// The largest absolute difference over the largest expected magnitude.
+    /// The largest absolute difference, relative to the largest expected magnitude.
     pub max_rel: f32,
-    /// The cosine of the angle between the two as vectors.
+    /// The cosine of the angle between the tensors as vectors.
     pub cosine: f64,
-    /// The number of scalars outside the tolerance.
+    /// The number of elements outside the tolerance.
     pub mismatches: usize,
-    /// The first scalar outside the tolerance.
+    /// The first element outside the tolerance.
     pub first: Option<Mismatch>,
 }
 
 impl Difference {
-    /// Compares computed scalars with expected ones.
+    /// Compares a computed tensor with the expected one.
     ///
     /// # Errors
     /// [`Error::TensorLength`] if the shapes differ.
@@ -116,13 +115,13 @@ impl Difference {
         Ok(difference)
     }
 
-    /// Whether every scalar is within the tolerance.
+    /// Whether every element is within the tolerance.
     pub fn is_within(&self) -> bool {
         self.mismatches == 0
     }
 }
 
-/// The position of a flat, row-major index.
+/// The index along each axis for a flat, row-major index.
 fn position(mut flat: usize, dims: &[usize]) -> Vec<usize> {
     let mut index: Vec<usize> = dims
         .iter()

@@ -1,8 +1,8 @@
-//! A graph that is ready to run, on any device: a tensor or pictures go in, the graph's outputs
-//! come out.
+//! A graph that is ready to run, on any device: it takes a tensor or pictures, and returns the
+//! graph's outputs.
 //!
 //! A program that uses whatever it finds holds a `Box<dyn Engine>`: a [`Session`] if there is an
-//! adapter, a `CpuExecutor` if there is none, an `Oracle` if every number must be trusted.
+//! adapter, a `CpuExecutor` if there is none, an `Oracle` if every number must be reliable.
 
 use std::fmt;
 
@@ -34,10 +34,10 @@ pub trait Engine: fmt::Debug {
 
     /// Runs on an NCHW tensor and waits for the outputs, NCHW.
     ///
-    /// Numbers are handed on as they are computed, whatever they are.
+    /// Results are returned as computed, even if they are NaN.
     ///
     /// # Errors
-    /// [`Error::Input`] for a tensor of the wrong shape, [`Error::Gpu`] if the device fails.
+    /// [`Error::Input`] if the tensor has the wrong shape, [`Error::Gpu`] if the device fails.
     fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error>;
 
     /// Runs on pictures and waits for the outputs.
@@ -49,11 +49,11 @@ pub trait Engine: fmt::Debug {
         self.run(&batch.tensor())
     }
 
-    /// Runs on pictures and makes sure that the outputs are an answer.
+    /// Runs on pictures and checks that the outputs make sense.
     ///
     /// # Errors
-    /// As [`Engine::run`], and [`Error::NoAnswer`] for numbers that are not finite and for probabilities
-    /// that neither sum to one nor are the sigmoids of the scores.
+    /// As [`Engine::run`], and [`Error::NoAnswer`] if numbers are not finite, or if probabilities
+    /// neither sum to one nor are the sigmoids of the scores.
     #[cfg(feature = "image")]
     fn answer(&self, batch: &Batch) -> Result<Vec<Tensor>, Error> {
         let tensors = self.run_pictures(batch)?;
@@ -128,7 +128,7 @@ impl Engine for Oracle {
     fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
         let values = reference::run(&self.0, std::slice::from_ref(input))?;
         let outputs = self.0.outputs().iter();
-        // Every output is kept by a run.
+        // A run keeps every output.
         Ok(outputs.filter_map(|&id| values.get(id).cloned()).collect())
     }
 }

@@ -1,7 +1,7 @@
 //! Every way in which this crate can fail, grouped by the stage that fails.
 //!
-//! An [`Error`] says what is wrong and which numbers to change. [`Error::kind`] is enough to decide
-//! how to react; a [`Hint`] is advice that each program words in terms of its own flags and menus.
+//! An [`Error`] says what is wrong and which numbers to change. [`Error::kind`] suffices to decide
+//! how to react; a [`Hint`] is advice that each program expresses in its own flags and menus.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub enum Error {
     TensorLength {
         /// The dimensions of the tensor.
         dims: Vec<usize>,
-        /// Scalars given.
+        /// The number of scalars given.
         got: usize,
     },
     /// A tensor has the wrong number of dimensions.
@@ -36,7 +36,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A file cannot be written.
@@ -50,7 +50,7 @@ pub enum Error {
     /// Weights cannot be downloaded.
     #[error("'{repository}': {reason}")]
     Fetch {
-        /// Name of the repository.
+        /// The name of the repository.
         repository: String,
         /// What is wrong, and what to do about it.
         reason: String,
@@ -65,7 +65,7 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         reason: String,
     },
-    /// A pickle asks for a Python object that is not on the short list of those that hold tensors.
+    /// A pickle asks for a Python object that is not one of the few that hold tensors.
     #[error(
         "weights '{path}': the file asks for the Python object '{global}', which is refused: only \
          tensors are read and no code of a file is ever run; save `model.state_dict()` instead"
@@ -79,7 +79,7 @@ pub enum Error {
     /// The tensor names belong to no known network family, or to several.
     #[error("weights: {reason}")]
     WeightsUnrecognised {
-        /// Which names were looked for and which were found.
+        /// The names that were looked for and those that were found.
         reason: String,
         /// What helps.
         hint: Option<Hint>,
@@ -97,35 +97,35 @@ pub enum Error {
     /// The network needs a tensor that the file does not have.
     #[error("weight '{name}' is missing: the network expects shape {expected:?}")]
     WeightMissing {
-        /// Key in the file.
+        /// The name in the file.
         name: String,
-        /// Shape in the order of the file.
+        /// The expected shape, in the layout of the file.
         expected: Vec<usize>,
     },
     /// A tensor does not have the shape that the network expects.
     #[error("weight '{name}': expected shape {expected:?}, got {got:?}")]
     WeightShape {
-        /// Key in the file.
+        /// The name in the file.
         name: String,
-        /// The shape that the network expects, in the order of the file.
+        /// The expected shape, in the layout of the file.
         expected: Vec<usize>,
-        /// Shape in the file.
+        /// The shape in the file.
         got: Vec<usize>,
     },
     /// A tensor has a type that is not a supported float.
     #[error("weight '{name}': element type {got} is not supported; convert it to f32")]
     WeightType {
-        /// Key in the file.
+        /// The name in the file.
         name: String,
-        /// Element type in the file.
+        /// The element type in the file.
         got: String,
     },
-    /// A tensor holds a NaN or an infinity, or one of variances a number below zero.
+    /// A tensor has a NaN or infinite element, or a variance is negative.
     #[error(
         "weight '{name}': element {index} is {value}; the file is damaged or training diverged"
     )]
     WeightNotFinite {
-        /// Key in the file.
+        /// The name in the file.
         name: String,
         /// Flat index of the first such element.
         index: usize,
@@ -135,9 +135,9 @@ pub enum Error {
     /// The file holds tensors that the network does not use.
     #[error("weights: {count} tensors are not part of the network, the first is '{first}'")]
     WeightsUnused {
-        /// Their number.
+        /// How many there are.
         count: usize,
-        /// The first in alphabetical order.
+        /// The first one in alphabetical order.
         first: String,
     },
 
@@ -155,7 +155,7 @@ pub enum Error {
         node: String,
         /// The numbers of inputs that the op takes, such as `1` or `1 or 2`.
         expected: &'static str,
-        /// Inputs given.
+        /// The number of inputs given.
         got: usize,
     },
     /// A node refers to a value or a parameter of another graph.
@@ -194,12 +194,12 @@ pub enum Error {
         /// Shape given.
         got: Shape,
     },
-    /// The geometry of a node makes no sense for its input.
+    /// The geometry of a node is impossible for its input.
     #[error("node '{node}': {reason}")]
     Geometry {
         /// Name of the node.
         node: String,
-        /// What does not fit, with numbers.
+        /// What does not fit, in numbers.
         reason: String,
     },
     /// No value has this name.
@@ -207,7 +207,7 @@ pub enum Error {
     UnknownValue {
         /// The name asked for.
         name: String,
-        /// A sentence with names that exist; empty if none resembles the one asked for.
+        /// A sentence that lists names that exist; empty if none resembles the requested one.
         known: String,
     },
     /// No readable value has this role.
@@ -252,7 +252,7 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
-    /// The kernels that the caller demands cannot run on this device.
+    /// The kernels that the caller requested cannot run on this device.
     #[error("the path '{path}' is not available: {reason}; use the path 'auto'")]
     PathUnavailable {
         /// The path asked for.
@@ -284,11 +284,11 @@ pub enum Error {
         gibibytes(*needed), gibibytes(*available)
     )]
     Memory {
-        /// What needs it.
+        /// What needs the memory.
         what: String,
-        /// Bytes needed, by estimate.
+        /// The estimated need in bytes.
         needed: u64,
-        /// Bytes that are left on this machine and allowed to this process.
+        /// What is left on this machine and allowed to this process, in bytes.
         available: u64,
     },
 
@@ -304,15 +304,15 @@ pub enum Error {
     NoDevice {
         /// Name of the adapter.
         adapter: String,
-        /// What it said.
+        /// The adapter's reason.
         reason: String,
     },
     /// The driver rejected a pipeline, a buffer or a command.
     #[error("{what}: {reason}")]
     Gpu {
-        /// What was being made or run.
+        /// What was being created or run.
         what: String,
-        /// What wgpu or the driver said.
+        /// The message of wgpu or the driver.
         reason: String,
     },
     /// The device is lost: it was removed or reset, or its driver gave up.
@@ -324,7 +324,7 @@ pub enum Error {
     /// The device ran out of memory.
     #[error("{what}: out of GPU memory; try a smaller batch or image")]
     OutOfMemory {
-        /// What was being made.
+        /// What was being created.
         what: String,
     },
     /// A texture of the host cannot be read or written as requested.
@@ -333,23 +333,23 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         reason: String,
     },
-    /// Objects that do not belong together are recorded, or at the wrong time.
+    /// Objects that do not belong together were recorded, or recorded at the wrong time.
     #[error("recording: {reason}")]
     Recording {
         /// What is wrong, and what to do about it.
         reason: String,
     },
-    /// An input does not fit the network.
+    /// An input does not match the network.
     #[error("input: expected shape {expected}, got {got}")]
     Input {
-        /// Shape that the plan was made for.
+        /// The shape that the plan was made for.
         expected: String,
-        /// Shape given.
+        /// The shape given.
         got: String,
     },
 
     // === Results ===
-    /// What was computed is no answer.
+    /// The computed results make no sense.
     #[error(
         "the output '{output}' is no answer: {reason}; the weights overflow, or the device computes \
          wrongly"
@@ -362,7 +362,7 @@ pub enum Error {
     },
 
     // === Caches ===
-    /// A file that saves time cannot be used; everything works without it.
+    /// A cache file cannot be used; everything works without it.
     #[error("cache '{path}': {reason}")]
     Cache {
         /// The file.
@@ -388,7 +388,7 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// Labels do not fit the network.
+    /// Labels do not match the network.
     #[error("labels: {reason}")]
     Labels {
         /// What is wrong, and what to do about it.
@@ -406,7 +406,7 @@ pub enum Kind {
     File,
     /// Weights that cannot be obtained, are damaged, or do not show which network they belong to.
     Weights,
-    /// A graph that makes no sense.
+    /// A graph that is not valid.
     Graph,
     /// A network that cannot be built as requested.
     Model,
@@ -416,27 +416,27 @@ pub enum Kind {
     Adapter,
     /// The device, or the way it was used.
     Gpu,
-    /// Results that are none.
+    /// Results that make no sense.
     Answer,
-    /// A file that only saves time: everything works without it.
+    /// A cache file, without which everything works.
     Cache,
-    /// Pictures, their preparation, and the names of their classes.
+    /// Pictures, their preprocessing, and labels.
     Picture,
 }
 
-/// What a user could do.
+/// Advice to the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Hint {
-    /// Look up the names of the network's values.
+    /// List the names of the network's values.
     ListValues,
-    /// Convert the original files, which describe the network, to one file that describes itself.
+    /// Convert the original files, which describe the network, to a single self-describing file.
     Convert,
-    /// Compare the layers with the reference.
+    /// Compare all layers with the reference.
     Compare,
     /// Download the file by other means and open it by its path.
     NameFile,
-    /// Take what there is of a picture that is cut off.
+    /// Accept a truncated picture as far as it goes.
     Truncated,
     /// Choose one of the networks in a file by its entry or prefix.
     Entry,
@@ -486,7 +486,7 @@ impl Error {
         }
     }
 
-    /// What a user could do, if the message does not say so.
+    /// Advice to the user, if the message does not contain it.
     pub const fn hint(&self) -> Option<Hint> {
         match self {
             Self::Fetch { hint, .. }

@@ -1,6 +1,6 @@
-//! How much memory this process may still take: what the machine has left, and what limits of the process
-//! and of its control group allow. Asked before memory is taken, for a process that the system ends
-//! cannot say why.
+//! How much memory this process may still take: what the machine has left, and what the limits of
+//! the process and its control group allow. Checked before allocating, as a process killed by the
+//! system cannot report why.
 
 use crate::error::Error;
 
@@ -19,7 +19,7 @@ pub fn check(what: &str, needed: u64) -> Result<(), Error> {
     }
 }
 
-/// Bytes that can still be had; `None` where the system does not tell.
+/// The number of bytes still available; `None` if the system does not report it.
 fn available() -> Option<u64> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let group = read("/proc/self/cgroup");
@@ -36,7 +36,7 @@ fn available() -> Option<u64> {
     .min()
 }
 
-/// The number behind a name at the start of a line.
+/// The number after a name at the start of a line.
 fn number(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
@@ -54,7 +54,7 @@ fn of_process(limits: &str, status: &str) -> Option<u64> {
     Some(most.saturating_sub(taken.saturating_mul(1024)))
 }
 
-/// Pages of files are given back when they are needed; the others are not.
+/// Only anonymous pages count: pages of files are reclaimed when memory is needed.
 fn of_group(max: &str, stat: &str) -> Option<u64> {
     let most: u64 = max.trim().parse().ok()?;
     Some(most.saturating_sub(number(stat, "anon ").unwrap_or(0)))

@@ -1,4 +1,4 @@
-//! The shape of an activation, and the memory it takes.
+//! The shape of an activation, and its size in memory.
 
 use std::fmt;
 
@@ -6,17 +6,16 @@ use std::fmt;
 pub(crate) const LANES: usize = 4;
 
 /// Texels in a row of a folded texture. With WebGPU's default limit of 8192 rows that makes 128
-/// MiB, the same as its default limit for a storage buffer binding.
+/// MiB, the default limit of a storage buffer binding.
 pub(crate) const FOLD_WIDTH: usize = 1 << 10;
 
 /// Scalars in a row of a folded texture.
 pub(crate) const FOLD_ROW_SCALARS: usize = FOLD_WIDTH * LANES;
 
-/// The rows of a folded texture with this many texels.
+/// The number of rows of a folded texture that holds this many texels.
 ///
-/// It is never a power of two: llvmpipe compiles a shader anew for each combination of textures
-/// with and without sides that are powers of two (Mesa 22.3,
-/// `lp_sampler_static_texture_state_image`).
+/// It is never a power of two: llvmpipe recompiles a shader for each combination of textures with
+/// and without power-of-two sides (Mesa 22.3, `lp_sampler_static_texture_state_image`).
 pub(crate) const fn folded_rows(texels: usize) -> usize {
     let rows = texels.div_ceil(FOLD_WIDTH);
     if rows.is_power_of_two() {
@@ -45,7 +44,7 @@ impl Shape {
         Self { n, c, h, w }
     }
 
-    /// The number of groups of four channels, the last one possibly partial.
+    /// The number of groups of four channels; the last one may be partial.
     pub(crate) const fn channel_groups(&self) -> usize {
         self.c.div_ceil(LANES)
     }
@@ -65,12 +64,12 @@ impl Shape {
         [self.n, self.c, self.h, self.w]
     }
 
-    /// A tensor of images as errors about memory call it.
+    /// A batch of images, in the words of errors about memory.
     pub(crate) fn batch_in_words(self) -> String {
         format!("a batch of {} images of {}x{}", self.n, self.h, self.w)
     }
 
-    /// The size in bytes of the packed layout, unless it overflows `usize`.
+    /// The size of the packed layout in bytes; `None` if it overflows `usize`.
     pub(crate) fn checked_packed_bytes(&self) -> Option<usize> {
         self.c
             .div_ceil(LANES)

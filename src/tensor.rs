@@ -1,4 +1,4 @@
-//! Shapes, host tensors, and the one place that defines how activations lie in memory.
+//! Shapes, host tensors, and the definition of the memory layout of activations.
 //!
 //! On the host a [`Tensor`] is row-major in its natural order: activations are NCHW, convolution
 //! weights OIHW, linear weights `[out, in]`. On the GPU an activation is *channel-packed* ("NC4HW4"
@@ -9,11 +9,11 @@
 //! vector index (n, c, y, x) = (c / 4) · (N·H·W) + (n·H + y)·W + x        lane = c % 4
 //! ```
 //!
-//! The pixels of the whole batch are therefore one contiguous axis, and lanes past the last channel
-//! are zero. [`pack`] and [`unpack`] convert; every shader relies on exactly this order.
+//! The pixels of the whole batch thus form one contiguous axis; lanes past the last channel are
+//! zero. [`pack`] and [`unpack`] convert; every shader relies on exactly this layout.
 //!
-//! A *folded* texture holds the same vectors in the same order as texels, `FOLD_WIDTH` to a row,
-//! after one row of zeros, which kernels read in place of anything outside the image.
+//! A *folded* texture holds the same vectors as texels in the same order, `FOLD_WIDTH` to a row,
+//! after one row of zeros, which kernels read in place of pixels outside the image.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -5,12 +5,12 @@ pub(crate) fn gibibytes(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
-/// The words of an enum's values: `name`, `Display`, and `FromStr`, whose error lists them all.
+/// Implements `name`, `Display`, and `FromStr`, whose error lists all words.
 macro_rules! words {
     ($type:ty { $($value:ident = $word:literal),+ $(,)? }) => {
         #[doc(hidden)]
         impl $type {
-            /// The word for it, as it is parsed and displayed.
+            /// The word for this value, as it is parsed and displayed.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$value => $word),+

@@ -1,5 +1,5 @@
-//! Class activation maps: the way back through the network is the gradient, and every path computes
-//! the same map. The module `gpu` needs an adapter.
+//! Class activation maps: the backward pass is the gradient, and every path computes the same map.
+//! The module `gpu` needs an adapter.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
-/// Where the pixels of a network's value lie in an image of the given size.
+/// The positions, in an image of the given size, of the pixels of a value.
 fn sites(arch: Arch, size: usize, value: &str) -> Sites {
     let options = ModelOptions {
         size: Some([size, size]),
@@ -33,7 +33,7 @@ fn sites(arch: Arch, size: usize, value: &str) -> Sites {
 
 #[test]
 fn centres_are_where_the_windows_are() {
-    // 7×7 at stride 2 starts at −3; unpadded 3×3 at stride 2 sees pixels 0, 2 and 4 of that.
+    // The 7×7 at stride 2 starts at −3; the unpadded 3×3 at stride 2 reads its pixels 0, 2 and 4.
     let lesson = sites(Arch::Notebook, 64, "res4a_relu");
     assert_eq!((lesson.first, lesson.step), ([2.0; 2], [16.0; 2]), "lesson");
     let torch = sites(Arch::ResNet18, 224, "layer4.1.relu2");
@@ -46,7 +46,7 @@ fn centres_are_where_the_windows_are() {
 
 const CLASSES: usize = 5;
 
-/// A network of two residual blocks, each with a stride, in layers that can be fused.
+/// Builds a network of residual blocks, each with a stride, from layers that can be fused.
 struct Network {
     graph: Graph,
     numbers: Numbers,
@@ -102,7 +102,7 @@ impl Network {
         self.graph.add(name, op, &[x, y]).unwrap()
     }
 
-    /// The stride is in the 3×3 and its padding is uneven, as in TensorFlow.
+    /// A block that strides in its 3×3, with uneven padding as in TensorFlow.
     fn block_of_the_middle(&mut self, x: ValueId) -> ValueId {
         let uneven = Padding {
             top: 0,
@@ -123,7 +123,7 @@ impl Network {
         self.relu("a.relu", y)
     }
 
-    /// The stride is in the first 1×1, which skips pixels.
+    /// A block that strides in its first 1×1, and so skips pixels.
     fn block_of_the_first(&mut self, x: ValueId) -> ValueId {
         let y = self.conv("b1", x, &[5, 8, 1, 1], |c| c.stride(2));
         let y = self.relu("b1.relu", y);
@@ -141,7 +141,7 @@ impl Network {
         let short = self.conv("b.short", x, &[7, 8, 1, 1], |c| c.stride(2));
         let y = self.add("b.add", y, short);
         let y = self.relu("b.relu", y);
-        // A block whose shortcut is the input itself.
+        // A block whose shortcut is the identity.
         let z = self.conv("c1", y, &[7, 7, 3, 3], |c| c.padding(1));
         let z = self.add("c.add", z, y);
         self.relu("c.relu", z)
@@ -203,7 +203,7 @@ fn the_way_back_is_the_gradient_at_every_fusion() {
         let image = Numbers::new(3).tensor(&[1, 4, 12, 14]);
         let class = 3;
         let logit = |image: &Tensor| f64::from(reference(&graph, image)[0].data()[class]);
-        // The gradient by finite differences, compared with what the map is made of.
+        // The gradient by finite differences, compared with the one that the map is computed from.
         let step = 1.0 / 512.0;
         let mut want = vec![0.0; 12 * 14];
         for (index, &x) in image.data().iter().enumerate() {
@@ -224,7 +224,7 @@ fn the_way_back_is_the_gradient_at_every_fusion() {
             let graph = add_class_map(&optimize(&graph, fusion).unwrap(), &map).unwrap();
             let got = map_of(&graph, &image);
             assert_eq!(got.dims(), [1, 1, 12, 14], "{fusion}");
-            // A difference that crosses the kink of a ReLU is not the gradient; this is rare.
+            // Across the kink of a ReLU, a finite difference is not the gradient; this is rare.
             let pairs = got.data().iter().zip(&want);
             let off = |(got, want): (&f32, &f64)| (f64::from(*got) - want).abs() / largest > 0.01;
             let wrong = pairs.filter(|&pair| off(pair)).count();
@@ -244,7 +244,7 @@ fn before_the_pool_it_is_the_map_of_zhou_et_al() {
             .max_by(|&a, &b| logits[a].total_cmp(&logits[b]))
             .unwrap()
     };
-    // Two images of two classes.
+    // Two images of different classes.
     let outputs = (4..)
         .map(|seed| reference(&graph, &Numbers::new(seed).tensor(&[2, 4, 12, 14])))
         .find(|outputs| {
@@ -368,9 +368,9 @@ mod gpu {
                 };
                 let got = on(Precision::F32);
                 assert_close(&format!("{value}, {path}"), &want, &got, tolerance);
-                // In half precision, an activation near zero may be on either side of it, and a
-                // ReLU then passes what it should not, or the other way round: single pixels
-                // differ.
+                // In half precision, an activation near zero can change its sign, and a ReLU then
+                // passes a gradient that it should block, or blocks one that it should pass: single
+                // pixels differ.
                 let halves = Difference::between(&want, &on(Precision::F16), tolerance).unwrap();
                 assert!(halves.cosine > 0.995, "{value}, {path}, halves: {halves}");
             }

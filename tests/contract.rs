@@ -23,7 +23,7 @@ use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions
 use resnet_wgpu::tensor::Shape;
 use resnet_wgpu::wgpu;
 
-/// Bytes of the heap in use.
+/// Heap memory in use, in bytes.
 static HEAP: AtomicI64 = AtomicI64::new(0);
 
 struct Counting;
@@ -52,7 +52,7 @@ fn count(layout: Layout, sign: i64) {
     HEAP.fetch_add(sign * bytes, Ordering::Relaxed);
 }
 
-/// The tests of this file measure the whole process, so they run one at a time.
+/// The tests in this file measure the whole process, so they run one at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE
@@ -64,7 +64,7 @@ fn rules() -> Preprocess {
     Preprocess::NOTEBOOK.with_size([12, 10])
 }
 
-/// A convolution and its map.
+/// A plan for a convolution and its class activation map.
 fn plan(gpu: &Context) -> Plan {
     let mut numbers = Numbers::new(1);
     let mut graph = Graph::new();
@@ -145,7 +145,7 @@ impl Host {
         self.readback.record(encoder).unwrap();
     }
 
-    /// A frame as in an app: recorded at once, then again in slices.
+    /// A frame as in an app: a run recorded at once, then another in slices.
     fn frame(&self, gpu: &Context) {
         let mut encoder = encoder(gpu);
         // What is looked at moves and grows.
@@ -170,8 +170,8 @@ fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
         .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
 }
 
-/// Names and sizes of everything in the device's memory, including host-visible memory. Only the
-/// Vulkan and Direct3D 12 back ends report it.
+/// Names and sizes of all allocations in device memory, host-visible memory included. Only the
+/// Vulkan and Direct3D 12 back ends report them.
 fn device_memory(gpu: &Context) -> Vec<(String, u64)> {
     let report = gpu.device.generate_allocator_report();
     let report = report.expect("run these tests on Vulkan or Direct3D 12");
@@ -351,7 +351,7 @@ fn recording_neither_submits_nor_polls() {
         digits.parse().unwrap()
     };
     let done = Arc::new(AtomicBool::new(false));
-    // Counts the submissions between two of the host's, and whether anything polled.
+    // Counts submissions between two of the host's own, and detects polling.
     let between = |record: &mut dyn FnMut()| -> (u64, bool) {
         let before = submission();
         let flag = Arc::clone(&done);

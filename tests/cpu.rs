@@ -1,4 +1,4 @@
-//! The fast CPU path against the oracle, over shapes that are meant to break it.
+//! The fast CPU path against the oracle, over shapes chosen to break it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,11 +15,11 @@ use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// `|got − want| ≤ atol + rtol·|want|`, with the same number for both.
 ///
-/// A sum of 4608 products of numbers below 1, the longest here, strays as far as about 16; 4608
-/// roundings of numbers of that size add up to 2^-24 · 16 · 0.3 · √4608 = 2·10⁻⁵, or five times
-/// that at worst.
+/// The longest sum here has 4608 products of numbers below 1 and reaches about 16 on its way; 4608
+/// roundings at that magnitude add up to 2^-24 · 16 · 0.3 · √4608 = 2·10⁻⁵, or five times that at
+/// worst.
 const DIRECT: f32 = 1e-4;
-/// The transforms of Winograd lose about one digit, on sums of at most 594 products.
+/// Winograd's transforms lose about one digit, on sums of at most 594 products.
 const WINOGRAD: f32 = 2e-4;
 
 fn assert_close(name: &str, got: &Tensor, want: &Tensor, tolerance: f32) {
@@ -30,7 +30,7 @@ fn assert_close(name: &str, got: &Tensor, want: &Tensor, tolerance: f32) {
     }
 }
 
-/// Every set of vector instructions that this machine has, and none.
+/// Every vector instruction set that this machine has, and scalar code.
 fn archs() -> Vec<Arch> {
     let mut archs = vec![Arch::new(), Arch::Scalar];
     #[cfg(target_arch = "x86_64")]
@@ -38,7 +38,7 @@ fn archs() -> Vec<Arch> {
     archs
 }
 
-/// Compares every value of the graph, twice, since the second run finds used buffers.
+/// Compares every value of the graph, in two runs, since the second one starts with used buffers.
 fn check(graph: &Graph, tolerance: f32) {
     let mut random = Noise::new(7);
     let executors = archs().into_iter();
@@ -99,7 +99,7 @@ impl ConvCase {
         }
     }
 
-    /// Checks with and without bias, residual and ReLU.
+    /// Checks with and without bias, residual and ReLU together.
     fn check(&self, tolerance: f32) {
         for fused in [false, true] {
             let mut graph = Graph::new();
@@ -139,19 +139,19 @@ impl ConvCase {
 #[test]
 fn convolutions_of_hostile_shapes() {
     for case in [
-        // One pixel, fewer channels than a vector, padding all around.
+        // One pixel, fewer channels than a vector, padding on all sides.
         ConvCase::new(Shape::new(1, 1, 1, 1), 1, 1, 1, 0),
         ConvCase::new(Shape::new(1, 5, 1, 1), 3, 3, 1, 1),
-        // The stem on an odd, oblong image; one channel; four; five (the first to use blocks).
+        // The stem on an odd, oblong image; 1, 4 and 5 input channels (5 is the first with blocks).
         ConvCase::new(Shape::new(1, 3, 13, 9), 20, 7, 2, 3),
         ConvCase::new(Shape::new(2, 1, 5, 8), 16, 3, 1, 1),
         ConvCase::new(Shape::new(1, 4, 6, 5), 8, 5, 2, 2),
         ConvCase::new(Shape::new(1, 5, 6, 5), 8, 5, 2, 2),
-        // Channel counts that are multiples of nothing, stride 2 on odd sizes, batch 3.
+        // Channel counts that are not multiples of anything, stride 2 on odd sizes, batch 3.
         ConvCase::new(Shape::new(3, 19, 7, 5), 33, 3, 2, 1),
         ConvCase::new(Shape::new(3, 33, 5, 3), 70, 1, 1, 0),
         ConvCase::new(Shape::new(1, 17, 9, 7), 100, 1, 2, 0),
-        // Several work items in both directions, four and five blocks, all remainders of pixels.
+        // Several work items in both directions, four and five blocks, every remainder of pixels.
         ConvCase::new(Shape::new(1, 64, 14, 13), 128, 3, 2, 1),
         ConvCase::new(Shape::new(2, 96, 7, 7), 80, 3, 1, 1),
         ConvCase::new(Shape::new(1, 512, 3, 3), 64, 3, 1, 1),
@@ -167,10 +167,10 @@ fn convolutions_of_hostile_shapes() {
 #[test]
 fn winograd_convolutions_of_hostile_shapes() {
     let cases = [
-        // Squares that stick out, partial blocks of channels, five blocks.
+        // Tiles that reach beyond the image, partial blocks of channels, five blocks.
         ConvCase::new(Shape::new(1, 64, 14, 13), 128, 3, 1, 1),
         ConvCase::new(Shape::new(3, 19, 7, 5), 70, 3, 1, 1),
-        // No padding, more than the kernel needs, and unequal.
+        // No padding, more than the kernel needs, and unequal sides.
         ConvCase::new(Shape::new(1, 33, 19, 14), 17, 3, 1, 0),
         ConvCase::new(Shape::new(1, 18, 9, 10), 16, 3, 1, 4),
         ConvCase {
@@ -182,7 +182,7 @@ fn winograd_convolutions_of_hostile_shapes() {
             },
             ..ConvCase::new(Shape::new(2, 16, 11, 6), 31, 3, 1, 0)
         },
-        // Two stripes, the border between them inside the second image.
+        // Two stripes, with the border between them inside the second image.
         ConvCase::new(Shape::new(2, 16, 109, 110), 16, 3, 1, 1),
     ];
     for case in cases {
@@ -210,7 +210,7 @@ fn convolutions_with_unequal_sides() {
 
 #[test]
 fn convolutions_whose_taps_lie_apart() {
-    // A stem, which is read as rows unless its columns lie apart; what would suit Winograd's way; groups.
+    // A stem, read by rows unless its columns are dilated; what would suit Winograd; groups.
     for (in_c, groups, stride, dilation) in [
         (3, 1, 2, [2, 1]),
         (3, 1, 1, [1, 3]),
@@ -309,7 +309,7 @@ fn operations_without_weights() {
 
 #[test]
 fn blur_pools_and_gates_of_a_batch_that_is_not_square() {
-    // Odd and even sides, the smallest image, channels past one block.
+    // Odd and even sides, the smallest image, more channels than one block.
     for (shape, stride) in [
         (Shape::new(2, 21, 5, 8), [2, 2]),
         (Shape::new(3, 16, 2, 7), [1, 3]),
@@ -405,7 +405,7 @@ impl Net {
         net.graph
     }
 
-    /// Scaled so that activations neither grow nor vanish.
+    /// A weight scaled so that activations neither grow nor vanish.
     fn weight(&mut self, name: &str, dims: &[usize]) -> ParamId {
         let fan_in: usize = dims[1..].iter().product();
         let scale = (3.0 / fan_in as f32).sqrt();

@@ -11,7 +11,7 @@ struct Fixtures {
     truncated: Vec<Truncated>,
 }
 
-/// A file, and what Pillow reads from it.
+/// A file, and the pixels that Pillow reads from it.
 #[derive(Deserialize)]
 struct Whole {
     name: String,
@@ -20,7 +20,7 @@ struct Whole {
     pixels: Pixels,
 }
 
-/// How much is left of one of the files, and what Pillow reads if it is told to take that.
+/// A truncated copy of one of the files, and what Pillow reads from it when told to accept it.
 #[derive(Deserialize)]
 struct Truncated {
     name: String,
@@ -79,7 +79,7 @@ fn decode(bytes: &[u8]) -> Result<Picture, Error> {
     Reader::default().decode("test", bytes)
 }
 
-/// The reason for which bytes are refused.
+/// The reason why bytes are refused.
 fn refusal(bytes: &[u8]) -> String {
     match decode(bytes) {
         Err(error @ Error::Image { .. }) => error.to_string(),
@@ -121,7 +121,7 @@ fn no_part_of_a_file_is_taken_for_all_of_it() {
         "TIFF",
     ] {
         let whole = file(name);
-        // A little may miss where nothing more is needed: the end of the image, or the next one.
+        // Further on, missing data need not matter: the end of the image, or another image.
         let enough = whole.len() / 3;
         for length in 0..enough {
             refusal(&whole[..length]);
@@ -198,14 +198,14 @@ fn batches_are_joined_and_filled_up() {
     Batch::join(&[first, other], 2).expect_err("by other rules");
 }
 
-/// A file with other bytes at a place.
+/// A copy of a file with some bytes replaced.
 fn with(name: &str, at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut file = file(name);
     file[at..at + bytes.len()].copy_from_slice(bytes);
     file
 }
 
-/// A PNG that says that it is of so many pixels.
+/// A PNG that claims to have 60,000 × 60,000 pixels.
 fn large_png(name: &str) -> Vec<u8> {
     let mut file = with(name, 16, &[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
     let checksum = file[12..29].iter().fold(u32::MAX, |sum, &byte| {
@@ -266,7 +266,7 @@ fn what_is_no_picture_is_refused_by_its_name() {
         let reason = refusal(bytes);
         assert!(reason.contains(words), "{words}: {reason}");
     }
-    // A WebP whose second chunk says that it is of four gigabytes.
+    // A WebP whose second chunk claims to be four gigabytes long.
     let mut long = [&file("animated WebP")[..], b"EXIF\xff\xff\xff\xff"].concat();
     let size = u32::try_from(long.len() - 8).expect("small");
     long[4..8].copy_from_slice(&size.to_le_bytes());

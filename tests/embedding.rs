@@ -28,7 +28,7 @@ use resnet_wgpu::wgpu;
 
 const SHAPE: Shape = Shape::new(1, 3, 6, 5);
 
-/// A convolution and a pool, seeded.
+/// A convolution and a pool with seeded parameters.
 fn network(seed: u64) -> Graph {
     let mut numbers = Numbers::new(seed);
     let mut graph = Graph::new();
@@ -87,7 +87,7 @@ fn two_executors_and_the_host_share_one_encoder() {
     let readbacks = [0, 1].map(|i| Readback::new(&gpu.device, &executors[i]).unwrap());
     let image = Numbers::new(3).tensor(&SHAPE.dims());
 
-    // The host has the image in its own buffer and copies it on the GPU.
+    // The host has the image in a buffer of its own and copies it on the GPU.
     let host = gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("host image"),
         size: executors[0].input().size(),
@@ -197,7 +197,7 @@ fn a_pipeline_that_the_device_rejects_is_an_error_and_leaves_no_error_scope() {
     let error = pollster::block_on(waited).unwrap_err();
     assert!(matches!(error, Error::Gpu { .. }), "{error:?}");
 
-    // The host's own scope must be the innermost again, and must have caught none of our errors.
+    // The host's own scope must be the innermost again, and must not have caught our errors.
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
     assert!(pollster::block_on(scope.pop()).is_none(), "no error leaked");
 }

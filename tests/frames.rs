@@ -1,4 +1,4 @@
-//! Runs spread over frames, partial runs, and warmed pipelines. Needs an adapter.
+//! Runs spread over several frames, partial runs, and warmed-up pipelines. Needs an adapter.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,7 +19,7 @@ use resnet_wgpu::wgpu;
 
 const SHAPE: Shape = Shape::new(2, 3, 11, 7);
 
-/// A residual block between convolutions: enough steps to be cut in many ways.
+/// A residual block between convolutions: enough steps to slice in many ways.
 fn network() -> Graph {
     let mut numbers = Numbers::new(1);
     let mut graph = Graph::new();
@@ -90,7 +90,7 @@ fn run_at_once(gpu: &Context, executor: &Executor) -> Vec<Tensor> {
     outputs(gpu, executor)
 }
 
-/// Overwrites everything that a run leaves behind, so that old results cannot pass for new ones.
+/// Overwrites the results of a run, so that old results cannot pass for new ones.
 fn spoil(gpu: &Context, executor: &Executor) {
     let image = Numbers::new(3).tensor(&SHAPE.dims());
     executor.write_tensor(&gpu.queue, &image).unwrap();
@@ -155,7 +155,7 @@ fn a_time_budget_takes_as_many_steps_as_fit_and_never_none() {
     let want = run_at_once(&gpu, &executor);
     spoil(&gpu, &executor);
     let steps = executor.dispatch_count();
-    // The first step takes longer than any budget, the others one millisecond each.
+    // The first step takes longer than any budget, all others one millisecond.
     let mut times = vec![1.0; steps];
     times[0] = 50.0;
     let mut run = executor.start(&Input::uploaded(), &Output::kept()).unwrap();
@@ -279,7 +279,7 @@ fn misuse_of_a_cursor_is_an_error() {
     assert!(run.record(&mut encoder, Slice::Rest).unwrap(), "the rest");
     refused(run.record(&mut encoder, Slice::Rest), "complete");
 
-    // Anything that starts another run ends this one: a cursor, a whole run, warming.
+    // Starting another run ends this one: by a cursor, as a whole, or by a warm-up.
     let mut run = executor.start(&input, &output).unwrap();
     run.record(&mut encoder, Slice::Steps(1)).unwrap();
     let mut later = executor.start(&input, &output).unwrap();

@@ -1,4 +1,4 @@
-//! Shapes are checked when a node is added: each mistake is its own error. Needs no GPU.
+//! Shapes are checked when a node is added: every mistake has its own error. Needs no GPU.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! The comparison itself: a wrong answer must fail.
+//! The comparison itself: a wrong answer must make it fail.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Every kernel on the GPU against the oracle, over hostile shapes. Needs an adapter.
+//! Every kernel on the GPU against the oracle, over shapes chosen to break it. Needs an adapter.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -292,7 +292,7 @@ fn convolutions_of_hostile_shapes_agree_with_the_oracle() {
     }
 }
 
-/// y = conv(x) + r, where r is another value that dies there or is kept.
+/// y = conv(x) + r, where r is a value that is used last here, or one that is kept.
 fn residual_graph(groups: usize, kernel: usize, keep: bool) -> (Graph, Tensor) {
     let mut numbers = Numbers::new(77);
     let mut graph = Graph::new();
@@ -343,7 +343,7 @@ fn a_fused_residual_is_added_before_the_relu_in_place_and_out_of_place() {
                 let conv = steps.rfind(|s| s.node == "conv").unwrap();
                 let residual = steps.rfind(|s| &s.value == name).unwrap();
                 let in_place = residual.allocations.last() == conv.allocations.last();
-                // Kept values are in buffers; a kernel on textures works on a copy.
+                // Kept values are in buffers; a kernel on textures works on a copy of them.
                 let dies = !keep || (path == KernelPath::Textures && groups == 1);
                 assert_eq!(
                     in_place, dies,
@@ -1020,7 +1020,7 @@ fn every_candidate_of_a_convolution_agrees_with_the_oracle() {
     }
 }
 
-/// The tolerance for sums of products of rounded halves.
+/// The tolerance for sums of products of numbers that were rounded to half precision.
 fn halves(terms: usize) -> Tolerance {
     Tolerance {
         atol: 2e-3 * (terms as f32).sqrt(),
@@ -1228,7 +1228,7 @@ fn halves_in_textures_are_the_nearest_ones() {
     });
     let y = graph.add("same", op, &[input]).unwrap();
     graph.mark_output(y).unwrap();
-    // Two ties, one above an even mantissa; then the limits of the format; then anything.
+    // Two ties, one above an even mantissa; then the limits of the format; then other numbers.
     let place = 2.0f32.powi(-11);
     let special = [1.0 + place, 1.0 + 3.0 * place, -1.0 - place, 65519.0, -1e6];
     let random = Numbers::new(23).tensor(&shape.dims());
@@ -1237,7 +1237,7 @@ fn halves_in_textures_are_the_nearest_ones() {
     let got = run_with(&gpu, &on_halves(&gpu, KernelPath::Textures), &graph, &x);
     let nearest = |v: f32| half::f16::from_f32(v.clamp(-65504.0, 65504.0)).to_f32();
     for (&x, &got) in x.data().iter().zip(got[0].data()) {
-        // Below this, halves are spaced more coarsely.
+        // Below this, half-precision numbers are spaced more coarsely.
         if x.abs() > 1e-4 {
             assert_eq!(got, nearest(x), "of {x}");
         }

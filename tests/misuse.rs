@@ -1,5 +1,5 @@
-//! What a host may do by mistake, and what may happen to its device: errors, never the end of the host.
-//! Needs an adapter.
+//! Mistakes that a host can make, and failures of its device: they cause errors, and never abort
+//! the host. Needs an adapter.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ use resnet_wgpu::wgpu;
 
 const SHAPE: Shape = Shape::new(2, 4, 1, 1);
 
-/// A linear layer, and the probabilities of its results.
+/// A linear layer, and the probabilities of its outputs.
 fn network() -> Graph {
     let mut graph = Graph::new();
     let input = graph.input("image", SHAPE).unwrap();
@@ -58,7 +58,7 @@ fn submit(gpu: &Context, executor: &Executor, readback: &Readback) {
     gpu.queue.submit([encoder.finish()]);
 }
 
-/// Awaits the results as a host does that polls its device once.
+/// Awaits the results as a host does that polls its device only once.
 fn results(gpu: &Context, readback: &Readback) -> Result<Vec<Tensor>, Error> {
     let mut read = pin!(readback.read());
     let mut waiting = Waiting::from_waker(Waker::noop());
@@ -101,7 +101,7 @@ fn a_read_that_is_dropped_leaves_the_results_to_the_next() {
         }
         all.push(results(&gpu, &readback).unwrap());
     }
-    // A question that nobody asks again is taken over by a future.
+    // A request that `try_read` leaves pending is taken over by `read`.
     submit(&gpu, &executor, &readback);
     assert!(readback.try_read().unwrap().is_none(), "not yet");
     all.push(results(&gpu, &readback).unwrap());

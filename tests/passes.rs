@@ -1,4 +1,4 @@
-//! Every pass keeps the value of every output. Needs no GPU.
+//! Every pass preserves the value of every output. Needs no GPU.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -57,7 +57,7 @@ impl Net {
         self.graph.add(name, op, inputs).unwrap()
     }
 
-    /// The kinds of the optimised nodes, after checking that the outputs kept their values.
+    /// The operations after optimisation; checks that the outputs kept their values.
     fn optimised(&mut self, fusion: Fusion) -> Vec<&'static str> {
         let x = self.numbers.tensor(&[2, 6, 5, 7]);
         let want = reference(&self.graph, &x);

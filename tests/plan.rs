@@ -22,7 +22,7 @@ use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
-/// A device like another one, except for what is set.
+/// A copy of a device with some fields changed.
 fn changed(mut device: Capabilities, set: impl FnOnce(&mut Capabilities)) -> Capabilities {
     set(&mut device);
     device
@@ -47,7 +47,7 @@ fn plan(model: &Model, fusion: Fusion) -> Plan {
     Plan::new(&graph, &options).unwrap()
 }
 
-/// The limits of a software Vulkan with eight lanes.
+/// A software Vulkan device with eight lanes.
 fn software() -> Capabilities {
     changed(Capabilities::default(), |c| {
         c.immediate_bytes = 128;
@@ -63,7 +63,7 @@ fn textures() -> PlanOptions {
         .path(KernelPath::Auto)
 }
 
-/// Compares with a file; `UPDATE_SNAPSHOTS=1 cargo test --test plan` rewrites it.
+/// Compares text with a file; `UPDATE_SNAPSHOTS=1 cargo test --test plan` rewrites the file.
 #[track_caller]
 fn assert_snapshot(name: &str, text: &str) {
     let path = FilePath::new(env!("CARGO_MANIFEST_DIR"))
@@ -185,7 +185,7 @@ fn halves_take_half_the_memory_and_outputs_stay_in_single_precision() {
                 half.activation_bytes(),
             ),
         ] {
-            // Biases and vectors of one pixel keep 32 bits.
+            // Biases, and vectors of one pixel, remain in 32 bits.
             let [low, high] = [single * 49 / 100, single * 51 / 100];
             assert!((low..=high).contains(&half), "{what}: {half} of {single}");
         }
@@ -274,7 +274,7 @@ fn textures_are_chosen_on_software_with_all_that_their_kernels_need_only() {
 
 #[test]
 fn resnet50_needs_17_pipelines_on_textures() {
-    // llvmpipe compiles each pipeline before the first result.
+    // llvmpipe has to compile every pipeline before the first result.
     let graph = optimize(&model(Arch::ResNet50, 1).graph, Fusion::Full).unwrap();
     let plan = Plan::new(&graph, &textures()).unwrap();
     assert_eq!(plan.distinct_pipelines(), 17);
@@ -292,7 +292,7 @@ fn fused_networks_run_on_textures_up_to_the_classifier() {
     }
 }
 
-/// Random steps: each reads some of the values so far; value 0 is the caller's.
+/// Random steps, each of which reads some of the earlier values; value 0 is the caller's.
 fn programs() -> impl Strategy<Value = (Vec<Place>, Vec<StepUse>, Vec<usize>)> {
     let step = |index: usize| {
         let reads = prop::collection::vec(0..=index, 1..4);
@@ -320,7 +320,7 @@ fn programs() -> impl Strategy<Value = (Vec<Place>, Vec<StepUse>, Vec<usize>)> {
 }
 
 proptest! {
-    /// Plays the program on the assigned slots: every read must find the value it expects.
+    /// Executes the program on the assigned slots: every read must find the value it expects.
     #[test]
     fn every_read_finds_its_value_intact((values, steps, kept) in programs()) {
         let plan = assign(&values, &steps, &kept);

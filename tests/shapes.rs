@@ -1,4 +1,4 @@
-//! The bundled network and the pictures it was trained on: their renderer accepts what the host
+//! The bundled network and the pictures it was trained on: the renderer accepts what the host
 //! writes, the pictures show what their labels say, and the network recognises them. Needs a GPU.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -104,7 +104,7 @@ fn every_solid_is_in_its_picture_and_none_fills_it() {
 
 #[test]
 fn the_bundled_network_names_what_it_never_saw_the_same_on_gpu_and_cpu() {
-    // The seed of no data set named in models/shapes/README.md.
+    // A seed that none of the data sets in models/shapes/README.md uses.
     let context = common::gpu();
     let mut studio = Studio::new(&context, SIZE, 3);
     let pictures = render(&mut studio, 1000, 10 * CLASSES);

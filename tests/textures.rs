@@ -1,4 +1,4 @@
-//! The host's textures as input and output. Needs an adapter.
+//! The host's textures as inputs and outputs. Needs an adapter.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::wgpu::{self, TextureFormat as F, TextureUsages as U};
 
-/// A network's rules: not square, cropped, blue first.
+/// A network's preprocessing: not square, cropped, blue first.
 fn rules() -> Preprocess {
     Preprocess {
         size: [9, 14],
@@ -61,7 +61,7 @@ fn executor(gpu: &Context, path: KernelPath, batch: usize, rules: &Preprocess) -
     Executor::new(&gpu.device, &gpu.queue, &plan).unwrap()
 }
 
-/// Seeded noise: every pixel differs from its neighbours, so that nothing can be off by one.
+/// Seeded noise: every pixel differs from its neighbours, so that an off-by-one error shows.
 fn noise(height: usize, width: usize, seed: u64) -> Picture {
     let mut numbers = Numbers::new(seed);
     let rgb = (0..height * width * 3).map(|_| {
@@ -135,7 +135,7 @@ fn pixel(format: F, [r, g, b]: [u8; 3]) -> Vec<u8> {
     }
 }
 
-/// Writes a picture to a mip level of a texture, with its top left pixel at `[top, left]`.
+/// Writes a picture to a mip level of a texture; `at` is the position of its top left pixel.
 fn upload(gpu: &Context, texture: &wgpu::Texture, level: u32, at: [u32; 2], picture: &Picture) {
     let pixels = picture.rgb().as_chunks::<3>().0.iter();
     let bytes: Vec<u8> = pixels.flat_map(|&p| pixel(texture.format(), p)).collect();
@@ -167,7 +167,7 @@ fn uploaded(gpu: &Context, picture: &Picture, format: F) -> wgpu::TextureView {
     texture.create_view(&wgpu::TextureViewDescriptor::default())
 }
 
-/// The bytes of a buffer after some commands.
+/// The contents of a buffer after some commands.
 fn read(gpu: &Context, mut encoder: wgpu::CommandEncoder, buffer: &wgpu::Buffer) -> Vec<u8> {
     let visible = gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("visible"),
@@ -190,7 +190,7 @@ fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
         .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
 }
 
-/// The pixels that the network gets from an input, as they lie in the executor's input buffer.
+/// The pixels that the network gets from an input, as found in the executor's input buffer.
 fn pixels_of(gpu: &Context, executor: &Executor, input: &Input) -> Vec<u8> {
     let mut encoder = encoder(gpu);
     executor
@@ -514,7 +514,7 @@ fn linear_light_is_encoded_and_an_srgb_view_can_be_read_as_it_is() {
     let picture = noise(16, 13, 7);
     let want = Batch::prepare(std::slice::from_ref(&picture), &rules).unwrap();
 
-    // A render target in linear light, with 32-bit floats.
+    // A render target in linear light with 32-bit floats.
     let texture = texture(
         &gpu,
         [16, 13],
@@ -551,7 +551,7 @@ fn linear_light_is_encoded_and_an_srgb_view_can_be_read_as_it_is() {
         .unwrap();
     assert_pixels("linear", &want, &pixels_of(&gpu, &executor, &input), 0);
 
-    // A plain view of an sRGB texture is not linearised, and must not be encoded twice.
+    // A non-sRGB view of an sRGB texture is not linearised, so it must not be encoded again.
     let srgb = uploaded(&gpu, &picture, F::Rgba8UnormSrgb);
     let view = srgb.texture().create_view(&wgpu::TextureViewDescriptor {
         format: Some(F::Rgba8Unorm),
@@ -592,7 +592,7 @@ fn a_batch_of_textures_gives_the_results_of_its_pixels_on_every_path() {
         assert_eq!(from_textures, run(&Input::uploaded()), "{path}");
         assert_eq!(from_textures, run(&Input::uploaded()), "{path}, again");
 
-        // Another view, of the same size, changes only the first image.
+        // Another view of the same size replaces the first image only.
         let other = uploaded(&gpu, &noise(30, 21, 10), F::Rgba8Unorm);
         let input = input
             .with_views(&gpu.device, &executor, &[&other, &views[1]])
@@ -683,7 +683,7 @@ fn a_map_is_painted_into_the_part_of_the_hosts_texture() {
     for path in paths(&gpu) {
         let executor = executor(&gpu, path, 2, &rules);
         executor.write_pixels(&gpu.queue, batch.rgba()).unwrap();
-        // Larger than the map along the rows, smaller along the columns.
+        // Larger than the map along rows, smaller along columns.
         let size = [31, 5];
         let rect = TextureRect {
             left: 2,

@@ -1,4 +1,4 @@
-//! Pictures of solids for training and testing, rendered on any adapter.
+//! Renders pictures of solids for training and testing, on any adapter.
 //!
 //!     cargo run --release --example shapes -- --count 24000 --seed 1 --out target/shapes/train
 //!     cargo run --release --example shapes -- --count 12 --size 384 --png target/shapes/pictures
@@ -78,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One picture, `size` pixels on a side.
+/// One picture, `size` pixels square.
 fn picture(pictures: &Pictures, i: usize, size: u32) -> RgbImage {
     let pixels = pictures.rgb.as_chunks::<3>().0;
     RgbImage::from_fn(size, size, |x, y| {
@@ -103,7 +103,7 @@ fn write_arrays(pictures: &Pictures, folder: &Path, size: u32) -> Result<(), Box
     Ok(())
 }
 
-/// `cube-13.png`: the class and the index of the picture.
+/// Writes files such as `cube-13.png`, named after class and index of the picture.
 fn write_files(pictures: &Pictures, folder: &Path, size: u32) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder)?;
     for (i, label) in pictures.labels.iter().enumerate() {
@@ -113,7 +113,7 @@ fn write_files(pictures: &Pictures, folder: &Path, size: u32) -> Result<(), Box<
     Ok(())
 }
 
-/// All pictures side by side, one class per column.
+/// All pictures side by side, with one class per column.
 fn sheet(pictures: &Pictures, size: u32) -> RgbImage {
     let n = pictures.labels.len();
     let rows = (1..).take(n.div_ceil(Shape::ALL.len()));
@@ -126,7 +126,7 @@ fn sheet(pictures: &Pictures, size: u32) -> RgbImage {
     sheet
 }
 
-/// An array of bytes in NumPy's format 1.0. `shape` is a Python tuple without its brackets.
+/// Writes an array of bytes in NumPy's format 1.0. `shape` is a Python tuple without brackets.
 fn write_npy(path: &Path, shape: &str, data: &[u8]) -> std::io::Result<()> {
     let mut header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({shape}), }}");
     // Magic, version and length are 10 bytes; the data starts at a multiple of 64, after a newline.

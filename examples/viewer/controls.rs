@@ -1,14 +1,14 @@
-//! What the user can change.
+//! The state that the user can change.
 
 use crate::scene::{Camera, Scene, Shape};
 
-/// Elevations from which all shapes can be told apart, in radians above the horizon.
+/// Range of elevations at which all shapes can be told apart, in radians above the horizon.
 const PITCHES: [f32; 2] = [0.12, 1.05];
 
-/// The range of the picture that the solid fills.
+/// Range of the fraction of the picture that the solid fills.
 const SHARES: [f32; 2] = [0.5, 0.92];
 
-/// Radians per second while nobody holds the mouse.
+/// Rotation in radians per second while the mouse is not held.
 const SPIN: f32 = 0.4;
 
 /// The state of the controls.
@@ -39,14 +39,14 @@ impl Controls {
         }
     }
 
-    /// The scene to be rendered, `size` pixels on a side.
+    /// The scene to render, `size` pixels square.
     pub(crate) fn scene(&self, size: u32) -> Scene {
         let mut scene = Scene::display(self.shape, self.seed, size);
         scene.set_camera(self.camera);
         scene
     }
 
-    /// Moves on by `by` shapes in the list, which wraps around.
+    /// Moves `by` shapes ahead in the list, which wraps around.
     pub(crate) fn change_shape(&mut self, by: isize) {
         let count = Shape::ALL.len();
         let next = (self.shape as usize)
@@ -55,13 +55,13 @@ impl Controls {
         self.shape = Shape::ALL[next % count];
     }
 
-    /// Responds to dragging the mouse, in units of the picture's height.
+    /// Rotates the camera as the mouse is dragged, in units of the picture's height.
     pub(crate) fn drag(&mut self, [right, down]: [f32; 2]) {
         self.camera.yaw -= 3.0 * right;
         self.camera.pitch = (self.camera.pitch + 2.0 * down).clamp(PITCHES[0], PITCHES[1]);
     }
 
-    /// Responds to turning the wheel.
+    /// Zooms as the wheel is turned.
     pub(crate) fn zoom(&mut self, lines: f32) {
         let share = self.camera.share * (0.05 * lines).exp();
         self.camera.share = share.clamp(SHARES[0], SHARES[1]);

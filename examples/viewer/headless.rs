@@ -1,4 +1,4 @@
-//! Frames without a window: written as pictures, and described on stdout, one line of JSON each.
+//! Frames without a window: written as pictures, and reported on stdout as one line of JSON each.
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
@@ -18,10 +18,10 @@ use crate::layout::Status;
 use crate::panel::Canvas;
 use crate::stage::Stage;
 
-/// The yaw between frames: no two frames show a shape from the same side.
+/// Change of yaw between frames, so that no two show a shape from the same side.
 const TURN: f32 = 0.7;
 
-/// What one frame showed and what the network made of it.
+/// What a frame showed, and what the network made of it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     frame: u32,
@@ -30,14 +30,14 @@ pub(crate) struct Report {
     probability: f32,
     /// Whether the hottest pixel of the map is on the solid.
     pub(crate) map_points_at_solid: bool,
-    /// Intersection over union of the solid with the hotter half of the map's range.
+    /// Intersection over union of the solid and the hotter half of the map's range.
     map_overlap: f32,
-    /// The time of each frame over which the run was spread.
+    /// The duration of each frame that the run was spread over, in milliseconds.
     frame_milliseconds: Vec<f64>,
     network_milliseconds: Option<f64>,
 }
 
-/// Writes the frames that the arguments ask for.
+/// Writes the requested frames.
 pub(crate) fn run(arguments: &Arguments, folder: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder)?;
     let mut film = Film::new(arguments)?;
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments, folder: &Path) -> Result<(), Box<dyn Er
     Ok(())
 }
 
-/// A stage that draws to a texture instead of a window.
+/// Draws to a texture instead of a window.
 pub(crate) struct Film {
     host: Host,
     stage: Stage,
@@ -93,13 +93,13 @@ impl Film {
         self.controls.camera.yaw += TURN;
     }
 
-    /// Draws until the network has seen the current picture, and then its answer.
+    /// Draws frames until the network has seen the current picture and answered.
     pub(crate) fn frame(&mut self, frame: u32) -> Result<Report, Box<dyn Error>> {
         let mut milliseconds = Vec::new();
         loop {
             let start = Instant::now();
             self.stage.draw(&self.controls, &self.status, &self.view)?;
-            // A host with a window would not wait; here, this is how long a frame takes.
+            // With a window the host would not wait; here it does, to measure the frame.
             self.host.device.poll(wgpu::PollType::wait_indefinitely())?;
             milliseconds.push(1000.0 * start.elapsed().as_secs_f64());
             if self.stage.network.is_between_runs() {
@@ -137,8 +137,8 @@ impl Film {
 }
 
 /// Whether the hottest pixel of the map is on the solid, and the intersection over union of the
-/// solid with the pixels that are at least half as hot. Both textures are RGBA and square: the
-/// map's alpha is its heat, the picture's the mask.
+/// solid and the pixels at least half as hot. Both textures are RGBA and square: the map's alpha is
+/// its heat, the picture's alpha the mask.
 fn compare(picture: &[u8], map: &[u8]) -> (bool, f32) {
     let (picture, map) = (picture.as_chunks::<4>().0, map.as_chunks::<4>().0);
     let [side, of_picture] = [map.len(), picture.len()].map(usize::isqrt);
@@ -162,8 +162,8 @@ mod tests {
     use super::*;
     use crate::scene::Shape;
 
-    /// Of twelve frames, those in which the network may be wrong (it is wrong in one of twenty),
-    /// and those in which its map may point outside the solid.
+    /// In how many of twelve frames the network may be wrong (it is in one of twenty), and in how
+    /// many its map may point outside the solid.
     const MISSES: usize = 1;
 
     #[test]

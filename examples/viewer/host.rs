@@ -14,8 +14,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// A device that can run a network and, given a surface, present to it. `WGPU_ADAPTER_NAME` is
-    /// honoured.
+    /// Creates a device that can run a network and, given a surface, present to it. Honours
+    /// `WGPU_ADAPTER_NAME`.
     pub(crate) fn new(
         instance: &wgpu::Instance,
         surface: Option<&wgpu::Surface<'_>>,
@@ -45,7 +45,7 @@ impl Host {
         })
     }
 
-    /// A texture with one mip level, and a view of all of it.
+    /// Creates a texture with one mip level, and a view of it.
     pub(crate) fn texture(
         &self,
         label: &str,

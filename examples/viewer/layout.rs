@@ -1,10 +1,10 @@
-//! The arrangement of the window.
+//! The layout of the window.
 
 use crate::controls::Controls;
 use crate::network::{Seen, TOP};
 use crate::panel::{Canvas, Colour};
 
-/// Colours of the background, of text, of less important text, and of bars.
+/// Colours of background, text, secondary text, and bars.
 const DARK: Colour = [0.09, 0.10, 0.12, 1.0];
 const LIGHT: Colour = [0.93, 0.94, 0.95, 1.0];
 const MUTED: Colour = [0.55, 0.58, 0.62, 1.0];
@@ -12,10 +12,10 @@ const TRACK: Colour = [0.17, 0.18, 0.21, 1.0];
 const RIGHT: Colour = [0.25, 0.68, 0.45, 1.0];
 const OTHER: Colour = [0.28, 0.45, 0.66, 1.0];
 
-/// Strength of the heat map.
+/// Opacity of the heat map.
 const HEAT: f32 = 0.85;
 
-/// The picture, and the column next to it.
+/// The rectangle of the picture, and the left edge of the column next to it.
 const PICTURE: [f32; 4] = [20.0, 20.0, 500.0, 500.0];
 const LEFT: f32 = 550.0;
 const WIDTH: f32 = 390.0;
@@ -58,7 +58,7 @@ pub(crate) fn frame(size: [u32; 2], controls: &Controls, seen: &Seen, status: &S
     canvas
 }
 
-/// Draws the best classes with their probabilities, the shown one in green.
+/// Draws the most likely classes with their probabilities; the class shown is green.
 fn bars(canvas: &mut Canvas, shown: &str, seen: &Seen) {
     for (row, (label, probability)) in (0u8..).zip(seen.top.iter().take(TOP)) {
         let y = 118.0 + 36.0 * f32::from(row);

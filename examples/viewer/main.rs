@@ -58,7 +58,7 @@ struct Arguments {
     out: Option<PathBuf>,
 }
 
-/// The network that is part of the repository.
+/// The bundled network of the repository.
 const BUNDLED: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/models/shapes/shapes.f16.safetensors"

@@ -1,5 +1,5 @@
-//! The network within the host's frame: it reads the host's texture, paints its heat map to
-//! another, and its probabilities arrive some frames later without anything waiting for them.
+//! The network within the host's frame: it reads the host's texture and paints its heat map to
+//! another. Its probabilities arrive some frames later, without anything waiting for them.
 
 use std::future::Future;
 use std::path::Path;
@@ -25,7 +25,7 @@ use crate::host::Host;
 /// The number of classes shown.
 pub(crate) const TOP: usize = 5;
 
-/// The width and height of the heat map in pixels.
+/// Width and height of the heat map in pixels.
 const MAP_SIZE: u32 = 64;
 
 /// The most recent results.
@@ -33,7 +33,7 @@ const MAP_SIZE: u32 = 64;
 pub(crate) struct Seen {
     /// Labels and probabilities, best first.
     pub(crate) top: Vec<(String, f32)>,
-    /// The time on the GPU, if the device can measure it and the run fitted into one frame.
+    /// Time on the GPU, if the device can measure it and the run fitted into one frame.
     pub(crate) milliseconds: Option<f64>,
 }
 
@@ -46,26 +46,26 @@ pub(crate) struct Network {
     output: Output,
     heat_map: (wgpu::Texture, wgpu::TextureView),
     results: Arc<Results>,
-    /// The number of frames over which a run is spread, and of kernels recorded in each.
+    /// The number of frames that a run is spread over, and of kernels recorded in each.
     split: u32,
     steps_per_frame: usize,
-    /// The unfinished run, if any.
+    /// The run in progress, if any.
     cursor: Option<Cursor>,
-    /// Results in flight, of at most one run.
+    /// Results in flight, from at most one run.
     arriving: Option<Arriving>,
-    /// Whether the encoder to be submitted next copies results.
+    /// Whether the encoder about to be submitted copies results.
     copied: bool,
     seen: Seen,
 }
 
-/// What is read back.
+/// The values to read back.
 #[derive(Debug)]
 struct Results {
     probabilities: Readback,
     timer: Option<StepTimer>,
 }
 
-/// The results read back: probabilities by class, and the time on the GPU.
+/// The values read back: probabilities by class, and the time on the GPU.
 struct Answer {
     probabilities: Vec<f32>,
     milliseconds: Option<f64>,
@@ -75,7 +75,7 @@ struct Answer {
 struct Arriving(Pin<Box<dyn Future<Output = Result<Answer, Error>>>>);
 
 impl Network {
-    /// A network that reads `picture` in every run.
+    /// Creates a network that reads `picture` in every run.
     pub(crate) fn new(
         host: &Host,
         weights: &Path,
@@ -148,8 +148,8 @@ impl Network {
         self.arriving.is_some()
     }
 
-    /// Records a run, or the next part of it; and, once it is complete and earlier results have
-    /// arrived, the copies of its results.
+    /// Records a run or its next part; once it is complete and earlier results have arrived, also
+    /// the copies of its results.
     pub(crate) fn record(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         let Self {
             executor,
@@ -184,7 +184,7 @@ impl Network {
         Ok(())
     }
 
-    /// Requests the results of the submission, and takes those that have arrived.
+    /// Requests the results of the submission, and takes any that have arrived.
     pub(crate) fn after_submit(&mut self) -> Result<(), Error> {
         if std::mem::take(&mut self.copied) {
             self.arriving = Some(Arriving::new(&self.results));
@@ -192,7 +192,7 @@ impl Network {
         self.receive()
     }
 
-    /// Takes the results that have arrived. The host polls its device from time to time.
+    /// Takes any results that have arrived. The host must poll its device from time to time.
     pub(crate) fn receive(&mut self) -> Result<(), Error> {
         let Some(Poll::Ready(answer)) = self.arriving.as_mut().map(Arriving::poll) else {
             return Ok(());

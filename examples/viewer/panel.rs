@@ -1,13 +1,13 @@
 //! Rectangles, letters and the picture, drawn by one pipeline in one render pass.
 //!
-//! This is written by hand because it takes only a hundred lines: egui would bring a toolkit for
-//! five bars, and glyphon the system's fonts, of which a server has none.
+//! Written by hand because it takes only a hundred lines: egui would bring a toolkit for five bars,
+//! and glyphon needs the system's fonts, which a server lacks.
 
 use bytemuck::{Pod, Zeroable};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 use resnet_wgpu::wgpu;
 
-/// The most rectangles in a frame, including letters.
+/// Maximum number of rectangles in a frame, letters included.
 const MAX_QUADS: usize = 1024;
 
 /// The characters that can be written.
@@ -25,7 +25,7 @@ enum Kind {
     Picture,
 }
 
-/// A rectangle in the form that the shader takes.
+/// A rectangle in the layout of the shader.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct Quad {
@@ -38,7 +38,7 @@ struct Quad {
 /// Red, green, blue and alpha, encoded sRGB, 0 to 1.
 pub(crate) type Colour = [f32; 4];
 
-/// The contents of a frame, back to front, in units of which the window has [`Canvas::SIZE`].
+/// The contents of a frame, back to front, in layout units: there are [`Canvas::SIZE`] of them.
 #[derive(Debug)]
 pub(crate) struct Canvas {
     quads: Vec<Quad>,
@@ -48,7 +48,7 @@ pub(crate) struct Canvas {
 }
 
 impl Canvas {
-    /// Columns and rows of the layout. It is scaled to the window and centred in it.
+    /// Width and height of the layout, which is scaled to the window and centred in it.
     pub(crate) const SIZE: [u16; 2] = [960, 540];
 
     pub(crate) fn new(size: [u32; 2]) -> Self {
@@ -64,7 +64,7 @@ impl Canvas {
     }
 
     fn push(&mut self, kind: Kind, [x, y, w, h]: [f32; 4], source: [f32; 4], colour: Colour) {
-        // Text that does not fit is cut off.
+        // Text that does not fit is truncated.
         if self.quads.len() < MAX_QUADS {
             self.quads.push(Quad {
                 rect: [
@@ -92,7 +92,7 @@ impl Canvas {
         self.push(Kind::Plain, rect, [0.0; 4], colour);
     }
 
-    /// Draws the picture with the heat map over it, with opacity `heat`.
+    /// Draws the picture and the heat map over it, with opacity `heat`.
     pub(crate) fn picture(&mut self, rect: [f32; 4], heat: f32) {
         self.push(
             Kind::Picture,
@@ -115,7 +115,7 @@ impl Canvas {
         }
     }
 
-    /// Draws a line of text that ends at `right`.
+    /// Draws a line of text that ends at its right edge.
     pub(crate) fn text_to(
         &mut self,
         [right, y]: [f32; 2],
@@ -138,7 +138,7 @@ impl Atlas {
     /// Width of a letter relative to its height.
     const ASPECT: f32 = Self::LETTER_WIDTH as f32 / Self::HEIGHT as f32;
 
-    /// The position of a letter, in the range 0 to 1.
+    /// The rectangle of a letter in the texture, in the range 0 to 1.
     fn place(character: u8) -> [f32; 4] {
         let width = 1.0 / Self::LETTERS as f32;
         [
@@ -149,7 +149,7 @@ impl Atlas {
         ]
     }
 
-    /// One byte per pixel: how much of it the letter covers.
+    /// One byte per pixel: its coverage by the letter.
     fn pixels() -> Vec<u8> {
         let row_len = Self::LETTERS * Self::LETTER_WIDTH;
         let mut pixels = vec![0; row_len * Self::HEIGHT];
@@ -175,7 +175,7 @@ pub(crate) struct Panel {
 }
 
 impl Panel {
-    /// A panel for targets of a format, with a picture and a heat map to lay over it.
+    /// Creates a panel for a target format, with a picture and a heat map to lay over it.
     pub(crate) fn new(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
@@ -225,7 +225,7 @@ impl Panel {
         }
     }
 
-    /// Draws a frame over the whole target.
+    /// Draws a frame to the whole target.
     pub(crate) fn record(
         &self,
         queue: &wgpu::Queue,

@@ -29,7 +29,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// A stage that draws to targets of the given format.
+    /// Creates a stage that draws to targets of the given format.
     pub(crate) fn new(
         host: &Host,
         arguments: &Arguments,
@@ -66,7 +66,7 @@ impl Stage {
         })
     }
 
-    /// The texture that is rendered and classified; its alpha is the mask of the solid.
+    /// The texture that is rendered and classified; its alpha is the solid's mask.
     pub(crate) const fn picture(&self) -> &wgpu::Texture {
         &self.picture
     }
@@ -87,7 +87,7 @@ impl Stage {
             self.renderer
                 .draw(&mut pass, controls.shape, &self.bound, size, 1);
         }
-        // A run spread over frames reads the picture in the first of them only.
+        // A run that is spread over frames reads the picture only in its first frame.
         self.network.record(&mut encoder)?;
         self.record_panel(&mut encoder, controls, status, target);
         queue.submit([encoder.finish()]);
@@ -95,7 +95,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Draws and submits the panel again, with the network's latest answer.
+    /// Draws and submits the panel again, with the network's latest results.
     pub(crate) fn show(&self, controls: &Controls, status: &Status, target: &wgpu::TextureView) {
         let Host { device, queue, .. } = &self.host;
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());

@@ -24,7 +24,7 @@ use crate::layout::Status;
 use crate::panel::Canvas;
 use crate::stage::Stage;
 
-/// Opens the window and stays until it is closed.
+/// Opens the window and runs until it is closed.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let events = EventLoop::new()?;
     let mut viewer = Viewer {
@@ -166,7 +166,7 @@ impl Shown {
     }
 
     fn resize(&mut self, [width, height]: [u32; 2]) {
-        // A minimised window has no pixels.
+        // A minimised window has a size of zero.
         if width > 0 && height > 0 {
             (self.configuration.width, self.configuration.height) = (width, height);
             self.surface
@@ -174,7 +174,7 @@ impl Shown {
         }
     }
 
-    /// How far the mouse moved, in units of the window's height.
+    /// How far the mouse has moved, in units of the window's height.
     fn move_cursor(&mut self, to: [f64; 2]) -> [f32; 2] {
         let height = f64::from(self.configuration.height);
         let moved = [0, 1].map(|i| ((to[i] - self.cursor[i]) / height) as f32);
@@ -196,11 +196,11 @@ impl Shown {
         };
         let seconds = self.last_frame.elapsed().as_secs_f64();
         self.last_frame = Instant::now();
-        // Smoothed, so that the digits can be read.
+        // Smoothed, so that the digits are readable.
         let last = self.status.frame_milliseconds.unwrap_or(1000.0 * seconds);
         self.status.frame_milliseconds = Some(0.9 * last + 0.1 * 1000.0 * seconds);
         controls.pass(seconds as f32);
-        // Lets results of earlier frames arrive without waiting.
+        // Lets results of earlier frames arrive, without waiting.
         self.host.device.poll(wgpu::PollType::Poll)?;
         let view = texture
             .texture

@@ -1,4 +1,4 @@
-//! Keras' HDF5 files and archives. Corpus: `crates/formats/tests/data/keras`.
+//! Keras's HDF5 files and archives. Corpus: `crates/formats/tests/data/keras`.
 
 #![no_main]
 

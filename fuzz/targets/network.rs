@@ -1,11 +1,11 @@
-//! The description of a network inside a safetensors file, which has no tensors: what is read before them.
+//! The description of a network, in a safetensors file without tensors: it is parsed first.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|graph: &str| {
-    // A string of JSON, escaped as Rust does it, but for the escapes that JSON does not know.
+    // Escapes a JSON string as Rust does, avoiding escapes that JSON lacks.
     let text: String = graph.chars().filter(|c| !c.is_control()).collect();
     let text = text.replace('\\', "\\\\").replace('"', "\\\"");
     let header = format!(r#"{{"__metadata__":{{"graph":"{text}","architecture":"fuzz"}}}}"#);

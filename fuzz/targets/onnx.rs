@@ -1,4 +1,4 @@
-//! ONNX files, whose first field is their version. Corpus: `crates/formats/tests/data/onnx`.
+//! ONNX files, starting with the version field. Corpus: `crates/formats/tests/data/onnx`.
 
 #![no_main]
 

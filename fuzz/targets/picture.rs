@@ -1,4 +1,4 @@
-//! Pictures of every format, the JPEG decoder among them, whole and cut off. Corpus: `assets`.
+//! Pictures of every format, whole and truncated. Corpus: `assets`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Names of classes and rules of preprocessing.
+//! Label files and preprocessing rules.
 
 #![no_main]
 

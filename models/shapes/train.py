@@ -111,7 +111,7 @@ class Network(nn.Module):
 
 
 def load(folder):
-    """Pixels (uint8, NCHW), labels and the names of the classes."""
+    """Loads the pixels (uint8, NCHW), the labels and the class names of a data set."""
     images = torch.from_numpy(numpy.load(os.path.join(folder, "images.npy"))).permute(0, 3, 1, 2)
     labels = torch.from_numpy(numpy.load(os.path.join(folder, "labels.npy"))).long()
     with open(os.path.join(folder, "classes.txt")) as file:
@@ -119,8 +119,8 @@ def load(folder):
 
 
 def augment(pixels, size, strength):
-    """Other colours, places and sharpness, so that the network does not learn the renderer's. The
-    strength fades from 1 to 0 towards the end, to pictures as they are."""
+    """Varies colours, positions and sharpness, so that the network does not learn the renderer's. The
+    strength fades from 1 to 0 towards the end of training, when pictures are left unchanged."""
     n = len(pixels)
     x = pixels.float() / 255
     dx, dy = (int(d) for d in torch.randint(0, 9, (2,)))
@@ -151,7 +151,7 @@ def logits(network, images, half):
 
 
 def cycle(progress):
-    """Share of the highest learning rate: up in a straight line, down along half a cosine, almost to zero."""
+    """Fraction of the peak learning rate: a linear rise, then half a cosine down to almost zero."""
     if progress < WARM_UP:
         return 0.05 + 0.95 * progress / WARM_UP
     rest = (progress - WARM_UP) / (1 - WARM_UP)
@@ -159,7 +159,7 @@ def cycle(progress):
 
 
 def parameters(network):
-    """Kernels decay, biases and batch normalisations do not."""
+    """Applies weight decay to kernels, but not to biases and batch normalisations."""
     kernels = [p for p in network.parameters() if p.dim() > 1]
     others = [p for p in network.parameters() if p.dim() <= 1]
     return [{"params": kernels, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
@@ -167,7 +167,7 @@ def parameters(network):
 
 @torch.no_grad()
 def move(average, network, share):
-    """Takes the average a share of the way to the network; its statistics too."""
+    """Updates the moving average of the weights and running statistics."""
     for mean, value in zip(average.state_dict().values(), network.state_dict().values()):
         if mean.dtype.is_floating_point:
             mean.lerp_(value, share)
@@ -232,7 +232,7 @@ def train(args):
 
 
 def write(network, classes, path):
-    """One file that says by itself how it is to be used."""
+    """Writes a self-describing file."""
     metadata = {
         "family": "notebook",
         "epsilon": f"{EPSILON:g}",
@@ -245,7 +245,7 @@ def write(network, classes, path):
 
 
 def read(path, classes):
-    """The network of a file that `write` wrote, in single precision."""
+    """Reads a network that `write` wrote, in single precision."""
     network = Network(classes)
     tensors = load_file(path)
     for name, target in network.keras_tensors().items():

@@ -12,12 +12,12 @@ use super::pack::{self, CoTile, WeightShape};
 use crate::graph::Window;
 use crate::tensor::Shape;
 
-/// The most input channels for which a convolution first rewrites its input as padded rows of
-/// pixels; a block of 16 lanes would be mostly empty. 4: an RGB or RGBA image.
+/// Maximum number of input channels for which a convolution first rewrites its input as padded rows
+/// of pixels, as a block of 16 lanes would be mostly empty. 4: an RGB or RGBA image.
 const MAX_ROW_CHANNELS: usize = 4;
 
-/// Bytes of weights and of input that a work item may touch repeatedly: together they should fit
-/// the 512 KiB to 2 MiB of L2 cache that each core has to itself.
+/// How much of the weights and of the input a work item may touch repeatedly, in bytes: together
+/// they should fit the 512 KiB to 2 MiB of each core's own L2 cache.
 const ITEM_BYTES: usize = 256 << 10;
 
 /// What a convolution computes, apart from its weights.
@@ -26,7 +26,7 @@ pub(super) struct Geometry {
     pub(super) x: Shape,
     pub(super) out: Shape,
     pub(super) window: Window,
-    /// Rows and columns from one tap of the window to the next.
+    /// Vertical and horizontal dilation.
     pub(super) dilation: [usize; 2],
     pub(super) groups: usize,
     pub(super) relu: bool,
@@ -39,7 +39,7 @@ pub(super) struct PackedConv {
     tiles: Vec<CoTile>,
     /// One line per block of output channels.
     bias: Vec<Line>,
-    /// Whether the input is rewritten as rows first.
+    /// Whether the input is first rewritten as rows.
     rows: bool,
 }
 
@@ -58,7 +58,7 @@ impl PackedConv {
         weight: &[f32],
         bias: Option<&[f32]>,
     ) -> Self {
-        // A row of taps is read as one run.
+        // A row of taps is then read as one run.
         let rows =
             geometry.groups == 1 && geometry.x.c <= MAX_ROW_CHANNELS && geometry.dilation[1] == 1;
         let shape = WeightShape {
@@ -122,7 +122,7 @@ impl PackedConv {
         }
     }
 
-    /// Rewrites the only block of the input as `[n][y][x][c]`, with padding.
+    /// Rewrites the input, which has a single block, as `[n][y][x][c]` with padding.
     fn write_rows(&self, x: &[Line], rows: &mut [f32]) {
         let Geometry {
             x: shape, window, ..
@@ -159,7 +159,7 @@ impl PackedConv {
             .collect();
         let mut items = Vec::with_capacity(pixel_chunks * tile_chunks);
         for chunk in 0..pixel_chunks {
-            // All boundaries except the last are multiples of the tile size.
+            // All boundaries but the last are multiples of the tile size.
             let boundary = |chunk: usize| {
                 let tiles = pixels.div_ceil(MAX_PIXELS);
                 (tiles * chunk / pixel_chunks * MAX_PIXELS).min(pixels)
@@ -190,7 +190,7 @@ impl PackedConv {
         let weight_bytes = self.tiles.iter().map(|t| size_of_val(&t.weights[..])).sum();
         let mut pixel_chunks = input_bytes.div_ceil(ITEM_BYTES).min(pixel_tiles);
         let mut tile_chunks = usize::div_ceil(weight_bytes, ITEM_BYTES).min(self.tiles.len());
-        // Enough items that no core waits long for the last one; the larger dimension is cut more.
+        // Enough items that no core waits long for the last; the larger dimension is cut more.
         let wanted = 4 * rayon::current_num_threads();
         while pixel_chunks * tile_chunks < wanted {
             let more_pixels = pixel_chunks < pixel_tiles;
@@ -206,7 +206,7 @@ impl PackedConv {
         [pixel_chunks, tile_chunks]
     }
 
-    /// The reduction of one tile.
+    /// How the reduction of a tile traverses the input.
     fn reduction(&self, tile: &CoTile) -> Reduction {
         let [kernel_h, kernel_w] = self.geometry.window.kernel;
         if self.rows {
@@ -229,7 +229,7 @@ impl PackedConv {
         }
     }
 
-    /// The index where each tap of each pixel begins, `[taps][pixels]`, in the first block.
+    /// Index of the first scalar for each tap of each pixel, `[taps][pixels]`, in the first block.
     fn write_starts(&self, pixels: Range<usize>, starts: &mut Vec<usize>) {
         let Geometry {
             x,
@@ -280,7 +280,7 @@ fn split(len: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
     (0..parts).map(move |part| len * part / parts..len * (part + 1) / parts)
 }
 
-/// A rectangle of the output: a range of tiles by a range of pixels.
+/// A rectangle of the output: a range of channel tiles by a range of pixels.
 struct Item<'out> {
     tiles: Range<usize>,
     pixels: Range<usize>,

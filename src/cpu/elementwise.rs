@@ -6,7 +6,7 @@ use super::layout::{LANES, Layout, Line};
 use crate::graph::{BatchNorm, Graph};
 use crate::tensor::Shape;
 
-/// The fewest lines worth handing to another core: 64 KiB.
+/// Minimum number of lines worth handing to another core: 64 KiB.
 const CHUNK: usize = 1024;
 
 /// Batch normalisation as one multiplication and one addition per channel.
@@ -34,7 +34,7 @@ impl ScaleShift {
         }
     }
 
-    /// Normalises planes of `plane` lines each.
+    /// Normalises planes of `plane` lines each, one per block of channels.
     pub(super) fn run(&self, plane: usize, x: &[Line], out: &mut [Line]) {
         let low = if self.relu { 0.0 } else { f32::NEG_INFINITY };
         out.par_chunks_mut(plane)
@@ -49,7 +49,7 @@ impl ScaleShift {
     }
 }
 
-/// Every channel times the sigmoid of its gate; `gates` has one pixel per image.
+/// Multiplies each channel by the sigmoid of its gate; `gates` has one pixel per image.
 pub(super) fn gate(layout: Layout, x: &[Line], gates: &[Line], out: &mut [Line]) {
     let image = layout.shape.h * layout.shape.w;
     let images = Layout::new(Shape::new(layout.shape.n, layout.shape.c, 1, 1));
@@ -104,7 +104,7 @@ impl BatchStatistics {
             .for_each(|((out, x), [gamma, beta])| {
                 let x = &x[..pixels];
                 let mean = mean(x.iter().copied());
-                // Two passes, subtracting the known mean: x² − μ² would suffer from cancellation.
+                // Two passes, subtracting the mean: x² − μ² would suffer from cancellation.
                 let variance = mean_of_squares(x, mean);
                 let scale = gamma.zip(variance, |gamma, variance| {
                     gamma / (variance + self.epsilon).max(f32::MIN_POSITIVE).sqrt()
@@ -141,7 +141,7 @@ fn mean(lines: impl ExactSizeIterator<Item = Line>) -> Line {
     Line(sums.map(|sum| (sum / count) as f32))
 }
 
-/// The larger of the two, and NaN where `x` is one.
+/// The larger of the two; NaN if `x` is NaN.
 fn at_least(low: f32, x: f32) -> f32 {
     if x < low { low } else { x }
 }
@@ -157,7 +157,7 @@ pub(super) fn relu(x: &[Line], out: &mut [Line]) {
         });
 }
 
-/// Adds two activations and clamps the sum at zero if `relu`.
+/// Adds two activations, and applies a ReLU if `relu` is set.
 pub(super) fn add(x: &[Line], residual: &[Line], relu: bool, out: &mut [Line]) {
     let low = if relu { 0.0 } else { f32::NEG_INFINITY };
     out.par_chunks_mut(CHUNK)

@@ -1,12 +1,12 @@
-//! How activations lie in memory on the CPU: blocks of 16 channels, one cache line per pixel.
+//! The memory layout of activations on the CPU: blocks of 16 channels, one cache line per pixel.
 //!
 //! ```text
 //! line index (n, c, y, x) = (c / 16) · plane + (n·H + y)·W + x        lane = c % 16
 //! ```
 //!
-//! This is the GPU's channel-packed layout with 16 lanes instead of 4, whatever the machine's
-//! vector width, plus one line at the end of each plane that is always zero: padding reads from
-//! there, so that no loop asks whether a pixel is inside the image. The odd plane size also keeps
+//! This is the GPU's channel-packed layout with 16 lanes instead of 4, whatever the vector width of
+//! the machine, and with one line of zeros at the end of each plane: padding is read from there, so
+//! that loops need not test whether a pixel is inside the image. The odd plane size also keeps
 //! planes of 56×56 pixels from competing for the same cache sets. Lanes past the last channel are
 //! zero.
 
@@ -40,7 +40,7 @@ impl Line {
     }
 }
 
-/// The position of each line of an activation.
+/// Where each line of an activation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) shape: Shape,
@@ -51,7 +51,7 @@ impl Layout {
         Self { shape }
     }
 
-    /// The number of blocks of 16 channels, the last one possibly partial.
+    /// The number of blocks of 16 channels; the last one may be partial.
     pub(super) const fn blocks(&self) -> usize {
         self.shape.c.div_ceil(LANES)
     }
@@ -66,7 +66,7 @@ impl Layout {
         self.blocks() * self.plane()
     }
 
-    /// The line of a pixel within its plane.
+    /// Index of a pixel's line within its plane.
     pub(super) const fn pixel(&self, n: usize, y: usize, x: usize) -> usize {
         (n * self.shape.h + y) * self.shape.w + x
     }

@@ -1,4 +1,4 @@
-//! Assigns values to buffers: values that are never needed at the same time share one.
+//! Assigns values to buffers: values that are never needed at the same time may share one.
 
 use crate::graph::{Graph, ValueId};
 
@@ -14,7 +14,7 @@ pub(super) struct Assignment {
 }
 
 impl Assignment {
-    /// Walks through the nodes and gives each result the free buffer that fits best.
+    /// Goes through the nodes and assigns each result the free buffer that fits best.
     pub(super) fn new(graph: &Graph) -> Self {
         let mut uses_left = graph.use_counts();
         let mut assignment = Self {
@@ -43,7 +43,7 @@ impl Assignment {
 
     fn assign(&mut self, graph: &Graph, value: ValueId, free: &mut Vec<usize>) {
         let lines = Layout::new(graph.shape(value)).lines();
-        // The smallest that is large enough, or else the largest, which then grows.
+        // The smallest that is large enough, otherwise the largest, which is then enlarged.
         let best = (0..free.len()).min_by_key(|&i| {
             let have = self.lines[free[i]];
             (have < lines, have.abs_diff(lines))

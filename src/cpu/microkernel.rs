@@ -1,23 +1,23 @@
-//! The innermost loops of a convolution: a few pixels × a few vectors of output channels, kept in
-//! registers during the reduction.
+//! The innermost loops of a convolution: sums for a few pixels × a few vectors of output channels,
+//! kept in registers during the reduction.
 //!
 //! The input is described by *starts*: for each tap of the kernel and each pixel of the tile, the
-//! index of the first of `run` consecutive scalars. Stride, padding and kernel size have all become
-//! indices by then, so one kernel serves all convolutions ("indirect convolution", Dukhan 2019,
-//! arXiv:1907.02129). Weights come in the order in which they are read.
+//! index of the first of `run` consecutive scalars. Stride, padding and kernel size are all turned
+//! into indices, so one kernel serves all convolutions ("indirect convolution", Dukhan 2019,
+//! arXiv:1907.02129). Weights are packed in the order in which they are read.
 
 use pulp::{Scalar128b, Simd, WithSimd};
 
 use super::layout::{LANES, Line};
 
-/// Pixels in a tile. Six pixels by four vectors take 24 of the 32 registers of AVX-512 and NEON; by
+/// Pixels per tile. Six pixels by four vectors take 24 of the 32 registers of AVX-512 and NEON; by
 /// two vectors, 12 of the 16 of AVX2.
 pub(super) const MAX_PIXELS: usize = 6;
 
-/// The most blocks of 16 output channels in a tile: four vectors of AVX-512.
+/// Maximum number of blocks of 16 output channels per tile: four vectors of AVX-512.
 pub(super) const MAX_BLOCKS: usize = 4;
 
-/// How the reduction of one tile walks through the input.
+/// How the reduction of a tile traverses the input.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reduction {
     /// The number of blocks of input channels.
@@ -26,9 +26,9 @@ pub(super) struct Reduction {
     pub(super) run: usize,
     /// The same for the last block, which may be partial.
     pub(super) last_run: usize,
-    /// Scalars from one block to the next.
+    /// Distance from one block to the next, in scalars.
     pub(super) block_step: usize,
-    /// Taps per block.
+    /// Number of taps per block.
     pub(super) taps: usize,
 }
 
@@ -39,12 +39,12 @@ impl Reduction {
     }
 }
 
-/// What is done to the sums before they are stored.
+/// What happens to the sums before they are stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Epilogue<'a> {
     /// One line per block of the tile.
     pub(super) bias: &'a [Line],
-    /// The residual, beginning at the first block of the tile, and its plane size.
+    /// The residual, starting at the first block of the tile, and its plane size.
     pub(super) residual: Option<(&'a [Line], usize)>,
     pub(super) relu: bool,
 }
@@ -58,7 +58,7 @@ pub(super) struct Tile<'a, 'out> {
     /// `[blocks][taps][run][channels of the tile]`.
     pub(super) weights: &'a [f32],
     pub(super) epilogue: Epilogue<'a>,
-    /// One slice of lines per block, all beginning at the same pixel.
+    /// One slice of lines per block, all starting at the same pixel.
     pub(super) out: &'a mut [&'out mut [Line]],
     /// The first pixel, relative to the slices of `out`.
     pub(super) out_pixel: usize,
@@ -67,7 +67,7 @@ pub(super) struct Tile<'a, 'out> {
     pub(super) pixels: usize,
 }
 
-/// Chooses the number of blocks per tile that uses this machine's registers well.
+/// Chooses the number of blocks per tile that suits this machine's registers.
 pub(super) struct TileBlocks;
 
 impl WithSimd for TileBlocks {
@@ -89,7 +89,7 @@ impl Tile<'_, '_> {
             (16, _) => self.run_pixels::<S, 1>(simd),
             (8, _) => self.run_pixels::<S, 2>(simd),
             (4, _) => self.run_pixels::<S, 4>(simd),
-            // Without vectors known to `pulp`, groups of four leave the choice to the compiler.
+            // Without vectors known to `pulp`, groups of four let the compiler vectorise.
             _ => self.run_pixels::<Scalar128b, 4>(Scalar128b),
         }
     }
@@ -112,7 +112,7 @@ impl Tile<'_, '_> {
     }
 }
 
-/// A tile whose dimensions are known at compile time, so that its sums can live in registers.
+/// A tile whose dimensions are known at compile time, so that its sums stay in registers.
 struct FixedTile<'a, 'out, const VECTORS: usize, const PIXELS: usize>(Tile<'a, 'out>);
 
 impl<const VECTORS: usize, const PIXELS: usize> WithSimd for FixedTile<'_, '_, VECTORS, PIXELS> {
@@ -207,7 +207,7 @@ fn store<S: Simd, const VECTORS: usize, const PIXELS: usize>(
                     sum = simd.add_f32s(sum, S::as_simd_f32s(&residual[pixel].0).0[part]);
                 }
                 if epilogue.relu {
-                    // The second one if either is a NaN, as it must stay.
+                    // `max` returns its second argument if either is NaN, which must be preserved.
                     sum = simd.max_f32s(zero, sum);
                 }
                 out[part] = sum;

@@ -1,6 +1,6 @@
-//! The fast CPU path: what runs when there is no GPU, and what GPU times are compared with.
+//! The fast CPU path: the fallback without a GPU, and the baseline for GPU times.
 //!
-//! In goes a [`Graph`], best after the optimising passes, so that batch normalisation is folded and
+//! Takes a [`Graph`], best after the optimising passes, so that batch normalisation is folded and
 //! ReLU and residuals are part of the convolutions. [`CpuExecutor::new`] packs the weights once;
 //! [`CpuExecutor::run`] computes the outputs on all cores of the current `rayon` pool, in buffers
 //! that are kept for the next run. Reading order: `layout.rs`, `step.rs`, `conv2d.rs`,
@@ -30,7 +30,7 @@ use layout::{Layout, Line};
 use memory::Assignment;
 use step::Step;
 
-/// A graph prepared for running on all cores.
+/// A graph, prepared for running on all cores.
 ///
 /// ```
 /// use resnet_wgpu::cpu::CpuExecutor;
@@ -50,7 +50,7 @@ pub struct CpuExecutor {
     graph: Arc<Graph>,
     steps: Vec<Step>,
     memory: Assignment,
-    /// Buffers of finished runs, to be reused.
+    /// Buffers of finished runs, for reuse.
     idle: Mutex<Vec<Buffers>>,
 }
 
@@ -65,7 +65,7 @@ impl CpuExecutor {
     /// Packs the weights and assigns buffers.
     ///
     /// # Errors
-    /// [`Error::Memory`] when a run needs more than there is.
+    /// [`Error::Memory`] if a run needs more memory than there is.
     pub fn new(graph: &Graph) -> Result<Self, Error> {
         let memory = Assignment::new(graph);
         let lines: usize = memory.lines().iter().sum();
@@ -105,7 +105,7 @@ impl CpuExecutor {
         outputs
     }
 
-    /// Runs every step and passes each result to `visit` before a later one may overwrite it.
+    /// Runs every step, and passes each result to `visit` before it may be overwritten.
     fn compute(
         &self,
         inputs: &[Tensor],
@@ -117,7 +117,7 @@ impl CpuExecutor {
             let lines = &mut buffers.values[self.memory.buffer(id)][..layout.lines()];
             layout.pack(tensor.data(), lines);
         }
-        // Inside the pool, so that steps need not wake it one by one.
+        // Inside the pool, so that steps do not wake it one by one.
         rayon::scope(|_| {
             for (step, node) in self.steps.iter().zip(self.graph.nodes()) {
                 let layout = Layout::new(self.graph.shape(node.output));
@@ -171,7 +171,7 @@ impl CpuExecutor {
 
 #[doc(hidden)]
 impl CpuExecutor {
-    /// As [`Self::new`], for a given set of vector instructions.
+    /// Does what [`Self::new`] does, with a given set of vector instructions.
     pub fn with_arch(graph: &Graph, arch: Arch) -> Self {
         Self::assembled(graph, Assignment::new(graph), arch)
     }

@@ -1,8 +1,8 @@
 //! Packs convolution weights in the order in which the microkernel reads them.
 //!
-//! Output channels are cut into tiles of up to four blocks. Small groups are merged until a merged
-//! group fills blocks of 16 channels, with zero weights between the groups: up to 16 times the
-//! products for a depthwise convolution, but no kernel of its own.
+//! Output channels are cut into tiles of up to four blocks. Small groups are merged until they fill
+//! blocks of 16 channels, with zero weights between groups: that takes up to 16 times the products
+//! of a depthwise convolution, but no separate kernel.
 
 use super::layout::{LANES, Line};
 
@@ -10,21 +10,21 @@ use super::layout::{LANES, Line};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WeightShape {
     pub(super) out_c: usize,
-    /// Input channels of all groups.
+    /// Input channels of all groups together.
     pub(super) in_c: usize,
     pub(super) kernel: [usize; 2],
     pub(super) groups: usize,
 }
 
 impl WeightShape {
-    /// The number of groups that are treated as one.
+    /// The number of groups that are merged into one.
     fn merged(&self) -> usize {
         let needed = |channels: usize| LANES / gcd(LANES, channels);
         let [a, b] = [
             needed(self.in_c / self.groups),
             needed(self.out_c / self.groups),
         ];
-        // Both are powers of two, so the larger is a multiple of the smaller.
+        // Both are powers of two, so the larger one is a multiple of the smaller.
         a.max(b).min(self.groups)
     }
 }
@@ -55,9 +55,9 @@ pub(super) fn bias_lines(out_c: usize, bias: Option<&[f32]>) -> Vec<Line> {
     lines
 }
 
-/// Cuts the outputs into tiles of at most `max_blocks` blocks and packs their weights.
+/// Cuts the output channels into tiles of at most `max_blocks` blocks and packs their weights.
 ///
-/// With `rows`, a whole row of taps with all its input channels is one run of lanes.
+/// With `rows`, a row of taps with all its input channels is one run of lanes.
 pub(super) fn pack(
     shape: WeightShape,
     weight: &[f32],
@@ -85,7 +85,7 @@ pub(super) fn pack(
             first_group * out_per_group / LANES..(end_group * out_per_group).div_ceil(LANES);
         let count = out_blocks.len().div_ceil(max_blocks);
         for tile in 0..count {
-            // Tiles of nearly equal size: five blocks become three and two, not four and one.
+            // Tiles of similar size: five blocks become three and two, not four and one.
             let first_block = out_blocks.start + out_blocks.len() * tile / count;
             let end_block = out_blocks.start + out_blocks.len() * (tile + 1) / count;
             let channels = first_block * LANES..end_block * LANES;

@@ -61,7 +61,7 @@ impl WindowPool {
     }
 }
 
-/// The binomial filter over an image mirrored at its edges.
+/// A 3×3 binomial filter, with reflection padding.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlurredPool {
     pub(super) stride: [usize; 2],
@@ -82,7 +82,7 @@ impl BlurredPool {
     }
 }
 
-/// A row or column and its neighbours; outside the image they are mirrored.
+/// The index of a row or column and those of its neighbours, reflected at the edges.
 fn around(center: usize, size: usize) -> [usize; 3] {
     let before = center.checked_sub(1).unwrap_or(1);
     let after = if center + 1 < size {
@@ -117,7 +117,7 @@ fn each_row(
         });
 }
 
-/// The part of a window that lies inside the image; `start` counts from the edge of the padding.
+/// The range of a window that is inside the image; `start` counts from the edge of the padding.
 fn clipped(start: usize, kernel: usize, padding: usize, size: usize) -> Range<usize> {
     start.saturating_sub(padding)..(start + kernel).saturating_sub(padding).min(size)
 }
@@ -128,7 +128,7 @@ fn mean<'a>(pixels: impl Iterator<Item = &'a Line>, count: usize) -> Line {
     sum.map(|sum| sum * scale)
 }
 
-/// Averages all pixels of an image; `out` has one pixel per image.
+/// Averages all pixels of each image; `out` has one pixel per image.
 pub(super) fn global_avg(layout: Layout, x: &[Line], out: &mut [Line]) {
     let image = layout.shape.h * layout.shape.w;
     out.par_chunks_exact_mut(layout.shape.n + 1)

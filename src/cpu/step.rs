@@ -21,7 +21,7 @@ use crate::tensor::{Shape, Tensor};
 /// A prepared operation.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// A convolution or a linear layer, which is a convolution of one pixel.
+    /// A convolution, or a linear layer as a convolution of a 1×1 image.
     Conv(PackedConv),
     Winograd(Winograd),
     BatchNorm {
@@ -42,7 +42,7 @@ pub(super) enum Step {
         x: Layout,
     },
     Softmax(Layout),
-    /// Operations that are rare and small, and so not worth optimising.
+    /// Operations too rare and too small to be worth optimising.
     Plain(Box<Plain>),
 }
 
@@ -130,7 +130,7 @@ impl Step {
 
     fn conv(graph: &Graph, conv: Conv2d, [x, out]: [Shape; 2], arch: Arch) -> Self {
         let weight = graph.tensor(conv.weight);
-        // A linear weight has no window.
+        // The weight of a linear layer has no window.
         let kernel = match *weight.dims() {
             [_, _, h, w] => [h, w],
             _ => [1, 1],

@@ -1,12 +1,12 @@
-//! Operations on vectors, that is, on images of one pixel: flatten and softmax.
+//! Operations on vectors, that is, on 1×1 images: flatten and softmax.
 //!
-//! They are small, so they go through row-major order and run on one core.
+//! They are small, so they are done in row-major order on a single core.
 
 use super::layout::{LANES, Layout, Line};
 use crate::graph::FlattenOrder;
 use crate::tensor::Shape;
 
-/// Flattens each image into the channels of one pixel.
+/// Flattens each image into the channels of a single pixel.
 pub(super) fn flatten(order: FlattenOrder, x_layout: Layout, x: &[Line], out: &mut [Line]) {
     let Shape { n: batch, c, h, w } = x_layout.shape;
     let flat = Layout::new(Shape::new(batch, c * h * w, 1, 1));

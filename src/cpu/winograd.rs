@@ -1,13 +1,13 @@
 //! 3×3 convolutions of stride 1 by F(4×4, 3×3) (Lavin & Gray 2015, arXiv:1509.09308): 36 products
-//! where the direct way takes 144.
+//! where a direct convolution takes 144.
 //!
-//! The output is cut into squares of 4×4 pixels. The 6×6 input pixels that each needs are
-//! transformed (`Bᵀ d B`); each of the 36 positions is then a separate pointwise convolution with
-//! transformed weights (`G g Gᵀ`), and the sums are transformed back (`Aᵀ m A`).
+//! The output is cut into squares of 4×4 pixels. The 6×6 input pixels of each are transformed
+//! (`Bᵀ d B`); each of the 36 positions is then a separate pointwise convolution with transformed
+//! weights (`G g Gᵀ`), and the sums are transformed back (`Aᵀ m A`).
 //!
-//! The polynomial is interpolated at 0, ±√½, ±√2 and ∞: with these no number in the transforms
-//! exceeds 2½, and rounding errors stay below those of the usual 0, ±1, ±2, ∞. They are still about
-//! ten times those of a direct convolution.
+//! The polynomial is interpolated at 0, ±√½, ±√2 and ∞: no number in the transforms then exceeds
+//! 2½, and rounding errors are smaller than with the usual 0, ±1, ±2, ∞. They are still about ten
+//! times those of a direct convolution.
 
 mod transforms;
 
@@ -29,13 +29,13 @@ const PATCH: usize = 6;
 /// Products per square and channel.
 const POSITIONS: usize = PATCH * PATCH;
 
-/// Below this many squares the transformed weights, four times as large as the plain ones, are read
-/// too rarely to pay off: 7×7 pixels at batch 1 have four. 12 lies between those and the 16 of
-/// 14×14.
+/// With fewer squares than this, the transformed weights, four times as large as the plain ones,
+/// are read too rarely to pay off: 7×7 pixels at batch 1 have four squares, 14×14 have 16, and 12
+/// lies between.
 const MIN_SQUARES: usize = 12;
 
-/// Bytes of transformed input and sums that are alive at once, to stay within a shared last-level
-/// cache.
+/// Bytes of transformed input and sums in use at the same time, chosen to stay within a shared
+/// last-level cache.
 const STRIPE_BYTES: usize = 6 << 20;
 
 /// A 3×3 convolution with transformed weights.
@@ -63,9 +63,9 @@ struct Squares {
     rows: usize,
     columns: usize,
     len: usize,
-    /// The most squares that are worked on at once.
+    /// Maximum number of squares that are computed at once.
     stripe: usize,
-    /// Lines between two positions: odd, so that positions do not compete for the same cache sets.
+    /// Lines from one position to the next: odd, so that positions do not compete for cache sets.
     plane: usize,
 }
 
@@ -94,7 +94,7 @@ impl Squares {
 }
 
 impl Winograd {
-    /// Whether a convolution can be computed this way, and whether it is worth it.
+    /// Whether a convolution can be computed this way, and is worth it.
     pub(super) fn suits(geometry: &Geometry) -> bool {
         let Geometry {
             x,

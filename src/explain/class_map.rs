@@ -1,10 +1,9 @@
-//! Shows what a network looks at: adds the class activation map of one class to a graph, as a
-//! value.
+//! Shows what a network looks at: adds the class activation map of one class to a graph.
 //!
-//! For the last feature map before a global average pool and the classifier this is the map of Zhou
-//! et al. 2016 (arXiv:1512.04150): `Σ_c w[class,c] · x[c,h,w]`. That map is as coarse as the
-//! feature map, 2×2 for images of 64×64. An earlier feature map is finer; there the gradient of the
-//! logit replaces the weights of the classifier, and only its positive part counts, pixel by pixel:
+//! For the last feature map before a global average pool and the classifier, this is the map of
+//! Zhou et al. 2016 (arXiv:1512.04150): `Σ_c w[class,c] · x[c,h,w]`. It is as coarse as the feature
+//! map: 2×2 for images of 64×64. An earlier feature map is finer; there the gradient of the logit
+//! replaces the weights, and only its positive part counts, pixel by pixel:
 //! `Σ_c max(∂logit/∂x[c,h,w], 0) · x[c,h,w]`, Layer-CAM (Jiang et al. 2021,
 //! doi:10.1109/TIP.2021.3089943).
 //!
@@ -36,10 +35,10 @@ use crate::tensor::Tensor;
 /// The name of the value that holds a class activation map.
 pub const CLASS_MAP: &str = "class_map";
 
-/// The smallest side of a last feature map that is fine enough: that of ResNet-50.
+/// Minimum side of the last feature map for it to be used: that of ResNet-50.
 const FINE: usize = 7;
 
-/// The smallest useful side of an earlier one.
+/// Minimum side of an earlier feature map for it to be used.
 const COARSE: usize = 4;
 
 /// Selects the class activation map that is added to a graph: by default that of the most likely
@@ -57,8 +56,8 @@ pub struct ClassMap {
 }
 
 impl ClassMap {
-    /// Selects a class; `None` means that of the largest logit. On a GPU the class can be changed
-    /// between runs.
+    /// Selects a class; `None` is the class with the largest logit. On a GPU the class can be
+    /// changed between runs.
     #[must_use]
     pub fn class(self, class: impl Into<Option<usize>>) -> Self {
         Self {
@@ -90,9 +89,9 @@ impl ClassMap {
 /// [`optimize`](crate::passes::optimize), so that the backward pass is optimised too.
 ///
 /// # Errors
-/// [`Error::Model`] for a graph without a classifier behind a feature map, and for a class or a
-/// feature map that it does not have; [`Error::Operator`] for an operation on the way back that has
-/// no gradient here, such as a max pool.
+/// [`Error::Model`] if the graph has no classifier after a feature map, or no such class or feature
+/// map; [`Error::Operator`] if an operation on the backward path has no gradient here, such as a
+/// max pool.
 pub fn add_class_map(graph: &Graph, map: &ClassMap) -> Result<Graph, Error> {
     let head = Head::find(graph)?;
     if let Some(class) = map.class
@@ -126,7 +125,7 @@ pub fn add_class_map(graph: &Graph, map: &ClassMap) -> Result<Graph, Error> {
         }
     }
     let gradient = way.gradient_of(target)?;
-    // Before a pool every pixel has the same gradient, and all of it counts.
+    // Before a global pool all pixels have the same gradient, so negative ones count too.
     let positive = !feeds_pool(graph, target);
     let op = Op::ChannelDot(ChannelDot { positive });
     let map = way.graph.add(CLASS_MAP, op, &[gradient, target])?;
@@ -145,7 +144,7 @@ fn refuse(reason: String) -> Error {
 /// What follows the last feature map.
 struct Head {
     logits: ValueId,
-    /// The value that is flattened for the classifier.
+    /// The value that is flattened to become the classifier's input.
     pooled: ValueId,
     weight: ParamId,
     order: FlattenOrder,
@@ -180,7 +179,7 @@ impl Head {
         })
     }
 
-    /// The classifier's weights as images in the shape of its input, one per class.
+    /// The classifier's weights as one image per class, in the shape of its input.
     fn weights(&self, graph: &Graph) -> Tensor {
         let shape = graph.shape(self.pooled);
         let plane = shape.h * shape.w;
@@ -220,13 +219,13 @@ fn default_target(graph: &Graph, head: &Head, coarse: bool) -> Result<ValueId, E
         return Ok(last);
     }
     let fine = blocks.iter().rev().find(|&&value| side(value) >= COARSE);
-    // If none is fine enough, the finest.
+    // If none is fine enough, the finest is taken.
     let stage = fine.or(blocks.first()).map_or(last, |&value| value);
     let of_stage = |value: &&ValueId| graph.shape(**value) == graph.shape(stage);
     Ok(blocks.iter().find(of_stage).map_or(last, |&value| value))
 }
 
-/// Whether a node completes a residual block: a sum, with its ReLU, wherever that is.
+/// Whether a node completes a residual block: the sum, or the ReLU after it if that is separate.
 fn is_block_output(graph: &Graph, node: &Node) -> bool {
     let is_sum = |node: &Node| {
         matches!(node.op, Op::Add(_)) || matches!(node.op, Op::Conv2d(_)) && node.inputs.len() == 2
@@ -243,7 +242,7 @@ fn feeds_pool(graph: &Graph, value: ValueId) -> bool {
     readers.any(|n| matches!(n.op, Op::GlobalAvgPool(_) | Op::AvgPool(_)))
 }
 
-/// A value and everything that is computed from it.
+/// A value, and all values computed from it.
 fn dependents(graph: &Graph, value: ValueId) -> HashSet<ValueId> {
     let mut found = HashSet::from([value]);
     for node in graph.nodes() {
@@ -257,14 +256,14 @@ fn dependents(graph: &Graph, value: ValueId) -> HashSet<ValueId> {
 /// The backward pass from the classifier to the target.
 struct WayBack {
     graph: Graph,
-    /// The gradients that have reached each value so far, to be summed.
+    /// The gradients collected for each value so far, to be summed.
     gradients: HashMap<ValueId, Vec<ValueId>>,
-    /// The target and everything computed from it: nothing else needs a gradient.
+    /// The target and all values computed from it: no others need a gradient.
     dependents: HashSet<ValueId>,
 }
 
 impl WayBack {
-    /// The gradient of the classifier's input.
+    /// The gradient with respect to the classifier's input.
     fn start(&mut self, head: &Head, class: Option<usize>) -> Result<ValueId, Error> {
         let weights = head.weights(&self.graph);
         let weight = self.graph.param("class_gradient.weight", weights);
@@ -274,7 +273,7 @@ impl WayBack {
         self.graph.add("class_gradient", op, &[head.logits])
     }
 
-    /// The sum of all gradients that have reached a value.
+    /// The sum of all gradients collected for a value.
     fn gradient_of(&mut self, value: ValueId) -> Result<ValueId, Error> {
         let parts = self.gradients.remove(&value).unwrap_or_default();
         let mut parts = parts.into_iter();
@@ -289,7 +288,7 @@ impl WayBack {
         Ok(sum)
     }
 
-    /// Passes through one node backwards, from the gradient of its result to those of its inputs.
+    /// Propagates the gradient of a node's output to its inputs.
     fn pass(&mut self, node: &Node) -> Result<(), Error> {
         let mut gradient = self.gradient_of(node.output)?;
         let op = node.op.as_operation();

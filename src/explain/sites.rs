@@ -1,19 +1,19 @@
-//! The positions of the centres of a value's pixels in the image.
+//! Where the centres of a value's pixels are in the image.
 //!
 //! A pixel of a feature map sees a window of the image. With uneven padding, and with strides in
 //! 1×1 convolutions, the centres of these windows do not divide the image evenly: those of the 4×4
-//! pixels of the lesson's fourth stage lie at 2, 18, 34 and 50 of 64. A map that is laid over the
-//! image must be aligned with them (Araujo, Norris & Sim 2019, doi:10.23915/distill.00021).
+//! pixels in the lesson's fourth stage are at 2, 18, 34 and 50 of 64. A map laid over the image
+//! must be aligned with them (Araujo, Norris & Sim 2019, doi:10.23915/distill.00021).
 
 use crate::error::Error;
 use crate::graph::{Graph, Placement, ValueId};
 use crate::tensor::Shape;
 
-/// The centres of a value's pixels in image coordinates, where the first pixel is at 0. Rows come
-/// first.
+/// The centres of a value's pixels, in image coordinates where the first pixel is at 0. The
+/// vertical axis comes first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sites {
-    /// Rows and columns of the image.
+    /// Height and width of the image.
     pub image: [usize; 2],
     /// The centre of the first pixel.
     pub first: [f64; 2],
@@ -54,8 +54,8 @@ impl Sites {
         }
     }
 
-    /// The factor and the offset that turn a position in a picture of the image, `pixels` long
-    /// along an axis, into a position among the value's pixels.
+    /// The factor and offset that turn a position in a picture of the image, with `pixels` pixels
+    /// along the axis, into a position among the value's pixels.
     pub fn scale_and_offset(&self, axis: usize, pixels: usize) -> [f64; 2] {
         let image = self.image[axis] as f64 / pixels as f64;
         let offset = 0.5 * image - 0.5 - self.first[axis];

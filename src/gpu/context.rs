@@ -6,13 +6,13 @@ use super::cooperative::{cooperative_matrix_features, cooperative_matrix_works};
 use super::{PipelineCacheFile, Pipelines, required_limits};
 use crate::error::Error;
 
-/// The adapters of this machine, best first.
+/// The adapters of this machine, in order of preference.
 #[derive(Debug)]
 pub struct Adapters {
     adapters: Vec<wgpu::Adapter>,
 }
 
-/// The position of an adapter in the list: real GPUs before software, native APIs before OpenGL.
+/// The rank of an adapter, lower is better: real GPUs before software, native APIs before OpenGL.
 fn adapter_rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
     let kind = match info.device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
@@ -25,8 +25,8 @@ fn adapter_rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
 }
 
 impl Adapters {
-    /// Lists the adapters of the given backends; by default those of the native APIs, and those of
-    /// OpenGL only if there are no others.
+    /// Lists the adapters of the given backends; by default those of the native APIs, or those of
+    /// OpenGL if there are none.
     pub async fn enumerate(backends: Option<wgpu::Backends>) -> Self {
         if let Some(backends) = backends {
             return Self::of(backends).await;
@@ -216,8 +216,8 @@ pub struct Context {
     pub info: wgpu::AdapterInfo,
     /// The pipelines of all sessions on this device.
     pub pipelines: Pipelines,
-    /// The first error that no error scope caught, if there was one; errors of a host's device go
-    /// to the host.
+    /// The first error that no error scope caught; for the device of a host, such errors go to the
+    /// host instead.
     failure: Arc<Mutex<Option<Error>>>,
 }
 
@@ -233,8 +233,8 @@ impl Context {
         adapters.open(adapters.choose(wanted.as_deref())?).await
     }
 
-    /// Uses the device of a host. No error handler is installed: what the device reports outside
-    /// calls that return an error goes wherever the host wants it.
+    /// Uses the device of a host. No error handler is installed: errors outside calls that return
+    /// one go wherever the host has them sent.
     pub fn of(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self {
             pipelines: Pipelines::new(&device, None),
@@ -245,7 +245,7 @@ impl Context {
         }
     }
 
-    /// Creates a device; features beyond the optional ones may be experimental.
+    /// Creates a device. `more` are features beyond the optional ones, and may be experimental.
     async fn new(adapter: &wgpu::Adapter, more: wgpu::Features) -> Result<Self, Error> {
         let mut descriptor = super::device_descriptor(adapter);
         descriptor.required_features |= more;

@@ -13,8 +13,8 @@ use crate::kernels::{Precision, conv2d_cooperative};
 use crate::plan::{Capabilities, KernelPath, Plan, PlanOptions};
 use crate::tensor::{Shape, Tensor};
 
-/// The features to request; `None` if the adapter has no matrices of the kind that the kernel
-/// multiplies: 16×16 halves, summed in single precision.
+/// The features to request; `None` if the adapter lacks the matrices that the kernel multiplies:
+/// 16×16 in half precision, summed in single precision.
 pub fn cooperative_matrix_features(adapter: &wgpu::Adapter) -> Option<wgpu::Features> {
     let features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
         | wgpu::Features::SHADER_F16
@@ -46,12 +46,12 @@ pub fn cooperative_matrix_works(context: &Context) -> Result<bool, Error> {
     };
     let (plain, cooperative) = (run(false)?, run(true)?);
     let pairs = plain[0].data().iter().zip(cooperative[0].data());
-    // Sums of 189 products of numbers up to one: most are between -10 and 10.
+    // Sums of 189 products of numbers up to 1: most of them are between -10 and 10.
     Ok(pairs.into_iter().all(|(a, b)| (a - b).abs() <= 0.1))
 }
 
-/// A 3×3 convolution with partial tiles on all sides, on numbers whose period matches none of the
-/// sides.
+/// A 3×3 convolution with partial tiles on all sides, over numbers whose period divides none of the
+/// dimensions.
 fn convolution() -> Result<(Graph, Tensor), Error> {
     let number = |i: usize| f32::from(u8::try_from(i * 37 % 251).unwrap_or(0)) / 125.0 - 1.0;
     let shape = Shape::new(2, 21, 9, 7);

@@ -18,7 +18,7 @@ pub enum Slice<'a> {
     Time {
         /// Milliseconds.
         milliseconds: f64,
-        /// The milliseconds that each kernel of this run took when it was measured.
+        /// The time that each kernel of this run took when it was measured, in milliseconds.
         times: &'a [f64],
     },
     /// All remaining kernels.

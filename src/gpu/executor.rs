@@ -1,5 +1,5 @@
-//! A plan on a device: pipelines, buffers and bind groups are created once and recorded as often as
-//! needed.
+//! A plan on a device: pipelines, buffers and bind groups are created once, and runs recorded any
+//! number of times.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::plan::{
 };
 use crate::tensor::{Shape, Tensor, pack};
 
-/// Distinguishes executors.
+/// The id of the next executor.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// A plan on a device.
@@ -65,8 +65,8 @@ impl Executor {
         )
     }
 
-    /// Does what [`Executor::new`] does, with pipelines that executors of the same device share;
-    /// missing ones are added. `progress` is told of every step.
+    /// Does what [`Executor::new`] does, with pipelines shared by the executors of a device;
+    /// missing ones are added. `progress` is called after every step.
     ///
     /// # Errors
     /// As [`Executor::new`]; also [`Error::Gpu`] for pipelines of another device.
@@ -134,7 +134,7 @@ impl Executor {
             Dispatch::new(device, &step.node, &step.launch, pipeline, bound)
         });
         let dispatches = dispatches.collect::<Result<Vec<Dispatch>, Error>>()?;
-        // No other value uses an output's buffer, so the last dispatch that writes it completes it.
+        // No other value shares an output's buffer: the last dispatch that writes it completes it.
         let complete_after = plan.outputs().iter().map(|output| {
             let writes = |step: &Step| step.allocations.last() == Some(&output.allocation);
             plan.steps().iter().rposition(writes).map_or(0, |i| i + 1)

@@ -1,4 +1,4 @@
-//! Paints a value of one channel into a texture of the host.
+//! Paints a one-channel value into a texture of the host.
 
 use super::Executor;
 use super::dispatch::Dispatch;
@@ -146,7 +146,7 @@ impl Colors {
     }
 }
 
-/// The recorded parts that paint a map.
+/// The recorded commands that paint a map.
 pub(super) struct Painted {
     pub(super) dispatch: Dispatch,
     pub(super) copy: TextureCopy,
@@ -311,7 +311,7 @@ fn pixel_of(texture: &wgpu::Texture) -> Result<Pixel, Error> {
     }
 }
 
-/// Colours as words in the order of the texture's bytes.
+/// Colours as 32-bit words, in the byte order of the texture.
 fn words(table: &[[u8; 4]; 256], pixel: Pixel) -> Vec<u32> {
     let word = |&[r, g, b, a]: &[u8; 4]| match pixel {
         Pixel::Bgra => u32::from_le_bytes([b, g, r, a]),

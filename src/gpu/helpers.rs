@@ -18,7 +18,7 @@ pub(super) struct Helpers {
     pub(super) heat_map: Helper,
 }
 
-/// A pipeline that may not exist yet.
+/// A pipeline, created on first use.
 #[derive(Debug, Default)]
 pub(super) struct Helper(OnceLock<Pipeline>);
 
@@ -29,7 +29,7 @@ impl Helper {
             return Ok(pipeline.clone());
         }
         let made = Pipelines::new(device, None).get(launch)?;
-        // Another thread may have been first; both pipelines are equal.
+        // Another thread may have been faster; both pipelines are equal.
         Ok(self.0.get_or_init(|| made).clone())
     }
 }

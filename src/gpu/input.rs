@@ -1,4 +1,4 @@
-//! The inputs of a run: an upload, a buffer of the host, or textures of the host.
+//! The inputs of a run: uploaded data, a buffer of the host, or textures of the host.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ pub struct Input(Option<Arc<Made>>);
 
 #[derive(Debug)]
 struct Made {
-    /// The executor that it belongs to.
+    /// The id of the executor that it belongs to.
     owner: u64,
     copy: Option<HostCopy>,
-    /// Two per image: along its rows and along its columns.
+    /// Two per image: the horizontal and the vertical pass.
     dispatches: Vec<Dispatch>,
     images: Vec<Image>,
 }
@@ -35,7 +35,7 @@ struct HostCopy {
     to: wgpu::Buffer,
 }
 
-/// The data of an image that are needed to read the same part of another texture.
+/// What is needed to read the same part of another texture.
 #[derive(Clone, Debug)]
 struct Image {
     read: TextureRead,
@@ -50,7 +50,7 @@ struct Image {
 }
 
 impl Input {
-    /// Reads what was written to [`Executor::input`] beforehand, by whatever means.
+    /// Reads what was written to [`Executor::input`] beforehand, in any way.
     pub fn uploaded() -> Self {
         Self::default()
     }
@@ -156,7 +156,7 @@ impl Input {
 }
 
 impl Image {
-    /// The pass along the rows of a view.
+    /// The horizontal pass over a view.
     fn dispatch(
         &self,
         device: &wgpu::Device,
@@ -241,11 +241,9 @@ impl Executor {
     /// The textures are read anew in each run. [`Input::with_views`] reads other textures of the
     /// same size.
     ///
-    /// # Errors
-    /// [`Error::Input`] if the plan does not take pixels of the rules' size, or the batch has a
-    /// different number of images; [`Error::Texture`] for a view that cannot be read;
-    /// [`Error::Preprocess`] for a view that would get margins; [`Error::Gpu`] and
-    /// [`Error::OutOfMemory`] from the device.
+    /// [`Error::Input`] if the plan does not take pixels of the rules' size, or if the batch size
+    /// differs; [`Error::Texture`] if a view cannot be read; [`Error::Preprocess`] if an image
+    /// would have to be padded; [`Error::Gpu`] and [`Error::OutOfMemory`] from the device.
     pub fn texture_input(
         &self,
         device: &wgpu::Device,

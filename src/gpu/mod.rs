@@ -1,4 +1,4 @@
-//! The only module that uses wgpu: it turns a [`Plan`](crate::plan::Plan) into pipelines, buffers
+//! The only module that uses wgpu. It turns a [`Plan`](crate::plan::Plan) into pipelines, buffers
 //! and commands.
 //!
 //! A host that has a device builds an [`Executor`] from it, states once what a run reads
@@ -63,7 +63,7 @@ pub fn required_features() -> wgpu::Features {
     wgpu::Features::empty()
 }
 
-/// Features that are used if a device has them.
+/// Features that are used where a device has them.
 pub fn optional_features() -> wgpu::Features {
     wgpu::Features::TIMESTAMP_QUERY
         | wgpu::Features::SUBGROUP
@@ -120,7 +120,7 @@ impl Capabilities {
             workgroups_per_dimension: limits.max_compute_workgroups_per_dimension.into(),
             texture_side: limits.max_texture_dimension_2d.into(),
             immediate_bytes: limits.max_immediate_size.into(),
-            // On Vulkan, storage formats that can be written can also be read.
+            // On Vulkan, storage formats that can be written can be read as well.
             read_write_textures: features
                 .contains(wgpu::Features::TEXTURE_ADAPTER_SPECIFIC_FORMAT_FEATURES),
             half_arithmetic: features.contains(wgpu::Features::SHADER_F16),

@@ -1,5 +1,5 @@
-//! The destinations of a run's results: they stay, are copied to the host's buffers, or become
-//! pictures in the host's textures.
+//! The destinations of results: they stay in the executor's buffers, are copied to the host's, or
+//! are painted into the host's textures.
 
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ pub struct Output(Option<Arc<Wanted>>);
 
 #[derive(Debug)]
 struct Wanted {
-    /// The executor that it belongs to.
+    /// The id of the executor that it belongs to.
     owner: u64,
-    /// The dispatches of the network until every requested value is complete.
+    /// The number of network dispatches until every requested value is complete.
     network_steps: usize,
     copies: Vec<BufferCopy>,
     dispatches: Vec<Dispatch>,
@@ -40,12 +40,12 @@ struct BufferCopy {
 }
 
 impl Output {
-    /// All outputs of the graph, left where they are.
+    /// Computes all outputs of the graph and leaves them in the executor's buffers.
     pub fn kept() -> Self {
         Self::default()
     }
 
-    /// Keeps only what is requested from the builder.
+    /// Computes only what is requested from the builder.
     pub fn builder(executor: &Executor) -> OutputBuilder<'_> {
         OutputBuilder {
             executor,
@@ -96,7 +96,7 @@ impl Output {
     }
 }
 
-/// Collects the results that a run is needed for.
+/// Collects the results that a run must produce.
 #[derive(Debug)]
 pub struct OutputBuilder<'a> {
     executor: &'a Executor,
@@ -104,8 +104,8 @@ pub struct OutputBuilder<'a> {
 }
 
 impl OutputBuilder<'_> {
-    /// Computes an output of the graph, selected by its name or its role, and leaves it where it
-    /// is.
+    /// Requests an output of the graph, by its name or role, and leaves it in the executor's
+    /// buffer.
     ///
     /// # Errors
     /// [`Error::UnknownValue`] and [`Error::NoRole`] if the plan keeps no such value.
@@ -119,8 +119,8 @@ impl OutputBuilder<'_> {
     /// host that has the usage `COPY_DST`.
     ///
     /// # Errors
-    /// As [`Self::keep`]; also [`Error::Recording`] for a buffer that is too small or lacks the
-    /// usage, or an offset that is not a multiple of 4.
+    /// As [`Self::keep`]; also [`Error::Recording`] if the buffer is too small or lacks the usage,
+    /// or if the offset is not a multiple of 4.
     pub fn copy<'a>(
         self,
         key: impl Into<OutputKey<'a>>,
@@ -157,12 +157,11 @@ impl OutputBuilder<'_> {
         Ok(builder)
     }
 
-    /// Paints an output of one channel, such as a class activation map, into a texture of the host.
+    /// Paints a one-channel output, such as a class activation map, into a texture of the host.
     ///
     /// # Errors
-    /// As [`Self::keep`]; [`Error::Texture`] for a value of more than one channel and for a texture
-    /// that cannot be painted ([`HeatMap`]); [`Error::Gpu`] and [`Error::OutOfMemory`] from the
-    /// device.
+    /// As [`Self::keep`]; [`Error::Texture`] if the value has more than one channel or the texture
+    /// cannot be painted ([`HeatMap`]); [`Error::Gpu`] and [`Error::OutOfMemory`] from the device.
     pub fn heat_map(
         self,
         device: &wgpu::Device,

@@ -1,4 +1,4 @@
-//! Runs work on all processors while the caller's thread takes the results.
+//! Runs work on all processors while the caller's thread handles the results.
 
 #[cfg(not(target_family = "wasm"))]
 use std::{
@@ -11,9 +11,9 @@ use wgpu::{WasmNotSend, WasmNotSync};
 
 use crate::error::Error;
 
-/// Runs `work` on every item, on as many threads as there are processors, and hands each result
-/// with its index to `done`, on the caller's thread and in the order of completion. The first error
-/// ends it.
+/// Runs `work` on every item, on as many threads as there are processors, and passes each result
+/// with its index to `done`, on the caller's thread and in the order of completion. Stops at the
+/// first error.
 ///
 /// At most as many results wait as there are threads. With one processor, or in a browser,
 /// everything runs on the caller's thread.
@@ -47,13 +47,13 @@ fn on_threads<T: Sync, R: Send>(
         for _ in 0..threads {
             let sender = sender.clone();
             scope.spawn(|| {
-                // Moved in, so that the receiver sees the end when all threads are done.
+                // Moved into the thread, so that the receiver ends when all threads are done.
                 let sender = sender;
                 while let Some((index, item)) = {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     items.get(index).map(|item| (index, item))
                 } {
-                    // The receiver is gone after an error.
+                    // After an error, the receiver is gone.
                     if sender.send((index, work(item))).is_err() {
                         break;
                     }
@@ -64,7 +64,7 @@ fn on_threads<T: Sync, R: Send>(
         let results = receiver.iter();
         let mut results = results.map(|(index, result)| done(index, result?));
         let outcome = results.try_for_each(|result| result);
-        // Threads that wait to send must not wait forever.
+        // Lets threads that are blocked on sending finish.
         drop(results);
         drop(receiver);
         outcome

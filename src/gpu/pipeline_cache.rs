@@ -1,4 +1,4 @@
-//! Keeps what the driver has compiled in a file for the next start.
+//! Stores the driver's compiled pipelines in a file, for the next start.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::guarded;
 use crate::error::Error;
 use crate::internals::files::{read_at_most, write_cache};
 
-/// The start of a file; the checksum of the rest follows.
+/// The first bytes of a file, followed by the checksum of the rest.
 const MAGIC: &[u8] = b"resnet-wgpu pipelines 1\n";
 const CHECKSUM_BYTES: usize = 16;
 
@@ -22,7 +22,7 @@ const MAX_BYTES: u64 = 64 << 20;
 pub struct PipelineCacheFile {
     path: PathBuf,
     cache: wgpu::PipelineCache,
-    /// The checksum of the file's content.
+    /// The checksum of what the file holds.
     stored: Mutex<[u8; CHECKSUM_BYTES]>,
 }
 
@@ -57,7 +57,7 @@ impl PipelineCacheFile {
         &self.cache
     }
 
-    /// Writes what was added since the file was read, and returns whether there was anything.
+    /// Writes the cache if anything was added since the file was read, and returns whether it was.
     ///
     /// # Errors
     /// [`Error::Cache`] if the file cannot be written.

@@ -1,4 +1,4 @@
-//! Pipelines by kernel and constants, each created once, whoever dispatches it.
+//! Pipelines by kernel and constants, each created only once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +29,7 @@ pub enum BuildProgress {
     },
 }
 
-/// A module without the run-time checks that cost a fifth of a kernel's instructions.
+/// A shader module without run-time checks, which cost a fifth of a kernel's instructions.
 #[expect(
     unsafe_code,
     reason = "create_shader_module_trusted is the only way to leave out the checks"
@@ -61,7 +61,7 @@ fn binding_type(binding: &Binding, precision: Precision) -> wgpu::BindingType {
             Access::Write => storage_texture(wgpu::StorageTextureAccess::WriteOnly, precision),
             Access::ReadWrite => storage_texture(wgpu::StorageTextureAccess::ReadWrite, precision),
             Access::Sample => wgpu::BindingType::Texture {
-                // Nothing is interpolated, so 32-bit floats are allowed.
+                // Texels are only loaded, never interpolated, so 32-bit floats are allowed.
                 sample_type: wgpu::TextureSampleType::Float { filterable: false },
                 view_dimension: wgpu::TextureViewDimension::D2,
                 multisampled: false,
@@ -81,7 +81,7 @@ const fn storage_texture(
     }
 }
 
-/// A layout depends on the kernel and the format of its textures.
+/// Identifies a bind group layout: the kernel, and the format of its textures.
 type LayoutKey = (&'static str, Precision);
 
 /// The pipelines and the parameters of a device, each created once, for all executors built with them.
@@ -119,7 +119,7 @@ struct Layouts {
 }
 
 impl Pipelines {
-    /// Starts without pipelines. In the host's cache, if there is one, the driver finds what it
+    /// Starts without pipelines. If the host has a pipeline cache, the driver finds in it what it
     /// compiled earlier.
     pub fn new(device: &wgpu::Device, cache: Option<wgpu::PipelineCache>) -> Self {
         Self {
@@ -179,7 +179,7 @@ impl Pipelines {
         let module = self.module_of(launch)?;
         let label = label(launch.kernel.name);
         let device = self.device();
-        // Not under the lock, because this takes time.
+        // Without holding the lock, because this takes time.
         let pipeline = guarded(device, launch.kernel.name, || {
             device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(&label),
@@ -194,13 +194,12 @@ impl Pipelines {
                 cache: self.shared.cache.as_ref(),
             })
         })?;
-        // Another thread may have been first; all use the pipeline that stays.
+        // Another thread may have been faster; all use the pipeline that was stored first.
         let pipeline = self.made().pipelines.entry(key).or_insert(pipeline).clone();
         Ok((pipeline, layouts.group))
     }
 
-    /// The existing objects. A thread that panicked has left nothing half-made, because entries are
-    /// complete.
+    /// The existing objects. A thread that panicked cannot have left an incomplete entry.
     fn made(&self) -> MutexGuard<'_, Made> {
         let made = self.shared.made.lock();
         made.unwrap_or_else(PoisonError::into_inner)
@@ -225,7 +224,7 @@ impl Pipelines {
             };
             let bindings = launch.kernel.bindings;
             if bindings.iter().any(|b| b.access == Access::Sample) {
-                // Nothing tells how large a host's view is: what lies outside must not be read.
+                // The size of a host's view is unknown, so reads outside it must be prevented.
                 self.device().create_shader_module(descriptor)
             } else {
                 create_module(self.device(), descriptor)

@@ -16,7 +16,7 @@ use crate::kernels::{Precision, Storage};
 use crate::plan::{Allocation, Content};
 use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH};
 
-/// An allocation of the plan on the device.
+/// An allocation of the plan, on the device.
 #[derive(Debug)]
 pub(super) enum Resource {
     Buffer(wgpu::Buffer),
@@ -119,7 +119,7 @@ pub(super) fn create_all(
     Ok(resources.into_iter().flatten().collect())
 }
 
-/// Creates a folded texture, with the row of zeros before activations, or with its parameters.
+/// Creates a folded texture: with a row of zeros, for activations, or with its parameters.
 fn create_texture(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
@@ -162,7 +162,7 @@ fn create_texture(
     })
 }
 
-/// Scalars as they are stored, in the machine's byte order.
+/// Encodes numbers in their storage precision, in the machine's byte order.
 fn encoded(scalars: &[f32], precision: Precision) -> Cow<'_, [u8]> {
     match precision {
         Precision::F32 => Cow::Borrowed(bytemuck::cast_slice(scalars)),
@@ -174,7 +174,7 @@ fn encoded(scalars: &[f32], precision: Precision) -> Cow<'_, [u8]> {
     }
 }
 
-/// The format of textures of activations and weights.
+/// The texture format of activations and weights.
 pub(super) const fn texture_format(precision: Precision) -> wgpu::TextureFormat {
     match precision {
         Precision::F32 => wgpu::TextureFormat::Rgba32Float,
@@ -182,7 +182,7 @@ pub(super) const fn texture_format(precision: Precision) -> wgpu::TextureFormat 
     }
 }
 
-/// A side of a texture, which the planner has compared with the device's limit.
+/// A side of a texture, which the planner has checked against the device's limit.
 pub(super) fn side(size: u64) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
@@ -211,7 +211,7 @@ fn create_buffer(
         ),
         Content::Activations => create(wgpu::BufferUsages::COPY_SRC, false),
         Content::Parameters(_) => {
-            // The host may choose another class later.
+            // The host may choose another class between runs.
             let created = create(wgpu::BufferUsages::COPY_DST, true)?;
             let mut mapped = created
                 .get_mapped_range_mut(..)

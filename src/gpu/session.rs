@@ -1,4 +1,4 @@
-//! The blocking convenience on top of the parts; its body shows how to use them.
+//! A blocking interface on top of the other parts; its body shows how to use them.
 
 use std::future::Future;
 use std::pin::pin;
@@ -99,8 +99,7 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for the result of a mapping. The device is idle, so one poll delivers it after the
-    /// request.
+    /// Waits for a buffer to be mapped. The device is idle, so one poll after the request suffices.
     fn wait_for<T>(&self, mapped: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut mapped = pin!(mapped);
         let result = ready_now(mapped.as_mut()).unwrap_or_else(|| {
@@ -137,8 +136,8 @@ impl Session {
         let launches = plan.steps().iter().map(|step| &step.launch);
         pipelines.make(launches.clone(), progress)?;
         if context.info.device_type == wgpu::DeviceType::Cpu {
-            // This continues while the parameters are packed. GPU drivers have already compiled by
-            // now.
+            // llvmpipe goes on compiling while parameters are packed; GPU drivers have already
+            // finished.
             queue.submit([warm_up::commands(pipelines, launches)?]);
         }
         let executor = Executor::build(queue, plan, pipelines, None, progress)?;

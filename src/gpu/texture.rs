@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::kernels::resample::{Channels, Source};
 use crate::picture::ChannelOrder;
 
-/// Which way up an image is in memory.
+/// Whether an image is stored top or bottom row first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Origin {
@@ -16,14 +16,14 @@ pub enum Origin {
     BottomLeft,
 }
 
-/// The meaning of a texture's numbers. Networks expect colours as in image files.
+/// How the numbers in a texture encode colours. Networks expect colours as in image files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Encoding {
     /// Linear for sRGB formats, which the sampler linearises; encoded for all others.
     #[default]
     ByFormat,
-    /// As in an image file, whatever the format.
+    /// As in an image file, in any format.
     Encoded,
     /// Proportional to light, as in HDR render targets: the sRGB transfer function is applied.
     Linear,
@@ -43,8 +43,7 @@ pub struct TextureRect {
 }
 
 impl TextureRect {
-    /// Checks that a rectangle lies within this many rows and columns; without one, takes all of
-    /// them.
+    /// Checks that a rectangle lies within this height and width; `None` stands for all of it.
     pub(super) fn within(rect: Option<Self>, [height, width]: [u32; 2]) -> Result<Self, Error> {
         let rect = rect.unwrap_or(Self {
             left: 0,

@@ -18,7 +18,7 @@ const IN_FLIGHT: usize = 3;
 /// WebGPU allows this many queries in one set.
 const MAX_QUERIES: u32 = 4096;
 
-/// The clock that measures the times of single kernels.
+/// The clock that measures single kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -94,7 +94,7 @@ impl StepTimer {
         })
     }
 
-    /// The queries of one pass.
+    /// The timestamp queries around a pass.
     pub(super) fn writes_of(&self, pass: usize) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
         let first = u32::try_from(pass).ok()?.checked_mul(2)?;
         (first + 1 < self.query_count).then_some(wgpu::ComputePassTimestampWrites {
@@ -114,7 +114,7 @@ impl StepTimer {
         });
     }
 
-    /// The number of passes that it times.
+    /// The number of passes that it can time.
     pub(super) fn steps(&self) -> usize {
         self.query_count as usize / 2
     }

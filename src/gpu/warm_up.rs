@@ -1,8 +1,8 @@
-//! Makes the driver compile pipelines before there is anything to run them on.
+//! Makes the driver compile pipelines before there is anything for them to run on.
 //!
 //! llvmpipe compiles a pipeline at its first dispatch, however small: one without workgroups
-//! suffices. The kinds of its bindings matter, and whether the sides of textures are powers of two.
-//! So it can compile on its own thread while the parameters are being packed and uploaded.
+//! suffices. The kinds of its bindings matter, and whether the sides of its textures are powers of
+//! two. Compilation thus happens on its own thread while parameters are packed and uploaded.
 
 use std::collections::HashSet;
 
@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::kernels::{Access, Binding, Launch, Precision, Storage};
 use crate::tensor::FOLD_WIDTH;
 
-/// Rows of a stand-in texture: not a power of two. llvmpipe recompiles a pipeline when the sides of
-/// its textures become powers of two, or cease to be; in few networks the rows are.
+/// Height of a stand-in texture: not a power of two. llvmpipe recompiles a pipeline if the sides of
+/// its textures become powers of two, or cease to be; few networks have such heights.
 const STAND_IN_ROWS: u32 = 3;
 
 /// Commands that dispatch each pipeline without workgroups.
@@ -54,7 +54,7 @@ pub(super) fn commands<'l>(
     Ok(encoder.finish())
 }
 
-/// Creates something small that fits a binding.
+/// Creates a minimal resource that fits a binding.
 fn stand_in(
     device: &wgpu::Device,
     binding: &Binding,

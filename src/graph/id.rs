@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Identifies one activation of a graph. Using it with another graph is an error, unless that is a
-/// clone made after the activation was added.
+/// Identifies a value of a graph. Using it with another graph is an error, unless that is a clone
+/// made after the value was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub(crate) usize, pub(super) Origin);
 
-/// Identifies one parameter of a graph. Using it with another graph is an error, unless that is a
+/// Identifies a parameter of a graph. Using it with another graph is an error, unless that is a
 /// clone made after the parameter was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParamId(pub(crate) usize, pub(super) Origin);

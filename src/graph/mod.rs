@@ -32,7 +32,7 @@ pub(crate) use ops::{AvgPoolGradient, Dilate};
 pub use role::Role;
 pub(crate) use window::{Padding, Window};
 
-/// One activation of a graph.
+/// An activation of a graph.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Value {
@@ -51,7 +51,7 @@ pub struct Graph {
     identity: Identity,
     nodes: Vec<Node>,
     values: Vec<Value>,
-    /// The id of each value, issued by this graph or by one that it is a clone of.
+    /// The id of each value, issued by this graph or by one that it was cloned from.
     value_ids: Vec<ValueId>,
     params: Vec<Param>,
     param_ids: Vec<ParamId>,
@@ -62,7 +62,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Does what [`Self::add`] does for a node whose result is named after a node that was fused
+    /// Does what [`Self::add`] does, for a node whose result has the name of a node that was fused
     /// into it.
     pub(crate) fn add_fused(
         &mut self,
@@ -82,8 +82,8 @@ impl Graph {
         Ok(output)
     }
 
-    /// Makes a value an output of the graph: no pass removes it and no reuse of buffers overwrites
-    /// it.
+    /// Makes a value an output of the graph: passes must not remove it, and its buffer is not
+    /// reused.
     ///
     /// # Errors
     /// [`Error::ForeignId`] if the value belongs to another graph.
@@ -136,24 +136,24 @@ impl Graph {
         Err(Error::ForeignId { what: "node" })
     }
 
-    /// A value that is known to belong to this graph.
+    /// A value that must belong to this graph.
     pub(crate) fn value(&self, id: ValueId) -> &Value {
         debug_assert!(self.has_value(id), "a value of another graph");
         &self.values[id.0]
     }
 
-    /// The shape of a value that is known to belong to this graph.
+    /// The shape of a value that must belong to this graph.
     pub(crate) fn shape(&self, id: ValueId) -> Shape {
         self.value(id).shape
     }
 
-    /// The numbers of a parameter that is known to belong to this graph.
+    /// The data of a parameter that must belong to this graph.
     pub(crate) fn tensor(&self, id: ParamId) -> &Tensor {
         debug_assert!(self.get_param(id).is_ok(), "a parameter of another graph");
         &self.params[id.0].tensor
     }
 
-    /// Bytes of all values together.
+    /// Total size of all values in bytes.
     #[cfg(feature = "cpu")]
     pub(crate) fn bytes(&self) -> u64 {
         let values = self.values.iter();
@@ -162,7 +162,7 @@ impl Graph {
             .sum()
     }
 
-    /// What it computes from, such as `a batch of 2 images of 224x224`.
+    /// The input in words, such as `a batch of 2 images of 224x224`.
     #[cfg(feature = "cpu")]
     pub(crate) fn batch_in_words(&self) -> String {
         let shape = self.inputs.first().map(|&input| self.shape(input));
@@ -220,7 +220,7 @@ impl Graph {
         uses
     }
 
-    /// The shape of an operation's result for these inputs.
+    /// The shape of an operation's output for these inputs.
     fn infer_shape(&self, name: &str, op: &Op, inputs: &[ValueId]) -> Result<Shape, Error> {
         let op = op.as_operation();
         let arity = op.summary().arity;
@@ -278,7 +278,7 @@ impl Graph {
     /// Adds an activation that the caller provides.
     ///
     /// # Errors
-    /// If the name is taken, or a dimension of the shape is zero or too large.
+    /// If the name is taken, or if a dimension of the shape is zero or too large.
     pub fn input(&mut self, name: &str, shape: Shape) -> Result<ValueId, Error> {
         let id = self.push_value(name, name, shape)?;
         self.inputs.push(id);
@@ -296,7 +296,7 @@ impl Graph {
         id
     }
 
-    /// Takes over an operation of another graph, with copies of its parameters.
+    /// Copies an operation of another graph, along with its parameters.
     ///
     /// # Errors
     /// [`Error::ForeignId`] if the parameters do not belong to the other graph.
@@ -319,9 +319,9 @@ impl Graph {
         self.add_fused(name, name, op, inputs)
     }
 
-    /// Gives a value a role, which its previous holder loses. The role stays with the value through
-    /// passes and plans, but does not keep the value from being fused away unless that is also an
-    /// output.
+    /// Assigns a role to a value, taking it away from its previous holder. The role stays with the
+    /// value through passes and plans, but does not keep the value from being fused away; only
+    /// being an output does.
     ///
     /// # Errors
     /// [`Error::ForeignId`] if the value belongs to another graph.
@@ -346,12 +346,12 @@ impl Graph {
         &self.params
     }
 
-    /// Values that the caller provides.
+    /// The values that the caller provides.
     pub fn inputs(&self) -> &[ValueId] {
         &self.inputs
     }
 
-    /// Values that the caller asked for.
+    /// The values that the caller requested.
     pub fn outputs(&self) -> &[ValueId] {
         &self.outputs
     }
@@ -367,7 +367,7 @@ impl Graph {
         Err(Error::ForeignId { what: "value" })
     }
 
-    /// The name and the numbers of a parameter.
+    /// The name and the data of a parameter.
     ///
     /// # Errors
     /// [`Error::ForeignId`] if the parameter belongs to another graph.
@@ -378,8 +378,8 @@ impl Graph {
         Err(Error::ForeignId { what: "parameter" })
     }
 
-    /// The multiply-accumulate operations of a node; only convolutions and linear layers count, as
-    /// is customary.
+    /// The number of multiply-accumulate operations in a node; as is customary, only convolutions
+    /// and linear layers count.
     ///
     /// # Errors
     /// [`Error::ForeignId`] if the node belongs to another graph.
@@ -389,7 +389,7 @@ impl Graph {
         Ok(self.shape(node.output).len() as u64 * weight.map_or(0, row) as u64)
     }
 
-    /// The number of trained scalars of a node, which do not include batch statistics.
+    /// The number of trained scalars in a node; running statistics do not count.
     ///
     /// # Errors
     /// [`Error::ForeignId`] if the node belongs to another graph.
@@ -402,7 +402,7 @@ impl Graph {
             .sum())
     }
 
-    /// The window that a node slides over its input, if its size is not that of the input.
+    /// The window of a node, unless it always covers the whole input.
     ///
     /// # Errors
     /// [`Error::ForeignId`] if the node belongs to another graph.

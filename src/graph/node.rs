@@ -1,4 +1,4 @@
-//! What a graph lists: its operations and their parameters.
+//! The contents of a graph: its operations and their parameters.
 
 use super::{Op, ValueId};
 use crate::tensor::Tensor;
@@ -21,6 +21,6 @@ pub struct Node {
 pub struct Param {
     /// The name, such as `layer1.0.conv1.weight`.
     pub name: String,
-    /// The numbers.
+    /// The data.
     pub tensor: Tensor,
 }

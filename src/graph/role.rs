@@ -1,8 +1,8 @@
-//! What values are for, regardless of their names.
+//! The purposes of values, regardless of their names.
 
 use std::fmt;
 
-/// What a value is for, regardless of its name in the file that the network comes from.
+/// The purpose of a value, regardless of its name in the file that the network comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Role {
@@ -10,11 +10,11 @@ pub enum Role {
     Image,
     /// The output of a stage of residual blocks; the first stage is 1.
     Stage(usize),
-    /// The last activation that has rows and columns, for class activation maps.
+    /// The last activation that has height and width, for class activation maps.
     FeatureMap,
     /// The classifier's input, or the output of the last pool in a network without a classifier.
     Features,
-    /// The scores of the classes.
+    /// The class scores.
     Logits,
     /// The softmax or the sigmoid of the logits.
     Probabilities,

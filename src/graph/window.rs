@@ -27,17 +27,17 @@ impl Padding {
     }
 }
 
-/// The largest kernel and stride: a global pool has the size of its image.
+/// Maximum kernel size and stride: a global pool has the size of its image.
 const MAX_STEP: usize = 1 << 14;
-/// The most rows or columns of padding on one side.
+/// Maximum padding on one side.
 const MAX_PADDING: usize = 1 << 10;
 
-/// A window that slides over an image: its size, step and the padding around the image.
+/// A sliding window: its size, its stride, and the padding around the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
-    /// Rows and columns of the window.
+    /// Height and width of the window.
     pub kernel: [usize; 2],
-    /// Rows and columns between two positions.
+    /// Vertical and horizontal stride.
     pub stride: [usize; 2],
     /// Padding around the image.
     pub padding: Padding,
@@ -62,7 +62,7 @@ impl Window {
         }
     }
 
-    /// The rows and columns of the result for an image of this size.
+    /// Height and width of the output for an image of this height and width.
     pub(super) fn output_size(&self, [h, w]: [usize; 2]) -> Result<[usize; 2], String> {
         let side = |what, size: usize, before: usize, after: usize, kernel, stride| {
             if kernel == 0 || stride == 0 {
@@ -75,7 +75,7 @@ impl Window {
                      accepted"
                 ));
             }
-            // No side of an image comes near the largest number.
+            // Image sizes are far from overflowing.
             let padded = size.saturating_add(before + after);
             if padded < kernel {
                 return Err(format!(

@@ -8,11 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 
-/// Opens a file, and nothing else that a path may lead to: a pipe may never have an end, and a device may
-/// do anything.
+/// Opens a regular file, and nothing else that a path may refer to: a pipe may never end, and a
+/// device may do anything.
 ///
 /// # Errors
-/// Those of the system, and one of its own for what is no file.
+/// Those of the system, and one if the path is not a regular file.
 pub fn open(path: &Path) -> io::Result<File> {
     let metadata = fs::metadata(path)?;
     let reason = if metadata.is_dir() {
@@ -28,15 +28,15 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Reads a file of at most `max` bytes.
 ///
 /// # Errors
-/// Those of the system, and for a file that is too large or is none.
+/// Those of the system, and one if the file is too large or not a regular file.
 pub fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     read_all(open(path)?, max)
 }
 
-/// Reads at most `max` bytes to their end.
+/// Reads a source to its end, which must come after at most `max` bytes.
 ///
 /// # Errors
-/// Those of the system, and for more bytes.
+/// Those of the system, and one if there are more bytes.
 pub fn read_all(source: impl Read, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(max + 1).read_to_end(&mut bytes)?;
@@ -46,14 +46,14 @@ pub fn read_all(source: impl Read, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A path in the folder of a file, with a name that nobody else has or can guess.
+/// A path in the same folder, with a name that nobody else uses or can guess.
 pub fn temporary_beside(path: &Path) -> PathBuf {
     let random = RandomState::new().hash_one(std::process::id());
     path.with_file_name(format!(".{random:016x}.part"))
 }
 
-/// Waits until nobody else writes a file by turns; nobody does until the result is dropped. `None` where
-/// nothing can be locked, which the writing itself will complain about.
+/// Takes a lock that makes writers of a file take turns; it is held until the result is dropped.
+/// `None` if no lock can be taken, in which case writing will fail and report why.
 pub(crate) fn lock_beside(path: &Path) -> Option<File> {
     fs::create_dir_all(path.parent()?).ok()?;
     let lock = path.with_extension("lock");
@@ -62,7 +62,7 @@ pub(crate) fn lock_beside(path: &Path) -> Option<File> {
     Some(file)
 }
 
-/// Where the files that are being written are, for those who end the process.
+/// Files that are being written, for whoever ends the process.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
@@ -70,22 +70,22 @@ fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes every file that is not finished: the process ends.
+/// Removes all unfinished files, as the process is about to end.
 pub fn remove_unfinished() {
     for path in unfinished().drain(..) {
         let _ = fs::remove_file(path);
     }
 }
 
-/// A file of which a reader, even after a crash, finds the old contents or the new, never a mixture.
+/// A file that readers, even after a crash, find with either the old or the new contents.
 ///
-/// It is written under a temporary name in the same folder, gets its own name when it is finished, and
-/// is removed if it never is. Links are followed, and devices and pipes are written to as they are. All
+/// It is written under a temporary name in the same folder, renamed when it is finished, and
+/// removed if it never is. Links are followed; devices and pipes are written to directly. All
 /// errors are [`Error::Write`].
 #[derive(Debug)]
 pub struct NewFile {
     file: BufWriter<File>,
-    /// Its name until it is finished; `None` for what is no file.
+    /// Its temporary path; `None` if it is not a regular file.
     partial: Option<PathBuf>,
     path: PathBuf,
 }
@@ -94,10 +94,10 @@ impl NewFile {
     /// Creates a file.
     ///
     /// # Errors
-    /// For a path that names no file, and those of the system.
+    /// One if the path cannot name a file, and those of the system.
     pub fn create(path: &Path) -> Result<Self, Error> {
         let path = match fs::read_link(path) {
-            // What a link leads to may not exist yet.
+            // The target of a link need not exist yet.
             Ok(target) => path.canonicalize().unwrap_or(path.with_file_name(target)),
             Err(_) => path.to_owned(),
         };
@@ -116,7 +116,7 @@ impl NewFile {
         let partial = temporary_beside(&path);
         let file = File::create_new(&partial).map_err(|error| refuse(&path, error))?;
         unfinished().push(partial.clone());
-        // From here on, dropping it removes the file.
+        // From here on, dropping removes the file.
         let new = Self {
             file: BufWriter::new(file),
             partial: Some(partial),
@@ -129,7 +129,7 @@ impl NewFile {
         Ok(new)
     }
 
-    /// Adds bytes at the end.
+    /// Appends bytes.
     ///
     /// # Errors
     /// Those of the system.
@@ -147,10 +147,10 @@ impl NewFile {
         written.map_err(|error| refuse(&self.path, error))
     }
 
-    /// Gives the file its name.
+    /// Renames the file to its final name.
     ///
     /// # Errors
-    /// Those of the system; what was at the path before is untouched then.
+    /// Those of the system; a file that was at the path before is then untouched.
     pub fn finish(mut self) -> Result<(), Error> {
         let flushed = self.file.flush();
         let named = flushed.and_then(|()| match &self.partial {
@@ -167,17 +167,17 @@ impl NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if let Some(partial) = &self.partial {
-            // Nothing is there any more when the file has its name.
+            // Once the file is renamed, there is nothing to remove.
             let _ = fs::remove_file(partial);
             unfinished().retain(|path| path != partial);
         }
     }
 }
 
-/// Writes a whole file, in a folder that is made if it does not exist.
+/// Writes a whole file; its folder is created if necessary.
 ///
 /// # Errors
-/// [`Error::Write`]; the file is then as it was.
+/// [`Error::Write`]; an existing file is then unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| refuse(path, error))?;
@@ -187,7 +187,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.finish()
 }
 
-/// [`write_atomically`] for a file that only saves time.
+/// [`write_atomically`] for a cache file.
 pub(crate) fn write_cache(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_atomically(path, bytes).map_err(|error| match error {
         Error::Write { path, reason } => Error::Cache {

@@ -1,17 +1,17 @@
 //! What the library shares with the program, the readers of weight files, the tests and the benches
-//! of this repository. Neither this module nor any method hidden from the documentation is part of
-//! the public interface: all of it may change in any version. The enums here can be matched without
-//! a wildcard, because readers of files want the compiler to insist on every value.
+//! in this repository. Neither this module nor any method hidden from the documentation is part of
+//! the public interface: all of it may change in any version. Enums here can be matched without a
+//! wildcard, because readers want the compiler to demand every variant.
 
 pub mod files;
 pub mod noise;
 
-/// How much memory there is.
+/// How much memory is available.
 pub mod host_memory {
     pub use crate::host_memory::*;
 }
 
-/// Texels in a row of a folded texture.
+/// Width of a folded texture in texels.
 pub const FOLD_WIDTH: usize = crate::tensor::FOLD_WIDTH;
 
 /// Whether two tensors agree.
@@ -48,7 +48,7 @@ pub mod explain {
     pub use crate::explain::sites::*;
 }
 
-/// What graphs are made of.
+/// The parts of a graph.
 pub mod graph {
     pub use crate::graph::id::ParamId;
     pub use crate::graph::node::{Node, Param};
@@ -60,7 +60,7 @@ pub mod graph {
     pub use crate::graph::window::{Padding, Window};
 }
 
-/// For programs that choose and measure adapters.
+/// Choosing and measuring adapters.
 pub mod gpu {
     pub use crate::gpu::check_room;
     pub use crate::gpu::context::Adapters;
@@ -68,12 +68,12 @@ pub mod gpu {
     pub use crate::gpu::timing::{StepClock, StepSpan};
 }
 
-/// How pixels become numbers.
+/// The normalisation of pixels.
 pub mod picture {
     pub use crate::picture::preprocess::{IMAGENET_MEAN, IMAGENET_STD, Normalization};
 }
 
-/// What readers of files build networks from.
+/// What file readers build networks from.
 pub mod network {
     pub use crate::network::blueprint::{Blueprint, Tensors};
     pub use crate::network::build::Facts;
@@ -85,13 +85,13 @@ pub mod network {
     pub use crate::network::source::{Random, TensorSource};
     pub use crate::network::variant::{Choice, choose};
 
-    /// The family of ResNets.
+    /// The ResNet family.
     pub mod resnet {
         pub use crate::network::resnet::*;
     }
 }
 
-/// What a plan consists of.
+/// The parts of a plan.
 pub mod plan {
     pub use crate::plan::allocation::{Allocation, AllocationId, Content};
     pub use crate::plan::buffers::OnBuffers;
@@ -101,7 +101,7 @@ pub mod plan {
     pub use crate::plan::textures::OnTextures;
 }
 
-/// What tuning has measured.
+/// The results of tuning.
 pub mod tune {
     pub use crate::tune::found::{NetworkTimes, TunedLayer};
 }

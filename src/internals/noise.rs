@@ -23,7 +23,7 @@ impl Noise {
         f32::from(u16::from_le_bytes([low, high])) / 32_768.0 - 1.0
     }
 
-    /// A tensor of the next numbers.
+    /// A tensor filled with the next numbers.
     pub fn tensor(&mut self, dims: &[usize]) -> Tensor {
         Tensor::from_fn(dims, |_| self.scalar())
     }

@@ -26,13 +26,13 @@ pub fn launch(shape: Shape, relu: bool) -> Launch {
     Launch::over(&KERNEL, shape.vectors(), overrides)
 }
 
-/// γ / √(σ² + ε), in f64.
+/// γ / √(σ² + ε), in 64 bits.
 fn scale(gamma: &Tensor, variance: &Tensor, epsilon: f32) -> impl Iterator<Item = f64> {
     let scalars = gamma.data().iter().zip(variance.data());
     scalars.map(move |(&g, &v)| f64::from(g) / (f64::from(v) + f64::from(epsilon)).sqrt())
 }
 
-/// Rounded once, and padded with zeros to whole vectors.
+/// Rounds once, and pads with zeros to whole vectors.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the one rounding to the precision of the kernel"
@@ -43,7 +43,7 @@ fn rounded(values: impl Iterator<Item = f64>) -> Vec<f32> {
     packed
 }
 
-/// The factor of the activations.
+/// The factor, one per channel.
 pub(crate) fn scale_packing([gamma, variance]: [Tensor; 2], epsilon: f32) -> Packing {
     let len = gamma.data().len().next_multiple_of(LANES);
     Packing::new(Storage::Buffer, len, move || {
@@ -51,7 +51,7 @@ pub(crate) fn scale_packing([gamma, variance]: [Tensor; 2], epsilon: f32) -> Pac
     })
 }
 
-/// The summand that follows: β − μ · scale.
+/// The summand, one per channel: β − μ · scale.
 pub(crate) fn shift_packing([gamma, beta, mean, variance]: [Tensor; 4], epsilon: f32) -> Packing {
     let len = gamma.data().len().next_multiple_of(LANES);
     Packing::new(Storage::Buffer, len, move || {

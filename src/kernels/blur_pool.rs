@@ -1,4 +1,4 @@
-//! The binomial filter over an image mirrored at its edges.
+//! The 3×3 binomial filter, with reflection padding.
 
 use super::{Kernel, Launch, number, read, write};
 use crate::tensor::Shape;

@@ -1,4 +1,4 @@
-//! The sum over the channels of a gradient times an activation, which is a map of one channel.
+//! The dot product of a gradient and an activation over channels, which gives a one-channel map.
 
 use super::{Kernel, Launch, flag, grid, number, read_single, write_single};
 use crate::tensor::Shape;
@@ -15,7 +15,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Workgroups in a row of the grid: below 65,535, WebGPU's default limit.
+/// Workgroups along x: below 65,535, WebGPU's default limit.
 const GRID_X: usize = 1 << 15;
 
 /// One launch: a workgroup for each pixel.

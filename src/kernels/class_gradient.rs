@@ -16,7 +16,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// One launch: x: vectors of an image of the gradient, y: images.
+/// One launch: x: the vectors of one image, y: images.
 pub fn launch(logits: Shape, output: Shape) -> Launch {
     let pixels = output.h * output.w;
     let len = output.channel_groups() * pixels;
@@ -31,7 +31,7 @@ pub fn launch(logits: Shape, output: Shape) -> Launch {
     }
 }
 
-/// `[class, c, h, w]`: each class channel-packed as one image.
+/// Packs `[class, c, h, w]`: each class is a channel-packed image.
 pub(crate) fn packing(weight: &Tensor) -> Packing {
     let weight = weight.clone();
     let &[classes, c, h, w] = weight.dims() else {

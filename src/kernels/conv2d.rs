@@ -1,4 +1,4 @@
-//! Shared by the convolution kernels: geometry, tile sizes and the order of the weights.
+//! Shared by the convolution kernels: geometry, tile sizes and the layout of weights.
 
 use std::fmt;
 
@@ -15,14 +15,14 @@ pub const BINDINGS: &[Binding] = &[
     write("output"),
 ];
 
-/// Where the epilogue finds the residual.
+/// Where the epilogue reads the residual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Residual {
     /// There is none.
     None,
     /// In its own buffer or texture.
     Buffer,
-    /// In the place of the output, which replaces it element by element.
+    /// In the buffer of the output, which replaces it element by element.
     InPlace,
 }
 
@@ -44,24 +44,24 @@ pub struct Geometry {
     pub input: Shape,
     /// The shape of the output.
     pub output: Shape,
-    /// Rows and columns of the kernel.
+    /// Height and width of the kernel.
     pub kernel: [usize; 2],
-    /// Stride along rows and columns.
+    /// Vertical and horizontal stride.
     pub stride: [usize; 2],
     /// Zeros around the input.
     pub padding: Padding,
-    /// Rows and columns from one tap to the next.
+    /// Vertical and horizontal dilation.
     pub dilation: [usize; 2],
     /// The number of channel groups.
     pub groups: usize,
-    /// Whether the epilogue clamps at zero.
+    /// Whether the epilogue applies a ReLU.
     pub relu: bool,
-    /// Where the epilogue finds the residual.
+    /// Where the epilogue reads the residual.
     pub residual: Residual,
 }
 
 impl Geometry {
-    /// Whether one output pixel reads exactly one input pixel and nothing of the padding.
+    /// Whether each output pixel reads exactly one input pixel, and no padding.
     pub fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.padding == Padding::all(0) && self.groups == 1
     }
@@ -83,15 +83,15 @@ impl Geometry {
         ]
     }
 
-    /// What replaces the shaders' constants: nothing but for a dilated kernel, so that others keep their
-    /// pipelines.
+    /// Values that replace constants in the shaders: only those of a dilated kernel, so that others
+    /// share their pipelines.
     pub(super) fn constants(&self) -> Vec<(&'static str, u32)> {
         let names = ["DILATION_H", "DILATION_W"].into_iter();
         let named = names.zip(self.dilation.map(|d| u32::try_from(d).unwrap_or(u32::MAX)));
         named.filter(|&(_, dilation)| dilation != 1).collect()
     }
 
-    /// The values of the overrides of kernels with a window.
+    /// The values of the overrides that describe the window.
     pub(super) fn window_overrides(&self) -> [(&'static str, f64); 4] {
         [
             ("KERNEL_H", number(self.kernel[0])),
@@ -102,31 +102,30 @@ impl Geometry {
     }
 }
 
-/// The tile geometry of the tiled kernel.
+/// The tile of the tiled kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
-    /// Output pixels of a workgroup.
+    /// Output pixels per workgroup.
     pub px: u32,
-    /// Output channels of a workgroup.
+    /// Output channels per workgroup.
     pub co: u32,
-    /// Input channels (times taps) per step.
+    /// Input channels (times taps) per step of the reduction.
     pub k: u32,
-    /// Output pixels of a thread.
+    /// Output pixels per thread.
     pub per_thread_px: u32,
-    /// Output channels of a thread.
+    /// Output channels per thread.
     pub per_thread_co: u32,
-    /// The precision in which the products of a step are computed and summed; steps are summed in
-    /// single precision.
+    /// The precision of the products and sums within a step; steps are summed in single precision.
     pub arithmetic: Precision,
 }
 
 impl Tile {
-    /// Threads of a workgroup.
+    /// Threads per workgroup.
     pub const fn threads(&self) -> u32 {
         (self.px / self.per_thread_px) * (self.co / self.per_thread_co)
     }
 
-    /// Workgroups of a convolution along x and y.
+    /// The number of workgroups along x and y.
     pub const fn workgroups(&self, geometry: &Geometry) -> [u64; 2] {
         [
             // x: tiles of output pixels of the whole batch
@@ -154,8 +153,7 @@ impl Tile {
 }
 
 impl fmt::Display for Tile {
-    /// Writes pixels × output channels × step of the reduction, then pixels × output channels of a
-    /// thread.
+    /// Writes pixels × output channels × step, then pixels × output channels per thread.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             px,
@@ -173,13 +171,13 @@ impl fmt::Display for Tile {
     }
 }
 
-/// The length of the reduction as the tiled kernel traverses it: taps × channel groups, padded to
-/// `TILE_K`.
+/// The length of the reduction in the tiled kernel: taps × input channels, padded to whole vectors
+/// and to `TILE_K`.
 pub(super) fn packed_k(in_c: usize, taps: usize, tile: Tile) -> usize {
     (taps * in_c.next_multiple_of(LANES)).next_multiple_of(tile.k as usize)
 }
 
-/// The scalars of one weight matrix of the tiled kernel.
+/// The number of scalars in a packed weight matrix of the tiled kernel.
 pub(super) fn tiles_len([out_c, in_c, taps]: [usize; 3], tile: Tile) -> usize {
     packed_k(in_c, taps, tile) * out_c.next_multiple_of(tile.co as usize)
 }
@@ -191,7 +189,7 @@ pub(crate) fn tiles(weight: &Tensor, tile: Tile) -> Packing {
     Packing::new(Storage::Buffer, len, move || pack_tiles(&weight, tile))
 }
 
-/// The outputs, inputs and taps of OIHW weights, or of weights without a window.
+/// Output channels, input channels and taps of OIHW or `[out, in]` weights.
 pub(super) fn out_in_taps(weight: &Tensor) -> [usize; 3] {
     let [out_c, in_c, window @ ..] = weight.dims() else {
         unreachable!("the graph has checked that the weight has outputs and inputs");

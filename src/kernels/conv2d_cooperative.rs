@@ -1,4 +1,4 @@
-//! Convolution by matrices that a subgroup multiplies cooperatively, on devices with tensor cores.
+//! Convolution by cooperative matrix multiplication in subgroups, on devices with tensor cores.
 //! This is experimental in wgpu; see [`PlanOptions`](crate::plan::PlanOptions).
 
 use super::conv2d::{BINDINGS, Geometry, Tile};
@@ -12,14 +12,14 @@ pub static KERNEL: Kernel = Kernel {
     bindings: BINDINGS,
 };
 
-/// Rows and columns of the matrices.
+/// Side of the matrices.
 pub const SIDE: u32 = 16;
 
-/// The numbers of threads that a subgroup may have: each subgroup multiplies at least one of the
-/// four quadrants of a tile, and there is at least one subgroup.
+/// The possible subgroup sizes: each subgroup multiplies at least one of the four quadrants of a
+/// tile, and there is at least one subgroup.
 pub const SUBGROUPS: [u32; 2] = [32, 128];
 
-/// The outputs of a workgroup, as in the shader; those of a thread are an average.
+/// The tile of a workgroup, as in the shader; outputs per thread are an average.
 pub const TILE: Tile = Tile {
     px: 64,
     co: 64,

@@ -19,7 +19,7 @@ pub enum Part {
     Whole,
     /// Sums over this many slices of the reduction, for `conv2d_reduce` to finish.
     Slices(usize),
-    /// The bare products of this many problems of the same geometry.
+    /// The products of this many problems of the same geometry, without epilogue.
     Problems(usize),
 }
 

@@ -1,5 +1,5 @@
-//! A variant of [`super::conv2d_tiled`] for devices that multiply halves twice as fast as single
-//! precision; stored data must be halves.
+//! A variant of [`super::conv2d_tiled`] for devices that multiply half precision twice as fast as
+//! single precision; its data must be stored in half precision.
 
 use super::Kernel;
 use super::conv2d::BINDINGS;

@@ -1,5 +1,5 @@
-//! Puts zeros between pixels: in the backward pass, these are the positions that a convolution with
-//! a stride skips.
+//! Inserts zeros between pixels: in the backward pass, these are the positions that a strided
+//! convolution skips.
 
 use super::{Kernel, Launch, number, read_single, write_single};
 use crate::tensor::Shape;

@@ -1,4 +1,4 @@
-//! Flattens each image into the channels of one pixel.
+//! Flattens each image into the channels of a single pixel.
 
 use super::{Kernel, Launch, flag, number, read_single, write_single};
 use crate::graph::FlattenOrder;

@@ -1,4 +1,4 @@
-//! An activation times the sigmoid of a gate for each channel.
+//! Multiplies each channel of an activation by the sigmoid of its gate.
 
 use super::{Kernel, Launch, number, read, write};
 use crate::tensor::Shape;

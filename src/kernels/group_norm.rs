@@ -1,4 +1,4 @@
-//! Normalisation by the statistics of each image and group of channels.
+//! Normalisation by the statistics of each group of channels in each image.
 
 use super::{Kernel, Launch, grid, number, read, read_single, write};
 use crate::tensor::{LANES, Shape};
@@ -16,10 +16,10 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// One launch: x: the fewest vectors of channels that whole groups fill, y: images.
+/// One launch: x: the fewest vectors that whole groups fill, per workgroup; y: images.
 pub fn launch(input: Shape, groups: usize, epsilon: f32) -> Launch {
     let size = input.c / groups;
-    // No two workgroups may write parts of one vector.
+    // No two workgroups may write to the same vector.
     let vectors = match size % LANES {
         0 => size / LANES,
         2 => size / 2,

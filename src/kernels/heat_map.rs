@@ -1,4 +1,4 @@
-//! Turns a map of one channel into an image: interpolated, stretched and coloured.
+//! Turns a one-channel map into an image: interpolated, stretched and coloured.
 
 use super::{Kernel, Launch, grid, read_single, write_single};
 use crate::explain::Sites;
@@ -16,22 +16,22 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Pixels along each side of a workgroup, as in the shader.
+/// Side of a workgroup in pixels, as in the shader.
 pub const SIDE: usize = 8;
 
 /// How a map is drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture<'a> {
-    /// Rows and columns.
+    /// Height and width.
     pub size: [usize; 2],
-    /// 32-bit words in a row of the buffer.
+    /// Length of a row in the buffer, in 32-bit words.
     pub pitch: usize,
     /// The index of the image in the batch.
     pub image: usize,
-    /// Whether the map is stretched to the range from 0 to 1.
+    /// Whether values are stretched to 0..1.
     pub stretch: bool,
-    /// 256 words for the values from 0 to 1; without them, the bits of the values themselves are
-    /// written.
+    /// 256 colours for values from 0 to 1, as words; without them, the values themselves are
+    /// written as floats.
     pub colors: Option<&'a [u32]>,
 }
 

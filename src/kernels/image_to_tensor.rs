@@ -1,4 +1,4 @@
-//! Turns RGBA8 pixels into the normalised input tensor; resizing happens before.
+//! Converts RGBA8 pixels to the normalised input tensor; they are already resized.
 
 use super::{Kernel, Launch, flag, number, read_single, write};
 use crate::picture::Normalization;

@@ -1,4 +1,4 @@
-//! `y = W·x + b`, streamed once through a workgroup per four outputs.
+//! `y = W·x + b`; each workgroup streams the weights of four outputs.
 
 use super::conv2d::out_in_taps;
 use super::{Kernel, Launch, Packing, Storage, grid, number, read, read_single, write_single};

@@ -1,4 +1,4 @@
-//! One file per shader: what it binds, which constants it needs, and how a layer becomes a launch.
+//! One file per shader: its bindings, its constants, and how a layer becomes a launch.
 //!
 //! A [`Kernel`] declares a WGSL file once; `tests/shaders` proves the declaration equal to the text
 //! by reflection, without a GPU, and `scripts/compilers` has other compilers than naga read it. A
@@ -116,12 +116,12 @@ pub const ALL: &[&Kernel] = &[
     &textures::winograd_output_texture::KERNEL,
 ];
 
-/// The kind of resource that holds the scalars of an activation or a parameter.
+/// The kind of resource that holds an activation or a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Storage {
-    /// A storage buffer of vectors of four.
+    /// A storage buffer of four-component vectors.
     Buffer,
-    /// A folded storage texture of four components (`tensor::FOLD_WIDTH`).
+    /// A folded storage texture with four components (`tensor::FOLD_WIDTH`).
     Texture,
 }
 
@@ -130,12 +130,12 @@ pub enum Storage {
 pub enum Access {
     /// Read only.
     Read,
-    /// Written only: a texture.
+    /// Write only: a texture.
     Write,
-    /// Written, and possibly read: a buffer, or a texture whose texels may be replaced one by one.
+    /// Written and possibly read: a buffer, or a texture whose texels are replaced one by one.
     ReadWrite,
-    /// Read through the texture unit: one of this crate's textures, or one that the host made, in
-    /// any float format.
+    /// Read through the texture unit: one of this crate's textures, or one of the host's in any
+    /// float format.
     Sample,
 }
 
@@ -148,7 +148,7 @@ pub struct Binding {
     pub storage: Storage,
     /// How it is used.
     pub access: Access,
-    /// Whether it has the precision of the launch; otherwise its scalars always have 32 bits.
+    /// Whether it has the precision of the launch; otherwise it is always in single precision.
     pub stored: bool,
 }
 
@@ -208,14 +208,15 @@ pub struct Kernel {
     pub name: &'static str,
     /// The WGSL text.
     pub source: &'static str,
-    /// The threads of a workgroup, for the tile in the text.
+    /// The number of threads per workgroup, with the tile in the text.
     pub threads: usize,
     /// The resources of group 0, in the order of their `@binding`.
     pub bindings: &'static [Binding],
 }
 
 impl Kernel {
-    /// Whether it multiplies halves, which not every device supports, and stores nothing else.
+    /// Whether it multiplies in half precision, which not every device supports, and stores only
+    /// that.
     pub fn is_half(&self) -> bool {
         self.source.contains("\nenable f16;\n")
     }
@@ -227,7 +228,7 @@ impl fmt::Debug for Kernel {
     }
 }
 
-/// A kernel with everything known when the plan is made.
+/// A kernel with everything that is decided when the plan is made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     /// The shader.
@@ -236,15 +237,15 @@ pub struct Launch {
     pub precision: Precision,
     /// The values of its `override` constants: shapes and flags.
     pub overrides: Vec<(&'static str, f64)>,
-    /// Values that replace its `const` declarations: tile geometry. The others keep the values in
+    /// Values that replace `const` declarations: tile geometry. Other constants keep the values in
     /// the file.
     pub tile: Vec<(&'static str, u32)>,
-    /// The values of the fields of its `var<immediate>`, in order: shapes that need no new
+    /// The values of the fields of its `var<immediate>`, in order: shapes that do not require a new
     /// pipeline.
     pub immediates: Vec<(&'static str, i32)>,
-    /// Threads of a workgroup.
+    /// Threads per workgroup.
     pub threads: usize,
-    /// Workgroups along x, y and z.
+    /// Number of workgroups along x, y and z.
     pub workgroups: [u64; 3],
 }
 
@@ -297,8 +298,8 @@ impl Launch {
         Self { kernel, ..self }
     }
 
-    /// The same launch for data stored in this precision; a kernel that stores nothing is left as
-    /// it is.
+    /// The same launch with data stored in this precision; a kernel that stores nothing is left
+    /// unchanged.
     pub fn storing(self, precision: Precision) -> Self {
         let stores = self.kernel.bindings.iter().any(|binding| binding.stored);
         Self {
@@ -307,8 +308,7 @@ impl Launch {
         }
     }
 
-    /// Identifies the pipeline: launches with the same pipeline differ only in their grid and their
-    /// immediates.
+    /// Identifies the pipeline: launches with the same pipeline differ only in grid and immediates.
     pub fn pipeline_key(&self) -> PipelineKey {
         let bits = |&(name, value): &(&'static str, f64)| (name, value.to_bits());
         PipelineKey {
@@ -366,8 +366,8 @@ pub fn set_hash() -> u128 {
     hasher.finish_128()
 }
 
-/// The largest number of workgroups in an elementwise dispatch; a grid-stride loop does the rest.
-/// It is enough to fill any GPU, and far below 65,535, the default limit of WebGPU.
+/// Maximum number of workgroups in an elementwise dispatch; a grid-stride loop covers the rest. It
+/// is enough to fill any GPU, and far below 65,535, the default limit of WebGPU.
 const MAX_GRID_STRIDE_WORKGROUPS: usize = 16_384;
 
 /// The workgroups of a grid-stride loop over `len` items.
@@ -375,18 +375,18 @@ fn grid_stride(len: usize, threads: usize) -> usize {
     len.div_ceil(threads).clamp(1, MAX_GRID_STRIDE_WORKGROUPS)
 }
 
-/// A flat grid.
+/// A two-dimensional grid.
 const fn grid(x: usize, y: usize) -> [u64; 3] {
     [x as u64, y as u64, 1]
 }
 
-/// A size as an immediate. Everything indexed fits into a texture of 2^28 texels; the planner
+/// A size as an immediate. Whatever is indexed fits into a texture of 2^28 texels; the planner
 /// refuses larger activations.
 fn immediate(size: usize) -> i32 {
     i32::try_from(size).unwrap_or(i32::MAX)
 }
 
-/// A size as the value of an override constant: exact, since every size is below 2^53.
+/// A size as the value of an override constant, which is exact below 2^53.
 #[expect(
     clippy::cast_precision_loss,
     reason = "sizes that fit a buffer are far below 2^53"

@@ -1,4 +1,4 @@
-//! Parameters in the order in which kernels read them.
+//! Parameters in the layout in which kernels read them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Storage;
 use crate::tensor::{LANES, Tensor};
 
-/// Parameters laid out for a kernel. Their number is known at once; their values are computed when
-/// they are uploaded.
+/// Parameters laid out for a kernel. Their number is known at once; their values are computed on
+/// upload.
 ///
 /// It is made by the module of the kernel that reads them, from tensors shared with the graph.
 #[derive(Clone)]
@@ -31,7 +31,8 @@ impl Packing {
         }
     }
 
-    /// `len` scalars, padded with zeros to whole vectors of four; all zeros without a tensor.
+    /// A vector of `len` scalars, padded with zeros to a multiple of four; all zeros without a
+    /// tensor.
     pub(crate) fn vector(tensor: Option<&Tensor>, len: usize) -> Self {
         let (tensor, len) = (tensor.cloned(), len.next_multiple_of(LANES));
         Self::new(Storage::Buffer, len, move || {

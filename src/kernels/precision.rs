@@ -1,13 +1,12 @@
-//! The precision in which activations and weights are stored, and how a shader's text is adapted to
-//! it.
+//! The storage precision of activations and weights, and how a shader's text is adapted to it.
 //!
-//! Arithmetic is in single precision whatever is stored, except in kernels written for devices with
-//! half arithmetic. Halves need no device feature: in buffers two of them are packed into 32 bits,
-//! and textures of half precision are part of WebGPU.
+//! Arithmetic is in single precision in either case, except in kernels written for devices with
+//! half-precision arithmetic. Storing halves needs no device feature: in buffers, two of them are
+//! packed into 32 bits, and half-precision textures are part of WebGPU.
 //!
-//! The WGSL on disk is that for single precision. What a kernel stores is defined in one section,
-//! which is word for word the same in all kernels on buffers and in all on textures; half precision
-//! replaces that section by another, and on textures the name of the format too.
+//! The WGSL files are for single precision. Their code for storing is in one section, which is
+//! identical in all kernels on buffers and in all on textures; half precision replaces that section
+//! and, on textures, the name of the format.
 
 use std::borrow::Cow;
 
@@ -15,14 +14,14 @@ use super::Kernel;
 use crate::error::Error;
 use crate::words::words;
 
-/// The precision in which activations and weights are stored.
+/// The storage precision of activations and weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Precision {
     /// 32 bits.
     #[default]
     F32,
-    /// 16 bits: 5 for the exponent, 10 for the mantissa.
+    /// 16 bits: a sign, 5 of exponent and 10 of mantissa.
     F16,
 }
 
@@ -30,7 +29,7 @@ words!(Precision { F32 = "f32", F16 = "f16" });
 
 #[doc(hidden)]
 impl Precision {
-    /// Both.
+    /// Both precisions.
     pub const ALL: [Self; 2] = [Self::F32, Self::F16];
 
     /// Bytes of a scalar.
@@ -42,7 +41,7 @@ impl Precision {
     }
 }
 
-/// The section in kernels on buffers.
+/// The section in kernels on buffers, for single precision.
 pub const BUFFER_SECTION: &str = "
 // Four channels of a pixel as they lie in memory.
 alias Stored = vec4<f32>;
@@ -56,8 +55,8 @@ fn narrowed(value: vec4<f32>) -> Stored {
 }
 ";
 
-/// The same in half precision. Numbers that are too large become the largest half, because WGSL
-/// leaves the result of `pack2x16float` open for them.
+/// The same for half precision. Numbers that are too large become the largest half, because WGSL
+/// does not define the result of `pack2x16float` for them.
 const BUFFER_SECTION_F16: &str = "
 // Four channels of a pixel as they lie in memory.
 alias Stored = vec2<u32>;
@@ -72,7 +71,7 @@ fn narrowed(value: vec4<f32>) -> Stored {
 }
 ";
 
-/// The section in kernels that write textures.
+/// The section in kernels that write textures, for single precision.
 pub const TEXTURE_SECTION: &str = "
 // Four channels of a pixel as the texture keeps them.
 fn narrowed(value: vec4<f32>) -> vec4<f32> {
@@ -80,9 +79,8 @@ fn narrowed(value: vec4<f32>) -> vec4<f32> {
 }
 ";
 
-/// The same in half precision: the nearest half, or the even one of two. A device may round towards
-/// zero (Vulkan allows it, and llvmpipe does), but errors that all have the same sign do not
-/// cancel.
+/// The same for half precision: rounds to nearest, ties to even. A device may round towards zero
+/// (Vulkan allows it, and llvmpipe does), but errors that all have the same sign do not cancel.
 const TEXTURE_SECTION_F16: &str = "
 // Four channels of a pixel as the texture keeps them.
 fn narrowed(value: vec4<f32>) -> vec4<f32> {

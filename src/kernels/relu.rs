@@ -1,4 +1,4 @@
-//! `max(x, 0)` on its own, for graphs whose ReLU was not fused into the op before it.
+//! `max(x, 0)` on its own, for graphs in which it was not fused into the operation before it.
 
 use super::{Kernel, Launch, number, read, write};
 use crate::tensor::Shape;

@@ -1,8 +1,8 @@
 //! Tables for the two passes that turn part of a host's texture into a network's image.
 //!
-//! The passes do what `image::Batch` does on the CPU, with the same integers: first along the rows,
-//! then along the columns, each rounded to 8 bits. Everything that depends on the texture's size is
-//! in a table, so a different size needs no new pipeline.
+//! The passes compute what `image::Batch` does on the CPU, in the same integers: first
+//! horizontally, then vertically, each rounded to 8 bits. Whatever depends on the texture's size is
+//! in a table, so that another size needs no new pipeline.
 
 use crate::picture::resample::{Axis, Tap, fit};
 use crate::picture::{Filter, Preprocess};
@@ -14,7 +14,7 @@ pub struct Source {
     pub left: usize,
     /// The first row of the rectangle in memory, whichever way up the image is.
     pub top: usize,
-    /// Whether the first row in memory is the lowest one of the image.
+    /// Whether the first row in memory is the bottom row of the image.
     pub bottom_up: bool,
     /// Whether the sampler returns linear light, which has to be encoded again.
     pub linear: bool,
@@ -52,7 +52,7 @@ pub(crate) fn passes(
     first_pixel: usize,
 ) -> Passes {
     let mut row_taps = rows.taps(filter);
-    // Rows that no output row reads are not resampled.
+    // Rows that no output row depends on are not resampled.
     let first = row_taps.iter().map(|tap| tap.first).min().unwrap_or(0);
     let end = row_taps.iter().map(Tap::end).max().unwrap_or(0);
     for tap in &mut row_taps {
@@ -111,7 +111,7 @@ fn table<const HEADER: usize>(header: [i32; HEADER], taps: &[Tap]) -> Vec<i32> {
     table
 }
 
-/// The size of an image as an integer in a table.
+/// A size as a table entry.
 fn int(size: usize) -> i32 {
     i32::try_from(size).unwrap_or(i32::MAX)
 }

@@ -14,7 +14,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Pixels along each side of a workgroup, as in the shader.
+/// Side of a workgroup in pixels, as in the shader.
 pub const SIDE: usize = 8;
 
 /// One launch over the rows of the image.

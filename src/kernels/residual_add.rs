@@ -1,4 +1,4 @@
-//! Sum of two activations, and ReLU.
+//! Sum of two activations, and an optional ReLU.
 
 use super::{Kernel, Launch, flag, number, read, write};
 use crate::tensor::Shape;

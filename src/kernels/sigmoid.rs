@@ -1,4 +1,4 @@
-//! Turns each logit into a probability of its own.
+//! Turns each logit into an independent probability.
 
 use super::{Kernel, Launch, number, read_single, write_single};
 use crate::tensor::Shape;

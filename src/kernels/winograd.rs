@@ -8,7 +8,7 @@ use super::{Launch, Packing, Storage, conv2d_tiled};
 use crate::graph::Padding;
 use crate::tensor::{Shape, Tensor};
 
-/// The sizes of the tiles of outputs.
+/// The size of a tile of outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OutTile {
     /// 2×2 outputs: 2.25 times fewer multiplications.
@@ -17,7 +17,7 @@ pub enum OutTile {
     Four,
 }
 
-/// One row per point, with the weights of the three taps of a kernel's row.
+/// One row per point, with the weights of the three taps in a row of the kernel.
 const KERNEL_2: [[f64; 3]; 4] = [
     [1.0, 0.0, 0.0],
     [0.5, 0.5, 0.5],
@@ -34,7 +34,7 @@ const KERNEL_4: [[f64; 3]; 6] = [
 ];
 
 impl OutTile {
-    /// Outputs along a side.
+    /// Side of the tile in output pixels.
     pub const fn side(self) -> usize {
         match self {
             Self::Two => 2,
@@ -50,17 +50,17 @@ impl OutTile {
         }
     }
 
-    /// The number of components: the square of the side of a tile of inputs.
+    /// The number of components: the area of a tile of inputs.
     pub const fn components(self) -> usize {
         (self.side() + 2) * (self.side() + 2)
     }
 
-    /// The tiles along each side of an image.
+    /// The number of tiles vertically and horizontally in an image.
     pub fn tiles(self, output: Shape) -> [usize; 2] {
         [output.h, output.w].map(|side| side.div_ceil(self.side()))
     }
 
-    /// The shape of one component: a pixel per tile of the batch.
+    /// The shape of one component: one pixel per tile of the batch.
     pub fn component(self, output: Shape, channels: usize) -> Shape {
         let [h, w] = self.tiles(output);
         Shape::new(output.n, channels, h, w)
@@ -74,13 +74,13 @@ impl OutTile {
     }
 }
 
-/// Whether a convolution can be computed this way.
+/// Whether a convolution can be computed by Winograd's algorithm.
 pub fn applies(geometry: &Geometry) -> bool {
     let steps = [geometry.stride, geometry.dilation];
     geometry.kernel == [3, 3] && steps == [[1, 1]; 2] && geometry.groups == 1
 }
 
-/// The products of all components as 1×1 convolutions.
+/// The multiplication, as 1×1 convolutions of all components.
 pub fn product(geometry: &Geometry, out_tile: OutTile) -> Geometry {
     Geometry {
         input: out_tile.component(geometry.output, geometry.input.c),
@@ -93,13 +93,14 @@ pub fn product(geometry: &Geometry, out_tile: OutTile) -> Geometry {
     }
 }
 
-/// The launch of the products on buffers: one layer of workgroups along z per component.
+/// The launch of the multiplication on buffers, with one layer of workgroups along z per component.
 pub fn tiled_launch(geometry: &Geometry, out_tile: OutTile, tile: conv2d::Tile) -> Launch {
     let components = conv2d_tiled::Part::Problems(out_tile.components());
     conv2d_tiled::launch(&product(geometry, out_tile), tile, components)
 }
 
-/// The launch of the products on textures: one layer of workgroups along z per component.
+/// The launch of the multiplication on textures, with one layer of workgroups along z per
+/// component.
 pub fn product_launch(
     geometry: &Geometry,
     out_tile: OutTile,
@@ -110,7 +111,7 @@ pub fn product_launch(
     launch
 }
 
-/// The weights of the products on textures, with the biases.
+/// The weights of the multiplication on textures, with the biases.
 pub(crate) fn texels_packing(
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -125,7 +126,7 @@ pub(crate) fn texels_packing(
     })
 }
 
-/// The weights of the products on buffers: one matrix per component, in the order of
+/// The weights of the multiplication on buffers: one matrix per component, in the layout of
 /// [`conv2d_tiled`].
 pub(crate) fn tiles_packing(weight: &Tensor, tile: conv2d::Tile, out_tile: OutTile) -> Packing {
     let weight = weight.clone();
@@ -139,8 +140,7 @@ pub(crate) fn tiles_packing(weight: &Tensor, tile: conv2d::Tile, out_tile: OutTi
     })
 }
 
-/// Transforms 3×3 OIHW weights into one matrix of weights per component, in the order of
-/// [`conv2d_texture`].
+/// Transforms 3×3 OIHW weights into one matrix per component, in the layout of [`conv2d_texture`].
 ///
 /// The biases are added to the component of point 1 in both directions, whose polynomial is
 /// constant, so that all outputs of a tile get them.

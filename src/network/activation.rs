@@ -10,11 +10,11 @@ use crate::graph::{Op, Sigmoid, Softmax};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Activation {
-    /// One class is right: the probabilities add up to one.
+    /// Exactly one class applies: the probabilities sum to one.
     Softmax,
-    /// The same for a network whose own scores are the logarithms of the probabilities.
+    /// Softmax, for a network that itself outputs the logarithms of the probabilities.
     LogSoftmax,
-    /// Each class is right or wrong by itself, as in multi-label classification.
+    /// Classes apply independently of each other, as in multi-label classification.
     Sigmoid,
 }
 
@@ -32,7 +32,7 @@ impl Activation {
         }
     }
 
-    /// The network's own scores from the logits of one image.
+    /// The network's own output for the logits of one image; it differs for `LogSoftmax` only.
     #[expect(clippy::cast_possible_truncation, reason = "rounding is what is meant")]
     pub fn scores(self, logits: &[f32]) -> Vec<f32> {
         match self {
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn scores_of_a_log_softmax_are_logarithms_of_probabilities() {
-        // 1 : 3, also where the exponentials would overflow.
+        // Odds of 1 : 3, even where exponentials would overflow.
         for shift in [0.0, 1e4] {
             let scores = Activation::LogSoftmax.scores(&[shift, shift + 3.0f32.ln()]);
             for (score, want) in scores.iter().zip([0.25f32, 0.75]) {

@@ -1,8 +1,8 @@
 //! A network as data: layers by name, tensors by name, padding as a rule.
 //!
-//! A [`Blueprint`] is valid for any batch and image size, and contains no numbers. Serialised as
-//! JSON it is also the description in the files that `resnet convert` writes. [`Blueprint::graph`]
-//! builds the graph for one size.
+//! A [`Blueprint`] is valid for any batch and image size, and contains no tensor data. Serialised
+//! as JSON, it is the description in the files that `resnet convert` writes. [`Blueprint::graph`]
+//! builds the graph for one batch and image size.
 
 use std::collections::HashMap;
 
@@ -13,14 +13,14 @@ use crate::error::Error;
 use crate::graph::{AvgPool, Graph, MaxPool, Op, Role, ValueId};
 use crate::tensor::{Shape, Tensor};
 
-/// The version of the description that is written now.
+/// The version of the description that is written.
 const VERSION: u32 = 2;
-/// The first version, whose padding holds for one size only.
+/// The first version, whose padding is only valid for one image size.
 const FIXED_VERSION: u32 = 1;
 /// ResNet-152 has 515 layers.
 const MAX_LAYERS: usize = 1 << 14;
 
-/// Tensors by name.
+/// Tensors, by name.
 pub type Tensors = HashMap<String, Tensor>;
 
 /// The layers of a network, and which of their values are notable.
@@ -28,13 +28,13 @@ pub type Tensors = HashMap<String, Tensor>;
 #[serde(deny_unknown_fields)]
 pub struct Blueprint {
     version: u32,
-    /// The name of the image among the values.
+    /// The name of the value that holds the image.
     pub(super) input: String,
-    /// The default rows and columns of the image.
+    /// The nominal height and width of the image.
     pub(super) size: [usize; 2],
     layers: Vec<Layer>,
-    /// Values by name: the last activation with rows and columns, the classifier's input, and its
-    /// output, if there is one.
+    /// Names of values: the last activation that has height and width, the classifier's input, and
+    /// its output, if there is one.
     pub(super) feature_map: String,
     pub(super) features: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,10 +60,10 @@ impl Blueprint {
         }
     }
 
-    /// Reads the JSON of a file.
+    /// Reads the JSON description in a file.
     ///
     /// # Errors
-    /// [`Error::Model`] for a text that is not a blueprint, or has an unknown version.
+    /// [`Error::Model`] if the text is not a blueprint or has an unknown version.
     pub fn from_json(text: &str) -> Result<Self, Error> {
         let mut blueprint: Self = serde_json::from_str(text)
             .map_err(|error| refuse(format!("its JSON is damaged: {error}")))?;
@@ -76,7 +76,7 @@ impl Blueprint {
         }
         let mut operations = blueprint.layers.iter().map(|layer| &layer.operation);
         if !operations.any(Operation::is_lopsided) {
-            // Equal padding on both sides holds for every size.
+            // Padding that is equal on both sides is valid for every size.
             blueprint.version = VERSION;
         }
         let count = blueprint.layers.len();
@@ -97,12 +97,12 @@ impl Blueprint {
             .map_err(|error| refuse(format!("cannot be written as JSON: {error}")))
     }
 
-    /// The default rows and columns of the image.
+    /// The nominal height and width of the image.
     pub const fn size(&self) -> [usize; 2] {
         self.size
     }
 
-    /// The roles of its notable values, and their names.
+    /// The notable values: their roles and names.
     pub(super) fn roles(&self) -> impl Iterator<Item = (Role, &str)> {
         let logits = self.logits.as_deref().map(|name| (Role::Logits, name));
         [
@@ -114,7 +114,7 @@ impl Blueprint {
         .chain(logits)
     }
 
-    /// Changes the nominal size, unless the padding holds for one size only.
+    /// Changes the nominal size, unless the padding is only valid for one size.
     pub(super) fn resize(&mut self, size: [usize; 2]) {
         if self.version != FIXED_VERSION {
             self.size = size;
@@ -137,11 +137,11 @@ impl Blueprint {
             .flat_map(|layer| layer.operation.tensors())
     }
 
-    /// Builds the graph for a batch of images of one size.
+    /// Builds the graph for one batch and image size.
     ///
     /// # Errors
-    /// [`Error::WeightMissing`] for a missing tensor, [`Error::Model`] for a size for which a file
-    /// of the first version has no padding, and the [graph section](Error) for shapes.
+    /// [`Error::WeightMissing`] for a missing tensor, [`Error::Model`] if a file of the first
+    /// version has no padding for this size, and the [graph section](Error) for shapes.
     pub fn graph(&self, tensors: &Tensors, batch: usize, size: [usize; 2]) -> Result<Graph, Error> {
         let graph = self.sized(tensors, batch, size)?;
         if self.version == FIXED_VERSION && size != self.size {
@@ -166,9 +166,9 @@ impl Blueprint {
         Ok(graph)
     }
 
-    /// One-sided padding depends on the size of the image: TensorFlow's `same` and PyTorch's
-    /// `ceil_mode` compute it from the remainder that the stride leaves, and the first version
-    /// recorded the result instead of the rule.
+    /// Refuses a size for which recorded padding is wrong. TensorFlow's `same` and PyTorch's
+    /// `ceil_mode` pad one side depending on the size and stride; the first version recorded the
+    /// result instead of the rule.
     fn check_size(&self, written: &Graph, read: &Graph) -> Result<(), Error> {
         for (old, new) in written.nodes().iter().zip(read.nodes()) {
             let (stride, padding) = match old.op {
@@ -198,7 +198,7 @@ impl Blueprint {
     }
 }
 
-/// The error of a file that describes its network.
+/// The error for a file that describes its network.
 fn refuse(reason: String) -> Error {
     Error::Model {
         model: "the network that the file describes".to_owned(),

@@ -7,9 +7,9 @@ use crate::words::words;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BnMode {
-    /// The running statistics, which training collected.
+    /// The running statistics collected in training.
     Running,
-    /// Those of the batch, as in training: every image of a batch affects the results of all.
+    /// The statistics of the batch, as in training: every image affects the results of all others.
     Batch,
 }
 

@@ -1,4 +1,4 @@
-//! Turns a described network into a model: the end of every road.
+//! Turns a described network into a model: every reader ends here.
 
 use std::collections::BTreeMap;
 
@@ -12,28 +12,28 @@ use crate::graph::{Graph, Role};
 use crate::picture::{ChannelOrder, Labels, Preprocess};
 use crate::tensor::Tensor;
 
-/// What the caller decides; the rest follows from the weights.
+/// The caller's choices; everything else follows from the weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelOptions {
-    /// The number of images in a batch.
+    /// The batch size, in images.
     pub batch: usize,
-    /// The rows and columns of the image; those of the network if `None`.
+    /// The height and width of the image; if `None`, the nominal size of the network.
     pub size: Option<[usize; 2]>,
-    /// The network that a file is expected to contain; any if `None`.
+    /// The architecture that a file is expected to contain; if `None`, any.
     pub arch: Option<Arch>,
     /// The number of classes for random weights; a file must agree.
     pub classes: Option<usize>,
-    /// Whether the graph of a classifier ends with the probabilities instead of the logits.
+    /// Whether the graph of a classifier outputs probabilities in addition to the logits.
     pub softmax: bool,
     /// The activation that turns logits into probabilities; if `None`, the one that the file
     /// states, which is nearly always the softmax.
     pub activation: Option<Activation>,
     /// Facts about the network that leave no trace in its file, by name, such as `stem_pool=none`.
     pub settings: BTreeMap<String, String>,
-    /// Which of several networks in a file is meant: the path of a dict in a checkpoint, or the prefix
-    /// of its names.
+    /// Which network to take if a file has several: the path of a dict in a checkpoint, or a prefix
+    /// of tensor names.
     pub entry: Option<String>,
-    /// Selects one of several networks with the same weights; the usual one if `None`.
+    /// Selects one of several networks with the same weights; if `None`, the usual one.
     pub variant: Option<Variant>,
     /// How images are prepared, whatever the file says of it. Its size counts only for rules that
     /// depend on it; the network's is [`Self::size`].
@@ -44,7 +44,7 @@ pub struct ModelOptions {
 }
 
 impl Default for ModelOptions {
-    /// One image of the family's default size, with probabilities.
+    /// A single image of the network's nominal size, with probabilities.
     fn default() -> Self {
         Self {
             batch: 1,
@@ -62,7 +62,7 @@ impl Default for ModelOptions {
     }
 }
 
-/// What is known about a network besides its layers.
+/// What is known about a network apart from its layers.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The name of the architecture, such as `resnet50` or `notebook`.
@@ -71,8 +71,8 @@ pub struct Facts {
     pub family: Family,
     /// The plan of the network; `None` for a file that lists its layers one by one.
     pub plan: Option<Plan>,
-    /// The preparation of images, at the size for which it was stated: other sizes are scaled from
-    /// it only once, because rounding errors add up.
+    /// The preprocessing, at the size for which it was stated: it is rescaled to other sizes from
+    /// there, and only once, because rounding errors add up.
     pub preprocess: Preprocess,
     /// The names of the classes, if the file has them.
     pub labels: Option<Labels>,
@@ -80,7 +80,7 @@ pub struct Facts {
     pub decisions: Decisions,
     /// The activation that turns scores into probabilities, if the file states it.
     pub activation: Option<Activation>,
-    /// The name of the probabilities; if `None`, that of their activation.
+    /// The name of the probabilities; if `None`, the name of the activation.
     pub probabilities: Option<String>,
 }
 
@@ -115,7 +115,7 @@ struct Classifier {
     activation: Activation,
 }
 
-/// A network, from which models of any batch and image size are made.
+/// A network, from which models for any batch and image size are made.
 #[derive(Clone, Debug)]
 pub struct Network {
     blueprint: Blueprint,
@@ -133,12 +133,12 @@ impl Network {
         self.classifier.map(|classifier| classifier.activation)
     }
 
-    /// Makes the model for a batch of images of one size. Options about the network itself, its
-    /// classes and its variant, took effect when it was opened.
+    /// Makes the model for one batch and image size. Options about the network itself, its classes
+    /// and its variant took effect when it was opened.
     ///
     /// # Errors
-    /// [`Error::Preprocess`] and the [graph section](Error) of the errors for an impossible batch
-    /// or size.
+    /// [`Error::Preprocess`], and the [graph section](Error) of the errors if the batch or size is
+    /// impossible.
     pub fn model(&self, options: &ModelOptions) -> Result<Model, Error> {
         let size = options.size.unwrap_or(self.blueprint.size);
         let facts = self.facts.clone();
@@ -198,9 +198,9 @@ impl Network {
     /// Assembles a network from its parts; the requested size becomes its nominal size.
     ///
     /// # Errors
-    /// [`Error::Model`] for logits that are not scores of classes, and for a number of classes
-    /// other than the requested one; [`Error::Labels`] for labels that do not match the classes;
-    /// the [graph section](Error) for shapes.
+    /// [`Error::Model`] if the logits are not class scores, or if their number differs from the
+    /// requested one; [`Error::Labels`] if the labels do not match the classes; the [graph
+    /// section](Error) for shapes.
     pub fn new(
         (mut blueprint, tensors): (Blueprint, Tensors),
         mut facts: Facts,
@@ -267,7 +267,7 @@ impl Network {
     }
 }
 
-/// Refuses variances below zero, whose roots are no numbers.
+/// Refuses negative variances, which have no square root.
 fn check_variances(blueprint: &Blueprint, tensors: &Tensors) -> Result<(), Error> {
     for name in blueprint.variances() {
         let data = tensors.get(name).map_or(&[][..], Tensor::data);
@@ -282,8 +282,8 @@ fn check_variances(blueprint: &Blueprint, tensors: &Tensors) -> Result<(), Error
     Ok(())
 }
 
-/// Decides the activation that turns the scores of classes into probabilities. A reader that is
-/// less than certain has recorded why.
+/// Decides the final activation, which turns scores into probabilities. If it is not certain, the
+/// reader has recorded why.
 fn activation(classes: usize, asked: Option<Activation>, facts: &mut Facts) -> Activation {
     let what = "activation";
     let (decided, decision) = match (asked, facts.activation) {
@@ -337,7 +337,7 @@ pub struct Model {
 
 #[doc(hidden)]
 impl Model {
-    /// Rows and columns of the image.
+    /// The height and width of the image.
     pub fn size(&self) -> [usize; 2] {
         self.preprocess.size
     }

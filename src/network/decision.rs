@@ -1,8 +1,8 @@
 //! The decisions made about a network, and their evidence.
 //!
-//! Different networks can have the same tensor names, and weight files do not say how images were
-//! prepared. Whoever builds a model therefore records every fact that the shapes of the weights do
-//! not prove. `resnet inspect` prints the record; callers that want no guesses check
+//! Different networks can have the same tensor names, and weight files do not state the
+//! preprocessing. Every fact that the shapes of the weights do not prove is therefore recorded as a
+//! [`Decision`]. `resnet inspect` prints the record; callers that want no guesses check
 //! [`Decisions::assumed`].
 
 use std::fmt;

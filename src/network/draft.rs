@@ -1,7 +1,7 @@
-//! A network under construction: the one builder for all readers and families.
+//! A network under construction: the one builder that all readers and families use.
 //!
-//! A [`Draft`] adds each layer to a [`Blueprint`] and, at the nominal size of the image, to a
-//! graph, so that shapes are known and checked while the network is built.
+//! A [`Draft`] adds each layer to a [`Blueprint`] and, at the nominal image size, to a graph, so
+//! that shapes are known and checked during construction.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,20 +26,19 @@ pub struct Draft {
 /// The notable values of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// The last activation that still has rows and columns.
+    /// The last activation that has height and width.
     pub feature_map: ValueId,
-    /// The vector that the classifier reads, or the output of the last pool if there is no
-    /// classifier.
+    /// The input of the classifier, or the output of the last pool if there is no classifier.
     pub features: ValueId,
-    /// The scores of the classes, if the network has a classifier.
+    /// The class scores, if the network has a classifier.
     pub logits: Option<ValueId>,
 }
 
 impl Draft {
-    /// Starts a network that reads an image with this name and nominal size.
+    /// Starts a network whose input image has this name and nominal size.
     ///
     /// # Errors
-    /// [`Error::Geometry`] for a size that is empty or too large.
+    /// [`Error::Geometry`] if the size is empty or too large.
     pub fn new(input: &str, size: [usize; 2]) -> Result<Self, Error> {
         let mut graph = Graph::new();
         let [h, w] = size;
@@ -58,7 +57,7 @@ impl Draft {
         self.input
     }
 
-    /// The shape of a value, for one image of the nominal size.
+    /// The shape of a value for one image of the nominal size.
     ///
     /// # Panics
     /// If the value belongs to another, larger network.
@@ -127,9 +126,9 @@ impl Draft {
         Ok(value)
     }
 
-    /// The notable values of a network with this result, found by following its layers back. The
-    /// result is the scores of classes if an activation follows it, or if it comes from a
-    /// classifier: a linear layer, or a convolution of one pixel.
+    /// Finds the notable values of a network by tracing its result back. The result is class scores
+    /// if an activation follows it, or if it comes from a classifier: a linear layer, or a
+    /// convolution whose output is a single pixel.
     pub fn ends(&self, result: ValueId, activation: Option<Activation>) -> Ends {
         let graph = &self.graph;
         let producer = |value| graph.nodes().iter().rev().find(|node| node.output == value);
@@ -165,7 +164,7 @@ impl Draft {
         }
     }
 
-    /// The network as data, with its tensors.
+    /// The finished blueprint and its tensors.
     pub fn finish(self, ends: Ends) -> (Blueprint, Tensors) {
         let name = |id| self.graph.value(id).name.clone();
         let shape = self.graph.shape(self.input);

@@ -1,4 +1,4 @@
-//! Where weights are from.
+//! Where the weights of a network come from.
 
 use std::fmt;
 

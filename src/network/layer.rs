@@ -1,4 +1,4 @@
-//! The layers of a blueprint, and how each becomes an operation of a graph of one size.
+//! The layers of a blueprint, and how they become operations of a graph for one image size.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::graph::{
     Statistics, ValueId, Window, dilated,
 };
 
-/// A layer, after which its result is named.
+/// A layer, whose result has the name of the layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Layer {
     pub(super) name: String,
@@ -31,11 +31,11 @@ pub enum Operation {
         /// Bias.
         #[serde(skip_serializing_if = "Option::is_none")]
         bias: Option<String>,
-        /// Rows and columns between two positions of the kernel.
+        /// Vertical and horizontal stride.
         stride: [usize; 2],
-        /// Zeros around the image.
+        /// Zeros around the image, as a rule.
         padding: PaddingRule,
-        /// Rows and columns from one tap of the kernel to the next.
+        /// Vertical and horizontal dilation.
         #[serde(default = "undilated", skip_serializing_if = "is_undilated")]
         dilation: [usize; 2],
         /// The number of independent channel groups.
@@ -57,18 +57,18 @@ pub enum Operation {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         of_batch: bool,
     },
-    /// A normalisation by the statistics of each image and group of channels.
+    /// A normalisation by the statistics of each group of channels in each image.
     GroupNorm {
         /// Scale.
         gamma: String,
         /// Shift.
         beta: String,
-        /// Groups of channels.
+        /// The number of channel groups.
         groups: usize,
         /// Added to the variance.
         epsilon: f32,
     },
-    /// A convolution along the channels of vectors.
+    /// A one-dimensional convolution along the channels of a vector.
     ChannelConv {
         /// Kernel.
         weight: String,
@@ -79,29 +79,29 @@ pub enum Operation {
     Add,
     /// The maximum over a window.
     MaxPool {
-        /// Rows and columns of the window.
+        /// Height and width of the window.
         kernel: [usize; 2],
-        /// Rows and columns between two positions.
+        /// Vertical and horizontal stride.
         stride: [usize; 2],
-        /// The padding around the image.
+        /// The padding around the image, as a rule.
         padding: PaddingRule,
         /// Whether the values outside the image are zeros instead of −∞.
         zeros: bool,
     },
     /// The mean over a window.
     AvgPool {
-        /// Rows and columns of the window.
+        /// Height and width of the window.
         kernel: [usize; 2],
-        /// Rows and columns between two positions.
+        /// Vertical and horizontal stride.
         stride: [usize; 2],
-        /// The padding around the image.
+        /// The padding around the image, as a rule.
         padding: PaddingRule,
-        /// Whether padding counts in the mean.
+        /// Whether padding counts towards the mean.
         count_padding: bool,
     },
-    /// The 3×3 binomial filter over a mirrored image.
+    /// A 3×3 binomial filter, with reflection padding of one pixel.
     BlurPool {
-        /// Rows and columns between two positions.
+        /// Vertical and horizontal stride.
         stride: [usize; 2],
     },
     /// The mean over all pixels.
@@ -115,7 +115,7 @@ pub enum Operation {
     Gate,
     /// Flattens each image into a vector.
     Flatten {
-        /// Whether the channels of a pixel are adjacent.
+        /// Whether channels are innermost in the vector, rather than outermost.
         channels_last: bool,
     },
     /// A linear layer.
@@ -129,7 +129,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Whether fixed padding is one-sided, and so may hold for one size only.
+    /// Whether fixed padding differs between opposite sides, and so may be valid for one size only.
     pub(super) fn is_lopsided(&self) -> bool {
         match self {
             Self::Conv2d { padding, .. }
@@ -180,14 +180,14 @@ impl Operation {
     }
 }
 
-/// A graph under construction, and the tensors from which it takes its parameters.
+/// A graph under construction, and the tensors that its parameters are taken from.
 pub(super) struct Sheet<'a> {
     pub(super) graph: &'a mut Graph,
     pub(super) tensors: &'a Tensors,
 }
 
 impl Sheet<'_> {
-    /// Adds a layer, turning its parameters into those of the graph and its rules into padding.
+    /// Adds a layer: registers its parameters with the graph and resolves its padding rules.
     pub(super) fn add(&mut self, layer: &Layer, inputs: &[ValueId]) -> Result<ValueId, Error> {
         let name = layer.name.as_str();
         let op = match &layer.operation {
@@ -200,7 +200,7 @@ impl Sheet<'_> {
                 groups,
             } => {
                 let weight = self.param(weight)?;
-                // The graph reports what is wrong with a kernel without rows and columns.
+                // The graph reports a kernel that lacks height and width.
                 let dims = self.graph.tensor(weight).dims();
                 let kernel = [2, 3].map(|axis| dims.get(axis).copied().unwrap_or(1));
                 let bias = bias.as_ref().map(|bias| self.param(bias)).transpose()?;
@@ -324,7 +324,7 @@ impl Sheet<'_> {
         padding: PaddingRule,
         inputs: &[ValueId],
     ) -> Result<Window, Error> {
-        // The graph reports what is wrong with a layer without inputs.
+        // The graph reports a layer that lacks inputs.
         let size = inputs.first().map_or([1, 1], |&input| {
             let shape = self.graph.shape(input);
             [shape.h, shape.w]
@@ -357,8 +357,8 @@ fn avg_pool(
     rule: PaddingRule,
     count_padding: bool,
 ) -> Result<Op, Error> {
-    // Padding added by TensorFlow's rule may count on its own, but fixed sides and added padding
-    // count differently.
+    // TensorFlow's padding may count towards the mean on its own, but fixed and added padding
+    // together would count differently.
     let is_same = matches!(rule.fill, Fill::Same | Fill::SameLower);
     let mixed = !is_same || rule.sides != Padding::all(0);
     if count_padding && window.padding != rule.sides && mixed {

@@ -1,9 +1,9 @@
-//! Networks: from a description and tensors to a graph for any batch and image size.
+//! From the description and tensors of a network to a graph for any batch and image size.
 //!
-//! Readers of files and the families in `resnet` lay out a network on a `Draft`. The outcome is a
-//! [`Network`]: a `Blueprint` of its layers, its tensors, the preparation of images, and a record
-//! of everything that had to be decided. [`Network::model`] makes [`Model`]s from it, graphs for
-//! one batch and size each, without reading a file again.
+//! File readers and the families in `resnet` build a network with a `Draft`. The outcome is a
+//! [`Network`]: a `Blueprint` of its layers, its tensors, its preprocessing, and a record of
+//! everything that had to be decided. [`Network::model`] makes [`Model`]s from it: graphs for one
+//! batch and image size each, without reading a file again.
 
 mod activation;
 pub(crate) mod blueprint;

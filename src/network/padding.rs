@@ -1,31 +1,31 @@
-//! Padding as a rule, which determines the rows and columns to add for an image of any size.
+//! Padding as a rule, which gives the rows and columns to add to an image of any size.
 
 use serde::{Deserialize, Serialize};
 
 use crate::graph::Padding;
 
-/// The padding of an image before a window slides over it: fixed sides, and a rule that adds to
+/// The padding around an image for a convolution or pooling: fixed sides, and a rule that adds to
 /// them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct PaddingRule {
-    /// Rows and columns that are always there.
+    /// Fixed padding.
     pub sides: Padding,
-    /// The rule that adds padding depending on the size.
+    /// The rule for additional padding, which depends on the image size.
     pub fill: Fill,
 }
 
-/// A rule that adds to fixed padding.
+/// A rule that adds to fixed padding. It applies to each axis separately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fill {
     /// Nothing.
     #[default]
     Nothing,
-    /// Enough for ⌈size / stride⌉ positions, with an odd row or column at the bottom and right
-    /// (TensorFlow's `same`).
+    /// Enough for ⌈size / stride⌉ window positions, where an odd row or column is added at the
+    /// bottom or right (TensorFlow's `same`).
     Same,
-    /// The same with an odd row or column at the top and left.
+    /// The same, where an odd row or column is added at the top or left.
     SameLower,
     /// At the bottom and right, enough for a last window that lies only partly in the image
     /// (PyTorch's `ceil_mode`).
@@ -33,7 +33,7 @@ pub enum Fill {
 }
 
 impl PaddingRule {
-    /// The same fixed number of rows and columns on all four sides.
+    /// The same number of rows and columns on all four sides.
     pub const fn all(padding: usize) -> Self {
         Self::fixed(Padding::all(padding))
     }
@@ -46,13 +46,13 @@ impl PaddingRule {
         }
     }
 
-    /// No fixed padding, only that of a rule.
+    /// The padding of a rule alone, without fixed sides.
     pub const fn filled(fill: Fill) -> Self {
         let sides = Padding::all(0);
         Self { sides, fill }
     }
 
-    /// The padding that the rule adds to the fixed sides for an image of `size` rows and columns;
+    /// The padding that the rule adds to the fixed sides of an image of this height and width;
     /// `None` if a number overflows or a stride is zero.
     pub fn added(
         &self,
@@ -77,7 +77,7 @@ impl PaddingRule {
         })
     }
 
-    /// The padding of an image of `size` rows and columns; `None` as in [`Self::added`].
+    /// The total padding for an image of this height and width; `None` as in [`Self::added`].
     pub fn resolve(
         &self,
         kernel: [usize; 2],
@@ -95,7 +95,7 @@ impl PaddingRule {
 }
 
 impl Fill {
-    /// The padding added before and after an axis with fixed padding.
+    /// The padding that the rule adds before and after an axis that has fixed padding.
     fn axis(
         self,
         kernel: usize,
@@ -108,12 +108,12 @@ impl Fill {
         }
         let padded = size.checked_add(before)?.checked_add(after)?;
         if self == Self::Ceil {
-            // The graph reports what is wrong with a window that is larger than the image.
+            // The graph reports a window that is larger than the image.
             let Some(room) = padded.checked_sub(kernel) else {
                 return Some([0, 0]);
             };
             let last = room.checked_next_multiple_of(stride)?;
-            // A window that starts beyond the image does not count, in ONNX as in PyTorch.
+            // A window that starts beyond the image is dropped, in ONNX as in PyTorch.
             let starts_outside = last >= size + before;
             let covered = if starts_outside { 0 } else { last + kernel };
             return Some([0, covered.saturating_sub(padded)]);
@@ -130,7 +130,7 @@ impl Fill {
     }
 }
 
-/// The form in files: a list of the top, bottom, left and right sides, or an object with a rule.
+/// The form in files: a list of top, bottom, left and right, or an object with the rule.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Stored {
@@ -168,7 +168,7 @@ impl From<PaddingRule> for Stored {
 mod tests {
     use super::*;
 
-    /// The padding added before and after an axis for a window of `kernel` at `stride`.
+    /// The padding added before and after an axis for a window of size `kernel` at `stride`.
     fn added(fill: Fill, padding: usize, [size, kernel, stride]: [usize; 3]) -> [usize; 2] {
         let sides = Padding::all(padding);
         let rule = PaddingRule { sides, fill };

@@ -34,7 +34,7 @@ impl Parameter {
         }
     }
 
-    /// The layer, and the parameter that has such a name there, of a tensor of Keras.
+    /// Splits the name of a Keras tensor into its layer and the parameter that it names.
     pub fn of_keras(name: &str) -> Option<(&str, Self)> {
         let (layer, name) = name.rsplit_once('/')?;
         let all = [

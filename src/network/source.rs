@@ -1,35 +1,34 @@
-//! The source of a network's weights.
+//! Sources of a network's weights.
 
 use super::Parameter;
 use crate::error::Error;
 use crate::tensor::Tensor;
 
-/// The most scalars in one random tensor: 1 GiB. Real ones are a hundred times smaller; only a
-/// mistyped size or class count gets here.
+/// Maximum number of elements in a random tensor: 1 GiB. Real tensors are a hundred times smaller;
+/// only a mistyped size or class count gets here.
 const MAX_RANDOM_LEN: usize = 1 << 28;
 
 /// 2⁶⁴ divided by the golden ratio: the step of `SplitMix64`.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Tensors by name. The names are those in a file; the order of dimensions is that of the graph
-/// (OIHW, `[out, in]`).
+/// Provides tensors by their names in a file, in the layout of the graph (OIHW, `[out, in]`).
 pub trait TensorSource {
     /// The dimensions of a tensor, if there is one with this name.
     fn dims(&self, name: &str) -> Option<Vec<usize>>;
 
-    /// Takes a tensor with known dimensions.
+    /// Takes a tensor of the given shape.
     ///
     /// # Errors
     /// [`Error::WeightMissing`], [`Error::WeightShape`], [`Error::WeightType`] and
-    /// [`Error::WeightNotFinite`] name the tensor and its dimensions as in the source.
+    /// [`Error::WeightNotFinite`] state the name and shape of the tensor in the source.
     fn take(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error>;
 }
 
-/// Random tensors as the classic lesson initialises them: Glorot uniform kernels (Glorot & Bengio
-/// 2010), zero biases, and identity batch normalisations.
+/// Random weights, initialised as in the classic lesson: Glorot uniform kernels (Glorot & Bengio
+/// 2010), zero biases, and batch normalisations that are the identity.
 ///
-/// A number depends only on the seed, its layer's name and its index, so neither the order of the
-/// layers nor how many there are matters. The same seed always gives the same numbers.
+/// A number depends only on the seed, the name of its layer and its index, not on the number or
+/// order of layers. The same seed always gives the same numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Random {
     /// The seed of the numbers.
@@ -37,7 +36,7 @@ pub struct Random {
 }
 
 impl TensorSource for Random {
-    /// Every tensor exists, with whatever dimensions are requested.
+    /// Any tensor can be taken, with whatever shape is requested.
     fn dims(&self, _: &str) -> Option<Vec<usize>> {
         None
     }

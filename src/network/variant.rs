@@ -1,8 +1,7 @@
-//! Networks that share the names and shapes of their weights but differ in what no file shows.
+//! Networks whose weights have the same names and shapes, but that differ in what no file shows.
 //!
-//! A [`Variant`] names one of them. If a file leaves several possible, [`choose`] takes the
-//! requested one, otherwise the one that nearly all files contain, and otherwise refuses with the
-//! list.
+//! A [`Variant`] names one of them. If several are possible, [`choose`] takes the requested one, or
+//! else the one that nearly all such files contain, or else refuses and lists them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,19 +13,19 @@ use crate::error::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Variant {
-    /// Bottlenecks stride in their 3×3: torchvision, timm, Hugging Face.
+    /// Bottlenecks stride in their 3×3 convolution: torchvision, timm, Hugging Face.
     V1_5,
-    /// Bottlenecks stride in their first 1×1: the original, Caffe's weights in PyTorch files.
+    /// Bottlenecks stride in their first 1×1: the original, and Caffe's weights in PyTorch files.
     V1,
-    /// Pre-activated, with batch normalisation: timm's `resnetv2`.
+    /// Pre-activation with batch normalisation: timm's `resnetv2`.
     V2,
-    /// The classic lesson's network: no padding before the max pool, 2×2 average before the
-    /// classifier.
+    /// The classic lesson's network: no padding before the max pool, and a 2×2 average pool before
+    /// the classifier.
     Notebook,
     /// Keras's first ResNet-50 (fchollet, `keras_applications` before 1.0.7), with the padding
-    /// before the max pool that it has had since 2018-08-31.
+    /// before the max pool that it got on 2018-08-31.
     Fchollet,
-    /// The same without that padding, as it was before then.
+    /// The same without that padding, as before that date.
     FcholletUnpadded,
     /// keras.applications: `ResNet50`, `ResNet101`, `ResNet152`.
     KerasApplications,
@@ -94,16 +93,16 @@ impl FromStr for Variant {
 pub struct Choice<'a> {
     /// The network that the weights belong to, for errors.
     pub model: &'a str,
-    /// All networks that have such weights.
+    /// All variants with such weights.
     pub possible: &'a [Variant],
-    /// The one that is taken unless a variant is requested, and how sure that is. `None` if several
-    /// are equally common.
+    /// The one to take if none is requested, and how certain it is; `None` if several are equally
+    /// common.
     pub usual: Option<(Variant, Confidence)>,
     /// Why the choice is open.
     pub reason: &'a str,
 }
 
-/// Chooses the variant to build, and says how sure it is.
+/// Chooses the variant to build, and states how certain the choice is.
 ///
 /// # Errors
 /// [`Error::Model`] if the weights cannot belong to the requested variant,

@@ -13,11 +13,11 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Error> {
         let (Op::Conv2d(conv), Op::BatchNorm(norm)) = (producer.op, consumer.op) else {
             return None;
         };
-        // Statistics of the batch are not known before it runs.
+        // The statistics of the batch are not known in advance.
         if norm.statistics == Statistics::Batch {
             return None;
         }
-        // A ReLU or a residual before the normalisation cannot be moved behind it.
+        // A normalisation that follows a ReLU or a residual cannot be folded into the weights.
         if conv.relu || producer.inputs.len() > 1 {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Turns convolution, batch norm or residual add → ReLU into that op with its `relu` flag set.
+//! Merges a ReLU into the convolution, batch norm or residual add before it, as its `relu` flag.
 
 use super::{Fused, fuse_pairs};
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! Turns convolution → residual add into a convolution whose second input is the other summand.
+//! Merges a residual add into the convolution before it, whose second input is the other summand.
 
 use super::{Fused, fuse_pairs};
 use crate::error::Error;
@@ -9,7 +9,7 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Error> {
         let (Op::Conv2d(conv), Op::Add(Add { relu })) = (producer.op, consumer.op) else {
             return None;
         };
-        // The epilogue adds one residual, and clamps after it.
+        // The epilogue adds a single residual, and applies the ReLU after that.
         if conv.relu || producer.inputs.len() > 1 {
             return None;
         }

@@ -1,6 +1,6 @@
 //! Rewrites a graph into one with fewer, larger operations and the same outputs.
 //!
-//! Each pass is one pattern of two neighbouring nodes. A pair is only fused when nothing else reads
+//! Each pass is one pattern of two neighbouring nodes. A pair is only fused if nothing else reads
 //! the value between them: outputs of the graph, taps included, are never fused away.
 
 use std::collections::HashMap;
@@ -32,33 +32,32 @@ words!(Fusion { None = "none", Layers = "layers", Full = "full" });
 /// Runs the passes of a fusion level, in order.
 ///
 /// # Errors
-/// Only if a rewritten node fails the graph's own checks, which a graph that was built through
-/// [`Graph::add`] cannot cause.
+/// Only if a rewritten node fails the graph's own checks, which cannot happen to a graph built
+/// through [`Graph::add`].
 pub fn optimize(graph: &Graph, fusion: Fusion) -> Result<Graph, Error> {
     match fusion {
         Fusion::None => Ok(graph.clone()),
         Fusion::Layers => fuse_relu::run(graph),
         Fusion::Full => {
             let graph = fold_batch_norm::run(graph)?;
-            // The addition moves first, so that its ReLU then joins the convolution that absorbed
-            // it.
+            // The addition is fused first, so that the ReLU after it can join the same convolution.
             let graph = fuse_residual_add::run(&graph)?;
             fuse_relu::run(&graph)
         }
     }
 }
 
-/// The replacement for a pair of nodes: an op, whose parameters are already in the new graph, and
-/// its inputs, still those of the old graph.
+/// What replaces a pair of nodes: an operation with parameters of the new graph, and inputs that
+/// are values of the old graph.
 struct Fused {
     op: Op,
     inputs: Vec<ValueId>,
 }
 
-/// Rebuilds a graph, replacing pairs (producer, consumer) by what `fuse` turns them into.
+/// Rebuilds a graph, replacing pairs (producer, consumer) by what `fuse` returns for them.
 ///
-/// The replacement runs where the consumer ran, keeps the producer's name (that of the layer with
-/// the weights) and names its result after the consumer's.
+/// The replacement takes the consumer's place in the order, the producer's name (that of the layer
+/// with the weights), and the name of the consumer's result.
 fn fuse_pairs(
     old: &Graph,
     fuse: impl Fn(&mut Rebuild<'_>, &Node, &Node) -> Option<Fused>,
@@ -72,13 +71,13 @@ fn fuse_pairs(
         .collect();
 
     let mut rebuild = Rebuild::new(old)?;
-    // Decide first: a producer that will be absorbed is skipped at its own place.
+    // Decide first, so that a producer that will be absorbed is skipped.
     let mut absorbed = vec![false; old.nodes().len()];
     let mut replacements: HashMap<usize, (usize, Fused)> = HashMap::new();
     for (index, consumer) in old.nodes().iter().enumerate() {
-        // A convolution with a stride comes last: if the other summand takes the addition, no
-        // kernel with a window needs a variant that adds. Otherwise the producer that runs last is
-        // preferred.
+        // Strided convolutions are the last choice: if the other summand absorbs the addition, no
+        // kernel with a window needs a variant with a residual. Otherwise the producer that runs
+        // last is preferred.
         let mut candidates: Vec<usize> = consumer
             .inputs
             .iter()
@@ -116,12 +115,12 @@ fn fuse_pairs(
     rebuild.finish()
 }
 
-/// Whether a node is a convolution that skips pixels.
+/// Whether a node is a strided convolution.
 fn strides(node: &Node) -> bool {
     matches!(node.op, Op::Conv2d(conv) if conv.stride != [1, 1])
 }
 
-/// A graph under construction, with its correspondence to the old one.
+/// A graph under construction, and how the values of the old one map to it.
 struct Rebuild<'a> {
     old: &'a Graph,
     new: Graph,
@@ -145,7 +144,7 @@ impl<'a> Rebuild<'a> {
         })
     }
 
-    /// Carries an op's parameters over to the new graph.
+    /// Copies the parameters of an operation to the new graph.
     fn keep(&mut self, op: Op) -> Op {
         op.map_params(|param| {
             *self.params.entry(param).or_insert_with(|| {
@@ -173,7 +172,7 @@ impl<'a> Rebuild<'a> {
         for output in self.old.outputs() {
             self.new.mark_output(self.values[output])?;
         }
-        // A value that was fused away has no role any more.
+        // A value that was fused away has lost its role.
         for (role, value) in self.old.roles() {
             if let Some(&value) = self.values.get(&value) {
                 self.new.set_role(role, value)?;

@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::internals::files::read_at_most;
 
-/// The names of 21,841 classes have 2 MB.
+/// A file with the names of 21,841 classes has 2 MB.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Class names, by class.
+/// Class names, indexed by class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels(Vec<String>);
 
@@ -59,12 +59,12 @@ impl Labels {
         let names = if text.trim_start().starts_with(['{', '[']) {
             match serde_json::from_str::<Value>(text) {
                 Ok(json) => from_json(json.get("id2label").unwrap_or(&json))?,
-                // ImageNet's names are passed around as a dict of Python.
+                // ImageNet's names are often published as a Python dict.
                 Err(error) => from_python(text)
                     .ok_or_else(|| refuse(format!("this JSON is damaged: {error}")))?,
             }
         } else {
-            // The last line may or may not be ended; an empty line in between is a class.
+            // The last line need not end with a newline; an empty line in between names a class.
             let lines = text.trim_end().lines();
             lines
                 .map(|line| without_synset(line.trim()).to_owned())
@@ -111,7 +111,7 @@ fn refuse(reason: String) -> Error {
     Error::Labels { reason }
 }
 
-/// The name behind an id of `WordNet`, as in ImageNet's `synset_words.txt`: `n01440764 tench`.
+/// The name after a `WordNet` id, as in ImageNet's `synset_words.txt`: `n01440764 tench`.
 fn without_synset(line: &str) -> &str {
     match line.split_once(' ') {
         Some((id, name)) if is_synset(id) => name.trim(),
@@ -124,7 +124,7 @@ fn is_synset(id: &str) -> bool {
     digits.len() == 8 && digits.iter().all(u8::is_ascii_digit)
 }
 
-/// A dict of Python from numbers in order to texts, with an entry a line.
+/// Parses a Python dict that maps consecutive numbers to strings, one entry per line.
 fn from_python(text: &str) -> Option<Vec<String>> {
     let inside = text.trim().strip_prefix('{')?.strip_suffix('}')?;
     let lines = inside
@@ -141,7 +141,7 @@ fn from_python(text: &str) -> Option<Vec<String>> {
     entries.collect()
 }
 
-/// The names of `class_to_idx`, by class.
+/// The keys of `class_to_idx`, ordered by class.
 fn by_index(map: &serde_json::Map<String, Value>) -> Option<Vec<String>> {
     let mut names = vec![None; map.len()];
     for (name, class) in map {
@@ -179,7 +179,7 @@ fn from_json(json: &Value) -> Result<Vec<String>, Error> {
 fn name(json: &Value) -> Result<String, Error> {
     match json {
         Value::String(name) => Ok(name.clone()),
-        // Keras' `imagenet_class_index.json` has pairs of WordNet id and name.
+        // Keras's `imagenet_class_index.json` has pairs of WordNet id and name.
         Value::Array(pair) if pair.len() == 2 => name(&pair[1]),
         other => Err(refuse(format!("expected a name, got {other}"))),
     }

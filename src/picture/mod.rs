@@ -1,11 +1,10 @@
-//! From pictures to words: how an image becomes the input of a network, and what its classes are
-//! called.
+//! Pictures and labels: how an image becomes the input of a network, and the names of its classes.
 //!
-//! [`Preprocess`] holds the rules, plain data that a JSON file can hold. `resample` turns them into
-//! pixel weights, which `gpu` applies to the host's textures. With the feature `image`,
-//! `Picture::open` decodes and `Batch::prepare` resizes and crops on the CPU, bit for bit as Pillow
-//! does, because a network trained on Pillow's pixels loses accuracy on others. [`Labels`] names
-//! the classes.
+//! [`Preprocess`] holds the rules as plain data, which can be stored as JSON. `resample` turns them
+//! into pixel weights, which `gpu` applies to the host's textures. With the feature `image`,
+//! `Picture::open` decodes images, and `Batch::prepare` resizes and crops them on the CPU, bit for
+//! bit as Pillow does: a network trained on Pillow's pixels loses accuracy on others. [`Labels`]
+//! names the classes.
 
 #[cfg(feature = "image")]
 mod decode;

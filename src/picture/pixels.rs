@@ -1,4 +1,4 @@
-//! A decoded image: its pixels, and how it is resized and written.
+//! A decoded image: its pixels, how to resize it, and how to write it.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub struct Picture {
     pub(super) rgb: Vec<u8>,
 }
 
-/// The most bytes that are read from a file.
+/// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 30;
 
 /// The bytes of a file.
@@ -36,7 +36,8 @@ impl Picture {
         Reader::default().decode_file(path.as_ref())
     }
 
-    /// A picture from its rows of RGB; `None` if it is empty or the bytes do not fill it.
+    /// A picture from its RGB bytes, row by row; `None` if it is empty or the length does not
+    /// match.
     pub fn new(height: usize, width: usize, rgb: Vec<u8>) -> Option<Self> {
         let len = height.checked_mul(width)?.checked_mul(3)?;
         (len > 0 && len == rgb.len()).then_some(Self { height, width, rgb })
@@ -89,7 +90,7 @@ impl Picture {
         resize::resize(self, rows, columns, filter)
     }
 
-    /// The part of the picture that a network sees by these rules, at their scale.
+    /// The part of the picture that a network sees under these rules, at the network's scale.
     pub(super) fn fitted(&self, rules: &Preprocess) -> Self {
         let [rows, columns] = fit([self.height, self.width], rules);
         let scaled = |picture: &Self| resize::resize(picture, rows, columns, rules.filter);
@@ -101,8 +102,8 @@ impl Picture {
 }
 
 impl ChannelOrder {
-    /// The pixels of which a network sees a part: as they are, or without colours, luma in all channels
-    /// with Pillow's weights of ITU-R 601.
+    /// The pixels in the rules' colours: unchanged, or for grey, the luma in all three channels,
+    /// with Pillow's ITU-R 601 weights.
     pub(super) fn of(self, rgb: &[u8]) -> Cow<'_, [u8]> {
         let luma = |&[r, g, b]: &[u8; 3]| {
             let sum = u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471;

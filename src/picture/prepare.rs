@@ -1,4 +1,4 @@
-//! A batch of pictures, prepared by the rules of one network.
+//! A batch of pictures, preprocessed for one network.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ impl Batch {
     /// Resizes and crops pictures.
     ///
     /// # Errors
-    /// [`Error::Preprocess`] for rules that cannot be carried out, and for an empty list.
+    /// [`Error::Preprocess`] if the rules cannot be carried out, or if the list is empty.
     pub fn prepare(pictures: &[Picture], rules: &Preprocess) -> Result<Self, Error> {
         rules.check()?;
         let parts = pictures.iter();
@@ -77,12 +77,12 @@ impl Batch {
         }
     }
 
-    /// Joins batches, and fills them up to a count of pictures with the first one, for plans that
-    /// take whole batches.
+    /// Joins batches, and pads them to `count` pictures by repeating the first one, for plans that
+    /// take whole batches only.
     ///
     /// # Errors
-    /// [`Error::Preprocess`] for batches with different rules, for no batches, and for more
-    /// pictures than the count.
+    /// [`Error::Preprocess`] if the batches have different rules, if there are none, or if there
+    /// are more than `count` pictures.
     #[doc(hidden)]
     pub fn join(parts: &[Self], count: usize) -> Result<Self, Error> {
         let refuse = |reason: &str| Error::Preprocess {
@@ -121,7 +121,7 @@ impl Batch {
             std,
             swap_red_blue,
         } = self.rules.normalization();
-        // There are only 256 values, so each is computed in 64 bits and rounded once.
+        // There are only 256 inputs: each result is computed in 64 bits and rounded once.
         let tables = [0, 1, 2].map(|c| table(mean[c], std[c]));
         let plane = self.shape.h * self.shape.w;
         Tensor::from_fn(&self.shape.dims(), |index| {
@@ -139,14 +139,14 @@ impl Batch {
         self.shape
     }
 
-    /// The rules by which the pictures were prepared, and by which their pixels become the
-    /// network's input.
+    /// The rules by which the pictures were prepared, and by which their pixels are to be
+    /// normalised.
     pub const fn rules(&self) -> &Preprocess {
         &self.rules
     }
 }
 
-/// Adds margins in the mean colour to a picture that is smaller than the network's input.
+/// Pads a picture that is smaller than the network's input with the mean colour.
 fn framed(part: Picture, rules: &Preprocess) -> Picture {
     let [height, width] = rules.size;
     if [part.height, part.width] == rules.size {
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_long_thin_picture_takes_no_more_memory_than_its_crop() {
-        // At full size it would be 256 × 16,776,960 pixels.
+        // At full size the resized image would have 256 × 16,776,960 pixels.
         let picture = Picture::new(1, 65_535, vec![7; 65_535 * 3]).expect("filled");
         let batch = Batch::prepare(&[picture], &Preprocess::TORCHVISION).expect("prepared");
         assert!(

@@ -1,7 +1,7 @@
-//! How an image becomes the input of a network: plain data that a JSON file can hold.
+//! Preprocessing, from an image to the input of a network: plain data that can be stored as JSON.
 //!
 //! [`super`] carries out the rules on 8-bit pixels; kernels that read textures also need the
-//! numbers of the last step, `(pixel / 255 − mean) / std`.
+//! parameters of the last step, `(pixel / 255 − mean) / std`.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,50 +17,51 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// ImageNet standard deviation per channel, in RGB order.
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// ImageNet mean of 8-bit pixels in BGR order, as subtracted by Caffe (Keras' `imagenet_utils.py`).
+/// ImageNet mean of 8-bit pixels in BGR order, as subtracted by Caffe (Keras's
+/// `imagenet_utils.py`).
 const CAFFE_MEAN: [f32; 3] = [103.939, 116.779, 123.68];
 
-/// The rules for one network.
+/// The preprocessing rules of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
-    /// Rows and columns of the network's input.
+    /// Height and width of the network's input.
     pub size: [usize; 2],
-    /// How the image is brought to that size.
+    /// How images are resized to it.
     pub resize: Resize,
     /// How pixels are interpolated.
     pub filter: Filter,
-    /// Where the centre crop starts if the margins are uneven.
+    /// How to centre the crop if the margin cannot be halved.
     #[serde(default)]
     pub crop: Crop,
-    /// Subtracted from each channel after the division by 255, in the order of [`Self::channels`].
+    /// Subtracted from each channel after division by 255, in the order of [`Self::channels`].
     pub mean: [f32; 3],
-    /// Divides each channel after that, in the order of [`Self::channels`].
+    /// Divides each channel after the mean is subtracted, in the order of [`Self::channels`].
     pub std: [f32; 3],
     /// The channel order that the network expects.
     #[serde(default)]
     pub channels: ChannelOrder,
 }
 
-/// How an image of any size is brought to the size of the network's input.
+/// How an image of any size is resized to the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Resize {
-    /// Directly; the aspect ratio changes.
+    /// Stretches it to the input size; the aspect ratio changes.
     Squash,
-    /// Directly to these rows and columns, which are then centre-cropped (timm's `squash`).
+    /// Stretches it to this height and width, then centre-crops (timm's `squash`).
     SquashTo([usize; 2]),
-    /// To the smallest size of the same aspect ratio that covers these rows and columns, then
-    /// centre-cropped. With equal rows and columns this is torchvision's `Resize(edge)`, otherwise
+    /// Resizes it, keeping the aspect ratio, to the smallest size that covers this height and
+    /// width, then centre-crops. If both are equal, this is torchvision's `Resize(edge)`, otherwise
     /// timm's `ResizeKeepRatio`.
     Cover([usize; 2]),
-    /// To the largest size of the same aspect ratio that fits into these rows and columns, then
-    /// padded with the mean colour or centre-cropped (timm's `border`).
+    /// Resizes it, keeping the aspect ratio, to the largest size that fits into this height and
+    /// width, then pads with the mean colour or centre-crops (timm's `border`).
     Contain([usize; 2]),
-    /// Not at all: the network gets every image in its own size.
+    /// Does not resize: the network gets every image in its own size.
     Keep,
-    /// With its proportions, to this length of the short edge: the network gets all of it.
+    /// Resizes the short edge to this length, keeping the aspect ratio, and does not crop.
     ShortEdge(usize),
 }
 
@@ -70,7 +71,7 @@ impl Resize {
         matches!(self, Self::Keep | Self::ShortEdge(_))
     }
 
-    /// The rows and columns to which an image is resized, for a network with an input of `size`.
+    /// The height and width that an image is resized to, for a network with input size `size`.
     const fn target(self, size: [usize; 2]) -> [usize; 2] {
         match self {
             Self::Squash | Self::Keep | Self::ShortEdge(_) => size,
@@ -101,13 +102,13 @@ impl fmt::Display for Resize {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Filter {
-    /// The nearest pixel.
+    /// Nearest neighbour.
     Nearest,
-    /// The mean of the covered pixels.
+    /// The mean of all covered pixels.
     Box,
-    /// A triangle filter.
+    /// Linear interpolation (a triangle filter).
     Bilinear,
-    /// A cubic filter with a = −0.5.
+    /// Cubic interpolation with a = −0.5.
     Bicubic,
     /// A Hamming window, between a box and a triangle.
     Hamming,
@@ -130,15 +131,15 @@ impl Filter {
     }
 }
 
-/// How half the margin of a centre crop is rounded.
+/// How the margin of a centre crop is halved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Crop {
-    /// To nearest, ties to even, as Python does, and so torchvision and timm.
+    /// Rounds to nearest, ties to even, as Python does, and with it torchvision and timm.
     #[default]
     Round,
-    /// Down, as Hugging Face does.
+    /// Rounds down, as Hugging Face does.
     Floor,
 }
 
@@ -152,14 +153,14 @@ pub enum ChannelOrder {
     Rgb,
     /// Blue first.
     Bgr,
-    /// No colours: all three channels are the luma of the picture, as Pillow's `L` has it.
+    /// Greyscale: all three channels hold the luma, as in Pillow's mode `L`.
     Grey,
 }
 
 /// How pixel values become tensor values: `(v / 255 − mean) / std`, per channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normalization {
-    /// Mean of each channel, relative to the full range, in the order of the tensor's channels.
+    /// Mean of each channel, for pixels from 0 to 1, in the order of the tensor's channels.
     pub mean: [f32; 3],
     /// Standard deviation of each channel, likewise.
     pub std: [f32; 3],
@@ -168,7 +169,7 @@ pub struct Normalization {
 }
 
 impl Preprocess {
-    /// The rules of a named preprocessing.
+    /// The preprocessing of this name.
     pub fn named(name: &str) -> Option<Self> {
         let keras = Self {
             size: [224, 224],
@@ -177,7 +178,7 @@ impl Preprocess {
         };
         Some(match name {
             "torchvision" => Self::TORCHVISION,
-            // The weights of 2021, `IMAGENET1K_V2`.
+            // The weights of 2021, named `IMAGENET1K_V2`.
             "torchvision-v2" => Self {
                 resize: Resize::Cover([232, 232]),
                 ..Self::TORCHVISION
@@ -209,7 +210,7 @@ impl Preprocess {
     /// Parses rules from JSON with the fields of this struct.
     ///
     /// # Errors
-    /// [`Error::Preprocess`] for text that is not such JSON, and for rules that make no sense.
+    /// [`Error::Preprocess`] if the text is not such JSON, or if the rules make no sense.
     pub fn from_json(text: &str) -> Result<Self, Error> {
         let rules: Self = serde_json::from_str(text).map_err(|error| Error::Preprocess {
             reason: error.to_string(),
@@ -218,8 +219,8 @@ impl Preprocess {
         Ok(rules)
     }
 
-    /// The rules for an image of `h` rows and `w` columns where the network gets images of different
-    /// sizes; `None` where it does not.
+    /// The rules for an image of height `h` and width `w`, for networks that take each image in its
+    /// own size; `None` for others.
     #[must_use]
     #[doc(hidden)]
     pub fn for_image(&self, [h, w]: [usize; 2]) -> Option<Self> {
@@ -236,7 +237,7 @@ impl Preprocess {
         })
     }
 
-    /// The same rules for another size; the edge that is cropped scales with it.
+    /// The same rules for another input size; the size before cropping changes in proportion.
     #[must_use]
     pub fn with_size(self, size: [usize; 2]) -> Self {
         let scaled = |target: [usize; 2]| {
@@ -259,8 +260,8 @@ impl Preprocess {
         }
     }
 
-    /// The rows and columns that the network sees of an image of `h` rows and `w` columns: all of
-    /// them, or those that remain after the crop.
+    /// The rows and columns that the network sees of an image of height `h` and width `w`: all, or
+    /// those that remain after the crop.
     #[doc(hidden)]
     pub fn seen(&self, [h, w]: [usize; 2]) -> [Range<usize>; 2] {
         fit([h, w], self).map(|axis| axis.source())
@@ -293,7 +294,7 @@ impl Preprocess {
         channels: ChannelOrder::Rgb,
     };
 
-    /// `microsoft/resnet-50` on Hugging Face: as torchvision, but bicubic.
+    /// `microsoft/resnet-50` on Hugging Face: like torchvision's, but bicubic.
     pub const HUGGING_FACE: Self = Self {
         filter: Filter::Bicubic,
         crop: Crop::Floor,
@@ -320,7 +321,7 @@ impl Preprocess {
         channels: ChannelOrder::Rgb,
     };
 
-    /// What most networks for CIFAR are trained with: 32×32, and the statistics of its pixels.
+    /// The preprocessing of most networks for CIFAR: 32×32, with the statistics of CIFAR's pixels.
     pub const CIFAR: Self = Self {
         size: [32, 32],
         mean: [0.4914, 0.4822, 0.4465],
@@ -328,7 +329,7 @@ impl Preprocess {
         ..Self::NOTEBOOK
     };
 
-    /// The last step, in the form that kernels and the reference use.
+    /// The parameters of the last step, in the form that kernels and the reference use.
     pub const fn normalization(&self) -> Normalization {
         Normalization {
             mean: self.mean,
@@ -340,7 +341,7 @@ impl Preprocess {
     /// Checks that the rules can be carried out.
     ///
     /// # Errors
-    /// [`Error::Preprocess`] names the number that is wrong.
+    /// [`Error::Preprocess`], which says what is wrong.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |reason: String| Err(Error::Preprocess { reason });
         let [h, w] = self.size;
@@ -390,7 +391,7 @@ impl fmt::Display for Preprocess {
     }
 }
 
-/// The largest accepted dimension of an image: keeps a mistyped size from filling the memory.
+/// Largest height or width that is accepted: keeps a mistyped size from filling the memory.
 const MAX_SIDE: usize = 16_384;
 
 #[cfg(test)]

@@ -1,20 +1,19 @@
-//! Which pixels of an image each pixel of the resized image is made of, and with what weights.
+//! The input pixels that each pixel of a resized image is computed from, and their weights.
 //!
-//! The numbers are exactly Pillow's for 8-bit images: [`crate::picture`] applies them on the CPU,
+//! The weights are exactly Pillow's for 8-bit images: [`crate::picture`] applies them on the CPU,
 //! `gpu` to the host's textures. Each output pixel is a weighted mean of input pixels; when
-//! shrinking, the filter is stretched by the scale, so that every input pixel counts
-//! (antialiasing). Pillow computes the weights in 64-bit floats and rounds them to 22-bit fixed
-//! point. [`Filter::Nearest`] is another algorithm: it walks through the input in steps of the
-//! scale.
+//! shrinking, the filter is widened by the scale, so that every input pixel counts (antialiasing).
+//! Pillow computes weights in 64-bit floats and rounds them to fixed point with 22 fraction bits.
+//! [`Filter::Nearest`] works differently: it steps through the input by the scale.
 
 use std::ops::Range;
 
 use crate::picture::{Crop, Filter, Preprocess, Resize};
 
-/// Fraction bits of the weights: 32 minus 8 for the pixel and 2 for weights that overshoot.
+/// Fraction bits of a weight: 32 minus 8 for the pixel and 2 for filters that overshoot.
 pub(crate) const PRECISION_BITS: u32 = 32 - 8 - 2;
 
-/// The part of one axis that is computed.
+/// One axis of a resize, and the part of the output that is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Axis {
     /// Length of the input.
@@ -27,17 +26,17 @@ pub(crate) struct Axis {
     pub(crate) count: usize,
 }
 
-/// The input pixels that one output pixel is made of.
+/// The input pixels that one output pixel is computed from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tap {
-    /// The first input pixel.
+    /// Index of the first input pixel.
     pub(crate) first: usize,
-    /// The weight of each, in units of 2^−[`PRECISION_BITS`].
+    /// The weights of consecutive input pixels, in units of 2^−[`PRECISION_BITS`].
     pub(crate) weights: Vec<i32>,
 }
 
 impl Tap {
-    /// A single pixel, unchanged.
+    /// Copies a single pixel.
     fn copy(first: usize) -> Self {
         Self {
             first,
@@ -63,7 +62,7 @@ impl Axis {
         }
     }
 
-    /// The input pixels that the computed part of the output shows, rounded, at least one.
+    /// The input pixels that correspond to the computed part of the output, at least one.
     pub(crate) fn source(self) -> Range<usize> {
         let at = |x: usize| (x * self.from + self.to / 2) / self.to;
         let first = at(self.first).min(self.from - 1);
@@ -86,8 +85,8 @@ impl Axis {
     /// The weights of every computed output pixel.
     pub(crate) fn taps(self, filter: Filter) -> Vec<Tap> {
         let wanted = self.first..self.first + self.count;
-        // Pillow skips a pass that changes no size. Bicubic and Lanczos also give the identity at
-        // scale 1, but only up to rounding.
+        // Pillow skips a pass that leaves the size unchanged. Bicubic and Lanczos would give the
+        // identity too, but only up to rounding.
         if self.from == self.to {
             return wanted.map(Tap::copy).collect();
         }
@@ -114,8 +113,8 @@ impl Axis {
             .collect()
     }
 
-    /// The input pixel under the centre of every computed output pixel. Pillow adds up the scale
-    /// instead of multiplying, and so must this, because the sums round.
+    /// The input pixel under the centre of each computed output pixel. Pillow adds up the scale
+    /// instead of multiplying, so this must too, because the sums are rounded.
     fn nearest(self) -> Vec<Tap> {
         let scale = self.scale();
         let mut position = scale * 0.5;
@@ -130,8 +129,8 @@ impl Axis {
     }
 }
 
-/// What the network gets of an image of `h` rows and `w` columns: its rows and its columns. With
-/// [`Resize::Contain`] there may be fewer than the network expects; margins are then added.
+/// The rows and columns of an image of height `h` and width `w` that the network gets. With
+/// [`Resize::Contain`] they may be fewer than it expects; padding is then added.
 pub(crate) fn fit([h, w]: [usize; 2], rules: &Preprocess) -> [Axis; 2] {
     let full = match rules.resize {
         Resize::Squash | Resize::Keep | Resize::ShortEdge(_) => rules.size,
@@ -151,8 +150,8 @@ pub(crate) fn fit([h, w]: [usize; 2], rules: &Preprocess) -> [Axis; 2] {
     ]
 }
 
-/// The smallest size with an image's aspect ratio that covers a rectangle. For a square, one side
-/// fits exactly and the other is truncated as by torchvision's `int(edge * long / short)`.
+/// The smallest size with the image's aspect ratio that covers a rectangle. For a square, one side
+/// fits exactly, and the other is truncated as by torchvision's `int(edge * long / short)`.
 fn covering([h, w]: [usize; 2], [cover_h, cover_w]: [usize; 2]) -> [usize; 2] {
     if cover_h != cover_w {
         return keeping([h, w], [cover_h, cover_w], f64::min);
@@ -164,15 +163,15 @@ fn covering([h, w]: [usize; 2], [cover_h, cover_w]: [usize; 2]) -> [usize; 2] {
     }
 }
 
-/// A size with an image's aspect ratio that matches one side of a rectangle, rounded as by timm's
-/// `ResizeKeepRatio`. `choose` picks one of the two scales.
+/// A size with the image's aspect ratio that matches one side of a rectangle, rounded as by timm's
+/// `ResizeKeepRatio`; `choose` selects one of the two scales.
 fn keeping(from: [usize; 2], to: [usize; 2], choose: fn(f64, f64) -> f64) -> [usize; 2] {
     let scale = |axis: usize| from[axis] as f64 / to[axis] as f64;
     let ratio = choose(scale(0), scale(1));
     from.map(|side| truncate((side as f64 / ratio).round_ties_even()).max(1))
 }
 
-/// The part of the total cut that lies before the centre.
+/// The part of the margin that is cut off before the centre.
 const fn margin(cut: usize, crop: Crop) -> usize {
     let half = cut / 2;
     match crop {
@@ -192,7 +191,7 @@ fn fixed(weight: f64) -> i32 {
     (scaled + if weight < 0.0 { -0.5 } else { 0.5 }) as i32
 }
 
-/// C's conversion to an integer, with negative numbers clamped to zero.
+/// Converts to an integer as C does, with negative numbers clamped to zero.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -202,11 +201,11 @@ fn truncate(position: f64) -> usize {
     position as usize
 }
 
-/// The weight of a pixel as a function of its distance.
+/// A filter: weight as a function of the distance in pixels.
 type Kernel = fn(f64) -> f64;
 
-/// The function of a filter and half the width of its support at scale 1; `None` for
-/// nearest-neighbour sampling, which has no weights.
+/// The function of a filter, and half the width of its support at scale 1; `None` for nearest
+/// neighbour, which has no weights.
 fn kernel(filter: Filter) -> Option<(Kernel, f64)> {
     Some(match filter {
         Filter::Nearest => return None,
@@ -240,13 +239,13 @@ fn cubic(x: f64) -> f64 {
     }
 }
 
-/// A sinc under a Hamming window.
+/// A sinc with a Hamming window.
 fn hamming(x: f64) -> f64 {
     let x = x.abs();
     if x >= 1.0 {
         return 0.0;
     }
-    // Pillow has these two as 32-bit floats.
+    // Pillow stores these two constants as 32-bit floats.
     let window = |x: f64| f64::from(0.54f32) + f64::from(0.46f32) * x.cos();
     sinc(x) * window(x * std::f64::consts::PI)
 }

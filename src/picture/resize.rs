@@ -1,15 +1,14 @@
 //! Resizes 8-bit images exactly as Pillow does.
 //!
-//! [`Axis::taps`] gives the weights. Pillow rounds to 8 bits twice: after the pass along the rows
-//! and after the pass along the columns.
+//! [`Axis::taps`] gives the weights. Pillow rounds to 8 bits twice, after each of the two passes.
 //!
-//! The pass along the rows comes first, as in Pillow up to 12. Pillow 13 starts with the columns if
-//! an image loses more than twice as many rows as columns, and some pixels then differ by one; with
-//! a fixed aspect ratio these are images more than twice as tall as wide.
+//! The horizontal pass comes first, as in Pillow up to version 12. Pillow 13 starts with the
+//! vertical pass if the height shrinks more than twice as much as the width, and some pixels then
+//! differ by one; at a fixed aspect ratio these are images more than twice as tall as wide.
 //!
-//! Only a rectangle of the resized image is computed. The passes are separable and independent per
-//! pixel, so a crop gives the same pixels for less work, and a long thin image needs no memory for
-//! what is cropped away.
+//! Only a rectangle of the resized image is computed. As passes are separable and pixels
+//! independent, a crop gives the same pixels for less work, and a long thin image needs no memory
+//! for what is cropped away.
 
 use super::Picture;
 use crate::picture::Filter;
@@ -24,22 +23,22 @@ pub(super) fn resize(image: &Picture, rows: Axis, columns: Axis, filter: Filter)
     resizer.finish()
 }
 
-/// An image that is resized while its rows arrive, from the top; no row is kept.
+/// An image that is resized while its rows arrive, top to bottom; no input row is stored.
 pub(super) struct Resizer {
     rows: Vec<Tap>,
     columns: Vec<Tap>,
-    /// The next row of the input.
+    /// Index of the next input row.
     next: usize,
-    /// The rows of the output that need no more input.
+    /// Number of output rows that are complete.
     done: usize,
-    /// A row of the input at the width of the output.
+    /// An input row, resized to the width of the output.
     wide: Vec<u8>,
-    /// The output before rounding.
+    /// The output, as sums in fixed point.
     sums: Vec<i32>,
 }
 
 impl Resizer {
-    /// Starts to compute these rows and columns of the resized image.
+    /// Starts resizing; only these rows and columns of the output are computed.
     pub(super) fn new(rows: Axis, columns: Axis, filter: Filter) -> Self {
         Self {
             rows: rows.taps(filter),
@@ -51,7 +50,7 @@ impl Resizer {
         }
     }
 
-    /// Adds the next row of the input to the rows of the output that depend on it.
+    /// Adds the next input row to the output rows that depend on it.
     pub(super) fn push(&mut self, row: &[u8]) {
         let y = self.next;
         self.next += 1;
@@ -59,7 +58,7 @@ impl Resizer {
         self.done += left.iter().take_while(|tap| tap.end() <= y).count();
         let left = &self.rows[self.done..];
         let wanted = left.iter().take_while(|tap| tap.first <= y).count();
-        // Rows that no output row reads are not resampled.
+        // Rows that no output row depends on are not resampled.
         if wanted == 0 {
             return;
         }
@@ -84,7 +83,7 @@ impl Resizer {
         }
     }
 
-    /// The image, after all rows.
+    /// The resized image, once all rows have been pushed.
     pub(super) fn finish(self) -> Picture {
         Picture {
             height: self.rows.len(),
@@ -94,7 +93,7 @@ impl Resizer {
     }
 }
 
-/// One half in fixed point: added to a sum so that truncation rounds to nearest.
+/// One half in fixed point: added before truncation, so that it rounds to nearest.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
 #[expect(clippy::cast_sign_loss, reason = "clamped to a byte before")]

@@ -25,12 +25,12 @@ pub enum Content {
 pub struct Allocation {
     /// The name in labels and messages.
     pub name: String,
-    /// Size.
+    /// Its size in bytes.
     pub bytes: u64,
     /// Whether it is a buffer or a texture.
     pub storage: Storage,
-    /// The precision of its texels or parameters. A buffer of activations holds values of either
-    /// precision.
+    /// The precision of its texels or parameters. Different activations that share a buffer may
+    /// have different precisions.
     pub precision: Precision,
     /// Its content.
     pub content: Content,
@@ -68,7 +68,7 @@ impl Allocation {
         }
     }
 
-    /// Parameters, which fill whole rows of a texture.
+    /// Parameters, padded to whole rows if they are in a texture.
     pub(super) fn parameters(name: String, packing: Packing, precision: Precision) -> Self {
         let storage = packing.storage();
         let scalars = match storage {
@@ -84,17 +84,17 @@ impl Allocation {
         }
     }
 
-    /// The rows of a texture of `FOLD_WIDTH` columns.
+    /// The number of rows of a texture that is `FOLD_WIDTH` texels wide.
     pub const fn texture_rows(&self) -> u64 {
         self.bytes / self.texture_row_bytes()
     }
 
-    /// The bytes in such a row.
+    /// The size of such a row in bytes.
     pub const fn texture_row_bytes(&self) -> u64 {
         (FOLD_ROW_SCALARS * self.precision.bytes()) as u64
     }
 
-    /// The name of the device limit that applies to it, and the limit.
+    /// The name and value of the device limit that applies to it.
     pub(super) fn limit(&self, device: &Capabilities) -> (&'static str, u64) {
         match self.storage {
             Storage::Buffer => (

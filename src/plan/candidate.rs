@@ -20,12 +20,12 @@ use crate::kernels::Precision;
 use crate::kernels::conv2d::{Geometry, Residual};
 use crate::kernels::winograd::{self, OutTile};
 
-/// A convolution without its weights: layers of equal shape are equally fast.
+/// A convolution without its weights: layers with equal shapes are equally fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvShape(Geometry);
 
 impl ConvShape {
-    /// The shape of a convolution. Whether there is a residual matters, but not where it is stored.
+    /// The shape of a convolution. It includes whether there is a residual, but not where that is.
     pub fn new(geometry: Geometry) -> Self {
         Self(Geometry {
             residual: match geometry.residual {
@@ -64,7 +64,7 @@ impl ConvShape {
         })
     }
 
-    /// The geometry, with the residual, if there is one, in its own buffer.
+    /// The geometry; the residual, if there is one, counts as a separate buffer.
     pub const fn geometry(&self) -> &Geometry {
         &self.0
     }
@@ -139,13 +139,13 @@ pub fn candidates(shape: &ConvShape, options: &PlanOptions) -> Result<Vec<Candid
     Ok(back_end(options)?.candidates(shape))
 }
 
-/// The sizes of Winograd's tiles that a layer may use.
+/// The sizes of Winograd tiles that a layer may use.
 pub(super) fn out_tiles(
     options: &PlanOptions,
     geometry: &Geometry,
 ) -> impl Iterator<Item = OutTile> {
     let wanted = match options.winograd {
-        // Tiles of 4×4 lose four of the eleven bits that halves have.
+        // Tiles of 4×4 lose four of the eleven significant bits of half precision.
         Winograd::Auto if options.precision == Precision::F16 => &[OutTile::Two][..],
         Winograd::Auto => &[OutTile::Two, OutTile::Four],
         Winograd::Off => &[],
@@ -156,7 +156,7 @@ pub(super) fn out_tiles(
     wanted.iter().copied().filter(move |_| applies)
 }
 
-/// The default and the others, each once.
+/// The default and the other candidates, each once.
 pub(super) fn distinct<A: PartialEq>(default: A, others: impl IntoIterator<Item = A>) -> Vec<A> {
     let mut distinct = vec![default];
     for other in others {
@@ -167,7 +167,7 @@ pub(super) fn distinct<A: PartialEq>(default: A, others: impl IntoIterator<Item 
     distinct
 }
 
-/// Candidates that replace the defaults of some layers.
+/// Candidates that replace the defaults of some layers, by layer shape.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choices(HashMap<ConvShape, Candidate>);
 
@@ -184,12 +184,12 @@ impl Choices {
         self.0.get(shape).copied()
     }
 
-    /// The number of layers.
+    /// The number of layer shapes with a replacement.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether all defaults remain.
+    /// Whether there are no replacements.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

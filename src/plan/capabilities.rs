@@ -1,4 +1,4 @@
-//! What a device can do and what kind of device it is, which select the defaults.
+//! The limits, features and kind of a device, from which defaults are chosen.
 
 use std::fmt;
 
@@ -12,18 +12,18 @@ pub struct Capabilities {
     pub storage_binding_bytes: u64,
     /// The maximum size of a buffer in bytes.
     pub buffer_bytes: u64,
-    /// The maximum number of workgroups along one dimension of a dispatch.
+    /// The maximum number of workgroups in one dimension of a dispatch.
     pub workgroups_per_dimension: u64,
     /// The maximum number of texels along one side of a texture.
     pub texture_side: u64,
-    /// The bytes of immediates; zero without that feature.
+    /// The maximum size of immediates in bytes; zero without that feature.
     pub immediate_bytes: u64,
     /// Whether a shader may read and write the same storage texture.
     pub read_write_textures: bool,
     /// Whether shaders may compute in half precision.
     pub half_arithmetic: bool,
-    /// Whether the device has wgpu's experimental cooperative matrices, of 16×16 halves with sums
-    /// in single precision.
+    /// Whether the device has wgpu's experimental cooperative matrices, of size 16×16 in half
+    /// precision with sums in single precision.
     pub cooperative_matrix: bool,
     /// The smallest and largest number of lanes in a subgroup, if shaders may use subgroups.
     pub subgroup_lanes: Option<[u32; 2]>,
@@ -71,21 +71,21 @@ impl Capabilities {
 /// The class of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeviceClass {
-    /// The adapter does not say, or is virtual.
+    /// Not reported by the adapter, or virtual.
     #[default]
     Unknown,
-    /// The CPU.
+    /// A CPU.
     Software,
-    /// Next to the CPU, sharing its memory.
+    /// A GPU that shares memory with the CPU.
     Integrated,
-    /// On its own card.
+    /// A GPU on a card of its own.
     Discrete,
 }
 
-/// The maker of a device, to the extent that it matters for the choice of kernels.
+/// The vendor of a device, as far as it matters for choosing kernels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Vendor {
-    /// None of the others.
+    /// Any other.
     #[default]
     Unknown,
     /// AMD.
@@ -96,7 +96,7 @@ pub enum Vendor {
     Intel,
     /// NVIDIA.
     Nvidia,
-    /// Makers of mobile GPUs: Arm, Broadcom, Imagination, Qualcomm, Samsung.
+    /// Vendors of mobile GPUs: Arm, Broadcom, Imagination, Qualcomm, Samsung.
     Mobile,
 }
 
@@ -140,7 +140,7 @@ pub struct DeviceKind {
 }
 
 impl DeviceKind {
-    /// The CPU.
+    /// A CPU.
     pub const SOFTWARE: Self = Self {
         class: DeviceClass::Software,
         vendor: Vendor::Unknown,

@@ -1,4 +1,4 @@
-//! What a back end tells the planner: which dispatches compute a node, and how its values are
+//! What a back end tells the planner: the dispatches that compute a node, and how its values are
 //! represented.
 //!
 //! A back end is chosen once for a plan. Each is a folder with a table of the operations, which the
@@ -20,9 +20,9 @@ use crate::tensor::Shape;
 /// How a value is represented in memory. A plan uses at most these two representations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Representation {
-    /// A buffer of single precision, which callers see.
+    /// In a buffer in single precision, as callers see it.
     Plain,
-    /// The form that the back end's kernels for feature maps work on.
+    /// In the form that the back end's kernels use for feature maps.
     Native,
 }
 
@@ -39,8 +39,8 @@ pub(super) struct Native {
 }
 
 impl Native {
-    /// The size of a number of activations of one shape, one after another. The row of zeros at the
-    /// start of a texture is not counted: there is only one, whatever the texture holds.
+    /// The size of `count` consecutive activations of one shape, without the row of zeros at the
+    /// start of a texture, of which there is only one.
     pub(super) const fn size(
         self,
         representation: Representation,
@@ -58,7 +58,7 @@ impl Native {
     }
 }
 
-/// A resource of a launch; they are listed in the order of the kernel's bindings.
+/// A resource bound by a launch; operands are listed in the order of the kernel's bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operand {
     /// One of its inputs.
@@ -69,10 +69,10 @@ pub(super) enum Operand {
     Output,
 }
 
-/// A launch and its bindings.
+/// A launch, and what is bound to it.
 pub(super) struct Bound {
     pub(super) launch: Launch,
-    /// The parameters, with their roles for labels.
+    /// Packed parameters, with their roles for labels.
     pub(super) parameters: Vec<(&'static str, Packing)>,
     pub(super) operands: Vec<Operand>,
 }
@@ -112,7 +112,7 @@ impl Bound {
         Self::new(launch, parameters, operands)
     }
 
-    /// The same for data stored in this precision.
+    /// The same, with data stored in this precision.
     pub(super) fn storing(self, precision: Precision) -> Self {
         Self {
             launch: self.launch.storing(precision),
@@ -120,8 +120,8 @@ impl Bound {
         }
     }
 
-    /// The precision that the first binding of some parameters expects; a later one may be a
-    /// stand-in that is not read.
+    /// The precision that the kernel expects for a parameter, by its first binding; a later binding
+    /// may be a placeholder that is not read.
     pub(super) fn precision_of(&self, index: usize) -> Precision {
         let mut bound = self.launch.kernel.bindings.iter().zip(&self.operands);
         match bound.find(|(_, operand)| **operand == Operand::Parameters(index)) {
@@ -134,18 +134,18 @@ impl Bound {
 /// One of the dispatches that compute a node.
 pub(super) struct Dispatch {
     pub(super) bound: Bound,
-    /// The same for a result that takes over the memory of the residual, element by element.
+    /// The variant for a result that overwrites the residual, element by element.
     pub(super) in_place: Option<Bound>,
-    /// What it leaves for the next dispatch in place of input 0, as a number of activations of one
-    /// shape; `None` for the dispatch that completes the node's value.
+    /// The intermediate result that the next dispatch reads in place of input 0, as a number of
+    /// activations of one shape; `None` if this dispatch completes the node's value.
     pub(super) leaves: Option<(Shape, usize)>,
-    /// Whether it does the arithmetic that is counted for the node.
+    /// Whether the node's multiply-accumulate operations are counted for it.
     pub(super) multiplies: bool,
 }
 
 impl Dispatch {
-    /// A dispatch that completes the value of a convolution; `bind` makes it for a geometry that
-    /// says where the residual lies.
+    /// A dispatch that completes the value of a convolution; `bind` makes it, given a geometry that
+    /// states where the residual is.
     pub(super) fn completing(
         geometry: &Geometry,
         multiplies: bool,
@@ -163,7 +163,7 @@ impl Dispatch {
         }
     }
 
-    /// A dispatch of a convolution that precedes the one that completes its value.
+    /// A dispatch of a convolution that another one has to complete.
     pub(super) const fn leaving(
         activations: (Shape, usize),
         multiplies: bool,
@@ -178,8 +178,8 @@ impl Dispatch {
     }
 }
 
-/// The operand to bind as the residual: another one if the shader does not read it, because the
-/// binding must be filled.
+/// The operand to bind as the residual. If the shader does not read one, another operand fills the
+/// binding.
 pub(super) fn residual_or(other: Operand, geometry: &Geometry) -> Operand {
     match geometry.residual {
         Residual::Buffer => Operand::Input(1),
@@ -189,13 +189,13 @@ pub(super) fn residual_or(other: Operand, geometry: &Geometry) -> Operand {
 
 /// The outcome of lowering a node.
 pub(super) struct Lowered {
-    /// The representations of its inputs and of its result.
+    /// The representations of its inputs and of its output.
     pub(super) from_to: [Representation; 2],
     /// The precision of the data that its dispatches store.
     pub(super) precision: Precision,
     /// The candidate chosen for it, if it is a convolution.
     pub(super) candidate: Option<Candidate>,
-    /// The dispatches in order; the last one completes its value.
+    /// The dispatches in order; the last one completes the value.
     pub(super) dispatches: Vec<Dispatch>,
 }
 
@@ -224,10 +224,10 @@ pub(super) trait BackEnd {
     /// The dispatches of a node.
     fn lower(&self, graph: &Graph, node: &Node) -> Lowered;
 
-    /// The dispatch that turns pixels into the input tensor.
+    /// The launch that converts pixels to the input tensor.
     fn pixels(&self, to: Representation, shape: Shape, how: &Normalization) -> Launch;
 
-    /// The launch that copies a value from the other representation.
+    /// The launch that converts a value from the other representation.
     fn convert(&self, to: Representation, shape: Shape) -> Launch;
 
     /// The candidates for a convolution, the default first, each once.
@@ -242,7 +242,7 @@ pub(super) trait BackEnd {
 pub(super) fn back_end(options: &PlanOptions) -> Result<Box<dyn BackEnd + '_>, Error> {
     let wants_textures = match options.path {
         KernelPath::Buffers => false,
-        // GPUs have the workgroup memory that the kernels on buffers use.
+        // The kernels on buffers need workgroup memory, which only GPUs have in hardware.
         KernelPath::Auto => options.capabilities.device.class == DeviceClass::Software,
         KernelPath::Textures => true,
     };

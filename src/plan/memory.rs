@@ -1,9 +1,9 @@
-//! Decides which activations share a buffer: liveness, and a greedy assignment of slots.
+//! Decides which activations share a buffer, by liveness and a greedy assignment of slots.
 //!
-//! Pure: steps and sizes in, slots out. A value lives from the step that writes it to the last step
-//! that reads it. Two values may share a slot if their lives do not overlap; a value may also take
-//! over the slot of one that it replaces element by element (the in-place residual), even though
-//! one is read while the other is written. Buffers and textures never share.
+//! A pure function from steps and sizes to slots. A value lives from the step that writes it to the
+//! last step that reads it. Values may share a slot if their lives do not overlap; a value may also
+//! take over the slot of one that it replaces element by element (the in-place residual), although
+//! that one is read while it is written. Buffers and textures never share a slot.
 
 use std::cmp::Reverse;
 
@@ -11,10 +11,10 @@ use crate::kernels::Storage;
 
 mod exact;
 
-/// The size of a value, and whether a buffer or a texture holds it.
+/// The size of a value, and its kind of storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Bytes.
+    /// Size in bytes.
     pub bytes: u64,
     /// Values of different storage never share a slot.
     pub storage: Storage,
@@ -30,7 +30,7 @@ impl Place {
     }
 }
 
-/// A step as the memory planner sees it; values are indices into the list of sizes.
+/// A step, reduced to what the memory planner needs; values are indices into the list of sizes.
 #[derive(Clone, Debug, Default)]
 pub struct StepUse {
     /// Values that the step reads.
@@ -48,12 +48,12 @@ pub struct Assignment {
     pub slot_of: Vec<Option<usize>>,
     /// Size and storage of each slot.
     pub slots: Vec<Place>,
-    /// The largest number of bytes alive at once, which no assignment can undercut.
+    /// The largest number of bytes alive at the same time, below which no assignment can go.
     pub lower_bound_bytes: u64,
 }
 
 impl Assignment {
-    /// Bytes of all slots.
+    /// Total size of all slots in bytes.
     pub fn total_bytes(&self) -> u64 {
         self.slots.iter().map(|slot| slot.bytes).sum()
     }
@@ -78,7 +78,7 @@ fn lives(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Vec<Option<(usi
     lives
 }
 
-/// Whether the step's output takes over the slot of a value that dies in this step.
+/// Whether the step's output takes over the slot of a value that is not used after this step.
 fn takes_over(
     index: usize,
     step: &StepUse,
@@ -91,7 +91,7 @@ fn takes_over(
     (last == index && only_read_once && values[source] == values[step.write]).then_some(source)
 }
 
-/// Assigns slots; `kept` values stay intact until after the last step.
+/// Assigns slots; `kept` values remain intact until after the last step.
 ///
 /// Values joined by in-place steps share a slot by definition; `search` describes how the others
 /// are placed.
@@ -195,7 +195,7 @@ fn improve((slot_of, slots): &mut Placement, chains: &[Chain], storage: Storage)
     let Some((found, new)) = exact::place(&lives, sizes.iter().sum()) else {
         return;
     };
-    // The other slots move up.
+    // The remaining slots move up.
     let mut renumbered = vec![0; slots.len()];
     let mut kept = Vec::new();
     for (index, slot) in slots.iter().enumerate() {
@@ -214,7 +214,7 @@ fn improve((slot_of, slots): &mut Placement, chains: &[Chain], storage: Storage)
     *slots = kept;
 }
 
-/// Gives each chain, in the given order, the free slot that wastes or grows least.
+/// Gives each chain, in the given order, the free slot that wastes least space or grows least.
 fn place(chains: &[Chain], order: &[usize]) -> Placement {
     let mut slot_of = vec![usize::MAX; chains.len()];
     let mut slots: Vec<(Place, Vec<usize>)> = Vec::new();

@@ -1,13 +1,13 @@
-//! Decides how to compute a graph: a list of kernel launches and the memory between them.
+//! Decides how to compute a graph: which kernels to launch, and where their data is.
 //!
-//! In goes a [`Graph`], usually one that [`crate::passes`] has optimised; out comes a [`Plan`],
-//! plain data without any GPU type, which prints as its list of dispatches. A table of defaults, or
-//! measurements, decides which [`Candidate`] computes each convolution, and `memory` which
-//! activations share an allocation.
+//! Takes a [`Graph`], usually one that [`crate::passes`] has optimised, and returns a [`Plan`]:
+//! plain data without GPU types, printable as a list of dispatches. Defaults or measurements decide
+//! which [`Candidate`] computes each convolution, and `memory` which activations share an
+//! allocation.
 //!
 //! The planner arranges dispatches and memory. Only the two back ends, on storage buffers and on
-//! textures, know the kernels; each has a row for every operation, and a plan uses one of them. The
-//! next stop is `gpu::Executor`, which turns the plan into pipelines and buffers.
+//! textures, know the kernels; each covers every operation, and a plan uses one of them.
+//! `gpu::Executor` then turns the plan into pipelines and buffers.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -116,13 +116,13 @@ impl Plan {
         planner::plan(graph, input, options)
     }
 
-    /// Bytes of all activations.
+    /// Total size of activations in bytes.
     #[doc(hidden)]
     pub fn activation_bytes(&self) -> u64 {
         self.bytes_of(|content| matches!(content, Content::Activations))
     }
 
-    /// Bytes of all parameters, as packed for the kernels.
+    /// Total size of parameters in bytes, as packed for the kernels.
     #[doc(hidden)]
     pub fn weight_bytes(&self) -> u64 {
         self.bytes_of(|content| matches!(content, Content::Parameters(_)))
@@ -170,7 +170,7 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    /// The input and activations of a step, as `a + b → c`.
+    /// The input and the activations of a step, in the form `a + b → c`.
     fn activations_of(&self, step: &Step) -> String {
         let label = |id: &AllocationId| match self.allocation(*id).content {
             Content::Input => Some("in".to_owned()),
@@ -247,7 +247,8 @@ impl Plan {
         &self.writables
     }
 
-    /// The largest number of activation bytes alive at once: no assignment can do with less.
+    /// The largest number of activation bytes alive at the same time, below which no assignment can
+    /// go.
     pub fn activation_lower_bound_bytes(&self) -> u64 {
         self.activation_lower_bound_bytes
     }

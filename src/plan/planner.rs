@@ -1,5 +1,5 @@
-//! Turns a graph into dispatches and memory. The kernels and the storage of their activations are
-//! up to the back end.
+//! Turns a graph into dispatches and memory. Kernels and storage of activations are up to the back
+//! end.
 
 use super::allocation::{Allocation, AllocationId};
 use super::candidate::Candidate;
@@ -27,7 +27,7 @@ pub(super) fn plan(graph: &Graph, input: ValueId, options: &PlanOptions) -> Resu
     .finish(input, drafts)
 }
 
-/// The only allocation that exists before the memory is planned: the one that the caller fills.
+/// The only allocation that exists before memory is planned: the one that the caller fills.
 const UPLOAD: AllocationId = AllocationId(0);
 
 fn upload(graph: &Graph, input: ValueId, format: InputFormat) -> Result<Allocation, Error> {
@@ -49,8 +49,8 @@ fn upload(graph: &Graph, input: ValueId, format: InputFormat) -> Result<Allocati
     }
 }
 
-/// Identifies something that a dispatch reads or writes: a value in one of its representations, an
-/// intermediate result between the dispatches of a node, or the caller's upload.
+/// Identifies what a dispatch reads or writes: a value in one of its representations, an
+/// intermediate result between dispatches of a node, or the caller's upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PlaceId(usize);
 
@@ -62,35 +62,35 @@ struct Choice {
     choices: usize,
 }
 
-/// A dispatch before activations have slots.
+/// A dispatch whose activations have no slots yet.
 struct Draft<'a> {
     /// The name of the step.
     node: &'a str,
     value: ValueId,
     candidate: Option<Candidate>,
     bound: Bound,
-    /// The launch to use instead if the result takes over the memory of this place.
+    /// The launch to use if the result takes over the memory of this place.
     in_place: Option<(PlaceId, Bound)>,
     reads: Vec<PlaceId>,
     write: PlaceId,
     macs: u64,
     writable: Option<Choice>,
-    /// Bytes of inputs and output. If a node has several dispatches, they count for the one that
-    /// completes it.
+    /// Size of inputs and output in bytes. If a node has several dispatches, it counts for the one
+    /// that completes it.
     traffic: u64,
 }
 
-/// The dispatches so far, and the places they fill.
+/// The dispatches so far, and the places they have filled.
 struct Drafts<'a> {
     graph: &'a Graph,
     back_end: &'a dyn BackEnd,
-    /// The value whose memory each value shares, because both are the same numbers in the same
-    /// order.
+    /// For each value, the value whose memory it shares because both have the same elements in the
+    /// same order.
     alias: Vec<ValueId>,
     list: Vec<Draft<'a>>,
     /// The size of every place.
     sizes: Vec<memory::Place>,
-    /// Whether a place is filled.
+    /// Whether a place has been filled.
     exists: Vec<bool>,
 }
 
@@ -146,8 +146,7 @@ impl<'a> Drafts<'a> {
         for (node, lowered) in nodes {
             drafts.add_node(node, lowered)?;
         }
-        // The caller may also ask for its own buffer, or for a value that was made for a native
-        // kernel.
+        // The caller may ask for its own input, or for a value in a native representation.
         for &output in graph.outputs() {
             drafts.provide(output, Representation::Plain);
         }
@@ -160,7 +159,7 @@ impl<'a> Drafts<'a> {
         PlaceId(value * Representation::ALL.len() + representation as usize)
     }
 
-    /// A place for a number of activations of one shape.
+    /// A new place for `count` activations of one shape.
     fn new_place(&mut self, representation: Representation, shape: Shape, count: usize) -> PlaceId {
         let native = self.back_end.native();
         self.sizes.push(native.size(representation, shape, count));
@@ -168,7 +167,7 @@ impl<'a> Drafts<'a> {
         PlaceId(self.sizes.len() - 1)
     }
 
-    /// Bytes of a value that is read or written once.
+    /// Size in bytes of a value, read or written once.
     fn bytes(&self, value: ValueId, representation: Representation) -> u64 {
         let native = self.back_end.native();
         native
@@ -176,7 +175,7 @@ impl<'a> Drafts<'a> {
             .bytes
     }
 
-    /// Adds the dispatch that turns pixels into the input tensor.
+    /// Adds the dispatch that converts pixels to the input tensor.
     fn add_pixels(
         &mut self,
         input: ValueId,
@@ -278,8 +277,8 @@ impl<'a> Drafts<'a> {
         Ok(())
     }
 
-    /// Records that a value is there, and converts it for the caller at once, so that this
-    /// representation need not live until the end.
+    /// Records that a value exists, and converts it for the caller at once, so that the native one
+    /// need not live until the end.
     fn complete(&mut self, value: ValueId, representation: Representation) {
         let place = self.place(value, representation);
         self.exists[place.0] = true;
@@ -289,7 +288,7 @@ impl<'a> Drafts<'a> {
         }
     }
 
-    /// Converts a value unless it is already there.
+    /// Converts a value unless that representation already exists.
     fn provide(&mut self, value: ValueId, to: Representation) {
         if self.exists[self.place(value, to).0] {
             return;
@@ -320,7 +319,7 @@ impl<'a> Drafts<'a> {
     }
 }
 
-/// Assigns memory and makes steps, once the dispatches are known.
+/// Assigns memory and creates the steps, once the dispatches are known.
 struct Planner<'a> {
     graph: &'a Graph,
     options: &'a PlanOptions,
@@ -460,7 +459,7 @@ impl Planner<'_> {
     }
 }
 
-/// Whether a node only renames its input: flattening one pixel changes nothing.
+/// Whether a node only renames its input: flattening a 1×1 image changes nothing.
 fn is_alias(graph: &Graph, node: &Node) -> bool {
     let pixels = |s: Shape| s.h * s.w;
     matches!(node.op, Op::Flatten(_)) && pixels(graph.shape(node.inputs[0])) == 1

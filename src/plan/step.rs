@@ -20,9 +20,9 @@ pub struct Step {
     pub launch: Launch,
     /// The bound allocations, in the order of the kernel's bindings.
     pub allocations: Vec<AllocationId>,
-    /// Multiply-accumulate operations.
+    /// Number of multiply-accumulate operations.
     pub macs: u64,
-    /// Bytes of inputs, parameters and output, each counted once.
+    /// Size of inputs, parameters and output in bytes, each counted once.
     pub bytes: u64,
 }
 
@@ -31,7 +31,7 @@ pub struct Step {
 pub struct Writable {
     /// What it determines: the class of a class activation map.
     pub role: Role,
-    /// The buffer that starts with it: a scalar of single precision.
+    /// The buffer whose first element it is: a scalar in single precision.
     pub allocation: AllocationId,
     /// The number of choices.
     pub choices: usize,

@@ -1,4 +1,4 @@
-//! Mean over a window, with padding counted as zeros or not at all.
+//! Mean over a window, where padding counts as zeros or not at all.
 
 use super::{inside, round};
 use crate::error::Error;
@@ -30,7 +30,7 @@ pub(super) fn avg_pool(
                         }
                     }
                 }
-                // A window is larger than the padding on each side, so it always contains a pixel.
+                // A window is larger than the padding on each side, so it contains a pixel.
                 y.push(round(sum / count));
             }
         }

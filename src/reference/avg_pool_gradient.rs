@@ -1,4 +1,4 @@
-//! The gradient of an average pool without padding: each pixel gets its share of every window.
+//! The gradient of an unpadded average pool: each pixel gets its share of every window around it.
 
 use super::round;
 use crate::error::Error;

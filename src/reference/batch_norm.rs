@@ -1,4 +1,4 @@
-//! Batch normalisation with running statistics or those of the batch, then ReLU.
+//! Batch normalisation with running statistics or those of the batch, and ReLU.
 //!
 //! `y[n,c,..] = gamma[c] · (x[n,c,..] − mean[c]) / √(variance[c] + epsilon) + beta[c]`
 

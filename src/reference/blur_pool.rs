@@ -1,4 +1,4 @@
-//! The binomial filter over an image mirrored at its edges.
+//! The 3×3 binomial filter, with reflection padding.
 
 use super::round;
 use crate::error::Error;
@@ -31,7 +31,7 @@ pub(super) fn blur_pool(stride: [usize; 2], x: &Tensor, out: Shape) -> Result<Te
     Tensor::new(&out.dims(), y)
 }
 
-/// The row or column of the image at a position counted from one before the first.
+/// The row or column of the image for a position in the padded image.
 const fn mirrored(position: usize, size: usize) -> usize {
     match position {
         0 => 1,

@@ -1,5 +1,5 @@
-//! Convolution along the channels of vectors: `y[n,c] = Σ_j w[j] · x[n, c + j − taps/2]`, and `x = 0` beyond
-//! the channels.
+//! Convolution along the channels of vectors: `y[n,c] = Σ_j w[j] · x[n, c + j − taps/2]`, with
+//! `x = 0` outside the channels.
 
 use super::round;
 use crate::error::Error;

@@ -1,10 +1,10 @@
-//! The gradient of one logit with respect to the classifier's input: the row of weights of a given
-//! class, or of the first of the largest logits.
+//! The gradient of one logit with respect to the classifier's input: the row of weights of a class,
+//! by default of the first class with the largest logit.
 
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};
 
-/// A class below 0 asks for the largest logit.
+/// A negative class stands for the largest logit.
 pub(super) fn class_gradient(
     logits: &Tensor,
     weight: &Tensor,

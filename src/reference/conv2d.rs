@@ -64,7 +64,7 @@ pub(super) fn conv2d(
     Tensor::new(&out.dims(), y)
 }
 
-/// The images surrounded by zeros.
+/// The images, surrounded by zeros.
 fn zero_padded(x: &Tensor, conv: &Conv2d) -> Result<(Shape, Vec<f32>), Error> {
     let shape = x.shape()?;
     let padding = conv.padding;

@@ -1,4 +1,4 @@
-//! Zeros between the pixels: `y[n,c,s·oy,s·ox] = x[n,c,oy,ox]`.
+//! Inserts zeros between pixels: `y[n,c,s·oy,s·ox] = x[n,c,oy,ox]`.
 
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};

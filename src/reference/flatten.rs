@@ -1,4 +1,4 @@
-//! Flattens each image into the channels of one pixel.
+//! Flattens each image into the channels of a single pixel.
 
 use crate::error::Error;
 use crate::graph::FlattenOrder;
@@ -37,8 +37,8 @@ mod tests {
 
     #[test]
     fn the_order_is_that_of_the_framework() {
-        // Two images of two channels, each 1 2 3 / 4 5 6 plus tens for the channel, hundreds for
-        // the image.
+        // Two images of two channels, each 1 2 3 / 4 5 6, plus 10 for the second channel and 100
+        // for the second image.
         let mut x = Vec::new();
         for plane in [0u8, 10, 100, 110] {
             x.extend((1u8..=6).map(|v| f32::from(v + plane)));

@@ -1,4 +1,4 @@
-//! Every channel times the sigmoid of its gate.
+//! Multiplies each channel by the sigmoid of its gate.
 
 use super::round;
 use crate::error::Error;
@@ -28,7 +28,7 @@ mod tests {
     fn each_image_and_channel_has_its_own_gate() {
         let shape = Shape::new(2, 2, 1, 2);
         let x = Tensor::new(&shape.dims(), vec![2.0, 4.0, 2.0, 4.0, -2.0, 4.0, 2.0, 4.0]).unwrap();
-        // σ(0) = 1/2, σ(ln 3) = 3/4, and for large numbers the gate is shut or open.
+        // σ(0) = 1/2, σ(ln 3) = 3/4; for large numbers, the gate is closed or open.
         let gates = vec![0.0, 3.0f32.ln(), -1000.0, 1000.0];
         let gates = Tensor::new(&[2, 2, 1, 1], gates).unwrap();
         let y = gate(&x, &gates, shape).unwrap();

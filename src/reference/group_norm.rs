@@ -1,7 +1,7 @@
-//! Normalisation by the statistics of each image and group of channels.
+//! Normalisation by the statistics of each group of channels in each image.
 //!
-//! `y[n,c,..] = gamma[c] · (x[n,c,..] − mean) / √(variance + epsilon) + beta[c]`, mean and variance over all
-//! `x[n,c',..]` with `c'` in the group of `c`.
+//! `y[n,c,..] = gamma[c] · (x[n,c,..] − mean) / √(variance + epsilon) + beta[c]`, with mean and
+//! variance over all `x[n,c',..]` where `c'` is in the group of `c`.
 
 use rayon::prelude::*;
 

@@ -1,21 +1,21 @@
 //! Resizes a one-channel map smoothly to the size of an image.
 //!
 //! The values of the map are the coefficients of a cubic B-spline, which is evaluated at the centre
-//! of each pixel; beyond its borders the map is extended by its outermost values. The spline is
-//! smoother than the map: a single value that stands out becomes a hill of two thirds by two thirds
-//! of its height. With stretching, the smallest and largest values of the spline at the map's own
-//! centres become 0 and 1.
+//! of each pixel; beyond its border, the map is continued with its outermost values. The spline is
+//! smoother than the map: a single outlier becomes a hill of two thirds by two thirds of its
+//! height. With stretching, the smallest and largest values of the spline at the map's own centres
+//! become 0 and 1.
 
 use super::round;
 use crate::error::Error;
 use crate::explain::Sites;
 use crate::tensor::{Shape, Tensor};
 
-/// The map of each image of a batch, `[n, 1, h, w]`, whose pixels are at `sites`, resized to `h`
-/// rows and `w` columns.
+/// The map of each image in a batch, `[n, 1, h, w]`, with pixels at `sites`, resized to height `h`
+/// and width `w`.
 ///
 /// # Errors
-/// [`Error::Input`] for a tensor that is not a map, and for a size without pixels.
+/// [`Error::Input`] if the tensor is not a map, or if the size is empty.
 pub fn heat_map(
     map: &Tensor,
     sites: &Sites,
@@ -55,7 +55,7 @@ struct Map<'a> {
 }
 
 impl Map<'_> {
-    /// The spline at a position, in units of map pixels.
+    /// The value of the spline at a position, in units of map pixels.
     fn at(&self, y: f64, x: f64) -> f64 {
         let mut sum = 0.0;
         for (iy, down) in taps(y, self.shape.h) {
@@ -66,7 +66,7 @@ impl Map<'_> {
         sum
     }
 
-    /// The smallest value, and the factor that stretches the range to 1; a constant map becomes 0.
+    /// The smallest value, and the factor that stretches the range to 0..1, or 0 if constant.
     fn range(&self) -> [f64; 2] {
         let Shape { h, w, .. } = self.shape;
         let values = (0..h * w).map(|i| self.at((i / w) as f64, (i % w) as f64));
@@ -74,13 +74,13 @@ impl Map<'_> {
             [value.min(low), value.max(high)]
         });
         let span = high - low;
-        // Rounding makes a constant map slightly less constant.
+        // Rounding makes a constant map not quite constant.
         let constant = span <= 1e-7 * high.abs().max(low.abs());
         [low, if constant { 0.0 } else { 1.0 / span }]
     }
 }
 
-/// The four values that contribute at a position, clamped to the borders, and their weights: the
+/// The four values that contribute at a position, clamped to the border, and their weights by the
 /// basis of uniform cubic B-splines.
 fn taps(place: f64, values: usize) -> [(usize, f64); 4] {
     let first = place.floor();
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn pixels_show_the_spline_at_their_centres() {
-        // At the map's own size a value contributes four sixths and its neighbours one sixth each.
+        // At the map's own size, a value contributes four sixths, its neighbours one sixth each.
         let got = painted([1, 1, 1, 4], &[0.0, 6.0, 0.0, 0.0], [1, 4], false);
         assert_near(&got, &[1.0, 4.0, 1.0, 0.0]);
         let got = painted([1, 1, 3, 1], &[6.0, 0.0, 0.0], [3, 1], false);

@@ -1,13 +1,13 @@
-//! Converts RGBA pixels to a normalised three-channel tensor.
+//! Converts RGBA pixels to a normalised tensor of three channels.
 //!
-//! `y[n,c,iy,ix] = (x[n,iy,ix,c] / 255 − mean[c]) / std[c]`, alpha dropped.
+//! `y[n,c,iy,ix] = (x[n,iy,ix,c] / 255 − mean[c]) / std[c]`; alpha is dropped.
 
 use super::round;
 use crate::error::Error;
 use crate::picture::Normalization;
 use crate::tensor::{Shape, Tensor};
 
-/// Converts 8-bit RGBA images, row by row, to a tensor of `shape`, which must have three channels.
+/// Converts 8-bit RGBA images, row by row, to a tensor of `shape`, which has three channels.
 ///
 /// # Errors
 /// [`Error::Input`] unless `shape` has three channels and `rgba` four bytes per pixel.

@@ -1,9 +1,9 @@
 //! The oracle: every operation as naive loops with 64-bit accumulation.
 //!
-//! In go a [`Graph`] and one tensor per graph input; out come [`Activations`], either the graph's
-//! outputs alone or every value along the way. There is one file per operation, with the index
-//! letters of the shaders (`n co ci oy ox iy ix ky kx`). It is written to be read and believed, not
-//! to be fast: it runs ResNet-50 in seconds. For speed see [`crate::cpu`].
+//! Runs a [`Graph`] on one tensor per graph input and returns [`Activations`]: the graph's outputs
+//! alone, or all values. There is one file per operation, with the index letters of the shaders
+//! (`n co ci oy ox iy ix ky kx`). It is written to be read and believed, not to be fast: ResNet-50
+//! takes seconds. For speed see [`crate::cpu`].
 
 mod add;
 mod attention_pool;
@@ -51,7 +51,7 @@ pub enum Keep {
     All,
 }
 
-/// The values of one run, by id.
+/// The values of a run, by id.
 #[derive(Clone, Debug, Default)]
 pub struct Activations {
     values: HashMap<ValueId, Tensor>,
@@ -80,7 +80,7 @@ pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Activations, Error> {
 /// Runs the graph and keeps the requested values.
 ///
 /// # Errors
-/// [`Error::Memory`] if there is not enough to keep them all; [`Error::Input`] if the inputs do not match the graph.
+/// [`Error::Memory`] if there is not enough to keep them, [`Error::Input`] if inputs do not match.
 pub fn run_keeping(graph: &Graph, inputs: &[Tensor], keep: Keep) -> Result<Activations, Error> {
     check_inputs(graph, inputs)?;
     if keep == Keep::All {
@@ -206,7 +206,7 @@ pub(crate) fn clamped(value: f64) -> f64 {
     if value < 0.0 { 0.0 } else { value }
 }
 
-/// The row or column of the image at a window position, or `None` in the padding.
+/// The row or column of the image at a window position; `None` in the padding.
 pub(crate) fn inside(position: usize, padding: usize, size: usize) -> Option<usize> {
     position.checked_sub(padding).filter(|&i| i < size)
 }

@@ -1,4 +1,4 @@
-//! The gradient of a ReLU: `y = x` where the activation is positive, otherwise 0.
+//! The gradient of a ReLU: `y = x` where the activation is positive, 0 elsewhere.
 
 use crate::error::Error;
 use crate::tensor::{Shape, Tensor};

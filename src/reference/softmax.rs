@@ -7,7 +7,7 @@ use crate::tensor::{Shape, Tensor};
 pub(super) fn softmax(x: &Tensor, out: Shape) -> Result<Tensor, Error> {
     let mut y = Vec::with_capacity(out.len());
     for x in x.data().chunks_exact(out.c) {
-        // Subtracting the maximum changes nothing but keeps `exp` from overflowing.
+        // Subtracting the maximum does not change the result, but keeps `exp` from overflowing.
         let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let exps: Vec<f64> = x.iter().map(|&x| f64::from(x - max).exp()).collect();
         let sum: f64 = exps.iter().sum();
@@ -32,7 +32,7 @@ mod tests {
             Shape::new(2, 2, 1, 1),
             &x,
         );
-        // A ratio of 1 to 3, and two equal ones.
+        // A ratio of 1 to 3, and two equal scores.
         for (got, want) in y.iter().zip([0.25, 0.75, 0.5, 0.5]) {
             assert!((got - want).abs() <= 1e-7, "got {got}, want {want}");
         }

@@ -1,7 +1,7 @@
 //! Tuned choices on disk: one JSON file per device and kind of plan.
 //!
-//! A file is evidence, never an instruction: its choices are looked up among the planner's current
-//! candidates, and it is ignored unless everything that can affect the outcome is unchanged.
+//! A file is only evidence: its choices are looked up among the planner's current candidates, and
+//! it is ignored unless everything that can affect the measurements is unchanged.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,10 +21,10 @@ use crate::plan::{Choices, ConvShape, PlanOptions, candidates};
 /// The version of the file format.
 const SCHEMA_VERSION: u32 = 1;
 
-/// The largest accepted file: a network of a thousand distinct layers needs a tenth of this.
+/// Maximum file size: a network of a thousand distinct layers needs a tenth of this.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Everything that a measurement depends on, except the layer.
+/// Everything that a measurement depends on, apart from the layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CacheKey {
@@ -40,7 +40,7 @@ pub(crate) struct CacheKey {
     precision: String,
     /// The version of this crate.
     version: String,
-    /// The version of wgpu, which writes what the driver compiles.
+    /// The version of wgpu, which translates the shaders.
     wgpu: String,
     /// [`kernels::set_hash`].
     kernel_set_hash: String,
@@ -93,7 +93,7 @@ struct Record {
     layers: BTreeMap<String, Entry>,
 }
 
-/// A layer whose choice is not the default.
+/// A layer with a choice other than the default.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -110,7 +110,7 @@ pub struct TuneCache {
 }
 
 impl TuneCache {
-    /// The cache for a device and its plan options in a folder; neither file nor folder need exist
+    /// The cache in a folder for a device and its plan options; neither file nor folder need exist
     /// yet. wgpu does not report its version, but the caller may know it.
     pub fn new(
         folder: &Path,
@@ -126,14 +126,14 @@ impl TuneCache {
         Self { key, file }
     }
 
-    /// The file, whether it exists or not.
+    /// The path of the file, whether or not it exists.
     #[doc(hidden)]
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Loads the stored choices for the layers of a graph; there are none without a file. A choice
-    /// that is not among its layer's current candidates is left out.
+    /// Loads the choices stored for the layers of a graph; none if there is no file. A choice that
+    /// is not among its layer's current candidates is left out.
     ///
     /// # Errors
     /// [`Error::Cache`] if the file is damaged or belongs to another key; the defaults still serve.
@@ -155,14 +155,13 @@ impl TuneCache {
         Ok(choices)
     }
 
-    /// Stores what was found, next to what is stored for other layers under the same key. A layer
-    /// whose default won loses its entry, and so do all measured layers if the network did not get
-    /// faster.
+    /// Stores the results, next to those for other layers under the same key. A layer whose default
+    /// won loses its entry, and so do all measured layers if the network did not get faster.
     ///
     /// # Errors
     /// [`Error::Cache`] if the folder or the file cannot be written.
     pub fn store(&self, tuned: &Tuned) -> Result<(), Error> {
-        // What another process stores meanwhile must not be lost.
+        // What another process may store meanwhile must not be lost.
         let _lock = lock_beside(&self.file);
         // An unreadable file is not worth keeping.
         let mut layers = match self.read() {
@@ -268,7 +267,7 @@ mod tests {
         nodes.filter_map(|n| ConvShape::of(graph, n)).collect()
     }
 
-    /// A result in which the last candidate of each layer won, or the default.
+    /// Results in which the last candidate of each layer won, or the default did.
     fn tuned(graph: &Graph, faster: bool, default_wins: bool) -> Tuned {
         let layer = |shape: ConvShape| {
             let possible = candidates(&shape, &PlanOptions::new(Capabilities::default())).unwrap();

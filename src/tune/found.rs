@@ -8,19 +8,19 @@ use crate::plan::{Candidate, ConvShape};
 pub struct TunedLayer {
     /// The layer's shape.
     pub shape: ConvShape,
-    /// The number of layers of this shape in the network.
+    /// The number of layers with this shape in the network.
     pub count: usize,
     /// The number of candidates measured, including the default.
     pub measured: usize,
-    /// The number of candidates whose results differed from those of the default.
+    /// The number of candidates whose results were wrong, compared with the default's.
     pub wrong: usize,
     /// The default candidate.
     pub default: Candidate,
-    /// Milliseconds of the default.
+    /// The time of the default in milliseconds.
     pub default_ms: f64,
     /// The winner.
     pub choice: Candidate,
-    /// Milliseconds of the winner.
+    /// The time of the winner in milliseconds.
     pub choice_ms: f64,
 }
 
@@ -28,9 +28,9 @@ pub struct TunedLayer {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct NetworkTimes {
-    /// Median milliseconds with the defaults.
+    /// Median time with the defaults, in milliseconds.
     pub default_ms: f64,
-    /// Median milliseconds with the choices.
+    /// Median time with the choices, in milliseconds.
     pub tuned_ms: f64,
     /// Whether the choices made it faster, both by the median and by the best quarter of the runs.
     pub faster: bool,

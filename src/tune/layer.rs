@@ -1,4 +1,4 @@
-//! The candidates of one convolution, measured against each other.
+//! Measures the candidates of one convolution against each other.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use crate::kernels::conv2d::Residual;
 use crate::plan::{Candidate, ConvShape, Plan, PlanOptions, candidates};
 use crate::tensor::Tensor;
 
-/// The least and the most samples of each candidate.
+/// Minimum and maximum number of samples per candidate.
 const SAMPLES: [usize; 2] = [5, 25];
 
-/// Once each candidate has the fewest [`SAMPLES`], a layer may take no longer than this.
+/// Time limit for a layer, once each candidate has the minimum number of [`SAMPLES`].
 const ENOUGH: Duration = Duration::from_millis(400);
 
-/// A candidate this much slower than the best one is not measured any further.
+/// A candidate that is slower than the best by this factor is not measured any further.
 const HOPELESS: f64 = 1.5;
-/// Samples taken before that is decided.
+/// Number of samples before that is decided.
 const BEFORE_HOPELESS: usize = 2;
 
-/// Another candidate must take less than this fraction of the default's time: differences within
-/// the noise change nothing.
+/// A candidate replaces the default only if it takes less than this fraction of the default's time:
+/// smaller differences are noise.
 const WORTHWHILE: f64 = 0.97;
 
-/// The shortest sample measured with the host's clock.
+/// Minimum duration of a sample measured with the host's clock, in milliseconds.
 const LEAST_WALL_MS: f64 = 2.0;
 
-/// The name of the layer's node in the graph around it.
+/// The name of the measured node in its graph.
 const NODE: &str = "layer";
 
 /// The outcome for a layer.
@@ -56,20 +56,20 @@ impl Measured {
     }
 }
 
-/// A candidate on the device.
+/// A candidate, prepared on the device.
 struct Contestant {
     candidate: Candidate,
     session: Session,
-    /// Marks the dispatches that belong to the layer.
+    /// Which dispatches belong to the layer.
     own: Vec<bool>,
-    /// Runs per sample when measured with the host's clock.
+    /// Number of runs per sample when measured with the host's clock.
     runs: usize,
     samples: Samples,
 }
 
 impl Contestant {
-    /// Milliseconds of the layer by the device's clock, otherwise of the whole graph by the host's
-    /// clock, averaged over many runs so that the cost of a submission is small.
+    /// Times the layer by the device's clock, or else the whole graph by the host's clock, averaged
+    /// over many runs so that the cost of submission is negligible.
     fn sample(&mut self) -> Result<(), Error> {
         let ms = match self.session.step_clock() {
             StepClock::Device => {
@@ -100,7 +100,7 @@ impl Contestant {
     }
 }
 
-/// A graph of one convolution of a given shape; its residual is the same convolution without one.
+/// A graph with a convolution of this shape; its residual is the same convolution without one.
 fn graph_of(shape: &ConvShape) -> Result<Graph, Error> {
     let geometry = shape.geometry();
     let [kernel_h, kernel_w] = geometry.kernel;
@@ -129,7 +129,7 @@ fn graph_of(shape: &ConvShape) -> Result<Graph, Error> {
 }
 
 /// Measures the candidates of a layer in turns. `None` if the deadline passed before each had the
-/// fewest samples.
+/// minimum number of samples.
 pub(super) fn measure(
     context: &Context,
     shape: &ConvShape,
@@ -148,7 +148,7 @@ pub(super) fn measure(
         let Some(contestant) = contestant(context, &graph, shape, candidate, options)? else {
             continue;
         };
-        // On some drivers the first run compiles; it also warms up.
+        // The first run also warms up: some drivers compile only then.
         let got = contestant.session.run(&input)?;
         let want = want.get_or_insert_with(|| got.clone());
         let agreements = want
@@ -177,7 +177,7 @@ pub(super) fn measure(
     }))
 }
 
-/// Prepares a candidate on the device; `None` if the device is too small for it.
+/// Prepares a candidate on the device; `None` if the device cannot hold it.
 fn contestant(
     context: &Context,
     graph: &Graph,
@@ -207,8 +207,8 @@ fn contestant(
     }))
 }
 
-/// Samples all contestants in turns, so that none gets a cooler processor or a quieter moment than
-/// another; hopeless ones stop early. Returns false if the deadline passed too early.
+/// Samples all contestants in turns, so that none benefits from a cooler processor or a quieter
+/// moment; hopeless ones stop early. Returns false if the deadline passed too early.
 fn run_rounds(contestants: &mut [Contestant], deadline: Instant) -> Result<bool, Error> {
     let start = Instant::now();
     let [least, most] = SAMPLES;
@@ -222,7 +222,7 @@ fn run_rounds(contestants: &mut [Contestant], deadline: Instant) -> Result<bool,
             if Instant::now() >= deadline {
                 return Ok(round >= least);
             }
-            // The default, which comes first, is what all are compared with.
+            // The default comes first; it is always measured, as all are compared with it.
             let is_hopeless =
                 index > 0 && round >= BEFORE_HOPELESS && contestant.samples.min() > HOPELESS * best;
             if !is_hopeless {

@@ -1,14 +1,14 @@
 //! Measures the candidates of every convolution of a network on a device
-//! ([`crate::plan::candidates`]) and keeps the winners.
+//! ([`crate::plan::candidates`]) and selects the winners.
 //!
-//! In go a graph and a time budget; out come [`Choices`] for
-//! [`PlanOptions::choices`](crate::plan::PlanOptions::choices), which a [`TuneCache`] keeps on
+//! Takes a graph and a time budget, and returns [`Choices`] for
+//! [`PlanOptions::choices`](crate::plan::PlanOptions::choices), which a [`TuneCache`] stores on
 //! disk. Nothing here runs unless it is asked for.
 //!
-//! Distinct layers are measured in the order of the time that the network spends in them, each in
-//! its own graph (`layer`), until three quarters of the budget are spent; the rest keep their
-//! defaults. The winners must then also win as a network, or they are discarded: kernels that are
-//! fast on their own can push each other's data out of a cache.
+//! Distinct layers are measured in the order of the time that the network spends in them, each in a
+//! graph of its own (`layer`), until three quarters of the budget are used; the rest keep their
+//! defaults. The winners must then also make the whole network faster, or they are discarded:
+//! kernels that are fast on their own can evict each other's data from a cache.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -31,13 +31,13 @@ pub use cache::TuneCache;
 use found::{NetworkTimes, TunedLayer};
 use samples::{Samples, time};
 
-/// The part of the budget for single layers, in quarters; the rest is for comparing networks.
+/// The share of the budget for single layers, in quarters; the rest is for whole networks.
 const LAYERS_QUARTERS: u32 = 3;
 
-/// The most runs of the default network for finding out where the time goes.
+/// Maximum number of runs of the default network to find out where the time is spent.
 const PROFILE_RUNS: usize = 3;
 
-/// The least and the most runs of each of the two networks.
+/// Minimum and maximum number of runs of each of the two networks.
 const NETWORK_RUNS: [usize; 2] = [7, 31];
 
 /// The progress of [`tune`].
@@ -55,7 +55,7 @@ pub enum TuneProgress<'a> {
         /// The number of its candidates.
         candidates: usize,
     },
-    /// The networks with and without the choices are about to be compared.
+    /// The networks with the defaults and with the choices are about to be compared.
     Networks,
 }
 
@@ -63,10 +63,10 @@ pub enum TuneProgress<'a> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Tuned {
-    /// The distinct layers that were measured, in that order.
+    /// The distinct layers that were measured, in this order.
     #[doc(hidden)]
     pub layers: Vec<TunedLayer>,
-    /// The number of distinct layers that the budget did not suffice for.
+    /// Number of distinct layers for which the budget did not suffice.
     pub unmeasured: usize,
     /// The comparison of the two networks, if any layer's choice differs from its default.
     #[doc(hidden)]
@@ -92,7 +92,7 @@ impl Tuned {
 
 /// Measures the candidates of each distinct convolution of a graph.
 ///
-/// The options describe what the device can do and how to plan; their choices are ignored.
+/// The options describe the device and how to plan; their choices are ignored.
 ///
 /// # Errors
 /// [`Error::Gpu`] if the device fails, and whatever [`Plan::new`] returns for the graph.
@@ -150,8 +150,8 @@ pub fn tune(
     Ok(tuned)
 }
 
-/// The distinct convolutions of a graph, each with the number of layers of its shape; first those
-/// in which the network spends the most time.
+/// The distinct convolutions of a graph, each with the number of layers of its shape, in descending
+/// order of the time that the network spends in them.
 fn by_time(
     graph: &Graph,
     plan: &Plan,
@@ -182,7 +182,7 @@ fn by_time(
         .collect())
 }
 
-/// Runs both networks in turns until the deadline, but at least a few times.
+/// Runs both networks in turns until the deadline, but at least the minimum number of times.
 fn compare(
     [default, tuned]: [&Session; 2],
     input: &Tensor,
@@ -218,8 +218,8 @@ fn compare(
     })
 }
 
-/// The largest accepted difference from the default's results, relative to the largest magnitude:
-/// Winograd's transforms lose four bits of 24, or one of the eleven of half precision.
+/// Maximum difference from the default's results, relative to the largest magnitude: Winograd's
+/// transforms lose four bits of 24, or one of the eleven of half precision.
 const fn gate(precision: Precision) -> f32 {
     match precision {
         Precision::F32 => 1e-4,
@@ -227,7 +227,7 @@ const fn gate(precision: Precision) -> f32 {
     }
 }
 
-/// Whether results are the same up to rounding.
+/// Whether results agree up to rounding.
 fn agrees(want: &Tensor, got: &Tensor, precision: Precision) -> Result<bool, Error> {
     let largest = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
     let tolerance = Tolerance {

@@ -1,11 +1,11 @@
-//! Times and noise for measurements.
+//! Samples of times, and random input for measurements.
 
 use crate::clock::Instant;
 use crate::error::Error;
 use crate::internals::noise::Noise;
 use crate::tensor::Tensor;
 
-/// The times of several runs, in milliseconds.
+/// Times of several runs in milliseconds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Samples(Vec<f64>);
 
@@ -24,7 +24,7 @@ impl Samples {
         self.quantile(0.0)
     }
 
-    /// The sample at quantile `q`; infinite without samples.
+    /// The quantile `q` of the samples; infinite if there are none.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -44,7 +44,7 @@ pub(super) fn time(run: impl FnOnce() -> Result<(), Error>) -> Result<f64, Error
     Ok(start.elapsed().as_secs_f64() * 1e3)
 }
 
-/// Noise between −scale and scale, always the same for the same shape.
+/// Noise between −scale and scale, which depends only on the shape.
 pub(super) fn noise(dims: &[usize], scale: f32) -> Tensor {
     let mut noise = Noise::new(1);
     Tensor::from_fn(dims, |_| noise.scalar() * scale)

@@ -1,4 +1,4 @@
-//! Shared by the test binaries: a device, seeded tensors, and a comparison that shows where it
+//! Shared by the test binaries: a device, seeded tensors, and a comparison that reports where it
 //! failed.
 
 #![allow(
@@ -35,7 +35,7 @@ pub fn gpu() -> Context {
     })
 }
 
-/// Panics with the position and both numbers unless the tensors agree.
+/// Panics with the position and both numbers unless the tensors agree within the tolerance.
 #[track_caller]
 pub fn assert_close(what: &str, want: &Tensor, got: &Tensor, tolerance: Tolerance) {
     let difference =
@@ -78,8 +78,8 @@ pub fn run_with(
     session.run(input).unwrap()
 }
 
-/// The kernels for subgroups of four lanes, if the graph can use them and the device runs kernels
-/// on textures at all: every subgroup consists of quads.
+/// Options for the kernels on quads (subgroups of four lanes), which any device with kernels on
+/// textures can run; `None` if that, or the graph, does not allow it.
 pub fn quads(gpu: &Context, graph: &Graph) -> Option<PlanOptions> {
     let mut limits = Capabilities::of(&gpu.device);
     let convolves = |node: &Node| matches!(node.op, Op::Conv2d(_));

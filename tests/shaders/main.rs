@@ -28,7 +28,7 @@ fn parse(name: &str, source: &str) -> naga::Module {
 }
 
 fn validate(name: &str, module: &naga::Module) -> naga::valid::ModuleInfo {
-    // What kernels on textures may use, and no other kernel does: see the test below.
+    // What kernels on textures may use and no other kernel does: see the test below.
     let allowed = Features::SUBGROUP | Features::IMMEDIATES;
     let capabilities = if uses_textures(name) {
         allowed
@@ -293,7 +293,7 @@ fn half_precision_changes_the_format_of_textures_and_rounds_what_is_stored() {
     }
 }
 
-/// A function of a shader, from the comment before it to its end.
+/// The source of a shader function, including the comment before it.
 fn function<'a>(kernel: &'a Kernel, name: &str) -> Option<&'a str> {
     let at = kernel.source.find(&format!("\nfn {name}("))?;
     let comment = kernel.source[..at].rfind("\n\n")?;
@@ -303,7 +303,7 @@ fn function<'a>(kernel: &'a Kernel, name: &str) -> Option<&'a str> {
 
 #[test]
 fn kernels_that_do_the_same_say_it_in_the_same_words() {
-    // Code that WGSL cannot share is written once and copied.
+    // Code that WGSL modules cannot share is written once and copied.
     let with_residual = |k: &&&Kernel| {
         let mut bindings = k.bindings.iter();
         bindings.any(|b| b.name == "residual" && b.storage == Storage::Buffer)
@@ -432,7 +432,7 @@ fn every_launch_translates_to_every_backend() {
 
         if is_cooperative(name) {
             // Metal multiplies 8×8 matrices, other back ends none; wgpu offers this kernel on
-            // Vulkan.
+            // Vulkan only.
             continue;
         }
         let options = naga::back::msl::Options {
@@ -472,7 +472,7 @@ fn every_launch_translates_to_every_backend() {
         }
 
         if launch.kernel.is_half() {
-            // OpenGL offers no half arithmetic.
+            // OpenGL has no half-precision arithmetic.
             continue;
         }
         let options = naga::back::glsl::Options {

@@ -8,10 +8,10 @@ use resnet_wgpu::network::{ModelOptions, Network};
 
 use crate::failure::Failure;
 
-/// Its name in the results, in place of the path of a weight file.
+/// What results show in place of the path of a weight file.
 pub(crate) const NAME: &str = "bundled: shapes";
 
-/// A safetensors file that describes how it is to be used.
+/// A safetensors file that describes its network.
 #[cfg(bundled_network)]
 static BYTES: &[u8] = include_bytes!("../../../models/shapes/shapes.f16.safetensors");
 
@@ -25,7 +25,7 @@ pub(crate) fn open(options: &ModelOptions) -> Result<Network, Failure> {
     Ok(Weights::from_static(NAME, BYTES)?.network(options)?)
 }
 
-/// Says what to do without the network.
+/// Says what to do without the bundled network.
 #[cfg(not(bundled_network))]
 pub(crate) fn open(_: &ModelOptions) -> Result<Network, Failure> {
     Err(Failure::usage(

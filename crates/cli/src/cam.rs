@@ -1,4 +1,4 @@
-//! `resnet cam`: what the network looks at, laid over the image.
+//! `resnet cam`: a heat map of what the network looks at, laid over the image.
 
 use std::path::Path;
 
@@ -24,9 +24,9 @@ struct Report {
     class: usize,
     label: String,
     probability: f32,
-    /// Rows and columns of the map before it is interpolated.
+    /// Height and width of the map before it is interpolated.
     map_size: [usize; 2],
-    /// The map itself, row by row, scaled to the range from 0 to 1.
+    /// The map itself, row by row, scaled to 0..1.
     map: Vec<Vec<f32>>,
 }
 

@@ -55,7 +55,7 @@ struct Timings {
     run_ms: f64,
 }
 
-/// A line of `jsonl`.
+/// A line of the `jsonl` format.
 #[derive(Serialize)]
 struct Line<'a> {
     schema_version: u32,
@@ -70,12 +70,12 @@ pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
     job.finish(results)
 }
 
-/// Everything needed to classify the images.
+/// What is needed to classify the images.
 struct Job<'a> {
     args: &'a ClassifyArgs,
     quiet: bool,
     network: Network,
-    /// The preparation of the images; the network's own, unless every image is run in its own size.
+    /// The preprocessing: the network's own, adapted to each image if it runs in its own size.
     rules: Preprocess,
     /// Whether every image is run in its own size.
     free: bool,
@@ -126,7 +126,7 @@ impl<'a> Job<'a> {
 }
 
 impl Job<'_> {
-    /// Classifies batch by batch, printing results at once in line-based formats.
+    /// Classifies batch by batch; line-based formats print results as they come.
     fn answer_all(&mut self) -> Result<Vec<Answer>, Failure> {
         let mut answers = Vec::new();
         if self.args.format == Format::Csv {
@@ -230,7 +230,7 @@ impl Job<'_> {
             for answer in answers {
                 print(answer, args.format, activation, out)?;
             }
-            // A reader at the other end of a pipe gets each batch as soon as it is done.
+            // A reader at the other end of a pipe gets each batch as soon as it is finished.
             out.flush()
         })
     }
@@ -256,7 +256,7 @@ impl Job<'_> {
     }
 }
 
-/// Prints one result, unless the format prints all of them together at the end.
+/// Prints one result, unless the format prints all results together at the end.
 fn print(
     answer: &Answer,
     format: Format,
@@ -285,7 +285,7 @@ fn print(
         }
         Format::Text => {
             let image = printable(&answer.image);
-            // Percentages that do not add up to 100 need an explanation.
+            // Explains percentages that do not add up to 100.
             match activation {
                 Some(Activation::Sigmoid) => {
                     out.line(format_args!("{image}  (sigmoid of each class)"))?;

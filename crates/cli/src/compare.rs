@@ -1,4 +1,4 @@
-//! `resnet compare`: every layer of a run against its expected values.
+//! `resnet compare`: the output of every layer against its expected values.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::output::{Format, Out, SCHEMA_VERSION, Table};
 use crate::tolerances::Tolerances;
 use crate::{network, runner};
 
-/// The number of classes whose order must be right.
+/// The number of top classes that must agree, in order.
 const BEST: usize = 5;
 
 #[derive(Serialize)]
@@ -72,7 +72,7 @@ impl Input {
         }
     }
 
-    /// An image is normalised on the GPU, so that this kernel is compared too.
+    /// Images are normalised on the GPU, so that this kernel is compared too.
     fn format(&self) -> InputFormat {
         match self {
             Self::Tensor(_) => InputFormat::Tensor,
@@ -88,7 +88,7 @@ impl Input {
     }
 }
 
-/// The computed values: by name in the order of the run, and the logits of a second run.
+/// The computed values: all layers by name, in execution order, and the logits of a second run.
 struct Computed {
     layers: Vec<ComputedLayer>,
     logits: Tensor,
@@ -143,7 +143,7 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     verdict(&report, tolerances)
 }
 
-/// Batch and size are taken from the golden input.
+/// Takes batch and image size from the golden input.
 fn of_golden(args: &NetworkArgs, golden: &Golden) -> (NetworkArgs, usize) {
     let dims = golden.input.dims();
     let mut args = args.clone();
@@ -185,8 +185,8 @@ fn cpu_layers(graph: &Graph, input: &Tensor) -> Result<Vec<ComputedLayer>, Failu
     Ok(layers.collect())
 }
 
-/// Outputs are marked after fusion: a value that is an output is never fused away, and the
-/// comparison must cover what usually runs.
+/// Outputs are marked after fusion: a value marked before would not be fused away, and the
+/// comparison must cover the graph that usually runs.
 fn gpu_layers(
     mut graph: Graph,
     device: &Device,
@@ -222,7 +222,7 @@ fn judge(
     computed: &Computed,
     expected: &Expected,
 ) -> Result<Report, Failure> {
-    // The reference runs the graph before fusion, which still has every value that survives it.
+    // The reference runs the unfused graph, which has every value of the fused one.
     let graph = &network.model.graph;
     let want = |name: &str| -> Result<Option<Tensor>, Failure> {
         match expected {
@@ -249,7 +249,7 @@ fn judge(
     if let Expected::Golden(golden) = expected {
         report_unused(golden, &computed.layers)?;
     }
-    // A network without a classifier ends with its features.
+    // A network without a classifier outputs its features.
     let last = graph.value_of(Role::Logits);
     let last = last.or_else(|_| graph.value_of(Role::Features))?;
     let logits = want(&last.name)?;
@@ -271,7 +271,7 @@ fn judge(
     })
 }
 
-/// A tensor of a golden file that is compared with nothing must not pass for one that agrees.
+/// Reports tensors of a golden file that were compared with nothing, lest they pass for correct.
 fn report_unused(golden: &Golden, layers: &[ComputedLayer]) -> Result<(), Failure> {
     let is_used = |name: &String| layers.iter().any(|layer| layer.value == **name);
     let unused: Vec<&String> = golden.values.keys().filter(|name| !is_used(name)).collect();
@@ -294,7 +294,7 @@ pub(crate) fn difference(want: &Tensor, got: &Tensor) -> Result<Difference, Fail
     Ok(Difference::between(want, got, exact)?)
 }
 
-/// The relative difference, or the absolute one if only zeros are expected.
+/// The relative difference; if only zeros are expected, the absolute one.
 pub(crate) fn relative(difference: &Difference) -> f32 {
     if difference.max_rel == 0.0 {
         difference.max_abs

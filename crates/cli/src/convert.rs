@@ -15,7 +15,7 @@ struct Report {
     model: ModelInfo,
     output: String,
     bytes: u64,
-    /// What the new file states as fact although nothing says so.
+    /// Assumptions that the new file states as facts.
     assumed: Vec<String>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     out.flush()
 }
 
-/// Whether the new file would replace the one that is being read.
+/// Whether input and output are the same file.
 fn same_file(args: &ConvertArgs) -> bool {
     let input = std::fs::canonicalize(&args.input);
     input.is_ok_and(|input| std::fs::canonicalize(&args.output).is_ok_and(|output| output == input))

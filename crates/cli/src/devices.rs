@@ -1,4 +1,4 @@
-//! `resnet devices`: every adapter, what it offers, and which one would be used.
+//! `resnet devices`: every adapter, what it offers, and which one is used.
 
 use resnet_run::{AdapterInfo, Caches, Request, Row};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::output::{Format, Out, SCHEMA_VERSION, bytes};
 struct Report {
     schema_version: u32,
     adapters: Vec<Row>,
-    /// The index of the adapter that is used; null means the CPU.
+    /// Index of the adapter that is used; null means the CPU.
     chosen: Option<usize>,
     cpu_threads: usize,
 }
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
         }
         let threads = report.cpu_threads;
         match &choice {
-            // Every adapter was listed; none of them is the requested one.
+            // All adapters were listed, but none is the requested one.
             _ if report.chosen.is_some() => {}
             Some(Err(_)) if request.is_explicit() => {}
             Some(_) if report.adapters.is_empty() => out.line(format_args!(

@@ -1,4 +1,4 @@
-//! `resnet embed`: the vector that the classifier would read, for each image.
+//! `resnet embed`: the feature vector of each image, which is the input of the classifier.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::npy::Npy;
 use crate::output::{Out, SCHEMA_VERSION};
 use crate::{network, runner};
 
-/// A line of `jsonl`.
+/// A line of the `jsonl` format.
 #[derive(Serialize)]
 struct Line<'a> {
     schema_version: u32,
@@ -147,11 +147,11 @@ fn scaled(row: &[f32], normalize: bool) -> Vec<f32> {
     scaled.collect()
 }
 
-/// Where the vectors go.
+/// Where the vectors are written.
 enum Target {
     /// Lines on stdout.
     Lines(Out),
-    /// A file, and the images of its rows on stdout.
+    /// A NumPy file; stdout lists the images of its rows.
     Npy { file: Npy, out: Out },
 }
 
@@ -181,7 +181,7 @@ impl Target {
         }
     }
 
-    /// A reader at the other end of a pipe gets each batch as soon as it is done.
+    /// A reader at the other end of a pipe gets each batch as soon as it is finished.
     fn flush(&mut self) -> Result<(), Failure> {
         let (Self::Lines(out) | Self::Npy { out, .. }) = self;
         out.flush()

@@ -1,15 +1,15 @@
-//! Names and texts from files and servers, as they may be shown: no control character reaches the
-//! terminal, no name forges a line or fills the screen.
+//! Makes names and texts from files and servers safe to print: no control characters reach the
+//! terminal, and no name can fake a line of output or fill the screen.
 
 use std::path::Path;
 
-/// Bytes of the longest message.
+/// Maximum length of a message in bytes.
 const LONGEST_MESSAGE: usize = 2000;
-/// Characters of the longest name or label.
+/// Maximum length of a name or label in characters.
 const LONGEST: usize = 300;
 
-/// A text on one line: names from a damaged file must neither break it, nor control the terminal, nor
-/// fill the screen.
+/// A text on one line, shortened and escaped: names from a damaged file must not break the line,
+/// control the terminal or fill the screen.
 pub(crate) fn one_line(text: &str) -> String {
     let mut short = 0..=text.len().min(LONGEST_MESSAGE);
     let end = short.rfind(|&end| text.is_char_boundary(end)).unwrap_or(0);
@@ -20,7 +20,7 @@ pub(crate) fn one_line(text: &str) -> String {
     }
 }
 
-/// A text whose control characters cannot steer a terminal or forge a line.
+/// A text with control characters escaped, so that they cannot control a terminal or fake a line.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -33,7 +33,7 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// A name or a label, on one line and not too long.
+/// A name or label, escaped and shortened.
 pub(crate) fn short(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}… ({} bytes)", printable(&text[..end]), text.len()),
@@ -41,7 +41,7 @@ pub(crate) fn short(text: &str) -> String {
     }
 }
 
-/// A path in full: bytes that are no UTF-8 as numbers.
+/// A path in full; bytes that are not UTF-8 are shown as numbers.
 pub(crate) fn shown(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
@@ -53,7 +53,7 @@ pub(crate) fn shown(path: &Path) -> String {
     text
 }
 
-/// JSON whose strings have no character that some terminal obeys; it says the same.
+/// JSON with escapes in its strings for characters that could control a terminal.
 pub(crate) fn without_controls(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {

@@ -12,7 +12,7 @@ use crate::network::guess;
 
 /// Something failed while running.
 const RUNTIME: u8 = 1;
-/// The command line makes no sense.
+/// The command line is invalid.
 pub(crate) const USAGE: u8 = 2;
 /// Weights are unreadable, unsupported or ambiguous.
 const WEIGHTS: u8 = 3;
@@ -52,7 +52,7 @@ impl Failure {
         Self::new(RUNTIME, message)
     }
 
-    /// The flags make no sense.
+    /// The flags are invalid.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(USAGE, message)
     }
@@ -72,7 +72,7 @@ impl Failure {
         Self::new(SLOWER, message)
     }
 
-    /// Something failed while running and has already been reported.
+    /// Something failed while running, and has already been reported.
     pub(crate) const fn silent() -> Self {
         Self {
             code: RUNTIME,
@@ -81,7 +81,7 @@ impl Failure {
         }
     }
 
-    /// A weight file leaves open something that must not be guessed.
+    /// A weight file leaves something open that must not be guessed.
     pub(crate) fn unsure(message: impl Into<String>) -> Self {
         Self::new(WEIGHTS, message)
     }
@@ -185,7 +185,7 @@ impl From<Refused> for Failure {
     }
 }
 
-/// The message of an error, with the command of this program that helps.
+/// The message of an error, followed by the command that helps.
 pub(crate) fn advised(error: &Error) -> String {
     let advice = match error.hint() {
         Some(Hint::ListValues) => "; `resnet inspect` lists the names",
@@ -200,8 +200,8 @@ pub(crate) fn advised(error: &Error) -> String {
 }
 
 impl From<io::Error> for Failure {
-    /// Bare I/O errors come only from writing to stdout. A reader that has seen enough, such as
-    /// `head`, is not a failure.
+    /// Only writing to stdout gives bare I/O errors. If the reader has seen enough, as `head` does,
+    /// that is not a failure.
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self {

@@ -9,12 +9,12 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::failure::Failure;
 
-/// The activations of a network at a usual size have far less.
+/// Activations of a network at a usual image size take far less.
 const MAX_BYTES: u64 = 4 << 30;
 /// The name of the input tensor.
 const INPUT: &str = "input";
 
-/// Values by name, as another implementation computed them.
+/// Values by name, as computed by another implementation.
 #[derive(Debug)]
 pub(crate) struct Golden {
     pub(crate) input: Tensor,
@@ -49,8 +49,8 @@ impl Golden {
         }
     }
 
-    /// A value in the network's own shape, if the file has it. Other implementations drop
-    /// dimensions of one: PyTorch's logits are `[N, classes]`.
+    /// A value in the shape that the network gives it, if the file has it. Other implementations
+    /// drop dimensions of size 1: PyTorch's logits are `[N, classes]`.
     pub(crate) fn get(&self, name: &str, shape: Shape) -> Result<Option<Tensor>, Failure> {
         let Some(tensor) = self.values.get(name) else {
             return Ok(None);

@@ -20,16 +20,16 @@ use crate::failure::{Failure, advised, complain};
 use crate::patterns;
 use crate::progress::Bars;
 
-/// Extensions of the files that are taken from a folder.
+/// Extensions of the image files that are taken from a folder.
 const ENDINGS: [&str; 14] = [
     "jpg", "jpeg", "jfif", "mpo", "png", "webp", "gif", "bmp", "tif", "tiff", "tga", "ppm", "pgm",
     "pbm",
 ];
 
-/// The name that stands for stdin.
+/// The argument that stands for stdin.
 const STDIN: &str = "-";
 
-/// The most bytes that are read of an image.
+/// Maximum size of an image file in bytes.
 const MAX_FILE: u64 = 1 << 30;
 
 /// An image that could not be read.
@@ -49,7 +49,7 @@ pub(crate) struct Images {
     paths: Vec<PathBuf>,
     /// Images per batch.
     batch: usize,
-    /// Images in the batches handed out so far.
+    /// Number of images in the batches returned so far.
     given: usize,
     /// The images after those, in order, which are being decoded or are ready.
     ahead: VecDeque<Receiver<Decoded>>,
@@ -64,7 +64,7 @@ pub(crate) struct Images {
 #[derive(Debug)]
 pub(crate) struct Readable {
     pub(crate) paths: Vec<PathBuf>,
-    /// As many as a plan for whole batches expects; results for the padding of the last batch are
+    /// Padded to the size that a plan for whole batches expects; results for the padding are
     /// dropped.
     pub(crate) batch: Batch,
 }
@@ -83,8 +83,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 impl Images {
-    /// Finds the images that the arguments stand for: files, the images of folders by name, and the
-    /// matches of patterns.
+    /// Finds the images that the arguments stand for: files, the images in folders, and the matches
+    /// of patterns.
     pub(crate) fn find(args: &ImagesArgs, quiet: bool) -> Self {
         let mut images = Self {
             paths: Vec::new(),
@@ -99,7 +99,7 @@ impl Images {
         for argument in &args.images {
             images.add(argument);
         }
-        // Padding a batch costs time, so it is no larger than the number of images.
+        // Padding costs time, so a batch is no larger than the number of images.
         images.batch = args.batch.count.min(images.paths.len()).max(1);
         images
     }
@@ -109,7 +109,7 @@ impl Images {
         self.batch
     }
 
-    /// Makes batches of one image, for a network that runs every image in a size of its own.
+    /// Sets batches to one image, for a network that runs every image in its own size.
     pub(crate) const fn one_by_one(&mut self) {
         self.batch = 1;
     }
@@ -119,7 +119,7 @@ impl Images {
     /// only what the network sees is kept.
     ///
     /// # Errors
-    /// [`Error::Preprocess`], which no other image can mend.
+    /// [`Error::Preprocess`], which would fail for every image.
     pub(crate) fn next_batch(&mut self, rules: &Preprocess) -> Result<Option<Readable>, Error> {
         loop {
             if self.given > 0 {
@@ -198,7 +198,7 @@ impl Images {
         Ok(Some(Readable { paths, batch }))
     }
 
-    /// A name that exists is that file or folder, whatever characters it contains.
+    /// An existing path is used as it is, whatever characters it contains.
     fn add(&mut self, argument: &Path) {
         if patterns::is_pattern(argument) {
             return self.add_matches(argument);
@@ -207,8 +207,8 @@ impl Images {
         self.paths.extend(found);
     }
 
-    /// Expands a pattern as a shell would, each image once: `**` matches a folder and everything in
-    /// it.
+    /// Expands a pattern as a shell would, but lists each image once: `**` matches a folder and
+    /// everything below it.
     fn add_matches(&mut self, argument: &Path) {
         let matches = match patterns::expand(argument) {
             Ok(matches) => matches,
@@ -238,7 +238,7 @@ impl Images {
         }
     }
 
-    /// A file, or the images of a folder.
+    /// The path itself, or the images in a folder.
     fn listed(&mut self, path: &Path) -> Vec<PathBuf> {
         if !path.is_dir() {
             return vec![path.to_owned()];
@@ -266,7 +266,7 @@ impl Images {
     }
 
     fn refuse(&mut self, image: &Path, error: &str) {
-        // The library replaces what is not UTF-8.
+        // The library replaces bytes that are not UTF-8.
         let lossy = image.to_string_lossy();
         let image = shown(image);
         let error = if error.contains(&*lossy) {

@@ -1,4 +1,4 @@
-//! `resnet inspect`: the network in a weight file, layer by layer, and how it is run.
+//! `resnet inspect`: the network in a weight file, layer by layer, and how it would run.
 
 use resnet_run::{Caches, Inspection, Network};
 use resnet_wgpu::check::WrongKernel;
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     out.flush()
 }
 
-/// The plan of `classify`, for a device with large enough buffers.
+/// The plan that `classify` would use on a device with large enough buffers.
 fn plan_of(network: &Network) -> Result<Plan, Failure> {
     let mut capabilities = Capabilities::default();
     capabilities.storage_binding_bytes = u64::MAX;

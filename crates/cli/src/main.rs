@@ -1,5 +1,5 @@
-//! The `resnet` program: [`args`] defines the command line, and one module per command carries it
-//! out.
+//! The `resnet` program: [`args`] defines the command line, and each command is carried out by its
+//! own module.
 //!
 //! stdout is data, stderr is log and progress. Every failure is a [`failure::Failure`]: one line
 //! and an exit code.
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Shows the program's own notes unless `-q` is given; the flags override `RUST_LOG`.
+/// Starts logging: notes of the program itself unless `-q` is given. The flags override `RUST_LOG`.
 fn start_log(quiet: bool, verbose: u8) {
     let filter = match (quiet, verbose) {
         // Drivers log errors while adapters are merely being enumerated.
@@ -108,7 +108,7 @@ fn start_log(quiet: bool, verbose: u8) {
         };
         let text = record.args().to_string();
         let text = match record.level() {
-            // Lists and texts of drivers.
+            // Multi-line texts from drivers.
             log::Level::Debug | log::Level::Trace => {
                 let lines: Vec<String> = text.lines().map(escape::printable).collect();
                 lines.join("\n")

@@ -17,7 +17,7 @@ pub(crate) const SCHEMA_VERSION: u32 = 1;
 /// The format of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// Text for people.
+    /// Text for human readers.
     Text,
     /// One JSON document.
     Json,
@@ -41,13 +41,13 @@ pub(crate) fn print(
     out.flush()
 }
 
-/// Bytes that are worth a system call.
+/// Number of buffered bytes at which the buffer is written out.
 const BLOCK: usize = 1 << 16;
 
-/// Held while lines are written: whoever ends the process waits for the end of a line.
+/// Held while lines are written: whoever ends the process waits for the line to be complete.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// Waits until no line is half written, but not for a reader that takes nothing.
+/// Waits until no line is half written, but gives up if the reader has stalled.
 pub(crate) fn await_end_of_line() -> Option<MutexGuard<'static, ()>> {
     for _ in 0..100 {
         match WRITING.try_lock() {
@@ -59,8 +59,8 @@ pub(crate) fn await_end_of_line() -> Option<MutexGuard<'static, ()>> {
     None
 }
 
-/// Buffered stdout that returns errors as values: `println!` panics when the reader goes away. Only whole
-/// lines leave the buffer.
+/// Buffered stdout that returns errors as values: `println!` panics when the reader goes away. Only
+/// whole lines are written out.
 #[derive(Debug)]
 pub(crate) struct Out(Vec<u8>);
 
@@ -69,7 +69,7 @@ impl Out {
         Self(Vec::new())
     }
 
-    /// Writes a text, whose control characters are shown, and ends its line.
+    /// Writes a text and a newline; control characters are escaped.
     pub(crate) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
         let text = text.to_string();
         let lines: Vec<String> = text.split('\n').map(printable).collect();
@@ -85,13 +85,13 @@ impl Out {
         Ok(())
     }
 
-    /// Writes a JSON document over several lines.
+    /// Writes an indented JSON document.
     pub(crate) fn json(&mut self, document: &impl Serialize) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
         self.write(&without_controls(&json))
     }
 
-    /// Writes a JSON document on one line.
+    /// Writes a JSON document on a single line.
     pub(crate) fn jsonl(&mut self, document: &impl Serialize) -> Result<(), Failure> {
         let json = serde_json::to_string(document).map_err(io::Error::from)?;
         self.write(&without_controls(&json))
@@ -106,7 +106,7 @@ impl Out {
         self.write(text.trim_end_matches('\n'))
     }
 
-    /// Makes sure that everything has reached the reader.
+    /// Writes out everything that is buffered.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         let _whole = WRITING.lock();
         let lines = std::mem::take(&mut self.0);
@@ -117,7 +117,7 @@ impl Out {
 
 impl Drop for Out {
     fn drop(&mut self) {
-        // Only on the way out of an error, which is reported.
+        // Reached only after an error, which is reported elsewhere.
         let _ = self.flush();
     }
 }
@@ -131,7 +131,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table whose first `words` columns are not numeric; its header is separated by commas.
+    /// A table whose first `words` columns are text; `header` is separated by ", ".
     pub(crate) fn new(words: usize, header: &str) -> Self {
         let header = header.split(", ").map(str::to_owned).collect();
         Self {
@@ -189,7 +189,7 @@ pub(crate) fn csv_line(cells: &[String]) -> String {
     quoted.collect::<Vec<_>>().join(",") + "\n"
 }
 
-/// Formats a number of bytes for people.
+/// A number of bytes for human readers.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if count < 1024 {
@@ -204,7 +204,7 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{scaled:.1} {}", UNITS[unit])
 }
 
-/// Formats a number with thousands separators.
+/// A number with thousands separators.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -217,7 +217,7 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// Formats dimensions with a times sign between them.
+/// Dimensions joined by ×.
 pub(crate) fn sizes(dims: &[usize]) -> String {
     let sides: Vec<String> = dims.iter().map(usize::to_string).collect();
     sides.join("×")

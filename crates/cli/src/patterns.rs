@@ -1,5 +1,5 @@
-//! Patterns such as `photos/**/*.jpg`, for shells that do not expand them. Names are bytes: what is no
-//! UTF-8 is matched, and handed on, like everything else.
+//! Patterns such as `photos/**/*.jpg`, for shells that do not expand them. Names are treated as
+//! bytes: those that are not UTF-8 are matched and returned like all others.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,34 +8,34 @@ use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
-/// Characters that make a name a pattern.
+/// Characters that make an argument a pattern.
 const WILD: [char; 3] = ['*', '?', '['];
 
-/// A path that matches, or one that cannot be looked into.
+/// A matching path, or a path that could not be read and the reason.
 pub(crate) type Found = Result<PathBuf, (PathBuf, io::Error)>;
 
 /// One part of a pattern.
 enum Part {
     Name(OsString),
-    /// Names with a dot at the start must be asked for.
+    /// A name with wildcards; names that start with a dot match only if the pattern does, too.
     Like {
         matcher: GlobMatcher,
         hidden: bool,
     },
-    /// Any number of folders, `**`; links are not followed.
+    /// `**`, any number of folders; links are not followed.
     Folders,
 }
 
-/// Whether a path can only be meant as a pattern.
+/// Whether an argument is a pattern: it has wildcards and is not the name of a file.
 pub(crate) fn is_pattern(path: &Path) -> bool {
     let is_wild = path.to_string_lossy().contains(WILD);
     is_wild && fs::symlink_metadata(path).is_err()
 }
 
-/// What a pattern matches, in alphabetical order.
+/// The paths that match a pattern, in alphabetical order.
 ///
 /// # Errors
-/// What is wrong with the pattern.
+/// A description of what is wrong with the pattern.
 pub(crate) fn expand(pattern: &Path) -> Result<Vec<Found>, String> {
     let mut parts: Vec<Part> = pattern.components().map(part).collect::<Result<_, _>>()?;
     if let Some(Part::Folders) = parts.last() {
@@ -95,7 +95,7 @@ fn walk(folder: &Path, parts: &[Part], found: &mut Vec<Found>) {
     }
 }
 
-/// What is in a folder, sorted.
+/// The contents of a folder, sorted.
 fn entries(folder: &Path, hidden: bool, found: &mut Vec<Found>) -> Vec<PathBuf> {
     let read = match folder.as_os_str().is_empty() {
         true => fs::read_dir("."),

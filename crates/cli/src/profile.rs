@@ -1,4 +1,4 @@
-//! `resnet profile`: when each kernel ran, as a trace for Perfetto and Chrome.
+//! `resnet profile`: when each kernel ran, as a trace for Perfetto or Chrome.
 
 use resnet_run::{AdapterInfo, Device, ModelInfo};
 use resnet_wgpu::Error;
@@ -23,7 +23,7 @@ struct Trace<'a> {
     other_data: About,
 }
 
-/// What the trace shows. The format leaves these fields to the writer.
+/// A description of the trace. The format leaves the choice of fields to the writer.
 #[derive(Serialize)]
 struct About {
     schema_version: u32,
@@ -34,8 +34,8 @@ struct About {
     clock: StepClock,
 }
 
-/// All events belong to one process. Each run is a thread whose time starts at zero, so that runs
-/// are shown below each other.
+/// All events belong to one process. Each run is shown as a thread that starts at time zero, so
+/// that runs appear below each other.
 const PROCESS: u32 = 1;
 
 #[derive(Serialize)]
@@ -49,7 +49,7 @@ enum Event<'a> {
         tid: usize,
         args: Name,
     },
-    /// A kernel from start to end.
+    /// A kernel, from start to end.
     #[serde(rename = "X")]
     Complete {
         name: &'a str,

@@ -5,8 +5,8 @@ use resnet_formats::hub;
 use resnet_wgpu::gpu::BuildProgress;
 use resnet_wgpu::tune::TuneProgress;
 
-/// Shows one bar at a time, which disappears when this is dropped. `indicatif` hides it if stderr
-/// is not a terminal.
+/// Shows one bar at a time, and removes it when dropped. `indicatif` hides it if stderr is not a
+/// terminal.
 #[derive(Debug)]
 pub(crate) struct Bars {
     /// Where bars are drawn; `None` draws nothing.
@@ -54,7 +54,7 @@ impl Bars {
         }
     }
 
-    /// Shows which layer is being tuned.
+    /// Shows the layer that is being tuned.
     pub(crate) fn tune(&mut self, progress: TuneProgress<'_>) {
         let message = match progress {
             TuneProgress::Layer {
@@ -84,7 +84,7 @@ impl Bars {
         );
     }
 
-    /// Prints something, possibly on stdout, while the bar is hidden.
+    /// Hides the bar while `print` runs, as its output may go to the same terminal.
     pub(crate) fn while_hidden<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some((_, bar)) => bar.suspend(print),

@@ -1,7 +1,7 @@
 //! `resnet selftest`: every kernel that a network uses, on a small case, against the reference.
 //!
-//! Each kind of layer becomes its own graph: the same parameters and channels on an image of a few
-//! pixels, computed by the kernel and tile that the network's plan chose for it.
+//! Each kind of layer becomes a graph of its own, with the same parameters and channels on an image
+//! of a few pixels, and runs with the kernel and tile that the network's plan chose for it.
 
 use std::collections::BTreeSet;
 

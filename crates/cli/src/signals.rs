@@ -1,4 +1,4 @@
-//! The end of the program by Ctrl-C or `kill`: no half-written file and no half-written line is left.
+//! Ends the program on Ctrl-C or `kill` without leaving half-written files or lines.
 
 use resnet_wgpu::internals::files;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -7,7 +7,7 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::output;
 
-/// Cleans up when a signal comes, and then ends as if nobody had waited for it.
+/// Cleans up on a signal, then ends the process as that signal normally would.
 pub(crate) fn clean_up() {
     let signals = Signals::new([SIGINT, SIGTERM]);
     let Ok(mut signals) = signals.inspect_err(|error| log::debug!("no signals: {error}")) else {

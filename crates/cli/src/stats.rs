@@ -7,7 +7,7 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// A quantile, interpolated between neighbouring samples; NaN without samples.
+/// A quantile, interpolated between neighbouring samples; NaN if there are none.
 pub(crate) fn quantile(samples: &[f64], q: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);

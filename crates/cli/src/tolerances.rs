@@ -1,21 +1,21 @@
-//! How far results may deviate.
+//! How much results may deviate from expected values.
 
 use resnet_wgpu::internals::kernels::Precision;
 
 use crate::args::CompareArgs;
 
-/// The largest differences that count as agreement.
+/// The largest differences that still count as agreement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tolerances {
-    /// Of a logit, absolute.
+    /// For logits, absolute.
     pub(crate) logit: f32,
-    /// Of a layer or of the logits, relative to the largest magnitude.
+    /// For layers and logits, relative to the largest magnitude.
     pub(crate) relative: f32,
 }
 
 impl Tolerances {
-    /// The defaults for a storage precision. Half precision has eleven bits, some of which are lost
-    /// over fifty layers.
+    /// The defaults for a storage precision. Half precision has 11 significant bits, some of which
+    /// are lost over fifty layers.
     pub(crate) const fn of(precision: Precision) -> Self {
         if matches!(precision, Precision::F32) {
             return Self {

@@ -26,11 +26,11 @@ struct Report {
 struct Batch {
     batch: usize,
     layers: Vec<Layer>,
-    /// The number of distinct layers that there was no time for.
+    /// Number of distinct layers that could not be measured in time.
     unmeasured: usize,
-    /// The network as a whole; null when every default won.
+    /// Times of the whole network; null if every default won.
     network: Option<NetworkTimes>,
-    /// The file of stored choices; null if there are none or with `--dry-run`.
+    /// The file that choices are stored in; null if there are none, or with `--dry-run`.
     stored: Option<String>,
 }
 
@@ -39,9 +39,9 @@ struct Layer {
     layer: String,
     /// The number of layers of this shape in the network.
     count: usize,
-    /// The number of candidates whose results were right.
+    /// Number of candidates with correct results.
     candidates: usize,
-    /// The number of candidates whose results were wrong.
+    /// Number of candidates with wrong results.
     wrong: usize,
     default: String,
     default_ms: f64,

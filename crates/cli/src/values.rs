@@ -1,4 +1,4 @@
-//! How the values of flags are parsed, and what is said when they are invalid.
+//! Parsers for the values of flags, and their error messages.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use std::str::FromStr;
 use crate::output::Format;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 
-/// The largest image side and the largest batch: keeps a typing error from filling the memory.
+/// Maximum image side and batch size: keeps a typing error from filling the memory.
 const MAX_SIDE: usize = 8192;
 const MAX_BATCH: usize = 1024;
-/// The largest number of runs, or of classes to show.
+/// Maximum number of runs, or of classes to show.
 const MAX_COUNT: usize = 100_000;
 
 pub(crate) fn size(text: &str) -> Result<[usize; 2], String> {
@@ -62,7 +62,7 @@ pub(crate) fn threshold(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A fact that no file shows.
+/// Parses a `--set` value.
 pub(crate) fn setting(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
     let pair = pair.ok_or("expected NAME=VALUE, such as stem_pool=none")?;
@@ -84,7 +84,7 @@ pub(crate) fn npy() -> impl TypedValueParser<Value = PathBuf> {
     )
 }
 
-/// Parses a path with the extension that its content demands.
+/// Parses a path that must have the extension of its format.
 fn ending_in(
     extension: &'static str,
     otherwise: &'static str,

@@ -28,7 +28,7 @@ fn run(batch: usize, samples: &[f64]) -> Value {
     json!({ "path": "gpu", "batch": batch, "size": [224, 224], "samples_ms": samples })
 }
 
-/// The parts of a `resnet bench` record that are read.
+/// The fields of a `resnet bench` record that are read.
 fn record(runs: &[Value]) -> Value {
     json!({
         "schema_version": 1,
@@ -45,7 +45,7 @@ fn record(runs: &[Value]) -> Value {
     })
 }
 
-/// Two records in files.
+/// Two records, written to files.
 struct Pair {
     _folder: TempDir,
     before: PathBuf,
@@ -76,7 +76,7 @@ impl Pair {
     }
 }
 
-/// Ten times around a given middle.
+/// Ten times, spread around `middle`.
 fn around(middle: f64) -> Vec<f64> {
     (0..10)
         .map(|i| middle * (1.0 + 0.001 * f64::from(i - 5)))
@@ -112,7 +112,7 @@ fn the_threshold_and_the_scatter_decide() {
     let strict = slower.diff(&["--threshold", "1.01"]);
     assert_eq!(strict.status.code(), Some(6), "{strict:?}");
 
-    // The median is a fifth higher, but so is the scatter.
+    // The median is a fifth higher, but so is the spread.
     let noisy = [8.0, 9.0, 9.5, 10.0, 12.0, 12.0, 13.0, 14.0, 20.0];
     let noise = Pair::new(&before, &record(&[run(1, &noisy)])).diff(&[]);
     assert_eq!(noise.status.code(), Some(0), "{noise:?}");

@@ -1,4 +1,4 @@
-//! Downloading, against a server in this process that speaks as the Hugging Face Hub does.
+//! Downloads from a server in this process that behaves like the Hugging Face Hub.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -134,7 +134,7 @@ fn the_cache_is_laid_out_as_other_tools_do() {
         std::fs::read_to_string(here.join("refs/main")).unwrap(),
         COMMIT
     );
-    // By its commit it is found without a ref.
+    // If the revision is a commit, no ref is needed to find it.
     std::fs::remove_dir_all(here.join("refs")).unwrap();
     let named = format!("{REPOSITORY}@{COMMIT}");
     let mut hub = server.hub(cache.path());
@@ -333,7 +333,7 @@ fn the_environment_is_read_as_the_official_client_reads_it() {
 
     put(&[("HF_HOME", ""), ("HF_HUB_OFFLINE", "YES")]);
     assert!(server.requests().is_empty(), "offline");
-    // A token is not for servers without https, whoever they are.
+    // A token is never sent to a server without https.
     std::fs::write(home.path().join("token"), "hf_file\n").unwrap();
     for more in [&[][..], &[("HF_TOKEN", "hf_secret")]] {
         let output = server.program(home.path(), &["fetch", REPOSITORY], more);

@@ -1,5 +1,5 @@
-//! Downloading from servers that mean harm: nothing outside of the cache changes, and the end comes
-//! soon, with exit code 3 and one sentence.
+//! Downloads from malicious servers: nothing outside the cache changes, and the program soon ends
+//! with exit code 3 and one sentence.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(unix)]
@@ -16,10 +16,10 @@ use resnet_wgpu::Error;
 use server::{COMMIT, End, Files, REPOSITORY, Reply, Request, Server, honest, sha256};
 use tempfile::TempDir;
 
-/// Longer than any of these may take, on a busy machine too.
+/// Longer than any of these may take, even on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A home with a cache in it, and with what must not change beside the cache.
+/// A home folder with a cache, and beside it files that must not change.
 struct Home(TempDir);
 
 impl Home {
@@ -39,7 +39,7 @@ impl Home {
         self.0.path().join("victim").display().to_string()
     }
 
-    /// Fails if something outside of the cache is not as it was, or a link leads out of it.
+    /// Fails if anything outside the cache has changed, or if a link leads out of the cache.
     fn check(&self, name: &str) {
         let mut outside = tree(self.0.path());
         outside.retain(|path, _| !path.starts_with(self.cache()));
@@ -60,7 +60,7 @@ impl Home {
     }
 }
 
-/// Everything in a folder.
+/// Everything in a folder, recursively.
 fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -77,8 +77,8 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     found
 }
 
-/// Limits that a test can wait for: where the server makes it wait they are short, elsewhere a busy
-/// machine must not meet them.
+/// Limits for tests: short if the server makes the client wait, otherwise so long that a busy
+/// machine does not exceed them.
 fn hurried(mut hub: Hub, waits: bool) -> Hub {
     let time = Duration::from_millis(if waits { 200 } else { 10_000 });
     hub.limits.head = time;
@@ -94,11 +94,11 @@ fn files() -> Files {
     server::files(&[("model.safetensors", &weights())])
 }
 
-/// How a server answers in the place of an honest one.
+/// How a malicious server answers in place of an honest one.
 type Mode = Box<dyn Fn(&Request, Reply) -> Reply + Send + Sync>;
 
-/// The name of a mode, a part of the sentence with which it ends (empty: the weights arrive all the
-/// same), and what it does.
+/// The name of a mode, a part of the message that it must cause (empty if the weights must arrive
+/// regardless), and what it does.
 type Case = (&'static str, &'static str, Mode);
 
 fn case(
@@ -109,7 +109,7 @@ fn case(
     (name, end, Box::new(mode))
 }
 
-/// Changes the list of files.
+/// Manipulates the list of files.
 fn listing(
     name: &'static str,
     end: &'static str,
@@ -121,7 +121,7 @@ fn listing(
     })
 }
 
-/// Changes what is known about a file.
+/// Manipulates the stated facts about a file.
 fn stating(
     name: &'static str,
     end: &'static str,
@@ -136,7 +136,7 @@ fn stating(
     })
 }
 
-/// Changes the bytes of a file.
+/// Manipulates the bytes of a file.
 fn sending(
     name: &'static str,
     end: &'static str,
@@ -290,7 +290,7 @@ fn statements(victim: &str) -> Vec<Case> {
     ]
 }
 
-/// Sends something else than it states.
+/// Sends something other than was stated.
 fn bodies() -> Vec<Case> {
     vec![
         sending("other bytes", "damaged", |_, mut reply| {
@@ -344,7 +344,7 @@ fn bodies() -> Vec<Case> {
                 reply
             }
         }),
-        // None of these does harm.
+        // None of these is harmful.
         sending("says that it is packed", "", |_, reply| {
             reply.with("Content-Encoding", "gzip")
         }),
@@ -537,7 +537,7 @@ fn a_server_that_is_redirected_to_gets_no_token() {
 #[test]
 fn the_program_ends_with_exit_code_3_and_one_line() {
     let home = Home::new();
-    // Those who make it wait have limits of minutes.
+    // For servers that merely make clients wait, the default limits are minutes.
     let patient = [
         "silent list",
         "dripping list",

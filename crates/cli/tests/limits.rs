@@ -1,4 +1,4 @@
-//! Networks and arguments that ask for too much end with one sentence, not with the process.
+//! Networks and arguments that ask for too much are refused with one sentence instead of a crash.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +17,7 @@ fn resnet(arguments: &[&str]) -> Output {
     command.args(arguments).output().unwrap()
 }
 
-/// The exit code, after a look at the only line on stderr.
+/// The exit code; also checks the only line on stderr.
 fn refused(output: &Output, parts: &[&str]) -> i32 {
     let text = String::from_utf8_lossy(&output.stderr);
     let errors: Vec<&str> = text
@@ -33,7 +33,7 @@ fn refused(output: &Output, parts: &[&str]) -> i32 {
     output.status.code().expect("an exit, not a signal")
 }
 
-/// A file that lists its layers: what is given, a global pool, a linear layer.
+/// A self-describing file: the given layer, a global pool, a linear layer.
 fn network(path: &Path, first: &str) {
     let graph = format!(
         r#"{{"version": 1, "input": "image", "size": [32, 32], "layers": [
@@ -120,7 +120,7 @@ fn geometry_that_makes_no_sense_is_refused_where_it_is_read() {
             assert_eq!(refused(&output, &[part]), 3, "{command}: {first}");
         }
     }
-    // What makes sense is read.
+    // A sensible one is read.
     network(&path, &conv("[1, 1]", "[1, 1, 1, 1]", "3"));
     let output = resnet(&["inspect", "--weights", &name]);
     assert!(
@@ -181,7 +181,7 @@ fn a_header_whose_length_looks_like_json_is_read() {
     let bytes = std::fs::read(&path).unwrap();
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap());
     let (header, data) = bytes[8..].split_at(usize::try_from(length).unwrap());
-    // The first byte of the length is then `{`.
+    // Then the first byte of the length is `{`.
     let longer = (header.len()..).find(|length| length % 256 == 123).unwrap();
     let mut spaced = header.to_vec();
     spaced.resize(longer, b' ');
@@ -206,7 +206,7 @@ fn answers_that_are_no_numbers_are_an_error() {
     );
     let mut bytes = std::fs::read(&path).unwrap();
     let end = bytes.len();
-    // Both tensors are as large as they can be.
+    // Both tensors hold numbers as large as floats can be.
     for number in bytes[end - 4 * (3 * 4 + 5 * 3)..].chunks_exact_mut(4) {
         number.copy_from_slice(&3e38f32.to_le_bytes());
     }

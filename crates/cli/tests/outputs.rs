@@ -1,5 +1,5 @@
-//! What the program reads and leaves behind: names of any bytes, inputs that are no files, modes, links
-//! and devices, control characters, and its end by a signal.
+//! What the program reads and leaves behind: names that are not UTF-8, inputs that are not regular
+//! files, permissions, links and devices, control characters, and termination by a signal.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(unix)]
@@ -24,7 +24,7 @@ fn resnet(folder: &Path, arguments: &[&OsStr]) -> Output {
         .unwrap()
 }
 
-/// The same with arguments that are texts, and its stdout, after it went well.
+/// The same with arguments as text; must succeed, and returns stdout.
 fn fine(folder: &Path, arguments: &[&str]) -> String {
     let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
     let output = resnet(folder, &arguments);
@@ -48,7 +48,7 @@ fn patterns_match_names_of_any_bytes_and_show_them_escaped() {
     ] {
         fs::copy(PICTURE, path.join(name)).unwrap();
     }
-    // A circle of links has an end.
+    // A cycle of links is not followed forever.
     symlink(path, deep.join("up")).unwrap();
     let cpu = [
         "classify",
@@ -141,7 +141,7 @@ fn outputs_have_the_mode_of_the_umask_and_keep_links_and_modes() {
     assert!(status.unwrap().success(), "converted");
     assert_eq!(mode("new.safetensors"), 0o640, "by the umask");
 
-    // A link stays a link, and what it leads to keeps its mode.
+    // A link remains a link, and its target keeps its permissions.
     fs::write(path.join("real.safetensors"), "old").unwrap();
     fs::set_permissions(
         path.join("real.safetensors"),
@@ -160,7 +160,7 @@ fn outputs_have_the_mode_of_the_umask_and_keep_links_and_modes() {
     assert_eq!(real, made, "both written");
     fine(path, &["inspect", "--weights", "link.safetensors"]);
 
-    // A device stays a device.
+    // A device remains a device.
     symlink("/dev/null", path.join("null.safetensors")).unwrap();
     fine(path, &["convert", weights, "-o", "null.safetensors"]);
     let null = fs::metadata("/dev/null").unwrap();

@@ -1,4 +1,4 @@
-//! Tuning on a device, and the program's commands for it. Needs an adapter.
+//! Tuning, by the library and by the program. Needs an adapter.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -100,7 +100,7 @@ fn resnet(args: &[&str], cache: &Path, code: i32) -> (String, String) {
         .args([args, &tiny].concat())
         .arg(cache)
         .env_remove("RUST_LOG")
-        // llvmpipe as it is in this process: the program itself would ask for wider vectors.
+        // The setting of this process: the program itself would ask for wider vectors.
         .env(VECTORS, env::var_os(VECTORS).unwrap_or("256".into()))
         .output()
         .unwrap();
@@ -163,7 +163,7 @@ fn what_is_stored_is_used_by_the_next_start_which_says_so() {
     let tune = ["tune", "--seconds", "0", "--format", "json"];
     resnet(&tune, folder.path(), 0);
     let file = tuned_file(folder.path());
-    // Pretends that another candidate won for the stem, whatever the device is.
+    // Pretends that another candidate won for the stem, whatever the device.
     let stem = Shape::new(1, 3, 32, 32);
     let gpu = gpu();
     let options = PlanOptions::new(Capabilities::of(&gpu.device));

@@ -1,8 +1,8 @@
 //! Runs many ONNX files in one process, for `scripts/onnx_differential.py`.
 //!
-//! Each line of standard input is a file, a file of the image's numbers as 32-bit floats in NCHW, and
-//! the sizes of the image, separated by tabs. For each line one of JSON comes out: the results by the
-//! 64-bit reference, or why the file is refused.
+//! Each line of standard input has three fields, separated by tabs: an ONNX file, a file with an
+//! image as 32-bit floats in NCHW, and the shape of the image. The reply is one line of JSON: the
+//! outputs of the 64-bit reference, or why the file is refused.
 
 use std::error::Error;
 use std::io::{BufRead, Write};

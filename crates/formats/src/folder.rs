@@ -1,11 +1,11 @@
-//! The weight file in a folder, where one is obvious.
+//! Finds the weight file in a folder, if there is an obvious one.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use resnet_wgpu::Error;
 
-/// File names that name the weights of a folder, the best first.
+/// The usual file names of weights, in order of preference.
 pub(crate) const USUAL: &[&str] = &[
     "model.safetensors",
     "model.safetensors.index.json",
@@ -13,7 +13,7 @@ pub(crate) const USUAL: &[&str] = &[
     "pytorch_model.bin.index.json",
 ];
 
-/// How the names of other weight files end.
+/// File name extensions of other weight files.
 const ENDINGS: &[&str] = &[
     "safetensors",
     "pth",
@@ -27,10 +27,10 @@ const ENDINGS: &[&str] = &[
     "hdf5",
 ];
 
-/// The file itself, or that in a folder.
+/// The path itself, or, for a folder, the path of the weight file in it.
 ///
 /// # Errors
-/// [`Error::WeightsUnreadable`] for a folder without a weight file, or with several of them.
+/// [`Error::WeightsUnreadable`] for a folder that has no weight file, or several.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Error> {
     if !path.is_dir() {
         return Ok(path.to_owned());

@@ -31,7 +31,7 @@ use weights::Weights;
 use weights::bytes::Bytes;
 pub use weights::described::{WeightsAs, save};
 
-/// Opens a weight file of any supported format, or a folder with one.
+/// Opens a weight file of any supported format, or a folder that contains one.
 ///
 /// # Errors
 /// As [`Weights::open`] and [`Weights::network`], or as `onnx::from_bytes` and `keras::from_bytes`.
@@ -74,7 +74,7 @@ pub fn from_bytes(
     Weights::in_memory(name, source, entry)?.network(options)
 }
 
-/// Refuses an architecture for a file that lists its own layers.
+/// Refuses a requested architecture if the file lists its own layers.
 #[cfg(any(feature = "onnx", feature = "keras"))]
 fn refuse_arch(options: &ModelOptions, file: &str) -> Result<(), Error> {
     options.arch.map_or(Ok(()), |arch| {

@@ -1,7 +1,7 @@
-//! Tiny networks as torchvision, timm and Hugging Face write them, against the results of those
+//! Tiny networks saved by torchvision, timm and Hugging Face, compared with the results of those
 //! libraries.
 //!
-//! `scripts/make_family_fixtures.py` wrote the folders of `tests/data/families` and describes them.
+//! `scripts/make_family_fixtures.py` describes and writes the folders in `tests/data/families`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,7 +18,7 @@ use resnet_wgpu::picture::{ChannelOrder, Preprocess, Resize};
 use resnet_wgpu::tensor::Tensor;
 use safetensors::SafeTensors;
 
-/// A folder, its weight file, and the name that the network must get.
+/// A folder, its weight file, and the expected name of the network.
 const FOLDERS: &[(&str, &str, &str)] = &[
     ("torchvision-basic", "model.pth", "resnet12_stem4"),
     ("torchvision-resnext", "model.pth", "resnext17_2x32d_stem4"),
@@ -97,7 +97,7 @@ fn folder(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The values that the library computed, by name; the images are `input`.
+/// The values that the library computed, by name; the images are named `input`.
 fn golden(name: &str) -> BTreeMap<String, Tensor> {
     let bytes = std::fs::read(folder(name).join("golden.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -109,7 +109,7 @@ fn golden(name: &str) -> BTreeMap<String, Tensor> {
     tensors.collect()
 }
 
-/// What must be stated of the network of a folder.
+/// Settings that must be stated for the network in a folder.
 const SETTINGS: &[(&str, &[(&str, &str)])] = &[
     ("timm-gn", &[("norm_groups", "4")]),
     ("timm-bit", &[("norm_groups", "2")]),
@@ -231,7 +231,7 @@ fn what_the_files_beside_the_weights_say_is_certain() {
             .collect();
         assert!(others.is_empty(), "{name}: {others:?}");
     }
-    // The processor of the script: 64 pixels, cropped from int(64 / 0.9) = 71.
+    // The script's image processor: 64 pixels, cropped from int(64 / 0.9) = 71.
     let options = ModelOptions::default();
     let path = folder("huggingface").join("model.safetensors");
     let model = model_of(&path, &options).unwrap();
@@ -243,7 +243,7 @@ fn what_the_files_beside_the_weights_say_is_certain() {
     let labels = model.labels.unwrap();
     let labels: Vec<&str> = labels.iter().collect();
     assert_eq!(labels, ["ant", "bee", "cat", "dog", "eel"], "labels");
-    // timm's configuration of resnet50d: 224 pixels, cropped from ⌊224 / 0.875⌋.
+    // timm's configuration of resnet50d: 224 pixels, cropped from ⌊224 / 0.875⌋ = 256.
     let path = folder("timm-d").join("model.safetensors");
     let model = model_of(&path, &options).unwrap();
     let rules = &model.preprocess;
@@ -256,7 +256,7 @@ fn what_the_files_beside_the_weights_say_is_certain() {
 
 #[test]
 fn the_other_variant_is_another_network() {
-    // Hugging Face's switch, without the file that says how it is set.
+    // A Hugging Face network without the file that states `downsample_in_bottleneck`.
     let weights = std::fs::read(folder("huggingface-v1").join("model.safetensors")).unwrap();
     let golden = golden("huggingface-v1");
     let build = |variant| {
@@ -477,15 +477,15 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
     }
 }
 
-/// The file with its description as the first version had it: padding of one size instead of a
-/// rule.
+/// Rewrites the file's description as the first version had it: with padding for one size instead
+/// of a rule.
 fn in_first_version(path: &Path) {
     let bytes = std::fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let mut metadata = header.metadata().clone().unwrap();
     let text = metadata.get_mut("graph").unwrap();
-    // Images of 45x61 are 12x16 behind the stem, and 6x8, 3x4 and 2x2 behind the stages.
+    // Images of 45x61 become 12x16 after the stem, and 6x8, 3x4 and 2x2 after the later stages.
     let rule = r#"{"sides":[0,0,0,0],"fill":"ceil"}"#;
     for sides in ["[0,0,0,0]", "[0,0,0,0]", "[0,1,0,0]"] {
         *text = text.replacen(rule, sides, 1);
@@ -503,7 +503,7 @@ fn a_converted_network_takes_any_size_and_one_of_the_first_version_those_of_its_
         size: Some(size),
         ..ModelOptions::default()
     };
-    // The shortcuts of a D network pool 2×2, with a margin after an odd last row or column.
+    // The shortcuts of a D network pool 2×2, with padding after an odd last row or column.
     resnet_formats::save(
         &network("timm-d", "model.safetensors"),
         &path,
@@ -529,7 +529,7 @@ fn a_converted_network_takes_any_size_and_one_of_the_first_version_those_of_its_
     );
     let error = model_of(&path, &of_size([64, 64])).unwrap_err();
     assert!(error.to_string().contains("45x61"), "{error}");
-    // Padding on both sides fits any size.
+    // Padding that is equal on both sides is valid for any size.
     resnet_formats::save(
         &network("timm-c", "model.safetensors"),
         &path,

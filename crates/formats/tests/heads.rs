@@ -1,5 +1,5 @@
-//! What stands around the backbone in files of real work: classifiers of all names or none, other
-//! networks, wrappers, normalisations in front, and what training leaves behind.
+//! What real files contain around the backbone: classifiers of any name or none, other networks,
+//! wrappers, normalisations of the input, and leftovers of training.
 
 use std::collections::HashMap;
 
@@ -21,8 +21,8 @@ fn options() -> ModelOptions {
     }
 }
 
-/// A file of a tiny network of so many classes, whose tensors are called or left out as `rename`
-/// says.
+/// The file of a tiny network with `classes` classes; `rename` gives tensors new names, or drops
+/// them.
 fn file(classes: usize, rename: impl Fn(&str) -> Option<String>) -> Vec<u8> {
     let plan = Plan::scaled(Block::Basic, [1; 4], 8, classes);
     let network = resnet::made_up(&plan, 3, &options()).expect("made-up weights fit");
@@ -53,7 +53,7 @@ fn model(bytes: Vec<u8>) -> Model {
     network.model(&options()).expect("built")
 }
 
-/// The same file with the classifier under another name, and the rest behind a prefix.
+/// The same file with another name for the classifier, and a prefix for all other tensors.
 fn renamed(head: &str, prefix: &str) -> Vec<u8> {
     file(5, |name| {
         Some(match name.strip_prefix("fc.") {
@@ -101,7 +101,7 @@ fn what_is_no_known_classifier_is_left_out_and_named() {
     });
     let two = remark(two);
     assert!(two.contains("'fc_age' [5, 64]"), "{two}");
-    // Kernels behind the last pool are of another network.
+    // Kernels after the last pool belong to another network.
     let detector = file(5, |name| {
         Some(name.replace("layer2.0.downsample.0.", "neck.lateral."))
     });
@@ -248,7 +248,7 @@ fn a_network_without_a_classifier_gives_what_leaves_its_last_pool() {
     let error = open(bytes.clone(), &asked).expect_err("refused");
     assert!(error.to_string().contains("no classifier"), "{error}");
 
-    // The file of `convert` says the same.
+    // The file written by `convert` states the same.
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("described.safetensors");
     let network = open(bytes, &options()).expect("opened");

@@ -1,5 +1,5 @@
-//! Keras files: small networks of every family, saved by the real writers, against the frameworks'
-//! own results; and files that are damaged or make no sense.
+//! Keras files: small networks of every family, saved by Keras itself and compared with its
+//! results; and files that are damaged or make no sense.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,7 +26,7 @@ use resnet_wgpu::tensor::Tensor;
 use resnet_wgpu::{Error, cpu};
 use serde::Deserialize;
 
-/// What `scripts/make_keras_fixtures.py` writes.
+/// The file that `scripts/make_keras_fixtures.py` writes.
 #[derive(Deserialize)]
 struct Expected {
     cases: Vec<Case>,
@@ -35,10 +35,10 @@ struct Expected {
 #[derive(Deserialize)]
 struct Case {
     file: String,
-    /// What has to be said because the file does not show it.
+    /// The variant, where it must be stated because the file does not show it.
     variant: Option<String>,
     bn_mode: Option<String>,
-    /// How many batch normalisations use the statistics of the batch.
+    /// The number of batch normalisations that use the statistics of the batch.
     #[serde(default)]
     batch_norms: usize,
     tolerance: Option<f32>,
@@ -46,7 +46,7 @@ struct Case {
     taps: Vec<Tap>,
 }
 
-/// The first numbers of an activation of the first image, in the order of the graph.
+/// The first elements of an activation of the first image, in the layout of the graph.
 #[derive(Deserialize)]
 struct Tap {
     name: String,
@@ -117,8 +117,8 @@ impl Case {
     }
 }
 
-/// The generator of the script. A network that scales its pixels itself is given them scaled here,
-/// as its preprocessing is part of the graph's input.
+/// The image that the script generates. If the network scales pixels itself, they are scaled here,
+/// as that is part of its preprocessing.
 fn image() -> Tensor {
     let mut state = 1u64;
     Tensor::from_fn(&[BATCH, 3, SIZE[0], SIZE[1]], |_| {
@@ -161,8 +161,8 @@ fn results_are_those_of_keras() {
 #[test]
 fn the_fast_paths_give_the_same() {
     let gpu = common::gpu();
-    // Each for what no other has: zeros around a max pool and a shortcut that only strides; uneven
-    // padding; statistics of the batch; groups, and pixels that the network scales.
+    // Each covers what no other does: zeros around a max pool and a shortcut that only strides;
+    // uneven padding; statistics of the batch; groups, and pixels scaled by the network.
     let chosen = ["k3.keras", "k4.h5", "k5-training.h5", "rare-last.keras"];
     for case in cases()
         .iter()
@@ -187,7 +187,7 @@ fn the_fast_paths_give_the_same() {
     }
 }
 
-/// The operations of a model in which one can see its geometry.
+/// The operations of a model that show strides, padding and kernel sizes.
 fn ops(model: &Model) -> Vec<Op> {
     model.graph.nodes().iter().map(|node| node.op).collect()
 }
@@ -248,7 +248,7 @@ fn geometry_comes_from_the_description() {
     );
 }
 
-/// A folder of the writers, unpacked.
+/// Unpacks a folder written by Keras.
 fn folder(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(path(name)).unwrap() {
@@ -320,7 +320,7 @@ fn a_preset_must_be_whole_and_other_configurations_are_ignored() {
     let preset = folder("preset");
     let at = |name: &str| preset.path().join(name);
     let open = |name: &str| resnet_formats::open(at(name), &options()).map(|_| ());
-    // Cut after it was recognised.
+    // Truncated, but still recognised.
     let head = std::fs::read(at("task.weights.h5")).unwrap();
     std::fs::write(at("task.weights.h5"), &head[..head.len() / 2]).unwrap();
     let error = open("model.weights.h5").unwrap_err();
@@ -348,7 +348,7 @@ fn a_preset_must_be_whole_and_other_configurations_are_ignored() {
     );
 }
 
-/// The size of the image where nobody asks for one.
+/// The image size that a network has if none is requested.
 fn own_size(name: &str) -> [usize; 2] {
     let options = ModelOptions {
         variant: name
@@ -474,7 +474,7 @@ fn what_weights_leave_open_is_said_or_refused() {
         "described"
     );
 
-    // The two versions of the first Keras' ResNet-50 differ in one padding.
+    // The two versions of Keras's first ResNet-50 differ only in the padding of the max pool.
     let pool = |variant| {
         let model = open("k1-only.h5", variant).unwrap();
         let pools = ops(&model).into_iter().filter_map(|op| match op {
@@ -519,7 +519,7 @@ fn options_that_do_not_fit_are_refused() {
     );
 }
 
-/// Opens what is left of a file after a change. It may fail with an error, and with nothing else.
+/// Opens a modified file, which may fail with an error but must not panic.
 fn survives(what: &str, bytes: Vec<u8>) -> Option<Error> {
     match keras::from_bytes(what, bytes, &options()) {
         Ok(_) => None,
@@ -561,7 +561,7 @@ fn changed_bytes_never_crash() {
     let mut fuzz = Fuzz::new(240);
     while fuzz.next_round() {
         let (name, whole) = &files[fuzz.below(files.len())];
-        // Types and sizes of HDF5's messages, and what JSON is made of.
+        // Message types and sizes of HDF5, and the characters of JSON.
         let tokens = b"\x00\x01\x03\x05\x08\x0b\x0c\x10\x11\x15TREEOHDRSNOD{}[]\":,0-e";
         errors += u64::from(survives(name, fuzz.spoil(whole, tokens)).is_some());
     }
@@ -572,7 +572,7 @@ fn changed_bytes_never_crash() {
     );
 }
 
-/// A `.keras` archive with another description: the text is replaced in place, padded with blanks.
+/// A `.keras` archive with a changed description: replaced in place, padded with spaces.
 fn described(name: &str, from: &str, to: &str) -> Vec<u8> {
     let mut file = bytes(name);
     assert!(to.len() <= from.len(), "it must fit");

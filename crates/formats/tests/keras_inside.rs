@@ -1,5 +1,5 @@
-//! Keras networks as people build them: preprocessing in the network, other heads and none, networks
-//! within networks; against the results of Keras 2 and Keras 3.
+//! Keras networks as people build them, with their own preprocessing, other heads or none, and
+//! nested networks; compared with the results of Keras 2 and Keras 3.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,12 +14,12 @@ use resnet_wgpu::picture::ChannelOrder;
 use resnet_wgpu::tensor::Tensor;
 use serde::Deserialize;
 
-/// What `scripts/make_keras_inside_fixtures.py` writes.
+/// A case that `scripts/make_keras_inside_fixtures.py` writes.
 #[derive(Deserialize)]
 struct Case {
     file: String,
     name: String,
-    /// Whether the network reads bytes instead of numbers from -1 to 1.
+    /// Whether the network takes bytes instead of numbers from -1 to 1.
     bytes: bool,
     result: Vec<f32>,
 }
@@ -55,7 +55,7 @@ impl Case {
         model.unwrap_or_else(|error| panic!("{}: {error}", self.file))
     }
 
-    /// The generator of the script, prepared as the model says.
+    /// The image that the script generates, preprocessed as the model states.
     fn image(&self, model: &Model) -> Tensor {
         let mut state = 1u64;
         let [h, w] = SIZE;

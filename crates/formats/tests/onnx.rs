@@ -20,7 +20,7 @@ use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::tensor::Tensor;
 use serde::Deserialize;
 
-/// What `scripts/make_onnx_fixtures.py` writes.
+/// The file that `scripts/make_onnx_fixtures.py` writes.
 #[derive(Deserialize)]
 struct Expected {
     cases: Vec<Case>,
@@ -31,11 +31,11 @@ struct Case {
     name: String,
     batch: usize,
     size: [usize; 2],
-    /// Whether it computes with 16-bit floats.
+    /// Whether the file computes in 16-bit floats.
     half: bool,
-    /// Whether it takes pixels of 0 to 255.
+    /// Whether its pixels are 0 to 255.
     bytes: bool,
-    /// What the output is: logits, probabilities, their logarithms or features.
+    /// The kind of output: logits, probabilities, their logarithms, or features.
     compare: String,
     classes: usize,
     output: Vec<f32>,
@@ -60,7 +60,7 @@ fn load(name: &str, options: &ModelOptions) -> Model {
     network.model(options).unwrap()
 }
 
-/// The generator of the script.
+/// Numbers from the script's generator.
 fn numbers(dims: &[usize]) -> Tensor {
     let mut state = 1u64;
     Tensor::from_fn(dims, |_| {
@@ -193,7 +193,7 @@ fn notable_values_and_names_are_found() {
         "preprocessing is assumed: {:?}",
         model.decisions
     );
-    // The weights but the running statistics, counted by the script's shapes.
+    // All weights except running statistics, counted by the shapes in the script.
     let convolutions = 4 * 3 * 49 + 16 + 4 * 2 * 9 + 32 + 32;
     let norms = 2 * (4 + 4 + 4 + 8 + 8);
     assert_eq!(model.parameter_count(), convolutions + norms + 45, "count");
@@ -227,7 +227,7 @@ fn sizes_and_batches_are_those_asked_for_else_those_of_the_file() {
             .any(|node| node.op == Op::Softmax(Softmax)),
         "no node either"
     );
-    // `Reshape [1, 4]` is for the batch of the file; another takes its place.
+    // `Reshape [1, 4]` is for the batch size of the file; another takes its place.
     let two = ModelOptions {
         batch: 2,
         ..ModelOptions::default()
@@ -508,8 +508,8 @@ fn truncated_files_are_errors() {
         for len in 0..file.len() {
             refused += usize::from(import(&file[..len]).is_err());
         }
-        // What follows the graph, the version of the operators, must be there too; those of other
-        // domains, which are last, need not.
+        // The opset, which follows the graph, must be there; the opsets of other domains, which
+        // come last, need not.
         let accepted = file.len() - refused;
         assert!(accepted <= 2, "{}: {accepted} are accepted", case.name);
     }
@@ -519,7 +519,7 @@ fn truncated_files_are_errors() {
 fn damaged_files_are_results_not_panics() {
     let mut errors = 0;
     let files: Vec<Vec<u8>> = cases().iter().map(|case| bytes(&case.name)).collect();
-    // Tags of fields, and the types of a tensor.
+    // Field tags, and element types of tensors.
     let tokens = b"\x08\x0a\x12\x1a\x22\x2a\x32\x3a\x42\x4a\x10\x18\x01\x02\x06\x07\x80\xff";
     let mut fuzz = Fuzz::new(20_000);
     while fuzz.next_round() {
@@ -529,7 +529,7 @@ fn damaged_files_are_results_not_panics() {
             Err(_) => errors += 1,
         }
     }
-    // Most bytes are weights, whose damage cannot be seen.
+    // Most bytes belong to weights, where damage goes unnoticed.
     let done = fuzz.done();
     assert!(
         errors > done / 10 && errors < done,

@@ -1,4 +1,4 @@
-//! What surrounds a network in ONNX files: other files, functions, outputs, and how pictures are prepared.
+//! What surrounds a network in ONNX files: external data, functions, outputs, and preprocessing.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,7 +26,7 @@ fn assert_refused(file: &[u8], expected: &str) {
     );
 }
 
-/// From the image `from` to the classes `y`.
+/// A network from the image `from` to the class scores `y`.
 fn network(from: &str) -> Vec<u8> {
     [
         node("Conv", &[from, "w"], "c", &[]),
@@ -43,7 +43,7 @@ fn output(name: &str) -> Vec<u8> {
     bytes(12, bytes(1, name))
 }
 
-/// A tensor `w` whose numbers are elsewhere.
+/// A tensor `w` with external data.
 fn elsewhere(location: &str, offset: &str) -> Vec<u8> {
     let entry = |key: &str, value: &str| bytes(13, [bytes(1, key), bytes(2, value)].concat());
     let dims: Vec<u8> = [4, 3, 8, 8].iter().flat_map(|&d| int(1, d)).collect();
@@ -81,7 +81,7 @@ fn weights_may_lie_beside_the_network_and_nowhere_else() {
     assert_refused(&model(&[conv, elsewhere("n.data", "0")]), "by its path");
 }
 
-/// A function of the file and the model that has it.
+/// A model with a model-local function.
 fn with_function(function: &[Vec<u8>], graph: &[Vec<u8>]) -> Vec<u8> {
     [model(graph), bytes(25, function.concat())].concat()
 }
@@ -100,7 +100,7 @@ fn functions_of_the_file_are_replaced_by_their_nodes() {
         ]
         .concat(),
     );
-    // `strides` is an attribute of the call, `alpha` one with a default.
+    // `strides` is an attribute of the call, `alpha` one with a default value.
     let named = [bytes(1, "group"), bytes(21, "parts"), int(20, 2)].concat();
     let conv = node("Conv", &["a", "b"], "r", &[named]);
     let inner = bytes(7, &conv[2..]);
@@ -232,7 +232,7 @@ fn training_and_integers_are_refused_in_every_opset() {
     }
 }
 
-/// The rules of a network that computes `(x − mean) · factor` first.
+/// The preprocessing found for a network that starts with `(x − mean) · factor`.
 fn rules(producer: &str, mean: [f32; 3], factor: f32, name: &str) -> Preprocess {
     let graph = [
         floats("mean", &[3, 1, 1], &mean),
@@ -268,7 +268,7 @@ fn what_the_network_does_to_pixels_is_not_done_twice() {
             "resized as Keras does"
         );
     }
-    // Normalised a second time, as MXNet's networks do: pixels are as usual.
+    // A second normalisation, as in MXNet's networks: the preprocessing is the usual one.
     let usual = Preprocess::TORCHVISION.with_size([8, 8]);
     assert_eq!(rules("mxnet", [0.01; 3], 0.9, "s2"), usual);
 }
@@ -338,7 +338,7 @@ fn files_beside_the_network_say_how_pictures_are_prepared() {
     check(&folder.path().join("onnx/model.onnx"), true);
     check(&folder.path().join("other/model.onnx"), false);
 
-    // What timm says of the layers does not matter: the file has them.
+    // What timm states about layers does not matter: the file lists them.
     let timm = r#"{"architecture": "resnet50", "model_args": {"aa_layer": "blurpc"},
         "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}"#;
     let weights = folder.path().join("timm/model.onnx");

@@ -1,6 +1,6 @@
 //! PyTorch checkpoints: everything it saved is read to the last number, and no file can do harm.
 //!
-//! `scripts/make_torch_fixtures.py` wrote the files and describes them.
+//! `scripts/make_torch_fixtures.py` describes and writes the files.
 
 mod fuzz;
 
@@ -40,7 +40,7 @@ fn refused(bytes: &[u8]) -> String {
     open(bytes).expect_err("refused").to_string()
 }
 
-/// Element `index` of the tensor of this name in a fixture.
+/// The expected element `index` of the tensor `name` in a fixture.
 fn expected(name: &str, index: usize) -> f32 {
     let first: usize = name.bytes().map(usize::from).sum();
     ((first + 5 * index) % 64 + 1) as f32 / 32.0
@@ -84,7 +84,7 @@ fn objects_beside_the_weights_are_skipped_and_their_average_is_chosen_by_its_ent
                     assert_eq!(value, factor * expected(name, index), "{name}[{index}]");
                 }
             }
-            // The average that is not taken is a guess to be told, unless it was asked for.
+            // Leaving the averaged weights out is reported as an assumption, unless asked for.
             let guess = facts.decisions.get("entry");
             assert_eq!(guess.is_some(), entry.is_none(), "{entry:?}");
             let blur = facts.decisions.get("anti-aliasing").expect("args.model");
@@ -245,10 +245,10 @@ fn integers_and_numbers_that_are_not_finite_are_named() {
 
 // === Hostile files ===
 
-/// A key that reveals the family.
+/// A name that identifies the family.
 const MARK: &str = "layer1.0.conv1.weight";
 
-/// An uncompressed zip archive, as PyTorch writes; checksums are left out.
+/// An uncompressed zip archive as PyTorch writes it, but without checksums.
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let (mut bytes, mut directory) = (Vec::new(), Vec::new());
     let u16 = |n: usize| u16::try_from(n).expect("short").to_le_bytes();
@@ -269,7 +269,7 @@ fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     bytes
 }
 
-/// A made-up checkpoint of row-major tensors.
+/// A hand-made checkpoint of row-major tensors.
 struct Tensors {
     /// Type and bytes.
     storages: Vec<(&'static str, Vec<u8>)>,
@@ -440,7 +440,7 @@ fn spoilt_bytes_never_panic_hang_or_exhaust_memory() {
         read += u64::from(open(&bytes).is_ok());
         built += u64::from(build(&bytes).is_ok());
     }
-    // Most places hold numbers or things that do not matter.
+    // Most positions hold numbers, or things that do not matter.
     let done = fuzz.done();
     assert!(
         read > done / 12 && built > done / 24 && built < done,

@@ -44,7 +44,7 @@ impl FileContent {
     }
 }
 
-/// A bottleneck network of two groups that is quick to build and run.
+/// A bottleneck network with two groups that is quick to build and run.
 fn tiny_resnet() -> Plan {
     Plan::scaled(Block::Bottleneck, [1, 2, 1, 1], 8, 5).grouped(2, 32)
 }
@@ -65,7 +65,7 @@ fn small(plan: &Plan) -> ModelOptions {
     }
 }
 
-/// Random parameters by name, with statistics that vary.
+/// Random parameters by name, with varied running statistics.
 fn parameters(plan: &Plan) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let model = resnet::made_up(plan, 3, &small(plan))
         .and_then(|network| network.model(&small(plan)))
@@ -126,7 +126,7 @@ fn hugging_face_file(plan: &Plan) -> FileContent {
     file
 }
 
-/// Keras' names and axis orders; `suffix` is what Keras 2 appends to every name.
+/// A file with Keras's names and layout; `suffix` is what Keras 2 appends to every name.
 fn notebook_file(plan: &Plan, suffix: &str) -> FileContent {
     let mut file = FileContent::default();
     for (name, dims, data) in parameters(plan) {
@@ -305,7 +305,7 @@ fn tensors_that_are_missing_misshapen_superfluous_or_not_finite_are_named() {
         "{error}"
     );
 
-    // Not in the first block, from which the widths of the stage are read.
+    // Not in the first block, which the widths of the stage are read from.
     let error = error_after(&file, &plan, |file| {
         file.put("layer2.1.conv1.weight", &[1, 64, 1, 1], &[0.0; 64]);
     });
@@ -362,7 +362,7 @@ fn relatives_of_the_notebook_are_not_taken_for_it() {
     });
     assert!(error.to_string().contains("no biases"), "{error}");
 
-    // Keras' own ResNet-50 has these names, 1000 classes and a global average.
+    // Keras's own ResNet-50 has these names, 1000 classes and a global average.
     let plan = Plan::lesson(4, 1000);
     let file = notebook_file(&plan, "");
     let error = error_after(&file, &plan, |_| ());
@@ -565,8 +565,8 @@ fn every_truncation_and_every_flipped_header_byte_is_an_error_or_harmless() {
         for flip in [0x01, 0x04, 0x80] {
             let mut bytes = good.clone();
             bytes[position] ^= flip;
-            // Some flips only rename a tensor or change a float's type; a panic is what must not
-            // happen.
+            // Some flips only rename a tensor or change the type of a float. All that matters is
+            // that nothing panics.
             if let Ok(mut weights) = Weights::from_bytes("flipped", bytes) {
                 let _ = build(&mut weights, &small(&plan));
             }
@@ -600,7 +600,7 @@ fn spoilt_files_are_results_not_panics() {
         let spoilt = fuzz.spoil(&files[number], b"{}[]\":,.0123456789-ebFBI6ntul\\");
         errors += u64::from(build(spoilt).is_err());
     }
-    // Most bytes are weights, whose damage goes unnoticed.
+    // Most bytes belong to weights, where damage goes unnoticed.
     let done = fuzz.done();
     assert!(
         errors > done / 10 && errors < done,
@@ -662,7 +662,7 @@ fn a_file_on_disk_is_read_and_one_that_shrinks_is_an_error() {
 
 // === Shards ===
 
-/// A network in two files and their index, for a test to spoil.
+/// A network in two files and their index, for tests to damage.
 struct Shards {
     folder: tempfile::TempDir,
     parts: [FileContent; 2],
@@ -755,7 +755,7 @@ fn shards_that_are_missing_foreign_or_elsewhere_are_errors() {
         );
     }
 
-    // An index that names itself is not followed.
+    // An index that lists itself is not followed.
     let mut shards = Shards::new();
     for file in shards.index.values_mut() {
         *file = "model.safetensors.index.json".to_owned();

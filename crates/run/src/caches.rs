@@ -1,4 +1,4 @@
-//! What is kept on disk to save time.
+//! What the program keeps on disk to save time: tuned choices and compiled pipelines.
 
 use std::env;
 use std::path::PathBuf;

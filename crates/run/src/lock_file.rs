@@ -1,4 +1,4 @@
-//! Reads a lock file when the program is built: wgpu does not report its own version.
+//! Reads the lock file at build time, because wgpu does not report its own version.
 
 /// The version of a package in a lock file.
 pub(crate) fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {

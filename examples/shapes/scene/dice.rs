@@ -16,7 +16,7 @@ impl Dice {
         ((bits ^ (bits >> 31)) >> 32) as u32
     }
 
-    /// From 0 to 1, in 24 bits.
+    /// A number from 0 to 1, with 24 random bits.
     pub(super) fn unit(&mut self) -> f32 {
         (self.bits() >> 8) as f32 / (1 << 24) as f32
     }

@@ -27,7 +27,7 @@ pub(crate) use shape::{CLASSES, Shape};
 )]
 pub(crate) use studio::{Pictures, Studio};
 
-/// What covers a surface.
+/// The pattern on a surface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 enum Pattern {
@@ -37,7 +37,7 @@ enum Pattern {
     Noise,
 }
 
-/// One picture in the form that the shader takes; `scene.wgsl` explains each number.
+/// One picture, in the layout of the shader; `scene.wgsl` explains each field.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct Scene {
@@ -87,11 +87,11 @@ pub(crate) struct Scene {
 /// A camera on a sphere around the solid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Camera {
-    /// Around the vertical axis, in radians.
+    /// Angle around the vertical axis, in radians.
     pub(crate) yaw: f32,
-    /// Above the horizon, in radians.
+    /// Elevation above the horizon, in radians.
     pub(crate) pitch: f32,
-    /// Around the line of sight, in radians.
+    /// Rotation around the line of sight, in radians.
     pub(crate) roll: f32,
     /// Half the field of view, in radians.
     pub(crate) half_view: f32,
@@ -100,7 +100,7 @@ pub(crate) struct Camera {
 }
 
 impl Scene {
-    /// A picture of a shape in which everything else is random, `size` pixels on a side.
+    /// A picture of a shape with everything else chosen at random, `size` pixels square.
     pub(crate) fn random(shape: Shape, seed: u64, size: u32) -> Self {
         let mut dice = Dice::new(seed);
         let standing = dice.chance(0.6);
@@ -162,7 +162,7 @@ impl Scene {
         scene.set_frame(frame, proportions);
         scene.set_camera(camera);
         scene.light = light(scene.eye, &mut dice);
-        // The solid stays in the picture.
+        // Keeps the solid inside the picture.
         let margin = 0.9 * (1.0 - camera.share);
         scene.centre_x = dice.between(-margin, margin);
         scene.centre_y = dice.between(-margin, margin);
@@ -172,7 +172,7 @@ impl Scene {
         scene
     }
 
-    /// A well-lit picture of an upright shape without noise, board or tilt, for people.
+    /// A well-lit picture for people: the shape is upright, without noise, board or tilt.
     pub(crate) fn display(shape: Shape, seed: u64, size: u32) -> Self {
         let mut scene = Self::random(shape, seed, size);
         let proportions = shape.proportions().map(|[low, high]| 0.5 * (low + high));
@@ -185,16 +185,16 @@ impl Scene {
         scene
     }
 
-    /// The solid's axes in the world, and its proportions.
+    /// Sets the solid's axes in the world, and its proportions.
     fn set_frame(&mut self, frame: Mat3, proportions: Vec2) {
         (self.frame_x, self.frame_y, self.frame_z) = (frame.x_axis, frame.y_axis, frame.z_axis);
         (self.proportion_x, self.proportion_y) = proportions.into();
     }
 
-    /// Puts the camera in its place.
+    /// Sets the camera.
     pub(crate) fn set_camera(&mut self, camera: Camera) {
         let direction = camera.direction();
-        // Far enough away that the unit sphere just fills its share of the picture.
+        // At the distance at which the unit sphere just fills its share of the picture.
         let half_angle = (camera.half_view.tan() * camera.share).atan();
         self.eye = direction / half_angle.sin();
         self.forward = -direction;
@@ -206,7 +206,7 @@ impl Scene {
         self.focal = 1.0 / camera.half_view.tan();
     }
 
-    /// Places a board in front of the solid that hides a strip at its edge.
+    /// Puts a board in front of the solid that hides a strip at its edge.
     fn set_board(&mut self, share: f32, dice: &mut Dice) {
         let (sin, cos) = dice.between(0.0, TAU).sin_cos();
         self.board_direction = vec2(cos, sin);
@@ -218,17 +218,17 @@ impl Scene {
 }
 
 impl Camera {
-    /// From the solid to the camera.
+    /// The direction from the solid to the camera.
     fn direction(self) -> Vec3 {
         let (sin, cos) = self.pitch.sin_cos();
         vec3(cos * self.yaw.sin(), sin, cos * self.yaw.cos())
     }
 }
 
-/// Below this the shader draws no ground.
+/// Below this height, the shader draws no ground.
 const NO_GROUND: f32 = -1000.0;
 
-/// A camera and a turn of the solid from which the shape shows.
+/// A camera and a rotation of the solid such that the shape can be recognised.
 fn pose(shape: Shape, standing: bool, dice: &mut Dice) -> (Camera, Mat3) {
     loop {
         let camera = Camera {
@@ -257,7 +257,7 @@ fn pose(shape: Shape, standing: bool, dice: &mut Dice) -> (Camera, Mat3) {
     }
 }
 
-/// A direction to the light: from above, and not from behind the solid.
+/// A direction towards the light: from above, and not from behind the solid.
 fn light(eye: Vec3, dice: &mut Dice) -> Vec3 {
     loop {
         let mut coordinate = || dice.between(-1.0, 1.0);
@@ -283,7 +283,7 @@ struct Colours {
 }
 
 impl Colours {
-    /// Random colours in which the solid stands out from the background.
+    /// Random colours that set the solid off from the background.
     fn random(dice: &mut Dice) -> Self {
         let muted = |dice: &mut Dice| {
             hsv(
@@ -312,7 +312,7 @@ impl Colours {
     }
 }
 
-/// A pattern other than plain, with some probability.
+/// With the given probability, a pattern other than plain.
 fn pattern(dice: &mut Dice, probability: f32) -> u32 {
     let pattern = if !dice.chance(probability) {
         Pattern::Plain

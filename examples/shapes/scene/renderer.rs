@@ -1,10 +1,10 @@
-//! The pipelines that draw scenes.
+//! The pipelines that render scenes.
 
 use resnet_wgpu::wgpu;
 
 use super::shape::Shape;
 
-/// Draws scenes into textures, on any device.
+/// Renders scenes into textures, on any device.
 #[derive(Debug)]
 pub(crate) struct Renderer {
     layout: wgpu::BindGroupLayout,
@@ -12,14 +12,14 @@ pub(crate) struct Renderer {
     pipelines: Vec<wgpu::ComputePipeline>,
 }
 
-/// The format of the textures that a renderer draws into.
+/// The format of the textures that scenes are rendered into.
 pub(crate) const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
 
-/// The side of the square of pixels that a workgroup draws: `TILE` in the shader.
+/// Side in pixels of the square that a workgroup renders: `TILE` in the shader.
 const TILE: u32 = 8;
 
 impl Renderer {
-    /// A renderer that averages `rays` × `rays` rays per pixel.
+    /// Creates a renderer that averages `rays` × `rays` rays per pixel.
     pub(crate) fn new(device: &wgpu::Device, rays: u32) -> Self {
         let module = device.create_shader_module(wgpu::include_wgsl!("scene.wgsl"));
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
@@ -67,8 +67,8 @@ impl Renderer {
         }
     }
 
-    /// Binds a storage buffer of scenes and the texture of [`FORMAT`], as a storage binding, that
-    /// they are drawn into.
+    /// Binds a storage buffer of scenes, and the texture of [`FORMAT`] that they are rendered into,
+    /// as a storage texture.
     pub(crate) fn bind(
         &self,
         device: &wgpu::Device,
@@ -91,7 +91,7 @@ impl Renderer {
         })
     }
 
-    /// Draws the first `count` scenes, all of one shape and `size` pixels on a side, each at its
+    /// Renders the first `count` scenes, all of one shape and `size` pixels square, each at its
     /// `tile`.
     pub(crate) fn draw(
         &self,

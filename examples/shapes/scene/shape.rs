@@ -5,7 +5,7 @@ use glam::{Vec2, Vec3};
 /// The number of solids.
 pub(crate) const CLASSES: u32 = 12;
 
-/// The solid in a picture, which is its class. The order is that of the classes and of `SHAPE` in
+/// The solid in a picture, which is its class. The order is that of the classes, and of `SHAPE` in
 /// the shader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -59,8 +59,8 @@ impl Shape {
         }
     }
 
-    /// The ranges of the two proportions that the shader's field of this shape takes. Every solid
-    /// stays within the unit sphere.
+    /// The ranges of the two proportions in the shader's distance function of this shape. Every
+    /// solid stays within the unit sphere.
     pub(super) const fn proportions(self) -> [[f32; 2]; 2] {
         match self {
             Self::Sphere | Self::Cube | Self::Octahedron => [[0.0, 0.0], [0.0, 0.0]],
@@ -91,26 +91,26 @@ impl Shape {
         }
     }
 
-    /// Whether the shape can be recognised from this side. `view` points to the camera, in the
+    /// Whether the shape can be recognised from this side. `view` points towards the camera, in the
     /// solid's own frame.
     ///
-    /// From some sides two shapes give the same picture: a cone from its tip is a disc, a pyramid
-    /// from below is the face of a cube, a torus from its edge is a capsule. Such pictures would be
-    /// noise among the labels.
+    /// From some sides two shapes look the same: a cone from its tip is a disc, a pyramid from
+    /// below is the face of a cube, a torus from its edge is a capsule. Such pictures would be
+    /// noise in the labels.
     pub(crate) fn shows_from(self, view: Vec3) -> bool {
         let side = view.abs();
         match self {
             Self::Sphere => true,
-            // Two faces at least.
+            // At least two faces must show.
             Self::Cube => side.max_element() < 0.93,
-            // The top and the side.
+            // The top and the side must show.
             Self::Cylinder | Self::HexagonalPrism => (0.3..0.9).contains(&side.y),
             Self::Cone => (-0.35..0.8).contains(&view.y),
             Self::Pyramid => (-0.25..0.75).contains(&view.y),
-            // The hole.
+            // The hole must show.
             Self::Torus => side.y > 0.48,
-            // Both halves: half of it is a pyramid. The faces of the far half turn to the camera
-            // when the other two coordinates outweigh the largest.
+            // Both halves must show, as half of it is a pyramid. The faces of the far half are
+            // turned to the camera if the other two coordinates outweigh the largest.
             Self::Octahedron => 2.0 * side.max_element() < 0.97 * side.element_sum(),
             Self::Capsule => side.y < 0.8,
             Self::Star | Self::Cross | Self::Arch => side.z > 0.5,

@@ -1,4 +1,4 @@
-//! Renders many pictures and brings them back to the host.
+//! Renders many pictures and copies them to the host.
 
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::Context;
@@ -21,7 +21,7 @@ const fn picture_seed(seed: u32, i: u32) -> u64 {
     (seed as u64) << 32 | i as u64
 }
 
-/// A texture with room for equally many pictures of each shape, and what renders into it.
+/// A texture with room for the same number of pictures of each shape, and what renders into it.
 #[derive(Debug)]
 pub(crate) struct Studio<'c> {
     context: &'c Context,
@@ -29,7 +29,7 @@ pub(crate) struct Studio<'c> {
     size: u32,
     /// The number of pictures of each shape.
     depth: u32,
-    /// Pictures in a row of the texture.
+    /// Number of pictures in a row of the texture.
     columns: u32,
     scenes: wgpu::Buffer,
     /// Bindings by class.
@@ -45,7 +45,7 @@ impl<'c> Studio<'c> {
     pub(crate) fn new(context: &'c Context, size: u32, rays: u32) -> Self {
         let device = &context.device;
         let columns = SIDE / size;
-        // Rows of the texture must be multiples of 256 bytes to be copied to a buffer.
+        // To be copied to a buffer, rows of the texture must be multiples of 256 bytes.
         let width = (columns * size).next_multiple_of(64);
         let depth = (columns * columns / CLASSES).clamp(1, 32);
         let rows = (depth * CLASSES).div_ceil(columns);
@@ -99,7 +99,7 @@ impl<'c> Studio<'c> {
         }
     }
 
-    /// The most pictures that are rendered together.
+    /// Maximum number of pictures that are rendered at once.
     pub(crate) const fn capacity(&self) -> u32 {
         self.depth * CLASSES
     }
@@ -168,7 +168,7 @@ impl<'c> Studio<'c> {
         Ok(())
     }
 
-    /// The corner of a picture in the texture.
+    /// The top left corner of a picture in the texture.
     const fn tile(&self, i: u32) -> [u32; 2] {
         [i % self.columns * self.size, i / self.columns * self.size]
     }

@@ -1,4 +1,4 @@
-//! The transforms of Winograd's algorithm, on the vectors of the machine.
+//! The transforms of Winograd's algorithm, with the vector instructions of the machine.
 
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 use std::ops::Range;
@@ -70,7 +70,7 @@ impl WithSimd for InputTransform<'_> {
     }
 }
 
-/// Computes `Aᵀ m A` for one block of channels, and what follows the convolution.
+/// Computes `Aᵀ m A` for one block of channels, and the epilogue of the convolution.
 pub(super) struct OutputTransform<'a> {
     pub(super) winograd: &'a Winograd,
     pub(super) stripe: Range<usize>,
@@ -123,7 +123,7 @@ impl WithSimd for OutputTransform<'_> {
                             sum = simd.add_f32s(sum, load(simd, &residual[pixel], part));
                         }
                         let out = S::as_mut_simd_f32s(&mut self.out[pixel].0).0;
-                        // The second one if either is a NaN, as it must stay.
+                        // Returns the second one if either is NaN, which must be kept.
                         out[part] = simd.max_f32s(low, sum);
                     }
                 }
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_transforms_together_are_a_correlation() {
-        // An image whose row 1 is d: output row 0 sees it under the kernel's middle row.
+        // The image's row 1 is d: output row 0 sees it through the middle row of the kernel.
         let d = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
         let kernel = [9.0, 9.0, 9.0, 3.0, 5.0, 7.0, 9.0, 9.0, 9.0];
         let u = transform_kernel(&kernel);

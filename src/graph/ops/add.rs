@@ -9,7 +9,7 @@ use crate::tensor::Shape;
 /// Sum of two activations of the same shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Add {
-    /// Clamp the sum at zero.
+    /// Whether a ReLU is applied to the sum.
     pub relu: bool,
 }
 

@@ -11,7 +11,7 @@ use crate::tensor::Shape;
 pub struct AvgPool {
     /// The window.
     pub window: Window,
-    /// Whether padding counts as zeros in the mean.
+    /// Whether padding counts as zeros in the mean, instead of being left out.
     pub count_padding: bool,
 }
 

@@ -5,12 +5,12 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, Padding, ValueId, Window};
 use crate::tensor::Shape;
 
-/// The gradient of a mean over a window without padding.
+/// The gradient of an average pool without padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AvgPoolGradient {
-    /// The window.
+    /// The window of the pool.
     pub window: Window,
-    /// The rows and columns of the pool's input.
+    /// Height and width of the pool's input.
     pub size: [usize; 2],
 }
 

@@ -22,18 +22,18 @@ pub struct BatchNorm {
     pub epsilon: f32,
     /// The mean and variance that are used.
     pub statistics: Statistics,
-    /// Clamp the result at zero.
+    /// Whether a ReLU is applied to the result.
     pub relu: bool,
 }
 
 /// The mean and variance that a batch normalisation uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Statistics {
-    /// Those that training collected, which are parameters.
+    /// Those collected in training, which are parameters.
     #[default]
     Running,
-    /// Those of the current batch, over all its images and pixels, as in training. The variance is
-    /// the biased one, and the parameters are not read.
+    /// Those of the current batch, over all images and pixels, as in training. The variance is the
+    /// biased one, and the parameters for mean and variance are not read.
     Batch,
 }
 
@@ -86,11 +86,11 @@ impl Operation for BatchNorm {
     }
 
     fn gradient(&self, back: &mut Backward<'_>, _: usize) -> Result<ValueId, Error> {
-        // Statistics of the batch depend on the input too.
+        // The statistics of the batch depend on the input too.
         if self.statistics == Statistics::Batch {
             return Err(back.no_gradient());
         }
-        // Only the scale matters.
+        // The gradient only depends on the scale.
         let zeros = Tensor::from_fn(back.graph.tensor(self.mean).dims(), |_| 0.0);
         let zero = back.name("gradient.zero");
         let zero = back.graph.param(zero, zeros);

@@ -5,11 +5,11 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, ValueId, Window};
 use crate::tensor::Shape;
 
-/// The 3×3 binomial filter, `[1 2 1]/4` along rows and columns, over an image mirrored at its edges
-/// without repeating them (Zhang 2019, arXiv:1904.11486, as timm's `BlurPool2d`).
+/// The 3×3 binomial filter, `[1 2 1]/4` along rows and columns, with reflection padding of one
+/// pixel (Zhang 2019, arXiv:1904.11486; timm's `BlurPool2d`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlurPool {
-    /// Rows and columns from one pixel of the result to the next.
+    /// Vertical and horizontal stride.
     pub stride: [usize; 2],
 }
 

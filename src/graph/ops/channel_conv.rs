@@ -6,11 +6,11 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, ParamId, ValueId};
 use crate::tensor::Shape;
 
-/// `y[c] = Σ_j weight[j] · x[c + j − taps/2]` of images of one pixel, with zeros around the channels: what
-/// efficient channel attention asks its gates of (Wang et al. 2019, arXiv:1910.03151).
+/// `y[c] = Σ_j weight[j] · x[c + j − taps/2]` on 1×1 images, with zeros around the channels: the
+/// gates of efficient channel attention (Wang et al. 2019, arXiv:1910.03151).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelConv {
-    /// Weight, `[1, 1, taps]`; an odd number of taps.
+    /// Weight, `[1, 1, taps]`, with an odd number of taps.
     pub weight: ParamId,
 }
 

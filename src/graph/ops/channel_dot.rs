@@ -1,14 +1,14 @@
-//! Scalar product along the channels.
+//! Dot product over channels.
 
 use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
 use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
-/// The sum over the channels of input 0 times input 1, which have the same shape.
+/// The sum over channels of input 0 times input 1, which have the same shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelDot {
-    /// Only positive scalars of input 0 count.
+    /// Whether only positive elements of input 0 count.
     pub positive: bool,
 }
 
@@ -29,7 +29,7 @@ impl Operation for ChannelDot {
     }
 
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
-        // The input that the gradient is laid over.
+        // The activation; the other input is its gradient.
         Placement::on(1)
     }
 

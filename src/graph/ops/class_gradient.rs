@@ -1,4 +1,4 @@
-//! The start of the gradient of a class.
+//! The start of a backward pass, at the logit of a class.
 
 use super::Op;
 use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
@@ -11,15 +11,15 @@ use crate::tensor::Shape;
 pub struct ClassGradient {
     /// The classifier's weight, `[class, c, h, w]`.
     pub weight: ParamId,
-    /// The class, `[1]`; a negative number means that of the largest logit.
+    /// The class, `[1]`; a negative number stands for the class with the largest logit.
     pub class: ParamId,
 }
 
 impl ClassGradient {
-    /// The number that stands for a class, or for that of the largest logit.
+    /// The number that represents a class, or the class with the largest logit.
     pub(crate) const fn choice(class: Option<usize>) -> f32 {
         match class {
-            // Floats represent far more integers exactly than there are classes.
+            // Floats represent many more integers exactly than there are classes.
             Some(class) => class as f32,
             None => -1.0,
         }

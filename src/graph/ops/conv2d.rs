@@ -1,4 +1,4 @@
-//! Convolution, with the operations fused into it.
+//! Convolution, and the operations fused into it.
 
 use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use super::{Dilate, Op};
@@ -6,22 +6,22 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, Padding, ParamId, ValueId, Window};
 use crate::tensor::{Shape, Tensor};
 
-/// A convolution; its kernel size is that of its weight.
+/// A convolution, with the kernel size of its weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv2d {
-    /// Weight, OIHW: `[out, in / groups, kernel rows, kernel columns]`.
+    /// Weight, OIHW: `[out, in / groups, kernel height, kernel width]`.
     pub weight: ParamId,
     /// Bias, `[out]`.
     pub bias: Option<ParamId>,
-    /// Rows and columns between two positions of the kernel.
+    /// Vertical and horizontal stride.
     pub stride: [usize; 2],
     /// Zeros around the image.
     pub padding: Padding,
-    /// Rows and columns from one tap of the kernel to the next.
+    /// Vertical and horizontal dilation.
     pub dilation: [usize; 2],
     /// The number of independent channel groups.
     pub groups: usize,
-    /// Clamp the result at zero after adding the residual.
+    /// Whether a ReLU is applied after adding the residual.
     pub relu: bool,
 }
 
@@ -45,7 +45,7 @@ impl Conv2d {
         Self { bias, ..self }
     }
 
-    /// With the same stride along rows and columns.
+    /// With the same stride vertically and horizontally.
     #[must_use]
     pub const fn stride(self, stride: usize) -> Self {
         Self {
@@ -69,7 +69,7 @@ impl Conv2d {
         Self { groups, ..self }
     }
 
-    /// The window that a kernel of this size covers.
+    /// The window for a kernel of this size.
     fn window_of(&self, kernel: [usize; 2]) -> Window {
         Window {
             kernel: dilated(kernel, self.dilation),
@@ -85,7 +85,7 @@ impl Conv2d {
     }
 }
 
-/// Rows and columns that a kernel covers whose taps lie this far apart.
+/// Height and width that a dilated kernel covers.
 pub(crate) fn dilated(kernel: [usize; 2], dilation: [usize; 2]) -> [usize; 2] {
     let side = |axis: usize| match kernel[axis] {
         0 => 0,
@@ -185,7 +185,7 @@ impl Operation for Conv2d {
     }
 
     fn gradient(&self, back: &mut Backward<'_>, input: usize) -> Result<ValueId, Error> {
-        // The residual is a term of a sum.
+        // The residual is a summand.
         if input == 1 {
             return Ok(back.gradient);
         }
@@ -199,7 +199,7 @@ impl Operation for Conv2d {
             ..Self::new(weight).groups(self.groups)
         };
         if kernel == [1, 1] && self.padding == Padding::default() {
-            // It is cheaper to add the zeros between the pixels to the result.
+            // It is cheaper to insert zeros between the pixels of the result.
             let gradient = back.add("gradient", Op::Conv2d(conv), back.gradient)?;
             return dilate(back, gradient, self.stride, [x.h, x.w]);
         }
@@ -231,7 +231,7 @@ impl Operation for Conv2d {
     }
 }
 
-/// Puts zeros between the pixels of a gradient, if the convolution has a stride.
+/// Inserts zeros between the pixels of a gradient if the convolution is strided.
 fn dilate(
     back: &mut Backward<'_>,
     gradient: ValueId,
@@ -245,8 +245,8 @@ fn dilate(
     back.add("dilate", Op::Dilate(Dilate { stride, size }), gradient)
 }
 
-/// The weight of the gradient: kernels rotated by half a turn, input and output channels of each
-/// group swapped. `[out, in / groups, ky, kx]` becomes `[in, out / groups, ky, kx]`.
+/// The weight for the gradient: kernels rotated by 180°, input and output channels of each group
+/// swapped. `[out, in / groups, ky, kx]` becomes `[in, out / groups, ky, kx]`.
 fn turned(weight: &Tensor, groups: usize) -> Tensor {
     let &[out_c, group_in, kernel_h, kernel_w] = weight.dims() else {
         unreachable!("the graph has checked that the weight is OIHW");

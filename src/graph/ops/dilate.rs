@@ -1,16 +1,16 @@
-//! Zeros between pixels.
+//! Inserts zeros between pixels.
 
 use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
 use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
-/// Moves pixels `stride` rows and columns apart, with zeros in between.
+/// Spreads pixels `stride` rows and columns apart, with zeros in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dilate {
-    /// Rows and columns from one pixel to the next.
+    /// Vertical and horizontal distance between pixels.
     pub stride: [usize; 2],
-    /// Rows and columns of the result.
+    /// Height and width of the result.
     pub size: [usize; 2],
 }
 

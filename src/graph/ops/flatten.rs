@@ -1,11 +1,11 @@
-//! Turns images into vectors.
+//! Flattens images to vectors.
 
 use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
 use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
-/// Flattens each image into the channels of one pixel.
+/// Flattens each image into the channels of a single pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flatten {
     /// The order of the channels.

@@ -1,12 +1,12 @@
-//! Gate: scales every channel of an image by a factor between 0 and 1.
+//! Scales each channel of an image by a factor between 0 and 1.
 
 use super::operation::{Arity, Backward, Check, Operation, Placement, Summary};
 use crate::error::Error;
 use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
-/// Input 0 times the sigmoid of input 1, which has one scalar for each image and channel: the last
-/// step of squeeze-and-excitation (Hu, Shen & Sun 2018, arXiv:1709.01507).
+/// Input 0 times the sigmoid of input 1, which has one element per image and channel: the last step
+/// of squeeze-and-excitation (Hu, Shen & Sun 2018, arXiv:1709.01507).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gate;
 

@@ -7,15 +7,15 @@ use crate::graph::{Graph, Node, ParamId, ValueId};
 use crate::tensor::Shape;
 
 /// Group normalisation (Wu & He 2018, arXiv:1803.08494):
-/// `y = gamma · (x − mean) / √(variance + epsilon) + beta`, with the statistics of each image and group of
-/// channels.
+/// `y = gamma · (x − mean) / √(variance + epsilon) + beta`, with the statistics of each group of
+/// channels in each image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GroupNorm {
     /// Scale, `[channels]`.
     pub gamma: ParamId,
     /// Shift, `[channels]`.
     pub beta: ParamId,
-    /// Groups of channels.
+    /// The number of channel groups.
     pub groups: usize,
     /// Added to the variance.
     pub epsilon: f32,

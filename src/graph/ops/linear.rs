@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, ParamId, ValueId};
 use crate::tensor::Shape;
 
-/// `y = W·x + b` on images of one pixel.
+/// `y = W·x + b` on 1×1 images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Linear {
     /// Weight, `[out, in]`.

@@ -19,7 +19,7 @@ pub struct MaxPool {
 pub enum PadValue {
     /// Minus infinity: padding never wins (PyTorch, Keras `same`).
     NegInfinity,
-    /// Zero, as if the image had been zero-padded before.
+    /// Zero, as if the image had been padded with zeros beforehand.
     Zero,
 }
 

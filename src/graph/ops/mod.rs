@@ -1,4 +1,4 @@
-//! The operations: one file each.
+//! The operations, one file each.
 
 mod add;
 mod attention_pool;
@@ -51,14 +51,14 @@ pub use softmax::Softmax;
 pub(super) use operation::Check;
 pub(crate) use operation::{Backward, Operation, Placement};
 
-/// One operation. Inputs are listed by the node; parameters are part of the op.
+/// An operation. Its inputs are listed by the node; its parameters are part of the operation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// Convolution of input 0, plus input 1 (the residual) if there is one.
     Conv2d(Conv2d),
     /// Batch normalisation.
     BatchNorm(BatchNorm),
-    /// Normalisation by the statistics of each image and group of channels.
+    /// Normalisation by the statistics of each group of channels in each image.
     GroupNorm(GroupNorm),
     /// `max(x, 0)`.
     Relu(Relu),
@@ -68,21 +68,21 @@ pub enum Op {
     MaxPool(MaxPool),
     /// Mean over a window.
     AvgPool(AvgPool),
-    /// A low-pass filter, possibly with a stride.
+    /// A 3×3 binomial filter, possibly with a stride.
     BlurPool(BlurPool),
     /// Mean over all pixels of an image, per channel.
     GlobalAvgPool(GlobalAvgPool),
-    /// Flattens each image into the channels of one pixel.
+    /// Flattens each image into the channels of a single pixel.
     Flatten(Flatten),
-    /// `y = W·x + b` on images of one pixel.
+    /// `y = W·x + b` on 1×1 images.
     Linear(Linear),
-    /// `exp(x) / Σ exp(x)` over the channels of images of one pixel.
+    /// `exp(x) / Σ exp(x)` over the channels of 1×1 images.
     Softmax(Softmax),
-    /// `1 / (1 + exp(−x))` of each channel of images of one pixel.
+    /// `1 / (1 + exp(−x))` of each channel of 1×1 images.
     Sigmoid(Sigmoid),
-    /// Convolution along the channels of images of one pixel.
+    /// Convolution along the channels of 1×1 images.
     ChannelConv(ChannelConv),
-    /// Every channel times the sigmoid of its gate.
+    /// Each channel times the sigmoid of its gate.
     Gate(Gate),
     /// Sums of pixels, weighed by how well they answer queries.
     AttentionPool(AttentionPool),
@@ -90,16 +90,16 @@ pub enum Op {
     ClassGradient(ClassGradient),
     /// The gradient of a ReLU.
     ReluGradient(ReluGradient),
-    /// The gradient of a mean over a window.
+    /// The gradient of an average pool.
     AvgPoolGradient(AvgPoolGradient),
-    /// Zeros between pixels.
+    /// Inserts zeros between pixels.
     Dilate(Dilate),
-    /// Scalar product along the channels.
+    /// Dot product over channels.
     ChannelDot(ChannelDot),
 }
 
 impl Op {
-    /// The only place that distinguishes the operations in order to ask them about themselves.
+    /// The operation as a trait object: the only place that lists all operations for this purpose.
     pub(crate) const fn as_operation(&self) -> &dyn Operation {
         match self {
             Self::Conv2d(op) => op,

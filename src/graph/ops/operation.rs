@@ -1,5 +1,5 @@
-//! What a graph asks of every operation. The compiler demands everything that could make a number
-//! wrong; an operation that leaves out what has a default only loses words or speed.
+//! What a graph asks of every operation. The compiler demands whatever could make a number wrong;
+//! an operation that relies on defaults only loses descriptions or speed.
 
 use super::super::{Graph, Node, Padding, ParamId, Role, ValueId, Window};
 use super::Op;
@@ -12,19 +12,18 @@ pub(crate) trait Operation {
     /// The properties that follow from its settings alone.
     fn summary(&self) -> Summary;
 
-    /// Checks the inputs, whose number its [`Arity`] allows, and the parameters, and returns the
-    /// shape of the result.
+    /// Checks parameters and inputs, whose number its [`Arity`] allows, and returns the shape of
+    /// the output.
     fn shape(&self, check: &Check<'_>, inputs: &[Shape]) -> Result<Shape, Error>;
 
-    /// The positions of the result's pixels among those of an input.
+    /// The positions of the output's pixels among those of an input.
     fn placement(&self, graph: &Graph, node: &Node) -> Placement;
 
-    /// Adds nodes that compute the gradient of one input from that of the result before any
-    /// clamping.
+    /// Adds nodes that compute the gradient of one input from that of the output before its ReLU.
     fn gradient(&self, back: &mut Backward<'_>, input: usize) -> Result<ValueId, Error>;
 
-    /// The same operation with every parameter replaced; `None` for one without any. No graph
-    /// accepts an operation whose parameters belong to another graph.
+    /// The same operation with every parameter replaced; `None` if it has none. No graph accepts an
+    /// operation whose parameters belong to another graph.
     fn map_params(&self, _map: &mut dyn FnMut(ParamId) -> ParamId) -> Option<Op> {
         None
     }
@@ -40,18 +39,18 @@ pub(crate) trait Operation {
         window.map_or_else(String::new, |window| window.to_string())
     }
 
-    /// The same operation with its result clamped at zero, if that is possible.
+    /// The same operation followed by a ReLU; `None` if it cannot include one.
     fn clamped(&self) -> Option<Op> {
         None
     }
 
-    /// The name of the parameter that may be written between runs, and the role of the value that
-    /// it determines.
+    /// The parameter that may be written between runs, and the role of the value that depends on
+    /// it.
     fn writable(&self) -> Option<(Role, &'static str)> {
         None
     }
 
-    /// The input whose memory the result may take over, scalar by scalar.
+    /// The input whose memory the output may take over, element by element.
     fn in_place_input(&self) -> Option<usize> {
         None
     }
@@ -62,12 +61,12 @@ pub(crate) struct Summary {
     /// The name in lower case, as kernels and tables use it.
     pub(crate) kind: &'static str,
     pub(crate) arity: Arity,
-    /// The parameters that training finds by gradients.
+    /// The parameters that are trained by gradient descent.
     pub(crate) trained: [Option<ParamId>; 2],
-    /// The weight, output channels first, one row of which is multiplied for every scalar of the
-    /// result; only convolutions and linear layers count, as is customary.
+    /// The weight, output channels first. Each output element takes as many multiplications as one
+    /// of its rows has elements; as is customary, only convolutions and linear layers count.
     pub(crate) multiplies: Option<ParamId>,
-    /// Whether the result is clamped at zero.
+    /// Whether the result is followed by a ReLU.
     pub(crate) clamps: bool,
 }
 
@@ -89,7 +88,7 @@ impl Arity {
         }
     }
 
-    /// The allowed numbers in words.
+    /// The allowed numbers, in words.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::One => "1",
@@ -99,7 +98,7 @@ impl Arity {
     }
 }
 
-/// The centres of a result's pixels, in pixel coordinates of one of the inputs. Rows come first.
+/// The centres of an output's pixels, in pixel coordinates of one input, vertical axis first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Placement {
     /// The input.
@@ -111,7 +110,7 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// Each pixel on the pixel with the same index.
+    /// Each pixel at the input pixel with the same index.
     pub(super) const fn on(input: usize) -> Self {
         Self {
             input,
@@ -120,7 +119,7 @@ impl Placement {
         }
     }
 
-    /// Each pixel in the middle of a window over the first input.
+    /// Each pixel at the centre of its window in the first input.
     pub(super) fn of_window(window: &Window) -> Self {
         let before = [window.padding.top, window.padding.left];
         Self {
@@ -131,7 +130,7 @@ impl Placement {
         }
     }
 
-    /// The positions of the input's pixels among those of the result.
+    /// The positions of the input's pixels among those of the output.
     pub(super) fn inverse(self) -> Self {
         Self {
             input: self.input,
@@ -141,18 +140,18 @@ impl Placement {
     }
 }
 
-/// A step of the backward pass, from the result of a node to its inputs.
+/// A step of the backward pass, from the output of a node to its inputs.
 pub(crate) struct Backward<'a> {
     /// The graph that the gradients are added to.
     pub(crate) graph: &'a mut Graph,
     /// The node whose inputs get gradients.
     pub(crate) node: &'a Node,
-    /// The gradient of its result.
+    /// The gradient of its output.
     pub(crate) gradient: ValueId,
 }
 
 impl Backward<'_> {
-    /// The name of something added for the node.
+    /// The name for something added on behalf of the node.
     pub(crate) fn name(&self, what: &str) -> String {
         format!("{}.{what}", self.node.name)
     }
@@ -168,7 +167,7 @@ impl Backward<'_> {
         self.graph.add(&name, op, &[x])
     }
 
-    /// For an operation whose gradient cannot be computed.
+    /// The error of an operation that has no gradient.
     pub(super) fn no_gradient(&self) -> Error {
         self.refuse(&format!("{} has no gradient here", self.node.op.kind()))
     }
@@ -207,19 +206,19 @@ impl Check<'_> {
         })
     }
 
-    /// Checks that images have one pixel, as vectors do.
+    /// Checks that images are 1×1, as vectors are.
     pub(super) fn vectors(&self, x: Shape) -> Result<Shape, Error> {
         self.same_shape(Shape::new(x.n, x.c, 1, 1), x)
     }
 
-    /// The rows and columns of the result of a window.
+    /// Height and width of a window's output.
     pub(super) fn slide(&self, window: &Window, x: Shape) -> Result<[usize; 2], Error> {
         window
             .output_size([x.h, x.w])
             .map_err(|reason| self.refuse(reason))
     }
 
-    /// The shape of the result of a pool, whose windows must all contain a pixel.
+    /// The shape of a pool's output; every window must contain a pixel.
     pub(super) fn pool(&self, window: &Window, x: Shape) -> Result<Shape, Error> {
         let [h, w] = self.slide(window, x)?;
         let Padding {

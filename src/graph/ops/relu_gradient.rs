@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
-/// Input 0 where input 1, an activation of the same shape, is positive, otherwise 0.
+/// Input 0 where input 1, an activation of the same shape, is positive, and 0 elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReluGradient;
 
@@ -25,7 +25,7 @@ impl Operation for ReluGradient {
     }
 
     fn placement(&self, _: &Graph, _: &Node) -> Placement {
-        // The input that the gradient is laid over.
+        // The activation; the other input is its gradient.
         Placement::on(1)
     }
 

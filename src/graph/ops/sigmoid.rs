@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
-/// `1 / (1 + exp(−x))` of each channel of images of one pixel.
+/// `1 / (1 + exp(−x))` of each channel of 1×1 images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sigmoid;
 

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::graph::{Graph, Node, ValueId};
 use crate::tensor::Shape;
 
-/// `exp(x) / Σ exp(x)` over the channels of images of one pixel.
+/// `exp(x) / Σ exp(x)` over the channels of 1×1 images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Softmax;
 

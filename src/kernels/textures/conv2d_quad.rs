@@ -18,7 +18,7 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Lanes of a quad, and threads of a workgroup.
+/// Lanes of a quad, and threads per workgroup.
 pub const LANES: u32 = 4;
 
 /// The tile that the shader spells out.

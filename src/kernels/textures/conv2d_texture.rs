@@ -21,25 +21,25 @@ pub static KERNEL: Kernel = Kernel {
     ],
 };
 
-/// The numbers of lanes that subgroups may have. With four lanes, [`conv2d_quad`] runs instead.
+/// The supported subgroup sizes. With four lanes, [`conv2d_quad`] runs instead.
 pub const SUBGROUPS: [u32; 3] = [conv2d_quad::LANES, 8, 16];
 
-/// The bytes of the kernel's immediates, more than any other kernel has.
+/// The size of the kernel's immediates in bytes, the largest of all kernels.
 pub const IMMEDIATE_BYTES: u64 = 60;
 
 /// The tile geometry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
-    /// Output channels of a workgroup, a multiple of the lanes and at most four times as many.
+    /// Output channels per workgroup: a multiple of the lanes, at most four times as many.
     pub co: u32,
-    /// Groups of output pixels of a workgroup, each with one pixel per lane.
+    /// Groups of output pixels per workgroup, each with one pixel per lane.
     pub px_groups: u32,
-    /// Lanes of the subgroups, and threads of a workgroup: one of [`SUBGROUPS`].
+    /// Lanes per subgroup, and threads per workgroup: one of [`SUBGROUPS`].
     pub lanes: u32,
 }
 
 impl Tile {
-    /// Workgroups of a convolution along x and y.
+    /// The number of workgroups along x and y.
     pub fn workgroups(&self, geometry: &Geometry) -> [u64; 2] {
         let px = u64::from(self.px_groups * self.lanes);
         [
@@ -120,19 +120,19 @@ fn reads_its_own_pixels(geometry: &Geometry) -> bool {
     geometry.is_pointwise() && geometry.stride == [1, 1]
 }
 
-/// The channels of a texel that are not always zero: three for images, which saves a quarter of the
-/// stem.
+/// The number of channels of an input texel that can be non-zero: three for images, which saves a
+/// quarter of the stem.
 fn tap_channels(in_c: usize) -> u32 {
     if in_c == 3 { 3 } else { 4 }
 }
 
-/// The texels of one block of output channels: a row of biases, then a row per tap and channel
-/// group.
+/// The number of texels for one block of output channels: a row of biases, then a row per tap and
+/// channel group.
 fn block_texels(in_c: usize, taps: usize, tile_co: usize) -> usize {
     (1 + taps * in_c.div_ceil(LANES)) * tile_co
 }
 
-/// The scalars of packed weights and biases.
+/// The number of scalars in packed weights and biases.
 pub(in crate::kernels) fn packed_len([out_c, in_c, taps]: [usize; 3], tile_co: usize) -> usize {
     out_c.div_ceil(tile_co) * block_texels(in_c, taps, tile_co) * LANES
 }

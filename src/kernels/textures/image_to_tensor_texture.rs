@@ -1,4 +1,4 @@
-//! Turns RGBA8 pixels into the normalised input tensor in a texture.
+//! Converts RGBA8 pixels to the normalised input tensor, in a texture.
 
 use crate::kernels::{Kernel, Launch, image_to_tensor, read_single, store};
 use crate::picture::Normalization;

@@ -11,7 +11,7 @@ pub static KERNEL: Kernel = Kernel {
     bindings: &[load("input"), load("weight"), write_single("output")],
 };
 
-/// Outputs of a workgroup and its threads, as in the shader.
+/// Outputs per workgroup, and threads per workgroup, as in the shader.
 pub const TILE_CO: usize = 8;
 
 /// One launch: x: blocks of outputs, y: images.

@@ -1,4 +1,4 @@
-//! Networks by their names.
+//! Networks by name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,11 +6,11 @@ use std::str::FromStr;
 use super::plan::{Block, LESSON_CLASSES, Plan, STEM};
 use crate::error::Error;
 
-/// A network by its name.
+/// A network by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Arch {
-    /// Two blocks of two convolutions in each stage.
+    /// [2, 2, 2, 2] blocks of two convolutions.
     ResNet18,
     /// [3, 4, 6, 3] blocks of two convolutions.
     ResNet34,
@@ -48,7 +48,7 @@ impl Arch {
         }
     }
 
-    /// The plan for a number of classes: by default 1000, or the 6 of the lesson.
+    /// The plan for a number of classes: by default 1000, or 6 for the lesson.
     pub fn plan(self, classes: Option<usize>) -> Plan {
         let (block, blocks) = match self {
             Self::ResNet18 => (Block::Basic, [2, 2, 2, 2]),

@@ -1,4 +1,4 @@
-//! Determines what the shapes of a network's tensors do not show, and records the evidence for each
+//! Decides what the shapes of a network's tensors do not show, and records the evidence for each
 //! fact.
 
 use std::collections::BTreeMap;
@@ -22,8 +22,8 @@ const METADATA: &str = "metadata of the file";
 /// Evidence: all networks with such tensor names.
 const FAMILY: &str = "all networks with these names";
 
-/// Decides what no shape shows: where blocks stride, whether the first stage does, and what the max
-/// pool reads outside the image.
+/// Decides what shapes do not show, such as where blocks stride and whether there is anti-aliasing,
+/// and returns all decisions about the parts of the network.
 pub(super) fn invisible(
     plan: &mut Plan,
     naming: &Naming,
@@ -104,7 +104,7 @@ fn stride(
     };
     let (chosen, mut confidence) = choose(&choice, asked)?;
     let evidence = if plan.block == Block::Basic {
-        // Its only strided convolution comes first in either variant.
+        // A basic block strides in its first convolution in either variant.
         confidence = Confidence::Certain;
         "a basic block"
     } else if asked.is_some() {
@@ -120,8 +120,8 @@ fn stride(
     Ok(Decision::new("stride", words, evidence, confidence))
 }
 
-/// Whether the first stage halves the image, which only Hugging Face's networks do. Blocks that
-/// keep the number of channels show it by an otherwise needless projection.
+/// Whether the first stage halves the image, as only Hugging Face's networks do. If its blocks keep
+/// the number of channels, an otherwise needless projection shows it.
 fn first_stage(plan: &mut Plan, family: Family, config: &Config) -> Option<Decision> {
     if family != Family::HuggingFace {
         return None;
@@ -151,7 +151,7 @@ fn pre_activated(
     config: &Config,
     asked: Option<Variant>,
 ) -> Result<Vec<Decision>, Error> {
-    // Networks with standardised kernels keep the pool of their first implementation.
+    // Networks with standardised kernels pad with zeros, as their first implementation did.
     if let Some(pool) = &mut plan.max_pool {
         pool.zeros = config.zero_padded_pool || plan.standardised;
     }
@@ -211,7 +211,7 @@ impl Record {
         }
     }
 
-    /// Takes mean and standard deviation from the network's own normalisation in front.
+    /// Replaces mean and standard deviation by those of a normalisation layer in the file.
     pub(super) fn normalize(&mut self, normalization: Option<[[f32; 3]; 2]>) {
         let Some([mean, std]) = normalization else {
             return;
@@ -237,7 +237,7 @@ impl Record {
         self.stated.metadata.get(key).map(String::as_str)
     }
 
-    /// Gathers everything except the size and the labels, after the decisions about the plan.
+    /// Gathers everything but the size and the labels, once the plan is decided.
     pub(super) fn gather(&mut self, found: impl Iterator<Item = Decision>) -> Result<(), Error> {
         self.decisions = found.collect();
         let origin = match &self.stated.path {
@@ -259,7 +259,7 @@ impl Record {
         Ok(())
     }
 
-    /// Decides the activation if something states or shows it. `naming` has the name of the
+    /// Decides the final activation if something states or shows it. `naming` has the name of the
     /// classifier.
     pub(super) fn decide_activation(&mut self, naming: &Naming) {
         if self.plan.classes.is_none() {
@@ -317,7 +317,7 @@ impl Record {
             self.decisions
                 .record(Decision::inferred("stride", stride, FAMILY));
         }
-        // That of a pre-activated network was decided with its plan, and that of a small one.
+        // For pre-activated and small networks, it was decided with the plan.
         if !plan.pre_activation && self.decisions.get("max pool").is_none() {
             let pool = stem::pool_words(plan);
             self.decisions
@@ -377,7 +377,7 @@ impl Record {
                 rules = stated;
                 decision = Decision::certain("preprocessing", "", METADATA);
             } else {
-                // A remark for people, shown so that they can compare it with the choice.
+                // Free text, shown so that people can compare it with the preprocessing chosen.
                 let remark = format!("preprocessing: '{text}'");
                 self.decisions
                     .record(Decision::certain("remark", remark, METADATA));
@@ -390,7 +390,7 @@ impl Record {
         self.decisions.record(decision);
     }
 
-    /// Takes over what is stated of the order of channels.
+    /// Applies the order of colour channels if it is stated.
     pub(super) fn state_channels(
         &mut self,
         stated: &BTreeMap<String, String>,
@@ -413,7 +413,7 @@ impl Record {
         Ok(())
     }
 
-    /// Decides the size of the image from the plan and the preprocessing.
+    /// Decides the image size from the plan and the preprocessing.
     pub(super) fn decide_size(
         &mut self,
         decide: impl FnOnce(&Plan, [usize; 2]) -> Result<[usize; 2], Error>,
@@ -425,7 +425,7 @@ impl Record {
         Ok(size)
     }
 
-    /// Gives a network of as many classes the names of ImageNet's.
+    /// Labels a network with ImageNet's class names if it has as many classes.
     pub(super) fn name_classes(&mut self) {
         let names = Labels::imagenet1k();
         self.labels = Some(names).filter(|names| Some(names.len()) == self.plan.classes);
@@ -456,7 +456,7 @@ impl Record {
             }
             return;
         };
-        // The plain form is a comma-separated list; a lone number is the number of classes.
+        // Plain text is a comma-separated list; a single number is the number of classes.
         let parsed = if text.trim_start().starts_with(['[', '{']) {
             Labels::parse(text).ok()
         } else {

@@ -1,5 +1,5 @@
-//! What Keras calls layers, and their order: for its files that only number their tensors, and those of
-//! which nothing but the names of layers shows the plan.
+//! Keras's layer names and their order: for files that only number their tensors, and for files
+//! where only layer names show the plan.
 
 use super::body;
 use super::naming::{Naming, Part, Place, Unit};
@@ -10,7 +10,7 @@ use crate::network::{Draft, Parameter, TensorSource};
 use crate::tensor::Tensor;
 
 impl Plan {
-    /// The name of a layer in one of Keras' styles.
+    /// The name of a layer in one of Keras's styles.
     pub(super) fn keras(&self, unit: Unit, part: Part) -> String {
         let style = self.style;
         let lesson = style == Style::Lesson;
@@ -55,7 +55,7 @@ impl Plan {
             ) => {
                 return format!("{}_se", block(place));
             }
-            // Keras counts a normalisation with the convolution that it follows.
+            // Keras numbers a normalisation like the convolution that it follows.
             (Unit::Main(place, 0), Part::Norm | Part::Relu) if self.pre_activation => {
                 let long = style == Style::Stacks;
                 let before = if long { "pre_activation" } else { "preact" };
@@ -79,7 +79,7 @@ impl Plan {
     }
 }
 
-/// a, b, c …; after z come numbers, which no published network needs.
+/// a, b, c … z, then numbers, which no published network needs.
 fn letter(index: usize) -> String {
     match u8::try_from(index).ok().filter(|index| *index < 26) {
         Some(index) => char::from(b'a' + index).to_string(),
@@ -87,7 +87,7 @@ fn letter(index: usize) -> String {
     }
 }
 
-/// The names of tensors in the order in which they are taken.
+/// Records the names of tensors in the order in which they are taken.
 struct Roll(Vec<String>);
 
 impl TensorSource for Roll {
@@ -101,12 +101,12 @@ impl TensorSource for Roll {
     }
 }
 
-/// The layers with parameters before the head, in their order, and their parameters.
+/// The backbone's layers that have parameters, in order, each with its parameters.
 ///
 /// # Errors
 /// As [`open`](super::open).
 pub fn layers(plan: &Plan) -> Result<Vec<(String, Vec<Parameter>)>, Error> {
-    // With one channel everywhere: only names matter.
+    // One channel everywhere, as only names matter.
     let stages = plan.blocks.len();
     let plan = Plan {
         stem: vec![1; plan.stem.len()],
@@ -138,8 +138,8 @@ pub fn layers(plan: &Plan) -> Result<Vec<(String, Vec<Parameter>)>, Error> {
     Ok(layers)
 }
 
-/// What the names of layers show of a plan of a style, if there are any; `has` says whether there is a
-/// layer of a name. The rest of the plan is the usual one, without channels.
+/// The plan that layer names in this style show; `None` if there are none. `has` tells whether a
+/// layer exists. The rest of the plan has its usual values, and channels are zero.
 pub fn of_names(style: Style, has: impl Fn(&str) -> bool) -> Option<Plan> {
     let mut plan = Plan {
         style,
@@ -156,7 +156,7 @@ pub fn of_names(style: Style, has: impl Fn(&str) -> bool) -> Option<Plan> {
         return None;
     }
     plan.blocks = blocks;
-    // Only KerasHub has networks of the other kind.
+    // Only `KerasHub` has basic blocks.
     if style == Style::Stacks && !conv(&plan, main(0, 0, 2)) {
         plan.block = Block::Basic;
     }

@@ -1,5 +1,5 @@
-//! What the classic lesson's network needs besides its plan: how to recognise it by the tensors of
-//! a file, and the image sizes that fit its classifier.
+//! The classic lesson's network: how to recognise it by the tensors of a file, and the image sizes
+//! that fit its classifier.
 
 use super::naming::{Part, Unit};
 use super::parts::{Sight, unexplained};
@@ -7,10 +7,10 @@ use super::plan::Plan;
 use crate::error::Error;
 use crate::network::{Choice, Confidence, Parameter, Variant, choose};
 
-/// The names of this family in the metadata of files.
+/// Names of this family in the metadata of files.
 const NAMES: [&str; 2] = ["notebook", "deeplearning.ai"];
 
-/// The plan that the shapes of a file show, and the number of features that its classifier takes.
+/// The plan that the shapes in a file show, and the number of features into its classifier.
 /// `declared` is the family that the file states.
 ///
 /// # Errors
@@ -83,20 +83,20 @@ pub(super) fn infer(
     Ok((plan, features))
 }
 
-/// The channels of the last block.
+/// The output channels of the last block.
 const fn out_c(stem: usize) -> usize {
     stem * 32
 }
 
-/// The image size for a classifier that takes this many features: the lesson's 64×64, or a larger
-/// square; every 64 pixels add a row and a column.
+/// The image size for a classifier with this many input features: the lesson's 64×64, or a larger
+/// square; every 64 pixels add one row and column of features.
 pub fn size_for(stem: usize, features: usize) -> Option<[usize; 2]> {
     let pixels = features.checked_div(out_c(stem))?;
     let side = pixels.isqrt();
     if side == 0 || features_of(stem, [64 * side, 64 * side]) != Some(features) {
         return None;
     }
-    // Both 192 and ImageNet's 224 leave 3×3; the second is the usual one.
+    // Both 192 and 224 give 3×3; ImageNet's 224 is the usual size.
     Some(if side == 3 {
         [224, 224]
     } else {
@@ -104,20 +104,20 @@ pub fn size_for(stem: usize, features: usize) -> Option<[usize; 2]> {
     })
 }
 
-/// The number of features that the classifier takes for an image size, if that is not too small.
+/// The number of features that an image size gives; `None` if it is too small.
 fn features_of(stem: usize, size: [usize; 2]) -> Option<usize> {
     let [h, w] = size.map(|side| {
         let side = side.checked_add(6)?.checked_sub(7)? / 2 + 1;
         let side = side.checked_sub(3)? / 2 + 1;
-        // Stages 3 to 5 start with an unpadded 1×1 at stride 2.
+        // Stages 3 to 5 start with an unpadded 1×1 convolution of stride 2.
         let side = (0..3).fold(side, |side, _| (side - 1) / 2 + 1);
         Some(side.checked_sub(2)? / 2 + 1)
     });
     out_c(stem).checked_mul(h?)?.checked_mul(w?)
 }
 
-/// The rows and columns of the image for a classifier that takes this many features: the requested
-/// ones, those that the file states, or those that fit.
+/// The image size for a classifier with this many input features: the requested one, the one that
+/// the file states, or the one that fits.
 pub(super) fn decide_size(
     stem: usize,
     features: usize,

@@ -1,7 +1,7 @@
 //! Residual networks: a plan of what the layers compute, and a naming of their tensors.
 //!
-//! [`open`] infers the plan from the tensors of a file, and [`made_up`] takes a plan and generates
-//! random tensors. `parts/` has a file for each part of a network.
+//! [`open`] infers the plan from the tensors of a file; [`made_up`] takes a plan and generates
+//! random tensors. `parts/` has one file for each part of a network.
 
 mod arch;
 mod decide;
@@ -105,7 +105,7 @@ pub fn open(
     Network::new(parts, record.facts(), options)
 }
 
-/// Makes a network from a plan with random weights.
+/// Makes a network with random weights from a plan.
 ///
 /// # Errors
 /// As [`open`].
@@ -137,7 +137,7 @@ pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network
     Network::new(parts, record.facts(), options)
 }
 
-/// Infers the plan from the shapes in a file, none of which show strides.
+/// Infers the plan from the shapes in a file. Shapes do not show strides.
 fn infer(sight: &Sight<'_>) -> Result<Plan, Error> {
     let mut plan = Plan::new(Block::Bottleneck, [1; 4], 1);
     if sight.naming.family() == Family::PreActivation {
@@ -157,8 +157,8 @@ fn infer(sight: &Sight<'_>) -> Result<Plan, Error> {
     Ok(plan)
 }
 
-/// Lays the part of a network before its head out, behind a value of a larger network; `scope` stands
-/// before the names of its layers. The channels are those of the tensors, whatever the plan has.
+/// Adds a backbone to a larger network, with the value `image` as its input and `scope` as the
+/// prefix of its layer names. The channels are those of the tensors; those of the plan are ignored.
 ///
 /// # Errors
 /// As [`open`].
@@ -186,7 +186,7 @@ pub fn backbone(
     body(&mut bench, image)
 }
 
-/// Lays out a network for images of a nominal size.
+/// Builds a network for images of a nominal size.
 fn lay_out(
     plan: &Plan,
     naming: &Naming,
@@ -207,7 +207,7 @@ fn lay_out(
     Ok(draft.finish(ends))
 }
 
-/// Everything before the head.
+/// The backbone: everything before the head.
 fn body(bench: &mut Bench<'_>, image: ValueId) -> Result<ValueId, Error> {
     let mut x = stem::build(bench, image)?;
     for site in block::sites(bench.plan) {
@@ -220,7 +220,7 @@ fn body(bench: &mut Bench<'_>, image: ValueId) -> Result<ValueId, Error> {
 }
 
 impl Arch {
-    /// The network of this name with random weights.
+    /// Makes the network of this name with random weights.
     ///
     /// ```
     /// use resnet_wgpu::graph::Role;

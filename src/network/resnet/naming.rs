@@ -1,7 +1,7 @@
-//! The names of layers and tensors: one table for each way of naming.
+//! The names of layers and tensors, with one table for each naming scheme.
 //!
-//! The `Style` of a plan turns a place in the network, a [`Unit`], into the name of a layer; the
-//! [`Naming`] of a file turns it into the name of a tensor. [`Naming::recognise`] finds the naming
+//! The `Style` of a plan maps a position in the network, a [`Unit`], to the name of a layer; the
+//! [`Naming`] of a file maps it to the name of a tensor. [`Naming::recognise`] finds the naming
 //! that the tensors of a file follow.
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use super::plan::Plan;
 use crate::error::{Error, Hint};
 use crate::network::{Family, Parameter};
 
-/// A place in a network. Stages, blocks and convolutions are counted from zero.
+/// A position in a network. Stages, blocks and convolutions are counted from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     /// A convolution before the max pool, with its normalisation and ReLU.
@@ -20,13 +20,13 @@ pub(super) enum Unit {
     Main(Place, usize),
     /// The shortcut of a block.
     Shortcut(Place),
-    /// The pool that averages before a block halves the image.
+    /// The anti-aliasing pool of a block, which strides in place of a convolution.
     Blur(Place),
-    /// The first layer of a block's squeeze-and-excitation, with the mean before it.
+    /// The first layer of a block's squeeze-and-excitation, and the global mean before it.
     Squeeze(Place),
-    /// The second one, with the gate after it.
+    /// Its second layer, and the gate after it.
     Excite(Place),
-    /// The efficient channel attention of a block, with the mean before it and the gate behind it.
+    /// The efficient channel attention of a block, with its global mean and its gate.
     Channels(Place),
     /// One of two selective kernels, with its normalisation.
     Path(Place, usize),
@@ -38,9 +38,9 @@ pub(super) enum Unit {
     Join(Place, usize),
     /// The first layer of what chooses between them, with the mean before it.
     Reduce(Place),
-    /// The second one, as the gate of one of them.
+    /// The second such layer, as the gate of one of the two kernels.
     Choose(Place, usize),
-    /// The end of a block, where main path and shortcut meet.
+    /// The end of a block, where the main path and the shortcut are added.
     Sum(Place),
     /// The normalisation after the last block of a pre-activated network.
     Last,
@@ -85,7 +85,7 @@ pub(super) enum Part {
     Norm,
     Relu,
     Pool,
-    /// A max pool that another pool follows.
+    /// A max pool that is followed by an anti-aliasing pool.
     Max,
     Gate,
     Add,
@@ -99,16 +99,16 @@ pub struct Naming {
     family: Family,
     /// The prefix of every name, such as `module.` after data-parallel training.
     prefix: String,
-    /// What the module of a shortcut is called where it is not `downsample`.
+    /// The name of the shortcut's module, if it is not `downsample`.
     shortcut: Option<&'static str>,
     /// The suffix of every name: `:0` in Keras 2 files.
     suffix: &'static str,
-    /// The layer of the classifier, if the file chooses its name.
+    /// The classifier's layer, if its name is read from the file.
     classifier: Option<String>,
-    /// Modules behind the last pool that are no classifier, and what is said of them.
+    /// Modules after the last pool that are not the classifier, and the remark about them.
     left_out: Vec<String>,
     remark: String,
-    /// A mean and a standard deviation for each of the normalisations in front.
+    /// The names of mean and standard deviation, for each normalisation of the input image.
     normalizations: Vec<[String; 2]>,
 }
 
@@ -126,7 +126,7 @@ const MARKS: [(Family, &str); 7] = [
     ),
 ];
 
-/// A name that the original squeeze-and-excitation networks have, and torchvision's do not.
+/// A name in the original squeeze-and-excitation networks that torchvision's lack.
 const SENET_MARK: &str = "layer0.conv1.weight";
 
 /// A name that CLIP's networks have beside torchvision's.
@@ -145,12 +145,12 @@ const CLIP_TEXTS: &[&str] = &[
 ];
 
 impl Naming {
-    /// The naming of random tensors, which are named after the layers.
+    /// The naming of random tensors: the names of layers.
     pub(super) const fn made_up() -> Self {
         Self::of(Family::Random, String::new())
     }
 
-    /// The names in files of Keras.
+    /// The names in Keras files.
     pub(super) const fn keras() -> Self {
         Self::of(Family::Keras, String::new())
     }
@@ -269,7 +269,7 @@ impl Naming {
         self.family == Family::Notebook
     }
 
-    /// What stands before the names of each network in a file.
+    /// The prefixes of tensor names, one for each network in a file.
     pub fn prefixes(names: &BTreeSet<String>) -> Vec<String> {
         let prefix = |name: &String| {
             let torch = MARKS
@@ -283,7 +283,7 @@ impl Naming {
         names.iter().filter_map(prefix).collect()
     }
 
-    /// Whether a tensor is of a module behind the last pool that the network does without.
+    /// Whether a tensor belongs to a module after the last pool that is left out of the network.
     pub fn leaves_out(&self, name: &str) -> bool {
         self.is_of_texts(name) || self.left_out.iter().any(|module| name.starts_with(module))
     }
@@ -296,17 +296,17 @@ impl Naming {
             && inside.is_some_and(|rest| CLIP_TEXTS.iter().any(|module| rest.starts_with(module)))
     }
 
-    /// What is said of the modules behind the last pool; empty where there is a classifier or nothing.
+    /// The remark about unknown modules after the last pool; empty if there are none.
     pub(super) fn remark(&self) -> &str {
         &self.remark
     }
 
-    /// A mean and a standard deviation for each of the normalisations in front.
+    /// The names of mean and standard deviation, for each normalisation of the input image.
     pub(super) fn normalizations(&self) -> &[[String; 2]] {
         &self.normalizations
     }
 
-    /// Whether a tensor is one before the head.
+    /// Whether a tensor belongs to the backbone.
     pub fn is_backbone(&self, layer: &str) -> bool {
         let modules: &[&str] = match self.family {
             Family::HuggingFace => &["embedder.", "encoder."],
@@ -320,17 +320,17 @@ impl Naming {
         inside.is_some_and(|rest| modules.iter().any(|module| rest.starts_with(module)))
     }
 
-    /// Whether shortcuts are called as in networks for CIFAR.
+    /// Whether shortcuts are named as in networks for CIFAR.
     pub(super) const fn has_small_names(&self) -> bool {
         self.shortcut.is_some()
     }
 
-    /// The layer of the classifier, if the file chooses its name.
+    /// The classifier's layer, if its name is read from the file.
     pub(super) fn classifier(&self) -> Option<&str> {
         self.classifier.as_deref()
     }
 
-    /// The name of a parameter.
+    /// The name of a parameter's tensor.
     pub(super) fn tensor(
         &self,
         plan: &Plan,
@@ -364,7 +364,7 @@ impl Naming {
             Family::SelectiveKernels => {
                 let mut layer = plan.layer(unit, part);
                 if matches!(unit, Unit::Main(..)) {
-                    // A convolution and its normalisation are one module.
+                    // Each convolution and its normalisation share a module.
                     layer = match part {
                         Part::Norm => layer.replace(".bn", ".conv") + ".bn",
                         _ => layer + ".conv",
@@ -417,7 +417,7 @@ impl Naming {
         let inside = |Place { stage, block }| format!("encoder.stages.{stage}.layers.{block}");
         let path = match unit {
             Unit::Stem(_) if plan.stem.len() == 1 => "embedder.embedder".to_owned(),
-            // No network has these units.
+            // Hugging Face's networks do not have these units.
             Unit::Stem(n) => format!("embedder.embedder.{n}"),
             Unit::Last | Unit::Head => "norm".to_owned(),
             Unit::Main(place, n) => format!("{}.layer.{n}", inside(place)),

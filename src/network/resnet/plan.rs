@@ -1,7 +1,7 @@
 //! Everything in which residual networks differ from each other.
 //!
 //! A network is a [`Plan`] and a [`Naming`](super::Naming): the plan says what the layers compute,
-//! and the naming what the tensors of a file are called.
+//! the naming what their tensors are called in a file.
 
 use super::Arch;
 use crate::network::PaddingRule;
@@ -9,7 +9,7 @@ use crate::network::PaddingRule;
 /// The channels of the stem in every published network, from which a bottleneck's width is counted.
 pub(super) const STEM: usize = 64;
 
-/// Classes of the lesson: the fingers of a hand, 0 to 5.
+/// Number of classes in the lesson: the digits 0 to 5, shown with fingers.
 pub(super) const LESSON_CLASSES: usize = 6;
 
 /// The two kinds of residual block.
@@ -17,7 +17,7 @@ pub(super) const LESSON_CLASSES: usize = 6;
 pub enum Block {
     /// Two 3×3 convolutions (ResNet-18 and 34).
     Basic,
-    /// A 3×3 convolution between two 1×1, which reduce and expand the channels.
+    /// A 3×3 convolution between two 1×1 convolutions that reduce and expand the channels.
     Bottleneck,
 }
 
@@ -30,7 +30,7 @@ impl Block {
         }
     }
 
-    /// The convolutions of a block, without that of its shortcut.
+    /// The number of convolutions in a block, without that of its shortcut.
     pub const fn convolutions(self) -> usize {
         match self {
             Self::Basic => 2,
@@ -42,37 +42,37 @@ impl Block {
 /// How a shortcut halves the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Shortcut {
-    /// Its 1×1 convolution strides.
+    /// A 1×1 convolution with stride (option B of He et al.).
     #[default]
     Convolution,
-    /// A 2×2 average pool before its 1×1 convolution (the D of timm's names).
+    /// A 2×2 average pool, then a 1×1 convolution (the D in timm's names).
     AveragePool,
-    /// It takes every second pixel and puts zeros before and after its channels (the A of He et al.).
+    /// Every second pixel, with zero channels added on both ends (option A of He et al.).
     Zeros,
 }
 
-/// Selective kernels in place of a 3×3.
+/// Selective kernels, which replace a 3×3 convolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selective {
-    /// The channels between the two layers that choose, in each stage.
+    /// The channels between the two layers that compute the selection, for each stage.
     pub reduced: Vec<usize>,
-    /// Whether each kernel reads one half of the channels.
+    /// Whether each kernel reads only one half of the input channels.
     pub splits: bool,
     /// Whether both kernels are stacked in one, of equal reach, as in `ResNeSt`.
     pub stacked: bool,
 }
 
-/// What normalises.
+/// The kind of normalisation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Norm {
     /// Batch normalisation.
     #[default]
     Batch,
-    /// Group normalisation with this many groups of channels.
+    /// Group normalisation with this many groups.
     Group(usize),
 }
 
-/// The filter that averages before an image is halved.
+/// The filter that smooths an image before it is halved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AntiAlias {
     /// A 3×3 binomial filter.
@@ -81,7 +81,7 @@ pub enum AntiAlias {
     Average,
 }
 
-/// Where the first block of a stage halves the image.
+/// Which convolution strides in the first block of a stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum StrideSite {
     /// In the 3×3 of a bottleneck (v1.5).
@@ -98,9 +98,9 @@ pub enum Style {
     Torchvision,
     /// `stages.0.blocks.0.conv1`, `stages.0.blocks.0.norm1`: timm's `resnetv2`.
     Timm,
-    /// `res2a_branch2a`, `bn2a_branch2a`: the classic lesson's.
+    /// `res2a_branch2a`, `bn2a_branch2a`: those of the classic lesson.
     Lesson,
-    /// The same where Keras' first ResNet-50 has them.
+    /// The same names, as used by Keras's first ResNet-50.
     Branches,
     /// `conv2_block1_1_conv`: keras.applications.
     Blocks,
@@ -111,34 +111,34 @@ pub enum Style {
 /// Which convolutions have a bias.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Bias {
-    /// None.
+    /// No convolution.
     #[default]
     None,
-    /// Those that no normalisation follows before the next sum or pool.
+    /// Those without a normalisation before the next sum or pool.
     Unnormalised,
-    /// All.
+    /// All convolutions.
     All,
 }
 
-/// Which first blocks of stages have a convolution in their shortcut.
+/// Which stages have a convolution in the shortcut of their first block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Projects {
-    /// Those that change the size of the image or the number of channels.
+    /// Those that change the image size or the number of channels.
     #[default]
     Needed,
-    /// These and all after the first stage.
+    /// Those, and all stages after the first.
     LaterStages,
-    /// All.
+    /// All stages.
     All,
 }
 
-/// When the shortcut of a block is laid out: where files number their tensors, this is their order.
+/// When a block's shortcut is created, and thus the order of layers in files that number them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ShortcutOrder {
     /// Before the main path.
     First,
-    /// Before the last convolution of the main path: the shortcut is the first summand in Keras, which
-    /// numbers layers by how far they are from the end.
+    /// Before the last convolution of the main path: in Keras the shortcut is the first summand,
+    /// and layers are numbered by their distance from the output.
     BeforeLast,
     /// After the main path.
     #[default]
@@ -155,7 +155,7 @@ pub struct MaxPool {
 }
 
 impl MaxPool {
-    /// One with this padding, of −∞.
+    /// A pool with this padding, which reads as −∞.
     pub const fn new(padding: PaddingRule) -> Self {
         Self {
             padding,
@@ -164,7 +164,7 @@ impl MaxPool {
     }
 }
 
-/// The part after the last block.
+/// The part of a network after the last block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The name of the classifier.
@@ -178,7 +178,7 @@ pub struct Head {
 pub enum HeadPooling {
     /// A mean over all pixels, for any image size.
     Global,
-    /// A 2×2 average pool and flattening, channels innermost: the classifier fixes the image size.
+    /// A 2×2 average pool, flattened with channels innermost: the classifier fixes the image size.
     Lesson,
     /// Attention with this many heads, as in CLIP's networks: positions fix the image size.
     Attention(usize),
@@ -187,7 +187,7 @@ pub enum HeadPooling {
 /// A residual network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The way in which its layers are named.
+    /// How its layers are named.
     pub style: Style,
     /// The kind of its blocks.
     pub block: Block,
@@ -195,46 +195,46 @@ pub struct Plan {
     pub blocks: Vec<usize>,
     /// The stride of each stage.
     pub strides: Vec<usize>,
-    /// The channels of each convolution before the max pool: one, or three 3×3.
+    /// Output channels of the convolutions before the max pool: one, or three 3×3.
     pub stem: Vec<usize>,
-    /// Rows and columns of the kernel of a stem with one convolution: 7, or 3 for small images.
+    /// Kernel size of a stem with a single convolution: 7, or 3 for small images.
     pub stem_kernel: usize,
     /// The stride of the first convolution.
     pub stem_stride: usize,
-    /// Whether images are grey: the file's first kernels have one channel.
+    /// Whether images are grey: the first kernels in the file then have one input channel.
     pub grey: bool,
-    /// Rows and columns from one tap of a 3×3 to the next in each stage; 1 where there is no number.
+    /// Dilation of the 3×3 convolutions in each stage; 1 if the list is too short.
     pub dilations: Vec<usize>,
-    /// The channels inside the blocks of each stage.
+    /// Channels inside the blocks of each stage.
     pub widths: Vec<usize>,
-    /// The output channels of the blocks of each stage.
+    /// Output channels of the blocks of each stage.
     pub outputs: Vec<usize>,
-    /// Groups of the 3×3 of a bottleneck.
+    /// Groups of the 3×3 convolution in a bottleneck.
     pub groups: usize,
-    /// Where blocks stride.
+    /// Which convolution of a block strides.
     pub stride_site: StrideSite,
     /// Whether the last block of a stage strides instead of the first.
     pub strides_last: bool,
-    /// What is around the image of a 3×3 that strides.
+    /// The padding of 3×3 convolutions that stride.
     pub stride_padding: PaddingRule,
     /// How shortcuts stride.
     pub shortcut: Shortcut,
-    /// Which blocks project their shortcut.
+    /// Which shortcuts have a convolution.
     pub projects: Projects,
-    /// When a shortcut is laid out.
+    /// When the layers of a shortcut are created.
     pub shortcut_order: ShortcutOrder,
-    /// Whether normalisation and ReLU come before the convolutions (v2) instead of after them.
+    /// Whether normalisation and ReLU precede the convolutions (v2) instead of following them.
     pub pre_activation: bool,
-    /// What normalises.
+    /// The kind of normalisation.
     pub norm: Norm,
-    /// Whether kernels have mean 0 and variance 1 when they are used, whatever the file has.
+    /// Whether kernels are standardised to mean 0 and variance 1 when the network is built.
     pub standardised: bool,
-    /// The filter that averages where the image is halved, if there is one.
+    /// The anti-aliasing filter applied where the image is halved, if there is one.
     pub anti_alias: Option<AntiAlias>,
-    /// The channels between the two layers of squeeze-and-excitation in each stage; empty without
-    /// it.
+    /// Channels between the two layers of the squeeze-and-excitation, for each stage; empty if
+    /// there is none.
     pub squeeze: Vec<usize>,
-    /// Taps of the efficient channel attention of each stage; empty without it.
+    /// Kernel size of the efficient channel attention, for each stage; empty if there is none.
     pub channel_taps: Vec<usize>,
     /// The selective kernels of the blocks, if they have any.
     pub selective: Option<Selective>,
@@ -244,7 +244,7 @@ pub struct Plan {
     pub clamps_last: bool,
     /// Which convolutions have a bias.
     pub bias: Bias,
-    /// Whether it is of those that the authors of squeeze-and-excitation trained.
+    /// Whether the network is one that the authors of squeeze-and-excitation trained.
     pub legacy: bool,
     /// Added to the variance by every batch normalisation.
     pub epsilon: f32,
@@ -257,12 +257,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// torchvision's network of four stages.
+    /// A four-stage network as torchvision builds it.
     pub fn new(block: Block, blocks: [usize; 4], classes: usize) -> Self {
         Self::scaled(block, blocks, STEM, classes)
     }
 
-    /// Does what [`Self::new`] does, with channels counted from those of the stem.
+    /// Does what [`Self::new`] does, with all channels in proportion to those of the stem.
     pub fn scaled(block: Block, blocks: [usize; 4], stem: usize, classes: usize) -> Self {
         let widths = [1, 2, 4, 8].map(|factor| factor * stem);
         Self {
@@ -306,11 +306,11 @@ impl Plan {
         }
     }
 
-    /// The ResNet-50 of the classic lesson, with channels counted from those of the stem.
+    /// The ResNet-50 of the classic lesson, with all channels in proportion to those of the stem.
     ///
-    /// It differs from torchvision's in ways that no shape of a weight shows: the stride is in the
-    /// first 1×1 of a block and in its shortcut, the batch normalisation has Keras's epsilon, the
-    /// max pool has no padding, and a 2×2 average pool and flattening precede the classifier.
+    /// It differs from torchvision's in ways that no weight's shape shows: blocks stride in their
+    /// first 1×1 and in their shortcut, batch normalisation has Keras's epsilon, the max pool has
+    /// no padding, and a 2×2 average pool and flattening precede the classifier.
     pub fn lesson(stem: usize, classes: usize) -> Self {
         Self {
             style: Style::Lesson,
@@ -327,8 +327,8 @@ impl Plan {
         }
     }
 
-    /// The same with ResNeXt's groups, or a wide ResNet's width, for a stem of 64: the 3×3 of the
-    /// first stage has `groups` groups of `width_per_group` channels.
+    /// Applies ResNeXt's groups or a wide ResNet's width, for a stem of 64 channels: the 3×3 of the
+    /// first stage gets `groups` groups of `width_per_group` channels.
     #[must_use]
     pub fn grouped(mut self, groups: usize, width_per_group: usize) -> Self {
         for width in &mut self.widths {
@@ -343,8 +343,7 @@ impl Plan {
     pub fn name(&self) -> String {
         let depth = self.depth();
         let letter = self.letter();
-        // The channels from which those of the network are counted: those of the stem, except in an
-        // S.
+        // The channels that all others are proportional to: those of the stem, except in an S.
         let unit = match self.style {
             Style::Lesson => return Arch::Notebook.name().to_owned(),
             Style::Timm => self.stem_channels(),
@@ -403,7 +402,7 @@ impl Plan {
         name
     }
 
-    /// timm's letter for the kind of stem and shortcuts.
+    /// timm's letter for this kind of stem and shortcut.
     fn letter(&self) -> &'static str {
         let stem = self.stem_channels();
         let deep = self.stem.len() > 1;
@@ -418,17 +417,17 @@ impl Plan {
         }
     }
 
-    /// Convolutions on the way through the network, and the classifier.
+    /// The depth in the network's name: convolutions of the main path, and the classifier.
     fn depth(&self) -> usize {
         self.block.convolutions() * self.blocks.iter().sum::<usize>() + 2
     }
 
-    /// Whether its stem is one for small images, such as those of CIFAR: one 3×3.
+    /// Whether its stem is meant for small images such as CIFAR's: a single 3×3 convolution.
     pub(super) fn is_small(&self) -> bool {
         self.stem_kernel == 3 && self.stem.len() == 1
     }
 
-    /// Channels that the stem of such a network usually gives.
+    /// The usual number of output channels of such a stem.
     fn usual_stem(&self) -> usize {
         if self.is_small() && self.blocks.len() == 3 {
             STEM / 4
@@ -437,7 +436,7 @@ impl Plan {
         }
     }
 
-    /// Rows and columns from one tap to the next in the 3×3 of a stage.
+    /// Dilation of the 3×3 convolutions in a stage.
     pub(super) fn dilation(&self, stage: usize) -> usize {
         self.dilations.get(stage).copied().unwrap_or(1)
     }

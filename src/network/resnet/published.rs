@@ -5,8 +5,8 @@ use super::plan::{Plan, StrideSite, Style};
 use crate::network::{Decision, Family};
 use crate::picture::{ChannelOrder, Preprocess};
 
-/// The weights of torchvision by the hash that ends their file names, in two versions that images are
-/// prepared for in different ways (`torchvision/models/resnet.py`).
+/// torchvision's weights by the hash at the end of their file names, in two versions with different
+/// preprocessing (`torchvision/models/resnet.py`).
 const PUBLISHED: [(&str, &str, &[&str]); 2] = [
     (
         "torchvision's first weights",
@@ -26,7 +26,7 @@ const PUBLISHED: [(&str, &str, &[&str]); 2] = [
     ),
 ];
 
-/// What weights a file name with a hash stands for, and how images are prepared for them.
+/// The published weights that a file name with a hash refers to, and their preprocessing.
 pub(super) fn published(path: &str) -> Option<(&'static str, Preprocess)> {
     let name = path.rsplit(['/', '\\']).next()?;
     let stem = name.split('.').next()?;

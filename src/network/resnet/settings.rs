@@ -1,4 +1,4 @@
-//! What can be stated of a network because it leaves no trace in a file.
+//! Settings: facts about a network that leave no trace in its file, so the caller states them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,10 +10,10 @@ use super::stated::{CONFIG, Config};
 use crate::error::Error;
 use crate::network::{Decision, Fill, PaddingRule};
 
-/// Evidence: a setting.
+/// Evidence: a setting by the caller.
 pub(super) const STATED: &str = "stated";
 
-/// All settings, in the order in which they are applied, and the values that they take.
+/// All settings, in the order in which they are applied, and their possible values.
 const SETTINGS: &[(&str, &str)] = &[
     ("stem_stride", "1 or 2"),
     ("stem_pool", "none or max"),
@@ -27,8 +27,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("bgr", "true or false"),
 ];
 
-/// Changes a plan as is stated. Those of the normalisation and of the image are taken where these are
-/// decided.
+/// Applies settings to a plan. Those about normalisation and the image are applied elsewhere, where
+/// these are decided.
 pub(super) fn apply(
     plan: &mut Plan,
     config: &Config,
@@ -93,7 +93,7 @@ pub(super) fn apply(
     Ok(found)
 }
 
-/// Refuses what is stated of a network of which it cannot be said.
+/// Refuses settings that do not apply to the network.
 pub(super) fn refuse_others(
     stated: &BTreeMap<String, String>,
     applies: impl Fn(&str) -> bool,
@@ -103,7 +103,7 @@ pub(super) fn refuse_others(
     other.map_or(Ok(()), |name| Err(refuse(name, why)))
 }
 
-/// Replaces strides by dilation from where the image has been reduced enough.
+/// Replaces strides by dilation once the image has been reduced by `output_stride`.
 fn dilate(plan: &mut Plan, output_stride: usize) {
     let mut reduced = plan.stem_stride * if plan.max_pool.is_some() { 2 } else { 1 };
     let mut dilation = 1;
@@ -128,7 +128,7 @@ fn pool_of<'a>(plan: &'a mut Plan, name: &str) -> Result<&'a mut MaxPool, Error>
     pool.ok_or_else(|| refuse(name, "is of a max pool, and there is none"))
 }
 
-/// A number within bounds.
+/// Parses a number within a range.
 pub(super) fn number(name: &str, text: &str, range: RangeInclusive<usize>) -> Result<usize, Error> {
     let number = text
         .parse()
@@ -137,13 +137,13 @@ pub(super) fn number(name: &str, text: &str, range: RangeInclusive<usize>) -> Re
     number.ok_or_else(|| refuse(name, format!("is not '{text}'")))
 }
 
-/// `true` or `false`.
+/// Parses `true` or `false`.
 pub(super) fn flag(name: &str, text: &str) -> Result<bool, Error> {
     text.parse()
         .map_err(|_| refuse(name, format!("is not '{text}'")))
 }
 
-/// The error of a setting that makes no sense, with all that do.
+/// The error for a setting that makes no sense; it lists all that exist.
 fn refuse(name: &str, reason: impl fmt::Display) -> Error {
     let all: Vec<String> = SETTINGS
         .iter()

@@ -1,4 +1,4 @@
-//! What the metadata of a weight file and its side-car files state about the network.
+//! What the metadata and side-car files of a weight file state about the network.
 
 use std::collections::HashMap;
 
@@ -10,23 +10,23 @@ pub const CONFIG: &str = "config.json beside the file";
 /// Evidence: `preprocessor_config.json`.
 pub const PREPROCESSOR: &str = "preprocessor_config.json beside the file";
 
-/// What was found. Fields that nothing states are `None`.
+/// What was found. A field is `None` if nothing states it.
 #[derive(Clone, Debug, Default)]
 pub struct Stated {
     /// The path of the file, for the record; `None` for random weights.
     pub path: Option<String>,
-    /// What else it holds that may have been meant.
+    /// What else the file holds that might have been meant.
     pub beside: Option<Decision>,
     /// How images are prepared according to what stands beside the weights, and how sure that is.
     pub prepared: Option<(Preprocess, Decision)>,
     /// The file's metadata, such as `epsilon` or `classes`.
     pub metadata: HashMap<String, String>,
-    /// The content of its side-car files.
+    /// The contents of its side-car files.
     pub config: Config,
 }
 
 impl Stated {
-    /// The name of the architecture, and what says it.
+    /// The name of the architecture, and where it is stated.
     pub(super) fn architecture(&self) -> Option<(&str, &str)> {
         let beside = self
             .config
@@ -40,12 +40,12 @@ impl Stated {
     }
 }
 
-/// The content of the JSON files next to a weight file.
+/// The contents of the JSON files next to a weight file.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// timm's name for the network.
     pub architecture: Option<String>,
-    /// The number of classes that the file states.
+    /// The number of classes that the side-car file states.
     pub classes: Option<usize>,
     /// The number of blocks in each stage, according to Hugging Face.
     pub depths: Option<Vec<usize>>,
@@ -53,11 +53,11 @@ pub struct Config {
     pub downsample_in_bottleneck: Option<bool>,
     /// Whether the first stage halves the image, according to Hugging Face.
     pub downsample_in_first_stage: Option<bool>,
-    /// The stride of the whole backbone, if it is less than usual, according to timm.
+    /// The stride of the whole backbone, if smaller than usual, according to timm.
     pub output_stride: Option<usize>,
     /// Whether the max pool's input is padded with zeros, as in timm's `fixed` stems.
     pub zero_padded_pool: bool,
-    /// The preparation of images, and the file that states it.
+    /// The preprocessing, and the file that states it.
     pub preprocess: Option<(Preprocess, &'static str)>,
     /// The activation that turns scores into probabilities.
     pub activation: Option<Activation>,

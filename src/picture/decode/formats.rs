@@ -1,4 +1,4 @@
-//! Recognises files by their first bytes, and decodes the kinds that need no module of their own.
+//! Recognises files by their first bytes, and decodes formats that need no module of their own.
 
 use std::io::Cursor;
 
@@ -10,8 +10,8 @@ use super::{
     Picture, Pixels, Refused, Source, admitted, clipped, gif, jpeg, orientation, other, png, tiff,
 };
 
-/// The first bytes of files that are often taken for pictures: their position, the bytes, and what
-/// the file is.
+/// Magic bytes of unsupported formats that are often taken for pictures: their offset, the bytes,
+/// and the name of the format.
 const FOREIGN: [(usize, &[u8], &str); 19] = [
     (4, b"ftypavi", "an AVIF picture"),
     (4, b"ftyphei", "a HEIC picture"),
@@ -34,7 +34,7 @@ const FOREIGN: [(usize, &[u8], &str); 19] = [
     (0, b"PK\x03\x04", "a zip archive"),
 ];
 
-/// The content of files that arrived in place of a picture.
+/// The first bytes of other content that is downloaded in place of a picture by mistake.
 const MISTAKEN: [(&[u8], &str); 4] = [
     (
         b"version https://git-lfs",
@@ -45,7 +45,7 @@ const MISTAKEN: [(&[u8], &str); 4] = [
     (b"\x1f\x8b", "compressed by gzip; unpack it"),
 ];
 
-/// Decodes a file of any kind.
+/// Decodes a file of any supported format.
 pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'_>, Refused> {
     match bytes {
         [] => Err("the file is empty".to_owned().into()),
@@ -79,7 +79,7 @@ pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'_>, Refuse
         [b'P', b'1'..=b'6', space, ..] if space.is_ascii_whitespace() => {
             let pnm = || PnmDecoder::new(Cursor::new(bytes)).map_err(other);
             match pnm()?.into_inner().1.maximal_sample() {
-                // Those that are scaled without rounding.
+                // Those that scale to 255 without rounding.
                 most if most == 65_535 || 255 % most.max(1) == 0 => plain(pnm()?),
                 most => Err(format!(
                     "values up to {most}, not 255, are not read; convert it to PNG"
@@ -131,7 +131,7 @@ fn foreign(bytes: &[u8]) -> Option<String> {
         })
 }
 
-/// TGA has no mark at its start: the numbers of its head must be possible.
+/// TGA has no magic bytes: the fields of its header must be plausible.
 fn is_tga(bytes: &[u8]) -> bool {
     let [_, palette, kind, head @ ..] = bytes else {
         return false;
@@ -142,7 +142,7 @@ fn is_tga(bytes: &[u8]) -> bool {
         && depth.is_some_and(|depth| [8, 15, 16, 24, 32].contains(depth))
 }
 
-/// Checks that no chunk of a WebP is longer than the file, because the decoder trusts their
+/// Checks that no chunk of a WebP is longer than the file, because the decoder trusts the stated
 /// lengths.
 fn webp(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     let cut_off = || Refused::Other("the file is cut off".to_owned());
@@ -165,13 +165,13 @@ fn webp(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     Ok(source)
 }
 
-/// Decodes with a decoder of the crate `image`.
+/// Decodes with a decoder of the `image` crate.
 fn plain(decoder: impl ImageDecoder) -> Result<Source<'static>, Refused> {
     let (width, height) = decoder.dimensions();
     let ([height, width], turn) = admitted(height.into(), width.into())?;
     let image = DynamicImage::from_decoder(decoder).map_err(other)?;
     let rgb = match image {
-        // 16-bit pixels come only from PNM. Pillow clips greys and rounds colours.
+        // Only PNM has 16-bit pixels. Pillow clips grey values and scales colours.
         DynamicImage::ImageLuma16(greys) => {
             greys.into_raw().into_iter().flat_map(clipped).collect()
         }
@@ -180,7 +180,7 @@ fn plain(decoder: impl ImageDecoder) -> Result<Source<'static>, Refused> {
             colors.into_raw().into_iter().map(rounded).collect()
         }
         DynamicImage::ImageRgba8(pixels) => {
-            // In place: a second copy of a large picture would be much.
+            // In place, as a second copy of a large picture would take much memory.
             let mut bytes = pixels.into_raw();
             for pixel in 0..bytes.len() / 4 {
                 bytes.copy_within(4 * pixel..4 * pixel + 3, 3 * pixel);
@@ -194,7 +194,7 @@ fn plain(decoder: impl ImageDecoder) -> Result<Source<'static>, Refused> {
     Ok(Source::all(picture, turn, Orientation::NoTransforms))
 }
 
-/// The same of channels of five or six bits, which `image` rounds to eight and Pillow cuts off.
+/// Corrects channels of five or six bits, which `image` rounds to eight and Pillow truncates.
 fn coarse(mut source: Source<'static>, levels: [u16; 3]) -> Source<'static> {
     if let Pixels::All(picture, _) = &mut source.pixels {
         for (byte, most) in picture.rgb.iter_mut().zip(levels.into_iter().cycle()) {

@@ -1,4 +1,4 @@
-//! GIF: its first frame.
+//! GIF: the first frame.
 
 use std::io::Cursor;
 
@@ -7,7 +7,7 @@ use image::metadata::Orientation;
 
 use super::{Picture, Refused, Source, admitted, other};
 
-/// Decodes a file that starts like a GIF.
+/// Decodes a GIF.
 pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
@@ -17,7 +17,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     let frame = frame.ok_or_else(|| "there is no picture in the file".to_owned())?;
     let [top, left] = [frame.top, frame.left].map(usize::from);
     let [rows, columns] = [frame.height, frame.width].map(usize::from);
-    // A frame that does not fit the screen enlarges it.
+    // A frame that extends beyond the screen enlarges it.
     let bottom = u64::from(screen[0]).max((top + rows) as u64);
     let right = u64::from(screen[1]).max((left + columns) as u64);
     let ([height, width], turn) = admitted(bottom, right)?;
@@ -25,7 +25,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     let mut indices = vec![0; rows * columns];
     decoder.read_into_buffer(&mut indices).map_err(other)?;
     let palette = decoder.palette().map_err(other)?.as_chunks().0;
-    // An index without a colour is a grey.
+    // An index without a palette entry is a grey value.
     let color = |index: u8| {
         palette
             .get(usize::from(index))

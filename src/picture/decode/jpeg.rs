@@ -9,11 +9,10 @@ use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, DecodeWarning, Decoder, PixelFo
 
 use super::{Picture, Refused, Source, admitted, orientation, other};
 
-/// The most scans. Encoders write about ten; each can take the time of a whole picture.
+/// Maximum number of scans. Encoders write about ten; each may take as long as a whole picture.
 const MAX_SCANS: usize = 100;
 
-/// Decodes a file that starts like a JPEG. Anything after the first picture, as in an MPO, is
-/// ignored.
+/// Decodes a JPEG. Anything after the first picture, as in an MPO, is ignored.
 pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'static>, Refused> {
     let bytes = match cut_off(bytes) {
         None => Cow::Borrowed(bytes),
@@ -34,7 +33,7 @@ pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'static>, R
     let sampling: Vec<[u8; 2]> = parts
         .map(|part| [part.vertical_sampling, part.horizontal_sampling])
         .collect();
-    // As libjpeg does: a damaged part is concealed, not refused.
+    // Like libjpeg, conceals damaged parts instead of refusing them.
     decoder.set_lenient(true);
     decoder.set_block_smoothing(true);
     let orientation = orientation(decoder.exif_data(), decoder.xmp_data());
@@ -73,7 +72,7 @@ fn unusual() -> Refused {
         .into()
 }
 
-/// RGB by Pillow's integers; JPEGs with four channels store the remaining light.
+/// Converts CMYK to RGB in Pillow's integers; JPEGs store the channels inverted.
 pub(super) fn inverted_cmyk(&[c, m, y, k]: &[u8; 4]) -> [u8; 3] {
     [c, m, y].map(|rest| {
         let product = u32::from(255 - rest) * u32::from(k) + 128;
@@ -83,7 +82,7 @@ pub(super) fn inverted_cmyk(&[c, m, y, k]: &[u8; 4]) -> [u8; 3] {
 
 // === Four channels of which only the first is whole ===
 
-/// Here the decoder returns planes, which are enlarged as by libjpeg's "fancy" upsampling.
+/// The decoder returns planes here, which are enlarged as by libjpeg's "fancy" upsampling.
 fn cmyk_by_planes(
     decoder: Decoder<'_>,
     [height, width]: [usize; 2],
@@ -122,9 +121,9 @@ fn cmyk_by_planes(
     Ok(rgb)
 }
 
-/// Row `y` of a plane at twice its width, and at twice its height if it is `tall`: each sample is
-/// three parts the nearest one and one part the next, along each axis. Planes of two columns are
-/// repeated.
+/// Row `y` of a plane enlarged to twice its width, and to twice its height if `tall`: along each
+/// axis, a sample is 3/4 of the nearest one and 1/4 of the next. Planes up to two columns wide are
+/// repeated instead.
 fn enlarged(rows: &[&[u8]], y: usize, tall: bool) -> Vec<u8> {
     let near = rows[if tall { y / 2 } else { y }];
     if near.len() <= 2 {
@@ -161,16 +160,16 @@ fn enlarged(rows: &[&[u8]], y: usize, tall: bool) -> Vec<u8> {
 const START_OF_SCAN: u8 = 0xda;
 const END_OF_IMAGE: u8 = 0xd9;
 
-/// How many bytes of a file that is cut off are of use; none if it is not: then a marker ends the
-/// compressed data, any one if there is one scan, the end of the image if there may be more. Without it
-/// libjpeg waits for more data, and Pillow gives up.
+/// How many bytes of a truncated file are usable; `None` if it is complete. It is if a marker
+/// follows the compressed data: any marker if there is one scan, the end of the image if there may
+/// be more. Without it libjpeg waits for more data, and Pillow gives up.
 fn cut_off(bytes: &[u8]) -> Option<usize> {
     let mut at = 2;
     let mut channels = 0;
     let mut several = false;
     loop {
         let start = at;
-        // Bytes before a marker are skipped, and so is 0xff, which may fill the space.
+        // Bytes before a marker are skipped, and so are fill bytes (0xff).
         let rest = bytes.get(at..).unwrap_or(&[]);
         let skipped = rest
             .windows(2)

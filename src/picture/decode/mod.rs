@@ -1,7 +1,7 @@
 //! Turns image files into upright 8-bit RGB, with exactly the bytes of Pillow's `convert("RGB")`.
 //!
-//! JPEG and PNG, the formats of nearly all pictures, have their own modules: a JPEG is computed as
-//! by libjpeg-turbo, and a PNG can be resized while it is decoded, row by row.
+//! JPEG and PNG, the most common formats, have their own modules: JPEGs are decoded as by
+//! libjpeg-turbo, and PNGs can be resized while they are decoded, row by row.
 
 mod formats;
 mod gif;
@@ -20,16 +20,16 @@ use super::resize::Resizer;
 use super::{Batch, Picture, Preprocess, resample};
 use crate::error::{Error, Hint};
 
-/// The most bytes of RGB that are held, which is Pillow's limit of 179 million pixels.
+/// The largest picture that is held, in bytes of RGB: Pillow's limit of 179 million pixels.
 const MAX_BYTES: u64 = 512 << 20;
 
-/// The most pixels of a picture that is resized while it is decoded, which limits the time.
+/// The largest picture that is resized while decoding, in pixels, which limits the time.
 const MAX_STREAMED: u64 = 512 << 20;
 
-/// From this many bytes of RGB, pictures are decoded one after another, however many threads ask.
+/// Pictures of this many bytes of RGB are decoded one at a time, by however many threads.
 const LARGE: u64 = 128 << 20;
 
-/// Locked while a large picture is held.
+/// Locked while a large picture is in memory.
 static LARGE_PICTURE: Mutex<()> = Mutex::new(());
 
 type Turn = Option<MutexGuard<'static, ()>>;
@@ -54,7 +54,8 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Sets whether pictures are turned as their EXIF or XMP data say, which is the default.
+    /// Sets whether pictures are turned upright as their EXIF or XMP data say, which is the
+    /// default.
     #[must_use]
     pub const fn upright(mut self, upright: bool) -> Self {
         self.upright = upright;
@@ -69,10 +70,10 @@ impl Reader {
         self
     }
 
-    /// Decodes a file that is in memory; `name` stands for its path in errors.
+    /// Decodes a file held in memory; `name` takes the place of its path in errors.
     ///
     /// # Errors
-    /// [`Error::Image`] for bytes that are not such an image, and for an image that is too large.
+    /// [`Error::Image`] if the bytes are not a supported image, or if it is too large.
     pub fn decode(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<Picture, Error> {
         let decoded = self.start(bytes).and_then(|source| match source.pixels {
             Pixels::All(picture, _) => Ok(turned(picture, source.orientation)),
@@ -85,7 +86,7 @@ impl Reader {
     /// time, unless it is interlaced or has to be turned.
     ///
     /// # Errors
-    /// As [`decode`](Self::decode); also [`Error::Preprocess`] for rules that cannot be carried
+    /// Those of [`decode`](Self::decode), and [`Error::Preprocess`] if the rules cannot be carried
     /// out.
     #[doc(hidden)]
     pub fn prepare(
@@ -144,12 +145,12 @@ impl Reader {
     }
 }
 
-/// A 16-bit grey, clipped at 255 as Pillow does.
+/// A 16-bit grey value, clipped at 255 as by Pillow.
 fn clipped(grey: u16) -> [u8; 3] {
     [u8::try_from(grey).unwrap_or(u8::MAX); 3]
 }
 
-/// What is known about a file once its head has been read.
+/// What is known about a file once its header has been read.
 struct Source<'a> {
     pixels: Pixels<'a>,
     orientation: Orientation,
@@ -170,7 +171,7 @@ impl Source<'_> {
     }
 }
 
-/// Why bytes are not a picture.
+/// Why a file is refused.
 enum Refused {
     CutOff,
     Other(String),
@@ -196,7 +197,7 @@ impl From<String> for Refused {
     }
 }
 
-/// The refusal of a decoder.
+/// Converts the error of a decoder.
 fn other(error: impl std::fmt::Display) -> Refused {
     let reason = error.to_string();
     let at_end = ["failed to fill whole buffer", "unexpected end of file"];
@@ -206,7 +207,7 @@ fn other(error: impl std::fmt::Display) -> Refused {
     Refused::Other(reason)
 }
 
-/// The size of a picture to be held, if that is allowed, and the permission to decode it.
+/// Checks the size of a picture that must be held in memory, and waits for permission to decode it.
 fn admitted(height: u64, width: u64) -> Result<([usize; 2], Turn), Refused> {
     let sides = usize::try_from(height)
         .ok()
@@ -227,7 +228,7 @@ fn too_large(height: u64, width: u64) -> Refused {
     format!("{width}x{height} pixels are too many; reduce it to {most} million").into()
 }
 
-/// How a picture is to be turned, according to its EXIF data, or otherwise its XMP data.
+/// The orientation of a picture by its EXIF data, or else by its XMP data.
 fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
     let by_exif = exif.and_then(|exif| {
         Orientation::from_exif_chunk(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif))

@@ -1,4 +1,4 @@
-//! PNG, row by row.
+//! PNG, decoded row by row.
 
 use std::io::{Cursor, ErrorKind};
 
@@ -8,20 +8,20 @@ use super::{
     MAX_STREAMED, Picture, Pixels, Refused, Source, Turn, admitted, orientation, other, too_large,
 };
 
-/// The limit for data other than pixels.
+/// Maximum number of bytes for data other than pixels.
 const MAX_ANCILLARY: usize = 64 << 20;
 
-/// The rows of a picture, as RGB.
+/// Decodes the rows of a picture to RGB.
 pub(super) struct Rows<'a> {
     reader: png::Reader<Cursor<&'a [u8]>>,
-    /// The kind of pixels in the file.
+    /// The colour type in the file.
     original: ColorType,
     truncated: bool,
-    /// What a pixel is that is cut off.
+    /// The colour of pixels that are cut off.
     rest: [u8; 3],
 }
 
-/// Reads the head of a file that starts like a PNG.
+/// Reads the header of a PNG.
 pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'_>, Refused> {
     let limits = Limits {
         bytes: MAX_ANCILLARY,
@@ -79,13 +79,13 @@ fn refused(error: DecodingError) -> Refused {
 }
 
 impl Rows<'_> {
-    /// Rows and columns.
+    /// Height and width.
     pub(super) fn size(&self) -> [usize; 2] {
         let info = self.reader.info();
         [info.height as usize, info.width as usize]
     }
 
-    /// Whether the rows come in order, from top to bottom.
+    /// Whether rows come in order, top to bottom: the image is not interlaced.
     pub(super) fn in_order(&self) -> bool {
         !self.reader.info().interlaced
     }
@@ -126,7 +126,7 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Decodes a row; `None` after the last one, or where a file that may be truncated ends.
+    /// Decodes a row; `None` after the last one, or where an acceptably truncated file ends.
     fn next(&mut self, rgb: &mut Vec<u8>) -> Result<Option<InterlaceInfo>, Refused> {
         let (color, depth) = self.reader.output_color_type();
         let row = match self.reader.next_interlaced_row() {
@@ -144,7 +144,7 @@ impl Rows<'_> {
         match color {
             ColorType::Rgb if bytes == 1 => rgb.extend_from_slice(row.data()),
             ColorType::Grayscale | ColorType::GrayscaleAlpha => {
-                // Pillow keeps 16-bit greys whole until it clips them, unless there is alpha.
+                // Pillow keeps all 16 bits of grey until it clips them, unless there is alpha.
                 let whole = self.original == ColorType::Grayscale;
                 let grey = |pixel: &[u8]| match *pixel {
                     [0, low, ..] if bytes == 2 && whole => [low; 3],

@@ -1,4 +1,4 @@
-//! TIFF: its first page.
+//! TIFF: the first page.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -19,7 +19,7 @@ const PLANES: u16 = 2;
 const REVERSED_BITS: u16 = 2;
 const PREMULTIPLIED: u16 = 1;
 
-/// Decodes a file that starts like a TIFF.
+/// Decodes a TIFF.
 pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     let mut limits = Limits::default();
     // Up to four channels of 16 bits.
@@ -96,7 +96,7 @@ fn upper(sample: &u16) -> u8 {
     sample.to_be_bytes()[0]
 }
 
-/// The samples of greys or indices; each row starts at a new byte.
+/// Unpacks grey values or indices of fewer than 8 bits; each row starts at a new byte.
 fn unpacked(packed: &[u8], bits: u8, most: u8, width: usize) -> impl Iterator<Item = u8> {
     let each = usize::from(8 / bits);
     packed.chunks(width.div_ceil(each)).flat_map(move |row| {
@@ -146,7 +146,7 @@ fn joined(color: ColorType, samples: Vec<u8>, blended: bool) -> Option<Vec<u8>> 
     })
 }
 
-/// The file with its palette indices declared as greys, which the decoder can read.
+/// The file with palette indices redeclared as grey values, which the decoder can read.
 fn indices_as_greys(bytes: &[u8]) -> Cow<'_, [u8]> {
     let place = || {
         let little = bytes.first() == Some(&b'I');

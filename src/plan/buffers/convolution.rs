@@ -1,4 +1,4 @@
-//! The ways to compute a convolution on buffers, and what each of them launches and binds.
+//! Algorithms for convolutions on buffers: what each of them launches and binds.
 
 use std::fmt;
 
@@ -14,19 +14,19 @@ use crate::kernels::{
 use crate::plan::candidate::{Candidate, ConvShape};
 use crate::plan::lower::{Bound, Dispatch, Lowered, Operand, residual_or};
 
-/// One way to compute a convolution on buffers.
+/// An algorithm for convolutions on buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OnBuffers {
-    /// Four output channels of one pixel per thread: for groups of few channels.
+    /// Each thread computes four output channels of one pixel: for groups of few channels.
     Grouped,
     /// Tiles in workgroup memory.
     Tiled(Tile),
-    /// The same with the reduction cut into this many slices, each with its own workgroups, and a
-    /// dispatch that adds them up.
+    /// The same with the reduction split into this many slices, each with its own workgroups, and
+    /// another dispatch that adds them up.
     Split(Tile, usize),
-    /// Fewer multiplications, in three dispatches; the tile is that of the products.
+    /// Winograd's algorithm, in three dispatches; the tile is that of the multiplication.
     Winograd(OutTile, Tile),
-    /// Cooperative matrices of halves.
+    /// Cooperative matrices in half precision.
     Cooperative,
 }
 
@@ -75,7 +75,7 @@ impl Buffers<'_> {
         let weight = graph.tensor(conv.weight);
         let convolution = Convolution {
             geometry,
-            // Padded to whole vectors; the padding belongs to channels that do not exist.
+            // Padded to whole vectors; the padding belongs to no channel.
             bias: vector(graph, conv.bias, geometry.output.c),
         };
         let dispatches = match algorithm {
@@ -131,7 +131,7 @@ struct Convolution<'a> {
 }
 
 impl Convolution<'_> {
-    /// The only dispatch.
+    /// A dispatch that does all the work.
     fn whole(&self, weight: &Packing, launch: impl Fn(&Geometry) -> Launch) -> Dispatch {
         Dispatch::completing(self.geometry, true, |geometry| {
             let operands = [
@@ -146,7 +146,7 @@ impl Convolution<'_> {
         })
     }
 
-    /// The last dispatch, from sums to the output.
+    /// The last dispatch, which turns sums into the output.
     fn output(&self, launch: impl Fn(&Geometry) -> Launch) -> Dispatch {
         Dispatch::completing(self.geometry, false, |geometry| {
             let operands = [
@@ -160,8 +160,8 @@ impl Convolution<'_> {
     }
 }
 
-/// Binds bare sums. The bindings of biases and residual must be filled, though the shader does not
-/// read them.
+/// Binds a multiplication without epilogue. The bindings for bias and residual must be filled,
+/// though the shader does not read them.
 fn bind_products(launch: Launch, weight: Packing) -> Bound {
     let operands = [
         Operand::Input(0),

@@ -1,5 +1,4 @@
-//! The algorithm that computes a layer on buffers unless measurements say otherwise, and the
-//! alternatives.
+//! The algorithm for each layer on buffers by default, and the alternatives that can be measured.
 
 use super::devices::{DISPATCH, Defaults, HALF_TILES, PRODUCT_TILES, TILES};
 use super::{Buffers, OnBuffers};
@@ -43,19 +42,18 @@ impl Buffers<'_> {
     /// The algorithm that computes a layer by default.
     pub(super) fn default_algorithm(&self, geometry: &Geometry) -> OnBuffers {
         if geometry.groups > 1 {
-            // Tiles would multiply mostly zeros: a group of ResNeXt-50 has 4 to 32 channels.
+            // Tiles would mostly multiply zeros: a group of ResNeXt-50 has 4 to 32 channels.
             return OnBuffers::Grouped;
         }
         let row = Defaults::of(self.options.capabilities.device);
         if let Some(out_tile) = row.winograd_for(geometry, self.options) {
             let product = winograd::product(geometry, out_tile);
-            // The transforms have already lost bits, so the products are in single precision.
+            // The transforms have already lost precision, so the products are in single precision.
             let tile = row.tile_for(row.tiles, &product, out_tile.components());
             return OnBuffers::Winograd(out_tile, tile);
         }
         if self.may_cooperate(geometry) {
-            // The caller asked for it. Matrix units are several times as fast as any other
-            // arithmetic.
+            // The caller asked for it. Matrix units are several times as fast as other arithmetic.
             return OnBuffers::Cooperative;
         }
         let tiles = if row.fast_halves && self.multiplies_halves() {
@@ -70,13 +68,14 @@ impl Buffers<'_> {
         }
     }
 
-    /// Whether kernels may multiply halves: values stored with more bits keep them.
+    /// Whether kernels may multiply in half precision, which is only done to values stored that
+    /// way.
     fn multiplies_halves(&self) -> bool {
         self.precision == Precision::F16 && self.options.capabilities.half_arithmetic
     }
 
-    /// Whether a layer may be computed with cooperative matrices, which would multiply mostly zeros
-    /// for the three channels of an image.
+    /// Whether a layer may use cooperative matrices. For the three channels of an image, they would
+    /// mostly multiply zeros.
     fn may_cooperate(&self, geometry: &Geometry) -> bool {
         let device = &self.options.capabilities;
         let [min, max] = conv2d_cooperative::SUBGROUPS;
@@ -89,12 +88,11 @@ impl Buffers<'_> {
     }
 }
 
-/// The least number of products in a slice that is worth its own workgroup.
+/// Minimum number of products per output in a slice that is worth a workgroup of its own.
 const SLICE_PRODUCTS: usize = 128;
-/// The numbers of slices that a reduction may have; a dispatch that adds up many of them is bound
-/// by memory.
+/// Numbers of slices to choose from; adding up more of them would be bound by memory.
 const SLICES: [usize; 3] = [2, 4, 8];
-/// With this many workgroups no device idles.
+/// Number of workgroups that keeps any device busy.
 const WORKGROUPS_OF_ANY: u64 = 256;
 
 /// Whether the reduction of a layer is long enough, and its output small enough, to be split.
@@ -105,7 +103,7 @@ fn may_split(geometry: &Geometry, tile: Tile, slices: usize) -> bool {
 }
 
 impl Defaults {
-    /// The largest tile that makes enough workgroups for a number of equal problems, otherwise the
+    /// The largest tile with enough workgroups for `problems` equal problems, otherwise the
     /// smallest.
     fn tile_for(&self, tiles: &[Tile], geometry: &Geometry, problems: usize) -> Tile {
         let workgroups = |tile: &Tile| tile.workgroups(geometry).iter().product::<u64>();
@@ -115,9 +113,9 @@ impl Defaults {
         *enough.unwrap_or(&tiles[tiles.len() - 1])
     }
 
-    /// The slices of the reduction: as few as make enough workgroups, otherwise as many as allowed.
-    /// If less than half of the workgroups are missing, the second dispatch would cost more than it
-    /// saves.
+    /// The number of slices: as few as give enough workgroups, otherwise as many as allowed. If
+    /// there are already more than half as many as wanted, the second dispatch would cost more than
+    /// it saves.
     fn slices(&self, geometry: &Geometry, tile: Tile) -> usize {
         let [x, y] = tile.workgroups(geometry);
         let workgroups = usize::try_from(x * y).unwrap_or(usize::MAX);
@@ -131,7 +129,7 @@ impl Defaults {
         enough.or(possible.next_back()).unwrap_or(1)
     }
 
-    /// The size of Winograd's tiles; `None` computes a layer directly.
+    /// The size of Winograd tiles; `None` if a direct convolution should be faster.
     fn winograd_for(&self, geometry: &Geometry, options: &PlanOptions) -> Option<OutTile> {
         let mut possible = out_tiles(options, geometry);
         if options.winograd != Winograd::Auto {
@@ -158,7 +156,7 @@ impl Defaults {
             (out_tile, products + transforms + 2 * DISPATCH)
         });
         let (out_tile, time) = timed.min_by_key(|&(_, time)| time)?;
-        // A gain below a tenth is within the error of the estimate.
+        // A gain of less than a tenth is within the error of the estimate.
         (time * 10 < direct * 9).then_some(out_tile)
     }
 }

@@ -1,9 +1,8 @@
-//! The defaults of the kernels on buffers for each kind of device: a table in which every row has
-//! its reason.
+//! Defaults of the kernels on buffers for each kind of device: a table with a reason for every row.
 //!
-//! A large tile does more arithmetic per byte that it loads; a small one makes more workgroups. At
+//! A large tile does more arithmetic per byte that it loads; a small one gives more workgroups. At
 //! batch 1 the last stages of a ResNet have 49 output pixels, and compute units without a workgroup
-//! idle, so the largest tile that still makes enough workgroups wins.
+//! are idle: the largest tile that still gives enough workgroups is the best.
 
 use crate::kernels::Precision;
 use crate::kernels::conv2d::Tile;
@@ -20,9 +19,9 @@ const fn tile(px: u32, co: u32, k: u32, per_thread_px: u32, per_thread_co: u32) 
     }
 }
 
-/// A tile of halves: 4×8 sums per thread in single precision, and the same number for one step in
-/// half precision. RDNA2: 83 % of the hottest block are packed multiply-adds, 8 waves per SIMD. 8×8
-/// would have 6 waves, and spills on RDNA3.
+/// A half-precision tile: each thread has 4×8 sums in single precision, and as many in half
+/// precision for one step. RDNA2: 83 % of the hottest block are packed multiply-adds, 8 waves per
+/// SIMD. 8×8 would have 6 waves, and spills on RDNA3.
 const fn half_tile(px: u32) -> Tile {
     Tile {
         arithmetic: Precision::F16,
@@ -35,20 +34,20 @@ const fn half_tile(px: u32) -> Tile {
 pub(super) const T128X64: Tile = tile(128, 64, 16, 8, 8);
 /// RDNA2: 89 %, 8 waves.
 pub(super) const T64X64: Tile = tile(64, 64, 16, 8, 8);
-/// RDNA2: 85 %, 10 waves. Half the registers of [`T64X64`] for the sums.
+/// RDNA2: 85 %, 10 waves. The sums take half as many registers as in [`T64X64`].
 pub(super) const T64X64_8X4: Tile = tile(64, 64, 16, 8, 4);
-/// RDNA2: 80 %. A quarter of the registers, 256 threads.
+/// RDNA2: 80 %. The sums take a quarter of the registers; 256 threads.
 pub(super) const T64X64_4X4: Tile = tile(64, 64, 16, 4, 4);
 /// RDNA2: 83 %, 12 waves.
 pub(super) const T32X64: Tile = tile(32, 64, 16, 4, 8);
 /// RDNA2: 79 %.
 pub(super) const T32X64_4X4: Tile = tile(32, 64, 16, 4, 4);
 
-/// The tiles that may be fastest for the products of Winograd's algorithms, which have many
+/// Tiles that may be fastest for the multiplication in Winograd's algorithm, which has many
 /// workgroups.
 pub(super) const PRODUCT_TILES: [Tile; 3] = [T128X64, T64X64_8X4, T32X64];
 
-/// Tiles for devices with half arithmetic, from the largest to the smallest.
+/// Tiles for devices with half-precision arithmetic, largest first.
 pub(super) const HALF_TILES: [Tile; 3] = [half_tile(128), half_tile(64), half_tile(32)];
 
 /// All tiles of the kernels on buffers.
@@ -57,31 +56,31 @@ pub(super) const TILES: [Tile; 6] = [T128X64, T64X64, T64X64_8X4, T64X64_4X4, T3
 /// The defaults of the kernels on buffers for a kind of device.
 pub(super) struct Defaults {
     pub(super) class: DeviceClass,
-    /// `None` stands for all others.
+    /// The vendor; `None` matches all.
     pub(super) vendor: Option<Vendor>,
-    /// From the largest to the smallest.
+    /// Tiles to choose from, largest first.
     pub(super) tiles: &'static [Tile],
-    /// Whether it multiplies halves faster than single precision, if only halves are stored.
+    /// Whether half-precision arithmetic is faster, where values are stored that way.
     pub(super) fast_halves: bool,
-    /// The workgroups that a dispatch should have: about two per compute unit. wgpu does not report
-    /// how many there are.
+    /// The desired number of workgroups in a dispatch: about two per compute unit. wgpu does not
+    /// report how many of these there are.
     pub(super) workgroups_wanted: usize,
-    /// The peak of a typical device, which determines whether Winograd's algorithms pay off; `None`
-    /// means never.
+    /// Peak rates of a typical device, which determine whether Winograd's algorithm pays off;
+    /// `None` means never.
     pub(super) peak: Option<Peak>,
 }
 
 /// The peak rates of a device's arithmetic and memory, from its data sheet.
 #[derive(Clone, Copy)]
 pub(super) struct Peak {
-    /// Single precision, 10⁹ operations per second.
+    /// Single precision, in 10⁹ operations per second.
     gflops: u64,
-    /// 10⁹ bytes per second.
+    /// In 10⁹ bytes per second.
     gbytes: u64,
 }
 
 impl Peak {
-    /// The time of a dispatch that is bound by one of them, in picoseconds.
+    /// The time of a dispatch that is limited by one of them, in picoseconds.
     pub(super) const fn picoseconds(self, operations: u64, bytes: u64) -> u64 {
         let (arithmetic, memory) = (operations * 1000 / self.gflops, bytes * 1000 / self.gbytes);
         if arithmetic > memory {
@@ -92,17 +91,17 @@ impl Peak {
     }
 }
 
-/// The cost of a dispatch that waits for another one, in picoseconds: 2 to 5 µs on discrete GPUs.
+/// The cost of a dispatch that must wait for another, in picoseconds: 2 to 5 µs on discrete GPUs.
 pub(super) const DISPATCH: u64 = 3_000_000;
 
-/// Tiles with 64 sums per thread, down to 32.
+/// Tiles with 64 to 32 sums per thread.
 const LARGE: &[Tile] = &[T128X64, T64X64, T32X64];
 /// At most 32 sums per thread.
 const MEDIUM: &[Tile] = &[T64X64_8X4, T32X64_4X4];
 /// 16 sums per thread.
 const SMALL: &[Tile] = &[T64X64_4X4, T32X64_4X4];
 
-/// The first matching row applies; the last one matches everything.
+/// The first row that matches applies; the last one matches everything.
 pub(super) const DEFAULTS: &[Defaults] = &[
     // 256 registers and large register files: RX 6600 to 7900 XTX have 28 to 96 compute units. RX
     // 6800 XT: 20.7 TFLOP/s, 512 GB/s.
@@ -141,7 +140,7 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         12,
         Some([790, 77]),
     ),
-    // More than 104 16-bit registers per thread leave fewer threads on a core (D. Johnson's
+    // More than 104 16-bit registers per thread reduce the number of threads per core (D. Johnson's
     // description of the M1's GPU); M1 to M2 Max have 7 to 38 cores. M2: 3.6 TFLOP/s, 100 GB/s.
     row(
         DeviceClass::Integrated,
@@ -150,7 +149,7 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         32,
         Some([3_600, 100]),
     ),
-    // The same compute units as the cards: 2 to 16 of them. Radeon 680M: 3.4 TFLOP/s, 102 GB/s.
+    // The same compute units as on cards, 2 to 16 of them. Radeon 680M: 3.4 TFLOP/s, 102 GB/s.
     row(
         DeviceClass::Integrated,
         Some(Vendor::Amd),
@@ -167,10 +166,10 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         16,
         Some([2_100, 51]),
     ),
-    // A workgroup runs on one core of the CPU, and there are few cores. Winograd was not measured.
+    // Each workgroup runs on one CPU core, of which there are few. Winograd was not measured.
     row(DeviceClass::Software, None, LARGE, 8, None),
     // Two for each of the 40 compute units of a mid-range card, and more than an integrated GPU
-    // needs. Without a known peak, three dispatches instead of one are not worth the risk.
+    // needs. With an unknown peak, three dispatches instead of one are not worth the risk.
     row(DeviceClass::Unknown, None, LARGE, 80, None),
 ];
 
@@ -185,8 +184,8 @@ const fn row(
         class,
         vendor,
         tiles,
-        // Twice as fast there according to the makers' documents, but not on GeForce. On Mali and
-        // Adreno a tile of halves needs too many registers.
+        // Twice as fast there according to vendor documents, but not on GeForce. On Mali and
+        // Adreno, a half-precision tile needs too many registers.
         fast_halves: matches!(vendor, Some(Vendor::Amd | Vendor::Apple | Vendor::Intel)),
         workgroups_wanted,
         peak: match peak {

@@ -34,7 +34,7 @@ impl<'a> Buffers<'a> {
         Self { options, precision }
     }
 
-    /// The representation of feature maps; in single precision it is the one that callers see.
+    /// The representation of feature maps; in single precision, that which callers see.
     const fn maps(&self) -> Representation {
         match self.precision {
             Precision::F32 => Representation::Plain,
@@ -51,7 +51,7 @@ impl BackEnd for Buffers<'_> {
         }
     }
 
-    /// Vectors of one pixel have single precision: they cost nothing, and callers read them.
+    /// 1×1 activations remain in single precision: that costs nothing, and callers read them.
     fn lower(&self, graph: &Graph, node: &Node) -> Lowered {
         let x = graph.shape(node.inputs[0]);
         let y = graph.shape(node.output);
@@ -117,7 +117,7 @@ impl BackEnd for Buffers<'_> {
     }
 }
 
-/// A per-channel vector, or zeros if there is none.
+/// A vector with one element per channel; zeros if there is no parameter.
 fn vector(graph: &Graph, param: Option<ParamId>, len: usize) -> Packing {
     Packing::vector(param.map(|param| graph.tensor(param)), len)
 }

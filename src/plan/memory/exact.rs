@@ -1,13 +1,13 @@
-//! Finds the smallest slots for values few of which are alive at once, by trying all sizes.
+//! Finds the smallest slots by exhaustive search, if few values are alive at the same time.
 //!
-//! At each point in time, the state is which slots are taken, and until when. With few slots there
-//! are few states, so for given slot sizes every placement is tried, and each state once. The sizes
-//! themselves are tried from the smallest sum upwards: the first ones that hold all values are the
-//! best.
+//! At each point in time, the state is which slots are taken, and until when. Few slots have few
+//! states, so for given slot sizes every placement is tried, and each state only once. Combinations
+//! of sizes are tried in order of their sum: the first that holds all values is the best.
 
 use std::collections::HashSet;
 
-/// More values alive at once, or more sizes, would take too long.
+/// Limits for values alive at the same time and for distinct sizes; beyond them it would take too
+/// long.
 const MAX_ALIVE: usize = 4;
 const MAX_SIZES: usize = 16;
 
@@ -19,10 +19,10 @@ pub(super) struct Life {
     pub(super) last: usize,
 }
 
-/// The slot of each value and the sizes of the slots, if they are together smaller than `limit`.
+/// Returns the slot of each value and the sizes of the slots, if their sum is less than `limit`.
 ///
-/// There are as many slots as values alive at once, or one more. `None` if nothing is found, or if
-/// too many values are alive at once.
+/// There are as many slots as values alive at the same time, or one more. `None` if no placement is
+/// found, or if too many values are alive at the same time.
 pub(super) fn place(lives: &[Life], limit: u64) -> Option<(Vec<usize>, Vec<u64>)> {
     let mut order: Vec<usize> = (0..lives.len()).collect();
     order.sort_by_key(|&value| lives[value].first);
@@ -77,7 +77,7 @@ struct Search<'a> {
     order: &'a [usize],
     slots: &'a [u64],
     slot_of: Vec<usize>,
-    /// States from which no placement of the rest was found.
+    /// States from which the remaining values cannot be placed.
     failed: HashSet<(usize, Vec<Option<usize>>)>,
 }
 
@@ -98,7 +98,7 @@ impl Search<'_> {
         }
         let mut tried = None;
         for (slot, &bytes) in self.slots.iter().enumerate() {
-            // One of several equal free slots stands for all.
+            // Of several free slots of the same size, only one is tried.
             if key.1[slot].is_some() || bytes < life.bytes || tried == Some(bytes) {
                 continue;
             }

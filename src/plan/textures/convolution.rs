@@ -1,4 +1,4 @@
-//! The ways to compute a convolution on textures, and what each of them launches and binds.
+//! Algorithms for convolutions on textures: what each of them launches and binds.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use crate::kernels::winograd::{self, OutTile};
 use crate::plan::candidate::{Candidate, ConvShape};
 use crate::plan::lower::{Bound, Dispatch, Lowered, Operand, Representation, residual_or};
 
-/// One way to compute a convolution on textures.
+/// An algorithm for convolutions on textures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OnTextures {
-    /// A subgroup per tile.
+    /// One subgroup per tile.
     Tiled(Tile),
-    /// Fewer multiplications, in three dispatches; the tile is that of the products.
+    /// Winograd's algorithm, in three dispatches; the tile is that of the multiplication.
     Winograd(OutTile, Tile),
 }
 

@@ -1,5 +1,5 @@
-//! The algorithm that computes a layer on textures unless measurements say otherwise, and the
-//! alternatives: a table of tiles with their speeds.
+//! The algorithm for each layer on textures by default, and the alternatives: a table of tiles with
+//! their speeds.
 
 use super::{OnTextures, Textures};
 use crate::kernels::conv2d::Geometry;
@@ -32,7 +32,7 @@ impl Textures<'_> {
         let timed = out_tiles(self.options, geometry)
             .map(|out_tile| (out_tile, self.tiles.winograd_time(geometry, out_tile)));
         let best = timed.min_by_key(|&(_, time)| time);
-        // A gain below a tenth is within the error of the estimate.
+        // A gain of less than a tenth is within the error of the estimate.
         let asked_for = self.options.winograd != Winograd::Auto;
         match best.filter(|(_, time)| asked_for || time * 10 < direct * 9) {
             Some((out_tile, _)) => {
@@ -44,8 +44,8 @@ impl Textures<'_> {
     }
 }
 
-/// A tile of the kernels on textures and the speed of its loop if it fits exactly, in GFLOP/s on
-/// one core of Zen 5. `shaders/README.md` lists the tiles that lost.
+/// A tile of the kernels on textures, and the speed of its loop when it fits exactly, in GFLOP/s on
+/// one core of a Zen 5. `shaders/README.md` lists the tiles that lost.
 #[derive(Clone, Copy)]
 struct Rated {
     tile: Tile,
@@ -70,9 +70,9 @@ const QUAD_TILES: &[Rated] = &[Rated {
     speed: Some(6),
 }];
 
-/// llvmpipe at its usual width (Mesa 22.3, LLVM 15). 32×2 is for the products of Winograd
-/// convolutions of few tiles; 32×4 and 16×7 are for processors with a smaller cache of decoded
-/// instructions than Zen 4's and are candidates only.
+/// llvmpipe at its default width (Mesa 22.3, LLVM 15). 32×2 is for Winograd convolutions of few
+/// tiles; 32×4 and 16×7 are for processors with a smaller cache of decoded instructions than Zen 4
+/// and are never defaults.
 const EIGHT_LANE_TILES: &[Rated] = &[
     texture(8, 32, 7, Some(70)),
     texture(8, 32, 5, Some(65)),
@@ -81,7 +81,7 @@ const EIGHT_LANE_TILES: &[Rated] = &[
     texture(8, 16, 7, None),
 ];
 
-/// llvmpipe with `LP_NATIVE_VECTOR_WIDTH=512`: half as many groups fill the small layers.
+/// llvmpipe with `LP_NATIVE_VECTOR_WIDTH=512`: small layers are filled by half as many groups.
 const SIXTEEN_LANE_TILES: &[Rated] = &[
     texture(16, 32, 7, Some(102)),
     texture(16, 32, 4, Some(86)),
@@ -101,7 +101,7 @@ impl Tiles {
         })
     }
 
-    /// The tile that should be fastest, and the time of all workgroups of one problem on one core.
+    /// The tile that should be fastest, and the total time of its workgroups on one core.
     fn fastest(&self, geometry: &Geometry) -> (Tile, u64) {
         let timed = self
             .0
@@ -112,7 +112,7 @@ impl Tiles {
     }
 
     /// The time of the three dispatches on one core, in picoseconds: 12 ns for each texel that a
-    /// subgroup fetches, about as much for its sums, and 40 ns for each one it stores.
+    /// subgroup fetches, about as much for its sums, and 40 ns for each texel that it stores.
     fn winograd_time(&self, geometry: &Geometry, out_tile: OutTile) -> u64 {
         let product = winograd::product(geometry, out_tile);
         let components = out_tile.components() as u64;
@@ -122,7 +122,7 @@ impl Tiles {
             let texels = (shape.pixels() * shape.channel_groups()) as u64;
             texels.div_ceil(tile.lanes.into())
         };
-        // Four lanes mean SwiftShader, which keeps the arrays of the transforms in memory.
+        // Four lanes mean SwiftShader, which keeps the transforms' arrays in memory.
         let slowness = if tile.lanes == conv2d_quad::LANES {
             5
         } else {
@@ -135,15 +135,15 @@ impl Tiles {
 }
 
 impl Rated {
-    /// The time of all workgroups of one problem on one core, if the speed is known.
+    /// The total time of all workgroups of a layer on one core; `None` if the speed is unknown.
     fn picoseconds(&self, geometry: &Geometry) -> Option<u64> {
         let Self { tile, speed } = *self;
         let steps = geometry.kernel[0] * geometry.kernel[1] * geometry.input.channel_groups();
         let [x, y] = tile.workgroups(geometry);
         let outputs = u64::from(tile.co * tile.px_groups);
-        // Four products of a step, two operations each.
+        // Four products per step, two operations each.
         let step = outputs * u64::from(tile.lanes) * 4 * 2 * 1000 / speed?;
-        // Four outputs make a texel; a store, with the code before the loop, takes 50 ns.
+        // Four outputs make a texel; a store, and the code before the loop, take 50 ns.
         let rest = outputs / 4 * 50_000;
         Some(x * y * (steps as u64 * step + rest))
     }

@@ -10,13 +10,13 @@ use crate::failure::Failure;
 use crate::output::{SCHEMA_VERSION, Table, print, sizes};
 use crate::stats::{median, quantile};
 
-/// A record of thousands of samples has less than 1 MB.
+/// Maximum size of a record in bytes; thousands of samples take less than 1 MB.
 const MAX_BYTES: u64 = 64 << 20;
 /// The fraction of resampled ratios inside the interval.
 const CONFIDENCE: f64 = 0.95;
-/// Enough that the limits of the interval move by less than their second digit from seed to seed.
+/// Enough that the interval's bounds change by less than their second digit from seed to seed.
 const RESAMPLES: usize = 4000;
-/// With fewer samples, a bootstrap says more about the resampling than about the times.
+/// With fewer samples, a bootstrap reflects the resampling more than the times.
 const MIN_SAMPLES: usize = 5;
 
 /// The parts of a record that are compared; anything else is ignored.
@@ -53,7 +53,7 @@ struct Run {
     samples_ms: Vec<f64>,
 }
 
-/// What two runs must have in common.
+/// What identifies a run in both records.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 struct Key {
     path: String,
@@ -86,7 +86,7 @@ impl Record {
         Ok(record)
     }
 
-    /// The samples of all runs with a key: `--batch 1,1` gives two.
+    /// The samples of all runs with this key: `--batch 1,1` gives two such runs.
     fn samples(&self, key: &Key) -> Vec<f64> {
         let runs = self.runs.iter().filter(|run| run.key == *key);
         runs.flat_map(|run| run.samples_ms.iter().copied())
@@ -104,7 +104,7 @@ impl Record {
         keys
     }
 
-    /// Everything that makes times comparable, by name.
+    /// Everything else that must agree for times to be comparable, by name.
     fn circumstances(&self) -> [(&'static str, Option<String>); 10] {
         let text = |text: &str| Some(text.to_owned());
         [
@@ -130,7 +130,7 @@ struct Report {
     threshold: f64,
     confidence: f64,
     resamples: usize,
-    /// What may explain a difference in times other than the code; null if not recorded.
+    /// Differences other than the code that may explain a change in times; null if not recorded.
     differences: Vec<Circumstance>,
     runs: Vec<Comparison>,
     only_before: Vec<Key>,
@@ -154,7 +154,7 @@ struct Comparison {
     after_ms: f64,
     /// The median after over the median before.
     ratio: f64,
-    /// Null with too few samples.
+    /// Null if there are too few samples.
     interval: Option<[f64; 2]>,
     verdict: Verdict,
 }
@@ -170,7 +170,7 @@ enum Verdict {
     Same,
     /// The interval lies below 1.
     Faster,
-    /// There is no interval.
+    /// There are too few samples for an interval.
     TooFewSamples,
 }
 

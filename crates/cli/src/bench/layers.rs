@@ -1,4 +1,4 @@
-//! The time of each dispatch by itself.
+//! The time of each dispatch, measured separately.
 
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ pub(super) struct Layer {
     /// Input, parameter and output bytes, each counted once.
     bytes: u64,
     pub(super) ms: f64,
-    /// Fraction of the sum over all dispatches.
+    /// Fraction of the total time of all dispatches.
     share: f64,
     pub(super) gflops: f64,
     pub(super) gigabytes_per_s: f64,
@@ -31,13 +31,13 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    /// Operations per byte; zero for layers that only move or compare.
+    /// Arithmetic operations per byte; zero for layers that only move or compare.
     pub(super) fn intensity(&self) -> f64 {
         2.0 * self.macs as f64 / self.bytes as f64
     }
 }
 
-/// Times every dispatch, each in its own pass, by the session's [`Session::step_clock`].
+/// Times every dispatch in a pass of its own, by the session's [`Session::step_clock`].
 pub(super) fn measure(
     session: &Session,
     plan: &Plan,
@@ -72,12 +72,12 @@ pub(super) fn measure(
     Ok(layers.collect())
 }
 
-/// A rate; zero for times too short for the clock.
+/// A rate; zero if the time is too short for the clock.
 fn per(amount: f64, ms: f64) -> f64 {
     if ms > 0.0 { amount / ms } else { 0.0 }
 }
 
-/// The dispatches as a table.
+/// Formats the dispatches as a table.
 pub(super) fn table(layers: &[Layer]) -> Table {
     let header = "layer, kernel, output, ms, share %, GFLOP/s, GB/s, % of peak";
     let mut table = Table::new(3, header);

@@ -1,4 +1,4 @@
-//! `resnet bench`: how long the network takes, on the GPU and on the CPU.
+//! `resnet bench`: how long the network takes on the GPU and on the CPU.
 
 mod diff;
 mod layers;
@@ -92,7 +92,7 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
     }
 }
 
-/// Runs once and prints the milliseconds since the start of the program.
+/// Runs once and prints the time since the start of the program, in milliseconds.
 fn start(args: &BenchArgs, quiet: bool, device: &Device, begin: Instant) -> Result<(), Failure> {
     let batch = args.batches.counts.first().copied().unwrap_or(1);
     let network = network::load(&args.run.network, batch)?;
@@ -161,14 +161,14 @@ impl Bench<'_> {
             self.time_cpu(network, &CpuExecutor::new(&graph)?, &input)?;
         }
         if self.args.reference {
-            // Not warmed up: a run takes seconds.
+            // No warm-up, as a run takes seconds.
             let samples = self.time(0, || expected(&network.model.graph, &input).map(drop))?;
             self.push("reference", network, samples, Vec::new());
         }
         Ok(())
     }
 
-    /// Measures the peak of the adapter, if there are layers to compare with it.
+    /// Measures the adapter's peak rates if there are layers to compare with them.
     fn measure_peak(&mut self) -> Result<(), Failure> {
         let Device::Gpu(gpu) = &self.device else {
             return Ok(());
@@ -198,7 +198,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Milliseconds of each run, at least one.
+    /// The time of each run in milliseconds; at least one run.
     fn time(
         &self,
         warmup: usize,
@@ -225,7 +225,7 @@ impl Bench<'_> {
         Ok(samples)
     }
 
-    /// The GPU's own milliseconds for each run; empty without timestamps.
+    /// The time of each run by the GPU's timestamps, in milliseconds; empty if there are none.
     fn gpu_times(&self, session: &Session) -> Result<Vec<f64>, Failure> {
         let mut times = Vec::new();
         self.time(0, || {
@@ -258,7 +258,7 @@ fn check(
     };
     let difference = difference(want, got)?;
     let relative = relative(&difference);
-    // Written so that a NaN is outside.
+    // Written so that a NaN fails.
     if difference.max_abs <= allowed.logit && relative <= allowed.relative {
         return Ok(());
     }

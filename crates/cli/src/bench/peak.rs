@@ -1,8 +1,7 @@
-//! The best an adapter can do: the roof over the layers.
+//! The peak rates of an adapter, which bound the speed of layers (roofline model).
 //!
-//! Williams, Waterman & Patterson, Roofline, 2009: a layer with a given number of operations per
-//! byte can be no faster than the arithmetic allows, and no faster than the memory delivers its
-//! bytes.
+//! Williams, Waterman & Patterson, Roofline, 2009: given its number of operations per byte, a layer
+//! can be no faster than the arithmetic allows, and no faster than memory delivers its bytes.
 
 use std::time::Instant;
 
@@ -20,19 +19,19 @@ use crate::failure::Failure;
 use crate::output::bytes;
 use crate::stats::{milliseconds, quantile};
 
-/// Rows and columns of the 64-channel images that are copied: 1 to 64 MiB.
+/// Height and width of the 64-channel images that are copied: 1 to 64 MiB.
 const COPY_SIDES: [usize; 4] = [64, 128, 256, 512];
 const COPY_RUNS: usize = 5;
 
-/// Workgroups of `peak.wgsl`, threads per workgroup, and operations per iteration of its loop.
+/// Workgroups in a dispatch of `peak.wgsl`, threads per workgroup, and operations per iteration.
 const WORKGROUPS: u32 = 4096;
 const THREADS: u32 = 64;
 const ROUND_FLOPS: u32 = 2 * 8 * 8;
-/// Long enough that neither the submission nor the clock's resolution matters.
+/// Duration of a probe: long enough that submission and clock resolution do not matter.
 const PROBE_MS: f64 = 30.0;
 const MAX_ROUNDS: u32 = 1 << 20;
 
-/// The best rates that were measured, and on what.
+/// The highest rates measured, and the device they were measured on.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Peak {
     pub(super) gflops: f64,
@@ -42,7 +41,7 @@ pub(super) struct Peak {
 }
 
 impl Peak {
-    /// Runs the probes. If a layer is faster than they are, it sets the peak.
+    /// Runs the probes. A layer that is faster than they are raises the peak.
     pub(super) fn measure(context: &Context, layers: &[Layer]) -> Result<Self, Failure> {
         let mut peak = Self {
             gflops: 0.0,
@@ -70,8 +69,8 @@ impl Peak {
         Ok(peak)
     }
 
-    /// The fraction of the peak that a layer reaches, of the arithmetic or of the memory, whichever
-    /// is larger.
+    /// The fraction of the peak that a layer reaches, in arithmetic or memory traffic, whichever is
+    /// larger.
     pub(super) fn share(&self, layer: &Layer) -> f64 {
         let part = |of: f64, best: f64| if best > 0.0 { of / best } else { 0.0 };
         let memory = part(layer.gigabytes_per_s, self.gigabytes_per_s);
@@ -91,7 +90,7 @@ impl Peak {
     }
 }
 
-/// GB/s of a ReLU on its own, and the bytes that it reads; `None` if the device lacks the memory.
+/// Rate of a ReLU in GB/s, and the bytes that it reads; `None` if the device lacks the memory.
 fn copy(context: &Context, side: usize) -> Result<Option<(f64, u64)>, Failure> {
     let shape = Shape::new(1, 64, side, side);
     let mut graph = Graph::new();
@@ -116,11 +115,11 @@ fn copy(context: &Context, side: usize) -> Result<Option<(f64, u64)>, Failure> {
     }
     let moved: u64 = plan.steps().iter().map(|step| step.bytes).sum();
     let ms = quantile(&times, 0.0);
-    // Zero where the clock is too coarse.
+    // Zero if the clock is too coarse.
     Ok((ms > 0.0).then(|| (moved as f64 * 1e-6 / ms, 4 * shape.len() as u64)))
 }
 
-/// GFLOP/s of `peak.wgsl`, by the host's clock.
+/// Rate of `peak.wgsl` in GFLOP/s, by the host's clock.
 fn multiply_add(context: &Context, entry: &str) -> Result<f64, Failure> {
     let Context { device, queue, .. } = context;
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -152,7 +151,7 @@ fn multiply_add(context: &Context, entry: &str) -> Result<f64, Failure> {
         return Err(failure(error.to_string()));
     }
     let run = |rounds: u32| {
-        // Bounded: a · 0.5 + 1 tends to 2.
+        // Values stay bounded: a · 0.5 + 1 converges to 2.
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&0.5f32.to_le_bytes());
         bytes[4..8].copy_from_slice(&1.0f32.to_le_bytes());

@@ -1,4 +1,4 @@
-//! `--plot`: the layers of a run under the roofline, and their times in network order, as SVG.
+//! `--plot`: the layers under the roofline, and their times in network order, as an SVG.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -20,10 +20,10 @@ const COLOURS: [&str; 12] = [
 const LEFT: f64 = 80.0;
 const LEGEND: f64 = 245.0;
 const MIN_WIDTH: f64 = 1100.0;
-/// Height of a bar and its gap: room for a line of its label.
+/// Height of a bar including its gap: enough for one line of text.
 const BAR: f64 = 17.0;
 
-/// Writes the chart of the first batch size.
+/// Draws the chart for the first batch size.
 pub(super) fn write(report: &Report, path: &Path) -> Result<(), Failure> {
     let Some(layers) = report.layers.chunk_by(|a, b| a.batch == b.batch).next() else {
         return Err(Failure::runtime(
@@ -101,7 +101,7 @@ impl LogAxis {
         self.from + part * (self.to - self.from)
     }
 
-    /// The ticks inside: 1, 2 and 5 times each power of ten, or only the powers if there are many.
+    /// The ticks in range: 1, 2 and 5 times each power of ten, or only the powers if many.
     fn ticks(&self) -> Vec<f64> {
         let decades = (self.high / self.low).log10();
         let steps: &[f64] = if decades <= 4.0 {
@@ -140,7 +140,7 @@ fn draw_roofline(svg: &mut Svg, area: Area, layers: &[Layer], peak: &Peak) {
     draw_roof(svg, area, &x, &y, peak);
     let slowest = layers.iter().map(|layer| layer.ms).fold(0.0, f64::max);
     for layer in &layers {
-        // The area of a circle grows with the time.
+        // The area of a circle is proportional to the time.
         let radius = 3.0 + 9.0 * (layer.ms / slowest).sqrt();
         let at = (x.place(layer.intensity()), y.place(layer.gflops));
         svg.circle(at, radius, layer);
@@ -165,23 +165,23 @@ fn draw_axes(svg: &mut Svg, area: Area, x: &LogAxis, y: &LogAxis) {
     svg.upright(area, "GFLOP/s");
 }
 
-/// Draws the bounds that memory and arithmetic set.
+/// Draws the upper bounds set by memory and arithmetic.
 fn draw_roof(svg: &mut Svg, area: Area, x: &LogAxis, y: &LogAxis, peak: &Peak) {
     let ridge = peak.gflops / peak.gigabytes_per_s;
-    // The memory bound starts at the left edge, or where its line enters at the bottom.
+    // The memory bound starts at the left edge, or at the bottom if it enters there.
     let start = x.low.max(y.low / peak.gigabytes_per_s);
     let corner = (x.place(ridge), y.place(peak.gflops));
     let from = (x.place(start), y.place(start * peak.gigabytes_per_s));
     svg.line(from, corner, "roof");
     svg.line(corner, (area.right, corner.1), "roof");
     let arithmetic = format!("{} GFLOP/s, {}", number(peak.gflops), peak.gflops_of);
-    // Above the circles of the best layers.
+    // Above the circles of the fastest layers.
     let above = (area.right - 6.0, corner.1 - 18.0);
     svg.text(above, "roof-label end", &arithmetic);
     let rate = number(peak.gigabytes_per_s);
     let memory = format!("{rate} GB/s, {}", peak.gigabytes_per_s_of);
     let (dx, dy) = (corner.0 - from.0, corner.1 - from.1);
-    // Along the line if it is long enough, otherwise in the free corner above it.
+    // Along the line if that is long enough, otherwise in the free corner above it.
     if dx.hypot(dy) > 7.0 * memory.chars().count() as f64 {
         let middle = (from.0 + dx / 2.0, from.1 + dy / 2.0 - 12.0);
         let degrees = dy.atan2(dx).to_degrees();

@@ -45,7 +45,7 @@ pub(super) struct Report {
     pub(super) startup: Startup,
 }
 
-/// Times until there is something to measure, for the first batch size.
+/// Times until the first measurement can start, for the first batch size.
 #[derive(Default, Serialize)]
 pub(super) struct Startup {
     pub(super) adapter_ms: f64,
@@ -58,7 +58,7 @@ pub(super) struct Startup {
     pub(super) starts: Option<Starts>,
 }
 
-/// One path at one batch size.
+/// The times of one path at one batch size.
 #[derive(Serialize)]
 pub(super) struct Run {
     path: &'static str,
@@ -70,9 +70,9 @@ pub(super) struct Run {
     images_per_s: f64,
     gflops: f64,
     samples_ms: Vec<f64>,
-    /// The GPU's own time, if it has timestamps.
+    /// Time by the GPU's timestamps, if it has them.
     gpu_ms: Option<f64>,
-    /// From separate runs, after those of `samples_ms`.
+    /// From separate runs, made after those of `samples_ms`.
     gpu_samples_ms: Vec<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! Starts of the program until the first result, each in its own process.
+//! Times the program from its start to the first result, each time in a process of its own.
 
 use std::env;
 use std::process::{Command, Stdio};
@@ -8,29 +8,29 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::stats::median;
 
-/// Starts of each kind.
+/// Number of starts of each kind.
 const STARTS: usize = 3;
 
-/// Driver caches that can be switched off: Mesa's and NVIDIA's.
+/// Environment variables that switch driver caches off: Mesa's and NVIDIA's.
 const NO_DRIVER_CACHE: [(&str, &str); 2] = [
     ("MESA_SHADER_CACHE_DISABLE", "true"),
     ("__GL_SHADER_DISK_CACHE", "0"),
 ];
 
-/// Milliseconds from the start of a process to its first result on the host.
+/// Milliseconds from the start of a process until its first result is on the host.
 #[derive(Debug, Serialize)]
 pub(super) struct Starts {
-    /// With nothing compiled yet, as far as a program can ensure that: the caches of Metal, DirectX
-    /// and the operating system cannot be switched off.
+    /// With nothing compiled in advance, as far as a program can ensure that: the caches of Metal,
+    /// DirectX and the operating system cannot be switched off.
     pub(super) cold_ms: f64,
     pub(super) cold_samples_ms: Vec<f64>,
-    /// With whatever earlier starts left in the caches.
+    /// With the caches that earlier starts left behind.
     pub(super) warm_ms: f64,
     pub(super) warm_samples_ms: Vec<f64>,
 }
 
 impl Starts {
-    /// Starts this program with the same arguments, cold and warm in turns.
+    /// Starts this program with the same arguments, alternating between cold and warm.
     pub(super) fn measure() -> Result<Self, Failure> {
         // Fills the caches.
         start(false)?;

@@ -10,8 +10,7 @@ fn half_precision_is_compared_by_its_own_tolerance_and_named_by_bench() {
     assert!(error > 1e-6, "halves are not exact: {error:e}");
     let strict = ["--layer-tolerance", "1e-6"];
     Run::new(&[&["compare"], &TINY, &half, &strict]).ends_with(5);
-    // An adapter without cooperative matrices carries on without; one that has them must be
-    // right.
+    // An adapter without cooperative matrices must do without; with them, results must be right.
     let bench = ["bench", "--iterations", "1", "--cooperative-matrix"];
     let json = Run::new(&[&bench, &TINY, &half]).ends_with(0).json();
     assert_eq!(json["precision"], "f16");

@@ -69,7 +69,7 @@ fn an_image_that_is_cut_off_is_taken_only_if_that_is_asked_for() {
     Run::new(&[&classify, &TINY, &ON_CPU, &["--allow-truncated"]]).ends_with(0);
 }
 
-/// What each result is about, with batches of two.
+/// The image of each result, in batches of two.
 fn classified(arguments: &[&str], code: i32) -> (Vec<String>, Run) {
     let flags = ["--format", "jsonl", "--top", "1", "--batch", "2"];
     let run = Run::new(&[&["classify"], arguments, &TINY, &ON_CPU, &flags]).ends_with(code);
@@ -88,10 +88,10 @@ fn patterns_are_what_a_shell_would_make_of_them() {
     for copy in ["deep/d.png", "deep/er/e.png", "deep/.hidden.png", "[a].png"] {
         std::fs::copy(at("a.png"), at(copy)).unwrap();
     }
-    // A file of this name is itself, although as a pattern the name matches `a.png`.
+    // A file of this name is itself, although as a pattern the name would match `a.png`.
     let (images, run) = classified(&[&at("[a].png"), &at("[b]*")], 0);
     assert_eq!(images, [at("[a].png"), at("b.PNG")], "a name first");
-    // No terminal: no progress.
+    // Without a terminal there is no progress bar.
     assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
     assert!(run.stderr.starts_with("note: "), "{}", run.stderr);
 
@@ -163,7 +163,7 @@ fn neither_the_batch_nor_the_form_of_the_results_changes_an_answer() {
     }
 }
 
-/// Reads the numbers of a NumPy file with the given rows and columns.
+/// Reads the elements of a NumPy file that must have these rows and columns.
 fn npy(file: &Path, rows: usize, columns: usize) -> Vec<f32> {
     let bytes = std::fs::read(file).unwrap();
     let header = std::str::from_utf8(&bytes[10..128]).unwrap();
@@ -267,7 +267,7 @@ fn cam_paints_what_the_network_sees_and_leaves_the_rest() {
         "the most likely one of 1000: {probability}"
     );
 
-    // 33×61 is covered by 36×66 pixels, of which the middle 32×32 are seen.
+    // 33×61 is resized to 36×66, of which the centre 32×32 is seen.
     let before = image::open(&image).unwrap().to_rgb8();
     let after = image::open(&file).unwrap().to_rgb8();
     assert_eq!(before.dimensions(), after.dimensions(), "size");
@@ -280,7 +280,7 @@ fn cam_paints_what_the_network_sees_and_leaves_the_rest() {
     let changed = columns(true).filter(|&x| before.get_pixel(x, 16) != after.get_pixel(x, 16));
     assert!(changed.count() > 25, "inside");
 
-    // Another class has another map, whether named by its number or its label.
+    // Another class has another map, whether chosen by number or label.
     let by_number = ["--format", "json", "--class", "207"];
     let one = Run::new(&[&cam, &TINY, &ON_CPU, &by_number]).ends_with(0);
     let by_name = ["--format", "json", "--class", "Golden Retriever"];

@@ -1,5 +1,4 @@
-//! The program as a user runs it: what it prints, and how it ends. The module `gpu` needs an
-//! adapter.
+//! The program as a user runs it: its output and its exit codes. The module `gpu` needs an adapter.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,7 +15,7 @@ use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The smallest network, without its name on the command line.
+/// Flags for the smallest network.
 const TINY: [&str; 4] = ["--arch", "resnet18", "--size", "32"];
 const ON_CPU: [&str; 2] = ["--backend", "cpu"];
 
@@ -51,7 +50,7 @@ impl Run {
         self
     }
 
-    /// The error line tells the user what to know.
+    /// Checks that the error line tells the user what matters.
     #[track_caller]
     fn complains_of(self, text: &str) -> Self {
         let is_said = |line: &str| line.starts_with("error: ") && line.contains(text);
@@ -71,7 +70,7 @@ impl Run {
 fn command(parts: &[&[&str]]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_resnet"));
     command.args(parts.concat()).env_remove("RUST_LOG");
-    // What the user of this machine has tuned must not affect the tests.
+    // Choices tuned by this machine's user must not affect the tests.
     let caches = Path::new(env!("CARGO_TARGET_TMPDIR")).join("caches");
     command.env("RESNET_CACHE_DIR", caches);
     command
@@ -85,7 +84,7 @@ fn pictures() -> TempDir {
             let wave = |step: u32| u8::try_from((x * step + y * (step + 3)) % 256).unwrap();
             Rgb([wave(5), wave(2), wave(width / 9)])
         });
-        // The contents say what kind of file it is, not the name.
+        // The content determines the kind of file, not the name.
         let file = folder.path().join(name);
         picture.save_with_format(file, ImageFormat::Png).unwrap();
     }
@@ -102,7 +101,7 @@ fn file(folder: &TempDir, name: &str, text: &str) -> PathBuf {
     file
 }
 
-/// Rounding may differ: other sizes and devices sum in another order.
+/// Compares up to rounding: other sizes and devices sum in a different order.
 #[track_caller]
 fn assert_same_guess(one: &Value, other: &Value) {
     for field in ["class", "label"] {

@@ -39,7 +39,7 @@ fn compare_reads_what_another_implementation_computed() {
     let all = reference::run_keeping(&model.graph, std::slice::from_ref(&input), Keep::All);
     let all = all.unwrap();
     let value = |name| all.get(model.graph.find(name).unwrap()).unwrap().clone();
-    // The logits without dimensions of one, as in PyTorch; `conv1` is fused away.
+    // Logits without dimensions of size 1, as in PyTorch; `conv1` is fused away.
     let logits = Tensor::new(&[1, 1000], value("fc").data()).unwrap();
     let wrong = Tensor::from_fn(value("maxpool").dims(), |_| 0.5);
     let golden = |name: &str, maxpool: &Tensor| {

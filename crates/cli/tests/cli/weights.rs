@@ -1,4 +1,4 @@
-//! Weight files and what is said about their networks.
+//! Weight files, and what the program says about their networks.
 
 use std::io::Read;
 
@@ -16,7 +16,7 @@ fn weights_that_cannot_be_used_are_their_own_exit_code() {
     }
 }
 
-/// A small Keras file of the fixtures, unpacked.
+/// Unpacks a small Keras file from the fixtures.
 fn keras_file(name: &str) -> Vec<u8> {
     let packed = format!(
         "{}/../formats/tests/data/keras/{name}.gz",

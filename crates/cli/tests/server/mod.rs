@@ -1,4 +1,4 @@
-//! A server in this process that speaks as the Hugging Face Hub does, as well or as badly as a test
+//! A server in this process that behaves like the Hugging Face Hub, as well or as badly as a test
 //! wants.
 
 #![allow(unreachable_pub, reason = "a module of each test")]
@@ -22,26 +22,26 @@ pub const COMMIT: &str = "c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ff";
 
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// What a client asks for.
+/// A client's request.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     pub path: String,
     pub start: usize,
-    /// The byte after the last, if the client says so.
+    /// One past the last requested byte, if the client states it.
     pub end: Option<usize>,
     pub authorization: Option<String>,
-    /// How often the file was asked for, this time included, one byte of it not counting.
+    /// How often the file has been requested, including now, but not counting one-byte requests.
     pub count: usize,
 }
 
 impl Request {
-    /// The file that is asked for.
+    /// The requested file.
     pub fn file(&self) -> Option<&str> {
         let (_, rest) = self.path.split_once("/resolve/")?;
         Some(rest.split_once('/')?.1)
     }
 
-    /// Whether the bytes of a file are asked for, not what is known about it.
+    /// Whether the request is for the bytes of a file rather than facts about it.
     pub fn is_download(&self) -> bool {
         self.file().is_some() && self.end != Some(1)
     }
@@ -55,17 +55,17 @@ pub struct Reply {
     pub end: End,
 }
 
-/// What follows the body.
+/// What follows the body of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Close,
-    /// Nothing, for as long as the client waits.
+    /// Nothing, while the connection stays open.
     Wait,
-    /// Not even an answer.
+    /// Not even the response is sent.
     Silence,
-    /// The body itself comes byte by byte.
+    /// The body is sent byte by byte.
     Drip,
-    /// Zeros without end.
+    /// Endless zeros.
     Endless,
 }
 
@@ -94,7 +94,7 @@ impl Reply {
         self
     }
 
-    /// Cuts the connection after so many bytes of what is promised.
+    /// Closes the connection after `bytes` bytes of the promised body.
     pub fn cut(mut self, bytes: usize) -> Self {
         self.body.truncate(bytes);
         self
@@ -121,7 +121,7 @@ impl Reply {
                 stream.set_read_timeout(Some(Duration::from_millis(5)))?;
                 for byte in &self.body {
                     stream.write_all(&[*byte])?;
-                    // Nothing comes: this is the time between two bytes.
+                    // Nothing is received: this is the delay between two bytes.
                     let _ = stream.read(&mut [0]);
                 }
             }
@@ -141,7 +141,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The name of a file in git, which does not hold the large ones.
+/// The `ETag` of a file: a git hash for small files, a SHA-256 for the others.
 fn etag(name: &str, bytes: &[u8]) -> String {
     if !name.ends_with(".json") {
         return sha256(bytes);
@@ -150,7 +150,7 @@ fn etag(name: &str, bytes: &[u8]) -> String {
     hex(&Sha1::digest([head.as_bytes(), bytes].concat()))
 }
 
-/// What an honest server answers.
+/// The response of an honest server.
 pub fn honest(files: &Files, request: &Request) -> Reply {
     if request.path == format!("/api/models/{REPOSITORY}/revision/main") {
         let names = files.keys();
@@ -186,7 +186,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that answers as told.
+    /// A server that responds as `answer` does.
     pub fn new(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -209,7 +209,7 @@ impl Server {
                         request.count = log.iter().filter(same).count() + 1;
                         log.push(request.clone());
                     }
-                    // A client that goes away is not the server's concern.
+                    // It is not the server's concern if the client goes away.
                     let _ = answer(&request).send(&mut stream);
                 });
             }
@@ -217,13 +217,13 @@ impl Server {
         Self { endpoint, requests }
     }
 
-    /// A server of files as it should be.
+    /// An honest server with these files.
     pub fn of(files: &[(&str, &[u8])]) -> Self {
         let files = self::files(files);
         Self::new(move |request| honest(&files, request))
     }
 
-    /// What was asked since the last time.
+    /// The requests since the last call.
     pub fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
@@ -235,7 +235,7 @@ impl Server {
         hub
     }
 
-    /// Runs the program with an environment that knows nothing but this server.
+    /// Runs the program in an environment where only this server exists.
     pub fn program(&self, home: &Path, arguments: &[&str], more: &[(&str, &str)]) -> Output {
         let kept = [
             "PATH",

@@ -1,4 +1,4 @@
-//! Tests of `bench/diff.rs` that need its private parts.
+//! Tests of `bench/diff.rs` that need access to private items.
 
 use super::*;
 

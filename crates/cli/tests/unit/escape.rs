@@ -1,4 +1,4 @@
-//! Tests of `escape.rs` that need its private parts.
+//! Tests of `escape.rs` that need access to private items.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests of `output.rs` that need its private parts.
+//! Tests of `output.rs` that need access to private items.
 
 use super::*;
 

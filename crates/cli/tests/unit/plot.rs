@@ -1,4 +1,4 @@
-//! Tests of `bench/plot.rs` that need its private parts.
+//! Tests of `bench/plot.rs` that need access to private items.
 
 use super::*;
 

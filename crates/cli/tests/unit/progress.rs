@@ -1,4 +1,4 @@
-//! Tests of `progress.rs` that need its private parts.
+//! Tests of `progress.rs` that need access to private items.
 
 use std::cell::RefCell;
 

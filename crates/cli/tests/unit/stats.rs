@@ -1,4 +1,4 @@
-//! Tests of `stats.rs` that need its private parts.
+//! Tests of `stats.rs` that need access to private items.
 
 use super::*;
 

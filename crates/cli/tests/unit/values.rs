@@ -1,4 +1,4 @@
-//! Tests of `values.rs` that need its private parts.
+//! Tests of `values.rs` that need access to private items.
 
 use super::*;
 

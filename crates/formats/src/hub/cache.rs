@@ -1,4 +1,4 @@
-//! The folders of the cache, as `huggingface_hub` lays them out:
+//! The cache folders, laid out as by `huggingface_hub`:
 //!
 //! ```text
 //! models--OWNER--NAME/blobs/HASH              the files, by their hash
@@ -7,8 +7,8 @@
 //! .locks/models--OWNER--NAME/HASH.lock        held while a file is downloaded
 //! ```
 //!
-//! A path consists of names that were checked, one folder after another, and each folder must lie
-//! inside the cache after all links are resolved.
+//! Paths are built only from checked names, one folder at a time, and each folder must lie inside
+//! the cache after all links are resolved.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -20,7 +20,7 @@ use resnet_wgpu::internals::files::{read_at_most, temporary_beside, write_atomic
 
 use super::names::{Hash, Repository, is_commit};
 
-/// How often to check whether another process is done.
+/// How often to check whether another process has finished.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// The part of the cache for one repository.
@@ -39,7 +39,7 @@ impl Cache {
         }
     }
 
-    /// The folder of the cached files of the revision.
+    /// The folder with the cached files of the revision, if its commit is known.
     pub(super) fn snapshot(&self) -> Option<PathBuf> {
         let here = self.root.join(&self.repository);
         let commit = if is_commit(&self.revision) {
@@ -51,7 +51,7 @@ impl Cache {
         is_commit(&commit).then(|| here.join("snapshots").join(commit))
     }
 
-    /// Records the commit of the revision.
+    /// Records which commit the revision points to.
     pub(super) fn set_commit(&self, commit: &str) -> Result<(), String> {
         if is_commit(&self.revision) {
             return Ok(());
@@ -62,13 +62,13 @@ impl Cache {
         write_atomically(&path, commit.as_bytes()).map_err(|error| error.to_string())
     }
 
-    /// The path of the file with this hash, whether it exists or not.
+    /// The path for the file with this hash, whether or not it exists.
     pub(super) fn blob(&self, hash: &Hash) -> Result<PathBuf, String> {
         let folder = self.folder(&[&self.repository, "blobs"])?;
         Ok(folder.join(hash.to_string()))
     }
 
-    /// Gives the file with this hash its name in a commit, and returns its path.
+    /// Links a file, given by its hash, into a commit under its name; returns the link's path.
     pub(super) fn link(&self, hash: &Hash, commit: &str, name: &str) -> Result<PathBuf, String> {
         let path = self
             .folder(&[&self.repository, "snapshots", commit])?
@@ -85,8 +85,8 @@ impl Cache {
         Ok(path)
     }
 
-    /// Waits until no other process downloads the file with this hash, and keeps others from doing
-    /// so until the result is dropped.
+    /// Waits until no other process is downloading the file with this hash, and keeps others from
+    /// doing so until the returned file is dropped.
     pub(super) fn lock(&self, hash: &Hash, patience: Duration) -> Result<File, String> {
         let folder = self.folder(&[".locks", &self.repository])?;
         let path = folder.join(format!("{hash}.lock"));
@@ -106,8 +106,8 @@ impl Cache {
                         path.display()
                     ));
                 }
-                // Some file systems have no locks; if two processes mix up a file, its hash still
-                // shows it.
+                // Some file systems have no locks; if two processes corrupt a file, its hash will
+                // show it.
                 Err(TryLockError::Error(_)) => return Ok(file),
             }
         }
@@ -136,7 +136,7 @@ impl Cache {
     }
 }
 
-/// Removes a link or a device where a file is to be written, which would be written through it.
+/// Removes a link or device at a path to be written to, lest the data be written through it.
 pub(super) fn remove_unless_file(path: &Path) -> Result<(), String> {
     match fs::symlink_metadata(path) {
         Ok(held) if !held.is_file() => {
@@ -156,7 +156,7 @@ fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, link)
 }
 
-/// Most users may not create links; a copy serves as well.
+/// Most Windows users may not create links; a copy serves as well.
 #[cfg(not(unix))]
 fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     #[cfg(windows)]

@@ -1,8 +1,8 @@
-//! Requests over HTTP to a server that is not trusted.
+//! HTTP requests to an untrusted server.
 //!
-//! Everything is limited: connecting, waiting, redirects, and the bytes of an answer. Redirects are
-//! followed here rather than by `ureq`, so that the token goes to the endpoint's own host over
-//! https and nowhere else.
+//! Connecting, waiting, redirects and the size of responses are all limited. Redirects are followed
+//! here rather than by `ureq`, so that the token is sent to the endpoint's own host over https and
+//! nowhere else.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -14,17 +14,17 @@ use ureq::{Agent, Body};
 use super::{Hub, Limits};
 
 const MAX_REDIRECTS: usize = 10;
-/// The limit for the list of a repository's files, in which a thousand names take 0.1 MB.
+/// Maximum length of a repository's file list; a thousand names take 0.1 MB.
 const MAX_TEXT_BYTES: u64 = 4 << 20;
 /// The header in which the Hub states the hash of a file that it serves from elsewhere.
 pub(super) const LINKED_ETAG: &str = "x-linked-etag";
 
-/// Why there is no answer.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// The connection was cut; resuming may help.
     Cut(String),
-    /// Resuming makes no sense.
+    /// Resuming is pointless.
     Final(String),
 }
 
@@ -106,7 +106,7 @@ impl<'a> Client<'a> {
         &self.hub.limits
     }
 
-    /// A small text.
+    /// Requests a short text.
     pub(super) fn text(&self, path: &str) -> Result<Vec<u8>, String> {
         let answer = self.get(path, None, |_| false)?;
         let mut text = Vec::new();
@@ -117,8 +117,8 @@ impl<'a> Client<'a> {
         Ok(text)
     }
 
-    /// The answer to a request for a range of bytes of a path, wherever the server sends it from;
-    /// `enough` decides whether a redirect is itself an answer.
+    /// Requests a range of bytes of a path and follows redirects, unless `enough` accepts the
+    /// headers of a redirect as the response.
     pub(super) fn get(
         &self,
         path: &str,
@@ -154,7 +154,7 @@ impl<'a> Client<'a> {
         Err(Trouble::Final(reason))
     }
 
-    /// Passes on the bytes of an answer: at most `most`, and never too few in too long a time.
+    /// Passes on the bytes of a response, at most `most`; fails if they arrive too slowly.
     pub(super) fn read(
         &self,
         answer: Response<Body>,
@@ -232,8 +232,7 @@ fn may_have_token(endpoint: &Uri, uri: &Uri) -> bool {
     is_https && endpoint.scheme() == uri.scheme() && place(endpoint) == place(uri)
 }
 
-/// The target of a redirect: an address, or a path on the same server, but never from https to
-/// http.
+/// The target of a redirect: a URL, or a path on the same server, but never from https to http.
 fn target(from: &Uri, location: Option<&str>) -> Result<String, String> {
     let refused = || {
         let shown = location.unwrap_or("nothing");

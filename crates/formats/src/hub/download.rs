@@ -1,4 +1,4 @@
-//! One file of a repository: what the server states about it, its bytes, and the check of its hash.
+//! Downloads one file of a repository and checks it against the hash that the server states.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -16,9 +16,9 @@ use super::client::{Client, LINKED_ETAG, Trouble, content_range, header};
 use super::names::{Hash, Repository};
 use crate::weights::shards::MAX_INDEX_BYTES;
 
-/// How often an interrupted download is resumed.
+/// How many times an interrupted download is resumed.
 const RETRIES: u32 = 4;
-/// A connection that brought this many bytes before it was cut does not count as a failure.
+/// A connection that delivered this many bytes before it broke does not count as a failure.
 const WORTH: u64 = 1 << 20;
 
 /// Downloads of one commit of a repository.
@@ -37,7 +37,7 @@ struct Stated {
 }
 
 impl Download<'_> {
-    /// A checked file, from the cache if the server has the same one.
+    /// Returns the path of a checked file; it is downloaded unless the cache has it already.
     pub(super) fn file(&mut self, name: &str) -> Result<PathBuf, String> {
         let path = format!(
             "/{}/resolve/{}/{}",
@@ -55,7 +55,7 @@ impl Download<'_> {
         self.cache.link(&stated.hash, self.commit, name)
     }
 
-    /// Asks for one byte: the headers of the answer, or of the redirect to it, contain the rest.
+    /// Requests one byte: the headers, of the response or of its redirect, state hash and size.
     fn stated(&self, path: &str, name: &str) -> Result<Stated, String> {
         let told = |headers: &_| header(headers, LINKED_ETAG).is_some();
         let answer = self.client.get(path, Some("bytes=0-0"), told)?;
@@ -90,7 +90,7 @@ impl Download<'_> {
         }
     }
 
-    /// Downloads a file under a temporary name; it gets its own name if its hash is right.
+    /// Downloads a file under a temporary name, and renames it once its hash is verified.
     fn bring(
         &mut self,
         path: &str,
@@ -121,7 +121,7 @@ impl Download<'_> {
         }
         file.sync_all().map_err(failed)?;
         if let Err(reason) = check(&partial, stated) {
-            // Nobody must resume it.
+            // Remove it, so that it is not resumed.
             fs::remove_file(&partial).map_err(failed)?;
             return Err(format!("'{name}' {reason}; try again"));
         }
@@ -172,7 +172,7 @@ impl Download<'_> {
     }
 }
 
-/// A name as part of an address.
+/// Percent-encodes a name for use in a URL.
 fn escaped(name: &str) -> String {
     let mut text = String::new();
     for byte in name.bytes() {

@@ -1,10 +1,10 @@
-//! Weights from the Hugging Face Hub, by the name of their repository.
+//! Downloads weights from the Hugging Face Hub, by the name of their repository.
 //!
-//! In goes a name such as `timm/resnet50.a1_in1k`; out comes the path of a weight file in the cache
-//! that Python's `huggingface_hub` uses too, with the configuration files next to it. The server is
-//! not trusted: it chooses no path, nothing is written outside the cache, and a file gets its name
-//! only after its hash was checked. `client` talks to the server, `cache` knows the folders,
-//! and `download` fetches one file.
+//! Takes a name such as `timm/resnet50.a1_in1k`, and returns the path of a weight file, with its
+//! configuration files next to it, in the cache that Python's `huggingface_hub` uses. The server is
+//! not trusted: it cannot choose paths, nothing is written outside the cache, and a file gets its
+//! name only after its hash is verified. `client` talks to the server, `cache` manages the folders,
+//! and `download` fetches single files.
 
 mod cache;
 mod client;
@@ -27,16 +27,16 @@ use client::Client;
 use download::Download;
 use names::{Repository, is_commit};
 
-/// The weights of a `KerasHub` preset.
+/// The weight file of a `KerasHub` preset.
 const PRESET: &str = "model.weights.h5";
 
 /// File names of weights, in order of preference.
 fn weights() -> impl Iterator<Item = &'static str> {
     folder::USUAL.iter().copied().chain([PRESET])
 }
-/// Files that describe a network; those that are there are taken too.
+/// Files that describe a network; those that exist are fetched too.
 const BESIDE: &[&str] = &["config.json", "preprocessor_config.json"];
-/// The same for a preset, which has its classifier apart.
+/// The same for a preset, whose classifier is in separate files.
 const BESIDE_PRESET: &[&str] = &[
     "config.json",
     "metadata.json",
@@ -45,40 +45,39 @@ const BESIDE_PRESET: &[&str] = &[
 ];
 const PUBLIC: &str = "https://huggingface.co";
 
-/// Where the Hub and its cache are.
+/// Where the Hub and its cache are, and how to access them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Hub {
-    /// The server's address.
+    /// The URL of the server.
     pub endpoint: String,
     /// The cache folder.
     pub cache: PathBuf,
-    /// The token for private repositories. It is sent only to the endpoint itself, and only over
-    /// https.
+    /// The token for private repositories, sent only to the endpoint itself, and only over https.
     pub token: Option<String>,
-    /// Whether to stay off the network.
+    /// Whether to use the cache only, without any network access.
     pub offline: bool,
-    /// How long to wait for the server.
+    /// Limits on waiting and on file size.
     pub limits: Limits,
 }
 
-/// How long to wait for the server, and how much to take from it.
+/// How long to wait for the server, and how much to download.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// For a connection.
+    /// Time to establish a connection.
     pub connect: Duration,
-    /// For the head of an answer.
+    /// Time until the headers of a response arrive.
     pub head: Duration,
-    /// Without any byte.
+    /// Time for at least `stall_bytes` to arrive.
     pub stall: Duration,
-    /// At least this many bytes must arrive in each `stall`.
+    /// Minimum number of bytes that must arrive in each `stall`.
     pub stall_bytes: u64,
-    /// For one file.
+    /// Time to download one file.
     pub total: Duration,
-    /// Before a cut download resumes; it doubles each time.
+    /// Pause before a broken download is resumed; it doubles each time.
     pub pause: Duration,
-    /// Bytes of a file.
+    /// Maximum size of a file in bytes.
     pub file_bytes: u64,
 }
 
@@ -146,7 +145,7 @@ impl Hub {
     }
 }
 
-/// Replaces `~` in a path by the user's folder.
+/// Expands a leading `~` in a path to the user's home folder.
 fn expanded(path: PathBuf) -> PathBuf {
     match (path.strip_prefix("~"), env::home_dir()) {
         (Ok(rest), Some(home)) => home.join(rest),
@@ -154,14 +153,14 @@ fn expanded(path: PathBuf) -> PathBuf {
     }
 }
 
-/// How far a download is.
+/// The progress of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The file being downloaded.
     pub file: String,
-    /// Bytes that arrived.
+    /// Bytes received so far.
     pub done: u64,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub total: u64,
 }
 
@@ -177,9 +176,8 @@ struct Sibling {
     rfilename: String,
 }
 
-/// The path of the weights of a repository, `OWNER/NAME` or `OWNER/NAME@REVISION`, as they are in
-/// the cache; what is not there is downloaded. Does not ask the server when the weights are in the
-/// cache.
+/// Returns the path of the cached weights of a repository, `OWNER/NAME` or `OWNER/NAME@REVISION`,
+/// downloading whatever is missing. If the cache has the weights, the server is not contacted.
 ///
 /// # Errors
 /// [`Error::Fetch`].
@@ -193,13 +191,13 @@ pub fn cached_or_fetched(
     held.map_or_else(|| fetch(hub, repository, progress), Ok)
 }
 
-/// Downloads the weights of a repository and what describes them, unless the cache has the newest
-/// already, and returns the path of the weights. Every file that arrives is checked against the
-/// hash that the server states.
+/// Downloads the weights of a repository and the files that describe them, unless the cache has the
+/// newest version, and returns the path of the weights. Every downloaded file is checked against
+/// the hash that the server states.
 ///
 /// # Errors
-/// [`Error::Fetch`] when the server cannot be reached, has no such repository, or sends something
-/// else than it says; offline, when the cache does not have it.
+/// [`Error::Fetch`] if the server cannot be reached, has no such repository, or sends something
+/// other than it states; if offline, also if the cache does not have the files.
 pub fn fetch(
     hub: &Hub,
     repository: &str,
@@ -255,8 +253,8 @@ fn list(client: &Client<'_>, repo: &Repository<'_>) -> Result<Info, String> {
     Err("the server names no commit of 40 hexadecimal digits".to_owned())
 }
 
-/// Fetches the weights, but first the files that describe them, so that weights in the cache are
-/// complete.
+/// Fetches the weights after the files that describe them, so that whenever the cache has the
+/// weights, it has everything.
 fn bring(
     download: &mut Download<'_>,
     weights: &str,
@@ -283,7 +281,7 @@ fn bring(
     Ok(path)
 }
 
-/// The weights of a repository, if all of them are in the cache.
+/// The path of a repository's weights, if the cache has all of them.
 fn in_cache(cache: &Cache) -> Result<Option<PathBuf>, String> {
     let Some(snapshot) = cache.snapshot() else {
         return Ok(None);
@@ -301,7 +299,7 @@ fn in_cache(cache: &Cache) -> Result<Option<PathBuf>, String> {
     Ok(Some(weights))
 }
 
-/// The files that an index of shards names; all of them are in its folder.
+/// The file names of the shards listed in an index; all are in the same folder.
 fn shards_of(index: &Path) -> Result<Vec<String>, String> {
     let damaged = |reason: String| format!("its index is damaged: {reason}");
     let text = read_at_most(index, MAX_INDEX_BYTES as u64);

@@ -1,4 +1,4 @@
-//! Names that become parts of paths and addresses: repositories, commits and hashes.
+//! Names that become parts of paths and URLs: repositories, commits and hashes.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub(super) struct Repository<'a> {
 }
 
 impl<'a> Repository<'a> {
-    /// Only letters, digits and a few marks are allowed. `--` stands for `/` in the cache.
+    /// Allows letters, digits, `.`, `_` and `-`, but not `..`, or `--` (the cache's mark for `/`).
     pub(super) fn parse(text: &'a str) -> Result<Self, String> {
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
         let plain = |text: &str| {
@@ -41,13 +41,13 @@ impl<'a> Repository<'a> {
         format!("{}/{}", self.owner, self.name)
     }
 
-    /// Its folder in the cache.
+    /// The name of its folder in the cache.
     pub(super) fn folder(&self) -> String {
         format!("models--{}--{}", self.owner, self.name)
     }
 }
 
-/// Whether text is a git hash: it becomes the name of a folder.
+/// Whether a text is a git hash, which becomes a folder name.
 pub(super) fn is_commit(text: &str) -> bool {
     text.len() == 40 && is_hex(text)
 }
@@ -56,7 +56,7 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The hash of a file, which is its name in the cache.
+/// The hash of a file, which names it in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Hash {
     /// Git's SHA-1, for small files.
@@ -66,7 +66,7 @@ pub(super) enum Hash {
 }
 
 impl Hash {
-    /// The hash that an `ETag` states.
+    /// The hash contained in an `ETag`.
     pub(super) fn of_etag(etag: &str) -> Option<Self> {
         let text = etag.trim_start_matches("W/").trim_matches('"');
         match text.len() {

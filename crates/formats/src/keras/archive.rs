@@ -1,4 +1,4 @@
-//! The containers: an HDF5 file, or a `.keras` archive that holds one beside texts.
+//! Containers: a bare HDF5 file, or a `.keras` zip archive with an HDF5 file and JSON texts inside.
 
 use std::io;
 use std::ops::Range;
@@ -12,39 +12,39 @@ use super::{Fault, hub};
 use crate::weights::bytes::Bytes;
 use crate::weights::zip;
 
-/// How every HDF5 file starts.
+/// The first bytes of every HDF5 file.
 pub(crate) const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
 
 pub(super) const WEIGHTS: &str = "model.weights.h5";
-/// The weights of the classifier alone, in a preset of `KerasHub`.
+/// In a `KerasHub` preset, the weights of the classifier without its backbone.
 pub(super) const TASK_WEIGHTS: &str = "task.weights.h5";
 pub(super) const CONFIG: &str = "config.json";
 pub(super) const METADATA: &str = "metadata.json";
 
 const IN_FILE: &str = "the file describes its network";
 
-/// A description of a ResNet-152 has 0.5 MB. The limit keeps a hostile file from making the JSON
-/// parser allocate gigabytes.
+/// Maximum length of a description, which is 0.5 MB for a ResNet-152. Keeps a hostile file from
+/// making the JSON parser allocate gigabytes.
 const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// An open file.
 pub(super) struct Archive {
     pub(super) store: Store,
-    /// The weights of the network before the classifier, where `store` has those of that alone.
+    /// The weights of the backbone, if `store` holds only those of the classifier.
     pub(super) backbone: Option<Store>,
-    /// What describes the network, if anything does.
+    /// The JSON description of the network, if there is one.
     pub(super) config: Option<String>,
-    /// Where the description is, as evidence.
+    /// Where the description was found, as evidence for decisions.
     pub(super) described_by: &'static str,
-    /// The format in words.
+    /// The format, in words.
     pub(super) format: &'static str,
-    /// Version of Keras that wrote it, and what it computed with.
+    /// The Keras version and, for HDF5 files, the backend that wrote the file.
     pub(super) written_by: Option<String>,
-    /// Whether Theano wrote it, which mirrors kernels.
+    /// Whether Theano wrote it: its convolutions flip the kernel.
     pub(super) theano: bool,
 }
 
-/// A part of a file as a file of its own.
+/// A byte range of a file, read as a file of its own.
 struct Section {
     source: Bytes,
     range: Range<usize>,
@@ -92,7 +92,7 @@ impl Archive {
         Self::open_zip(source)
     }
 
-    /// Lists the variables.
+    /// Lists the variables, those of the backbone included.
     pub(super) fn saved(&self) -> Result<Saved, Fault> {
         let Some(backbone) = &self.backbone else {
             return self.store.saved();
@@ -166,7 +166,7 @@ impl Archive {
     }
 }
 
-/// The version of Keras that a `metadata.json` names.
+/// The Keras version stated in a `metadata.json`.
 pub(super) fn version(metadata: &str) -> Option<String> {
     let metadata: Value = serde_json::from_str(metadata).ok()?;
     let version = metadata.get("keras_version")?.as_str()?;

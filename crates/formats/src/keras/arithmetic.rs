@@ -1,6 +1,6 @@
-//! Functions in the place of layers: arithmetic with constants, and channels in another order, as
-//! `preprocess_input` leaves them in a network. Keras 2 writes TensorFlow's functions, Keras 3 its own
-//! operations.
+//! Functions used as layers: arithmetic with constants and reordering of channels, as
+//! `preprocess_input` leaves them in a network. Keras 2 writes the names of TensorFlow functions,
+//! Keras 3 those of its own operations.
 
 use serde_json::Value;
 
@@ -9,10 +9,10 @@ use super::config::Entry;
 use super::network::{Activation, Affine, Channels, Kind, Network};
 use resnet_wgpu::Error;
 
-/// Numbers of one constant: more than any layer has channels.
+/// Maximum length of a constant: more than any layer has channels.
 const MAX_NUMBERS: usize = 1 << 16;
 
-/// What a function computes; `None` where a layer is none.
+/// What a function computes; `None` if the layer is not a function.
 pub(super) fn kind(entry: &Entry<'_>, call: &Call<'_>) -> Result<Option<Kind>, Error> {
     let function = match entry.class {
         "TFOpLambda" | "SlicingOpLambda" => {
@@ -68,7 +68,7 @@ pub(super) fn kind(entry: &Entry<'_>, call: &Call<'_>) -> Result<Option<Kind>, E
     }))
 }
 
-/// `preprocess_input`, by the module of keras.applications that its code is of. No code is run.
+/// Recognises `preprocess_input` by its keras.applications module. No code is run.
 fn lambda(entry: &Entry<'_>) -> Result<Kind, Error> {
     let module = entry.config.get("module").and_then(Value::as_str);
     let (_, module) = module
@@ -104,11 +104,11 @@ fn lambda(entry: &Entry<'_>) -> Result<Kind, Error> {
     Ok(Kind::Model(Box::new(network)))
 }
 
-/// The one argument that is a constant.
+/// The only constant among the arguments of a call.
 struct Constant {
     numbers: Vec<f64>,
     channels: Channels,
-    /// Whether it is the first operand.
+    /// Whether it is the first operand, as in `1 - x`.
     first: bool,
 }
 
@@ -136,7 +136,7 @@ impl Constant {
         }))
     }
 
-    /// The layer, from what it multiplies by and adds for a number of the constant.
+    /// The affine layer; `parts` gives the scale and offset for each number of the constant.
     fn affine(self, parts: impl Fn(f64) -> [f64; 2]) -> Kind {
         let parts = self.numbers.into_iter().map(parts);
         let (scale, offset) = parts.map(|[scale, offset]| (scale, offset)).unzip();
@@ -148,10 +148,10 @@ impl Constant {
     }
 }
 
-/// The numbers of a constant along its only axis of more than one, and where channels are if that is
-/// theirs.
+/// The numbers of a constant that is longer than 1 along at most one axis, and the channel position
+/// that this axis implies (the last one for a scalar).
 pub(super) fn list(value: &Value) -> Option<(Vec<f64>, Channels)> {
-    // A tensor is an object with its numbers in lists.
+    // A tensor is an object whose numbers are in nested lists.
     let mut value = value
         .get("config")
         .and_then(|c| c.get("value"))
@@ -189,7 +189,7 @@ fn finite(value: &Value) -> Option<f64> {
     value.as_f64().filter(|number| number.is_finite())
 }
 
-/// Whether the axis that a function is told is that of the channels of an image.
+/// Whether the `axis` argument is the last one of an image: its channels, in NHWC.
 fn on_channels(entry: &Entry<'_>, call: &Call<'_>) -> bool {
     let axis = entry.config.get("axis").or_else(|| call.option("axis"));
     let axis = match axis {
@@ -199,7 +199,7 @@ fn on_channels(entry: &Entry<'_>, call: &Call<'_>) -> bool {
     matches!(axis.and_then(Value::as_i64), Some(-1 | 3))
 }
 
-/// One channel of an image, or all of them in reverse.
+/// `x[..., c]`, one channel of an image, or `x[..., ::-1]`, its channels reversed.
 fn item(entry: &Entry<'_>, call: &Call<'_>) -> Result<Kind, Error> {
     let index = call.option("slice_spec");
     let index = index.or_else(|| call.arguments.get(1).copied().flatten());

@@ -1,7 +1,7 @@
-//! Which variables of a file are the parameters of which layer.
+//! Assigns the variables of a file to the parameters of layers.
 //!
-//! In goes a [`Network`] and what is [`Saved`]; out come the parameters of every layer that has any,
-//! by the path of the layer, and the proof that nothing in the file was left over.
+//! Takes a [`Network`] and a file's [`Saved`] variables, and returns the parameters of each layer
+//! by the path of the layer. A variable that no layer takes is an error.
 
 use std::collections::HashMap;
 
@@ -11,15 +11,15 @@ use super::unreadable;
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::Parameter;
 
-/// The parameters of all layers.
+/// The parameters of all layers, by the path of the layer.
 #[derive(Debug, Default)]
 pub(super) struct Bound {
     variables: HashMap<String, Vec<(Parameter, Variable)>>,
-    /// Whether kernels are mirrored, as Theano's are.
+    /// Whether kernels are stored flipped, as Theano does.
     pub(super) mirrored: bool,
 }
 
-/// Finds the parameters of all layers of a network.
+/// Finds the parameters of every layer.
 pub(super) fn bind(network: &Network, saved: Saved) -> Result<Bound, Error> {
     let mut bound = Bound::default();
     let slots = network.slots()?;
@@ -35,7 +35,7 @@ pub(super) fn bind(network: &Network, saved: Saved) -> Result<Bound, Error> {
     Ok(bound)
 }
 
-/// The path of a layer: its name, below those of the networks that it is in.
+/// The path of a layer: its name after those of the networks that contain it, joined by slashes.
 pub(super) fn path(scope: &str, name: &str) -> String {
     let slash = if scope.is_empty() || name.is_empty() {
         ""
@@ -50,13 +50,13 @@ fn unused(first: String, count: usize) -> Error {
 }
 
 impl Bound {
-    /// A parameter of a layer.
+    /// Looks up a parameter of a layer.
     pub(super) fn get(&self, path: &str, role: Parameter) -> Option<&Variable> {
         let mut variables = self.variables.get(path)?.iter();
         Some(&variables.find(|(other, _)| *other == role)?.1)
     }
 
-    /// Takes a parameter of a layer.
+    /// Removes and returns a parameter of a layer.
     pub(super) fn take(&mut self, path: &str, role: Parameter) -> Result<Variable, Error> {
         let variables = self.variables.get_mut(path);
         let found = variables.and_then(|list| {
@@ -98,7 +98,7 @@ impl Bound {
         }
     }
 
-    /// A network inside of another: its variables are in one list, under the names of its layers.
+    /// A nested network: one list holds all its variables, named after its inner layers.
     fn named_inner(
         &mut self,
         slots: &[Slot],
@@ -139,7 +139,7 @@ impl Bound {
         Ok(())
     }
 
-    /// Gives a layer its variables: by their names where all of them are known, else in order.
+    /// Assigns variables to a layer: by name if the names cover all its parameters, else in order.
     fn layer(
         &mut self,
         path: String,
@@ -173,7 +173,7 @@ impl Bound {
         roles: &[Parameter],
         pairs: Vec<(Option<Parameter>, Variable)>,
     ) -> Result<(), Error> {
-        // Layers without parameters may have a state, such as that of a random generator.
+        // Layers without parameters may still save state, such as a random generator's.
         if roles.is_empty() {
             return Ok(());
         }
@@ -182,7 +182,7 @@ impl Bound {
         for (role, variable) in pairs {
             match role.filter(|role| roles.contains(role)) {
                 Some(role) => variables.push((role, variable)),
-                // How many images were seen.
+                // A scalar, such as the count of samples seen.
                 None if variable.dims.is_empty() => {}
                 None => return Err(unused(variable.path, found - roles.len().min(found) + 1)),
             }
@@ -202,8 +202,8 @@ impl Bound {
         Ok(())
     }
 
-    /// Layers of a class are numbered in the order in which the network lists them. The numbers may
-    /// leave some out: only their order counts.
+    /// Groups are numbered per class, in the order in which the network lists its layers. Numbers
+    /// may be skipped: only their order counts.
     fn numbered(
         &mut self,
         slots: &[Slot],
@@ -227,7 +227,7 @@ impl Bound {
             }
         }
         for folders in by_class.values_mut() {
-            // The first one is taken from the end.
+            // In reverse, as the next one is popped off the end.
             folders.sort_unstable_by(|a, b| b.cmp(a));
         }
         for slot in slots.iter().filter(|slot| has_parameters(slot)) {
@@ -257,7 +257,7 @@ impl Bound {
             let pairs = roles.chain(std::iter::repeat(None)).zip(variables);
             self.insert(layer_path, &slot.roles, pairs.collect())?;
         }
-        // What layers without parameters keep is of no use here.
+        // Discards the saved state of layers without parameters.
         let stateless = slots.iter().filter(|slot| !has_parameters(slot));
         let stateless: Vec<String> = stateless.map(|slot| snake_case(&slot.class)).collect();
         container
@@ -267,9 +267,9 @@ impl Bound {
     }
 }
 
-/// The group in which the layers of a network are.
+/// The group that holds a network's layers.
 fn container(folder: &mut Folder) -> Option<&mut Folder> {
-    // Keras 2.13 wrote the second name.
+    // Keras 2.13 used the second name.
     let names = ["layers", "_layer_checkpoint_dependencies"];
     let name = names
         .into_iter()
@@ -286,7 +286,7 @@ fn is_empty(folder: &Folder) -> bool {
     folder.variables.is_empty() && folder.folders.values().all(is_empty)
 }
 
-/// The path of a variable that nothing took.
+/// The path of a variable that no layer took.
 fn left_over(folder: &Folder) -> Option<String> {
     let own = folder
         .variables
@@ -296,15 +296,15 @@ fn left_over(folder: &Folder) -> Option<String> {
     own.or_else(|| folder.folders.values().find_map(left_over))
 }
 
-/// `conv2d_12` is the thirteenth of its class; the first has no number.
+/// Splits a name and its number: `conv2d_12` is the thirteenth `conv2d`, the first has no number.
 pub(super) fn class_and_number(name: &str) -> (&str, usize) {
     let split = name.rsplit_once('_');
     let numbered = split.and_then(|(class, number)| Some((class, number.parse().ok()?)));
     numbered.unwrap_or((name, 0))
 }
 
-/// The name of a class as Keras makes names of layers and groups of it: `Conv2D` is `conv2d`,
-/// `BatchNormalization` is `batch_normalization`.
+/// The name that Keras derives from a class for layers and groups: `Conv2D` becomes `conv2d`,
+/// `BatchNormalization` becomes `batch_normalization`.
 fn snake_case(class: &str) -> String {
     let letters: Vec<char> = class
         .chars()
@@ -326,7 +326,7 @@ fn snake_case(class: &str) -> String {
     snake
 }
 
-/// What a weight is by the end of its name: `conv1/kernel:0`, or `conv1_W:0` in the first versions.
+/// The parameter named at the end of `conv1/kernel:0`, or `conv1_W:0` in early versions.
 fn role(name: &str) -> Option<Parameter> {
     let last = name.rsplit('/').next().unwrap_or(name);
     let last = last.split(':').next().unwrap_or(last);
@@ -340,9 +340,9 @@ fn role(name: &str) -> Option<Parameter> {
         ("moving_mean", Parameter::Mean),
         ("running_mean", Parameter::Mean),
         ("moving_variance", Parameter::Variance),
-        // It was the variance already.
+        // In spite of its name, it holds the variance.
         ("running_std", Parameter::Variance),
-        // Those of a layer that normalises the image.
+        // Those of a `Normalization` layer.
         ("mean", Parameter::Mean),
         ("variance", Parameter::Variance),
     ];

@@ -1,4 +1,4 @@
-//! What a layer was called with: the layers that it reads, and constants among them.
+//! The arguments of a layer's call: the layers that it reads, and constants.
 
 use serde_json::Value;
 
@@ -6,20 +6,20 @@ use super::config::Entry;
 use super::network::Training;
 use resnet_wgpu::Error;
 
-/// Lists within lists of arguments; real ones have two.
+/// Maximum nesting of lists among the arguments; real files have two levels.
 const MAX_DEPTH: usize = 8;
 
-/// What a layer was called with.
+/// How a layer was called.
 #[derive(Default)]
 pub(super) struct Call<'a> {
     pub(super) inputs: Vec<Source<'a>>,
     pub(super) training: Training,
-    /// Arguments by position; `None` for what layers give.
+    /// Positional arguments: the JSON of a constant, or `None` for the result of a layer.
     pub(super) arguments: Vec<Option<&'a Value>>,
     options: Option<&'a Value>,
 }
 
-/// The result of a layer.
+/// A reference to the result of a layer.
 pub(super) struct Source<'a> {
     pub(super) layer: &'a str,
     pub(super) call: u64,
@@ -35,7 +35,7 @@ impl<'a> Call<'a> {
             [Value::Object(arguments)] => {
                 let positional = arguments.get("args").and_then(Value::as_array);
                 call.options = arguments.get("kwargs");
-                // Operands may be named; what a layer is called with beside them is not one.
+                // Operands may be passed by keyword; other keyword arguments are options.
                 let named = ["x", "x1", "x2", "y", "inputs"];
                 let named = named.into_iter().filter_map(|name| call.option(name));
                 let named: Vec<&Value> = named.collect();
@@ -59,13 +59,13 @@ impl<'a> Call<'a> {
         Ok(call)
     }
 
-    /// An argument by name.
+    /// A keyword argument.
     pub(super) fn option(&self, name: &str) -> Option<&'a Value> {
         self.options?.get(name)
     }
 
     fn read_keras_2(&mut self, entry: &Entry<'a>, inputs: &'a [Value]) -> Result<(), Error> {
-        // A layer that was made of a plain function has one input without a list around it.
+        // A layer made from a plain function lists its only input without a list around it.
         let single = matches!(inputs.first(), Some(Value::String(_)));
         if single {
             return self.read_keras_2_input(entry, inputs);
@@ -89,7 +89,7 @@ impl<'a> Call<'a> {
         if is_true(self.option("training")) {
             self.training = Training::Yes;
         }
-        // The second operand, such as that of `x + y`.
+        // The second operand, as in `x + y`.
         match ["y", "bias"].into_iter().find_map(|name| self.option(name)) {
             Some(Value::Array(other)) if matches!(other.first(), Some(Value::String(_))) => {
                 self.source(entry, other)

@@ -1,7 +1,7 @@
-//! The JSON that Keras writes about a network, as a [`Network`].
+//! Parses the JSON description of a network into a [`Network`].
 //!
-//! Keras 2 and Keras 3 differ in how a layer names what it reads: lists of `[layer, call, output,
-//! arguments]` there, objects with a `keras_history` here. The options of the layers are the same.
+//! The options of layers are the same in Keras 2 and Keras 3; references to other layers differ.
+//! Keras 2 writes lists `[layer, call, output, arguments]`, Keras 3 objects with a `keras_history`.
 
 use std::collections::HashMap;
 
@@ -14,30 +14,30 @@ use super::network::{Kind, Layer, Network, Training};
 use super::{layer_error, unreadable};
 use resnet_wgpu::Error;
 
-/// Networks within networks: real ones have two.
+/// Maximum depth of nested networks; real files have two levels.
 const MAX_DEPTH: usize = 8;
 
-/// Layers of one network: a ResNet-152 has 516.
+/// Maximum number of layers in one network; a ResNet-152 has 516.
 const MAX_LAYERS: usize = 1 << 14;
 
-/// One layer of the JSON.
+/// One layer as the JSON has it.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
     pub(super) class: &'a str,
     pub(super) name: &'a str,
     pub(super) config: &'a Value,
-    /// What the layer was called with; `None` in a list of layers that follow each other.
+    /// The calls of the layer (`inbound_nodes`); `None` in a `Sequential` network.
     pub(super) calls: Option<&'a [Value]>,
 }
 
-/// The network of a text.
+/// Parses a JSON description.
 pub(super) fn parse(text: &str) -> Result<Network, Error> {
     let value: Value = serde_json::from_str(text)
         .map_err(|error| unreadable(format!("the description of the network: {error}")))?;
     network(&value, 0)
 }
 
-/// Whether a class is a network of layers.
+/// Whether a layer is itself a network.
 fn is_network(entry: &Entry<'_>) -> bool {
     matches!(entry.class, "Functional" | "Model" | "Sequential") || hub::is_network(entry.class)
 }
@@ -105,9 +105,9 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The layers of an object that has them.
+/// The layers listed by a network.
 fn entries<'a>(entry: &Entry<'a>) -> Result<&'a [Value], Error> {
-    // Keras before 2.2.3 wrote the list itself as the options of a sequence.
+    // Before 2.2.3, Keras wrote the list itself as the `config` of a `Sequential`.
     let layers = entry.config.get("layers").unwrap_or(entry.config);
     let layers = layers
         .as_array()
@@ -121,7 +121,7 @@ fn entries<'a>(entry: &Entry<'a>) -> Result<&'a [Value], Error> {
     Ok(layers)
 }
 
-/// Layers that read each the one before.
+/// A `Sequential` network: each layer reads the one before it.
 fn sequential(entry: &Entry<'_>, depth: usize) -> Result<Network, Error> {
     let mut layers = Vec::new();
     for value in entries(entry)? {
@@ -170,11 +170,11 @@ fn functional(entry: &Entry<'_>, depth: usize) -> Result<Network, Error> {
     })
 }
 
-/// The one layer whose result is the network's.
+/// Index of the only output layer.
 fn output(entry: &Entry<'_>, positions: &HashMap<&str, usize>) -> Result<usize, Error> {
     let outputs = entry.config.get("output_layers").and_then(Value::as_array);
     let outputs = outputs.map(Vec::as_slice).unwrap_or_default();
-    // A single one is written with or without a list around it.
+    // A single output may or may not be wrapped in a second list.
     let name = match outputs {
         [Value::String(name), ..] => Some(name.as_str()),
         [Value::Array(single)] => single.first().and_then(Value::as_str),
@@ -199,7 +199,7 @@ impl Source<'_> {
         let Some(&position) = positions.get(self.layer) else {
             return Err(reader.refuse(format!("it reads '{}', which is no layer", self.layer)));
         };
-        // The first call of a network is the one that made it.
+        // A network's call 0 is the one that built it, so its first use is call 1.
         let usual = u64::from(is_network(&parsed[position].0));
         if self.call > usual || self.output != 0 {
             return Err(reader.refuse(format!(

@@ -1,5 +1,5 @@
-//! What the weights of a file show: convolutions, normalisations and a classifier in their order, with
-//! names or without.
+//! What the weights of a file show on their own: its convolutions, normalisations and classifier,
+//! in order, and their names where there are any.
 
 use super::bind::{self, Bound};
 use super::families::unknown;
@@ -7,16 +7,16 @@ use super::network::Network;
 use super::store::{Folder, NamedLayer, Saved, Variable};
 use resnet_wgpu::Error;
 
-/// A layer of a file, whatever its layout.
+/// A layer found in a file of either layout.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Unknown in numbered files of the first versions.
+    /// `None` in numbered files of early versions.
     pub(super) name: Option<String>,
     variables: Vec<(String, Variable)>,
 }
 
 impl Found {
-    /// Sizes of its kernel, if it has one of so many.
+    /// The dimensions of its first variable, if it has `N` of them.
     pub(super) fn kernel<const N: usize>(&self) -> Option<[usize; N]> {
         let dims = self
             .variables
@@ -25,7 +25,7 @@ impl Found {
         dims.try_into().ok()
     }
 
-    /// Where its first variable is in the file.
+    /// Path of its first variable in the file.
     pub(super) fn path(&self) -> &str {
         self.variables
             .first()
@@ -36,13 +36,13 @@ impl Found {
         self.kernel::<1>().is_some() && self.variables.len() >= 2
     }
 }
-/// What the weights show.
+/// The layers of a file, by kind.
 #[derive(Debug)]
 pub(super) struct Evidence {
     pub(super) convs: Vec<Found>,
     pub(super) norms: Vec<Found>,
     pub(super) dense: Option<Found>,
-    /// How many convolutions have a bias.
+    /// Number of convolutions with a bias.
     pub(super) biases: usize,
 }
 
@@ -71,7 +71,7 @@ impl Evidence {
             } else if layer.is_norm() {
                 evidence.norms.push(layer);
             }
-            // What is left is the state of random generators and the like.
+            // Anything else is state, such as that of random number generators.
         }
         Ok(evidence)
     }
@@ -108,7 +108,7 @@ impl Evidence {
         bind::bind(network, Saved::Named(named.collect()))
     }
 
-    /// Layers of a kind are in the file in the order of the network.
+    /// Assigns weights in order: within each kind, the file must list layers as the network does.
     pub(super) fn bind_in_order(self, network: &Network) -> Result<Bound, Error> {
         let mut convs = self.convs.into_iter();
         let mut norms = self.norms.into_iter();
@@ -139,7 +139,7 @@ impl Evidence {
     }
 }
 
-/// The layers of a file in order. Those of networks inside of others stand in their place.
+/// The layers of a file, in order; nested networks are replaced by their layers.
 pub(super) fn list(saved: Saved) -> Vec<Found> {
     let mut layers = Vec::new();
     match saved {

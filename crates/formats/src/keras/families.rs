@@ -1,8 +1,8 @@
-//! Which network the weights of a file are of, when nothing in it describes the network.
+//! Identifies the network from its weights, when a file has no description.
 //!
-//! Names decide where there are any that a family gives; numbers of layers and the shapes of kernels
-//! where there are none. What neither shows (strides, padding, epsilon) follows from the family, and
-//! where two families have the same weights, nobody guesses: the caller must say.
+//! Layer names decide if a known family uses them, otherwise the number of layers and the shapes of
+//! kernels. What neither shows (strides, padding, epsilon) follows from the family. If several
+//! families fit and none is the usual one, the caller must choose.
 
 use super::bind::Bound;
 use super::evidence::{Evidence, Found, list};
@@ -16,18 +16,18 @@ use resnet_wgpu::internals::network::resnet::{
 use resnet_wgpu::internals::network::{Choice, Fill, PaddingRule, choose};
 use resnet_wgpu::network::{Confidence, Decision, Variant};
 
-/// The result.
+/// A recognised network.
 #[derive(Debug)]
 pub(super) struct Recognised {
     pub(super) network: Network,
     pub(super) bound: Bound,
     pub(super) variant: Variant,
     pub(super) decisions: Vec<Decision>,
-    /// What the classifier takes, and how many channels the last block gives.
+    /// Features into the classifier, and channels out of the last block.
     pub(super) features: Option<[usize; 2]>,
 }
 
-/// Finds out what network the weights are of.
+/// Identifies the network; `asked` is the caller's choice among the variants that fit.
 pub(super) fn recognise(saved: Saved, asked: Option<Variant>) -> Result<Recognised, Error> {
     let layers = list(saved);
     if layers
@@ -63,22 +63,22 @@ pub(super) fn recognise(saved: Saved, asked: Option<Variant>) -> Result<Recognis
     })
 }
 
-/// What the weights alone show.
+/// What the weights alone reveal.
 #[derive(Debug)]
 struct Family {
     source: Source,
-    /// Blocks, stem and what else they show; by names, the style too.
+    /// Blocks, stem and pre-activation; also the naming style if layers have names.
     plan: Plan,
 }
 
-/// What shows the family.
+/// What identified the family: the names of layers, or their order and shapes.
 #[derive(Debug)]
 enum Source {
     Names,
     Order {
-        /// Whether the convolution of a shortcut comes before the last one of its block.
+        /// Whether the shortcut's convolution comes before the last convolution of its block.
         shortcut_first: bool,
-        /// Whether the layers have the names that Keras makes up.
+        /// Whether the layers have the automatic names of Keras, such as `conv2d_1`.
         automatic: bool,
     },
 }
@@ -112,7 +112,7 @@ impl Family {
                 kernels.len()
             )));
         };
-        // Without pre-activation, every normalisation follows a convolution.
+        // Without pre-activation, each convolution has a normalisation right after it.
         let follows = |norm: &Found, kernel: &[usize; 4]| norm.kernel::<1>() == Some([kernel[3]]);
         let mut pairs = evidence.norms.iter().zip(&kernels);
         let pre_activation = evidence.norms.len() != kernels.len()
@@ -134,7 +134,7 @@ impl Family {
         })
     }
 
-    /// The networks that have such weights.
+    /// The variants that have such weights, and which of them is the usual one.
     fn choice(&self, evidence: &Evidence) -> Choice<'static> {
         use Confidence::{Assumed, Certain, Inferred};
         use Variant::{
@@ -284,8 +284,8 @@ impl Family {
     }
 }
 
-/// Reads the blocks of the stages off the kernels: 1×1, 3×3, 1×1, and one more 1×1 where a stage starts;
-/// and whether that comes before the last one, where shapes show it.
+/// Counts the blocks of each stage: a block has kernels 1×1, 3×3, 1×1, the first of a stage also a
+/// 1×1 shortcut. Also says whether that comes before the last kernel, if shapes show it.
 fn blocks(kernels: &[[usize; 4]]) -> Result<(Vec<usize>, Option<bool>), Error> {
     let strange = |at: usize| {
         let kernel = kernels.get(at);
@@ -311,7 +311,7 @@ fn blocks(kernels: &[[usize; 4]]) -> Result<(Vec<usize>, Option<bool>), Error> {
         if [middle_in, middle_out] != [width; 2] {
             return Err(strange(at + 1));
         }
-        // The next block starts with another 1×1, which gives fewer channels.
+        // If not a shortcut, the next kernel starts a block: a 1×1 with fewer output channels.
         match kernels.get(at + 3) {
             Some(&[1, 1, fourth_in, fourth_out]) if fourth_out == out => {
                 blocks.push(0);
@@ -339,7 +339,7 @@ fn blocks(kernels: &[[usize; 4]]) -> Result<(Vec<usize>, Option<bool>), Error> {
 }
 
 impl Family {
-    /// The plan of a variant with the blocks of the file.
+    /// The plan of a variant, with the blocks found in the file.
     fn plan(&self, variant: Variant) -> Plan {
         let hub = hub::usual(self.plan.clone());
         let padded = |padding, zeros| Some(MaxPool { padding, zeros });
@@ -388,7 +388,7 @@ impl Family {
                 })
             }
             Variant::KerasHub => hub,
-            // `KerasApplications`: no other is among the choices of a Keras file.
+            // `KerasApplications`; no other variant can be chosen for a Keras file.
             _ => applications(first),
         };
         if let Source::Order { shortcut_first, .. } = self.source {
@@ -402,7 +402,7 @@ impl Family {
     }
 }
 
-/// The network of a plan, with the classifier of the file.
+/// The network of a plan, followed by the classifier of the file.
 fn network(variant: Variant, plan: Plan, evidence: &Evidence) -> Network {
     let is_lesson = variant == Variant::Notebook;
     let name = if is_lesson {
@@ -441,7 +441,7 @@ fn network(variant: Variant, plan: Plan, evidence: &Evidence) -> Network {
     Network::chain(&name, layers)
 }
 
-/// The error of weights that are of no known family.
+/// The error for weights that belong to no known family.
 pub(super) fn unknown(reason: String) -> Error {
     Error::WeightsUnrecognised {
         reason: format!("the file does not describe its network, and {reason}"),

@@ -1,4 +1,4 @@
-//! Networks of `KerasHub`, whose files hold the numbers that they are built from instead of layers.
+//! `KerasHub` networks, whose files list hyperparameters instead of layers.
 
 use serde_json::Value;
 
@@ -11,21 +11,21 @@ use resnet_wgpu::internals::network::resnet::{
 };
 
 const BACKBONE: &str = "ResNetBackbone";
-/// Where the variables of a backbone are in a file of the whole network.
+/// The group of the backbone's variables, in a file of the whole network.
 pub(super) const BACKBONE_GROUP: &str = "res_net_backbone";
 const CLASSIFIERS: [&str; 2] = ["ImageClassifier", "ResNetImageClassifier"];
 
-/// Blocks of a stage, and its stride, are at most this many.
+/// Upper bound for the blocks of a stage, and for its stride.
 const MAX_BLOCKS: u64 = 1 << 8;
-/// Stages are at most this many; real networks have four.
+/// Upper bound for the number of stages; real networks have four.
 const MAX_STAGES: usize = 1 << 4;
 
-/// Whether a class is a network of `KerasHub` that is known.
+/// Whether a class is a supported `KerasHub` network.
 pub(super) fn is_network(class: &str) -> bool {
     class == BACKBONE || CLASSIFIERS.contains(&class)
 }
 
-/// The network of such a class.
+/// Builds the network of such a class.
 pub(super) fn network(class: &str, config: &Value) -> Result<Network, Error> {
     if class == BACKBONE {
         return backbone(config);
@@ -63,7 +63,7 @@ fn classifier(class: &str, config: &Value) -> Result<Network, Error> {
     let inner = backbone(inner_config)?;
     let inner_name = inner.name.clone();
     let size = inner.size();
-    // A backbone for images of any size says nothing; what prepares the images then does.
+    // A backbone for images of any size states none; the image converter may.
     let size = size.or_else(|| sides(image_converter(config)?.get("image_size")?));
     let input = Kind::Input {
         size: size.unwrap_or_default(),
@@ -85,7 +85,7 @@ fn classifier(class: &str, config: &Value) -> Result<Network, Error> {
     Ok(Network::chain(&inner_name, layers))
 }
 
-/// What the classifier's own preprocessing does to the pixels, where it has one.
+/// The rescaling that the classifier's own preprocessing applies to pixels, if it has any.
 fn converter(config: &Value) -> Kind {
     image_converter(config)
         .and_then(layers::rescale)
@@ -98,7 +98,7 @@ fn image_converter(config: &Value) -> Option<&Value> {
         .try_fold(config, |value, key| value.get(key))
 }
 
-/// Rows and columns as a list of two, of which either may be null.
+/// A list of height and width, either of which may be null.
 fn sides(list: &Value) -> Option<[Option<usize>; 2]> {
     let [h, w] = list.as_array()?.as_slice() else {
         return None;
@@ -191,7 +191,7 @@ pub(super) fn of_plan(plan: Plan) -> (&'static str, &'static str, Kind) {
     ("", BACKBONE, Kind::Plan(Box::new(plan)))
 }
 
-/// The backbone with the blocks and the stem of a plan whose stages stride as usual.
+/// Completes a plan with `KerasHub`'s usual strides, shortcuts, epsilon and max pool.
 pub(super) fn usual(plan: Plan) -> Plan {
     let deep = plan.stem.len() > 1;
     Plan {

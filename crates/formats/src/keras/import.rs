@@ -1,8 +1,8 @@
-//! A [`Network`] and its parameters as a [`Draft`].
+//! Turns a [`Network`] and its parameters into a [`Draft`].
 //!
-//! Images are NCHW there, wherever Keras had the channels. Layers that only change how an
-//! activation is seen or padded add no node: padding becomes part of the window that reads it, what is
-//! done to the pixels of the image becomes its preprocessing, the final softmax is left to the caller.
+//! Activations are NCHW there, whatever the data format in Keras. Layers that only reinterpret or
+//! pad an activation add no node: padding is merged into the window that reads it, arithmetic on
+//! the pixels of the image becomes its preprocessing, and the final softmax is left to the caller.
 //! `operations` has the layers that compute something, `pixels` those that may be preprocessing.
 
 mod operations;
@@ -19,52 +19,52 @@ use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::resnet::{self, Plan};
 use resnet_wgpu::internals::network::{Draft, Operation};
 
-/// An activation as Keras sees it.
+/// An activation, with the shape that Keras gives it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Value {
     id: ValueId,
-    /// Whether it has rows and columns, or is a list of numbers for each image.
+    /// Whether it has height and width, rather than being a vector per image.
     is_image: bool,
     pending: Pending,
 }
 
-/// What was asked for and is left to whoever reads the value.
+/// An operation that is deferred until something reads the value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Pending {
     Nothing,
-    /// What was done to the pixels of the image, which becomes part of its preparation.
+    /// Arithmetic on the pixels of the image, to become part of its preprocessing.
     Pixels(Pixels),
-    /// The same, and one of the channels was taken.
+    /// The same, followed by the selection of one channel.
     Channel(Pixels, usize),
-    /// Padding, which becomes part of a convolution or pooling.
+    /// Padding, to be merged into a convolution or pooling.
     Pad(Padding, PadValue),
-    /// What makes probabilities, which comes last; but a sigmoid may also scale channels.
+    /// A function that yields probabilities, allowed only last; a sigmoid may also gate channels.
     Probabilities(Activation),
 }
 
-/// The result.
+/// The imported graph and what was found out on the way.
 #[derive(Debug)]
 pub(super) struct Imported {
     pub(super) draft: Draft,
-    /// The result of the network, before the softmax or sigmoid if it ends with one.
+    /// The output of the network, before its final softmax or sigmoid if it has one.
     pub(super) result: ValueId,
     pub(super) is_image: bool,
-    /// What it ends with, and the name of that layer.
+    /// The final softmax or sigmoid, and the name of its layer.
     pub(super) probabilities: Option<(Activation, String)>,
-    /// What the network itself does to the pixels of the image.
+    /// The preprocessing that the network itself applies to the pixels of the image.
     pub(super) pixels: Option<Pixels>,
-    /// Whether it reads grey images.
+    /// Whether it takes greyscale images.
     pub(super) grey: bool,
     /// Batch normalisations that were called with `training=True`.
     pub(super) trained: Trained,
 }
 
-/// How many batch normalisations were called with `training=True`.
+/// Counts of batch normalisations that were called with `training=True`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Trained {
-    /// Those that use the statistics of the batch.
+    /// Those that do use the statistics of the batch.
     pub(super) obeyed: usize,
-    /// Those that `predict` of Keras 3 computes with running statistics all the same.
+    /// Those that `predict` of Keras 3 runs with the running statistics regardless.
     pub(super) overruled: usize,
 }
 
@@ -72,21 +72,21 @@ pub(super) struct Import {
     pub(super) draft: Draft,
     pub(super) weights: Bound,
     channels: Option<Channels>,
-    /// In what form the layers read the image.
+    /// The preprocessing after which layers read the image; it must be the same for all.
     pixels: Option<Pixels>,
     grey: bool,
     trained: Trained,
 }
 
-/// A layer that is being imported.
+/// The layer that is being imported.
 pub(super) struct Site<'a> {
     layer: &'a Layer,
     pub(super) path: String,
-    /// Whether a network around it was called with `training=True`.
+    /// Whether it, or a network that contains it, was called with `training=True`.
     training: Training,
 }
 
-/// Builds the graph.
+/// Builds the graph, for input images of height and width `size`.
 pub(super) fn run(network: &Network, weights: Bound, size: [usize; 2]) -> Result<Imported, Error> {
     let inputs = network
         .layers
@@ -204,7 +204,7 @@ impl Import {
         })
     }
 
-    /// The layers of a known family.
+    /// Adds the backbone of a known family.
     fn plan(&mut self, site: &Site<'_>, x: Value, plan: &Plan) -> Result<Value, Error> {
         self.check_channels(site, Channels::Last)?;
         let x = image(site, self.plain(site, x)?)?;

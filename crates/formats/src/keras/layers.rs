@@ -1,4 +1,4 @@
-//! The classes of layers and their options.
+//! Layer classes and their options.
 
 use serde_json::Value;
 
@@ -9,11 +9,11 @@ use super::network::{Activation, Affine, Channels, Conv, Dense, Kind, Norm, Pool
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::graph::{PadValue, Padding};
 
-/// Strides, kernels and padding are at most this: far more than any network has, and small enough
-/// for sums of them not to overflow.
+/// Upper bound for strides, kernel sizes and padding: far more than any network uses, and small
+/// enough that sums of them cannot overflow.
 const MAX_GEOMETRY: u64 = 1 << 15;
 
-/// Classes that do nothing outside of training, beside those that change images at random.
+/// Classes that do nothing at inference, apart from the random image augmentations.
 const PASS: &[&str] = &[
     "Dropout",
     "SpatialDropout2D",
@@ -28,7 +28,7 @@ const PASS: &[&str] = &[
     "RandAugment",
 ];
 
-/// What a layer computes.
+/// What a layer computes, by its class.
 pub(super) fn kind(entry: &Entry<'_>, call: &Call<'_>) -> Result<Kind, Error> {
     if let Some(kind) = arithmetic::kind(entry, call)? {
         return Ok(kind);
@@ -72,7 +72,7 @@ pub(super) fn kind(entry: &Entry<'_>, call: &Call<'_>) -> Result<Kind, Error> {
     })
 }
 
-/// Rows and columns that a layer says its input has.
+/// Height and width of a layer's input, where the layer states them.
 pub(super) fn image_size(entry: &Entry<'_>) -> Result<[Option<usize>; 2], Error> {
     let shape = ["batch_shape", "batch_input_shape"].into_iter();
     let shape = shape
@@ -83,7 +83,7 @@ pub(super) fn image_size(entry: &Entry<'_>) -> Result<[Option<usize>; 2], Error>
     };
     let sides: Vec<Option<u64>> = shape.iter().map(Value::as_u64).collect();
     let (size, channels) = match sides[..] {
-        // Channels in front of two sides that are none.
+        // Channels first: the second size can be a channel count, the last one cannot.
         [_, Some(c @ (1 | 3)), h, w] if !matches!(w, Some(1 | 3)) => ([h, w], Some(c)),
         [_, h, w, channels] => ([h, w], channels),
         _ => return Err(entry.refuse(format!("a shape of {} sizes is no image", sides.len()))),
@@ -114,7 +114,7 @@ fn batch_norm(entry: &Entry<'_>) -> Result<Kind, Error> {
     if entry.flag("renorm", false)? {
         return Err(entry.refuse("renormalisation is not supported"));
     }
-    // Keras 2 wraps it in a list.
+    // Keras 2 wraps the axis in a list.
     let axis = entry.config.get("axis").unwrap_or(&Value::Null);
     let axis = axis
         .as_array()
@@ -128,7 +128,7 @@ fn batch_norm(entry: &Entry<'_>) -> Result<Kind, Error> {
     }))
 }
 
-/// One number for all sides, one for each direction, or all four.
+/// Padding given as one number for all sides, one for each direction, or all four sides.
 fn padding(entry: &Entry<'_>) -> Result<Padding, Error> {
     let value = entry.config.get("padding").unwrap_or(&Value::Null);
     let sides = match value {
@@ -159,7 +159,7 @@ fn padding(entry: &Entry<'_>) -> Result<Padding, Error> {
 
 pub(super) fn activation(entry: &Entry<'_>) -> Result<Activation, Error> {
     let stated = entry.config.get("activation");
-    // A function by its name, in an object.
+    // A function, saved as an object that holds its name.
     let name = stated.and_then(|stated| stated.get("config"));
     match name.filter(|name| name.is_string()).or(stated) {
         None | Some(Value::Null) => Ok(Activation::Linear),
@@ -214,7 +214,7 @@ fn dense(entry: &Entry<'_>) -> Result<Kind, Error> {
     }))
 }
 
-/// The options `scale` and `offset`, each one number or one for each channel.
+/// The options `scale` and `offset` of a `Rescaling`, each one number or one per channel.
 pub(super) fn rescale(config: &Value) -> Option<Affine> {
     let numbers = |key: &str, default: f64| match config.get(key) {
         None | Some(Value::Null) => Some(vec![default]),
@@ -227,7 +227,7 @@ pub(super) fn rescale(config: &Value) -> Option<Affine> {
     })
 }
 
-/// Means and variances are options, or weights if they were learned.
+/// A `Normalization` layer: mean and variance are options or, if they were learned, weights.
 fn normalization(entry: &Entry<'_>) -> Result<Kind, Error> {
     let axis = match entry.config.get("axis") {
         Some(Value::Array(axes)) if axes.len() <= 1 => axes.first(),
@@ -294,7 +294,7 @@ impl Entry<'_> {
         }
     }
 
-    /// A number.
+    /// A finite number.
     fn number(&self, key: &str, default: f32) -> Result<f32, Error> {
         match self.config.get(key) {
             None | Some(Value::Null) => Ok(default),
@@ -304,7 +304,7 @@ impl Entry<'_> {
         }
     }
 
-    /// A count that is not zero.
+    /// A count greater than zero.
     fn size(&self, key: &str) -> Result<Option<usize>, Error> {
         match self.config.get(key) {
             None | Some(Value::Null) => Ok(None),
@@ -317,7 +317,7 @@ impl Entry<'_> {
         }
     }
 
-    /// Rows and columns, which may be one number for both.
+    /// Two sizes, vertical then horizontal; a single number stands for both.
     fn pair(&self, key: &str) -> Result<Option<[usize; 2]>, Error> {
         let value = self.config.get(key).unwrap_or(&Value::Null);
         let pair = match value {

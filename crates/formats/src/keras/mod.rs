@@ -1,13 +1,13 @@
-//! Keras files: legacy HDF5 (`.h5`), `.weights.h5` and `.keras` of Keras 3.
+//! Reads Keras files: legacy HDF5 (`.h5`), `.weights.h5`, and the `.keras` archives of Keras 3.
 //!
-//! In goes a file; out comes a [`Network`](resnet_wgpu::network::Network). Where the file describes its network (`model_config`,
-//! `config.json`), the graph is built of that description, and names only find the weights; strides,
-//! padding, epsilon and pooling are then facts. Where it holds weights alone, names and shapes decide
-//! on one of the known families, and what the weights leave open is recorded as a decision or refused.
+//! A file becomes a [`Network`](resnet_wgpu::network::Network). If it has a description
+//! (`model_config`, `config.json`), the graph is built from that: strides, padding, epsilon and
+//! pooling are known, and names only locate weights. If it holds weights alone, names and shapes
+//! select a known family; what they leave open is recorded as a decision, or the file is refused.
 //!
-//! `archive` opens the containers, `preset` looks beside them, `store` lists variables. `config`, `calls`,
-//! `layers`, `arithmetic` and `hub` read descriptions; `evidence` and `families` stand in for a missing one.
-//! `bind` gives every layer its variables, `import` and `parameters` make a graph of it all.
+//! `archive` opens containers, `preset` finds companion files, `store` lists variables; `config`,
+//! `calls`, `layers`, `arithmetic` and `hub` read descriptions, `evidence` and `families` replace
+//! missing ones; `bind` assigns variables to layers, `import` and `parameters` build the graph.
 
 mod archive;
 mod arithmetic;
@@ -40,10 +40,10 @@ use resnet_wgpu::network::{
 };
 use resnet_wgpu::picture::{ChannelOrder, Labels};
 
-/// Rows and columns of the image where neither the file nor the caller states them.
+/// Height and width of the input image if neither the file nor the caller states them.
 const USUAL_SIZE: usize = 224;
 
-/// Why a container is refused, before the path is known.
+/// Why a container is refused; the caller adds the path.
 #[derive(Debug)]
 struct Fault(String);
 
@@ -66,13 +66,13 @@ pub(crate) fn open(path: &Path, source: Bytes, options: &ModelOptions) -> Result
     read(path, archive, options)
 }
 
-/// Reads a file that is in memory; `name` stands for its path in errors.
+/// Reads a file held in memory; `name` takes the place of its path in errors.
 ///
 /// # Errors
-/// [`Error::WeightsUnreadable`] for a damaged file, [`Error::Operator`] for a layer that is not
-/// supported or makes no sense, [`Error::WeightsUnrecognised`] and [`Error::WeightsAmbiguous`] when
-/// the weights alone do not show the network, the errors of tensors, [`Error::Model`] when the file
-/// and the options do not fit each other, and the [graph section](Error) for shapes.
+/// [`Error::WeightsUnreadable`] if the file is damaged, [`Error::Operator`] if a layer is invalid
+/// or not supported, [`Error::WeightsUnrecognised`] or [`Error::WeightsAmbiguous`] if the weights
+/// alone do not determine the network, [`Error::Model`] if the file and the options contradict each
+/// other, the errors of tensors, and the [graph section](Error) for shapes.
 pub fn from_bytes(
     name: &str,
     bytes: impl Into<Vec<u8>>,
@@ -134,7 +134,7 @@ fn in_file(error: Error, path: &Path) -> Error {
     }
 }
 
-/// The error of a layer.
+/// The error for a layer.
 fn layer_error(name: &str, class: &str, reason: impl Into<String>) -> Error {
     Error::Operator {
         node: name.to_owned(),
@@ -143,12 +143,12 @@ fn layer_error(name: &str, class: &str, reason: impl Into<String>) -> Error {
     }
 }
 
-/// What is to be built, and how that is known.
+/// The network to build, its weights, and how it was identified.
 struct Source {
     network: Network,
     bound: Bound,
     variant: Option<Variant>,
-    /// What the classifier takes and the last block gives, where the network was not described.
+    /// Features into the classifier and channels out of the last block, for undescribed networks.
     features: Option<[usize; 2]>,
     decisions: Vec<Decision>,
 }
@@ -196,7 +196,7 @@ impl Source {
         })
     }
 
-    /// Rows and columns of the image, and who says so.
+    /// Height and width of the input image, and the evidence for them.
     fn size(&self, options: &ModelOptions) -> Result<([usize; 2], Decision), Error> {
         let decided = |size: [usize; 2], confidence, evidence: &str| {
             let [h, w] = size;
@@ -212,7 +212,7 @@ impl Source {
         }
         let is_lesson = self.variant == Some(Variant::Notebook);
         if let Some([features, channels]) = self.features.filter(|_| is_lesson) {
-            // Its last blocks give 32 times as many channels as the stem.
+            // The last stage has 32 times as many channels as the stem.
             let stem = channels / 32;
             let size = lesson_size_for(stem, features).ok_or_else(|| Error::Model {
                 model: self.network.name.clone(),
@@ -232,7 +232,7 @@ fn build(path: &Path, archive: &Archive, options: &ModelOptions) -> Result<Descr
     let mut source = Source::find(archive, options)?;
     source.bound.mirrored = archive.theano;
     let (size, size_decision) = source.size(options)?;
-    // Checked before shapes are computed with.
+    // Checked before any shape is computed from it.
     resnet_wgpu::picture::Preprocess::NOTEBOOK
         .with_size(size)
         .check()?;
@@ -270,7 +270,7 @@ fn build(path: &Path, archive: &Archive, options: &ModelOptions) -> Result<Descr
     finish(&network, imported, variant, decisions, size, options)
 }
 
-/// What batch normalisations compute, where that is not what they usually do.
+/// Reports batch normalisations that were saved with `training=True`; `None` if there are none.
 fn batch_norm(trained: Trained, options: &ModelOptions) -> Option<Decision> {
     if options.bn_mode.is_some() || trained == Trained::default() {
         return None;
@@ -300,7 +300,7 @@ fn batch_norm(trained: Trained, options: &ModelOptions) -> Option<Decision> {
     ))
 }
 
-/// ImageNet's names for what keras.applications published.
+/// The ImageNet labels, for 1000-class networks published by keras.applications and its relatives.
 fn labels(variant: Option<Variant>, classes: usize) -> Option<Labels> {
     let published = [
         Variant::Fchollet,

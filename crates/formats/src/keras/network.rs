@@ -1,50 +1,50 @@
-//! A Keras network as data: its layers in order, before any weight is looked at.
+//! A Keras network as data: its layers in order, without their weights.
 //!
-//! [`super::config`] makes a [`Network`] of the JSON that a file brings along, `families` of nothing
-//! but the names and shapes of weights. [`super::bind`] finds the weights of its layers, and
-//! [`super::import`] turns it into a graph.
+//! [`super::config`] builds a [`Network`] from the JSON description in a file; `families` builds
+//! one from the names and shapes of the weights alone. [`super::bind`] finds the weights of the
+//! layers, and [`super::import`] turns the network into a graph.
 
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::Parameter;
 use resnet_wgpu::internals::network::resnet::{self, Plan};
 
-/// Layers, which may read later ones too; [`Network::order`] sorts them.
+/// A network. Layers may read later ones; [`Network::order`] sorts them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Network {
     pub(super) name: String,
-    /// In the order in which Keras lists, and so numbers, them.
+    /// In the order in which Keras lists them; numbered files count layers in this order.
     pub(super) layers: Vec<Layer>,
-    /// The layer whose result is the network's.
+    /// Index of the layer whose result is the output of the network.
     pub(super) output: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Layer {
     pub(super) name: String,
-    /// The class, for errors and because numbered files name groups after it.
+    /// The Keras class, used in errors and to find groups in numbered files.
     pub(super) class: String,
     pub(super) kind: Kind,
-    /// Layers that it reads, by position.
+    /// Indices of the layers that it reads.
     pub(super) inputs: Vec<usize>,
     pub(super) training: Training,
 }
 
-/// Whether a layer was made to compute as in training, by calling it with `training=True`.
+/// Whether a layer runs in training mode because it was called with `training=True`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Training {
     #[default]
     No,
-    /// With Keras 3, whose `predict` computes as in inference all the same.
+    /// Saved by Keras 3, whose `predict` runs in inference mode regardless.
     Overruled,
-    /// With Keras 2, which obeys.
+    /// Saved by Keras 2, which honours the flag.
     Yes,
 }
 
 /// What a layer computes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
-    /// The image, or what a network inside of another is given. Rows and columns, where stated.
+    /// The input of the network or of a nested one; `size` is its height and width, if stated.
     Input {
         size: [Option<usize>; 2],
     },
@@ -57,56 +57,56 @@ pub(super) enum Kind {
     Multiply,
     MaxPool(Pool),
     AvgPool(Pool),
-    /// Mean over all pixels; `keep` leaves an image of one pixel instead of a vector.
+    /// Mean over all pixels; `keep` makes the result a 1×1 image instead of a vector.
     GlobalAverage {
         keep: bool,
     },
-    /// Maximum over all pixels.
+    /// Maximum over all pixels; `keep` as for `GlobalAverage`.
     GlobalMax {
         keep: bool,
     },
-    /// `first` if the layer was told that channels come first, and therefore moves them last.
+    /// `first`: the data format is channels first; Keras moves channels last before flattening.
     Flatten {
         first: bool,
     },
     Dense(Dense),
-    /// Nothing, outside of training.
+    /// The identity, except in training.
     Pass,
     Affine(Affine),
-    /// A subtraction of means and a division by deviations that were learned, or the inverse of it.
+    /// `(x − mean) / √variance` with learned statistics, or its inverse.
     Normalize {
         invert: bool,
     },
-    /// The channels of the image in reverse.
+    /// Reverses the channels of the image, as from RGB to BGR.
     Reverse,
-    /// One channel of the image.
+    /// Selects one channel of the image.
     Channel(usize),
-    /// Channels of the image, one input each.
+    /// Stacks channels of the image; each input is one of them.
     Stack,
-    /// A change of the size of the image to these rows and columns.
+    /// Resizes the image to this height and width.
     Resize([usize; 2]),
-    /// A list as an image of one pixel, or an image as a list.
+    /// Reshapes a vector to a 1×1 image if `image` is set, an image to a vector if not.
     Reshape {
         image: bool,
     },
     Model(Box<Network>),
-    /// Everything before the head of a network of a known family. Where the layer has no name, those
-    /// of the plan are layers of the network around it.
+    /// A known family's network without its head. If the layer has no name, its inner layers count
+    /// as layers of the enclosing network.
     Plan(Box<Plan>),
 }
 
-/// What a layer has in a file.
+/// What a file must hold for one layer.
 pub(super) struct Slot {
     pub(super) name: String,
     pub(super) class: String,
     pub(super) roles: Vec<Parameter>,
-    /// Those of the layers inside of it.
+    /// The slots of its inner layers, if it is a nested network.
     pub(super) inner: Option<Vec<Self>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Conv {
-    /// What the file says about them; the weight decides.
+    /// Output channels and kernel size as the description states them; the weight itself decides.
     pub(super) filters: Option<usize>,
     pub(super) kernel: Option<[usize; 2]>,
     pub(super) stride: [usize; 2],
@@ -120,7 +120,7 @@ pub(super) struct Conv {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Norm {
-    /// The axis of the channels, counted from the front or, if negative, from the end.
+    /// The channel axis; negative values count from the end.
     pub(super) axis: i64,
     pub(super) epsilon: f32,
     pub(super) scale: bool,
@@ -142,7 +142,7 @@ pub(super) struct Dense {
     pub(super) activation: Activation,
 }
 
-/// `scale · x + offset`, with one number each, or one for each channel.
+/// `scale · x + offset`. Each vector has one number, or one per channel.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Affine {
     pub(super) scale: Vec<f64>,
@@ -151,7 +151,7 @@ pub(super) struct Affine {
 }
 
 impl Affine {
-    /// With the same numbers for all channels.
+    /// One scale and one offset for all channels.
     pub(super) fn of(scale: f64, offset: f64) -> Self {
         Self {
             scale: vec![scale],
@@ -160,9 +160,9 @@ impl Affine {
         }
     }
 
-    /// `(x − mean) / √variance`, or its inverse.
+    /// `(x − mean) / √variance`, or its inverse if `invert` is set.
     pub(super) fn normalize(mean: Vec<f64>, variance: &[f64], invert: bool) -> Self {
-        // Keras divides by nothing smaller.
+        // Keras uses 1e-7 as the smallest divisor.
         let deviation = variance.iter().map(|variance| variance.sqrt().max(1e-7));
         let deviation: Vec<f64> = deviation.collect();
         let (scale, offset) = if invert {
@@ -193,7 +193,7 @@ pub(super) enum Activation {
     Sigmoid,
 }
 
-/// Where the channels of an image are.
+/// Position of the channel axis: before height and width, or after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Channels {
     First,
@@ -213,7 +213,7 @@ impl Activation {
 }
 
 impl Kind {
-    /// The parameters of a layer in the order in which Keras makes, and so saves, them.
+    /// The parameters of the layer, in the order in which Keras creates and saves them.
     pub(super) fn roles(&self) -> Vec<Parameter> {
         let list = |flags: &[(bool, Parameter)]| {
             let there = flags.iter().filter(|(there, _)| *there);
@@ -236,7 +236,7 @@ impl Kind {
 }
 
 impl Network {
-    /// Layers, by name, class and kind, that each read the one before.
+    /// A chain of layers, given as name, class and kind; each reads the one before it.
     pub(super) fn chain<'a>(
         name: &str,
         layers: impl IntoIterator<Item = (&'a str, &'a str, Kind)>,
@@ -257,7 +257,7 @@ impl Network {
         }
     }
 
-    /// Rows and columns of the image, where a layer states one of them.
+    /// Height and width of the input image, from the first input layer that states either of them.
     pub(super) fn size(&self) -> Option<[Option<usize>; 2]> {
         let mut inputs = self
             .flat()
@@ -269,7 +269,7 @@ impl Network {
         inputs.find(|size| *size != [None; 2])
     }
 
-    /// What its layers have in a file, in their order.
+    /// The slots of its layers, in the order of the layers.
     pub(super) fn slots(&self) -> Result<Vec<Slot>, Error> {
         let mut slots = Vec::new();
         for layer in &self.layers {
@@ -291,8 +291,7 @@ impl Network {
         Ok(slots)
     }
 
-    /// Positions of the layers, each after all that it reads; `None` if layers read each other in a
-    /// circle.
+    /// Indices of the layers, each after all that it reads; `None` if the layers form a cycle.
     pub(super) fn order(&self) -> Option<Vec<usize>> {
         let mut waiting: Vec<usize> = self.layers.iter().map(|l| l.inputs.len()).collect();
         let mut readers = vec![Vec::new(); self.layers.len()];

@@ -1,4 +1,4 @@
-//! The parameters of a layer, read from the file and brought into the order of the graph.
+//! Reads the parameters of a layer and converts them to the layout of the graph.
 
 use super::bind::{self, Bound};
 use super::import::{Import, Site};
@@ -8,13 +8,13 @@ use resnet_wgpu::internals::network::{Parameter, TensorSource};
 use resnet_wgpu::tensor::Tensor;
 
 impl Bound {
-    /// A parameter in the order of the graph.
+    /// Reads a parameter in the layout of the graph: kernels OIHW, matrices `[out, in]`.
     pub(super) fn tensor(&mut self, path: &str, role: Parameter) -> Result<Tensor, Error> {
         let variable = self.take(path, role)?;
         let dims = layout::channels_first(&variable.dims);
         let mut data = layout::transpose(variable.read()?, &dims);
         if let ([_, _, window @ ..], true) = (&dims[..], self.mirrored) {
-            // A window turned by half is its numbers in reverse.
+            // Flipping a kernel in both directions reverses the order of its numbers.
             let window: usize = window.iter().product();
             let mut turned = data.to_vec();
             turned
@@ -25,13 +25,13 @@ impl Bound {
         Tensor::new(&dims, data)
     }
 
-    /// The parameters of the layers inside of one.
+    /// The parameters of the layers inside the layer at `scope`.
     pub(super) const fn below<'a>(&'a mut self, scope: &'a str) -> Below<'a> {
         Below { bound: self, scope }
     }
 }
 
-/// The parameters of the layers inside of a layer.
+/// The parameters of the layers inside another.
 pub(super) struct Below<'a> {
     bound: &'a mut Bound,
     scope: &'a str,
@@ -60,7 +60,7 @@ impl TensorSource for Below<'_> {
 }
 
 impl Import {
-    /// A kernel of so many sizes, in the order of the graph.
+    /// A kernel with `rank` dimensions, in the layout of the graph.
     pub(super) fn weight(&mut self, site: &Site<'_>, rank: usize) -> Result<Tensor, Error> {
         let tensor = self.weights.tensor(&site.path, Parameter::Weight)?;
         if tensor.dims().len() != rank || tensor.dims().contains(&0) {
@@ -85,7 +85,7 @@ impl Import {
         self.vector(site, Parameter::Bias, true, absent).map(Some)
     }
 
-    /// A parameter of one number for each channel, or what stands for it.
+    /// A parameter with one number per channel; `absent` takes its place if the layer has none.
     pub(super) fn vector(
         &mut self,
         site: &Site<'_>,
@@ -108,7 +108,7 @@ impl Import {
         self.param(site, role, tensor)
     }
 
-    /// Makes a parameter known, and returns its name.
+    /// Registers a parameter with the draft, and returns its name.
     pub(super) fn param(
         &mut self,
         site: &Site<'_>,

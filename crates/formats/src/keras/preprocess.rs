@@ -1,5 +1,5 @@
-//! How images were prepared for a network: no Keras file says it, unless a layer of the network does
-//! it, so it follows from the family that the names of the layers show.
+//! How images were prepared for a network. No Keras file states it, unless layers of the network do
+//! it, so it follows from the family that the layer names show.
 
 use super::import::pixels::Pixels;
 use super::network::{Kind, Layer, Network};
@@ -11,7 +11,7 @@ use resnet_wgpu::picture::{ChannelOrder, Crop, Filter, Preprocess, Resize};
 /// (`imagenet_preprocessing.py`).
 const TF_MEAN: [f32; 3] = [123.68, 116.779, 103.939];
 
-/// The rules, and what they rest on.
+/// The preprocessing, and the evidence for it.
 pub(super) fn decide(
     variant: Option<Variant>,
     pixels: Option<Pixels>,
@@ -35,7 +35,7 @@ pub(super) fn decide(
     (rules, decision)
 }
 
-/// Keras' `load_img`: the whole image to the size of the network, the nearest pixel of each place.
+/// Keras' `load_img`: stretches the whole image to the input size, nearest neighbour.
 fn load_img() -> Preprocess {
     Preprocess {
         size: [224, 224],
@@ -48,8 +48,8 @@ fn load_img() -> Preprocess {
     }
 }
 
-/// Layers compute `scale · pixel + offset`, the rules say `(pixel / 255 − mean) / std`. How the image comes
-/// to its size is that of the family.
+/// Preprocessing `(pixel / 255 − mean) / std` that equals layers with `scale · pixel + offset`.
+/// Resizing is that of the family.
 #[expect(clippy::cast_possible_truncation, reason = "rules are of 32 bits")]
 fn of_layers(pixels: Pixels, family: Preprocess) -> Preprocess {
     let std = pixels.scale.map(|scale| 1.0 / (255.0 * scale));
@@ -65,7 +65,7 @@ fn of_layers(pixels: Pixels, family: Preprocess) -> Preprocess {
     }
 }
 
-/// Layers add to what the family's preparation gives: `(pixel / 255 − mean) / std + offset`.
+/// Adds the layers' offset to the family's rule: `(pixel / 255 − mean) / std + offset`.
 #[expect(clippy::cast_possible_truncation, reason = "rules are of 32 bits")]
 fn after_family(pixels: Pixels, family: Preprocess) -> Preprocess {
     let added = |c: usize| pixels.offset[c] as f32 * family.std[c];
@@ -126,7 +126,7 @@ fn of_family(variant: Option<Variant>, classes: usize) -> (Preprocess, &'static 
     }
 }
 
-/// The family that the names of a described network show.
+/// The family that a described network belongs to, by its layer names.
 pub(super) fn of_names(network: &Network) -> Option<Variant> {
     let layers = network.flat();
     let has = |name: &str| layers.iter().any(|layer| layer.name == name);
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_layer_that_scales_becomes_mean_and_deviation() {
-        // x / 127.5 − 1, as mode tf.
+        // x / 127.5 − 1, as `preprocess_input` does in mode `tf`.
         let pixels = Pixels {
             scale: [1.0 / 127.5; 3],
             offset: [-1.0; 3],

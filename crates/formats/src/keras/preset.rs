@@ -1,7 +1,7 @@
-//! The files beside one of weights, in the folders that Keras and `KerasHub` write.
+//! The companions of a weight file, in folders written by Keras and `KerasHub`.
 //!
-//! `model.save(folder, zipped=False)` leaves the parts of a `.keras` archive as files. A preset of
-//! `KerasHub` has the same for a network without its classifier, and that in two more files.
+//! `model.save(folder, zipped=False)` writes the parts of a `.keras` archive as separate files. A
+//! `KerasHub` preset has the same files for the backbone, and two more for the classifier.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -14,10 +14,10 @@ use super::store::Store;
 use crate::sidecar;
 use crate::weights::bytes::Bytes;
 
-/// The classifier, with the network before it and its preprocessing.
+/// Describes the classifier, its backbone and its preprocessing.
 const TASK: &str = "task.json";
 
-/// Adds what stands beside a file of weights to what is known of it.
+/// Completes an archive with the files that lie beside it.
 pub(super) fn describe(archive: &mut Archive, path: &Path) -> Result<(), Fault> {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
     if archive.config.is_some() || ![WEIGHTS, TASK_WEIGHTS].contains(&name) {
@@ -47,7 +47,7 @@ pub(super) fn describe(archive: &mut Archive, path: &Path) -> Result<(), Fault> 
     Ok(())
 }
 
-/// A text that describes a network as Keras does; other libraries have files of the same name.
+/// The text of a Keras description; other libraries have files of the same name.
 fn description(path: &Path) -> Option<String> {
     let text = sidecar::text(path)?;
     match serde_json::from_str::<Value>(&text) {

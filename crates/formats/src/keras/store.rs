@@ -1,10 +1,10 @@
-//! The variables of an HDF5 file, by the layers that own them.
+//! Lists the variables of an HDF5 file, by the layers that own them.
 //!
-//! Keras has two layouts. Files of the legacy format list layers and weights by name, in attributes
-//! (`layer_names`, `weight_names`). Files of Keras 3, and those in `.keras` archives, have folders
-//! that are named after the class of a layer and numbered (`layers/conv2d_1/vars/0`). Of the HDF5
-//! itself, the `hdf5-reader` crate takes care; what it leaves to its caller is checked here: links
-//! that make a circle, how large a tensor may become, and what its numbers are.
+//! Keras has two layouts. The legacy format lists layers and weights by name, in attributes
+//! (`layer_names`, `weight_names`). Keras 3, in `.keras` archives too, names groups after the class
+//! of a layer and numbers them (`layers/conv2d_1/vars/0`). The `hdf5-reader` crate handles HDF5
+//! itself; what it leaves to its caller is checked here: cyclic links, tensor sizes and element
+//! types.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
@@ -21,19 +21,19 @@ use crate::weights::contents::Dtype;
 use crate::weights::convert;
 use resnet_wgpu::Error;
 
-/// Groups and datasets of a file. A ResNet-152 has 3,000, with the state of its optimiser 10,000.
+/// Maximum number of groups and datasets. A ResNet-152 has 3,000; 10,000 with its optimiser state.
 const MAX_OBJECTS: usize = 1 << 16;
 
-/// Groups within groups. Keras needs four for each network inside of another.
+/// Maximum nesting of groups. Keras uses four levels for each nested network.
 const MAX_DEPTH: usize = 32;
 
-/// A file may unpack to so many times its size and the allowance: trained weights hardly shrink.
+/// A file may unpack to this many times its size plus the allowance: weights hardly compress.
 const MAX_RATIO: u64 = 16;
 const ALLOWANCE_BYTES: u64 = 16 << 20;
 
-/// One tensor. It is read when it is needed.
+/// One tensor of a file; its data is read on demand.
 pub(super) struct Variable {
-    /// Where it is in the file.
+    /// Its path in the file.
     pub(super) path: String,
     pub(super) dims: Vec<usize>,
     dtype: Dtype,
@@ -44,31 +44,31 @@ pub(super) struct Variable {
 /// The variables of a file.
 #[derive(Debug)]
 pub(super) enum Saved {
-    /// By the names of the layers.
+    /// The legacy layout: layers by name.
     Named(Vec<NamedLayer>),
-    /// By class and number.
+    /// The Keras 3 layout: groups by class and number.
     Numbered(Folder),
 }
 
-/// A layer, or a network that is one, with the names of its weights in order.
+/// A layer or nested network, with its variables in order, each under its name.
 #[derive(Debug)]
 pub(super) struct NamedLayer {
     pub(super) name: String,
     pub(super) variables: Vec<(String, Variable)>,
 }
 
-/// A group of the numbered layout.
+/// A group of the Keras 3 layout.
 #[derive(Debug, Default)]
 pub(super) struct Folder {
-    /// What the layer is called, where the file says it.
+    /// The name of the layer, where the file states it.
     pub(super) name: Option<String>,
-    /// Its own variables, by number.
+    /// Its own variables (group `vars`), by number.
     pub(super) variables: BTreeMap<usize, Variable>,
     pub(super) folders: BTreeMap<String, Self>,
 }
 
 impl Saved {
-    /// The variables of a network with those of an inner one, which are in a file of their own.
+    /// Adds the variables of an inner network, saved in a separate file, as the group `group`.
     pub(super) fn around(self, group: &str, inner: Self) -> Result<Self, Fault> {
         let (Self::Numbered(mut outer), Self::Numbered(inner)) = (self, inner) else {
             return Err(Fault(
@@ -81,13 +81,13 @@ impl Saved {
     }
 }
 
-/// An open file.
+/// An open HDF5 file.
 pub(super) struct Store {
     root: Group,
     limits: Limits,
 }
 
-/// What is left of the limits.
+/// What remains of the limits: groups and datasets, and bytes to unpack.
 struct Limits {
     objects: Cell<usize>,
     bytes: Cell<u64>,
@@ -115,7 +115,7 @@ impl Store {
         })
     }
 
-    /// A text that the file says about itself: an attribute of the root, or of its weights.
+    /// An attribute of the root group, as text.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, Fault> {
         text(&self.root, name)
     }
@@ -177,7 +177,7 @@ impl Store {
         let mut folder = Folder::default();
         let (groups, datasets) = group.member_names().map_err(damaged)?;
         for name in datasets {
-            // The state of optimisers and random generators has other names, or is no float.
+            // State of optimisers and random generators has other names, or integer elements.
             if let Ok(number) = name.parse() {
                 let dataset = group.dataset(&name).map_err(damaged)?;
                 let variable = self.variable(format!("{path}/{name}"), dataset)?;
@@ -186,7 +186,7 @@ impl Store {
         }
         for name in groups {
             self.limits.object()?;
-            // The optimiser repeats all weights, and metrics are none.
+            // The optimiser repeats all weights; metrics are not weights.
             if depth == 0 && matches!(&name[..], "optimizer" | "metrics" | "_metrics") {
                 continue;
             }
@@ -250,7 +250,7 @@ impl Limits {
 }
 
 impl Variable {
-    /// Reads the numbers, in the order of the file.
+    /// Reads the tensor as 32-bit floats, in the layout of the file.
     pub(super) fn read(&self) -> Result<Arc<[f32]>, Error> {
         let unreadable = |reason: String| super::unreadable(format!("'{}': {reason}", self.path));
         let mut bytes = self
@@ -277,7 +277,7 @@ impl fmt::Debug for Variable {
     }
 }
 
-/// A dataset by its path below a group. The name may have slashes, which are groups.
+/// Finds a dataset by its path below a group; slashes in the path separate groups.
 fn dataset(group: &Group, path: &str) -> Result<Dataset, Fault> {
     let mut group = group.clone();
     let mut parts = path.split('/').filter(|part| !part.is_empty()).peekable();
@@ -290,7 +290,7 @@ fn dataset(group: &Group, path: &str) -> Result<Dataset, Fault> {
     Err(Fault("a weight in the HDF5 file has no name".to_owned()))
 }
 
-/// The type of the elements, and whether their bytes are reversed.
+/// The element type, and whether it is big-endian.
 fn element(dataset: &Dataset) -> Result<(Dtype, bool), Fault> {
     let other = |name, size: u64| Dtype::Other {
         name,
@@ -311,14 +311,14 @@ fn element(dataset: &Dataset) -> Result<(Dtype, bool), Fault> {
             };
             (dtype, matches!(byte_order, ByteOrder::BigEndian))
         }
-        // NumPy has no such type of its own: Keras says in an attribute what the bytes are.
+        // NumPy has no bfloat16: Keras stores opaque bytes and names their type in an attribute.
         Datatype::Opaque { size: 2, .. } if bfloat16() => (Dtype::BF16, false),
         Datatype::FixedPoint { size, .. } => (other("an integer", (*size).into()), false),
         _ => (other("not a number", 1), false),
     })
 }
 
-/// Bits of the exponent of a float, from byte 13 of its description.
+/// Width of a float's exponent in bits, from byte 13 of the raw HDF5 datatype.
 fn exponent_bits(dataset: &Dataset) -> Result<u8, Fault> {
     let raw = dataset.raw_datatype().map_err(damaged)?;
     Ok(raw.get(13).copied().unwrap_or_default())
@@ -329,7 +329,7 @@ fn attribute(group: &Group, name: &str) -> Result<Option<Attribute>, Fault> {
     Ok(attributes.into_iter().find(|a| a.name == name))
 }
 
-/// An attribute that is a text.
+/// An attribute, as text.
 fn text(group: &Group, name: &str) -> Result<Option<String>, Fault> {
     let attribute = attribute(group, name)?;
     attribute
@@ -337,15 +337,15 @@ fn text(group: &Group, name: &str) -> Result<Option<String>, Fault> {
         .transpose()
 }
 
-/// An attribute that is a list of texts. A list too long for one attribute is in several, with
-/// numbers after the name.
+/// An attribute that is a list of strings. If too long for one attribute, it is split over several,
+/// with numbers appended to the name.
 fn strings(group: &Group, name: &str) -> Result<Option<Vec<String>>, Fault> {
     let attributes = group.attributes().map_err(damaged)?;
     let list = |name: &str| -> Result<Option<Vec<String>>, Fault> {
         let Some(attribute) = attributes.iter().find(|a| a.name == name) else {
             return Ok(None);
         };
-        // NumPy makes an empty list one of floats.
+        // NumPy gives an empty list the element type float.
         if attribute.num_elements().map_err(damaged)? == 0 {
             return Ok(Some(Vec::new()));
         }

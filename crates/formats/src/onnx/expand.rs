@@ -1,4 +1,4 @@
-//! Functions of the file, which newer exporters write: every call becomes the nodes it stands for.
+//! Expands model-local functions: every call is replaced by the nodes of its function.
 
 use std::collections::HashMap;
 
@@ -7,23 +7,23 @@ use super::wire::{Damaged, Message};
 use super::{operator, unreadable};
 use resnet_wgpu::Error;
 
-/// Functions that call each other.
+/// Maximum depth of calls between functions.
 const MAX_DEPTH: usize = 16;
 
-/// Calls, those within functions counted for each of theirs.
+/// Maximum number of calls, counting those made by functions each time they are made.
 const MAX_CALLS: usize = 1 << 12;
 
-/// As much of a name as stays in those that are made of it.
+/// The part of a name that is kept in names derived from it.
 fn short(name: &str) -> &str {
     name.char_indices()
         .nth(64)
         .map_or(name, |(end, _)| &name[..end])
 }
 
-/// All nodes, with the calls among them replaced.
+/// All nodes, with every call replaced by the nodes of its function.
 ///
 /// # Errors
-/// When functions call each other in a circle, or a call does not fit its function.
+/// If functions form a cycle, or if a call does not fit its function.
 pub(super) fn expand<'a>(
     nodes: Vec<Node<'a>>,
     functions: &[Function<'a>],
@@ -54,7 +54,7 @@ pub(super) fn expand<'a>(
 struct Expansion<'a, 'f> {
     functions: HashMap<(&'a str, &'a str, &'a str), &'f Function<'a>>,
     opset: i64,
-    /// Calls so far: what is computed in one is called by its number.
+    /// Number of calls so far; it makes the names of values inside each call unique.
     calls: usize,
     nodes: Vec<Node<'a>>,
 }
@@ -121,7 +121,7 @@ impl<'a> Expansion<'a, '_> {
     }
 }
 
-/// The attributes of a node within a function: its own, and those of the call that they name.
+/// The attributes of a node within a function; references to the call's attributes are resolved.
 fn attributes<'a>(
     call: &Node<'a>,
     inner: &Node<'a>,

@@ -10,13 +10,13 @@ use crate::weights::bytes::Bytes;
 /// The file of a network, and those beside it, opened when a tensor is in one of them.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    /// Where they are; `None` for a network in memory, beside which nothing is.
+    /// The folder of the model; `None` for a model in memory, which can have no external data.
     folder: Option<PathBuf>,
     open: HashMap<String, Bytes>,
     own: Option<Bytes>,
 }
 
-/// Where the numbers of a tensor are: texts by name.
+/// Where the data of a tensor is stored, as the texts in the file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place<'a> {
     location: &'a str,
@@ -25,7 +25,7 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Adds a `StringStringEntryProto`.
+    /// Adds a `StringStringEntryProto`, a key and its value.
     pub(super) fn add(&mut self, entry: Message<'a>) -> Result<(), Damaged> {
         let text = |number| entry.last(number)?.map_or(Ok(""), |field| field.text());
         match text(1)? {

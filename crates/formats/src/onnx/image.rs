@@ -1,4 +1,4 @@
-//! The image that a network reads: its sizes and axes, and how it was prepared.
+//! The input image of a network: its size, the order of its axes, and its preprocessing.
 
 use super::order::Links;
 use super::proto::{Declared, Graph};
@@ -9,17 +9,17 @@ use resnet_wgpu::Error;
 use resnet_wgpu::network::{Confidence, Decision, ModelOptions};
 use resnet_wgpu::picture::{ChannelOrder, Preprocess};
 
-/// What is known about the input.
+/// What is known about the input image.
 pub(super) struct Image {
     pub(super) size: [usize; 2],
     pub(super) axes: Vec<Axis>,
-    /// Images in a batch, if the file states it.
+    /// The batch size, if the file fixes it.
     pub(super) batch: Option<usize>,
     /// Whether it has one channel.
     pub(super) grey: bool,
     /// Whether its pixels are integers.
     pub(super) integers: bool,
-    /// Who says the size, and how surely.
+    /// The source of the size, and how certain it is.
     pub(super) size_from: (&'static str, Confidence),
 }
 
@@ -78,7 +78,7 @@ impl Image {
                 ("the file", Confidence::Certain),
             ),
         };
-        // Checked before the shape is computed with.
+        // Checked before any shape is computed from it.
         Preprocess::TORCHVISION.with_size(size).check()?;
         Ok(Self {
             size,
@@ -109,7 +109,7 @@ impl Image {
     }
 }
 
-/// Whether the channels of the image are brought to the front before anything but arithmetic.
+/// Whether the image is transposed from NHWC to NCHW before anything but arithmetic happens to it.
 fn is_transposed(file: &Graph<'_>, links: &Links<'_>, input: &str) -> bool {
     let mut value = input;
     while let &[reader, ..] = links.consumers(value) {
@@ -127,14 +127,14 @@ fn is_transposed(file: &Graph<'_>, links: &Links<'_>, input: &str) -> bool {
     false
 }
 
-/// The numbers that stand for the pixels of a picture.
+/// The range of pixel values that the network expects: 0 to 255, or 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Range {
     Bytes,
     Unit,
 }
 
-/// Which numbers make sense before such arithmetic, which is `(x − mean) / deviation`.
+/// The range that arithmetic at the input, read as `(x − mean) / deviation`, makes plausible.
 fn range(front: &Channels) -> Option<Range> {
     let count = front.len() as f64;
     let steps = || front.scale.iter().zip(&front.shift);
@@ -149,8 +149,8 @@ fn range(front: &Channels) -> Option<Range> {
     }
 }
 
-/// How images are prepared, as far as the file shows: by arithmetic on the image before the first
-/// layer, and by names that TensorFlow's exporter took over from `keras.applications`.
+/// The preprocessing, as far as the file shows it: by arithmetic on the image before the first
+/// layer, and by node names that TensorFlow's exporter keeps from `keras.applications`.
 pub(super) fn rules(
     file: &Graph<'_>,
     image: &Image,

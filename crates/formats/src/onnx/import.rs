@@ -1,7 +1,7 @@
-//! Walks the nodes of a file in order and adds what they mean to a graph.
+//! Visits the nodes of a file in order and adds what they compute to a graph.
 //!
-//! What ONNX calls a value is here an activation in the graph, in some [view](super::view), or a
-//! constant. What does not depend on the image is computed first.
+//! An ONNX value becomes either an activation in the graph, seen through a [view](super::view), or
+//! a constant. What does not depend on the image is computed first.
 
 use std::collections::{HashMap, HashSet};
 
@@ -34,7 +34,7 @@ impl From<Activation> for Value {
     }
 }
 
-/// A network under construction.
+/// A network during import.
 pub(super) struct Import<'a> {
     pub(super) file: &'a File<'a>,
     pub(super) links: Links<'a>,
@@ -44,26 +44,26 @@ pub(super) struct Import<'a> {
     grey: bool,
     /// Images in a batch of the file; `None` for any number.
     pub(super) batch: Option<usize>,
-    /// What the file does with the channels of the image before anything else.
+    /// What the file does to the channels of the image before any layer.
     pub(super) front: Option<Channels>,
     pub(super) output: &'a str,
     pub(super) values: HashMap<Name, Value>,
-    /// Arithmetic that became part of the node before it.
+    /// Nodes whose arithmetic was merged into the node before them.
     pub(super) absorbed: HashSet<usize>,
-    /// The last value that the node at hand computes, if it absorbed others.
+    /// The output of the last node absorbed by the current one.
     pub(super) alias: Option<Name>,
     pub(super) files: Files,
     initializers: HashMap<&'a str, Message<'a>>,
-    /// Numbers that may yet be computed of constants: files that double a list over and over must not
-    /// fill the memory.
+    /// How many more elements of constants may be computed: a file that keeps doubling a list must
+    /// not fill the memory.
     budget: usize,
 }
 
-/// Numbers that every file may compute of constants, besides as many as it holds.
+/// The budget of every file, in elements; the file's own elements are added to it.
 const BUDGET: usize = 1 << 20;
 
 impl<'a> Import<'a> {
-    /// Before the first node; `image` is the value called `input`.
+    /// The state before the first node; the image is the value named `input`.
     pub(super) fn new(
         file: &'a File<'a>,
         (links, initializers): (Links<'a>, HashMap<&'a str, Message<'a>>),
@@ -122,7 +122,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// The scores of the classes or the features, and what makes probabilities of them.
+    /// The class scores or features, and the final function that turns scores into probabilities.
     pub(super) fn result(&mut self) -> Result<(ValueId, Option<Function>), Error> {
         let output = self.output;
         let refuse = |reason: String| Err(unreadable(format!("the output '{output}' {reason}")));
@@ -165,7 +165,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// Makes a tensor of a graph within a node known.
+    /// Defines an initializer of a graph inside a node.
     pub(super) fn define(
         &mut self,
         site: &Site<'_>,
@@ -189,7 +189,7 @@ impl<'a> Import<'a> {
         Ok(constant)
     }
 
-    /// Accounts for numbers that are computed of constants.
+    /// Charges computed elements of constants to the budget.
     pub(super) fn spend(&mut self, site: &Site<'_>, numbers: usize) -> Result<(), Error> {
         match self.budget.checked_sub(numbers) {
             Some(left) => {
@@ -200,18 +200,18 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// Whether a value was computed or is in the file.
+    /// Whether a value has been computed or is an initializer.
     pub(super) fn is_known(&self, name: &str) -> bool {
         self.values.contains_key(name) || self.initializers.contains_key(name)
     }
 
-    /// An input that must be there.
+    /// An input that must be present.
     pub(super) fn required(&mut self, site: &Site<'_>, index: usize) -> Result<Value, Error> {
         self.optional(site, index)?
             .ok_or_else(|| site.refuse(format!("input {index} is missing")))
     }
 
-    /// An input that may be left out.
+    /// An optional input; `None` if absent.
     pub(super) fn optional(
         &mut self,
         site: &Site<'_>,
@@ -233,7 +233,7 @@ impl<'a> Import<'a> {
         Ok(Some(value))
     }
 
-    /// A constant that an input may be.
+    /// An input that must be a constant if it is present.
     pub(super) fn constant(
         &mut self,
         site: &Site<'_>,
@@ -248,7 +248,7 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// An activation, whatever is pending.
+    /// An input that must be an activation, in any pending state.
     pub(super) fn activation(
         &mut self,
         site: &Site<'_>,
@@ -262,7 +262,7 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// An activation with nothing pending.
+    /// An input that must be an activation; anything pending is resolved or refused.
     pub(super) fn plain(&mut self, site: &Site<'_>, index: usize) -> Result<Activation, Error> {
         let activation = self.activation(site, index)?;
         let refuse = |reason: &str| Err(site.refuse(reason));
@@ -295,8 +295,8 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// Adds what is pending on channels: a batch normalisation, or a convolution where they change
-    /// places.
+    /// Resolves pending arithmetic on channels: as a batch normalisation, or as a 1×1 convolution
+    /// if channels are reordered.
     fn settle(&mut self, name: &str, id: ValueId, channels: &Channels) -> Result<ValueId, Error> {
         let count = self.draft.shape(id).c;
         let (len, in_order) = (channels.len(), channels.keeps_order(count));
@@ -339,7 +339,7 @@ impl<'a> Import<'a> {
         self.draft.add(&name, operation, &[id])
     }
 
-    /// An activation that ONNX sees as NCHW, with the padding that is pending.
+    /// An input that must be an activation in NCHW, together with its pending padding.
     pub(super) fn image(
         &mut self,
         site: &Site<'_>,
@@ -363,7 +363,7 @@ impl<'a> Import<'a> {
         Ok((Activation::new(x.id, NCHW), padding))
     }
 
-    /// Sizes of an activation as ONNX sees it, without pending padding.
+    /// The shape of an activation in ONNX, without pending padding.
     pub(super) fn dims(&self, x: &Activation) -> Vec<usize> {
         let shape = self.draft.shape(x.id);
         let size = |&axis: &Axis| match axis {
@@ -373,8 +373,8 @@ impl<'a> Import<'a> {
         x.axes.iter().map(size).collect()
     }
 
-    /// A constant list of integers: an input, or the attribute of older versions. One that was computed
-    /// from the size of the image is for that size only.
+    /// A constant list of integers: an input, or the attribute of older opsets. A list that depends
+    /// on the size of the image is only accepted by `Reshape` and `Expand`.
     pub(super) fn int_list(
         &mut self,
         site: &Site<'_>,
@@ -404,7 +404,7 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// A constant tensor of floats.
+    /// An input that must be a constant tensor of floats.
     pub(super) fn floats(
         &mut self,
         site: &Site<'_>,
@@ -420,12 +420,12 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// A free name for what a node computes.
+    /// An unused name for the result of a node.
     pub(super) fn node_name(&mut self, site: &Site<'_>) -> String {
         self.draft.free(site.node.shown())
     }
 
-    /// Makes a parameter of the layer `layer` known, and returns its name.
+    /// Registers a parameter of the layer `layer`, and returns its name.
     pub(super) fn param(
         &mut self,
         layer: &str,
@@ -444,7 +444,7 @@ impl<'a> Import<'a> {
         Ok(name)
     }
 
-    /// Adds an operation of one input that keeps its axes.
+    /// Adds an operation with one input, whose result has the same axes.
     pub(super) fn unary(
         &mut self,
         site: &Site<'_>,

@@ -1,10 +1,10 @@
-//! ONNX files: a whole network, read by its operators and their attributes, never by names.
+//! Reads ONNX files: whole networks, identified by operators and attributes, never by names.
 //!
-//! In goes a file that PyTorch, MXNet, Caffe2 or tf2onnx exported; out comes a [`Network`] with the
-//! nodes of the file. Strides, padding and epsilon are in the file, so nothing about the layers is
-//! assumed; how images are prepared is in no file, unless the network does it itself or a
-//! `preprocessor_config.json` lies beside it. Whatever the graph of this crate cannot express exactly is
-//! an error that names the node.
+//! A file exported by PyTorch, MXNet, Caffe2 or tf2onnx becomes a [`Network`] with the nodes of the
+//! file. Strides, padding and epsilon are in the file, so nothing about the layers is assumed;
+//! preprocessing is in no file, unless the network does it itself or a `preprocessor_config.json`
+//! lies beside it. Whatever this crate's graph cannot express exactly is an error that names the
+//! node.
 //!
 //! `wire` reads protocol buffers, `proto` and `tensor` the messages in them, `external` the files beside;
 //! `lean` leaves large tensors in the file, `expand` replaces functions, `order` sorts the nodes, `import`
@@ -41,13 +41,13 @@ use resnet_wgpu::internals::network::{Facts, Family};
 use resnet_wgpu::network::{Decision, ModelOptions, Network};
 use wire::{Damaged, Message};
 
-/// Versions of the standard operators whose meaning is known.
+/// The supported opsets.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
 
-/// Outputs that are compared with each other.
+/// Maximum number of outputs that are compared with each other.
 const MAX_OUTPUTS: usize = 64;
 
-/// Rows and columns of the image where neither the file nor the caller states them.
+/// Height and width of the input image if neither the file nor the caller states them.
 const USUAL_SIZE: usize = 224;
 
 /// Reads a file, and the files that belong to it.
@@ -61,12 +61,12 @@ pub(crate) fn open(path: &Path, source: &Bytes, options: &ModelOptions) -> Resul
     reader.read(&bytes, Files::of(path, source.clone()))
 }
 
-/// Reads a file that is in memory; `name` stands for its path in errors.
+/// Reads a file held in memory; `name` takes the place of its path in errors.
 ///
 /// # Errors
-/// [`Error::WeightsUnreadable`] for a damaged file, [`Error::Operator`] for an operator that is not
-/// supported or makes no sense, [`Error::Model`] when the file and the options do not fit each other,
-/// the [graph section](Error) of the errors for shapes.
+/// [`Error::WeightsUnreadable`] if the file is damaged, [`Error::Operator`] if a node is invalid or
+/// its operator not supported, [`Error::Model`] if the file and the options contradict each other,
+/// and the [graph section](Error) for shapes.
 pub fn from_bytes(name: &str, bytes: &[u8], options: &ModelOptions) -> Result<Network, Error> {
     let reader = Reader {
         path: Path::new(name),
@@ -76,7 +76,7 @@ pub fn from_bytes(name: &str, bytes: &[u8], options: &ModelOptions) -> Result<Ne
     reader.read(bytes, Files::default())
 }
 
-/// The error of a damaged file; [`Reader::read`] adds the path.
+/// The error for a damaged file; [`Reader::read`] adds the path.
 fn unreadable(reason: String) -> Error {
     Error::WeightsUnreadable {
         path: PathBuf::new(),
@@ -84,7 +84,7 @@ fn unreadable(reason: String) -> Error {
     }
 }
 
-/// The error of a node.
+/// The error for a node.
 fn operator(node: &proto::Node<'_>, reason: String) -> Error {
     Error::Operator {
         node: node.shown().to_owned(),
@@ -139,7 +139,7 @@ impl Reader<'_> {
         let links = Links::new(graph, given)?;
         let (output, chosen) = self.output(graph, &links)?;
         let order = links.order(graph, output)?;
-        // Old files list their weights among the inputs, others have inputs that the result does not need.
+        // Old files list initializers among their inputs; others have inputs that no node needs.
         let read = order.iter().flat_map(|&index| graph.nodes[index].reads());
         let read: HashSet<&str> = read.map(|name| &**name).collect();
         let inputs: Vec<&Declared<'_>> = graph
@@ -165,7 +165,7 @@ impl Reader<'_> {
         self.finish(import, &image, (&file, opset), chosen)
     }
 
-    /// The output that holds the scores of the classes.
+    /// The output that holds the class scores.
     fn output<'a>(
         &self,
         graph: &'a Graph<'_>,
@@ -192,7 +192,7 @@ impl Reader<'_> {
                 Some(Decision::inferred("output", logits, "its name")),
             ));
         }
-        // Of values that are computed from each other the last one is the result.
+        // If outputs are computed from each other, the last of them is the result.
         let few = graph.outputs.len() <= MAX_OUTPUTS;
         let sources: Vec<_> = names()
             .take(MAX_OUTPUTS)
@@ -298,7 +298,7 @@ impl Reader<'_> {
     }
 }
 
-/// The first few of several names, in brackets.
+/// The first eight names, in parentheses.
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.take(8).collect();
     if names.is_empty() {
@@ -308,7 +308,7 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// Networks of integers are refused as such, not by the first operator that is met.
+/// Refuses quantised networks as such, rather than at the first unknown operator.
 fn refuse_quantised(graph: &Graph<'_>) -> Result<(), Error> {
     let quantised = |op: &str| {
         op.starts_with("QLinear")
@@ -327,7 +327,7 @@ fn refuse_quantised(graph: &Graph<'_>) -> Result<(), Error> {
     }
 }
 
-/// Convolutions and linear layers on the longest path: 50 for a ResNet-50.
+/// Number of convolutions and linear layers on the longest path: 50 for a ResNet-50.
 fn depth(graph: &resnet_wgpu::graph::Graph) -> usize {
     let mut depths = HashMap::new();
     for node in graph.nodes() {

@@ -1,4 +1,4 @@
-//! The order in which nodes can run, and which of them the result needs.
+//! The order in which nodes run, and which nodes the output depends on.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -7,19 +7,19 @@ use super::proto::{Graph, Name};
 use super::{operator, unreadable};
 use resnet_wgpu::Error;
 
-/// Who computes and who reads each value.
+/// The producer and the consumers of each value.
 #[derive(Debug, Default)]
 pub(super) struct Links<'a> {
-    /// The node that computes a value.
+    /// Index of the node that computes a value.
     producers: HashMap<&'a str, usize>,
-    /// The nodes that read a value, in the order of the file.
+    /// Indices of the nodes that read a value, in the order of the file.
     consumers: HashMap<&'a str, Vec<usize>>,
 }
 
 impl<'a> Links<'a> {
     /// # Errors
-    /// When two nodes compute the same value, or a node reads one that nothing provides. `given`
-    /// are the inputs and the initialisers.
+    /// If two nodes compute the same value, or a node reads a value that nothing provides. `given`
+    /// accepts the names of inputs and initializers.
     pub(super) fn new(graph: &'a Graph<'_>, given: impl Fn(&str) -> bool) -> Result<Self, Error> {
         let mut links = Self::default();
         for (index, node) in graph.nodes.iter().enumerate() {
@@ -40,7 +40,7 @@ impl<'a> Links<'a> {
                 }
             }
             for input in node.reads() {
-                // What a graph within the node computes itself is not known here.
+                // An unknown name may be a value computed by a graph inside the node.
                 if known(&links, input) {
                     links.consumers.entry(input).or_default().push(index);
                 }
@@ -60,11 +60,11 @@ impl<'a> Links<'a> {
         reads.filter_map(|input| self.producers.get(&**input).copied())
     }
 
-    /// The nodes that `output` depends on, each after those that it reads, otherwise in the order of
-    /// the file.
+    /// The nodes that `output` depends on, each after those that it reads, otherwise in the order
+    /// of the file.
     ///
     /// # Errors
-    /// When nodes read each other in a circle.
+    /// If the nodes form a cycle.
     pub(super) fn order(&self, graph: &Graph<'_>, output: &str) -> Result<Vec<usize>, Error> {
         let reads = |index: usize| self.producers(graph.nodes[index].reads());
         let mut waits_for: Vec<usize> = (0..graph.nodes.len()).map(|i| reads(i).count()).collect();
@@ -83,7 +83,7 @@ impl<'a> Links<'a> {
             }
         }
         if let Some(mut index) = waits_for.iter().position(|&left| left > 0) {
-            // A node that waits need not be on the circle, but one of those that it waits for is.
+            // A waiting node need not be on the cycle, but following what it waits for leads there.
             let mut seen = vec![false; graph.nodes.len()];
             while !std::mem::replace(&mut seen[index], true) {
                 index = reads(index).find(|&i| waits_for[i] > 0).unwrap_or(index);
@@ -102,7 +102,7 @@ impl<'a> Links<'a> {
         Ok(order)
     }
 
-    /// Which nodes a value depends on; `order` is that of nodes that can run.
+    /// Which nodes a value depends on; `order` lists those that can run, sorted.
     fn needed(&self, graph: &Graph<'_>, order: &[usize], output: &str) -> Vec<bool> {
         let mut needed = vec![false; graph.nodes.len()];
         if let Some(&last) = self.producers.get(output) {
@@ -117,7 +117,7 @@ impl<'a> Links<'a> {
         needed
     }
 
-    /// The values that a value is computed from; none where nodes read each other in a circle.
+    /// All values that a value is computed from; none if the nodes form a cycle.
     pub(super) fn sources<'g>(&self, graph: &'g Graph<'_>, output: &str) -> HashSet<&'g str> {
         let order = self.order(graph, output).unwrap_or_default();
         let reads = order

@@ -1,29 +1,29 @@
-//! The messages of an ONNX file, as far as a ResNet needs them. Texts and tensors stay in the bytes
-//! of the file; attributes and tensors are decoded when they are asked for.
+//! The messages of an ONNX file, as far as ResNets need them. Texts and tensors are borrowed from
+//! the bytes of the file; attributes and tensors are decoded on access.
 //!
-//! Field numbers are those of `onnx.proto`; <https://onnx.ai/onnx/api/classes.html> lists them.
+//! Field numbers are those of `onnx.proto`, listed at <https://onnx.ai/onnx/api/classes.html>.
 
 use std::rc::Rc;
 
 use super::wire::{Damaged, Message};
 
-/// Nodes, initialisers and values are each at most this many: a hundred times those of ResNet-152.
+/// Maximum number of nodes, initializers and values each: a hundred times those of a ResNet-152.
 const MAX_COUNT: usize = 1 << 16;
 
-/// Graphs within attributes of graphs.
+/// Maximum nesting of graphs in attributes.
 const MAX_DEPTH: u8 = 4;
 
 /// `ModelProto`.
 #[derive(Debug)]
 pub(super) struct Model<'a> {
     pub(super) producer: &'a str,
-    /// Version of the standard operators.
+    /// Opset version of the standard operators.
     pub(super) opset: Option<i64>,
     pub(super) graph: Graph<'a>,
     pub(super) functions: Vec<Function<'a>>,
 }
 
-/// `FunctionProto`: nodes that a node of its name stands for.
+/// `FunctionProto`: the nodes that replace a call of the function.
 #[derive(Debug, Default)]
 pub(super) struct Function<'a> {
     pub(super) name: &'a str,
@@ -32,9 +32,9 @@ pub(super) struct Function<'a> {
     pub(super) inputs: Vec<&'a str>,
     pub(super) outputs: Vec<&'a str>,
     pub(super) nodes: Vec<Node<'a>>,
-    /// What attributes are where the call leaves them out.
+    /// Values of attributes that a call may leave out.
     pub(super) defaults: Vec<(&'a str, Message<'a>)>,
-    /// Version of the standard operators.
+    /// Opset version of the standard operators.
     pub(super) opset: Option<i64>,
 }
 
@@ -43,13 +43,13 @@ pub(super) struct Function<'a> {
 pub(super) struct Graph<'a> {
     pub(super) name: &'a str,
     pub(super) nodes: Vec<Node<'a>>,
-    /// Names and encoded tensors.
+    /// Names and encoded `TensorProto`s.
     pub(super) initializers: Vec<(&'a str, Message<'a>)>,
     pub(super) inputs: Vec<Declared<'a>>,
     pub(super) outputs: Vec<Declared<'a>>,
 }
 
-/// A name of a value or node. Those within functions are made up, so that they are not of the file.
+/// The name of a value or node; those inside functions are made up while expanding them.
 pub(super) type Name = Rc<str>;
 
 /// `NodeProto`.
@@ -62,17 +62,17 @@ pub(super) struct Node<'a> {
     pub(super) inputs: Vec<Name>,
     pub(super) outputs: Vec<Name>,
     pub(super) attributes: Vec<(&'a str, Message<'a>)>,
-    /// Values of the graph that the graphs among its attributes may read.
+    /// Values of the enclosing graph that graphs in its attributes may read.
     pub(super) captured: Vec<Name>,
 }
 
-/// `ValueInfoProto`: a value with the type that the file declares.
+/// `ValueInfoProto`: a value and its declared type.
 #[derive(Debug, Default)]
 pub(super) struct Declared<'a> {
     pub(super) name: &'a str,
-    /// A number of [`super::tensor`].
+    /// Element type: a number of `TensorProto.DataType`, as in [`super::tensor`].
     pub(super) element: Option<i64>,
-    /// `None` for a size that is only known when the network runs.
+    /// The declared shape, where `None` is a dimension known only at run time.
     pub(super) dims: Option<Vec<Option<i64>>>,
 }
 
@@ -105,7 +105,7 @@ impl<'a> Model<'a> {
     }
 }
 
-/// `OperatorSetIdProto`.
+/// `OperatorSetIdProto`: records the opset version of the standard operators.
 fn opset(import: Message<'_>, version: &mut Option<i64>) -> Result<(), Damaged> {
     if is_standard(text(import, 1)?) {
         *version = import.last(2)?.map(|version| version.int()).transpose()?;
@@ -113,7 +113,7 @@ fn opset(import: Message<'_>, version: &mut Option<i64>) -> Result<(), Damaged> 
     Ok(())
 }
 
-/// A text that is empty where it is left out.
+/// A string field; empty if absent.
 fn text(message: Message<'_>, number: u64) -> Result<&str, Damaged> {
     message.last(number)?.map_or(Ok(""), |field| field.text())
 }
@@ -142,13 +142,13 @@ impl<'a> Function<'a> {
     }
 }
 
-/// Whether a domain is that of the standard operators.
+/// Whether a domain holds the standard operators.
 pub(super) fn is_standard(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
 }
 
 impl<'a> Graph<'a> {
-    /// `depth` counts the graphs that it is an attribute in.
+    /// Decodes a graph; `depth` is the number of graphs around it.
     pub(super) fn decode(message: Message<'a>, depth: u8) -> Result<Self, Damaged> {
         let mut graph = Self::default();
         for field in message.fields() {
@@ -219,7 +219,7 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// A node that is in no file and only reads a value.
+    /// A node that only reads the value `name`; it is in no file.
     pub(super) fn reading(name: &str) -> Self {
         Self {
             name: name.into(),
@@ -233,7 +233,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// What it is called: by its name, or by what it computes.
+    /// What to call it in messages: its name, or its first output.
     pub(super) fn shown(&self) -> &str {
         if self.name.is_empty() {
             self.outputs.first().map_or("", |name| name)
@@ -242,13 +242,13 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// An input, unless it is left out; an empty name stands for one that is.
+    /// An input; `None` if absent or if its name is empty, which means omitted.
     pub(super) fn input(&self, index: usize) -> Option<&Name> {
         let name = self.inputs.get(index);
         name.filter(|name| !name.is_empty())
     }
 
-    /// All values that it may read.
+    /// All values that it may read, including captured ones.
     pub(super) fn reads(&self) -> impl Iterator<Item = &Name> {
         let all = self.inputs.iter().chain(&self.captured);
         all.filter(|name| !name.is_empty())
@@ -258,13 +258,13 @@ impl<'a> Node<'a> {
         self.attributes.iter().any(|(name, _)| *name == attribute)
     }
 
-    /// An attribute whose content must be of `kind`, a number of `AttributeProto.AttributeType`.
+    /// An attribute, whose type must be `kind`, a number of `AttributeProto.AttributeType`.
     fn attribute(&self, name: &str, kind: i64) -> Result<Option<Message<'a>>, Damaged> {
         let found = self.attributes.iter().find(|(other, _)| *other == name);
         let Some(&(_, message)) = found else {
             return Ok(None);
         };
-        // The first files did not state the kind.
+        // Early files do not state the type.
         let stated = message.last(20)?.map(|kind| kind.int()).transpose()?;
         if stated.is_some_and(|stated| stated != 0 && stated != kind) {
             return Err(Damaged("an attribute has another type than the operator's"));
@@ -276,7 +276,7 @@ impl<'a> Node<'a> {
         let Some(message) = self.attribute(name, 1)? else {
             return Ok(None);
         };
-        // A zero may be left out.
+        // A value of zero may be omitted.
         message
             .last(2)?
             .map_or(Ok(0.0), |value| value.float())
@@ -353,7 +353,7 @@ impl<'a> Declared<'a> {
             name: text(message, 1)?,
             ..Self::default()
         };
-        // `TypeProto.tensor_type`: sequences, maps and optional values are not tensors.
+        // Only `TypeProto.tensor_type`; sequences, maps and optional values are not tensors.
         let Some(kind) = message.last(2)? else {
             return Ok(value);
         };
@@ -371,7 +371,7 @@ impl<'a> Declared<'a> {
             if number == 1 {
                 let size = field.message()?.last(1)?;
                 let size = size.map(|size| size.int()).transpose()?;
-                // Some writers say 0 or −1 where they mean any size.
+                // Some exporters write 0 or −1 for a dimension of any size.
                 push(&mut dims, size.filter(|&size| size > 0))?;
             }
         }

@@ -1,4 +1,4 @@
-//! Tensors of an ONNX file: weights as 32-bit floats, and integers, which are shapes.
+//! Tensors of an ONNX file: weights as 32-bit floats, and integers, which are mostly shapes.
 
 use half::{bf16, f16};
 
@@ -14,7 +14,7 @@ use crate::weights::contents::Dtype;
 use crate::weights::convert;
 use resnet_wgpu::tensor::Tensor;
 
-/// Numbers of `TensorProto.DataType`.
+/// Element types, as numbered by `TensorProto.DataType`.
 pub(super) const FLOAT: i64 = 1;
 pub(super) const UINT8: i64 = 2;
 pub(super) const INT32: i64 = 6;
@@ -24,13 +24,13 @@ pub(super) const FLOAT16: i64 = 10;
 pub(super) const DOUBLE: i64 = 11;
 const BFLOAT16: i64 = 16;
 
-/// The most sizes of a tensor.
+/// Maximum rank of a tensor.
 pub(super) const MAX_RANK: usize = 8;
 
-/// The most integers of one constant: shapes, axes and indices of channels are few.
+/// Maximum length of an integer constant: shapes, axes and channel indices are short.
 const MAX_INTS: usize = 1 << 12;
 
-/// The number of elements, unless it or the sizes themselves are too many to compute with.
+/// The number of elements; `None` if it or a dimension is too large to compute with.
 pub(super) fn volume(dims: &[usize]) -> Option<usize> {
     const MAX: u64 = 1 << 40;
     let bound = dims
@@ -40,21 +40,21 @@ pub(super) fn volume(dims: &[usize]) -> Option<usize> {
     fits.then(|| dims.iter().product())
 }
 
-/// Whether an element type is one of floats.
+/// Whether an element type is a float.
 pub(super) const fn is_float(element: i64) -> bool {
     matches!(element, FLOAT | FLOAT16 | DOUBLE | BFLOAT16)
 }
 
-/// Whether an element type is one of integers; truth values are 0 and 1.
+/// Whether an element type is an integer; booleans count as 0 and 1.
 pub(super) const fn is_int(element: i64) -> bool {
     matches!(element, UINT8..=INT64 | BOOL | 12 | 13)
 }
 
-/// A value that does not depend on the pixels of the image.
+/// A value that does not depend on pixel values.
 #[derive(Clone, Debug)]
 pub(super) struct Constant {
     pub(super) numbers: Numbers,
-    /// Whether it was computed from the rows or columns of an image, so that it holds for one size.
+    /// Whether it depends on the height or width of the image, so that it fits only one size.
     pub(super) sized: bool,
 }
 
@@ -89,7 +89,7 @@ impl Constant {
         }
     }
 
-    /// The only number.
+    /// The value of a constant with a single element.
     pub(super) fn scalar(&self) -> Option<f32> {
         match &self.numbers {
             Numbers::Floats(tensor) if tensor.len() == 1 => Some(tensor.data()[0]),
@@ -98,7 +98,7 @@ impl Constant {
         }
     }
 
-    /// `TensorProto`.
+    /// Decodes a `TensorProto`.
     pub(super) fn decode(message: Message<'_>, files: &mut Files) -> Result<Self, String> {
         let proto = Proto::decode(message).map_err(|Damaged(reason)| reason.to_owned())?;
         let mut dims = Vec::new();
@@ -141,7 +141,7 @@ impl Constant {
     }
 }
 
-/// Bytes of a number.
+/// Size of an element in bytes.
 const fn width(element: i64) -> Option<usize> {
     Some(match element {
         UINT8 | 3 | BOOL => 1,
@@ -152,7 +152,7 @@ const fn width(element: i64) -> Option<usize> {
     })
 }
 
-/// The name of an element type in messages.
+/// The name of an element type, for messages.
 pub(super) fn type_name(element: i64) -> String {
     let names = [
         "undefined",
@@ -232,7 +232,7 @@ struct Proto<'a> {
     /// Where the raw numbers are in the file, if they are not here.
     elsewhere: Option<&'a [u8]>,
     floats: Vec<f32>,
-    /// 32-bit integers; smaller ones and 16-bit floats, by their bits, are listed here as well.
+    /// The field `int32_data`, which also holds smaller integers and the bits of 16-bit floats.
     int32: Vec<i64>,
     int64: Vec<i64>,
     doubles: Vec<f32>,

@@ -1,21 +1,21 @@
-//! How ONNX sees the activations of a graph, which are always NCHW: in any order of axes, with some of
-//! size 1 left out or added. Most operators on sizes only change the view and add no node.
+//! How ONNX sees an activation of the graph, which is always NCHW: its axes may be in any order,
+//! and axes of size 1 dropped or added. Most shape operators change only the view and add no node.
 
 use resnet_wgpu::graph::ValueId;
 use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::network::Activation as Function;
 use resnet_wgpu::tensor::{Shape, Tensor};
 
-/// What an axis of a value is in the graph.
+/// The meaning of an axis of an ONNX value in the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Axis {
     Image,
     Channel,
     Row,
     Column,
-    /// Rows and columns as one axis.
+    /// Rows and columns merged into one axis.
     Pixel,
-    /// Of size 1, and not in the graph.
+    /// An added axis of size 1, without a counterpart in the graph.
     One,
     /// Groups of channels.
     Group,
@@ -25,7 +25,7 @@ pub(super) enum Axis {
 
 pub(super) const NCHW: [Axis; 4] = [Axis::Image, Axis::Channel, Axis::Row, Axis::Column];
 
-/// An activation. Every axis of the graph with more than one element stands once among its axes.
+/// An activation. `axes` has every axis of the graph with more than one element, exactly once.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Activation {
     pub(super) id: ValueId,
@@ -33,31 +33,31 @@ pub(super) struct Activation {
     pub(super) pending: Pending,
 }
 
-/// What was asked for and is left to whoever reads the value.
+/// An operation that is deferred until something reads the value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Pending {
     Nothing,
-    /// Pixels as integers, which become floats.
+    /// Pixels as integers, to be converted to floats.
     Integers,
-    /// Padding, which becomes part of a convolution or pooling.
+    /// Padding, to be merged into a convolution or pooling.
     Pad(Padding, Border),
-    /// A choice of channels and arithmetic on each.
+    /// A selection of channels, with a scale and a shift for each.
     Channels(Channels),
     /// Groups of channels, which only a normalisation of each reads.
     Groups(Groups),
     /// A mean over rows or columns only, which becomes one over both.
     Mean(Axis),
-    /// The last operator, or one before a product that lets an image through in part.
+    /// A sigmoid: the final operator, or the gate of a product.
     Sigmoid,
-    /// A function that may only come last.
+    /// A function that is only allowed as the final operator.
     Last(Function),
 }
 
-/// What lies outside of an image.
+/// The values of padding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Border {
     Value(PadValue),
-    /// The image, mirrored at its edges without repeating them.
+    /// Reflected pixels, the edge not repeated (mode `reflect`).
     Mirror,
 }
 
@@ -97,7 +97,7 @@ impl Channels {
         self.source.len()
     }
 
-    /// Whether only factors and summands change the channels of an image that has as many.
+    /// Whether the result has the `count` source channels in their order, at most rescaled.
     pub(super) fn keeps_order(&self, count: usize) -> bool {
         self.source.iter().copied().eq(0..count)
     }
@@ -116,7 +116,7 @@ impl Channels {
         self.shift.extend(other.shift);
     }
 
-    /// One more step of arithmetic: a factor and a summand for each channel.
+    /// Appends one more step: a factor and a summand for each channel.
     pub(super) fn then(&mut self, steps: impl Iterator<Item = [f64; 2]>) {
         for (c, [factor, summand]) in steps.enumerate() {
             self.scale[c] *= factor;
@@ -134,7 +134,7 @@ impl Activation {
         }
     }
 
-    /// Size of an axis; `shape` is that of the value in the graph.
+    /// The size of an axis; `shape` is the shape of the value in the graph.
     pub(super) fn size(&self, axis: Axis, shape: Shape) -> usize {
         match axis {
             Axis::Image => shape.n,
@@ -159,8 +159,8 @@ impl Activation {
         }
     }
 
-    /// Whether its axes are these, up to those of size 1. Where the file knows of one image only, its axis
-    /// may be any of them.
+    /// Whether the axes match `wanted`, disregarding axes of size 1. If no axis is the batch axis,
+    /// an added axis may take its place.
     pub(super) fn fits(&self, wanted: &[Axis], shape: Shape) -> bool {
         let one = |axis| axis != Axis::Image && self.size(axis, shape) == 1;
         let only = |a, b| a == Axis::One && b == Axis::Image && !self.axes.contains(&Axis::Image);
@@ -169,7 +169,7 @@ impl Activation {
             && pairs.all(|(&a, &b)| a == b || (one(a) && one(b)) || only(a, b))
     }
 
-    /// The axis that lists the channels: the one of them, or one of size 1 at the place of a list of one.
+    /// Whether this is the channel axis, or an added one that can stand for a single channel.
     pub(super) fn is_channel(&self, axis: usize, shape: Shape) -> bool {
         let found = self.axes[axis];
         found == Axis::Channel

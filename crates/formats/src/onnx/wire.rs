@@ -1,7 +1,7 @@
-//! Protocol buffers as bytes: a message is a list of numbered fields, read without copying.
+//! The protocol buffer wire format: a message is a list of numbered fields, read without copying.
 //!
-//! Only what ONNX needs: varints, 32- and 64-bit numbers, and length-delimited fields. Nothing here
-//! recurses or allocates more than the bytes that it was given justify. The encoding is that of
+//! Only what ONNX needs: varints, 32- and 64-bit numbers, and length-delimited fields. Nothing
+//! recurses, or allocates more than the size of the input justifies. The encoding is described in
 //! <https://protobuf.dev/programming-guides/encoding/>.
 
 use super::tensor::narrow;
@@ -17,7 +17,7 @@ pub(super) struct Damaged(pub(super) &'static str);
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Message<'a>(pub(super) &'a [u8]);
 
-/// The content of one field.
+/// The value of one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field<'a> {
     Varint(u64),
@@ -26,7 +26,7 @@ pub(super) enum Field<'a> {
     Fixed32([u8; 4]),
 }
 
-/// The numbers and contents of the fields of a message, in its order.
+/// Iterates over the fields of a message as pairs of number and value, in their order.
 #[derive(Debug)]
 pub(super) struct Fields<'a>(&'a [u8]);
 
@@ -35,8 +35,8 @@ impl<'a> Message<'a> {
         Fields(self.0)
     }
 
-    /// The content of the last field of a number: where a field is repeated that should not be, the
-    /// last one counts.
+    /// The last field with this number: if a field that should be unique is repeated, the last one
+    /// counts.
     pub(super) fn last(self, number: u64) -> Result<Option<Field<'a>>, Damaged> {
         let mut found = None;
         for field in self.fields() {
@@ -58,7 +58,7 @@ impl<'a> Iterator for Fields<'a> {
         }
         let field = take_field(&mut self.0);
         if field.is_err() {
-            // There is no way to find the next field.
+            // There is no way to find the next field after an error.
             self.0 = &[];
         }
         Some(field)
@@ -133,7 +133,7 @@ impl<'a> Field<'a> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Damaged("a text is not UTF-8"))
     }
 
-    /// A signed number: negative ones are ten bytes of two's complement.
+    /// A signed varint: negative numbers are ten bytes of 64-bit two's complement.
     pub(super) const fn int(self) -> Result<i64, Damaged> {
         match self {
             Self::Varint(value) => Ok(value.cast_signed()),
@@ -148,7 +148,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Adds one signed number, or all of a packed field.
+    /// Appends one signed number, or all of a packed field.
     pub(super) fn ints(self, ints: &mut Vec<i64>) -> Result<(), Damaged> {
         match self {
             Self::Varint(value) => ints.push(value.cast_signed()),
@@ -162,7 +162,7 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    /// Adds one 64-bit float, or all of a packed field, rounded to 32 bits.
+    /// Appends one 64-bit float, or all of a packed field, rounded to 32 bits.
     pub(super) fn doubles(self, floats: &mut Vec<f32>) -> Result<(), Damaged> {
         let bytes = match &self {
             Self::Fixed64(bytes) => bytes,
@@ -180,7 +180,7 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    /// Adds one float, or all of a packed field.
+    /// Appends one 32-bit float, or all of a packed field.
     pub(super) fn floats(self, floats: &mut Vec<f32>) -> Result<(), Damaged> {
         match self {
             Self::Fixed32(bytes) => floats.push(f32::from_le_bytes(bytes)),

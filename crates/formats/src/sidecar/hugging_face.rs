@@ -51,7 +51,7 @@ pub(super) fn read(config: &Value, preprocessor: Option<&Value>) -> Result<Confi
     })
 }
 
-/// What a `config.json` of any network and a `preprocessor_config.json` say besides its layers.
+/// What a `config.json` and a `preprocessor_config.json` state about any network, its layers aside.
 #[cfg(feature = "onnx")]
 pub(super) fn of_pictures(config: &Value, preprocessor: Option<&Value>) -> Result<Config, Error> {
     let rules = preprocessor.map(rules_of).transpose()?;
@@ -70,13 +70,13 @@ fn all_labels_of(names: &Value) -> Option<Labels> {
     }
 }
 
-/// Whether they are more than what `transformers` writes when none were given.
+/// Whether labels are more than the placeholders that `transformers` writes for missing names.
 fn are_names(labels: &Labels) -> bool {
     let mut numbered = labels.iter().enumerate();
     !numbered.all(|(class, name)| name == format!("LABEL_{class}"))
 }
 
-/// The activation that goes with a `problem_type`.
+/// The activation implied by a `problem_type`.
 fn activation(problem: Option<&str>) -> Result<Option<Activation>, Error> {
     match problem {
         None => Ok(None),
@@ -123,7 +123,7 @@ struct Processor {
     rest: serde_json::Map<String, Value>,
 }
 
-/// Fields that change no number of a picture in RGB.
+/// Fields that have no effect on the pixels of an RGB image.
 const IDLE: &[&str] = &[
     "processor_class",
     "_processor_class",
@@ -133,7 +133,7 @@ const IDLE: &[&str] = &[
     "return_tensors",
     "disable_grouping",
     "do_convert_rgb",
-    // Of segmentation only.
+    // Only for segmentation.
     "do_reduce_labels",
     "default_to_square",
     "_valid_processor_keys",
@@ -141,14 +141,14 @@ const IDLE: &[&str] = &[
     "transformers_version",
 ];
 
-/// A processor with what it does where the file says nothing: the class attributes of
+/// An image processor and its defaults, which are the class attributes in
 /// `transformers/models/*/image_processing_*.py`.
 struct Kind {
     name: &'static str,
     size: Size,
-    /// Whether a lone number is that of a square, or of the short edge.
+    /// Whether a single number is the side of a square rather than the shortest edge.
     square: bool,
-    /// The square that is cropped, if any is.
+    /// Side of the square center crop, if there is one.
     crop: Option<usize>,
     resample: u8,
     mean: [f64; 3],
@@ -239,7 +239,7 @@ const KINDS: &[Kind] = &[
     },
 ];
 
-/// The rules of a processor, which the file names.
+/// The preprocessing of the image processor that the file names.
 pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
     let refuse = |reason: String| Error::Preprocess {
         reason: format!("{PREPROCESSOR}: {reason}"),
@@ -302,7 +302,7 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
     Ok(rules)
 }
 
-/// The size that the network gets, and how images come to it.
+/// The input size of the network, and how images are resized to it.
 fn resize_of(kind: &Kind, processor: &Processor) -> Result<([usize; 2], Resize), String> {
     let sides = match processor.size.unwrap_or(kind.size) {
         Size::Sides { height, width } => Ok([height, width]),
@@ -340,7 +340,7 @@ fn resize_of(kind: &Kind, processor: &Processor) -> Result<([usize; 2], Resize),
                 .ok_or_else(|| "crop_pct is out of range".to_owned())
         }
         Err(shortest_edge) => {
-            // `image_processing_levit.py` resizes by more than it says.
+            // `image_processing_levit.py` resizes to 256/224 of the stated size.
             let edge = match kind.name {
                 "Levit" => shortest_edge.saturating_mul(256) / 224,
                 _ => shortest_edge,
@@ -353,8 +353,8 @@ fn resize_of(kind: &Kind, processor: &Processor) -> Result<([usize; 2], Resize),
     }
 }
 
-/// Mean and standard deviation in units of the full range, whatever pixels are multiplied by, and with
-/// the second normalisation of `EfficientNet`.
+/// Mean and standard deviation for pixels from 0 to 1, with the rescaling factor and the second
+/// normalisation of `EfficientNet` taken into account.
 #[expect(clippy::cast_possible_truncation, reason = "rounding is what is meant")]
 fn normalization_of(kind: &Kind, processor: &Processor) -> [[f32; 3]; 2] {
     let (mean, std) = if processor.do_normalize.unwrap_or(kind.normalize) {
@@ -368,7 +368,7 @@ fn normalization_of(kind: &Kind, processor: &Processor) -> [[f32; 3]; 2] {
     let rescales = processor.do_rescale.unwrap_or(true);
     let factor = processor.rescale_factor.unwrap_or(1.0 / 255.0);
     let scale = if rescales { 255.0 * factor } else { 255.0 };
-    // The usual factor is 1/255 but for its rounding.
+    // The usual factor is 1/255, up to rounding.
     let scale = if (scale - 1.0).abs() < 1e-6 {
         1.0
     } else {
@@ -390,8 +390,8 @@ fn normalization_of(kind: &Kind, processor: &Processor) -> [[f32; 3]; 2] {
     [mean, std]
 }
 
-/// `image_processing_convnext.py`: small images are resized by their short edge and cropped, large
-/// ones squashed.
+/// `image_processing_convnext.py`: for small sizes, resizes the shortest edge and crops; for large
+/// ones, stretches to the square.
 fn convnext(edge: usize, crop_pct: Option<f64>) -> Option<([usize; 2], Resize)> {
     if edge >= 384 {
         return Some(([edge; 2], Resize::Squash));

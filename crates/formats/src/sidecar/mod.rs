@@ -1,7 +1,7 @@
-//! Reads the JSON files next to a weight file that describe it: timm's and Hugging Face's.
+//! Reads the JSON files that describe a weight file and lie next to it: timm's and Hugging Face's.
 //!
-//! timm's `config.json` names the architecture and gives the preprocessing in `pretrained_cfg`;
-//! Hugging Face's gives the structure and the labels, and `preprocessor_config.json` the
+//! timm's `config.json` names the architecture and states the preprocessing in `pretrained_cfg`;
+//! Hugging Face's states the structure and the labels, and `preprocessor_config.json` the
 //! preprocessing. Anything that the tensors do not show and this crate does not build is refused
 //! here by name.
 
@@ -21,7 +21,7 @@ use resnet_wgpu::internals::network::resnet::Config;
 use resnet_wgpu::network::{Decision, ModelOptions};
 use resnet_wgpu::picture::{Filter, Preprocess};
 
-/// A `config.json` that names 21,841 classes is 2 MB long.
+/// A `config.json` with 21,841 class names has 2 MB.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// The text of each side-car file that exists.
@@ -42,8 +42,8 @@ impl SideCars {
         }
     }
 
-    /// Looks beside a file that brings its own graph, or in the folder above, where the one of the file
-    /// is called `onnx`.
+    /// Finds the side-car files of a file that contains its own graph: beside it, or in the parent
+    /// folder if the file lies in a folder named `onnx`.
     #[cfg(feature = "onnx")]
     pub(crate) fn of_graph(file: &Path) -> Self {
         let beside = Self::of(file);
@@ -56,8 +56,8 @@ impl SideCars {
         }
     }
 
-    /// What they say besides the layers, which such a file has itself: how pictures are prepared, what the
-    /// classes are called and what makes probabilities of their scores.
+    /// What the files state besides layers, for a file that contains its own graph: preprocessing,
+    /// class names and the final activation.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -117,11 +117,11 @@ fn parsed(text: &str, name: &str) -> Option<Value> {
         .ok()
 }
 
-/// Reads preprocessing in any of its forms in JSON: that of [`Preprocess::from_json`], Hugging Face's
-/// `preprocessor_config.json`, or a list of torchvision's steps.
+/// Reads preprocessing from any of its JSON forms: that of [`Preprocess::from_json`], Hugging
+/// Face's `preprocessor_config.json`, or a list of torchvision transforms.
 ///
 /// # Errors
-/// [`Error::Preprocess`] for what is none of these, or asks for what is not supported.
+/// [`Error::Preprocess`] for anything else, and for preprocessing that is not supported.
 pub fn preprocess(text: &str) -> Result<Preprocess, Error> {
     match serde_json::from_str::<Value>(text) {
         Ok(steps @ Value::Array(_)) => steps::read(&steps),
@@ -149,8 +149,8 @@ fn filter(interpolation: &str) -> Result<Filter, String> {
         .map_err(|_| format!("interpolation '{interpolation}' is unknown"))
 }
 
-/// The text of a file, if it exists and can be read. Weights load without it, so a failure is only
-/// logged as a warning.
+/// The text of a file, if it can be read. Weights load without it, so a failure is only logged as a
+/// warning.
 pub(crate) fn text(path: &Path) -> Option<String> {
     let file = files::open(path).ok()?;
     let bytes = files::read_all(file, MAX_BYTES);
@@ -171,7 +171,7 @@ fn malformed(file: &str, error: &serde_json::Error) -> Error {
     refuse(file, format!("not understood: {error}"))
 }
 
-/// An object without its `null` fields, which timm and Hugging Face write for defaults.
+/// An object without its `null` fields, which timm and Hugging Face write in place of defaults.
 fn without_nulls(json: &Value) -> Value {
     let Value::Object(fields) = json else {
         return json.clone();
@@ -225,7 +225,7 @@ mod tests {
             "std": [0.229, 0.224, 0.225]"#,
         );
         assert_eq!(Some(a1), Preprocess::named("timm"), "a1");
-        // resnet34.ra4_e3600_r224_in1k has other means.
+        // resnet34.ra4_e3600_r224_in1k uses a different mean and deviation.
         let ra4 =
             timm_preprocess(r#""mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "crop_pct": 0.9"#);
         assert_eq!(

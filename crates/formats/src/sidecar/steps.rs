@@ -1,4 +1,4 @@
-//! Preprocessing as a list of torchvision's steps, in JSON.
+//! Preprocessing given as a JSON list of torchvision transforms.
 //!
 //! `[{"Resize": 256}, {"CenterCrop": 224}, "ToTensor", {"Normalize": {"mean": […], "std": […]}}]`
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use resnet_wgpu::Error;
 use resnet_wgpu::picture::{Preprocess, Resize};
 
-/// A side, or rows and columns, as torchvision takes them.
+/// A single side, or height and width, as torchvision accepts them.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum Size {
@@ -58,10 +58,10 @@ enum Step {
     ConvertImageDtype,
 }
 
-/// The rules of a list of steps.
+/// The preprocessing that a list of transforms describes.
 ///
 /// # Errors
-/// [`Error::Preprocess`] names the step that is not known or in another order.
+/// [`Error::Preprocess`] names a transform that is unknown or out of order.
 pub(super) fn read(list: &Value) -> Result<Preprocess, Error> {
     let refuse = |reason: String| Error::Preprocess { reason };
     let steps: Vec<Step> = Deserialize::deserialize(list)

@@ -56,7 +56,7 @@ impl Default for Data {
     }
 }
 
-/// Arguments of a timm model that change what it computes but leave no trace in the tensors.
+/// Arguments of timm models that change what is computed but leave no trace in the tensors.
 const ARGUMENTS: &[&str] = &[
     "aa_layer",
     "act_layer",
@@ -101,7 +101,7 @@ pub(super) fn read(config: &Value, prepares: bool) -> Result<Config, Error> {
 pub(super) fn of_pictures(config: &Value, prepares: bool) -> Result<Config, Error> {
     let bad = |error| malformed("config.json", &error);
     let root = Root::deserialize(config).map_err(bad)?;
-    // Files of 2022 have the fields at the root.
+    // Files from 2022 have the fields at the top level.
     let data = config.get("pretrained_cfg").unwrap_or(config);
     let data = Data::deserialize(without_nulls(data)).map_err(bad)?;
     let labels = labels_of(&root.label_names, &root.label_descriptions)
@@ -204,7 +204,7 @@ fn rules_of(data: &Data) -> Result<Preprocess, Error> {
             "images of {channels} channels are not supported"
         )));
     }
-    // Grey images have one number for all channels.
+    // Models for grey images state one number, which stands for all channels.
     let of_channels = |numbers: &[f32]| match *numbers {
         [one] => Ok([one; 3]),
         [first, second, third] => Ok([first, second, third]),
@@ -237,7 +237,7 @@ fn rules_of(data: &Data) -> Result<Preprocess, Error> {
     Ok(rules)
 }
 
-/// timm lists class names in order or by number, and may describe each name.
+/// Class names, which timm lists in order or by number, with their descriptions if there are any.
 fn labels_of(names: &Value, descriptions: &Value) -> Option<Labels> {
     let text = match names {
         Value::Array(_) | Value::Object(_) => names.to_string(),

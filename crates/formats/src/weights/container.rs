@@ -1,9 +1,9 @@
-//! Recognises containers by their first bytes and, for those that cannot be read, says what they
-//! are and what to do about it.
+//! Recognises containers by their first bytes; for those that cannot be read, says what they are
+//! and what to do about it.
 
 use std::path::Path;
 
-/// What to do with weights of another framework.
+/// Advice for weights of other frameworks.
 const CONVERT: &str = "not supported yet: convert it to safetensors, for example with \
                        `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`";
 
@@ -24,7 +24,7 @@ pub(super) enum Container {
     Foreign(String),
 }
 
-/// The first bytes of a format, and what to say about it.
+/// The magic bytes of a format, and what to say about it.
 struct Magic {
     offset: usize,
     bytes: &'static [u8],
@@ -89,8 +89,8 @@ const MAGICS: &[Magic] = &[
     },
 ];
 
-/// The first bytes of PyTorch checkpoints, and what to call them where they cannot be read. An
-/// empty archive starts with its end record.
+/// The first bytes of PyTorch checkpoints, and what to call such files when this build cannot read
+/// them. An empty archive starts with its end record.
 const PYTORCH: &[(&[u8], &str)] = &[
     (b"PK\x03\x04", ZIP),
     (b"PK\x05\x06", ZIP),
@@ -104,8 +104,8 @@ const PICKLE: &str = "a Python pickle, as PyTorch (.pth) wrote before 1.6";
 
 /// Chooses the reader for a file.
 pub(super) fn recognise(data: &[u8]) -> Container {
-    // A safetensors header starts with `{` right after its length. A file that does so is never
-    // refused here, whatever the bytes of the length happen to spell. A JSON text has no zero bytes.
+    // A safetensors header starts with `{` right after its length. Such a file is never refused
+    // here, whatever the bytes of its length spell. JSON text has no zero bytes.
     if data.get(8) == Some(&b'{') && (!data.starts_with(b"{") || data[7] == 0) {
         return Container::Safetensors;
     }
@@ -148,7 +148,7 @@ pub(super) fn recognise(data: &[u8]) -> Container {
     }
 }
 
-/// Formats without a start of their own, by how their names end, and what to do about them.
+/// Formats without magic bytes: file name extensions, and what to say about them.
 const ENDINGS: &[(&str, &str)] = &[
     (
         "pb",
@@ -183,12 +183,12 @@ const ENDINGS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What a file is by its name, where its content is nothing that is read.
+/// Identifies a file by its name if its content is of no format that can be read.
 pub(crate) fn foreign_name(path: &Path, data: &[u8]) -> Option<String> {
     let ending = path.extension()?.to_str()?.to_lowercase();
     let (_, what) = ENDINGS.iter().find(|(known, _)| *known == ending)?;
     let nothing = recognise(data) == Container::Safetensors && data.get(8) != Some(&b'{');
-    // Protobuf messages look alike.
+    // These protobuf files can look like ONNX.
     let named = ending == "mlmodel" || path.ends_with("saved_model.pb");
     (nothing || is_onnx(data) && named).then(|| format!("this is {what}"))
 }
@@ -210,10 +210,9 @@ fn pytorch(kind: &'static str) -> Container {
     ))
 }
 
-/// An ONNX model is a protobuf message without magic bytes. It starts with field 1, the format
-/// version (a small number), followed by another field of the model: a string, the graph (7) or the
-/// operator sets (8). No safetensors file starts like that, because its header would be longer than
-/// any real one.
+/// Whether the bytes are an ONNX model: a protobuf message without magic bytes. It starts with
+/// field 1, the format version (a small number), and another field: a string, the graph (7) or the
+/// opsets (8). No safetensors file starts like that: its header would be longer than any real one.
 pub(crate) fn is_onnx(data: &[u8]) -> bool {
     matches!(
         data,

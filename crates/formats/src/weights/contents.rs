@@ -1,4 +1,4 @@
-//! What every container yields, whatever its format: tensors by name, and where their bytes are.
+//! The common result of all container readers: tensors by name, and where their bytes are.
 //!
 //! The readers ([`super::header`], `torch`) turn a slice of bytes into [`Contents`] and check every
 //! range in it; [`super::file`] reads the numbers.
@@ -27,10 +27,10 @@ pub(crate) struct Contents {
 pub(crate) struct StoredTensor {
     pub(crate) dtype: Dtype,
     pub(crate) dims: Vec<usize>,
-    /// Byte range in the file, from the first element to the last. It may be longer if the tensor
-    /// is a view of a larger storage.
+    /// Byte range in the file, from the first element to the last. If the tensor is a strided view,
+    /// it also covers elements in between.
     pub(crate) range: Range<usize>,
-    /// Strides in elements, unless the order is row-major.
+    /// Strides in elements; `None` if the layout is row-major.
     pub(crate) strides: Option<Vec<usize>>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Dtype {
     F16,
     BF16,
     F64,
-    /// A type that no weight can have.
+    /// A type that weights cannot have.
     Other {
         name: &'static str,
         element_bytes: usize,
@@ -69,18 +69,18 @@ impl Dtype {
     }
 }
 
-/// Why a container is refused, before the path is known.
+/// Why a container is refused; the caller adds the path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// What is wrong, and what to do about it.
     Damaged(String),
-    /// The pickle asks for this object.
+    /// The name of an object that the pickle asks for.
     #[cfg_attr(
         not(feature = "torch"),
         expect(dead_code, reason = "only pickles have objects")
     )]
     Forbidden(String),
-    /// Several networks, of which none was chosen, or one that is not there.
+    /// The file holds several networks and none was chosen, or the chosen one does not exist.
     #[cfg_attr(
         not(feature = "torch"),
         expect(dead_code, reason = "only checkpoints have several")

@@ -1,7 +1,6 @@
 //! Converts the bytes of a tensor to `f32` in row-major order.
 //!
-//! In goes a slice of a file, at any alignment; out come numbers. [`check_finite`] then makes sure
-//! that all of them are finite.
+//! The bytes may have any alignment. [`check_finite`] then makes sure that all numbers are finite.
 
 use std::mem;
 use std::ops::Range;
@@ -14,7 +13,7 @@ use super::bytes::Bytes;
 use super::contents::{Dtype, Fault};
 use resnet_wgpu::Error;
 
-/// Scalars converted at a time: few enough for the L1 cache.
+/// Elements converted at a time: few enough to fit the L1 cache.
 const CHUNK_LEN: usize = 2048;
 
 /// Scalars read at a time: few enough for the L2 cache, and many for a call of the system.
@@ -124,7 +123,7 @@ pub(crate) fn scaled(bytes: &[u8], scales: &[f32]) -> Arc<[f32]> {
 
 /// Refuses a tensor that holds a NaN or an infinity.
 pub(crate) fn check_finite(name: &str, data: &[f32]) -> Result<(), Error> {
-    // Folding over all of them, without an early exit, lets the compiler use vector instructions.
+    // A fold over all elements, without an early exit, lets the compiler use vector instructions.
     if data.iter().fold(true, |finite, x| finite & x.is_finite()) {
         return Ok(());
     }
@@ -138,8 +137,8 @@ pub(crate) fn check_finite(name: &str, data: &[f32]) -> Result<(), Error> {
     }
 }
 
-/// The nearest `f32`. Values that are too large become infinite, which every reader refuses by
-/// name.
+/// The nearest `f32`. Numbers that are too large become infinite; the reader then refuses the
+/// tensor.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "rounding is what is asked for"
@@ -148,8 +147,8 @@ const fn narrow(value: f64) -> f32 {
     value as f32
 }
 
-/// Converts two-byte floats to `f32`, a chunk at a time: `half` uses the processor's conversion
-/// instructions on slices only, and checks for them once per call.
+/// Converts 16-bit floats to `f32` in chunks: `half` uses the processor's conversion instructions
+/// on slices only, and checks for them once per call.
 fn widen<T: Copy + Default>(
     bytes: &[u8],
     wide: &mut [f32],

@@ -1,15 +1,15 @@
 //! Writes and reads files that describe their own network, as made by `resnet convert`.
 //!
-//! Such a file is safetensors. Its tensors are named after the graph's parameters, in OIHW and
-//! `[out, in]` order; for torchvision's and timm's networks these are the original names, so
-//! PyTorch can load the file too. The metadata says the rest, so that nothing need be guessed:
+//! The container is safetensors. Tensors have the names of the graph's parameters and its layout,
+//! OIHW and `[out, in]`; for torchvision's and timm's networks these are the original names, so
+//! PyTorch can load the file too. The metadata states the rest, so nothing need be guessed:
 //!
 //! | key | value |
 //! |---|---|
 //! | `graph` | the layers, as JSON: a [`Blueprint`] |
 //! | `architecture` | the name of the network, such as `resnet50d` |
 //! | `preprocess` | a [`Preprocess`] as JSON |
-//! | `activation` | what makes probabilities of the scores, such as `softmax` |
+//! | `activation` | what turns scores into probabilities, such as `softmax` |
 //! | `labels` | the class names as a JSON list, if known |
 //! | `origin` | what the file was made from, for human readers |
 //! | `format` | `pt`, which Hugging Face's libraries require |

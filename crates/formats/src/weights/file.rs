@@ -1,9 +1,9 @@
-//! Open weight files: their tables of contents checked once, their tensors converted to `f32` one
-//! by one.
+//! Open weight files: a checked table of contents, and tensors that are converted to `f32` on
+//! demand.
 //!
-//! In goes a path or the bytes of a file. The container is recognised by its first bytes and read
-//! by `header` (safetensors) or `torch` (PyTorch), or is an index of such files. What the tensors
-//! are called and mean is up to [`resnet_wgpu::internals::network::resnet::Naming`].
+//! A container is recognised by its first bytes and read by `header` (safetensors) or `torch`
+//! (PyTorch), unless it is an index of such files. The names and meanings of tensors are the
+//! business of [`resnet_wgpu::internals::network::resnet::Naming`].
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -28,17 +28,17 @@ pub(super) struct WeightFile {
     entries: HashMap<String, Located>,
     metadata: HashMap<String, String>,
     format: String,
-    /// Paths of all networks in a checkpoint, that of the tensors first.
+    /// Paths of all state dicts in a checkpoint; the tensors are those of the first.
     networks: Vec<String>,
 }
 
-/// One file.
+/// One of the files.
 struct Part {
     path: PathBuf,
     source: Bytes,
 }
 
-/// A tensor, and the part that holds it.
+/// A tensor, and the index of the part that holds it.
 struct Located {
     part: usize,
     entry: StoredTensor,
@@ -145,12 +145,12 @@ impl WeightFile {
         &self.format
     }
 
-    /// Paths of all networks in a checkpoint, that of the tensors first.
+    /// Paths of all state dicts in a checkpoint; the tensors are those of the first.
     pub(super) fn networks(&self) -> &[String] {
         &self.networks
     }
 
-    /// Whether two tensors are the same bytes of the file.
+    /// Whether two tensors are the same view of the same bytes in the file.
     pub(super) fn are_one(&self, one: &str, other: &str) -> bool {
         let place = |name: &str| {
             let Located { part, entry } = self.entries.get(name)?;
@@ -159,7 +159,7 @@ impl WeightFile {
         place(one).is_some_and(|place_of_one| place(other) == Some(place_of_one))
     }
 
-    /// Whether a tensor is a number or none of fractions, which no weight is.
+    /// Whether a tensor has one element or a non-float type, so that it cannot be a weight.
     pub(super) fn is_count(&self, name: &str) -> bool {
         let entry = self.entries.get(name).map(|located| &located.entry);
         entry.is_some_and(|entry| {
@@ -187,7 +187,7 @@ impl WeightFile {
         self.entries.get(key).map(|at| &at.entry.dims[..])
     }
 
-    /// The file's own metadata.
+    /// The metadata of the file.
     pub(super) const fn metadata(&self) -> &HashMap<String, String> {
         &self.metadata
     }
@@ -319,14 +319,14 @@ impl Part {
     }
 }
 
-/// What wraps a module without a part in what it computes: compiled, sharded, checkpointed.
+/// Names of wrapper modules that compute nothing: for compiling, sharding, checkpointing.
 const WRAPPERS: &[&str] = &[
     "_orig_mod.",
     "_fsdp_wrapped_module.",
     "_checkpoint_wrapped_module.",
 ];
 
-/// The name of a tensor in the network as its author wrote it.
+/// The name of a tensor in the unwrapped network.
 fn without_wrappers(name: String) -> String {
     WRAPPERS.iter().fold(name, |name, wrapper| {
         if name.contains(wrapper) {

@@ -12,7 +12,7 @@ use safetensors::tensor::Metadata;
 use super::bytes::Bytes;
 use super::contents::{Contents, Dtype, Fault, StoredTensor};
 
-/// A header of ResNet-152 is about 0.1 MB long. The limit leaves room for metadata and keeps a
+/// The header of a ResNet-152 has about 0.1 MB. The limit leaves room for metadata, and keeps a
 /// hostile file from making the JSON parser allocate gigabytes.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
@@ -51,8 +51,8 @@ pub(super) fn read(source: &Bytes) -> Result<Contents, Fault> {
     }
     let mut entries = HashMap::new();
     for (name, info) in header.tensors() {
-        // From here on every dimension is at most the length of the file, which keeps arithmetic on
-        // sizes far from overflow.
+        // From here on, no dimension exceeds the length of the file, so arithmetic on sizes cannot
+        // overflow.
         if info.shape.contains(&0) {
             return Err(Fault::Damaged(format!(
                 "tensor '{name}' is empty: shape {:?}",

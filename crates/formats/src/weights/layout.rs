@@ -1,8 +1,8 @@
-//! The axis order of kernels and matrices: channels last in Keras files, channels first here.
+//! The layout of kernels and matrices: channels last in Keras files, channels first here.
 
 use std::sync::Arc;
 
-/// OIHW to HWIO and `[out, in]` to `[in, out]`; vectors stay as they are.
+/// OIHW to HWIO, and `[out, in]` to `[in, out]`; the shape of a vector does not change.
 pub(crate) fn channels_last(dims: &[usize]) -> Vec<usize> {
     match dims {
         [out_c, in_c, window @ ..] => [window, &[*in_c, *out_c]].concat(),
@@ -18,7 +18,7 @@ pub(crate) fn channels_first(dims: &[usize]) -> Vec<usize> {
     }
 }
 
-/// Rearranges data from the [`channels_last`] order of `shape` to row-major `shape`.
+/// Transposes data in the [`channels_last`] layout to the row-major layout of `shape`.
 pub(crate) fn transpose(data: Arc<[f32]>, shape: &[usize]) -> Arc<[f32]> {
     let [out_c, in_c, window @ ..] = shape else {
         return data;
@@ -29,7 +29,7 @@ pub(crate) fn transpose(data: Arc<[f32]>, shape: &[usize]) -> Arc<[f32]> {
         window: window.iter().product(),
     };
     let mut transposed: Arc<[f32]> = std::iter::repeat_n(0.0, data.len()).collect();
-    // The data was just made, so it has no other owner.
+    // The data was just allocated, so it has no other owner.
     let Some(target) = Arc::get_mut(&mut transposed) else {
         return data;
     };
@@ -43,11 +43,11 @@ pub(crate) fn transpose(data: Arc<[f32]>, shape: &[usize]) -> Arc<[f32]> {
     transposed
 }
 
-/// Side of the tiles that are transposed at a time: one cache line of floats. Whole lines are read
-/// because the channel counts are powers of two, so that rows evict each other from the cache.
+/// Side of the tiles in which matrices are transposed: one cache line of floats. Whole lines are
+/// read because channel counts are powers of two, so that rows evict each other from the cache.
 const TILE: usize = 16;
 
-/// One matrix `[in, out]` for each position `k` of the window.
+/// One `[in, out]` matrix for each position `k` of the kernel.
 struct Matrices {
     out_c: usize,
     in_c: usize,
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn hwio_becomes_oihw() {
-        // Sizes larger than one tile, all different.
+        // Larger than one tile, and all different.
         let (h, w, i, o) = (2, 3, 35, 40);
         let code =
             |o: usize, i: usize, h: usize, w: usize| (((h * 3 + w) * 35 + i) * 40 + o) as f32;

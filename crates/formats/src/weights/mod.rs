@@ -1,8 +1,8 @@
 //! Files of named tensors.
 //!
-//! In goes a weight file; out come the tensors that a network asks for, each checked against the
-//! expected shape and converted to `f32`. [`Weights::finish`] then proves that the file held
-//! nothing else. `file` knows the bytes, `header` and `torch` the formats.
+//! [`Weights`] hands out the tensors that a network asks for, each checked against the expected
+//! shape and converted to `f32`; [`Weights::finish`] then makes sure that none is left over. `file`
+//! handles bytes, `header` and `torch` the formats.
 
 pub(crate) mod bytes;
 mod container;
@@ -54,11 +54,11 @@ pub(crate) const DESCRIPTION: &str = "graph";
 #[derive(Debug)]
 pub struct Weights {
     file: WeightFile,
-    /// The naming of the tensors; `None` for a file that describes its network.
+    /// The naming of the tensors; `None` if the file describes its network.
     naming: Option<Naming>,
-    /// Empty for a file in memory.
+    /// The side-car files; empty for a file in memory.
     side_cars: SideCars,
-    /// Names that have not been taken yet.
+    /// Names of the tensors not taken yet.
     unused: BTreeSet<String>,
 }
 
@@ -86,7 +86,7 @@ impl Weights {
         Self::from_file(file, SideCars::of(path), entry)
     }
 
-    /// Does what [`Self::open`] does for a file in memory; `name` stands for its path in errors.
+    /// Does what [`Self::open`] does with a file in memory; `name` stands for its path in errors.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -94,7 +94,7 @@ impl Weights {
         Self::in_memory(name, Bytes::from(bytes.into()), None)
     }
 
-    /// Does what [`Self::from_bytes`] does for a file embedded in the program, without copying it.
+    /// Does what [`Self::from_bytes`] does with a file embedded in the program, without copying it.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -132,7 +132,7 @@ impl Weights {
         })
     }
 
-    /// Builds the network that the tensors belong to, and takes all of them.
+    /// Builds the network that the tensors belong to, and takes all of its tensors.
     ///
     /// # Errors
     /// [`Error::Model`] if the options do not match the weights, [`Error::Geometry`] if the images
@@ -158,7 +158,7 @@ impl Weights {
         Ok(network)
     }
 
-    /// Remarks on an average of the weights that stands beside those that are taken.
+    /// A remark on other weights in the checkpoint, such as an average of those that are taken.
     fn beside(&self, options: &ModelOptions) -> Option<Decision> {
         let [taken, others @ ..] = self.file.networks() else {
             return None;
@@ -187,7 +187,7 @@ impl Weights {
         self.file.format()
     }
 
-    /// An entry of the file's own metadata, such as `epsilon` or `classes`.
+    /// An entry of the metadata in the file, such as `epsilon` or `classes`.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.file.metadata().get(key).map(String::as_str)
     }
@@ -197,10 +197,10 @@ impl Weights {
         self.unused.iter().map(String::as_str)
     }
 
-    /// Proves that every tensor of the file was taken.
+    /// Makes sure that every tensor of the file was taken.
     ///
     /// # Errors
-    /// [`Error::WeightsUnused`] if the file belongs to another network than the one built.
+    /// [`Error::WeightsUnused`] if tensors are left: the file belongs to another network.
     pub fn finish(&self) -> Result<(), Error> {
         match self.unused.first() {
             None => Ok(()),
@@ -250,7 +250,7 @@ impl TensorSource for Weights {
     }
 }
 
-/// Refuses a file of a format that its name alone tells.
+/// Refuses a file whose format can only be told by its name.
 pub(crate) fn refuse_foreign(path: &Path, data: &[u8]) -> Result<(), Error> {
     container::foreign_name(path, data).map_or(Ok(()), |reason| {
         Err(Error::WeightsUnreadable {
@@ -260,8 +260,8 @@ pub(crate) fn refuse_foreign(path: &Path, data: &[u8]) -> Result<(), Error> {
     })
 }
 
-/// Leaves the tensors of one of the networks in a file: the one that is asked for, or the first where
-/// the others are the same tensors under other names.
+/// Keeps only the tensors of one network in the file: the one at `entry`, or the first, if all
+/// others are the same tensors under other names.
 fn select(
     names: &mut BTreeSet<String>,
     file: &WeightFile,
@@ -309,8 +309,8 @@ fn select(
     Ok(())
 }
 
-/// What training keeps in modules and no network computes with: PyTorch counts the batches of every
-/// batch normalisation, tools count operations, and losses have weights of their own.
+/// Whether a tensor belongs to training, not to the network: PyTorch counts the batches seen by
+/// each batch normalisation, profilers count operations, and losses have weights of their own.
 fn is_beside(name: &str) -> bool {
     const LAST: &[&str] = &[
         "num_batches_tracked",

@@ -1,4 +1,4 @@
-//! Writes tensors as a safetensors file: completely, or not at all.
+//! Writes tensors to a safetensors file, either completely or not at all.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -53,7 +53,7 @@ impl FromStr for WeightsAs {
 /// Writes named tensors and metadata as a safetensors file, replacing an older one.
 ///
 /// # Errors
-/// [`Error::Write`]; whatever was at the path before is then untouched.
+/// [`Error::Write`]; a file that was at the path before is then left untouched.
 pub(crate) fn save<'a>(
     path: &Path,
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
@@ -103,7 +103,7 @@ fn header(views: &[(String, Stored<'_>)], metadata: &HashMap<String, String>) ->
     [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
-/// A tensor in the type it will have in the file; its bytes are made when they are written.
+/// A tensor and its type in the file; it is converted while being written.
 struct Stored<'a> {
     tensor: Cow<'a, Tensor>,
     dtype: Dtype,
@@ -266,7 +266,7 @@ mod tests {
     fn what_cannot_be_written_leaves_nothing_behind() {
         let folder = tempfile::tempdir().expect("a folder");
         let tensor = Tensor::from_fn(&[1], |_| 1.0);
-        // A folder is in the way: the file is complete but cannot take its place.
+        // The path is taken by a folder: the file is complete but cannot replace it.
         let taken = folder.path().join("taken");
         std::fs::create_dir(&taken).expect("a folder");
         std::fs::write(taken.join("file"), "").expect("a file in it");

@@ -1,8 +1,7 @@
-//! The index of weights that are split over several files, as Hugging Face names them:
+//! The index of weights split over several files, in Hugging Face's format:
 //! `model.safetensors.index.json` next to `model-00001-of-00002.safetensors`.
 //!
-//! In goes the JSON text; out comes the file of every tensor. Files are only ever looked for in the
-//! folder of the index.
+//! The JSON text maps each tensor to its file, which must be in the folder of the index.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,7 +9,7 @@ use serde::Deserialize;
 
 use super::contents::Fault;
 
-/// An index of the largest ResNet is 0.1 MB long.
+/// An index of the largest ResNet has 0.1 MB.
 pub(crate) const MAX_INDEX_BYTES: usize = 16 << 20;
 /// More files than any network is split into.
 const MAX_SHARDS: usize = 128;
@@ -53,7 +52,7 @@ pub(crate) fn read(data: &[u8]) -> Result<BTreeMap<String, BTreeSet<String>>, Fa
     }
 }
 
-/// Whether a name stays within its folder on every system: no separators, no drive, no parent.
+/// Whether a name stays within its folder on every system: no separators, no drive, not the parent.
 fn is_plain(name: &str) -> bool {
     !name.is_empty()
         && name != "."

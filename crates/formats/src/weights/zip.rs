@@ -1,5 +1,5 @@
-//! The subset of zip that PyTorch and Keras use: files stored without compression, with 64-bit
-//! sizes where needed.
+//! The subset of zip that PyTorch and Keras use: uncompressed files, with 64-bit sizes where
+//! needed.
 //!
 //! In goes an archive; out come byte ranges in it. Nothing is unpacked, so there is no bomb
 //! to go off: a compressed file is refused. Checksums are not compared, since PyTorch can be told
@@ -11,38 +11,38 @@ use std::ops::Range;
 use super::bytes::Bytes;
 use super::contents::Fault;
 
-/// Every storage is a file: a ResNet-152 with its optimiser state has 2,500.
+/// Every storage is one file: a ResNet-152 with its optimiser state has 2,500.
 const MAX_FILES: u64 = 1 << 16;
 /// The directory of as many files, with names of the usual length.
 const MAX_DIRECTORY_BYTES: usize = 16 << 20;
 
-/// Length of the fixed part of the end record, which a comment of up to 64 KiB follows.
+/// Length of the end record without the comment of up to 64 KiB that may follow it.
 const END_LEN: usize = 22;
 const END_COMMENT_LEN: usize = 0xffff;
 const END64_LOCATOR_LEN: usize = 20;
 const END64_LEN: usize = 56;
 const ENTRY_LEN: usize = 46;
 const LOCAL_LEN: usize = 30;
-/// The extra field that holds 64-bit sizes.
+/// ID of the extra field with 64-bit sizes.
 const EXTRA64: u16 = 1;
-/// Says that the actual size is in the extra field.
+/// In place of a size: the actual size is in the extra field.
 const IN_EXTRA64: u64 = 0xffff_ffff;
 const FLAG_ENCRYPTED: u16 = 1;
 
-/// The directory of an archive.
+/// The central directory of an archive.
 pub(crate) struct Archive<'a> {
     source: &'a Bytes,
     files: HashMap<Vec<u8>, ZipEntry>,
 }
 
-/// An entry of the directory.
+/// An entry of the central directory.
 #[derive(Debug)]
 struct ZipEntry {
     flags: u16,
     method: u16,
     stored_bytes: u64,
     bytes: u64,
-    /// Where the header before the data starts.
+    /// Offset of the local header, which precedes the data.
     local: u64,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Archive<'a> {
         self.files.keys().map(Vec::as_slice)
     }
 
-    /// Where the bytes of a file are.
+    /// The byte range of a file's data.
     pub(crate) fn find(&self, name: &[u8]) -> Result<Option<Range<usize>>, Fault> {
         let Some(entry) = self.files.get(name) else {
             return Ok(None);
@@ -106,7 +106,7 @@ impl<'a> Archive<'a> {
         Ok(Some(range))
     }
 
-    /// Describes an archive that holds no checkpoint.
+    /// Describes an archive that is not a checkpoint.
     #[cfg(feature = "torch")]
     pub(crate) fn kind(&self) -> String {
         let has = |end: &[u8]| self.names().any(|name| name.ends_with(end));
@@ -128,7 +128,7 @@ impl<'a> Archive<'a> {
     }
 }
 
-/// Where the directory starts, and how many entries it has.
+/// Where the central directory starts, and how many entries it has.
 struct Directory {
     at: usize,
     files: u64,
@@ -208,8 +208,7 @@ fn entry(data: &[u8], at: usize) -> Option<(&[u8], ZipEntry, usize)> {
 }
 
 impl ZipEntry {
-    /// Takes the sizes that need 64 bits from the extra field, which holds only those, in this
-    /// order.
+    /// Takes sizes that need 64 bits from the extra field, which holds only those, in this order.
     fn widen(&mut self, mut extra: &[u8]) -> Option<()> {
         while extra.len() >= 4 {
             let (id, len) = (u16_at(extra, 0)?, usize::from(u16_at(extra, 2)?));

@@ -1,7 +1,7 @@
-//! Spoilt files, which no reader may answer with a panic, a hang or excessive memory.
+//! Damaged files, to which no reader may react with a panic, a hang or excessive memory use.
 //!
 //! By default there are few rounds, always the same. `FUZZ_ROUNDS=1000000 FUZZ_SEED=2` or
-//! `FUZZ_SECONDS=600` runs longer; a failure says how to repeat that one round.
+//! `FUZZ_SECONDS=600` runs more; a failure says how to repeat its round.
 
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// The longest that a file of a few kilobytes may take, even on the slowest machine.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// The bytes that describe the rest of a file are mostly this close to its start or end.
+/// Most bytes that describe the rest of a file are this close to its start or end.
 const ENDS: usize = 8192;
 
 /// The rounds of a test, and the random numbers of each.
@@ -24,7 +24,7 @@ pub struct Fuzz {
     seed: u64,
     rounds: Range<u64>,
     end: Option<Instant>,
-    /// Start of the round.
+    /// When the round started.
     start: Instant,
     state: u64,
 }
@@ -52,7 +52,7 @@ impl Fuzz {
         }
     }
 
-    /// Goes on to the next round, if there is one.
+    /// Starts the next round, if there is one.
     pub fn next_round(&mut self) -> bool {
         let last = self.start.elapsed();
         assert!(last < LONGEST, "a round took {last:?}");
@@ -67,7 +67,7 @@ impl Fuzz {
         true
     }
 
-    /// The number of rounds so far.
+    /// The number of completed rounds.
     pub fn done(&self) -> u64 {
         self.rounds.start
     }
@@ -81,12 +81,12 @@ impl Fuzz {
         usize::try_from((z ^ (z >> 31)) >> 33).unwrap() % limit
     }
 
-    /// Picks one of several.
+    /// Picks one of several values.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 
-    /// A file with a few changes. `tokens` are bytes that have a meaning in its format.
+    /// A copy of a file with a few changes. `tokens` are bytes with a meaning in the format.
     pub fn spoil(&mut self, file: &[u8], tokens: &[u8]) -> Vec<u8> {
         let mut spoilt = file.to_vec();
         for _ in 0..=self.below(5) {
@@ -114,7 +114,7 @@ impl Fuzz {
             4..8 => file[at] ^= 1 << self.below(8),
             8..10 => file[at] = u8::try_from(self.below(256)).unwrap(),
             10..14 => {
-                // A size or an offset of any width.
+                // A size or offset, of any width.
                 let length = self.pick(&[1, 2, 4, 8]).min(file.len() - at);
                 let value = self.pick(&[0, 1, 0x7f, 0x80, 0xff]);
                 file[at..at + length].fill(value);

@@ -1,4 +1,4 @@
-//! Just enough of a protocol buffer writer to make ONNX files that no exporter would.
+//! A minimal protocol buffer writer, for ONNX files that no exporter would write.
 
 #![allow(
     dead_code,
@@ -95,7 +95,7 @@ pub fn model(parts: &[Vec<u8>]) -> Vec<u8> {
     model_of(13, "", &[1, 3, 8, 8], &parts)
 }
 
-/// A file of an opset and a producer, whose input is `x`.
+/// A file with this opset and producer, whose input is `x`.
 pub fn model_of(opset: i64, producer: &str, dims: &[i64], graph: &[u8]) -> Vec<u8> {
     let dims: Vec<u8> = dims.iter().flat_map(|&d| bytes(1, int(1, d))).collect();
     let kind = bytes(1, [int(1, 1), bytes(2, dims)].concat());

@@ -1,9 +1,9 @@
-//! Anti-aliasing: averaging before an image is halved (Zhang 2019, arXiv:1904.11486).
+//! Anti-aliasing: smoothing an image before it is halved (Zhang 2019, arXiv:1904.11486).
 //!
 //! timm's `resnetblur` has a blur pool after the ReLU of each convolution that would otherwise
 //! stride, and after a max pool that no longer strides; `resnetaa` has 2×2 average pools there, and
-//! one in place of the max pool. The filters are fixed, so today's files show neither; only the
-//! name of the architecture does. Older files include the filter of every blur pool.
+//! one in place of the max pool. The filters are fixed, so recent files show neither; only the name
+//! of the architecture does. Older files contain the filter of every blur pool.
 
 use super::{Bench, Sight, Site};
 use crate::error::Error;
@@ -30,7 +30,7 @@ fn named(architecture: &str) -> Option<AntiAlias> {
     }
 }
 
-/// Infers it from the tensors.
+/// Infers anti-aliasing from the tensors.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     let stages = 0..plan.blocks.len();
     let mut units = stages.map(|stage| Unit::Blur(Place { stage, block: 0 }));
@@ -43,7 +43,7 @@ fn filter(sight: &Sight<'_>, plan: &Plan, unit: Unit) -> Option<Vec<usize>> {
     sight.dims(plan, unit, Part::Pool, Parameter::Filter)
 }
 
-/// Decides it by the name of the architecture if the tensors do not show it.
+/// If the tensors do not show it, decides by the name of the architecture.
 pub(in super::super) fn decide(plan: &mut Plan, stated: &Stated) -> Option<Decision> {
     let evidence = if plan.anti_alias.is_some() {
         "names of the tensors"
@@ -59,12 +59,12 @@ pub(in super::super) fn decide(plan: &mut Plan, stated: &Stated) -> Option<Decis
     Some(Decision::certain("anti-aliasing", words, evidence))
 }
 
-/// The stride of a convolution in a block: 1 if a pool after it strides instead.
+/// The stride of a convolution in a block: 1 if an anti-aliasing pool strides in its place.
 pub(in super::super) fn stride(plan: &Plan, stride: usize) -> usize {
     if plan.anti_alias.is_some() { 1 } else { stride }
 }
 
-/// Lays out the pool of a block, after the convolution that would stride.
+/// Adds the pool of a block, after the convolution that would stride.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
     site: &Site,
@@ -76,7 +76,7 @@ pub(in super::super) fn build(
     }
 }
 
-/// Lays out the replacement of a max pool that strides; `max_pool` has its window.
+/// Adds what replaces a max pool that strides; `max_pool` has its window.
 pub(in super::super) fn build_stem(
     bench: &mut Bench<'_>,
     unit: Unit,

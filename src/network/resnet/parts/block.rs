@@ -1,9 +1,9 @@
-//! The blocks: two 3×3, or a 3×3 between two 1×1.
+//! The blocks: two 3×3 convolutions, or a 3×3 between two 1×1.
 //!
-//! Residual networks are due to He et al. 2015, arXiv:1512.03385. The original strides in the first
-//! 1×1 of a bottleneck; v1.5, which torchvision, timm and Hugging Face train, strides in its 3×3.
-//! Pre-activated blocks ("v2", He et al. 2016, arXiv:1603.05027) normalise and clamp before every
-//! convolution instead of after it, and nothing clamps the sum at their end.
+//! Residual networks were introduced by He et al. 2015, arXiv:1512.03385. The original strides in
+//! the first 1×1 of a bottleneck; v1.5, which torchvision, timm and Hugging Face train, strides in
+//! its 3×3. Pre-activated blocks ("v2", He et al. 2016, arXiv:1603.05027) normalise and apply ReLU
+//! before every convolution instead of after it, without a ReLU after the sum.
 
 use std::ops::RangeInclusive;
 
@@ -21,7 +21,7 @@ use crate::network::resnet::plan::{Block, Plan, Projects, ShortcutOrder, StrideS
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     let first = |stage| Place { stage, block: 0 };
     for stage in 0..plan.blocks.len() {
-        // A block with selective kernels may have them first.
+        // A block with selective kernels may have no plain first convolution.
         let exists = |&block: &usize| {
             let place = Place { stage, block };
             (0..2).any(|number| sight.has(plan, Unit::Main(place, number)))
@@ -57,7 +57,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
     channels(sight, plan)
 }
 
-/// Reads of how many channels the blocks are.
+/// Reads the channels and groups of the blocks.
 pub(in super::super) fn channels(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     let place = |stage| Place { stage, block: 0 };
     let given = |number| -> Result<Vec<usize>, Error> {
@@ -77,7 +77,7 @@ pub(in super::super) fn channels(sight: &Sight<'_>, plan: &mut Plan) -> Result<(
     let bottleneck = plan.block == Block::Bottleneck;
     if bottleneck && sight.has(plan, Unit::Main(place(0), 1)) {
         let [width, group_width] = sight.conv(plan, Unit::Main(place(0), 1))?;
-        // No file has a tensor with a size of zero.
+        // No file has a tensor with a dimension of zero.
         plan.groups = width / group_width.max(1);
     }
     let read = if bottleneck {
@@ -141,7 +141,7 @@ pub(in super::super) fn sites(plan: &Plan) -> Vec<Site> {
             } else {
                 1
             },
-            // The first block of a stage still has the pixels of the stage before.
+            // The first block of a stage still sees the dilation of the stage before.
             dilations: [
                 plan.dilation(if block == 0 {
                     stage.saturating_sub(1)
@@ -156,7 +156,7 @@ pub(in super::super) fn sites(plan: &Plan) -> Vec<Site> {
     sites
 }
 
-/// Lays out a block.
+/// Adds a block.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
     site: &Site,
@@ -192,7 +192,7 @@ pub(in super::super) fn build(
     }
 }
 
-/// Lays some convolutions of a block out, with what stands between them.
+/// Adds some convolutions of a block, with the layers between them.
 fn main_path(
     bench: &mut Bench<'_>,
     site: &Site,

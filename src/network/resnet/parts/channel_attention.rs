@@ -1,8 +1,8 @@
-//! Efficient channel attention: each block scales the channels that it gives by what their neighbours say
-//! of them (Wang et al. 2019, arXiv:1910.03151).
+//! Efficient channel attention: each block rescales its output channels depending on their
+//! neighbours (Wang et al. 2019, arXiv:1910.03151).
 //!
-//! The mean over all pixels goes through a convolution along the channels, whose sigmoid scales the main
-//! path before the shortcut is added. It shows as `se.conv` in timm's `ecaresnet`.
+//! A convolution along the channels is applied to the mean over all pixels; its sigmoid scales the
+//! main path before the shortcut is added. In timm's `ecaresnet` it shows as `se.conv`.
 
 use super::{Bench, Sight, Site, listed};
 use crate::error::Error;
@@ -11,7 +11,7 @@ use crate::network::resnet::naming::{Part, Place, Unit};
 use crate::network::resnet::plan::Plan;
 use crate::network::{Decision, Operation, Parameter};
 
-/// Reads the taps of each stage.
+/// Reads the kernel size for each stage.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     let taps = (0..plan.blocks.len()).map(|stage| {
         let unit = Unit::Channels(Place { stage, block: 0 });
@@ -21,7 +21,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     plan.channel_taps = taps.collect::<Option<_>>().unwrap_or_default();
 }
 
-/// Lays it out at the end of a main path.
+/// Adds it at the end of a main path.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
     site: &Site,
@@ -37,7 +37,7 @@ pub(in super::super) fn build(
     bench.add(unit, Part::Gate, Operation::Gate, &[x, y])
 }
 
-/// What `inspect` says of it.
+/// What `inspect` says about it.
 pub(in super::super) fn decision(plan: &Plan) -> Option<Decision> {
     (!plan.channel_taps.is_empty()).then(|| {
         let words = format!(

@@ -7,7 +7,7 @@ use crate::network::resnet::naming::{Part, Unit};
 use crate::network::resnet::plan::{HeadPooling, Plan};
 use crate::network::{Ends, Operation, PaddingRule, Parameter};
 
-/// The names of classifiers, alone or as the last of several numbered layers.
+/// Usual names of classifiers; a number may follow, as in a list of layers.
 const NAMES: &[&str] = &[
     "fc",
     "head",
@@ -19,16 +19,16 @@ const NAMES: &[&str] = &[
     "logits",
 ];
 
-/// What stands behind the last pool of a file's network.
+/// What follows the last pool in a file's network.
 pub(in super::super) struct Found {
     pub(in super::super) classifier: Option<String>,
-    /// Modules that are no known classifier, with the dot that ends their names.
+    /// Modules that are not a known classifier; each name ends with a dot.
     pub(in super::super) left_out: Vec<String>,
-    /// What is said of them.
+    /// The remark about them.
     pub(in super::super) remark: String,
 }
 
-/// Finds the classifier among the tensors outside of a backbone, whose names begin with `prefix`.
+/// Finds the classifier among tensors outside the backbone, whose names start with `prefix`.
 pub(in super::super) fn find(
     names: &[&str],
     prefix: &str,
@@ -37,7 +37,7 @@ pub(in super::super) fn find(
     let matrix = |name: &&str| -> Option<(String, Vec<usize>)> {
         let layer = name.strip_suffix(".weight")?;
         let dims = dims(name)?;
-        // timm stores the classifier of its pre-activated networks as a 1×1 convolution.
+        // timm stores the classifier of pre-activated networks as a 1×1 convolution.
         let fits = dims.len() == 2 || matches!(dims[..], [_, _, 1, 1]) && is_known(prefix, layer);
         fits.then(|| (layer.to_owned(), dims[..2].to_vec()))
     };
@@ -61,7 +61,7 @@ pub(in super::super) fn find(
         let own = beyond.split('.').next().unwrap_or(beyond);
         format!("{}{own}.", &layer[..shared])
     });
-    // A module with kernels is another network.
+    // A module with convolution kernels is another network.
     let is_flat = |module: &String| {
         let mut inside = names
             .iter()
@@ -80,7 +80,7 @@ pub(in super::super) fn find(
     }
 }
 
-/// Whether a layer is called as classifiers are.
+/// Whether a layer has a usual classifier name.
 fn is_known(prefix: &str, layer: &str) -> bool {
     let name = beyond(prefix, layer);
     let number = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
@@ -90,7 +90,7 @@ fn is_known(prefix: &str, layer: &str) -> bool {
     })
 }
 
-/// A name without the modules that it shares with a prefix.
+/// A name without the leading modules that it shares with `prefix`.
 fn beyond<'a>(prefix: &str, mut name: &'a str) -> &'a str {
     for module in prefix.split_inclusive('.') {
         match name.strip_prefix(module) {
@@ -108,7 +108,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     plan.classes = dims.and_then(|dims| dims.first().copied()).filter(|_| has);
 }
 
-/// Lays out the head.
+/// Adds the head.
 pub(in super::super) fn build(bench: &mut Bench<'_>, feature_map: ValueId) -> Result<Ends, Error> {
     let plan = bench.plan;
     let features = match plan.head.pooling {

@@ -1,8 +1,8 @@
-//! The parts of a residual network, one file each: how a part shows in the names and shapes of
-//! tensors, its layers, and the words of `inspect` for it.
+//! The parts of a residual network, one file each: how the part shows in the names and shapes of
+//! tensors, its layers, and what `inspect` says about it.
 //!
-//! A part infers its entries in the plan from a [`Sight`] of the tensors, and lays out its layers
-//! on a [`Bench`].
+//! A part infers its entries of the plan from a [`Sight`] of the tensors, and adds its layers to a
+//! [`Bench`].
 
 pub(super) mod anti_alias;
 pub(super) mod attention_pool;
@@ -26,7 +26,7 @@ use crate::graph::ValueId;
 use crate::network::{Draft, Operation, PaddingRule, Parameter, TensorSource};
 use crate::tensor::Tensor;
 
-/// The shapes of the tensors of a file.
+/// The tensor shapes of a file.
 pub(super) struct Sight<'a> {
     pub(super) source: &'a dyn TensorSource,
     pub(super) naming: &'a Naming,
@@ -44,7 +44,7 @@ impl Sight<'_> {
         self.source.dims(&name)
     }
 
-    /// Whether a convolution has a kernel.
+    /// Whether a convolution exists in the file.
     pub(super) fn has(&self, plan: &Plan, unit: Unit) -> bool {
         self.dims(plan, unit, Part::Conv, Parameter::Weight)
             .is_some()
@@ -56,7 +56,7 @@ impl Sight<'_> {
         Ok([out_c, in_c])
     }
 
-    /// All sizes of a convolution, OIHW.
+    /// The kernel shape of a convolution, OIHW.
     pub(super) fn kernel(&self, plan: &Plan, unit: Unit) -> Result<[usize; 4], Error> {
         let dims = self.dims(plan, unit, Part::Conv, Parameter::Weight);
         match dims.as_deref() {
@@ -80,17 +80,17 @@ pub(super) fn unexplained(plan: &Plan, reason: impl Into<String>) -> Error {
     }
 }
 
-/// Where a network is laid out: its plan, the tensors, and the layers so far.
+/// A network under construction: its plan, the source of its tensors, and the layers so far.
 pub(super) struct Bench<'a> {
     pub(super) plan: &'a Plan,
     pub(super) naming: &'a Naming,
     pub(super) source: &'a mut dyn TensorSource,
     pub(super) draft: &'a mut Draft,
-    /// What stands before the names of layers.
+    /// The prefix of layer names.
     pub(super) scope: &'a str,
 }
 
-/// A block, with everything in which blocks of a network differ.
+/// A block, with everything that differs between the blocks of a network.
 #[derive(Clone, Copy)]
 pub(super) struct Site {
     pub(super) place: Place,
@@ -99,13 +99,13 @@ pub(super) struct Site {
     /// The channels of its output.
     pub(super) out_c: usize,
     pub(super) stride: usize,
-    /// Rows and columns from one tap to the next: of its first 3×3, and of one behind it.
+    /// Dilation of its first 3×3 convolution, and of a second one.
     pub(super) dilations: [usize; 2],
-    /// Whether it is the first block of a stage that always projects its shortcut.
+    /// Whether its shortcut has a convolution in any case.
     pub(super) projects: bool,
 }
 
-/// Everything about a convolution except its name, its input and its weights.
+/// A convolution, apart from its name, input and weights.
 #[derive(Clone, Copy)]
 pub(super) struct Conv {
     out_c: usize,
@@ -119,7 +119,7 @@ pub(super) struct Conv {
 }
 
 impl Conv {
-    /// A square kernel at stride 1, without groups, padded to keep the size.
+    /// A square kernel at stride 1, without groups, padded to keep the image size.
     pub(super) const fn new(out_c: usize, kernel: usize) -> Self {
         Self {
             out_c,
@@ -137,7 +137,7 @@ impl Conv {
         Self { stride, ..self }
     }
 
-    /// With taps further apart, and padding as before for their number.
+    /// Sets the dilation, and the padding to match.
     pub(super) const fn dilation(self, dilation: usize) -> Self {
         Self {
             dilation,
@@ -154,12 +154,12 @@ impl Conv {
         Self { padding, ..self }
     }
 
-    /// Whether a normalisation follows at once.
+    /// Sets whether a normalisation follows directly.
     pub(super) const fn normalised(self, normalised: bool) -> Self {
         Self { normalised, ..self }
     }
 
-    /// With a bias, whatever the plan says about other convolutions.
+    /// Adds a bias, whatever the plan says about other convolutions.
     pub(super) const fn biased(self) -> Self {
         Self {
             biased: true,
@@ -174,7 +174,7 @@ impl Bench<'_> {
         self.scope.to_owned() + &self.plan.layer(unit, part)
     }
 
-    /// A layer without parameters.
+    /// Adds a layer without parameters.
     pub(super) fn add(
         &mut self,
         unit: Unit,
@@ -198,7 +198,7 @@ impl Bench<'_> {
         self.convolve(unit, x, conv, weight)
     }
 
-    /// A convolution by a kernel that was taken before.
+    /// Adds a convolution with a kernel that is already registered.
     pub(super) fn convolve(
         &mut self,
         unit: Unit,
@@ -237,8 +237,8 @@ impl Bench<'_> {
         self.add(unit, Part::Conv, operation, &[x])
     }
 
-    /// Takes a kernel as it is used. That of a grey image has zeros for green and blue: all three
-    /// channels of such an image are the same.
+    /// Takes a kernel in the form in which it is used. For grey images it is widened with zeros for
+    /// green and blue, as all three channels are equal.
     fn kernel(&mut self, unit: Unit, [out_c, in_c, side]: [usize; 3]) -> Result<String, Error> {
         let grey = self.plan.grey && unit == Unit::Stem(0);
         let dims = [out_c, if grey { 1 } else { in_c }, side, side];
@@ -263,7 +263,7 @@ impl Bench<'_> {
         self.constant(unit, Parameter::Weight, kernel)
     }
 
-    /// Takes a tensor of the file.
+    /// Takes a tensor from the file.
     pub(super) fn taken(
         &mut self,
         unit: Unit,
@@ -275,7 +275,7 @@ impl Bench<'_> {
         self.source.take(&in_file, dims)
     }
 
-    /// Adds a parameter of a convolution that no tensor of the file is, and returns its name.
+    /// Registers a computed parameter of a convolution, and returns its name.
     pub(super) fn constant(
         &mut self,
         unit: Unit,
@@ -316,19 +316,19 @@ impl Bench<'_> {
         self.add(unit, Part::Relu, Operation::Relu, &[x])
     }
 
-    /// A batch normalisation and a ReLU.
+    /// Adds a normalisation and a ReLU.
     pub(super) fn activate(&mut self, unit: Unit, x: ValueId) -> Result<ValueId, Error> {
         let y = self.norm(unit, x)?;
         self.relu(unit, y)
     }
 
-    /// Whether the source has a tensor; a source of random tensors lists none.
+    /// Whether the source lists a tensor; a source of random tensors lists none.
     fn has(&self, unit: Unit, part: Part, parameter: Parameter) -> bool {
         let name = self.naming.tensor(self.plan, unit, part, parameter);
         self.source.dims(&name).is_some()
     }
 
-    /// Takes a tensor that is not used, if the file has it.
+    /// Takes and discards a tensor, if the file has it.
     pub(super) fn skip(
         &mut self,
         unit: Unit,
@@ -342,7 +342,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Takes a parameter of a layer and returns its name in the network.
+    /// Takes a parameter of a layer, registers it and returns its name.
     pub(super) fn parameter(
         &mut self,
         unit: Unit,
@@ -358,7 +358,7 @@ impl Bench<'_> {
     }
 }
 
-/// The numbers of the stages, for `inspect`.
+/// The numbers, one per stage, as text for `inspect`.
 fn listed(numbers: &[usize]) -> String {
     let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
     numbers.join(", ")

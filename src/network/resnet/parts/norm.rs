@@ -1,8 +1,8 @@
-//! What normalises: batch normalisation, or group normalisation, and kernels that are standardised.
+//! Normalisation: batch or group normalisation, and standardised kernels.
 //!
-//! Group normalisation (Wu & He 2018, arXiv:1803.08494) shows by the running statistics that it has not. So
-//! does a batch normalisation without running statistics, and nothing tells the two apart but what is
-//! stated, and timm's names of pre-activated networks, none of which has the other. `BiT` (Kolesnikov et al.
+//! Group normalisation (Wu & He 2018, arXiv:1803.08494) shows by its lack of running statistics. A
+//! batch normalisation without them looks the same, so a statement must decide, or timm's names of
+//! pre-activated networks, all of which then use group normalisation. `BiT` (Kolesnikov et al.
 //! 2019, arXiv:1912.11370) also standardises its kernels (Qiao et al. 2019, arXiv:1903.10520).
 
 use std::collections::BTreeMap;
@@ -16,23 +16,23 @@ use crate::network::resnet::stated::Stated;
 use crate::network::{Decision, Parameter};
 use crate::tensor::Tensor;
 
-/// Groups where nothing states another number.
+/// The number of groups if none is stated.
 const GROUPS: usize = 32;
-/// timm's `StdConv2d` in `BiT`.
+/// The epsilon of timm's `StdConv2d` in `BiT`.
 const EPSILON: f64 = 1e-8;
 
-/// Reads it from the tensors.
+/// Infers the kind from the tensors.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     let unit = Unit::Main(Place { stage: 0, block: 0 }, 0);
     let has = |parameter| sight.dims(plan, unit, Part::Norm, parameter).is_some();
     if has(Parameter::Gamma) && !has(Parameter::Mean) && !has(Parameter::Variance) {
         plan.norm = Norm::Group(GROUPS);
-        // timm's others of this kind have three convolutions in their stem.
+        // timm's other networks of this kind have a stem of three convolutions.
         plan.standardised = plan.pre_activation && plan.stem.len() == 1;
     }
 }
 
-/// Decides it by what is stated, or refuses to guess.
+/// Decides by what is stated, or refuses to guess.
 pub(in super::super) fn decide(
     plan: &mut Plan,
     stated: &Stated,
@@ -82,7 +82,7 @@ pub(in super::super) fn decide(
     Ok(found)
 }
 
-/// Kernels with mean 0 and variance 1 of each output channel.
+/// A kernel standardised to mean 0 and variance 1 for each output channel.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the one rounding of the result"

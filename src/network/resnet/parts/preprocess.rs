@@ -1,9 +1,9 @@
-//! A normalisation in front of the network, whose mean and standard deviation are tensors of the file.
+//! A normalisation of the input image, whose mean and standard deviation are in the file.
 
 use crate::error::Error;
 use crate::network::TensorSource;
 
-/// What the mean is called, and what the standard deviation.
+/// Names of the tensors with the mean and the standard deviation.
 const NAMES: &[[&str; 2]] = &[
     ["mean", "std"],
     ["new_mean", "new_std"],
@@ -11,7 +11,7 @@ const NAMES: &[[&str; 2]] = &[
     ["image_mean", "image_std"],
 ];
 
-/// Means and standard deviations of three channels among tensors outside of the backbone.
+/// Finds tensors outside the backbone that hold means and standard deviations of three channels.
 pub(in super::super) fn normalizations(
     names: &[&str],
     dims: &impl Fn(&str) -> Option<Vec<usize>>,
@@ -30,7 +30,7 @@ pub(in super::super) fn normalizations(
     names.iter().filter_map(pair).collect()
 }
 
-/// Mean and standard deviation of a file's normalisations, in units of the full range.
+/// Reads the mean and standard deviation of a file's normalisations, for pixels from 0 to 1.
 pub(in super::super) fn read(
     source: &mut dyn TensorSource,
     normalizations: &[[String; 2]],
@@ -42,7 +42,7 @@ pub(in super::super) fn read(
             let dims = source.dims(name).unwrap_or_default();
             numbers.copy_from_slice(source.take(name, &dims)?.data());
         }
-        // Some count from 0 to 255.
+        // Some are meant for pixels from 0 to 255.
         if numbers[0].iter().any(|&mean| mean > 2.0) {
             numbers = numbers.map(|of| of.map(|number| number / 255.0));
         }

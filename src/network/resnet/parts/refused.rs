@@ -1,11 +1,11 @@
-//! Parts of networks that are known but not built: how they show, and their names in the refusal.
-//! Otherwise they would be mistaken for other networks.
+//! Parts of networks that are recognised but not supported: how they show, and what the refusal
+//! calls them. Otherwise their networks would be mistaken for others.
 
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Hint};
 
-/// Text in the names of tensors, and the network that it identifies.
+/// A fragment of tensor names, and the network that it identifies.
 const TENSORS: &[(&str, &str)] = &[
     (
         ".se.fc.",
@@ -60,8 +60,8 @@ const TENSORS: &[(&str, &str)] = &[
     (".skn.", "a ResNet with selective kernels"),
 ];
 
-/// Networks that are read from other kinds of file. The lesson's tensor names suffice to recognise
-/// it; these do not. The identifying text, what the network is, and the file to read it from.
+/// Networks that can only be read from other kinds of files, as their tensor names alone do not
+/// suffice: a fragment of the names, the network, and the file to use instead.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     (
         "conv2_block1_1_conv",
@@ -85,7 +85,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 const KERAS_FILE: &str = "Keras' own files (.keras, .weights.h5, .h5)";
 const ONNX_FILE: &str = "ONNX exports";
 
-/// Refuses the names in a file that identify such a part.
+/// Refuses a file whose names show such a part.
 pub(in super::super) fn check(names: &BTreeSet<String>) -> Result<(), Error> {
     let shows = |mark: &str| names.iter().any(|name| name.contains(mark));
     let (reason, hint) = if let Some((mark, kind)) = TENSORS.iter().find(|(mark, _)| shows(mark)) {

@@ -1,5 +1,5 @@
-//! Selective kernels: in place of a 3×3 two of different reach, of which the pixels' mean chooses for each
-//! channel (Li et al. 2019, arXiv:1903.06586).
+//! Selective kernels: two kernels of different dilation replace a 3×3, and for each channel, the
+//! image's mean determines how they are mixed (Li et al. 2019, arXiv:1903.06586).
 //!
 //! The second has its taps two pixels apart. What chooses is a softmax over the two, and so a sigmoid of the
 //! difference of their scores: a gate. It shows as `conv2.paths.0` in timm's `skresnet`; there each kernel
@@ -15,11 +15,11 @@ use crate::network::resnet::plan::{Plan, Selective};
 use crate::network::{Decision, Family, Operation, PaddingRule, Parameter};
 use crate::tensor::Tensor;
 
-/// The two kernels.
+/// The number of kernels.
 const PATHS: usize = 2;
 
-/// Reads the channels of its layers, and the groups of its kernels. `in_c` has the channels that the first
-/// block's kernels read.
+/// Reads the channels of its layers and the groups of its kernels; `in_c` is the number of channels
+/// that the kernels of the first block read.
 pub(super) fn infer(sight: &Sight<'_>, plan: &mut Plan, in_c: usize) -> Result<(), Error> {
     let first = |stage| Place { stage, block: 0 };
     let mut stacked = plan.clone();
@@ -77,7 +77,7 @@ fn infer_stacked(
     Ok(())
 }
 
-/// Lays it out in place of a convolution with its normalisation and ReLU.
+/// Adds it in place of a convolution with its normalisation and ReLU.
 pub(super) fn build(
     bench: &mut Bench<'_>,
     selective: &Selective,
@@ -191,7 +191,7 @@ fn half(kernel: &Tensor, number: usize) -> Tensor {
     })
 }
 
-/// What `inspect` says of it.
+/// What `inspect` says about it.
 pub(in super::super) fn decision(plan: &Plan) -> Option<Decision> {
     let Selective {
         reduced, splits, ..

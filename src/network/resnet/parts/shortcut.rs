@@ -1,4 +1,4 @@
-//! The shortcut of a block: its input, projected where the block changes its shape.
+//! The shortcut of a block: its input, projected where the block changes the shape.
 
 use super::{Bench, Conv, Sight, Site};
 use crate::error::Error;
@@ -8,11 +8,11 @@ use crate::network::resnet::plan::{Plan, Shortcut};
 use crate::network::{Decision, Family, Fill, Operation, PaddingRule, Parameter};
 use crate::tensor::Tensor;
 
-/// Infers how shortcuts stride, and whether those of the first stage do.
+/// Infers the kind of shortcut, and whether the first stage strides.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     let family = sight.naming.family();
     if matches!(family, Family::Torchvision | Family::SelectiveKernels) {
-        // If it averages, its convolution has the number that its normalisation would have.
+        // With an average pool, the convolution has the index that the normalisation usually has.
         let mut averaged = plan.clone();
         averaged.shortcut = Shortcut::AveragePool;
         let averages = (0..plan.blocks.len()).any(|stage| {
@@ -24,15 +24,15 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
             plan.shortcut = Shortcut::AveragePool;
         }
     } else if family == Family::PreActivation && plan.stem.len() > 1 {
-        // All of timm's networks with a deep stem are of kind D or T.
+        // All of timm's pre-activated networks with a deep stem are of kind D or T.
         plan.shortcut = Shortcut::AveragePool;
     }
-    // Where nothing projects what must change, zeros do.
+    // If stages change the shape without a projection, zero channels are added.
     let unprojected = |stage| !sight.has(plan, Unit::Shortcut(Place { stage, block: 0 }));
     if plan.is_small() && (1..plan.blocks.len()).all(unprojected) {
         plan.shortcut = Shortcut::Zeros;
     }
-    // A projection that does not change the number of channels is there to stride.
+    // A projection that does not change the number of channels must be there to stride.
     let first = Unit::Shortcut(Place { stage: 0, block: 0 });
     let strides = !plan.pre_activation
         && plan.shortcut == Shortcut::Convolution
@@ -43,7 +43,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     }
 }
 
-/// Lays out the shortcut. `entry` is the input of the block's first convolution.
+/// Adds the shortcut. `entry` is the input of the block's first convolution.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
     site: &Site,
@@ -77,7 +77,8 @@ pub(in super::super) fn build(
             bench.conv(unit, entry, projection)?
         }
         Shortcut::AveragePool => {
-            // An odd last row or column gets its own window; without a stride, zeros complete it.
+            // With a stride, an odd last row or column gets its own window; without one, zeros pad
+            // it.
             let strides = site.stride > 1;
             let fill = if strides { Fill::Ceil } else { Fill::Same };
             let pool = Operation::AvgPool {
@@ -96,7 +97,7 @@ pub(in super::super) fn build(
     bench.norm(unit, y)
 }
 
-/// A shortcut without parameters: a convolution that passes channels on, and gives zeros around them.
+/// A shortcut without parameters: a convolution that copies channels and adds zero channels.
 fn zeros(bench: &mut Bench<'_>, site: &Site, x: ValueId) -> Result<ValueId, Error> {
     let unit = Unit::Shortcut(site.place);
     let (in_c, out_c) = (bench.draft.shape(x).c, site.out_c);
@@ -116,7 +117,7 @@ fn zeros(bench: &mut Bench<'_>, site: &Site, x: ValueId) -> Result<ValueId, Erro
     bench.add(unit, Part::Conv, operation, &[x])
 }
 
-/// What `inspect` says of shortcuts without parameters. Where the zeros stand shows in no file.
+/// What `inspect` says about such shortcuts. No file shows where the zero channels are.
 pub(in super::super) fn decision(plan: &Plan) -> Option<Decision> {
     (plan.shortcut == Shortcut::Zeros).then(|| {
         let words = "every second pixel, half of the zeros before its channels";

@@ -1,12 +1,12 @@
-//! Squeeze-and-excitation: each block scales its output channels by a factor that depends on all
+//! Squeeze-and-excitation: each block scales its output channels by factors that depend on all
 //! pixels.
 //!
-//! The mean over all pixels goes through two 1×1 convolutions with fewer channels in between; their
-//! sigmoid scales the main path before the shortcut is added (Hu, Shen & Sun 2018,
+//! The mean over all pixels passes through two 1×1 convolutions with fewer channels in between,
+//! whose sigmoid scales the main path before the shortcut is added (Hu, Shen & Sun 2018,
 //! arXiv:1709.01507). It shows as `se.fc1` and `se.fc2` in timm's `seresnet`, and as `se_module` in
-//! its `legacy_seresnet`, whose weights are the authors' own and keep their Caffe network: plain
-//! bottlenecks stride in their first 1×1, the max pool has no padding but a last window that lies
-//! only partly in the image, and both 3×3 of a basic block end with a ReLU.
+//! its `legacy_seresnet`, which has the authors' own weights and follows their Caffe network: plain
+//! bottlenecks stride in their first 1×1, the max pool has no padding but rounds its output size
+//! up, and both 3×3 of a basic block end with a ReLU.
 
 use super::{Bench, Conv, Sight, Site, listed};
 use crate::error::Error;
@@ -15,7 +15,7 @@ use crate::network::resnet::naming::{Part, Place, Unit};
 use crate::network::resnet::plan::{Block, MaxPool, Plan, StrideSite};
 use crate::network::{Decision, Family, Fill, Operation, PaddingRule};
 
-/// Infers the channels between the two convolutions of each stage.
+/// Infers the channels between the two convolutions in each stage.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     let squeeze = |stage| Unit::Squeeze(Place { stage, block: 0 });
     if sight.has(plan, squeeze(0)) {
@@ -34,7 +34,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
     Ok(())
 }
 
-/// Lays it out at the end of a main path.
+/// Adds it at the end of a main path.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
     site: &Site,

@@ -1,10 +1,9 @@
 //! The stem: one 7×7 or three 3×3, and the max pool.
 //!
-//! Networks for small images, such as those of CIFAR, have a single 3×3 of stride 1 and no pool (He et al.
-//! 2015, section 4.2); only the size of the kernel shows.
-//! timm's C, D, S and T have three 3×3 (He et al. 2018, arXiv:1812.01187). In a pre-activated
-//! network nothing normalises the last of them, so the max pool gets negative numbers, and the
-//! values outside the image matter.
+//! Networks for small images such as CIFAR's have a single 3×3 of stride 1 and no pool (He et al.
+//! 2015, section 4.2); only the kernel size shows it. timm's C, D, S and T have three 3×3 (He et
+//! al. 2018, arXiv:1812.01187). In a pre-activated network the last convolution is not followed by
+//! a normalisation and ReLU, so the max pool reads negative numbers, and its padding matters.
 
 use super::{Bench, Conv, Sight, anti_alias, unexplained};
 use crate::error::Error;
@@ -56,7 +55,7 @@ pub(in super::super) fn channels(sight: &Sight<'_>, plan: &mut Plan) -> Result<(
     Ok(())
 }
 
-/// Lays out the stem.
+/// Adds the stem.
 pub(in super::super) fn build(bench: &mut Bench<'_>, image: ValueId) -> Result<ValueId, Error> {
     let plan = bench.plan;
     let last = plan.stem.len() - 1;
@@ -104,7 +103,7 @@ pub(in super::super) fn pool_words(plan: &Plan) -> &'static str {
     }
 }
 
-/// What `inspect` says of a stem for small images. Its stride and pool show in no file.
+/// What `inspect` says about a stem for small images. No file shows its stride and pool.
 pub(in super::super) fn decision(plan: &Plan, naming: &Naming) -> Option<Decision> {
     let evidence = "a single 3x3, as in networks for CIFAR";
     plan.is_small().then(|| {

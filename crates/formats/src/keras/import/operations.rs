@@ -1,4 +1,4 @@
-//! The layers that compute something, as nodes of the graph.
+//! Layers that become nodes of the graph.
 
 use super::super::network::{Activation, Affine, Channels, Conv, Dense, Norm, Pool, Training};
 use super::{Import, Pending, Site, Value};
@@ -21,7 +21,7 @@ impl Import {
             return Err(site.refuse("its kernel must have four sizes"));
         };
         if in_c == 1 && conv.groups == 1 && x.id == self.draft.input() {
-            // Red, green and blue of a grey image are the same: the red is read.
+            // Grey images have equal red, green and blue: the widened kernel reads red only.
             self.grey = true;
             let (window, narrow) = (kernel_h * kernel_w, weight);
             weight = Tensor::from_fn(&[out_c, 3, kernel_h, kernel_w], |i| {
@@ -123,7 +123,7 @@ impl Import {
         }
     }
 
-    /// The activation that a layer has as an option.
+    /// Adds the activation that a layer has as an option.
     fn own_activation(
         &mut self,
         site: &Site<'_>,
@@ -184,7 +184,7 @@ impl Import {
         };
         let x = image(site, x)?;
         let padding = padding(before, pool.same);
-        // Zeros of a padding layer count, what `same` adds does not.
+        // Zeros added by a padding layer count towards the mean, those of `same` do not.
         let count_padding = before != Padding::all(0);
         if count_padding && self.is_filled(x.id, padding, pool) {
             return Err(site.refuse("a mean that counts a part of its padding is not supported"));
@@ -209,7 +209,7 @@ impl Import {
             return Ok(x);
         }
         let channels_last = match (self.channels, first) {
-            // Told that channels come first, the layer moves them last.
+            // With channels first, the layer moves channels last before flattening.
             (Some(Channels::Last) | None, false) | (Some(Channels::First), true) => true,
             (Some(Channels::First), false) => false,
             (Some(Channels::Last) | None, true) => {
@@ -267,7 +267,7 @@ impl Import {
         self.add(site, x, negative)
     }
 
-    /// A sigmoid of one number for each channel scales them, as in squeeze-and-excitation.
+    /// A product with a sigmoid of one number per channel: the gate of a squeeze-and-excitation.
     pub(super) fn multiply(&mut self, site: &Site<'_>, x: Value, y: Value) -> Result<Value, Error> {
         let sigmoid = Pending::Probabilities(Activation::Sigmoid);
         let (x, scale) = if x.pending == sigmoid { (y, x) } else { (x, y) };
@@ -292,7 +292,7 @@ impl Import {
     ) -> Result<Value, Error> {
         let x = image(site, self.plain(site, x)?)?;
         let shape = self.draft.shape(x.id);
-        // At another size of the image it gives no single pixel, and what reads it says so.
+        // For other image sizes the result is not 1×1, which the layer that reads it will report.
         let operation = Operation::MaxPool {
             kernel: [shape.h, shape.w],
             stride: [1, 1],
@@ -341,7 +341,7 @@ impl Import {
         Ok(Value { pending, ..x })
     }
 
-    /// A value with nothing pending.
+    /// A value with nothing pending; an error if something is.
     pub(super) fn plain(&mut self, site: &Site<'_>, x: Value) -> Result<Value, Error> {
         let x = self.settle(site, x)?;
         match x.pending {
@@ -361,7 +361,7 @@ impl Import {
         }
     }
 
-    /// Channels are at the same end in all layers.
+    /// Checks that all layers have the same data format.
     pub(super) fn check_channels(
         &mut self,
         site: &Site<'_>,
@@ -373,7 +373,7 @@ impl Import {
         Err(site.refuse("its data format is not that of the layers before it"))
     }
 
-    /// Whether a rule adds something to the fixed padding.
+    /// Whether the padding rule adds anything to the explicit padding.
     fn is_filled(&self, x: ValueId, padding: PaddingRule, pool: &Pool) -> bool {
         let shape = self.draft.shape(x);
         let added = padding.added(pool.kernel, pool.stride, [shape.h, shape.w]);
@@ -381,7 +381,7 @@ impl Import {
     }
 }
 
-/// The padding of a layer before the window, and that of the window itself.
+/// The padding of a preceding layer combined with that of the window itself.
 const fn padding(before: Padding, same: bool) -> PaddingRule {
     PaddingRule {
         sides: before,

@@ -1,5 +1,5 @@
-//! What a network itself does to the pixels of its image: that becomes part of how images are prepared.
-//! Further inside, the same layers are nodes of the graph.
+//! Arithmetic on the pixels of the input image: it becomes part of the preprocessing. Deeper in the
+//! network, the same layers become nodes of the graph.
 
 use super::super::network::{Affine, Channels};
 use super::{Import, Pending, Site, Value};
@@ -7,7 +7,7 @@ use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::{Operation, Parameter};
 use resnet_wgpu::tensor::Tensor;
 
-/// `scale · pixel + offset` for each channel that the network reads, of RGB or, reversed, of BGR.
+/// `scale · pixel + offset` per channel of the network's input, which is RGB, or BGR if `reversed`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in super::super) struct Pixels {
     pub(in super::super) scale: [f64; 3],
@@ -22,8 +22,8 @@ impl Pixels {
         reversed: false,
     };
 
-    /// Whether it only adds less than any mean that networks subtract: then something else prepares the
-    /// pixels before.
+    /// Whether it only adds offsets too small to be a mean to subtract: then the pixels are
+    /// prepared before they reach the network.
     pub(in super::super) fn only_adds(&self) -> bool {
         let adds = self.offset.iter().all(|offset| offset.abs() < 32.0);
         adds && self.scale == [1.0; 3] && self.offset != [0.0; 3] && !self.reversed
@@ -36,7 +36,7 @@ impl Pixels {
         self
     }
 
-    /// With more arithmetic behind it, unless that turns light into dark.
+    /// Appends `scale · x + offset`; `None` if the total would invert brightness.
     fn then(self, scale: &[f64], offset: &[f64]) -> Option<Self> {
         let of = |list: &[f64], c: usize| list.get(c).or_else(|| list.first()).copied();
         let mut next = self;
@@ -54,7 +54,7 @@ impl Pixels {
 }
 
 impl Import {
-    /// Whoever reads the image reads its pixels in the form that they have then.
+    /// Marks the image as read, in its present form: all layers must read the same one.
     pub(super) fn settle(&mut self, site: &Site<'_>, x: Value) -> Result<Value, Error> {
         let Pending::Pixels(pixels) = x.pending else {
             return Ok(x);
@@ -122,7 +122,7 @@ impl Import {
         self.node(site, operation, &[x])
     }
 
-    /// What a layer learned of the mean and variance of what it reads.
+    /// A `Normalization` layer with learned mean and variance.
     pub(super) fn normalize(
         &mut self,
         site: &Site<'_>,
@@ -185,7 +185,7 @@ impl Import {
         Ok(Value { pending, ..x })
     }
 
-    /// A layer that would change the size is left out where the image has it already.
+    /// Drops a resizing to the size that the image already has.
     pub(super) fn resize(
         &self,
         site: &Site<'_>,

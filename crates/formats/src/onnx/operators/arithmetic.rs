@@ -1,4 +1,4 @@
-//! Sums and products, with constants and of activations; padding; batch normalisation.
+//! Sums and products, of activations or with constants; padding; batch normalisation.
 
 use super::super::import::{Import, Site, Value};
 use super::super::proto::is_standard;
@@ -36,7 +36,7 @@ pub(super) fn arithmetic(import: &mut Import<'_>, site: &Site<'_>) -> Result<Val
     Ok(Activation { pending, ..x }.into())
 }
 
-/// What an operator with a constant does to each of `count` channels: a factor and a summand.
+/// The operator with a constant, as a factor and a summand for each of `count` channels.
 fn steps(
     op: &str,
     constant_first: bool,
@@ -71,8 +71,8 @@ fn steps(
     Some((0..count).map(step))
 }
 
-/// The arithmetic with constants that alone reads what the node computes: a bias, or a batch
-/// normalisation in parts. It is done with the node, whose result is that of the last of them.
+/// Absorbs the following nodes as long as each is arithmetic with a constant and the only consumer:
+/// a bias, or an unfused batch normalisation. The node's result then is that of the last of them.
 pub(super) fn absorb(
     import: &mut Import<'_>,
     site: &Site<'_>,
@@ -110,7 +110,7 @@ pub(super) fn absorb(
     Ok(all)
 }
 
-/// A residual, or the gate of a squeeze-and-excitation.
+/// Arithmetic between two activations: a residual sum, or the gate of a squeeze-and-excitation.
 fn of_activations(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     match site.node.op {
         "Add" | "Sum" => {
@@ -160,7 +160,7 @@ pub(super) fn batch_norm(import: &mut Import<'_>, site: &Site<'_>) -> Result<Val
         .iter()
         .filter(|name| !name.is_empty())
         .count();
-    // Before version 14, statistics among the results are what says it.
+    // Before opset 14, additional outputs for the statistics marked training mode.
     if site.int("training_mode", 0)? != 0 || outputs > 1 {
         return Err(site.refuse(
             "it uses the statistics of the batch, as in training; export the network in evaluation \
@@ -222,7 +222,7 @@ pub(super) fn batch_norm(import: &mut Import<'_>, site: &Site<'_>) -> Result<Val
     Ok(Activation::new(id, x.axes).into())
 }
 
-/// Padding is left to the convolution or pooling that reads the result; added channels are zeros.
+/// Padding is deferred to the convolution or pooling that reads it; padded channels are zeros.
 pub(super) fn pad(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let x = match import.activation(site, 0)? {
         x @ Activation {
@@ -280,7 +280,7 @@ pub(super) fn pad(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Err
     Ok(Activation { pending, ..x }.into())
 }
 
-/// Channels of zeros.
+/// `count` channels of zeros.
 fn zeros(count: usize) -> Channels {
     Channels {
         source: vec![0; count],
@@ -289,8 +289,8 @@ fn zeros(count: usize) -> Channels {
     }
 }
 
-/// What a `Pad` adds before and after each axis: all starts, then all ends, of all axes or of those that
-/// are listed.
+/// The padding before and after each axis. A `Pad` lists all starts, then all ends, for all axes or
+/// for those in its input `axes`.
 fn sides(
     import: &mut Import<'_>,
     site: &Site<'_>,

@@ -1,4 +1,4 @@
-//! Operators that take channels, or some of the pixels, of one activation.
+//! Operators that select channels, or every n-th row and column, of an activation.
 
 use super::super::import::{Import, Site, Value};
 use super::super::view::{Activation, Axis, Channels, Pending};
@@ -6,7 +6,7 @@ use super::sizes::{axis, ranges};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::{Operation, PaddingRule};
 
-/// Some of the channels of an activation, in any order.
+/// Selects channels of an activation, in any order.
 fn pick(import: &Import<'_>, x: &Activation, picked: &[usize]) -> Channels {
     let channels = match &x.pending {
         Pending::Channels(channels) => channels.clone(),
@@ -15,7 +15,7 @@ fn pick(import: &Import<'_>, x: &Activation, picked: &[usize]) -> Channels {
     channels.pick(picked)
 }
 
-/// An activation whose channels can be chosen from.
+/// An input whose channels can be selected: pending channel arithmetic may remain pending.
 pub(super) fn of_channels(
     import: &mut Import<'_>,
     site: &Site<'_>,
@@ -30,7 +30,7 @@ pub(super) fn of_channels(
     }
 }
 
-/// Channels, or every so many rows and columns.
+/// Selects channels, or every n-th row and column.
 pub(super) fn slice(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let x = of_channels(import, site, 0)?;
     let settings = [("starts", 1), ("ends", 2), ("axes", 3), ("steps", 4)];
@@ -88,8 +88,8 @@ pub(super) fn slice(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, E
     )
 }
 
-/// Channels by their numbers; of `GatherND` what is a `Gather` along the first axis. Along an axis of size
-/// 1 there is only one to take.
+/// Selects channels by index; a `GatherND` must amount to a `Gather` along the first axis. Along an
+/// axis of size 1, only index 0 or −1 is possible.
 pub(super) fn gather(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let mut x = of_channels(import, site, 0)?;
     let at = axis(site, site.int("axis", 0)?, x.axes.len())?;
@@ -117,7 +117,7 @@ pub(super) fn gather(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, 
     Ok(x.into())
 }
 
-/// Groups of channels, one for each output.
+/// Splits the channels into groups, one for each output.
 pub(super) fn split(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let x = of_channels(import, site, 0)?;
     let at = axis(site, site.int("axis", 0)?, x.axes.len())?;
@@ -166,7 +166,7 @@ pub(super) fn split(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, E
         .ok_or_else(|| site.refuse("it has no outputs"))
 }
 
-/// Joins channels of one activation.
+/// Concatenates channels of one activation.
 pub(super) fn concat(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let refuse = || site.refuse("joining images is not supported, only channels of one image");
     let mut joined: Option<(Activation, Channels)> = None;
@@ -182,7 +182,7 @@ pub(super) fn concat(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, 
         }
         let all: Vec<usize> = (0..x.size(Axis::Channel, shape)).collect();
         let own = pick(import, &x, &all);
-        // A single channel may lie along any axis of size 1.
+        // A single channel may be represented by any axis of size 1.
         let mut axes = x.axes.clone();
         axes[at] = Axis::Channel;
         if axes.iter().filter(|&&axis| axis == Axis::Channel).count() > 1 {

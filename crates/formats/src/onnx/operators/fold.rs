@@ -1,5 +1,5 @@
-//! Arithmetic on constants: what exporters write where a batch or an image can have any size, and what
-//! they leave of weights.
+//! Constant folding: shape arithmetic that exporters write for batches and images of any size, and
+//! unfolded computations on weights.
 
 use super::super::import::{Import, Site, Value};
 use super::super::tensor::{BOOL, Constant, MAX_RANK, Numbers, is_float, is_int, volume};
@@ -9,7 +9,7 @@ use super::steps::{Steps, common, comparison, on_floats, on_ints};
 use resnet_wgpu::Error;
 use resnet_wgpu::tensor::Tensor;
 
-/// What a node computes of constants; `None` if it reads an image, or is no operator for constants.
+/// Evaluates a node on constants; `None` if it reads an activation or cannot be folded.
 pub(super) fn run(import: &mut Import<'_>, site: &Site<'_>) -> Result<Option<Value>, Error> {
     let constant = match site.node.op {
         "Constant" => literal(import, site)?,
@@ -68,8 +68,7 @@ fn literal(import: &mut Import<'_>, site: &Site<'_>) -> Result<Constant, Error> 
     }
 }
 
-/// The sizes of a value, or the number of its elements. Those of rows and columns hold for one size of
-/// the image.
+/// `Shape` or `Size` of a value. Height and width hold for one image size only.
 fn shape(import: &mut Import<'_>, site: &Site<'_>) -> Result<Constant, Error> {
     let (dims, sized) = match import.required(site, 0)? {
         Value::Constant(constant) => (constant.dims().to_vec(), vec![constant.sized; MAX_RANK]),
@@ -115,7 +114,7 @@ fn shape(import: &mut Import<'_>, site: &Site<'_>) -> Result<Constant, Error> {
     })
 }
 
-/// A node all of whose inputs are constants.
+/// A node whose inputs are all constants.
 struct Fold<'i, 'a, 's> {
     import: &'i mut Import<'a>,
     site: &'i Site<'s>,
@@ -123,7 +122,7 @@ struct Fold<'i, 'a, 's> {
 }
 
 impl Fold<'_, '_, '_> {
-    /// One line for each operator.
+    /// Computes the node: one arm per operator.
     fn run(&mut self) -> Result<Option<Numbers>, Error> {
         Ok(Some(match self.site.node.op {
             "Identity" | "Dropout" => self.input(0)?.numbers.clone(),
@@ -166,7 +165,7 @@ impl Fold<'_, '_, '_> {
         }
     }
 
-    /// An attribute of older versions or an input.
+    /// An attribute of older opsets, or the input that replaced it.
     fn setting(&self, name: &str, index: usize) -> Result<Option<Vec<i64>>, Error> {
         if self.site.node.has(name) {
             return self.site.ints(name);
@@ -177,7 +176,7 @@ impl Fold<'_, '_, '_> {
         }
     }
 
-    /// Elements of an input, in another order or number.
+    /// Rearranges, repeats or drops elements of an input.
     fn moved(
         &mut self,
         index: usize,
@@ -249,7 +248,7 @@ impl Fold<'_, '_, '_> {
         self.stepped(0, &steps)
     }
 
-    /// Sizes that an input lists.
+    /// An input as a list of sizes.
     fn sizes(&self, index: usize) -> Result<Vec<usize>, Error> {
         let list = self.list(index)?;
         let sizes: Result<_, _> = list.iter().map(|&size| usize::try_from(size)).collect();

@@ -1,4 +1,4 @@
-//! Operators that change how sizes are listed: most of them add no node.
+//! Operators on shapes and axes, most of which add no node, and reductions over pixels.
 
 use super::super::import::{Import, Site, Value};
 use super::super::view::{Activation, Axis, Pending};
@@ -7,7 +7,7 @@ use super::sizes::{axes, axis, inferred, permutation, squeezed, widen};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::{Operation, PaddingRule};
 
-/// One number of all pixels: their mean or the largest.
+/// Global pooling: the mean or maximum over all pixels.
 pub(super) fn pool(
     import: &mut Import<'_>,
     site: &Site<'_>,
@@ -16,7 +16,7 @@ pub(super) fn pool(
     let shape = import.draft.shape(x.id);
     let operation = match site.node.op {
         "GlobalAveragePool" | "ReduceMean" => Operation::GlobalAvgPool,
-        // For another size of the image it gives more than one pixel, which whatever reads it refuses.
+        // For other image sizes the result is not 1×1, which the operator that reads it refuses.
         _ => Operation::MaxPool {
             kernel: [shape.h, shape.w],
             stride: [1, 1],
@@ -27,7 +27,7 @@ pub(super) fn pool(
     import.unary(site, operation, x)
 }
 
-/// A mean or maximum over all rows and columns; a mean in one step or in two.
+/// A mean or maximum over rows and columns; a mean may take them one after the other.
 pub(super) fn reduce(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let x = match import.activation(site, 0)? {
         x @ Activation {
@@ -97,7 +97,7 @@ pub(super) fn reduce(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, 
     .into())
 }
 
-/// The same numbers in other sizes.
+/// `Reshape` and its relatives: the same elements in another shape.
 pub(super) fn reshape(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let x = import.activation(site, 0)?;
     let dims = import.dims(&x);
@@ -166,8 +166,8 @@ pub(super) fn reshape(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value,
     }
 }
 
-/// The axes of an activation in other sizes; the second is for channels last or first where all of an
-/// image becomes one vector.
+/// The axes of an activation after a reshape. If a whole image becomes one vector, also whether its
+/// channels come last (`true`) or first.
 fn regroup(import: &Import<'_>, x: &Activation, to: &[usize]) -> Option<(Vec<Axis>, Option<bool>)> {
     let shape = import.draft.shape(x.id);
     let (mut axes, mut to) = (Vec::new(), to);
@@ -248,7 +248,7 @@ pub(super) fn squeeze(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value,
         if listed.is_some() {
             return Err(site.refuse("the axis of the images is not of size 1"));
         }
-        // The file takes any number of images, so their axis stays.
+        // The file takes any batch size, so the batch axis is kept.
         left.insert(left.partition_point(|&axis| axis < image), image);
     }
     let left = left.into_iter().map(|axis| x.axes[axis]).collect();

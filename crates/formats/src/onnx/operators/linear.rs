@@ -1,4 +1,4 @@
-//! `Gemm` and `MatMul`: the classifier.
+//! `Gemm` and `MatMul`: linear layers.
 
 use super::super::import::{Import, Site, Value};
 use super::super::tensor::narrow;
@@ -31,7 +31,7 @@ pub(super) fn gemm(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
     linear(import, site, x, weight, bias)
 }
 
-/// `y = x · W`, with the arithmetic of the nodes after it.
+/// `y = x · W`, merged with the arithmetic of the nodes after it.
 pub(super) fn mat_mul(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let x = import.plain(site, 0)?;
     let matrix = import.floats(site, 1, Parameter::Weight)?;
@@ -39,7 +39,7 @@ pub(super) fn mat_mul(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value,
     linear(import, site, x, weight, None)
 }
 
-/// A matrix as `[out, in]`, times a number.
+/// A matrix, transposed to `[out, in]` and multiplied by a number.
 fn matrix_of(
     site: &Site<'_>,
     matrix: &Tensor,
@@ -57,7 +57,7 @@ fn matrix_of(
     }
 }
 
-/// A bias of one number for each channel, in any of the forms that spread to it.
+/// A bias with one number per channel, from any shape that broadcasts to it.
 pub(super) fn flat_bias(site: &Site<'_>, bias: &Tensor, channels: usize) -> Result<Tensor, Error> {
     match *bias.dims() {
         [c] | [1, c] if c == channels => Tensor::new(&[channels], bias.data()),
@@ -69,7 +69,7 @@ pub(super) fn flat_bias(site: &Site<'_>, bias: &Tensor, channels: usize) -> Resu
     }
 }
 
-/// The weight and bias of a layer whose result is multiplied and added to.
+/// Merges a scale and a shift of the result into the weight and bias of a layer.
 pub(super) fn scaled(
     weight: Tensor,
     bias: Option<Tensor>,

@@ -1,6 +1,6 @@
-//! The operators, by their names and versions in ONNX.
+//! The supported operators, by their ONNX names and opset versions.
 //!
-//! Each function takes a node whose inputs are known and returns what its first output is.
+//! Each function takes a node whose inputs are known and returns the value of its first output.
 
 mod arithmetic;
 mod channels;
@@ -20,7 +20,7 @@ use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::Operation;
 use resnet_wgpu::network::Activation as Function;
 
-/// Adds what a node means to the graph.
+/// Adds a node's operation to the graph and returns its result.
 pub(super) fn run(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let node = site.node;
     if !is_standard(node.domain) {
@@ -91,7 +91,7 @@ pub(super) fn run(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Err
     }
 }
 
-/// `Clip` and `Max` are `ReLU`s when nothing is cut off above.
+/// `Clip` and `Max` count as `ReLU` if the lower bound is 0 and there is no upper bound.
 fn clip(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let constants = "its bounds must be constants";
     let (index, [min, max]) = if site.node.op == "Max" {
@@ -121,7 +121,7 @@ fn clip(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     )))
 }
 
-/// Only noted: the logits are what it reads.
+/// Recorded as pending: the logits are its input.
 fn softmax(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let function = match site.node.op {
         "Softmax" => Function::Softmax,
@@ -131,7 +131,7 @@ fn softmax(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let (dims, shape) = (import.dims(&x), import.draft.shape(x.id));
     let default = if import.opset < 13 { 1 } else { -1 };
     let axis = sizes::axis(site, site.int("axis", default)?, dims.len())?;
-    // Before version 13 it was over all axes from the one that is stated.
+    // Before opset 13 it covered all axes from the stated one on.
     let over = if import.opset < 13 {
         axis..dims.len()
     } else {
@@ -151,7 +151,7 @@ fn softmax(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     .into())
 }
 
-/// Does nothing, as the network is not trained here.
+/// The identity at inference.
 fn dropout(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     match import.optional(site, 2)? {
         None => {}
@@ -161,8 +161,8 @@ fn dropout(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     import.required(site, 0)
 }
 
-/// Between floats it does nothing: everything is computed with 32 bits. The pixels of an image may
-/// become floats.
+/// The identity between float types, as everything is computed in 32 bits. Integer pixels of the
+/// image may be cast to floats.
 fn cast(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let to_float = match site.node.op {
         "Cast" => is_float(site.int("to", 0)?),
@@ -185,7 +185,7 @@ fn cast(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     }
 }
 
-/// The branch that a constant chooses.
+/// `If` with a constant condition: runs the branch that it selects.
 fn branch(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let condition = import
         .constant(site, 0)?

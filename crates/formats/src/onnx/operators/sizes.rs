@@ -1,10 +1,10 @@
-//! Axes, sizes and ranges as attributes and inputs state them.
+//! Interprets axes, shapes and ranges given as attributes or inputs.
 
 use super::super::import::Site;
 use super::super::tensor::MAX_RANK;
 use resnet_wgpu::Error;
 
-/// An axis counted from the front; ONNX counts negative ones from the end.
+/// Normalises an axis; negative ones count from the end.
 pub(super) fn axis(site: &Site<'_>, axis: i64, rank: usize) -> Result<usize, Error> {
     let counted = if axis < 0 {
         i64::try_from(rank)
@@ -19,7 +19,7 @@ pub(super) fn axis(site: &Site<'_>, axis: i64, rank: usize) -> Result<usize, Err
         .ok_or_else(|| site.refuse(format!("there is no axis {axis} among {rank}")))
 }
 
-/// Different axes, counted from the front and sorted.
+/// Normalises a list of distinct axes and sorts it.
 pub(super) fn axes(site: &Site<'_>, listed: &[i64], rank: usize) -> Result<Vec<usize>, Error> {
     let mut found = Vec::new();
     for &listed in listed.iter().take(MAX_RANK + 1) {
@@ -32,7 +32,7 @@ pub(super) fn axes(site: &Site<'_>, listed: &[i64], rank: usize) -> Result<Vec<u
     Ok(found)
 }
 
-/// An order of all axes.
+/// A permutation of all axes.
 pub(super) fn permutation(site: &Site<'_>, perm: &[i64], rank: usize) -> Result<Vec<usize>, Error> {
     if axes(site, perm, rank)?.len() != rank {
         return Err(site.refuse(format!("perm {perm:?} does not fit {rank} sizes")));
@@ -40,7 +40,7 @@ pub(super) fn permutation(site: &Site<'_>, perm: &[i64], rank: usize) -> Result<
     perm.iter().map(|&index| axis(site, index, rank)).collect()
 }
 
-/// The axes that a `Squeeze` leaves.
+/// The indices of the axes that a `Squeeze` keeps.
 pub(super) fn squeezed(
     site: &Site<'_>,
     dims: &[usize],
@@ -58,7 +58,7 @@ pub(super) fn squeezed(
         .collect())
 }
 
-/// Inserts the axes of an `Unsqueeze`, which are those of the result.
+/// Inserts `one` for each axis that an `Unsqueeze` adds; `listed` are positions in the result.
 pub(super) fn widen<T: Copy>(
     site: &Site<'_>,
     list: &mut Vec<T>,
@@ -75,7 +75,7 @@ pub(super) fn widen<T: Copy>(
     Ok(())
 }
 
-/// The sizes that a `Reshape` states, with those that follow from the others.
+/// The target shape of a `Reshape`, with its 0 and −1 resolved.
 pub(super) fn inferred(
     site: &Site<'_>,
     dims: &[usize],
@@ -111,7 +111,7 @@ pub(super) fn inferred(
         .collect())
 }
 
-/// What a `Slice` takes along an axis.
+/// The elements that a `Slice` takes along one axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Range {
     pub(super) start: usize,
@@ -119,7 +119,7 @@ pub(super) struct Range {
     pub(super) len: usize,
 }
 
-/// The ranges of all axes; `settings` are starts, ends, axes and steps.
+/// The ranges of a `Slice` along all axes; the settings are starts, ends, axes and steps.
 pub(super) fn ranges(
     site: &Site<'_>,
     dims: &[usize],
@@ -172,7 +172,7 @@ pub(super) fn ranges(
             .div_ceil(step.unsigned_abs());
         ranges[at] = Range {
             start: usize::try_from(start).unwrap_or(0),
-            // A step past all of them is as good as one that is longer.
+            // A step beyond the axis takes as few elements as any longer one.
             step: isize::try_from(step.clamp(-size.max(1), size.max(1))).unwrap_or(1),
             len: usize::try_from(len).unwrap_or(0),
         };

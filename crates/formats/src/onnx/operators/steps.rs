@@ -1,8 +1,8 @@
-//! How elements of constants are found, and what is computed of them.
+//! Indexing into constants, and arithmetic on their elements.
 
 use std::cmp::Ordering;
 
-/// Which elements of a constant another is made of, by their distances along each axis.
+/// A strided view of a constant: its shape, its first element and the step along each axis.
 pub(super) struct Steps {
     pub(super) dims: Vec<usize>,
     pub(super) first: isize,
@@ -22,7 +22,7 @@ impl Steps {
         }
     }
 
-    /// The same elements again and again to larger sizes, as numpy does it.
+    /// Broadcasts to a larger shape, as NumPy does.
     pub(super) fn broadcast(dims: &[usize], to: &[usize]) -> Option<Self> {
         let mut own = Self::whole(dims);
         let added = to.len().checked_sub(dims.len())?;
@@ -64,7 +64,7 @@ pub(super) fn on_floats(op: &str) -> Option<fn(f32, f32) -> f32> {
     })
 }
 
-/// `None` for what overflows, or is no operator on integers.
+/// Integer arithmetic; `None` on overflow or if the operator is not defined for integers.
 pub(super) fn on_ints(op: &str, a: i64, b: i64) -> Option<i64> {
     match op {
         "Add" => a.checked_add(b),
@@ -89,7 +89,7 @@ pub(super) fn comparison(op: &str) -> Option<fn(Option<Ordering>) -> bool> {
     })
 }
 
-/// The sizes of the result of two operands, as numpy has it.
+/// The shape that two operands broadcast to, as in NumPy.
 pub(super) fn common(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
     let rank = a.len().max(b.len());
     let size =

@@ -9,11 +9,11 @@ use resnet_wgpu::internals::graph::{PadValue, Padding};
 use resnet_wgpu::internals::network::{Fill, Operation, PaddingRule, Parameter};
 use resnet_wgpu::tensor::Tensor;
 
-/// Strides, kernels and padding are at most this: far more than any network has, and small enough
-/// for sums of them not to overflow.
+/// Upper bound for strides, kernel sizes and padding: far more than any network uses, and small
+/// enough that sums of them cannot overflow.
 const MAX_GEOMETRY: i64 = 1 << 15;
 
-/// `Conv`, and `FusedConv` of ONNX Runtime, which may add a residual and clamp.
+/// `Conv`, and ONNX Runtime's `FusedConv`, which may add a residual and apply a ReLU.
 pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let fused = site.node.op == "FusedConv";
     let weight = import.floats(site, 1, Parameter::Weight)?;
@@ -139,14 +139,14 @@ fn is_zero(bias: Option<&Tensor>) -> bool {
     bias.is_none_or(|bias| bias.data().iter().all(|&x| x == 0.0))
 }
 
-/// The binomial filter, `[1 2 1]/4` along rows and columns, for every channel by itself.
+/// A depthwise binomial filter, `[1 2 1]/4` along rows and columns.
 fn is_blur(weight: &Tensor) -> bool {
     let row = [0.25, 0.5, 0.25];
     let is = |(i, &number): (usize, &f32)| (number - row[i % 9 / 3] * row[i % 3]).abs() < 1e-6;
     weight.dims()[1..] == [1, 3, 3] && weight.data().iter().enumerate().all(is)
 }
 
-/// What follows a convolution within a `FusedConv`.
+/// The residual and activation of a `FusedConv`.
 fn finish_fused(
     import: &mut Import<'_>,
     site: &Site<'_>,
@@ -203,8 +203,8 @@ pub(super) fn average_pool(import: &mut Import<'_>, site: &Site<'_>) -> Result<V
     let none = Padding::all(0);
     let added = window.added(import, site, &x, before)?;
     let rounded_up = window.padding.fill == Fill::Ceil;
-    // Zeros of a Pad always count, the window's own padding if the attribute says so, and what
-    // rounding up adds never. All that there are must agree.
+    // A Pad's zeros always count, the window's own padding if the attribute says so, padding from
+    // rounding up never. Whichever are present must agree.
     let kinds = [
         (before != none, true),
         (window.padding.sides != none, include),
@@ -227,7 +227,7 @@ pub(super) fn average_pool(import: &mut Import<'_>, site: &Site<'_>) -> Result<V
     import.unary(site, operation, x)
 }
 
-/// The attributes that convolution and pooling share.
+/// The attributes shared by convolution and pooling.
 struct Window {
     kernel: [usize; 2],
     stride: [usize; 2],
@@ -262,7 +262,7 @@ impl Window {
         let rule = site.text("auto_pad")?;
         let fill = match rule.unwrap_or("NOTSET") {
             "NOTSET" | "" => None,
-            // Both at once are not allowed; zeros are harmless.
+            // Having both is not allowed, but all-zero pads are harmless.
             rule if stated != [0; 4] => {
                 return Err(site.refuse(format!("auto_pad {rule} contradicts pads {stated:?}")));
             }
@@ -288,7 +288,7 @@ impl Window {
         })
     }
 
-    /// What the rule adds to an image that was padded before.
+    /// The padding that the rule adds to an image already padded by `before`.
     fn added(
         &self,
         import: &Import<'_>,
@@ -305,10 +305,10 @@ impl Window {
         added.ok_or_else(|| site.refuse("its padding overflows"))
     }
 
-    /// The rule for an image with the padding of a Pad before it.
+    /// The padding rule, with that of a preceding Pad merged in.
     fn behind(&self, site: &Site<'_>, before: Padding) -> Result<PaddingRule, Error> {
         let PaddingRule { sides, fill } = self.padding;
-        // A last window may start in the zeros of a Pad, but not in those of its own.
+        // The last window may start in the zeros of a Pad, but not in padding of its own.
         if fill == Fill::Ceil && (before.bottom > 0 || before.right > 0) {
             return Err(site.refuse("a Pad before a window that rounds up is not supported"));
         }
@@ -317,7 +317,7 @@ impl Window {
     }
 }
 
-/// Numbers of an attribute that must be as many as `N`, none of them negative.
+/// An attribute with exactly `N` numbers, none of them negative.
 fn geometry<const N: usize>(site: &Site<'_>, name: &str) -> Result<Option<[usize; N]>, Error> {
     let Some(ints) = site.ints(name)? else {
         return Ok(None);

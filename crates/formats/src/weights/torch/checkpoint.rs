@@ -1,7 +1,7 @@
 //! Finds the state dict in a checkpoint and turns it into a table of contents.
 //!
-//! In go the objects of a pickle; out come the tensors of one dict, each with a checked byte range.
-//! Training scripts wrap the state dict in another dict, together with the optimiser's state.
+//! Training scripts wrap the state dict in another dict, together with the optimiser's state. The
+//! tensors of one state dict are returned, each with a checked byte range.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -10,8 +10,8 @@ use super::facts::facts;
 use super::objects::{Id, Objects, Storage, Tensor, Value, shown};
 use crate::weights::contents::{Contents, Fault, StoredTensor};
 
-/// The usual names of the wrapped state dict. If there are several, the first wins: averaged
-/// weights stored with them, such as `model_ema`, are used only where nothing else is there.
+/// The usual keys of a wrapped state dict. If there are several, the first wins: averaged weights
+/// stored beside it, such as `model_ema`, are used only if there is nothing else.
 const WRAPPERS: &[&str] = &[
     "state_dict",
     "model_state_dict",
@@ -24,9 +24,9 @@ const WRAPPERS: &[&str] = &[
     "params",
 ];
 
-/// How deep nested dicts are searched for weights.
+/// Maximum depth of nested dicts that are searched for a state dict.
 const MAX_DEPTH: usize = 4;
-/// The most state dicts an error lists.
+/// Maximum number of state dicts listed in an error.
 const MAX_FOUND: usize = 16;
 /// ResNet-152 has 932.
 const MAX_TENSORS: usize = 1 << 16;
@@ -37,7 +37,7 @@ pub(super) const MAX_NAME_BYTES: usize = 1024;
 const MAX_GROWTH: usize = 2;
 const GROWTH_ALLOWANCE_BYTES: usize = 1 << 16;
 
-/// Where the numbers are.
+/// Locates the bytes of storages in a file.
 pub(super) trait Storages {
     /// The length of the whole file.
     fn file_bytes(&self) -> usize;
@@ -47,7 +47,7 @@ pub(super) trait Storages {
     fn locate(&self, storage: &Storage<'_>) -> Result<Range<usize>, Fault>;
 }
 
-/// Finds the state dict and checks every tensor of it.
+/// Finds the state dict and checks all of its tensors.
 pub(super) fn contents(
     objects: &Objects<'_>,
     root: Value<'_>,
@@ -110,8 +110,8 @@ fn in_tensor(name: &str, fault: Fault) -> Fault {
 
 // === The state dict ===
 
-/// The paths of all dicts of weights, that of the chosen one first, and the chosen one. Without an
-/// entry to choose it by, it is the one of the most usual name.
+/// The paths of all state dicts, the chosen one first, and its dict. If `entry` does not choose
+/// one, the one with the most usual key is taken.
 fn state_dict(
     objects: &Objects<'_>,
     root: Value<'_>,
@@ -143,7 +143,7 @@ fn state_dict(
         .collect();
     let names = found.iter().map(|(path, _)| format!("'{path}'"));
     let names = names.collect::<Vec<_>>().join(", ");
-    // A longer entry names a part of the network in a dict.
+    // `entry` may continue with a prefix of the tensors inside the dict.
     let within = |path: &str| {
         let rest = entry.and_then(|entry| entry.strip_prefix(path));
         rest.is_some_and(|rest| rest.is_empty() || (!path.is_empty() && rest.starts_with('.')))
@@ -180,7 +180,7 @@ fn state_dict(
 
 fn not_a_dict(objects: &Objects<'_>, root: Value<'_>) -> Fault {
     let what = match root {
-        // A whole model: its class is code of the program that saved it.
+        // A pickled model: its class is code of the program that saved it.
         Value::Object(object) => return Fault::Forbidden(objects.class_of(object)),
         Value::Class(_) | Value::Global(_) => "a class",
         Value::Tensor(_) => "a single tensor",
@@ -192,7 +192,7 @@ fn not_a_dict(objects: &Objects<'_>, root: Value<'_>) -> Fault {
     ))
 }
 
-/// Refuses tensors of kinds that are not read, by what makes them.
+/// Refuses tensors of unsupported kinds, recognised by the functions that rebuild them.
 fn foreign(objects: &Objects<'_>) -> Option<Fault> {
     let made_by = |name: &str| objects.classes().iter().any(|(_, found)| *found == name);
     let reason = if made_by("_rebuild_qtensor") {
@@ -220,7 +220,7 @@ impl Search<'_, '_> {
         if !self.seen.insert(dict) {
             return Ok(());
         }
-        // Names of weights have a layer and a role, unlike that of a tensor called `loss`.
+        // Names of weights contain a layer and a parameter, unlike that of a tensor called `loss`.
         let mut entries = self.objects.named(dict);
         let holds_weights = entries
             .any(|(name, value)| matches!(value, Value::Tensor(_)) && name.contains(['.', '/']));
@@ -276,7 +276,7 @@ fn entry(
         .dims
         .iter()
         .try_fold(1usize, |len, &d| len.checked_mul(d));
-    // A view may repeat elements, so a few bytes could pose as gigabytes.
+    // A view may repeat elements, so that a few bytes could pose as gigabytes.
     if last >= held || len.is_none_or(|len| len > held) {
         return Err(outside());
     }
@@ -288,7 +288,7 @@ fn entry(
     })
 }
 
-/// The byte range of the storage that is actually used, relative to its start.
+/// The byte range of the part of a storage that is used, relative to its start.
 fn part(storage: &Storage<'_>, held_bytes: usize) -> Option<Range<usize>> {
     let element_bytes = storage.dtype.element_bytes();
     let bytes = storage.len.checked_mul(element_bytes)?;
@@ -302,7 +302,7 @@ fn part(storage: &Storage<'_>, held_bytes: usize) -> Option<Range<usize>> {
     (bytes.max(part.end) <= held_bytes).then_some(part)
 }
 
-/// The index of the last element in the storage.
+/// Index of the tensor's last element in its storage.
 fn last_element(tensor: &Tensor) -> Option<usize> {
     let axes = tensor.dims.iter().zip(&tensor.strides);
     axes.into_iter()
@@ -314,7 +314,7 @@ fn last_element(tensor: &Tensor) -> Option<usize> {
 fn is_row_major(tensor: &Tensor) -> bool {
     let mut expected = 1;
     for (&dim, &stride) in tensor.dims.iter().zip(&tensor.strides).rev() {
-        // An axis of length one has no neighbours, so its stride means nothing.
+        // The stride of an axis of length 1 has no meaning.
         if dim > 1 && stride != expected {
             return false;
         }

@@ -1,7 +1,7 @@
-//! Checkpoints as PyTorch wrote them before 1.6: a stream of pickles, then the numbers.
+//! Checkpoints of PyTorch before 1.6: a stream of pickles, followed by the data of storages.
 //!
-//! In order: a magic number, the protocol version, facts about the computer, the objects, the keys
-//! of the storages; then, for each key, its element count and bytes.
+//! The stream holds a magic number, the protocol version, information about the machine, the
+//! objects, and the keys of the storages; then, for each key, its element count and its bytes.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use super::{check_byte_order, pickle};
 use crate::weights::bytes::Bytes;
 use crate::weights::contents::{Contents, Dtype, Fault};
 
-/// `0x1950a86a20f9469cfc6c`, the first pickle.
+/// `0x1950a86a20f9469cfc6c` in little-endian order; the first pickle is this number.
 const MAGIC: &[u8] = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 const PROTOCOL: i64 = 1001;
 
@@ -65,7 +65,7 @@ fn read_pickles(data: &[u8], source: &Bytes, entry: Option<&str>) -> Result<Cont
     checkpoint::contents(&pickle.objects, pickle.root, &storages, entry)
 }
 
-/// What a pickle is that `torch.save` did not write.
+/// What to say about a pickle that `torch.save` did not write.
 fn not_of_torch(pickle: &pickle::Pickle<'_>) -> Fault {
     if let Value::Object(object) = pickle.root {
         return Fault::Forbidden(pickle.objects.class_of(object));
@@ -101,7 +101,7 @@ fn not_of_torch(pickle: &pickle::Pickle<'_>) -> Fault {
     ))
 }
 
-/// Finds the bytes of every storage.
+/// Locates the bytes of every storage.
 fn places<'a>(
     source: &Bytes,
     mut at: usize,
@@ -150,7 +150,7 @@ fn places<'a>(
     Ok(places)
 }
 
-/// Storages that follow the pickles.
+/// Storages whose bytes follow the pickles.
 struct StreamStorages<'a> {
     file_bytes: usize,
     places: HashMap<&'a str, Range<usize>>,

@@ -6,11 +6,11 @@
 //! pickle into data, `objects` says what that data can be, `checkpoint` finds the state dict in
 //! it, and `facts` what stands beside that.
 //!
-//! A pickle is a program for a small stack machine, which can name any function of any Python module
-//! and call it. This machine knows a fixed list of names ([`objects::Global`]) that all stand for data.
-//! Objects of other classes may stand beside the weights: they are noted by their name and never made,
-//! and names of functions that act on the computer end the reading. Each step costs at least one byte of
-//! the file and makes at most one value, so memory is bounded by the file; steps are counted.
+//! A pickle is a program for a small stack machine that can call any function of any Python module.
+//! This machine knows a fixed list of names ([`objects::Global`]) that all stand for data. Objects
+//! of other classes may accompany the weights: they are recorded by name and never created. A name
+//! of a function that acts on the computer ends the reading. Each step uses at least one byte of
+//! the file and creates at most one value, which bounds memory; steps are limited.
 
 mod checkpoint;
 mod facts;

@@ -1,7 +1,7 @@
-//! The data that a checkpoint's pickle can consist of.
+//! The data that the pickle of a checkpoint can consist of.
 //!
-//! Values are small and copied; compound ones live in [`Objects`] and are referred to by index. A
-//! list that contains itself is therefore as harmless as a deeply nested one.
+//! Simple values are copied; compound ones live in [`Objects`] and are referred to by index, so a
+//! list that contains itself is as harmless as a deeply nested one.
 
 use crate::weights::contents::Dtype;
 
@@ -17,50 +17,50 @@ pub(super) enum Value<'a> {
     Text(&'a str),
     Tuple(Id),
     List(Id),
-    /// Keys and values alternate.
+    /// A list of alternating keys and values.
     Dict(Id),
     Global(Global),
     Storage(Id),
     Tensor(Id),
-    /// A class or function that is not known here, and never called.
+    /// An unknown class or function, which is never called.
     Class(Id),
-    /// What calling it would have made: only its attributes or items are looked at.
+    /// The result of calling an unknown class: only its attributes and items are kept.
     Object(Id),
-    /// Something that has nothing to do with weights.
+    /// Anything unrelated to weights.
     Other,
 }
 
-/// The index of an object among those of its kind.
+/// The index of an object among those of the same kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Id(usize);
 
-/// A Python name that a checkpoint may mention. All of them stand for data.
+/// A known Python name. All of them stand for data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Global {
     OrderedDict,
-    /// `_rebuild_tensor(_v2)`: storage, offset, sizes, strides, and arguments that do not matter.
+    /// `_rebuild_tensor(_v2)`: storage, offset, sizes, strides, and arguments that are ignored.
     Tensor,
-    /// `_rebuild_tensor_v3`: the same, with a type that the storage lacks.
+    /// `_rebuild_tensor_v3`: the same, and an element type that replaces that of the storage.
     TensorOfType,
-    /// A tensor with attributes: how to make it, its class, its arguments.
+    /// A tensor with attributes: the function that rebuilds it, its class, the arguments.
     TensorWithAttributes,
-    /// `_rebuild_parameter`: a tensor, and arguments that do not matter.
+    /// `_rebuild_parameter`: a tensor, and arguments that are ignored.
     Parameter,
     StorageType(Dtype),
     Type(Dtype),
 }
 
-/// The bytes of one or more tensors.
+/// The shared bytes of one or more tensors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Storage<'a> {
     pub(super) key: &'a str,
     pub(super) dtype: Dtype,
     pub(super) len: usize,
-    /// Start and length, in elements, of the part that is used: old files share storages this way.
+    /// Start and length, in elements, of a part of a shared storage, as old files have it.
     pub(super) view: Option<(usize, usize)>,
 }
 
-/// A view of a storage; all numbers count elements.
+/// A strided view of a storage; all numbers count elements.
 #[derive(Clone, Debug)]
 pub(super) struct Tensor {
     pub(super) storage: Id,
@@ -73,9 +73,9 @@ pub(super) struct Tensor {
 /// All objects of one pickle.
 #[derive(Debug, Default)]
 pub(super) struct Objects<'a> {
-    /// Module and name.
+    /// Module and name of each unknown class or function.
     classes: Vec<(&'a str, &'a str)>,
-    /// Class, and the list of keys and values.
+    /// Unknown objects: the class, and the list of keys and values.
     made: Vec<(Id, Id)>,
     items: Vec<Vec<Value<'a>>>,
     storages: Vec<Storage<'a>>,
@@ -105,12 +105,12 @@ impl<'a> Objects<'a> {
         shown(module, name)
     }
 
-    /// Module and name of all classes and functions that are not known here.
+    /// Module and name of all unknown classes and functions.
     pub(super) fn classes(&self) -> &[(&'a str, &'a str)] {
         &self.classes
     }
 
-    /// The keys and values of a dict or an object.
+    /// The keys and values of a dict or of an unknown object.
     pub(super) fn dict(&self, value: Value<'a>) -> Option<Id> {
         match value {
             Value::Dict(id) => Some(id),
@@ -138,7 +138,7 @@ impl<'a> Objects<'a> {
         self.items[id.0].extend_from_slice(items);
     }
 
-    /// The entries of a dict whose keys are text.
+    /// The entries of a dict whose keys are strings.
     pub(super) fn named(&self, id: Id) -> impl Iterator<Item = (&'a str, Value<'a>)> {
         let pairs = self.items(id).as_chunks::<2>().0;
         pairs.iter().filter_map(|[key, value]| match key {
@@ -160,7 +160,7 @@ impl<'a> Objects<'a> {
     }
 }
 
-/// PyTorch's types: the storage's name, the type's name, and the type here.
+/// PyTorch's element types: name of the storage class, name of the dtype, type here.
 const TYPES: &[(&str, &str, Dtype)] = &[
     ("FloatStorage", "float32", Dtype::F32),
     ("HalfStorage", "float16", Dtype::F16),
@@ -194,8 +194,8 @@ const fn other(name: &'static str, element_bytes: usize) -> Dtype {
     }
 }
 
-/// Modules whose functions act on the computer. No checkpoint needs them, so that their names tell of a
-/// file that was made to do harm.
+/// Modules whose functions act on the computer. No checkpoint needs them, so a file that names one
+/// was made to do harm.
 const ACTING: &[&str] = &[
     "os",
     "posix",
@@ -215,7 +215,7 @@ const ACTING: &[&str] = &[
     "timeit",
 ];
 
-/// Builtin functions that run a text, or open what it names.
+/// Built-in functions that execute a text or open the file that it names.
 const BUILTINS: &[&str] = &[
     "eval",
     "exec",
@@ -227,7 +227,7 @@ const BUILTINS: &[&str] = &[
     "input",
 ];
 
-/// Whether a name may be one of an object that stands beside weights.
+/// Whether a name may belong to an object that accompanies weights.
 pub(super) fn is_harmless(module: &str, name: &str) -> bool {
     let plain = |text: &str| {
         let known = |c: char| c.is_alphanumeric() || "_.<>".contains(c);
@@ -241,7 +241,7 @@ pub(super) fn is_harmless(module: &str, name: &str) -> bool {
     plain(module) && plain(name) && !acts
 }
 
-/// A Python name for an error message: short, and without terminal control characters.
+/// A Python name for an error message, shortened and free of terminal control characters.
 pub(super) fn shown(module: &str, name: &str) -> String {
     let both = module.chars().chain(['.']).chain(name.chars());
     both.take(120)
@@ -250,7 +250,7 @@ pub(super) fn shown(module: &str, name: &str) -> String {
 }
 
 impl Global {
-    /// Looks up a name on the list.
+    /// Looks up a known name.
     pub(super) fn find(module: &str, name: &str) -> Option<Self> {
         match (module, name) {
             ("collections", "OrderedDict" | "defaultdict")

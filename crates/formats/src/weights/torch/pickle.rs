@@ -1,9 +1,9 @@
 //! Reads a pickle as plain data: the stack machine of Python's pickle protocols 2 to 5, without the
 //! parts that run code.
 //!
-//! In goes a slice that starts with a pickle; out come its objects, and where it ends. "Calling" a name
-//! on the list of [`super::objects::Global`] makes a value of [`super::objects`] (see `construct`),
-//! "calling" any other notes that there is an object of that name, and nothing is ever run.
+//! Returns the objects of the pickle at the start of a slice, and its length. "Calling" a name
+//! listed in [`super::objects::Global`] creates a value of [`super::objects`] (see `construct`),
+//! "calling" any other only records an object of that name; nothing is ever run.
 
 mod construct;
 
@@ -12,9 +12,9 @@ use std::collections::HashMap;
 use super::objects::{Objects, Value};
 use crate::weights::contents::Fault;
 
-/// Steps of one pickle. A checkpoint of ResNet-152 with its optimiser state takes 0.1 million.
+/// Maximum number of steps. A ResNet-152 checkpoint with its optimiser state takes 0.1 million.
 const MAX_STEPS: usize = 2_000_000;
-/// PyTorch itself allows 64; networks have four.
+/// Maximum rank of a tensor. PyTorch itself allows 64; networks need four.
 const MAX_DIMS: usize = 16;
 
 /// The result of reading a pickle.
@@ -22,7 +22,7 @@ const MAX_DIMS: usize = 16;
 pub(super) struct Pickle<'a> {
     pub(super) root: Value<'a>,
     pub(super) objects: Objects<'a>,
-    /// The length of the pickle.
+    /// Length of the pickle in bytes.
     pub(super) bytes: usize,
 }
 
@@ -50,21 +50,21 @@ struct Machine<'a> {
     at: usize,
     steps: usize,
     stack: Vec<Value<'a>>,
-    /// Stack heights at which lists and tuples under construction start.
+    /// Stack heights where lists and tuples under construction begin.
     marks: Vec<usize>,
     memo: HashMap<u32, Value<'a>>,
     objects: Objects<'a>,
 }
 
 impl<'a> Machine<'a> {
-    /// Executes one instruction; false after the last.
+    /// Executes one instruction; returns `false` after the last.
     fn step(&mut self) -> Result<bool, Fault> {
         // A table: an arm for each instruction.
         self.count(1)?;
         let [opcode] = self.array()?;
         match opcode {
             b'.' => return Ok(false),
-            // Protocol and frame, which say nothing that matters.
+            // Protocol version and frame length, which can be ignored.
             0x80 => drop(self.take(1)?),
             0x95 => drop(self.take(8)?),
 
@@ -93,7 +93,7 @@ impl<'a> Machine<'a> {
             b'X' => self.text(4)?,
             0x8c => self.text(1)?,
             0x8d => self.text(8)?,
-            // Python 2 strings, which are bytes.
+            // Python 2 strings, which are byte strings.
             b'T' => self.bytes_or_text(4)?,
             b'U' => self.bytes_or_text(1)?,
             b'B' => self.bytes(4)?,
@@ -167,7 +167,7 @@ impl<'a> Machine<'a> {
                 self.remember(slot)?;
             }
             0x94 => {
-                // Steps are counted, so the memo has far fewer than 2^32 slots.
+                // Steps are limited, so the memo has far fewer than 2^32 slots.
                 let slot = u32::try_from(self.memo.len()).unwrap_or(u32::MAX);
                 self.remember(slot)?;
             }
@@ -236,7 +236,7 @@ impl<'a> Machine<'a> {
         array.ok_or_else(|| self.damaged("ends too early"))
     }
 
-    /// Bytes that are preceded by their count, a little-endian number of `number_bytes` bytes.
+    /// Bytes preceded by their count, a little-endian number of `number_bytes` bytes.
     fn counted(&mut self, number_bytes: usize) -> Result<&'a [u8], Fault> {
         let number = self.take(number_bytes)?.iter().rev();
         let len = number.fold(0u64, |len, &byte| len << 8 | u64::from(byte));
@@ -245,7 +245,7 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Result<&'a str, Fault> {
         let rest = &self.data[self.at..];
-        // Longer than the names of Python's modules and classes.
+        // Longer than any name of a Python module or class.
         let line = rest.iter().take(256).position(|&byte| byte == b'\n');
         let line = line.ok_or_else(|| self.damaged("has a name without an end"))?;
         let line = self.take(line + 1)?;
@@ -275,7 +275,7 @@ impl<'a> Machine<'a> {
         Ok(top)
     }
 
-    /// Drops the top value, or the mark if nothing is above it.
+    /// Pops the top value, or the mark if nothing is above it.
     fn discard(&mut self) -> Result<(), Fault> {
         if self.stack.len() == self.floor() && self.marks.pop().is_some() {
             return Ok(());
@@ -283,7 +283,7 @@ impl<'a> Machine<'a> {
         self.pop().map(drop)
     }
 
-    /// All values above the last mark.
+    /// Pops all values above the last mark.
     fn pop_mark(&mut self) -> Result<Vec<Value<'a>>, Fault> {
         let mark = self.marks.pop();
         let mark = mark.ok_or_else(|| self.damaged("ends a list that was not begun"))?;
@@ -346,7 +346,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Adds to the list or dict on top of the stack.
+    /// Appends to the list or dict on top of the stack.
     fn add(&mut self, items: &[Value<'a>]) -> Result<(), Fault> {
         let top = self.top()?;
         match (top, self.objects.dict(top)) {
@@ -402,7 +402,7 @@ mod tests {
         ] {
             assert_eq!(fault(data), Fault::Forbidden(name.to_owned()), "{name}");
         }
-        // Other instructions that name objects.
+        // Other instructions that refer to objects by name.
         for opcode in [b'i', b'o', b'P', 0x82, 0x83, 0x84, 0x97] {
             assert!(matches!(fault(&[opcode]), Fault::Damaged(_)), "{opcode:x}");
         }
@@ -451,7 +451,7 @@ mod tests {
         long.push(b'.');
         assert!(matches!(fault(&long), Fault::Damaged(_)), "steps");
 
-        // A list of pairs, turned into a dict again and again.
+        // A list of pairs, converted to a dict over and over.
         let mut copies = b"ccollections\nOrderedDict\nq\x000](".to_vec();
         copies.extend(b"NN\x86".repeat(50_000));
         copies.extend(b"eq\x010");

@@ -1,11 +1,11 @@
-//! What "calling" a Python object makes in a pickle: dicts, storages and tensors, never code.
+//! What "calling" a Python object creates in a pickle: dicts, storages and tensors, never code.
 
 use super::{MAX_DIMS, Machine};
 use crate::weights::contents::{Dtype, Fault};
 use crate::weights::torch::objects::{Global, Id, Storage, Tensor, Value, is_harmless, shown};
 
 impl<'a> Machine<'a> {
-    /// A Python name: one of those that make weights, or of what stands beside them.
+    /// Pushes a Python name: a known one, or one that may accompany weights.
     pub(super) fn global(&mut self, module: &'a str, name: &'a str) -> Result<(), Fault> {
         let value = match Global::find(module, name) {
             Some(global) => Value::Global(global),
@@ -16,8 +16,8 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// A storage: `("storage", type, key, device, elements)`, and `(key, start, length)` in it if
-    /// the file is old.
+    /// A persistent ID stands for a storage: `("storage", type, key, device, elements)`, in old
+    /// files followed by a view `(key, start, length)`.
     pub(super) fn persistent(&mut self) -> Result<(), Fault> {
         let id = self.pop()?;
         let items = self.tuple_items(id);
@@ -26,7 +26,7 @@ impl<'a> Machine<'a> {
             fixed => (fixed, None),
         };
         if let [Value::Text("module"), class, ..] = *fixed {
-            // Beside the class of a module, old files have its source.
+            // Old files have the source code of a module beside its class.
             self.push(class);
             return Ok(());
         }
@@ -67,7 +67,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// What "calling" an object with these arguments makes; one that is not listed is only noted.
+    /// The result of "calling" an object; calls of unknown ones are only recorded.
     pub(super) fn reduce(
         &mut self,
         function: Value<'a>,
@@ -76,7 +76,7 @@ impl<'a> Machine<'a> {
         let Value::Global(global) = function else {
             return match function {
                 Value::Class(class) => Ok(self.objects.add_object(class)),
-                // An attribute of something that is not known.
+                // An attribute of something unknown.
                 Value::Other | Value::Object(_) => Ok(Value::Other),
                 _ => Err(self.damaged("calls what is no function")),
             };
@@ -107,7 +107,7 @@ impl<'a> Machine<'a> {
                     ..,
                 ],
             ) => self.tensor(storage, dtype, [offset, dims, strides]),
-            // The inner function makes the tensor itself, so this recurses only once.
+            // The function rebuilds the tensor itself, so this recurses only once.
             (
                 Global::TensorWithAttributes,
                 &[
@@ -126,7 +126,7 @@ impl<'a> Machine<'a> {
 
     /// `OrderedDict([[key, value], …])`, as Python 2 wrote it.
     fn dict_of_pairs(&mut self, pairs: Id) -> Result<Value<'a>, Fault> {
-        // The same list may be used again and again, so every copy counts as steps.
+        // One list may be used repeatedly, so every copy is charged as steps.
         self.count(self.objects.items(pairs).len())?;
         let mut items = Vec::new();
         for pair in self.objects.items(pairs) {
@@ -168,15 +168,15 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Gives the object below the top its attributes.
+    /// Sets the attributes of the object below the top of the stack.
     pub(super) fn build(&mut self) -> Result<(), Fault> {
         let state = self.pop()?;
         let Value::Object(_) = self.top()? else {
-            // What is known here keeps no weights there.
+            // Known objects have no weights in their attributes.
             return Ok(());
         };
         let parts = match state {
-            // The dict, and the attributes that have slots of their own.
+            // The attribute dict, and attributes stored in slots.
             Value::Tuple(both) => self.objects.items(both).to_vec(),
             one => vec![one],
         };
