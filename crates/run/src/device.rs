@@ -1,9 +1,9 @@
 //! Where the network runs: an adapter, or the CPU.
 
-use std::cell::RefCell;
 use std::env;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use pollster::block_on;
@@ -116,7 +116,7 @@ pub struct Gpu {
     /// `None` where the adapter or the system does not support it.
     pipelines: Option<PipelineCacheFile>,
     /// What was found about the kernels.
-    checked: RefCell<Option<Check>>,
+    checked: Mutex<Option<Check>>,
 }
 
 impl Gpu {
@@ -134,7 +134,7 @@ impl Gpu {
             wanted,
             caches,
             pipelines,
-            checked: RefCell::default(),
+            checked: Mutex::default(),
         }
     }
 
@@ -178,7 +178,8 @@ impl Gpu {
         let start = Instant::now();
         check_room(&self.context.device, &Plan::new(graph, &options)?)?;
         let mut check = Check::new(graph, &options)?;
-        let before = self.checked.take();
+        let mut checked = self.checked();
+        let before = checked.take();
         match (&before, &self.caches) {
             (Some(before), _) => check.follow(before)?,
             (None, Some(caches)) => caches.believe(&self.context, &options, &mut check)?,
@@ -199,14 +200,17 @@ impl Gpu {
             caches.store_check(&self.context, &options, &check);
         }
         let options = check.options().clone();
-        self.checked.replace(Some(check));
+        *checked = Some(check);
         result.map(|()| options)
+    }
+
+    fn checked(&self) -> MutexGuard<'_, Option<Check>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The kernels that were found to be wrong.
     pub fn wrong(&self) -> Vec<WrongKernel> {
-        let checked = self.checked.borrow();
-        checked
+        self.checked()
             .as_ref()
             .map_or_else(Vec::new, |check| check.wrong().to_vec())
     }
