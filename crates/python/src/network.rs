@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray4, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyIterator};
 use resnet_run::{Device, DeviceOptions, NetworkOptions, Refused, ahead, class_of, label, resolve};
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::passes::Fusion;
@@ -53,7 +53,7 @@ impl Network {
     /// The device, as the program's JSON has adapters.
     #[getter]
     fn device(&self) -> PyResult<String> {
-        json(&self.engine.device().info())
+        json(&self.engine.install(|| self.engine.device().info()))
     }
 
     /// Images that run together.
@@ -79,7 +79,7 @@ impl Network {
         label(self.labels.as_ref(), class)
     }
 
-    /// Runs images of an iterator, each in a form that [`Image`] knows: an array for each output
+    /// Runs images of an iterator or of a list, each in a form that [`Image`] knows: an array for each output
     /// (`logits`, `probabilities`, `features`, `tap`) with a row for each image that could be read,
     /// and the numbers of the others with their exceptions, or the first exception raised.
     fn infer<'py>(
@@ -92,13 +92,21 @@ impl Network {
         let mut bad = Vec::new();
         let mut all: Vec<Values> = Vec::new();
         let mut next = 0;
-        let make = || Python::attach(|py| self.next(py, &images, &mut next, &mut bad, raises));
+        // An iterator goes on where it was, and a list of one image is read once.
+        let iterator = images.bind(py).try_iter()?.unbind();
+        let make = || Python::attach(|py| self.next(py, &iterator, &mut next, &mut bad, raises));
         let run = |images| self.engine.run(&Input::Images(images), tap.as_deref());
         let take = |values: Result<Vec<Values>, Refused>| {
             append(&mut all, values.map_err(refused)?).map_err(refused)
         };
         let idle = || Python::attach(|py| py.check_signals());
-        py.detach(|| ahead(make, run, take, idle))?;
+        // What is one batch gains nothing from a thread of its own.
+        if images.bind(py).len().is_ok_and(|count| count <= 1) {
+            let (mut make, mut take) = (make, take);
+            py.detach(|| make()?.map_or(Ok(()), |batch| take(run(batch))))?;
+        } else {
+            py.detach(|| ahead(make, run, take, idle))?;
+        }
         Ok((arrays(py, all)?, bad))
     }
 
@@ -149,12 +157,12 @@ impl Network {
     fn next(
         &self,
         py: Python<'_>,
-        images: &Py<PyAny>,
+        images: &Py<PyIterator>,
         next: &mut usize,
         bad: &mut Vec<(usize, Py<PyAny>)>,
         raises: bool,
     ) -> PyResult<Option<Vec<Batch>>> {
-        let mut iterator = images.bind(py).try_iter()?;
+        let mut iterator = images.bind(py).clone();
         loop {
             py.check_signals()?;
             let taken: Vec<_> = iterator

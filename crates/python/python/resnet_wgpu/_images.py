@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Protocol, Union, runtime_checkable
 
 import numpy as np
@@ -34,15 +34,15 @@ Images = Union[Image, Iterable[Image]]
 """An image, an array of several (rows, columns and channels behind their number), or images one by one."""
 
 
-def one_or_many(images: Images) -> tuple[Iterator[object], bool]:
+def one_or_many(images: Images) -> tuple[Iterable[object], bool]:
     """What the native half reads, and whether it is a single image."""
     if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview)) or _is_pillow(images):
-        return iter([_native(images)]), True
+        return [_native(images)], True
     if isinstance(images, (_HasArray, _HasDLPack)):
         array = _array(images)
         if array.ndim == 4:
             return map(_native, array), False
-        return iter([_native(array)]), True
+        return [_native(array)], True
     if not isinstance(images, Iterable):
         raise TypeError(
             f"expected an image (a path, bytes, a PIL.Image, a uint8 array) or several, not "

@@ -1,6 +1,6 @@
 """The native half: errors, and a network whose images are paths, bytes, arrays and exceptions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import TypedDict, final
 
 import numpy as np
@@ -60,7 +60,7 @@ class Network:
     def classes(self) -> int: ...
     def label(self, class_: int, /) -> str: ...
     def infer(
-        self, images: Iterator[object], tap: str | None, raises: bool
+        self, images: Iterable[object], tap: str | None, raises: bool
     ) -> tuple[dict[str, npt.NDArray[np.float32]], list[tuple[int, ImageError]]]: ...
     def run(self, tensor: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]: ...
     def heat_map(

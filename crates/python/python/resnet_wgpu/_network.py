@@ -320,11 +320,11 @@ class Network:
             WeightsError: The network has no classifier.
             ValueError: No class or several have this label.
         """
-        iterator, single = one_or_many(image)
+        found, single = one_or_many(image)
         if not single:
             raise ValueError("a heat map is of one image")
         asked = None if label is None else str(label)
-        index, probability, values, overlay = self._native.heat_map(next(iterator), asked)
+        index, probability, values, overlay = self._native.heat_map(next(iter(found)), asked)
         return HeatMap(index, self._native.label(index), probability, values, overlay)
 
     def _infer(
@@ -333,8 +333,8 @@ class Network:
         """Arrays of the images that could be read, what is wrong with each, and whether it is a single one."""
         if errors not in ("raise", "return"):
             raise ValueError(f"errors='{errors}': expected 'raise' or 'return'")
-        iterator, single = one_or_many(images)
-        arrays, bad = self._native.infer(iterator, tap, errors == "raise")
+        found, single = one_or_many(images)
+        arrays, bad = self._native.infer(found, tap, errors == "raise")
         read = len(next(iter(arrays.values()))) if arrays else 0
         failures: list[ImageError | None] = [None] * (read + len(bad))
         for index, error in bad:
