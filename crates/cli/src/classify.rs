@@ -168,7 +168,7 @@ impl Job<'_> {
                 let graph = network.optimized()?;
                 let runner = runner::prepare(&self.device, &graph, input, self.quiet)?;
                 self.timings.pipelines_ms = runner.pipelines_ms;
-                Ok(runner)
+                Ok::<_, Failure>(runner)
             });
         let runner = match runner {
             Err(failure) if self.free && failure.of_gpu().is_none() => {

@@ -95,7 +95,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     if args.format == Format::Json {
         out.json(&report)?;
     } else {
-        print(&report.inspection, &mut out)?;
+        print(&report, &mut out)?;
         if let Some(plan) = plan {
             out.line(format_args!("\nplan, fusion {}", network.fusion))?;
             out.line(plan.to_string().trim_end())?;
@@ -115,7 +115,9 @@ fn plan_of(network: &Network) -> Result<Plan, Failure> {
     Ok(Plan::new(&network.optimized()?, &options)?)
 }
 
-fn print(report: &Inspection, out: &mut Out) -> Result<(), Failure> {
+fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
+    let wrong_kernels = &report.wrong_kernels;
+    let report = &report.inspection;
     let model = &report.model;
     let [h, w] = model.size;
     out.line(format_args!(
@@ -126,7 +128,7 @@ fn print(report: &Inspection, out: &mut Out) -> Result<(), Failure> {
         model.macs_per_image as f64 * 1e-9,
     ))?;
     out.line("")?;
-    for kernel in &report.wrong_kernels {
+    for kernel in wrong_kernels {
         out.line(kernel)?;
     }
     for decision in &report.decisions {

@@ -27,8 +27,11 @@ pub(crate) struct Engine {
     /// The network's preparation of images.
     pub(crate) rules: Preprocess,
     plans: Mutex<Vec<Arc<Ready>>>,
-    cams: Mutex<Vec<Arc<(Option<usize>, Mutex<Cam>)>>>,
+    cams: Mutex<Vec<Arc<CamOf>>>,
 }
+
+/// A class, or the most likely one, and what makes its maps.
+type CamOf = (Option<usize>, Mutex<Cam>);
 
 /// What a plan is for.
 #[derive(Clone, PartialEq)]
@@ -130,16 +133,15 @@ impl Engine {
                 }
             }
             Input::Tensor(tensor) => {
-                let &[images, channels, h, w] = tensor.dims() else {
-                    return Err(tensor.shape().map(drop).unwrap_err().into());
-                };
-                let length = channels * h * w;
+                let shape = tensor.shape()?;
+                let images = shape.n;
+                let length = shape.c * shape.h * shape.w;
                 let whole = images / self.batch * self.batch * length;
                 let (whole, rest) = tensor.data().split_at(whole);
                 let batches = whole.chunks((self.batch * length).max(1));
                 for data in batches.chain(rest.chunks(length.max(1))) {
                     let count = data.len() / length;
-                    let part = Tensor::new(&[count, channels, h, w], data)?;
+                    let part = Tensor::new(&[count, shape.c, shape.h, shape.w], data)?;
                     let ready = self.ready(purpose(count, self.rules, false))?;
                     self.add(&mut all, &ready, |runner| runner.run(&part))?;
                 }
@@ -238,7 +240,7 @@ impl Engine {
         self.install(|| cam.of(picture))
     }
 
-    fn cam(&self, class: Option<usize>) -> Result<Arc<(Option<usize>, Mutex<Cam>)>, Refused> {
+    fn cam(&self, class: Option<usize>) -> Result<Arc<CamOf>, Refused> {
         let mut cams = lock(&self.cams);
         if let Some(cam) = cams.iter().find(|cam| cam.0 == class) {
             return Ok(Arc::clone(cam));

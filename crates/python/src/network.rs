@@ -127,7 +127,6 @@ impl Network {
 
     /// Class, probability, map and overlay of an image, for a class by number or label, or for the
     /// most likely one.
-    #[expect(clippy::type_complexity, reason = "a tuple of Python")]
     fn heat_map<'py>(
         &self,
         py: Python<'py>,
@@ -245,7 +244,7 @@ fn open(path: PathBuf, options: Options) -> PyResult<Network> {
         precision: options
             .precision
             .parse()
-            .map_err(|error| value(format!("{error}")))?,
+            .map_err(|error: resnet_wgpu::Error| value(error.to_string()))?,
         ..DeviceOptions::default()
     };
     if options.batch == Some(0) || options.threads == Some(0) {
@@ -266,7 +265,9 @@ fn open(path: PathBuf, options: Options) -> PyResult<Network> {
     let threads = options.threads.map(|count| {
         let threads = rayon::ThreadPoolBuilder::new().num_threads(count);
         let threads = threads.thread_name(|number| format!("resnet {number}"));
-        threads.build().map_err(|error| value(error.to_string()))
+        threads
+            .build()
+            .map_err(|error: resnet_wgpu::Error| value(error.to_string()))
     });
     let threads = threads.transpose()?;
     let device = Device::open(device).map_err(refused)?;
