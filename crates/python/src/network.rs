@@ -244,7 +244,7 @@ fn open(path: PathBuf, options: Options) -> PyResult<Network> {
         precision: options
             .precision
             .parse()
-            .map_err(|error: resnet_wgpu::Error| value(error.to_string()))?,
+            .map_err(|error: String| value(error))?,
         ..DeviceOptions::default()
     };
     if options.batch == Some(0) || options.threads == Some(0) {
@@ -265,9 +265,7 @@ fn open(path: PathBuf, options: Options) -> PyResult<Network> {
     let threads = options.threads.map(|count| {
         let threads = rayon::ThreadPoolBuilder::new().num_threads(count);
         let threads = threads.thread_name(|number| format!("resnet {number}"));
-        threads
-            .build()
-            .map_err(|error: resnet_wgpu::Error| value(error.to_string()))
+        threads.build().map_err(|error| value(error.to_string()))
     });
     let threads = threads.transpose()?;
     let device = Device::open(device).map_err(refused)?;
