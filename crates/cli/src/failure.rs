@@ -8,7 +8,6 @@ use resnet_wgpu::error::{Error, Hint, Kind};
 use resnet_wgpu::picture::Preprocess;
 
 use crate::escape::one_line;
-use crate::network::guess;
 
 /// Something failed while running.
 const RUNTIME: u8 = 1;
@@ -212,4 +211,24 @@ impl From<io::Error> for Failure {
         }
         Self::runtime(format!("cannot write the results: {error}"))
     }
+}
+
+/// A guess, and the flag that replaces it with a fact.
+pub(crate) fn guess(decision: &Decision) -> String {
+    let Decision {
+        what,
+        value,
+        evidence,
+        ..
+    } = decision;
+    let flag = match *what {
+        "preprocessing" => "; state it with --preprocess",
+        "size" => "; state it with --size",
+        "entry" => "; choose it with --entry",
+        "activation" => "; state it with --activation",
+        "stride" | "variant" => "; state it with --variant",
+        "max pool" => "; state it with --set stem_pool=none or max",
+        _ => "",
+    };
+    format!("{what}, taken to be '{value}' ({evidence}){flag}")
 }

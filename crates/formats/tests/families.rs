@@ -455,7 +455,7 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
         let ways = [
             (WeightsAs::F32, 1e-5),
             (WeightsAs::F16, half),
-            (WeightsAs::Int8, 8.0 * half),
+            (WeightsAs::Int8, 16.0 * half),
         ];
         for (weights, limit) in ways {
             let path = temporary.path().join("converted.safetensors");
