@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use resnet_run::Refused;
 use resnet_wgpu::error::{Error, Hint, Kind};
+use resnet_wgpu::network::Decision;
 use resnet_wgpu::picture::Preprocess;
 
 use crate::escape::one_line;
-use crate::network::guess;
 
 /// Something failed while running.
 const RUNTIME: u8 = 1;
@@ -157,6 +157,26 @@ impl From<Refused> for Failure {
             }
         }
     }
+}
+
+/// A guess, and the flag that replaces it with a fact.
+pub(crate) fn guess(decision: &Decision) -> String {
+    let Decision {
+        what,
+        value,
+        evidence,
+        ..
+    } = decision;
+    let flag = match *what {
+        "preprocessing" => "; state it with --preprocess",
+        "size" => "; state it with --size",
+        "entry" => "; choose it with --entry",
+        "activation" => "; state it with --activation",
+        "stride" | "variant" => "; state it with --variant",
+        "max pool" => "; state it with --set stem_pool=none or max",
+        _ => "",
+    };
+    format!("{what}, taken to be '{value}' ({evidence}){flag}")
 }
 
 /// The message of an error, with the command of this program that helps.

@@ -3,13 +3,13 @@
 use resnet_run::{Network, resolve};
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::noise::Noise;
-use resnet_wgpu::network::{self, Arch, Decision, ModelOptions};
+use resnet_wgpu::network::{self, Arch, ModelOptions};
 use resnet_wgpu::tensor::Tensor;
 use twox_hash::xxhash3_128;
 
 use crate::args::NetworkArgs;
 use crate::bundled;
-use crate::failure::Failure;
+use crate::failure::{Failure, guess};
 use crate::progress::Bars;
 
 /// The seed of random weights.
@@ -50,26 +50,6 @@ pub(crate) fn note_assumptions(network: &Network) {
     for decision in network.model.decisions.assumed() {
         log::info!("nothing says the {}", guess(decision));
     }
-}
-
-/// A guess, and the flag that replaces it with a fact.
-pub(crate) fn guess(decision: &Decision) -> String {
-    let Decision {
-        what,
-        value,
-        evidence,
-        ..
-    } = decision;
-    let flag = match *what {
-        "preprocessing" => "; state it with --preprocess",
-        "size" => "; state it with --size",
-        "entry" => "; choose it with --entry",
-        "activation" => "; state it with --activation",
-        "stride" | "variant" => "; state it with --variant",
-        "max pool" => "; state it with --set stem_pool=none or max",
-        _ => "",
-    };
-    format!("{what}, taken to be '{value}' ({evidence}){flag}")
 }
 
 /// A hash that changes with any parameter: XXH3-128 over the name, dimensions and 32-bit floats
