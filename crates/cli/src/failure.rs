@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use resnet_run::{LARGEST_HALF, Refused};
 use resnet_wgpu::error::{Error, Hint, Kind};
+use resnet_wgpu::network::Decision;
 use resnet_wgpu::picture::Preprocess;
 
 use crate::escape::one_line;
