@@ -452,12 +452,7 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
         // normalisation divides by the small deviation of a mean.
         let sensitive = *name == "timm-blur" || name.starts_with("timm-sk");
         let half = if sensitive { 4e-2 } else { 1e-2 };
-        let ways = [
-            (WeightsAs::F32, 1e-5),
-            (WeightsAs::F16, half),
-            (WeightsAs::Int8, 16.0 * half),
-        ];
-        for (weights, limit) in ways {
+        for (weights, limit) in [(WeightsAs::F32, 1e-5), (WeightsAs::F16, half)] {
             let path = temporary.path().join("converted.safetensors");
             resnet_formats::save(&original, &path, weights).unwrap();
             // What was stated is in the file.
@@ -477,8 +472,36 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
     }
 }
 
-/// Rewrites the file's description as the first version had it: with padding for one size instead
-/// of a rule.
+#[test]
+fn integers_are_half_a_step_at_most_from_what_they_stand_for() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("converted.safetensors");
+    for (name, file, _) in FOLDERS {
+        let original = network(name, file);
+        resnet_formats::save(&original, &path, WeightsAs::Int8).unwrap();
+        let options = ModelOptions {
+            settings: BTreeMap::new(),
+            ..options(name)
+        };
+        let read = resnet_formats::open(&path, &options).unwrap();
+        for tensor in original.blueprint().tensors() {
+            let [from, to] = [&original, &read].map(|network| &network.tensors()[tensor]);
+            // Vectors stay as they are.
+            let is_matrix = from.dims().len() > 1;
+            let channels = if is_matrix { from.dims()[0] } else { 1 };
+            let len = from.data().len() / channels;
+            for (from, to) in from.data().chunks(len).zip(to.data().chunks(len)) {
+                let largest = from.iter().fold(0f32, |max, x| max.max(x.abs()));
+                let step = if is_matrix { largest / 127.0 } else { 0.0 };
+                let near = |(x, y): (&f32, &f32)| (x - y).abs() <= step * 0.5001;
+                assert!(from.iter().zip(to).all(near), "{name}, {tensor}");
+            }
+        }
+    }
+}
+
+/// The file with its description as the first version had it: padding of one size instead of a
+/// rule.
 fn in_first_version(path: &Path) {
     let bytes = std::fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
