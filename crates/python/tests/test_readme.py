@@ -4,17 +4,15 @@ import pathlib
 import re
 import subprocess
 import sys
-import textwrap
 
 import PIL.Image
 from conftest import LESSON, PICTURES, ROOT
 
 
 def snippets() -> list[str]:
-    """The indented blocks of the section about Python."""
+    """The fenced blocks of the section about Python."""
     [section] = re.findall(r"(?ms)^## Python\n(.*?)^## ", (ROOT / "README.md").read_text())
-    blocks = re.findall(r"(?m)(?:^    .*\n|^\n(?=    ))+", section)
-    return [textwrap.dedent(block).strip() for block in blocks]
+    return [block.strip() for block in re.findall(r"(?ms)^```\w+\n(.*?)^```", section)]
 
 
 def test_the_snippets_run(tmp_path: pathlib.Path) -> None:
