@@ -1,4 +1,4 @@
-//! The only module that uses wgpu. It turns a [`Plan`](crate::plan::Plan) into pipelines, buffers
+//! The only module that uses wgpu. It turns a [`Plan`] into pipelines, buffers
 //! and commands.
 //!
 //! A host that has a device builds an [`Executor`] from it, states once what a run reads
