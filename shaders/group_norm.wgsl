@@ -91,8 +91,10 @@ fn main(
             sum += distance * distance;
         }
         let variance = total(thread, sum) / f32(count);
-        means[group] = mean;
-        scales[group] = 1.0 / sqrt(max(variance + EPSILON, LEAST));
+        // FXC unrolls a loop that writes to a component by number, and cannot unroll this one.
+        let here = vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(group);
+        means = select(means, vec4<f32>(mean), here);
+        scales = select(scales, vec4<f32>(1.0 / sqrt(max(variance + EPSILON, LEAST))), here);
     }
 
     // 2. Result

@@ -26,7 +26,7 @@ pub(super) struct Report {
     pub(super) versions: Versions,
     /// XXH3-128 of all shaders, see `kernels::set_hash`.
     pub(super) kernel_set_hash: String,
-    /// XXH3-128 of all parameters, see [`Network::weights_hash`].
+    /// XXH3-128 of all parameters, see [`crate::network::weights_hash`].
     pub(super) weights_hash: String,
     /// Threads of the CPU path.
     pub(super) threads: usize,
