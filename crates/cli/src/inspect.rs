@@ -1,7 +1,6 @@
 //! `resnet inspect`: the network in a weight file, layer by layer, and how it would run.
 
-use resnet_run::{Caches, Inspection, Network};
-use resnet_wgpu::check::WrongKernel;
+use resnet_run::{Inspection, Network};
 use resnet_wgpu::internals;
 use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use serde::Serialize;
@@ -16,8 +15,6 @@ struct Report {
     schema_version: u32,
     #[serde(flatten)]
     inspection: Inspection,
-    /// Kernels that were found to compute wrongly on an adapter of this machine, and are not used there.
-    wrong_kernels: Vec<WrongKernel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<PlanReport>,
 }
@@ -83,9 +80,6 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let report = Report {
         schema_version: SCHEMA_VERSION,
         inspection: network.inspection(labels.as_ref())?,
-        wrong_kernels: Caches::new(None)
-            .map(|caches| caches.wrong_on(None))
-            .unwrap_or_default(),
         plan: plan.as_ref().map(|plan| PlanReport {
             info: PlanInfo::new(plan),
             steps: plan.steps().iter().map(step).collect(),
@@ -95,7 +89,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     if args.format == Format::Json {
         out.json(&report)?;
     } else {
-        print(&report, &mut out)?;
+        print(&report.inspection, &mut out)?;
         if let Some(plan) = plan {
             out.line(format_args!("\nplan, fusion {}", network.fusion))?;
             out.line(plan.to_string().trim_end())?;
@@ -115,9 +109,7 @@ fn plan_of(network: &Network) -> Result<Plan, Failure> {
     Ok(Plan::new(&network.optimized()?, &options)?)
 }
 
-fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
-    let wrong_kernels = &report.wrong_kernels;
-    let report = &report.inspection;
+fn print(report: &Inspection, out: &mut Out) -> Result<(), Failure> {
     let model = &report.model;
     let [h, w] = model.size;
     out.line(format_args!(
@@ -128,7 +120,7 @@ fn print(report: &Report, out: &mut Out) -> Result<(), Failure> {
         model.macs_per_image as f64 * 1e-9,
     ))?;
     out.line("")?;
-    for kernel in wrong_kernels {
+    for kernel in &report.wrong_kernels {
         out.line(kernel)?;
     }
     for decision in &report.decisions {

@@ -1,13 +1,14 @@
 //! What there is to say about a network, in the form of the program's JSON.
 
 use resnet_wgpu::Error;
+use resnet_wgpu::check::WrongKernel;
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::Node;
 use resnet_wgpu::network::{Activation, Decisions};
 use resnet_wgpu::picture::{Labels, Preprocess};
 use serde::Serialize;
 
-use crate::Network;
+use crate::{Caches, Network};
 
 /// The description of a network in results.
 #[derive(Debug, Serialize)]
@@ -57,6 +58,8 @@ pub struct Inspection {
     pub labels: Option<Vec<String>>,
     /// Its layers.
     pub layers: Vec<Layer>,
+    /// Kernels that were found to compute wrongly on an adapter of this machine, and are not used there.
+    pub wrong_kernels: Vec<WrongKernel>,
 }
 
 /// A layer.
@@ -108,6 +111,9 @@ impl Network {
             layers: layers
                 .map(|node| layer(&model.graph, node))
                 .collect::<Result<_, _>>()?,
+            wrong_kernels: Caches::new(None)
+                .map(|caches| caches.wrong_on(None))
+                .unwrap_or_default(),
         })
     }
 }
