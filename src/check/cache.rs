@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +14,7 @@ use twox_hash::XxHash3_128;
 use super::{Check, SAMPLES, WrongKernel};
 use crate::error::Error;
 use crate::gpu::Context;
-use crate::internals::files::{lock_beside, read_at_most, write_cache};
+use crate::internals::files::{lock_beside, read_at_most, read_cache, write_cache};
 use crate::plan::PlanOptions;
 use crate::tune::cache::CacheKey;
 
@@ -155,20 +154,14 @@ impl CheckCache {
             let path = self.file.clone();
             Err(Error::Cache { path, reason })
         };
-        let bytes = match read_at_most(&self.file, MAX_BYTES) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return broken(error.to_string()),
-        };
-        match serde_json::from_slice::<Record>(&bytes) {
-            Err(error) => broken(format!("is damaged: {error}")),
-            Ok(record) if !record.is_whole() => {
+        match read_cache::<Record>(&self.file, MAX_BYTES)? {
+            Some(record) if !record.is_whole() => {
                 broken("has another version, or not its own checksum".to_owned())
             }
-            Ok(record) if record.key != self.key => {
+            Some(record) if record.key != self.key => {
                 broken("is of another device, driver or version".to_owned())
             }
-            Ok(record) => Ok(Some(record)),
+            record => Ok(record),
         }
     }
 }

@@ -6,6 +6,8 @@ use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::de::DeserializeOwned;
+
 use crate::error::Error;
 
 /// Opens a regular file, and nothing else that a path may refer to: a pipe may never end, and a
@@ -185,6 +187,21 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut file = NewFile::create(path)?;
     file.write(bytes)?;
     file.finish()
+}
+
+/// Reads a cache file of JSON of at most `max` bytes; `None` if there is no file.
+pub(crate) fn read_cache<T: DeserializeOwned>(path: &Path, max: u64) -> Result<Option<T>, Error> {
+    let broken = |reason| Error::Cache {
+        path: path.to_owned(),
+        reason,
+    };
+    match read_at_most(path, max) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| broken(format!("is damaged: {error}"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(broken(error.to_string())),
+    }
 }
 
 /// [`write_atomically`] for a cache file.

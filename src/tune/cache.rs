@@ -4,7 +4,6 @@
 //! it is ignored unless everything that can affect the measurements is unchanged.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +13,7 @@ use super::Tuned;
 use crate::error::Error;
 use crate::gpu::Context;
 use crate::graph::Graph;
-use crate::internals::files::{lock_beside, read_at_most, write_cache};
+use crate::internals::files::{lock_beside, read_cache, write_cache};
 use crate::kernels;
 use crate::plan::{Choices, ConvShape, PlanOptions, candidates};
 
@@ -201,20 +200,14 @@ impl TuneCache {
             let path = self.file.clone();
             Err(Error::Cache { path, reason })
         };
-        let bytes = match read_at_most(&self.file, MAX_BYTES) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return broken(error.to_string()),
-        };
-        match serde_json::from_slice::<Record>(&bytes) {
-            Err(error) => broken(format!("is damaged: {error}")),
-            Ok(record) if record.schema_version != SCHEMA_VERSION => {
+        match read_cache::<Record>(&self.file, MAX_BYTES)? {
+            Some(record) if record.schema_version != SCHEMA_VERSION => {
                 broken(format!("has schema version {}", record.schema_version))
             }
-            Ok(record) if record.key != self.key => {
+            Some(record) if record.key != self.key => {
                 broken("is of another device, driver or version".to_owned())
             }
-            Ok(record) => Ok(Some(record)),
+            record => Ok(record),
         }
     }
 }
