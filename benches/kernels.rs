@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 
-use resnet_wgpu::cpu::CpuExecutor;
+use resnet_wgpu::engine::{CpuExecutor, Engine};
 use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
 use resnet_wgpu::internals::plan::Step;
@@ -35,11 +35,9 @@ fn main() -> Result<(), resnet_wgpu::Error> {
         context.info.name, context.info.backend, context.info.driver_info
     );
 
-    let options = ModelOptions {
-        size: Some([side, side]),
-        softmax: false,
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::default();
+    options.size = Some([side, side]);
+    options.softmax = false;
     let model = Arch::ResNet50
         .made_up(0, &options)
         .and_then(|network| network.model(&options))?;
@@ -51,7 +49,7 @@ fn main() -> Result<(), resnet_wgpu::Error> {
     let input = Tensor::from_fn(&[1, 3, side, side], |i| {
         f32::from((i * 31 % 255) as u8) / 127.5 - 1.0
     });
-    let want = CpuExecutor::new(&graph)?.run(std::slice::from_ref(&input))?;
+    let want = CpuExecutor::new(&graph)?.run(&input)?;
     let got = session.run(&input)?;
     let largest = want[0].data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
     let tolerance = Tolerance {

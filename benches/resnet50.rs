@@ -14,7 +14,7 @@
 )]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use resnet_wgpu::cpu::CpuExecutor;
+use resnet_wgpu::engine::{CpuExecutor, Engine};
 use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
@@ -37,12 +37,10 @@ fn end_to_end(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("resnet50");
     group.sample_size(10);
     for batch in [1, 8] {
-        let options = ModelOptions {
-            batch,
-            size: Some([side, side]),
-            softmax: false,
-            ..ModelOptions::default()
-        };
+        let mut options = ModelOptions::default();
+        options.batch = batch;
+        options.size = Some([side, side]);
+        options.softmax = false;
         let model = Arch::ResNet50
             .made_up(0, &options)
             .and_then(|network| network.model(&options))
@@ -82,7 +80,7 @@ fn end_to_end(criterion: &mut Criterion) {
         };
         let paths = [
             ("gpu", session.run(&input).expect("the input fits")),
-            ("cpu", cpu.run(inputs).expect("the input fits")),
+            ("cpu", cpu.run(&input).expect("the input fits")),
         ];
         for (path, got) in paths {
             let difference = Difference::between(&want, &got[0], tolerance).expect("same shape");
@@ -96,7 +94,7 @@ fn end_to_end(criterion: &mut Criterion) {
             b.iter(|| session.run_timed().expect("the device works"));
         });
         group.bench_function(BenchmarkId::new("cpu", batch), |b| {
-            b.iter(|| cpu.run(inputs).expect("the input fits"));
+            b.iter(|| cpu.run(&input).expect("the input fits"));
         });
         if batch == 1 {
             group.bench_function(BenchmarkId::new("reference", batch), |b| {

@@ -86,10 +86,8 @@ fn devices() -> Vec<DeviceKind> {
 fn variants() -> Result<Variants, Box<dyn Error>> {
     let mut variants = Variants::new();
     for batch in [1, 8] {
-        let options = ModelOptions {
-            batch,
-            ..ModelOptions::default()
-        };
+        let mut options = ModelOptions::default();
+        options.batch = batch;
         let model = Arch::ResNet50
             .made_up(0, &options)
             .and_then(|network| network.model(&options))?;

@@ -15,7 +15,7 @@ use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::wgpu::{self, TextureFormat as Format, TextureUsages as Usage};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Any device of the host will do: `gpu::required_limits` says what it needs.
+    // Any device of the host will do: `gpu::device_descriptor` describes the fastest.
     let Context { device, queue, .. } = pollster::block_on(Context::from_env())?;
     let mut size = wgpu::Extent3d::default();
     (size.width, size.height) = (320, 200);

@@ -2,9 +2,12 @@
 //! graph's outputs.
 //!
 //! A program that uses whatever it finds holds a `Box<dyn Engine>`: a [`Session`] if there is an
-//! adapter, a `CpuExecutor` if there is none, an `Oracle` if every number must be reliable.
+//! adapter, a `CpuExecutor` if there is none.
 
 use std::fmt;
+
+#[cfg(feature = "cpu")]
+pub use crate::cpu::CpuExecutor;
 
 use crate::error::Error;
 use crate::gpu::Session;
@@ -13,7 +16,7 @@ use crate::tensor::{Shape, Tensor};
 #[cfg(feature = "image")]
 use crate::{answer, picture::Batch, plan::InputFormat};
 #[cfg(feature = "cpu")]
-use crate::{cpu::CpuExecutor, graph::Graph, graph::ValueId, reference};
+use crate::{graph::Graph, graph::ValueId, reference};
 
 /// One of the outputs of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,12 +105,13 @@ impl Engine for CpuExecutor {
     }
 
     fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
-        Self::run(self, std::slice::from_ref(input))
+        self.run_inputs(std::slice::from_ref(input))
     }
 }
 
 /// The reference implementation, plain loops with 64-bit sums, as an engine.
 #[cfg(feature = "cpu")]
+#[doc(hidden)]
 #[derive(Clone, Debug)]
 pub struct Oracle(Graph);
 

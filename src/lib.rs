@@ -18,7 +18,7 @@
 //! 5. `kernels`: one file per shader: what it binds, and how a layer becomes a launch;
 //! 6. [`plan`]: which kernel runs each node and which activations share a buffer;
 //! 7. [`gpu`]: the only module that uses wgpu: pipelines, buffers, commands, readback;
-//! 8. `reference` and [`cpu`]: the same graph on the CPU, once to be trusted and once to be fast;
+//! 8. `reference` and `cpu`: the same graph on the CPU, once to be trusted and once to be fast;
 //! 9. [`engine`]: a graph that is ready to run on any of these;
 //! 10. [`picture`]: pictures in, labels out; `compare` checks whether two results agree;
 //! 11. [`explain`]: what a network looked at;
@@ -83,9 +83,9 @@ pub mod check;
 mod clock;
 mod compare;
 #[cfg(feature = "cpu")]
-pub mod cpu;
+mod cpu;
 pub mod engine;
-pub mod error;
+mod error;
 pub mod explain;
 pub mod gpu;
 pub mod graph;
@@ -104,7 +104,7 @@ pub mod tensor;
 pub mod tune;
 mod words;
 
-pub use error::Error;
+pub use error::{Error, Hint, Kind};
 pub use wgpu;
 
 /// The examples of the README are tests.

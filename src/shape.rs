@@ -55,6 +55,7 @@ impl Shape {
     }
 
     /// The number of scalars in the packed layout, including channel tails.
+    #[doc(hidden)]
     pub const fn packed_len(&self) -> usize {
         self.vectors() * LANES
     }

@@ -210,6 +210,7 @@ impl fmt::Debug for Tensor {
 ///
 /// # Panics
 /// If `data` does not hold exactly `shape.len()` scalars.
+#[doc(hidden)]
 pub fn pack(shape: Shape, data: &[f32]) -> Vec<f32> {
     assert_eq!(data.len(), shape.len(), "data must fill {shape}");
     let plane = shape.h * shape.w;
@@ -230,6 +231,7 @@ pub fn pack(shape: Shape, data: &[f32]) -> Vec<f32> {
 ///
 /// # Panics
 /// If `packed` does not hold exactly `shape.packed_len()` scalars.
+#[doc(hidden)]
 pub fn unpack(shape: Shape, packed: &[f32]) -> Vec<f32> {
     assert_eq!(
         packed.len(),

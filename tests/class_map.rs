@@ -22,10 +22,8 @@ use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// The positions, in an image of the given size, of the pixels of a value.
 fn sites(arch: Arch, size: usize, value: &str) -> Sites {
-    let options = ModelOptions {
-        size: Some([size, size]),
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::default();
+    options.size = Some([size, size]);
     let network = arch.made_up(0, &options).unwrap();
     let model = network.model(&options).unwrap();
     Sites::of(&model.graph, model.graph.find(value).unwrap()).unwrap()
@@ -273,10 +271,8 @@ fn before_the_pool_it_is_the_map_of_zhou_et_al() {
 #[test]
 fn maps_are_made_of_a_stage_that_is_fine_enough() {
     let map_of = |arch: Arch, size, how: &ClassMap| {
-        let options = ModelOptions {
-            size: Some(size),
-            ..ModelOptions::default()
-        };
+        let mut options = ModelOptions::default();
+        options.size = Some(size);
         let network = arch.made_up(0, &options).unwrap();
         let model = network.model(&options).unwrap();
         let graph = optimize(&model.graph, Fusion::Full).unwrap();
@@ -339,7 +335,7 @@ fn maps_that_cannot_be_made_are_errors() {
 mod gpu {
     use super::*;
     use common::{finish, gpu, paths, read, run_with};
-    use resnet_wgpu::cpu::CpuExecutor;
+    use resnet_wgpu::engine::{CpuExecutor, Engine};
     use resnet_wgpu::gpu::{Executor, Input, Output, Readback};
     use resnet_wgpu::internals::kernels::Precision;
     use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
@@ -356,7 +352,7 @@ mod gpu {
             let largest = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
             assert!(largest > 0.01, "{value}: there is something to see");
             let executor = CpuExecutor::new(&graph).unwrap();
-            let got = executor.run(std::slice::from_ref(&image)).unwrap();
+            let got = executor.run(&image).unwrap();
             let tolerance = Tolerance::for_sum_of(1000);
             assert_close(&format!("{value}, CPU"), &want, &got[1], tolerance);
             for path in paths(&gpu) {

@@ -213,20 +213,16 @@ fn a_frame_makes_nothing_on_the_device_and_keeps_nothing_on_the_heap() {
 #[test]
 fn a_network_lies_in_memory_once() {
     let _alone = alone();
-    let options = ModelOptions {
-        size: Some([32, 32]),
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::default();
+    options.size = Some([32, 32]);
     let network = Arch::ResNet18.made_up(0, &options).unwrap();
     let bytes: usize = network.tensors().values().map(|t| t.len() * 4).sum();
     let heap = HEAP.load(Ordering::Relaxed);
     let models: Vec<_> = [1, 4]
         .into_iter()
         .map(|batch| {
-            let options = ModelOptions {
-                batch,
-                ..options.clone()
-            };
+            let mut options = options.clone();
+            options.batch = batch;
             let graph = optimize(&network.model(&options).unwrap().graph, Fusion::Full).unwrap();
             let plan = Plan::new(&graph, &PlanOptions::new(Capabilities::default())).unwrap();
             (graph, plan)

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pulp::Arch;
-use resnet_wgpu::cpu::CpuExecutor;
+use resnet_wgpu::engine::CpuExecutor;
 use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::graph::{
     Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear,
@@ -58,7 +58,7 @@ fn check(graph: &Graph, tolerance: f32) {
                 let [got, want] = [&got, &want].map(|values| values.get(id).unwrap());
                 assert_close(&value.name, got, want, tolerance);
             }
-            let outputs = executor.run(&inputs).unwrap();
+            let outputs = executor.run_inputs(&inputs).unwrap();
             for (&id, output) in graph.outputs().iter().zip(&outputs) {
                 assert_close("output", output, want.get(id).unwrap(), tolerance);
             }

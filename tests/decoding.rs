@@ -44,7 +44,7 @@ impl From<Picture> for Pixels {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
             });
         Self {
-            size: [picture.height(), picture.width()],
+            size: picture.size(),
             fnv: format!("{hash:016x}"),
         }
     }
@@ -103,7 +103,9 @@ fn what_is_cut_off_is_refused_unless_it_is_asked_for() {
         let bytes = &file(&case.name)[..case.length];
         let refused = decode(bytes).expect_err(&what);
         assert!(refused.to_string().contains("cut off"), "{what}: {refused}");
-        let rest = Reader::default().truncated(true).decode("test", bytes);
+        let mut reader = Reader::default();
+        reader.truncated = true;
+        let rest = reader.decode("test", bytes);
         assert_eq!(Pixels::from(rest.expect(&what)), case.pixels, "{what}");
     }
 }
@@ -137,7 +139,8 @@ fn pictures_are_left_as_they_lie_if_they_are_not_wanted_upright() {
         "JPEG mirrored by EXIF",
         "JPEG turned by XMP",
     ] {
-        let reader = Reader::default().upright(false);
+        let mut reader = Reader::default();
+        reader.upright = false;
         let lying = reader.decode(name, &file(name)).expect(name);
         assert_eq!(lying, decode(&plain).expect("decoded"), "{name}");
     }
@@ -146,11 +149,9 @@ fn pictures_are_left_as_they_lie_if_they_are_not_wanted_upright() {
 #[test]
 fn a_picture_is_prepared_from_its_file_as_from_its_pixels() {
     for channels in [ChannelOrder::Rgb, ChannelOrder::Grey] {
-        let rules = Preprocess {
-            size: [7, 11],
-            channels,
-            ..Preprocess::NOTEBOOK
-        };
+        let mut rules = Preprocess::NOTEBOOK;
+        rules.size = [7, 11];
+        rules.channels = channels;
         for case in fixtures().whole {
             let bytes = unpacked(&case.file);
             let direct = Reader::default()
@@ -170,10 +171,8 @@ fn a_picture_is_prepared_from_its_file_as_from_its_pixels() {
 
 #[test]
 fn batches_are_joined_and_filled_up() {
-    let rules = Preprocess {
-        size: [2, 2],
-        ..Preprocess::NOTEBOOK
-    };
+    let mut rules = Preprocess::NOTEBOOK;
+    rules.size = [2, 2];
     let one = |name| {
         Reader::default()
             .prepare(name, &file(name), &rules)
@@ -188,10 +187,8 @@ fn batches_are_joined_and_filled_up() {
     );
     Batch::join(&[first.clone(), second.clone()], 1).expect_err("more than fit");
     Batch::join(&[], 1).expect_err("none");
-    let others = Preprocess {
-        size: [3, 2],
-        ..rules
-    };
+    let mut others = rules;
+    others.size = [3, 2];
     let other = Reader::default()
         .prepare("PNG", &file("PNG"), &others)
         .expect("prepared");

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use common::{Numbers, assert_close, finish, gpu, read, reference};
 use resnet_wgpu::Error;
-use resnet_wgpu::cpu::CpuExecutor;
+use resnet_wgpu::engine::CpuExecutor;
 use resnet_wgpu::engine::{Engine, Oracle};
 use resnet_wgpu::gpu::{
     Answer, Classifier, Context, Executor, HeatMap, Input, Output, Pipelines, Readback, Session,
-    answered, cooperative_matrix_works, required_features, required_limits,
+    answered, cooperative_matrix_works,
 };
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::compare::Tolerance;
@@ -69,7 +69,6 @@ fn small_devices<const N: usize>(limits: [wgpu::Limits; N]) -> Vec<(wgpu::Device
         .unwrap();
     let device = |required_limits| {
         pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-            required_features: required_features(),
             required_limits,
             ..Default::default()
         }))
@@ -157,12 +156,7 @@ fn the_host_can_read_an_output_buffer_without_any_readback_of_ours() {
 
 #[test]
 fn a_device_with_nothing_but_the_default_limits_is_enough() {
-    assert_eq!(
-        required_features(),
-        wgpu::Features::empty(),
-        "no feature is needed"
-    );
-    let (device, queue) = small_device(required_limits());
+    let (device, queue) = small_device(wgpu::Limits::default());
     let graph = network(6);
     let plan = Plan::new(&graph, &PlanOptions::new(Capabilities::default())).unwrap();
     let executor = Executor::new(&device, &queue, &plan).unwrap();
@@ -188,7 +182,7 @@ fn a_device_with_nothing_but_the_default_limits_is_enough() {
 fn a_pipeline_that_the_device_rejects_is_an_error_and_leaves_no_error_scope() {
     let (device, queue) = small_device(wgpu::Limits {
         max_compute_invocations_per_workgroup: 16,
-        ..required_limits()
+        ..wgpu::Limits::default()
     });
     let plan = Plan::new(&network(8), &PlanOptions::new(Capabilities::default())).unwrap();
     let error = Executor::new(&device, &queue, &plan).unwrap_err();
@@ -204,7 +198,7 @@ fn a_pipeline_that_the_device_rejects_is_an_error_and_leaves_no_error_scope() {
 
 #[test]
 fn a_host_tunes_and_tests_its_own_device() {
-    let (device, queue) = small_device(required_limits());
+    let (device, queue) = small_device(wgpu::Limits::default());
     let context = Context::of(device, queue);
     assert!(
         cooperative_matrix_works(&context).unwrap(),
@@ -229,7 +223,7 @@ fn a_host_tunes_and_tests_its_own_device() {
     let cache = TuneCache::new(folder.path(), &context, &options, "30");
     cache.store(&tuned).unwrap();
     let choices = cache.load(&graph, &options).unwrap();
-    assert_eq!(choices, tuned.choices(), "what was stored");
+    assert_eq!(choices, tuned.choices, "what was stored");
 
     let plan = Plan::new(&graph, &options.choices(choices)).unwrap();
     let engines: [Box<dyn Engine>; 3] = [
@@ -351,10 +345,8 @@ fn look(gpu: &Context, classifier: &mut Classifier, scene: &wgpu::TextureView) -
 #[test]
 fn a_classifier_answers_as_the_cpu_does_and_survives_its_device() {
     let gpu = gpu();
-    let options = ModelOptions {
-        size: Some([32, 32]),
-        ..Default::default()
-    };
+    let mut options = ModelOptions::default();
+    options.size = Some([32, 32]);
     let network = Arch::ResNet18.made_up(3, &options).unwrap();
     let mut model = network.model(&options).unwrap();
     let features = model.graph.role(Role::Features).unwrap();
@@ -372,7 +364,7 @@ fn a_classifier_answers_as_the_cpu_does_and_survives_its_device() {
     for round in 0..2 {
         for (view, picture) in &scenes {
             let batch = Batch::prepare(std::slice::from_ref(picture), &model.preprocess).unwrap();
-            let want = cpu.run(&[batch.tensor()]).unwrap();
+            let want = cpu.run(&batch.tensor()).unwrap();
             let answer = look(&gpu, &mut classifier, view);
             let guesses = &answer.guesses[0];
             let best = top_k(want[1].data(), 5);
@@ -406,16 +398,14 @@ fn a_classifier_answers_as_the_cpu_does_and_survives_its_device() {
 #[test]
 fn a_classifier_reads_tensors_and_batches_too() {
     let gpu = gpu();
-    let options = ModelOptions {
-        batch: 2,
-        size: Some([32, 32]),
-        ..Default::default()
-    };
+    let mut options = ModelOptions::default();
+    options.batch = 2;
+    options.size = Some([32, 32]);
     let network = Arch::ResNet18.made_up(4, &options).unwrap();
     let model = network.model(&options).unwrap();
     let image = Numbers::new(15).tensor(&[2, 3, 32, 32]);
     let cpu = CpuExecutor::new(&model.graph).unwrap();
-    let want = cpu.run(std::slice::from_ref(&image)).unwrap();
+    let want = cpu.run(&image).unwrap();
     let classifier = Classifier::builder(&network)
         .model(options)
         .tensors()
@@ -442,11 +432,9 @@ fn a_classifier_reads_tensors_and_batches_too() {
 #[test]
 fn stages_are_tapped_and_their_elements_are_where_it_is_said() {
     let gpu = gpu();
-    let options = ModelOptions {
-        batch: 2,
-        size: Some([32, 48]),
-        ..Default::default()
-    };
+    let mut options = ModelOptions::default();
+    options.batch = 2;
+    options.size = Some([32, 48]);
     let network = Arch::ResNet18.made_up(5, &options).unwrap();
     let mut model = network.model(&options).unwrap();
     let stages = [1, 2, 3, 4].map(Role::Stage);
@@ -543,7 +531,7 @@ fn stages_are_tapped_and_their_elements_are_where_it_is_said() {
 
 #[test]
 fn pipelines_of_another_device_are_an_error() {
-    let devices = small_devices([required_limits(), required_limits()]);
+    let devices = small_devices([wgpu::Limits::default(), wgpu::Limits::default()]);
     let ((device, queue), (stranger, _)) = (&devices[0], &devices[1]);
     let plan = Plan::new(&network(11), &PlanOptions::new(Capabilities::default())).unwrap();
     let strangers = Pipelines::new(stranger, None);

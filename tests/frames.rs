@@ -8,10 +8,9 @@ use std::time::Instant;
 
 use common::{Numbers, finish, gpu, paths, read};
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{
-    BuildProgress, Context, Executor, Input, Output, Readback, Session, Slice, StepTimer,
-};
+use resnet_wgpu::gpu::{Context, Executor, Input, Output, Readback, Session, Slice};
 use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::gpu::StepTimer;
 use resnet_wgpu::internals::graph::{Add, AvgPool, Conv2d, GlobalAvgPool, Op, Window};
 use resnet_wgpu::plan::{Capabilities, KernelPath, Plan, PlanOptions};
 use resnet_wgpu::tensor::{Shape, Tensor};
@@ -122,7 +121,7 @@ fn a_run_in_slices_gives_the_bits_of_a_run_at_once() {
                 frames += 1;
             }
             assert_eq!(frames, steps.div_ceil(slice), "{path}, slices of {slice}");
-            assert_eq!(run.steps_done(), steps, "all");
+            assert_eq!(run.progress().0, steps, "all");
             assert_eq!(outputs(&gpu, &executor), want, "{path}, slices of {slice}");
         }
     }
@@ -168,7 +167,7 @@ fn a_time_budget_takes_as_many_steps_as_fit_and_never_none() {
         };
         run.record(&mut encoder, slice).unwrap();
         finish(&gpu, encoder);
-        seen.push(run.steps_done());
+        seen.push(run.progress().0);
     }
     let twos = (3..steps).step_by(2);
     let expected: Vec<usize> = [1].into_iter().chain(twos).chain([steps]).collect();
@@ -275,7 +274,7 @@ fn misuse_of_a_cursor_is_an_error() {
         times: &[1.0],
     };
     refused(run.record(&mut encoder, slice), "run of 1 steps");
-    assert_eq!(run.steps_done(), 0, "nothing was recorded");
+    assert_eq!(run.progress().0, 0, "nothing was recorded");
     assert!(run.record(&mut encoder, Slice::Rest).unwrap(), "the rest");
     refused(run.record(&mut encoder, Slice::Rest), "complete");
 
@@ -457,7 +456,7 @@ fn warming_records_each_pipeline_once_and_harms_no_later_run() {
         let (input, output) = (Input::uploaded(), Output::kept());
         let mut warm = executor.prewarm(&input, &output).unwrap();
         let total = executor.pipeline_count();
-        let progress = |done| BuildProgress::Pipelines { done, total };
+        let progress = |done| (done, total);
         assert_eq!(warm.progress(), progress(0), "nothing yet");
         let mut done = 0;
         while !warm.is_done() {

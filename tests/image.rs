@@ -92,16 +92,14 @@ fn timms_crop_modes_are_followed() {
             reason = "rounding down is what timm does"
         )]
         let scaled = case.size.map(|side| (side as f64 / case.crop_pct) as usize);
-        let rules = Preprocess {
-            size: case.size,
-            resize: match case.mode.as_str() {
-                "squash" => Resize::SquashTo(scaled),
-                "border" => Resize::Contain(scaled),
-                _ => Resize::Cover(scaled),
-            },
-            filter: case.filter,
-            ..Preprocess::TORCHVISION
+        let mut rules = Preprocess::TORCHVISION;
+        rules.size = case.size;
+        rules.resize = match case.mode.as_str() {
+            "squash" => Resize::SquashTo(scaled),
+            "border" => Resize::Contain(scaled),
+            _ => Resize::Cover(scaled),
         };
+        rules.filter = case.filter;
         let batch = Batch::prepare(&[noise(case.from)], &rules).expect("prepared");
         let rgb = batch.rgba().chunks(4).flat_map(|p| p[..3].to_vec());
         assert_eq!(

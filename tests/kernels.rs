@@ -697,10 +697,8 @@ fn pixels_become_the_tensor_that_the_oracle_makes_of_them() {
         .take(shape.pixels() * 4)
         .collect();
     for channels in [ChannelOrder::Rgb, ChannelOrder::Bgr] {
-        let rules = Preprocess {
-            channels,
-            ..Preprocess::TORCHVISION
-        };
+        let mut rules = Preprocess::TORCHVISION;
+        rules.channels = channels;
         let mut graph = Graph::new();
         let input = graph.input("input", shape).unwrap();
         graph.mark_output(input).unwrap();
@@ -790,10 +788,8 @@ fn pixels_become_a_texture_where_the_first_layer_reads_one() {
         .step_by(37)
         .take(shape.pixels() * 4)
         .collect();
-    let rules = Preprocess {
-        channels: ChannelOrder::Rgb,
-        ..Preprocess::TORCHVISION
-    };
+    let mut rules = Preprocess::TORCHVISION;
+    rules.channels = ChannelOrder::Rgb;
     let mut graph = Graph::new();
     let input = graph.input("input", shape).unwrap();
     let weight = graph.param("weight", numbers.tensor(&[6, 3, 3, 3]));
@@ -1185,10 +1181,8 @@ fn every_kind_of_kernel_on_halves_agrees_with_the_oracle() {
         .step_by(37)
         .take(shape.pixels() * 4)
         .collect();
-    let rules = Preprocess {
-        channels: ChannelOrder::Bgr,
-        ..Preprocess::TORCHVISION
-    };
+    let mut rules = Preprocess::TORCHVISION;
+    rules.channels = ChannelOrder::Bgr;
     let x =
         resnet_wgpu::internals::reference::image_to_tensor(&rgba, shape, &rules.normalization())
             .unwrap();

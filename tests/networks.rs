@@ -17,12 +17,10 @@ use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::Tensor;
 
 fn model(arch: Arch, batch: usize, size: [usize; 2], classes: usize) -> Model {
-    let options = ModelOptions {
-        batch,
-        size: Some(size),
-        classes: Some(classes),
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::default();
+    options.batch = batch;
+    options.size = Some(size);
+    options.classes = Some(classes);
     let network = arch.made_up(0, &options).unwrap();
     network.model(&options).unwrap()
 }

@@ -29,10 +29,8 @@ fn changed(mut device: Capabilities, set: impl FnOnce(&mut Capabilities)) -> Cap
 }
 
 fn model(arch: Arch, batch: usize) -> Model {
-    let options = ModelOptions {
-        batch,
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::default();
+    options.batch = batch;
     let network = arch.made_up(0, &options).unwrap();
     network.model(&options).unwrap()
 }
@@ -501,10 +499,8 @@ fn a_graph_without_output_or_with_gray_pixels_is_an_error() {
 
 #[test]
 fn a_normalization_that_divides_by_zero_is_an_error() {
-    let rules = Preprocess {
-        std: [1.0, 0.0, 1.0],
-        ..Preprocess::TORCHVISION
-    };
+    let mut rules = Preprocess::TORCHVISION;
+    rules.std = [1.0, 0.0, 1.0];
     let options = PlanOptions::new(Capabilities::default()).input(InputFormat::Rgba8(rules));
     let model = model(Arch::ResNet18, 1);
     assert!(

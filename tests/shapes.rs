@@ -10,7 +10,7 @@ mod scene;
 use std::mem::offset_of;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use resnet_wgpu::cpu::CpuExecutor;
+use resnet_wgpu::engine::{CpuExecutor, Engine};
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::top_k;
@@ -117,11 +117,9 @@ fn the_bundled_network_names_what_it_never_saw_the_same_on_gpu_and_cpu() {
         env!("CARGO_MANIFEST_DIR"),
         "/models/shapes/shapes.f16.safetensors"
     );
-    let options = ModelOptions {
-        batch: batch.len(),
-        softmax: false,
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::default();
+    options.batch = batch.len();
+    options.softmax = false;
     let network = resnet_formats::open(weights, &options).unwrap();
     let model = network.model(&options).unwrap();
     let labels = model.labels.as_ref().unwrap();
@@ -130,10 +128,7 @@ fn the_bundled_network_names_what_it_never_saw_the_same_on_gpu_and_cpu() {
     }
     let graph = optimize(&model.graph, Fusion::Full).unwrap();
     let input = Batch::prepare(&batch, &model.preprocess).unwrap().tensor();
-    let on_cpu = CpuExecutor::new(&graph)
-        .unwrap()
-        .run(std::slice::from_ref(&input))
-        .unwrap();
+    let on_cpu = CpuExecutor::new(&graph).unwrap().run(&input).unwrap();
     let on_gpu = common::run_on(&context, KernelPath::Auto, &graph, &input);
     let best = |logits: &Tensor| -> Vec<usize> {
         let rows = logits.data().chunks(Shape::ALL.len());

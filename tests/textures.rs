@@ -20,17 +20,28 @@ use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions
 use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::wgpu::{self, TextureFormat as F, TextureUsages as U};
 
+/// A value with some of its fields changed.
+fn with<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
+    change(&mut value);
+    value
+}
+
+/// A part of a texture.
+fn part_of(read: TextureRead, rect: TextureRect) -> TextureRead {
+    with(read, |read| read.rect = Some(rect))
+}
+
 /// A network's preprocessing: not square, cropped, blue first.
 fn rules() -> Preprocess {
-    Preprocess {
-        size: [9, 14],
-        resize: Resize::Cover([11, 15]),
-        filter: Filter::Bilinear,
-        crop: Crop::Round,
-        mean: [0.5, 0.25, 0.125],
-        std: [0.5, 0.25, 1.0],
-        channels: ChannelOrder::Bgr,
-    }
+    let mut rules = Preprocess::NOTEBOOK;
+    rules.size = [9, 14];
+    rules.resize = Resize::Cover([11, 15]);
+    rules.filter = Filter::Bilinear;
+    rules.crop = Crop::Round;
+    rules.mean = [0.5, 0.25, 0.125];
+    rules.std = [0.5, 0.25, 1.0];
+    rules.channels = ChannelOrder::Bgr;
+    rules
 }
 
 /// A convolution over images of the rules' size: `conv`, and the map of its only channel, `map`.
@@ -139,7 +150,7 @@ fn pixel(format: F, [r, g, b]: [u8; 3]) -> Vec<u8> {
 fn upload(gpu: &Context, texture: &wgpu::Texture, level: u32, at: [u32; 2], picture: &Picture) {
     let pixels = picture.rgb().as_chunks::<3>().0.iter();
     let bytes: Vec<u8> = pixels.flat_map(|&p| pixel(texture.format(), p)).collect();
-    let size = [picture.height(), picture.width()];
+    let size = picture.size();
     gpu.queue.write_texture(
         wgpu::TexelCopyTextureInfo {
             mip_level: level,
@@ -161,7 +172,7 @@ fn upload(gpu: &Context, texture: &wgpu::Texture, level: u32, at: [u32; 2], pict
 }
 
 fn uploaded(gpu: &Context, picture: &Picture, format: F) -> wgpu::TextureView {
-    let size = [picture.height(), picture.width()];
+    let size = picture.size();
     let texture = texture(gpu, size, format, U::TEXTURE_BINDING | U::COPY_DST, 1);
     upload(gpu, &texture, 0, [0, 0], picture);
     texture.create_view(&wgpu::TextureViewDescriptor::default())
@@ -230,11 +241,9 @@ fn a_texture_of_any_format_becomes_the_pixels_of_the_cpu_path() {
         Filter::Lanczos,
     ] {
         for resize in [rules.resize, Resize::Squash, Resize::Cover([40, 30])] {
-            let rules = Preprocess {
-                resize,
-                filter,
-                ..rules
-            };
+            let mut rules = rules;
+            rules.resize = resize;
+            rules.filter = filter;
             let want = Batch::prepare(std::slice::from_ref(&picture), &rules).unwrap();
             let executor = executor(&gpu, KernelPath::Auto, 1, &rules);
             for (format, view) in &views {
@@ -276,11 +285,9 @@ fn packed_and_grey_formats_are_read_as_far_as_they_are_exact() {
 #[test]
 fn light_without_bound_is_tone_mapped() {
     let gpu = gpu();
-    let rules = Preprocess {
-        resize: Resize::Squash,
-        channels: ChannelOrder::Rgb,
-        ..rules()
-    };
+    let mut rules = rules();
+    rules.resize = Resize::Squash;
+    rules.channels = ChannelOrder::Rgb;
     let executor = executor(&gpu, KernelPath::Auto, 1, &rules);
     // Every texel is a pixel: the sizes are the same.
     let [h, w] = rules.size;
@@ -305,7 +312,9 @@ fn light_without_bound_is_tone_mapped() {
     let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
     for exposure in [0.25f64, 1.0, 3.0] {
         #[expect(clippy::cast_possible_truncation, reason = "exact in 32 bits")]
-        let read = TextureRead::default().tone_map(exposure as f32);
+        let read = with(TextureRead::default(), |read| {
+            read.exposure = Some(exposure as f32);
+        });
         let input = executor
             .texture_input(&gpu.device, &[(&view, read)])
             .unwrap();
@@ -345,14 +354,12 @@ fn a_part_that_moves_is_the_part_that_is_read_anew() {
     };
     for resize in [rules().resize, Resize::Squash, Resize::Cover([40, 30])] {
         for filter in [Filter::Bicubic, Filter::Nearest] {
-            let rules = Preprocess {
-                resize,
-                filter,
-                ..rules()
-            };
+            let mut rules = rules();
+            rules.resize = resize;
+            rules.filter = filter;
             let executor = executor(&gpu, KernelPath::Auto, 2, &rules);
             let start = rect([30, 20, 15, 9]);
-            let views = [(&view, read.rect(start)), (&view, read)];
+            let views = [(&view, part_of(read, start)), (&view, read)];
             let moving = executor.texture_input(&gpu.device, &views).unwrap();
             // From the smallest part to all of it, wide and high.
             for place in [
@@ -365,7 +372,7 @@ fn a_part_that_moves_is_the_part_that_is_read_anew() {
             ] {
                 let place = rect(place);
                 moving.set_rect(&gpu.queue, 0, place).unwrap();
-                let views = [(&view, read.rect(place)), (&view, read)];
+                let views = [(&view, part_of(read, place)), (&view, read)];
                 let anew = executor.texture_input(&gpu.device, &views).unwrap();
                 let got = pixels_of(&gpu, &executor, &moving);
                 let want = pixels_of(&gpu, &executor, &anew);
@@ -436,7 +443,7 @@ fn a_part_of_a_texture_is_read_as_it_is_described() {
     let executor = executor(&gpu, KernelPath::Auto, 1, &rules);
     let picture = noise(16, 13, 4);
     let want = Batch::prepare(std::slice::from_ref(&picture), &rules).unwrap();
-    let (h, w) = (picture.height(), picture.width());
+    let [h, w] = picture.size();
     let rows = picture.rgb().chunks_exact(w * 3);
 
     let flipped: Vec<u8> = rows.clone().rev().flatten().copied().collect();
@@ -449,8 +456,16 @@ fn a_part_of_a_texture_is_read_as_it_is_described() {
         .collect();
     let plain = TextureRead::default();
     let cases = [
-        ("upside down", flipped, plain.origin(Origin::BottomLeft)),
-        ("blue first", swapped, plain.channels(ChannelOrder::Bgr)),
+        (
+            "upside down",
+            flipped,
+            with(plain, |read| read.origin = Origin::BottomLeft),
+        ),
+        (
+            "blue first",
+            swapped,
+            with(plain, |read| read.channels = ChannelOrder::Bgr),
+        ),
         ("as it is", picture.rgb().to_vec(), plain),
     ];
     for (what, rgb, read) in cases {
@@ -465,7 +480,9 @@ fn a_part_of_a_texture_is_read_as_it_is_described() {
             base_mip_level: 1,
             ..Default::default()
         });
-        let read = read.mip_level(1).rect(TextureRect {
+        let mut read = read;
+        read.mip_level = 1;
+        read.rect = Some(TextureRect {
             left: 5,
             top: 7,
             width: 13,
@@ -497,7 +514,7 @@ fn the_level_that_was_said_is_read_whatever_the_view() {
         });
         for (said, picture) in (0..).zip(&levels) {
             let want = Batch::prepare(std::slice::from_ref(picture), &rules).unwrap();
-            let read = TextureRead::default().mip_level(said);
+            let read = with(TextureRead::default(), |read| read.mip_level = said);
             let input = executor.texture_input(&gpu.device, &[(&view, read)]);
             let pixels = pixels_of(&gpu, &executor, &input.unwrap());
             let what = format!("begins at {begins}, said to begin at {said}");
@@ -545,7 +562,9 @@ fn linear_light_is_encoded_and_an_srgb_view_can_be_read_as_it_is() {
         extent([16, 13]),
     );
     let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
-    let read = TextureRead::default().encoding(Encoding::Linear);
+    let read = with(TextureRead::default(), |read| {
+        read.encoding = Encoding::Linear;
+    });
     let input = executor
         .texture_input(&gpu.device, &[(&view, read)])
         .unwrap();
@@ -557,7 +576,9 @@ fn linear_light_is_encoded_and_an_srgb_view_can_be_read_as_it_is() {
         format: Some(F::Rgba8Unorm),
         ..Default::default()
     });
-    let read = TextureRead::default().format(F::Rgba8Unorm);
+    let read = with(TextureRead::default(), |read| {
+        read.format = Some(F::Rgba8Unorm);
+    });
     let input = executor
         .texture_input(&gpu.device, &[(&view, read)])
         .unwrap();
@@ -617,27 +638,40 @@ fn textures_that_cannot_be_read_are_errors() {
     let good = view_of(F::Rgba8Unorm, U::TEXTURE_BINDING);
     let read = TextureRead::default();
     let part = |left, width| {
-        read.rect(TextureRect {
+        let rect = TextureRect {
             left,
             top: 0,
             width,
             height: 8,
-        })
+        };
+        part_of(read, rect)
     };
     let cases = [
         (&view_of(F::Rgba8Snorm, U::TEXTURE_BINDING), read, "none of"),
-        (&good, read.tone_map(0.0), "no exposure"),
-        (&good, read.tone_map(f32::NAN), "no exposure"),
+        (
+            &good,
+            with(read, |read| read.exposure = Some(0.0)),
+            "no exposure",
+        ),
+        (
+            &good,
+            with(read, |read| read.exposure = Some(f32::NAN)),
+            "no exposure",
+        ),
         (
             &view_of(F::Rgba8Unorm, U::COPY_SRC),
             read,
             "TEXTURE_BINDING",
         ),
-        (&good, read.mip_level(1), "mip level 1"),
+        (&good, with(read, |read| read.mip_level = 1), "mip level 1"),
         (&good, part(4, 5), "not within"),
         (&good, part(8, 0), "is empty"),
         (&good, part(u32::MAX, 2), "not within"),
-        (&good, read.format(F::Bgra8Unorm), "cannot have the format"),
+        (
+            &good,
+            with(read, |read| read.format = Some(F::Bgra8Unorm)),
+            "cannot have the format",
+        ),
     ];
     for (view, read, says) in cases {
         let error = executor
@@ -648,10 +682,8 @@ fn textures_that_cannot_be_read_are_errors() {
     }
     // A batch size and an image size that differ from the plan's.
     let twice = [(&good, read), (&good, read)];
-    let wide = Preprocess {
-        size: [9, 15],
-        ..rules
-    };
+    let mut wide = rules;
+    wide.size = [9, 15];
     let options = PlanOptions::new(Capabilities::of(&gpu.device));
     let options = options.input(InputFormat::Rgba8(wide));
     let plan = Plan::new(&network(1, rules.size), &options).unwrap();
@@ -693,11 +725,11 @@ fn a_map_is_painted_into_the_part_of_the_hosts_texture() {
         };
         let paint = |format, image, stretch, colors| {
             let texture = texture(&gpu, [40, 64], format, U::COPY_DST | U::COPY_SRC, 1);
-            let how = HeatMap::of("map")
-                .image(image)
-                .stretch(stretch)
-                .colors(colors)
-                .rect(rect);
+            let mut how = HeatMap::of("map");
+            how.image = image;
+            how.stretch = stretch;
+            how.colors = colors;
+            how.rect = Some(rect);
             let output = Output::builder(&executor)
                 .heat_map(&gpu.device, &texture, &how)
                 .unwrap()
@@ -785,15 +817,17 @@ fn textures_that_cannot_be_painted_are_errors() {
     let cases = [
         (texture(F::Rgba16Float, U::COPY_DST), map(), "Rgba16Float"),
         (texture(F::R32Float, U::COPY_SRC), map(), "COPY_DST"),
-        (good.clone(), map().image(1), "image 1"),
+        (good.clone(), with(map(), |map| map.image = 1), "image 1"),
         (good.clone(), HeatMap::of("conv"), "'conv' is [1, 5, 5, 7]"),
         (
             good.clone(),
-            map().rect(TextureRect {
-                left: 0,
-                top: 1,
-                width: 8,
-                height: 8,
+            with(map(), |map| {
+                map.rect = Some(TextureRect {
+                    left: 0,
+                    top: 1,
+                    width: 8,
+                    height: 8,
+                });
             }),
             "not within",
         ),

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use resnet_wgpu::gpu::{optional_features, required_features, required_limits};
+use resnet_wgpu::gpu::device_descriptor;
 use resnet_wgpu::wgpu;
 
 /// Adapter, device and queue.
@@ -23,20 +23,7 @@ impl Host {
         pollster::block_on(async {
             let adapter =
                 wgpu::util::initialize_adapter_from_env_or_default(instance, surface).await?;
-            let allowed = adapter.limits();
-            let (device, queue) = adapter
-                .request_device(&wgpu::DeviceDescriptor {
-                    label: Some("viewer"),
-                    required_features: required_features()
-                        | (adapter.features() & optional_features()),
-                    required_limits: wgpu::Limits {
-                        max_immediate_size: allowed.max_immediate_size,
-                        max_texture_dimension_2d: allowed.max_texture_dimension_2d,
-                        ..required_limits()
-                    },
-                    ..Default::default()
-                })
-                .await?;
+            let (device, queue) = adapter.request_device(&device_descriptor(&adapter)).await?;
             Ok(Self {
                 adapter,
                 device,

@@ -9,10 +9,9 @@ use std::task::{Context, Poll, Waker};
 
 use resnet_wgpu::Error;
 use resnet_wgpu::explain::{ClassMap, add_class_map};
-use resnet_wgpu::gpu::{
-    Cursor, Executor, HeatMap, Input, Output, Readback, Slice, StepTimer, TextureRead,
-};
+use resnet_wgpu::gpu::{Cursor, Executor, HeatMap, Input, Output, Readback, Slice, TextureRead};
 use resnet_wgpu::graph::Role;
+use resnet_wgpu::internals::gpu::StepTimer;
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::Labels;

@@ -7,6 +7,8 @@ use resnet_wgpu::picture::Reader;
 
 fuzz_target!(|data: &[u8]| {
     for truncated in [false, true] {
-        let _ = Reader::default().truncated(truncated).decode("fuzz", data);
+        let mut reader = Reader::default();
+        reader.truncated = truncated;
+        let _ = reader.decode("fuzz", data);
     }
 });

@@ -33,7 +33,7 @@ use step::Step;
 /// A graph, prepared for running on all cores.
 ///
 /// ```
-/// use resnet_wgpu::cpu::CpuExecutor;
+/// use resnet_wgpu::engine::{CpuExecutor, Engine};
 /// use resnet_wgpu::network::{Arch, ModelOptions};
 /// use resnet_wgpu::tensor::Tensor;
 ///
@@ -41,7 +41,7 @@ use step::Step;
 /// options.size = Some([32, 32]);
 /// let model = Arch::ResNet18.made_up(0, &options)?.model(&options)?;
 /// let executor = CpuExecutor::new(&model.graph)?;
-/// let outputs = executor.run(&[Tensor::new(&[1, 3, 32, 32], vec![0.5; 3 * 32 * 32])?])?;
+/// let outputs = executor.run(&Tensor::new(&[1, 3, 32, 32], vec![0.5; 3 * 32 * 32])?)?;
 /// assert_eq!(Some(outputs[0].data().len()), model.classes);
 /// # Ok::<(), resnet_wgpu::Error>(())
 /// ```
@@ -93,7 +93,8 @@ impl CpuExecutor {
     ///
     /// # Errors
     /// [`Error::Input`] if the inputs do not match the graph.
-    pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+    #[doc(hidden)]
+    pub fn run_inputs(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
         check_inputs(&self.graph, inputs)?;
         let mut buffers = self.idle_buffers();
         self.compute(inputs, &mut buffers, |_, _| Ok(()))?;

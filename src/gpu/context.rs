@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::cooperative::{cooperative_matrix_features, cooperative_matrix_works};
-use super::{PipelineCacheFile, Pipelines, required_limits};
+use super::{PipelineCacheFile, Pipelines};
 use crate::error::Error;
 
 /// The adapters of this machine, in order of preference.
@@ -65,7 +65,7 @@ impl Adapters {
             return Some("no compute shaders".to_owned());
         }
         let mut failure = None;
-        required_limits().check_limits_with_fail_fn(
+        wgpu::Limits::default().check_limits_with_fail_fn(
             &adapter.limits(),
             true,
             |name, needed, allowed| {

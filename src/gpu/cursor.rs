@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::dispatch::Dispatch;
 use super::record::Sequence;
 use super::runs::Runs;
-use super::{BuildProgress, Executor, Input, Output};
+use super::{Executor, Input, Output};
 use crate::error::Error;
 
 /// How much of a run is recorded next.
@@ -96,14 +96,9 @@ impl Cursor {
         self.done
     }
 
-    /// The number of kernels recorded so far.
-    pub fn steps_done(&self) -> usize {
-        self.next
-    }
-
-    /// The number of kernels in the whole run.
-    pub fn steps_total(&self) -> usize {
-        self.sequence.len()
+    /// The number of kernels recorded so far, and that of the whole run.
+    pub fn progress(&self) -> (usize, usize) {
+        (self.next, self.sequence.len())
     }
 
     /// Records the next kernels, in one compute pass, and returns whether the run is complete. Like
@@ -202,12 +197,9 @@ pub struct Prewarm {
 }
 
 impl Prewarm {
-    /// The progress: pipelines recorded, out of all.
-    pub fn progress(&self) -> BuildProgress {
-        BuildProgress::Pipelines {
-            done: self.next,
-            total: self.dispatches.len(),
-        }
+    /// The number of pipelines recorded so far, and that of all.
+    pub fn progress(&self) -> (usize, usize) {
+        (self.next, self.dispatches.len())
     }
 
     /// Records the next pipelines, at most `count`, and returns whether they were the last.

@@ -21,14 +21,25 @@ use crate::plan::OutputKey;
 /// whole image for rules that squash, its middle for rules that crop
 /// ([`Preprocess::seen`](crate::picture::Preprocess::seen)).
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct HeatMap {
-    pub(super) value: OutputKey<'static>,
-    image: usize,
-    stretch: bool,
-    colors: Colors,
-    rect: Option<TextureRect>,
-    opacity: f32,
-    premultiplied: bool,
+    /// The value that is painted; by default the class activation map.
+    pub value: OutputKey<'static>,
+    /// The image of the batch; by default the first.
+    pub image: usize,
+    /// Whether the smallest and the largest value of the surface become 0 and 1, which is the default;
+    /// otherwise values are used unchanged, and clamped to 0..1 for colours.
+    pub stretch: bool,
+    /// The colours for the values from 0 to 1, by default [`Colors::Heat`]; `r32float` needs none.
+    pub colors: Colors,
+    /// The part of the texture that is painted; if `None`, all of it.
+    pub rect: Option<TextureRect>,
+    /// Multiplies the alpha of all colours, by default by 1.
+    pub opacity: f32,
+    /// Whether colours are multiplied by their alpha, for hosts that blend
+    /// `colour + (1 − alpha) · below`, as egui does; by default they are not. In an sRGB texture it is
+    /// the light that is multiplied, elsewhere the numbers.
+    pub premultiplied: bool,
 }
 
 impl Default for HeatMap {
@@ -38,7 +49,7 @@ impl Default for HeatMap {
 }
 
 impl HeatMap {
-    /// Paints a value; by default that is the class activation map.
+    /// Paints a value in the default way.
     pub fn of(value: impl Into<OutputKey<'static>>) -> Self {
         Self {
             value: value.into(),
@@ -49,52 +60,6 @@ impl HeatMap {
             opacity: 1.0,
             premultiplied: false,
         }
-    }
-
-    /// Selects the image of the batch; by default the first.
-    #[must_use]
-    pub const fn image(mut self, image: usize) -> Self {
-        self.image = image;
-        self
-    }
-
-    /// Sets whether the smallest and the largest value of the surface become 0 and 1, which is the
-    /// default; otherwise values are used unchanged, and clamped to 0..1 for colours.
-    #[must_use]
-    pub const fn stretch(mut self, stretch: bool) -> Self {
-        self.stretch = stretch;
-        self
-    }
-
-    /// Sets the colours for the values from 0 to 1, by default [`Colors::Heat`]; `r32float` needs
-    /// none.
-    #[must_use]
-    pub fn colors(mut self, colors: Colors) -> Self {
-        self.colors = colors;
-        self
-    }
-
-    /// Multiplies the alpha of all colours, by default by 1.
-    #[must_use]
-    pub const fn opacity(mut self, opacity: f32) -> Self {
-        self.opacity = opacity;
-        self
-    }
-
-    /// Sets whether colours are multiplied by their alpha, for hosts that blend
-    /// `colour + (1 − alpha) · below`, as egui does; by default they are not. In an sRGB texture it is
-    /// the light that is multiplied, elsewhere the numbers.
-    #[must_use]
-    pub const fn premultiplied(mut self, premultiplied: bool) -> Self {
-        self.premultiplied = premultiplied;
-        self
-    }
-
-    /// Sets the part of the texture that is painted; by default all of it.
-    #[must_use]
-    pub const fn rect(mut self, rect: TextureRect) -> Self {
-        self.rect = Some(rect);
-        self
     }
 }
 
@@ -342,10 +307,13 @@ mod tests {
 
     #[test]
     fn colors_are_multiplied_as_the_texture_stores_them() {
-        let how = HeatMap::default().opacity(0.5);
+        let mut how = HeatMap {
+            opacity: 0.5,
+            ..HeatMap::default()
+        };
         // Straight alpha: the opacity changes nothing else.
         assert_eq!(how.table_as(false)[255], [255, 255, 255, 115], "straight");
-        let how = how.premultiplied(true);
+        how.premultiplied = true;
         let [r, g, b, a] = how.table_as(false)[255];
         assert_eq!([r, g, b, a], [115; 4], "numbers");
         // 0.451 of white light is encoded as 0.70.

@@ -26,7 +26,7 @@ mod output;
 mod pace;
 mod parallel;
 pub(crate) mod pipeline_cache;
-mod pipelines;
+pub(crate) mod pipelines;
 mod readback;
 mod record;
 mod resources;
@@ -48,22 +48,18 @@ pub use heat_map::{Colors, HeatMap};
 pub use input::Input;
 pub use output::{Output, OutputBuilder};
 use pipeline_cache::PipelineCacheFile;
-pub use pipelines::{BuildProgress, Pipelines};
+pub(crate) use pipelines::BuildProgress;
+pub use pipelines::Pipelines;
 pub use readback::Readback;
 pub use scopes::answered;
 use scopes::{alive, gpu_error, guarded, ready_now};
 pub use session::Session;
 pub use similarity::Similarity;
 pub use texture::{Encoding, Origin, TextureRead, TextureRect};
-pub use timing::StepTimer;
-pub(crate) use timing::{StepClock, StepSpan};
+pub(crate) use timing::{StepClock, StepSpan, StepTimer};
 
-/// Features that a host's device must have: none.
-pub fn required_features() -> wgpu::Features {
-    wgpu::Features::empty()
-}
-
-/// Features that are used where a device has them.
+/// The features that are used where a device has them. None is needed.
+#[doc(hidden)]
 pub fn optional_features() -> wgpu::Features {
     wgpu::Features::TIMESTAMP_QUERY
         | wgpu::Features::SUBGROUP
@@ -73,15 +69,10 @@ pub fn optional_features() -> wgpu::Features {
         | wgpu::Features::PIPELINE_CACHE
 }
 
-/// Limits that a host's device must have: WebGPU's defaults. Larger storage buffers and textures
-/// allow larger batches and images; a software adapter is several times faster with the [optional
-/// features](optional_features) and its own `max_immediate_size`.
-pub fn required_limits() -> wgpu::Limits {
-    wgpu::Limits::default()
-}
-
-/// The device to request where nothing else decides: all optional features that the adapter has, and
-/// the limits that allow large batches and images. A host adds its own:
+/// The device to request where nothing else decides: the features that make kernels faster, where the
+/// adapter has them, and the limits that allow large batches and images. No feature is needed, and no
+/// limits beyond WebGPU's defaults; but a software adapter is several times slower without its own
+/// `max_immediate_size`. A host adds what it needs itself:
 ///
 /// ```no_run
 /// # use resnet_wgpu::{gpu::device_descriptor, wgpu};
@@ -96,13 +87,13 @@ pub fn device_descriptor(adapter: &wgpu::Adapter) -> wgpu::DeviceDescriptor<'sta
     let allowed = adapter.limits();
     wgpu::DeviceDescriptor {
         label: Some("resnet-wgpu"),
-        required_features: required_features() | (adapter.features() & optional_features()),
+        required_features: adapter.features() & optional_features(),
         required_limits: wgpu::Limits {
             max_storage_buffer_binding_size: allowed.max_storage_buffer_binding_size,
             max_buffer_size: allowed.max_buffer_size,
             max_texture_dimension_2d: allowed.max_texture_dimension_2d,
             max_immediate_size: allowed.max_immediate_size,
-            ..required_limits()
+            ..wgpu::Limits::default()
         },
         ..Default::default()
     }

@@ -112,6 +112,7 @@ impl Executor {
     /// # Errors
     /// As [`Self::record`]; also [`Error::Recording`] if the timer has fewer steps than
     /// [`Self::step_count`].
+    #[doc(hidden)]
     pub fn record_timed(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -149,6 +150,7 @@ impl Executor {
     ///
     /// # Errors
     /// As [`Self::record`].
+    #[doc(hidden)]
     pub fn step_count(&self, input: &Input, output: &Output) -> Result<usize, Error> {
         Ok(Sequence::new(self, input, output)?.len())
     }

@@ -34,6 +34,7 @@ impl Session {
     }
 
     /// The executor.
+    #[doc(hidden)]
     pub fn executor(&self) -> &Executor {
         &self.executor
     }
@@ -82,7 +83,7 @@ impl Session {
         let whole = self.pace.fits();
         let mut run = self.executor.start(&input, &output)?;
         while !run.is_done() {
-            let (start, first) = (Instant::now(), run.steps_done());
+            let (start, first) = (Instant::now(), run.progress().0);
             let slice = if whole {
                 Slice::Rest
             } else {
@@ -94,7 +95,7 @@ impl Session {
                 }
                 Ok(())
             })?;
-            self.pace.learn(first..run.steps_done(), start.elapsed());
+            self.pace.learn(first..run.progress().0, start.elapsed());
         }
         Ok(())
     }
@@ -240,7 +241,7 @@ impl Session {
         let mut run = self.executor.start(&input, &output)?;
         let start = Instant::now();
         let now = || start.elapsed().as_secs_f64() * 1e3;
-        let mut spans = Vec::with_capacity(run.steps_total());
+        let mut spans = Vec::with_capacity(run.progress().1);
         while !run.is_done() {
             let begin_ms = now();
             self.submit(|encoder| run.record(encoder, Slice::Steps(1)).map(drop))?;

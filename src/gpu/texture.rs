@@ -92,72 +92,39 @@ const FORMATS: [wgpu::TextureFormat; 14] = {
 /// and `r8unorm`. Its texture has the usage `TEXTURE_BINDING`. Its first mip level is read. Colours are
 /// clamped to 0..1 and rounded to 8 bits, as if the image had
 /// been saved to a file. Alpha is ignored, so premultiplied colours appear as over black.
+///
+/// By default all of the texture is read, as its format says:
+///
+/// ```
+/// use resnet_wgpu::gpu::{Encoding, TextureRead};
+///
+/// let mut read = TextureRead::default();
+/// read.encoding = Encoding::Linear;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct TextureRead {
-    format: Option<wgpu::TextureFormat>,
-    mip_level: u32,
-    rect: Option<TextureRect>,
-    origin: Origin,
-    channels: ChannelOrder,
-    encoding: Encoding,
-    exposure: Option<f32>,
+    /// The format of the view, if it differs from its texture's.
+    pub format: Option<wgpu::TextureFormat>,
+    /// The mip level that is read, and at which the view begins.
+    pub mip_level: u32,
+    /// The part that is the image; if `None`, all of it.
+    pub rect: Option<TextureRect>,
+    /// Which way up it is.
+    pub origin: Origin,
+    /// The order of the channels as sampled. By default red comes first, also for BGRA formats; blue
+    /// first is for textures filled in the opposite order to their format.
+    pub channels: ChannelOrder,
+    /// The meaning of the numbers.
+    pub encoding: Encoding,
+    /// Takes the numbers as light without an upper bound, as in HDR render targets, whatever the
+    /// encoding: multiplies them by this exposure and maps x to
+    /// `x (2.51 x + 0.03) / (x (2.43 x + 0.59) + 0.14)`, at most 1, before they are encoded. Otherwise
+    /// light beyond 1 is clamped. Choose the factor as for a screen: 1 shows 1 as bright as 0.80.
+    pub exposure: Option<f32>,
 }
 
 impl TextureRead {
-    /// Sets the format of the view, if it differs from its texture's.
-    #[must_use]
-    pub const fn format(mut self, format: wgpu::TextureFormat) -> Self {
-        self.format = Some(format);
-        self
-    }
-
-    /// Sets the mip level that is read, and at which the view begins; by default 0.
-    #[must_use]
-    pub const fn mip_level(mut self, level: u32) -> Self {
-        self.mip_level = level;
-        self
-    }
-
-    /// Sets the part that is the image; by default all of it.
-    #[must_use]
-    pub const fn rect(mut self, rect: TextureRect) -> Self {
-        self.rect = Some(rect);
-        self
-    }
-
-    /// Sets which way up it is.
-    #[must_use]
-    pub const fn origin(mut self, origin: Origin) -> Self {
-        self.origin = origin;
-        self
-    }
-
-    /// Sets the order of the channels as sampled. By default red comes first, also for BGRA
-    /// formats; blue first is for textures filled in the opposite order to their format.
-    #[must_use]
-    pub const fn channels(mut self, channels: ChannelOrder) -> Self {
-        self.channels = channels;
-        self
-    }
-
-    /// Sets the meaning of the numbers.
-    #[must_use]
-    pub const fn encoding(mut self, encoding: Encoding) -> Self {
-        self.encoding = encoding;
-        self
-    }
-
-    /// Takes the numbers as light without an upper bound, as in HDR render targets: multiplies them by an
-    /// exposure and maps x to `x (2.51 x + 0.03) / (x (2.43 x + 0.59) + 0.14)`, at most 1, before they are
-    /// encoded. Otherwise light beyond 1 is clamped. Choose the factor as for a screen: 1 shows 1 as
-    /// bright as 0.80.
-    #[must_use]
-    pub const fn tone_map(mut self, exposure: f32) -> Self {
-        self.exposure = Some(exposure);
-        self.encoding = Encoding::Linear;
-        self
-    }
-
     /// The same for another part of it.
     pub(super) const fn at(mut self, rect: TextureRect) -> Self {
         self.rect = Some(rect);
@@ -244,6 +211,7 @@ impl TextureRead {
             top: rect.top as usize,
             bottom_up: self.origin == Origin::BottomLeft,
             linear: match self.encoding {
+                _ if self.exposure.is_some() => true,
                 Encoding::ByFormat => format.is_srgb(),
                 Encoding::Encoded => false,
                 Encoding::Linear => true,

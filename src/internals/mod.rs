@@ -65,7 +65,8 @@ pub mod gpu {
     pub use crate::gpu::check_room;
     pub use crate::gpu::context::Adapters;
     pub use crate::gpu::pipeline_cache::PipelineCacheFile;
-    pub use crate::gpu::timing::{StepClock, StepSpan};
+    pub use crate::gpu::pipelines::BuildProgress;
+    pub use crate::gpu::timing::{StepClock, StepSpan, StepTimer};
 }
 
 /// The normalisation of pixels.

@@ -14,6 +14,7 @@ use crate::tensor::Tensor;
 
 /// The caller's choices; everything else follows from the weights.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ModelOptions {
     /// The batch size, in images.
     pub batch: usize,

@@ -117,6 +117,7 @@ impl Decisions {
     }
 
     /// The decisions that are guesses.
+    #[doc(hidden)]
     pub fn assumed(&self) -> impl Iterator<Item = &Decision> {
         let guess = |decision: &&Decision| decision.confidence == Confidence::Assumed;
         self.0.iter().filter(guess)

@@ -43,14 +43,9 @@ impl Picture {
         (len > 0 && len == rgb.len()).then_some(Self { height, width, rgb })
     }
 
-    /// The number of rows.
-    pub const fn height(&self) -> usize {
-        self.height
-    }
-
-    /// The number of columns.
-    pub const fn width(&self) -> usize {
-        self.width
+    /// The numbers of rows and columns.
+    pub const fn size(&self) -> [usize; 2] {
+        [self.height, self.width]
     }
 
     /// The bytes, row by row, red first.

@@ -24,6 +24,7 @@ const CAFFE_MEAN: [f32; 3] = [103.939, 116.779, 123.68];
 /// The preprocessing rules of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Preprocess {
     /// Height and width of the network's input.
     pub size: [usize; 2],

@@ -36,6 +36,7 @@ pub enum KernelPath {
 words!(KernelPath { Auto = "auto", Buffers = "buffers", Textures = "textures" });
 
 /// Whether 3×3 convolutions of stride 1 are computed with fewer multiplications.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Winograd {
@@ -95,6 +96,7 @@ impl PlanOptions {
 
     /// Sets whether 3×3 convolutions are computed with fewer multiplications.
     #[must_use]
+    #[doc(hidden)]
     pub fn winograd(self, winograd: Winograd) -> Self {
         Self { winograd, ..self }
     }

@@ -167,7 +167,7 @@ impl TuneCache {
             Ok(Some(record)) => record.layers,
             Ok(None) | Err(_) => BTreeMap::new(),
         };
-        let choices = tuned.choices();
+        let choices = &tuned.choices;
         for layer in &tuned.layers {
             let name = layer.shape.to_string();
             match choices.get(&layer.shape) {
@@ -277,8 +277,11 @@ mod tests {
                 choice_ms: 1.0,
             }
         };
+        let layers: Vec<TunedLayer> = shapes(graph).into_iter().map(layer).collect();
+        let choices = Tuned::winners(&layers);
         Tuned {
-            layers: shapes(graph).into_iter().map(layer).collect(),
+            choices: if faster { choices } else { Choices::default() },
+            layers,
             unmeasured: 0,
             networks: Some(NetworkTimes {
                 default_ms: 2.0,
@@ -309,8 +312,8 @@ mod tests {
         let found = tuned(&stored, true, false);
         assert!(load(&cache, &stored).unwrap().is_empty(), "no file");
         cache.store(&found).unwrap();
-        assert_eq!(load(&cache, &stored).unwrap(), found.choices());
-        assert_eq!(found.choices().len(), 2);
+        assert_eq!(load(&cache, &stored).unwrap(), found.choices);
+        assert_eq!(found.choices.len(), 2);
         assert!(load(&other_driver, &stored).unwrap().is_empty(), "driver");
         let other = load(&cache, &graph(&[8, 12])).unwrap();
         assert_eq!(other.len(), 1, "12 outputs were never measured");
@@ -363,7 +366,7 @@ mod tests {
         assert_refused(&cache, "is larger than");
         cache.store(&found).unwrap();
         let loaded = load(&cache, &graph(&[4])).unwrap();
-        assert_eq!(loaded, found.choices(), "written anew");
+        assert_eq!(loaded, found.choices, "written anew");
     }
 
     #[test]
@@ -374,7 +377,7 @@ mod tests {
         let found = tuned(&graph, true, false);
         cache.store(&found).unwrap();
         let path = &cache.file;
-        let choice = found.choices().get(&shapes(&graph)[0]).unwrap();
+        let choice = found.choices.get(&shapes(&graph)[0]).unwrap();
         let good = fs::read_to_string(path).unwrap();
         assert!(good.contains(&choice.to_string()), "{good}");
         for other in [

@@ -66,6 +66,8 @@ pub struct Tuned {
     /// The distinct layers that were measured, in this order.
     #[doc(hidden)]
     pub layers: Vec<TunedLayer>,
+    /// The choices that made the network faster; empty if none did.
+    pub choices: Choices,
     /// Number of distinct layers for which the budget did not suffice.
     pub unmeasured: usize,
     /// The comparison of the two networks, if any layer's choice differs from its default.
@@ -74,18 +76,9 @@ pub struct Tuned {
 }
 
 impl Tuned {
-    /// The choices that made the network faster; empty if none did.
-    pub fn choices(&self) -> Choices {
-        if self.networks.is_some_and(|networks| networks.faster) {
-            self.winners()
-        } else {
-            Choices::default()
-        }
-    }
-
     /// The choices that won layer by layer.
-    fn winners(&self) -> Choices {
-        let other = self.layers.iter().filter(|l| l.choice != l.default);
+    fn winners(layers: &[TunedLayer]) -> Choices {
+        let other = layers.iter().filter(|l| l.choice != l.default);
         other.map(|layer| (layer.shape, layer.choice)).collect()
     }
 }
@@ -136,15 +129,19 @@ pub fn tune(
     let mut tuned = Tuned {
         unmeasured: total - layers.len(),
         layers,
+        choices: Choices::default(),
         networks: None,
     };
-    let winners = tuned.winners();
+    let winners = Tuned::winners(&tuned.layers);
     if !winners.is_empty() {
         progress(TuneProgress::Networks);
-        let options = defaults.choices(winners);
+        let options = defaults.choices(winners.clone());
         let other = Session::new(context, &Plan::new(graph, &options)?)?;
         let networks = [&network, &other];
         let compared = compare(networks, &input, options.precision, start + budget)?;
+        if compared.faster {
+            tuned.choices = winners;
+        }
         tuned.networks = Some(compared);
     }
     Ok(tuned)

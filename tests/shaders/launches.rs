@@ -162,12 +162,10 @@ pub(crate) fn launches() -> Vec<Launch> {
     for output in [p, g, blurred, gated, apart, far, by_groups, attended] {
         graph.mark_output(output).unwrap();
     }
-    let rules = Preprocess {
-        mean: [0.5; 3],
-        std: [0.25; 3],
-        channels: ChannelOrder::Bgr,
-        ..Preprocess::TORCHVISION
-    };
+    let mut rules = Preprocess::TORCHVISION;
+    rules.mean = [0.5; 3];
+    rules.std = [0.25; 3];
+    rules.channels = ChannelOrder::Bgr;
     let mut launches = Vec::new();
     let paths = [
         (KernelPath::Buffers, 8),

@@ -101,11 +101,9 @@ fn networks() -> Vec<(String, Graph)> {
         Arch::Notebook,
     ] {
         for (batch, size) in [(1, None), (8, None), (1, Some([97, 131]))] {
-            let options = ModelOptions {
-                batch,
-                size,
-                ..ModelOptions::default()
-            };
+            let mut options = ModelOptions::default();
+            options.batch = batch;
+            options.size = size;
             let network = arch.made_up(0, &options).unwrap();
             let model = network.model(&options).unwrap();
             let [h, w] = model.size();

@@ -39,11 +39,7 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
     let mut network = network::load(&args.run.network, 1)?;
     let classes = network.classes()?;
     network::note_assumptions(&network);
-    if let Some(own) = network
-        .model
-        .preprocess
-        .for_image([picture.height(), picture.width()])
-    {
+    if let Some(own) = network.model.preprocess.for_image(picture.size()) {
         network.fit(&own)?;
     }
     let labels = network.labels(args.labels.labels.as_deref())?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use resnet_run::{AdapterInfo, Device, ModelInfo, Network, Runner};
-use resnet_wgpu::cpu::CpuExecutor;
+use resnet_wgpu::engine::CpuExecutor;
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
 use resnet_wgpu::internals::reference::{self, Activations, Keep};

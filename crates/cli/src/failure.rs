@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use resnet_run::{LARGEST_HALF, Refused};
-use resnet_wgpu::error::{Error, Hint, Kind};
 use resnet_wgpu::network::Decision;
 use resnet_wgpu::picture::Preprocess;
+use resnet_wgpu::{Error, Hint, Kind};
 
 use crate::escape::one_line;
 

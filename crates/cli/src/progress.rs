@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use resnet_formats::hub;
-use resnet_wgpu::gpu::BuildProgress;
+use resnet_wgpu::internals::gpu::BuildProgress;
 use resnet_wgpu::tune::TuneProgress;
 
 /// Shows one bar at a time, and removes it when dropped. `indicatif` hides it if stderr is not a

@@ -118,7 +118,7 @@ fn tune_batch(
         (false, Some(caches)) => {
             let file = caches.store(&gpu.context, &options, &tuned)?;
             let file = file.display().to_string();
-            (!tuned.choices().is_empty()).then_some(file)
+            (!tuned.choices.is_empty()).then_some(file)
         }
         (false, None) => {
             log::warn!("the system has no folder for caches: give one by --cache-dir");

@@ -86,7 +86,7 @@ fn without_time_every_default_stands() {
     let options = PlanOptions::new(Capabilities::of(&gpu.device));
     let tuned = tune(&gpu, &graph, &options, Duration::ZERO, &mut |_| ()).unwrap();
     assert_eq!((tuned.layers.len(), tuned.unmeasured), (0, 2));
-    assert!(tuned.networks.is_none() && tuned.choices().is_empty());
+    assert!(tuned.networks.is_none() && tuned.choices.is_empty());
 }
 
 /// The vector width of llvmpipe, in bits.

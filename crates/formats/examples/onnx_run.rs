@@ -24,11 +24,9 @@ fn run(line: &str) -> Result<serde_json::Value, Box<dyn Error>> {
         .iter()
         .map(|&bytes| f32::from_le_bytes(bytes))
         .collect();
-    let options = ModelOptions {
-        batch: dims[0],
-        size: Some([dims[2], dims[3]]),
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::default();
+    options.batch = dims[0];
+    options.size = Some([dims[2], dims[3]]);
     let network = resnet_formats::open(file, &options)?;
     let model = network.model(&options)?;
     let activations = reference::run(&model.graph, &[Tensor::new(&dims, numbers)?])?;

@@ -133,14 +133,13 @@ fn options(name: &str) -> ModelOptions {
     };
     let settings = SETTINGS.iter().filter(|(folder, _)| *folder == name);
     let settings = settings.flat_map(|(_, settings)| settings.iter());
-    ModelOptions {
-        settings: settings
-            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
-        batch: 2,
-        size: Some(size),
-        ..ModelOptions::default()
-    }
+    let mut options = ModelOptions::default();
+    options.settings = settings
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    options.batch = 2;
+    options.size = Some(size);
+    options
 }
 
 fn network(name: &str, file: &str) -> Network {
@@ -263,10 +262,8 @@ fn the_other_variant_is_another_network() {
         let mut weights =
             resnet_formats::weights::Weights::from_bytes("model.safetensors", weights.clone())
                 .unwrap();
-        let options = ModelOptions {
-            variant,
-            ..options("huggingface-v1")
-        };
+        let mut options = options("huggingface-v1");
+        options.variant = variant;
         let network = weights.network(&options).unwrap();
         network.model(&options).unwrap()
     };
@@ -294,10 +291,8 @@ fn what_has_no_classifier_has_features_of_its_own() {
     let path = folder("clip").join("model.safetensors");
     let free = model_of(&path, &ModelOptions::default()).unwrap();
     assert_eq!(free.size(), [64, 64], "what it has positions for");
-    let other = ModelOptions {
-        size: Some([96, 96]),
-        ..ModelOptions::default()
-    };
+    let mut other = ModelOptions::default();
+    other.size = Some([96, 96]);
     let error = model_of(&path, &other).unwrap_err().to_string();
     assert!(error.contains("images of 64x64"), "{error}");
 
@@ -306,10 +301,8 @@ fn what_has_no_classifier_has_features_of_its_own() {
     assert_eq!(caffe.preprocess.channels, ChannelOrder::Bgr, "Caffe's");
     let assumed: Vec<&str> = caffe.decisions.assumed().map(|d| d.what).collect();
     assert_eq!(assumed, ["stride", "preprocessing"], "guesses");
-    let torchvision = ModelOptions {
-        variant: Some(Variant::V1_5),
-        ..options("detectron")
-    };
+    let mut torchvision = options("detectron");
+    torchvision.variant = Some(Variant::V1_5);
     let path = folder("detectron").join("model.pth");
     let model = model_of(&path, &torchvision).unwrap();
     assert_eq!(
@@ -371,10 +364,8 @@ fn settings_that_make_no_sense_are_errors_that_list_all() {
         ("cifar-b", "ceil_mode=true", "there is none"),
     ] {
         let (setting, value) = settings.split_once('=').unwrap();
-        let options = ModelOptions {
-            settings: BTreeMap::from([(setting.to_owned(), value.to_owned())]),
-            ..ModelOptions::default()
-        };
+        let mut options = ModelOptions::default();
+        options.settings = BTreeMap::from([(setting.to_owned(), value.to_owned())]);
         let error = model_of(&folder(name).join("model.pth"), &options).unwrap_err();
         let text = error.to_string();
         assert!(
@@ -394,10 +385,8 @@ fn normalisations_without_statistics_are_refused_unless_groups_are_stated() {
         let stated = settings
             .iter()
             .map(|&(name, value)| (name.to_owned(), value.to_owned()));
-        let options = ModelOptions {
-            settings: stated.collect(),
-            ..options("timm-c")
-        };
+        let mut options = options("timm-c");
+        options.settings = stated.collect();
         weights.network(&options)?.model(&options)
     };
     let error = open(&[]).unwrap_err().to_string();
@@ -429,10 +418,8 @@ fn grey_and_small_networks_are_prepared_as_such() {
     assert_eq!(assumed(&small), ["preprocessing"]);
     let zeros = model_of(&folder("cifar-a").join("model.pth"), &options).unwrap();
     assert_eq!(assumed(&zeros), ["shortcut", "preprocessing"]);
-    let stated = ModelOptions {
-        settings: BTreeMap::from([("bgr".to_owned(), "true".to_owned())]),
-        ..options
-    };
+    let mut stated = options;
+    stated.settings = BTreeMap::from([("bgr".to_owned(), "true".to_owned())]);
     let path = folder("torchvision-basic").join("model.pth");
     let bgr = model_of(&path, &stated).unwrap();
     assert_eq!(bgr.preprocess.channels, ChannelOrder::Bgr, "stated");
@@ -456,10 +443,8 @@ fn converted_files_compute_the_same_and_leave_nothing_to_guess() {
             let path = temporary.path().join("converted.safetensors");
             resnet_formats::save(&original, &path, weights).unwrap();
             // What was stated is in the file.
-            let options = ModelOptions {
-                settings: BTreeMap::new(),
-                ..options(name)
-            };
+            let mut options = options(name);
+            options.settings = BTreeMap::new();
             let model = model_of(&path, &options).unwrap();
             assert_eq!(&model.arch, arch, "{name}");
             assert_eq!(model.family, Family::Described, "{name}");
@@ -479,10 +464,8 @@ fn integers_are_half_a_step_at_most_from_what_they_stand_for() {
     for (name, file, _) in FOLDERS {
         let original = network(name, file);
         resnet_formats::save(&original, &path, WeightsAs::Int8).unwrap();
-        let options = ModelOptions {
-            settings: BTreeMap::new(),
-            ..options(name)
-        };
+        let mut options = options(name);
+        options.settings = BTreeMap::new();
         let read = resnet_formats::open(&path, &options).unwrap();
         for tensor in original.blueprint().tensors() {
             let [from, to] = [&original, &read].map(|network| &network.tensors()[tensor]);
@@ -522,9 +505,10 @@ fn in_first_version(path: &Path) {
 fn a_converted_network_takes_any_size_and_one_of_the_first_version_those_of_its_padding() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("converted.safetensors");
-    let of_size = |size| ModelOptions {
-        size: Some(size),
-        ..ModelOptions::default()
+    let of_size = |size| {
+        let mut options = ModelOptions::default();
+        options.size = Some(size);
+        options
     };
     // The shortcuts of a D network pool 2×2, with padding after an odd last row or column.
     resnet_formats::save(
@@ -567,11 +551,9 @@ fn a_converted_network_takes_any_size_and_one_of_the_first_version_those_of_its_
 fn one_network_gives_models_of_many_batches_and_sizes() {
     let network = network("timm-d", "model.safetensors");
     for (batch, size) in [(1, [45, 61]), (3, [64, 32]), (2, [33, 47])] {
-        let options = ModelOptions {
-            batch,
-            size: Some(size),
-            ..ModelOptions::default()
-        };
+        let mut options = ModelOptions::default();
+        options.batch = batch;
+        options.size = Some(size);
         let path = folder("timm-d").join("model.safetensors");
         let reopened = model_of(&path, &options).unwrap();
         let model = network.model(&options).unwrap();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
-use resnet_wgpu::error::Hint;
+use resnet_wgpu::Hint;
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::graph::Op;
 use resnet_wgpu::internals::network::resnet::{self, Block, Plan};
@@ -15,10 +15,9 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 fn options() -> ModelOptions {
-    ModelOptions {
-        size: Some([32, 40]),
-        ..ModelOptions::default()
-    }
+    let mut options = ModelOptions::default();
+    options.size = Some([32, 40]);
+    options
 }
 
 /// The file of a tiny network with `classes` classes; `rename` gives tensors new names, or drops
@@ -123,10 +122,8 @@ fn several_networks_are_listed_and_chosen_by_their_prefix() {
     assert_eq!(error.hint(), Some(Hint::Entry), "{error}");
     let error = error.to_string();
     assert!(error.contains("'encoder_k', 'encoder_q'"), "{error}");
-    let asked = ModelOptions {
-        entry: Some("encoder_q".to_owned()),
-        ..options()
-    };
+    let mut asked = options();
+    asked.entry = Some("encoder_q".to_owned());
     let network = resnet_formats::from_bytes("test.safetensors", bytes, &asked);
     assert!(
         network.expect("chosen").activation().is_some(),
@@ -241,10 +238,8 @@ fn a_network_without_a_classifier_gives_what_leaves_its_last_pool() {
     );
     assert!(graph.role(Role::Logits).is_none(), "no scores");
 
-    let asked = ModelOptions {
-        classes: Some(5),
-        ..options()
-    };
+    let mut asked = options();
+    asked.classes = Some(5);
     let error = open(bytes.clone(), &asked).expect_err("refused");
     assert!(error.to_string().contains("no classifier"), "{error}");
 
@@ -262,10 +257,8 @@ fn a_network_without_a_classifier_gives_what_leaves_its_last_pool() {
 fn what_makes_probabilities_is_decided_and_said() {
     let as_named = |name: &str| Some(name.to_owned());
     let decided = |bytes, activation| {
-        let options = ModelOptions {
-            activation,
-            ..options()
-        };
+        let mut options = options();
+        options.activation = activation;
         let network = open(bytes, &options).expect("opened");
         let decision = network.facts.decisions.get("activation").expect("recorded");
         assert_eq!(

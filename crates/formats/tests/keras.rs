@@ -12,6 +12,8 @@ use std::io::Read;
 
 use fuzz::Fuzz;
 use resnet_formats::keras;
+use resnet_wgpu::Error;
+use resnet_wgpu::engine::{CpuExecutor, Engine};
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::graph::{
     AvgPool, Flatten, FlattenOrder, MaxPool, Op, PadValue, Padding, Relu, Statistics,
@@ -23,7 +25,6 @@ use resnet_wgpu::network::{BnMode, Confidence, Model, ModelOptions, Variant};
 use resnet_wgpu::passes::{Fusion, optimize};
 use resnet_wgpu::picture::{ChannelOrder, Filter, Resize};
 use resnet_wgpu::tensor::Tensor;
-use resnet_wgpu::{Error, cpu};
 use serde::Deserialize;
 
 /// The file that `scripts/make_keras_fixtures.py` writes.
@@ -80,11 +81,10 @@ fn bytes(name: &str) -> Vec<u8> {
 }
 
 fn options() -> ModelOptions {
-    ModelOptions {
-        batch: BATCH,
-        size: Some(SIZE),
-        ..ModelOptions::default()
-    }
+    let mut options = ModelOptions::default();
+    options.batch = BATCH;
+    options.size = Some(SIZE);
+    options
 }
 
 fn load(name: &str, options: &ModelOptions) -> Model {
@@ -95,11 +95,9 @@ fn load(name: &str, options: &ModelOptions) -> Model {
 
 impl Case {
     fn load(&self) -> Model {
-        let options = ModelOptions {
-            variant: self.variant.as_ref().map(|name| name.parse().unwrap()),
-            bn_mode: self.bn_mode.as_ref().map(|mode| mode.parse().unwrap()),
-            ..options()
-        };
+        let mut options = options();
+        options.variant = self.variant.as_ref().map(|name| name.parse().unwrap());
+        options.bn_mode = self.bn_mode.as_ref().map(|mode| mode.parse().unwrap());
         load(&self.file, &options)
     }
 
@@ -171,10 +169,7 @@ fn the_fast_paths_give_the_same() {
         let model = case.load();
         let graph = optimize(&model.graph, Fusion::Full).unwrap();
         // The logits are the first output.
-        let got = cpu::CpuExecutor::new(&graph)
-            .unwrap()
-            .run(&[image()])
-            .unwrap();
+        let got = CpuExecutor::new(&graph).unwrap().run(&image()).unwrap();
         case.check("logits on the CPU", got[0].data(), &case.logits);
         for path in common::paths(&gpu) {
             let got = common::run_on(&gpu, path, &graph, &image());
@@ -277,10 +272,8 @@ fn files_beside_the_weights_describe_them() {
         ("unzipped", "model.weights.h5"),
     ] {
         let folder = folder(name);
-        let options = ModelOptions {
-            batch: BATCH,
-            ..ModelOptions::default()
-        };
+        let mut options = ModelOptions::default();
+        options.batch = BATCH;
         let network = resnet_formats::open(folder.path().join(file), &options).unwrap();
         let model = network.model(&options).unwrap();
         assert_eq!(model.size(), SIZE, "{name}: size");
@@ -350,13 +343,11 @@ fn a_preset_must_be_whole_and_other_configurations_are_ignored() {
 
 /// The image size that a network has if none is requested.
 fn own_size(name: &str) -> [usize; 2] {
-    let options = ModelOptions {
-        variant: name
-            .starts_with("k5")
-            .then_some(Variant::Notebook)
-            .filter(|_| name.contains("weights")),
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::default();
+    options.variant = name
+        .starts_with("k5")
+        .then_some(Variant::Notebook)
+        .filter(|_| name.contains("weights"));
     load(name, &options).size()
 }
 
@@ -419,10 +410,8 @@ fn preprocessing_is_that_of_the_family() {
 #[test]
 fn what_weights_leave_open_is_said_or_refused() {
     let open = |name: &str, variant| {
-        let options = ModelOptions {
-            variant,
-            ..options()
-        };
+        let mut options = options();
+        options.variant = variant;
         keras::from_bytes(name, bytes(name), &options)?.model(&options)
     };
     match open("k4-only.h5", None) {
@@ -493,25 +482,19 @@ fn what_weights_leave_open_is_said_or_refused() {
 
 #[test]
 fn options_that_do_not_fit_are_refused() {
-    let classes = ModelOptions {
-        classes: Some(7),
-        ..options()
-    };
+    let mut classes = options();
+    classes.classes = Some(7);
     let error = keras::from_bytes("k2.h5", bytes("k2.h5"), &classes).unwrap_err();
     assert!(error.to_string().contains("5 classes, not 7"), "{error}");
-    let size = ModelOptions {
-        size: Some([80, 80]),
-        ..options()
-    };
+    let mut size = options();
+    size.size = Some([80, 80]);
     let error = keras::from_bytes("rare", bytes("rare-last.keras"), &size).unwrap_err();
     assert!(
         error.to_string().contains("size"),
         "a Flatten fits one size: {error}"
     );
-    let running = ModelOptions {
-        bn_mode: Some(BnMode::Running),
-        ..options()
-    };
+    let mut running = options();
+    running.bn_mode = Some(BnMode::Running);
     let model = load("k5-training.h5", &running);
     assert_eq!(
         model.decisions.get("batch norm").unwrap().evidence,

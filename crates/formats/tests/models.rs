@@ -15,10 +15,9 @@ fn random(arch: Arch, options: &ModelOptions) -> Model {
 }
 
 fn of_size(h: usize, w: usize) -> ModelOptions {
-    ModelOptions {
-        size: Some([h, w]),
-        ..ModelOptions::default()
-    }
+    let mut options = ModelOptions::default();
+    options.size = Some([h, w]);
+    options
 }
 
 fn side(model: &Model, name: &str) -> usize {
@@ -143,11 +142,9 @@ fn resnet50_shrinks_the_image_and_strides_in_the_3x3() {
 
 #[test]
 fn any_size_and_batch_are_built_where_the_head_allows_it() {
-    let options = ModelOptions {
-        batch: 3,
-        softmax: false,
-        ..of_size(33, 97)
-    };
+    let mut options = of_size(33, 97);
+    options.batch = 3;
+    options.softmax = false;
     let model = random(Arch::ResNet18, &options);
     assert_eq!(
         model.graph.value_of(Role::Image).unwrap().shape.dims(),
@@ -186,34 +183,26 @@ fn sizes_that_cannot_be_are_errors() {
         (Arch::ResNet18, of_size(0, 224)),
         (Arch::ResNet18, of_size(usize::MAX, 224)),
         (Arch::Notebook, of_size(usize::MAX, usize::MAX)),
-        (
-            Arch::ResNet18,
-            ModelOptions {
-                batch: 0,
-                ..ModelOptions::default()
-            },
-        ),
-        (
-            Arch::ResNet18,
-            ModelOptions {
-                batch: usize::MAX / 2,
-                ..ModelOptions::default()
-            },
-        ),
-        (
-            Arch::ResNet18,
-            ModelOptions {
-                classes: Some(usize::MAX),
-                ..ModelOptions::default()
-            },
-        ),
-        (
-            Arch::ResNet18,
-            ModelOptions {
-                classes: Some(0),
-                ..ModelOptions::default()
-            },
-        ),
+        (Arch::ResNet18, {
+            let mut options = ModelOptions::default();
+            options.batch = 0;
+            options
+        }),
+        (Arch::ResNet18, {
+            let mut options = ModelOptions::default();
+            options.batch = usize::MAX / 2;
+            options
+        }),
+        (Arch::ResNet18, {
+            let mut options = ModelOptions::default();
+            options.classes = Some(usize::MAX);
+            options
+        }),
+        (Arch::ResNet18, {
+            let mut options = ModelOptions::default();
+            options.classes = Some(0);
+            options
+        }),
     ] {
         let result = build(arch, &options);
         assert!(result.is_err(), "{arch}: {options:?}");

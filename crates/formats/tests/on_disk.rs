@@ -33,10 +33,8 @@ fn assert_same(name: &str, file: &[u8], what: &str) -> Result<(), String> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
     std::fs::write(&path, file).expect("written");
-    let options = ModelOptions {
-        size: Some([32, 40]),
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::default();
+    options.size = Some([32, 40]);
     let on_disk = outcome(resnet_formats::open(&path, &options), &path);
     let shown = path.display().to_string();
     let in_memory = outcome(resnet_formats::from_bytes(&shown, file, &options), &path);

@@ -71,11 +71,10 @@ fn numbers(dims: &[usize]) -> Tensor {
 }
 
 fn options(case: &Case) -> ModelOptions {
-    ModelOptions {
-        batch: case.batch,
-        size: Some(case.size),
-        ..ModelOptions::default()
-    }
+    let mut options = ModelOptions::default();
+    options.batch = case.batch;
+    options.size = Some(case.size);
+    options
 }
 
 #[test]
@@ -120,10 +119,8 @@ fn outputs_are_those_of_onnx_runtime() {
 #[test]
 fn geometry_comes_from_the_attributes() {
     let ops = |name: &str, size| {
-        let options = ModelOptions {
-            size: Some(size),
-            ..ModelOptions::default()
-        };
+        let mut options = ModelOptions::default();
+        options.size = Some(size);
         let model = load(name, &options);
         model
             .graph
@@ -206,12 +203,10 @@ fn sizes_and_batches_are_those_asked_for_else_those_of_the_file() {
         [13, 10],
         "fixed in the file"
     );
-    let other = ModelOptions {
-        batch: 3,
-        size: Some([40, 24]),
-        softmax: false,
-        ..ModelOptions::default()
-    };
+    let mut other = ModelOptions::default();
+    other.batch = 3;
+    other.size = Some([40, 24]);
+    other.softmax = false;
     let model = load("mxnet-v1", &other);
     assert_eq!(
         model.graph.value_of(Role::Image).unwrap().shape.dims(),
@@ -228,10 +223,8 @@ fn sizes_and_batches_are_those_asked_for_else_those_of_the_file() {
         "no node either"
     );
     // `Reshape [1, 4]` is for the batch size of the file; another takes its place.
-    let two = ModelOptions {
-        batch: 2,
-        ..ModelOptions::default()
-    };
+    let mut two = ModelOptions::default();
+    two.batch = 2;
     let model = load("caffe2", &two);
     assert_eq!(
         model.graph.value_of(Role::Logits).unwrap().shape.dims(),
@@ -242,15 +235,11 @@ fn sizes_and_batches_are_those_asked_for_else_those_of_the_file() {
 
 #[test]
 fn what_does_not_fit_the_file_is_refused() {
-    let mut options = ModelOptions {
-        classes: Some(6),
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::default();
+    options.classes = Some(6);
     let open = |arch, options: &ModelOptions| {
-        let options = ModelOptions {
-            arch,
-            ..options.clone()
-        };
+        let mut options = options.clone();
+        options.arch = arch;
         resnet_formats::open(path("fused.onnx"), &options)
     };
     assert!(

@@ -142,10 +142,8 @@ fn of_several_outputs_the_scores_are_taken() {
         model_of(13, "", &[1, 3, 8, 8], &[network("x"), outputs].concat())
     };
     let result = |file: &[u8], asked: Option<&str>| {
-        let options = ModelOptions {
-            entry: asked.map(str::to_owned),
-            ..ModelOptions::default()
-        };
+        let mut options = ModelOptions::default();
+        options.entry = asked.map(str::to_owned);
         let model = read(file, &options)?;
         Ok::<_, Error>((model.classes, model.graph.nodes().len()))
     };

@@ -29,10 +29,8 @@ fn open(bytes: &[u8]) -> Result<Weights, Error> {
 }
 
 fn build(bytes: &[u8]) -> Result<Model, Error> {
-    let options = ModelOptions {
-        size: Some([32, 40]),
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::default();
+    options.size = Some([32, 40]);
     open(bytes)?.network(&options)?.model(&options)
 }
 
@@ -71,11 +69,9 @@ fn both_formats_give_every_number_in_any_order_of_memory_and_any_type() {
 fn objects_beside_the_weights_are_skipped_and_their_average_is_chosen_by_its_entry() {
     for bytes in [CROWDED, CROWDED_LEGACY] {
         for (entry, factor) in [(None, 1.0), (Some("state_dict_ema"), 2.0)] {
-            let options = ModelOptions {
-                size: Some([32, 40]),
-                entry: entry.map(str::to_owned),
-                ..ModelOptions::default()
-            };
+            let mut options = ModelOptions::default();
+            options.size = Some([32, 40]);
+            options.entry = entry.map(str::to_owned);
             let network = resnet_formats::from_bytes("test.pth", bytes, &options);
             let network = network.expect("opened");
             let facts = &network.facts;
@@ -96,29 +92,23 @@ fn objects_beside_the_weights_are_skipped_and_their_average_is_chosen_by_its_ent
             );
         }
     }
-    let asked = ModelOptions {
-        entry: Some("state_dict_of_another".to_owned()),
-        ..ModelOptions::default()
-    };
+    let mut asked = ModelOptions::default();
+    asked.entry = Some("state_dict_of_another".to_owned());
     let error = resnet_formats::from_bytes("test.pth", CROWDED, &asked).expect_err("refused");
     assert!(error.to_string().contains("'state_dict_ema'"), "{error}");
 }
 
 #[test]
 fn arguments_of_training_scripts_say_how_images_are_prepared() {
-    let timm = Preprocess {
-        size: [45, 45],
-        resize: Resize::Cover([50, 50]),
-        mean: [0.5, 0.5, 0.25],
-        std: [0.25; 3],
-        ..Preprocess::TORCHVISION
-    };
-    let references = Preprocess {
-        size: [36, 36],
-        resize: Resize::Cover([40, 40]),
-        filter: Filter::Bicubic,
-        ..Preprocess::TORCHVISION
-    };
+    let mut timm = Preprocess::TORCHVISION;
+    timm.size = [45, 45];
+    timm.resize = Resize::Cover([50, 50]);
+    timm.mean = [0.5, 0.5, 0.25];
+    timm.std = [0.25; 3];
+    let mut references = Preprocess::TORCHVISION;
+    references.size = [36, 36];
+    references.resize = Resize::Cover([40, 40]);
+    references.filter = Filter::Bicubic;
     for (bytes, rules, said) in [
         (TRAINING, timm, "timm's script"),
         (TRAINING_LEGACY, timm, "timm's script"),
@@ -132,10 +122,8 @@ fn arguments_of_training_scripts_say_how_images_are_prepared() {
         assert!(decision.evidence.contains(said), "{decision}");
         assert_eq!(decision.confidence, Confidence::Certain, "{decision}");
         // What is asked for goes before.
-        let asked = ModelOptions {
-            preprocess: Some(Preprocess::CIFAR),
-            ..ModelOptions::default()
-        };
+        let mut asked = ModelOptions::default();
+        asked.preprocess = Some(Preprocess::CIFAR);
         let network = resnet_formats::from_bytes("test.pth", bytes, &asked).expect("opened");
         assert_eq!(network.facts.preprocess, Preprocess::CIFAR, "asked for");
     }

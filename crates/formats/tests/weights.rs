@@ -59,10 +59,9 @@ fn small(plan: &Plan) -> ModelOptions {
         Style::Lesson => [64, 64],
         _ => [32, 40],
     };
-    ModelOptions {
-        size: Some(size),
-        ..ModelOptions::default()
-    }
+    let mut options = ModelOptions::default();
+    options.size = Some(size);
+    options
 }
 
 /// Random parameters by name, with varied running statistics.
@@ -411,22 +410,19 @@ fn options_that_contradict_the_file_are_refused() {
     let file = torchvision_file(&plan);
     for (arch, options) in [
         (Some(Arch::ResNet50), ModelOptions::default()),
-        (
-            None,
-            ModelOptions {
-                classes: Some(1000),
-                ..ModelOptions::default()
-            },
-        ),
+        (None, {
+            let mut options = ModelOptions::default();
+            options.classes = Some(1000);
+            options
+        }),
     ] {
-        let options = ModelOptions { arch, ..options };
+        let mut options = options;
+        options.arch = arch;
         let result = build(&mut file.open().expect("opens"), &options);
         assert!(matches!(result, Err(Error::Model { .. })), "{result:?}");
     }
-    let options = ModelOptions {
-        variant: Some(Variant::V1),
-        ..small(&plan)
-    };
+    let mut options = small(&plan);
+    options.variant = Some(Variant::V1);
     let model = build(&mut file.open().expect("opens"), &options).expect("v1");
     let first = model.graph.find("layer2.0.conv1").expect("exists");
     assert_eq!(

@@ -4,9 +4,9 @@ use pyo3::PyErr;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyValueError};
 use resnet_run::{LARGEST_HALF, Refused};
-use resnet_wgpu::error::{Error, Hint, Kind};
 use resnet_wgpu::network::Decision;
 use resnet_wgpu::picture::Preprocess;
+use resnet_wgpu::{Error, Hint, Kind};
 
 create_exception!(
     resnet_wgpu,

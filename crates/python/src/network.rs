@@ -139,7 +139,7 @@ impl Network {
         let picture = picture(py, &Image::of(image)?, self.engine.reader)?;
         let map = py.detach(|| self.engine.heat_map(class, &picture));
         let map = map.map_err(refused)?;
-        let [height, width] = [map.overlay.height(), map.overlay.width()];
+        let [height, width] = map.overlay.size();
         let overlay = PyArray1::from_slice(py, map.overlay.rgb()).reshape([height, width, 3])?;
         let values = PyArray1::from_vec(py, map.values).reshape(map.size)?;
         Ok((
@@ -287,7 +287,8 @@ fn open(path: PathBuf, options: Options) -> PyResult<Network> {
     let labels = network.labels(options.labels.as_deref()).map_err(refused)?;
     let features = network.model.graph.value_of(Role::Features);
     let features = features.map_err(|error| library(&error))?.shape;
-    let reader = Reader::default().truncated(options.allow_truncated);
+    let mut reader = Reader::default();
+    reader.truncated = options.allow_truncated;
     Ok(Network {
         inspection: json(
             &network

@@ -2,9 +2,10 @@
 
 use resnet_wgpu::Error;
 use resnet_wgpu::explain::{ClassMap, add_class_map};
-use resnet_wgpu::gpu::{BuildProgress, Colors};
+use resnet_wgpu::gpu::Colors;
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::explain::Sites;
+use resnet_wgpu::internals::gpu::BuildProgress;
 use resnet_wgpu::internals::reference::heat_map;
 use resnet_wgpu::passes::optimize;
 use resnet_wgpu::picture::{Batch, Picture, Preprocess, top_k};
@@ -79,7 +80,7 @@ impl Cam {
         let probabilities = probabilities.data();
         let best = || top_k(probabilities, 1).first().copied().unwrap_or(0);
         let class = self.class.unwrap_or_else(best);
-        let seen = self.rules.seen([picture.height(), picture.width()]);
+        let seen = self.rules.seen(picture.size());
         let value = self.graph.role(Role::ClassMap);
         let value = value.ok_or_else(|| refuse("the graph has none"))?;
         let sites = Sites::of(&self.graph, value)?;
@@ -118,10 +119,11 @@ fn overlay(
 ) -> Result<Picture, Error> {
     let painted = heat_map(map, sites, [rows.len(), columns.len()], true)?;
     let colors = Colors::Rainbow.table();
+    let [height, width] = picture.size();
     let mut rgb = picture.rgb().to_vec();
     for (y, values) in rows.zip(painted.data().chunks_exact(columns.len())) {
         for (x, &value) in columns.clone().zip(values) {
-            let pixel = &mut rgb[(y * picture.width() + x) * 3..][..3];
+            let pixel = &mut rgb[(y * width + x) * 3..][..3];
             let color = colors[index(value)];
             for (byte, over) in pixel.iter_mut().zip(color) {
                 // The mean of both, rounded up.
@@ -129,8 +131,7 @@ fn overlay(
             }
         }
     }
-    Picture::new(picture.height(), picture.width(), rgb)
-        .ok_or_else(|| refuse("the picture is empty"))
+    Picture::new(height, width, rgb).ok_or_else(|| refuse("the picture is empty"))
 }
 
 /// Which of the 256 colours stands for a value from 0 to 1.

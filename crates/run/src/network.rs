@@ -91,23 +91,19 @@ impl Network {
     ) -> Result<Self, E> {
         let start = Instant::now();
         let rules = asked.preprocess.as_deref().map(Rules::read).transpose()?;
-        let options = ModelOptions {
-            batch,
-            size: asked.size.or(match rules {
-                Some(Rules::File(rules)) if rules.for_image(rules.size).is_none() => {
-                    Some(rules.size)
-                }
-                _ => None,
-            }),
-            arch: asked.arch,
-            variant: asked.variant,
-            preprocess: rules.map(|(Rules::Named(rules) | Rules::File(rules))| rules),
-            settings: asked.settings.clone(),
-            bn_mode: asked.bn_mode,
-            activation: asked.activation,
-            entry: asked.entry.clone(),
-            ..ModelOptions::default()
-        };
+        let mut options = ModelOptions::default();
+        options.batch = batch;
+        options.size = asked.size.or(match rules {
+            Some(Rules::File(rules)) if rules.for_image(rules.size).is_none() => Some(rules.size),
+            _ => None,
+        });
+        options.arch = asked.arch;
+        options.variant = asked.variant;
+        options.preprocess = rules.map(|(Rules::Named(rules) | Rules::File(rules))| rules);
+        options.settings = asked.settings.clone();
+        options.bn_mode = asked.bn_mode;
+        options.activation = asked.activation;
+        options.entry = asked.entry.clone();
         let network = open(&options)?;
         let model = network.model(&options);
         let model = match options.size {
@@ -139,10 +135,8 @@ impl Network {
     pub fn fit(&mut self, rules: &Preprocess) -> Result<bool, Refused> {
         let again = self.model.preprocess != *rules;
         if again {
-            let options = ModelOptions {
-                size: Some(rules.size),
-                ..self.options.clone()
-            };
+            let mut options = self.options.clone();
+            options.size = Some(rules.size);
             let model = self.network.model(&options).map_err(in_file)?;
             check_memory(&model)?;
             self.model = model;

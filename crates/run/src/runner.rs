@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use resnet_wgpu::Error;
-use resnet_wgpu::cpu::CpuExecutor;
+use resnet_wgpu::engine::CpuExecutor;
 use resnet_wgpu::engine::Engine;
-use resnet_wgpu::gpu::{BuildProgress, Session};
+use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::gpu::BuildProgress;
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::picture::{Batch, Preprocess};
 use resnet_wgpu::plan::{InputFormat, Plan};

@@ -1,7 +1,6 @@
 //! A model in this module, for browsers without WebGPU.
 
-use resnet_wgpu::cpu::CpuExecutor;
-use resnet_wgpu::engine::Engine;
+use resnet_wgpu::engine::{CpuExecutor, Engine};
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::explain::Sites;
 use resnet_wgpu::picture::{Batch, Picture, Preprocess};

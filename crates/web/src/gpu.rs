@@ -4,11 +4,11 @@ use std::cell::RefCell;
 
 use js_sys::{Function, Reflect};
 use resnet_wgpu::gpu::{
-    BuildProgress, Cursor, Executor, Input, Output, Pipelines, Prewarm, Readback, Slice, StepTimer,
-    TextureRead, answered,
+    Cursor, Executor, Input, Output, Pipelines, Prewarm, Readback, Slice, TextureRead, answered,
 };
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::explain::Sites;
+use resnet_wgpu::internals::gpu::{BuildProgress, StepTimer};
 use resnet_wgpu::internals::plan::DeviceKind;
 use resnet_wgpu::picture::{ChannelOrder, Preprocess, Resize};
 use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions, Precision};
@@ -94,7 +94,7 @@ impl Gpu {
             .request_adapter(&wgpu::RequestAdapterOptions::default());
         let adapter = adapter.await.map_err(|error| refuse(&error))?;
         let descriptor = wgpu::DeviceDescriptor {
-            required_features: adapter.features() & resnet_wgpu::gpu::optional_features(),
+            required_features: resnet_wgpu::gpu::device_descriptor(&adapter).required_features,
             ..wgpu::DeviceDescriptor::default()
         };
         let device = adapter.request_device(&descriptor);
@@ -185,17 +185,15 @@ impl Gpu {
         let mut encoder = self.encoder();
         prewarm.record(&mut encoder, count);
         self.queue.submit([encoder.finish()]);
-        Ok(match prewarm.progress() {
-            BuildProgress::Pipelines { done, total } => vec![done, total],
-            _ => vec![0, 0],
-        })
+        let (done, total) = prewarm.progress();
+        Ok(vec![done, total])
     }
 
     /// Starts a run, and returns how many kernels it has.
     pub fn start(&self) -> Result<usize, JsValue> {
         let run = self.executor.start(&self.input.borrow(), &self.output);
         let run = run.map_err(thrown)?;
-        let steps = run.steps_total();
+        let steps = run.progress().1;
         self.run.replace(Some(run));
         Ok(steps)
     }
@@ -211,7 +209,10 @@ impl Gpu {
             .record(&mut encoder, Slice::Steps(count))
             .map_err(thrown)?;
         if done {
-            self.readback.record(&mut encoder);
+            let copied = self.readback.record(&mut encoder).map_err(thrown)?;
+            if copied.is_none() {
+                return Err(refused("gpu", "read the results of earlier runs first"));
+            }
         }
         self.queue.submit([encoder.finish()]);
         Ok(done)
@@ -219,7 +220,7 @@ impl Gpu {
 
     /// The outputs of the run.
     pub async fn read(&self) -> Result<Answer, JsValue> {
-        let tensors = self.readback.read().await.map_err(thrown)?;
+        let (_, tensors) = self.readback.read().await.map_err(thrown)?;
         let values = self.roles.iter().copied().zip(tensors);
         Ok(Answer::new(values.collect(), self.sites.clone()))
     }

@@ -56,16 +56,14 @@ impl Model {
     /// Reads a weight file of any format that the program reads. `options` is JSON.
     #[wasm_bindgen(constructor)]
     pub fn new(name: &str, bytes: Vec<u8>, options: &str) -> Result<Self, JsValue> {
-        let options: Options =
+        let asked: Options =
             serde_json::from_str(options).map_err(|error| refused("usage", &error.to_string()))?;
-        let variant = options.variant.map(|name| name.parse()).transpose();
-        let options = ModelOptions {
-            settings: options.settings,
-            entry: options.entry,
-            variant: variant.map_err(thrown)?,
-            size: options.size,
-            ..ModelOptions::default()
-        };
+        let variant = asked.variant.map(|name| name.parse()).transpose();
+        let mut options = ModelOptions::default();
+        options.settings = asked.settings;
+        options.entry = asked.entry;
+        options.variant = variant.map_err(thrown)?;
+        options.size = asked.size;
         Self::read(name, bytes, &options).map_err(thrown)
     }
 

@@ -39,9 +39,13 @@ type Turn = Option<MutexGuard<'static, ()>>;
 /// The result is that of Pillow's `convert("RGB")`: greys have equal channels, alpha is dropped
 /// without blending, 16-bit colours keep their upper 8 bits, and 16-bit greys are clipped at 255.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Reader {
-    upright: bool,
-    truncated: bool,
+    /// Whether pictures are turned upright as their EXIF or XMP data say, which is the default.
+    pub upright: bool,
+    /// Whether a truncated JPEG or PNG is decoded as far as it goes, with the rest grey or black. By
+    /// default it is refused.
+    pub truncated: bool,
 }
 
 impl Default for Reader {
@@ -54,22 +58,6 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Sets whether pictures are turned upright as their EXIF or XMP data say, which is the
-    /// default.
-    #[must_use]
-    pub const fn upright(mut self, upright: bool) -> Self {
-        self.upright = upright;
-        self
-    }
-
-    /// Sets whether a truncated JPEG or PNG is decoded as far as it goes, with the rest grey or
-    /// black. By default it is refused.
-    #[must_use]
-    pub const fn truncated(mut self, allowed: bool) -> Self {
-        self.truncated = allowed;
-        self
-    }
-
     /// Decodes a file held in memory; `name` takes the place of its path in errors.
     ///
     /// # Errors

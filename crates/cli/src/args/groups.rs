@@ -214,8 +214,10 @@ pub(crate) struct ReadArgs {
 
 impl ReadArgs {
     pub(crate) fn reader(&self) -> Reader {
-        let reader = Reader::default().upright(!self.no_exif);
-        reader.truncated(self.allow_truncated)
+        let mut reader = Reader::default();
+        reader.upright = !self.no_exif;
+        reader.truncated = self.allow_truncated;
+        reader
     }
 }
 

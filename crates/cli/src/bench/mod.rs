@@ -10,8 +10,7 @@ mod startup;
 use std::time::Instant;
 
 use resnet_run::{Device, Network};
-use resnet_wgpu::cpu::CpuExecutor;
-use resnet_wgpu::engine::{Engine, Oracle};
+use resnet_wgpu::engine::{CpuExecutor, Engine, Oracle};
 use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::kernels::{self, Precision};
@@ -132,7 +131,7 @@ impl Bench<'_> {
 
         if let Some((session, plan)) = runner.gpu() {
             let cpu = CpuExecutor::new(&graph)?;
-            let want = cpu.run(std::slice::from_ref(&input))?;
+            let want = cpu.run(&input)?;
             let allowed = Tolerances::of(self.device.precision());
             check("the GPU", &first, "the CPU path", &want, allowed)?;
             log::debug!("batch {}: results agree with the CPU path", network.batch());
@@ -191,7 +190,7 @@ impl Bench<'_> {
         input: &Tensor,
     ) -> Result<(), Failure> {
         let samples = self.time(self.args.warmup, || {
-            let outputs = cpu.run(std::slice::from_ref(input));
+            let outputs = cpu.run(input);
             outputs.map_err(Failure::from).map(drop)
         })?;
         self.push("cpu", network, samples, Vec::new());

@@ -26,10 +26,8 @@ fn compare_on_the_cpu_is_within_the_default_and_outside_of_nothing_at_all() {
 #[test]
 fn compare_reads_what_another_implementation_computed() {
     let folder = tempfile::tempdir().unwrap();
-    let options = ModelOptions {
-        size: Some([32, 40]),
-        ..ModelOptions::default()
-    };
+    let mut options = ModelOptions::default();
+    options.size = Some([32, 40]);
     let network = Arch::ResNet18.made_up(0, &options).unwrap();
     let model = network.model(&options).unwrap();
     let image = model.graph.value_of(Role::Image).unwrap();

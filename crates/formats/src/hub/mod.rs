@@ -16,8 +16,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use resnet_wgpu::error::{Error, Hint};
 use resnet_wgpu::internals::files::read_at_most;
+use resnet_wgpu::{Error, Hint};
 use serde::Deserialize;
 
 use crate::folder;

@@ -37,15 +37,15 @@ pub(super) fn decide(
 
 /// Keras' `load_img`: stretches the whole image to the input size, nearest neighbour.
 fn load_img() -> Preprocess {
-    Preprocess {
-        size: [224, 224],
-        resize: Resize::Squash,
-        filter: Filter::Nearest,
-        crop: Crop::Round,
-        mean: [0.0; 3],
-        std: [1.0; 3],
-        channels: ChannelOrder::Rgb,
-    }
+    let mut rules = Preprocess::NOTEBOOK;
+    rules.size = [224, 224];
+    rules.resize = Resize::Squash;
+    rules.filter = Filter::Nearest;
+    rules.crop = Crop::Round;
+    rules.mean = [0.0; 3];
+    rules.std = [1.0; 3];
+    rules.channels = ChannelOrder::Rgb;
+    rules
 }
 
 /// Preprocessing `(pixel / 255 − mean) / std` that equals layers with `scale · pixel + offset`.
@@ -53,26 +53,24 @@ fn load_img() -> Preprocess {
 #[expect(clippy::cast_possible_truncation, reason = "rules are of 32 bits")]
 fn of_layers(pixels: Pixels, family: Preprocess) -> Preprocess {
     let std = pixels.scale.map(|scale| 1.0 / (255.0 * scale));
-    Preprocess {
-        mean: std::array::from_fn(|c| (-pixels.offset[c] * std[c]) as f32),
-        std: std.map(|std| std as f32),
-        channels: if pixels.reversed {
-            ChannelOrder::Bgr
-        } else {
-            ChannelOrder::Rgb
-        },
-        ..family
-    }
+    let mut rules = family;
+    rules.mean = std::array::from_fn(|c| (-pixels.offset[c] * std[c]) as f32);
+    rules.std = std.map(|std| std as f32);
+    rules.channels = if pixels.reversed {
+        ChannelOrder::Bgr
+    } else {
+        ChannelOrder::Rgb
+    };
+    rules
 }
 
 /// Adds the layers' offset to the family's rule: `(pixel / 255 − mean) / std + offset`.
 #[expect(clippy::cast_possible_truncation, reason = "rules are of 32 bits")]
 fn after_family(pixels: Pixels, family: Preprocess) -> Preprocess {
     let added = |c: usize| pixels.offset[c] as f32 * family.std[c];
-    Preprocess {
-        mean: std::array::from_fn(|c| family.mean[c] - added(c)),
-        ..family
-    }
+    let mut rules = family;
+    rules.mean = std::array::from_fn(|c| family.mean[c] - added(c));
+    rules
 }
 
 fn of_family(variant: Option<Variant>, classes: usize) -> (Preprocess, &'static str, Confidence) {
@@ -94,21 +92,23 @@ fn of_family(variant: Option<Variant>, classes: usize) -> (Preprocess, &'static 
             published,
         ),
         Some(Variant::TfOfficial) => (
-            Preprocess {
-                mean: TF_MEAN.map(|mean| mean / 255.0),
-                std: [1.0 / 255.0; 3],
-                ..Preprocess::TORCHVISION
+            {
+                let mut rules = Preprocess::TORCHVISION;
+                rules.mean = TF_MEAN.map(|mean| mean / 255.0);
+                rules.std = [1.0 / 255.0; 3];
+                rules
             },
             "family: the mean is subtracted",
             published,
         ),
         Some(Variant::KerasHub) => (
-            Preprocess {
-                mean: IMAGENET_MEAN,
-                std: IMAGENET_STD,
-                filter: Filter::Bilinear,
-                resize: Resize::Cover([224, 224]),
-                ..load_img()
+            {
+                let mut rules = load_img();
+                rules.mean = IMAGENET_MEAN;
+                rules.std = IMAGENET_STD;
+                rules.filter = Filter::Bilinear;
+                rules.resize = Resize::Cover([224, 224]);
+                rules
             },
             "family: presets of KerasHub normalise as torchvision does",
             Confidence::Assumed,

@@ -187,11 +187,9 @@ pub(super) fn rules(
                     "the network takes pixels of 0 to 1 and normalises them itself",
                 ),
             };
-            let rules = Preprocess {
-                mean: [0.0; 3],
-                std: [std; 3],
-                ..usual
-            };
+            let mut rules = usual;
+            rules.mean = [0.0; 3];
+            rules.std = [std; 3];
             (rules, evidence)
         }
         None if keras && (any("conv2_block1_preact") || any("post_bn")) => (

@@ -35,7 +35,7 @@ use import::Import;
 use order::Links;
 use proto::{Declared, Graph};
 use resnet_wgpu::Error;
-use resnet_wgpu::error::Hint;
+use resnet_wgpu::Hint;
 use resnet_wgpu::internals::graph::Op;
 use resnet_wgpu::internals::network::{Facts, Family};
 use resnet_wgpu::network::{Decision, ModelOptions, Network};

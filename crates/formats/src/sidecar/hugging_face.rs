@@ -289,15 +289,13 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
     } else {
         ChannelOrder::Rgb
     };
-    let rules = Preprocess {
-        size,
-        resize,
-        filter,
-        mean,
-        std,
-        channels,
-        ..Preprocess::HUGGING_FACE
-    };
+    let mut rules = Preprocess::HUGGING_FACE;
+    rules.size = size;
+    rules.resize = resize;
+    rules.filter = filter;
+    rules.mean = mean;
+    rules.std = std;
+    rules.channels = channels;
     rules.check()?;
     Ok(rules)
 }

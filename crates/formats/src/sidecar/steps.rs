@@ -66,10 +66,8 @@ pub(super) fn read(list: &Value) -> Result<Preprocess, Error> {
     let refuse = |reason: String| Error::Preprocess { reason };
     let steps: Vec<Step> = Deserialize::deserialize(list)
         .map_err(|error| refuse(format!("the steps are not understood: {error}")))?;
-    let mut rules = Preprocess {
-        resize: Resize::Keep,
-        ..Preprocess::NOTEBOOK
-    };
+    let mut rules = Preprocess::NOTEBOOK;
+    rules.resize = Resize::Keep;
     let order = |step: &Step| match step {
         Step::Resize(_) => 0,
         Step::CenterCrop(_) => 1,

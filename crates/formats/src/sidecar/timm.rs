@@ -147,12 +147,11 @@ pub(super) fn of_arguments(text: &str) -> Result<Option<(Preprocess, Decision)>,
     let what = "preprocessing";
     if let (Some(edge), Some(side)) = (said.val_resize_size, said.val_crop_size) {
         let interpolation = said.interpolation.as_deref().unwrap_or("bilinear");
-        let rules = Preprocess {
-            size: [side; 2],
-            resize: Resize::Cover([edge; 2]),
-            filter: super::filter(interpolation).map_err(|reason| Error::Preprocess { reason })?,
-            ..Preprocess::TORCHVISION
-        };
+        let mut rules = Preprocess::TORCHVISION;
+        rules.size = [side; 2];
+        rules.resize = Resize::Cover([edge; 2]);
+        rules.filter =
+            super::filter(interpolation).map_err(|reason| Error::Preprocess { reason })?;
         rules.check()?;
         let evidence = "the arguments of torchvision's script in the checkpoint";
         return Ok(Some((rules, Decision::certain(what, "", evidence))));
@@ -225,14 +224,12 @@ fn rules_of(data: &Data) -> Result<Preprocess, Error> {
         other => return Err(refuse(format!("crop_mode '{other}' is unknown"))),
     };
     let filter = super::filter(&data.interpolation).map_err(refuse)?;
-    let rules = Preprocess {
-        size: [h, w],
-        resize,
-        filter,
-        mean: of_channels(&data.mean)?,
-        std: of_channels(&data.std)?,
-        ..Preprocess::TORCHVISION
-    };
+    let mut rules = Preprocess::TORCHVISION;
+    rules.size = [h, w];
+    rules.resize = resize;
+    rules.filter = filter;
+    rules.mean = of_channels(&data.mean)?;
+    rules.std = of_channels(&data.std)?;
     rules.check()?;
     Ok(rules)
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use resnet_wgpu::Error;
-use resnet_wgpu::error::Hint;
+use resnet_wgpu::Hint;
 
 /// The table of contents of a container.
 pub(crate) struct Contents {
