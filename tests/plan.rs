@@ -31,7 +31,7 @@ fn changed(mut device: Capabilities, set: impl FnOnce(&mut Capabilities)) -> Cap
 fn model(arch: Arch, batch: usize) -> Model {
     let mut options = ModelOptions::default();
     options.batch = batch;
-    let network = arch.made_up(0, &options).unwrap();
+    let network = arch.random(0, &options).unwrap();
     network.model(&options).unwrap()
 }
 

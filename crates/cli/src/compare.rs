@@ -281,7 +281,9 @@ fn report_unused(golden: &Golden, layers: &[ComputedLayer]) -> Result<(), Failur
         ));
     }
     for name in unused {
-        log::warn!("'{name}' of the golden file is no value after fusion and was not compared");
+        log::warn!(
+            "'{name}' of the golden file is not a value of the fused network and was not compared"
+        );
     }
     Ok(())
 }

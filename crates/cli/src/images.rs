@@ -231,10 +231,7 @@ impl Images {
             }
         }
         if none {
-            self.refuse(
-                argument,
-                "no file has this name, and as a pattern it matches none",
-            );
+            self.refuse(argument, "no such file, and as a pattern it matches none");
         }
     }
 
@@ -246,7 +243,7 @@ impl Images {
         match images_of(path) {
             Ok(found) if found.is_empty() => {
                 let endings = ENDINGS.join(", ");
-                let reason = format!("no image in it: nothing ends with {endings}");
+                let reason = format!("no image in it: no name ends with {endings}");
                 self.refuse(path, &reason);
                 found
             }

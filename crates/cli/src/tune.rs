@@ -60,7 +60,7 @@ pub(crate) fn run(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let device = Device::open(&args.run.device)?;
     let Device::Gpu(gpu) = &device else {
         return Err(Failure::adapter(
-            "the kernels of the CPU have nothing to choose: `resnet tune` needs an adapter, see \
+            "the CPU has no kernels to choose from: `resnet tune` needs an adapter, see \
              `resnet devices`",
         ));
     };
@@ -121,7 +121,7 @@ fn tune_batch(
             (!tuned.choices.is_empty()).then_some(file)
         }
         (false, None) => {
-            log::warn!("the system has no folder for caches: give one by --cache-dir");
+            log::warn!("the system has no folder for caches; name one with --cache-dir");
             None
         }
     };
@@ -166,7 +166,7 @@ impl Batch {
         };
         if self.unmeasured > 0 {
             text += &format!(
-                "; {} distinct layers were not reached, more --seconds would",
+                "; {} distinct layers were not reached: give it more --seconds",
                 self.unmeasured
             );
         }

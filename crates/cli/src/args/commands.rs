@@ -20,7 +20,7 @@ pub(crate) struct DevicesArgs {
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
     pub(crate) format: Format,
 }
@@ -38,7 +38,7 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "entry")]
     pub(crate) output: Option<String>,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "jsonl", "csv"]))]
     pub(crate) format: Format,
 
@@ -62,7 +62,7 @@ pub(crate) struct EmbedArgs {
     #[arg(long)]
     pub(crate) normalize: bool,
 
-    /// Form of the results on stdout, when there is no --output
+    /// Format of the results on stdout, where there is no --output
     #[arg(long, conflicts_with = "output", value_parser = formats(&["jsonl"]))]
     pub(crate) format: Option<Format>,
 
@@ -83,7 +83,7 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "K", default_value = "5", value_parser = count)]
     pub(crate) top: usize,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "jsonl"]))]
     pub(crate) format: Format,
 
@@ -113,7 +113,7 @@ pub(crate) struct CamArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) at: Option<String>,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
     pub(crate) format: Format,
 
@@ -133,7 +133,7 @@ pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
     pub(crate) format: Format,
 
@@ -150,7 +150,7 @@ pub(crate) struct FetchArgs {
     #[arg(value_name = "OWNER/NAME[@REVISION]")]
     pub(crate) repository: String,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
     pub(crate) format: Format,
 }
@@ -169,7 +169,7 @@ pub(crate) struct ConvertArgs {
     #[arg(long, alias = "precision", default_value = "f32", value_parser = named::<WeightsAs>(WeightsAs::NAMES))]
     pub(crate) weights_as: WeightsAs,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
     pub(crate) format: Format,
 
@@ -221,7 +221,7 @@ pub(crate) struct CompareArgs {
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
     pub(crate) format: Format,
 
@@ -258,12 +258,12 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) reference: bool,
 
-    /// Time whole starts too, each in a process of its own: with nothing compiled, and with what is
-    /// in the caches of the driver and of this program
+    /// Time whole starts too, each in a process of its own: with nothing compiled, and with the caches
+    /// of the driver and of this program
     #[arg(long)]
     pub(crate) startup: bool,
 
-    /// Print when the first result was there and end: what --startup starts
+    /// Print the time of the first result and exit: what --startup starts
     #[arg(long, hide = true)]
     pub(crate) start_only: bool,
 
@@ -275,7 +275,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE.svg", requires = "layers", value_parser = svg())]
     pub(crate) plot: Option<PathBuf>,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
     pub(crate) format: Format,
 
@@ -296,7 +296,7 @@ pub(crate) struct TuneArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
     pub(crate) format: Format,
 
@@ -327,7 +327,7 @@ pub(crate) struct ProfileArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct SelftestArgs {
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
     pub(crate) format: Format,
 
@@ -344,8 +344,8 @@ pub(crate) enum BenchCommand {
         resnet bench diff before.json after.json --threshold 1.1\n\n\
         Runs match when path, batch and size are the same. The ratio is the median of AFTER over \
         the median of BEFORE, so that 1.1 is a tenth slower. Its 95% interval is a percentile \
-        bootstrap: 4,000 times, as many samples as there are are drawn with replacement from each \
-        of the two, and the ratio of their medians is taken; the interval holds the middle 95% of \
+        bootstrap: 4,000 times, samples are drawn with replacement from each of the two, as many \
+        as it has, and the ratio of their medians is taken; the interval holds the middle 95% of \
         these ratios. The random numbers are always the same. Fewer than five samples on a side \
         give no interval.\n\
         The interval says how much samples scatter within the two records, not how much a machine \
@@ -369,7 +369,7 @@ pub(crate) struct DiffArgs {
     #[arg(long, value_name = "RATIO", default_value = "1.05", value_parser = threshold)]
     pub(crate) threshold: f64,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
     pub(crate) format: Format,
 }

@@ -64,7 +64,7 @@ impl Sight<'_> {
             other => Err(unexplained(
                 plan,
                 format!(
-                    "the convolution '{}' must have four sizes, the file has {other:?}",
+                    "the convolution '{}' must have four dimensions, the file has {other:?}",
                     plan.layer(unit, Part::Conv)
                 ),
             )),
