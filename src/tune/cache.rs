@@ -360,7 +360,7 @@ mod tests {
         let foreign = TuneCache::of(folder.path(), key("b"));
         foreign.store(&found).unwrap();
         fs::copy(foreign.file, path).unwrap();
-        assert_refused(&cache, "of another device");
+        assert_refused(&cache, "for another device");
         let length = usize::try_from(MAX_BYTES).unwrap() + 1;
         fs::write(path, vec![b' '; length]).unwrap();
         assert_refused(&cache, "is larger than");

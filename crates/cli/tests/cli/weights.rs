@@ -142,7 +142,7 @@ fn inspect_shows_the_decisions_the_layers_and_the_plan() {
     assert_eq!(
         run.stderr.lines().count(),
         1,
-        "made-up weights: {}",
+        "random weights: {}",
         run.stderr
     );
     let json = run.ends_with(0).json();

@@ -201,8 +201,8 @@ impl<'a> Client<'a> {
 
 fn too_slow(bytes: u64, time: Duration) -> Trouble {
     Trouble::Final(format!(
-        "the server is too slow: {bytes} bytes in {:.1} s; what arrived is kept, so that the \
-         next try goes on from there",
+        "the server is too slow: {bytes} bytes in {:.1} s; what arrived is kept, and the \
+         next try continues from there",
         time.as_secs_f64()
     ))
 }
