@@ -218,9 +218,7 @@ fn lists() -> Vec<Case> {
         listing("silent list", "in time", |reply| {
             reply.cut(5).ending(End::Wait)
         }),
-        listing("dripping list", "too slow", |reply| {
-            reply.ending(End::Drip)
-        }),
+        listing("dripping list", "too slow", |reply| reply.ending(End::Drip)),
     ]
 }
 

@@ -189,10 +189,7 @@ fn the_last_function_says_what_the_probabilities_are() {
         assert_eq!(model.classes, Some(5), "{op}");
     }
     let graph = [network("x"), node("ArgMax", &["y"], "z", &[]), output("z")].concat();
-    assert_refused(
-        &model_of(13, "", &[1, 3, 8, 8], &graph),
-        "class numbers",
-    );
+    assert_refused(&model_of(13, "", &[1, 3, 8, 8], &graph), "class numbers");
 }
 
 #[test]

@@ -116,11 +116,7 @@ impl Constant {
             (false, Some(place)) => Some(Raw::of(files.inside(place)?)),
             (false, None) => proto.raw.map(Raw::Here),
         };
-        let misfit = |got: usize| {
-            Err(format!(
-                "a tensor of shape {dims:?} does not hold {got} numbers"
-            ))
-        };
+        let misfit = |got: usize| Err(format!("shape {dims:?} does not hold {got} numbers"));
         if is_int(proto.element) {
             if len > MAX_INTS {
                 return Err(format!(
