@@ -25,7 +25,7 @@ struct Report {
 #[derive(Serialize)]
 struct Batch {
     batch: usize,
-    layers: Vec<Layer>,
+    layers: Vec<LayerChoice>,
     /// Number of distinct layers that could not be measured in time.
     unmeasured: usize,
     /// Times of the whole network; null if every default won.
@@ -35,7 +35,7 @@ struct Batch {
 }
 
 #[derive(Serialize)]
-struct Layer {
+struct LayerChoice {
     layer: String,
     /// The number of layers of this shape in the network.
     count: usize,
@@ -130,7 +130,7 @@ fn tune_batch(
 
 impl Batch {
     fn new(batch: usize, tuned: &Tuned, stored: Option<String>) -> Self {
-        let layers = tuned.layers.iter().map(|layer| Layer {
+        let layers = tuned.layers.iter().map(|layer| LayerChoice {
             layer: layer.shape.to_string(),
             count: layer.count,
             candidates: layer.measured,

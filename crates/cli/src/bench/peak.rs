@@ -14,7 +14,7 @@ use resnet_wgpu::tensor::Shape;
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
-use super::layers::Layer;
+use super::layers::LayerTime;
 use crate::failure::Failure;
 use crate::output::bytes;
 use crate::stats::{milliseconds, quantile};
@@ -42,7 +42,7 @@ pub(super) struct Peak {
 
 impl Peak {
     /// Runs the probes. A layer that is faster than they are raises the peak.
-    pub(super) fn measure(context: &Context, layers: &[Layer]) -> Result<Self, Failure> {
+    pub(super) fn measure(context: &Context, layers: &[LayerTime]) -> Result<Self, Failure> {
         let mut peak = Self {
             gflops: 0.0,
             gflops_of: String::new(),
@@ -71,7 +71,7 @@ impl Peak {
 
     /// The fraction of the peak that a layer reaches, in arithmetic or memory traffic, whichever is
     /// larger.
-    pub(super) fn share(&self, layer: &Layer) -> f64 {
+    pub(super) fn share(&self, layer: &LayerTime) -> f64 {
         let part = |of: f64, best: f64| if best > 0.0 { of / best } else { 0.0 };
         let memory = part(layer.gigabytes_per_s, self.gigabytes_per_s);
         part(layer.gflops, self.gflops).max(memory)

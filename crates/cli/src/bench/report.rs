@@ -5,7 +5,7 @@ use resnet_wgpu::check::WrongKernel;
 use resnet_wgpu::internals::gpu::StepClock;
 use serde::Serialize;
 
-use super::layers::{self, Layer};
+use super::layers::{self, LayerTime};
 use super::peak::Peak;
 use super::startup::Starts;
 use crate::args::BenchArgs;
@@ -36,7 +36,7 @@ pub(super) struct Report {
     /// The plans of all batch sizes.
     pub(super) plans: Vec<PlanInfo>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) layers: Vec<Layer>,
+    pub(super) layers: Vec<LayerTime>,
     /// The clock that the layers' times come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) layers_clock: Option<StepClock>,

@@ -92,7 +92,7 @@ pub(super) struct Bench<'a> {
 
 /// A block, with everything that differs between the blocks of a network.
 #[derive(Clone, Copy)]
-pub(super) struct Site {
+pub(super) struct BlockSite {
     pub(super) place: Place,
     /// The channels inside the block.
     pub(super) width: usize,
