@@ -58,14 +58,14 @@ fn print(row: &Row, out: &mut Out) -> Result<(), Failure> {
 }
 
 pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
-    let request = Request::new(&(&args.device).into())?;
+    let request = Request::new(&(&args.adapter).into())?;
     let (rows, choice) = if request.cpu {
         (Vec::new(), None)
     } else {
         let adapters = request.adapters();
         let choice = request.choose(&adapters);
         let chosen = choice.as_ref().ok().copied();
-        let caches = Caches::new(args.device.cache_dir.clone());
+        let caches = Caches::new(args.adapter.cache_dir.clone());
         let rows = adapters.all().iter().enumerate();
         let rows =
             rows.map(|(i, adapter)| Row::new(i, adapter, chosen == Some(i), caches.as_ref()));

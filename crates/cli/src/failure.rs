@@ -112,7 +112,9 @@ impl Failure {
 
 /// Prints an error line. `eprintln!` would panic if stderr is closed.
 pub(crate) fn complain(message: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "error: {}", one_line(&message.to_string()));
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    let message = one_line(&message.to_string());
+    let _ = writeln!(anstream::stderr(), "{style}error{style:#}: {message}");
 }
 
 impl From<Error> for Failure {

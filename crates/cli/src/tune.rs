@@ -113,7 +113,10 @@ fn tune_batch(
         &mut |progress| bars.tune(progress),
     )?;
     drop(bars);
-    let stored = match (args.dry_run, Caches::new(args.run.device.cache_dir.clone())) {
+    let stored = match (
+        args.dry_run,
+        Caches::new(args.run.device.adapter.cache_dir.clone()),
+    ) {
         (true, _) => None,
         (false, Some(caches)) => {
             let file = caches.store(&gpu.context, &options, &tuned)?;

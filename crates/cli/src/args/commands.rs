@@ -7,7 +7,7 @@ use resnet_formats::WeightsAs;
 use resnet_wgpu::passes::Fusion;
 
 use super::groups::{
-    BatchArgs, BatchesArgs, ChoiceArgs, DeviceArgs, ImagesArgs, LabelArgs, NetworkArgs, ReadArgs,
+    AdapterArgs, BatchArgs, BatchesArgs, ChoiceArgs, ImagesArgs, LabelArgs, NetworkArgs, ReadArgs,
     RunArgs,
 };
 use crate::output::Format;
@@ -18,7 +18,7 @@ use crate::values::{
 #[derive(Args, Debug)]
 pub(crate) struct DevicesArgs {
     #[command(flatten)]
-    pub(crate) device: DeviceArgs,
+    pub(crate) adapter: AdapterArgs,
 
     /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
@@ -126,6 +126,10 @@ pub(crate) struct CamArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectArgs {
+    /// Weights or network, as --weights names it
+    #[arg(value_name = "FILE|hf:OWNER/NAME", conflicts_with = "weights")]
+    file: Option<PathBuf>,
+
     /// Show the dispatches and buffers too
     #[arg(long)]
     pub(crate) plan: bool,
@@ -138,10 +142,32 @@ pub(crate) struct InspectArgs {
     pub(crate) format: Format,
 
     #[command(flatten)]
-    pub(crate) network: NetworkArgs,
+    network: NetworkArgs,
 
     #[command(flatten)]
     pub(crate) labels: LabelArgs,
+}
+
+impl InspectArgs {
+    /// What to show.
+    pub(crate) fn network(&self) -> NetworkArgs {
+        let mut network = self.network.clone();
+        network.weights = network.weights.or_else(|| self.file.clone());
+        network
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// Shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ManArgs {
+    /// Folder to write into: a page for the program, and one for each command
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Args, Debug)]

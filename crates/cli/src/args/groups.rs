@@ -12,10 +12,10 @@ use resnet_wgpu::plan::{KernelPath, Winograd};
 
 use crate::values::{batch, named, setting, size};
 
-/// Where to run.
+/// Which adapter.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Device")]
-pub(crate) struct DeviceArgs {
+pub(crate) struct AdapterArgs {
     /// Adapter by its number in `resnet devices`, a part of its name, or its PCI address
     #[arg(long, value_name = "N|NAME|pci:ADDRESS")]
     pub(crate) device: Option<String>,
@@ -24,6 +24,19 @@ pub(crate) struct DeviceArgs {
     #[arg(long, value_parser = named::<Backend>(Backend::NAMES))]
     pub(crate) backend: Option<Backend>,
 
+    /// Folder for what `resnet tune` stores, compiled pipelines and checked kernels [default:
+    /// `RESNET_CACHE_DIR`, else `resnet-wgpu` in the system's folder for caches]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+/// Where to run, and how.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Device")]
+pub(crate) struct DeviceArgs {
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
+
     /// Where activations are stored: textures are faster on software Vulkan
     #[arg(long, default_value = "auto", value_parser = named::<KernelPath>(["auto", "buffers", "textures"]))]
     pub(crate) path: KernelPath,
@@ -31,11 +44,6 @@ pub(crate) struct DeviceArgs {
     /// Use the default kernels even where `resnet tune` has stored faster ones
     #[arg(long)]
     pub(crate) untuned: bool,
-
-    /// Folder for what `resnet tune` stores, compiled pipelines and checked kernels [default:
-    /// `RESNET_CACHE_DIR`, else `resnet-wgpu` in the system's folder for caches]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) cache_dir: Option<PathBuf>,
 
     /// Compile all pipelines again, and store none
     #[arg(long, overrides_with = "no_pipeline_cache")]
@@ -50,7 +58,8 @@ pub(crate) struct DeviceArgs {
     #[arg(long, default_value = "auto", value_parser = named::<Winograd>(["auto", "off", "f2", "f4"]))]
     pub(crate) winograd: Winograd,
 
-    /// What feature maps and weights are stored in; arithmetic is in f32 either way
+    /// What feature maps and weights are stored in. Sums are in f32, but for short ones of products in
+    /// f16 where the adapter multiplies halves faster
     #[arg(long, default_value = "f32", value_parser = named::<Precision>(["f32", "f16"]))]
     pub(crate) precision: Precision,
 
@@ -65,20 +74,29 @@ pub(crate) struct DeviceArgs {
     pub(crate) cooperative_matrix: bool,
 }
 
-impl From<&DeviceArgs> for DeviceOptions {
-    fn from(args: &DeviceArgs) -> Self {
+impl From<&AdapterArgs> for DeviceOptions {
+    fn from(args: &AdapterArgs) -> Self {
         Self {
             device: args.device.clone(),
             backend: args.backend,
+            cache_dir: args.cache_dir.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&DeviceArgs> for DeviceOptions {
+    fn from(args: &DeviceArgs) -> Self {
+        Self {
             path: args.path,
             untuned: args.untuned,
-            cache_dir: args.cache_dir.clone(),
             no_pipeline_cache: args.no_pipeline_cache,
             winograd: args.winograd,
             precision: args.precision,
             cooperative_matrix: args.cooperative_matrix,
             allow_overflow: args.allow_overflow,
             no_self_check: args.no_self_check,
+            ..Self::from(&args.adapter)
         }
     }
 }
@@ -228,6 +246,10 @@ pub(crate) struct ImagesArgs {
     /// such as 'photos/**/*.jpg'
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
+
+    /// Take the images in the folders within folders, too
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
 
     #[command(flatten)]
     pub(crate) read: ReadArgs,

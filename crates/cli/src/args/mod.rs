@@ -100,12 +100,10 @@ pub(crate) enum Command {
     Cam(CamArgs),
 
     /// Show the network that a weight file holds, and how it would be run
-    #[command(
-        after_help = "Examples:\n  resnet inspect --weights resnet50.safetensors\n  \
+    #[command(after_help = "Examples:\n  resnet inspect resnet50.safetensors\n  \
         resnet inspect --arch resnet18 --size 160x240 --plan\n  \
         resnet inspect --arch resnet50 --plan --fusion none\n\n\
-        Needs no GPU. MACs are multiply-accumulate operations of convolutions and linear layers."
-    )]
+        Needs no GPU. MACs are multiply-accumulate operations of convolutions and linear layers.")]
     Inspect(InspectArgs),
 
     /// Download weights from the Hugging Face Hub into its cache, and print their path
@@ -193,6 +191,19 @@ pub(crate) enum Command {
         kernel and tile that the network's plan has for it, and is compared with the reference \
         implementation. Exit code 5 when a result is wrong.")]
     Selftest(SelftestArgs),
+
+    /// Print what completes commands and flags in a shell
+    #[command(after_help = "Examples:\n  \
+        resnet completions bash > ~/.local/share/bash-completion/completions/resnet\n  \
+        resnet completions zsh > ~/.zfunc/_resnet\n  \
+        resnet completions fish > ~/.config/fish/completions/resnet.fish")]
+    Completions(CompletionsArgs),
+
+    /// Write manual pages
+    #[command(
+        after_help = "Examples:\n  resnet man ~/.local/share/man/man1\n  man resnet-classify"
+    )]
+    Man(ManArgs),
 }
 
 #[cfg(test)]

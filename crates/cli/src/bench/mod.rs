@@ -236,6 +236,9 @@ impl Bench<'_> {
 
     fn push(&mut self, path: &'static str, network: &Network, samples: Vec<f64>, gpu: Vec<f64>) {
         let run = Run::new(path, network, samples, gpu);
+        if let Some(noise) = run.noise() {
+            log::warn!("{noise}");
+        }
         self.report.runs.push(run);
     }
 }

@@ -76,7 +76,22 @@ pub(super) struct Run {
     gpu_samples_ms: Vec<f64>,
 }
 
+/// A median this far above the minimum, of at least five samples, shows that something else ran.
+const NOISY: f64 = 1.2;
+
 impl Run {
+    /// A warning if other work on the machine has slowed the runs down.
+    pub(super) fn noise(&self) -> Option<String> {
+        let ratio = self.median_ms / self.min_ms;
+        (self.samples_ms.len() >= 5 && ratio > NOISY).then(|| {
+            format!(
+                "noisy machine: on path {}, batch {}, the median is {ratio:.2} times the minimum; \
+                 repeat the runs when nothing else runs, or compare minima",
+                self.path, self.batch
+            )
+        })
+    }
+
     pub(super) fn new(
         path: &'static str,
         network: &Network,

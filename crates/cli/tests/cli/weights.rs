@@ -10,7 +10,7 @@ fn weights_that_cannot_be_used_are_their_own_exit_code() {
     let junk = file(&folder, "junk.safetensors", "junk");
     let missing = folder.path().join("missing.safetensors");
     for weights in [&junk, &missing] {
-        Run::new(&[&["inspect", "--weights", path(weights)]])
+        Run::new(&[&["inspect", path(weights)]])
             .ends_with(3)
             .complains_of(path(weights));
     }
