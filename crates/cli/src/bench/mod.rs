@@ -4,6 +4,7 @@ mod diff;
 mod layers;
 mod peak;
 mod plot;
+mod probe;
 mod report;
 mod startup;
 

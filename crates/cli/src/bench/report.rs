@@ -156,8 +156,12 @@ impl Report {
         }
         if let Some(peak) = &self.peak {
             out.line(format_args!(
-                "peak: {:.1} GFLOP/s ({}), {:.1} GB/s ({})",
-                peak.gflops, peak.gflops_of, peak.gigabytes_per_s, peak.gigabytes_per_s_of
+                "peak: {:.1} GFLOP/s ({}), {:.1} GB/s ({}), {:.1} µs for a dispatch of nothing",
+                peak.gflops,
+                peak.gflops_of,
+                peak.gigabytes_per_s,
+                peak.gigabytes_per_s_of,
+                peak.launch_us
             ))?;
         }
         for layers in self.layers.chunk_by(|a, b| a.batch == b.batch) {
