@@ -115,7 +115,7 @@ fn the_bundled_network_names_what_it_never_saw_the_same_on_gpu_and_cpu() {
         .collect();
     let weights = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/models/shapes/shapes.f16.safetensors"
+        "/models/shapes/shapes.int8.safetensors"
     );
     let mut options = ModelOptions::default();
     options.batch = batch.len();

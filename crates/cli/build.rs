@@ -4,7 +4,7 @@
 use std::path::Path;
 
 fn main() {
-    let bundled = "../../models/shapes/shapes.f16.safetensors";
+    let bundled = "../../models/shapes/shapes.int8.safetensors";
     println!("cargo::rustc-check-cfg=cfg(bundled_network)");
     println!("cargo::rerun-if-changed={bundled}");
     if Path::new(bundled).exists() {

@@ -61,7 +61,7 @@ struct Arguments {
 /// The bundled network of the repository.
 const BUNDLED: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/models/shapes/shapes.f16.safetensors"
+    "/models/shapes/shapes.int8.safetensors"
 );
 
 fn shape(name: &str) -> Result<Shape, String> {

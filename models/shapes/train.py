@@ -2,7 +2,8 @@
 """Trains the network that `resnet` uses when it is given no weights, and measures it.
 
     train.py train TRAIN... --validate VALIDATE --checkpoint CHECKPOINT.pt --minutes 60 --out shapes.f16.safetensors
-    train.py evaluate shapes.f16.safetensors TEST
+    resnet convert --weights-as int8 shapes.f16.safetensors -o shapes.int8.safetensors
+    train.py evaluate shapes.int8.safetensors TEST
 
 TRAIN, VALIDATE and TEST are folders that `cargo run --release --example shapes` wrote. The network is
 the ResNet-50 of the classic notebook: 64x64 RGB pixels divided by 255, the stride on the first 1x1 of
@@ -245,13 +246,35 @@ def write(network, classes, path):
 
 
 def read(path, classes):
-    """Reads a network that `write` wrote, in single precision."""
+    """Reads a network that `write` wrote, or what `resnet convert` made of it, in single precision."""
     network = Network(classes)
     tensors = load_file(path)
     for name, target in network.keras_tensors().items():
-        target.copy_(tensors.pop(name).float())
+        if name in tensors:
+            target.copy_(tensors.pop(name).float())
+        else:
+            target.copy_(converted(tensors, name, target.dim()))
     assert not tensors, f"{path} has more: {sorted(tensors)[:3]}"
     return network
+
+
+CONVERTED = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def converted(tensors, name, dimensions):
+    """A tensor under PyTorch's name and in its order; kernels in 8 bits have a scale for each output channel."""
+    layer, part = name.split("/")
+    name = f"{layer}.{CONVERTED.get(part, part)}"
+    value = tensors.pop(name).float()
+    if f"{name}.scale" in tensors:
+        value *= tensors.pop(f"{name}.scale").view(-1, *[1] * (dimensions - 1))
+    return value.permute(2, 3, 1, 0) if dimensions == 4 else value.t()
 
 
 def evaluate(args):

@@ -13,7 +13,7 @@ pub(crate) const NAME: &str = "bundled: shapes";
 
 /// A safetensors file that describes its network.
 #[cfg(bundled_network)]
-static BYTES: &[u8] = include_bytes!("../../../models/shapes/shapes.f16.safetensors");
+static BYTES: &[u8] = include_bytes!("../../../models/shapes/shapes.int8.safetensors");
 
 /// Opens the network.
 #[cfg(bundled_network)]

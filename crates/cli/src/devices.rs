@@ -51,6 +51,9 @@ fn print(row: &Row, out: &mut Out) -> Result<(), Failure> {
     for kernel in &row.wrong_kernels {
         out.line(format_args!("     wrong     {kernel}: it is not used"))?;
     }
+    if let Some(reason) = &row.failed {
+        out.line(format_args!("     passed over: {reason}"))?;
+    }
     match &row.unsuitable {
         Some(reason) => out.line(format_args!("     unsuitable: {reason}")),
         None => Ok(()),
@@ -58,22 +61,21 @@ fn print(row: &Row, out: &mut Out) -> Result<(), Failure> {
 }
 
 pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
-    let request = Request::new(&(&args.adapter).into())?;
+    let options = (&args.adapter).into();
+    let request = Request::new(&options)?;
     let (rows, choice) = if request.cpu {
         (Vec::new(), None)
     } else {
         let adapters = request.adapters();
-        let choice = request.choose(&adapters);
-        let chosen = choice.as_ref().ok().copied();
+        let tried = request.try_adapters(&adapters, &options, true);
         let caches = Caches::new(args.adapter.cache_dir.clone());
-        let rows = adapters.all().iter().enumerate();
-        let rows =
-            rows.map(|(i, adapter)| Row::new(i, adapter, chosen == Some(i), caches.as_ref()));
-        (rows.collect(), Some(choice))
+        let rows = Row::all(&adapters, tried.as_ref().ok(), caches.as_ref());
+        let chosen = tried.and_then(|tried| Ok(tried.into_chosen()?));
+        (rows, Some(chosen))
     };
     let report = Report {
         schema_version: SCHEMA_VERSION,
-        chosen: choice.as_ref().and_then(|c| c.as_ref().ok().copied()),
+        chosen: rows.iter().find(|row| row.chosen).map(|row| row.index),
         adapters: rows,
         cpu_threads: rayon::current_num_threads(),
     };

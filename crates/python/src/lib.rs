@@ -27,15 +27,15 @@ mod _native {
     #[pyfunction]
     fn adapters(py: Python<'_>) -> PyResult<String> {
         let rows = py.detach(|| {
-            let request = Request::new(&DeviceOptions::default())?;
+            let options = DeviceOptions::default();
+            let request = Request::new(&options)?;
             let adapters = request.adapters();
-            let chosen = request.choose(&adapters).ok();
-            let rows = adapters.all().iter().enumerate();
-            let caches = Caches::new(None);
-            let rows = rows.map(|(index, adapter)| {
-                Row::new(index, adapter, chosen == Some(index), caches.as_ref())
-            });
-            Ok(rows.collect::<Vec<_>>())
+            let tried = request.try_adapters(&adapters, &options, true).ok();
+            Ok(Row::all(
+                &adapters,
+                tried.as_ref(),
+                Caches::new(None).as_ref(),
+            ))
         });
         crate::network::json(&rows.map_err(crate::errors::refused)?)
     }

@@ -15,7 +15,7 @@ import resnet_wgpu
 from resnet_wgpu import Network
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-LESSON = ROOT / "models" / "shapes" / "shapes.f16.safetensors"
+LESSON = ROOT / "models" / "shapes" / "shapes.int8.safetensors"
 FAMILIES = ROOT / "crates" / "formats" / "tests" / "data" / "families"
 PICTURES = sorted((ROOT / "assets").glob("*.png"))
 PROGRAM = os.environ.get("RESNET_PROGRAM", str(ROOT / "target" / "debug" / "resnet"))

@@ -6,7 +6,7 @@ use resnet_wgpu::internals::gpu::Adapters;
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
-use crate::{AdapterInfo, Caches};
+use crate::{AdapterInfo, Caches, Tried};
 
 /// An adapter, what it offers, and whether it is used.
 #[derive(Debug, Serialize)]
@@ -22,6 +22,8 @@ pub struct Row {
     pub chosen: bool,
     /// Why it cannot be used.
     pub unsuitable: Option<String>,
+    /// Why it is passed over, if its kernels were tried in vain.
+    pub failed: Option<String>,
     /// Kernels that were found to compute wrongly on it.
     pub wrong_kernels: Vec<WrongKernel>,
     /// Features that are used on adapters that have them.
@@ -50,13 +52,21 @@ pub struct Limits {
 }
 
 impl Row {
-    /// Describes an adapter.
-    pub fn new(
+    /// Describes all adapters.
+    pub fn all(adapters: &Adapters, tried: Option<&Tried>, caches: Option<&Caches>) -> Vec<Self> {
+        let rows = adapters.all().iter().enumerate();
+        rows.map(|(index, adapter)| Self::new(index, adapter, tried, caches))
+            .collect()
+    }
+
+    fn new(
         index: usize,
         adapter: &wgpu::Adapter,
-        chosen: bool,
+        tried: Option<&Tried>,
         caches: Option<&Caches>,
     ) -> Self {
+        let failed = tried.and_then(|tried| tried.failed.iter().find(|(of, _)| *of == index));
+        let chosen = tried.and_then(|tried| Some(tried.chosen.as_ref()?.0));
         let limits = adapter.limits();
         let features = optional_features().iter_names();
         let info = adapter.get_info();
@@ -67,7 +77,8 @@ impl Row {
                 .unwrap_or_default(),
             info: AdapterInfo::new(&info),
             pci: Some(info.device_pci_bus_id).filter(|address| !address.is_empty()),
-            chosen,
+            chosen: chosen == Some(index),
+            failed: failed.map(|(_, error)| error.to_string()),
             unsuitable: Adapters::unsuitable(adapter),
             features: features
                 .map(|(name, flag)| Feature {

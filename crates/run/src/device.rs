@@ -1,6 +1,7 @@
 //! Where the network runs: an adapter, or the CPU.
 
 use std::env;
+use std::iter;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,7 @@ use resnet_wgpu::plan::{
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
-use crate::{Caches, Refused};
+use crate::{Caches, Refused, trial};
 
 /// What the user says about where to run.
 #[derive(Clone, Debug, Default)]
@@ -293,18 +294,12 @@ impl Device {
             return Err(Refused::MatricesWithoutHalves);
         }
         let adapters = request.adapters();
-        let opened = request.choose(&adapters).and_then(|index| {
-            Ok(if options.cooperative_matrix {
-                block_on(adapters.open_with_cooperative_matrix(index))?
-            } else {
-                block_on(adapters.open(index))?
-            })
-        });
-        match opened {
-            Ok(context) => {
-                let wgpu::AdapterInfo { name, backend, .. } = &context.info;
+        let tried = request.try_adapters(&adapters, &options, false);
+        match tried.and_then(|tried| Ok(tried.into_chosen()?)) {
+            Ok(gpu) => {
+                let wgpu::AdapterInfo { name, backend, .. } = &gpu.context.info;
                 log::debug!("running on {name} ({backend})");
-                Ok(Self::Gpu(Box::new(Gpu::new(context, options))))
+                Ok(Self::Gpu(gpu))
             }
             Err(_) if !request.is_explicit() => {
                 log::warn!("no usable GPU adapter: running on the CPU, which is slower");
@@ -346,6 +341,9 @@ impl Device {
         }
     }
 }
+
+/// The adapters that were tried.
+pub type Tried = trial::Tried<Box<Gpu>>;
 
 /// The device that the flags and the environment ask for.
 #[derive(Debug)]
@@ -396,6 +394,39 @@ impl Request {
     /// The adapters to choose from.
     pub fn adapters(&self) -> Adapters {
         block_on(Adapters::enumerate(self.backends))
+    }
+
+    /// Opens the adapter that was asked for, or else the best one that works. Where there is a choice, those that
+    /// compute a small network wrongly are passed over; `thorough` is for a single one, too.
+    ///
+    /// # Errors
+    /// As [`Self::choose`].
+    pub fn try_adapters(
+        &self,
+        adapters: &Adapters,
+        options: &DeviceOptions,
+        thorough: bool,
+    ) -> Result<Tried, Refused> {
+        let first = self.choose(adapters)?;
+        let suitable = |&i: &usize| Adapters::unsuitable(&adapters.all()[i]).is_none();
+        let others = (first + 1..adapters.all().len()).filter(suitable);
+        let others: Vec<usize> = others.filter(|_| self.name.is_none()).collect();
+        let check = self.name.is_none() && (thorough || !others.is_empty());
+        let open = |index: usize| {
+            let context = if options.cooperative_matrix {
+                block_on(adapters.open_with_cooperative_matrix(index))
+            } else {
+                block_on(adapters.open(index))
+            };
+            let gpu = Gpu::new(context?, options.clone());
+            if check {
+                trial::run(&gpu).inspect_err(|error| {
+                    log::warn!("{} is not used: {error}", gpu.context.info.name);
+                })?;
+            }
+            Ok(Box::new(gpu))
+        };
+        Ok(trial::first(iter::once(first).chain(others), open))
     }
 
     /// The index of the adapter that was asked for, or of the best one.

@@ -17,12 +17,13 @@ mod lock_file;
 mod network;
 mod refused;
 mod runner;
+mod trial;
 
 pub use adapters::Row;
 pub use ahead::ahead;
 pub use caches::Caches;
 pub use cam::{Cam, HeatMap};
-pub use device::{AdapterInfo, Backend, Device, DeviceOptions, Gpu, Request};
+pub use device::{AdapterInfo, Backend, Device, DeviceOptions, Gpu, Request, Tried};
 pub use inspection::{InspectedLayer, Inspection, ModelInfo};
 pub use labels::{class_of, label};
 pub use network::{Network, NetworkOptions, resolve};

@@ -1,7 +1,7 @@
 /** ResNets on WebGPU, or in WebAssembly where there is none. */
 
 /** Where the module is, if not beside this package's files. Needed only once, before anything else. */
-export function load(wasm?: string | URL | Request | Response | BufferSource | WebAssembly.Module): Promise<unknown>;
+export function load(wasm?: string | URL | Request | Response | BufferSource | WebAssembly.Module): Promise<WebAssembly.Module>;
 
 /** The version of the module. Call `load` first. */
 export function version(): string;
@@ -24,7 +24,7 @@ export type Progress = (what: "reading" | "weights" | "pipelines", done: number,
 export interface OpenOptions {
   /** The page's device: nothing is copied between devices. By default one is asked for. */
   device?: GPUDevice;
-  /** `wasm` computes on the processor. `auto` does so where there is no WebGPU. */
+  /** `wasm` computes on the processor, in a worker if there can be one. `auto` does so where there is no WebGPU. */
   backend?: "auto" | "webgpu" | "wasm";
   /** What errors call the file. */
   name?: string;

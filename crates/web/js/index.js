@@ -1,13 +1,27 @@
 // ResNets on WebGPU, or in WebAssembly where there is none. See index.d.ts.
-import init, { Cpu, Gpu, Instance, Model, version } from "./resnet_web.js";
+import init, { Gpu, Instance, Model, heat, version } from "./resnet_web.js";
+import { processor, taken } from "./processor.js";
 
 export { version };
 
 let loaded;
 
+/** The module itself, which workers can share. */
+async function compiled(wasm) {
+  if (wasm instanceof WebAssembly.Module) return wasm;
+  if (wasm instanceof ArrayBuffer || ArrayBuffer.isView(wasm)) return WebAssembly.compile(wasm);
+  const response = wasm instanceof Response ? wasm : await fetch(wasm);
+  if (!response.ok) refuse(`'${response.url}' cannot be loaded: the server answers ${response.status}`);
+  const streamed = response.headers.get("content-type")?.startsWith("application/wasm");
+  return streamed ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer());
+}
+
 /** Loads the module once; `wasm` is where it is, if not beside this file. */
-export function load(wasm) {
-  loaded ??= init({ module_or_path: wasm ?? new URL("./resnet_web_bg.wasm", import.meta.url) });
+export function load(wasm = new URL("./resnet_web_bg.wasm", import.meta.url)) {
+  loaded ??= compiled(wasm).then(async (module) => {
+    await init({ module_or_path: module });
+    return module;
+  });
   return loaded;
 }
 
@@ -123,14 +137,18 @@ export class Network {
     return named(async () => {
       const network = new Network();
       const settled = JSON.stringify({ settings, entry, variant, size });
+      const device = backend === "wasm" ? null : (options.device ?? (await requestDevice()));
+      if (!device) {
+        if (backend === "webgpu") refuse("this browser has no WebGPU", "adapter");
+        await network.#onCpu(name, data, settled);
+        progress("reading", 1, 1);
+        return network;
+      }
       network.#model = new Model(name, data, settled);
       network.info = JSON.parse(network.#model.description());
       progress("reading", 1, 1);
       await frame();
-      const device = backend === "wasm" ? null : (options.device ?? (await requestDevice()));
-      if (device) await network.#onGpu(device, precision, progress);
-      else if (backend === "webgpu") refuse("this browser has no WebGPU", "adapter");
-      else network.#onCpu();
+      await network.#onGpu(device, precision, progress);
       network.#model.release();
       return network;
     });
@@ -147,10 +165,17 @@ export class Network {
     this.plan = JSON.parse(this.#gpu.report());
   }
 
-  #onCpu() {
+  async #onCpu(name, data, settled) {
     this.backend = "wasm";
-    this.#cpu = new Cpu(this.#model);
     this.plan = null;
+    const cpu = await processor(await load());
+    try {
+      this.info = JSON.parse(await cpu.open(name, data, settled));
+    } catch (error) {
+      cpu.close();
+      throw error;
+    }
+    this.#cpu = cpu;
   }
 
   /** The device that the network is on; null in WebAssembly. */
@@ -166,7 +191,7 @@ export class Network {
   }
 
   #alive() {
-    if (!this.#model) refuse("the network is closed");
+    if (!this.#gpu && !this.#cpu) refuse("the network is closed");
     if (this.#lost) refuse(`the device is lost (${this.#lost.message || this.#lost.reason}); open the network again`, "gpu");
   }
 
@@ -195,10 +220,10 @@ export class Network {
       if (this.#cpu) {
         const { data, width, height } = pixelsOf(source, 2048);
         const uploaded = performance.now();
-        const answer = this.#cpu.run(new Uint8Array(data.buffer, data.byteOffset, data.length), height);
-        return this.#result(answer, [width, height], top, start, uploaded);
+        const answer = await this.#cpu.run(new Uint8Array(data.buffer, data.byteOffset, data.length), width, height);
+        return this.#result(answer, top, start, uploaded);
       }
-      const size = await this.#look(source);
+      const [width, height] = await this.#look(source);
       if (this.info.no_map === null) this.#gpu.select_class(chosen ?? undefined);
       const uploaded = performance.now();
       const total = this.#gpu.start();
@@ -206,7 +231,7 @@ export class Network {
       while (!this.#gpu.step(each)) await frame();
       const answer = await Promise.race([this.#gpu.read(), this.#device.lost.then(() => null)]);
       if (!answer) this.#alive();
-      return this.#result(answer, size, top, start, uploaded);
+      return this.#result({ ...taken(answer), seen: this.#model.seen(height, width) }, top, start, uploaded);
     });
   }
 
@@ -238,14 +263,11 @@ export class Network {
     return [width, height];
   }
 
-  #result(answer, [width, height], top, start, uploaded) {
+  #result({ logits, probabilities, map, grid, seen: [first, end, left, right] }, top, start, uploaded) {
     const done = performance.now();
-    const logits = answer.logits() ?? null;
-    const probabilities = answer.probabilities() ?? null;
     const scores = probabilities ?? logits ?? new Float32Array();
     const order = [...scores.keys()].sort((a, b) => scores[b] - scores[a]).slice(0, top);
     const { labels } = this.info;
-    const [first, end, left, right] = this.#model.seen(height, width);
     return {
       top: order.map((index) => ({
         class: index,
@@ -258,8 +280,9 @@ export class Network {
       seen: { left, top: first, width: right - left, height: end - first },
       times: { upload: uploaded - start, network: done - uploaded },
       heat(columns, rows) {
-        const pixels = answer.heat(rows, columns);
-        return pixels ? new ImageData(new Uint8ClampedArray(pixels.buffer), columns, rows) : null;
+        if (!map) return null;
+        const pixels = heat(map, grid, rows, columns);
+        return new ImageData(new Uint8ClampedArray(pixels.buffer), columns, rows);
       },
     };
   }
@@ -278,7 +301,7 @@ export class Network {
     return this.#inTurn(() => {
       this.#texture?.destroy();
       this.#gpu?.free();
-      this.#cpu?.free();
+      this.#cpu?.close();
       this.#model?.free();
       this.#texture = this.#gpu = this.#cpu = this.#model = undefined;
     });

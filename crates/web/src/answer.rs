@@ -1,4 +1,4 @@
-//! What a run gives.
+//! What a run gives, in numbers that another thread can take.
 
 use resnet_wgpu::gpu::Colors;
 use resnet_wgpu::graph::Role;
@@ -8,7 +8,7 @@ use resnet_wgpu::tensor::Tensor;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::thrown;
+use crate::{refused, thrown};
 
 /// The outputs of a run.
 #[wasm_bindgen]
@@ -45,18 +45,39 @@ impl Answer {
         self.numbers(Role::Probabilities)
     }
 
-    /// The class activation map as RGBA of this size, not premultiplied; nothing without a map.
-    pub fn heat(&self, height: usize, width: usize) -> Result<Option<Vec<u8>>, JsValue> {
+    /// The class activation map, by rows.
+    pub fn map(&self) -> Option<Vec<f32>> {
+        self.numbers(Role::ClassMap)
+    }
+
+    /// Rows and columns of the map, and of the image; then the first of the map's pixels in the image and the
+    /// distance to the next, both along rows and columns.
+    pub fn grid(&self) -> Result<Option<Vec<f64>>, JsValue> {
         let (Some(map), Some(sites)) = (self.find(Role::ClassMap), &self.sites) else {
             return Ok(None);
         };
-        let painted = heat_map(map, sites, [height, width], true).map_err(thrown)?;
-        let colors = Colors::Heat.table();
-        let pixels = painted.data().iter();
-        Ok(Some(
-            pixels.flat_map(|&value| colors[index(value)]).collect(),
-        ))
+        let shape = map.shape().map_err(thrown)?;
+        let sizes = [shape.h, shape.w, sites.image[0], sites.image[1]].map(|size| size as f64);
+        Ok(Some([&sizes[..], &sites.first, &sites.step].concat()))
     }
+}
+
+/// A map in the colours of heat, as RGBA of this size, not premultiplied. `grid` is that of its answer.
+#[wasm_bindgen]
+pub fn heat(map: &[f32], grid: &[f64], height: usize, width: usize) -> Result<Vec<u8>, JsValue> {
+    let &[rows, columns, image_rows, image_columns, y, x, down, right] = grid else {
+        return Err(refused("usage", "the grid is not that of an answer"));
+    };
+    let map = Tensor::new(&[1, 1, rows as usize, columns as usize], map).map_err(thrown)?;
+    let sites = Sites {
+        image: [image_rows as usize, image_columns as usize],
+        first: [y, x],
+        step: [down, right],
+    };
+    let painted = heat_map(&map, &sites, [height, width], true).map_err(thrown)?;
+    let colors = Colors::Heat.table();
+    let pixels = painted.data().iter();
+    Ok(pixels.flat_map(|&value| colors[index(value)]).collect())
 }
 
 /// Which of 256 colours stands for a value from 0 to 1.

@@ -11,7 +11,7 @@ mod model;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-pub use answer::Answer;
+pub use answer::{Answer, heat};
 pub use cpu::Cpu;
 pub use gpu::{Gpu, Instance};
 pub use model::Model;

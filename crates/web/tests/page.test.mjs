@@ -191,13 +191,41 @@ test("without WebGPU the processor gives the same logits", async () => {
     assert.equal(await page.evaluate(() => globalThis.page.network.backend), "wasm");
     assert.match(await page.textContent("#where"), /no WebGPU/);
     agree(await logits(page), native("assets/torus.png", SMALL));
-    // The network that the page opens with, too.
+    await drop(page, "broken.pth", file(OTHER).subarray(0, 9000));
+    assert.match(await trouble(page), /broken\.pth/, "errors of the worker are shown");
+    // The network that the page opens with, too, and meanwhile the page stays alive.
     const real = await open(other.context, { weights: "shapes.safetensors" });
     assert.equal(await trouble(real), "");
     assert.equal(await best(real), "torus");
+    assert.equal(real.workers().length, 1, "workers");
+    const { waited, took } = await real.evaluate(async () => {
+      let [last, waited] = [performance.now(), 0];
+      const tick = () => {
+        const now = performance.now();
+        [last, waited] = [now, Math.max(waited, now - last)];
+      };
+      const timer = setInterval(tick, 10);
+      const answer = await globalThis.page.network.classify(globalThis.page.picture);
+      clearInterval(timer);
+      tick();
+      return { waited, took: answer.times.network };
+    });
+    assert.ok(waited < took / 2, `the page stood still for ${waited} of ${took} ms`);
     await real.setViewportSize({ width: 1280, height: 900 });
     await real.screenshot({ path: path.join(SHOTS, "solids.png"), fullPage: true });
   } finally {
     await other.close();
   }
+});
+
+test("without workers the page computes, and gives the same logits", async () => {
+  const alone = await browser.context.newPage();
+  await alone.addInitScript(() => delete globalThis.Worker);
+  await alone.goto(`${base}?${new URLSearchParams({ weights: `repository/${SMALL}`, backend: "wasm" })}`);
+  await settled(alone);
+  assert.equal(await trouble(alone), "");
+  assert.equal(alone.workers().length, 0, "workers");
+  agree(await logits(alone), native("assets/torus.png", SMALL));
+  await drop(alone, "broken.pth", file(OTHER).subarray(0, 9000));
+  assert.match(await trouble(alone), /broken\.pth/, "the file is named");
 });

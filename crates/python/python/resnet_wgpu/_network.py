@@ -20,7 +20,7 @@ from ._native import AdapterError, ImageError, WeightsError
 Floats = npt.NDArray[np.float32]
 Errors = Literal["raise", "return"]
 
-_LESSON = "shapes.f16.safetensors"
+_LESSON = "shapes.int8.safetensors"
 _GPUS = "/proc/driver/nvidia/gpus"
 
 
