@@ -51,7 +51,7 @@ impl Image {
         rules: &Preprocess,
     ) -> PyResult<Batch> {
         let batch = match self {
-            Self::File(path) => reader.prepare_file(path, rules),
+            Self::File(path) => reader.prepare_file(&path, rules),
             Self::Bytes(bytes) => reader.prepare(format!("#{number}"), &bytes, rules),
             Self::Pixels(array) => pixels(array, |[height, width], channels, bytes| {
                 Batch::of_rows([height, width], rows(width, channels, bytes), rules)
@@ -63,7 +63,7 @@ impl Image {
     /// The whole picture.
     pub(crate) fn decode(self, reader: Reader) -> PyResult<Picture> {
         let picture = match self {
-            Self::File(path) => reader.decode_file(path),
+            Self::File(path) => reader.decode_file(&path),
             Self::Bytes(bytes) => reader.decode("#0", &bytes),
             Self::Pixels(array) => pixels(array, |[height, width], channels, bytes| {
                 let rows: Vec<_> = rows(width, channels, bytes).collect();

@@ -39,6 +39,9 @@ pub(crate) struct Network {
 /// The outcome of images: an array for each output, and the images that could not be read.
 type Outcome<'py> = (Bound<'py, PyDict>, Vec<(usize, Py<PyAny>)>);
 
+/// The images of a batch that were refused, and the values of the others.
+type Answered = (Vec<(usize, PyErr)>, Result<Vec<Values>, Refused>);
+
 #[pymethods]
 impl Network {
     /// Opens a weight file, or a repository behind `hf:`; every option is a text, or left out.
@@ -112,7 +115,7 @@ impl Network {
             }
             (bad, engine.run(&Input::Images(good), tap.as_deref()))
         };
-        let mut take = |(refusals, values): (Vec<(usize, PyErr)>, Result<Vec<Values>, Refused>)| {
+        let mut take = |(refusals, values): Answered| {
             for (number, error) in refusals {
                 let value = Python::attach(|py| numbered(py, &error, number))?;
                 match value {
