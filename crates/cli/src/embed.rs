@@ -31,7 +31,7 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let mut target = Target::open(args, embedder.width)?;
     images.answer(
         &embedder.rules,
-        embedder.answering.state().device.runs(),
+        embedder.answering.runs(),
         |batch| embedder.rows(batch),
         |images, paths, rows| {
             images.while_hidden(|| {
