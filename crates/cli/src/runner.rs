@@ -72,6 +72,11 @@ impl Answering {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Batches that run at the same time.
+    pub(crate) fn runs(&self) -> usize {
+        self.state().device.runs()
+    }
+
     /// The outputs for a batch. Where the GPU is lost, full or wrong, the CPU goes on.
     pub(crate) fn answer(&self, batch: &Batch) -> Result<Fit<Vec<Tensor>>, Failure> {
         let result = self.answer_here(batch);

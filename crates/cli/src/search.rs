@@ -49,7 +49,6 @@ pub(crate) fn run(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
         )));
     }
     let state = embedder.answering.state();
-    let runs = state.device.runs();
     let vectors = match &state.device {
         Device::Gpu(gpu) => Vectors::Gpu {
             collection: Similarity::new(&gpu.context.device, index.width, &index.vectors)?,
@@ -61,7 +60,7 @@ pub(crate) fn run(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
     let mut out = Out::new();
     images.answer(
         &embedder.rules,
-        runs,
+        embedder.answering.runs(),
         |batch| embedder.rows(batch),
         |images, paths, rows| {
             images.while_hidden(|| {
