@@ -39,7 +39,7 @@ fn main() -> Result<(), resnet_wgpu::Error> {
     options.size = Some([side, side]);
     options.softmax = false;
     let model = Arch::ResNet50
-        .made_up(0, &options)
+        .random(0, &options)
         .and_then(|network| network.model(&options))?;
     let graph = optimize(&model.graph, Fusion::Full)?;
     let plan_options = PlanOptions::new(Capabilities::of(&context.device));

@@ -42,9 +42,9 @@ fn end_to_end(criterion: &mut Criterion) {
         options.size = Some([side, side]);
         options.softmax = false;
         let model = Arch::ResNet50
-            .made_up(0, &options)
+            .random(0, &options)
             .and_then(|network| network.model(&options))
-            .expect("the made-up network is sound");
+            .expect("the random network is sound");
         let graph = optimize(&model.graph, Fusion::Full).expect("the passes keep it sound");
         let plan_options = PlanOptions::new(Capabilities::of(&context.device));
         let plan = Plan::new(&graph, &plan_options).expect("the device is large enough");

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = ModelOptions::default();
     let network = match std::env::args().nth(1) {
         Some(path) => resnet_formats::open(path, &options)?,
-        None => Arch::ResNet18.made_up(0, &options)?,
+        None => Arch::ResNet18.random(0, &options)?,
     };
     let builder = Classifier::builder(&network).heat_map(HeatMap::default());
     let mut classifier = builder.build(&context)?;

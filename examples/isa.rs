@@ -89,7 +89,7 @@ fn variants() -> Result<Variants, Box<dyn Error>> {
         let mut options = ModelOptions::default();
         options.batch = batch;
         let model = Arch::ResNet50
-            .made_up(0, &options)
+            .random(0, &options)
             .and_then(|network| network.model(&options))?;
         let graph = optimize(&model.graph, Fusion::Full)?;
         for device in devices() {

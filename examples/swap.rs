@@ -62,7 +62,7 @@ fn open(argument: usize) -> Result<Network, Error> {
     let options = ModelOptions::default();
     match std::env::args().nth(argument) {
         Some(path) => resnet_formats::open(path, &options),
-        None => Arch::ResNet18.made_up(argument as u64, &options),
+        None => Arch::ResNet18.random(argument as u64, &options),
     }
 }
 

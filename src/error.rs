@@ -14,7 +14,7 @@ use crate::words::gibibytes;
 pub enum Error {
     // === Tensors ===
     /// The data does not match the dimensions of its tensor.
-    #[error("a tensor of sizes {dims:?} cannot hold {got} scalars")]
+    #[error("a tensor of shape {dims:?} cannot hold {got} scalars")]
     TensorLength {
         /// The dimensions of the tensor.
         dims: Vec<usize>,
@@ -22,7 +22,7 @@ pub enum Error {
         got: usize,
     },
     /// A tensor has the wrong number of dimensions.
-    #[error("expected a tensor of {expected} sizes, got {dims:?}")]
+    #[error("expected a tensor of {expected} dimensions, got {dims:?}")]
     TensorRank {
         /// The expected number of dimensions.
         expected: usize,
@@ -280,7 +280,7 @@ pub enum Error {
     },
     /// Work needs more memory than this process can have.
     #[error(
-        "{what} needs {} of memory, {} can be had; use a smaller batch or image",
+        "{what} needs {} of memory, but only {} is available; use a smaller batch or image",
         gibibytes(*needed), gibibytes(*available)
     )]
     Memory {

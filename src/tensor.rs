@@ -43,18 +43,18 @@ enum Data {
 }
 
 struct Computed {
-    source: Source,
+    recipe: Recipe,
     /// The scalars, once somebody has asked for a reference to them.
     scalars: OnceLock<Box<[f32]>>,
 }
 
-enum Source {
+enum Recipe {
     Halves(Box<[f16]>),
     /// Another tensor, whose slices along its first dimension have a factor each.
     Scaled(Tensor, Box<[f64]>),
 }
 
-impl Source {
+impl Recipe {
     fn compute(&self) -> Vec<f32> {
         match self {
             Self::Halves(halves) => halves.to_f32_vec(),
@@ -109,7 +109,7 @@ impl Tensor {
             Data::Scalars(scalars) => scalars,
             Data::Computed(data) => data
                 .scalars
-                .get_or_init(|| data.source.compute().into_boxed_slice()),
+                .get_or_init(|| data.recipe.compute().into_boxed_slice()),
         }
     }
 
@@ -138,14 +138,14 @@ impl Tensor {
     /// The product of each slice along the first dimension and its factor, in f64 and rounded once. The
     /// products are computed when they are needed, and not kept.
     pub(crate) fn scaled(&self, factors: Vec<f64>) -> Self {
-        Self::computed(&self.dims, Source::Scaled(self.clone(), factors.into()))
+        Self::computed(&self.dims, Recipe::Scaled(self.clone(), factors.into()))
     }
 
-    fn computed(dims: &[usize], source: Source) -> Self {
+    fn computed(dims: &[usize], recipe: Recipe) -> Self {
         Self {
             dims: dims.to_vec(),
             data: Data::Computed(Arc::new(Computed {
-                source,
+                recipe,
                 scalars: OnceLock::new(),
             })),
         }
@@ -166,7 +166,7 @@ impl Tensor {
                 got: halves.len(),
             });
         }
-        Ok(Self::computed(dims, Source::Halves(halves.into())))
+        Ok(Self::computed(dims, Recipe::Halves(halves.into())))
     }
 
     /// The scalars as [`Self::data`] has them, for whoever reads them once: computed ones are not kept.
@@ -175,7 +175,7 @@ impl Tensor {
             Data::Scalars(scalars) => Cow::Borrowed(scalars),
             Data::Computed(data) => match data.scalars.get() {
                 Some(scalars) => Cow::Borrowed(scalars),
-                None => Cow::Owned(data.source.compute()),
+                None => Cow::Owned(data.recipe.compute()),
             },
         }
     }

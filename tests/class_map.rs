@@ -24,7 +24,7 @@ use resnet_wgpu::tensor::{Shape, Tensor};
 fn sites(arch: Arch, size: usize, value: &str) -> Sites {
     let mut options = ModelOptions::default();
     options.size = Some([size, size]);
-    let network = arch.made_up(0, &options).unwrap();
+    let network = arch.random(0, &options).unwrap();
     let model = network.model(&options).unwrap();
     Sites::of(&model.graph, model.graph.find(value).unwrap()).unwrap()
 }
@@ -273,7 +273,7 @@ fn maps_are_made_of_a_stage_that_is_fine_enough() {
     let map_of = |arch: Arch, size, how: &ClassMap| {
         let mut options = ModelOptions::default();
         options.size = Some(size);
-        let network = arch.made_up(0, &options).unwrap();
+        let network = arch.random(0, &options).unwrap();
         let model = network.model(&options).unwrap();
         let graph = optimize(&model.graph, Fusion::Full).unwrap();
         let graph = add_class_map(&graph, how).unwrap();

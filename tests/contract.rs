@@ -215,7 +215,7 @@ fn a_network_lies_in_memory_once() {
     let _alone = alone();
     let mut options = ModelOptions::default();
     options.size = Some([32, 32]);
-    let network = Arch::ResNet18.made_up(0, &options).unwrap();
+    let network = Arch::ResNet18.random(0, &options).unwrap();
     let bytes: usize = network.tensors().values().map(|t| t.len() * 4).sum();
     let heap = HEAP.load(Ordering::Relaxed);
     let models: Vec<_> = [1, 4]

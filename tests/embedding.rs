@@ -347,7 +347,7 @@ fn a_classifier_answers_as_the_cpu_does_and_survives_its_device() {
     let gpu = gpu();
     let mut options = ModelOptions::default();
     options.size = Some([32, 32]);
-    let network = Arch::ResNet18.made_up(3, &options).unwrap();
+    let network = Arch::ResNet18.random(3, &options).unwrap();
     let mut model = network.model(&options).unwrap();
     let features = model.graph.role(Role::Features).unwrap();
     model.graph.mark_output(features).unwrap();
@@ -401,7 +401,7 @@ fn a_classifier_reads_tensors_and_batches_too() {
     let mut options = ModelOptions::default();
     options.batch = 2;
     options.size = Some([32, 32]);
-    let network = Arch::ResNet18.made_up(4, &options).unwrap();
+    let network = Arch::ResNet18.random(4, &options).unwrap();
     let model = network.model(&options).unwrap();
     let image = Numbers::new(15).tensor(&[2, 3, 32, 32]);
     let cpu = CpuExecutor::new(&model.graph).unwrap();
@@ -435,7 +435,7 @@ fn stages_are_tapped_and_their_elements_are_where_it_is_said() {
     let mut options = ModelOptions::default();
     options.batch = 2;
     options.size = Some([32, 48]);
-    let network = Arch::ResNet18.made_up(5, &options).unwrap();
+    let network = Arch::ResNet18.random(5, &options).unwrap();
     let mut model = network.model(&options).unwrap();
     let stages = [1, 2, 3, 4].map(Role::Stage);
     for stage in stages {

@@ -21,7 +21,7 @@ fn model(arch: Arch, batch: usize, size: [usize; 2], classes: usize) -> Model {
     options.batch = batch;
     options.size = Some(size);
     options.classes = Some(classes);
-    let network = arch.made_up(0, &options).unwrap();
+    let network = arch.random(0, &options).unwrap();
     network.model(&options).unwrap()
 }
 

@@ -11,7 +11,7 @@ use resnet_wgpu::Error;
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{Conv2d, Op};
 use resnet_wgpu::internals::kernels::{Precision, Storage};
-use resnet_wgpu::internals::memory::{Place, StepUse, assign};
+use resnet_wgpu::internals::memory::{Footprint, StepUse, assign};
 use resnet_wgpu::internals::plan::{
     Candidate, Content, ConvShape, DeviceKind, OnBuffers, OnTextures, Step, candidates,
 };
@@ -31,7 +31,7 @@ fn changed(mut device: Capabilities, set: impl FnOnce(&mut Capabilities)) -> Cap
 fn model(arch: Arch, batch: usize) -> Model {
     let mut options = ModelOptions::default();
     options.batch = batch;
-    let network = arch.made_up(0, &options).unwrap();
+    let network = arch.random(0, &options).unwrap();
     network.model(&options).unwrap()
 }
 
@@ -291,7 +291,7 @@ fn fused_networks_run_on_textures_up_to_the_classifier() {
 }
 
 /// Random steps, each of which reads some of the earlier values; value 0 is the caller's.
-fn programs() -> impl Strategy<Value = (Vec<Place>, Vec<StepUse>, Vec<usize>)> {
+fn programs() -> impl Strategy<Value = (Vec<Footprint>, Vec<StepUse>, Vec<usize>)> {
     let step = |index: usize| {
         let reads = prop::collection::vec(0..=index, 1..4);
         (reads, any::<bool>(), 0..8usize).prop_map(move |(reads, in_place, pick)| StepUse {
@@ -303,7 +303,7 @@ fn programs() -> impl Strategy<Value = (Vec<Place>, Vec<StepUse>, Vec<usize>)> {
     (2..24usize).prop_flat_map(move |len| {
         let steps: Vec<_> = (0..len).map(step).collect();
         let place = (prop::sample::select(vec![4u64, 8, 8, 8, 64]), any::<bool>());
-        let place = place.prop_map(|(bytes, texture)| Place {
+        let place = place.prop_map(|(bytes, texture)| Footprint {
             bytes,
             storage: if texture {
                 Storage::Texture

@@ -651,12 +651,12 @@ fn textures_that_cannot_be_read_are_errors() {
         (
             &good,
             with(read, |read| read.exposure = Some(0.0)),
-            "no exposure",
+            "not an exposure",
         ),
         (
             &good,
             with(read, |read| read.exposure = Some(f32::NAN)),
-            "no exposure",
+            "not an exposure",
         ),
         (
             &view_of(F::Rgba8Unorm, U::COPY_SRC),

@@ -159,7 +159,7 @@ impl CheckCache {
                 broken("has another version, or not its own checksum".to_owned())
             }
             Some(record) if record.key != self.key => {
-                broken("is of another device, driver or version".to_owned())
+                broken("was written for another device, driver or version".to_owned())
             }
             record => Ok(record),
         }

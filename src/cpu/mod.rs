@@ -39,7 +39,7 @@ use step::Step;
 ///
 /// let mut options = ModelOptions::default();
 /// options.size = Some([32, 32]);
-/// let model = Arch::ResNet18.made_up(0, &options)?.model(&options)?;
+/// let model = Arch::ResNet18.random(0, &options)?.model(&options)?;
 /// let executor = CpuExecutor::new(&model.graph)?;
 /// let outputs = executor.run(&Tensor::new(&[1, 3, 32, 32], vec![0.5; 3 * 32 * 32])?)?;
 /// assert_eq!(Some(outputs[0].data().len()), model.classes);

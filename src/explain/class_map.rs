@@ -212,7 +212,7 @@ fn default_target(graph: &Graph, head: &Head, coarse: bool) -> Result<ValueId, E
     blocks.retain(|&value| dependents(graph, value).contains(&head.pooled));
     let Some(&last) = blocks.last() else {
         return Err(refuse(
-            "the network has no residual block; say at which value the map is to be".to_owned(),
+            "the network has no residual block; name the value to make the map of".to_owned(),
         ));
     };
     if coarse || side(last) >= FINE {

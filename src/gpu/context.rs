@@ -69,7 +69,7 @@ impl Adapters {
             &adapter.limits(),
             true,
             |name, needed, allowed| {
-                failure = Some(format!("{name} is {allowed}, needed are {needed}"));
+                failure = Some(format!("{name} is {allowed}, but {needed} is needed"));
             },
         );
         failure
@@ -144,7 +144,9 @@ impl Adapters {
     pub async fn open_with_cooperative_matrix(&self, index: usize) -> Result<Context, Error> {
         let adapter = &self.adapters[index];
         let Some(features) = cooperative_matrix_features(adapter) else {
-            log::warn!("the adapter has no cooperative matrices of 16×16 halves: going on without");
+            log::warn!(
+                "the adapter has no cooperative matrices of 16×16 halves: continuing without them"
+            );
             return self.open(index).await;
         };
         let context = Context::new(adapter, features).await?;
@@ -152,12 +154,12 @@ impl Adapters {
             Ok(true) => Ok(context),
             Ok(false) => {
                 log::warn!(
-                    "the driver's cooperative matrices compute wrong sums: going on without"
+                    "the driver's cooperative matrices compute wrong sums: continuing without them"
                 );
                 self.open(index).await
             }
             Err(error) => {
-                log::warn!("cooperative matrices fail ({error}): going on without");
+                log::warn!("cooperative matrices fail ({error}): continuing without them");
                 self.open(index).await
             }
         }

@@ -137,7 +137,7 @@ impl OutputBuilder<'_> {
             return refuse(format!("the buffer for '{name}' lacks the usage COPY_DST"));
         }
         if !offset.is_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT) {
-            return refuse(format!("the offset {offset} is no multiple of 4"));
+            return refuse(format!("the offset {offset} is not a multiple of 4"));
         }
         if offset
             .checked_add(bytes)

@@ -40,7 +40,7 @@ impl PipelineCacheFile {
         let stored = match read(&path) {
             Ok(stored) => stored,
             Err(error) => {
-                log::warn!("{error}; pipelines are compiled anew");
+                log::warn!("{error}; pipelines are compiled again");
                 Vec::new()
             }
         };

@@ -190,7 +190,7 @@ impl TextureRead {
         } else {
             return match self.exposure {
                 Some(exposure) if !(exposure.is_finite() && exposure > 0.0) => Err(refuse(
-                    format!("{exposure} is no exposure; use 1 if in doubt"),
+                    format!("{exposure} is not an exposure; use 1 if in doubt"),
                 )),
                 _ => Ok(()),
             };

@@ -105,7 +105,7 @@ impl NewFile {
         };
         let before = fs::metadata(&path).ok();
         if path.file_name().is_none() || before.as_ref().is_some_and(fs::Metadata::is_dir) {
-            return Err(refuse(&path, "this is no name of a file"));
+            return Err(refuse(&path, "this is not the name of a file"));
         }
         if before.as_ref().is_some_and(|before| !before.is_file()) {
             let file = File::options().write(true).open(&path);

@@ -224,14 +224,14 @@ impl Network {
         let shape = graph.shape(last);
         if blueprint.logits.is_some() && [shape.h, shape.w] != [1, 1] {
             return Err(refuse(format!(
-                "its logits have the shape {shape}, which are no scores of classes"
+                "its logits have the shape {shape}, which is not one score for each class"
             )));
         }
         let classes = blueprint.logits.as_ref().map(|_| shape.c);
         if let Some(asked) = options.classes.filter(|&asked| Some(asked) != classes) {
             return Err(refuse(match classes {
                 Some(classes) => format!("the weights are of {classes} classes, not {asked}"),
-                None => format!("it has no classifier, and so not {asked} classes"),
+                None => format!("it has no classifier, so it cannot have {asked} classes"),
             }));
         }
         if let Some((labels, classes)) = facts.labels.as_ref().zip(classes) {

@@ -99,12 +99,12 @@ fn hash(name: &str) -> u64 {
 mod tests {
     use super::*;
 
-    fn made_up(seed: u64, name: &str, dims: &[usize]) -> Tensor {
+    fn random(seed: u64, name: &str, dims: &[usize]) -> Tensor {
         Random { seed }.take(name, dims).expect("small enough")
     }
 
     #[test]
-    fn made_up_tensors_have_a_limit() {
+    fn random_tensors_have_a_limit() {
         let result = Random { seed: 0 }.take("fc.weight", &[usize::MAX, 2, 1, 1]);
         assert!(
             matches!(result, Err(Error::Model { .. })),
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn kernels_are_uniform_within_the_glorot_limit() {
         let dims = [64, 32, 3, 3];
-        let kernel = made_up(7, "layer.weight", &dims);
+        let kernel = random(7, "layer.weight", &dims);
         let limit = (6.0f32 / ((64 + 32) * 9) as f32).sqrt();
         let (mut low, mut high, mut sum, mut squares) = (0.0f32, 0.0f32, 0.0f64, 0.0f64);
         for &x in kernel.data() {
@@ -146,10 +146,10 @@ mod tests {
     #[test]
     fn numbers_depend_on_seed_and_name_only() {
         let dims = [4, 3, 1, 1];
-        let kernel = made_up(0, "conv1.weight", &dims);
-        assert_eq!(kernel, made_up(0, "conv1.weight", &dims), "again");
-        assert_ne!(kernel, made_up(1, "conv1.weight", &dims), "seed");
-        assert_ne!(kernel, made_up(0, "conv2.weight", &dims), "name");
+        let kernel = random(0, "conv1.weight", &dims);
+        assert_eq!(kernel, random(0, "conv1.weight", &dims), "again");
+        assert_ne!(kernel, random(1, "conv1.weight", &dims), "seed");
+        assert_ne!(kernel, random(0, "conv2.weight", &dims), "name");
         // Pinned: published measurements name a seed.
         assert_eq!(
             kernel.data()[..2],

@@ -96,7 +96,7 @@ impl Batch {
         let mut rgba: Vec<u8> = Vec::with_capacity(count * h * w * 4);
         parts.iter().for_each(|part| rgba.extend(&part.rgba));
         if rgba.len() > count * h * w * 4 {
-            return Err(refuse("there are more pictures than fit the batch"));
+            return Err(refuse("there are more pictures than the batch holds"));
         }
         while rgba.len() < count * h * w * 4 {
             rgba.extend(&first.rgba[..h * w * 4]);

@@ -49,7 +49,7 @@ impl Allocation {
     }
 
     /// A slot for activations. In a texture, one row of zeros comes first.
-    pub(super) fn activations(slot: usize, size: memory::Place, precision: Precision) -> Self {
+    pub(super) fn activations(slot: usize, size: memory::Footprint, precision: Precision) -> Self {
         let bytes = match size.storage {
             Storage::Buffer => size.bytes,
             Storage::Texture => {

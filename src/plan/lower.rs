@@ -46,12 +46,12 @@ impl Native {
         representation: Representation,
         shape: Shape,
         count: usize,
-    ) -> memory::Place {
+    ) -> memory::Footprint {
         let (storage, precision) = match representation {
             Representation::Plain => (Storage::Buffer, Precision::F32),
             Representation::Native => (self.storage, self.precision),
         };
-        memory::Place {
+        memory::Footprint {
             bytes: (shape.packed_len() * precision.bytes()) as u64 * count as u64,
             storage,
         }

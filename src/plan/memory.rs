@@ -13,14 +13,14 @@ mod exact;
 
 /// The size of a value, and its kind of storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Footprint {
     /// Size in bytes.
     pub bytes: u64,
     /// Values of different storage never share a slot.
     pub storage: Storage,
 }
 
-impl Place {
+impl Footprint {
     /// A value in a buffer.
     pub const fn buffer(bytes: u64) -> Self {
         Self {
@@ -47,7 +47,7 @@ pub struct Assignment {
     /// The slot of each value; `None` for values that no step writes.
     pub slot_of: Vec<Option<usize>>,
     /// Size and storage of each slot.
-    pub slots: Vec<Place>,
+    pub slots: Vec<Footprint>,
     /// The largest number of bytes alive at the same time, below which no assignment can go.
     pub lower_bound_bytes: u64,
 }
@@ -60,7 +60,7 @@ impl Assignment {
 }
 
 /// The first and last step of each value's life; `None` for values that no step writes.
-fn lives(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Vec<Option<(usize, usize)>> {
+fn lives(values: &[Footprint], steps: &[StepUse], kept: &[usize]) -> Vec<Option<(usize, usize)>> {
     let mut lives: Vec<Option<(usize, usize)>> = vec![None; values.len()];
     for (index, step) in steps.iter().enumerate() {
         lives[step.write] = Some((index, index));
@@ -82,7 +82,7 @@ fn lives(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Vec<Option<(usi
 fn takes_over(
     index: usize,
     step: &StepUse,
-    values: &[Place],
+    values: &[Footprint],
     lives: &[Option<(usize, usize)>],
 ) -> Option<usize> {
     let source = step.in_place?;
@@ -95,7 +95,7 @@ fn takes_over(
 ///
 /// Values joined by in-place steps share a slot by definition; `search` describes how the others
 /// are placed.
-pub fn assign(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Assignment {
+pub fn assign(values: &[Footprint], steps: &[StepUse], kept: &[usize]) -> Assignment {
     let lives = lives(values, steps, kept);
 
     // Values joined by in-place steps form a chain that lives in one slot.
@@ -136,7 +136,7 @@ pub fn assign(values: &[Place], steps: &[StepUse], kept: &[usize]) -> Assignment
 
 /// Values that share a slot because each takes over from the one before.
 struct Chain {
-    size: Place,
+    size: Footprint,
     first: usize,
     last: usize,
 }
@@ -152,7 +152,7 @@ impl Chain {
 }
 
 /// The slot of each chain, and the slots.
-type Placement = (Vec<usize>, Vec<Place>);
+type Placement = (Vec<usize>, Vec<Footprint>);
 
 /// Searches for the smallest placement.
 ///
@@ -178,7 +178,7 @@ fn search(chains: &[Chain]) -> Placement {
     best
 }
 
-fn bytes_of(slots: &[Place]) -> u64 {
+fn bytes_of(slots: &[Footprint]) -> u64 {
     slots.iter().map(|slot| slot.bytes).sum()
 }
 
@@ -210,14 +210,14 @@ fn improve((slot_of, slots): &mut Placement, chains: &[Chain], storage: Storage)
     for (&chain, index) in own.iter().zip(found) {
         slot_of[chain] = kept.len() + index;
     }
-    kept.extend(new.into_iter().map(|bytes| Place { bytes, storage }));
+    kept.extend(new.into_iter().map(|bytes| Footprint { bytes, storage }));
     *slots = kept;
 }
 
 /// Gives each chain, in the given order, the free slot that wastes least space or grows least.
 fn place(chains: &[Chain], order: &[usize]) -> Placement {
     let mut slot_of = vec![usize::MAX; chains.len()];
-    let mut slots: Vec<(Place, Vec<usize>)> = Vec::new();
+    let mut slots: Vec<(Footprint, Vec<usize>)> = Vec::new();
     for &index in order {
         let chain = &chains[index];
         let free = slots.iter().enumerate().filter(|(_, (slot, members))| {
@@ -265,9 +265,9 @@ mod tests {
             step(&[1], 2, None),
             step(&[2], 3, None),
         ];
-        let plan = assign(&[Place::buffer(8); 4], &steps, &[3]);
+        let plan = assign(&[Footprint::buffer(8); 4], &steps, &[3]);
         assert_eq!(plan.slot_of[0], None, "the caller's value has no slot");
-        assert_eq!(plan.slots, [Place::buffer(8); 2], "two slots");
+        assert_eq!(plan.slots, [Footprint::buffer(8); 2], "two slots");
         assert_eq!(plan.slot_of[1], plan.slot_of[3], "the first is reused");
         assert_eq!(plan.lower_bound_bytes, 16, "two values are alive at once");
     }
@@ -279,7 +279,7 @@ mod tests {
             step(&[0], 2, None),
             step(&[2, 1], 3, Some(1)),
         ];
-        let plan = assign(&[Place::buffer(8); 4], &dies, &[3]);
+        let plan = assign(&[Footprint::buffer(8); 4], &dies, &[3]);
         assert_eq!(
             plan.slot_of[1], plan.slot_of[3],
             "value 1 dies in the last step"
@@ -289,11 +289,11 @@ mod tests {
             "value 2 is read while 3 is written"
         );
 
-        let kept = assign(&[Place::buffer(8); 4], &dies, &[1, 3]);
+        let kept = assign(&[Footprint::buffer(8); 4], &dies, &[1, 3]);
         assert_ne!(kept.slot_of[1], kept.slot_of[3], "value 1 is asked for");
 
         let read_twice = [step(&[0], 1, None), step(&[1, 1], 2, Some(1))];
-        let plan = assign(&[Place::buffer(8); 3], &read_twice, &[2]);
+        let plan = assign(&[Footprint::buffer(8); 3], &read_twice, &[2]);
         assert_ne!(
             plan.slot_of[1], plan.slot_of[2],
             "value 1 is also an ordinary input"
@@ -301,11 +301,11 @@ mod tests {
     }
     #[test]
     fn a_texture_never_takes_the_slot_of_a_buffer() {
-        let texture = Place {
+        let texture = Footprint {
             bytes: 8,
             storage: Storage::Texture,
         };
-        let values = [Place::buffer(8), Place::buffer(8), texture, texture];
+        let values = [Footprint::buffer(8), Footprint::buffer(8), texture, texture];
         let steps = [
             step(&[0], 1, None),
             step(&[1], 2, None),

@@ -56,14 +56,14 @@ struct PlaceId(usize);
 
 /// A parameter of a node that may be written between runs.
 #[derive(Clone, Copy)]
-struct Choice {
+struct ClassChoice {
     role: Role,
     parameter: &'static str,
     choices: usize,
 }
 
 /// A dispatch whose activations have no slots yet.
-struct Draft<'a> {
+struct DraftStep<'a> {
     /// The name of the step.
     node: &'a str,
     value: ValueId,
@@ -74,7 +74,7 @@ struct Draft<'a> {
     reads: Vec<PlaceId>,
     write: PlaceId,
     macs: u64,
-    writable: Option<Choice>,
+    writable: Option<ClassChoice>,
     /// Size of inputs and output in bytes. If a node has several dispatches, it counts for the one
     /// that completes it.
     traffic: u64,
@@ -87,9 +87,9 @@ struct Drafts<'a> {
     /// For each value, the value whose memory it shares because both have the same elements in the
     /// same order.
     alias: Vec<ValueId>,
-    list: Vec<Draft<'a>>,
+    list: Vec<DraftStep<'a>>,
     /// The size of every place.
-    sizes: Vec<memory::Place>,
+    sizes: Vec<memory::Footprint>,
     /// Whether a place has been filled.
     exists: Vec<bool>,
 }
@@ -206,7 +206,7 @@ impl<'a> Drafts<'a> {
         (value, to): (ValueId, Representation),
         traffic: u64,
     ) {
-        self.list.push(Draft {
+        self.list.push(DraftStep {
             node,
             value,
             candidate: None,
@@ -236,7 +236,7 @@ impl<'a> Drafts<'a> {
         let replaced = node.op.as_operation().in_place_input();
         let macs = self.graph.macs(node)?;
         let writable = node.op.as_operation().writable();
-        let writable = writable.map(|(role, parameter)| Choice {
+        let writable = writable.map(|(role, parameter)| ClassChoice {
             role,
             parameter,
             choices: self.graph.shape(node.inputs[0]).c,
@@ -254,7 +254,7 @@ impl<'a> Drafts<'a> {
                 Some((shape, count)) => self.new_place(to, shape, count),
                 None => self.place(node.output, to),
             };
-            self.list.push(Draft {
+            self.list.push(DraftStep {
                 node: &node.name,
                 value: node.output,
                 candidate,
@@ -367,7 +367,7 @@ impl Planner<'_> {
         })
     }
 
-    fn push(&mut self, draft: Draft<'_>, places: &[AllocationId]) -> Result<(), Error> {
+    fn push(&mut self, draft: DraftStep<'_>, places: &[AllocationId]) -> Result<(), Error> {
         let write = places[draft.write.0];
         let bound = match draft.in_place {
             Some((place, bound)) if places[place.0] == write => bound,

@@ -148,7 +148,7 @@ impl TuneCache {
             let mut possible = candidates(&shape, options)?.into_iter();
             match possible.find(|candidate| candidate.to_string() == entry.choice) {
                 Some(candidate) => choices.set(shape, candidate),
-                None => log::debug!("{shape}: '{}' is no candidate", entry.choice),
+                None => log::debug!("{shape}: '{}' is not a candidate", entry.choice),
             }
         }
         Ok(choices)
@@ -205,7 +205,7 @@ impl TuneCache {
                 broken(format!("has schema version {}", record.schema_version))
             }
             Some(record) if record.key != self.key => {
-                broken("is of another device, driver or version".to_owned())
+                broken("was written for another device, driver or version".to_owned())
             }
             record => Ok(record),
         }
@@ -360,7 +360,7 @@ mod tests {
         let foreign = TuneCache::of(folder.path(), key("b"));
         foreign.store(&found).unwrap();
         fs::copy(foreign.file, path).unwrap();
-        assert_refused(&cache, "of another device");
+        assert_refused(&cache, "for another device");
         let length = usize::try_from(MAX_BYTES).unwrap() + 1;
         fs::write(path, vec![b' '; length]).unwrap();
         assert_refused(&cache, "is larger than");

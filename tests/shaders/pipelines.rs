@@ -104,7 +104,7 @@ fn networks() -> Vec<(String, Graph)> {
             let mut options = ModelOptions::default();
             options.batch = batch;
             options.size = size;
-            let network = arch.made_up(0, &options).unwrap();
+            let network = arch.random(0, &options).unwrap();
             let model = network.model(&options).unwrap();
             let [h, w] = model.size();
             let name = format!("{arch}, batch {batch}, {h}x{w}");

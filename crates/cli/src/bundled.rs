@@ -20,7 +20,7 @@ static BYTES: &[u8] = include_bytes!("../../../models/shapes/shapes.int8.safeten
 pub(crate) fn open(options: &ModelOptions) -> Result<Network, Failure> {
     log::info!(
         "no --weights: the bundled network, which knows twelve solids and nothing else; --arch \
-         gives others with made-up numbers"
+         gives others with random weights"
     );
     Ok(Weights::from_static(NAME, BYTES)?.network(options)?)
 }
@@ -30,6 +30,6 @@ pub(crate) fn open(options: &ModelOptions) -> Result<Network, Failure> {
 pub(crate) fn open(_: &ModelOptions) -> Result<Network, Failure> {
     Err(Failure::usage(
         "this program was not built from the repository, which has the bundled network; give \
-         --weights FILE, or --arch for made-up numbers",
+         --weights FILE, or --arch for random weights",
     ))
 }

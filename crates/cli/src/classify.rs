@@ -153,7 +153,7 @@ impl Job<'_> {
         let Some(reason) = result.as_ref().err().and_then(Failure::of_gpu) else {
             return result;
         };
-        log::warn!("{reason}: going on with the CPU, which is slower");
+        log::warn!("{reason}: continuing on the CPU, which is slower");
         self.fitted = Fitted::default();
         self.device = Device::Cpu;
         self.outputs_here(batch)

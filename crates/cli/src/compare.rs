@@ -31,7 +31,7 @@ struct Report {
     model: ModelInfo,
     /// Null when a golden file has no logits.
     logits: Option<Logits>,
-    layers: Vec<Layer>,
+    layers: Vec<ComparedLayer>,
     /// The first layer outside the tolerance.
     first_outside: Option<String>,
     within: bool,
@@ -47,7 +47,7 @@ struct Logits {
 }
 
 #[derive(Serialize)]
-struct Layer {
+struct ComparedLayer {
     name: String,
     /// The name of the layer's output value.
     value: String,
@@ -236,7 +236,7 @@ fn judge(
             continue;
         };
         let difference = difference(&want, &layer.tensor)?;
-        layers.push(Layer {
+        layers.push(ComparedLayer {
             name: layer.name.clone(),
             value: layer.value.clone(),
             kernel: layer.kernel,
@@ -281,7 +281,9 @@ fn report_unused(golden: &Golden, layers: &[ComputedLayer]) -> Result<(), Failur
         ));
     }
     for name in unused {
-        log::warn!("'{name}' of the golden file is no value after fusion and was not compared");
+        log::warn!(
+            "'{name}' of the golden file is not a value of the fused network and was not compared"
+        );
     }
     Ok(())
 }

@@ -61,14 +61,14 @@ fn print(row: &Row, out: &mut Out) -> Result<(), Failure> {
 }
 
 pub(crate) fn run(args: &DevicesArgs) -> Result<(), Failure> {
-    let options = (&args.device).into();
+    let options = (&args.adapter).into();
     let request = Request::new(&options)?;
     let (rows, choice) = if request.cpu {
         (Vec::new(), None)
     } else {
         let adapters = request.adapters();
         let tried = request.try_adapters(&adapters, &options, true);
-        let caches = Caches::new(args.device.cache_dir.clone());
+        let caches = Caches::new(args.adapter.cache_dir.clone());
         let rows = Row::all(&adapters, tried.as_ref().ok(), caches.as_ref());
         let chosen = tried.and_then(|tried| Ok(tried.into_chosen()?));
         (rows, Some(chosen))

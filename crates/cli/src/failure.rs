@@ -112,7 +112,9 @@ impl Failure {
 
 /// Prints an error line. `eprintln!` would panic if stderr is closed.
 pub(crate) fn complain(message: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "error: {}", one_line(&message.to_string()));
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    let message = one_line(&message.to_string());
+    let _ = writeln!(anstream::stderr(), "{style}error{style:#}: {message}");
 }
 
 impl From<Error> for Failure {
@@ -152,7 +154,7 @@ impl From<Refused> for Failure {
                  follows; state one with --size",
             ),
             Refused::UnknownPreprocess(text) => Self::usage(format!(
-                "--preprocess '{text}' is no name and no JSON file; the names are {}",
+                "--preprocess '{text}' is neither a known name nor a JSON file; the names are {}",
                 Preprocess::NAMES.join(", ")
             )),
             Refused::File { path, reason } => {
@@ -164,7 +166,8 @@ impl From<Refused> for Failure {
                 "--device names an adapter, which --backend cpu does without; give one of them",
             ),
             Refused::UnknownBackends(list) => Self::usage(format!(
-                "WGPU_BACKEND is '{list}', which names no backend; there are vulkan, metal, dx12, gl"
+                "WGPU_BACKEND is '{list}', which names no back end; they are vulkan, metal, dx12, \
+                 gl"
             )),
             Refused::NothingAskedFor => Self::adapter(
                 "nothing that was asked for is there; `resnet devices` lists what is, \
@@ -189,10 +192,10 @@ impl From<Refused> for Failure {
 pub(crate) fn advised(error: &Error) -> String {
     let advice = match error.hint() {
         Some(Hint::ListValues) => "; `resnet inspect` lists the names",
-        Some(Hint::Convert) => "; `resnet convert` makes a file of those that describes itself",
-        Some(Hint::Truncated) => "; --allow-truncated takes what there is of it",
+        Some(Hint::Convert) => "; `resnet convert` turns those into a file that describes itself",
+        Some(Hint::Truncated) => "; --allow-truncated decodes what there is of it",
         Some(Hint::Compare) => "; `resnet compare` shows the first layer that is wrong",
-        Some(Hint::NameFile) => "; download the file that is meant and name it with --weights",
+        Some(Hint::NameFile) => "; download the one that you want and name it with --weights",
         Some(Hint::Entry) => "; choose one with --entry NAME",
         _ => "",
     };

@@ -28,7 +28,7 @@ impl Golden {
         };
         let bytes = read_at_most(path, MAX_BYTES).map_err(|error| refuse(error.to_string()))?;
         let file = SafeTensors::deserialize(&bytes)
-            .map_err(|error| refuse(format!("no safetensors file: {error}")))?;
+            .map_err(|error| refuse(format!("not a safetensors file: {error}")))?;
         let mut values = BTreeMap::new();
         for (name, view) in file.tensors() {
             if view.dtype() != Dtype::F32 {

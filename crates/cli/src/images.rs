@@ -56,6 +56,8 @@ pub(crate) struct Images {
     /// The time spent on decoding and resizing, summed over all threads.
     pub(crate) decoding: Duration,
     reader: Reader,
+    /// Whether folders within folders are searched.
+    recursive: bool,
     errors: Vec<Unreadable>,
     bars: Bars,
 }
@@ -93,6 +95,7 @@ impl Images {
             ahead: VecDeque::new(),
             decoding: Duration::ZERO,
             reader: args.read.reader(),
+            recursive: args.recursive,
             errors: Vec::new(),
             bars: Bars::new(quiet),
         };
@@ -231,10 +234,7 @@ impl Images {
             }
         }
         if none {
-            self.refuse(
-                argument,
-                "no file has this name, and as a pattern it matches none",
-            );
+            self.refuse(argument, "no such file, and as a pattern it matches none");
         }
     }
 
@@ -243,10 +243,10 @@ impl Images {
         if !path.is_dir() {
             return vec![path.to_owned()];
         }
-        match images_of(path) {
+        match images_of(path, self.recursive) {
             Ok(found) if found.is_empty() => {
                 let endings = ENDINGS.join(", ");
-                let reason = format!("no image in it: nothing ends with {endings}");
+                let reason = format!("no image in it: no name ends with {endings}");
                 self.refuse(path, &reason);
                 found
             }
@@ -279,16 +279,24 @@ impl Images {
     }
 }
 
-fn images_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+/// The images in a folder, in alphabetical order; links to folders are not followed.
+fn images_of(folder: &Path, recursive: bool) -> io::Result<Vec<PathBuf>> {
+    let mut entries = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<io::Result<Vec<PathBuf>>>()?;
+    entries.sort();
     let mut images = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        let is_image = ending.is_some_and(|e| ENDINGS.contains(&e.to_lowercase().as_str()));
-        if is_image && path.is_file() {
+    for path in entries {
+        if recursive && path.is_dir() && !path.is_symlink() {
+            images.extend(images_of(&path, true)?);
+        } else if is_image(&path) && path.is_file() {
             images.push(path);
         }
     }
-    images.sort();
     Ok(images)
+}
+
+fn is_image(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| ENDINGS.contains(&ending.to_lowercase().as_str()))
 }

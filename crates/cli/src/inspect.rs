@@ -74,7 +74,7 @@ struct Step {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
-    let network = network::load(&args.network, args.batch.count)?;
+    let network = network::load(&args.network(), args.batch.count)?;
     let labels = network.labels(args.labels.labels.as_deref())?;
     let plan = args.plan.then(|| plan_of(&network)).transpose()?;
     let report = Report {

@@ -11,6 +11,7 @@ mod cam;
 mod classify;
 mod compare;
 mod convert;
+mod describe;
 mod devices;
 mod embed;
 mod escape;
@@ -73,6 +74,8 @@ fn main() -> ExitCode {
         Command::Tune(args) => tune::run(args, cli.quiet),
         Command::Profile(args) => profile::run(args, cli.quiet),
         Command::Selftest(args) => selftest::run(args),
+        Command::Completions(args) => describe::completions(args),
+        Command::Man(args) => describe::man(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -115,7 +118,8 @@ fn start_log(quiet: bool, verbose: u8) {
             }
             _ => escape::one_line(&text),
         };
-        writeln!(line, "{level}: {text}")
+        let style = line.default_level_style(record.level());
+        writeln!(line, "{style}{level}{style:#}: {text}")
     });
     log.init();
 }

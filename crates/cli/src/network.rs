@@ -31,18 +31,18 @@ pub(crate) fn load(args: &NetworkArgs, batch: usize) -> Result<Network, Failure>
                 let opened = resnet_formats::open(path, options);
                 opened.map_err(|error| Failure::weights(&error))
             }
-            (None, Some(arch)) => made_up(arch, options),
+            (None, Some(arch)) => random(arch, options),
             (None, None) => bundled::open(options),
         }
     })
 }
 
-fn made_up(arch: Arch, options: &ModelOptions) -> Result<network::Network, Failure> {
+fn random(arch: Arch, options: &ModelOptions) -> Result<network::Network, Failure> {
     log::info!(
-        "no --weights: {arch} with made-up numbers (Glorot uniform, seed {SEED}), whose answers \
+        "no --weights: {arch} with random weights (Glorot uniform, seed {SEED}), whose answers \
          mean nothing"
     );
-    Ok(arch.made_up(SEED, options)?)
+    Ok(arch.random(SEED, options)?)
 }
 
 /// Says what was assumed about the weights, since it changes the numbers.

@@ -78,7 +78,7 @@ impl Index {
         let refuse = |reason: &str| Failure::runtime(format!("'{}': {reason}", shown(path)));
         let bytes = read_at_most(path, MAX_INDEX).map_err(|error| refuse(&error.to_string()))?;
         let what =
-            "this is no NumPy file of rows of 32-bit floats; write one with `resnet embed -o`";
+            "this is not a NumPy file of rows of 32-bit floats; write one with `resnet embed -o`";
         let (shape, data) = array(&bytes, "<f4").ok_or_else(|| refuse(what))?;
         let &[rows, width] = &shape[..] else {
             return Err(refuse(what));
@@ -98,7 +98,7 @@ impl Index {
                 serde_json::from_slice::<Vec<String>>(json).ok()
             });
             let names = names.filter(|names| names.len() == rows);
-            Some(names.ok_or_else(|| refuse("what follows the vectors are not their names"))?)
+            Some(names.ok_or_else(|| refuse("the vectors are not followed by their names"))?)
         };
         let words = data.as_chunks::<4>().0.iter();
         Ok(Self {

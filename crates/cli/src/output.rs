@@ -76,7 +76,8 @@ impl Out {
         self.write(&lines.join("\n"))
     }
 
-    fn write(&mut self, line: &str) -> Result<(), Failure> {
+    /// Writes a line as it is, with whatever characters it has.
+    pub(crate) fn write(&mut self, line: &str) -> Result<(), Failure> {
         self.0.extend_from_slice(line.as_bytes());
         self.0.push(b'\n');
         if self.0.len() >= BLOCK {

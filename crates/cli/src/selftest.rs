@@ -71,7 +71,7 @@ pub(crate) fn run(args: &SelftestArgs) -> Result<(), Failure> {
     if !untested.is_empty() {
         let untested: Vec<&str> = untested.into_iter().collect();
         return Err(Failure::runtime(format!(
-            "no case runs {}: a fault of this program",
+            "no case runs {}: a bug in this program",
             untested.join(", ")
         )));
     }
@@ -105,7 +105,7 @@ fn run_case(case: &Case, gpu: &Gpu) -> Result<Outcome, Failure> {
         (x, got)
     };
     let [got] = &got[..] else {
-        return Err(Failure::runtime("a case has not exactly one result"));
+        return Err(Failure::runtime("a case does not have exactly one result"));
     };
     let everything = Tolerance {
         atol: f32::INFINITY,

@@ -25,7 +25,7 @@ struct Report {
 #[derive(Serialize)]
 struct Batch {
     batch: usize,
-    layers: Vec<Layer>,
+    layers: Vec<LayerChoice>,
     /// Number of distinct layers that could not be measured in time.
     unmeasured: usize,
     /// Times of the whole network; null if every default won.
@@ -35,7 +35,7 @@ struct Batch {
 }
 
 #[derive(Serialize)]
-struct Layer {
+struct LayerChoice {
     layer: String,
     /// The number of layers of this shape in the network.
     count: usize,
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let device = Device::open(&args.run.device)?;
     let Device::Gpu(gpu) = &device else {
         return Err(Failure::adapter(
-            "the kernels of the CPU have nothing to choose: `resnet tune` needs an adapter, see \
+            "the CPU has no kernels to choose from: `resnet tune` needs an adapter, see \
              `resnet devices`",
         ));
     };
@@ -113,7 +113,10 @@ fn tune_batch(
         &mut |progress| bars.tune(progress),
     )?;
     drop(bars);
-    let stored = match (args.dry_run, Caches::new(args.run.device.cache_dir.clone())) {
+    let stored = match (
+        args.dry_run,
+        Caches::new(args.run.device.adapter.cache_dir.clone()),
+    ) {
         (true, _) => None,
         (false, Some(caches)) => {
             let file = caches.store(&gpu.context, &options, &tuned)?;
@@ -121,7 +124,7 @@ fn tune_batch(
             (!tuned.choices.is_empty()).then_some(file)
         }
         (false, None) => {
-            log::warn!("the system has no folder for caches: give one by --cache-dir");
+            log::warn!("the system has no folder for caches; name one with --cache-dir");
             None
         }
     };
@@ -130,7 +133,7 @@ fn tune_batch(
 
 impl Batch {
     fn new(batch: usize, tuned: &Tuned, stored: Option<String>) -> Self {
-        let layers = tuned.layers.iter().map(|layer| Layer {
+        let layers = tuned.layers.iter().map(|layer| LayerChoice {
             layer: layer.shape.to_string(),
             count: layer.count,
             candidates: layer.measured,
@@ -166,7 +169,7 @@ impl Batch {
         };
         if self.unmeasured > 0 {
             text += &format!(
-                "; {} distinct layers were not reached, more --seconds would",
+                "; {} distinct layers were not reached: give it more --seconds",
                 self.unmeasured
             );
         }

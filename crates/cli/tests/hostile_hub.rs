@@ -218,9 +218,7 @@ fn lists() -> Vec<Case> {
         listing("silent list", "in time", |reply| {
             reply.cut(5).ending(End::Wait)
         }),
-        listing("dripping list", "too little", |reply| {
-            reply.ending(End::Drip)
-        }),
+        listing("dripping list", "too slow", |reply| reply.ending(End::Drip)),
     ]
 }
 
@@ -326,7 +324,7 @@ fn bodies() -> Vec<Case> {
         sending("stalls", "in time", |_, reply| {
             reply.cut(20_000).ending(End::Wait)
         }),
-        sending("drips", "too little", |_, reply| reply.ending(End::Drip)),
+        sending("drips", "too slow", |_, reply| reply.ending(End::Drip)),
         sending("changes half way", "damaged", |request, mut reply| {
             if request.count > 1 {
                 reply.body.reverse();
@@ -397,7 +395,7 @@ fn check(cases: Vec<Case>) {
         let start = Instant::now();
         let hub = hurried(
             server.hub(&home.cache()),
-            ["in time", "too little"].contains(&end),
+            ["in time", "too slow"].contains(&end),
         );
         let outcome = outcome(hub::fetch(&hub, REPOSITORY, &mut |_| {}));
         assert!(start.elapsed() < SOON, "{name}: {:?}", start.elapsed());
@@ -499,7 +497,7 @@ fn links_in_the_cache_that_lead_out_are_not_followed() {
             &mut |_| {},
         ));
         assert_eq!(
-            outcome.contains("no folder below the cache"),
+            outcome.contains("not a folder within the cache"),
             refused,
             "{link}: {outcome}"
         );

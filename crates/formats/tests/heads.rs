@@ -24,7 +24,7 @@ fn options() -> ModelOptions {
 /// them.
 fn file(classes: usize, rename: impl Fn(&str) -> Option<String>) -> Vec<u8> {
     let plan = Plan::scaled(Block::Basic, [1; 4], 8, classes);
-    let network = resnet::made_up(&plan, 3, &options()).expect("made-up weights fit");
+    let network = resnet::random(&plan, 3, &options()).expect("random weights fit");
     let mut tensors = HashMap::new();
     for (name, tensor) in network.tensors() {
         if let Some(name) = rename(name) {
@@ -190,7 +190,7 @@ fn a_normalisation_in_front_is_part_of_the_preprocessing() {
 #[test]
 fn a_variance_below_zero_is_refused_by_name() {
     let plan = Plan::scaled(Block::Basic, [1; 4], 8, 5);
-    let network = resnet::made_up(&plan, 3, &options()).expect("made-up weights fit");
+    let network = resnet::random(&plan, 3, &options()).expect("random weights fit");
     let mut tensors = HashMap::new();
     for (name, tensor) in network.tensors() {
         let sign = if name == "bn1.running_var" {

@@ -323,7 +323,7 @@ fn a_preset_must_be_whole_and_other_configurations_are_ignored() {
 
     std::fs::remove_file(at("task.json")).unwrap();
     let error = open("task.weights.h5").unwrap_err();
-    assert!(error.to_string().contains("must stand beside"), "{error}");
+    assert!(error.to_string().contains("must be beside"), "{error}");
     let error = open("model.weights.h5").unwrap_err();
     assert!(error.to_string().contains("no classifier"), "{error}");
 
@@ -619,13 +619,13 @@ fn descriptions_that_make_no_sense_are_refused_by_name() {
             "k2.keras",
             "[\"conv1_conv\", 0, 0]",
             "[\"conv1_bn\", 0, 0]",
-            "circle",
+            "cycle",
         ),
         (
             "k2.keras",
             "[\"conv1_conv\", 0, 0]",
             "[\"conv1_conx\", 0, 0]",
-            "no layer",
+            "not a layer",
         ),
         (
             "k2.keras",

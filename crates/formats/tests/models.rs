@@ -7,11 +7,11 @@ use resnet_wgpu::network::Arch;
 use resnet_wgpu::network::{Model, ModelOptions};
 
 fn build(arch: Arch, options: &ModelOptions) -> Result<Model, Error> {
-    arch.made_up(0, options)?.model(options)
+    arch.random(0, options)?.model(options)
 }
 
 fn random(arch: Arch, options: &ModelOptions) -> Model {
-    build(arch, options).expect("made-up weights fit")
+    build(arch, options).expect("random weights fit")
 }
 
 fn of_size(h: usize, w: usize) -> ModelOptions {

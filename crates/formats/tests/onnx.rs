@@ -357,7 +357,7 @@ fn an_operator_that_is_not_supported_is_named_with_its_node() {
         (vec![node("Relu", &["w"], "y", &[]), w.clone()], "0 inputs"),
         (
             vec![node("Relu", &["x"], "y", &[])],
-            "no scores and no features",
+            "neither scores nor features",
         ),
         (
             vec![node("Conv", &["x", "x"], "y", &[])],
@@ -386,11 +386,14 @@ fn graphs_that_are_no_graphs_are_refused() {
             node("Relu", &["a"], "b", &[]),
             node("Flatten", &["b"], "y", &[]),
         ],
-        "in a circle",
+        "in a cycle",
     );
-    assert_refused(&[node("Relu", &["y"], "y", &[])], "in a circle");
+    assert_refused(&[node("Relu", &["y"], "y", &[])], "in a cycle");
     assert_refused(std::slice::from_ref(&conv), "'w', which is neither");
-    assert_refused(&[conv.clone(), w.clone(), w.clone()], "two tensors 'w'");
+    assert_refused(
+        &[conv.clone(), w.clone(), w.clone()],
+        "two tensors are called 'w'",
+    );
     assert_refused(&[conv.clone(), conv.clone(), w.clone()], "computed twice");
     assert_refused(&[node("Relu", &["x"], "x", &[])], "computed twice");
     assert_refused(std::slice::from_ref(&w), "no node computes");
@@ -413,7 +416,7 @@ fn graphs_that_are_no_graphs_are_refused() {
     );
     assert_refused(&[conv.clone(), huge], "overflow");
     let short = tensor("w", &[1], &write::int(1, 1000));
-    assert_refused(&[conv.clone(), short], "do not hold");
+    assert_refused(&[conv.clone(), short], "does not hold");
     let wrong = tensor("w", &[4, 5, 8, 8], &[]);
     assert!(
         matches!(

@@ -130,9 +130,9 @@ fn functions_of_the_file_are_replaced_by_their_nodes() {
         bytes(7, "local"),
     ];
     let circle = bytes(7, again.concat());
-    assert_refused(&with_function(&head(&circle), &graph), "in a circle");
+    assert_refused(&with_function(&head(&circle), &graph), "in a cycle");
     let twice = [circle.clone(), circle].concat();
-    assert_refused(&with_function(&head(&twice), &graph), "in a circle");
+    assert_refused(&with_function(&head(&twice), &graph), "in a cycle");
 }
 
 #[test]
@@ -189,10 +189,7 @@ fn the_last_function_says_what_the_probabilities_are() {
         assert_eq!(model.classes, Some(5), "{op}");
     }
     let graph = [network("x"), node("ArgMax", &["y"], "z", &[]), output("z")].concat();
-    assert_refused(
-        &model_of(13, "", &[1, 3, 8, 8], &graph),
-        "numbers of classes",
-    );
+    assert_refused(&model_of(13, "", &[1, 3, 8, 8], &graph), "class numbers");
 }
 
 #[test]

@@ -66,9 +66,9 @@ fn small(plan: &Plan) -> ModelOptions {
 
 /// Random parameters by name, with varied running statistics.
 fn parameters(plan: &Plan) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-    let model = resnet::made_up(plan, 3, &small(plan))
+    let model = resnet::random(plan, 3, &small(plan))
         .and_then(|network| network.model(&small(plan)))
-        .expect("made-up weights fit everything");
+        .expect("random weights fit everything");
     let params = model.graph.params().iter().enumerate();
     params
         .map(|(number, param)| {

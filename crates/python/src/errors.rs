@@ -50,13 +50,13 @@ fn advised(error: &Error) -> String {
     let advice = match error.hint() {
         Some(Hint::ListValues) => "; `inspect()` lists the names",
         Some(Hint::Convert) => {
-            "; the program's `resnet convert` makes a file of those that describes itself"
+            "; the program's `resnet convert` turns those into a file that describes itself"
         }
-        Some(Hint::Truncated) => "; allow_truncated=True takes what there is of it",
+        Some(Hint::Truncated) => "; allow_truncated=True decodes what there is of it",
         Some(Hint::Compare) => {
             "; the program's `resnet compare` shows the first layer that is wrong"
         }
-        Some(Hint::NameFile) => "; download the file that is meant and open it by its path",
+        Some(Hint::NameFile) => "; download the one that you want and open it by its path",
         Some(Hint::Entry) => "; choose one with entry=",
         _ => "",
     };
@@ -121,7 +121,7 @@ pub(crate) fn refused(refused: Refused) -> PyErr {
             "its preprocessing gives every image a size of its own; state one with size=",
         ),
         Refused::UnknownPreprocess(text) => PyValueError::new_err(format!(
-            "preprocess='{text}' is no name and no JSON file; the names are {}",
+            "preprocess='{text}' is neither a known name nor a JSON file; the names are {}",
             Preprocess::NAMES.join(", ")
         )),
         Refused::File { path, reason } => {
@@ -137,7 +137,7 @@ pub(crate) fn refused(refused: Refused) -> PyErr {
             "device= names an adapter, which backend='cpu' does without; give one of them",
         ),
         Refused::UnknownBackends(list) => PyValueError::new_err(format!(
-            "WGPU_BACKEND is '{list}', which names no backend; there are vulkan, metal, dx12, gl"
+            "WGPU_BACKEND is '{list}', which names no back end; they are vulkan, metal, dx12, gl"
         )),
         Refused::NothingAskedFor => AdapterError::new_err(
             "nothing that was asked for is there; `adapters()` lists what is, backend='cpu' needs no \

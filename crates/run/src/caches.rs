@@ -54,7 +54,7 @@ impl Caches {
                 choices
             }
             Err(error) => {
-                log::warn!("{error}; using the default kernels, `resnet tune` writes it anew");
+                log::warn!("{error}; using the default kernels, `resnet tune` writes it again");
                 Choices::default()
             }
         }
@@ -63,7 +63,7 @@ impl Caches {
     /// The pipelines compiled by earlier starts; `None` where such a cache is not possible.
     pub fn pipelines(&self, context: &Context) -> Option<PipelineCacheFile> {
         PipelineCacheFile::open(&context.device, &self.folder).unwrap_or_else(|error| {
-            log::warn!("{error}; pipelines are compiled anew");
+            log::warn!("{error}; pipelines are compiled again");
             None
         })
     }
@@ -95,7 +95,7 @@ impl Caches {
     ) -> Result<(), Error> {
         match self.checked(context, options).load(check) {
             Err(error @ Error::Cache { .. }) => {
-                log::warn!("{error}; all kernels are checked anew");
+                log::warn!("{error}; all kernels are checked again");
                 Ok(())
             }
             other => other,

@@ -92,7 +92,7 @@ impl FromStr for Backend {
             "cpu" => Self::Cpu,
             _ => {
                 let names = Self::NAMES.join(", ");
-                return Err(format!("'{name}' is no back end; there are {names}"));
+                return Err(format!("'{name}' is not a back end; they are {names}"));
             }
         })
     }

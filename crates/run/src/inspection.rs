@@ -57,14 +57,14 @@ pub struct Inspection {
     /// Null when nothing names the classes.
     pub labels: Option<Vec<String>>,
     /// Its layers.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<InspectedLayer>,
     /// Kernels that were found to compute wrongly on an adapter of this machine, and are not used there.
     pub wrong_kernels: Vec<WrongKernel>,
 }
 
 /// A layer.
 #[derive(Debug, Serialize)]
-pub struct Layer {
+pub struct InspectedLayer {
     /// Its name.
     pub name: String,
     /// What it computes.
@@ -118,8 +118,8 @@ impl Network {
     }
 }
 
-fn layer(graph: &Graph, node: &Node) -> Result<Layer, Error> {
-    Ok(Layer {
+fn layer(graph: &Graph, node: &Node) -> Result<InspectedLayer, Error> {
+    Ok(InspectedLayer {
         name: node.name.clone(),
         op: node.op.kind(),
         detail: graph.settings(node)?,

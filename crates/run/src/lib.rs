@@ -24,7 +24,7 @@ pub use ahead::ahead;
 pub use caches::Caches;
 pub use cam::{Cam, HeatMap};
 pub use device::{AdapterInfo, Backend, Device, DeviceOptions, Gpu, Request, Tried};
-pub use inspection::{Inspection, Layer, ModelInfo};
+pub use inspection::{InspectedLayer, Inspection, ModelInfo};
 pub use labels::{class_of, label};
 pub use network::{Network, NetworkOptions, resolve};
 pub use refused::Refused;

@@ -31,7 +31,7 @@ impl Operation for AvgPoolGradient {
         let pooled = check.slide(&self.window, out)?;
         if self.window.padding != Padding::default() || pooled != [x.h, x.w] {
             return Err(check.refuse(format!(
-                "a mean over {:?} of {:?} pixels has not {}x{}",
+                "a mean over {:?} of {:?} pixels does not give {}x{}",
                 self.window, self.size, x.h, x.w
             )));
         }

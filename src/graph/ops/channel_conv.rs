@@ -34,7 +34,7 @@ impl Operation for ChannelConv {
         match check.dims(self.weight)? {
             &[1, 1, taps] if taps % 2 == 1 => check.vectors(inputs[0]),
             dims => Err(check.refuse(format!(
-                "the weight must be [1, 1, taps] with an odd number of taps, got sizes {dims:?}"
+                "the weight must be [1, 1, taps] with an odd number of taps, got shape {dims:?}"
             ))),
         }
     }

@@ -50,7 +50,7 @@ impl Operation for ClassGradient {
         let dims = check.dims(self.weight)?;
         let &[classes, c, h, w] = dims else {
             return Err(check.refuse(format!(
-                "the weight must be [class, c, h, w], got sizes {dims:?}"
+                "the weight must be [class, c, h, w], got shape {dims:?}"
             )));
         };
         if classes != x.c {

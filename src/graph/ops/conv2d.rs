@@ -117,7 +117,7 @@ impl Operation for Conv2d {
         let x = inputs[0];
         let dims = check.dims(self.weight)?;
         let &[out_c, in_c, kernel_h, kernel_w] = dims else {
-            return Err(check.refuse(format!("the weight must be OIHW, got sizes {dims:?}")));
+            return Err(check.refuse(format!("the weight must be OIHW, got shape {dims:?}")));
         };
         let groups = self.groups;
         if groups == 0 || !x.c.is_multiple_of(groups) || !out_c.is_multiple_of(groups) {

@@ -37,7 +37,7 @@ impl Operation for Linear {
         let x = check.vectors(inputs[0])?;
         let dims = check.dims(self.weight)?;
         let &[out, _] = dims else {
-            return Err(check.refuse(format!("the weight must be [out, in], got sizes {dims:?}")));
+            return Err(check.refuse(format!("the weight must be [out, in], got shape {dims:?}")));
         };
         check.param("weight", self.weight, &[out, x.c])?;
         if let Some(bias) = self.bias {

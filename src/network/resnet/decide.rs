@@ -88,7 +88,7 @@ fn stride(
         (None, Family::Clip) => (
             Variant::V1_5,
             Confidence::Inferred,
-            "CLIP's networks average behind it",
+            "CLIP's networks average after it",
         ),
         _ => (
             Variant::V1_5,
@@ -300,7 +300,9 @@ impl Record {
                 let number = number.filter(|e: &f32| e.is_finite() && *e >= 0.0);
                 let number = number.ok_or_else(|| Error::Model {
                     model: self.plan.name(),
-                    reason: format!("the metadata says epsilon '{text}', which is no number >= 0"),
+                    reason: format!(
+                        "the metadata says epsilon '{text}', which is not a number >= 0"
+                    ),
                 })?;
                 self.plan.epsilon = number;
                 Decision::certain("epsilon", format!("{number:e}"), METADATA)
@@ -349,7 +351,7 @@ impl Record {
                 return;
             }
         };
-        let remark = format!("config.json beside the file is of another network: {reason}");
+        let remark = format!("config.json beside the file belongs to another network: {reason}");
         log::warn!("{remark}");
         self.decisions
             .record(Decision::certain("remark", remark, CONFIG));

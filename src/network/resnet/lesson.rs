@@ -50,7 +50,7 @@ pub(super) fn infer(
     let Some(&[classes, features]) = dims.as_deref() else {
         return Err(unexplained(
             &plan,
-            format!("the kernel of '{name}' must have two sizes, the file has {dims:?}"),
+            format!("the kernel of '{name}' must have two dimensions, the file has {dims:?}"),
         ));
     };
     if name == "fc1000"

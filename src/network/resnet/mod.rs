@@ -1,6 +1,6 @@
 //! Residual networks: a plan of what the layers compute, and a naming of their tensors.
 //!
-//! [`open`] infers the plan from the tensors of a file; [`made_up`] takes a plan and generates
+//! [`open`] infers the plan from the tensors of a file; [`random`] takes a plan and generates
 //! random tensors. `parts/` has one file for each part of a network.
 
 mod arch;
@@ -109,14 +109,17 @@ pub fn open(
 ///
 /// # Errors
 /// As [`open`].
-pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network, Error> {
+pub fn random(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network, Error> {
     let mut plan = plan.clone();
     let name = Decision::certain("architecture", plan.name(), "asked for");
     let stated = Stated::default();
     let found = match plan.style {
-        Style::Torchvision => {
-            decide::invisible(&mut plan, &Naming::made_up(), &stated, options.variant)?
-        }
+        Style::Torchvision => decide::invisible(
+            &mut plan,
+            &Naming::of_random_weights(),
+            &stated,
+            options.variant,
+        )?,
         Style::Timm | Style::Branches | Style::Blocks | Style::Stacks => Vec::new(),
         Style::Lesson => {
             let choice = Choice {
@@ -133,7 +136,12 @@ pub fn made_up(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network
     record.gather([name].into_iter().chain(found))?;
     record.name_classes();
     let size = record.decide_size(|_, usual| Ok(options.size.unwrap_or(usual)))?;
-    let parts = lay_out(&record.plan, &Naming::made_up(), &mut Random { seed }, size)?;
+    let parts = lay_out(
+        &record.plan,
+        &Naming::of_random_weights(),
+        &mut Random { seed },
+        size,
+    )?;
     Network::new(parts, record.facts(), options)
 }
 
@@ -227,14 +235,14 @@ impl Arch {
     /// use resnet_wgpu::network::{Arch, ModelOptions};
     ///
     /// let options = ModelOptions::default();
-    /// let model = Arch::ResNet18.made_up(0, &options)?.model(&options)?;
+    /// let model = Arch::ResNet18.random(0, &options)?.model(&options)?;
     /// assert_eq!(model.graph.value_of(Role::Logits)?.name, "fc");
     /// # Ok::<(), resnet_wgpu::Error>(())
     /// ```
     ///
     /// # Errors
     /// As [`open`].
-    pub fn made_up(self, seed: u64, options: &ModelOptions) -> Result<Network, Error> {
-        made_up(&self.plan(options.classes), seed, options)
+    pub fn random(self, seed: u64, options: &ModelOptions) -> Result<Network, Error> {
+        random(&self.plan(options.classes), seed, options)
     }
 }

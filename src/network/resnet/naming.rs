@@ -146,7 +146,7 @@ const CLIP_TEXTS: &[&str] = &[
 
 impl Naming {
     /// The naming of random tensors: the names of layers.
-    pub(super) const fn made_up() -> Self {
+    pub(super) const fn of_random_weights() -> Self {
         Self::of(Family::Random, String::new())
     }
 

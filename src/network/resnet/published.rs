@@ -64,7 +64,7 @@ pub(super) fn usual(plan: &Plan, family: Family) -> (Preprocess, Decision) {
         ),
         (_, Family::Random) => (
             Preprocess::TORCHVISION,
-            Decision::certain("preprocessing", "", "any will do for made-up weights"),
+            Decision::certain("preprocessing", "", "any will do for random weights"),
         ),
         _ => (
             Preprocess::TORCHVISION,

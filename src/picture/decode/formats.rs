@@ -126,7 +126,7 @@ fn foreign(bytes: &[u8]) -> Option<String> {
         .or_else(|| {
             let (_, _, what) = FOREIGN.iter().find(|kind| at(kind))?;
             Some(format!(
-                "it is {what}, which is not read; convert it to JPEG or PNG"
+                "it is {what}, which is not supported; convert it to JPEG or PNG"
             ))
         })
 }

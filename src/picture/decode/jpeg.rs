@@ -27,7 +27,7 @@ pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'static>, R
     let frame = decoder.header();
     let ([height, width], turn) = admitted(frame.height.into(), frame.width.into())?;
     if frame.precision != 8 {
-        return Err(format!("{} bits a channel; only 8 are read", frame.precision).into());
+        return Err(format!("{} bits a channel; only 8 are supported", frame.precision).into());
     }
     let parts = frame.components.iter();
     let sampling: Vec<[u8; 2]> = parts
@@ -67,7 +67,7 @@ fn pixels(decoder: &mut Decoder<'_>, format: PixelFormat) -> Result<Vec<u8>, Ref
 }
 
 fn unusual() -> Refused {
-    "its channels are sampled in an unusual way; save it anew as an ordinary JPEG or PNG"
+    "its channels are sampled in an unusual way; save it again as an ordinary JPEG or PNG"
         .to_owned()
         .into()
 }

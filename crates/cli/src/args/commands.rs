@@ -7,7 +7,7 @@ use resnet_formats::WeightsAs;
 use resnet_wgpu::passes::Fusion;
 
 use super::groups::{
-    BatchArgs, BatchesArgs, ChoiceArgs, DeviceArgs, ImagesArgs, LabelArgs, NetworkArgs, ReadArgs,
+    AdapterArgs, BatchArgs, BatchesArgs, ChoiceArgs, ImagesArgs, LabelArgs, NetworkArgs, ReadArgs,
     RunArgs,
 };
 use crate::output::Format;
@@ -18,9 +18,9 @@ use crate::values::{
 #[derive(Args, Debug)]
 pub(crate) struct DevicesArgs {
     #[command(flatten)]
-    pub(crate) device: DeviceArgs,
+    pub(crate) adapter: AdapterArgs,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
     pub(crate) format: Format,
 }
@@ -38,7 +38,7 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "entry")]
     pub(crate) output: Option<String>,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "jsonl", "csv"]))]
     pub(crate) format: Format,
 
@@ -62,7 +62,7 @@ pub(crate) struct EmbedArgs {
     #[arg(long)]
     pub(crate) normalize: bool,
 
-    /// Form of the results on stdout, when there is no --output
+    /// Format of the results on stdout, where there is no --output
     #[arg(long, conflicts_with = "output", value_parser = formats(&["jsonl"]))]
     pub(crate) format: Option<Format>,
 
@@ -83,7 +83,7 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "K", default_value = "5", value_parser = count)]
     pub(crate) top: usize,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "jsonl"]))]
     pub(crate) format: Format,
 
@@ -113,7 +113,7 @@ pub(crate) struct CamArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) at: Option<String>,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
     pub(crate) format: Format,
 
@@ -126,6 +126,10 @@ pub(crate) struct CamArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectArgs {
+    /// Weights or network, as --weights names it
+    #[arg(value_name = "FILE|hf:OWNER/NAME", conflicts_with = "weights")]
+    file: Option<PathBuf>,
+
     /// Show the dispatches and buffers too
     #[arg(long)]
     pub(crate) plan: bool,
@@ -133,15 +137,37 @@ pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
     pub(crate) format: Format,
 
     #[command(flatten)]
-    pub(crate) network: NetworkArgs,
+    network: NetworkArgs,
 
     #[command(flatten)]
     pub(crate) labels: LabelArgs,
+}
+
+impl InspectArgs {
+    /// What to show.
+    pub(crate) fn network(&self) -> NetworkArgs {
+        let mut network = self.network.clone();
+        network.weights = network.weights.or_else(|| self.file.clone());
+        network
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// Shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ManArgs {
+    /// Folder to write into: a page for the program, and one for each command
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -150,7 +176,7 @@ pub(crate) struct FetchArgs {
     #[arg(value_name = "OWNER/NAME[@REVISION]")]
     pub(crate) repository: String,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
     pub(crate) format: Format,
 }
@@ -169,7 +195,7 @@ pub(crate) struct ConvertArgs {
     #[arg(long, alias = "precision", default_value = "f32", value_parser = named::<WeightsAs>(WeightsAs::NAMES))]
     pub(crate) weights_as: WeightsAs,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
     pub(crate) format: Format,
 
@@ -221,7 +247,7 @@ pub(crate) struct CompareArgs {
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
     pub(crate) format: Format,
 
@@ -258,12 +284,12 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) reference: bool,
 
-    /// Time whole starts too, each in a process of its own: with nothing compiled, and with what is
-    /// in the caches of the driver and of this program
+    /// Time whole starts too, each in a process of its own: with nothing compiled, and with the caches
+    /// of the driver and of this program
     #[arg(long)]
     pub(crate) startup: bool,
 
-    /// Print when the first result was there and end: what --startup starts
+    /// Print the time of the first result and exit: what --startup starts
     #[arg(long, hide = true)]
     pub(crate) start_only: bool,
 
@@ -275,7 +301,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE.svg", requires = "layers", value_parser = svg())]
     pub(crate) plot: Option<PathBuf>,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
     pub(crate) format: Format,
 
@@ -296,7 +322,7 @@ pub(crate) struct TuneArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
     pub(crate) format: Format,
 
@@ -327,7 +353,7 @@ pub(crate) struct ProfileArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct SelftestArgs {
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
     pub(crate) format: Format,
 
@@ -344,8 +370,8 @@ pub(crate) enum BenchCommand {
         resnet bench diff before.json after.json --threshold 1.1\n\n\
         Runs match when path, batch and size are the same. The ratio is the median of AFTER over \
         the median of BEFORE, so that 1.1 is a tenth slower. Its 95% interval is a percentile \
-        bootstrap: 4,000 times, as many samples as there are are drawn with replacement from each \
-        of the two, and the ratio of their medians is taken; the interval holds the middle 95% of \
+        bootstrap: 4,000 times, samples are drawn with replacement from each of the two, as many \
+        as it has, and the ratio of their medians is taken; the interval holds the middle 95% of \
         these ratios. The random numbers are always the same. Fewer than five samples on a side \
         give no interval.\n\
         The interval says how much samples scatter within the two records, not how much a machine \
@@ -369,7 +395,7 @@ pub(crate) struct DiffArgs {
     #[arg(long, value_name = "RATIO", default_value = "1.05", value_parser = threshold)]
     pub(crate) threshold: f64,
 
-    /// Form of the results
+    /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "csv"]))]
     pub(crate) format: Format,
 }

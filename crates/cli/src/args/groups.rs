@@ -12,10 +12,10 @@ use resnet_wgpu::plan::{KernelPath, Winograd};
 
 use crate::values::{batch, named, setting, size};
 
-/// Where to run.
+/// Which adapter.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Device")]
-pub(crate) struct DeviceArgs {
+pub(crate) struct AdapterArgs {
     /// Adapter by its number in `resnet devices`, a part of its name, or its PCI address
     #[arg(long, value_name = "N|NAME|pci:ADDRESS")]
     pub(crate) device: Option<String>,
@@ -23,6 +23,19 @@ pub(crate) struct DeviceArgs {
     /// API to use, or `cpu` for no GPU at all
     #[arg(long, value_parser = named::<Backend>(Backend::NAMES))]
     pub(crate) backend: Option<Backend>,
+
+    /// Folder for what `resnet tune` stores, compiled pipelines and checked kernels [default:
+    /// `RESNET_CACHE_DIR`, else `resnet-wgpu` in the system's folder for caches]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+}
+
+/// Where to run, and how.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Device")]
+pub(crate) struct DeviceArgs {
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
 
     /// Where activations are stored: textures are faster on software Vulkan
     #[arg(long, default_value = "auto", value_parser = named::<KernelPath>(["auto", "buffers", "textures"]))]
@@ -32,16 +45,11 @@ pub(crate) struct DeviceArgs {
     #[arg(long)]
     pub(crate) untuned: bool,
 
-    /// Folder for what `resnet tune` stores, compiled pipelines and checked kernels [default:
-    /// `RESNET_CACHE_DIR`, else `resnet-wgpu` in the system's folder for caches]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) cache_dir: Option<PathBuf>,
-
-    /// Compile all pipelines anew, and store none
+    /// Compile all pipelines again, and store none
     #[arg(long, overrides_with = "no_pipeline_cache")]
     pub(crate) no_pipeline_cache: bool,
 
-    /// Do not check the kernels of an adapter against the CPU when something is new about it
+    /// Do not check the kernels against the CPU when an adapter or its driver is new
     #[arg(long)]
     pub(crate) no_self_check: bool,
 
@@ -50,35 +58,45 @@ pub(crate) struct DeviceArgs {
     #[arg(long, default_value = "auto", value_parser = named::<Winograd>(["auto", "off", "f2", "f4"]))]
     pub(crate) winograd: Winograd,
 
-    /// What feature maps and weights are stored in; arithmetic is in f32 either way
+    /// What feature maps and weights are stored in. Sums are in f32, but for short ones of products in
+    /// f16 where the adapter multiplies halves faster
     #[arg(long, default_value = "f32", value_parser = named::<Precision>(["f32", "f16"]))]
     pub(crate) precision: Precision,
 
-    /// Go on although the first batch has values beyond 65,504 in a layer, which no half can hold
+    /// Continue although the first batch has values beyond 65,504 in a layer, which no half can hold
     /// [default: an error that names the layer]
     #[arg(long)]
     pub(crate) allow_overflow: bool,
 
     /// Multiply halves with cooperative matrices (tensor cores), where --precision is f16 and the
-    /// adapter can: experimental, and tested before it is used
+    /// adapter has them: experimental, and tested before use
     #[arg(long)]
     pub(crate) cooperative_matrix: bool,
+}
+
+impl From<&AdapterArgs> for DeviceOptions {
+    fn from(args: &AdapterArgs) -> Self {
+        Self {
+            device: args.device.clone(),
+            backend: args.backend,
+            cache_dir: args.cache_dir.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 impl From<&DeviceArgs> for DeviceOptions {
     fn from(args: &DeviceArgs) -> Self {
         Self {
-            device: args.device.clone(),
-            backend: args.backend,
             path: args.path,
             untuned: args.untuned,
-            cache_dir: args.cache_dir.clone(),
             no_pipeline_cache: args.no_pipeline_cache,
             winograd: args.winograd,
             precision: args.precision,
             cooperative_matrix: args.cooperative_matrix,
             allow_overflow: args.allow_overflow,
             no_self_check: args.no_self_check,
+            ..Self::from(&args.adapter)
         }
     }
 }
@@ -125,11 +143,11 @@ pub(crate) struct ChoiceArgs {
     pub(crate) variant: Option<Variant>,
 
     /// What no file shows, such as `stem_pool=none`, `stem_stride=1`, `last_stride=1`, `output_stride=16`,
-    /// `ceil_mode=true` or `bgr=true`; several times, and all of them are listed where one is unknown
+    /// `ceil_mode=true` or `bgr=true`; can be repeated, and an unknown name lists all of them
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     pub(crate) set: Vec<(String, String)>,
 
-    /// Statistics of batch normalisations, instead of those that the weight file says: running
+    /// Statistics of batch normalisations, instead of those that the weight file states: running
     /// ones, or those of the batch, with which every image changes the results of all others
     #[arg(long, value_name = "MODE", value_parser = named::<BnMode>(["running", "batch"]))]
     pub(crate) bn_mode: Option<BnMode>,
@@ -139,8 +157,8 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) entry: Option<String>,
 
-    /// What makes probabilities of the scores: softmax for one class an image, sigmoid for any
-    /// number of them [default: as the weights say it, or softmax, or sigmoid for a single score]
+    /// What turns scores into probabilities: softmax for one class an image, sigmoid for any number of
+    /// them [default: as the weights say, else softmax, or sigmoid for a single score]
     #[arg(long, value_parser = named::<Activation>(Activation::ALL.map(Activation::name)))]
     pub(crate) activation: Option<Activation>,
 
@@ -203,11 +221,11 @@ pub(crate) struct BatchesArgs {
 /// How images are read.
 #[derive(Args, Debug)]
 pub(crate) struct ReadArgs {
-    /// Leave images as they lie in their files [default: turned upright, as EXIF or XMP data say]
+    /// Leave images as they are stored [default: turned upright, as EXIF or XMP data say]
     #[arg(long)]
     no_exif: bool,
 
-    /// Take what there is of a JPEG or PNG that is cut off; the rest is grey or black [default: refused]
+    /// Decode what there is of a JPEG or PNG that is cut off; the rest is grey or black [default: refused]
     #[arg(long)]
     allow_truncated: bool,
 }
@@ -229,6 +247,10 @@ pub(crate) struct ImagesArgs {
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
 
+    /// Take the images in the folders within folders, too
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+
     #[command(flatten)]
     pub(crate) read: ReadArgs,
 
@@ -240,8 +262,8 @@ pub(crate) struct ImagesArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct LabelArgs {
-    /// Names of the classes: a text with one a line, JSON, or `imagenet1k` [default: those in the
-    /// weight file, or ImageNet's where it is trained on them]
+    /// Names of the classes: a text file with one a line, JSON, or `imagenet1k` [default: those in the
+    /// weight file, or ImageNet's where it was trained on them]
     #[arg(long, value_name = "FILE|imagenet1k")]
     pub(crate) labels: Option<String>,
 }

@@ -28,7 +28,7 @@ pub(crate) struct Cli {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Show more of what is going on; repeat for still more
+    /// Show more of what happens; repeat for still more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -60,7 +60,7 @@ pub(crate) enum Command {
         resnet classify --weights signs.safetensors --labels signs.txt --batch 8 photos/\n  \
         resnet classify --weights resnet50.safetensors --format jsonl *.jpg | jq .top[0].label\n\n\
         Pixels are those of Pillow. Images are turned upright as their EXIF or XMP data say; \
-        --no-exif leaves them as they lie in their files.\n\
+        --no-exif leaves them as they are stored.\n\
         An image that cannot be read is one line on stderr; the others are classified, and the \
         exit code is 1.")]
     Classify(ClassifyArgs),
@@ -69,7 +69,8 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  resnet embed photos/ -o photos.npy > photos.txt\n  \
         resnet embed --weights resnet50.safetensors --normalize cat.jpg dog.jpg\n\n\
-        The vector is the network after its last pooling: 2048 numbers for ResNet-50. The .npy file \
+        The vector is the result of the network's last pooling: 2048 numbers for ResNet-50. The \
+        .npy file \
         has one row for each image, 32-bit floats, and their names in a second array, for `resnet \
         search`; stdout then lists the images of the rows. \
         Without --output, stdout has one JSON document a line.\n\
@@ -90,8 +91,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  resnet cam cat.jpg -o map.png\n  \
         resnet cam --weights resnet50.safetensors --class 'tabby' cat.jpg -o map.png\n  \
         resnet cam --at layer3.5.relu3 cat.jpg -o map.png\n\n\
-        Red is what speaks most for the class, blue what speaks least or against it. The part of \
-        the image that the network does not see stays as it is.\n\
+        Red marks what speaks most for the class, blue what speaks least for it, or against it. \
+        The part of the image that the network does not see is left as it is.\n\
         The map is the class activation map of the last feature map, if that has at least 7x7 \
         pixels; else that of the first block of the last stage of at least 4x4, where the \
         classifier's weights give way to the gradient of the class, of which the positive part \
@@ -99,20 +100,17 @@ pub(crate) enum Command {
     Cam(CamArgs),
 
     /// Show the network that a weight file holds, and how it would be run
-    #[command(
-        after_help = "Examples:\n  resnet inspect --weights resnet50.safetensors\n  \
+    #[command(after_help = "Examples:\n  resnet inspect resnet50.safetensors\n  \
         resnet inspect --arch resnet18 --size 160x240 --plan\n  \
         resnet inspect --arch resnet50 --plan --fusion none\n\n\
-        Needs no GPU. MACs are multiply-accumulate operations of convolutions and linear layers."
-    )]
+        Needs no GPU. MACs are multiply-accumulate operations of convolutions and linear layers.")]
     Inspect(InspectArgs),
 
     /// Download weights from the Hugging Face Hub into its cache, and print their path
     #[command(after_help = "Examples:\n  resnet fetch timm/resnet50.a1_in1k\n  \
         resnet fetch microsoft/resnet-50@main\n  \
         resnet classify --weights hf:timm/resnet50.a1_in1k cat.jpg\n\n\
-        HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HF_TOKEN are honoured. A download \
-        that was cut off goes on where it ended; what arrives is checked against its hash.")]
+        HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HF_TOKEN are honoured. A download that was cut off continues where it ended; what arrives is checked against its hash.")]
     Fetch(FetchArgs),
 
     /// Write any weight file as one safetensors file that describes itself
@@ -121,8 +119,7 @@ pub(crate) enum Command {
         torchvision-v2\n  resnet convert signs.h5 -o signs.safetensors --labels signs.txt \
         --precision f16\n\n\
         The new file lists its layers and has its preprocessing and labels in its metadata: it \
-        loads with --strict, and PyTorch reads its tensors too. What had to be assumed is a \
-        warning, or an error with --strict. Needs no GPU."
+        loads with --strict, and PyTorch reads its tensors too. Whatever had to be assumed is a warning, or an error with --strict. Needs no GPU."
     )]
     Convert(ConvertArgs),
 
@@ -133,7 +130,7 @@ pub(crate) enum Command {
         resnet compare --weights resnet50.safetensors --golden pytorch.safetensors\n  \
         resnet compare --arch resnet50 --cpu\n\n\
         The reference is plain loops with 64-bit sums. Rows are the values that survive the \
-        fusion: the network is fused first and read layer by layer after. The logits are those of \
+        fusion: the network is fused first, and then read layer by layer. The logits are those of \
         a second run as `classify` makes it, with shared buffers.\n\
         max rel is the largest difference over the largest magnitude of the layer. Exit code 5 \
         when a layer is outside --layer-tolerance, when the logits are outside --tolerance or \
@@ -151,8 +148,10 @@ pub(crate) enum Command {
         resnet bench diff yesterday.json today.json\n\n\
         Times are of runs without upload: submission, kernels, and the copy of the results back \
         to the host. GPU time is that of the kernels alone, by timestamps, where the adapter has \
-        them. Times of layers are by timestamps too; on software adapters, whose timestamps come too \
-        early, and without any, each kernel is submitted by itself and the host's clock counts. Results are checked against the CPU path before anything is timed; wrong results \
+        them. Times of layers are by timestamps too; without them, and on software adapters, \
+        whose timestamps come too early, each kernel is submitted by itself and timed by the \
+        host's clock. Results are checked against the CPU path before anything is timed; wrong \
+        results \
         are not timed (exit code 5). Startup: adapter_ms until there is a device, weights_ms for \
         reading and building, pipelines_ms for upload and pipelines, first_result_ms from the \
         start of the program to the first result on the host, all with the caches as they are; \
@@ -167,9 +166,10 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  resnet tune --arch resnet50\n  \
         resnet tune --weights resnet50.safetensors --batch 1,8 --seconds 60\n  \
         resnet tune --arch resnet18 --dry-run --format json\n\n\
-        Each distinct convolution is measured with every kernel and tile that the adapter can run, \
-        those first in which the network spends most of its time. What wins must agree with the \
-        default kernel's results, and must then make the whole network faster, or is discarded. \
+        Each distinct convolution is measured with every kernel and tile that the adapter can \
+        run, starting with those in which the network spends most of its time. A winner must \
+        agree with the results of the default kernel and must make the whole network faster; \
+        otherwise it is discarded. \
         Choices are stored for this adapter, driver and version, and used by the other commands \
         for layers of the same shape; --untuned leaves them out.")]
     Tune(TuneArgs),
@@ -191,6 +191,19 @@ pub(crate) enum Command {
         kernel and tile that the network's plan has for it, and is compared with the reference \
         implementation. Exit code 5 when a result is wrong.")]
     Selftest(SelftestArgs),
+
+    /// Print what completes commands and flags in a shell
+    #[command(after_help = "Examples:\n  \
+        resnet completions bash > ~/.local/share/bash-completion/completions/resnet\n  \
+        resnet completions zsh > ~/.zfunc/_resnet\n  \
+        resnet completions fish > ~/.config/fish/completions/resnet.fish")]
+    Completions(CompletionsArgs),
+
+    /// Write manual pages
+    #[command(
+        after_help = "Examples:\n  resnet man ~/.local/share/man/man1\n  man resnet-classify"
+    )]
+    Man(ManArgs),
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::stats::median;
 
 /// One dispatch of a run.
 #[derive(Debug, Serialize)]
-pub(super) struct Layer {
+pub(super) struct LayerTime {
     pub(super) batch: usize,
     pub(super) node: String,
     pub(super) kernel: &'static str,
@@ -30,7 +30,7 @@ pub(super) struct Layer {
     pub(super) share_of_peak: f64,
 }
 
-impl Layer {
+impl LayerTime {
     /// Arithmetic operations per byte; zero for layers that only move or compare.
     pub(super) fn intensity(&self) -> f64 {
         2.0 * self.macs as f64 / self.bytes as f64
@@ -43,7 +43,7 @@ pub(super) fn measure(
     plan: &Plan,
     batch: usize,
     args: &BenchArgs,
-) -> Result<Vec<Layer>, Failure> {
+) -> Result<Vec<LayerTime>, Failure> {
     let mut samples = vec![Vec::new(); plan.steps().len()];
     let begin = Instant::now();
     for _ in 0..args.iterations {
@@ -56,7 +56,7 @@ pub(super) fn measure(
     }
     let times: Vec<f64> = samples.iter().map(|samples| median(samples)).collect();
     let total: f64 = times.iter().sum();
-    let layers = plan.steps().iter().zip(times).map(|(step, ms)| Layer {
+    let layers = plan.steps().iter().zip(times).map(|(step, ms)| LayerTime {
         batch,
         node: step.node.clone(),
         kernel: step.launch.kernel.name,
@@ -78,7 +78,7 @@ fn per(amount: f64, ms: f64) -> f64 {
 }
 
 /// Formats the dispatches as a table.
-pub(super) fn table(layers: &[Layer]) -> Table {
+pub(super) fn table(layers: &[LayerTime]) -> Table {
     let header = "layer, kernel, output, ms, share %, GFLOP/s, GB/s, % of peak";
     let mut table = Table::new(3, header);
     for layer in layers {

@@ -4,6 +4,7 @@ mod diff;
 mod layers;
 mod peak;
 mod plot;
+mod probe;
 mod report;
 mod startup;
 
@@ -236,6 +237,9 @@ impl Bench<'_> {
 
     fn push(&mut self, path: &'static str, network: &Network, samples: Vec<f64>, gpu: Vec<f64>) {
         let run = Run::new(path, network, samples, gpu);
+        if let Some(noise) = run.noise() {
+            log::warn!("{noise}");
+        }
         self.report.runs.push(run);
     }
 }

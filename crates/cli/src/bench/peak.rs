@@ -1,35 +1,35 @@
-//! The peak rates of an adapter, which bound the speed of layers (roofline model).
+//! The peak rates of an adapter, which bound the speed of layers (roofline model), and the cost of a
+//! dispatch.
 //!
 //! Williams, Waterman & Patterson, Roofline, 2009: given its number of operations per byte, a layer
 //! can be no faster than the arithmetic allows, and no faster than memory delivers its bytes.
 
-use std::time::Instant;
-
-use pollster::block_on;
 use resnet_wgpu::gpu::{Context, Session};
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{Op, Relu};
 use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
 use resnet_wgpu::tensor::Shape;
-use resnet_wgpu::wgpu;
 use serde::Serialize;
 
-use super::layers::Layer;
+use super::layers::LayerTime;
+use super::probe::{Probe, Work};
 use crate::failure::Failure;
 use crate::output::bytes;
-use crate::stats::{milliseconds, quantile};
+use crate::stats::quantile;
 
 /// Height and width of the 64-channel images that are copied: 1 to 64 MiB.
 const COPY_SIDES: [usize; 4] = [64, 128, 256, 512];
 const COPY_RUNS: usize = 5;
 
-/// Workgroups in a dispatch of `peak.wgsl`, threads per workgroup, and operations per iteration.
+/// Workgroups in a dispatch of `peak.wgsl` that keeps a device busy.
 const WORKGROUPS: u32 = 4096;
-const THREADS: u32 = 64;
-const ROUND_FLOPS: u32 = 2 * 8 * 8;
 /// Duration of a probe: long enough that submission and clock resolution do not matter.
 const PROBE_MS: f64 = 30.0;
 const MAX_ROUNDS: u32 = 1 << 20;
+
+/// Dispatches of nothing, and how often they run.
+const LAUNCHES: u32 = 200;
+const LAUNCH_RUNS: usize = 5;
 
 /// The highest rates measured, and the device they were measured on.
 #[derive(Clone, Debug, Serialize)]
@@ -38,16 +38,19 @@ pub(super) struct Peak {
     pub(super) gflops_of: String,
     pub(super) gigabytes_per_s: f64,
     pub(super) gigabytes_per_s_of: String,
+    /// The time of a dispatch that does nothing, in microseconds.
+    pub(super) launch_us: f64,
 }
 
 impl Peak {
     /// Runs the probes. A layer that is faster than they are raises the peak.
-    pub(super) fn measure(context: &Context, layers: &[Layer]) -> Result<Self, Failure> {
+    pub(super) fn measure(context: &Context, layers: &[LayerTime]) -> Result<Self, Failure> {
         let mut peak = Self {
             gflops: 0.0,
             gflops_of: String::new(),
             gigabytes_per_s: 0.0,
             gigabytes_per_s_of: String::new(),
+            launch_us: launch(context)?,
         };
         for entry in ["main", "fused"] {
             let rate = multiply_add(context, entry)?;
@@ -71,7 +74,7 @@ impl Peak {
 
     /// The fraction of the peak that a layer reaches, in arithmetic or memory traffic, whichever is
     /// larger.
-    pub(super) fn share(&self, layer: &Layer) -> f64 {
+    pub(super) fn share(&self, layer: &LayerTime) -> f64 {
         let part = |of: f64, best: f64| if best > 0.0 { of / best } else { 0.0 };
         let memory = part(layer.gigabytes_per_s, self.gigabytes_per_s);
         part(layer.gflops, self.gflops).max(memory)
@@ -119,71 +122,36 @@ fn copy(context: &Context, side: usize) -> Result<Option<(f64, u64)>, Failure> {
     Ok((ms > 0.0).then(|| (moved as f64 * 1e-6 / ms, 4 * shape.len() as u64)))
 }
 
-/// Rate of `peak.wgsl` in GFLOP/s, by the host's clock.
+/// Rate of `peak.wgsl` in GFLOP/s.
 fn multiply_add(context: &Context, entry: &str) -> Result<f64, Failure> {
-    let Context { device, queue, .. } = context;
-    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let module = device.create_shader_module(wgpu::include_wgsl!("peak.wgsl"));
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some("peak"),
-        layout: None,
-        module: &module,
-        entry_point: Some(entry),
-        compilation_options: wgpu::PipelineCompilationOptions::default(),
-        cache: None,
-    });
-    let work = device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("peak"),
-        size: 16,
-        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    });
-    let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some("peak"),
-        layout: &pipeline.get_bind_group_layout(0),
-        entries: &[wgpu::BindGroupEntry {
-            binding: 0,
-            resource: work.as_entire_binding(),
-        }],
-    });
-    let failure = |error: String| Failure::runtime(format!("the peak cannot be measured: {error}"));
-    if let Some(error) = block_on(scope.pop()) {
-        return Err(failure(error.to_string()));
-    }
-    let run = |rounds: u32| {
-        // Values stay bounded: a · 0.5 + 1 converges to 2.
-        let mut bytes = [0; 16];
-        bytes[..4].copy_from_slice(&0.5f32.to_le_bytes());
-        bytes[4..8].copy_from_slice(&1.0f32.to_le_bytes());
-        bytes[8..12].copy_from_slice(&rounds.to_le_bytes());
-        queue.write_buffer(&work, 0, &bytes);
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        pass.set_pipeline(&pipeline);
-        pass.set_bind_group(0, &bind_group, &[]);
-        pass.dispatch_workgroups(WORKGROUPS, 1, 1);
-        drop(pass);
-        let commands = encoder.finish();
-        let start = Instant::now();
-        queue.submit([commands]);
-        device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|error| failure(error.to_string()))?;
-        let ms = milliseconds(start.elapsed());
-        let flops = f64::from(WORKGROUPS * THREADS) * f64::from(ROUND_FLOPS) * f64::from(rounds);
-        Ok::<_, Failure>((ms, flops * 1e-6 / ms))
+    let probe = Probe::new(context, entry)?;
+    let mut work = Work {
+        dispatches: 1,
+        workgroups: WORKGROUPS,
+        rounds: 1,
     };
-    let mut rounds = 1;
-    loop {
-        let (ms, _) = run(rounds)?;
-        if ms >= PROBE_MS || rounds >= MAX_ROUNDS {
-            break;
-        }
-        rounds *= 2;
+    while probe.time(work)? < PROBE_MS && work.rounds < MAX_ROUNDS {
+        work.rounds *= 2;
     }
     let mut best = 0.0f64;
     for _ in 0..3 {
-        best = best.max(run(rounds)?.1);
+        best = best.max(work.gflop() * 1e3 / probe.time(work)?);
     }
     Ok(best)
+}
+
+/// The time of one more dispatch in a pass, in microseconds: it has one workgroup, does nothing, and waits
+/// for the one before it.
+fn launch(context: &Context) -> Result<f64, Failure> {
+    let probe = Probe::new(context, "main")?;
+    let best = |dispatches| -> Result<f64, Failure> {
+        let work = Work {
+            dispatches,
+            workgroups: 1,
+            rounds: 0,
+        };
+        (0..LAUNCH_RUNS).try_fold(f64::INFINITY, |best, _| Ok(best.min(probe.time(work)?)))
+    };
+    let (few, many) = (best(1)?, best(1 + LAUNCHES)?);
+    Ok((many - few).max(0.0) * 1e3 / f64::from(LAUNCHES))
 }

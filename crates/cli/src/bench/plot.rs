@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::layers::Layer;
+use super::layers::LayerTime;
 use super::peak::Peak;
 use super::report::Report;
 use resnet_wgpu::internals::files::NewFile;
@@ -54,7 +54,7 @@ pub(super) fn write(report: &Report, path: &Path) -> Result<(), Failure> {
     Ok(file.finish()?)
 }
 
-fn chart(title: &str, adapter: &str, layers: &[Layer], peak: &Peak) -> String {
+fn chart(title: &str, adapter: &str, layers: &[LayerTime], peak: &Peak) -> String {
     let width = MIN_WIDTH.max(LEFT + layers.len() as f64 * BAR + LEGEND);
     let mut svg = Svg::new(width, 990.0);
     svg.text((LEFT, 30.0), "title", title);
@@ -117,7 +117,7 @@ impl LogAxis {
     }
 }
 
-fn draw_roofline(svg: &mut Svg, area: Area, layers: &[Layer], peak: &Peak) {
+fn draw_roofline(svg: &mut Svg, area: Area, layers: &[LayerTime], peak: &Peak) {
     let layers: Vec<_> = layers.iter().filter(|layer| layer.gflops > 0.0).collect();
     let ridge = peak.gflops / peak.gigabytes_per_s;
     let intensities = layers.iter().map(|layer| layer.intensity());
@@ -192,7 +192,7 @@ fn draw_roof(svg: &mut Svg, area: Area, x: &LogAxis, y: &LogAxis, peak: &Peak) {
     }
 }
 
-fn draw_bars(svg: &mut Svg, area: Area, layers: &[Layer]) {
+fn draw_bars(svg: &mut Svg, area: Area, layers: &[LayerTime]) {
     let heading = (area.left, area.top - 14.0);
     svg.text(heading, "heading", "Time of each layer, in network order");
     let slowest = layers.iter().map(|layer| layer.ms).fold(0.0, f64::max);
@@ -215,7 +215,7 @@ fn draw_bars(svg: &mut Svg, area: Area, layers: &[Layer]) {
     }
 }
 
-fn draw_legend(svg: &mut Svg, area: Area, layers: &[Layer]) {
+fn draw_legend(svg: &mut Svg, area: Area, layers: &[LayerTime]) {
     let total: f64 = layers.iter().map(|layer| layer.ms).sum();
     let left = area.right + 24.0;
     let mut top = area.top + 8.0;
@@ -339,7 +339,7 @@ impl Svg {
         self.text((area.left - 8.0, y + 4.0), "tick end", &number(value));
     }
 
-    fn circle(&mut self, (x, y): Point, radius: f64, layer: &Layer) {
+    fn circle(&mut self, (x, y): Point, radius: f64, layer: &LayerTime) {
         let (colour, hint) = (self.colour(layer.kernel), hint(layer));
         let _ = writeln!(
             self.text,
@@ -347,7 +347,7 @@ impl Svg {
         );
     }
 
-    fn bar(&mut self, (x, y): Point, (width, height): Point, layer: &Layer) {
+    fn bar(&mut self, (x, y): Point, (width, height): Point, layer: &LayerTime) {
         let (colour, hint) = (self.colour(layer.kernel), hint(layer));
         let _ = writeln!(
             self.text,
@@ -366,7 +366,7 @@ impl Svg {
 }
 
 /// The tooltip of a layer.
-fn hint(layer: &Layer) -> String {
+fn hint(layer: &LayerTime) -> String {
     let text = format!(
         "{} ({}): {} ms, {} GFLOP/s, {} GB/s, {:.1}% of peak",
         layer.node,

@@ -5,7 +5,7 @@ use resnet_wgpu::check::WrongKernel;
 use resnet_wgpu::internals::gpu::StepClock;
 use serde::Serialize;
 
-use super::layers::{self, Layer};
+use super::layers::{self, LayerTime};
 use super::peak::Peak;
 use super::startup::Starts;
 use crate::args::BenchArgs;
@@ -36,7 +36,7 @@ pub(super) struct Report {
     /// The plans of all batch sizes.
     pub(super) plans: Vec<PlanInfo>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) layers: Vec<Layer>,
+    pub(super) layers: Vec<LayerTime>,
     /// The clock that the layers' times come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) layers_clock: Option<StepClock>,
@@ -76,7 +76,22 @@ pub(super) struct Run {
     gpu_samples_ms: Vec<f64>,
 }
 
+/// A median this far above the minimum, of at least five samples, shows that something else ran.
+const NOISY: f64 = 1.2;
+
 impl Run {
+    /// A warning if other work on the machine has slowed the runs down.
+    pub(super) fn noise(&self) -> Option<String> {
+        let ratio = self.median_ms / self.min_ms;
+        (self.samples_ms.len() >= 5 && ratio > NOISY).then(|| {
+            format!(
+                "noisy machine: on path {}, batch {}, the median is {ratio:.2} times the minimum; \
+                 repeat the runs when nothing else runs, or compare minima",
+                self.path, self.batch
+            )
+        })
+    }
+
     pub(super) fn new(
         path: &'static str,
         network: &Network,
@@ -141,8 +156,12 @@ impl Report {
         }
         if let Some(peak) = &self.peak {
             out.line(format_args!(
-                "peak: {:.1} GFLOP/s ({}), {:.1} GB/s ({})",
-                peak.gflops, peak.gflops_of, peak.gigabytes_per_s, peak.gigabytes_per_s_of
+                "peak: {:.1} GFLOP/s ({}), {:.1} GB/s ({}), {:.1} µs for a dispatch of nothing",
+                peak.gflops,
+                peak.gflops_of,
+                peak.gigabytes_per_s,
+                peak.gigabytes_per_s_of,
+                peak.launch_us
             ))?;
         }
         for layers in self.layers.chunk_by(|a, b| a.batch == b.batch) {

@@ -57,6 +57,39 @@ fn bad_images_among_good_ones_are_reported_and_the_others_answered() {
 }
 
 #[test]
+fn folders_within_folders_are_searched_if_that_is_asked_for() {
+    let folder = pictures();
+    let below = folder.path().join("b/below");
+    std::fs::create_dir_all(&below).unwrap();
+    std::fs::copy(folder.path().join("a.png"), below.join("deep.png")).unwrap();
+    let csv = [
+        "classify",
+        path(folder.path()),
+        "--format",
+        "csv",
+        "--top",
+        "1",
+    ];
+    let images = |more: &[&str]| -> Vec<String> {
+        let run = Run::new(&[&csv, more, &TINY, &ON_CPU]).ends_with(0);
+        let lines = run.stdout.lines().skip(1);
+        lines
+            .map(|line| line.split(',').next().unwrap().to_owned())
+            .collect()
+    };
+    let name = |name: &str| path(&folder.path().join(name)).to_owned();
+    let flat = ["a.png", "b.PNG", "c.jpg"].map(name);
+    assert_eq!(images(&[]), flat, "the folder alone");
+    let all = ["a.png", "b/below/deep.png", "b.PNG", "c.jpg"].map(name);
+    let mut found = images(&["-r"]);
+    assert_eq!(found.len(), 4, "{found:?}");
+    found.sort();
+    let mut all = all.to_vec();
+    all.sort();
+    assert_eq!(found, all, "and what is below it");
+}
+
+#[test]
 fn an_image_that_is_cut_off_is_taken_only_if_that_is_asked_for() {
     let folder = pictures();
     let whole = std::fs::read(folder.path().join("a.png")).unwrap();

@@ -28,7 +28,7 @@ fn compare_reads_what_another_implementation_computed() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = ModelOptions::default();
     options.size = Some([32, 40]);
-    let network = Arch::ResNet18.made_up(0, &options).unwrap();
+    let network = Arch::ResNet18.random(0, &options).unwrap();
     let model = network.model(&options).unwrap();
     let image = model.graph.value_of(Role::Image).unwrap();
     let input = Tensor::from_fn(&image.shape.dims(), |i| {

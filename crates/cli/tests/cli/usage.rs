@@ -19,6 +19,24 @@ fn every_command_has_help_with_examples() {
 }
 
 #[test]
+fn shells_and_manuals_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let run = Run::new(&[&["completions", shell]]).ends_with(0);
+        for word in ["classify", "no-exif", "bicubic-is-no-flag"] {
+            let known = word != "bicubic-is-no-flag";
+            assert_eq!(run.stdout.contains(word), known, "{shell}: {word}");
+        }
+    }
+    let folder = TempDir::new().unwrap();
+    let pages = folder.path().join("man1");
+    Run::new(&[&["man", path(&pages)]]).ends_with(0);
+    for page in ["resnet", "resnet-classify", "resnet-bench-diff"] {
+        let text = std::fs::read_to_string(pages.join(format!("{page}.1"))).expect(page);
+        assert!(text.contains(".TH") && text.contains("OPTIONS"), "{page}");
+    }
+}
+
+#[test]
 fn senseless_command_lines_are_usage_errors() {
     for line in [
         "",
@@ -29,6 +47,9 @@ fn senseless_command_lines_are_usage_errors() {
         "inspect --arch resnet99",
         "inspect --format csv",
         "inspect --fusion half",
+        "inspect a.onnx --weights b.onnx",
+        "devices --precision f16",
+        "completions tcsh",
         "inspect --preprocess unheard-of",
         "classify",
         "classify x.png --batch 0",

@@ -10,7 +10,7 @@ fn weights_that_cannot_be_used_are_their_own_exit_code() {
     let junk = file(&folder, "junk.safetensors", "junk");
     let missing = folder.path().join("missing.safetensors");
     for weights in [&junk, &missing] {
-        Run::new(&[&["inspect", "--weights", path(weights)]])
+        Run::new(&[&["inspect", path(weights)]])
             .ends_with(3)
             .complains_of(path(weights));
     }
@@ -142,7 +142,7 @@ fn inspect_shows_the_decisions_the_layers_and_the_plan() {
     assert_eq!(
         run.stderr.lines().count(),
         1,
-        "made-up weights: {}",
+        "random weights: {}",
         run.stderr
     );
     let json = run.ends_with(0).json();

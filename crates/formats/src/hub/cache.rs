@@ -102,7 +102,7 @@ impl Cache {
                 }
                 Err(TryLockError::WouldBlock) => {
                     return Err(format!(
-                        "another process holds '{}' for too long",
+                        "another process has held '{}' for too long",
                         path.display()
                     ));
                 }
@@ -127,7 +127,7 @@ impl Cache {
             let real = made.map_err(|error| unwritten(&path, &error))?;
             if !real.starts_with(&root) || !real.is_dir() {
                 return Err(format!(
-                    "'{}' is no folder below the cache; remove it",
+                    "'{}' is not a folder within the cache; remove it",
                     path.display()
                 ));
             }

@@ -45,15 +45,16 @@ impl From<ureq::Error> for Trouble {
     fn from(error: ureq::Error) -> Self {
         match error {
             ureq::Error::Timeout(_) => Self::Final(
-                "the server does not answer in time; what arrived is kept, so that the next try \
-                 goes on from there"
+                "the server did not answer in time; what arrived is kept, and the next try \
+                 continues from there"
                     .to_owned(),
             ),
             ureq::Error::HostNotFound => Self::Final(
-                "no server of this name is found; check the network and HF_ENDPOINT".to_owned(),
+                "no server of this name was found; check the network and HF_ENDPOINT".to_owned(),
             ),
             other => Self::Cut(format!(
-                "the connection failed ({other}); what arrived is kept, so that the next try goes on from there"
+                "the connection failed ({other}); what arrived is kept, and the next try \
+                 continues from there"
             )),
         }
     }
@@ -77,7 +78,7 @@ impl<'a> Client<'a> {
         let endpoint: Option<Uri> = hub.endpoint.parse().ok().filter(is_web);
         let Some(endpoint) = endpoint else {
             return Err(format!(
-                "HF_ENDPOINT is '{}', which is no address that starts with https:// or http://",
+                "HF_ENDPOINT is '{}', which does not start with https:// or http://",
                 hub.endpoint
             ));
         };
@@ -200,8 +201,8 @@ impl<'a> Client<'a> {
 
 fn too_slow(bytes: u64, time: Duration) -> Trouble {
     Trouble::Final(format!(
-        "the server sends too little: {bytes} bytes in {:.1} s; what arrived is kept, so that the \
-         next try goes on from there",
+        "the server is too slow: {bytes} bytes in {:.1} s; what arrived is kept, and the \
+         next try continues from there",
         time.as_secs_f64()
     ))
 }
@@ -259,7 +260,7 @@ fn of_status(status: StatusCode) -> String {
     match status.as_u16() {
         404 => "the server has no such repository or file; check its name".to_owned(),
         401 | 403 => {
-            "the server wants to know who asks: the name is wrong, or the repository is private \
+            "the server asks for authentication: the name is wrong, or the repository is private \
              (set HF_TOKEN)"
                 .to_owned()
         }

@@ -208,7 +208,7 @@ pub fn fetch(
     let cache = Cache::new(&hub.cache, &repo);
     if hub.offline {
         let held = in_cache(&cache).map_err(&refuse)?;
-        let reason = "it is not in the cache, and HF_HUB_OFFLINE forbids to download it";
+        let reason = "it is not in the cache, and HF_HUB_OFFLINE forbids downloading it";
         return held.ok_or_else(|| refuse(reason.to_owned()));
     }
     let client = Client::new(hub).map_err(&refuse)?;

@@ -30,7 +30,7 @@ impl<'a> Repository<'a> {
                 })
             }
             _ => Err(
-                "no name of a repository; it is OWNER/NAME or OWNER/NAME@REVISION, such as \
+                "not the name of a repository; expected OWNER/NAME or OWNER/NAME@REVISION, such as \
                  timm/resnet50.a1_in1k"
                     .to_owned(),
             ),

@@ -146,7 +146,7 @@ impl Archive {
             }
             let text = String::from_utf8(source.read(range)?.into_owned());
             text.map(Some)
-                .map_err(|_| Fault(format!("'{name}' in the archive is no text")))
+                .map_err(|_| Fault(format!("'{name}' in the archive is not text")))
         };
         let lacks =
             |name: &str, what: &str| Fault(format!("the archive has no '{name}', which {what}"));

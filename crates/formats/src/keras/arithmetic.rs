@@ -50,7 +50,7 @@ pub(super) fn kind(entry: &Entry<'_>, call: &Call<'_>) -> Result<Option<Kind>, E
                 .and_then(Value::as_str)
                 .is_some_and(|dtype| dtype.contains("float"));
             if !is_float {
-                return Err(entry.refuse("only numbers with a fraction are supported"));
+                return Err(entry.refuse("only floating-point numbers are supported"));
             }
             Kind::Pass
         }
@@ -94,7 +94,7 @@ fn lambda(entry: &Entry<'_>) -> Result<Kind, Error> {
         "resnet_v2" => vec![("scale", "Rescaling", affine(1.0 / 127.5, &[-1.0]))],
         _ => {
             return Err(entry.refuse(
-                "it is Python code, which is not run; prepare images outside of the network, or \
+                "it is Python code, which is not run; prepare images outside the network, or \
                  scale them by a layer such as `Rescaling`",
             ));
         }

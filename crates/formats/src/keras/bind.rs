@@ -76,7 +76,10 @@ impl Bound {
                 .insert(layer.name.clone(), layer.variables)
                 .is_some()
             {
-                return Err(unreadable(format!("there are two layers '{}'", layer.name)));
+                return Err(unreadable(format!(
+                    "two layers are called '{}'",
+                    layer.name
+                )));
             }
         }
         for slot in slots {
@@ -197,7 +200,7 @@ impl Bound {
             });
         }
         if self.variables.insert(path.clone(), variables).is_some() {
-            return Err(unreadable(format!("there are two layers '{path}'")));
+            return Err(unreadable(format!("two layers are called '{path}'")));
         }
         Ok(())
     }
@@ -213,7 +216,7 @@ impl Bound {
     ) -> Result<(), Error> {
         let Some(container) = container(folder) else {
             return Err(unreadable(format!(
-                "the group of '{name}' has no layers; the file is of another network"
+                "the group of '{name}' has no layers; the file belongs to another network"
             )));
         };
         let mut by_class: HashMap<String, Vec<(usize, String)>> = HashMap::new();

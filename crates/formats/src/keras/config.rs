@@ -56,8 +56,8 @@ fn network(value: &Value, depth: usize) -> Result<Network, Error> {
         "Sequential" => sequential(&entry, depth),
         "Functional" | "Model" => functional(&entry, depth),
         class => Err(unreadable(format!(
-            "its network is of the class '{class}', which is code that the file does not bring \
-             along; build the network of functions (`keras.Model(inputs, outputs)`) or export it \
+            "its network is of the class '{class}', whose code is not in the file; build the \
+             network of functions (`keras.Model(inputs, outputs)`) or export it \
              to ONNX"
         ))),
     }
@@ -99,7 +99,9 @@ impl<'a> Entry<'a> {
             .and_then(|dtype| dtype.get("class_name"));
         let policy = policy.and_then(Value::as_str);
         if policy.is_some_and(|policy| policy.starts_with("Quantized")) {
-            return Err(self.refuse("it is quantised; save the network as it was before"));
+            return Err(
+                self.refuse("it is quantised; save the network from before it was quantised")
+            );
         }
         layers::kind(self, call)
     }
@@ -143,7 +145,7 @@ fn functional(entry: &Entry<'_>, depth: usize) -> Result<Network, Error> {
     for value in values {
         let inner = Entry::read(value)?;
         if positions.insert(inner.name, parsed.len()).is_some() {
-            return Err(inner.refuse("there are two layers of this name"));
+            return Err(inner.refuse("two layers have this name"));
         }
         parsed.push((inner, value));
     }
@@ -184,7 +186,7 @@ fn output(entry: &Entry<'_>, positions: &HashMap<&str, usize>) -> Result<usize, 
     position.ok_or_else(|| {
         let count = outputs.len();
         entry.refuse(format!(
-            "a network has one output; this one lists {count}, or one that is no layer"
+            "a network has one output; this one lists {count}, or one that is not a layer"
         ))
     })
 }
@@ -197,7 +199,7 @@ impl Source<'_> {
         parsed: &[(Entry<'_>, &Value)],
     ) -> Result<usize, Error> {
         let Some(&position) = positions.get(self.layer) else {
-            return Err(reader.refuse(format!("it reads '{}', which is no layer", self.layer)));
+            return Err(reader.refuse(format!("it reads '{}', which is not a layer", self.layer)));
         };
         // A network's call 0 is the one that built it, so its first use is call 1.
         let usual = u64::from(is_network(&parsed[position].0));

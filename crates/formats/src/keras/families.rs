@@ -35,8 +35,8 @@ pub(super) fn recognise(saved: Saved, asked: Option<Variant>) -> Result<Recognis
         .any(|layer| layer.path().contains("tf_res_net"))
     {
         return Err(unknown(
-            "it is of Hugging Face's classes for TensorFlow; take `model.safetensors` of the same \
-             repository"
+            "it belongs to Hugging Face's classes for TensorFlow; use `model.safetensors` of the \
+             same repository"
                 .to_owned(),
         ));
     }
@@ -319,8 +319,8 @@ fn blocks(kernels: &[[usize; 4]]) -> Result<(Vec<usize>, Option<bool>), Error> {
                     let first = third_in != width;
                     if shortcut_first.is_some_and(|before| before != first) {
                         return Err(unknown(
-                            "its shortcuts stand before the last convolution of some blocks and \
-                             behind that of others"
+                            "its shortcuts come before the last convolution of some blocks and \
+                             after that of others"
                                 .to_owned(),
                         ));
                     }

@@ -151,12 +151,9 @@ impl Import {
         scope: &str,
         training: Training,
     ) -> Result<Value, Error> {
-        let order = network.order().ok_or_else(|| {
-            unreadable(format!(
-                "layers of '{}' read each other in a circle",
-                network.name
-            ))
-        })?;
+        let order = network
+            .order()
+            .ok_or_else(|| unreadable(format!("the layers of '{}' form a cycle", network.name)))?;
         let mut values: Vec<Option<Value>> = vec![None; network.layers.len()];
         let mut inputs = 0;
         for index in order {
@@ -247,7 +244,7 @@ impl Import {
             | Kind::Multiply
             | Kind::Stack
             | Kind::Model(_)
-            | Kind::Plan(_) => Err(site.refuse("it makes no sense with one input")),
+            | Kind::Plan(_) => Err(site.refuse("it needs at least two inputs")),
         }
     }
 

@@ -86,7 +86,12 @@ pub(super) fn image_size(entry: &Entry<'_>) -> Result<[Option<usize>; 2], Error>
         // Channels first: the second size can be a channel count, the last one cannot.
         [_, Some(c @ (1 | 3)), h, w] if !matches!(w, Some(1 | 3)) => ([h, w], Some(c)),
         [_, h, w, channels] => ([h, w], channels),
-        _ => return Err(entry.refuse(format!("a shape of {} sizes is no image", sides.len()))),
+        _ => {
+            return Err(entry.refuse(format!(
+                "a shape of {} dimensions is not that of an image",
+                sides.len()
+            )));
+        }
     };
     if let Some(channels) = channels.filter(|channels| ![1, 3].contains(channels)) {
         return Err(entry.refuse(format!(

@@ -65,7 +65,7 @@ impl Import {
         let tensor = self.weights.tensor(&site.path, Parameter::Weight)?;
         if tensor.dims().len() != rank || tensor.dims().contains(&0) {
             return Err(site.refuse(format!(
-                "its kernel has sizes {:?}, which are not {rank}",
+                "its kernel has shape {:?}, not {rank} dimensions",
                 layout::channels_last(tensor.dims())
             )));
         }

@@ -34,7 +34,7 @@ pub(super) fn describe(archive: &mut Archive, path: &Path) -> Result<(), Fault> 
         archive.described_by = "'task.json' beside it describes the network";
     } else if name == TASK_WEIGHTS {
         return Err(Fault(format!(
-            "a preset's classifier alone; '{WEIGHTS}' and '{TASK}' of the preset must stand beside it"
+            "a preset's classifier alone; '{WEIGHTS}' and '{TASK}' of the preset must be beside it"
         )));
     } else if let Some(config) = description(&beside(CONFIG)) {
         archive.config = Some(config);

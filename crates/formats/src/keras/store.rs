@@ -135,7 +135,8 @@ impl Store {
         let folder = self.folder(&self.root, "", &mut seen, 0)?;
         if folder.folders.is_empty() {
             return Err(Fault(
-                "this HDF5 file is not of Keras: it has neither the attribute 'layer_names' nor \
+                "this HDF5 file was not written by Keras: it has neither the attribute \
+                 'layer_names' nor \
                  folders of layers"
                     .to_owned(),
             ));
@@ -171,7 +172,7 @@ impl Store {
     ) -> Result<Folder, Fault> {
         if depth > MAX_DEPTH || !seen.insert(group.address()) {
             return Err(Fault(format!(
-                "the group '{path}' is in a circle of links, or too deep, in the HDF5 file"
+                "the group '{path}' is in a cycle of links, or nested too deeply, in the HDF5 file"
             )));
         }
         let mut folder = Folder::default();

@@ -67,7 +67,7 @@ impl<'a> Expansion<'a, '_> {
         };
         let refuse = |reason: &str| Err(operator(&node, reason.to_owned()));
         if depth == MAX_DEPTH {
-            return refuse("functions of the file call each other in a circle");
+            return refuse("functions of the file call each other in a cycle");
         }
         if function.opset.is_some_and(|opset| opset != self.opset) {
             return refuse("its function is of another opset than the network");

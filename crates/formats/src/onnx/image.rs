@@ -43,7 +43,10 @@ impl Image {
             Some(&[n, a, b, c]) => [n, a, b, c],
             Some(&[a, b, c]) => [Some(1), a, b, c],
             Some(dims) => {
-                return Err(refuse(format!("has {} sizes, an image has 4", dims.len())));
+                return Err(refuse(format!(
+                    "has {} dimensions, an image has 4",
+                    dims.len()
+                )));
             }
         };
         let channels_last = match dims {

@@ -146,8 +146,8 @@ impl<'a> Import<'a> {
         }
         if [shape.h, shape.w] != [1, 1] {
             return refuse(format!(
-                "is an image of {}x{} pixels for each of {} channels, no scores and no features; \
-                 export the network with its pooling",
+                "is an image of {}x{} pixels for each of {} channels, neither scores nor \
+                 features; export the network with its pooling",
                 shape.h, shape.w, shape.c
             ));
         }
@@ -356,7 +356,7 @@ impl<'a> Import<'a> {
         };
         if !x.fits(&NCHW, self.draft.shape(x.id)) {
             return Err(site.refuse(format!(
-                "its input of sizes {:?} is no image with its channels first",
+                "its input of shape {:?} is not an image with its channels first",
                 self.dims(&x)
             )));
         }

@@ -131,7 +131,7 @@ impl Reader<'_> {
         let mut initializers = HashMap::new();
         for &(name, tensor) in &graph.initializers {
             if initializers.insert(name, tensor).is_some() {
-                return Err(unreadable(format!("there are two tensors '{name}'")));
+                return Err(unreadable(format!("two tensors are called '{name}'")));
             }
         }
         let declared: HashSet<&str> = graph.inputs.iter().map(|input| input.name).collect();
@@ -321,7 +321,8 @@ fn refuse_quantised(graph: &Graph<'_>) -> Result<(), Error> {
         None => Ok(()),
         Some(node) => Err(operator(
             node,
-            "the network is quantised, which is not supported; take the file from before the quantisation"
+            "the network is quantised, which is not supported; use the network from before it was \
+             quantised"
                 .to_owned(),
         )),
     }

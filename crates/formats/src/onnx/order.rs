@@ -88,7 +88,7 @@ impl<'a> Links<'a> {
             while !std::mem::replace(&mut seen[index], true) {
                 index = reads(index).find(|&i| waits_for[i] > 0).unwrap_or(index);
             }
-            let reason = "it reads what it computes itself, in a circle".to_owned();
+            let reason = "it depends on its own result, in a cycle".to_owned();
             return Err(operator(&graph.nodes[index], reason));
         }
 

@@ -116,7 +116,7 @@ impl Constant {
             (false, Some(place)) => Some(Raw::of(files.inside(place)?)),
             (false, None) => proto.raw.map(Raw::Here),
         };
-        let misfit = |got: usize| Err(format!("sizes {dims:?} do not hold {got} numbers"));
+        let misfit = |got: usize| Err(format!("shape {dims:?} does not hold {got} numbers"));
         if is_int(proto.element) {
             if len > MAX_INTS {
                 return Err(format!(
@@ -258,7 +258,7 @@ impl<'a> Proto<'a> {
                 _ => {}
             }
             if proto.dims.len() > MAX_RANK {
-                return Err(Damaged("it has too many sizes"));
+                return Err(Damaged("it has too many dimensions"));
             }
         }
         Ok(proto)

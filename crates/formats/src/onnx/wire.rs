@@ -130,7 +130,7 @@ impl<'a> Field<'a> {
     }
 
     pub(super) fn text(self) -> Result<&'a str, Damaged> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| Damaged("a text is not UTF-8"))
+        std::str::from_utf8(self.bytes()?).map_err(|_| Damaged("a string is not UTF-8"))
     }
 
     /// A signed varint: negative numbers are ten bytes of 64-bit two's complement.

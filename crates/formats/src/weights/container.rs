@@ -76,7 +76,7 @@ const MAGICS: &[Magic] = &[
     ),
     magic(
         b"7767517\n",
-        "a network of ncnn; take the file that it was converted from",
+        "a network of ncnn; use the file that it was converted from",
         false,
     ),
     magic(b"!<arch>", "a static library", false),
@@ -84,7 +84,7 @@ const MAGICS: &[Magic] = &[
     Magic {
         offset: 4,
         bytes: b"TFL3",
-        kind: "a network of TensorFlow Lite; take the Keras or ONNX file that it was converted from",
+        kind: "a network of TensorFlow Lite; use the Keras or ONNX file that it was converted from",
         convert: false,
     },
 ];
@@ -157,11 +157,11 @@ const ENDINGS: &[(&str, &str)] = &[
     ("caffemodel", "a network of Caffe; convert it to ONNX"),
     (
         "mlmodel",
-        "a network of Core ML; take the file that it was converted from",
+        "a network of Core ML; use the file that it was converted from",
     ),
     (
         "param",
-        "a network of ncnn; take the file that it was converted from",
+        "a network of ncnn; use the file that it was converted from",
     ),
     (
         "pdparams",
@@ -169,17 +169,20 @@ const ENDINGS: &[(&str, &str)] = &[
     ),
     (
         "msgpack",
-        "weights of Flax; take the repository's model.safetensors",
+        "weights of Flax; use the repository's model.safetensors",
     ),
-    ("t7", "a file of Lua Torch; no program of today reads it"),
+    (
+        "t7",
+        "a file of Lua Torch, which no current framework reads",
+    ),
     ("params", "weights of MXNet; export the network as ONNX"),
     (
         "engine",
-        "an engine of TensorRT; take the ONNX file that it was built from",
+        "an engine of TensorRT; use the ONNX file that it was built from",
     ),
     (
         "trt",
-        "an engine of TensorRT; take the ONNX file that it was built from",
+        "an engine of TensorRT; use the ONNX file that it was built from",
     ),
 ];
 

@@ -310,7 +310,7 @@ impl Part {
             #[cfg(feature = "torch")]
             Container::Pickle => super::torch::read_legacy(source, entry),
             Container::Json => Err(Fault::damaged(
-                "this is a JSON text; an index of shards is opened by its path, and names files of \
+                "this is JSON; an index of shards is opened by its path, and names files of \
                  weights only",
             )),
             Container::Foreign(reason) => Err(Fault::Damaged(reason)),

@@ -23,14 +23,14 @@ struct Index {
 pub(crate) fn read(data: &[u8]) -> Result<BTreeMap<String, BTreeSet<String>>, Fault> {
     if data.len() > MAX_INDEX_BYTES {
         return Err(Fault::Damaged(format!(
-            "a JSON text of {} bytes is no index of weights",
+            "{} bytes of JSON are too many for an index of weights",
             data.len()
         )));
     }
     let index: Index = serde_json::from_slice(data).map_err(|error| {
         Fault::Damaged(format!(
-            "this is a JSON text, but no index of weights with a `weight_map` ({error}); name the \
-             file of the weights itself"
+            "this is JSON, but not an index of weights with a `weight_map` ({error}); give the \
+             weight file itself"
         ))
     })?;
     let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

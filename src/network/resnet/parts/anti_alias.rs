@@ -5,7 +5,7 @@
 //! one in place of the max pool. The filters are fixed, so recent files show neither; only the name
 //! of the architecture does. Older files contain the filter of every blur pool.
 
-use super::{Bench, Sight, Site};
+use super::{Bench, BlockSite, Sight};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Place, Unit};
@@ -67,7 +67,7 @@ pub(in super::super) fn stride(plan: &Plan, stride: usize) -> usize {
 /// Adds the pool of a block, after the convolution that would stride.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
-    site: &Site,
+    site: &BlockSite,
     x: ValueId,
 ) -> Result<ValueId, Error> {
     match bench.plan.anti_alias {

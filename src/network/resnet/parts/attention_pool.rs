@@ -31,7 +31,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
     let channels = dims.and_then(|dims| dims.first().copied()).unwrap_or(0);
     if channels == 0 || !channels.is_multiple_of(HEAD_CHANNELS) {
         let reason =
-            format!("{channels} channels are no heads of {HEAD_CHANNELS}, as CLIP has them");
+            format!("{channels} channels do not divide into heads of {HEAD_CHANNELS}, as in CLIP");
         return Err(unexplained(plan, reason));
     }
     plan.head.pooling = HeadPooling::Attention(channels / HEAD_CHANNELS);

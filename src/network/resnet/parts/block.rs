@@ -8,7 +8,7 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    Bench, Conv, Sight, Site, anti_alias, channel_attention, scales, selective, shortcut,
+    Bench, BlockSite, Conv, Sight, anti_alias, channel_attention, scales, selective, shortcut,
     squeeze_excite, unexplained,
 };
 use crate::error::Error;
@@ -91,7 +91,7 @@ pub(in super::super) fn channels(sight: &Sight<'_>, plan: &mut Plan) -> Result<(
 }
 
 /// The convolutions of a block.
-fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
+fn convolutions(plan: &Plan, site: &BlockSite) -> Vec<Conv> {
     let (width, out_c) = (site.width, site.out_c);
     let [_, dilation] = site.dilations;
     let strided = |width, stride| strided(plan, site, width, stride);
@@ -111,7 +111,7 @@ fn convolutions(plan: &Plan, site: &Site) -> Vec<Conv> {
 }
 
 /// The 3×3 of a block that may stride.
-pub(super) fn strided(plan: &Plan, site: &Site, width: usize, stride: usize) -> Conv {
+pub(super) fn strided(plan: &Plan, site: &BlockSite, width: usize, stride: usize) -> Conv {
     let conv = Conv::new(width, 3)
         .stride(anti_alias::stride(plan, stride))
         .dilation(site.dilations[0]);
@@ -123,7 +123,7 @@ pub(super) fn strided(plan: &Plan, site: &Site, width: usize, stride: usize) -> 
 }
 
 /// All blocks in order.
-pub(in super::super) fn sites(plan: &Plan) -> Vec<Site> {
+pub(in super::super) fn sites(plan: &Plan) -> Vec<BlockSite> {
     let mut sites = Vec::new();
     for (stage, &blocks) in plan.blocks.iter().enumerate() {
         let striding = if plan.strides_last { blocks - 1 } else { 0 };
@@ -132,7 +132,7 @@ pub(in super::super) fn sites(plan: &Plan) -> Vec<Site> {
             Projects::LaterStages => stage > 0,
             Projects::All => true,
         };
-        sites.extend((0..blocks).map(|block| Site {
+        sites.extend((0..blocks).map(|block| BlockSite {
             place: Place { stage, block },
             width: plan.widths[stage],
             out_c: plan.outputs[stage],
@@ -159,7 +159,7 @@ pub(in super::super) fn sites(plan: &Plan) -> Vec<Site> {
 /// Adds a block.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
-    site: &Site,
+    site: &BlockSite,
     x: ValueId,
 ) -> Result<ValueId, Error> {
     let sum = Unit::Sum(site.place);
@@ -195,7 +195,7 @@ pub(in super::super) fn build(
 /// Adds some convolutions of a block, with the layers between them.
 fn main_path(
     bench: &mut Bench<'_>,
-    site: &Site,
+    site: &BlockSite,
     numbers: RangeInclusive<usize>,
     entry: ValueId,
 ) -> Result<ValueId, Error> {

@@ -4,7 +4,7 @@
 //! A convolution along the channels is applied to the mean over all pixels; its sigmoid scales the
 //! main path before the shortcut is added. In timm's `ecaresnet` it shows as `se.conv`.
 
-use super::{Bench, Sight, Site, listed};
+use super::{Bench, BlockSite, Sight, listed};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Place, Unit};
@@ -24,7 +24,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
 /// Adds it at the end of a main path.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
-    site: &Site,
+    site: &BlockSite,
     x: ValueId,
 ) -> Result<ValueId, Error> {
     let Some(&taps) = bench.plan.channel_taps.get(site.place.stage) else {

@@ -46,7 +46,7 @@ pub(in super::super) fn find(
         [] => (None, ""),
         [(layer, _)] if is_known(prefix, layer) => (Some(layer.clone()), ""),
         [_] => (None, "whose name is not that of a known classifier"),
-        _ => (None, "of which none can be told to be the classifier"),
+        _ => (None, "none of which is recognisably the classifier"),
     };
     if classifier.is_some() || found.is_empty() {
         return Found {
@@ -76,7 +76,7 @@ pub(in super::super) fn find(
     Found {
         classifier: None,
         left_out: modules.filter(is_flat).collect(),
-        remark: format!("behind the last pool stands {shown}, {why}"),
+        remark: format!("after the last pool comes {shown}, {why}"),
     }
 }
 

@@ -64,7 +64,7 @@ impl Sight<'_> {
             other => Err(unexplained(
                 plan,
                 format!(
-                    "the convolution '{}' must have four sizes, the file has {other:?}",
+                    "the convolution '{}' must have four dimensions, the file has {other:?}",
                     plan.layer(unit, Part::Conv)
                 ),
             )),
@@ -92,7 +92,7 @@ pub(super) struct Bench<'a> {
 
 /// A block, with everything that differs between the blocks of a network.
 #[derive(Clone, Copy)]
-pub(super) struct Site {
+pub(super) struct BlockSite {
     pub(super) place: Place,
     /// The channels inside the block.
     pub(super) width: usize,

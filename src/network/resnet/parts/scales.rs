@@ -5,7 +5,7 @@
 //! convolutions, and so is what the last 1×1 takes from it: nothing has to be split or joined.
 
 use super::rows::Rows;
-use super::{Bench, Conv, Sight, Site, block, unexplained};
+use super::{Bench, BlockSite, Conv, Sight, block, unexplained};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Place, Unit};
@@ -36,7 +36,7 @@ pub(super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
 pub(super) fn build(
     bench: &mut Bench<'_>,
     scales: usize,
-    site: &Site,
+    site: &BlockSite,
     x: ValueId,
 ) -> Result<ValueId, Error> {
     let in_c = bench.draft.shape(x).c;

@@ -7,7 +7,7 @@
 //! the same reach, stacked as `conv2.conv`, biases in what chooses, and strides by a mean behind it.
 
 use super::rows::Rows;
-use super::{Bench, Conv, Sight, Site, listed, scales, unexplained};
+use super::{Bench, BlockSite, Conv, Sight, listed, scales, unexplained};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Place, Unit};
@@ -81,7 +81,7 @@ fn infer_stacked(
 pub(super) fn build(
     bench: &mut Bench<'_>,
     selective: &Selective,
-    (site, conv): (&Site, Conv),
+    (site, conv): (&BlockSite, Conv),
     x: ValueId,
 ) -> Result<ValueId, Error> {
     let Selective {
@@ -141,7 +141,7 @@ fn paths(
     Selective {
         splits, stacked, ..
     }: &Selective,
-    (site, conv): (&Site, Conv),
+    (site, conv): (&BlockSite, Conv),
     x: ValueId,
 ) -> Result<[ValueId; PATHS], Error> {
     let mut paths = [x; PATHS];

@@ -1,6 +1,6 @@
 //! The shortcut of a block: its input, projected where the block changes the shape.
 
-use super::{Bench, Conv, Sight, Site};
+use super::{Bench, BlockSite, Conv, Sight};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Place, Unit};
@@ -46,7 +46,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
 /// Adds the shortcut. `entry` is the input of the block's first convolution.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
-    site: &Site,
+    site: &BlockSite,
     x: ValueId,
     entry: ValueId,
 ) -> Result<ValueId, Error> {
@@ -98,7 +98,7 @@ pub(in super::super) fn build(
 }
 
 /// A shortcut without parameters: a convolution that copies channels and adds zero channels.
-fn zeros(bench: &mut Bench<'_>, site: &Site, x: ValueId) -> Result<ValueId, Error> {
+fn zeros(bench: &mut Bench<'_>, site: &BlockSite, x: ValueId) -> Result<ValueId, Error> {
     let unit = Unit::Shortcut(site.place);
     let (in_c, out_c) = (bench.draft.shape(x).c, site.out_c);
     let before = out_c.saturating_sub(in_c) / 2;

@@ -8,7 +8,7 @@
 //! bottlenecks stride in their first 1×1, the max pool has no padding but rounds its output size
 //! up, and both 3×3 of a basic block end with a ReLU.
 
-use super::{Bench, Conv, Sight, Site, listed};
+use super::{Bench, BlockSite, Conv, Sight, listed};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Place, Unit};
@@ -37,7 +37,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
 /// Adds it at the end of a main path.
 pub(in super::super) fn build(
     bench: &mut Bench<'_>,
-    site: &Site,
+    site: &BlockSite,
     x: ValueId,
 ) -> Result<ValueId, Error> {
     let Some(&reduced) = bench.plan.squeeze.get(site.place.stage) else {

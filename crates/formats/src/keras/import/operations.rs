@@ -18,7 +18,7 @@ impl Import {
         let x = image(site, x)?;
         let mut weight = self.weight(site, 4)?;
         let &[out_c, in_c, kernel_h, kernel_w] = weight.dims() else {
-            return Err(site.refuse("its kernel must have four sizes"));
+            return Err(site.refuse("its kernel must have four dimensions"));
         };
         if in_c == 1 && conv.groups == 1 && x.id == self.draft.input() {
             // Grey images have equal red, green and blue: the widened kernel reads red only.
@@ -69,7 +69,7 @@ impl Import {
         };
         if !expected.contains(&norm.axis) {
             return Err(site.refuse(format!(
-                "it normalises along axis {}, which are no channels",
+                "it normalises along axis {}, which is not that of the channels",
                 norm.axis
             )));
         }
@@ -136,7 +136,7 @@ impl Import {
     pub(super) fn add(&mut self, site: &Site<'_>, x: Value, y: Value) -> Result<Value, Error> {
         let (x, y) = (self.plain(site, x)?, self.plain(site, y)?);
         if x.is_image != y.is_image {
-            return Err(site.refuse("its inputs have different numbers of sizes"));
+            return Err(site.refuse("its inputs have different numbers of dimensions"));
         }
         self.node(site, Operation::Add, &[x, y])
     }
@@ -239,7 +239,7 @@ impl Import {
         }
         let weight = self.weight(site, 2)?;
         let &[out_c, in_c] = weight.dims() else {
-            return Err(site.refuse("its kernel must have two sizes"));
+            return Err(site.refuse("its kernel must have two dimensions"));
         };
         if in_c != shape.c {
             return Err(site.refuse(format!(

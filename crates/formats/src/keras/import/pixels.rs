@@ -198,7 +198,7 @@ impl Import {
         }
         Err(site.refuse(format!(
             "it makes an image of {height}x{width} of one of {}x{}, which is not supported within a \
-             network; save the network behind it",
+             network; save the part of the network that follows it",
             shape.h, shape.w
         )))
     }

@@ -27,7 +27,8 @@ pub(super) fn arithmetic(import: &mut Import<'_>, site: &Site<'_>) -> Result<Val
     let steps = steps(site.node.op, index == 1, &constant, &x.axes, channels.len());
     channels.then(steps.ok_or_else(|| {
         site.refuse(format!(
-            "with a constant of sizes {:?} it is not supported, only with one number for all or for \
+            "with a constant of shape {:?} it is not supported, only with one number for all or \
+             for \
              each channel",
             constant.dims()
         ))

@@ -282,7 +282,7 @@ impl Fold<'_, '_, '_> {
             let others =
                 own.len() == dims.len() && (0..own.len()).all(|a| a == at || own[a] == dims[a]);
             if !others {
-                return self.refuse("its inputs differ in other sizes than the axis");
+                return self.refuse("its inputs differ in dimensions other than the axis");
             }
             dims[at] = dims[at].saturating_add(own[at]);
         }
@@ -358,7 +358,7 @@ impl Fold<'_, '_, '_> {
     fn range(&mut self) -> Result<Numbers, Error> {
         let (start, limit, step) = (self.list(0)?, self.list(1)?, self.list(2)?);
         let (&[start], &[limit], &[step]) = (&start[..], &limit[..], &step[..]) else {
-            return self.refuse("its bounds are no numbers");
+            return self.refuse("its bounds are not numbers");
         };
         let distance = i128::from(limit) - i128::from(start);
         let len = match i128::from(step) {
@@ -440,7 +440,7 @@ impl Fold<'_, '_, '_> {
             self.input(1)?.dims().to_vec(),
         );
         let Some(dims) = common(&a, &b) else {
-            return self.refuse(format!("sizes {a:?} and {b:?} do not fit each other"));
+            return self.refuse(format!("shapes {a:?} and {b:?} do not match"));
         };
         let (Some(a), Some(b)) = (Steps::broadcast(&a, &dims), Steps::broadcast(&b, &dims)) else {
             return self.refuse("its sizes do not fit");

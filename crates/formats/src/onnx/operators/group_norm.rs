@@ -80,7 +80,7 @@ pub(super) fn group_norm(import: &mut Import<'_>, site: &Site<'_>) -> Result<Val
     let x = import.plain(site, 0)?;
     let shape = import.draft.shape(x.id);
     if !x.fits(&NCHW, shape) {
-        return Err(site.refuse("its input is no image with its channels first"));
+        return Err(site.refuse("its input is not an image with its channels first"));
     }
     let groups = site.int("num_groups", 0)?;
     let groups = usize::try_from(groups).ok().filter(|&groups| groups > 0);

@@ -53,7 +53,7 @@ fn matrix_of(
         [in_c, out_c] => Ok(Tensor::from_fn(&[out_c, in_c], |i| {
             factor * data[i % in_c * out_c + i / in_c]
         })),
-        _ => Err(site.refuse(format!("the weight has sizes {dims:?}, not two"))),
+        _ => Err(site.refuse(format!("the weight has shape {dims:?}, not two dimensions"))),
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) fn flat_bias(site: &Site<'_>, bias: &Tensor, channels: usize) -> Resu
         [c] | [1, c] if c == channels => Tensor::new(&[channels], bias.data()),
         [] | [1] | [1, 1] => Ok(Tensor::from_fn(&[channels], |_| bias.data()[0])),
         _ => Err(site.refuse(format!(
-            "a bias of sizes {:?} does not fit {channels} channels",
+            "a bias of shape {:?} does not fit {channels} channels",
             bias.dims()
         ))),
     }
@@ -108,7 +108,7 @@ fn linear(
         return Err(site.refuse("the channels of its input do not come last"));
     }
     let &[out_c, in_c] = weight.dims() else {
-        return Err(site.refuse("its weight is no matrix"));
+        return Err(site.refuse("its weight is not a matrix"));
     };
     let mut axes = x.axes;
     if let Some(last) = axes.last_mut() {

@@ -84,8 +84,7 @@ pub(super) fn run(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Err
         "Cast" | "CastLike" => cast(import, site),
         "If" => branch(import, site),
         "ArgMax" | "TopK" => Err(site.refuse(
-            "the network gives numbers of classes instead of their scores; export it without its \
-             last step",
+            "the network gives class numbers instead of scores; export it without its last step",
         )),
         _ => Err(site.refuse("the operator is not supported")),
     }

@@ -35,7 +35,7 @@ pub(super) fn axes(site: &Site<'_>, listed: &[i64], rank: usize) -> Result<Vec<u
 /// A permutation of all axes.
 pub(super) fn permutation(site: &Site<'_>, perm: &[i64], rank: usize) -> Result<Vec<usize>, Error> {
     if axes(site, perm, rank)?.len() != rank {
-        return Err(site.refuse(format!("perm {perm:?} does not fit {rank} sizes")));
+        return Err(site.refuse(format!("perm {perm:?} does not fit {rank} dimensions")));
     }
     perm.iter().map(|&index| axis(site, index, rank)).collect()
 }
@@ -67,7 +67,7 @@ pub(super) fn widen<T: Copy>(
 ) -> Result<(), Error> {
     let rank = list.len() + listed.len();
     if rank > MAX_RANK {
-        return Err(site.refuse("it has too many sizes"));
+        return Err(site.refuse("it has too many dimensions"));
     }
     for axis in axes(site, listed, rank)? {
         list.insert(axis, one);

@@ -23,7 +23,7 @@ pub(super) fn conv(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Er
     let (x, pending) = import.image(site, 0)?;
     let &[out_c, _, kernel_h, kernel_w] = weight.dims() else {
         return Err(site.refuse(format!(
-            "a weight of sizes {:?} is not supported, only of four",
+            "a weight of shape {:?} is not supported, only four dimensions",
             weight.dims()
         )));
     };
@@ -195,7 +195,7 @@ pub(super) fn max_pool(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value
 pub(super) fn average_pool(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value, Error> {
     let (x, pending) = import.image(site, 0)?;
     if matches!(pending, Some((_, border)) if border != Border::Value(PadValue::Zero)) {
-        return Err(site.refuse("its input is padded with something else than zeros"));
+        return Err(site.refuse("its input is padded with something other than zeros"));
     }
     let include = site.int("count_include_pad", 0)? != 0;
     let window = Window::of_pool(site)?;

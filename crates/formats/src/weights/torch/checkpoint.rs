@@ -83,8 +83,8 @@ pub(super) fn contents(
     let limit = storages.file_bytes().saturating_mul(MAX_GROWTH);
     if used_bytes > limit.saturating_add(GROWTH_ALLOWANCE_BYTES) {
         return Err(Fault::Damaged(format!(
-            "the tensors share storages: apart they have {used_bytes} bytes, far more than the file \
-             with {}",
+            "the tensors share storages: separately they take {used_bytes} bytes, far more than \
+             the file with {}",
             storages.file_bytes()
         )));
     }

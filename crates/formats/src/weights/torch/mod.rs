@@ -86,8 +86,8 @@ fn check_byte_order(little: bool) -> Result<(), Fault> {
         Ok(())
     } else {
         Err(Fault::damaged(
-            "the checkpoint was saved by a big-endian computer; load it with PyTorch and save it \
-             again on a little-endian one",
+            "the checkpoint was saved on a big-endian machine; load it with PyTorch on a \
+             little-endian one and save it again",
         ))
     }
 }

@@ -180,7 +180,7 @@ impl<'a> Machine<'a> {
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let (Value::Text(module), Value::Text(name)) = (module, name) else {
-                    return Err(self.damaged("names an object by something else than texts"));
+                    return Err(self.damaged("names an object by something other than strings"));
                 };
                 self.global(module, name)?;
             }
@@ -247,9 +247,10 @@ impl<'a> Machine<'a> {
         let rest = &self.data[self.at..];
         // Longer than any name of a Python module or class.
         let line = rest.iter().take(256).position(|&byte| byte == b'\n');
-        let line = line.ok_or_else(|| self.damaged("has a name without an end"))?;
+        let line = line.ok_or_else(|| self.damaged("has a name that does not end"))?;
         let line = self.take(line + 1)?;
-        str::from_utf8(&line[..line.len() - 1]).map_err(|_| self.damaged("has a name not in UTF-8"))
+        str::from_utf8(&line[..line.len() - 1])
+            .map_err(|_| self.damaged("has a name that is not UTF-8"))
     }
 
     // === Values ===
@@ -266,7 +267,7 @@ impl<'a> Machine<'a> {
         let above = self.stack.get(self.floor()..).and_then(<[_]>::last);
         above
             .copied()
-            .ok_or_else(|| self.damaged("takes more than it made"))
+            .ok_or_else(|| self.damaged("takes more than it has made"))
     }
 
     fn pop(&mut self) -> Result<Value<'a>, Fault> {
@@ -318,7 +319,8 @@ impl<'a> Machine<'a> {
 
     fn text(&mut self, number_bytes: usize) -> Result<(), Fault> {
         let bytes = self.counted(number_bytes)?;
-        let text = str::from_utf8(bytes).map_err(|_| self.damaged("has a text not in UTF-8"))?;
+        let text =
+            str::from_utf8(bytes).map_err(|_| self.damaged("has a string that is not UTF-8"))?;
         self.push(Value::Text(text));
         Ok(())
     }
@@ -353,7 +355,7 @@ impl<'a> Machine<'a> {
             (Value::List(id), _) => self.objects.extend(id, items),
             (_, Some(id)) if items.len().is_multiple_of(2) => self.objects.extend(id, items),
             (Value::Other | Value::Object(_) | Value::Class(_), _) => (),
-            _ => return Err(self.damaged("adds to what is neither a list nor a dict")),
+            _ => return Err(self.damaged("adds to something that is neither a list nor a dict")),
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ impl<'a> Machine<'a> {
             Value::Int(len),
         ] = *fixed
         else {
-            return Err(self.damaged("refers to something else than a storage"));
+            return Err(self.damaged("refers to something other than a storage"));
         };
         let view = match view {
             None | Some(Value::None) => None,
@@ -78,7 +78,7 @@ impl<'a> Machine<'a> {
                 Value::Class(class) => Ok(self.objects.add_object(class)),
                 // An attribute of something unknown.
                 Value::Other | Value::Object(_) => Ok(Value::Other),
-                _ => Err(self.damaged("calls what is no function")),
+                _ => Err(self.damaged("calls something that is not a function")),
             };
         };
         let given = self.tuple_items(arguments);
@@ -131,10 +131,10 @@ impl<'a> Machine<'a> {
         let mut items = Vec::new();
         for pair in self.objects.items(pairs) {
             let (Value::Tuple(pair) | Value::List(pair)) = *pair else {
-                return Err(self.damaged("makes a dict of something else than pairs"));
+                return Err(self.damaged("makes a dict of something other than pairs"));
             };
             let [key, value] = *self.objects.items(pair) else {
-                return Err(self.damaged("makes a dict of something else than pairs"));
+                return Err(self.damaged("makes a dict of something other than pairs"));
             };
             items.extend([key, value]);
         }
@@ -164,7 +164,7 @@ impl<'a> Machine<'a> {
                     strides,
                 }))
             }
-            _ => Err(self.damaged("makes a tensor of sizes that make no sense")),
+            _ => Err(self.damaged("makes a tensor of a shape that makes no sense")),
         }
     }
 
