@@ -8,6 +8,7 @@ mod common;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context as Waiting, Poll, Waker};
+use std::thread;
 
 use common::{Numbers, finish, gpu};
 use resnet_wgpu::Error;
@@ -235,6 +236,30 @@ fn results_that_are_no_numbers_are_an_error() {
     executor.write_tensor(&gpu.queue, &input).unwrap();
     submit(&gpu, &executor, &readback);
     results(&gpu, &readback).unwrap();
+}
+
+#[test]
+fn threads_that_share_a_session_get_their_own_results() {
+    let gpu = gpu();
+    let session = Session::new(&gpu, &plan(&gpu)).unwrap();
+    let inputs = (0..24).map(|seed| Numbers::new(seed).tensor(&SHAPE.dims()));
+    let inputs: Vec<_> = inputs.collect();
+    let run = |input: &Tensor| session.run(input).unwrap();
+    let alone: Vec<_> = inputs.iter().map(run).collect();
+    // A submission for each kernel, and one for the run.
+    for budget in [1e-9, 500.0] {
+        session.set_submission_budget(budget);
+        let together: Vec<_> = thread::scope(|scope| {
+            let runs = inputs.chunks(6);
+            let runs =
+                runs.map(|inputs| scope.spawn(|| inputs.iter().map(run).collect::<Vec<_>>()));
+            let runs: Vec<_> = runs.collect();
+            runs.into_iter()
+                .flat_map(|runs| runs.join().unwrap())
+                .collect()
+        });
+        assert_eq!(together, alone, "budget {budget} ms");
+    }
 }
 
 #[test]

@@ -291,15 +291,17 @@ impl Context {
         self.failure.lock().ok().and_then(|mut first| first.take())
     }
 
-    /// Submits and waits until the device is done.
-    pub(super) fn submit_and_wait(&self, commands: wgpu::CommandBuffer) -> Result<(), Error> {
-        self.queue.submit([commands]);
-        self.wait_idle()
-    }
-
     /// Waits until the device has finished everything that was submitted.
     pub(crate) fn wait_idle(&self) -> Result<(), Error> {
-        let waited = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.wait(None)
+    }
+
+    /// Waits for a submission and those before it, or for all.
+    pub(super) fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), Error> {
+        let waited = self.device.poll(wgpu::PollType::Wait {
+            submission_index: submission,
+            timeout: None,
+        });
         if let Some(failure) = self.take_failure() {
             return Err(failure);
         }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Slice;
+use crate::clock::Instant;
 use crate::plan::{DeviceClass, Plan};
 
 /// No submission should take longer. Windows resets a GPU after two seconds.
@@ -42,6 +43,8 @@ struct State {
     factor: Option<f64>,
     /// The submissions of the latest run.
     submissions: usize,
+    /// The end of the submission that was waited for last: one behind it had not begun before.
+    ended: Option<Instant>,
 }
 
 impl Pace {
@@ -55,6 +58,7 @@ impl Pace {
                 budget: BUDGET_MS,
                 factor: None,
                 submissions: 0,
+                ended: None,
             }),
         }
     }
@@ -82,8 +86,16 @@ impl Pace {
         }
     }
 
-    /// Learns what a submission took. The first run as a whole may have waited for a compiler.
-    pub(super) fn learn(&self, steps: Range<usize>, took: Duration) {
+    /// Learns what a submission took that ends now.
+    pub(super) fn learn(&self, steps: Range<usize>, start: Instant) {
+        let now = Instant::now();
+        let before = self.state().ended.replace(now);
+        let start = before.map_or(start, |before| start.max(before));
+        self.took(steps, now.duration_since(start));
+    }
+
+    /// The first run as a whole may have waited for a compiler.
+    fn took(&self, steps: Range<usize>, took: Duration) {
         let whole = steps.len() == self.estimates.len();
         let estimated: f64 = self.estimates[steps].iter().sum();
         let mut state = self.state();
@@ -118,6 +130,7 @@ mod tests {
                 budget: 500.0,
                 factor: None,
                 submissions: 0,
+                ended: None,
             }),
         }
     }
@@ -135,10 +148,10 @@ mod tests {
         assert!(!pace.fits(), "600 ms by estimate");
         assert_eq!(milliseconds(pace.slice()), 62.5, "careful at first");
         // Ten times as slow as estimated, so that a tenth of the estimate fits.
-        pace.learn(0..1, Duration::from_secs(1));
+        pace.took(0..1, Duration::from_secs(1));
         assert_eq!(milliseconds(pace.slice()), 50.0);
         // Ten times as fast.
-        pace.learn(1..3, Duration::from_millis(50));
+        pace.took(1..3, Duration::from_millis(50));
         assert_eq!(milliseconds(pace.slice()), 5000.0);
         assert_eq!(pace.submissions(), 2);
         assert!(pace.fits(), "60 ms as measured");
@@ -148,9 +161,9 @@ mod tests {
     fn the_first_run_may_have_compiled_and_teaches_nothing() {
         let pace = pace(&[100.0, 100.0]);
         assert!(pace.fits());
-        pace.learn(0..2, Duration::from_secs(7));
+        pace.took(0..2, Duration::from_secs(7));
         assert!(pace.fits(), "still by estimate");
-        pace.learn(0..2, Duration::from_secs(1));
+        pace.took(0..2, Duration::from_secs(1));
         assert!(!pace.fits(), "a second, now for certain");
     }
 }

@@ -1,7 +1,11 @@
 //! A blocking interface on top of the other parts; its body shows how to use them.
 
 use std::future::Future;
+use std::ops::Range;
 use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use super::{
     BuildProgress, Capabilities, Context, Executor, Input, Output, Readback, Slice, StepClock,
@@ -12,12 +16,23 @@ use crate::error::Error;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 
+/// Runs of several threads that are under way at the same time: the next is uploaded while one computes.
+const UNDER_WAY: usize = 2;
+
+/// How long a thread waits for results of a device that has finished: another one may have been told.
+const SOON: Duration = Duration::from_secs(1);
+
 /// A plan on the device of a [`Context`]: tensors in, tensors out, waiting for each run.
+///
+/// Threads may share it: while one waits for its run, another uploads and submits the next.
 #[derive(Debug)]
 pub struct Session {
     context: Context,
     executor: Executor,
-    readback: Readback,
+    /// The runs so far. Held from an upload to the last submission of its run.
+    turn: Mutex<usize>,
+    /// Each is held until its results are read.
+    readbacks: [Mutex<Readback>; UNDER_WAY],
     total_timer: Option<StepTimer>,
     /// `None` if the device cannot time single kernels.
     step_timer: Option<StepTimer>,
@@ -45,14 +60,29 @@ impl Session {
     /// [`Error::Input`] for a tensor of the wrong shape, [`Error::Gpu`], [`Error::DeviceLost`] and
     /// [`Error::OutOfMemory`] if the device fails.
     pub fn run(&self, input: &Tensor) -> Result<Vec<Tensor>, Error> {
-        self.executor.write_tensor(&self.context.queue, input)?;
-        self.run_uploaded()
+        self.run_after(|queue| self.executor.write_tensor(queue, input))
+    }
+
+    /// Uploads and submits in turn, and waits for this run alone.
+    fn run_after(
+        &self,
+        upload: impl FnOnce(&wgpu::Queue) -> Result<(), Error>,
+    ) -> Result<Vec<Tensor>, Error> {
+        let mut turn = lock(&self.turn);
+        *turn += 1;
+        let readback = lock(&self.readbacks[*turn % UNDER_WAY]);
+        upload(&self.context.queue)?;
+        let last = self.submit_paced(|encoder| readback.record(encoder).map(drop))?;
+        drop(turn);
+        self.finish(last)?;
+        let (_, outputs) = self.wait_for(readback.read())?;
+        Ok(outputs)
     }
 
     fn submit(
         &self,
         record: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<wgpu::SubmissionIndex, Error> {
         alive(&self.context.device)?;
         let mut encoder =
             self.context
@@ -61,7 +91,19 @@ impl Session {
                     label: Some("resnet-wgpu"),
                 });
         record(&mut encoder)?;
-        let done = self.context.submit_and_wait(encoder.finish());
+        Ok(self.context.queue.submit([encoder.finish()]))
+    }
+
+    fn submit_and_wait(
+        &self,
+        record: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let submission = self.submit(record)?;
+        self.wait(submission)
+    }
+
+    fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), Error> {
+        let done = self.context.wait(Some(submission));
         done.map_err(|error| self.named(error))
     }
 
@@ -73,47 +115,78 @@ impl Session {
         }
     }
 
-    /// Runs on the last upload, in as many submissions as it takes to let none be too long; `after` is
-    /// recorded behind the last kernel.
-    fn run_paced(
+    /// Records a run on the last upload, in as many submissions as it takes to let none be too long, and
+    /// waits for all but the last; `after` is recorded behind the last kernel.
+    fn submit_paced(
         &self,
         after: impl Fn(&mut wgpu::CommandEncoder) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<Submitted, Error> {
         let (input, output) = (Input::uploaded(), Output::kept());
         let whole = self.pace.fits();
         let mut run = self.executor.start(&input, &output)?;
-        while !run.is_done() {
+        loop {
             let (start, first) = (Instant::now(), run.progress().0);
             let slice = if whole {
                 Slice::Rest
             } else {
                 self.pace.slice()
             };
-            self.submit(|encoder| {
+            let submission = self.submit(|encoder| {
                 if run.record(encoder, slice)? {
                     after(encoder)?;
                 }
                 Ok(())
             })?;
-            self.pace.learn(first..run.progress().0, start.elapsed());
+            let submitted = Submitted {
+                submission,
+                steps: first..run.progress().0,
+                start,
+            };
+            if run.is_done() {
+                return Ok(submitted);
+            }
+            self.finish(submitted)?;
         }
+    }
+
+    /// Waits for a part of a run, and learns what it took.
+    fn finish(&self, submitted: Submitted) -> Result<(), Error> {
+        self.wait(submitted.submission)?;
+        self.pace.learn(submitted.steps, submitted.start);
         Ok(())
     }
 
-    /// Waits for a buffer to be mapped. The device is idle, so one poll after the request suffices.
+    /// Waits for a buffer to be mapped, of which the device has finished the commands.
     fn wait_for<T>(&self, mapped: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut mapped = pin!(mapped);
-        let result = ready_now(mapped.as_mut()).unwrap_or_else(|| {
-            self.context.wait_idle()?;
-            ready_now(mapped).unwrap_or_else(|| {
-                Err(Error::Gpu {
+        let start = Instant::now();
+        loop {
+            if let Some(result) = ready_now(mapped.as_mut()) {
+                return result.map_err(|error| self.named(error));
+            }
+            self.context.wait(None).map_err(|error| self.named(error))?;
+            if start.elapsed() > SOON {
+                return Err(self.named(Error::Gpu {
                     what: "readback".to_owned(),
                     reason: "the device did not finish".to_owned(),
-                })
-            })
-        });
-        result.map_err(|error| self.named(error))
+                }));
+            }
+            // The thread that is told of it may be another one that waits.
+            thread::yield_now();
+        }
     }
+}
+
+/// A part of a run on its way.
+struct Submitted {
+    submission: wgpu::SubmissionIndex,
+    steps: Range<usize>,
+    start: Instant,
+}
+
+/// A panic elsewhere leaves a number, or copies that the next run forgets.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[doc(hidden)]
@@ -147,7 +220,11 @@ impl Session {
             StepClock::Host => None,
         };
         Ok(Self {
-            readback: Readback::for_waiting(device, &executor)?,
+            turn: Mutex::default(),
+            readbacks: [
+                Mutex::new(Readback::for_waiting(device, &executor)?),
+                Mutex::new(Readback::for_waiting(device, &executor)?),
+            ],
             total_timer: StepTimer::new(device, queue, 1)?,
             step_timer,
             pace: Pace::new(plan, Capabilities::of(device).device.class),
@@ -166,8 +243,7 @@ impl Session {
     /// # Errors
     /// As [`Session::run`].
     pub fn run_pixels(&self, rgba: &[u8]) -> Result<Vec<Tensor>, Error> {
-        self.executor.write_pixels(&self.context.queue, rgba)?;
-        self.run_uploaded()
+        self.run_after(|queue| self.executor.write_pixels(queue, rgba))
     }
 
     /// Runs on the last upload.
@@ -175,9 +251,7 @@ impl Session {
     /// # Errors
     /// [`Error::Gpu`] if the device fails.
     pub fn run_uploaded(&self) -> Result<Vec<Tensor>, Error> {
-        self.run_paced(|encoder| self.readback.record(encoder).map(drop))?;
-        let (_, outputs) = self.wait_for(self.readback.read())?;
-        Ok(outputs)
+        self.run_after(|_| Ok(()))
     }
 
     /// Runs on the last upload, reads nothing back, and returns the GPU's own time in milliseconds
@@ -186,17 +260,18 @@ impl Session {
     /// # Errors
     /// [`Error::Gpu`] if the device fails.
     pub fn run_timed(&self) -> Result<Option<f64>, Error> {
+        let _turn = lock(&self.turn);
         let Some(timer) = self.total_timer.as_ref().filter(|_| self.pace.fits()) else {
-            return self.run_paced(|_| Ok(())).map(|()| None);
+            let last = self.submit_paced(|_| Ok(()))?;
+            return self.finish(last).map(|()| None);
         };
         let (input, output) = (Input::uploaded(), Output::kept());
         let start = Instant::now();
-        self.submit(|encoder| {
+        self.submit_and_wait(|encoder| {
             self.executor
                 .record_total_timed(encoder, &input, &output, timer)
         })?;
-        self.pace
-            .learn(0..self.executor.dispatch_count(), start.elapsed());
+        self.pace.learn(0..self.executor.dispatch_count(), start);
         let times = self.wait_for(timer.times())?;
         Ok(times.first().copied())
     }
@@ -233,9 +308,12 @@ impl Session {
     /// # Errors
     /// [`Error::Gpu`] if the device fails.
     pub fn run_spans(&self) -> Result<Vec<StepSpan>, Error> {
+        let _turn = lock(&self.turn);
         let (input, output) = (Input::uploaded(), Output::kept());
         if let Some(timer) = &self.step_timer {
-            self.submit(|encoder| self.executor.record_timed(encoder, &input, &output, timer))?;
+            self.submit_and_wait(|encoder| {
+                self.executor.record_timed(encoder, &input, &output, timer)
+            })?;
             return self.wait_for(timer.spans());
         }
         let mut run = self.executor.start(&input, &output)?;
@@ -244,7 +322,7 @@ impl Session {
         let mut spans = Vec::with_capacity(run.progress().1);
         while !run.is_done() {
             let begin_ms = now();
-            self.submit(|encoder| run.record(encoder, Slice::Steps(1)).map(drop))?;
+            self.submit_and_wait(|encoder| run.record(encoder, Slice::Steps(1)).map(drop))?;
             spans.push(StepSpan {
                 begin_ms,
                 end_ms: now(),

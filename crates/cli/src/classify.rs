@@ -1,8 +1,9 @@
 //! `resnet classify`: the most likely classes of images.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
-use resnet_run::{AdapterInfo, Device, Fitted, ModelInfo, Network, label};
+use resnet_run::{AdapterInfo, Device, ModelInfo, label};
 use resnet_wgpu::network::Activation;
 use resnet_wgpu::picture::{Labels, Preprocess, top_k};
 use resnet_wgpu::tensor::Tensor;
@@ -11,10 +12,11 @@ use serde::Serialize;
 use crate::args::ClassifyArgs;
 use crate::escape::{printable, short, shown};
 use crate::failure::Failure;
-use crate::images::{Images, Readable, Unreadable};
+use crate::images::{Images, Unreadable};
+use crate::network;
 use crate::output::{Format, Out, SCHEMA_VERSION, csv_line};
+use crate::runner::Answering;
 use crate::stats::milliseconds;
-use crate::{network, runner};
 
 #[derive(Serialize)]
 struct Report {
@@ -49,9 +51,9 @@ struct Timings {
     pipelines_ms: f64,
     /// Decoding and resizing, all images, summed over the threads that do it.
     decoding_ms: f64,
-    /// Waiting for images that were not decoded while earlier ones ran.
+    /// Nothing ran, because no batch was decoded.
     images_ms: f64,
-    /// Upload, kernels and readback, all batches.
+    /// Upload, kernels and readback of a batch, or of two at once, but no pipelines.
     run_ms: f64,
 }
 
@@ -65,145 +67,102 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(args: &ClassifyArgs, quiet: bool) -> Result<(), Failure> {
-    let mut job = Job::new(args, quiet)?;
-    let results = job.answer_all()?;
-    job.finish(results)
+    let mut images = Images::find(&args.images, quiet);
+    let mut job = Job::new(args, quiet, &mut images)?;
+    let mut out = Out::new();
+    let results = job.answer_all(&mut images, &mut out)?;
+    job.finish(results, images, out)
 }
 
 /// What is needed to classify the images.
 struct Job<'a> {
     args: &'a ClassifyArgs,
-    quiet: bool,
-    network: Network,
-    /// The preprocessing: the network's own, adapted to each image if it runs in its own size.
+    answering: Answering,
     rules: Preprocess,
-    /// Whether every image is run in its own size.
-    free: bool,
+    activation: Option<Activation>,
+    classes: usize,
     labels: Option<Labels>,
-    device: Device,
-    /// Made for the first readable batch.
-    fitted: Fitted,
-    images: Images,
     timings: Timings,
-    out: Out,
 }
 
 impl<'a> Job<'a> {
-    fn new(args: &'a ClassifyArgs, quiet: bool) -> Result<Self, Failure> {
-        let mut images = Images::find(&args.images, quiet);
+    fn new(args: &'a ClassifyArgs, quiet: bool, images: &mut Images) -> Result<Self, Failure> {
         let start = Instant::now();
         let device = Device::open(&args.run.device)?;
         let adapter_ms = milliseconds(start.elapsed());
         let mut asked = args.run.network.clone();
         asked.choices.entry = args.output.clone().or(asked.choices.entry);
         let mut network = network::load(&asked, images.batch())?;
-        let free = network.is_free();
-        if free {
+        if network.is_free() {
             images.one_by_one();
             network.set_batch(1)?;
         }
-        network.classes()?;
         network::note_assumptions(&network);
-        let labels = network.labels(args.labels.labels.as_deref())?;
         Ok(Self {
             args,
-            quiet,
-            labels,
+            classes: network.classes()?,
+            labels: network.labels(args.labels.labels.as_deref())?,
             timings: Timings {
                 adapter_ms,
                 weights_ms: network.weights_ms,
                 ..Timings::default()
             },
             rules: network.model.preprocess,
-            network,
-            free,
-            device,
-            fitted: Fitted::default(),
-            images,
-            out: Out::new(),
+            activation: network.model.activation,
+            answering: Answering::new(network, device, |network| Ok(network.optimized()?), quiet),
         })
     }
 }
 
 impl Job<'_> {
     /// Classifies batch by batch; line-based formats print results as they come.
-    fn answer_all(&mut self) -> Result<Vec<Answer>, Failure> {
+    fn answer_all(&mut self, images: &mut Images, out: &mut Out) -> Result<Vec<Answer>, Failure> {
         let mut answers = Vec::new();
-        if self.args.format == Format::Csv {
+        let Self {
+            args, activation, ..
+        } = *self;
+        if args.format == Format::Csv {
             let header = ["image", "rank", "class", "label", "probability", "logit"];
-            self.out.line(header.join(","))?;
+            out.line(header.join(","))?;
         }
-        loop {
-            let start = Instant::now();
-            let batch = self.images.next_batch(&self.rules)?;
-            self.timings.images_ms += milliseconds(start.elapsed());
-            let Some(batch) = batch else {
-                self.timings.decoding_ms = milliseconds(self.images.decoding);
-                return Ok(answers);
-            };
-            let found = self.answer(&batch)?;
-            self.print_all(&found)?;
-            answers.extend(found);
-        }
+        let runs = self.answering.state().device.runs();
+        let stages = images.answer(
+            &self.rules,
+            runs,
+            |batch| self.answering.answer(batch),
+            |images, paths, outputs| {
+                let found = self.guesses(paths, &outputs)?;
+                images.while_hidden(|| {
+                    for answer in &found {
+                        print(answer, args.format, activation, out)?;
+                    }
+                    // A reader at the other end of a pipe gets each batch as soon as it is finished.
+                    out.flush()
+                })?;
+                answers.extend(found);
+                Ok(())
+            },
+        )?;
+        self.timings.pipelines_ms = self.answering.state().pipelines_ms;
+        self.timings.decoding_ms = milliseconds(images.decoding);
+        self.timings.images_ms = milliseconds(stages.waiting);
+        self.timings.run_ms = milliseconds(stages.running) - self.timings.pipelines_ms;
+        Ok(answers)
     }
 
-    /// The outputs for a batch. Where the GPU is lost, full or wrong, the CPU goes on.
-    fn outputs(&mut self, batch: &Readable) -> Result<Option<Vec<Tensor>>, Failure> {
-        let result = self.outputs_here(batch);
-        let Some(reason) = result.as_ref().err().and_then(Failure::of_gpu) else {
-            return result;
-        };
-        log::warn!("{reason}: continuing on the CPU, which is slower");
-        self.fitted = Fitted::default();
-        self.device = Device::Cpu;
-        self.outputs_here(batch)
-    }
-
-    /// The same without a second try; `None` for an image whose own size the network cannot take.
-    fn outputs_here(&mut self, batch: &Readable) -> Result<Option<Vec<Tensor>>, Failure> {
-        let rules = batch.batch.rules();
-        let runner = self
-            .fitted
-            .runner(&mut self.network, rules, |network, input| {
-                let graph = network.optimized()?;
-                let runner = runner::prepare(&self.device, &graph, input, self.quiet)?;
-                self.timings.pipelines_ms = runner.pipelines_ms;
-                Ok::<_, Failure>(runner)
-            });
-        let runner = match runner {
-            Err(failure) if self.free && failure.of_gpu().is_none() => {
-                self.images.refuse_size(&batch.paths[0], failure);
-                return Ok(None);
-            }
-            runner => runner?,
-        };
-        let start = Instant::now();
-        let outputs = runner.answer(&batch.batch)?;
-        self.timings.run_ms += milliseconds(start.elapsed());
-        Ok(Some(outputs))
-    }
-
-    fn answer(&mut self, batch: &Readable) -> Result<Vec<Answer>, Failure> {
-        match self.outputs(batch)? {
-            Some(outputs) => self.guesses(batch, &outputs),
-            None => Ok(Vec::new()),
-        }
-    }
-
-    fn guesses(&self, batch: &Readable, outputs: &[Tensor]) -> Result<Vec<Answer>, Failure> {
+    fn guesses(&self, paths: &[PathBuf], outputs: &[Tensor]) -> Result<Vec<Answer>, Failure> {
         let [logits, probabilities] = outputs else {
             return Err(Failure::runtime("the network has no probabilities"));
         };
-        let classes = self.network.classes()?;
-        let rows = logits.data().chunks_exact(classes);
-        let rows = rows.zip(probabilities.data().chunks_exact(classes));
-        let answers = batch
-            .paths
+        let rows = logits.data().chunks_exact(self.classes);
+        let rows = rows.zip(probabilities.data().chunks_exact(self.classes));
+        let answers = paths
             .iter()
             .zip(rows)
             .map(|(path, (logits, probabilities))| {
-                let activation = self.network.model.activation;
-                let scores = activation.map_or_else(|| logits.to_vec(), |a| a.scores(logits));
+                let scores = self
+                    .activation
+                    .map_or_else(|| logits.to_vec(), |a| a.scores(logits));
                 let best = top_k(logits, self.args.top);
                 Answer {
                     image: shown(path),
@@ -221,34 +180,21 @@ impl Job<'_> {
         Ok(answers.collect())
     }
 
-    fn print_all(&mut self, answers: &[Answer]) -> Result<(), Failure> {
-        let Self {
-            args, images, out, ..
-        } = self;
-        let activation = self.network.model.activation;
-        images.while_hidden(|| {
-            for answer in answers {
-                print(answer, args.format, activation, out)?;
-            }
-            // A reader at the other end of a pipe gets each batch as soon as it is finished.
-            out.flush()
-        })
-    }
-
-    fn finish(mut self, results: Vec<Answer>) -> Result<(), Failure> {
-        let errors = self.images.into_errors();
+    fn finish(self, results: Vec<Answer>, images: Images, mut out: Out) -> Result<(), Failure> {
+        let errors = images.into_errors();
         let failed = !errors.is_empty();
         if self.args.format == Format::Json {
-            self.out.json(&Report {
+            let state = self.answering.state();
+            out.json(&Report {
                 schema_version: SCHEMA_VERSION,
-                adapter: self.device.info(),
-                model: self.network.info(),
+                adapter: state.device.info(),
+                model: state.network.info(),
                 results,
                 errors,
                 timings: self.timings,
             })?;
         }
-        self.out.flush()?;
+        out.flush()?;
         if failed {
             return Err(Failure::silent());
         }

@@ -2,19 +2,20 @@
 
 use std::path::Path;
 
-use resnet_run::{Device, Fitted, Network};
+use resnet_run::{Device, Network};
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::passes::optimize;
-use resnet_wgpu::picture::Preprocess;
+use resnet_wgpu::picture::{Batch, Preprocess};
 use serde::Serialize;
 
 use crate::args::{EmbedArgs, RunArgs};
 use crate::escape::{printable, shown};
 use crate::failure::Failure;
-use crate::images::{Images, Readable};
+use crate::images::Images;
+use crate::network;
 use crate::npy::Npy;
 use crate::output::{Out, SCHEMA_VERSION};
-use crate::{network, runner};
+use crate::runner::{Answering, Fit};
 
 /// A line of the `jsonl` format.
 #[derive(Serialize)]
@@ -26,17 +27,23 @@ struct Line<'a> {
 
 pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let mut images = Images::find(&args.images, quiet);
-    let mut embedder = Embedder::new(&args.run, &mut images, quiet)?;
+    let embedder = Embedder::new(&args.run, &mut images, quiet)?;
     let mut target = Target::open(args, embedder.width)?;
-    while let Some(batch) = images.next_batch(&embedder.rules)? {
-        let rows = embedder.rows(&batch, &mut images)?;
-        images.while_hidden(|| {
-            for (path, row) in batch.paths.iter().zip(rows) {
-                target.row(path, &scaled(&row, args.normalize))?;
-            }
-            target.flush()
-        })?;
-    }
+    // Not within the call: a guard would live until its end.
+    let runs = embedder.answering.state().device.runs();
+    images.answer(
+        &embedder.rules,
+        runs,
+        |batch| embedder.rows(batch),
+        |images, paths, rows| {
+            images.while_hidden(|| {
+                for (path, row) in paths.iter().zip(rows) {
+                    target.row(path, &scaled(&row, args.normalize))?;
+                }
+                target.flush()
+            })
+        },
+    )?;
     target.finish()?;
     if images.into_errors().is_empty() {
         Ok(())
@@ -47,25 +54,19 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
 
 /// A network that ends with its feature vector.
 pub(crate) struct Embedder {
-    pub(crate) device: Device,
+    pub(crate) answering: Answering,
     pub(crate) rules: Preprocess,
     /// The numbers of a vector.
     pub(crate) width: usize,
-    network: Network,
-    /// Whether every image is run in its own size.
-    free: bool,
-    fitted: Fitted,
     /// The place of the vector among the outputs.
     place: usize,
-    quiet: bool,
 }
 
 impl Embedder {
     pub(crate) fn new(args: &RunArgs, images: &mut Images, quiet: bool) -> Result<Self, Failure> {
         let device = Device::open(&args.device)?;
         let mut network = network::load(&args.network, images.batch())?;
-        let free = network.is_free();
-        if free {
+        if network.is_free() {
             images.one_by_one();
             network.set_batch(1)?;
         }
@@ -78,48 +79,27 @@ impl Embedder {
             return Err(Failure::runtime("the network has no feature vector"));
         };
         Ok(Self {
-            device,
             rules: network.model.preprocess,
             width: shape.c * shape.h * shape.w,
-            network,
-            free,
-            fitted: Fitted::default(),
+            answering: Answering::new(network, device, with_features, quiet),
             place,
-            quiet,
         })
     }
 
-    /// The vectors of a batch, and of what pads it; none for an image whose own size the network
-    /// cannot take.
-    pub(crate) fn rows(
-        &mut self,
-        batch: &Readable,
-        images: &mut Images,
-    ) -> Result<Vec<Vec<f32>>, Failure> {
-        let rules = batch.batch.rules();
-        let runner = self
-            .fitted
-            .runner(&mut self.network, rules, |network, input| {
-                runner::prepare(&self.device, &with_features(network)?, input, self.quiet)
-            });
-        let runner = match runner {
-            Err(failure) if self.free => {
-                images.refuse_size(&batch.paths[0], failure);
-                return Ok(Vec::new());
-            }
-            runner => runner?,
+    /// The vectors of a batch, and of what pads it.
+    pub(crate) fn rows(&self, batch: &Batch) -> Result<Fit<Vec<Vec<f32>>>, Failure> {
+        let outputs = match self.answering.answer(batch)? {
+            Ok(outputs) => outputs,
+            Err(failure) => return Ok(Err(failure)),
         };
-        let outputs = runner.answer(&batch.batch)?;
-        let (features, width) = (outputs[self.place].data(), self.width);
-        if features.len() != width * images.batch() {
-            let reason = format!(
-                "it has {} features in its size, others {width}",
-                features.len()
-            );
-            images.refuse_size(&batch.paths[0], Failure::runtime(reason));
-            return Ok(Vec::new());
+        let (features, width) = (&outputs[self.place], self.width);
+        let found = features.data().len() / features.shape()?.n;
+        if found != width {
+            let reason = format!("it has {found} features in its size, others {width}");
+            return Ok(Err(Failure::runtime(reason)));
         }
-        Ok(features.chunks_exact(width).map(<[f32]>::to_vec).collect())
+        let rows = features.data().chunks_exact(width);
+        Ok(Ok(rows.map(<[f32]>::to_vec).collect()))
     }
 }
 

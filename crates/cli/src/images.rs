@@ -2,13 +2,13 @@
 //!
 //! Images are decoded ahead, on all cores, while the network runs on earlier ones.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use resnet_run::{Ahead, Stages};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::files::{read_all, read_at_most};
 use resnet_wgpu::picture::{Batch, Preprocess, Reader};
@@ -19,6 +19,7 @@ use crate::escape::shown;
 use crate::failure::{Failure, advised, complain};
 use crate::patterns;
 use crate::progress::Bars;
+use crate::runner::Fit;
 
 /// Extensions of the image files that are taken from a folder.
 const ENDINGS: [&str; 14] = [
@@ -39,8 +40,23 @@ pub(crate) struct Unreadable {
     error: String,
 }
 
-/// An image at the network's size, and the time that it took.
-type Decoded = (Result<Batch, Error>, Duration);
+/// An image, at the network's size if it can be read, and the time that it took; nothing else of it if the
+/// decoder panicked.
+struct Decoded {
+    path: PathBuf,
+    part: Option<Result<Batch, Error>>,
+    time: Duration,
+}
+
+/// A batch that has been run.
+struct Answered<R> {
+    /// The images that could be read.
+    paths: Vec<PathBuf>,
+    /// What the network made of them.
+    result: Option<Result<Fit<R>, Failure>>,
+    unreadable: Vec<(PathBuf, Option<Error>)>,
+    decoding: Duration,
+}
 
 /// All images given to a command, read batch by batch. Each one that cannot be read is reported as
 /// a line on stderr, and the rest continue.
@@ -49,10 +65,6 @@ pub(crate) struct Images {
     paths: Vec<PathBuf>,
     /// Images per batch.
     batch: usize,
-    /// Number of images in the batches returned so far.
-    given: usize,
-    /// The images after those, in order, which are being decoded or are ready.
-    ahead: VecDeque<Receiver<Decoded>>,
     /// The time spent on decoding and resizing, summed over all threads.
     pub(crate) decoding: Duration,
     reader: Reader,
@@ -60,15 +72,6 @@ pub(crate) struct Images {
     recursive: bool,
     errors: Vec<Unreadable>,
     bars: Bars,
-}
-
-/// The readable pictures of a batch.
-#[derive(Debug)]
-pub(crate) struct Readable {
-    pub(crate) paths: Vec<PathBuf>,
-    /// Padded to the size that a plan for whole batches expects; results for the padding are
-    /// dropped.
-    pub(crate) batch: Batch,
 }
 
 /// Reads an image file, or stdin.
@@ -91,8 +94,6 @@ impl Images {
         let mut images = Self {
             paths: Vec::new(),
             batch: 1,
-            given: 0,
-            ahead: VecDeque::new(),
             decoding: Duration::ZERO,
             reader: args.read.reader(),
             recursive: args.recursive,
@@ -117,28 +118,50 @@ impl Images {
         self.batch = 1;
     }
 
-    /// The next batch that contains a readable image. The images of the batch after it are decoded
-    /// meanwhile, and one more for each core: that bounds the memory, since of a large picture
-    /// only what the network sees is kept.
+    /// Decodes all images on all cores, runs them in batches, padded to the size that a plan for whole ones
+    /// expects, and hands over the answers in order, all at the same time ([`Ahead`]).
     ///
     /// # Errors
-    /// [`Error::Preprocess`], which would fail for every image.
-    pub(crate) fn next_batch(&mut self, rules: &Preprocess) -> Result<Option<Readable>, Error> {
-        loop {
-            if self.given > 0 {
-                self.bars.images(self.given, self.paths.len());
-            }
-            let asked = self.batch.min(self.paths.len() - self.given);
-            if asked == 0 {
-                return Ok(None);
-            }
-            self.decode_ahead(2 * self.batch + rayon::current_num_threads(), rules);
-            let readable = self.take(asked)?;
-            self.given += asked;
-            if readable.is_some() {
-                return Ok(readable);
-            }
-        }
+    /// The first of `run` and `take`, and [`Error::Preprocess`], which every image would meet.
+    pub(crate) fn answer<R: Send>(
+        &mut self,
+        rules: &Preprocess,
+        runs: usize,
+        run: impl Fn(&Batch) -> Result<Fit<R>, Failure> + Sync,
+        mut take: impl FnMut(&Self, &[PathBuf], R) -> Result<(), Failure>,
+    ) -> Result<Stages, Failure> {
+        let mut paths = std::mem::take(&mut self.paths).into_iter();
+        let (total, mut given) = (paths.len(), 0);
+        let (reader, batch) = (self.reader, self.batch);
+        let ahead = Ahead {
+            threads: None,
+            group: batch,
+            runs,
+        };
+        ahead.run(
+            || Ok(paths.next()),
+            |path| Decoded::new(path, reader, rules),
+            |images| Answered::new(images, batch, &run),
+            |answered: Answered<R>| {
+                given += answered.paths.len() + answered.unreadable.len();
+                self.decoding += answered.decoding;
+                for (path, error) in answered.unreadable {
+                    match error {
+                        Some(error @ Error::Preprocess { .. }) => return Err(error.into()),
+                        Some(error) => self.refuse(&path, &advised(&error)),
+                        None => self.refuse(&path, "decoding it failed"),
+                    }
+                }
+                match answered.result.transpose()? {
+                    Some(Ok(result)) => take(self, &answered.paths, result)?,
+                    Some(Err(failure)) => self.refuse_size(&answered.paths[0], failure),
+                    None => {}
+                }
+                self.bars.images(given, total);
+                Ok(())
+            },
+            || Ok(()),
+        )
     }
 
     /// Prints while the progress bar is hidden.
@@ -149,56 +172,6 @@ impl Images {
     /// The images that could not be read.
     pub(crate) fn into_errors(self) -> Vec<Unreadable> {
         self.errors
-    }
-
-    /// Starts to decode images until so many are ready or being decoded.
-    fn decode_ahead(&mut self, count: usize, rules: &Preprocess) {
-        let started = self.given + self.ahead.len();
-        let wanted = count.saturating_sub(self.ahead.len());
-        for path in self.paths[started..].iter().take(wanted) {
-            let (sender, receiver) = channel();
-            let (path, reader, rules) = (path.clone(), self.reader, *rules);
-            rayon::spawn(move || {
-                let start = Instant::now();
-                let prepare =
-                    || read(&path).and_then(|bytes| reader.prepare(&path, &bytes, &rules));
-                // A decoder that panics costs its image, and not those that are decoded already.
-                if let Ok(part) = catch_unwind(AssertUnwindSafe(prepare)) {
-                    // Nobody waits for it any more if an earlier image ended the command.
-                    let _ = sender.send((part, start.elapsed()));
-                }
-            });
-            self.ahead.push_back(receiver);
-        }
-    }
-
-    /// Waits for the next images, and joins those that are readable.
-    fn take(&mut self, count: usize) -> Result<Option<Readable>, Error> {
-        let mut paths = Vec::new();
-        let mut parts = Vec::new();
-        let decoded = self.ahead.drain(..count).map(|image| image.recv());
-        let decoded: Vec<_> = decoded.collect();
-        for (index, decoded) in decoded.into_iter().enumerate() {
-            let path = self.paths[self.given + index].clone();
-            let Ok((part, time)) = decoded else {
-                self.refuse(&path, "decoding it failed");
-                continue;
-            };
-            self.decoding += time;
-            match part {
-                Ok(part) => {
-                    paths.push(path);
-                    parts.push(part);
-                }
-                Err(error @ Error::Preprocess { .. }) => return Err(error),
-                Err(error) => self.refuse(&path, &advised(&error)),
-            }
-        }
-        if parts.is_empty() {
-            return Ok(None);
-        }
-        let batch = Batch::join(&parts, self.batch)?;
-        Ok(Some(Readable { paths, batch }))
     }
 
     /// An existing path is used as it is, whatever characters it contains.
@@ -259,7 +232,7 @@ impl Images {
     }
 
     /// Reports that the network cannot run an image in a size of its own; the rest continue.
-    pub(crate) fn refuse_size(&mut self, image: &Path, failure: Failure) {
+    fn refuse_size(&mut self, image: &Path, failure: Failure) {
         if let Some(message) = failure.into_message() {
             self.refuse(image, &message);
         }
@@ -276,6 +249,45 @@ impl Images {
         };
         self.while_hidden(|| complain(&error));
         self.errors.push(Unreadable { image, error });
+    }
+}
+
+impl Decoded {
+    fn new(path: PathBuf, reader: Reader, rules: &Preprocess) -> Self {
+        let start = Instant::now();
+        let prepare = || read(&path).and_then(|bytes| reader.prepare(&path, &bytes, rules));
+        // A decoder that panics costs its image, and not those that are decoded already.
+        let part = catch_unwind(AssertUnwindSafe(prepare)).ok();
+        let time = start.elapsed();
+        Self { path, part, time }
+    }
+}
+
+impl<R> Answered<R> {
+    fn new(
+        images: Vec<Decoded>,
+        batch: usize,
+        run: impl Fn(&Batch) -> Result<Fit<R>, Failure>,
+    ) -> Self {
+        let (mut paths, mut parts, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        let decoding = images.iter().map(|image| image.time).sum();
+        for Decoded { path, part, .. } in images {
+            match part {
+                Some(Ok(part)) => {
+                    paths.push(path);
+                    parts.push(part);
+                }
+                Some(Err(error)) => unreadable.push((path, Some(error))),
+                None => unreadable.push((path, None)),
+            }
+        }
+        let joined = || Ok(Batch::join(&parts, batch)?);
+        Self {
+            result: (!parts.is_empty()).then(|| joined().and_then(|batch| run(&batch))),
+            paths,
+            unreadable,
+            decoding,
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! A graph on the chosen device, with progress on stderr.
 
-use resnet_run::{Device, Runner};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use resnet_run::{Device, Fitted, Network, Runner};
 use resnet_wgpu::graph::Graph;
+use resnet_wgpu::picture::Batch;
 use resnet_wgpu::plan::InputFormat;
+use resnet_wgpu::tensor::Tensor;
 
 use crate::failure::Failure;
 use crate::progress::Bars;
@@ -18,4 +22,91 @@ pub(crate) fn prepare(
     Ok(Runner::new(device, graph, input, &mut |progress| {
         bars.show(progress);
     })?)
+}
+
+/// A network for batches of several threads.
+#[derive(Debug)]
+pub(crate) struct Answering {
+    state: Mutex<State>,
+    /// What of the network is run.
+    graph: fn(&Network) -> Result<Graph, Failure>,
+    /// Whether every image is run in its own size.
+    free: bool,
+    quiet: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) network: Network,
+    pub(crate) device: Device,
+    /// Made for the first batch.
+    fitted: Fitted,
+    pub(crate) pipelines_ms: f64,
+}
+
+/// What is said of an image whose own size the network cannot take, instead of an answer.
+pub(crate) type Fit<T> = Result<T, Failure>;
+
+impl Answering {
+    pub(crate) fn new(
+        network: Network,
+        device: Device,
+        graph: fn(&Network) -> Result<Graph, Failure>,
+        quiet: bool,
+    ) -> Self {
+        Self {
+            free: network.is_free(),
+            state: Mutex::new(State {
+                network,
+                device,
+                fitted: Fitted::default(),
+                pipelines_ms: 0.0,
+            }),
+            graph,
+            quiet,
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // A panic ends the program.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The outputs for a batch. Where the GPU is lost, full or wrong, the CPU goes on.
+    pub(crate) fn answer(&self, batch: &Batch) -> Result<Fit<Vec<Tensor>>, Failure> {
+        let result = self.answer_here(batch);
+        let Some(reason) = result.as_ref().err().and_then(Failure::of_gpu) else {
+            return result;
+        };
+        let mut state = self.state();
+        // The thread of another batch may have been first.
+        if matches!(state.device, Device::Gpu(_)) {
+            log::warn!("{reason}: continuing on the CPU, which is slower");
+            state.fitted = Fitted::default();
+            state.device = Device::Cpu;
+        }
+        drop(state);
+        self.answer_here(batch)
+    }
+
+    fn answer_here(&self, batch: &Batch) -> Result<Fit<Vec<Tensor>>, Failure> {
+        match self.runner(batch) {
+            Err(failure) if self.free && failure.of_gpu().is_none() => Ok(Err(failure)),
+            runner => Ok(Ok(runner?.answer(batch)?)),
+        }
+    }
+
+    fn runner(&self, batch: &Batch) -> Result<Arc<Runner>, Failure> {
+        let State {
+            network,
+            device,
+            fitted,
+            pipelines_ms,
+        } = &mut *self.state();
+        fitted.runner(network, batch.rules(), |network, input| {
+            let runner = prepare(device, &(self.graph)(network)?, input, self.quiet)?;
+            *pipelines_ms = runner.pipelines_ms;
+            Ok(runner)
+        })
+    }
 }

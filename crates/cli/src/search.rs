@@ -1,5 +1,8 @@
 //! `resnet search`: the images of an index that are most similar to others.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use resnet_run::Device;
 use resnet_wgpu::gpu::{Context, Similarity};
 use resnet_wgpu::picture::top_k;
@@ -13,6 +16,9 @@ use crate::failure::Failure;
 use crate::images::Images;
 use crate::npy::Index;
 use crate::output::{Format, Out, SCHEMA_VERSION};
+
+/// How long results take to arrive when the device has finished.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A line of `jsonl`.
 #[derive(Serialize)]
@@ -32,7 +38,7 @@ struct Neighbour {
 pub(crate) fn run(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
     let index = Index::read(&args.index)?;
     let mut images = Images::find(&args.images, quiet);
-    let mut embedder = Embedder::new(&args.run, &mut images, quiet)?;
+    let embedder = Embedder::new(&args.run, &mut images, quiet)?;
     if embedder.width != index.width {
         return Err(Failure::runtime(format!(
             "'{}' has vectors of {} numbers, the network makes {}; search with the network that the \
@@ -42,34 +48,41 @@ pub(crate) fn run(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
             embedder.width
         )));
     }
-    let vectors = match &embedder.device {
+    let state = embedder.answering.state();
+    let runs = state.device.runs();
+    let vectors = match &state.device {
         Device::Gpu(gpu) => Vectors::Gpu {
             collection: Similarity::new(&gpu.context.device, index.width, &index.vectors)?,
             context: Box::new(gpu.context.clone()),
         },
         Device::Cpu => Vectors::Cpu(&index),
     };
+    drop(state);
     let mut out = Out::new();
-    while let Some(batch) = images.next_batch(&embedder.rules)? {
-        let rows = embedder.rows(&batch, &mut images)?;
-        images.while_hidden(|| {
-            for (path, row) in batch.paths.iter().zip(rows) {
-                let nearest = vectors.nearest(&row, args.top)?;
-                let nearest = nearest.into_iter().map(|(row, similarity)| Neighbour {
-                    image: index.name(row),
-                    row,
-                    similarity,
-                });
-                let line = Line {
-                    schema_version: SCHEMA_VERSION,
-                    image: shown(path),
-                    nearest: nearest.collect(),
-                };
-                print(&mut out, &line, args.format)?;
-            }
-            out.flush()
-        })?;
-    }
+    images.answer(
+        &embedder.rules,
+        runs,
+        |batch| embedder.rows(batch),
+        |images, paths, rows| {
+            images.while_hidden(|| {
+                for (path, row) in paths.iter().zip(rows) {
+                    let nearest = vectors.nearest(&row, args.top)?;
+                    let nearest = nearest.into_iter().map(|(row, similarity)| Neighbour {
+                        image: index.name(row),
+                        row,
+                        similarity,
+                    });
+                    let line = Line {
+                        schema_version: SCHEMA_VERSION,
+                        image: shown(path),
+                        nearest: nearest.collect(),
+                    };
+                    print(&mut out, &line, args.format)?;
+                }
+                out.flush()
+            })
+        },
+    )?;
     if images.into_errors().is_empty() {
         Ok(())
     } else {
@@ -115,11 +128,21 @@ impl Vectors<'_> {
                     label: Some("search"),
                 });
                 collection.record(&mut encoder);
-                queue.submit([encoder.finish()]);
-                let waited = device.poll(wgpu::PollType::wait_indefinitely());
+                let submission = queue.submit([encoder.finish()]);
+                let waited = device.poll(wgpu::PollType::Wait {
+                    submission_index: Some(submission),
+                    timeout: None,
+                });
                 waited.map_err(|error| Failure::runtime(error.to_string()))?;
-                let found = collection.poll(top)?;
-                found.ok_or_else(|| Failure::runtime("the device did not finish the search"))
+                let start = Instant::now();
+                while start.elapsed() < SOON {
+                    if let Some(found) = collection.poll(top)? {
+                        return Ok(found);
+                    }
+                    // The thread that is told of it may be one that waits for the network.
+                    thread::yield_now();
+                }
+                Err(Failure::runtime("the device did not finish the search"))
             }
             Self::Cpu(index) => {
                 let rows = index.vectors.chunks_exact(index.width);

@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::ThreadPool;
-use resnet_run::{Cam, Device, HeatMap, Network, Refused, Runner};
-use resnet_wgpu::Error;
-use resnet_wgpu::engine;
+use resnet_run::{Ahead, Cam, Device, HeatMap, Network, Refused, Runner};
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::network::Activation;
 use resnet_wgpu::passes::optimize;
@@ -20,6 +18,8 @@ const KEPT: usize = 4;
 pub(crate) struct Engine {
     network: Mutex<Network>,
     device: Device,
+    /// One run at a time on the CPU, where several at once would only take more memory.
+    turn: Mutex<()>,
     threads: Option<ThreadPool>,
     /// Images that run together.
     pub(crate) batch: usize,
@@ -46,8 +46,7 @@ struct Purpose {
 
 struct Ready {
     purpose: Purpose,
-    /// One run at a time.
-    runner: Mutex<Runner>,
+    runner: Runner,
     /// What is read, and its place among the outputs.
     outputs: Vec<(Output, usize)>,
 }
@@ -92,6 +91,7 @@ impl Engine {
             rules: network.model.preprocess,
             network: Mutex::new(network),
             device,
+            turn: Mutex::default(),
             threads,
             reader,
             plans: Mutex::default(),
@@ -106,6 +106,15 @@ impl Engine {
     /// The network, of which nothing but the current batch and size changes.
     pub(crate) fn network(&self) -> MutexGuard<'_, Network> {
         lock(&self.network)
+    }
+
+    /// How images go through it.
+    pub(crate) fn ahead(&self) -> Ahead<'_> {
+        Ahead {
+            threads: self.threads.as_ref(),
+            group: self.batch,
+            runs: self.device.runs(),
+        }
     }
 
     /// Does something on the threads of this network.
@@ -143,7 +152,7 @@ impl Engine {
                     let count = data.len() / length;
                     let part = Tensor::new(&[count, shape.c, shape.h, shape.w], data)?;
                     let ready = self.ready(purpose(count, self.rules, false))?;
-                    self.add(&mut all, &ready, |runner| runner.run(&part))?;
+                    self.add(&mut all, &ready, |runner| Ok(runner.engine().run(&part)?))?;
                 }
             }
         }
@@ -155,11 +164,12 @@ impl Engine {
         &self,
         all: &mut Vec<Values>,
         ready: &Ready,
-        run: impl FnOnce(&dyn engine::Engine) -> Result<Vec<Tensor>, Error> + Send,
+        run: impl FnOnce(&Runner) -> Result<Vec<Tensor>, Refused> + Send,
     ) -> Result<(), Refused> {
         // A thread of the pool must not wait for the lock: the holder may need that very thread.
-        let runner = &*lock(&ready.runner);
-        let tensors = self.install(|| run(runner.engine()))?;
+        let turn = matches!(self.device, Device::Cpu).then(|| lock(&self.turn));
+        let tensors = self.install(|| run(&ready.runner))?;
+        drop(turn);
         for (place, &(output, index)) in ready.outputs.iter().enumerate() {
             let shape = tensors[index].shape()?;
             let shape = [shape.c, shape.h, shape.w];
@@ -219,7 +229,7 @@ impl Engine {
         drop(all);
         let ready = Arc::new(Ready {
             purpose,
-            runner: Mutex::new(runner),
+            runner,
             outputs,
         });
         if plans.len() == KEPT {

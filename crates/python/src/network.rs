@@ -7,18 +7,15 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray4, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator};
-use resnet_run::{Device, DeviceOptions, NetworkOptions, Refused, ahead, class_of, label, resolve};
+use resnet_run::{Device, DeviceOptions, NetworkOptions, Refused, class_of, label, resolve};
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::picture::{Batch, Labels, Reader};
 use resnet_wgpu::tensor::Tensor;
 
 use crate::engine::{Engine, Input, Output, Values, install};
-use crate::errors::{self, guess, library, refused};
-use crate::images::{Image, picture, prepare};
-
-/// Images that are decoded together where the network runs fewer at a time.
-const DECODED: usize = 8;
+use crate::errors::{ImageError, guess, library, refused};
+use crate::images::Image;
 
 /// Images that run together on a GPU, unless the user says it.
 const BATCH: usize = 8;
@@ -41,6 +38,9 @@ pub(crate) struct Network {
 
 /// The outcome of images: an array for each output, and the images that could not be read.
 type Outcome<'py> = (Bound<'py, PyDict>, Vec<(usize, Py<PyAny>)>);
+
+/// The images of a batch that were refused, and the values of the others.
+type Answered = (Vec<(usize, PyErr)>, Result<Vec<Values>, Refused>);
 
 #[pymethods]
 impl Network {
@@ -89,23 +89,51 @@ impl Network {
         tap: Option<String>,
         raises: bool,
     ) -> PyResult<Outcome<'py>> {
-        let mut bad = Vec::new();
-        let mut all: Vec<Values> = Vec::new();
-        let mut next = 0;
+        let (mut bad, mut all) = (Vec::new(), Vec::new());
+        let engine = &self.engine;
         // An iterator goes on where it was, and a list of one image is read once.
         let iterator = images.bind(py).try_iter()?.unbind();
-        let make = || Python::attach(|py| self.next(py, &iterator, &mut next, &mut bad, raises));
-        let run = |images| self.engine.run(&Input::Images(images), tap.as_deref());
-        let take = |values: Result<Vec<Values>, Refused>| {
+        let mut numbers = 0..;
+        let mut next = || {
+            let image = Python::attach(|py| next(py, &iterator))?;
+            Ok(image.map(|image| (numbers.next().unwrap_or(usize::MAX), image)))
+        };
+        let prepare = |(number, image): (usize, PyResult<Image>)| {
+            let prepare = |image: Image| image.prepare(number, engine.reader, &engine.rules);
+            (number, image.and_then(prepare))
+        };
+        let run = |images: Vec<(usize, PyResult<Batch>)>| {
+            let (mut good, mut bad) = (Vec::new(), Vec::new());
+            for (number, image) in images {
+                match image {
+                    Ok(image) => good.push(image),
+                    Err(error) => bad.push((number, error)),
+                }
+            }
+            if raises && !bad.is_empty() {
+                good.clear();
+            }
+            (bad, engine.run(&Input::Images(good), tap.as_deref()))
+        };
+        let mut take = |(refusals, values): Answered| {
+            for (number, error) in refusals {
+                let value = Python::attach(|py| numbered(py, &error, number))?;
+                match value {
+                    Some(value) if !raises => bad.push((number, value)),
+                    _ => return Err(error),
+                }
+            }
             append(&mut all, values.map_err(refused)?).map_err(refused)
         };
-        let idle = || Python::attach(|py| py.check_signals());
-        // What is one batch gains nothing from a thread of its own.
+        // What is one batch gains nothing from threads of its own.
         if images.bind(py).len().is_ok_and(|count| count <= 1) {
-            let (mut make, mut take) = (make, take);
-            py.detach(|| make()?.map_or(Ok(()), |batch| take(run(batch))))?;
+            py.detach(|| match next()? {
+                Some(image) => take(run(vec![engine.install(|| prepare(image))])),
+                None => Ok(()),
+            })?;
         } else {
-            py.detach(|| ahead(make, run, take, idle))?;
+            let idle = || Python::attach(|py| py.check_signals());
+            py.detach(|| engine.ahead().run(next, prepare, run, take, idle))?;
         }
         Ok((arrays(py, all)?, bad))
     }
@@ -136,7 +164,8 @@ impl Network {
         let classes = self.classes(py)?;
         let class = label.map(|text| class_of(&text, self.labels.as_ref(), classes));
         let class = class.transpose().map_err(refused)?;
-        let picture = picture(py, &Image::of(image)?, self.engine.reader)?;
+        let image = Image::of(image)?;
+        let picture = py.detach(|| image.decode(self.engine.reader))?;
         let map = py.detach(|| self.engine.heat_map(class, &picture));
         let map = map.map_err(refused)?;
         let [height, width] = map.overlay.size();
@@ -151,51 +180,26 @@ impl Network {
     }
 }
 
-impl Network {
-    /// Takes the next images from the iterator and prepares them; `None` after the last one.
-    fn next(
-        &self,
-        py: Python<'_>,
-        images: &Py<PyIterator>,
-        next: &mut usize,
-        bad: &mut Vec<(usize, Py<PyAny>)>,
-        raises: bool,
-    ) -> PyResult<Option<Vec<Batch>>> {
-        let mut iterator = images.bind(py).clone();
-        loop {
-            py.check_signals()?;
-            let taken: Vec<_> = iterator
-                .by_ref()
-                .take(self.engine.batch.max(DECODED) / self.engine.batch * self.engine.batch)
-                .collect::<PyResult<_>>()?;
-            if taken.is_empty() {
-                return Ok(None);
-            }
-            let first = *next;
-            *next += taken.len();
-            let taken = taken.iter().map(Image::of).collect();
-            let mut good = Vec::new();
-            for (number, outcome) in (first..).zip(prepare(py, taken, first, &self.engine)) {
-                match outcome {
-                    Ok(batch) => good.push(batch),
-                    Err(error) if !error.is_instance_of::<errors::ImageError>(py) => {
-                        return Err(error);
-                    }
-                    Err(error) => {
-                        let value = error.value(py);
-                        value.setattr("index", number)?;
-                        if raises {
-                            return Err(error);
-                        }
-                        bad.push((number, value.clone().into_any().unbind()));
-                    }
-                }
-            }
-            if !good.is_empty() {
-                return Ok(Some(good));
-            }
-        }
+/// The next image of an iterator, or why it is none. What is wrong with more than the image is an error.
+fn next(py: Python<'_>, images: &Py<PyIterator>) -> PyResult<Option<PyResult<Image>>> {
+    py.check_signals()?;
+    let Some(object) = images.bind(py).clone().next() else {
+        return Ok(None);
+    };
+    match Image::of(&object?) {
+        Err(error) if !error.is_instance_of::<ImageError>(py) => Err(error),
+        image => Ok(Some(image)),
     }
+}
+
+/// The exception for an image, with its number; `None` for what is wrong with more than the image.
+fn numbered(py: Python<'_>, error: &PyErr, number: usize) -> PyResult<Option<Py<PyAny>>> {
+    if !error.is_instance_of::<ImageError>(py) {
+        return Ok(None);
+    }
+    let value = error.value(py);
+    value.setattr("index", number)?;
+    Ok(Some(value.clone().into_any().unbind()))
 }
 
 /// The arguments of `Network.open`.

@@ -333,6 +333,14 @@ impl Device {
         }
     }
 
+    /// Batches that run at the same time: a GPU computes one while the next is uploaded.
+    pub const fn runs(&self) -> usize {
+        match self {
+            Self::Gpu(_) => 2,
+            Self::Cpu => 1,
+        }
+    }
+
     /// The description of the device in the results.
     pub fn info(&self) -> AdapterInfo {
         match self {

@@ -1,7 +1,7 @@
 //! What the program `resnet` and the Python package share: which network runs where, on which images.
 //!
 //! [`Network`] is a weight file with what the user states about it, [`Device`] an adapter or the CPU,
-//! and [`Runner`] a graph of the one that is ready on the other. [`ahead`] prepares images while
+//! and [`Runner`] a graph of the one that is ready on the other. [`Ahead`] prepares images while
 //! others run. Whatever is refused is a [`Refused`], plain data: each front end words it in terms of
 //! its own flags or arguments.
 
@@ -20,7 +20,7 @@ mod runner;
 mod trial;
 
 pub use adapters::Row;
-pub use ahead::ahead;
+pub use ahead::{Ahead, Stages};
 pub use caches::Caches;
 pub use cam::{Cam, HeatMap};
 pub use device::{AdapterInfo, Backend, Device, DeviceOptions, Gpu, Request, Tried};

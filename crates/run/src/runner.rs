@@ -1,5 +1,6 @@
 //! A graph on the chosen device: tensors or pictures in, the graph's outputs out.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use resnet_wgpu::Error;
@@ -18,12 +19,12 @@ use crate::{Device, Network, Refused};
 /// The largest number that half precision has.
 pub const LARGEST_HALF: f32 = 65_504.0;
 
-/// A graph that is ready to run.
+/// A graph that is ready to run, also for several threads.
 #[derive(Debug)]
 pub struct Runner {
     place: Place,
     /// What must hold for the first batch.
-    unchecked: Option<Halves>,
+    unchecked: Mutex<Option<Halves>>,
     /// The time taken to prepare weights and pipelines on the device.
     pub pipelines_ms: f64,
 }
@@ -65,7 +66,7 @@ impl Runner {
         log::debug!("weights and pipelines are on the device after {pipelines_ms:.0} ms");
         Ok(Self {
             place,
-            unchecked: Halves::of(device, graph),
+            unchecked: Mutex::new(Halves::of(device, graph)),
             pipelines_ms,
         })
     }
@@ -74,10 +75,15 @@ impl Runner {
     ///
     /// # Errors
     /// [`Refused::Overflow`], and those of [`Engine::answer`].
-    pub fn answer(&mut self, batch: &Batch) -> Result<Vec<Tensor>, Refused> {
-        if let Some(halves) = self.unchecked.take() {
+    pub fn answer(&self, batch: &Batch) -> Result<Vec<Tensor>, Refused> {
+        let mut unchecked = self
+            .unchecked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(halves) = unchecked.take() {
             halves.check(batch)?;
         }
+        drop(unchecked);
         Ok(self.engine().answer(batch)?)
     }
 
@@ -155,7 +161,7 @@ fn largest(numbers: &[f32]) -> Option<f32> {
 
 /// The runner of a network that may run every picture in a size of its own.
 #[derive(Debug, Default)]
-pub struct Fitted(Option<Runner>);
+pub struct Fitted(Option<Arc<Runner>>);
 
 impl Fitted {
     /// The runner for pictures that were prepared by these rules, made anew where they are not those of
@@ -168,14 +174,14 @@ impl Fitted {
         network: &mut Network,
         rules: &Preprocess,
         make: impl FnOnce(&Network, InputFormat) -> Result<Runner, E>,
-    ) -> Result<&mut Runner, E> {
+    ) -> Result<Arc<Runner>, E> {
         if network.fit(rules)? {
             self.0 = None;
         }
         let runner = match self.0.take() {
             Some(runner) => runner,
-            None => make(network, InputFormat::Rgba8(*rules))?,
+            None => Arc::new(make(network, InputFormat::Rgba8(*rules))?),
         };
-        Ok(self.0.insert(runner))
+        Ok(Arc::clone(self.0.insert(runner)))
     }
 }

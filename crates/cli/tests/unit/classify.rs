@@ -1,6 +1,7 @@
 //! Tests of `classify.rs` that need its private parts. They need an adapter.
 
 use clap::Parser;
+use resnet_wgpu::picture::Reader;
 
 use super::*;
 use crate::args::{Cli, Command};
@@ -10,34 +11,38 @@ fn a_device_that_is_lost_in_between_leaves_the_rest_to_the_cpu() {
     let image = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/torus.png");
     let folder = tempfile::tempdir().expect("a folder");
     let cache = folder.path().to_str().expect("text");
-    let args = [
-        "resnet",
-        "classify",
-        "-q",
-        "--cache-dir",
-        cache,
-        image,
-        image,
-    ];
+    let args = ["resnet", "classify", "-q", "--cache-dir", cache, image];
     let Command::Classify(args) = Cli::parse_from(args).command else {
         panic!("it is `classify`");
     };
-    let mut job = Job::new(&args, true).expect("a job");
-    let next = |job: &mut Job<'_>| {
-        let batch = job.images.next_batch(&job.rules).expect("read");
-        let batch = batch.expect("there are two");
-        job.answer(&batch).expect("answered")
+    let mut images = Images::find(&args.images, true);
+    let job = Job::new(&args, true, &mut images).expect("a job");
+    let batch = Reader::default().prepare_file(image.as_ref(), &job.rules);
+    let batch = batch.expect("an image");
+    let answer = || {
+        let outputs = job.answering.answer(&batch).expect("answered");
+        job.guesses(&[image.into()], &outputs.expect("of this size"))
+            .expect("guessed")
     };
-    let before = next(&mut job);
-    let Device::Gpu(gpu) = &job.device else {
+    let before = answer();
+    let Device::Gpu(gpu) = &job.answering.state().device else {
         panic!("an adapter is needed");
     };
     gpu.context.device.destroy();
-    let after = next(&mut job);
-    assert!(matches!(job.device, Device::Cpu), "it goes on there");
+    // Those whose batches were under way are lost together.
+    let after = std::thread::scope(|scope| {
+        let both = [scope.spawn(answer), scope.spawn(answer)];
+        both.map(|answer| answer.join().expect("answered"))
+    });
+    assert!(
+        matches!(job.answering.state().device, Device::Cpu),
+        "it goes on there"
+    );
     let best = |answers: &[Answer]| {
         let best = &answers[0].top[0];
         (best.class, (best.probability * 1e3).round())
     };
-    assert_eq!(best(&before), best(&after));
+    for after in &after {
+        assert_eq!(best(&before), best(after));
+    }
 }

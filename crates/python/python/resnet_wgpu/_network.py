@@ -94,7 +94,8 @@ class Network:
     read where they lie if they have no gaps. A list or a generator of these, and an array with the number
     of the image in front, are several images. Files are turned upright as their EXIF data say, and their
     pixels are Pillow's; pixels that are handed over are taken as they are. Every method reads, resizes and
-    runs images at the same time, without the interpreter's lock.
+    runs images at the same time, without the interpreter's lock: of a generator at most three batches (on the
+    CPU two) and an image for each thread are held.
 
     An image that cannot be read raises `ImageError`, or is returned in its place with errors="return".
     Every method also raises `DeviceError` if the device fails, and `AnswerError` if what it computed is no
