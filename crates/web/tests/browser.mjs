@@ -11,12 +11,13 @@ const ROOT = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.met
 
 const TYPES = { html: "text/html", js: "text/javascript", css: "text/css", wasm: "application/wasm", png: "image/png" };
 
-/** Serves the page, and under `/repository/` the files of the repository. */
-export function serve() {
+/** Serves the page, under `/repository/` the files of the repository, and under `/made/` those of `made`. */
+export function serve(made) {
   const server = createServer((request, response) => {
     const asked = decodeURIComponent(new URL(request.url, "http://x").pathname);
-    const folder = asked.startsWith("/repository/") ? ROOT : SITE;
-    const file = path.join(folder, asked.replace("/repository/", "/").replace(/\/$/, "/index.html"));
+    const [, first, rest] = asked.match(/^\/(repository|made)(\/.*)$/) ?? [];
+    const folder = { repository: ROOT, made }[first] ?? SITE;
+    const file = path.join(folder, (rest ?? asked).replace(/\/$/, "/index.html"));
     const found = file.startsWith(folder) && statSync(file, { throwIfNoEntry: false });
     if (!found || !found.isFile()) return response.writeHead(404).end();
     const type = TYPES[path.extname(file).slice(1)] ?? "application/octet-stream";

@@ -1,23 +1,32 @@
 // The page in Chromium, against the program's processor path.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { ROOT, serve, start } from "./browser.mjs";
+import { tiny } from "./tiny.mjs";
 
 const { RESNET, SHOTS } = process.env;
-const FAMILIES = "crates/formats/tests/data/families";
-const SMALL = `${FAMILIES}/cifar-a/model.pth`;
-const OTHER = `${FAMILIES}/cifar-b/model.pth`;
+const MADE = mkdtempSync(path.join(tmpdir(), "networks-"));
+// Two networks of few kernels for the software GPU, and one as people have it for the processor.
+const SMALL = "made/small.safetensors";
+const OTHER = "made/other.safetensors";
+const FAMILY = "repository/crates/formats/tests/data/families/cifar-a/model.pth";
 const TOLERANCE = 1e-4;
 const PATIENCE = 120_000;
+
+/** Where a file of the server lies. */
+const local = (name) =>
+  name.startsWith("made/") ? path.join(MADE, name.slice(5)) : path.join(ROOT, name.replace("repository/", ""));
 
 let server, browser, base, page;
 
 before(async () => {
   mkdirSync(SHOTS, { recursive: true });
-  server = await serve();
+  [SMALL, OTHER].forEach((name, index) => writeFileSync(local(name), tiny(index + 1)));
+  server = await serve(MADE);
   base = `http://127.0.0.1:${server.address().port}/`;
   browser = await start();
   // Most tests share a page: the software GPU compiles the kernels of each anew.
@@ -27,13 +36,14 @@ before(async () => {
 after(async () => {
   await browser?.close();
   server?.close();
+  rmSync(MADE, { recursive: true, force: true });
 });
 
 /** Opens the page with a small network, and waits until its first picture has an answer. */
 async function open(context, query = {}) {
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
-  const asked = new URLSearchParams({ weights: `repository/${SMALL}`, ...query });
+  const asked = new URLSearchParams({ weights: SMALL, ...query });
   await page.goto(`${base}?${asked}`);
   await settled(page);
   return page;
@@ -46,7 +56,7 @@ const logits = (page) => page.evaluate(() => [...globalThis.page.answer.logits])
 
 /** The logits of the program, by class. */
 function native(picture, weights) {
-  const own = weights ? ["--weights", path.join(ROOT, weights)] : [];
+  const own = weights ? ["--weights", local(weights)] : [];
   const text = execFileSync(RESNET, ["classify", "-q", path.join(ROOT, picture), ...own, "--backend", "cpu", "--top", "1000",
     "--format", "json"]);
   const { top } = JSON.parse(text).results[0];
@@ -68,7 +78,7 @@ const drop = (page, name, bytes, type = "") =>
     await settled();
   }, [name, bytes.toString("base64"), type]);
 
-const file = (name) => readFileSync(path.join(ROOT, name));
+const file = (name) => readFileSync(local(name));
 
 test("two pictures in a row have the logits of the program", async () => {
   assert.equal(await trouble(page), "");
@@ -126,12 +136,12 @@ test("the camera's frames are classified until it is switched off", async () => 
 
 test("own weights replace the network, and a broken file does not", async () => {
   await drop(page, "torus.png", file("assets/torus.png"), "image/png");
-  await drop(page, "other.pth", file(OTHER));
+  await drop(page, "other.safetensors", file(OTHER));
   const expected = native("assets/torus.png", OTHER);
   agree(await logits(page), expected);
   assert.ok((await page.locator("#decisions tbody tr").count()) > 2, "its decisions are shown");
-  await drop(page, "broken.pth", file(OTHER).subarray(0, 9000));
-  assert.match(await trouble(page), /broken\.pth/, "the file is named");
+  await drop(page, "broken.safetensors", file(OTHER).subarray(0, 900));
+  assert.match(await trouble(page), /broken\.safetensors/, "the file is named");
   assert.doesNotMatch(await trouble(page), /unreachable|panicked/, "it is no crash");
   await drop(page, "torus.png", file("assets/torus.png"), "image/png");
   agree(await logits(page), expected);
@@ -148,7 +158,7 @@ test("what the device lacks is an error, and not a network of zeros", async () =
     device.createComputePipeline = (asked) => create({ ...asked, compute: { ...asked.compute, entryPoint: "none" } });
     const bytes = await (await fetch(weights)).arrayBuffer();
     return Network.open(bytes, { device }).then(() => "opened", (error) => `${error.name} ${error.kind}: ${error.message}`);
-  }, `repository/${SMALL}`);
+  }, SMALL);
   assert.match(message, /^NetworkError gpu: /);
 });
 
@@ -166,7 +176,7 @@ test("the package shares the page's device and reads its textures and bitmaps", 
     const answers = [await net.classify(texture), await net.classify(source)];
     net.close();
     return answers.map((answer) => [...answer.logits]);
-  }, `repository/${SMALL}`);
+  }, SMALL);
   const expected = native("assets/torus.png", SMALL);
   answers.forEach((got) => agree(got, expected));
 });
@@ -180,18 +190,18 @@ test("a lost device is reported, and the next picture starts again", async () =>
   await page.waitForFunction(() => document.getElementById("trouble").textContent.includes("lost"));
   await drop(page, "torus.png", file("assets/torus.png"), "image/png");
   assert.equal(await trouble(page), "");
-  agree(await logits(page), native("assets/torus.png", SMALL));
+  agree(await logits(page), native("assets/torus.png", OTHER));
 });
 
 test("without WebGPU the processor gives the same logits", async () => {
   const other = await start({ gpu: false });
   try {
-    const page = await open(other.context);
+    const page = await open(other.context, { weights: FAMILY });
     assert.equal(await trouble(page), "");
     assert.equal(await page.evaluate(() => globalThis.page.network.backend), "wasm");
     assert.match(await page.textContent("#where"), /no WebGPU/);
-    agree(await logits(page), native("assets/torus.png", SMALL));
-    await drop(page, "broken.pth", file(OTHER).subarray(0, 9000));
+    agree(await logits(page), native("assets/torus.png", FAMILY));
+    await drop(page, "broken.pth", file(FAMILY).subarray(0, 9000));
     assert.match(await trouble(page), /broken\.pth/, "errors of the worker are shown");
     // The network that the page opens with, too, and meanwhile the page stays alive.
     const real = await open(other.context, { weights: "shapes.safetensors" });
@@ -221,11 +231,11 @@ test("without WebGPU the processor gives the same logits", async () => {
 test("without workers the page computes, and gives the same logits", async () => {
   const alone = await browser.context.newPage();
   await alone.addInitScript(() => delete globalThis.Worker);
-  await alone.goto(`${base}?${new URLSearchParams({ weights: `repository/${SMALL}`, backend: "wasm" })}`);
+  await alone.goto(`${base}?${new URLSearchParams({ weights: FAMILY, backend: "wasm" })}`);
   await settled(alone);
   assert.equal(await trouble(alone), "");
   assert.equal(alone.workers().length, 0, "workers");
-  agree(await logits(alone), native("assets/torus.png", SMALL));
-  await drop(alone, "broken.pth", file(OTHER).subarray(0, 9000));
+  agree(await logits(alone), native("assets/torus.png", FAMILY));
+  await drop(alone, "broken.pth", file(FAMILY).subarray(0, 9000));
   assert.match(await trouble(alone), /broken\.pth/, "the file is named");
 });
