@@ -147,31 +147,19 @@ impl Job<'_> {
         }
     }
 
-    /// The outputs for a batch. Where the GPU is lost, full or wrong, the CPU goes on.
+    /// The outputs for a batch; `None` for an image whose own size the network cannot take.
     fn outputs(&mut self, batch: &Readable) -> Result<Option<Vec<Tensor>>, Failure> {
-        let result = self.outputs_here(batch);
-        let Some(reason) = result.as_ref().err().and_then(Failure::of_gpu) else {
-            return result;
-        };
-        log::warn!("{reason}: continuing on the CPU, which is slower");
-        self.fitted = Fitted::default();
-        self.device = Device::Cpu;
-        self.outputs_here(batch)
-    }
-
-    /// The same without a second try; `None` for an image whose own size the network cannot take.
-    fn outputs_here(&mut self, batch: &Readable) -> Result<Option<Vec<Tensor>>, Failure> {
         let rules = batch.batch.rules();
         let runner = self
             .fitted
             .runner(&mut self.network, rules, |network, input| {
                 let graph = network.optimized()?;
-                let runner = runner::prepare(&self.device, &graph, input, self.quiet)?;
+                let runner = runner::prepare_anywhere(&self.device, &graph, input, self.quiet)?;
                 self.timings.pipelines_ms = runner.pipelines_ms;
                 Ok::<_, Failure>(runner)
             });
         let runner = match runner {
-            Err(failure) if self.free && failure.of_gpu().is_none() => {
+            Err(failure) if self.free => {
                 self.images.refuse_size(&batch.paths[0], failure);
                 return Ok(None);
             }

@@ -100,7 +100,7 @@ impl Embedder {
         let runner = self
             .fitted
             .runner(&mut self.network, rules, |network, input| {
-                runner::prepare(&self.device, &with_features(network)?, input, self.quiet)
+                runner::prepare_anywhere(&self.device, &with_features(network)?, input, self.quiet)
             });
         let runner = match runner {
             Err(failure) if self.free => {

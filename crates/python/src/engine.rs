@@ -4,8 +4,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::ThreadPool;
 use resnet_run::{Cam, Device, HeatMap, Network, Refused, Runner};
-use resnet_wgpu::Error;
-use resnet_wgpu::engine;
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::network::Activation;
 use resnet_wgpu::passes::optimize;
@@ -155,11 +153,11 @@ impl Engine {
         &self,
         all: &mut Vec<Values>,
         ready: &Ready,
-        run: impl FnOnce(&dyn engine::Engine) -> Result<Vec<Tensor>, Error> + Send,
+        run: impl FnOnce(&mut Runner) -> Result<Vec<Tensor>, Refused> + Send,
     ) -> Result<(), Refused> {
         // A thread of the pool must not wait for the lock: the holder may need that very thread.
-        let runner = &*lock(&ready.runner);
-        let tensors = self.install(|| run(runner.engine()))?;
+        let runner = &mut *lock(&ready.runner);
+        let tensors = self.install(|| run(runner))?;
         for (place, &(output, index)) in ready.outputs.iter().enumerate() {
             let shape = tensors[index].shape()?;
             let shape = [shape.c, shape.h, shape.w];

@@ -16,6 +16,7 @@ use resnet_wgpu::tensor::Tensor;
 use crate::engine::{Engine, Input, Output, Values, install};
 use crate::errors::{self, guess, library, refused};
 use crate::images::{Image, picture, prepare};
+use crate::warnings;
 
 /// Images that are decoded together where the network runs fewer at a time.
 const DECODED: usize = 8;
@@ -47,7 +48,9 @@ impl Network {
     /// Opens a weight file, or a repository behind `hf:`; every option is a text, or left out.
     #[new]
     fn new(py: Python<'_>, path: PathBuf, options: Options) -> PyResult<Self> {
-        py.detach(|| open(path, options))
+        let opened = py.detach(|| open(path, options));
+        warnings::pass_on(py)?;
+        opened
     }
 
     /// The device, as the program's JSON has adapters.
@@ -107,6 +110,7 @@ impl Network {
         } else {
             py.detach(|| ahead(make, run, take, idle))?;
         }
+        warnings::pass_on(py)?;
         Ok((arrays(py, all)?, bad))
     }
 
@@ -122,6 +126,7 @@ impl Network {
             let input = Input::Tensor(Tensor::new(&dims, data)?);
             self.engine.run(&input, None)
         });
+        warnings::pass_on(py)?;
         arrays(py, all.map_err(refused)?)
     }
 
@@ -138,6 +143,7 @@ impl Network {
         let class = class.transpose().map_err(refused)?;
         let picture = picture(py, &Image::of(image)?, self.engine.reader)?;
         let map = py.detach(|| self.engine.heat_map(class, &picture));
+        warnings::pass_on(py)?;
         let map = map.map_err(refused)?;
         let [height, width] = map.overlay.size();
         let overlay = PyArray1::from_slice(py, map.overlay.rgb()).reshape([height, width, 3])?;

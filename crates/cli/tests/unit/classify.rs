@@ -34,7 +34,7 @@ fn a_device_that_is_lost_in_between_leaves_the_rest_to_the_cpu() {
     };
     gpu.context.device.destroy();
     let after = next(&mut job);
-    assert!(matches!(job.device, Device::Cpu), "it goes on there");
+    assert_eq!(job.device.info().backend, "cpu", "it goes on there");
     let best = |answers: &[Answer]| {
         let best = &answers[0].top[0];
         (best.class, (best.probability * 1e3).round())
