@@ -116,8 +116,11 @@ impl NewFile {
             });
         }
         let partial = temporary_beside(&path);
+        // Held while it is created: a signal finds a file that is listed, or none.
+        let mut listed = unfinished();
         let file = File::create_new(&partial).map_err(|error| refuse(&path, error))?;
-        unfinished().push(partial.clone());
+        listed.push(partial.clone());
+        drop(listed);
         // From here on, dropping removes the file.
         let new = Self {
             file: BufWriter::new(file),
