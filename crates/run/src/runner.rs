@@ -174,7 +174,7 @@ impl Fitted {
         }
         let runner = match self.0.take() {
             Some(runner) => runner,
-            None => make(network, InputFormat::Rgba8(*rules))?,
+            None => make(network, InputFormat::of(*rules))?,
         };
         Ok(self.0.insert(runner))
     }
