@@ -56,6 +56,21 @@ def png(color, depth, rows, extra=b"", interlaced=0):
     return data
 
 
+def tiles():
+    """A TIFF of four tiles, each a JPEG."""
+    frame = Image.new("RGB", (32, 32))
+    frame.paste(PHOTO, (0, 0))
+    parts = [saved(frame.crop((x, y, x + 16, y + 16)), "JPEG") for y in (0, 16) for x in (0, 16)]
+    starts = [8 + sum(map(len, parts[:i])) for i in range(4)]
+    body = b"".join(parts)
+    after = 8 + len(body)
+    lists = struct.pack("<3H2H8L", 8, 8, 8, 2, 2, *starts, *map(len, parts))
+    tags = [(256, 3, 1, 27), (257, 3, 1, 19), (258, 3, 3, after), (259, 3, 1, 7), (262, 3, 1, 6), (277, 3, 1, 3)]
+    tags += [(322, 3, 1, 16), (323, 3, 1, 16), (324, 4, 4, after + 10), (325, 4, 4, after + 26), (530, 3, 2, 2 << 16 | 2)]
+    entries = b"".join(struct.pack("<HHLL", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<L", after + len(lists)) + body + lists + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
 def rows(samples, depth):
     """Unfiltered rows of a PNG, big-endian."""
     line = samples * depth // 8
@@ -160,6 +175,11 @@ FILES = {
     "one bit TIFF": saved(SMALL.convert("1"), "TIFF", compression="group4"),
     "16 bit grey TIFF": saved(wide_grey, "TIFF"),
     "turned TIFF": saved(SMALL, "TIFF", tiffinfo={274: 6}),
+    "JPEG TIFF": saved(SMALL, "TIFF", compression="jpeg"),
+    "grey JPEG TIFF": saved(GREY, "TIFF", compression="jpeg"),
+    "JPEG TIFF in strips": saved(PHOTO, "TIFF", compression="jpeg", strip_size=600),
+    "JPEG TIFF of luma and chroma": saved(PHOTO.convert("YCbCr"), "TIFF", compression="jpeg"),
+    "JPEG TIFF in tiles": tiles(),
     "TGA": saved(SMALL, "TGA"),
     "RGBA TGA by runs": saved(RGBA, "TGA", compression="tga_rle"),
     "grey TGA": saved(GREY, "TGA"),

@@ -1,7 +1,7 @@
 //! Image files become upright RGB, byte for byte as Pillow reads them, or are refused.
 
 use resnet_wgpu::Error;
-use resnet_wgpu::picture::{Batch, ChannelOrder, Picture, Preprocess, Reader};
+use resnet_wgpu::picture::{Batch, ChannelOrder, Picture, Preprocess, Reader, Resize};
 use serde::Deserialize;
 
 /// The output of `scripts/make_picture_fixtures.py`.
@@ -193,6 +193,79 @@ fn batches_are_joined_and_filled_up() {
         .prepare("PNG", &file("PNG"), &others)
         .expect("prepared");
     Batch::join(&[first, other], 2).expect_err("by other rules");
+}
+
+/// A NumPy file.
+fn npy(kind: &str, fortran: &str, dims: &str, data: &[u8]) -> Vec<u8> {
+    let text = format!("{{'descr': '{kind}', 'fortran_order': {fortran}, 'shape': ({dims}), }}\n");
+    let length = u16::try_from(text.len()).expect("short").to_le_bytes();
+    [&b"\x93NUMPY\x01\0"[..], &length, text.as_bytes(), data].concat()
+}
+
+#[test]
+fn networks_of_other_channels_read_arrays_in_either_order() {
+    let rules = Preprocess::of_arrays(2, [7, 7]);
+    let read = |file: &[u8], rules: &Preprocess| Reader::default().prepare("x.npy", file, rules);
+    // The channels are 0…5 and 10…15, in two rows of three.
+    let first = [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15_u8];
+    let fortran = [0, 10, 3, 13, 1, 11, 4, 14, 2, 12, 5, 15_u8];
+    let words = |bytes: &[u8]| -> Vec<u8> {
+        let floats = bytes.iter().map(|&byte| f32::from(byte));
+        floats.flat_map(f32::to_le_bytes).collect()
+    };
+    let doubles: Vec<u8> = first
+        .iter()
+        .flat_map(|&x| f64::from(x).to_le_bytes())
+        .collect();
+    let expected: Vec<f32> = first.iter().map(|&byte| f32::from(byte)).collect();
+    for (file, divisor) in [
+        (npy("<f4", "False", "2, 2, 3", &words(&first)), 1.0),
+        (npy("<f4", "False", "1, 2, 2, 3", &words(&first)), 1.0),
+        (npy("<f4", "True", "2, 2, 3", &words(&fortran)), 1.0),
+        (npy("<f8", "False", "2, 2, 3", &doubles), 1.0),
+        (npy("|u1", "False", "2, 2, 3", &first), 255.0),
+    ] {
+        let batch = read(&file, &rules).expect("an array");
+        let tensor = batch.tensor();
+        assert_eq!(tensor.dims(), [1, 2, 2, 3], "channels first");
+        for (got, want) in tensor.data().iter().zip(&expected) {
+            assert!((got - want / divisor).abs() < 1e-6, "{got} for {want}");
+        }
+    }
+    let last = [0, 10, 1, 11, 2, 12, 3, 13, 4, 14, 5, 15];
+    let last = npy("|u1", "False", "3, 2, 2", &last);
+    let tensor = read(&last, &rules).expect("channels last").tensor();
+    assert_eq!(tensor.dims(), [1, 2, 3, 2], "channels last");
+    assert_eq!(tensor.data()[..2], [0.0, 1.0 / 255.0]);
+    let joined = [&last[..], &last].map(|file| read(file, &rules).expect("an array"));
+    let joined = Batch::join(&joined, 3).expect("of one size").tensor();
+    assert_eq!(joined.data()[..12], joined.data()[24..], "filled up");
+
+    let whole = npy("<f4", "False", "2, 2, 3", &words(&first));
+    let mut nan = words(&first);
+    nan[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let mut fixed = rules;
+    fixed.resize = Resize::Squash;
+    for (file, rules, words) in [
+        (&whole[..whole.len() - 1], &rules, "cut off"),
+        (
+            &[&whole[..], b"more"].concat(),
+            &rules,
+            "more than one array",
+        ),
+        (&whole, &fixed, "not of 7x7"),
+        (&whole, &Preprocess::of_arrays(5, [7, 7]), "5×H×W"),
+        (&whole, &Preprocess::NOTEBOOK, "a NumPy array"),
+        (&npy("<i8", "False", "2, 2, 3", &[0; 96]), &rules, "'<i8'"),
+        (&npy("<f4", "False", "2, 0, 3", &[]), &rules, "[2, 0, 3]"),
+        (&npy("<f4", "False", "2, 2, 3", &nan), &rules, "NaN"),
+        (&file("PNG"), &rules, "no NumPy file"),
+    ] {
+        let error = read(file, rules).expect_err(words).to_string();
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    let picture = decode(&file("PNG")).expect("decoded");
+    Batch::prepare(&[picture], &rules).expect_err("a picture is no array");
 }
 
 /// A copy of a file with some bytes replaced.

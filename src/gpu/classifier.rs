@@ -174,7 +174,7 @@ impl Classifier {
         let options = options.input(if settings.tensors {
             InputFormat::Tensor
         } else {
-            InputFormat::Rgba8(model.preprocess)
+            InputFormat::of(model.preprocess)
         });
         let plan = Plan::new(&graph, &options)?;
         let pipelines = &context.pipelines;

@@ -219,7 +219,7 @@ impl TextureRead {
             channels: match self.channels {
                 _ if format.components() == 1 => Channels::First,
                 ChannelOrder::Bgr => Channels::Bgr,
-                ChannelOrder::Rgb | ChannelOrder::Grey => Channels::Rgb,
+                ChannelOrder::Rgb | ChannelOrder::Grey | ChannelOrder::Planes(_) => Channels::Rgb,
             },
             exposure: self.exposure,
         };

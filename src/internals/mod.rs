@@ -5,6 +5,7 @@
 
 pub mod files;
 pub mod noise;
+pub mod npy;
 
 /// How much memory is available.
 pub mod host_memory {

@@ -32,6 +32,9 @@ pub struct Blueprint {
     pub(super) input: String,
     /// The nominal height and width of the image.
     pub(super) size: [usize; 2],
+    /// The channels of the image.
+    #[serde(default = "colours", skip_serializing_if = "are_colours")]
+    pub(super) channels: usize,
     layers: Vec<Layer>,
     /// Names of values: the last activation that has height and width, the classifier's input, and
     /// its output, if there is one.
@@ -41,10 +44,19 @@ pub struct Blueprint {
     pub(super) logits: Option<String>,
 }
 
+const fn colours() -> usize {
+    3
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn are_colours(channels: &usize) -> bool {
+    *channels == colours()
+}
+
 impl Blueprint {
     pub(super) fn new(
         input: String,
-        size: [usize; 2],
+        [channels, h, w]: [usize; 3],
         layers: Vec<Layer>,
         [feature_map, features]: [String; 2],
         logits: Option<String>,
@@ -52,7 +64,8 @@ impl Blueprint {
         Self {
             version: VERSION,
             input,
-            size,
+            size: [h, w],
+            channels,
             layers,
             feature_map,
             features,
@@ -153,7 +166,7 @@ impl Blueprint {
 
     fn sized(&self, tensors: &Tensors, batch: usize, [h, w]: [usize; 2]) -> Result<Graph, Error> {
         let mut graph = Graph::new();
-        graph.input(&self.input, Shape::new(batch, 3, h, w))?;
+        graph.input(&self.input, Shape::new(batch, self.channels, h, w))?;
         for layer in &self.layers {
             let inputs = layer.inputs.iter().map(|name| graph.find(name));
             let inputs = inputs.collect::<Result<Vec<ValueId>, _>>()?;

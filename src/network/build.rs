@@ -249,6 +249,14 @@ impl Network {
         }
         let rules = facts.preprocess.with_size(blueprint.size);
         rules.check()?;
+        let (stated, read) = (rules.channels.count(), blueprint.channels);
+        if stated != read {
+            return Err(Error::Preprocess {
+                reason: format!(
+                    "it makes images of {stated} channels, and the network reads {read}"
+                ),
+            });
+        }
         Ok(Self {
             blueprint,
             tensors,

@@ -35,14 +35,13 @@ pub struct Ends {
 }
 
 impl Draft {
-    /// Starts a network whose input image has this name and nominal size.
+    /// Starts a network whose input image has this name, so many channels and this nominal size.
     ///
     /// # Errors
     /// [`Error::Geometry`] if the size is empty or too large.
-    pub fn new(input: &str, size: [usize; 2]) -> Result<Self, Error> {
+    pub fn new(input: &str, channels: usize, [h, w]: [usize; 2]) -> Result<Self, Error> {
         let mut graph = Graph::new();
-        let [h, w] = size;
-        let id = graph.input(input, Shape::new(1, 3, h, w))?;
+        let id = graph.input(input, Shape::new(1, channels, h, w))?;
         Ok(Self {
             graph,
             input: id,
@@ -171,7 +170,13 @@ impl Draft {
         let logits = ends.logits.map(name);
         let ends = [ends.feature_map, ends.features].map(name);
         let input = name(self.input);
-        let blueprint = Blueprint::new(input, [shape.h, shape.w], self.layers, ends, logits);
+        let blueprint = Blueprint::new(
+            input,
+            [shape.c, shape.h, shape.w],
+            self.layers,
+            ends,
+            logits,
+        );
         (blueprint, self.tensors)
     }
 }

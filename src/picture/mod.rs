@@ -6,6 +6,7 @@
 //! bit as Pillow does: a network trained on Pillow's pixels loses accuracy on others. [`Labels`]
 //! names the classes.
 
+mod arrays;
 #[cfg(feature = "image")]
 mod decode;
 mod labels;

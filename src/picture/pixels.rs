@@ -105,7 +105,7 @@ impl ChannelOrder {
             [((sum + (1 << 15)) >> 16).to_le_bytes()[0]; 3]
         };
         match self {
-            Self::Rgb | Self::Bgr => Cow::Borrowed(rgb),
+            Self::Rgb | Self::Bgr | Self::Planes(_) => Cow::Borrowed(rgb),
             Self::Grey => Cow::Owned(rgb.as_chunks::<3>().0.iter().flat_map(luma).collect()),
         }
     }

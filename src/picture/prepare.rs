@@ -13,9 +13,18 @@ use crate::tensor::{Shape, Tensor};
 /// Pictures of equal size, ready for the network except for normalisation.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    rgba: Vec<u8>,
+    content: Content,
     shape: Shape,
     rules: Preprocess,
+}
+
+/// Images, one after the other.
+#[derive(Clone, Debug)]
+enum Content {
+    /// Rows of RGBA.
+    Pixels(Vec<u8>),
+    /// What the network reads, of which there are no pixels.
+    Numbers(Vec<f32>),
 }
 
 impl Batch {
@@ -25,6 +34,7 @@ impl Batch {
     /// [`Error::Preprocess`] if the rules cannot be carried out, or if the list is empty.
     pub fn prepare(pictures: &[Picture], rules: &Preprocess) -> Result<Self, Error> {
         rules.check()?;
+        refuse_arrays(rules)?;
         let parts = pictures.iter();
         let parts = parts.map(|picture| Self::of(picture.fitted(rules), rules));
         Self::join(&parts.collect::<Vec<_>>(), pictures.len())
@@ -49,6 +59,7 @@ impl Batch {
         };
         let rules = rules.for_image(size).unwrap_or(*rules);
         rules.check()?;
+        refuse_arrays(&rules)?;
         if size.contains(&0) || rows.len() != size[0] {
             return Err(refuse());
         }
@@ -67,12 +78,20 @@ impl Batch {
     pub(super) fn of(fitted: Picture, rules: &Preprocess) -> Self {
         let fitted = framed(fitted, rules);
         let pixels = fitted.rgb.as_chunks::<3>().0;
+        let rgba = pixels.iter().flat_map(|&[r, g, b]| [r, g, b, 255]);
         Self {
-            rgba: pixels
-                .iter()
-                .flat_map(|&[r, g, b]| [r, g, b, 255])
-                .collect(),
+            content: Content::Pixels(rgba.collect()),
             shape: Shape::new(1, 3, rules.size[0], rules.size[1]),
+            rules: *rules,
+        }
+    }
+
+    /// A batch of one image that is an array: its channels, one after the other, for rules of its size.
+    pub(super) fn of_numbers(numbers: Vec<f32>, rules: &Preprocess) -> Self {
+        let [h, w] = rules.size;
+        Self {
+            content: Content::Numbers(numbers),
+            shape: Shape::new(1, rules.channels.count(), h, w),
             rules: *rules,
         }
     }
@@ -92,30 +111,48 @@ impl Batch {
         if parts.iter().any(|part| part.rules != first.rules) {
             return Err(refuse("the pictures were prepared by several rules"));
         }
-        let [h, w] = first.rules.size;
-        let mut rgba: Vec<u8> = Vec::with_capacity(count * h * w * 4);
-        parts.iter().for_each(|part| rgba.extend(&part.rgba));
-        if rgba.len() > count * h * w * 4 {
+        if parts.iter().map(|part| part.shape.n).sum::<usize>() > count {
             return Err(refuse("there are more pictures than the batch holds"));
         }
-        while rgba.len() < count * h * w * 4 {
-            rgba.extend(&first.rgba[..h * w * 4]);
-        }
+        let pixels = parts.iter().map(|part| match &part.content {
+            Content::Pixels(rgba) => &rgba[..],
+            Content::Numbers(_) => &[],
+        });
+        let numbers = parts.iter().map(|part| match &part.content {
+            Content::Pixels(_) => &[],
+            Content::Numbers(numbers) => &numbers[..],
+        });
+        let shape = Shape {
+            n: count,
+            ..first.shape
+        };
         Ok(Self {
-            rgba,
-            shape: Shape::new(count, 3, h, w),
+            content: match &first.content {
+                Content::Pixels(_) => Content::Pixels(filled(pixels, count, shape.pixels() * 4)),
+                Content::Numbers(_) => Content::Numbers(filled(numbers, count, shape.len())),
+            },
+            shape,
             rules: first.rules,
         })
     }
 
     /// The pixels as 8-bit RGBA, image by image, row by row; red first, whatever the network
-    /// expects.
+    /// expects. There are none of images that are arrays.
     pub fn rgba(&self) -> &[u8] {
-        &self.rgba
+        match &self.content {
+            Content::Pixels(rgba) => rgba,
+            Content::Numbers(_) => &[],
+        }
     }
 
     /// The network's input, normalised on the CPU.
     pub fn tensor(&self) -> Tensor {
+        let rgba = match &self.content {
+            Content::Pixels(rgba) => rgba,
+            Content::Numbers(numbers) => {
+                return Tensor::from_fn(&self.shape.dims(), |index| numbers[index]);
+            }
+        };
         let Normalization {
             mean,
             std,
@@ -127,7 +164,7 @@ impl Batch {
         Tensor::from_fn(&self.shape.dims(), |index| {
             let (n, c, pixel) = (index / (3 * plane), index / plane % 3, index % plane);
             let lane = if swap_red_blue { 2 - c } else { c };
-            tables[c][usize::from(self.rgba[(n * plane + pixel) * 4 + lane])]
+            tables[c][usize::from(rgba[(n * plane + pixel) * 4 + lane])]
         })
     }
 }
@@ -146,6 +183,33 @@ impl Batch {
     }
 }
 
+/// Joins the images of batches, and repeats the first one until there are `count`; `len` is the length of
+/// all.
+fn filled<'a, T: Copy + 'a>(
+    parts: impl Iterator<Item = &'a [T]>,
+    count: usize,
+    len: usize,
+) -> Vec<T> {
+    let mut joined = Vec::with_capacity(len);
+    parts.for_each(|part| joined.extend_from_slice(part));
+    while joined.len() < len {
+        joined.extend_from_within(..len / count);
+    }
+    joined
+}
+
+/// Refuses pictures where a network takes arrays.
+fn refuse_arrays(rules: &Preprocess) -> Result<(), Error> {
+    match rules.channels {
+        ChannelOrder::Planes(count) => Err(Error::Preprocess {
+            reason: format!(
+                "the network takes arrays of {count} channels, not pictures; read them from .npy files"
+            ),
+        }),
+        ChannelOrder::Rgb | ChannelOrder::Bgr | ChannelOrder::Grey => Ok(()),
+    }
+}
+
 /// Pads a picture that is smaller than the network's input with the mean colour.
 fn framed(part: Picture, rules: &Preprocess) -> Picture {
     let [height, width] = rules.size;
@@ -154,7 +218,7 @@ fn framed(part: Picture, rules: &Preprocess) -> Picture {
     }
     let [first, second, third] = rules.mean.map(colour);
     let fill = match rules.channels {
-        ChannelOrder::Rgb | ChannelOrder::Grey => [first, second, third],
+        ChannelOrder::Rgb | ChannelOrder::Grey | ChannelOrder::Planes(_) => [first, second, third],
         ChannelOrder::Bgr => [third, second, first],
     };
     let top = (height - part.height) / 2;

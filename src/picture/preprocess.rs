@@ -156,6 +156,9 @@ pub enum ChannelOrder {
     Bgr,
     /// Greyscale: all three channels hold the luma, as in Pillow's mode `L`.
     Grey,
+    /// So many channels that are no colours. Images are arrays of numbers in place of pictures:
+    /// floats are what the network reads, only bytes are scaled.
+    Planes(usize),
 }
 
 /// How pixel values become tensor values: `(v / 255 − mean) / std`, per channel.
@@ -383,6 +386,18 @@ impl fmt::Display for Preprocess {
             ChannelOrder::Rgb => "RGB",
             ChannelOrder::Bgr => "BGR",
             ChannelOrder::Grey => "grey",
+            ChannelOrder::Planes(count) => {
+                let free = if resize.is_free() {
+                    " or any other size"
+                } else {
+                    ""
+                };
+                let scaled = if *std == [1.0; 3] { "/255" } else { "too" };
+                return write!(
+                    f,
+                    "{h}x{w}{free}, arrays of {count} channels: floats as they are, bytes {scaled}"
+                );
+            }
         };
         let filter = filter.name();
         write!(

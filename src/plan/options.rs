@@ -20,6 +20,18 @@ pub enum InputFormat {
     Rgba8(Preprocess),
 }
 
+#[doc(hidden)]
+impl InputFormat {
+    /// The format of images that are prepared by these rules.
+    pub const fn of(rules: Preprocess) -> Self {
+        if rules.takes_arrays() {
+            Self::Tensor
+        } else {
+            Self::Rgba8(rules)
+        }
+    }
+}
+
 /// The storage of activations and weights, which determines the kernels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

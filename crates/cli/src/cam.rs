@@ -31,13 +31,12 @@ struct Report {
 }
 
 pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
-    let picture = args
-        .read
-        .reader()
-        .decode(&args.image, &images::read(&args.image)?)?;
+    let bytes = images::read(&args.image)?;
     let device = Device::open(&args.run.device)?;
     let mut network = network::load(&args.run.network, 1)?;
     let classes = network.classes()?;
+    network.refuse_arrays()?;
+    let picture = args.read.reader().decode(&args.image, &bytes)?;
     network::note_assumptions(&network);
     if let Some(own) = network.model.preprocess.for_image(picture.size()) {
         network.fit(&own)?;

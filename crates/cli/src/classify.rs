@@ -90,8 +90,7 @@ impl<'a> Job<'a> {
         let start = Instant::now();
         let device = Device::open(&args.run.device)?;
         let adapter_ms = milliseconds(start.elapsed());
-        let mut asked = args.run.network.clone();
-        asked.choices.entry = args.output.clone().or(asked.choices.entry);
+        let asked = args.output.of(&args.run.network);
         let mut network = network::load(&asked, images.batch())?;
         if network.is_free() {
             images.one_by_one();

@@ -76,7 +76,7 @@ impl Input {
     fn format(&self) -> InputFormat {
         match self {
             Self::Tensor(_) => InputFormat::Tensor,
-            Self::Image(batch) => InputFormat::Rgba8(*batch.rules()),
+            Self::Image(batch) => InputFormat::of(*batch.rules()),
         }
     }
 

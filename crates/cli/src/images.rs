@@ -27,6 +27,9 @@ const ENDINGS: [&str; 14] = [
     "pbm",
 ];
 
+/// The extension of arrays, for networks of other channels than colours.
+const ARRAY: &str = "npy";
+
 /// The argument that stands for stdin.
 const STDIN: &str = "-";
 
@@ -216,7 +219,12 @@ impl Images {
         if !path.is_dir() {
             return vec![path.to_owned()];
         }
-        match images_of(path, self.recursive) {
+        let pictures = images_of(path, self.recursive, |ending| ENDINGS.contains(&ending));
+        let found = pictures.and_then(|found| match &found[..] {
+            [] => images_of(path, self.recursive, |ending| ending == ARRAY),
+            _ => Ok(found),
+        });
+        match found {
             Ok(found) if found.is_empty() => {
                 let endings = ENDINGS.join(", ");
                 let reason = format!("no image in it: no name ends with {endings}");
@@ -292,23 +300,24 @@ impl<R> Answered<R> {
 }
 
 /// The images in a folder, in alphabetical order; links to folders are not followed.
-fn images_of(folder: &Path, recursive: bool) -> io::Result<Vec<PathBuf>> {
+fn images_of(
+    folder: &Path,
+    recursive: bool,
+    is_image: fn(&str) -> bool,
+) -> io::Result<Vec<PathBuf>> {
     let mut entries = std::fs::read_dir(folder)?
         .map(|entry| Ok(entry?.path()))
         .collect::<io::Result<Vec<PathBuf>>>()?;
     entries.sort();
     let mut images = Vec::new();
     for path in entries {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let ending = ending.map(str::to_lowercase).unwrap_or_default();
         if recursive && path.is_dir() && !path.is_symlink() {
-            images.extend(images_of(&path, true)?);
-        } else if is_image(&path) && path.is_file() {
+            images.extend(images_of(&path, true, is_image)?);
+        } else if is_image(&ending) && path.is_file() {
             images.push(path);
         }
     }
     Ok(images)
-}
-
-fn is_image(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    ending.is_some_and(|ending| ENDINGS.contains(&ending.to_lowercase().as_str()))
 }

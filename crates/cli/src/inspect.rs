@@ -74,7 +74,7 @@ struct Step {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
-    let network = network::load(&args.network(), args.batch.count)?;
+    let network = network::load(&args.output.of(&args.network()), args.batch.count)?;
     let labels = network.labels(args.labels.labels.as_deref())?;
     let plan = args.plan.then(|| plan_of(&network)).transpose()?;
     let report = Report {
@@ -104,8 +104,7 @@ fn plan_of(network: &Network) -> Result<Plan, Failure> {
     let mut capabilities = Capabilities::default();
     capabilities.storage_binding_bytes = u64::MAX;
     capabilities.buffer_bytes = u64::MAX;
-    let options =
-        PlanOptions::new(capabilities).input(InputFormat::Rgba8(network.model.preprocess));
+    let options = PlanOptions::new(capabilities).input(InputFormat::of(network.model.preprocess));
     Ok(Plan::new(&network.optimized()?, &options)?)
 }
 

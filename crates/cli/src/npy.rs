@@ -7,6 +7,7 @@ use std::path::Path;
 
 use resnet_wgpu::internals::files::{NewFile, read_at_most};
 use resnet_wgpu::internals::host_memory;
+use resnet_wgpu::internals::npy::Array;
 
 use crate::escape::shown;
 use crate::failure::Failure;
@@ -86,22 +87,22 @@ impl Index {
         let bytes = read_at_most(path, MAX_INDEX).map_err(|error| refuse(&error.to_string()))?;
         let what =
             "this is not a NumPy file of rows of 32-bit floats; write one with `resnet embed -o`";
-        let (shape, data) = array(&bytes, "<f4").ok_or_else(|| refuse(what))?;
-        let &[rows, width] = &shape[..] else {
+        let index = array(&bytes, "<f4").ok_or_else(|| refuse(what))?;
+        let &[rows, width] = &index.dims[..] else {
             return Err(refuse(what));
         };
         let len = rows.checked_mul(width).and_then(|len| len.checked_mul(4));
         let Some((data, rest)) = len
             .filter(|&len| len > 0)
-            .and_then(|len| data.split_at_checked(len))
+            .and_then(|len| index.data.split_at_checked(len))
         else {
             return Err(refuse("the file is empty or was cut off"));
         };
         let names = if rest.is_empty() {
             None
         } else {
-            let names = array(rest, "|u1").and_then(|(shape, json)| {
-                let json = json.get(..*shape.first()?)?;
+            let names = array(rest, "|u1").and_then(|array| {
+                let json = array.data.get(..*array.dims.first()?)?;
                 serde_json::from_slice::<Vec<String>>(json).ok()
             });
             let names = names.filter(|names| names.len() == rows);
@@ -132,24 +133,10 @@ impl Index {
     }
 }
 
-/// The shape of an array of a type, and what follows its header.
-fn array<'a>(bytes: &'a [u8], kind: &str) -> Option<(Vec<usize>, &'a [u8])> {
-    let rest = bytes.strip_prefix(b"\x93NUMPY\x01\x00")?;
-    let (length, rest) = rest.split_first_chunk::<2>()?;
-    let (text, data) = rest.split_at_checked(u16::from_le_bytes(*length).into())?;
-    let text = std::str::from_utf8(text).ok()?;
-    let says = |entry: &str| text.contains(entry);
-    if !says(&format!("'descr': '{kind}'")) || !says("'fortran_order': False") {
-        return None;
-    }
-    let (_, shape) = text.split_once("'shape': (")?;
-    let (shape, _) = shape.split_once(')')?;
-    let sizes = shape
-        .split(',')
-        .map(str::trim)
-        .filter(|size| !size.is_empty());
-    let sizes: Option<Vec<usize>> = sizes.map(|size| size.parse().ok()).collect();
-    Some((sizes?, data))
+/// An array of a type, in the order of C.
+fn array<'a>(bytes: &'a [u8], kind: &str) -> Option<Array<'a>> {
+    let array = Array::read(bytes)?;
+    (array.kind == kind && !array.fortran).then_some(array)
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub(crate) fn run(args: &SelftestArgs) -> Result<(), Failure> {
     };
     let network = network::load(&args.run.network, 1)?;
     let graph = network.optimized()?;
-    let format = InputFormat::Rgba8(network.model.preprocess);
+    let format = InputFormat::of(network.model.preprocess);
     let options = gpu.unchecked_options(&graph, format);
     let plan = Plan::new(&graph, &options)?;
     let mut untested: BTreeSet<&str> = plan.steps().iter().map(|s| s.launch.kernel.name).collect();

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use resnet_formats::WeightsAs;
 use resnet_formats::weights::Weights;
 use resnet_wgpu::Error;
 use resnet_wgpu::Hint;
@@ -10,7 +11,7 @@ use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::graph::Op;
 use resnet_wgpu::internals::network::resnet::{self, Block, Plan};
 use resnet_wgpu::network::{Activation, Confidence, Model, ModelOptions, Network};
-use resnet_wgpu::picture::Labels;
+use resnet_wgpu::picture::{ChannelOrder, Labels};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -110,7 +111,7 @@ fn what_is_no_known_classifier_is_left_out_and_named() {
 #[test]
 fn several_networks_are_listed_and_chosen_by_their_prefix() {
     let mut both: HashMap<String, (Vec<usize>, Vec<u8>)> = HashMap::new();
-    for prefix in ["encoder_q.", "encoder_k."] {
+    for prefix in ["module.encoder_q.", "module.encoder_k."] {
         let one = file(5, |name| Some(format!("{prefix}{name}")));
         let read = safetensors::SafeTensors::deserialize(&one).expect("a valid file");
         for (name, view) in read.tensors() {
@@ -121,14 +122,20 @@ fn several_networks_are_listed_and_chosen_by_their_prefix() {
     let error = open(bytes.clone(), &options()).expect_err("refused");
     assert_eq!(error.hint(), Some(Hint::Entry), "{error}");
     let error = error.to_string();
-    assert!(error.contains("'encoder_k', 'encoder_q'"), "{error}");
-    let mut asked = options();
-    asked.entry = Some("encoder_q".to_owned());
-    let network = resnet_formats::from_bytes("test.safetensors", bytes, &asked);
     assert!(
-        network.expect("chosen").activation().is_some(),
-        "with its classifier"
+        error.contains("'module.encoder_k', 'module.encoder_q'"),
+        "{error}"
     );
+    // With its wrapper or without it.
+    for entry in ["encoder_q", "module.encoder_q"] {
+        let mut asked = options();
+        asked.entry = Some(entry.to_owned());
+        let network = resnet_formats::from_bytes("test.safetensors", bytes.clone(), &asked);
+        assert!(
+            network.expect("chosen").activation().is_some(),
+            "with its classifier"
+        );
+    }
 }
 
 #[test]
@@ -184,6 +191,29 @@ fn a_normalisation_in_front_is_part_of_the_preprocessing() {
             (rules.mean, rules.std),
             ([mean / scale; 3], [std / scale; 3])
         );
+    }
+}
+
+#[test]
+fn a_network_of_many_channels_takes_arrays_in_every_form_of_its_file() {
+    let mut plan = Plan::scaled(Block::Basic, [1; 4], 8, 5);
+    plan.image_c = 6;
+    let random = resnet::random(&plan, 3, &options()).expect("random weights fit");
+    let mut bytes = Vec::new();
+    for (name, tensor) in random.tensors() {
+        let data = tensor.data().iter().flat_map(|x| x.to_le_bytes()).collect();
+        bytes.push((name.clone(), (tensor.dims().to_vec(), data)));
+    }
+    let network = open(written(&bytes.into_iter().collect()), &options()).expect("opened");
+    let folder = tempfile::tempdir().expect("a folder");
+    let converted = folder.path().join("converted.safetensors");
+    resnet_formats::save(&network, &converted, WeightsAs::F32).expect("written");
+    let again = resnet_formats::open(&converted, &options()).expect("opened again");
+    for network in [network, again] {
+        let model = network.model(&options()).expect("built");
+        assert_eq!(model.preprocess.channels, ChannelOrder::Planes(6));
+        let image = model.graph.value_of(Role::Image).expect("an image");
+        assert_eq!(image.shape.dims(), [1, 6, 32, 40]);
     }
 }
 
@@ -247,7 +277,7 @@ fn a_network_without_a_classifier_gives_what_leaves_its_last_pool() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("described.safetensors");
     let network = open(bytes, &options()).expect("opened");
-    let precision = resnet_formats::WeightsAs::F32;
+    let precision = WeightsAs::F32;
     resnet_formats::save(&network, &path, precision).expect("saved");
     let again = resnet_formats::open(&path, &options()).expect("read back");
     assert_eq!(again.activation(), None, "no classifier");

@@ -8,9 +8,11 @@ use std::path::Path;
 
 use resnet_formats::onnx;
 use resnet_wgpu::Error;
+use resnet_wgpu::internals::reference;
 use resnet_wgpu::network::{Activation, Model, ModelOptions};
 use resnet_wgpu::picture::{Filter, Preprocess, Resize};
-use write::{bytes, floats, int, model, model_of, node, node_of, tensor, text};
+use resnet_wgpu::tensor::Tensor;
+use write::{bytes, floats, int, longs, model, model_of, node, node_of, tensor, text};
 
 fn read(file: &[u8], options: &ModelOptions) -> Result<Model, Error> {
     onnx::from_bytes("made.onnx", file, options)?.model(options)
@@ -360,4 +362,71 @@ fn fused_convolutions_of_onnx_runtime_are_understood() {
     let model = read(&fused("Relu"), &ModelOptions::default()).unwrap();
     assert_eq!(model.graph.nodes().len(), 2, "{}", model.graph);
     assert_refused(&fused("HardSigmoid"), "HardSigmoid");
+}
+
+#[test]
+fn a_normalisation_of_any_number_of_groups_is_understood_in_its_spellings() {
+    let image = Tensor::from_fn(&[1, 3, 8, 8], |i| f32::from(u8::try_from(i).unwrap()));
+    let read = |opset: i64, nodes: &[Vec<u8>]| {
+        let rest = [
+            node("Conv", &["n", "w"], "y", &[]),
+            tensor("w", &[4, 3, 8, 8], &[]),
+            floats("scale", &[3], &[1.0, 2.0, 3.0]),
+            floats("shift", &[3], &[0.0, 0.5, -0.5]),
+            floats("each scale", &[3, 1, 1], &[1.0, 2.0, 3.0]),
+            floats("each shift", &[3, 1, 1], &[0.0, 0.5, -0.5]),
+            output("y"),
+        ];
+        let file = [nodes.concat(), rest.concat()].concat();
+        let model = read(
+            &model_of(opset, "", &[1, 3, 8, 8], &file),
+            &ModelOptions::default(),
+        );
+        let graph = model.unwrap().graph;
+        let values = reference::run(&graph, std::slice::from_ref(&image)).unwrap();
+        values.get(graph.outputs()[0]).unwrap().clone()
+    };
+    for groups in [1, 3] {
+        let operator = read(
+            21,
+            &[node(
+                "GroupNormalization",
+                &["x", "scale", "shift"],
+                "n",
+                &[write::attribute("num_groups", groups)],
+            )],
+        );
+        let ones = [
+            longs("grouped", &[0, groups, -1]),
+            tensor("ones", &[groups], &[]),
+            floats(
+                "zeros",
+                &[groups],
+                &vec![0.0; usize::try_from(groups).unwrap()],
+            ),
+        ];
+        let reshaped = [
+            node("Reshape", &["x", "grouped"], "g", &[]),
+            node("InstanceNormalization", &["g", "ones", "zeros"], "i", &[]),
+            node("Shape", &["x"], "s", &[]),
+            node("Reshape", &["i", "s"], "r", &[]),
+            node("Mul", &["r", "each scale"], "m", &[]),
+            node("Add", &["m", "each shift"], "n", &[]),
+        ];
+        let spelled = read(17, &[reshaped.concat(), ones.concat()]);
+        for (operator, spelled) in operator.data().iter().zip(spelled.data()) {
+            assert!(
+                (operator - spelled).abs() < 1e-3,
+                "{groups}: {operator} {spelled}"
+            );
+        }
+        // All 192 numbers, or 64 of each channel, have their mean subtracted.
+        let expected = if groups == 1 {
+            2.0 * 64.0 * 1.1546
+        } else {
+            0.0
+        };
+        let got = operator.data()[0];
+        assert!((got - expected).abs() < 0.1, "{groups}: {got}");
+    }
 }

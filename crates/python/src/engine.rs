@@ -209,7 +209,7 @@ impl Engine {
         let activation = network.model.activation;
         drop(network);
         let input = if purpose.pixels {
-            InputFormat::Rgba8(purpose.rules)
+            InputFormat::of(purpose.rules)
         } else {
             InputFormat::Tensor
         };

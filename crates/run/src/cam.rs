@@ -52,6 +52,7 @@ impl Cam {
         progress: &mut dyn FnMut(BuildProgress),
     ) -> Result<Self, Refused> {
         network.classes()?;
+        network.refuse_arrays()?;
         let mut map = ClassMap::default().class(class);
         if let Some(at) = at {
             map = map.at(at);

@@ -13,7 +13,7 @@ use resnet_wgpu::network::{
     self, Activation, Arch, BnMode, Decision, Model, ModelOptions, Variant,
 };
 use resnet_wgpu::passes::{Fusion, optimize};
-use resnet_wgpu::picture::{Labels, Preprocess};
+use resnet_wgpu::picture::{ChannelOrder, Labels, Preprocess, Resize};
 
 use crate::Refused;
 
@@ -106,11 +106,14 @@ impl Network {
         options.entry = asked.entry.clone();
         let network = open(&options)?;
         let model = network.model(&options);
-        let model = match options.size {
+        let mut model = match options.size {
             Some(_) => model.map_err(in_file)?,
             // Of its own size it can always be built, or the file is wrong.
             None => model.map_err(Refused::Weights)?,
         };
+        if options.size.is_some() && model.preprocess.for_image([1; 2]).is_some() {
+            model.preprocess.resize = Resize::Squash;
+        }
         check_memory(&model)?;
         if asked.strict {
             refuse_assumptions(&model)?;
@@ -160,6 +163,23 @@ impl Network {
             return Err(Refused::OwnSizes);
         }
         Ok(())
+    }
+
+    /// Refuses a network that takes arrays where there must be a picture.
+    ///
+    /// # Errors
+    /// [`Refused::Library`].
+    pub fn refuse_arrays(&self) -> Result<(), Refused> {
+        match self.model.preprocess.channels {
+            ChannelOrder::Planes(count) => Err(Refused::Library(Error::Model {
+                model: self.model.arch.clone(),
+                reason: format!(
+                    "its images are arrays of {count} channels, on which no map can be laid; use \
+                     `classify` or `embed`"
+                ),
+            })),
+            _ => Ok(()),
+        }
     }
 
     /// Rebuilds the model for another batch size.

@@ -249,7 +249,7 @@ impl Fitted {
         }
         let runner = match self.0.take() {
             Some(runner) => runner,
-            None => Arc::new(make(network, InputFormat::Rgba8(*rules))?),
+            None => Arc::new(make(network, InputFormat::of(*rules))?),
         };
         Ok(Arc::clone(self.0.insert(runner)))
     }

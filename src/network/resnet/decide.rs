@@ -385,8 +385,14 @@ impl Record {
                     .record(Decision::certain("remark", remark, METADATA));
             }
         }
-        if self.plan.grey {
-            rules.channels = ChannelOrder::Grey;
+        match self.plan.image_c {
+            1 => rules.channels = ChannelOrder::Grey,
+            3 => {}
+            channels => {
+                rules = Preprocess::of_arrays(channels, rules.size);
+                let evidence = "the first convolution takes so many channels";
+                decision = Decision::inferred("preprocessing", "", evidence);
+            }
         }
         self.preprocess = rules;
         self.decisions.record(decision);
@@ -400,8 +406,8 @@ impl Record {
         let Some(text) = stated.get("bgr") else {
             return Ok(());
         };
-        if self.plan.grey {
-            let why = "is not for a network of grey images";
+        if self.plan.image_c != 3 {
+            let why = "is for a network of coloured images";
             return settings::refuse_others(stated, |name| name != "bgr", why);
         }
         let (channels, words) = if settings::flag("bgr", text)? {

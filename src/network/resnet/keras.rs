@@ -115,7 +115,7 @@ pub fn layers(plan: &Plan) -> Result<Vec<(String, Vec<Parameter>)>, Error> {
         ..plan.clone()
     };
     let mut roll = Roll(Vec::new());
-    let mut draft = Draft::new("input", [224, 224])?;
+    let mut draft = Draft::new("input", 3, [224, 224])?;
     let image = draft.input();
     let mut bench = Bench {
         plan: &plan,

@@ -201,7 +201,11 @@ fn lay_out(
     source: &mut dyn TensorSource,
     size: [usize; 2],
 ) -> Result<(Blueprint, Tensors), Error> {
-    let mut draft = Draft::new("input", size)?;
+    let mut draft = Draft::new(
+        "input",
+        if plan.image_c == 1 { 3 } else { plan.image_c },
+        size,
+    )?;
     let image = draft.input();
     let mut bench = Bench {
         plan,

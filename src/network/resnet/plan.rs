@@ -201,8 +201,8 @@ pub struct Plan {
     pub stem_kernel: usize,
     /// The stride of the first convolution.
     pub stem_stride: usize,
-    /// Whether images are grey: the first kernels in the file then have one input channel.
-    pub grey: bool,
+    /// The channels of images: three, one if they are grey, or more that are no colours.
+    pub image_c: usize,
     /// Dilation of the 3×3 convolutions in each stage; 1 if the list is too short.
     pub dilations: Vec<usize>,
     /// Channels inside the blocks of each stage.
@@ -273,7 +273,7 @@ impl Plan {
             stem: vec![stem],
             stem_kernel: 7,
             stem_stride: 2,
-            grey: false,
+            image_c: 3,
             dilations: Vec::new(),
             widths: widths.to_vec(),
             outputs: widths.map(|width| block.expansion() * width).to_vec(),

@@ -6,6 +6,8 @@ use image::codecs::{bmp::BmpDecoder, pnm::PnmDecoder, tga::TgaDecoder, webp::Web
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder};
 
+use crate::internals::npy;
+
 use super::{
     Picture, Pixels, Refused, Source, admitted, clipped, gif, jpeg, orientation, other, png, tiff,
 };
@@ -35,7 +37,11 @@ const FOREIGN: [(usize, &[u8], &str); 19] = [
 ];
 
 /// The first bytes of other content that is downloaded in place of a picture by mistake.
-const MISTAKEN: [(&[u8], &str); 4] = [
+const MISTAKEN: [(&[u8], &str); 5] = [
+    (
+        npy::MAGIC,
+        "a NumPy array, which only networks of other than one or three channels take; save it as a PNG",
+    ),
     (
         b"version https://git-lfs",
         "a Git LFS pointer; `git lfs pull` fetches the file itself",

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, DecodeWarning, Decoder, PixelFormat};
 
-use super::{Picture, Refused, Source, admitted, orientation, other};
+use super::{Picture, Pixels, Refused, Source, Turn, admitted, orientation, other, sides};
 
 /// Maximum number of scans. Encoders write about ten; each may take as long as a whole picture.
 const MAX_SCANS: usize = 100;
@@ -19,11 +19,41 @@ pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'static>, R
         Some(length) if truncated => Cow::Owned([&bytes[..length], &[0xff, END_OF_IMAGE]].concat()),
         Some(_) => return Err(Refused::CutOff),
     };
+    source(&bytes, DecodeLimits::default(), admitted)
+}
+
+/// Decodes a JPEG that is a part of a picture, of at most so many rows and columns.
+pub(super) fn part(bytes: &[u8], [height, width]: [usize; 2]) -> Result<Picture, Refused> {
+    if cut_off(bytes).is_some() {
+        return Err(Refused::CutOff);
+    }
     let limits = DecodeLimits {
-        max_scans: MAX_SCANS,
+        max_height: height,
+        max_width: width,
         ..DecodeLimits::default()
     };
-    let mut decoder = Decoder::new_with_limits(&bytes, limits).map_err(other)?;
+    // The whole picture was admitted.
+    match source(bytes, limits, |height, width| {
+        Ok((sides(height, width)?, None))
+    })?
+    .pixels
+    {
+        Pixels::All(picture, _) => Ok(picture),
+        Pixels::Rows(_) => Err(unusual()),
+    }
+}
+
+/// Decodes what is whole, within limits, once its size is admitted.
+fn source(
+    bytes: &[u8],
+    limits: DecodeLimits,
+    admitted: impl FnOnce(u64, u64) -> Result<([usize; 2], Turn), Refused>,
+) -> Result<Source<'static>, Refused> {
+    let limits = DecodeLimits {
+        max_scans: MAX_SCANS,
+        ..limits
+    };
+    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(other)?;
     let frame = decoder.header();
     let ([height, width], turn) = admitted(frame.height.into(), frame.width.into())?;
     if frame.precision != 8 {

@@ -3,6 +3,7 @@
 //! JPEG and PNG, the most common formats, have their own modules: JPEGs are decoded as by
 //! libjpeg-turbo, and PNGs can be resized while they are decoded, row by row.
 
+mod array;
 mod formats;
 mod gif;
 mod jpeg;
@@ -17,7 +18,7 @@ use image::{DynamicImage, RgbImage};
 
 use super::pixels::read;
 use super::resize::Resizer;
-use super::{Batch, Picture, Preprocess, resample};
+use super::{Batch, ChannelOrder, Picture, Preprocess, resample};
 use crate::error::{Error, Hint};
 
 /// The largest picture that is held, in bytes of RGB: Pillow's limit of 179 million pixels.
@@ -71,7 +72,8 @@ impl Reader {
     }
 
     /// Decodes a file in memory and prepares it for a network. Only one row of a PNG is held at a
-    /// time, unless it is interlaced or has to be turned.
+    /// time, unless it is interlaced or has to be turned. Where the network takes arrays, the file is one
+    /// of NumPy.
     ///
     /// # Errors
     /// Those of [`decode`](Self::decode), and [`Error::Preprocess`] if the rules cannot be carried
@@ -84,6 +86,10 @@ impl Reader {
         rules: &Preprocess,
     ) -> Result<Batch, Error> {
         rules.check()?;
+        if let ChannelOrder::Planes(channels) = rules.channels {
+            let decoded = array::decode(bytes, channels, rules);
+            return decoded.map_err(|refused| refused.of(name.as_ref()));
+        }
         let resized = self.start(bytes).and_then(|source| {
             let (picture, _turn) = match (source.pixels, source.orientation) {
                 (Pixels::Rows(mut rows), Orientation::NoTransforms) if rows.in_order() => {
@@ -197,16 +203,20 @@ fn other(error: impl std::fmt::Display) -> Refused {
 
 /// Checks the size of a picture that must be held in memory, and waits for permission to decode it.
 fn admitted(height: u64, width: u64) -> Result<([usize; 2], Turn), Refused> {
+    let sides = sides(height, width)?;
+    let wait = || LARGE_PICTURE.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok((sides, (height * width * 3 > LARGE).then(wait)))
+}
+
+/// The height and width of a picture that may be held in memory.
+fn sides(height: u64, width: u64) -> Result<[usize; 2], Refused> {
     let sides = usize::try_from(height)
         .ok()
         .zip(usize::try_from(width).ok());
     let bytes = height.checked_mul(width).and_then(|n| n.checked_mul(3));
     match (sides, bytes) {
         (_, Some(0)) => Err("the image has no pixel".to_owned().into()),
-        (Some((height, width)), Some(bytes @ ..=MAX_BYTES)) => {
-            let wait = || LARGE_PICTURE.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(([height, width], (bytes > LARGE).then(wait)))
-        }
+        (Some((height, width)), Some(..=MAX_BYTES)) => Ok([height, width]),
         _ => Err(too_large(height, width)),
     }
 }

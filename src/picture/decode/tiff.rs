@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::io::Cursor;
 
 use image::metadata::Orientation;
+use tiff::TiffUnsupportedError::UnsupportedCompressionMethod;
+use tiff::decoder::ifd::Value;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
 
-use super::jpeg::inverted_cmyk;
+use super::jpeg::{self, inverted_cmyk};
 use super::{MAX_BYTES, Picture, Refused, Source, admitted, clipped, other};
 
 // Values of tags.
@@ -18,6 +20,20 @@ const GREY: u8 = 1;
 const PLANES: u16 = 2;
 const REVERSED_BITS: u16 = 2;
 const PREMULTIPLIED: u16 = 1;
+const JPEG: u16 = 7;
+const OLD_JPEG: u16 = 6;
+const JPEG_2000: u16 = 34_712;
+const LZMA: u16 = 34_925;
+const WEBP: u16 = 50_001;
+const BLACK_IS_ZERO: usize = 1;
+const RGB: usize = 2;
+const YCBCR: usize = 6;
+
+// Segments of a JPEG: its ends, and what says the meaning of three channels.
+const START_OF_IMAGE: &[u8] = b"\xff\xd8";
+const END_OF_IMAGE: &[u8] = b"\xff\xd9";
+const RED_GREEN_BLUE: &[u8] = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0";
+const LUMA_AND_CHROMA: &[u8] = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\x01";
 
 /// Decodes a TIFF.
 pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
@@ -42,6 +58,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
     let blended = is(&tag(Tag::ExtraSamples)?, PREMULTIPLIED);
     let palette = tag(Tag::ColorMap)?;
     let turned = tag(Tag::Orientation)?.and_then(|turn| u8::try_from(*turn.first()?).ok());
+    let orientation = turned.and_then(Orientation::from_exif);
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+    if is(&tag(Tag::Compression)?, JPEG) && !planes && !white {
+        let rgb = of_jpegs(&mut decoder, &bytes, [height, width])?;
+        let picture = Picture { height, width, rgb };
+        return Ok(Source::all(picture, turn, orientation));
+    }
     let color = decoder.colortype().map_err(unreadable)?;
     let pixels = decoder.read_image().map_err(unreadable)?;
     let rgb: Option<Vec<u8>> = match (color, pixels) {
@@ -75,19 +98,88 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Source<'static>, Refused> {
         Refused::Other(format!("{what} ({color:?})"))
     })?;
     let picture = Picture { height, width, rgb };
-    let orientation = turned.and_then(Orientation::from_exif);
-    Ok(Source::all(
-        picture,
-        turn,
-        orientation.unwrap_or(Orientation::NoTransforms),
-    ))
+    Ok(Source::all(picture, turn, orientation))
+}
+
+/// Strips or tiles that are JPEGs each, whose tables may stand elsewhere.
+fn of_jpegs(
+    decoder: &mut Decoder<Cursor<&[u8]>>,
+    bytes: &[u8],
+    [height, width]: [usize; 2],
+) -> Result<Vec<u8>, Refused> {
+    let damaged = || Refused::Other("its parts are not where it says".to_owned());
+    let tables = decoder.find_tag(Tag::JPEGTables).map_err(unreadable)?;
+    let tables = tables
+        .map(Value::into_u8_vec)
+        .transpose()
+        .map_err(unreadable)?;
+    let tables = tables.as_deref().and_then(|tables| {
+        let tables = tables.strip_prefix(START_OF_IMAGE)?;
+        tables.strip_suffix(END_OF_IMAGE)
+    });
+    let mut list = |tag| {
+        decoder
+            .find_tag_unsigned_vec::<usize>(tag)
+            .map_err(unreadable)
+    };
+    let colors = match list(Tag::PhotometricInterpretation)?.as_deref() {
+        Some([BLACK_IS_ZERO]) => &[][..],
+        Some([RGB]) => RED_GREEN_BLUE,
+        Some([YCBCR]) => LUMA_AND_CHROMA,
+        _ => {
+            let what = "JPEG compression of other than grey and RGB is not read";
+            return Err(Refused::Other(format!(
+                "{what}; save it as 8-bit RGB or as PNG"
+            )));
+        }
+    };
+    let offsets = list(Tag::TileOffsets)?.or(list(Tag::StripOffsets)?);
+    let lengths = list(Tag::TileByteCounts)?.or(list(Tag::StripByteCounts)?);
+    let (offsets, lengths) = offsets.zip(lengths).ok_or_else(damaged)?;
+    let (across, down) = decoder.chunk_dimensions();
+    let [across, down] = [across as usize, down as usize];
+    if across == 0 || down == 0 || offsets.len() != width.div_ceil(across) * height.div_ceil(down) {
+        return Err(damaged());
+    }
+    let mut rgb = vec![0; height * width * 3];
+    for (index, (offset, length)) in offsets.into_iter().zip(lengths).enumerate() {
+        let chunk = bytes.get(offset..).and_then(|bytes| bytes.get(..length));
+        let chunk = chunk.and_then(|chunk| chunk.strip_prefix(START_OF_IMAGE));
+        let parts = [
+            START_OF_IMAGE,
+            colors,
+            tables.unwrap_or_default(),
+            chunk.ok_or_else(damaged)?,
+        ];
+        let part = jpeg::part(&parts.concat(), [down, across])?;
+        let in_row = width.div_ceil(across);
+        let (top, left) = (index / in_row * down, index % in_row * across);
+        let [rows, columns] = [down.min(height - top), across.min(width - left)];
+        if part.width < columns || part.height < rows {
+            return Err(damaged());
+        }
+        for (y, row) in part.rgb.chunks(part.width * 3).take(rows).enumerate() {
+            rgb[((top + y) * width + left) * 3..][..columns * 3]
+                .copy_from_slice(&row[..columns * 3]);
+        }
+    }
+    Ok(rgb)
 }
 
 fn unreadable(error: TiffError) -> Refused {
+    let advice = "save it as 8-bit RGB without compression, or as PNG";
     match error {
-        TiffError::UnsupportedError(what) => {
-            format!("{what}; save it as 8-bit RGB without compression, or as PNG").into()
+        TiffError::UnsupportedError(UnsupportedCompressionMethod(method)) => {
+            let name = match method.to_u16() {
+                OLD_JPEG => "old-style JPEG".to_owned(),
+                LZMA => "LZMA".to_owned(),
+                WEBP => "WebP".to_owned(),
+                JPEG_2000 => "JPEG 2000".to_owned(),
+                _ => format!("{method:?}"),
+            };
+            format!("compression by {name} is not read; {advice}").into()
         }
+        TiffError::UnsupportedError(what) => format!("{what}; {advice}").into(),
         error => other(error),
     }
 }

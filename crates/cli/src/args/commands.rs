@@ -7,8 +7,8 @@ use resnet_formats::WeightsAs;
 use resnet_wgpu::passes::Fusion;
 
 use super::groups::{
-    AdapterArgs, BatchArgs, BatchesArgs, ChoiceArgs, ImagesArgs, LabelArgs, NetworkArgs, ReadArgs,
-    RunArgs,
+    AdapterArgs, BatchArgs, BatchesArgs, ChoiceArgs, ImagesArgs, LabelArgs, NetworkArgs,
+    OutputArgs, ReadArgs, RunArgs,
 };
 use crate::output::Format;
 use crate::values::{
@@ -34,9 +34,8 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "K", default_value = "5", value_parser = count)]
     pub(crate) top: usize,
 
-    /// Output of an ONNX file that has the scores, as --entry chooses it in other commands
-    #[arg(long, value_name = "NAME", conflicts_with = "entry")]
-    pub(crate) output: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 
     /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "jsonl", "csv"]))]
@@ -136,6 +135,9 @@ pub(crate) struct InspectArgs {
 
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 
     /// Format of the results
     #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]

@@ -239,11 +239,28 @@ impl ReadArgs {
     }
 }
 
+/// Which output of a network counts.
+#[derive(Args, Debug)]
+pub(crate) struct OutputArgs {
+    /// Output of an ONNX file that has the scores, as --entry chooses it where --output is a file
+    #[arg(long, value_name = "NAME", conflicts_with = "entry")]
+    output: Option<String>,
+}
+
+impl OutputArgs {
+    /// The network with this output.
+    pub(crate) fn of(&self, args: &NetworkArgs) -> NetworkArgs {
+        let mut args = args.clone();
+        args.choices.entry = self.output.clone().or(args.choices.entry);
+        args
+    }
+}
+
 /// Images, and how many of them run together.
 #[derive(Args, Debug)]
 pub(crate) struct ImagesArgs {
     /// Images (JPEG, PNG, WebP, GIF, BMP, TIFF, TGA, PNM), `-` for stdin, folders of images, and patterns
-    /// such as 'photos/**/*.jpg'
+    /// such as 'photos/**/*.jpg'; arrays (.npy) for networks of other than one or three channels
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::calls::Call;
 use super::config::Entry;
-use super::network::{Activation, Affine, Channels, Kind, Network};
+use super::network::{Activation, Affine, COLOURS, Channels, Kind, Network};
 use resnet_wgpu::Error;
 
 /// Maximum length of a constant: more than any layer has channels.
@@ -99,7 +99,14 @@ fn lambda(entry: &Entry<'_>) -> Result<Kind, Error> {
             ));
         }
     };
-    let input = ("pixels", "InputLayer", Kind::Input { size: [None; 2] });
+    let input = (
+        "pixels",
+        "InputLayer",
+        Kind::Input {
+            size: [None; 2],
+            channels: COLOURS,
+        },
+    );
     let network = Network::chain(entry.name, [input].into_iter().chain(steps));
     Ok(Kind::Model(Box::new(network)))
 }

@@ -130,8 +130,7 @@ fn sequential(entry: &Entry<'_>, depth: usize) -> Result<Network, Error> {
         let inner = Entry::read(value)?;
         let kind = inner.layer(&Call::default(), depth, value)?;
         if layers.is_empty() && !matches!(kind, Kind::Input { .. }) {
-            let size = layers::image_size(&inner)?;
-            layers.push(("input", "InputLayer", Kind::Input { size }));
+            layers.push(("input", "InputLayer", layers::input(&inner)?));
         }
         layers.push((inner.name, inner.class, kind));
     }

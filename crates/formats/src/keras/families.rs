@@ -7,7 +7,7 @@
 use super::bind::Bound;
 use super::evidence::{Evidence, Found, list};
 use super::hub;
-use super::network::{Activation, Channels, Dense, Kind, Network, Pool};
+use super::network::{Activation, COLOURS, Channels, Dense, Kind, Network, Pool};
 use super::store::Saved;
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::{
@@ -410,7 +410,10 @@ fn network(variant: Variant, plan: Plan, evidence: &Evidence) -> Network {
     } else {
         plan.name()
     };
-    let input = Kind::Input { size: [None; 2] };
+    let input = Kind::Input {
+        size: [None; 2],
+        channels: COLOURS,
+    };
     let mut layers = vec![("image", "InputLayer", input), hub::of_plan(plan)];
     let head = evidence.head_name();
     if let Some(head) = &head {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::network::{Activation, Dense, Kind, Network};
+use super::network::{Activation, COLOURS, Dense, Kind, Network};
 use super::{layer_error, layers};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::PaddingRule;
@@ -67,6 +67,7 @@ fn classifier(class: &str, config: &Value) -> Result<Network, Error> {
     let size = size.or_else(|| sides(image_converter(config)?.get("image_size")?));
     let input = Kind::Input {
         size: size.unwrap_or_default(),
+        channels: inner.channels(),
     };
     let dense = Kind::Dense(Dense {
         units,
@@ -155,13 +156,8 @@ fn backbone(config: &Value) -> Result<Network, Error> {
         return Err(refuse("there must be a stride for each stage".to_owned()));
     }
     let shape = config.get("image_shape").and_then(Value::as_array);
-    let size = match shape.map(Vec::as_slice) {
-        None => [None; 2],
-        Some([h, w, c]) if c.as_u64() == Some(3) => {
-            [h, w].map(|side| side.as_u64().and_then(|side| usize::try_from(side).ok()))
-        }
-        Some(_) => return Err(refuse("only RGB images are supported".to_owned())),
-    };
+    let input = image(shape.map(Vec::as_slice))
+        .ok_or_else(|| refuse("its image must have three sizes, and not be grey".to_owned()))?;
     let plan = usual(Plan {
         blocks,
         pre_activation,
@@ -179,11 +175,24 @@ fn backbone(config: &Value) -> Result<Network, Error> {
         projects,
         ..plan
     };
-    let input = Kind::Input { size };
     Ok(Network::chain(
         &plan.name(),
         [("image", "InputLayer", input), of_plan(plan)],
     ))
+}
+
+/// The input for images of a shape: rows, columns and at least two channels.
+fn image(shape: Option<&[Value]>) -> Option<Kind> {
+    let number = |side: &Value| side.as_u64().and_then(|side| usize::try_from(side).ok());
+    let (size, channels) = match shape {
+        None => ([None; 2], COLOURS),
+        Some([h, w, c]) => (
+            [h, w].map(number),
+            number(c).filter(|&channels| channels > 1)?,
+        ),
+        Some(_) => return None,
+    };
+    Some(Kind::Input { size, channels })
 }
 
 /// The layer that stands for a plan.

@@ -9,7 +9,7 @@ mod operations;
 pub(super) mod pixels;
 
 use super::bind::{self, Bound};
-use super::network::{Activation, Channels, Kind, Layer, Network, Training};
+use super::network::{Activation, COLOURS, Channels, Kind, Layer, Network, Training};
 use super::{layer_error, unreadable};
 use operations::image;
 use pixels::Pixels;
@@ -55,6 +55,8 @@ pub(super) struct Imported {
     pub(super) pixels: Option<Pixels>,
     /// Whether it takes greyscale images.
     pub(super) grey: bool,
+    /// Whether it begins with arithmetic on an image that is no picture.
+    pub(super) scaled: bool,
     /// Batch normalisations that were called with `training=True`.
     pub(super) trained: Trained,
 }
@@ -75,6 +77,7 @@ pub(super) struct Import {
     /// The preprocessing after which layers read the image; it must be the same for all.
     pixels: Option<Pixels>,
     grey: bool,
+    scaled: bool,
     trained: Trained,
 }
 
@@ -96,7 +99,8 @@ pub(super) fn run(network: &Network, weights: Bound, size: [usize; 2]) -> Result
         .map(|layer| layer.name.clone())
         .next()
         .unwrap_or_else(|| "input".to_owned());
-    let draft = Draft::new(&name, size)?;
+    let channels = network.channels();
+    let draft = Draft::new(&name, channels, size)?;
     let input = draft.input();
     let mut import = Import {
         draft,
@@ -104,12 +108,17 @@ pub(super) fn run(network: &Network, weights: Bound, size: [usize; 2]) -> Result
         channels: None,
         pixels: None,
         grey: false,
+        scaled: false,
         trained: Trained::default(),
     };
     let image = Value {
         id: input,
         is_image: true,
-        pending: Pending::Pixels(Pixels::AS_THEY_ARE),
+        // What a network does to the colours of an image is done when it is prepared.
+        pending: match channels {
+            COLOURS => Pending::Pixels(Pixels::AS_THEY_ARE),
+            _ => Pending::Nothing,
+        },
     };
     let result = import.network(network, image, "", Training::No)?;
     let probabilities = match result.pending {
@@ -133,6 +142,7 @@ pub(super) fn run(network: &Network, weights: Bound, size: [usize; 2]) -> Result
             .pixels
             .filter(|pixels| *pixels != Pixels::AS_THEY_ARE),
         grey: import.grey,
+        scaled: import.scaled,
         trained: import.trained,
     })
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::arithmetic;
 use super::calls::Call;
 use super::config::Entry;
-use super::network::{Activation, Affine, Channels, Conv, Dense, Kind, Norm, Pool};
+use super::network::{Activation, Affine, COLOURS, Channels, Conv, Dense, Kind, Norm, Pool};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::graph::{PadValue, Padding};
 
@@ -34,9 +34,7 @@ pub(super) fn kind(entry: &Entry<'_>, call: &Call<'_>) -> Result<Kind, Error> {
         return Ok(kind);
     }
     Ok(match entry.class {
-        "InputLayer" => Kind::Input {
-            size: image_size(entry)?,
-        },
+        "InputLayer" => input(entry)?,
         "Conv2D" | "Convolution2D" => conv(entry)?,
         "BatchNormalization" => batch_norm(entry)?,
         "ZeroPadding2D" => Kind::Pad(padding(entry)?, PadValue::Zero),
@@ -72,16 +70,22 @@ pub(super) fn kind(entry: &Entry<'_>, call: &Call<'_>) -> Result<Kind, Error> {
     })
 }
 
-/// Height and width of a layer's input, where the layer states them.
-pub(super) fn image_size(entry: &Entry<'_>) -> Result<[Option<usize>; 2], Error> {
+/// The input of a network, as far as a layer states its height, width and channels.
+pub(super) fn input(entry: &Entry<'_>) -> Result<Kind, Error> {
     let shape = ["batch_shape", "batch_input_shape"].into_iter();
     let shape = shape
         .filter_map(|key| entry.config.get(key))
         .find_map(Value::as_array);
     let Some(shape) = shape else {
-        return Ok([None, None]);
+        return Ok(Kind::Input {
+            size: [None, None],
+            channels: COLOURS,
+        });
     };
-    let sides: Vec<Option<u64>> = shape.iter().map(Value::as_u64).collect();
+    let sides: Vec<Option<usize>> = shape
+        .iter()
+        .map(|side| side.as_u64().and_then(|side| usize::try_from(side).ok()))
+        .collect();
     let (size, channels) = match sides[..] {
         // Channels first: the second size can be a channel count, the last one cannot.
         [_, Some(c @ (1 | 3)), h, w] if !matches!(w, Some(1 | 3)) => ([h, w], Some(c)),
@@ -93,12 +97,11 @@ pub(super) fn image_size(entry: &Entry<'_>) -> Result<[Option<usize>; 2], Error>
             )));
         }
     };
-    if let Some(channels) = channels.filter(|channels| ![1, 3].contains(channels)) {
-        return Err(entry.refuse(format!(
-            "an image of {channels} channels is not supported, only RGB and grey"
-        )));
-    }
-    Ok(size.map(|side| side.and_then(|side| usize::try_from(side).ok())))
+    Ok(Kind::Input {
+        size,
+        // A grey image has three equal channels here.
+        channels: channels.filter(|&channels| channels > 1).unwrap_or(COLOURS),
+    })
 }
 
 fn conv(entry: &Entry<'_>) -> Result<Kind, Error> {

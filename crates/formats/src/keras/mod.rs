@@ -31,14 +31,14 @@ use crate::weights::bytes::Bytes;
 use archive::Archive;
 use bind::Bound;
 use import::{Imported, Trained};
-use network::Network;
+use network::{COLOURS, Network};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::network::resnet::lesson_size_for;
 use resnet_wgpu::internals::network::{Facts, Family};
 use resnet_wgpu::network::{
     Activation, Confidence, Decision, Decisions, ModelOptions, Network as Described, Variant,
 };
-use resnet_wgpu::picture::{ChannelOrder, Labels};
+use resnet_wgpu::picture::{ChannelOrder, Labels, Preprocess, Resize};
 
 /// Height and width of the input image if neither the file nor the caller states them.
 const USUAL_SIZE: usize = 224;
@@ -233,9 +233,7 @@ fn build(path: &Path, archive: &Archive, options: &ModelOptions) -> Result<Descr
     source.bound.mirrored = archive.theano;
     let (size, size_decision) = source.size(options)?;
     // Checked before any shape is computed from it.
-    resnet_wgpu::picture::Preprocess::NOTEBOOK
-        .with_size(size)
-        .check()?;
+    Preprocess::NOTEBOOK.with_size(size).check()?;
     let Source {
         network,
         bound,
@@ -329,6 +327,7 @@ fn finish(
         probabilities,
         pixels,
         grey,
+        scaled,
         ..
     } = imported;
     let shape = draft.shape(result);
@@ -365,9 +364,20 @@ fn finish(
     });
     let variant = variant.or_else(|| preprocess::of_names(network));
     let (mut preprocess, mut decision) = preprocess::decide(variant, pixels, size, shape.c);
+    let channels = network.channels();
     if grey {
         preprocess.channels = ChannelOrder::Grey;
         decision.value = preprocess.to_string();
+    } else if channels != COLOURS {
+        preprocess = Preprocess::of_arrays(channels, size);
+        if network.size().is_some_and(|size| size != [None; 2]) {
+            preprocess.resize = Resize::Squash;
+        }
+        if scaled {
+            preprocess.std = [1.0 / 255.0; 3];
+        }
+        let evidence = "the channels of the image";
+        decision = Decision::inferred("preprocessing", preprocess.to_string(), evidence);
     }
     decisions.record(decision);
     let facts = Facts {

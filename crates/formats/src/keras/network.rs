@@ -41,12 +41,17 @@ pub(super) enum Training {
     Yes,
 }
 
+/// The channels of an image, where nothing says it.
+pub(super) const COLOURS: usize = 3;
+
 /// What a layer computes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
-    /// The input of the network or of a nested one; `size` is its height and width, if stated.
+    /// The input of the network or of a nested one; `size` is its height and width, if stated, and
+    /// `channels` says how many there are of an image.
     Input {
         size: [Option<usize>; 2],
+        channels: usize,
     },
     Conv(Conv),
     Norm(Norm),
@@ -263,10 +268,20 @@ impl Network {
             .flat()
             .into_iter()
             .filter_map(|layer| match layer.kind {
-                Kind::Input { size } => Some(size),
+                Kind::Input { size, .. } => Some(size),
                 _ => None,
             });
         inputs.find(|size| *size != [None; 2])
+    }
+
+    /// The channels of the input image: those of the first input layer.
+    pub(super) fn channels(&self) -> usize {
+        let inputs = self.flat().into_iter();
+        let mut channels = inputs.filter_map(|layer| match layer.kind {
+            Kind::Input { channels, .. } => Some(channels),
+            _ => None,
+        });
+        channels.next().unwrap_or(COLOURS)
     }
 
     /// The slots of its layers, in the order of the layers.

@@ -7,7 +7,10 @@ use super::view::{Axis, Channels, NCHW};
 use super::{USUAL_SIZE, unreadable};
 use resnet_wgpu::Error;
 use resnet_wgpu::network::{Confidence, Decision, ModelOptions};
-use resnet_wgpu::picture::{ChannelOrder, Preprocess};
+use resnet_wgpu::picture::{ChannelOrder, Preprocess, Resize};
+
+/// More channels than images from satellites have, and few enough for a buffer.
+const MAX_CHANNELS: usize = 4096;
 
 /// What is known about the input image.
 pub(super) struct Image {
@@ -15,8 +18,7 @@ pub(super) struct Image {
     pub(super) axes: Vec<Axis>,
     /// The batch size, if the file fixes it.
     pub(super) batch: Option<usize>,
-    /// Whether it has one channel.
-    pub(super) grey: bool,
+    pub(super) channels: usize,
     /// Whether its pixels are integers.
     pub(super) integers: bool,
     /// The source of the size, and how certain it is.
@@ -64,12 +66,13 @@ impl Image {
             [h, w, c] if channels_last => [c, h, w],
             dims => dims,
         };
-        if let Some(channels) = c.filter(|&channels| channels != 3 && channels != 1) {
+        let side = |size: Option<i64>| size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
+        let channels = side(c).unwrap_or(3);
+        if !(1..=MAX_CHANNELS).contains(&channels) {
             return Err(refuse(format!(
-                "has {channels} channels, only RGB and grey images are supported"
+                "has {channels} channels, which no image has"
             )));
         }
-        let side = |size: Option<i64>| size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
         let (size, size_from) = match (options.size, side(h), side(w)) {
             (Some(size), ..) => (size, ("asked for", Confidence::Certain)),
             (None, None, None) => (
@@ -87,7 +90,7 @@ impl Image {
             size,
             axes: axes[usize::from(unbatched)..].to_vec(),
             batch: side(n),
-            grey: c == Some(1),
+            channels,
             integers: is_int(element),
             size_from,
         })
@@ -96,8 +99,19 @@ impl Image {
     /// Rules for its size and its channels.
     pub(super) fn fitted(&self, rules: Preprocess) -> Preprocess {
         let mut rules = rules.with_size(self.size);
-        if self.grey {
-            rules.channels = ChannelOrder::Grey;
+        match self.channels {
+            1 => rules.channels = ChannelOrder::Grey,
+            3 => {}
+            channels => {
+                let bytes = rules.std == [1.0 / 255.0; 3];
+                rules = Preprocess::of_arrays(channels, self.size);
+                if bytes {
+                    rules.std = [1.0 / 255.0; 3];
+                }
+                if self.size_from.1 == Confidence::Certain {
+                    rules.resize = Resize::Squash;
+                }
+            }
         }
         rules
     }
@@ -209,8 +223,11 @@ pub(super) fn rules(
         ),
     };
     let rules = image.fitted(rules);
-    (
-        rules,
-        Decision::assumed("preprocessing", rules.to_string(), evidence),
-    )
+    let words = rules.to_string();
+    let decision = if rules.takes_arrays() {
+        Decision::inferred("preprocessing", words, "the channels of the image")
+    } else {
+        Decision::assumed("preprocessing", words, evidence)
+    };
+    (rules, decision)
 }

@@ -40,8 +40,8 @@ pub(super) struct Import<'a> {
     pub(super) links: Links<'a>,
     pub(super) draft: Draft,
     pub(super) opset: i64,
-    /// Whether the image has one channel, which stands for three that are equal.
-    grey: bool,
+    /// The channels of the image; one stands for three that are equal.
+    channels: usize,
     /// Images in a batch of the file; `None` for any number.
     pub(super) batch: Option<usize>,
     /// What the file does to the channels of the image before any layer.
@@ -70,15 +70,21 @@ impl<'a> Import<'a> {
         (image, input, output): (&Image, &str, &'a str),
         (opset, files): (i64, Files),
     ) -> Result<Self, Error> {
-        let draft = Draft::new(if input.is_empty() { "node" } else { input }, image.size)?;
+        let channels = if image.channels == 1 {
+            3
+        } else {
+            image.channels
+        };
+        let name = if input.is_empty() { "node" } else { input };
+        let draft = Draft::new(name, channels, image.size)?;
         let mut activation = Activation::new(draft.input(), image.axes.clone());
         activation.pending = if image.integers {
             Pending::Integers
         } else {
-            of_pixels(image.grey)
+            of_pixels(image.channels)
         };
         Ok(Self {
-            grey: image.grey,
+            channels: image.channels,
             file,
             links,
             draft,
@@ -97,7 +103,7 @@ impl<'a> Import<'a> {
 
     /// What is pending on the image once its pixels are floats.
     pub(super) fn of_pixels(&self) -> Pending {
-        of_pixels(self.grey)
+        of_pixels(self.channels)
     }
 
     /// Runs nodes in an order in which they can: first those that need no image.
@@ -458,8 +464,8 @@ impl<'a> Import<'a> {
 }
 
 /// Of a grey image the first of three equal channels is taken.
-fn of_pixels(grey: bool) -> Pending {
-    if grey {
+fn of_pixels(channels: usize) -> Pending {
+    if channels == 1 {
         Pending::Channels(Channels::unchanged(1))
     } else {
         Pending::Nothing

@@ -198,10 +198,8 @@ fn rules_of(data: &Data) -> Result<Preprocess, Error> {
         reason: format!("{CONFIG}: {reason}"),
     };
     let [channels, h, w] = data.input_size;
-    if channels != 3 && channels != 1 {
-        return Err(refuse(format!(
-            "images of {channels} channels are not supported"
-        )));
+    if ![1, 3].contains(&channels) {
+        return Ok(Preprocess::of_arrays(channels, [h, w]));
     }
     // Models for grey images state one number, which stands for all channels.
     let of_channels = |numbers: &[f32]| match *numbers {

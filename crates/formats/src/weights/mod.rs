@@ -275,8 +275,17 @@ fn select(
     });
     let mut prefixes = Naming::prefixes(names);
     if let Some(rest) = rest {
-        let inside = format!("{}.", rest.trim_end_matches('.'));
-        if !names.iter().any(|name| name.starts_with(&inside)) {
+        let mut inside = format!("{}.", rest.trim_end_matches('.'));
+        let is_there = |inside: &str| names.iter().any(|name| name.starts_with(inside));
+        if !is_there(&inside) {
+            // Wrappers such as `module.` need not be named.
+            let wrapped = format!(".{inside}");
+            let mut found = prefixes.iter().filter(|prefix| prefix.ends_with(&wrapped));
+            if let (Some(only), None) = (found.next(), found.next()) {
+                inside.clone_from(only);
+            }
+        }
+        if !is_there(&inside) {
             let known = file.networks().iter().cloned();
             let prefixes = prefixes
                 .iter()

@@ -74,6 +74,14 @@ pub fn floats(name: &str, dims: &[i64], numbers: &[f32]) -> Vec<u8> {
     )
 }
 
+/// A list of integers.
+pub fn longs(name: &str, numbers: &[i64]) -> Vec<u8> {
+    let data: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let len = i64::try_from(numbers.len()).unwrap();
+    let fields = [int(1, len), int(2, 7), bytes(8, name), bytes(9, data)];
+    bytes(5, fields.concat())
+}
+
 /// A tensor of ones; `more` holds further fields.
 pub fn tensor(name: &str, dims: &[i64], more: &[u8]) -> Vec<u8> {
     let len = dims.iter().product::<i64>();

@@ -240,7 +240,7 @@ impl Bench<'_> {
     /// Takes a kernel in the form in which it is used. For grey images it is widened with zeros for
     /// green and blue, as all three channels are equal.
     fn kernel(&mut self, unit: Unit, [out_c, in_c, side]: [usize; 3]) -> Result<String, Error> {
-        let grey = self.plan.grey && unit == Unit::Stem(0);
+        let grey = self.plan.image_c == 1 && unit == Unit::Stem(0);
         let dims = [out_c, if grey { 1 } else { in_c }, side, side];
         if !grey && !self.plan.standardised {
             return self.parameter(unit, Part::Conv, Parameter::Weight, &dims);

@@ -40,13 +40,13 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
 /// Reads the channels of its convolutions.
 pub(in super::super) fn channels(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     let [first_c, image_c] = sight.conv(plan, Unit::Stem(0))?;
-    plan.grey = image_c == 1 && sight.naming.family() != Family::Keras;
-    if image_c != 3 && !plan.grey {
+    if image_c != 3 && sight.naming.family() == Family::Keras {
         let reason = format!(
-            "the first convolution takes {image_c} channels, only RGB and grey images are supported"
+            "the first convolution takes {image_c} channels, only RGB images are supported"
         );
         return Err(unexplained(plan, reason));
     }
+    plan.image_c = image_c;
     let mut stem = vec![first_c];
     for number in 1..plan.stem.len() {
         stem.push(sight.conv(plan, Unit::Stem(number))?[0]);

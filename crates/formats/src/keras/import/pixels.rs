@@ -100,6 +100,7 @@ impl Import {
             return Ok(Value { pending, ..x });
         }
         let x = self.plain(site, x)?;
+        self.scaled |= x.id == self.draft.input();
         let constant = |list: &[f64]| {
             #[expect(clippy::cast_possible_truncation, reason = "as Keras computes")]
             Tensor::from_fn(&[count], |c| {

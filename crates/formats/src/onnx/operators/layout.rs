@@ -114,11 +114,8 @@ pub(super) fn reshape(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value,
         "Expand" => {
             let stated = import.int_list(site, "shape", 1)?.unwrap_or_default();
             // A gate says the same to all pixels, whether or not it is repeated for each.
-            let output = site.node.outputs.first();
-            let readers = output.map_or(&[][..], |output| import.links.consumers(output));
-            let file = import.file;
             if x.pending == Pending::Sigmoid
-                && matches!(readers, &[reader] if file.nodes[reader].op == "Mul")
+                && only_reader(import, site) == Some("Mul")
                 && stated.len() == dims.len()
             {
                 return Ok(x.into());
@@ -152,17 +149,28 @@ pub(super) fn reshape(import: &mut Import<'_>, site: &Site<'_>) -> Result<Value,
         let reason = "is not supported, only what leaves each image and the order of its channels";
         site.refuse(format!("{dims:?} to {to:?} {reason}"))
     };
-    let regrouped = regroup(import, &x, &to);
-    if let (None, Some(groups)) = (&regrouped, group_norm::grouped(import, &x, &to)) {
-        return Ok(groups);
+    // One group of all channels looks like a vector.
+    if to.get(1) != dims.get(1) && only_reader(import, site) == Some("InstanceNormalization") {
+        let x = import.plain(site, 0)?;
+        if let Some(groups) = group_norm::grouped(import, &x, &to) {
+            return Ok(groups);
+        }
     }
-    match regrouped.ok_or_else(refuse)? {
+    match regroup(import, &x, &to).ok_or_else(refuse)? {
         (axes, None) => Ok(Activation { axes, ..x }.into()),
         (axes, Some(channels_last)) => {
             let x = import.plain(site, 0)?;
             let flatten = Operation::Flatten { channels_last };
             import.unary(site, flatten, Activation { axes, ..x })
         }
+    }
+}
+
+/// The operator of the only node that reads what this one gives.
+fn only_reader<'a>(import: &Import<'a>, site: &Site<'_>) -> Option<&'a str> {
+    match import.links.consumers(site.node.outputs.first()?) {
+        &[reader] => Some(import.file.nodes[reader].op),
+        _ => None,
     }
 }
 
