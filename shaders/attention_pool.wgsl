@@ -39,7 +39,9 @@ fn total(thread: u32, value: f32) -> f32 {
         }
     }
     workgroupBarrier();
-    return partial[0];
+    let sum = partial[0];
+    workgroupBarrier();
+    return sum;
 }
 
 @compute @workgroup_size(THREADS)

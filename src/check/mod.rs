@@ -112,6 +112,15 @@ impl Check {
     /// # Errors
     /// As [`Plan::new`].
     pub fn new(graph: &Graph, options: &PlanOptions) -> Result<Self, Error> {
+        Self::of(graph, options, &Plan::new(graph, options)?)
+    }
+
+    /// The same where there is a plan by these options already.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    #[doc(hidden)]
+    pub fn of(graph: &Graph, options: &PlanOptions, plan: &Plan) -> Result<Self, Error> {
         let mut check = Self {
             graph: graph.clone(),
             options: options.clone(),
@@ -125,7 +134,7 @@ impl Check {
             failed: Vec::new(),
             wrong: Vec::new(),
         };
-        check.add_cases()?;
+        check.add_cases(plan)?;
         Ok(check)
     }
 
@@ -166,9 +175,8 @@ impl Check {
     }
 
     /// Adds the cases of the plan that are new.
-    fn add_cases(&mut self) -> Result<(), Error> {
-        let plan = Plan::new(&self.graph, &self.options)?;
-        let cases = cases(&self.graph, &plan, &self.options, Channels::Few)?;
+    fn add_cases(&mut self, plan: &Plan) -> Result<(), Error> {
+        let cases = cases(&self.graph, plan, &self.options, Channels::Few)?;
         // The last one is taken first.
         let new = cases.into_iter().rev();
         let new = new.filter(|case| self.known.insert(case.kind.clone()));
@@ -257,7 +265,7 @@ impl Check {
         let names = named.iter().map(|kernel| kernel.name.clone());
         self.options = self.options.clone().without(names);
         self.wrong.extend(named);
-        self.add_cases()
+        self.add_cases(&Plan::new(&self.graph, &self.options)?)
     }
 }
 
@@ -279,7 +287,7 @@ impl Check {
             self.wrong.extend_from_slice(wrong);
             self.waiting.clear();
             self.known.clear();
-            self.add_cases()?;
+            self.add_cases(&Plan::new(&self.graph, &self.options)?)?;
         }
         let (mut believed, new): (Vec<Case>, Vec<Case>) = mem::take(&mut self.waiting)
             .into_iter()

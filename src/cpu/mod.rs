@@ -177,28 +177,18 @@ impl CpuExecutor {
         Self::assembled(graph, Assignment::new(graph), arch)
     }
 
-    /// The first value of a run in which a number has a magnitude beyond a limit, and the largest one in
-    /// it.
+    /// The largest magnitude in each value that a run computes, in order; what is no number counts as
+    /// larger than all numbers.
     ///
     /// # Errors
     /// [`Error::Input`] if the inputs do not match the graph.
-    pub fn first_beyond(
-        &self,
-        inputs: &[Tensor],
-        limit: f32,
-    ) -> Result<Option<(String, f32)>, Error> {
+    pub fn magnitudes(&self, inputs: &[Tensor]) -> Result<Vec<(ValueId, f32)>, Error> {
         check_inputs(&self.graph, inputs)?;
         let mut buffers = self.idle_buffers();
-        let mut found = None;
+        let mut found = Vec::new();
         self.compute(inputs, &mut buffers, |id, lines| {
-            if found.is_none() {
-                let numbers = lines.iter().flat_map(|line| line.0.map(f32::abs));
-                // What is no number counts as the largest of them.
-                let largest = numbers.max_by(f32::total_cmp);
-                if let Some(largest) = largest.filter(|x| x.total_cmp(&limit).is_gt()) {
-                    found = Some((self.graph.get(id)?.name.clone(), largest));
-                }
-            }
+            let numbers = lines.iter().flat_map(|line| line.0.map(f32::abs));
+            found.push((id, numbers.max_by(f32::total_cmp).unwrap_or(0.0)));
             Ok(())
         })?;
         self.lock_idle().push(buffers);

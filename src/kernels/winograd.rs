@@ -154,7 +154,7 @@ fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize, out_tile: OutTil
 }
 
 /// The weight matrix of each component, as 1×1 kernels, with its points along rows and columns.
-fn components(
+pub(crate) fn components(
     dims: &[usize],
     taps: &[f32],
     out_tile: OutTile,

@@ -65,7 +65,7 @@ pub(super) fn conv2d(
 }
 
 /// The images, surrounded by zeros.
-fn zero_padded(x: &Tensor, conv: &Conv2d) -> Result<(Shape, Vec<f32>), Error> {
+pub(super) fn zero_padded(x: &Tensor, conv: &Conv2d) -> Result<(Shape, Vec<f32>), Error> {
     let shape = x.shape()?;
     let padding = conv.padding;
     let padded = Shape {

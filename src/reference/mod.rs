@@ -28,11 +28,13 @@ mod relu;
 mod relu_gradient;
 mod sigmoid;
 mod softmax;
+mod winograd;
 
 use std::collections::HashMap;
 
 pub use heat_map::heat_map;
 pub use image_to_tensor::image_to_tensor;
+pub use winograd::{winograd_bound, winograd_largest};
 
 use crate::error::Error;
 use crate::graph::{

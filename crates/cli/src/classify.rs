@@ -125,10 +125,9 @@ impl Job<'_> {
             let header = ["image", "rank", "class", "label", "probability", "logit"];
             out.line(header.join(","))?;
         }
-        let runs = self.answering.state().device.runs();
         let stages = images.answer(
             &self.rules,
-            runs,
+            self.answering.runs(),
             |batch| self.answering.answer(batch),
             |images, paths, outputs| {
                 let found = self.guesses(paths, &outputs)?;

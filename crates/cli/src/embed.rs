@@ -29,11 +29,9 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let mut images = Images::find(&args.images, quiet);
     let embedder = Embedder::new(&args.run, &mut images, quiet)?;
     let mut target = Target::open(args, embedder.width)?;
-    // Not within the call: a guard would live until its end.
-    let runs = embedder.answering.state().device.runs();
     images.answer(
         &embedder.rules,
-        runs,
+        embedder.answering.runs(),
         |batch| embedder.rows(batch),
         |images, paths, rows| {
             images.while_hidden(|| {

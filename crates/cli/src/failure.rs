@@ -34,8 +34,6 @@ pub(crate) struct Failure {
     code: u8,
     /// `None` if everything has already been reported.
     message: Option<String>,
-    /// Whether the CPU could do it.
-    of_gpu: bool,
 }
 
 impl Failure {
@@ -43,7 +41,6 @@ impl Failure {
         Self {
             code,
             message: Some(message.into()),
-            of_gpu: false,
         }
     }
 
@@ -77,7 +74,6 @@ impl Failure {
         Self {
             code: RUNTIME,
             message: None,
-            of_gpu: false,
         }
     }
 
@@ -89,11 +85,6 @@ impl Failure {
     /// An error while reading a weight file or building its network.
     pub(crate) fn weights(error: &Error) -> Self {
         Self::new(WEIGHTS, advised(error))
-    }
-
-    /// The message of a failure of the GPU alone: it is lost, full or wrong.
-    pub(crate) fn of_gpu(&self) -> Option<&str> {
-        self.message.as_deref().filter(|_| self.of_gpu)
     }
 
     /// What is to be said of it; nothing if everything has already been reported.
@@ -124,13 +115,7 @@ impl From<Error> for Failure {
             Kind::Adapter => ADAPTER,
             _ => RUNTIME,
         };
-        Self {
-            of_gpu: matches!(
-                error,
-                Error::DeviceLost { .. } | Error::OutOfMemory { .. } | Error::WrongKernel { .. }
-            ),
-            ..Self::new(code, advised(&error))
-        }
+        Self::new(code, advised(&error))
     }
 }
 
@@ -210,7 +195,6 @@ impl From<io::Error> for Failure {
             return Self {
                 code: 0,
                 message: None,
-                of_gpu: false,
             };
         }
         Self::runtime(format!("cannot write the results: {error}"))

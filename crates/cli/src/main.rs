@@ -56,7 +56,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE));
         }
     };
-    software::set_vectors();
+    software::settle();
     start_log(cli.quiet, cli.verbose);
     #[cfg(unix)]
     signals::clean_up();

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use resnet_wgpu::internals::files::{NewFile, read_at_most};
+use resnet_wgpu::internals::host_memory;
 
 use crate::escape::shown;
 use crate::failure::Failure;
@@ -64,6 +65,9 @@ fn header(kind: &str, shape: &str) -> [u8; NPY_HEADER] {
     header
 }
 
+/// Lengths of vectors of larger numbers overflow in single precision.
+const LARGEST: f32 = 1e15;
+
 /// The vectors of a file.
 pub(crate) struct Index {
     pub(crate) width: usize,
@@ -76,6 +80,9 @@ impl Index {
     /// Reads a file that [`Npy`] wrote, or any other of a two-dimensional array of 32-bit floats.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let refuse = |reason: &str| Failure::runtime(format!("'{}': {reason}", shown(path)));
+        // The file and its numbers.
+        let bytes = std::fs::metadata(path).map_or(0, |found| found.len().min(MAX_INDEX));
+        host_memory::check(&format!("the index '{}'", shown(path)), 2 * bytes)?;
         let bytes = read_at_most(path, MAX_INDEX).map_err(|error| refuse(&error.to_string()))?;
         let what =
             "this is not a NumPy file of rows of 32-bit floats; write one with `resnet embed -o`";
@@ -101,9 +108,17 @@ impl Index {
             Some(names.ok_or_else(|| refuse("the vectors are not followed by their names"))?)
         };
         let words = data.as_chunks::<4>().0.iter();
+        let vectors: Vec<f32> = words.map(|&word| f32::from_le_bytes(word)).collect();
+        // Nor anything that is no number.
+        if let Some(place) = vectors.iter().position(|x| x.is_nan() || x.abs() > LARGEST) {
+            let row = place / width;
+            return Err(refuse(&format!(
+                "row {row} has numbers that no network makes of a picture; write it anew with `resnet embed -o`"
+            )));
+        }
         Ok(Self {
             width,
-            vectors: words.map(|&word| f32::from_le_bytes(word)).collect(),
+            vectors,
             names,
         })
     }

@@ -11,8 +11,21 @@ use resnet_wgpu::tensor::Tensor;
 use crate::failure::Failure;
 use crate::progress::Bars;
 
-/// Plans the graph and prepares everything needed to run it.
+/// Plans the graph and prepares everything needed to run it, on this device and no other.
 pub(crate) fn prepare(
+    device: &Device,
+    graph: &Graph,
+    input: InputFormat,
+    quiet: bool,
+) -> Result<Runner, Failure> {
+    let mut bars = Bars::new(quiet);
+    Ok(Runner::on(device, graph, input, &mut |progress| {
+        bars.show(progress);
+    })?)
+}
+
+/// The same for what wants answers, from the CPU where the GPU fails.
+pub(crate) fn prepare_anywhere(
     device: &Device,
     graph: &Graph,
     input: InputFormat,
@@ -72,26 +85,15 @@ impl Answering {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The outputs for a batch. Where the GPU is lost, full or wrong, the CPU goes on.
-    pub(crate) fn answer(&self, batch: &Batch) -> Result<Fit<Vec<Tensor>>, Failure> {
-        let result = self.answer_here(batch);
-        let Some(reason) = result.as_ref().err().and_then(Failure::of_gpu) else {
-            return result;
-        };
-        let mut state = self.state();
-        // The thread of another batch may have been first.
-        if matches!(state.device, Device::Gpu(_)) {
-            log::warn!("{reason}: continuing on the CPU, which is slower");
-            state.fitted = Fitted::default();
-            state.device = Device::Cpu;
-        }
-        drop(state);
-        self.answer_here(batch)
+    /// Batches that run at the same time.
+    pub(crate) fn runs(&self) -> usize {
+        self.state().device.runs()
     }
 
-    fn answer_here(&self, batch: &Batch) -> Result<Fit<Vec<Tensor>>, Failure> {
+    /// The outputs for a batch.
+    pub(crate) fn answer(&self, batch: &Batch) -> Result<Fit<Vec<Tensor>>, Failure> {
         match self.runner(batch) {
-            Err(failure) if self.free && failure.of_gpu().is_none() => Ok(Err(failure)),
+            Err(failure) if self.free => Ok(Err(failure)),
             runner => Ok(Ok(runner?.answer(batch)?)),
         }
     }
@@ -104,7 +106,7 @@ impl Answering {
             pipelines_ms,
         } = &mut *self.state();
         fitted.runner(network, batch.rules(), |network, input| {
-            let runner = prepare(device, &(self.graph)(network)?, input, self.quiet)?;
+            let runner = prepare_anywhere(device, &(self.graph)(network)?, input, self.quiet)?;
             *pipelines_ms = runner.pipelines_ms;
             Ok(runner)
         })

@@ -7,6 +7,7 @@ use resnet_run::Device;
 use resnet_wgpu::gpu::{Context, Similarity};
 use resnet_wgpu::picture::top_k;
 use resnet_wgpu::wgpu;
+use resnet_wgpu::{Error, Kind};
 use serde::Serialize;
 
 use crate::args::SearchArgs;
@@ -48,25 +49,16 @@ pub(crate) fn run(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
             embedder.width
         )));
     }
-    let state = embedder.answering.state();
-    let runs = state.device.runs();
-    let vectors = match &state.device {
-        Device::Gpu(gpu) => Vectors::Gpu {
-            collection: Similarity::new(&gpu.context.device, index.width, &index.vectors)?,
-            context: Box::new(gpu.context.clone()),
-        },
-        Device::Cpu => Vectors::Cpu(&index),
-    };
-    drop(state);
+    let mut vectors = Vectors::new(&embedder.answering.state().device, &index)?;
     let mut out = Out::new();
     images.answer(
         &embedder.rules,
-        runs,
+        embedder.answering.runs(),
         |batch| embedder.rows(batch),
         |images, paths, rows| {
             images.while_hidden(|| {
                 for (path, row) in paths.iter().zip(rows) {
-                    let nearest = vectors.nearest(&row, args.top)?;
+                    let nearest = vectors.nearest(&row, args.top);
                     let nearest = nearest.into_iter().map(|(row, similarity)| Neighbour {
                         image: index.name(row),
                         row,
@@ -104,54 +96,81 @@ fn print(out: &mut Out, line: &Line, format: Format) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The vectors of the index, where the network runs.
-enum Vectors<'a> {
-    Gpu {
-        collection: Similarity,
-        context: Box<Context>,
-    },
-    Cpu(&'a Index),
+/// The vectors of the index, and the GPU that compares them if there is one.
+struct Vectors<'a> {
+    index: &'a Index,
+    on_gpu: Option<(Similarity, Context)>,
 }
 
-impl Vectors<'_> {
-    /// The most similar rows and their cosines, the most similar first.
-    fn nearest(&self, query: &[f32], top: usize) -> Result<Vec<(usize, f32)>, Failure> {
-        match self {
-            Self::Gpu {
-                collection,
-                context,
-            } => {
-                let Context { device, queue, .. } = context.as_ref();
-                let bytes: Vec<u8> = query.iter().flat_map(|x| x.to_ne_bytes()).collect();
-                queue.write_buffer(collection.query(), 0, &bytes);
-                let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
-                    label: Some("search"),
-                });
-                collection.record(&mut encoder);
-                let submission = queue.submit([encoder.finish()]);
-                let waited = device.poll(wgpu::PollType::Wait {
-                    submission_index: Some(submission),
-                    timeout: None,
-                });
-                waited.map_err(|error| Failure::runtime(error.to_string()))?;
-                let start = Instant::now();
-                while start.elapsed() < SOON {
-                    if let Some(found) = collection.poll(top)? {
-                        return Ok(found);
-                    }
-                    // The thread that is told of it may be one that waits for the network.
-                    thread::yield_now();
-                }
-                Err(Failure::runtime("the device did not finish the search"))
-            }
-            Self::Cpu(index) => {
-                let rows = index.vectors.chunks_exact(index.width);
-                let scores: Vec<f32> = rows.map(|row| cosine(row, query)).collect();
-                let best = top_k(&scores, top).into_iter();
-                Ok(best.map(|row| (row, scores[row])).collect())
+impl<'a> Vectors<'a> {
+    fn new(device: &Device, index: &'a Index) -> Result<Self, Failure> {
+        let mut vectors = Self {
+            index,
+            on_gpu: None,
+        };
+        if let Device::Gpu(gpu) = device
+            && !gpu.is_lost()
+        {
+            let context = gpu.context.clone();
+            match Similarity::new(&context.device, index.width, &index.vectors) {
+                Ok(collection) => vectors.on_gpu = Some((collection, context)),
+                Err(error) if error.kind() == Kind::Gpu => vectors.leave(&error),
+                Err(error) => return Err(error.into()),
             }
         }
+        Ok(vectors)
     }
+
+    fn leave(&mut self, error: &Error) {
+        log::warn!("{error}: the CPU searches, which is slower");
+        self.on_gpu = None;
+    }
+
+    /// The most similar rows and their cosines, the most similar first.
+    fn nearest(&mut self, query: &[f32], top: usize) -> Vec<(usize, f32)> {
+        match self.on_gpu.as_ref().map(|gpu| on_gpu(gpu, query, top)) {
+            Some(Ok(found)) => return found,
+            Some(Err(error)) => self.leave(&error),
+            None => {}
+        }
+        let rows = self.index.vectors.chunks_exact(self.index.width);
+        let scores: Vec<f32> = rows.map(|row| cosine(row, query)).collect();
+        let best = top_k(&scores, top).into_iter();
+        best.map(|row| (row, scores[row])).collect()
+    }
+}
+
+fn on_gpu(
+    (collection, context): &(Similarity, Context),
+    query: &[f32],
+    top: usize,
+) -> Result<Vec<(usize, f32)>, Error> {
+    let Context { device, queue, .. } = context;
+    let bytes: Vec<u8> = query.iter().flat_map(|x| x.to_ne_bytes()).collect();
+    queue.write_buffer(collection.query(), 0, &bytes);
+    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
+        label: Some("search"),
+    });
+    collection.record(&mut encoder);
+    let submission = queue.submit([encoder.finish()]);
+    let failed = |reason: String| Error::Gpu {
+        what: "searching".to_owned(),
+        reason,
+    };
+    let waited = device.poll(wgpu::PollType::Wait {
+        submission_index: Some(submission),
+        timeout: None,
+    });
+    waited.map_err(|error| failed(error.to_string()))?;
+    let start = Instant::now();
+    while start.elapsed() < SOON {
+        if let Some(found) = collection.poll(top)? {
+            return Ok(found);
+        }
+        // The thread that is told of it may be one that waits for the network.
+        thread::yield_now();
+    }
+    Err(failed("the device did not finish".to_owned()))
 }
 
 /// The cosine of the angle between two vectors; 0 for one without a direction.
@@ -169,3 +188,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
     };
     cosine
 }
+
+#[cfg(test)]
+#[path = "../tests/unit/search.rs"]
+mod tests;

@@ -172,12 +172,47 @@ fn outputs_have_the_mode_of_the_umask_and_keep_links_and_modes() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn a_limit_for_the_size_of_files_is_an_error_and_no_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.safetensors");
+    let program = env!("CARGO_BIN_EXE_resnet");
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../formats/tests/data/families/timm-c/model.safetensors");
+    let convert = "ulimit -f 1; exec \"$0\" convert \"$1\" -o \"$2\"";
+    let output = Command::new("sh")
+        .args(["-c", convert, program])
+        .args([&weights, &out])
+        .output();
+    let output = output.unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{:?}: {stderr}",
+        output.status
+    );
+    assert!(stderr.contains("error: cannot write"), "{stderr}");
+    assert_eq!(
+        folder.path().read_dir().unwrap().count(),
+        0,
+        "nothing is left"
+    );
+}
+
 #[test]
 fn a_signal_leaves_no_file_and_no_half_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    for signal in ["TERM", "INT"] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_resnet"))
+    let program = env!("CARGO_BIN_EXE_resnet");
+    // Whoever runs the tests may have had them go on without a terminal.
+    let hang_up = ["env", "--default-signal=HUP", program];
+    let hang_up = cfg!(target_os = "linux").then_some(("HUP", &hang_up[..]));
+    let kinds = [("TERM", &[program][..]), ("INT", &[program])];
+    for (signal, start) in kinds.into_iter().chain(hang_up) {
+        let mut child = Command::new(start[0])
+            .args(&start[1..])
             .args(["embed", "--backend", "cpu", "-o", "x.npy"])
             .args(vec![PICTURE; 20_000])
             .current_dir(path)

@@ -152,7 +152,7 @@ impl Engine {
                     let count = data.len() / length;
                     let part = Tensor::new(&[count, shape.c, shape.h, shape.w], data)?;
                     let ready = self.ready(purpose(count, self.rules, false))?;
-                    self.add(&mut all, &ready, |runner| Ok(runner.engine().run(&part)?))?;
+                    self.add(&mut all, &ready, |runner| runner.run(&part))?;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! What Python hands over as images, turned into prepared batches.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use numpy::{PyArray3, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyBaseException, PyTypeError};
@@ -52,7 +52,7 @@ impl Image {
     ) -> PyResult<Batch> {
         let batch = match self {
             Self::File(path) => reader.prepare_file(&path, rules),
-            Self::Bytes(bytes) => reader.prepare(format!("#{number}"), &bytes, rules),
+            Self::Bytes(bytes) => reader.prepare(Path::new(&format!("#{number}")), &bytes, rules),
             Self::Pixels(array) => pixels(array, |[height, width], channels, bytes| {
                 Batch::of_rows([height, width], rows(width, channels, bytes), rules)
             })?,
@@ -64,7 +64,7 @@ impl Image {
     pub(crate) fn decode(self, reader: Reader) -> PyResult<Picture> {
         let picture = match self {
             Self::File(path) => reader.decode_file(&path),
-            Self::Bytes(bytes) => reader.decode("#0", &bytes),
+            Self::Bytes(bytes) => reader.decode(Path::new("#0"), &bytes),
             Self::Pixels(array) => pixels(array, |[height, width], channels, bytes| {
                 let rows: Vec<_> = rows(width, channels, bytes).collect();
                 Picture::new(height, width, rows.concat()).ok_or_else(|| Error::Preprocess {

@@ -7,6 +7,7 @@ mod engine;
 mod errors;
 mod images;
 mod network;
+mod warnings;
 
 use pyo3::prelude::*;
 
@@ -22,6 +23,12 @@ mod _native {
     };
     #[pymodule_export]
     use crate::network::Network;
+
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::warnings::start();
+        Ok(())
+    }
 
     /// The adapters of this machine, as `resnet devices --format json` has them.
     #[pyfunction]

@@ -16,6 +16,7 @@ use resnet_wgpu::tensor::Tensor;
 use crate::engine::{Engine, Input, Output, Values, install};
 use crate::errors::{ImageError, guess, library, refused};
 use crate::images::Image;
+use crate::warnings;
 
 /// Images that run together on a GPU, unless the user says it.
 const BATCH: usize = 8;
@@ -47,7 +48,9 @@ impl Network {
     /// Opens a weight file, or a repository behind `hf:`; every option is a text, or left out.
     #[new]
     fn new(py: Python<'_>, path: PathBuf, options: Options) -> PyResult<Self> {
-        py.detach(|| open(path, options))
+        let opened = py.detach(|| open(path, options));
+        warnings::pass_on(py)?;
+        opened
     }
 
     /// The device, as the program's JSON has adapters.
@@ -135,6 +138,7 @@ impl Network {
             let idle = || Python::attach(|py| py.check_signals());
             py.detach(|| engine.ahead().run(next, prepare, run, take, idle))?;
         }
+        warnings::pass_on(py)?;
         Ok((arrays(py, all)?, bad))
     }
 
@@ -150,6 +154,7 @@ impl Network {
             let input = Input::Tensor(Tensor::new(&dims, data)?);
             self.engine.run(&input, None)
         });
+        warnings::pass_on(py)?;
         arrays(py, all.map_err(refused)?)
     }
 
@@ -167,6 +172,7 @@ impl Network {
         let image = Image::of(image)?;
         let picture = py.detach(|| image.decode(self.engine.reader))?;
         let map = py.detach(|| self.engine.heat_map(class, &picture));
+        warnings::pass_on(py)?;
         let map = map.map_err(refused)?;
         let [height, width] = map.overlay.size();
         let overlay = PyArray1::from_slice(py, map.overlay.rgb()).reshape([height, width, 3])?;

@@ -4,7 +4,7 @@ use std::env;
 use std::iter;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use pollster::block_on;
@@ -102,7 +102,7 @@ impl FromStr for Backend {
 #[derive(Debug)]
 pub enum Device {
     /// On an adapter.
-    Gpu(Box<Gpu>),
+    Gpu(Arc<Gpu>),
     /// On the CPU.
     Cpu,
 }
@@ -118,6 +118,16 @@ pub struct Gpu {
     pipelines: Option<PipelineCacheFile>,
     /// What was found about the kernels.
     checked: Mutex<Option<Check>>,
+    left: Mutex<Left>,
+}
+
+/// What went on with the CPU.
+#[derive(Debug, Default)]
+struct Left {
+    /// Why, the last time.
+    reason: Option<String>,
+    /// Whether everything must.
+    lost: bool,
 }
 
 impl Gpu {
@@ -136,7 +146,33 @@ impl Gpu {
             caches,
             pipelines,
             checked: Mutex::default(),
+            left: Mutex::default(),
         }
+    }
+
+    /// Whether the device is lost, so that the CPU has to do.
+    pub fn is_lost(&self) -> bool {
+        self.left().lost
+    }
+
+    /// Whether an error is one of the GPU alone, so that the CPU can go on; each is said once.
+    pub fn leaves(&self, error: &Error) -> bool {
+        let lost = matches!(error, Error::DeviceLost { .. });
+        if !lost && !matches!(error, Error::OutOfMemory { .. } | Error::WrongKernel { .. }) {
+            return false;
+        }
+        let reason = error.to_string();
+        let mut left = self.left();
+        left.lost |= lost;
+        if left.reason.as_ref() != Some(&reason) {
+            log::warn!("{reason}: going on with the CPU, which is slower");
+            left.reason = Some(reason);
+        }
+        true
+    }
+
+    fn left(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps the pipelines that the driver has compiled for the next start.
@@ -166,19 +202,46 @@ impl Gpu {
             .cooperative_matrix(self.wanted.cooperative_matrix)
     }
 
+    /// Where Winograd's algorithm is to be used.
+    pub const fn winograd(&self) -> Winograd {
+        self.wanted.winograd
+    }
+
     /// The options for planning a graph: the choices stored for it, and without the kernels that are wrong on
     /// this adapter, which are looked for when something is new about it.
     ///
     /// # Errors
     /// Those of plans and of the device, and [`Error::WrongKernel`] where no right kernel is left.
     pub fn options(&self, graph: &Graph, input: InputFormat) -> Result<PlanOptions, Error> {
-        let options = self.unchecked_options(graph, input);
+        Ok(self.plan_by(graph, self.unchecked_options(graph, input))?.0)
+    }
+
+    /// The plan by these options.
+    ///
+    /// # Errors
+    /// As [`Self::options`].
+    pub fn plan(&self, graph: &Graph, input: InputFormat) -> Result<Plan, Error> {
+        Ok(self.plan_by(graph, self.unchecked_options(graph, input))?.1)
+    }
+
+    /// The same without Winograd's algorithm.
+    ///
+    /// # Errors
+    /// As [`Self::options`].
+    pub fn plan_without_winograd(&self, graph: &Graph, input: InputFormat) -> Result<Plan, Error> {
+        let options = self.unchecked_options(graph, input).winograd(Winograd::Off);
+        Ok(self.plan_by(graph, options)?.1)
+    }
+
+    /// The plan of a graph by options less the kernels that are wrong, and what is left of the options.
+    fn plan_by(&self, graph: &Graph, options: PlanOptions) -> Result<(PlanOptions, Plan), Error> {
+        let mut plan = Plan::new(graph, &options)?;
         if self.wanted.no_self_check {
-            return Ok(options);
+            return Ok((options, plan));
         }
         let start = Instant::now();
-        check_room(&self.context.device, &Plan::new(graph, &options)?)?;
-        let mut check = Check::new(graph, &options)?;
+        check_room(&self.context.device, &plan)?;
+        let mut check = Check::of(graph, &options, &plan)?;
         let mut checked = self.checked();
         let before = checked.take();
         match (&before, &self.caches) {
@@ -200,9 +263,13 @@ impl Gpu {
         if let Some(caches) = self.caches.as_ref().filter(|_| news) {
             caches.store_check(&self.context, &options, &check);
         }
-        let options = check.options().clone();
+        let right = check.options().clone();
         *checked = Some(check);
-        result.map(|()| options)
+        result?;
+        if right != options {
+            plan = Plan::new(graph, &right)?;
+        }
+        Ok((right, plan))
     }
 
     fn checked(&self) -> MutexGuard<'_, Option<Check>> {
@@ -318,7 +385,7 @@ impl Device {
     }
 
     /// The precision of stored feature maps and weights.
-    pub const fn precision(&self) -> Precision {
+    pub fn precision(&self) -> Precision {
         match self {
             Self::Gpu(gpu) => gpu.wanted.precision,
             Self::Cpu => Precision::F32,
@@ -341,17 +408,17 @@ impl Device {
         }
     }
 
-    /// The description of the device in the results.
+    /// The description of the device in the results: the CPU, where something had to go on with it.
     pub fn info(&self) -> AdapterInfo {
         match self {
-            Self::Gpu(gpu) => AdapterInfo::new(&gpu.context.info),
-            Self::Cpu => AdapterInfo::cpu(),
+            Self::Gpu(gpu) if gpu.left().reason.is_none() => AdapterInfo::new(&gpu.context.info),
+            Self::Gpu(_) | Self::Cpu => AdapterInfo::cpu(),
         }
     }
 }
 
 /// The adapters that were tried.
-pub type Tried = trial::Tried<Box<Gpu>>;
+pub type Tried = trial::Tried<Arc<Gpu>>;
 
 /// The device that the flags and the environment ask for.
 #[derive(Debug)]
@@ -432,7 +499,7 @@ impl Request {
                     log::warn!("{} is not used: {error}", gpu.context.info.name);
                 })?;
             }
-            Ok(Box::new(gpu))
+            Ok(Arc::new(gpu))
         };
         Ok(trial::first(iter::once(first).chain(others), open))
     }

@@ -10,6 +10,7 @@ mod ahead;
 mod caches;
 mod cam;
 mod device;
+mod halves;
 mod inspection;
 mod labels;
 #[cfg(test)]
@@ -24,11 +25,12 @@ pub use ahead::{Ahead, Stages};
 pub use caches::Caches;
 pub use cam::{Cam, HeatMap};
 pub use device::{AdapterInfo, Backend, Device, DeviceOptions, Gpu, Request, Tried};
+pub use halves::LARGEST_HALF;
 pub use inspection::{InspectedLayer, Inspection, ModelInfo};
 pub use labels::{class_of, label};
 pub use network::{Network, NetworkOptions, resolve};
 pub use refused::Refused;
-pub use runner::{Fitted, LARGEST_HALF, Runner};
+pub use runner::{Fitted, Runner};
 
 /// The version of wgpu; empty if no lock file says it.
 pub const WGPU_VERSION: &str = env!("WGPU_VERSION");

@@ -141,3 +141,18 @@ fn what_halves_cannot_hold_is_named_with_its_layer() {
     let run = Run::new(&[&classify, &half, &["--allow-overflow"]]).ends_with(0);
     assert!(run.stderr.contains("warning: '"), "{}", run.stderr);
 }
+
+/// Mesa's layer complains on stderr where nobody is logged in, which says nothing to anybody.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_session_stderr_is_empty() {
+    for folder in [None, Some(""), Some("relative")] {
+        let mut command = command(&[&["devices"]]);
+        command.env_remove("XDG_RUNTIME_DIR");
+        if let Some(folder) = folder {
+            command.env("XDG_RUNTIME_DIR", folder);
+        }
+        let run = Run::of(command.output().unwrap()).ends_with(0);
+        assert_eq!(run.stderr, "", "{folder:?}");
+    }
+}
