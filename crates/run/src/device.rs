@@ -1,18 +1,15 @@
 //! Where the network runs: an adapter, or the CPU.
 
-use std::env;
-use std::iter;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use pollster::block_on;
 use resnet_wgpu::Error;
 use resnet_wgpu::check::{Check, WrongKernel};
 use resnet_wgpu::gpu::Context;
 use resnet_wgpu::graph::Graph;
-use resnet_wgpu::internals::gpu::{Adapters, PipelineCacheFile, check_room};
+use resnet_wgpu::internals::gpu::{PipelineCacheFile, check_room};
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::plan::{
     Capabilities, Choices, InputFormat, KernelPath, Plan, PlanOptions, Winograd,
@@ -20,7 +17,7 @@ use resnet_wgpu::plan::{
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
-use crate::{Caches, Refused, trial};
+use crate::{Caches, Refused, Request};
 
 /// What the user says about where to run.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +66,7 @@ impl Backend {
     pub const NAMES: [&str; 5] = ["vulkan", "metal", "dx12", "gl", "cpu"];
 
     /// The same as wgpu's type; the CPU is not one of its back ends.
-    const fn wgpu(self) -> wgpu::Backends {
+    pub(crate) const fn wgpu(self) -> wgpu::Backends {
         match self {
             Self::Vulkan => wgpu::Backends::VULKAN,
             Self::Metal => wgpu::Backends::METAL,
@@ -131,7 +128,7 @@ struct Left {
 }
 
 impl Gpu {
-    fn new(mut context: Context, wanted: DeviceOptions) -> Self {
+    pub(crate) fn new(mut context: Context, wanted: DeviceOptions) -> Self {
         let caches = Caches::new(wanted.cache_dir.clone());
         let pipelines = caches
             .as_ref()
@@ -413,107 +410,6 @@ impl Device {
         match self {
             Self::Gpu(gpu) if gpu.left().reason.is_none() => AdapterInfo::new(&gpu.context.info),
             Self::Gpu(_) | Self::Cpu => AdapterInfo::cpu(),
-        }
-    }
-}
-
-/// The adapters that were tried.
-pub type Tried = trial::Tried<Arc<Gpu>>;
-
-/// The device that the flags and the environment ask for.
-#[derive(Debug)]
-pub struct Request {
-    /// Use no adapter at all.
-    pub cpu: bool,
-    backends: Option<wgpu::Backends>,
-    name: Option<String>,
-}
-
-impl Request {
-    /// Reads the options, and the environment where they say nothing.
-    ///
-    /// # Errors
-    /// [`Refused::AdapterOnCpu`] and [`Refused::UnknownBackends`].
-    pub fn new(options: &DeviceOptions) -> Result<Self, Refused> {
-        let cpu = options.backend == Some(Backend::Cpu);
-        if cpu && options.device.is_some() {
-            return Err(Refused::AdapterOnCpu);
-        }
-        let variable = |name| env::var(name).ok().filter(|value| !value.trim().is_empty());
-        let backends = match (options.backend, variable("WGPU_BACKEND")) {
-            (Some(backend), _) => Some(backend.wgpu()),
-            (None, Some(list)) => {
-                let backends = wgpu::Backends::from_comma_list(&list);
-                if backends.is_empty() {
-                    return Err(Refused::UnknownBackends(list));
-                }
-                Some(backends)
-            }
-            (None, None) => None,
-        };
-        Ok(Self {
-            cpu,
-            backends,
-            name: options
-                .device
-                .clone()
-                .or_else(|| variable("WGPU_ADAPTER_NAME")),
-        })
-    }
-
-    /// Whether an adapter was asked for, so that the CPU will not do.
-    pub const fn is_explicit(&self) -> bool {
-        self.backends.is_some() || self.name.is_some()
-    }
-
-    /// The adapters to choose from.
-    pub fn adapters(&self) -> Adapters {
-        block_on(Adapters::enumerate(self.backends))
-    }
-
-    /// Opens the adapter that was asked for, or else the best one that works. Where there is a choice, those that
-    /// compute a small network wrongly are passed over; `thorough` is for a single one, too.
-    ///
-    /// # Errors
-    /// As [`Self::choose`].
-    pub fn try_adapters(
-        &self,
-        adapters: &Adapters,
-        options: &DeviceOptions,
-        thorough: bool,
-    ) -> Result<Tried, Refused> {
-        let first = self.choose(adapters)?;
-        let suitable = |&i: &usize| Adapters::unsuitable(&adapters.all()[i]).is_none();
-        let others = (first + 1..adapters.all().len()).filter(suitable);
-        let others: Vec<usize> = others.filter(|_| self.name.is_none()).collect();
-        let check = self.name.is_none() && (thorough || !others.is_empty());
-        let open = |index: usize| {
-            let context = if options.cooperative_matrix {
-                block_on(adapters.open_with_cooperative_matrix(index))
-            } else {
-                block_on(adapters.open(index))
-            };
-            let gpu = Gpu::new(context?, options.clone());
-            if check {
-                trial::run(&gpu).inspect_err(|error| {
-                    log::warn!("{} is not used: {error}", gpu.context.info.name);
-                })?;
-            }
-            Ok(Arc::new(gpu))
-        };
-        Ok(trial::first(iter::once(first).chain(others), open))
-    }
-
-    /// The index of the adapter that was asked for, or of the best one.
-    ///
-    /// # Errors
-    /// [`Error::NoAdapter`] and [`Refused::NothingAskedFor`].
-    pub fn choose(&self, adapters: &Adapters) -> Result<usize, Refused> {
-        match adapters.choose(self.name.as_deref()) {
-            Err(Error::NoAdapter { .. }) if adapters.all().is_empty() && self.is_explicit() => {
-                Err(Refused::NothingAskedFor)
-            }
-            chosen => Ok(chosen?),
         }
     }
 }

@@ -17,6 +17,7 @@ mod labels;
 mod lock_file;
 mod network;
 mod refused;
+mod request;
 mod runner;
 mod trial;
 
@@ -24,12 +25,13 @@ pub use adapters::Row;
 pub use ahead::{Ahead, Stages};
 pub use caches::Caches;
 pub use cam::{Cam, HeatMap};
-pub use device::{AdapterInfo, Backend, Device, DeviceOptions, Gpu, Request, Tried};
+pub use device::{AdapterInfo, Backend, Device, DeviceOptions, Gpu};
 pub use halves::LARGEST_HALF;
 pub use inspection::{InspectedLayer, Inspection, ModelInfo};
 pub use labels::{class_of, label};
 pub use network::{Network, NetworkOptions, resolve};
 pub use refused::Refused;
+pub use request::{Request, Tried};
 pub use runner::{Fitted, Runner};
 
 /// The version of wgpu; empty if no lock file says it.
