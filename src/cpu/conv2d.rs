@@ -32,6 +32,17 @@ pub(super) struct Geometry {
     pub(super) relu: bool,
 }
 
+impl Geometry {
+    pub(super) const fn weight_shape(&self) -> WeightShape {
+        WeightShape {
+            out_c: self.out.c,
+            in_c: self.x.c,
+            kernel: self.window.kernel,
+            groups: self.groups,
+        }
+    }
+}
+
 /// A convolution with packed weights.
 pub(super) struct PackedConv {
     geometry: Geometry,
@@ -61,12 +72,7 @@ impl PackedConv {
         // A row of taps is then read as one run.
         let rows =
             geometry.groups == 1 && geometry.x.c <= MAX_ROW_CHANNELS && geometry.dilation[1] == 1;
-        let shape = WeightShape {
-            out_c: geometry.out.c,
-            in_c: geometry.x.c,
-            kernel: geometry.window.kernel,
-            groups: geometry.groups,
-        };
+        let shape = geometry.weight_shape();
         Self {
             tiles: pack::pack(shape, weight, arch.dispatch(TileBlocks), rows),
             bias: pack::bias_lines(geometry.out.c, bias),

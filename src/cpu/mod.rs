@@ -69,8 +69,10 @@ impl CpuExecutor {
     pub fn new(graph: &Graph) -> Result<Self, Error> {
         let memory = Assignment::new(graph);
         let lines: usize = memory.lines().iter().sum();
-        let bytes = lines as u64 * size_of::<Line>() as u64;
-        host_memory::check(&graph.batch_in_words(), bytes)?;
+        let values = lines as u64 * size_of::<Line>() as u64;
+        let weights = graph.nodes().iter();
+        let weights = weights.map(|node| Step::weight_bytes(graph, node)).sum();
+        host_memory::check(&graph.batch_in_words(), values.saturating_add(weights))?;
         Ok(Self::assembled(graph, memory, Arch::new()))
     }
 

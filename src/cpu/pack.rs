@@ -18,7 +18,7 @@ pub(super) struct WeightShape {
 
 impl WeightShape {
     /// The number of groups that are merged into one.
-    fn merged(&self) -> usize {
+    pub(super) fn merged(&self) -> usize {
         let needed = |channels: usize| LANES / gcd(LANES, channels);
         let [a, b] = [
             needed(self.in_c / self.groups),

@@ -70,6 +70,26 @@ impl Plain {
     }
 }
 
+/// The geometry of a convolution whose weight has these dimensions; that of a linear layer has no window.
+fn geometry(weight: &[usize], conv: Conv2d, [x, out]: [Shape; 2]) -> Geometry {
+    let kernel = match *weight {
+        [_, _, h, w] => [h, w],
+        _ => [1, 1],
+    };
+    Geometry {
+        x,
+        out,
+        window: Window {
+            kernel,
+            stride: conv.stride,
+            padding: conv.padding,
+        },
+        dilation: conv.dilation,
+        groups: conv.groups,
+        relu: conv.relu,
+    }
+}
+
 impl Step {
     pub(super) fn new(graph: &Arc<Graph>, node: &Node, arch: Arch) -> Self {
         let x = graph.shape(node.inputs[0]);
@@ -130,29 +150,34 @@ impl Step {
 
     fn conv(graph: &Graph, conv: Conv2d, [x, out]: [Shape; 2], arch: Arch) -> Self {
         let weight = graph.tensor(conv.weight);
-        // The weight of a linear layer has no window.
-        let kernel = match *weight.dims() {
-            [_, _, h, w] => [h, w],
-            _ => [1, 1],
-        };
-        let geometry = Geometry {
-            x,
-            out,
-            window: Window {
-                kernel,
-                stride: conv.stride,
-                padding: conv.padding,
-            },
-            dilation: conv.dilation,
-            groups: conv.groups,
-            relu: conv.relu,
-        };
+        let geometry = geometry(weight.dims(), conv, [x, out]);
         let bias = conv.bias.map(|id| graph.tensor(id).data());
         let weight = weight.scalars();
         if Winograd::suits(&geometry) {
             return Self::Winograd(Winograd::new(geometry, arch, &weight, bias));
         }
         Self::Conv(PackedConv::new(geometry, arch, &weight, bias))
+    }
+
+    /// The memory for the packed weights of a node, in bytes.
+    pub(super) fn weight_bytes(graph: &Graph, node: &Node) -> u64 {
+        let conv = match node.op {
+            Op::Conv2d(conv) => conv,
+            Op::Linear(Linear { weight, bias }) => Conv2d::new(weight).bias(bias),
+            _ => return 0,
+        };
+        let dims = graph.tensor(conv.weight).dims();
+        let [x, out] = [node.inputs[0], node.output].map(|id| graph.shape(id));
+        let geometry = geometry(dims, conv, [x, out]);
+        let times = if Winograd::suits(&geometry) {
+            Winograd::GROWTH
+        } else {
+            geometry.weight_shape().merged()
+        };
+        let scalars = dims
+            .iter()
+            .fold(times, |product, &size| product.saturating_mul(size));
+        (scalars as u64).saturating_mul(size_of::<f32>() as u64)
     }
 
     /// The number of scratch lines that [`Self::run`] needs.

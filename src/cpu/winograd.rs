@@ -94,6 +94,9 @@ impl Squares {
 }
 
 impl Winograd {
+    /// How many times larger than the plain weights the transformed ones are.
+    pub(super) const GROWTH: usize = POSITIONS / 9;
+
     /// Whether a convolution can be computed this way, and is worth it.
     pub(super) fn suits(geometry: &Geometry) -> bool {
         let Geometry {

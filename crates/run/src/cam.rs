@@ -6,6 +6,7 @@ use resnet_wgpu::gpu::Colors;
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::explain::Sites;
 use resnet_wgpu::internals::gpu::BuildProgress;
+use resnet_wgpu::internals::host_memory;
 use resnet_wgpu::internals::reference::heat_map;
 use resnet_wgpu::passes::optimize;
 use resnet_wgpu::picture::{Batch, Picture, Preprocess, top_k};
@@ -111,6 +112,9 @@ fn stretched(map: &[f32]) -> Vec<f32> {
     map.iter().map(|value| (value - low) / span).collect()
 }
 
+/// Memory for a pixel of the map: its value, its colours, and the PNG that is made of them.
+const PIXEL_BYTES: u64 = 4 + 3 + 3;
+
 /// Lays the map over the part of the picture that the network saw.
 fn overlay(
     picture: &Picture,
@@ -121,6 +125,11 @@ fn overlay(
     let painted = heat_map(map, sites, [rows.len(), columns.len()], true)?;
     let colors = Colors::Rainbow.table();
     let [height, width] = picture.size();
+    let pixels = height as u64 * width as u64;
+    host_memory::check(
+        &format!("a map over {height}x{width} pixels"),
+        pixels * PIXEL_BYTES,
+    )?;
     let mut rgb = picture.rgb().to_vec();
     for (y, values) in rows.zip(painted.data().chunks_exact(columns.len())) {
         for (x, &value) in columns.clone().zip(values) {
