@@ -292,6 +292,7 @@ impl Context {
     }
 
     /// Waits until the device has finished everything that was submitted.
+    #[cfg(feature = "cpu")]
     pub(crate) fn wait_idle(&self) -> Result<(), Error> {
         self.wait(None)
     }

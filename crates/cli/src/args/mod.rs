@@ -117,7 +117,7 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  resnet convert resnet50.pth -o resnet50.safetensors --preprocess \
         torchvision-v2\n  resnet convert signs.h5 -o signs.safetensors --labels signs.txt \
-        --precision f16\n\n\
+        --weights-as f16\n\n\
         The new file lists its layers and has its preprocessing and labels in its metadata: it \
         loads with --strict, and PyTorch reads its tensors too. Whatever had to be assumed is a warning, or an error with --strict. Needs no GPU."
     )]
