@@ -55,7 +55,7 @@ pub(in super::super) fn decide(
     } else {
         let reason = "its normalisations have no running mean: they are group normalisations, or batch \
                       normalisations that kept no statistics and cannot be computed; if they are the \
-                      first, state norm=group";
+                      first, state norm=group, and norm_groups where there are not 32";
         return Err(unexplained(plan, reason));
     };
     let groups = match asked.get("norm_groups") {
@@ -63,11 +63,15 @@ pub(in super::super) fn decide(
         None => usual,
     };
     plan.norm = Norm::Group(groups);
-    let mut found = vec![Decision::inferred(
-        "normalisation",
-        format!("{groups} groups"),
-        evidence,
-    )];
+    let words = format!("{groups} groups");
+    let what = "normalisation";
+    let mut found = vec![if asked.contains_key("norm_groups") {
+        Decision::certain(what, words, STATED)
+    } else if evidence == STATED {
+        Decision::assumed(what, words, "the usual number; norm_groups states another")
+    } else {
+        Decision::inferred(what, words, evidence)
+    }];
     if let Some(text) = asked.get("weight_standardization") {
         plan.standardised = settings::flag("weight_standardization", text)?;
         let words = if plan.standardised {
