@@ -1,6 +1,6 @@
 //! `resnet embed`: the feature vector of each image, which is the input of the classifier.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use resnet_run::{Device, Network};
 use resnet_wgpu::graph::{Graph, Role};
@@ -29,19 +29,12 @@ pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let mut images = Images::find(&args.images, quiet);
     let embedder = Embedder::new(&args.run, &mut images, quiet)?;
     let mut target = Target::open(args, embedder.width)?;
-    images.answer(
-        &embedder.rules,
-        embedder.answering.runs(),
-        |batch| embedder.rows(batch),
-        |images, paths, rows| {
-            images.while_hidden(|| {
-                for (path, row) in paths.iter().zip(rows) {
-                    target.row(path, &scaled(&row, args.normalize))?;
-                }
-                target.flush()
-            })
-        },
-    )?;
+    embedder.embed(&mut images, |paths, rows| {
+        for (path, row) in paths.iter().zip(rows) {
+            target.row(path, &scaled(&row, args.normalize))?;
+        }
+        target.flush()
+    })?;
     target.finish()?;
     if images.into_errors().is_empty() {
         Ok(())
@@ -84,8 +77,22 @@ impl Embedder {
         })
     }
 
+    /// Hands over the vectors of all images, batch by batch and in order.
+    pub(crate) fn embed(
+        &self,
+        images: &mut Images,
+        mut take: impl FnMut(&[PathBuf], Vec<Vec<f32>>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let runs = self.answering.runs();
+        let rows = |batch: &Batch| self.rows(batch);
+        images.answer(&self.rules, runs, rows, |images, paths, rows| {
+            images.while_hidden(|| take(paths, rows))
+        })?;
+        Ok(())
+    }
+
     /// The vectors of a batch, and of what pads it.
-    pub(crate) fn rows(&self, batch: &Batch) -> Result<Fit<Vec<Vec<f32>>>, Failure> {
+    fn rows(&self, batch: &Batch) -> Result<Fit<Vec<Vec<f32>>>, Failure> {
         let outputs = match self.answering.answer(batch)? {
             Ok(outputs) => outputs,
             Err(failure) => return Ok(Err(failure)),

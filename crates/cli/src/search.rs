@@ -51,30 +51,23 @@ pub(crate) fn run(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
     }
     let mut vectors = Vectors::new(&embedder.answering.state().device, &index)?;
     let mut out = Out::new();
-    images.answer(
-        &embedder.rules,
-        embedder.answering.runs(),
-        |batch| embedder.rows(batch),
-        |images, paths, rows| {
-            images.while_hidden(|| {
-                for (path, row) in paths.iter().zip(rows) {
-                    let nearest = vectors.nearest(&row, args.top);
-                    let nearest = nearest.into_iter().map(|(row, similarity)| Neighbour {
-                        image: index.name(row),
-                        row,
-                        similarity,
-                    });
-                    let line = Line {
-                        schema_version: SCHEMA_VERSION,
-                        image: shown(path),
-                        nearest: nearest.collect(),
-                    };
-                    print(&mut out, &line, args.format)?;
-                }
-                out.flush()
-            })
-        },
-    )?;
+    embedder.embed(&mut images, |paths, rows| {
+        for (path, row) in paths.iter().zip(rows) {
+            let nearest = vectors.nearest(&row, args.top);
+            let nearest = nearest.into_iter().map(|(row, similarity)| Neighbour {
+                image: index.name(row),
+                row,
+                similarity,
+            });
+            let line = Line {
+                schema_version: SCHEMA_VERSION,
+                image: shown(path),
+                nearest: nearest.collect(),
+            };
+            print(&mut out, &line, args.format)?;
+        }
+        out.flush()
+    })?;
     if images.into_errors().is_empty() {
         Ok(())
     } else {
