@@ -114,6 +114,16 @@ def rounded_up(model):
     model.layer4[0].conv1.stride = model.layer4[0].downsample[0].stride = (1, 1)
 
 
+def several_layers(model):
+    model.fc = torch.nn.Sequential(
+        torch.nn.BatchNorm1d(32),
+        torch.nn.Linear(32, 6),
+        torch.nn.ReLU(),
+        torch.nn.Dropout(),
+        torch.nn.Linear(6, CLASSES),
+    )
+
+
 def in_first(model):
     """Strides in the first 1x1, as Detectron2's own backbones have them."""
     for stage in (model.layer2, model.layer3, model.layer4):
@@ -312,6 +322,12 @@ NETWORKS = {
         TORCH,
         "fc",
     ),
+    "torchvision-head": (
+        lambda: torchvision_network(Basic, [1, 2, 1, 1], several_layers),
+        {**TORCH_BASIC, "fc.1": "fc.1"},
+        "fc.4",
+    ),
+    "timm-max": (lambda: timm_network("resnet18", global_pool="max", **NARROW), TORCH_BASIC, "fc"),
     "torchvision-grey": (lambda: torchvision_network(Basic, [1, 2, 1, 1], grey), TORCH_BASIC, "fc"),
     "torchvision-fine": (lambda: torchvision_network(Basic, [1, 2, 1, 1], fine), SMALL_BASIC, "fc"),
     "torchvision-ceil": (
@@ -339,7 +355,7 @@ NETWORKS = {
 def calibrate(model, images):
     """Sets random scales and shifts, and the running statistics of the images."""
     for module in model.modules():
-        if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.GroupNorm)):
+        if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.BatchNorm1d, torch.nn.GroupNorm)):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.normal_(module.bias, 0.0, 0.3)
             module.momentum = None

@@ -149,10 +149,11 @@ impl Draft {
         let logits = (classifier.is_some() || activation.is_some()).then_some(result);
         let mut feature_map = features;
         while let Some(node) = producer(feature_map)
-            && matches!(
-                node.op,
-                Op::Flatten(_) | Op::GlobalAvgPool(_) | Op::AvgPool(_)
-            )
+            && match node.op {
+                Op::Flatten(_) | Op::GlobalAvgPool(_) | Op::AvgPool(_) => true,
+                Op::MaxPool(_) => one_pixel(node.output),
+                _ => false,
+            }
         {
             feature_map = node.inputs[0];
         }

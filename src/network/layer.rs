@@ -106,6 +106,8 @@ pub enum Operation {
     },
     /// The mean over all pixels.
     GlobalAvgPool,
+    /// The maximum over all pixels.
+    GlobalMaxPool,
     /// For each query of the second input a weighed sum of the pixels of the first one and their mean.
     AttentionPool {
         /// What is added to each of them.
@@ -145,6 +147,7 @@ impl Operation {
             | Self::Add
             | Self::BlurPool { .. }
             | Self::GlobalAvgPool
+            | Self::GlobalMaxPool
             | Self::AttentionPool { .. }
             | Self::Gate
             | Self::Flatten { .. }
@@ -174,6 +177,7 @@ impl Operation {
             | Self::AvgPool { .. }
             | Self::BlurPool { .. }
             | Self::GlobalAvgPool
+            | Self::GlobalMaxPool
             | Self::Gate
             | Self::Flatten { .. } => Vec::new(),
         }
@@ -253,6 +257,13 @@ impl Sheet<'_> {
                 avg_pool(name, window, *padding, *count_padding)?
             }
             Operation::GlobalAvgPool => Op::GlobalAvgPool(GlobalAvgPool),
+            Operation::GlobalMaxPool => Op::MaxPool(MaxPool {
+                window: Window {
+                    kernel: self.size(inputs),
+                    ..Window::square(1, 1)
+                },
+                pad_value: PadValue::NegInfinity,
+            }),
             Operation::BlurPool { stride } => Op::BlurPool(BlurPool { stride: *stride }),
             Operation::Gate => Op::Gate(Gate),
             Operation::Flatten { channels_last } => {
@@ -324,16 +335,19 @@ impl Sheet<'_> {
         padding: PaddingRule,
         inputs: &[ValueId],
     ) -> Result<Window, Error> {
-        // The graph reports a layer that lacks inputs.
-        let size = inputs.first().map_or([1, 1], |&input| {
-            let shape = self.graph.shape(input);
-            [shape.h, shape.w]
-        });
-        let padding: Option<Padding> = padding.resolve(kernel, stride, size);
+        let padding: Option<Padding> = padding.resolve(kernel, stride, self.size(inputs));
         Ok(Window {
             kernel,
             stride,
             padding: padding.ok_or_else(|| geometry(name, "its padding overflows"))?,
+        })
+    }
+
+    /// Height and width of the first input. The graph reports a layer that lacks inputs.
+    fn size(&self, inputs: &[ValueId]) -> [usize; 2] {
+        inputs.first().map_or([1, 1], |&input| {
+            let shape = self.graph.shape(input);
+            [shape.h, shape.w]
         })
     }
 }

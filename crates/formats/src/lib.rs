@@ -48,7 +48,7 @@ pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Network, E
     if keras::is_keras(&source) {
         return keras::open(path, source, options);
     }
-    Weights::of_file(path, source, options.entry.as_deref())?.network(options)
+    Weights::of_file(path, source, options)?.network(options)
 }
 
 /// Does what [`open`] does for a file in memory; `name` stands for its path in errors.
@@ -70,8 +70,7 @@ pub fn from_bytes(
     if keras::is_keras(&source) {
         return keras::of_memory(name, source, options);
     }
-    let entry = options.entry.as_deref();
-    Weights::in_memory(name, source, entry)?.network(options)
+    Weights::in_memory(name, source, options)?.network(options)
 }
 
 /// Refuses a requested architecture if the file lists its own layers.

@@ -80,6 +80,8 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("timm-bit", "model.safetensors", "resnetv2_17_stem8_bit"),
     ("timm-dilated", "model.safetensors", "resnet17d_stem8"),
     ("torchvision-dilated", "model.pth", "resnet17_stem4"),
+    ("torchvision-head", "model.pth", "resnet12_stem4"),
+    ("timm-max", "model.safetensors", "resnet12_stem8"),
     ("torchvision-grey", "model.pth", "resnet12_stem4"),
     ("torchvision-fine", "model.pth", "resnet12_stem4"),
     ("torchvision-ceil", "model.pth", "resnet12_stem4"),
@@ -114,6 +116,7 @@ const SETTINGS: &[(&str, &[(&str, &str)])] = &[
     ("timm-gn", &[("norm_groups", "4")]),
     ("timm-bit", &[("norm_groups", "2")]),
     ("torchvision-dilated", &[("output_stride", "8")]),
+    ("torchvision-head", &[("head_activation", "relu")]),
     (
         "torchvision-fine",
         &[("stem_stride", "1"), ("stem_pool", "none")],
@@ -362,6 +365,26 @@ fn settings_that_make_no_sense_are_errors_that_list_all() {
             "'norm_groups': it is not for a network whose normalisations have running statistics",
         ),
         ("cifar-b", "ceil_mode=true", "there is none"),
+        (
+            "torchvision-basic",
+            "anti_alias=gauss",
+            "'anti_alias': it is not 'gauss'",
+        ),
+        (
+            "torchvision-basic",
+            "global_pool=avgmax",
+            "'global_pool': it is not 'avgmax'",
+        ),
+        (
+            "torchvision-head",
+            "head_activation=gelu",
+            "'head_activation': it is not 'gelu'",
+        ),
+        (
+            "torchvision-basic",
+            "head_activation=none",
+            "'head_activation': it is for networks with several linear layers",
+        ),
     ] {
         let (setting, value) = settings.split_once('=').unwrap();
         let mut options = ModelOptions::default();
@@ -372,6 +395,36 @@ fn settings_that_make_no_sense_are_errors_that_list_all() {
             text.contains(expected) && text.contains("last_stride (1 or 2)"),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn anti_aliasing_that_leaves_no_trace_is_stated_or_named_by_the_file() {
+    for (name, kind, file) in [
+        ("timm-aa", "average", "resnetaa50_a1h-4cf422b3.safetensors"),
+        ("timm-blur", "blur", "timm_resnetblur50.safetensors"),
+    ] {
+        let own = std::fs::read(folder(name).join("model.safetensors")).unwrap();
+        let bare = SafeTensors::deserialize(&own).unwrap();
+        let kept = bare.iter().filter(|(name, _)| !name.ends_with(".filt"));
+        let bytes = safetensors::serialize(kept, None).unwrap();
+        let open = |file: &str, settings: &[(&str, &str)]| {
+            let mut options = options(name);
+            let settings = settings
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            options.settings = settings.collect();
+            let network = resnet_formats::from_bytes(file, bytes.clone(), &options)?;
+            network.model(&options)
+        };
+        let stated = open("x.safetensors", &[("anti_alias", kind)]).unwrap();
+        assert!(error_of(&stated, &golden(name)) < 2e-5, "{name}: stated");
+        let named = open(file, &[]).unwrap();
+        assert!(error_of(&named, &golden(name)) < 2e-5, "{name}: named");
+        let decision = named.decisions.get("anti-aliasing").unwrap();
+        assert_eq!(decision.confidence, Confidence::Assumed, "by a name only");
+        let none = open(file, &[("anti_alias", "none")]).unwrap();
+        assert!(error_of(&none, &golden(name)) > 1e-3, "{name}: none");
     }
 }
 

@@ -108,6 +108,137 @@ fn what_is_no_known_classifier_is_left_out_and_named() {
     assert!(open(detector, &options()).is_err(), "refused");
 }
 
+/// The file of a tiny network that ends with a list of layers, which are square matrices before the last one.
+fn file_with_head(prefix: &str, list: &str, hidden: &[usize], last: usize) -> Vec<u8> {
+    let bytes = file(5, |name| {
+        Some(match name.strip_prefix("fc.") {
+            Some(role) => format!("{list}.{last}.{role}"),
+            None => format!("{prefix}{name}"),
+        })
+    });
+    let read = safetensors::SafeTensors::deserialize(&bytes).expect("a valid file");
+    let own = read.tensors().into_iter();
+    let mut tensors: HashMap<_, _> = own
+        .map(|(name, view)| (name, (view.shape().to_vec(), view.data().to_vec())))
+        .collect();
+    for number in hidden {
+        let data = vec![0; 64 * 64 * 4];
+        tensors.insert(format!("{list}.{number}.weight"), (vec![64, 64], data));
+    }
+    written(&tensors)
+}
+
+#[test]
+fn several_linear_layers_are_one_head_with_relus_where_numbers_are_left_out() {
+    let kinds = |prefix, list, hidden: &[usize], last, settings: &[(&str, &str)]| {
+        let mut asked = options();
+        let settings = settings
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        asked.settings = settings.collect();
+        let bytes = file_with_head(prefix, list, hidden, last);
+        let network = resnet_formats::from_bytes("test.safetensors", bytes, &asked);
+        let network = network.expect("opened");
+        let guesses = network.facts.decisions.assumed();
+        let guesses = guesses
+            .filter(|found| found.what == "layers of head")
+            .count();
+        let model = network.model(&asked).expect("built");
+        let nodes = model.graph.nodes().iter();
+        let pool = nodes.skip_while(|node| !matches!(node.op, Op::GlobalAvgPool(_)));
+        let letters = pool.filter_map(|node| match node.op {
+            Op::Linear(_) => Some('L'),
+            Op::Relu(_) => Some('R'),
+            _ => None,
+        });
+        (letters.collect::<String>(), guesses)
+    };
+    let is = |kinds: &str, guesses| (kinds.to_owned(), guesses);
+    assert_eq!(kinds("", "fc", &[0], 2, &[]), is("LRL", 1), "a gap");
+    assert_eq!(kinds("", "fc", &[0], 1, &[]), is("LL", 0), "no gap");
+    assert_eq!(
+        kinds("backbone.", "classifier", &[1, 4], 7, &[]),
+        is("LRLRL", 1),
+        "beside the backbone"
+    );
+    let none = [("head_activation", "none")];
+    assert_eq!(kinds("", "fc", &[0], 2, &none), is("LL", 0), "stated");
+    // The layers after an encoder may be a projection, unless the caller knows better.
+    let list = "encoder_q.fc";
+    assert_eq!(
+        kinds("encoder_q.", list, &[0], 2, &[]),
+        is("", 0),
+        "for embed"
+    );
+    let stated = [("classifier", "fc.2")];
+    assert_eq!(
+        kinds("encoder_q.", list, &[0], 2, &stated),
+        is("LRL", 1),
+        "stated"
+    );
+}
+
+#[test]
+fn convolutions_with_merged_normalisations_have_biases_instead() {
+    let merged = |of: &'static str| {
+        file(5, |name| {
+            let normed = name
+                .replace("bn", "conv")
+                .replace("downsample.1", "downsample.0");
+            let is_norm = normed != name;
+            match name.rsplit_once('.') {
+                Some((_, "bias")) if is_norm && name.starts_with(of) => Some(normed),
+                _ if is_norm && name.starts_with(of) => None,
+                _ => Some(name.to_owned()),
+            }
+        })
+    };
+    let count = |bytes| {
+        let model = model(bytes);
+        let nodes = model.graph.nodes();
+        let norms = nodes
+            .iter()
+            .filter(|node| matches!(node.op, Op::BatchNorm(_)));
+        let biased = nodes.iter().filter(|node| match &node.op {
+            Op::Conv2d(conv) => conv.bias.is_some(),
+            _ => false,
+        });
+        (norms.count(), biased.count())
+    };
+    let (all, none) = count(merged("nothing"));
+    assert_eq!(none, 0, "as trained");
+    assert_eq!(count(merged("bn1")), (all - 1, 1), "the stem");
+    assert_eq!(count(merged("")), (0, all), "all of them");
+}
+
+#[test]
+fn backbones_may_lack_their_last_stages() {
+    let bytes = file(5, |name| {
+        let is_last = name.starts_with("layer4.") || name.starts_with("fc.");
+        (!is_last).then(|| name.to_owned())
+    });
+    let network = open(bytes, &options()).expect("opened");
+    let model = network.model(&options()).expect("built");
+    let features = model.graph.value_of(Role::Features).expect("features");
+    assert_eq!(features.shape.c, 32, "those of layer3");
+}
+
+#[test]
+fn the_caller_may_name_the_classifier() {
+    let mut asked = options();
+    let mut open = |name: &str| {
+        asked.settings = [("classifier".to_owned(), name.to_owned())].into();
+        resnet_formats::from_bytes("test.safetensors", renamed("my_out", "net."), &asked)
+    };
+    let network = open("my_out").expect("opened");
+    assert!(network.activation().is_some(), "with a classifier");
+    let error = open("other").expect_err("refused").to_string();
+    assert!(
+        error.contains("classifier 'other'") && error.contains("'my_out' [5, 64]"),
+        "{error}"
+    );
+}
+
 #[test]
 fn several_networks_are_listed_and_chosen_by_their_prefix() {
     let mut both: HashMap<String, (Vec<usize>, Vec<u8>)> = HashMap::new();

@@ -29,15 +29,18 @@ pub(super) fn invisible(
     naming: &Naming,
     stated: &Stated,
     asked: Option<Variant>,
+    settings: &BTreeMap<String, String>,
 ) -> Result<Vec<Decision>, Error> {
     let family = naming.family();
     let config = &stated.config;
     if family == Family::PreActivation {
+        let why = "is not for pre-activated networks";
+        settings::refuse_others(settings, |name| name != "anti_alias", why)?;
         return pre_activated(plan, config, asked);
     }
     let stride = stride(plan, family, config, asked)?;
     let first = first_stage(plan, family, config);
-    let anti_alias = anti_alias::decide(plan, stated);
+    let anti_alias = anti_alias::decide(plan, stated, settings)?;
     let attention = squeeze_excite::decision(plan)
         .or_else(|| channel_attention::decision(plan))
         .or_else(|| selective::decision(plan));

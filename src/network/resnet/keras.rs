@@ -39,7 +39,7 @@ impl Plan {
             (Unit::Sum(place), _) => return format!("{}_out", block(place)),
             (Unit::Last, _) => return format!("post_{kind}"),
             (Unit::Head, Part::Flatten) => return "flatten".to_owned(),
-            (Unit::Head | Unit::Attention(_), _) => return "avg_pool".to_owned(),
+            (Unit::Head | Unit::Hidden(_) | Unit::Attention(_), _) => return "avg_pool".to_owned(),
             (Unit::Blur(place), _) => return format!("{}_aa", block(place)),
             (
                 Unit::Squeeze(place)

@@ -20,8 +20,8 @@ pub use keras::{layers, of_names};
 pub use lesson::size_for as lesson_size_for;
 pub use naming::Naming;
 pub use plan::{
-    AntiAlias, Bias, Block, Head, HeadPooling, MaxPool, Norm, Plan, Projects, Selective, Shortcut,
-    ShortcutOrder, StrideSite, Style,
+    AntiAlias, Bias, Block, Head, HeadPooling, Hidden, MaxPool, Norm, Plan, Projects, Selective,
+    Shortcut, ShortcutOrder, StrideSite, Style,
 };
 pub use stated::{CONFIG, Config, PREPROCESSOR, Stated};
 
@@ -65,13 +65,20 @@ pub fn open(
         if let HeadPooling::Attention(_) = plan.head.pooling {
             pinned = Some(attention_pool::size(&sight, &plan)?);
         }
-        let mut found = decide::invisible(&mut plan, naming, &stated, options.variant)?;
+        let mut found = decide::invisible(
+            &mut plan,
+            naming,
+            &stated,
+            options.variant,
+            &options.settings,
+        )?;
         found.extend(settings::apply(
             &mut plan,
             &stated.config,
             &options.settings,
         )?);
         found.extend(norm::decide(&mut plan, &stated, &options.settings)?);
+        found.extend(head::decide(&mut plan, &stated, &options.settings)?);
         (plan, None, found)
     };
     let name = plan.name();
@@ -119,6 +126,7 @@ pub fn random(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network,
             &Naming::of_random_weights(),
             &stated,
             options.variant,
+            &options.settings,
         )?,
         Style::Timm | Style::Branches | Style::Blocks | Style::Stacks => Vec::new(),
         Style::Lesson => {

@@ -6,8 +6,20 @@ use super::plan::{Plan, Shortcut, Style};
 impl Plan {
     /// The name of a layer.
     pub(super) fn layer(&self, unit: Unit, part: Part) -> String {
-        if (unit, part) == (Unit::Head, Part::Linear) {
-            return self.head.name.clone();
+        match (unit, part) {
+            (Unit::Head, Part::Linear) => return self.head.name.clone(),
+            (Unit::Hidden(n), part) => {
+                let name = self
+                    .head
+                    .hidden
+                    .get(n)
+                    .map_or("hidden", |layer| &layer.name);
+                return match part {
+                    Part::Relu => format!("{name}.relu"),
+                    _ => name.to_owned(),
+                };
+            }
+            _ => {}
         }
         match self.style {
             Style::Torchvision => self.torchvision(unit, part),
@@ -91,7 +103,7 @@ impl Plan {
             (Unit::Last, _) => return "norm".to_owned(),
             (Unit::Attention(of), _) => return format!("attnpool.{}_proj", of.letter()),
             (Unit::Head, Part::Gate) => return "attnpool".to_owned(),
-            (Unit::Head, _) => return "avgpool".to_owned(),
+            (Unit::Head | Unit::Hidden(_), _) => return "avgpool".to_owned(),
         };
         format!("layer{}.{}.{layer}", place.stage + 1, place.block)
     }
@@ -132,7 +144,9 @@ impl Plan {
             (Unit::Sum(place), _) => (place, "add".to_owned()),
             (Unit::Last, Part::Norm) => return "norm".to_owned(),
             (Unit::Last, _) => return "norm.act".to_owned(),
-            (Unit::Head | Unit::Attention(_), _) => return "head.global_pool".to_owned(),
+            (Unit::Head | Unit::Hidden(_) | Unit::Attention(_), _) => {
+                return "head.global_pool".to_owned();
+            }
         };
         format!("stages.{}.blocks.{}.{layer}", place.stage, place.block)
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::parts::{head, preprocess, refused};
-use super::plan::Plan;
+use super::plan::{Hidden, Plan};
 use crate::error::{Error, Hint};
 use crate::network::{Family, Parameter};
 
@@ -46,6 +46,8 @@ pub(super) enum Unit {
     Last,
     /// Pooling and classifier.
     Head,
+    /// A layer between the two.
+    Hidden(usize),
     /// A linear layer of an attention pool.
     Attention(Projection),
 }
@@ -105,6 +107,8 @@ pub struct Naming {
     suffix: &'static str,
     /// The classifier's layer, if its name is read from the file.
     classifier: Option<String>,
+    /// The layers between the last pool and the classifier.
+    hidden: Vec<Hidden>,
     /// Modules after the last pool that are not the classifier, and the remark about them.
     left_out: Vec<String>,
     remark: String,
@@ -162,20 +166,23 @@ impl Naming {
             shortcut: None,
             suffix: "",
             classifier: None,
+            hidden: Vec::new(),
             left_out: Vec::new(),
             remark: String::new(),
             normalizations: Vec::new(),
         }
     }
 
-    /// Finds the naming whose mark is among the names in a file.
+    /// Finds the naming whose mark is among the names in a file. The caller may know which layer the
+    /// classifier is.
     ///
     /// # Errors
     /// [`Error::WeightsUnrecognised`] for names that belong to no known family, to several, or to a
-    /// network with an unsupported part.
+    /// network with an unsupported part; [`Error::Model`] if there is no such classifier.
     pub fn recognise(
         names: &BTreeSet<String>,
         dims: impl Fn(&str) -> Option<Vec<usize>>,
+        classifier: Option<&str>,
     ) -> Result<Self, Error> {
         refused::check(names)?;
         let mut found = Vec::new();
@@ -203,11 +210,12 @@ impl Naming {
             found.extend(MARKS.iter().find_map(mark));
         }
         let unrecognised = |reason: String| Err(Error::WeightsUnrecognised { reason, hint: None });
+        let other = refused::other(names);
         match found.len() {
             1 => {
                 let mut naming = found.remove(0);
                 if naming.family != Family::Notebook {
-                    naming.look_around(names, dims);
+                    naming.look_around(names, dims, classifier)?;
                 }
                 Ok(naming)
             }
@@ -217,6 +225,10 @@ impl Naming {
                  module is"
                     .to_owned(),
             ),
+            0 if other.is_some() => unrecognised(format!(
+                "the names are those of {}; only ResNets are read",
+                other.unwrap_or_default()
+            )),
             0 => {
                 let [(_, torchvision), (_, hugging_face), _, (_, notebook), ..] = MARKS;
                 unrecognised(format!(
@@ -244,7 +256,12 @@ impl Naming {
     }
 
     /// Finds what stands before and behind the backbone.
-    fn look_around(&mut self, names: &BTreeSet<String>, dims: impl Fn(&str) -> Option<Vec<usize>>) {
+    fn look_around(
+        &mut self,
+        names: &BTreeSet<String>,
+        dims: impl Fn(&str) -> Option<Vec<usize>>,
+        classifier: Option<&str>,
+    ) -> Result<(), Error> {
         let shortcut = |name: &String| name.contains(".shortcut.");
         if self.family == Family::Torchvision && names.iter().any(shortcut) {
             self.shortcut = Some(".shortcut.");
@@ -253,10 +270,12 @@ impl Naming {
         let outside = outside.filter(|name| !self.is_backbone(name) && !self.is_of_texts(name));
         let outside: Vec<&str> = outside.collect();
         self.normalizations = preprocess::normalizations(&outside, &dims);
-        let found = head::find(&outside, &self.prefix, dims);
+        let found = head::find(&outside, &self.prefix, dims, classifier)?;
         self.classifier = found.classifier;
+        self.hidden = found.hidden;
         self.left_out = found.left_out;
         self.remark = found.remark;
+        Ok(())
     }
 
     /// The family.
@@ -330,6 +349,11 @@ impl Naming {
         self.classifier.as_deref()
     }
 
+    /// The layers between the last pool and the classifier, by their names in the file.
+    pub(super) fn hidden(&self) -> &[Hidden] {
+        &self.hidden
+    }
+
     /// The name of a parameter's tensor.
     pub(super) fn tensor(
         &self,
@@ -341,6 +365,11 @@ impl Naming {
         let prefix = &self.prefix;
         if parameter == Parameter::Positions {
             return format!("{prefix}{CLIP_MARK}");
+        }
+        if let Unit::Hidden(n) = unit
+            && let Some(layer) = self.hidden.get(n)
+        {
+            return format!("{}.{}", layer.name, parameter.name());
         }
         if unit == Unit::Head
             && self.family != Family::Notebook
@@ -419,7 +448,7 @@ impl Naming {
             Unit::Stem(_) if plan.stem.len() == 1 => "embedder.embedder".to_owned(),
             // Hugging Face's networks do not have these units.
             Unit::Stem(n) => format!("embedder.embedder.{n}"),
-            Unit::Last | Unit::Head => "norm".to_owned(),
+            Unit::Last | Unit::Head | Unit::Hidden(_) => "norm".to_owned(),
             Unit::Main(place, n) => format!("{}.layer.{n}", inside(place)),
             Unit::Blur(place) => format!("{}.aa", inside(place)),
             Unit::Squeeze(place)

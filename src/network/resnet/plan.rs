@@ -171,6 +171,21 @@ pub struct Head {
     pub name: String,
     /// The pooling before it.
     pub pooling: HeadPooling,
+    /// The layers between the two, if there are any.
+    pub hidden: Vec<Hidden>,
+}
+
+/// A layer with parameters between pooling and classifier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Its name.
+    pub name: String,
+    /// The length of its result.
+    pub length: usize,
+    /// Whether it is a batch normalisation instead of a linear layer.
+    pub is_norm: bool,
+    /// Whether a ReLU follows it.
+    pub clamps: bool,
 }
 
 /// The pooling before the classifier.
@@ -178,6 +193,8 @@ pub struct Head {
 pub enum HeadPooling {
     /// A mean over all pixels, for any image size.
     Global,
+    /// The maximum over all pixels.
+    Max,
     /// A 2×2 average pool, flattened with channels innermost: the classifier fixes the image size.
     Lesson,
     /// Attention with this many heads, as in CLIP's networks: positions fix the image size.
@@ -301,6 +318,7 @@ impl Plan {
             head: Head {
                 name: "fc".to_owned(),
                 pooling: HeadPooling::Global,
+                hidden: Vec::new(),
             },
             classes: Some(classes),
         }
@@ -322,6 +340,7 @@ impl Plan {
             head: Head {
                 name: format!("fc{classes}"),
                 pooling: HeadPooling::Lesson,
+                hidden: Vec::new(),
             },
             ..Self::scaled(Block::Bottleneck, [3, 4, 6, 3], stem, classes)
         }

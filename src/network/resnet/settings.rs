@@ -21,14 +21,18 @@ const SETTINGS: &[(&str, &str)] = &[
     ("ceil_mode", "true or false"),
     ("last_stride", "1 or 2"),
     ("output_stride", "8, 16 or 32"),
+    ("anti_alias", "blur, average or none"),
     ("norm", "group"),
     ("norm_groups", "a number"),
     ("weight_standardization", "true or false"),
+    ("global_pool", "avg or max"),
+    ("classifier", "the name of a layer"),
+    ("head_activation", "relu or none"),
     ("bgr", "true or false"),
 ];
 
-/// Applies settings to a plan. Those about normalisation and the image are applied elsewhere, where
-/// these are decided.
+/// Applies settings to a plan. Those about anti-aliasing, normalisation, the head and the image are
+/// applied elsewhere, where these are decided.
 pub(super) fn apply(
     plan: &mut Plan,
     config: &Config,
@@ -144,7 +148,7 @@ pub(super) fn flag(name: &str, text: &str) -> Result<bool, Error> {
 }
 
 /// The error for a setting that makes no sense; it lists all that exist.
-fn refuse(name: &str, reason: impl fmt::Display) -> Error {
+pub(super) fn refuse(name: &str, reason: impl fmt::Display) -> Error {
     let all: Vec<String> = SETTINGS
         .iter()
         .map(|(name, values)| format!("{name} ({values})"))

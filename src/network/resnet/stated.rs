@@ -38,6 +38,40 @@ impl Stated {
         let evidence = text("said by").unwrap_or("metadata of the file");
         beside.or(within.map(|name| (name, evidence)))
     }
+
+    /// The word in the names of the file and its folder that `is_name` knows.
+    pub(super) fn named_by_path(&self, is_name: impl Fn(&str) -> bool) -> Option<&str> {
+        let path = self.path.as_deref()?;
+        let names = path.rsplit(['/', '\\']).take(2);
+        let words = names.flat_map(|name| name.split(['-', '.', ' ', '@', '+']));
+        // Some join the name of a network and other words by underscores: `timm_resnet50_gn`.
+        let starts = words.flat_map(|word| {
+            let after = word.match_indices('_').map(|(at, _)| &word[at + 1..]);
+            std::iter::once(word).chain(after)
+        });
+        let mut names = starts.filter(|word| is_name(word));
+        names.next()
+    }
+
+    /// The global pool that a file states by timm's name for it, and where.
+    pub(super) fn pool(&self) -> Option<(&str, &str)> {
+        let beside = self.config.global_pool.as_deref();
+        let within = self.metadata.get("global_pool").map(String::as_str);
+        let within = within.map(|pool| {
+            if ["fast", "fastavg"].contains(&pool) {
+                "avg"
+            } else {
+                pool
+            }
+        });
+        let evidence = self
+            .metadata
+            .get("said by")
+            .map_or("metadata of the file", String::as_str);
+        beside
+            .map(|pool| (pool, CONFIG))
+            .or(within.map(|pool| (pool, evidence)))
+    }
 }
 
 /// The contents of the JSON files next to a weight file.
@@ -53,6 +87,8 @@ pub struct Config {
     pub downsample_in_bottleneck: Option<bool>,
     /// Whether the first stage halves the image, according to Hugging Face.
     pub downsample_in_first_stage: Option<bool>,
+    /// timm's name for the pool before the classifier.
+    pub global_pool: Option<String>,
     /// The stride of the whole backbone, if smaller than usual, according to timm.
     pub output_stride: Option<usize>,
     /// Whether the max pool's input is padded with zeros, as in timm's `fixed` stems.

@@ -119,6 +119,8 @@ struct Processor {
     image_std: Option<[f64; 3]>,
     do_pad: Option<bool>,
     use_square_size: Option<bool>,
+    keep_aspect_ratio: Option<bool>,
+    ensure_multiple_of: Option<usize>,
     #[serde(flatten)]
     rest: serde_json::Map<String, Value>,
 }
@@ -138,6 +140,9 @@ const IDLE: &[&str] = &[
     "default_to_square",
     "_valid_processor_keys",
     "image_processor",
+    // Of padding, which is refused.
+    "size_divisor",
+    "pad_size",
     "transformers_version",
 ];
 
@@ -224,6 +229,35 @@ const KINDS: &[Kind] = &[
         resample: 3,
         ..VIT
     },
+    Kind {
+        name: "Beit",
+        resample: 3,
+        ..VIT
+    },
+    Kind {
+        name: "Siglip",
+        resample: 3,
+        ..VIT
+    },
+    Kind {
+        name: "DPT",
+        size: Size::Number(384),
+        resample: 3,
+        ..VIT
+    },
+    Kind {
+        name: "Pvt",
+        resample: 3,
+        mean: DEFAULT_MEAN,
+        std: DEFAULT_STD,
+        ..VIT
+    },
+    Kind {
+        name: "PoolFormer",
+        mean: DEFAULT_MEAN,
+        std: DEFAULT_STD,
+        ..CLIP
+    },
     MOBILE_NET,
     Kind {
         name: "MobileNetV2",
@@ -271,6 +305,11 @@ pub(super) fn rules_of(json: &Value) -> Result<Preprocess, Error> {
     if processor.do_pad == Some(true) || processor.use_square_size == Some(true) {
         return Err(refuse(
             "padding and `use_square_size` are not supported".to_owned(),
+        ));
+    }
+    if processor.keep_aspect_ratio == Some(true) || processor.ensure_multiple_of.unwrap_or(1) != 1 {
+        return Err(refuse(
+            "`keep_aspect_ratio` and `ensure_multiple_of` are not supported".to_owned(),
         ));
     }
     let (size, resize) = resize_of(kind, &processor).map_err(refuse)?;
@@ -326,6 +365,20 @@ fn resize_of(kind: &Kind, processor: &Processor) -> Result<([usize; 2], Resize),
         return Ok(match crop {
             Some(_) => return Err("a crop without a resize is not supported".to_owned()),
             None => ([224, 224], Resize::Keep),
+        });
+    }
+    if kind.name == "PoolFormer" {
+        let edge = match sides {
+            Ok([height, width]) if height == width => height,
+            Ok(_) => return Err("a size that is not square is not supported".to_owned()),
+            Err(edge) => edge,
+        };
+        // `image_processing_poolformer.py` resizes to the stated size over this fraction.
+        let edge = scaled(edge, processor.crop_pct.unwrap_or(0.9))
+            .ok_or_else(|| "crop_pct is out of range".to_owned())?;
+        return Ok(match crop {
+            Some(crop) => (crop, Resize::Cover([edge; 2])),
+            None => ([edge; 2], Resize::ShortEdge(edge)),
         });
     }
     match sides {

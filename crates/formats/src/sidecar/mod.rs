@@ -143,6 +143,16 @@ pub(crate) fn of_arguments(text: &str) -> Result<Option<(Preprocess, Decision)>,
     timm::of_arguments(text)
 }
 
+/// Adds what the arguments with which timm made a network, as JSON, say about it.
+///
+/// # Errors
+/// [`Error::Model`] for what is not supported.
+pub(crate) fn state_arguments(config: &mut Config, text: &str) -> Result<(), Error> {
+    let what = "the network's arguments in the checkpoint";
+    let arguments = serde_json::from_str(text).map_err(|error| malformed(what, &error))?;
+    timm::state_arguments(config, what, &arguments)
+}
+
 /// The filter of an interpolation, in whose words the rules themselves have it.
 fn filter(interpolation: &str) -> Result<Filter, String> {
     serde_json::from_value(interpolation.into())

@@ -8,6 +8,24 @@ use serde_json::Value;
 use resnet_wgpu::Error;
 use resnet_wgpu::picture::{Preprocess, Resize};
 
+/// One number for all channels, or three.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(untagged)]
+enum Numbers {
+    One([f32; 1]),
+    Same(f32),
+    Three([f32; 3]),
+}
+
+impl Numbers {
+    const fn each(self) -> [f32; 3] {
+        match self {
+            Self::One([one]) | Self::Same(one) => [one; 3],
+            Self::Three(three) => three,
+        }
+    }
+}
+
 /// A single side, or height and width, as torchvision accepts them.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged)]
@@ -49,8 +67,8 @@ enum Step {
     Resize(ResizeStep),
     CenterCrop(CropStep),
     Normalize {
-        mean: [f32; 3],
-        std: [f32; 3],
+        mean: Numbers,
+        std: Numbers,
     },
     ToTensor,
     #[serde(rename = "PILToTensor")]
@@ -106,7 +124,7 @@ pub(super) fn read(list: &Value) -> Result<Preprocess, Error> {
                 };
                 rules.size = size.both();
             }
-            Step::Normalize { mean, std } => (rules.mean, rules.std) = (mean, std),
+            Step::Normalize { mean, std } => (rules.mean, rules.std) = (mean.each(), std.each()),
             Step::ToTensor | Step::PilToTensor | Step::ConvertImageDtype => {}
         }
     }

@@ -70,30 +70,56 @@ pub(super) fn read(config: &Value, prepares: bool) -> Result<Config, Error> {
     let stated = of_pictures(config, prepares)?;
     let root = Root::deserialize(config).map_err(|error| malformed("config.json", &error))?;
     let name = root.architecture.as_str();
-    if let Some(argument) = ARGUMENTS.iter().find(|&&a| root.model_args.contains_key(a)) {
+    let global_pool = root.global_pool.as_deref().map(pool).transpose();
+    let global_pool = global_pool.map_err(|reason| refuse(name, reason))?;
+    let mut config = Config {
+        global_pool: global_pool.map(str::to_owned),
+        ..stated
+    };
+    state_arguments(&mut config, name, &root.model_args)?;
+    config.architecture = Some(root.architecture);
+    Ok(config)
+}
+
+/// Adds what the arguments with which a network was made say about it.
+pub(super) fn state_arguments(
+    config: &mut Config,
+    name: &str,
+    arguments: &serde_json::Map<String, Value>,
+) -> Result<(), Error> {
+    if let Some(argument) = ARGUMENTS.iter().find(|&&a| arguments.contains_key(a)) {
         return Err(refuse(
             name,
             format!("it was made with `{argument}`, which is not supported"),
         ));
     }
-    if let Some(pool) = root.global_pool.filter(|pool| pool != "avg") {
-        return Err(refuse(
-            name,
-            format!("its global pool is '{pool}'; only 'avg' is supported"),
-        ));
-    }
-    let zero_padded_pool = match root.model_args.get("stem_type").and_then(Value::as_str) {
+    match arguments.get("stem_type").and_then(Value::as_str) {
         Some(stem) if stem.contains("same") => {
             let reason = format!("its stem is '{stem}', which is not supported");
             return Err(refuse(name, reason));
         }
-        stem => stem.is_some_and(|stem| stem.contains("fixed")),
-    };
-    Ok(Config {
-        zero_padded_pool,
-        architecture: Some(root.architecture),
-        ..stated
-    })
+        stem => config.zero_padded_pool = stem.is_some_and(|stem| stem.contains("fixed")),
+    }
+    if let Some(named) = arguments.get("global_pool").and_then(Value::as_str) {
+        let pool = pool(named).map_err(|reason| refuse(name, reason))?;
+        config.global_pool = Some(pool.to_owned());
+    }
+    let stride = arguments.get("output_stride").and_then(Value::as_u64);
+    if let Some(stride) = stride.and_then(|stride| usize::try_from(stride).ok()) {
+        config.output_stride = Some(stride);
+    }
+    Ok(())
+}
+
+/// The pool before the classifier by timm's name, of which `fast` is a mean, too.
+fn pool(name: &str) -> Result<&'static str, String> {
+    match name {
+        "avg" | "fast" | "fastavg" => Ok("avg"),
+        "max" | "fastmax" => Ok("max"),
+        other => Err(format!(
+            "its global pool is '{other}'; only 'avg' and 'max' are supported"
+        )),
+    }
 }
 
 /// What it says besides the layers: how pictures are prepared, where that is asked, and what the classes
@@ -106,9 +132,7 @@ pub(super) fn of_pictures(config: &Value, prepares: bool) -> Result<Config, Erro
     let data = Data::deserialize(without_nulls(data)).map_err(bad)?;
     let labels = labels_of(&root.label_names, &root.label_descriptions)
         .or_else(|| labels_of(&data.label_names, &data.label_descriptions));
-    let output_stride = root.model_args.get("output_stride").and_then(Value::as_u64);
     Ok(Config {
-        output_stride: output_stride.and_then(|stride| usize::try_from(stride).ok()),
         classes: root.num_classes.or(data.num_classes),
         preprocess: if prepares {
             Some((rules_of(&data)?, CONFIG))

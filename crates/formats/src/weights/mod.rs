@@ -33,7 +33,7 @@ use file::WeightFile;
 use half::f16;
 use layout::{channels_first, channels_last, transpose};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::resnet::{self, Naming, Stated};
+use resnet_wgpu::internals::network::resnet::{self, Config, Naming, Stated};
 use resnet_wgpu::internals::network::{Family, TensorSource};
 use resnet_wgpu::network::{Decision, ModelOptions, Network};
 use resnet_wgpu::tensor::Tensor;
@@ -76,14 +76,18 @@ impl Weights {
     /// [`Error::WeightsUnrecognised`] for an unknown family.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        Self::of_file(path, Bytes::open(path)?, None)
+        Self::of_file(path, Bytes::open(path)?, &ModelOptions::default())
     }
 
-    /// [`Self::open`] for a file that is open. The entry is the path of a dict in a checkpoint, the
-    /// prefix of a network's names, or both.
-    pub(crate) fn of_file(path: &Path, source: Bytes, entry: Option<&str>) -> Result<Self, Error> {
-        let file = WeightFile::open(path, source, entry)?;
-        Self::from_file(file, SideCars::of(path), entry)
+    /// [`Self::open`] for a file that is open, and the network in it that the options name. Their entry is the
+    /// path of a dict in a checkpoint, the prefix of a network's names, or both.
+    pub(crate) fn of_file(
+        path: &Path,
+        source: Bytes,
+        options: &ModelOptions,
+    ) -> Result<Self, Error> {
+        let file = WeightFile::open(path, source, options.entry.as_deref())?;
+        Self::from_file(file, SideCars::of(path), options)
     }
 
     /// Does what [`Self::open`] does with a file in memory; `name` stands for its path in errors.
@@ -91,7 +95,7 @@ impl Weights {
     /// # Errors
     /// As [`Self::open`].
     pub fn from_bytes(name: &str, bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
-        Self::in_memory(name, Bytes::from(bytes.into()), None)
+        Self::in_memory(name, Bytes::from(bytes.into()), &ModelOptions::default())
     }
 
     /// Does what [`Self::from_bytes`] does with a file embedded in the program, without copying it.
@@ -99,27 +103,32 @@ impl Weights {
     /// # Errors
     /// As [`Self::open`].
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, Error> {
-        Self::in_memory(name, Bytes::from(bytes), None)
+        Self::in_memory(name, Bytes::from(bytes), &ModelOptions::default())
     }
 
-    pub(crate) fn in_memory(name: &str, source: Bytes, entry: Option<&str>) -> Result<Self, Error> {
-        let file = WeightFile::of_memory(Path::new(name), source, entry)?;
-        Self::from_file(file, SideCars::default(), entry)
+    pub(crate) fn in_memory(
+        name: &str,
+        source: Bytes,
+        options: &ModelOptions,
+    ) -> Result<Self, Error> {
+        let file = WeightFile::of_memory(Path::new(name), source, options.entry.as_deref())?;
+        Self::from_file(file, SideCars::default(), options)
     }
 
     fn from_file(
         file: WeightFile,
         side_cars: SideCars,
-        entry: Option<&str>,
+        options: &ModelOptions,
     ) -> Result<Self, Error> {
         let names = file.keys().filter(|name| !is_beside(name));
         let mut unused: BTreeSet<String> = names.map(str::to_owned).collect();
         let naming = if file.metadata().contains_key(DESCRIPTION) {
             None
         } else {
-            select(&mut unused, &file, entry)?;
+            select(&mut unused, &file, options.entry.as_deref())?;
             let dims = |name: &str| file.dims(name).map(<[_]>::to_vec);
-            let naming = Naming::recognise(&unused, dims)?;
+            let classifier = options.settings.get("classifier").map(String::as_str);
+            let naming = Naming::recognise(&unused, dims, classifier)?;
             unused.retain(|name| naming.is_backbone(name) || !file.is_count(name));
             unused.retain(|name| !naming.leaves_out(name));
             Some(naming)
@@ -149,13 +158,23 @@ impl Weights {
                     prepared: arguments.transpose()?.flatten(),
                     path: Some(self.path().display().to_string()),
                     metadata: self.file.metadata().clone(),
-                    config: self.side_cars.read(naming.family(), options)?,
+                    config: self.config(naming.family(), options)?,
                 };
                 resnet::open(self, &naming, stated, options)?
             }
         };
         self.finish()?;
         Ok(network)
+    }
+
+    /// What stands beside the file about a network of this family, and the arguments with which timm made it,
+    /// according to a checkpoint.
+    fn config(&self, family: Family, options: &ModelOptions) -> Result<Config, Error> {
+        let mut config = self.side_cars.read(family, options)?;
+        if let Some(arguments) = self.metadata("model_args") {
+            sidecar::state_arguments(&mut config, arguments)?;
+        }
+        Ok(config)
     }
 
     /// A remark on other weights in the checkpoint, such as an average of those that are taken.
@@ -250,9 +269,10 @@ impl TensorSource for Weights {
     }
 }
 
-/// Refuses a file whose format can only be told by its name.
+/// Refuses a file whose format can only be told by its name, and one that holds a part of the tensors.
 pub(crate) fn refuse_foreign(path: &Path, data: &[u8]) -> Result<(), Error> {
-    container::foreign_name(path, data).map_or(Ok(()), |reason| {
+    let reason = container::foreign_name(path, data).or_else(|| shards::part(path));
+    reason.map_or(Ok(()), |reason| {
         Err(Error::WeightsUnreadable {
             path: path.to_owned(),
             reason,

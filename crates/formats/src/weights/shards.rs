@@ -4,6 +4,7 @@
 //! The JSON text maps each tensor to its file, which must be in the folder of the index.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -61,6 +62,22 @@ fn is_plain(name: &str) -> bool {
         && !name.contains(|c: char| c.is_control() || "/\\:".contains(c))
 }
 
+/// What a file is whose name is that of one of several shards, such as `model-00001-of-00002.safetensors`.
+pub(crate) fn part(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let (stem, ending) = name.rsplit_once('.')?;
+    let (before, count) = stem.rsplit_once("-of-")?;
+    let (base, number) = before.rsplit_once('-')?;
+    let digits = |text: &str| text.parse::<u32>().ok().filter(|_| text.len() == 5);
+    let (number, count) = (digits(number)?, digits(count)?);
+    (count > 1).then(|| {
+        format!(
+            "this is shard {number} of {count}; name the file that lists all of them, \
+             '{base}.{ending}.index.json'"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +100,24 @@ mod tests {
         }
         for name in ["model-00001-of-00002.safetensors", "..b", "a b"] {
             assert!(is_plain(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_shard_alone_names_its_index() {
+        let shard = part(Path::new("a/model-00001-of-00002.safetensors"));
+        let shard = shard.expect("a shard");
+        assert!(
+            shard.contains("shard 1 of 2") && shard.contains("'model.safetensors.index.json'"),
+            "{shard}"
+        );
+        for whole in [
+            "model.safetensors",
+            "model-00001-of-00001.safetensors",
+            "best-of-three.pth",
+            "a-1-of-2.bin",
+        ] {
+            assert_eq!(part(Path::new(whole)), None, "{whole}");
         }
     }
 

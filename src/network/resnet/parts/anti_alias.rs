@@ -5,13 +5,19 @@
 //! one in place of the max pool. The filters are fixed, so recent files show neither; only the name
 //! of the architecture does. Older files contain the filter of every blur pool.
 
+use std::collections::BTreeMap;
+
 use super::{Bench, BlockSite, Sight};
 use crate::error::Error;
 use crate::graph::ValueId;
 use crate::network::resnet::naming::{Part, Place, Unit};
 use crate::network::resnet::plan::{AntiAlias, Plan};
+use crate::network::resnet::settings::{self, STATED};
 use crate::network::resnet::stated::Stated;
 use crate::network::{Decision, Operation, PaddingRule, Parameter};
+
+/// The name of the setting.
+const SETTING: &str = "anti_alias";
 
 /// The kind that timm's architecture name states after `resnet` or `resnext`.
 fn named(architecture: &str) -> Option<AntiAlias> {
@@ -43,20 +49,52 @@ fn filter(sight: &Sight<'_>, plan: &Plan, unit: Unit) -> Option<Vec<usize>> {
     sight.dims(plan, unit, Part::Pool, Parameter::Filter)
 }
 
-/// If the tensors do not show it, decides by the name of the architecture.
-pub(in super::super) fn decide(plan: &mut Plan, stated: &Stated) -> Option<Decision> {
-    let evidence = if plan.anti_alias.is_some() {
-        "names of the tensors"
-    } else {
-        let (name, evidence) = stated.architecture()?;
+/// If the tensors do not show it, decides by what is asked for, by the name of the architecture, or by
+/// that of the file.
+pub(in super::super) fn decide(
+    plan: &mut Plan,
+    stated: &Stated,
+    asked: &BTreeMap<String, String>,
+) -> Result<Option<Decision>, Error> {
+    let what = "anti-aliasing";
+    let words = |kind| match kind {
+        None => "none",
+        Some(AntiAlias::Blur) => "blur pools where the image is halved",
+        Some(AntiAlias::Average) => "2x2 average pools where the image is halved",
+    };
+    let shown = plan.anti_alias;
+    if let Some(text) = asked.get(SETTING) {
+        plan.anti_alias = match text.as_str() {
+            "blur" => Some(AntiAlias::Blur),
+            "average" => Some(AntiAlias::Average),
+            "none" => None,
+            other => return Err(settings::refuse(SETTING, format!("is not '{other}'"))),
+        };
+        if shown.is_some() && plan.anti_alias != shown {
+            let reason = "is not that of the network, whose filters are in the file";
+            return Err(settings::refuse(SETTING, reason));
+        }
+        return Ok(Some(Decision::certain(
+            what,
+            words(plan.anti_alias),
+            STATED,
+        )));
+    }
+    if shown.is_some() {
+        let evidence = "names of the tensors";
+        return Ok(Some(Decision::certain(what, words(shown), evidence)));
+    }
+    if let Some((name, evidence)) = stated.architecture() {
         plan.anti_alias = named(name);
-        evidence
-    };
-    let words = match plan.anti_alias? {
-        AntiAlias::Blur => "blur pools where the image is halved",
-        AntiAlias::Average => "2x2 average pools where the image is halved",
-    };
-    Some(Decision::certain("anti-aliasing", words, evidence))
+        let decision = Decision::certain(what, words(plan.anti_alias), evidence);
+        return Ok(Some(decision).filter(|_| plan.anti_alias.is_some()));
+    }
+    plan.anti_alias = stated
+        .named_by_path(|name| named(name).is_some())
+        .and_then(named);
+    let evidence = "the name of the file; the setting anti_alias states it";
+    let decision = Decision::assumed(what, words(plan.anti_alias), evidence);
+    Ok(Some(decision).filter(|_| plan.anti_alias.is_some()))
 }
 
 /// The stride of a convolution in a block: 1 if an anti-aliasing pool strides in its place.

@@ -17,32 +17,30 @@ use crate::network::Operation;
 use crate::network::resnet::naming::{Part, Place, Unit};
 use crate::network::resnet::plan::{Block, Plan, Projects, ShortcutOrder, StrideSite, Style};
 
+/// More stages than any network has.
+const MAX_STAGES: usize = 16;
+
 /// Infers the number of blocks and their channels.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     let first = |stage| Place { stage, block: 0 };
-    for stage in 0..plan.blocks.len() {
+    // Networks for CIFAR have three stages, backbones may lack the last ones, and those of Hugging Face have
+    // as many as their configuration says.
+    let stages = 0..MAX_STAGES;
+    let blocks = stages.map(|stage| {
         // A block with selective kernels may have no plain first convolution.
         let exists = |&block: &usize| {
             let place = Place { stage, block };
             (0..2).any(|number| sight.has(plan, Unit::Main(place, number)))
         };
-        let count = (0..).take_while(exists).count();
-        // Networks for CIFAR have three stages.
-        if count == 0 && stage == 3 && plan.is_small() {
-            plan.blocks.truncate(3);
-            plan.strides.truncate(3);
-            break;
-        }
-        if count == 0 {
-            let layer = plan.layer(Unit::Main(first(stage), 0), Part::Conv);
-            let stage = layer.split(".0.conv1").next().unwrap_or_default();
-            return Err(unexplained(
-                plan,
-                format!("the file has no block of {stage}"),
-            ));
-        }
-        plan.blocks[stage] = count;
+        (0..).take_while(exists).count()
+    });
+    let blocks: Vec<usize> = blocks.take_while(|&count| count > 0).collect();
+    if blocks.is_empty() {
+        let layer = plan.layer(Unit::Main(first(0), 0), Part::Conv);
+        return Err(unexplained(plan, format!("the file has no '{layer}'")));
     }
+    plan.strides.resize(blocks.len(), 2);
+    plan.blocks = blocks;
     plan.block = if sight.has(plan, Unit::Main(first(0), 2)) {
         Block::Bottleneck
     } else {

@@ -217,7 +217,8 @@ impl Bench<'_> {
             ..
         } = conv;
         let biased = match self.plan.bias {
-            Bias::None => biased,
+            // Where normalisations were merged into the convolutions, these have biases.
+            Bias::None => biased || self.has(unit, Part::Conv, Parameter::Bias),
             Bias::Unnormalised => biased || !normalised,
             Bias::All => true,
         };
@@ -287,7 +288,15 @@ impl Bench<'_> {
         Ok(name)
     }
 
+    /// Adds a normalisation, unless the file has none there: it may have been merged into the convolution
+    /// before it, which then has a bias.
     pub(super) fn norm(&mut self, unit: Unit, x: ValueId) -> Result<ValueId, Error> {
+        let is_merged = !self.plan.pre_activation
+            && self.has(unit, Part::Conv, Parameter::Bias)
+            && !self.has(unit, Part::Norm, Parameter::Gamma);
+        if is_merged {
+            return Ok(x);
+        }
         let dims = [self.draft.shape(x).c];
         let epsilon = self.plan.epsilon;
         let norm = self.plan.norm;

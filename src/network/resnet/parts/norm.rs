@@ -44,12 +44,16 @@ pub(in super::super) fn decide(
         settings::refuse_others(asked, |name| !of_groups.contains(&name), why)?;
         return Ok(Vec::new());
     };
-    let named = stated.architecture();
-    let named = named.filter(|(name, _)| name.contains("_gn") || name.contains("_bit"));
+    let is_named = |name: &str| name.contains("_gn") || name.contains("_bit");
+    let named = stated.architecture().filter(|(name, _)| is_named(name));
+    let of_file = |name: &str| name.starts_with("resne") && is_named(name);
+    let by_path = stated.named_by_path(of_file).is_some();
     let evidence = if asked.get("norm").is_some_and(|norm| norm == "group") {
         STATED
     } else if let Some((_, evidence)) = named {
         evidence
+    } else if by_path {
+        "the name of the file; norm=group states it"
     } else if plan.pre_activation {
         "the names are timm's, whose networks without running statistics have it"
     } else {
@@ -67,6 +71,8 @@ pub(in super::super) fn decide(
     let what = "normalisation";
     let mut found = vec![if asked.contains_key("norm_groups") {
         Decision::certain(what, words, STATED)
+    } else if by_path && evidence != STATED && named.is_none() {
+        Decision::assumed(what, words, evidence)
     } else if evidence == STATED {
         Decision::assumed(what, words, "the usual number; norm_groups states another")
     } else {

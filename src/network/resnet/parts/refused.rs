@@ -44,7 +44,29 @@ const TENSORS: &[(&str, &str)] = &[
         ".weight_g",
         "a network with weight normalisation; take it away with `remove_weight_norm`",
     ),
+    (
+        ".skipinit_gain",
+        "an NFNet, a network without normalisations",
+    ),
+    (
+        ".conv1.gain",
+        "an NF-ResNet, a network without normalisations",
+    ),
+    (".norm1.v", "a ResNet with EvoNorm"),
+    (".norm1.tau", "a ResNet with filter response normalisation"),
+    (
+        "stage2.0.branches.",
+        "an HRNet, whose branches keep several sizes",
+    ),
     ("segmentation_head.", "a network for segmentation"),
+    (
+        "aux_classifier.",
+        "a network of torchvision for segmentation; its backbone is the entry 'backbone'",
+    ),
+    (
+        "classifier.0.convs.",
+        "DeepLab, a network for segmentation; its backbone is the entry 'backbone'",
+    ),
     ("decoder.blocks.", "a U-Net"),
     ("rpn_head.", "a detector of MMDetection"),
     ("bbox_head.", "a detector of MMDetection"),
@@ -59,6 +81,47 @@ const TENSORS: &[(&str, &str)] = &[
     (".lora_A", "a network with LoRA; merge it first"),
     (".skn.", "a ResNet with selective kernels"),
 ];
+
+/// Fragments of the names of tensors in files of other networks, which have no names of a ResNet.
+const OTHERS: &[(&str, &str)] = &[
+    (".attn.qkv.", "a transformer"),
+    (".attention.query.", "a transformer"),
+    (".self_attention.in_proj_weight", "a transformer"),
+    (".relative_position_bias_table", "a Swin transformer"),
+    (".dwconv.", "a ConvNeXt"),
+    ("features.denseblock1.", "a DenseNet"),
+    ("_blocks.0._depthwise_conv.", "an EfficientNet"),
+    ("stem.1.conv_dw.", "a VoVNet"),
+    ("stages.0.blocks.0.conv_dw.", "a ConvNeXt"),
+    ("blocks.0.0.conv_", "an EfficientNet or MobileNet"),
+    ("features.1.conv.0.", "a MobileNet"),
+    (
+        "features.1.block.0.",
+        "an EfficientNet, MobileNet or ConvNeXt",
+    ),
+    ("inception3a.", "a GoogLeNet"),
+    ("Mixed_5b.", "an Inception network"),
+    ("s1.b1.conv1.", "a RegNet"),
+    ("trunk_output.block1.", "a RegNet"),
+    ("stages.0.conv_exp.", "a CSPNet"),
+    ("stages.0.conv_transition", "a CSPNet"),
+    (
+        "stages.0.0.conv",
+        "one of timm's networks of blocks (ByobNet)",
+    ),
+    ("level2.tree1.", "a DLA"),
+    ("block1.rep.", "an Xception"),
+    ("features.0.weight", "a VGG or AlexNet"),
+    (".squeeze.weight", "a SqueezeNet"),
+    ("stage2.0.branch1.", "a ShuffleNet"),
+];
+
+/// What the tensors of a file belong to that has no names of a ResNet, if that is known.
+pub(in super::super) fn other(names: &BTreeSet<String>) -> Option<&'static str> {
+    let shows = |mark: &str| names.iter().any(|name| name.contains(mark));
+    let found = OTHERS.iter().find(|(mark, _)| shows(mark));
+    found.map(|&(_, kind)| kind)
+}
 
 /// Networks that can only be read from other kinds of files, as their tensor names alone do not
 /// suffice: a fragment of the names, the network, and the file to use instead.

@@ -291,15 +291,7 @@ impl Import {
         keep: bool,
     ) -> Result<Value, Error> {
         let x = image(site, self.plain(site, x)?)?;
-        let shape = self.draft.shape(x.id);
-        // For other image sizes the result is not 1×1, which the layer that reads it will report.
-        let operation = Operation::MaxPool {
-            kernel: [shape.h, shape.w],
-            stride: [1, 1],
-            padding: PaddingRule::all(0),
-            zeros: false,
-        };
-        let y = self.node(site, operation, &[x])?;
+        let y = self.node(site, Operation::GlobalMaxPool, &[x])?;
         Ok(Value {
             is_image: keep,
             ..y

@@ -5,7 +5,7 @@ use super::super::view::{Activation, Axis, Pending};
 use super::group_norm;
 use super::sizes::{axes, axis, inferred, permutation, squeezed, widen};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::network::{Operation, PaddingRule};
+use resnet_wgpu::internals::network::Operation;
 
 /// Global pooling: the mean or maximum over all pixels.
 pub(super) fn pool(
@@ -13,16 +13,9 @@ pub(super) fn pool(
     site: &Site<'_>,
     x: Activation,
 ) -> Result<Value, Error> {
-    let shape = import.draft.shape(x.id);
     let operation = match site.node.op {
         "GlobalAveragePool" | "ReduceMean" => Operation::GlobalAvgPool,
-        // For other image sizes the result is not 1×1, which the operator that reads it refuses.
-        _ => Operation::MaxPool {
-            kernel: [shape.h, shape.w],
-            stride: [1, 1],
-            padding: PaddingRule::all(0),
-            zeros: false,
-        },
+        _ => Operation::GlobalMaxPool,
     };
     import.unary(site, operation, x)
 }

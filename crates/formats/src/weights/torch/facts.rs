@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::checkpoint::MAX_NAME_BYTES;
 use super::objects::{Objects, Value};
 
-/// Numbers of an argument: one for each channel.
+/// Numbers of an argument, which are one for each channel, and arguments of a network.
 const MAX_ITEMS: usize = 8;
 
 /// Keys under which training scripts keep the name of the network, and the objects that they keep in a
@@ -40,8 +40,16 @@ const ARGUMENTS: &[&str] = &[
     "val_crop_size",
 ];
 
+/// Arguments of timm's script that say what the network computes, and what the facts call them: an epsilon
+/// of all normalisations, the global pool, and what a network is made with.
+const OF_NETWORK: &[(&str, &str)] = &[
+    ("bn_eps", "epsilon"),
+    ("gp", "global_pool"),
+    ("model_kwargs", "model_args"),
+];
+
 /// What the checkpoint says about the network in words: the `architecture`, `said by` which entry, the
-/// `labels`, and the `arguments` about images as JSON.
+/// `labels`, the `arguments` about images as JSON, and what [`OF_NETWORK`] names.
 /// The arguments of a script are more exact than what stands beside them.
 pub(super) fn facts(objects: &Objects<'_>, root: Value<'_>) -> HashMap<String, String> {
     let Some(root) = objects.dict(root) else {
@@ -76,6 +84,28 @@ pub(super) fn facts(objects: &Objects<'_>, root: Value<'_>) -> HashMap<String, S
     if let Some(arguments) = arguments.next() {
         let text = serde_json::Value::Object(arguments).to_string();
         facts.insert("arguments".to_owned(), text);
+    }
+    let held = HOLDERS
+        .iter()
+        .find_map(|&key| objects.dict(get(root, key)?.1));
+    for (argument, fact) in OF_NETWORK {
+        let value = held.and_then(|held| Some(get(held, argument)?.1));
+        let text = value.and_then(|value| match value {
+            Value::Text(text) if text.len() <= MAX_NAME_BYTES => Some(text.to_owned()),
+            Value::Float(number) => Some(number.to_string()),
+            Value::Int(number) => Some(number.to_string()),
+            _ => {
+                let items = objects.named(objects.dict(value)?);
+                let plain = |(name, value): (&str, Value<'_>)| {
+                    (name.to_owned(), json(objects, value).unwrap_or_default())
+                };
+                let items = items.take(MAX_ITEMS).map(plain);
+                Some(items.collect::<serde_json::Map<_, _>>())
+                    .filter(|items| !items.is_empty())
+                    .map(|items| serde_json::Value::Object(items).to_string())
+            }
+        });
+        facts.extend(text.map(|text| ((*fact).to_owned(), text)));
     }
     if let Some((entry, name)) = said.next() {
         facts.insert("architecture".to_owned(), name.to_owned());
