@@ -7,6 +7,9 @@ use rayon::prelude::*;
 use super::layout::{Layout, Line};
 use crate::graph::{PadValue, Window};
 
+/// The pixels that are summed one after the other.
+const PART: usize = 32;
+
 /// How a pool reduces the pixels of a window.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pool {
@@ -123,9 +126,22 @@ fn clipped(start: usize, kernel: usize, padding: usize, size: usize) -> Range<us
 }
 
 fn mean<'a>(pixels: impl Iterator<Item = &'a Line>, count: usize) -> Line {
-    let sum = pixels.fold(Line::ZERO, |sum, &x| sum.zip(x, |sum, x| sum + x));
-    let scale = 1.0 / count as f32;
-    sum.map(|sum| sum * scale)
+    let count = count as f32;
+    sum(pixels).map(|sum| sum / count)
+}
+
+fn sum<'a>(pixels: impl Iterator<Item = &'a Line>) -> Line {
+    pixels.fold(Line::ZERO, |sum, &x| sum.zip(x, |sum, x| sum + x))
+}
+
+/// The sum of many pixels: of the sums of parts, so that rounding does not grow with every pixel. Networks that
+/// normalise what they average, as selective kernels do, multiply the error by hundreds.
+fn long_sum(pixels: &[Line]) -> Line {
+    let parts: Vec<Line> = pixels.chunks(PART).map(|part| sum(part.iter())).collect();
+    match parts.len() {
+        0..=PART => sum(parts.iter()),
+        _ => long_sum(&parts),
+    }
 }
 
 /// Averages all pixels of each image; `out` has one pixel per image.
@@ -135,7 +151,8 @@ pub(super) fn global_avg(layout: Layout, x: &[Line], out: &mut [Line]) {
         .zip(x.par_chunks_exact(layout.plane()))
         .for_each(|(out, x)| {
             for (out, x) in out.iter_mut().zip(x.chunks_exact(image)) {
-                *out = mean(x.iter(), image);
+                let count = image as f32;
+                *out = long_sum(x).map(|sum| sum / count);
             }
         });
 }

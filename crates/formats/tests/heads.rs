@@ -212,18 +212,6 @@ fn convolutions_with_merged_normalisations_have_biases_instead() {
 }
 
 #[test]
-fn backbones_may_lack_their_last_stages() {
-    let bytes = file(5, |name| {
-        let is_last = name.starts_with("layer4.") || name.starts_with("fc.");
-        (!is_last).then(|| name.to_owned())
-    });
-    let network = open(bytes, &options()).expect("opened");
-    let model = network.model(&options()).expect("built");
-    let features = model.graph.value_of(Role::Features).expect("features");
-    assert_eq!(features.shape.c, 32, "those of layer3");
-}
-
-#[test]
 fn the_caller_may_name_the_classifier() {
     let mut asked = options();
     let mut open = |name: &str| {

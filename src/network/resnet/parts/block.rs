@@ -13,18 +13,18 @@ use super::{
 };
 use crate::error::Error;
 use crate::graph::ValueId;
-use crate::network::Operation;
 use crate::network::resnet::naming::{Part, Place, Unit};
 use crate::network::resnet::plan::{Block, Plan, Projects, ShortcutOrder, StrideSite, Style};
+use crate::network::{Family, Operation};
 
+/// The stages of most networks.
+const USUAL_STAGES: usize = 4;
 /// More stages than any network has.
 const MAX_STAGES: usize = 16;
 
 /// Infers the number of blocks and their channels.
 pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), Error> {
     let first = |stage| Place { stage, block: 0 };
-    // Networks for CIFAR have three stages, backbones may lack the last ones, and those of Hugging Face have
-    // as many as their configuration says.
     let stages = 0..MAX_STAGES;
     let blocks = stages.map(|stage| {
         // A block with selective kernels may have no plain first convolution.
@@ -35,9 +35,13 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) -> Result<(), 
         (0..).take_while(exists).count()
     });
     let blocks: Vec<usize> = blocks.take_while(|&count| count > 0).collect();
-    if blocks.is_empty() {
-        let layer = plan.layer(Unit::Main(first(0), 0), Part::Conv);
-        return Err(unexplained(plan, format!("the file has no '{layer}'")));
+    // Networks for CIFAR have three stages, and those of Hugging Face as many as their configuration says.
+    let any = sight.naming.family() == Family::HuggingFace && !blocks.is_empty();
+    if !any && blocks.len() < USUAL_STAGES && !(plan.is_small() && blocks.len() == 3) {
+        let layer = plan.layer(Unit::Main(first(blocks.len()), 0), Part::Conv);
+        let stage = layer.split(".0.conv1").next().unwrap_or_default();
+        let reason = format!("the file has no block of {stage}");
+        return Err(unexplained(plan, reason));
     }
     plan.strides.resize(blocks.len(), 2);
     plan.blocks = blocks;
