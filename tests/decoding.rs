@@ -170,6 +170,43 @@ fn a_picture_is_prepared_from_its_file_as_from_its_pixels() {
 }
 
 #[test]
+fn jpegs_may_be_decoded_at_a_fraction_of_their_size() {
+    let mut reader = Reader::default();
+    reader.fast = true;
+    let mut rules = Preprocess::NOTEBOOK;
+    let mut reduced = 0;
+    for case in fixtures().whole {
+        let bytes = unpacked(&case.file);
+        let whole = decode(&bytes).expect("decoded");
+        // An upright part of the picture, so that what is turned would show.
+        for size in [[5, 3], [16, 16]] {
+            rules.size = size;
+            let exact = Reader::default().prepare("test", &bytes, &rules);
+            let exact = exact.expect("prepared");
+            let fast = reader.prepare("test", &bytes, &rules).expect("prepared");
+            assert_eq!(fast.shape(), exact.shape(), "{}", case.name);
+            let is_large = whole.size()[0] / 2 >= size[0] && whole.size()[1] / 2 >= size[1];
+            let pairs = fast.rgba().iter().zip(exact.rgba());
+            let difference = pairs.map(|(&x, &y)| u32::from(x.abs_diff(y)));
+            let mean = difference.sum::<u32>() as f32 / exact.rgba().len() as f32;
+            assert!(mean < 16.0, "{} at {size:?}: {mean}", case.name);
+            if mean > 0.0 {
+                assert!(is_large, "{} at {size:?} lacks pixels", case.name);
+                assert!(case.name.contains("JPEG"), "{}", case.name);
+                reduced += 1;
+            }
+        }
+        assert_eq!(
+            reader.decode("test", &bytes).expect("decoded"),
+            whole,
+            "{}: for no network",
+            case.name
+        );
+    }
+    assert!(reduced >= 10, "{reduced} were reduced");
+}
+
+#[test]
 fn batches_are_joined_and_filled_up() {
     let mut rules = Preprocess::NOTEBOOK;
     rules.size = [2, 2];

@@ -239,6 +239,8 @@ struct Options {
     strict: bool,
     #[pyo3(item)]
     allow_truncated: bool,
+    #[pyo3(item)]
+    fast_decode: bool,
 }
 
 fn open(path: PathBuf, options: Options) -> PyResult<Network> {
@@ -299,6 +301,7 @@ fn open(path: PathBuf, options: Options) -> PyResult<Network> {
     let features = features.map_err(|error| library(&error))?.shape;
     let mut reader = Reader::default();
     reader.truncated = options.allow_truncated;
+    reader.fast = options.fast_decode;
     Ok(Network {
         inspection: json(
             &network

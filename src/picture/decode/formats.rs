@@ -9,7 +9,8 @@ use image::{DynamicImage, ImageDecoder};
 use crate::internals::npy;
 
 use super::{
-    Picture, Pixels, Refused, Source, admitted, clipped, gif, jpeg, orientation, other, png, tiff,
+    Picture, Pixels, Refused, Source, Wanted, admitted, clipped, gif, jpeg, orientation, other,
+    png, tiff,
 };
 
 /// Magic bytes of unsupported formats that are often taken for pictures: their offset, the bytes,
@@ -52,10 +53,14 @@ const MISTAKEN: [(&[u8], &str); 5] = [
 ];
 
 /// Decodes a file of any supported format.
-pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'_>, Refused> {
+pub(super) fn decode<'a>(
+    bytes: &'a [u8],
+    truncated: bool,
+    wanted: Wanted<'_>,
+) -> Result<Source<'a>, Refused> {
     match bytes {
         [] => Err("the file is empty".to_owned().into()),
-        [0xff, 0xd8, 0xff, ..] => jpeg::decode(bytes, truncated),
+        [0xff, 0xd8, 0xff, ..] => jpeg::decode(bytes, truncated, wanted),
         [0x89, b'P', b'N', b'G', ..] => png::decode(bytes, truncated),
         [b'G', b'I', b'F', b'8', ..] => gif::decode(bytes),
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => tiff::decode(bytes),

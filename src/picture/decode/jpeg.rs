@@ -5,21 +5,27 @@
 
 use std::borrow::Cow;
 
-use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, DecodeWarning, Decoder, PixelFormat};
+use libjpeg_turbo_rs::{
+    ColorSpace, DecodeLimits, DecodeWarning, Decoder, PixelFormat, ScalingFactor,
+};
 
-use super::{Picture, Pixels, Refused, Source, Turn, admitted, orientation, other, sides};
+use super::{Picture, Pixels, Refused, Source, Turn, Wanted, admitted, orientation, other, sides};
 
 /// Maximum number of scans. Encoders write about ten; each may take as long as a whole picture.
 const MAX_SCANS: usize = 100;
 
 /// Decodes a JPEG. Anything after the first picture, as in an MPO, is ignored.
-pub(super) fn decode(bytes: &[u8], truncated: bool) -> Result<Source<'static>, Refused> {
+pub(super) fn decode(
+    bytes: &[u8],
+    truncated: bool,
+    wanted: Wanted<'_>,
+) -> Result<Source<'static>, Refused> {
     let bytes = match cut_off(bytes) {
         None => Cow::Borrowed(bytes),
         Some(length) if truncated => Cow::Owned([&bytes[..length], &[0xff, END_OF_IMAGE]].concat()),
         Some(_) => return Err(Refused::CutOff),
     };
-    source(&bytes, DecodeLimits::default(), admitted)
+    source(&bytes, DecodeLimits::default(), admitted, wanted)
 }
 
 /// Decodes a JPEG that is a part of a picture, of at most so many rows and columns.
@@ -33,11 +39,8 @@ pub(super) fn part(bytes: &[u8], [height, width]: [usize; 2]) -> Result<Picture,
         ..DecodeLimits::default()
     };
     // The whole picture was admitted.
-    match source(bytes, limits, |height, width| {
-        Ok((sides(height, width)?, None))
-    })?
-    .pixels
-    {
+    let admitted = |height, width| Ok((sides(height, width)?, None));
+    match source(bytes, limits, admitted, &|_, _| None)?.pixels {
         Pixels::All(picture, _) => Ok(picture),
         Pixels::Rows(_) => Err(unusual()),
     }
@@ -48,6 +51,7 @@ fn source(
     bytes: &[u8],
     limits: DecodeLimits,
     admitted: impl FnOnce(u64, u64) -> Result<([usize; 2], Turn), Refused>,
+    wanted: Wanted<'_>,
 ) -> Result<Source<'static>, Refused> {
     let limits = DecodeLimits {
         max_scans: MAX_SCANS,
@@ -67,6 +71,13 @@ fn source(
     decoder.set_lenient(true);
     decoder.set_block_smoothing(true);
     let orientation = orientation(decoder.exif_data(), decoder.xmp_data());
+    let mut size = [height, width];
+    if sampling.len() < 4
+        && let Some(factor) = wanted(size, orientation).and_then(|wanted| reduction(size, wanted))
+    {
+        decoder.set_scale(factor);
+        size = size.map(|side| factor.scale_dim(side));
+    }
     let rgb = match sampling[..] {
         [_] => {
             let grey = pixels(&mut decoder, PixelFormat::Grayscale)?;
@@ -78,12 +89,26 @@ fn source(
             cmyk.as_chunks().0.iter().flat_map(inverted_cmyk).collect()
         }
         [c, m, y, k] if decoder.jpeg_color_space() == ColorSpace::Cmyk && m == y && m == k => {
-            cmyk_by_planes(decoder, [height, width], [c, m])?
+            cmyk_by_planes(decoder, size, [c, m])?
         }
         _ => return Err(unusual()),
     };
+    let [height, width] = size;
     let picture = Picture { height, width, rgb };
     Ok(Source::all(picture, turn, orientation))
+}
+
+/// The smallest eighth of a picture's size that leaves twice what is wanted of it, if that is less than the whole.
+fn reduction(size: [usize; 2], wanted: [usize; 2]) -> Option<ScalingFactor> {
+    let leaves_enough = |factor: &ScalingFactor| {
+        let sides = size.into_iter().zip(wanted);
+        sides
+            .into_iter()
+            .all(|(side, wanted)| factor.scale_dim(side) / 2 >= wanted)
+    };
+    let reductions = ScalingFactor::SUPPORTED.iter().rev();
+    let reductions = reductions.filter(|factor| factor.num() < factor.denom());
+    reductions.copied().find(leaves_enough)
 }
 
 fn pixels(decoder: &mut Decoder<'_>, format: PixelFormat) -> Result<Vec<u8>, Refused> {

@@ -134,6 +134,7 @@ class Network:
         settings: Mapping[str, str] | None = None,
         strict: bool = False,
         allow_truncated: bool = False,
+        fast_decode: bool = False,
     ) -> Network:
         """Opens a weight file: safetensors, PyTorch, ONNX or Keras, or "hf:owner/name" from the Hub.
 
@@ -155,6 +156,8 @@ class Network:
             settings: What no file shows, such as {"stem_pool": "none"}.
             strict: Refuse to assume anything; otherwise assumptions are `AssumedWarning`s.
             allow_truncated: Take what there is of images that are cut off.
+            fast_decode: Decode JPEGs at a fraction of their size, at least twice that of the network's image;
+                the pixels then differ a little from Pillow's.
 
         Raises:
             WeightsError: The weights are unreadable, unsupported, ambiguous, or not to be had.
@@ -179,6 +182,7 @@ class Network:
             "settings": dict(settings or {}),
             "strict": strict,
             "allow_truncated": allow_truncated,
+            "fast_decode": fast_decode,
         }
         return cls(os.fspath(path), options)
 
