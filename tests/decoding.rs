@@ -189,10 +189,10 @@ fn jpegs_may_be_decoded_at_a_fraction_of_their_size() {
             let pairs = fast.rgba().iter().zip(exact.rgba());
             let difference = pairs.map(|(&x, &y)| u32::from(x.abs_diff(y)));
             let mean = difference.sum::<u32>() as f32 / exact.rgba().len() as f32;
-            assert!(mean < 16.0, "{} at {size:?}: {mean}", case.name);
+            assert!(mean < 24.0, "{} at {size:?}: {mean}", case.name);
             if mean > 0.0 {
                 assert!(is_large, "{} at {size:?} lacks pixels", case.name);
-                assert!(case.name.contains("JPEG"), "{}", case.name);
+                assert!(bytes.starts_with(&[0xff, 0xd8]), "{} is no JPEG", case.name);
                 reduced += 1;
             }
         }
