@@ -226,6 +226,14 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         reason: String,
     },
+    /// A setting that does not exist, has no such value, or is not for the network.
+    #[error("setting '{name}': {reason}")]
+    Setting {
+        /// The name of the setting.
+        name: String,
+        /// What is wrong, and what there is instead.
+        reason: String,
+    },
     /// A node of a file makes no sense, or is not supported.
     #[error("node '{node}' ({op}): {reason}")]
     Operator {
@@ -467,7 +475,7 @@ impl Error {
             | Self::UnknownValue { .. }
             | Self::NoRole { .. }
             | Self::ForeignId { .. } => Kind::Graph,
-            Self::Model { .. } | Self::Operator { .. } => Kind::Model,
+            Self::Model { .. } | Self::Setting { .. } | Self::Operator { .. } => Kind::Model,
             Self::LimitExceeded { .. }
             | Self::PathUnavailable { .. }
             | Self::WrongKernel { .. }

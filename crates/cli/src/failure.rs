@@ -84,7 +84,11 @@ impl Failure {
 
     /// An error while reading a weight file or building its network.
     pub(crate) fn weights(error: &Error) -> Self {
-        Self::new(WEIGHTS, advised(error))
+        let code = match error {
+            Error::Setting { .. } => USAGE,
+            _ => WEIGHTS,
+        };
+        Self::new(code, advised(error))
     }
 
     /// What is to be said of it; nothing if everything has already been reported.

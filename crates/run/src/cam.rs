@@ -58,7 +58,15 @@ impl Cam {
         if let Some(at) = at {
             map = map.at(at);
         }
-        let graph = add_class_map(&optimize(&network.model.graph, network.fusion)?, &map)?;
+        let whole = &network.model.graph;
+        let merged = optimize(whole, network.fusion)?;
+        let is_merged = |at: &str| whole.find(at).is_ok() && merged.find(at).is_err();
+        let graph = if at.is_some_and(is_merged) {
+            // The value must not be merged with what follows it.
+            optimize(&add_class_map(whole, &map)?, network.fusion)?
+        } else {
+            add_class_map(&merged, &map)?
+        };
         let rules = network.model.preprocess;
         let runner = Runner::new(device, &graph, InputFormat::Rgba8(rules), progress)?;
         Ok(Self {

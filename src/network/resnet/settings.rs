@@ -153,8 +153,8 @@ pub(super) fn refuse(name: &str, reason: impl fmt::Display) -> Error {
         .iter()
         .map(|(name, values)| format!("{name} ({values})"))
         .collect();
-    Error::Model {
-        model: format!("setting '{name}'"),
+    Error::Setting {
+        name: name.to_owned(),
         reason: format!("it {reason}; there are {}", all.join(", ")),
     }
 }

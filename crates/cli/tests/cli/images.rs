@@ -332,6 +332,8 @@ fn cam_paints_what_the_network_sees_and_leaves_the_rest() {
             .ends_with(2)
             .complains_of(says);
     }
+    // A convolution that is merged with what follows it.
+    Run::new(&[&cam, &TINY, &ON_CPU, &["--at", "layer4.1.conv1"]]).ends_with(0);
     Run::new(&[&cam, &TINY, &ON_CPU, &["--at", "layer9"]])
         .ends_with(1)
         .complains_of("layer9");
