@@ -4,11 +4,13 @@
     python examples/ray_batch.py photos/ answers/ --weights resnet50.safetensors --actors 2
 
 Parquet has the columns `path` and `bytes`. The answers have `path`, `label`, `probability`, `probabilities`,
-`embedding`, and `error` for an image that could not be read. Ray is started on this machine; on a cluster add
-`--address auto`, and give weights that every node has: a shared path, or `hf:owner/name`.
+`embedding`, and `error` for an image that could not be read. Ray is started on this machine, beside any other
+cluster on it; to use one add `--address auto`, and give weights that every node has: a shared path, or
+`hf:owner/name`.
 
-An actor with a GPU (`--gpus 1`) runs on the adapter that Ray gave it; one without runs on the CPU, with as
-many threads as Ray reserved for it (`--cpus`). It holds the network, and `--batch` images at a time.
+An actor with a GPU (`--gpus 1`) runs on the adapter that Ray gave it, if that is NVIDIA's, otherwise on the best
+one; an actor without runs on the CPU, with as many threads as Ray reserved for it (`--cpus`). It holds the
+network, and `--batch` images at a time. Actors may have all cores: what reads and writes files waits for none.
 """
 
 import argparse
@@ -21,13 +23,13 @@ from resnet_wgpu import Network, cuda_adapter
 
 class Model:
     def __init__(self, weights: str) -> None:
-        adapter = cuda_adapter()
-        cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
-        backend = None if adapter else "cpu"
-        self.network = Network.open(weights, device=adapter, backend=backend, threads=max(1, int(cpus)))
+        given = ray.get_runtime_context().get_assigned_resources()
+        threads = max(1, int(given.get("CPU", 1)))
+        on = {"device": cuda_adapter()} if given.get("GPU") else {"backend": "cpu"}
+        self.network = Network.open(weights, threads=threads, **on)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        answers = self.network.predict(list(batch["bytes"]), errors="return")
+        answers = self.network.predict(batch["bytes"], errors="return")
         best = [top[0] if isinstance(top, list) else None for top in answers.top(1)]
         return {
             "path": batch["path"],
@@ -44,9 +46,9 @@ def answers_of(
 ) -> ray.data.Dataset:
     """The answers to the images of a folder or of Parquet files, on this many actors."""
     if any(pathlib.Path(images).glob("*.parquet")) or images.endswith(".parquet"):
-        dataset = ray.data.read_parquet(images, columns=["path", "bytes"])
+        dataset = ray.data.read_parquet(images, columns=["path", "bytes"], num_cpus=0, concurrency=actors)
     else:
-        dataset = ray.data.read_binary_files(images, include_paths=True)
+        dataset = ray.data.read_binary_files(images, include_paths=True, num_cpus=0, concurrency=actors)
     return dataset.map_batches(
         model,
         fn_constructor_kwargs={"weights": weights},
@@ -66,13 +68,13 @@ def main() -> None:
     parser.add_argument("--cpus", type=float, default=1, help="of each actor")
     parser.add_argument("--gpus", type=float, default=0, help="of each actor")
     parser.add_argument("--batch", type=int, default=64, help="images that an actor gets at a time")
-    parser.add_argument("--address", help="of a cluster, such as `auto`; starts Ray here if left out")
+    parser.add_argument("--address", default="local", help="of a cluster, such as `auto`; `local` starts Ray here")
     args = parser.parse_args()
     ray.init(address=args.address)
     answers = answers_of(
         args.images, args.weights, actors=args.actors, cpus=args.cpus, gpus=args.gpus, batch=args.batch
     )
-    answers.write_parquet(args.output)
+    answers.write_parquet(args.output, ray_remote_args={"num_cpus": 0}, concurrency=args.actors)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,10 @@
 import json
 import os
 import pathlib
+import secrets
+import shutil
 import subprocess
+import tempfile
 import warnings
 from typing import Any
 
@@ -19,6 +22,23 @@ LESSON = ROOT / "models" / "shapes" / "shapes.int8.safetensors"
 FAMILIES = ROOT / "crates" / "formats" / "tests" / "data" / "families"
 PICTURES = sorted((ROOT / "assets").glob("*.png"))
 PROGRAM = os.environ.get("RESNET_PROGRAM", str(ROOT / "target" / "debug" / "resnet"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Ray starts what the tests ask for, and neither sees nor disturbs another cluster of this machine.
+
+    Left to itself, it joins the one of which a file under /tmp says that it was started last.
+    """
+    # Its sockets lie below, and their paths must be short.
+    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray", dir="/tmp")
+    os.environ.pop("RAY_ADDRESS", None)
+    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), RAY_USAGE_STATS_ENABLED="0")
+    # On a busy machine a worker takes longer to start than the minute after which Ray starts another, for ever.
+    os.environ["RAY_worker_register_timeout_seconds"] = "600"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(os.environ.pop("RAY_TMPDIR"), ignore_errors=True)
 
 
 def resnet(*arguments: object) -> str:

@@ -79,6 +79,8 @@ def test_lists_generators_and_arrays_of_images_are_several(on_cpu: Network) -> N
     both = np.stack([PIXELS, PIXELS[::-1]])
     np.testing.assert_array_equal(on_cpu.logits(both), on_cpu.logits(list(both)))
     assert len(on_cpu.classify(both)) == 2
+    for column in (np.array(list(map(str, PICTURES))), np.array([path.read_bytes() for path in PICTURES], object)):
+        np.testing.assert_array_equal(on_cpu.logits(column), want)
     assert on_cpu.classify([]) == []
     assert on_cpu.logits([]).shape == (0, 12)
     assert on_cpu.embed(iter(())).shape == (0, 2048)

@@ -21,27 +21,31 @@ class _HasArray(Protocol):
 
 
 @runtime_checkable
-class _HasDLPack(Protocol):
-    """Whatever hands its memory on by DLPack: tensors of PyTorch, JAX and others on the CPU."""
+class Array(Protocol):
+    """Whatever hands its memory on by DLPack: arrays of numpy, tensors of PyTorch, JAX and others on the CPU."""
 
     def __dlpack__(self, *, stream: Any = ...) -> Any: ...
 
 
-Image = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, _HasArray, _HasDLPack]
+Image = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, _HasArray, Array]
 """A path, an image file in memory, a `PIL.Image`, or uint8 pixels: rows, columns and channels."""
 
 Images = Union[Image, Iterable[Image]]
-"""An image, an array of several (rows, columns and channels behind their number), or images one by one."""
+"""An image, an array of several (rows, columns and channels behind their number; or objects, such as bytes, and
+texts), or images one by one."""
 
 
 def one_or_many(images: Images) -> tuple[Iterable[object], bool]:
     """What the native half reads, and whether it is a single image."""
     if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview)) or _is_pillow(images):
         return [_native(images)], True
-    if isinstance(images, (_HasArray, _HasDLPack)):
+    if isinstance(images, (_HasArray, Array)):
         array = _array(images)
         if array.ndim == 4:
             return map(_native, array), False
+        # Paths or files, as columns of tables have them.
+        if array.ndim == 1 and array.dtype.kind in "OUT":
+            return map(_native, array.tolist()), False
         return [_native(array)], True
     if not isinstance(images, Iterable):
         raise TypeError(
@@ -64,7 +68,7 @@ def _native(image: Any) -> object:
             return np.asarray(image.convert("RGB"))
         except (OSError, ValueError, SyntaxError) as error:
             return ImageError(f"the PIL.Image cannot be decoded: {error}")
-    if not isinstance(image, (_HasArray, _HasDLPack)):
+    if not isinstance(image, (_HasArray, Array)):
         return TypeError(
             f"expected a path, bytes, a PIL.Image or a uint8 array as an image, not "
             f"{type(image).__name__}"

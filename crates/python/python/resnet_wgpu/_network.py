@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
-from ._images import Image, Images, one_or_many
+from ._images import Array, Image, Images, one_or_many
 from ._native import AdapterError, ImageError, WeightsError
 
 Floats = npt.NDArray[np.float32]
@@ -91,11 +91,11 @@ class Network:
 
     Images are paths, image files as bytes, `PIL.Image`s, and uint8 pixels in rows, columns and 1, 3 or 4
     channels: arrays of numpy, or of whatever has `__array_interface__` or DLPack on the CPU, which are
-    read where they lie if they have no gaps. A list or a generator of these, and an array with the number
-    of the image in front, are several images. Files are turned upright as their EXIF data say, and their
-    pixels are Pillow's; pixels that are handed over are taken as they are. Every method reads, resizes and
-    runs images at the same time, without the interpreter's lock: of a generator at most three batches (on the
-    CPU two) and an image for each thread are held.
+    read where they lie if they have no gaps. A list or a generator of these, an array of objects or texts,
+    and one of pixels with the number of the image in front, are several images. Files are turned upright as
+    their EXIF data say, and their pixels are Pillow's; pixels that are handed over are taken as they are.
+    Every method reads, resizes and runs images at the same time, without the interpreter's lock: of a
+    generator at most three batches (on the CPU two) and an image for each thread are held.
 
     An image that cannot be read raises `ImageError`, or is returned in its place with errors="return".
     Every method also raises `DeviceError` if the device fails, and `AnswerError` if what it computed is no
@@ -230,7 +230,9 @@ class Network:
         inspection: dict[str, Any] = json.loads(self._native.inspection)
         return inspection
 
-    # A text is a path, not the sequence of its characters.
+    # An array is one image or several. A text is a path, not the sequence of its characters.
+    @overload
+    def classify(self, images: Array, top: int = 5, *, errors: Errors = "raise") -> Any: ...
     @overload
     def classify(  # type: ignore[overload-overlap]
         self, images: Image, top: int = 5, *, errors: Literal["raise"] = "raise"
