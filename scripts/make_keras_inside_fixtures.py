@@ -76,6 +76,22 @@ def networks(K, version):
         layers = [L.Rescaling(1 / 255.0), L.ZeroPadding2D(1), L.Conv2D(4, 3), pool(), L.Dense(CLASSES)]
         return K.Sequential([L.Input((*SIZE, 1)), *layers])
 
+    def grey_resized():
+        layers = [L.Resizing(9, 8), L.Rescaling(1 / 255.0), L.Conv2D(4, 3), pool(), L.Dense(CLASSES)]
+        return K.Sequential([L.Input((*SIZE, 1)), *layers])
+
+    def free():
+        """For pictures of any size, which all become one."""
+        inputs = L.Input((None, None, 3))
+        x = trunk(K.applications.resnet.preprocess_input(L.Resizing(8, 9)(inputs)))
+        return K.Model(inputs, L.Dense(CLASSES, activation="softmax")(pool()(x)))
+
+    def first():
+        inputs = L.Input((8, 8, 3))
+        base = K.Model(inputs, trunk(inputs), name="base")
+        layers = [L.Resizing(8, 8), L.Rescaling(1 / 127.5, offset=-1), base, pool(), L.Dense(CLASSES)]
+        return K.Sequential([L.Input((*SIZE, 3)), *layers])
+
     def transfer():
         augment = K.Sequential([L.RandomFlip("horizontal"), L.RandomRotation(0.1)], name="augment")
         inputs = L.Input((*SIZE, 3))
@@ -94,6 +110,16 @@ def networks(K, version):
     yield "stated", True, of(L.Normalization(mean=[120.0, 110.0, 100.0], variance=[3e3, 4e3, 5e3]))
     yield "transfer", True, transfer
     yield "resized", True, of(lambda x: L.Resizing(*SIZE)(L.Rescaling(1 / 255.0)(x)))
+    yield "unchanged", True, of(lambda x: L.Rescaling(1 / 255.0)(L.Resizing(*SIZE, interpolation="bicubic")(x)))
+    linear = lambda *size: of(lambda x: L.Rescaling(1 / 255.0)(L.Resizing(*size)(x)))
+    yield "smaller", True, linear(7, 9)
+    yield "larger", True, linear(19, 23)
+    yield "nearest", True, of(lambda x: L.Rescaling(1 / 127.5, -1)(L.Resizing(9, 13, interpolation="nearest")(x)))
+    yield "same-ratio", True, of(lambda x: L.Rescaling(1 / 255.0)(L.Resizing(6, 5, crop_to_aspect_ratio=True)(x)))
+    yield "free", True, free
+    yield "first", True, first
+    yield "grey-resized", True, grey_resized
+    yield "upwards", False, of(trunk=lambda x: trunk(L.Resizing(11, 9)(trunk(x))))
     yield "grey", True, grey
     yield "excite", False, of(trunk=lambda x: excite(trunk(x)))
     yield "inner", False, of(trunk=inner)
@@ -127,8 +153,18 @@ def refused(K):
         inputs = L.Input((*SIZE, 3))
         return K.Model(inputs, L.Dense(2)(L.GlobalAveragePooling2D()(L.Conv2D(3, 1)(inputs / 255.0) + inputs)))
 
+    def integers():
+        inputs = L.Input((*SIZE, 3), dtype="uint8")
+        x = L.Conv2D(4, 3)(L.Rescaling(1 / 255.0)(L.Resizing(6, 6)(inputs)))
+        return K.Model(inputs, L.Dense(CLASSES)(L.GlobalAveragePooling2D()(x)))
+
     yield "code", "Python code", of(L.Lambda(lambda x: x / 255.0), L.Conv2D(4, 3))
-    yield "resizing", "6x6", of(L.Resizing(6, 6), L.Conv2D(4, 3))
+    for method in "bicubic", "lanczos3", "lanczos5":
+        yield method, f"'{method}'", of(L.Resizing(6, 6, interpolation=method), L.Conv2D(4, 3))
+    for option in "crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias":
+        yield option, f"'{option}'", of(L.Resizing(6, 6, **{option: True}), L.Conv2D(4, 3))
+    yield "integers", "integers", integers()
+    yield "crop", "6x6", of(L.CenterCrop(6, 6), L.Conv2D(4, 3))
     yield "swish", "'silu'", of(L.Conv2D(4, 3, activation="swish"))
     yield "layer-norm", "LayerNormalization", of(L.Conv2D(4, 3), L.LayerNormalization())
     yield "quantised", "quantised", quantised()

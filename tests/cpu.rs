@@ -6,8 +6,9 @@ use pulp::Arch;
 use resnet_wgpu::engine::CpuExecutor;
 use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::graph::{
-    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, Linear,
-    MaxPool, Op, PadValue, Padding, ParamId, Relu, Sigmoid, Softmax, Statistics, Window,
+    Add, AvgPool, BatchNorm, BlurPool, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool,
+    Interpolation, Linear, MaxPool, Op, PadValue, Padding, ParamId, Relu, Resize, Sigmoid, Softmax,
+    Statistics, Window,
 };
 use resnet_wgpu::internals::noise::Noise;
 use resnet_wgpu::internals::reference;
@@ -323,6 +324,28 @@ fn blur_pools_and_gates_of_a_batch_that_is_not_square() {
         let y = graph.add("gate", Op::Gate(Gate), &[x, gates]).unwrap();
         graph.mark_output(y).unwrap();
         check(&graph, DIRECT);
+    }
+}
+
+#[test]
+fn resized_images_of_a_batch() {
+    // Larger, smaller, both at once, the same size, from and to one pixel, more channels than one block.
+    for (shape, size) in [
+        (Shape::new(2, 3, 9, 7), [14, 13]),
+        (Shape::new(3, 21, 13, 11), [4, 3]),
+        (Shape::new(2, 16, 5, 12), [9, 6]),
+        (Shape::new(2, 5, 6, 5), [6, 5]),
+        (Shape::new(1, 3, 1, 1), [3, 2]),
+        (Shape::new(2, 33, 6, 5), [1, 1]),
+    ] {
+        for interpolation in [Interpolation::Linear, Interpolation::Nearest] {
+            check_op(shape, |_, _| {
+                Op::Resize(Resize {
+                    size,
+                    interpolation,
+                })
+            });
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use resnet_wgpu::graph::{Graph, ValueId};
 use resnet_wgpu::internals::compare::Tolerance;
 use resnet_wgpu::internals::graph::{
     Add, AttentionPool, AvgPool, BatchNorm, BlurPool, ChannelConv, Conv2d, Flatten, FlattenOrder,
-    Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool, Op, PadValue, Padding, Relu, Sigmoid, Softmax,
-    Statistics, Window,
+    Gate, GlobalAvgPool, GroupNorm, Interpolation, Linear, MaxPool, Op, PadValue, Padding, Relu,
+    Resize, Sigmoid, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::{Precision, Storage};
 use resnet_wgpu::internals::plan::{Candidate, ConvShape, OnBuffers, candidates};
@@ -446,6 +446,37 @@ fn blur_pools_mirror_the_edges_as_the_oracle_does() {
             let op = Op::BlurPool(BlurPool { stride });
             graph.add("blur", op, &[input]).unwrap()
         });
+    }
+}
+
+#[test]
+fn resized_images_agree_with_the_oracle() {
+    let gpu = gpu();
+    // Larger, smaller and both at once, from and to one pixel, the same size, whole and broken scales, batches,
+    // channel tails.
+    for ([n, c, h, w], size) in [
+        ([2, 3, 9, 7], [14, 13]),
+        ([2, 5, 13, 11], [4, 3]),
+        ([3, 7, 5, 12], [9, 6]),
+        ([1, 4, 1, 1], [3, 2]),
+        ([2, 4, 6, 5], [1, 1]),
+        ([2, 8, 6, 5], [6, 5]),
+        ([1, 64, 8, 8], [16, 4]),
+        ([2, 3, 180, 150], [160, 170]),
+    ] {
+        for interpolation in [Interpolation::Linear, Interpolation::Nearest] {
+            let shape = Shape::new(n, c, h, w);
+            let what = format!("{shape} to {size:?}, {interpolation:?}");
+            // One unit in the last place of a position among so many pixels.
+            let terms = 4 * h.max(w);
+            check_op(&gpu, &what, shape, terms, |graph, input, _| {
+                let op = Op::Resize(Resize {
+                    size,
+                    interpolation,
+                });
+                graph.add("resize", op, &[input]).unwrap()
+            });
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod memory;
 mod microkernel;
 mod pack;
 mod pool;
+mod resize;
 mod step;
 mod vector;
 mod winograd;

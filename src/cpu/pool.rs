@@ -103,7 +103,7 @@ fn blurred([before, center, after]: [Line; 3]) -> Line {
 
 /// Computes every row of a result separately: `run` gets the image and the row, the plane of `x`,
 /// and the row to fill.
-fn each_row(
+pub(super) fn each_row(
     [from, to]: [Layout; 2],
     x: &[Line],
     out: &mut [Line],

@@ -8,12 +8,13 @@ use super::conv2d::{Geometry, PackedConv};
 use super::elementwise::{self, BatchStatistics, ScaleShift};
 use super::layout::{Layout, Line};
 use super::pool::{self, BlurredPool, Pool, WindowPool};
+use super::resize::Resized;
 use super::vector;
 use super::winograd::Winograd;
 use crate::error::Error;
 use crate::graph::{
     Add, AvgPool, BlurPool, Conv2d, Flatten, FlattenOrder, Graph, Linear, MaxPool, Node, Op,
-    Statistics, ValueId, Window,
+    Resize, Statistics, ValueId, Window,
 };
 use crate::reference::run_node;
 use crate::tensor::{Shape, Tensor};
@@ -35,6 +36,7 @@ pub(super) enum Step {
     },
     Pool(WindowPool),
     BlurPool(BlurredPool),
+    Resize(Resized),
     GlobalAvgPool(Layout),
     Gate(Layout),
     Flatten {
@@ -126,6 +128,9 @@ impl Step {
                 x: Layout::new(x),
                 out: Layout::new(out),
             }),
+            Op::Resize(Resize { interpolation, .. }) => {
+                Self::Resize(Resized::new(interpolation, [x, out]))
+            }
             Op::GlobalAvgPool(_) => Self::GlobalAvgPool(Layout::new(x)),
             Op::Gate(_) => Self::Gate(Layout::new(x)),
             Op::Flatten(Flatten { order }) => Self::Flatten {
@@ -209,6 +214,7 @@ impl Step {
             }
             Self::Pool(pool) => pool.run(x, out),
             Self::BlurPool(pool) => pool.run(x, out),
+            Self::Resize(resized) => resized.run(x, out),
             Self::GlobalAvgPool(layout) => pool::global_avg(*layout, x, out),
             Self::Gate(layout) => {
                 let gates = read(1).expect("a graph checks the number of inputs");

@@ -24,8 +24,9 @@ pub use id::ValueId;
 pub(crate) use node::{Node, Param};
 pub(crate) use ops::{
     Add, AttentionPool, AvgPool, Backward, BatchNorm, BlurPool, ChannelConv, ChannelDot,
-    ClassGradient, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear, MaxPool,
-    Op, PadValue, Placement, Relu, ReluGradient, Sigmoid, Softmax, Statistics, dilated,
+    ClassGradient, Conv2d, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Interpolation,
+    Linear, MaxPool, Op, PadValue, Placement, Relu, ReluGradient, Resize, Sigmoid, Softmax,
+    Statistics, dilated,
 };
 #[cfg(feature = "cpu")]
 pub(crate) use ops::{AvgPoolGradient, Dilate};

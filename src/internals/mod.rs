@@ -56,7 +56,8 @@ pub mod graph {
     pub use crate::graph::ops::{
         Add, AttentionPool, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot,
         ClassGradient, Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm,
-        Linear, MaxPool, Op, PadValue, Relu, ReluGradient, Sigmoid, Softmax, Statistics,
+        Interpolation, Linear, MaxPool, Op, PadValue, Relu, ReluGradient, Resize, Sigmoid, Softmax,
+        Statistics,
     };
     pub use crate::graph::window::{Padding, Window};
 }

@@ -53,6 +53,7 @@ pub mod resample;
 pub mod resample_columns;
 pub mod resample_rows;
 pub mod residual_add;
+pub mod resize;
 pub mod sigmoid;
 pub mod similarity;
 pub mod softmax;
@@ -104,6 +105,7 @@ pub const ALL: &[&Kernel] = &[
     &resample_rows::KERNEL,
     &residual_add::KERNEL,
     &textures::residual_add_texture::KERNEL,
+    &resize::KERNEL,
     &sigmoid::KERNEL,
     &similarity::KERNEL,
     &softmax::KERNEL,

@@ -7,8 +7,8 @@ use super::padding::{Fill, PaddingRule};
 use crate::error::Error;
 use crate::graph::{
     Add, AttentionPool, AvgPool, BatchNorm, BlurPool, ChannelConv, Conv2d, Flatten, FlattenOrder,
-    Gate, GlobalAvgPool, Graph, GroupNorm, Linear, MaxPool, Op, PadValue, Padding, ParamId, Relu,
-    Statistics, ValueId, Window, dilated,
+    Gate, GlobalAvgPool, Graph, GroupNorm, Interpolation, Linear, MaxPool, Op, PadValue, Padding,
+    ParamId, Relu, Resize, Statistics, ValueId, Window, dilated,
 };
 
 /// A layer, whose result has the name of the layer.
@@ -104,6 +104,16 @@ pub enum Operation {
         /// Vertical and horizontal stride.
         stride: [usize; 2],
     },
+    /// Another number of rows and columns, interpolated.
+    Resize {
+        /// The height and width that result, whatever those of the image are.
+        size: [usize; 2],
+        /// How pixels are found in between.
+        interpolation: Interpolation,
+        /// Whether the image must have the aspect ratio that results.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        same_ratio: bool,
+    },
     /// The mean over all pixels.
     GlobalAvgPool,
     /// The maximum over all pixels.
@@ -146,6 +156,7 @@ impl Operation {
             | Self::Relu
             | Self::Add
             | Self::BlurPool { .. }
+            | Self::Resize { .. }
             | Self::GlobalAvgPool
             | Self::GlobalMaxPool
             | Self::AttentionPool { .. }
@@ -176,6 +187,7 @@ impl Operation {
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
             | Self::BlurPool { .. }
+            | Self::Resize { .. }
             | Self::GlobalAvgPool
             | Self::GlobalMaxPool
             | Self::Gate
@@ -265,6 +277,19 @@ impl Sheet<'_> {
                 pad_value: PadValue::NegInfinity,
             }),
             Operation::BlurPool { stride } => Op::BlurPool(BlurPool { stride: *stride }),
+            Operation::Resize {
+                size,
+                interpolation,
+                same_ratio,
+            } => {
+                if *same_ratio {
+                    check_ratio(name, self.size(inputs), *size)?;
+                }
+                Op::Resize(Resize {
+                    size: *size,
+                    interpolation: *interpolation,
+                })
+            }
             Operation::Gate => Op::Gate(Gate),
             Operation::Flatten { channels_last } => {
                 let orders = [FlattenOrder::Chw, FlattenOrder::Hwc];
@@ -383,6 +408,18 @@ fn avg_pool(
         window,
         count_padding,
     }))
+}
+
+/// Checks that an image has the aspect ratio of another size.
+fn check_ratio(name: &str, [h, w]: [usize; 2], [to_h, to_w]: [usize; 2]) -> Result<(), Error> {
+    if h.saturating_mul(to_w) == w.saturating_mul(to_h) {
+        return Ok(());
+    }
+    let reason = format!(
+        "it keeps the aspect ratio, so an image of {h}x{w} would have to be cropped or padded to \
+         become one of {to_h}x{to_w}, which is not supported; use images of that aspect ratio"
+    );
+    Err(geometry(name, &reason))
 }
 
 const fn undilated() -> [usize; 2] {

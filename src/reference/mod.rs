@@ -26,6 +26,7 @@ mod linear;
 mod max_pool;
 mod relu;
 mod relu_gradient;
+mod resize;
 mod sigmoid;
 mod softmax;
 mod winograd;
@@ -39,7 +40,7 @@ pub use winograd::{winograd_bound, winograd_largest};
 use crate::error::Error;
 use crate::graph::{
     Add, AttentionPool, AvgPool, AvgPoolGradient, BlurPool, ChannelConv, ChannelDot, ClassGradient,
-    Dilate, Flatten, Graph, Linear, MaxPool, Node, Op, ValueId,
+    Dilate, Flatten, Graph, Linear, MaxPool, Node, Op, Resize, ValueId,
 };
 use crate::host_memory;
 use crate::tensor::Tensor;
@@ -160,6 +161,7 @@ pub(crate) fn run_node(graph: &Graph, node: &Node, inputs: &[&Tensor]) -> Result
             count_padding,
         }) => avg_pool::avg_pool(&window, count_padding, x, out),
         Op::BlurPool(BlurPool { stride }) => blur_pool::blur_pool(stride, x, out),
+        Op::Resize(Resize { interpolation, .. }) => resize::resize(interpolation, x, out),
         Op::GlobalAvgPool(_) => global_avg_pool::global_avg_pool(x, out),
         Op::Flatten(Flatten { order }) => flatten::flatten(order, x, out),
         Op::Linear(Linear { weight, bias }) => {

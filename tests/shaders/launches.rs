@@ -3,8 +3,9 @@
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{
     Add, AttentionPool, AvgPool, AvgPoolGradient, BatchNorm, BlurPool, ChannelConv, ChannelDot,
-    ClassGradient, Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm, Linear,
-    MaxPool, Op, PadValue, Padding, Relu, ReluGradient, Sigmoid, Softmax, Statistics, Window,
+    ClassGradient, Conv2d, Dilate, Flatten, FlattenOrder, Gate, GlobalAvgPool, GroupNorm,
+    Interpolation, Linear, MaxPool, Op, PadValue, Padding, Relu, ReluGradient, Resize, Sigmoid,
+    Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::{Launch, Precision};
 use resnet_wgpu::internals::kernels::{heat_map, resample_columns, resample_rows, similarity};
@@ -106,6 +107,16 @@ pub(crate) fn launches() -> Vec<Launch> {
         .unwrap();
     let op = Op::BlurPool(BlurPool { stride: [2, 1] });
     let blurred = graph.add("blur", op, &[d]).unwrap();
+    let op = Op::Resize(Resize {
+        size: [9, 4],
+        interpolation: Interpolation::Linear,
+    });
+    let resized = graph.add("resize", op, &[d]).unwrap();
+    let op = Op::Resize(Resize {
+        size: [3, 7],
+        interpolation: Interpolation::Nearest,
+    });
+    let nearest = graph.add("nearest", op, &[d]).unwrap();
     let weight = graph.param("taps", ones(&[1, 1, 3]));
     let op = Op::ChannelConv(ChannelConv { weight });
     let gates = graph.add("gates", op, &[g]).unwrap();
@@ -159,7 +170,8 @@ pub(crate) fn launches() -> Vec<Launch> {
         size: [square.h * 2, square.w * 3],
     });
     let apart = graph.add("apart", op, &[map]).unwrap();
-    for output in [p, g, blurred, gated, apart, far, by_groups, attended] {
+    let maps = [blurred, resized, nearest, gated, apart, far];
+    for output in maps.into_iter().chain([p, g, by_groups, attended]) {
         graph.mark_output(output).unwrap();
     }
     let mut rules = Preprocess::TORCHVISION;

@@ -20,6 +20,7 @@ mod max_pool;
 mod operation;
 mod relu;
 mod relu_gradient;
+mod resize;
 mod sigmoid;
 mod softmax;
 
@@ -45,6 +46,7 @@ pub use linear::Linear;
 pub use max_pool::{MaxPool, PadValue};
 pub use relu::Relu;
 pub use relu_gradient::ReluGradient;
+pub use resize::{Interpolation, Resize};
 pub use sigmoid::Sigmoid;
 pub use softmax::Softmax;
 
@@ -70,6 +72,8 @@ pub enum Op {
     AvgPool(AvgPool),
     /// A 3×3 binomial filter, possibly with a stride.
     BlurPool(BlurPool),
+    /// Another number of rows and columns, interpolated.
+    Resize(Resize),
     /// Mean over all pixels of an image, per channel.
     GlobalAvgPool(GlobalAvgPool),
     /// Flattens each image into the channels of a single pixel.
@@ -110,6 +114,7 @@ impl Op {
             Self::MaxPool(op) => op,
             Self::AvgPool(op) => op,
             Self::BlurPool(op) => op,
+            Self::Resize(op) => op,
             Self::GlobalAvgPool(op) => op,
             Self::Flatten(op) => op,
             Self::Linear(op) => op,

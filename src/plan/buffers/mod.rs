@@ -11,7 +11,7 @@ use crate::kernels::{
     Launch, Packing, Precision, Storage, attention_pool, avg_pool, avg_pool_gradient, batch_norm,
     batch_norm_of_batch, blur_pool, channel_conv, channel_dot, class_gradient, dilate, flatten,
     gate, global_avg_pool, group_norm, image_to_tensor, linear, max_pool, narrow, relu,
-    relu_gradient, residual_add, sigmoid, softmax, widen,
+    relu_gradient, residual_add, resize, sigmoid, softmax, widen,
 };
 use crate::picture::Normalization;
 use crate::tensor::Shape;
@@ -71,6 +71,7 @@ impl BackEnd for Buffers<'_> {
                 (maps, Bound::unary(launch))
             }
             Op::BlurPool(op) => (maps, Bound::unary(blur_pool::launch(x, y, op.stride))),
+            Op::Resize(op) => (maps, Bound::unary(resize::launch(x, y, op.interpolation))),
             Op::GlobalAvgPool(_) => {
                 let bound = Bound::unary(global_avg_pool::launch(x));
                 ([self.maps(), Representation::Plain], bound)

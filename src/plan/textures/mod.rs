@@ -127,6 +127,7 @@ impl BackEnd for Textures<'_> {
             | Op::ChannelConv(_)
             | Op::AttentionPool(_)
             | Op::BlurPool(_)
+            | Op::Resize(_)
             | Op::Relu(_)
             | Op::Flatten(_)
             | Op::Softmax(_)

@@ -105,6 +105,7 @@ fn lambda(entry: &Entry<'_>) -> Result<Kind, Error> {
         Kind::Input {
             size: [None; 2],
             channels: COLOURS,
+            integers: false,
         },
     );
     let network = Network::chain(entry.name, [input].into_iter().chain(steps));

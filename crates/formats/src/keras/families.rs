@@ -413,6 +413,7 @@ fn network(variant: Variant, plan: Plan, evidence: &Evidence) -> Network {
     let input = Kind::Input {
         size: [None; 2],
         channels: COLOURS,
+        integers: false,
     };
     let mut layers = vec![("image", "InputLayer", input), hub::of_plan(plan)];
     let head = evidence.head_name();

@@ -68,6 +68,7 @@ fn classifier(class: &str, config: &Value) -> Result<Network, Error> {
     let input = Kind::Input {
         size: size.unwrap_or_default(),
         channels: inner.channels(),
+        integers: inner.integers(),
     };
     let dense = Kind::Dense(Dense {
         units,
@@ -192,7 +193,11 @@ fn image(shape: Option<&[Value]>) -> Option<Kind> {
         ),
         Some(_) => return None,
     };
-    Some(Kind::Input { size, channels })
+    Some(Kind::Input {
+        size,
+        channels,
+        integers: false,
+    })
 }
 
 /// The layer that stands for a plan.

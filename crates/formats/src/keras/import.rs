@@ -74,6 +74,12 @@ pub(super) struct Import {
     pub(super) draft: Draft,
     pub(super) weights: Bound,
     channels: Option<Channels>,
+    /// The image, and what it was resized to.
+    images: Vec<ValueId>,
+    /// Whether the numbers of the image have no fractions.
+    integers: bool,
+    /// Whether the file allows one size of the image only.
+    fixed: bool,
     /// The preprocessing after which layers read the image; it must be the same for all.
     pixels: Option<Pixels>,
     grey: bool,
@@ -106,6 +112,9 @@ pub(super) fn run(network: &Network, weights: Bound, size: [usize; 2]) -> Result
         draft,
         weights,
         channels: None,
+        images: vec![input],
+        integers: network.integers(),
+        fixed: network.is_fixed(),
         pixels: None,
         grey: false,
         scaled: false,
@@ -127,7 +136,7 @@ pub(super) fn run(network: &Network, weights: Bound, size: [usize; 2]) -> Result
         }
         _ => None,
     };
-    if matches!(result.pending, Pending::Pad(..)) || result.id == input {
+    if matches!(result.pending, Pending::Pad(..)) || import.images.contains(&result.id) {
         return Err(unreadable(format!(
             "the network '{}' computes nothing from its image",
             network.name
@@ -246,7 +255,8 @@ impl Import {
             Kind::Normalize { invert } => self.normalize(site, x, *invert),
             Kind::Reverse => self.reverse(site, x),
             Kind::Channel(channel) => self.channel(site, x, *channel),
-            Kind::Resize(size) => self.resize(site, x, *size),
+            Kind::Resize(resizing) => self.resize(site, x, resizing),
+            Kind::Crop(size) => self.crop(site, x, *size),
             Kind::Reshape { image } => self.reshape(site, x, *image),
             Kind::Input { .. }
             | Kind::Add

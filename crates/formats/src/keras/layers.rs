@@ -5,9 +5,11 @@ use serde_json::Value;
 use super::arithmetic;
 use super::calls::Call;
 use super::config::Entry;
-use super::network::{Activation, Affine, COLOURS, Channels, Conv, Dense, Kind, Norm, Pool};
+use super::network::{
+    Activation, Affine, COLOURS, Channels, Conv, Dense, Kind, Norm, Pool, Resizing,
+};
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::graph::{PadValue, Padding};
+use resnet_wgpu::internals::graph::{Interpolation, PadValue, Padding};
 
 /// Upper bound for strides, kernel sizes and padding: far more than any network uses, and small
 /// enough that sums of them cannot overflow.
@@ -57,13 +59,8 @@ pub(super) fn kind(entry: &Entry<'_>, call: &Call<'_>) -> Result<Kind, Error> {
             entry.refuse("'scale' and 'offset' must be one number, or one for each channel")
         })?,
         "Normalization" => normalization(entry)?,
-        "Resizing" | "CenterCrop" | "RandomCrop" => {
-            let side = |key| entry.size(key);
-            match (side("height")?, side("width")?) {
-                (Some(height), Some(width)) => Kind::Resize([height, width]),
-                _ => return Err(entry.refuse("'height' and 'width' must be counts")),
-            }
-        }
+        "Resizing" => Kind::Resize(resizing(entry)?),
+        "CenterCrop" | "RandomCrop" => Kind::Crop(height_and_width(entry)?),
         "Reshape" => reshape(entry)?,
         class if PASS.contains(&class) || class.starts_with("Random") => Kind::Pass,
         _ => return Err(entry.refuse("layers of this class are not supported")),
@@ -76,10 +73,13 @@ pub(super) fn input(entry: &Entry<'_>) -> Result<Kind, Error> {
     let shape = shape
         .filter_map(|key| entry.config.get(key))
         .find_map(Value::as_array);
+    let dtype = entry.config.get("dtype").and_then(Value::as_str);
+    let integers = dtype.is_some_and(|dtype| dtype.contains("int"));
     let Some(shape) = shape else {
         return Ok(Kind::Input {
             size: [None, None],
             channels: COLOURS,
+            integers,
         });
     };
     let sides: Vec<Option<usize>> = shape
@@ -101,6 +101,7 @@ pub(super) fn input(entry: &Entry<'_>) -> Result<Kind, Error> {
         size,
         // A grey image has three equal channels here.
         channels: channels.filter(|&channels| channels > 1).unwrap_or(COLOURS),
+        integers,
     })
 }
 
@@ -257,6 +258,44 @@ fn normalization(entry: &Entry<'_>) -> Result<Kind, Error> {
         }
         _ => Err(entry.refuse("'mean' and 'variance' make no sense")),
     }
+}
+
+fn height_and_width(entry: &Entry<'_>) -> Result<[usize; 2], Error> {
+    match (entry.size("height")?, entry.size("width")?) {
+        (Some(height), Some(width)) => Ok([height, width]),
+        _ => Err(entry.refuse("'height' and 'width' must be counts")),
+    }
+}
+
+fn resizing(entry: &Entry<'_>) -> Result<Resizing, Error> {
+    let stated = entry.config.get("interpolation");
+    let interpolation = match stated.map(Value::as_str) {
+        None | Some(Some("bilinear")) => Ok(Interpolation::Linear),
+        Some(Some("nearest")) => Ok(Interpolation::Nearest),
+        Some(Some(other)) => Err(format!(
+            "the interpolation '{other}' is not supported, only bilinear and nearest"
+        )),
+        Some(None) => return Err(entry.refuse("'interpolation' must be a name")),
+    };
+    let interpolation = if entry.flag("antialias", false)? {
+        Err("'antialias' is not supported, only resizing without it".to_owned())
+    } else {
+        interpolation
+    };
+    let mut keeps_ratio = None;
+    for key in ["crop_to_aspect_ratio", "pad_to_aspect_ratio"] {
+        if entry.flag(key, false)? {
+            keeps_ratio = Some(key);
+        }
+    }
+    Ok(Resizing {
+        size: height_and_width(entry)?,
+        interpolation,
+        keeps_ratio,
+        // Only Keras 3 states a data format here.
+        rounds: entry.config.get("data_format").is_some(),
+        channels: entry.channels()?,
+    })
 }
 
 fn reshape(entry: &Entry<'_>) -> Result<Kind, Error> {

@@ -5,7 +5,7 @@
 //! layers, and [`super::import`] turns the network into a graph.
 
 use resnet_wgpu::Error;
-use resnet_wgpu::internals::graph::{PadValue, Padding};
+use resnet_wgpu::internals::graph::{Interpolation, PadValue, Padding};
 use resnet_wgpu::internals::network::Parameter;
 use resnet_wgpu::internals::network::resnet::{self, Plan};
 
@@ -47,11 +47,13 @@ pub(super) const COLOURS: usize = 3;
 /// What a layer computes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
-    /// The input of the network or of a nested one; `size` is its height and width, if stated, and
-    /// `channels` says how many there are of an image.
+    /// The input of the network or of a nested one; `size` is its height and width, if stated,
+    /// `channels` says how many there are of an image, `integers` whether its numbers have no
+    /// fractions.
     Input {
         size: [Option<usize>; 2],
         channels: usize,
+        integers: bool,
     },
     Conv(Conv),
     Norm(Norm),
@@ -88,8 +90,9 @@ pub(super) enum Kind {
     Channel(usize),
     /// Stacks channels of the image; each input is one of them.
     Stack,
-    /// Resizes the image to this height and width.
-    Resize([usize; 2]),
+    Resize(Resizing),
+    /// Crops the image to this height and width.
+    Crop([usize; 2]),
     /// Reshapes a vector to a 1×1 image if `image` is set, an image to a vector if not.
     Reshape {
         image: bool,
@@ -145,6 +148,18 @@ pub(super) struct Dense {
     pub(super) units: Option<usize>,
     pub(super) bias: bool,
     pub(super) activation: Activation,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Resizing {
+    pub(super) size: [usize; 2],
+    /// Why it is not supported, if it is not.
+    pub(super) interpolation: Result<Interpolation, String>,
+    /// The option by which an image of another aspect ratio is cropped or padded, if one is set.
+    pub(super) keeps_ratio: Option<&'static str>,
+    /// Whether integers are resized to integers.
+    pub(super) rounds: bool,
+    pub(super) channels: Channels,
 }
 
 /// `scale · x + offset`. Each vector has one number, or one per channel.
@@ -282,6 +297,24 @@ impl Network {
             _ => None,
         });
         channels.next().unwrap_or(COLOURS)
+    }
+
+    /// Whether the first input layer says that the numbers of the image have no fractions.
+    pub(super) fn integers(&self) -> bool {
+        let first = self.flat().into_iter().find_map(|layer| match layer.kind {
+            Kind::Input { integers, .. } => Some(integers),
+            _ => None,
+        });
+        first.unwrap_or(false)
+    }
+
+    /// Whether the first input layer allows one size only.
+    pub(super) fn is_fixed(&self) -> bool {
+        let first = self.flat().into_iter().find_map(|layer| match layer.kind {
+            Kind::Input { size, .. } => Some(size),
+            _ => None,
+        });
+        matches!(first, Some([Some(_), Some(_)]))
     }
 
     /// The slots of its layers, in the order of the layers.

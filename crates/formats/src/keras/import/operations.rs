@@ -20,7 +20,7 @@ impl Import {
         let &[out_c, in_c, kernel_h, kernel_w] = weight.dims() else {
             return Err(site.refuse("its kernel must have four dimensions"));
         };
-        if in_c == 1 && conv.groups == 1 && x.id == self.draft.input() {
+        if in_c == 1 && conv.groups == 1 && self.images.contains(&x.id) {
             // Grey images have equal red, green and blue: the widened kernel reads red only.
             self.grey = true;
             let (window, narrow) = (kernel_h * kernel_w, weight);

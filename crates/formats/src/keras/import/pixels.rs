@@ -1,9 +1,11 @@
 //! Arithmetic on the pixels of the input image: it becomes part of the preprocessing. Deeper in the
 //! network, the same layers become nodes of the graph.
 
-use super::super::network::{Affine, Channels};
+use super::super::network::{Affine, Channels, Resizing};
+use super::operations::image;
 use super::{Import, Pending, Site, Value};
 use resnet_wgpu::Error;
+use resnet_wgpu::internals::graph::Interpolation;
 use resnet_wgpu::internals::network::{Operation, Parameter};
 use resnet_wgpu::tensor::Tensor;
 
@@ -100,7 +102,7 @@ impl Import {
             return Ok(Value { pending, ..x });
         }
         let x = self.plain(site, x)?;
-        self.scaled |= x.id == self.draft.input();
+        self.scaled |= self.images.contains(&x.id);
         let constant = |list: &[f64]| {
             #[expect(clippy::cast_possible_truncation, reason = "as Keras computes")]
             Tensor::from_fn(&[count], |c| {
@@ -186,8 +188,67 @@ impl Import {
         Ok(Value { pending, ..x })
     }
 
-    /// Drops a resizing to the size that the image already has.
+    /// Adds a resizing. Arithmetic on the pixels of the image remains pending: it does the same to
+    /// a mean of pixels as to each of them.
     pub(super) fn resize(
+        &mut self,
+        site: &Site<'_>,
+        x: Value,
+        resizing: &Resizing,
+    ) -> Result<Value, Error> {
+        self.check_channels(site, resizing.channels)?;
+        let x = match x.pending {
+            Pending::Pixels(_) => x,
+            _ => self.plain(site, x)?,
+        };
+        let x = image(site, x)?;
+        let shape = self.draft.shape(x.id);
+        let ([h, w], [to_h, to_w]) = ([shape.h, shape.w], resizing.size);
+        if let Some(option) = resizing.keeps_ratio
+            && h.checked_mul(to_w) != w.checked_mul(to_h)
+        {
+            return Err(site.refuse(format!(
+                "'{option}' is only supported where it changes nothing: an image of {h}x{w} does \
+                 not have the aspect ratio of {to_h}x{to_w}"
+            )));
+        }
+        let is_image = self.images.contains(&x.id);
+        let interpolation = match &resizing.interpolation {
+            Ok(Interpolation::Linear) if resizing.rounds && self.are_integers(x) => Err(
+                "it rounds, since the numbers of its image are integers, which is not supported; \
+                 convert them with a Rescaling layer before it",
+            ),
+            Ok(interpolation) => Ok(*interpolation),
+            Err(reason) => Err(reason.as_str()),
+        };
+        let interpolation = match interpolation {
+            // Whatever the interpolation, it changes nothing.
+            Err(_) if self.fixed && [h, w] == resizing.size => return Ok(x),
+            interpolation => interpolation.map_err(|reason| site.refuse(reason))?,
+        };
+        let operation = Operation::Resize {
+            size: resizing.size,
+            interpolation,
+            same_ratio: resizing.keeps_ratio.is_some(),
+        };
+        let y = self.node(site, operation, &[x])?;
+        if is_image {
+            self.images.push(y.id);
+        }
+        Ok(Value { id: y.id, ..x })
+    }
+
+    /// Whether a value is the image, whose numbers are integers, with nothing done to them.
+    fn are_integers(&self, x: Value) -> bool {
+        let untouched = match x.pending {
+            Pending::Pixels(pixels) => pixels.scale == [1.0; 3] && pixels.offset == [0.0; 3],
+            _ => true,
+        };
+        self.integers && self.images.contains(&x.id) && untouched
+    }
+
+    /// Drops a crop to the size that the image already has.
+    pub(super) fn crop(
         &self,
         site: &Site<'_>,
         x: Value,
