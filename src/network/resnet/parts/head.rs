@@ -37,7 +37,7 @@ const WRAPPERS: &[&str] = &[
 #[derive(Debug, Default)]
 pub(in super::super) struct Found {
     pub(in super::super) classifier: Option<String>,
-    /// The layers before the classifier; ReLUs among them are a guess.
+    /// The layers before the classifier; that some are clamped by a ReLU is a guess.
     pub(in super::super) hidden: Vec<Hidden>,
     /// Modules that are not a known classifier; each name ends with a dot.
     pub(in super::super) left_out: Vec<String>,
@@ -263,7 +263,7 @@ pub(in super::super) fn infer(sight: &Sight<'_>, plan: &mut Plan) {
     }
 }
 
-/// Decides how the head pools, and whether there are ReLUs between its layers.
+/// Decides how the head pools, and whether each of its layers is followed by a ReLU.
 pub(in super::super) fn decide(
     plan: &mut Plan,
     stated: &Stated,
