@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Numbers, assert_close, finish, gpu, read, reference};
+use common::{Numbers, assert_close, finish, gpu, read, reference, texels};
 use resnet_wgpu::Error;
 use resnet_wgpu::engine::CpuExecutor;
 use resnet_wgpu::engine::{Engine, Oracle};
@@ -393,6 +393,71 @@ fn a_classifier_answers_as_the_cpu_does_and_survives_its_device() {
     let answer = look(&new, &mut classifier, &view);
     assert_eq!(answer.guesses, answers[0].guesses, "as before");
     assert_eq!(answer.features, answers[0].features, "as before");
+}
+
+#[test]
+fn a_classifier_is_warmed_and_paints_where_and_as_it_is_told() {
+    let gpu = gpu();
+    let mut options = ModelOptions::default();
+    options.size = Some([32, 32]);
+    let network = Arch::ResNet18.random(5, &options).unwrap();
+    let build = |how: Option<HeatMap>| {
+        let mut builder = Classifier::builder(&network).model(options.clone());
+        if let Some(how) = how {
+            builder = builder.heat_map(how);
+        }
+        builder.build(&gpu).unwrap()
+    };
+    let (view, _) = scene(&gpu, 1);
+    let mut cold = build(Some(HeatMap::default()));
+    let want = look(&gpu, &mut cold, &view);
+
+    let mut classifier = build(Some(HeatMap::default()));
+    let mut warming = classifier.prewarm(&view).unwrap();
+    let (_, pipelines) = warming.progress();
+    assert!(pipelines > 5, "{pipelines} pipelines");
+    let mut frames = 0;
+    loop {
+        let mut encoder = encoder(&gpu);
+        let done = warming.record(&mut encoder, 3);
+        gpu.queue.submit([encoder.finish()]);
+        frames += 1;
+        if done {
+            break;
+        }
+    }
+    assert_eq!(frames, pipelines.div_ceil(3), "frames");
+
+    // The map in numbers, in the host's own texture of another size.
+    let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
+        label: Some("map"),
+        size: wgpu::Extent3d {
+            width: 64,
+            height: 8,
+            depth_or_array_layers: 1,
+        },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::R32Float,
+        usage: wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::COPY_SRC,
+        view_formats: &[],
+    });
+    classifier.paint(&texture, &HeatMap::default()).unwrap();
+    assert_eq!(classifier.heat_map(), Some(&texture), "the host's");
+    let got = look(&gpu, &mut classifier, &view);
+    assert_eq!(got.guesses, want.guesses, "as without it");
+    let values = texels(&gpu, &texture).into_iter().map(f32::from_le_bytes);
+    let (low, high) = values.fold((f32::MAX, f32::MIN), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    assert!((-0.05..0.3).contains(&low), "the least is {low}");
+    assert!((0.7..1.05).contains(&high), "the most is {high}");
+
+    let refused = build(None)
+        .paint(&texture, &HeatMap::default())
+        .unwrap_err();
+    assert!(refused.to_string().contains("builder"), "{refused}");
 }
 
 #[test]

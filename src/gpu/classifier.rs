@@ -1,6 +1,6 @@
 //! The whole way from a network to labels, for a host that wants nothing special.
 
-use super::{Context, Executor, HeatMap, Input, Output, Readback, TextureRead, guarded};
+use super::{Context, Executor, HeatMap, Input, Output, Prewarm, Readback, TextureRead, guarded};
 use crate::error::Error;
 use crate::explain::{ClassMap, add_class_map};
 use crate::graph::Role;
@@ -45,6 +45,8 @@ pub struct Classifier {
     context: Context,
     settings: Settings,
     executor: Executor,
+    /// The values that are read back.
+    wanted: Vec<Role>,
     output: Output,
     readback: Readback,
     heat_map: Option<wgpu::Texture>,
@@ -180,25 +182,53 @@ impl Classifier {
         let pipelines = &context.pipelines;
         let executor =
             Executor::with_pipelines(device, &context.queue, &plan, pipelines, &mut |_| ())?;
-        let mut output = Output::builder(&executor);
-        for &role in &wanted {
-            output = output.keep(role)?;
-        }
-        let mut heat_map = None;
-        if let Some(how) = &settings.heat_map {
-            let texture = heat_map.insert(picture(device, model.preprocess.size)?);
-            output = output.heat_map(device, texture, how)?;
-        }
+        let heat_map = match settings.heat_map {
+            Some(_) => Some(picture(device, model.preprocess.size)?),
+            None => None,
+        };
+        let painted = heat_map.as_ref().zip(settings.heat_map.as_ref());
         Ok(Self {
-            output: output.build(),
-            readback: Readback::of(device, &executor, wanted)?,
+            output: output(device, &executor, &wanted, painted)?,
+            readback: Readback::of(device, &executor, wanted.iter().copied())?,
             context: context.clone(),
             settings,
             executor,
+            wanted,
             heat_map,
             labels: model.labels,
             known: Vec::new(),
         })
+    }
+
+    /// Prepares every pipeline of a run on a texture, for a host that records a few in each frame before
+    /// it records its first run.
+    ///
+    /// # Errors
+    /// As [`Executor::texture_input`] and [`Executor::prewarm`].
+    pub fn prewarm(&mut self, texture: &wgpu::TextureView) -> Result<Prewarm, Error> {
+        let input = self.input_of(texture)?;
+        self.executor.prewarm(&input, &self.output)
+    }
+
+    /// Paints the heat map of the next runs into a texture of the host, of any size and of one of the
+    /// formats of [`HeatMap`]; also for other colours. It costs a table and a buffer, no pipeline and no
+    /// weights. [Rebuilt](Self::rebuild), it paints into a texture of its own again.
+    ///
+    /// # Errors
+    /// As [`OutputBuilder::heat_map`](super::OutputBuilder::heat_map);
+    /// [`Error::Recording`] if it was built without a heat map.
+    pub fn paint(&mut self, texture: &wgpu::Texture, how: &HeatMap) -> Result<(), Error> {
+        if self.settings.heat_map.is_none() {
+            return Err(Error::Recording {
+                reason: "this classifier makes no heat map; ask its builder for one".to_owned(),
+            });
+        }
+        let device = &self.context.device;
+        let painted = Some((texture, how));
+        self.output = output(device, &self.executor, &self.wanted, painted)?;
+        self.settings.heat_map = Some(how.clone());
+        self.heat_map = Some(texture.clone());
+        Ok(())
     }
 
     /// Records a run on a whole texture, and returns the number of the answer that will arrive; `None`
@@ -242,8 +272,8 @@ impl Classifier {
         Ok(results.map(|(run, tensors)| self.answer(run, &tensors)))
     }
 
-    /// The texture of the heat map, `rgba8unorm-srgb`, of the size of the network's image. It is painted
-    /// within each run.
+    /// The texture of the heat map, which each run paints: `rgba8unorm-srgb`, of the size of the network's
+    /// image, unless it is [another](Self::paint).
     pub const fn heat_map(&self) -> Option<&wgpu::Texture> {
         self.heat_map.as_ref()
     }
@@ -322,6 +352,23 @@ impl Classifier {
         })
         .collect()
     }
+}
+
+/// What a run computes and paints.
+fn output(
+    device: &wgpu::Device,
+    executor: &Executor,
+    wanted: &[Role],
+    painted: Option<(&wgpu::Texture, &HeatMap)>,
+) -> Result<Output, Error> {
+    let mut output = Output::builder(executor);
+    for &role in wanted {
+        output = output.keep(role)?;
+    }
+    if let Some((texture, how)) = painted {
+        output = output.heat_map(device, texture, how)?;
+    }
+    Ok(output.build())
 }
 
 /// A texture for a heat map.

@@ -119,6 +119,39 @@ pub fn read(device: &wgpu::Device, readback: &Readback) -> Vec<Tensor> {
     }
 }
 
+/// The texels of a texture of four bytes each, whose rows are multiples of 64 texels. Waits for them.
+pub fn texels(gpu: &Context, texture: &wgpu::Texture) -> Vec<[u8; 4]> {
+    let row = 4 * texture.width();
+    let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("texels"),
+        size: u64::from(row * texture.height()),
+        usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+        mapped_at_creation: false,
+    });
+    let mut encoder = gpu
+        .device
+        .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    encoder.copy_texture_to_buffer(
+        texture.as_image_copy(),
+        wgpu::TexelCopyBufferInfo {
+            buffer: &buffer,
+            layout: wgpu::TexelCopyBufferLayout {
+                offset: 0,
+                bytes_per_row: Some(row),
+                rows_per_image: None,
+            },
+        },
+        texture.size(),
+    );
+    gpu.queue.submit([encoder.finish()]);
+    buffer.map_async(wgpu::MapMode::Read, .., |mapped| mapped.unwrap());
+    gpu.device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+    let bytes = buffer.get_mapped_range(..).unwrap();
+    bytes.as_chunks::<4>().0.to_vec()
+}
+
 /// Submits, and waits as a host would.
 pub fn finish(gpu: &Context, encoder: wgpu::CommandEncoder) {
     gpu.queue.submit([encoder.finish()]);

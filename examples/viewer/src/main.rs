@@ -1,18 +1,25 @@
-//! A solid, rendered live, and what the bundled network sees in it: the scene is rendered to a
-//! texture, and the network classifies that very texture in the same command encoder and frame.
+//! A picture, what a ResNet sees in it, and why: the library's classifier in an egui program, on the
+//! device of the interface.
 //!
-//!     cargo run --release --example viewer
-//!     cargo run --release --example viewer -- --headless --frames 8 --out target/viewer
+//! It shows solids, rendered live, and what the bundled network makes of them; or any picture and any
+//! weight file that is dropped on the window.
+//!
+//!     cargo run --release --manifest-path examples/viewer/Cargo.toml [FILES]
+//!     cargo run --release --manifest-path examples/viewer/Cargo.toml -- --headless --out FOLDER
 
+mod app;
 mod controls;
+mod files;
 mod headless;
-mod host;
-mod layout;
 mod network;
 mod panel;
-#[path = "../shapes/scene/mod.rs"]
+mod scale;
+#[path = "../../shapes/scene/mod.rs"]
 mod scene;
-mod stage;
+mod solid;
+mod theme;
+mod times;
+mod ui;
 mod window;
 
 use std::error::Error;
@@ -22,10 +29,14 @@ use clap::Parser;
 
 use scene::Shape;
 
-/// Watch the network look at solids.
+/// Watch a network look at pictures.
 #[derive(Debug, Parser)]
+#[command(name = "viewer")]
 struct Arguments {
-    /// Weights of a network for the solids
+    /// Pictures and weight files to open, as if they were dropped on the window
+    files: Vec<PathBuf>,
+
+    /// Weights of a network
     #[arg(long, value_name = "FILE", default_value = BUNDLED)]
     weights: PathBuf,
 
@@ -38,18 +49,14 @@ struct Arguments {
     seed: u64,
 
     /// Rows and columns of the picture that is rendered and that the network sees
-    #[arg(long, value_name = "N", default_value = "448", value_parser = clap::value_parser!(u32).range(64..=2048))]
+    #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(64..=2048))]
     size: u32,
 
-    /// Number of frames over which each run of the network is spread
-    #[arg(long, value_name = "FRAMES", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
-    split: u32,
-
-    /// Write pictures of frames instead of opening a window
+    /// Write pictures of the window instead of opening it
     #[arg(long, requires = "out")]
     headless: bool,
 
-    /// Frames to write; each shows the next solid
+    /// Pictures to write; each shows the next solid
     #[arg(long, default_value = "12", requires = "headless", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     frames: u32,
 
@@ -61,7 +68,7 @@ struct Arguments {
 /// The bundled network of the repository.
 const BUNDLED: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/models/shapes/shapes.int8.safetensors"
+    "/../../models/shapes/shapes.int8.safetensors"
 );
 
 fn shape(name: &str) -> Result<Shape, String> {
@@ -77,6 +84,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     match &arguments.out {
         Some(folder) => headless::run(&arguments, folder),
-        None => window::run(&arguments),
+        None => window::run(arguments),
     }
 }

@@ -18,7 +18,6 @@ pub(crate) struct Controls {
     /// The seed of colours, material and surroundings.
     pub(crate) seed: u64,
     pub(crate) camera: Camera,
-    pub(crate) shows_map: bool,
     pub(crate) spins: bool,
 }
 
@@ -34,7 +33,6 @@ impl Controls {
                 half_view: 0.35,
                 share: 0.8,
             },
-            shows_map: true,
             spins: true,
         }
     }
