@@ -216,11 +216,8 @@ impl Sheet<'_> {
                 groups,
             } => {
                 let weight = self.param(weight)?;
-                // The graph reports a kernel that lacks height and width.
-                let dims = self.graph.tensor(weight).dims();
-                let kernel = [2, 3].map(|axis| dims.get(axis).copied().unwrap_or(1));
                 let bias = bias.as_ref().map(|bias| self.param(bias)).transpose()?;
-                let covered = dilated(kernel, *dilation);
+                let covered = dilated(self.kernel(weight), *dilation);
                 let window = self.window(name, [covered, *stride], *padding, inputs)?;
                 Op::Conv2d(Conv2d {
                     stride: *stride,
@@ -244,9 +241,7 @@ impl Sheet<'_> {
                 groups,
                 epsilon,
             } => self.group_norm([gamma, beta], *groups, *epsilon)?,
-            Operation::ChannelConv { weight } => Op::ChannelConv(ChannelConv {
-                weight: self.param(weight)?,
-            }),
+            Operation::ChannelConv { weight } => self.channel_conv(weight)?,
             Operation::AttentionPool { positions } => self.attention_pool(positions)?,
             Operation::Relu => Op::Relu(Relu),
             Operation::Add => Op::Add(Add { relu: false }),
@@ -269,39 +264,29 @@ impl Sheet<'_> {
                 avg_pool(name, window, *padding, *count_padding)?
             }
             Operation::GlobalAvgPool => Op::GlobalAvgPool(GlobalAvgPool),
-            Operation::GlobalMaxPool => Op::MaxPool(MaxPool {
-                window: Window {
-                    kernel: self.size(inputs),
-                    ..Window::square(1, 1)
-                },
-                pad_value: PadValue::NegInfinity,
-            }),
+            Operation::GlobalMaxPool => Op::MaxPool(global_max(self.size(inputs))),
             Operation::BlurPool { stride } => Op::BlurPool(BlurPool { stride: *stride }),
             Operation::Resize {
                 size,
                 interpolation,
                 same_ratio,
             } => {
-                if *same_ratio {
-                    check_ratio(name, self.size(inputs), *size)?;
-                }
-                Op::Resize(Resize {
-                    size: *size,
-                    interpolation: *interpolation,
-                })
+                let from = same_ratio.then(|| self.size(inputs));
+                resize(name, from, *size, *interpolation)?
             }
             Operation::Gate => Op::Gate(Gate),
-            Operation::Flatten { channels_last } => {
-                let orders = [FlattenOrder::Chw, FlattenOrder::Hwc];
-                let order = orders[usize::from(*channels_last)];
-                Op::Flatten(Flatten { order })
-            }
+            Operation::Flatten { channels_last } => Op::Flatten(flatten(*channels_last)),
             Operation::Linear { weight, bias } => Op::Linear(Linear {
                 weight: self.param(weight)?,
                 bias: bias.as_ref().map(|bias| self.param(bias)).transpose()?,
             }),
         };
         self.graph.add(name, op, inputs)
+    }
+
+    fn channel_conv(&mut self, weight: &str) -> Result<Op, Error> {
+        let weight = self.param(weight)?;
+        Ok(Op::ChannelConv(ChannelConv { weight }))
     }
 
     fn attention_pool(&mut self, positions: &str) -> Result<Op, Error> {
@@ -368,6 +353,12 @@ impl Sheet<'_> {
         })
     }
 
+    /// Height and width of a kernel. The graph reports one that lacks them.
+    fn kernel(&self, weight: ParamId) -> [usize; 2] {
+        let dims = self.graph.tensor(weight).dims();
+        [2, 3].map(|axis| dims.get(axis).copied().unwrap_or(1))
+    }
+
     /// Height and width of the first input. The graph reports a layer that lacks inputs.
     fn size(&self, inputs: &[ValueId]) -> [usize; 2] {
         inputs.first().map_or([1, 1], |&input| {
@@ -410,16 +401,44 @@ fn avg_pool(
     }))
 }
 
-/// Checks that an image has the aspect ratio of another size.
-fn check_ratio(name: &str, [h, w]: [usize; 2], [to_h, to_w]: [usize; 2]) -> Result<(), Error> {
-    if h.saturating_mul(to_w) == w.saturating_mul(to_h) {
-        return Ok(());
+fn flatten(channels_last: bool) -> Flatten {
+    let orders = [FlattenOrder::Chw, FlattenOrder::Hwc];
+    Flatten {
+        order: orders[usize::from(channels_last)],
     }
-    let reason = format!(
-        "it keeps the aspect ratio, so an image of {h}x{w} would have to be cropped or padded to \
-         become one of {to_h}x{to_w}, which is not supported; use images of that aspect ratio"
-    );
-    Err(geometry(name, &reason))
+}
+
+/// The maximum over all pixels of an image of this size.
+const fn global_max(kernel: [usize; 2]) -> MaxPool {
+    MaxPool {
+        window: Window {
+            kernel,
+            ..Window::square(1, 1)
+        },
+        pad_value: PadValue::NegInfinity,
+    }
+}
+
+/// A resizing, of an image that must have the same aspect ratio if its size is given.
+fn resize(
+    name: &str,
+    from: Option<[usize; 2]>,
+    size: [usize; 2],
+    interpolation: Interpolation,
+) -> Result<Op, Error> {
+    let [to_h, to_w] = size;
+    let differs = |&[h, w]: &[usize; 2]| h.saturating_mul(to_w) != w.saturating_mul(to_h);
+    if let Some([h, w]) = from.filter(differs) {
+        let reason = format!(
+            "it keeps the aspect ratio, so an image of {h}x{w} would have to be cropped or padded to \
+             become one of {to_h}x{to_w}, which is not supported; use images of that aspect ratio"
+        );
+        return Err(geometry(name, &reason));
+    }
+    Ok(Op::Resize(Resize {
+        size,
+        interpolation,
+    }))
 }
 
 const fn undilated() -> [usize; 2] {

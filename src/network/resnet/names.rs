@@ -151,3 +151,24 @@ impl Plan {
         format!("stages.{}.blocks.{}.{layer}", place.stage, place.block)
     }
 }
+
+/// The name of a layer of a shortcut whose average has no number.
+pub(super) fn without_average(layer: &str) -> String {
+    let layer = layer.replace("downsample.1", "downsample.0");
+    layer.replace("downsample.2", "downsample.1")
+}
+
+/// The name of one of torchvision's layers in Detectron2, where a convolution has its normalisation within.
+pub(super) fn detectron(layer: &str) -> String {
+    let stage = |layer: &str| -> Option<String> {
+        let (stage, rest) = layer.strip_prefix("layer")?.split_once('.')?;
+        Some(format!("res{}.{rest}", stage.parse::<usize>().ok()? + 1))
+    };
+    let layer = stage(layer).unwrap_or_else(|| format!("stem.{layer}"));
+    let layer = layer.replace("downsample.0", "shortcut");
+    let layer = layer.replace("downsample.1", "shortcut.norm");
+    match layer.rsplit_once("bn") {
+        Some((before, number)) => format!("{before}conv{number}.norm"),
+        None => layer,
+    }
+}

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::names::{detectron, without_average};
 use super::parts::{head, preprocess, refused};
 use super::plan::{Hidden, Plan};
 use crate::error::{Error, Hint};
@@ -366,16 +367,8 @@ impl Naming {
         if parameter == Parameter::Positions {
             return format!("{prefix}{CLIP_MARK}");
         }
-        if let Unit::Hidden(n) = unit
-            && let Some(layer) = self.hidden.get(n)
-        {
-            return format!("{}.{}", layer.name, parameter.name());
-        }
-        if unit == Unit::Head
-            && self.family != Family::Notebook
-            && let Some(classifier) = &self.classifier
-        {
-            return format!("{classifier}.{}", parameter.name());
+        if let Some(layer) = self.after_pool(unit) {
+            return format!("{layer}.{}", parameter.name());
         }
         match self.family {
             Family::HuggingFace => self.hugging_face(plan, unit, part, parameter),
@@ -440,6 +433,15 @@ impl Naming {
         }
     }
 
+    /// The layer of a unit after the last pool, if its name is read from the file.
+    fn after_pool(&self, unit: Unit) -> Option<&str> {
+        match unit {
+            Unit::Hidden(n) => self.hidden.get(n).map(|layer| layer.name.as_str()),
+            Unit::Head if self.family != Family::Notebook => self.classifier(),
+            _ => None,
+        }
+    }
+
     fn hugging_face(&self, plan: &Plan, unit: Unit, part: Part, parameter: Parameter) -> String {
         let prefix = &self.prefix;
         let name = parameter.name();
@@ -470,27 +472,6 @@ impl Naming {
             _ => "convolution",
         };
         format!("{prefix}{path}.{kind}.{name}")
-    }
-}
-
-/// The name of a layer of a shortcut whose average has no number.
-fn without_average(layer: &str) -> String {
-    let layer = layer.replace("downsample.1", "downsample.0");
-    layer.replace("downsample.2", "downsample.1")
-}
-
-/// The name of one of torchvision's layers in Detectron2, where a convolution has its normalisation within.
-fn detectron(layer: &str) -> String {
-    let stage = |layer: &str| -> Option<String> {
-        let (stage, rest) = layer.strip_prefix("layer")?.split_once('.')?;
-        Some(format!("res{}.{rest}", stage.parse::<usize>().ok()? + 1))
-    };
-    let layer = stage(layer).unwrap_or_else(|| format!("stem.{layer}"));
-    let layer = layer.replace("downsample.0", "shortcut");
-    let layer = layer.replace("downsample.1", "shortcut.norm");
-    match layer.rsplit_once("bn") {
-        Some((before, number)) => format!("{before}conv{number}.norm"),
-        None => layer,
     }
 }
 
