@@ -41,6 +41,8 @@ mod warm_up;
 
 pub use classifier::{Answer, Classifier, ClassifierBuilder, Guess};
 pub use context::Context;
+// As experimental as wgpu's own interface, and so no part of the public one.
+#[doc(hidden)]
 pub use cooperative::{cooperative_matrix_features, cooperative_matrix_works};
 pub use cursor::{Cursor, Prewarm, Slice};
 pub use executor::Executor;
