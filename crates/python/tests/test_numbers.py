@@ -74,6 +74,7 @@ STATED = {
     "torchvision-ceil": {"ceil_mode": "true", "last_stride": "1"},
     "torchvision-dilated": {"output_stride": "8"},
     "torchvision-fine": {"stem_stride": "1", "stem_pool": "none"},
+    "torchvision-head": {"head_activation": "relu"},
 }
 FOLDERS = sorted(path.name for path in FAMILIES.iterdir() if path.name.startswith(("torchvision", "timm", "hugg")))
 # The library's own tests run all of them on adapters, where pipelines take seconds.
@@ -90,7 +91,7 @@ def test_fixtures_give_the_numbers_of_the_libraries_that_wrote_them(on: Any, nam
     [weights] = folder.glob("model.*")
     network = quietly(weights, backend=on, size=image.shape[2:], settings=STATED.get(name))
     got = network.run(image)
-    [want] = [golden[name] for name in ("fc", "head.fc", "last_linear") if name in golden]
+    [want] = [golden[name] for name in ("fc", "head.fc", "last_linear", "fc.4") if name in golden]
     np.testing.assert_allclose(got["logits"], want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
     np.testing.assert_allclose(got["probabilities"].sum(axis=1), 1, rtol=1e-5)
 
