@@ -242,6 +242,7 @@ impl Preprocess {
     }
 
     /// The same rules for another input size; the size before cropping changes in proportion.
+    #[doc(hidden)]
     #[must_use]
     pub fn with_size(self, size: [usize; 2]) -> Self {
         let scaled = |target: [usize; 2]| {

@@ -122,6 +122,7 @@ impl PlanOptions {
     /// Sets whether convolutions may be computed with cooperative matrices if halves are stored and
     /// the device supports them. This is experimental: drivers should be tested first, as
     /// `gpu::cooperative_matrix_works` does.
+    #[doc(hidden)]
     #[must_use]
     pub fn cooperative_matrix(self, cooperative_matrix: bool) -> Self {
         Self {
