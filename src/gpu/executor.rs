@@ -25,7 +25,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// A plan on a device.
 ///
 /// Everything is created in [`Executor::new`]; [`Executor::record`] only writes commands into the
-/// caller's encoder. Nothing here submits, polls or blocks.
+/// caller's encoder. Nothing here polls or blocks, and only building submits, without commands.
 #[derive(Debug)]
 pub struct Executor {
     pub(super) id: u64,
@@ -48,9 +48,8 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Creates everything that the plan needs on the caller's device. Parameters are written to
-    /// buffers that are mapped at creation, or to textures by the queue, whose copies run with the
-    /// caller's next submission.
+    /// Creates everything that the plan needs on the caller's device. Parameters are written by the queue: the
+    /// device copies most of them meanwhile, and the rest with the caller's next submission.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the driver rejects a pipeline or a buffer, [`Error::OutOfMemory`] if the

@@ -72,8 +72,8 @@ pub fn optional_features() -> wgpu::Features {
 }
 
 /// The device to request where nothing else decides: the features that make kernels faster, where the
-/// adapter has them, and the limits that allow large batches and images. No feature is needed, and no
-/// limits beyond WebGPU's defaults; but a software adapter is several times slower without its own
+/// adapter has them, the limits that allow large batches and images, and no more memory than what is used. No
+/// feature is needed, and no limits beyond WebGPU's defaults; but a software adapter is several times slower without its own
 /// `max_immediate_size`. A host adds what it needs itself:
 ///
 /// ```no_run
@@ -97,6 +97,8 @@ pub fn device_descriptor(adapter: &wgpu::Adapter) -> wgpu::DeviceDescriptor<'sta
             max_immediate_size: allowed.max_immediate_size,
             ..wgpu::Limits::default()
         },
+        // A network allocates once, and what it allocates is large: blocks to allocate from gain it nothing.
+        memory_hints: wgpu::MemoryHints::MemoryUsage,
         ..Default::default()
     }
 }

@@ -2,17 +2,18 @@
 //! resources.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use twox_hash::xxhash3_128;
+use twox_hash::xxhash3_128::Hasher;
 
 use super::dispatch::label;
 use super::{guarded, parallel};
 use crate::error::Error;
-use crate::kernels::{Precision, Storage};
+use crate::kernels::{Packing, Precision, Storage};
 use crate::plan::{Allocation, Content};
 use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH};
 
@@ -37,11 +38,21 @@ impl Resource {
 pub(super) struct SharedParameters(Mutex<HashMap<ParametersKey, Weak<Resource>>>);
 
 /// The hash of the numbers, and how they are stored.
-type ParametersKey = (u128, u64, Storage, Precision);
+type ParametersKey = (u128, ParametersKind);
+
+/// Bytes on the device, and how they are stored.
+type ParametersKind = (u64, Storage, Precision);
 
 impl SharedParameters {
     fn get(&self, key: &ParametersKey) -> Option<Arc<Resource>> {
         self.lock().get(key)?.upgrade()
+    }
+
+    /// The sizes of those that are there, and how they are stored.
+    fn kinds(&self) -> HashSet<ParametersKind> {
+        let known = self.lock();
+        let alive = known.iter().filter(|(_, weak)| weak.strong_count() > 0);
+        alive.map(|((_, kind), _)| *kind).collect()
     }
 
     fn add(&self, key: ParametersKey, resource: &Arc<Resource>) {
@@ -74,43 +85,47 @@ pub(super) fn create_all(
     shared: &SharedParameters,
     mut uploaded: impl FnMut(u64),
 ) -> Result<Vec<Arc<Resource>>, Error> {
-    let pack = |wanted: &Wanted<'_>| {
-        let Allocation {
-            content,
-            bytes,
-            storage,
-            precision,
-            ..
-        } = wanted.allocation;
-        Ok(match (content, &wanted.kept) {
-            (Content::Parameters(packing), None) => {
-                let packed = packing.pack();
-                let hash = xxhash3_128::Hasher::oneshot(bytemuck::cast_slice(&packed));
-                let key = (hash, *bytes, *storage, *precision);
-                (packed, (!wanted.writable).then_some(key))
-            }
-            _ => (Vec::new(), None),
-        })
+    let upload = Upload {
+        device,
+        queue,
+        staged: AtomicU64::new(0),
+        held: Budget::default(),
     };
-    let mut resources: Vec<Option<Arc<Resource>>> = wanted.iter().map(|w| w.kept.clone()).collect();
-    parallel::for_each(wanted, pack, |index, (packed, key)| {
-        let resource = &mut resources[index];
-        let allocation = wanted[index].allocation;
-        if resource.is_none() {
-            *resource = key.as_ref().and_then(|key| shared.get(key));
+    let known = shared.kinds();
+    let create = |wanted: &Wanted<'_>| {
+        let Wanted {
+            allocation,
+            kept,
+            writable,
+        } = wanted;
+        if let Some(kept) = kept {
+            return Ok(Arc::clone(kept));
         }
-        if resource.is_none() {
-            let created = Arc::new(match allocation.storage {
-                Storage::Buffer => Resource::Buffer(create_buffer(device, allocation, &packed)?),
-                Storage::Texture => {
-                    Resource::Texture(create_texture(device, queue, allocation, packed)?)
-                }
-            });
-            if let Some(key) = key {
-                shared.add(key, &created);
+        let Content::Parameters(packing) = &allocation.content else {
+            return upload.activations(allocation).map(Arc::new);
+        };
+        let kind = (allocation.bytes, allocation.storage, allocation.precision);
+        if !writable && known.contains(&kind) {
+            let _held = upload.held.take(packing);
+            let mut hasher = Hasher::new();
+            for piece in packing.pieces() {
+                hasher.write(bytemuck::cast_slice(&piece));
             }
-            *resource = Some(created);
+            if let Some(resource) = shared.get(&(hasher.finish_128(), kind)) {
+                return Ok(resource);
+            }
         }
+        let (resource, hash) = upload.parameters(allocation, packing)?;
+        let resource = Arc::new(resource);
+        if !writable {
+            shared.add((hash, kind), &resource);
+        }
+        Ok(resource)
+    };
+    let mut resources: Vec<Option<Arc<Resource>>> = vec![None; wanted.len()];
+    parallel::for_each(wanted, create, |index, resource| {
+        resources[index] = Some(resource);
+        let allocation = wanted[index].allocation;
         if let Content::Parameters(_) = allocation.content {
             uploaded(allocation.bytes);
         }
@@ -119,47 +134,214 @@ pub(super) fn create_all(
     Ok(resources.into_iter().flatten().collect())
 }
 
-/// Creates a folded texture: with a row of zeros, for activations, or with its parameters.
-fn create_texture(
-    device: &wgpu::Device,
-    queue: &wgpu::Queue,
-    buffer: &Allocation,
-    mut scalars: Vec<f32>,
-) -> Result<wgpu::TextureView, Error> {
-    let label = label(&buffer.name);
-    let size = |rows: u64| wgpu::Extent3d {
+/// Writes to a device, in pieces: neither packed weights nor wgpu's copies of them pile up on the host.
+struct Upload<'a> {
+    device: &'a wgpu::Device,
+    queue: &'a wgpu::Queue,
+    /// Bytes that were written since the last submission.
+    staged: AtomicU64,
+    held: Budget,
+}
+
+/// Bytes of weights that may wait in wgpu's staging memory for a submission.
+const STAGED: u64 = 8 << 20;
+
+/// Rows of a texture that are written at once: 4 MiB of single precision.
+const ROWS: usize = 256;
+
+impl Upload<'_> {
+    /// An input, or activations: a texture of those begins with a row of zeros.
+    fn activations(&self, allocation: &Allocation) -> Result<Resource, Error> {
+        match (allocation.storage, &allocation.content) {
+            // An input may itself be an output of the graph.
+            (Storage::Buffer, Content::Input) => {
+                let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+                self.buffer(allocation, usage).map(Resource::Buffer)
+            }
+            (Storage::Buffer, _) => self
+                .buffer(allocation, wgpu::BufferUsages::COPY_SRC)
+                .map(Resource::Buffer),
+            (Storage::Texture, _) => {
+                let texture = self.texture(allocation)?;
+                self.write_rows(&texture, allocation, 0, &[0.0; FOLD_ROW_SCALARS])?;
+                Ok(view(&texture))
+            }
+        }
+    }
+
+    /// Parameters, and the hash of their numbers.
+    fn parameters(
+        &self,
+        allocation: &Allocation,
+        packing: &Packing,
+    ) -> Result<(Resource, u128), Error> {
+        let _held = self.held.take(packing);
+        let mut hasher = Hasher::new();
+        let pieces = packing.pieces().inspect(|piece| {
+            hasher.write(bytemuck::cast_slice(piece));
+        });
+        let resource = match allocation.storage {
+            Storage::Buffer => {
+                // The host may choose another class between runs.
+                let buffer = self.buffer(allocation, wgpu::BufferUsages::COPY_DST)?;
+                let mut offset = 0;
+                for piece in pieces {
+                    let bytes = encoded(&piece, allocation.precision);
+                    guarded(self.device, &allocation.name, || {
+                        self.queue.write_buffer(&buffer, offset, &bytes);
+                    })?;
+                    offset += bytes.len() as u64;
+                    self.staged(bytes.len());
+                }
+                Resource::Buffer(buffer)
+            }
+            Storage::Texture => {
+                let texture = self.texture(allocation)?;
+                let (mut waiting, mut row) = (Vec::new(), 0);
+                for piece in pieces {
+                    if waiting.is_empty() {
+                        waiting = piece;
+                    } else {
+                        waiting.extend(piece);
+                    }
+                    let rows = waiting.len() / FOLD_ROW_SCALARS;
+                    if rows >= ROWS {
+                        let whole = rows * FOLD_ROW_SCALARS;
+                        self.write_rows(&texture, allocation, row, &waiting[..whole])?;
+                        waiting.drain(..whole);
+                        row += rows;
+                    }
+                }
+                if !waiting.is_empty() {
+                    let whole = waiting.len().next_multiple_of(FOLD_ROW_SCALARS);
+                    waiting.reserve_exact(whole - waiting.len());
+                    waiting.resize(whole, 0.0);
+                    self.write_rows(&texture, allocation, row, &waiting)?;
+                }
+                view(&texture)
+            }
+        };
+        Ok((resource, hasher.finish_128()))
+    }
+
+    fn buffer(
+        &self,
+        allocation: &Allocation,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer, Error> {
+        create_scratch(self.device, &allocation.name, allocation.bytes, usage)
+    }
+
+    /// A folded texture.
+    fn texture(&self, allocation: &Allocation) -> Result<wgpu::Texture, Error> {
+        let label = label(&allocation.name);
+        guarded(self.device, &allocation.name, || {
+            self.device.create_texture(&wgpu::TextureDescriptor {
+                label: Some(&label),
+                size: rows_of_texels(allocation.texture_rows()),
+                mip_level_count: 1,
+                sample_count: 1,
+                dimension: wgpu::TextureDimension::D2,
+                format: texture_format(allocation.precision),
+                usage: wgpu::TextureUsages::STORAGE_BINDING
+                    | wgpu::TextureUsages::TEXTURE_BINDING
+                    | wgpu::TextureUsages::COPY_DST,
+                view_formats: &[],
+            })
+        })
+    }
+
+    /// Writes whole rows, from a row on.
+    fn write_rows(
+        &self,
+        texture: &wgpu::Texture,
+        allocation: &Allocation,
+        row: usize,
+        scalars: &[f32],
+    ) -> Result<(), Error> {
+        let texels = encoded(scalars, allocation.precision);
+        guarded(self.device, &allocation.name, || {
+            self.queue.write_texture(
+                wgpu::TexelCopyTextureInfo {
+                    origin: wgpu::Origin3d {
+                        x: 0,
+                        y: side(row as u64),
+                        z: 0,
+                    },
+                    ..texture.as_image_copy()
+                },
+                &texels,
+                wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(side(allocation.texture_row_bytes())),
+                    rows_per_image: None,
+                },
+                rows_of_texels((scalars.len() / FOLD_ROW_SCALARS) as u64),
+            );
+        })?;
+        self.staged(texels.len());
+        Ok(())
+    }
+
+    /// Has the device take what was written, if that is much: a submission of no commands does.
+    fn staged(&self, bytes: usize) {
+        let staged = self.staged.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        if staged >= STAGED {
+            self.staged.fetch_sub(staged, Ordering::Relaxed);
+            self.queue.submit([]);
+        }
+    }
+}
+
+/// Bytes of packed weights that all threads may hold together.
+const HELD: usize = 16 << 20;
+
+/// Lets threads wait until others hold less. One that needs more than there is waits until nobody holds any.
+#[derive(Debug, Default)]
+struct Budget {
+    held: Mutex<usize>,
+    less: Condvar,
+}
+
+struct Held<'a> {
+    budget: &'a Budget,
+    bytes: usize,
+}
+
+impl Budget {
+    /// Room for a piece of a packing, and for what it is made of.
+    fn take(&self, packing: &Packing) -> Held<'_> {
+        let bytes = 2 * size_of::<f32>() * packing.piece_len();
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |held: &mut usize| *held > 0 && *held + bytes > HELD;
+        let held = self.less.wait_while(held, full);
+        *held.unwrap_or_else(PoisonError::into_inner) += bytes;
+        Held {
+            budget: self,
+            bytes,
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let held = self.budget.held.lock();
+        *held.unwrap_or_else(PoisonError::into_inner) -= self.bytes;
+        self.budget.less.notify_all();
+    }
+}
+
+fn view(texture: &wgpu::Texture) -> Resource {
+    Resource::Texture(texture.create_view(&wgpu::TextureViewDescriptor::default()))
+}
+
+/// The size of so many rows of a folded texture.
+fn rows_of_texels(rows: u64) -> wgpu::Extent3d {
+    wgpu::Extent3d {
         width: side(FOLD_WIDTH as u64),
         height: side(rows),
         depth_or_array_layers: 1,
-    };
-    let rows = scalars.len().div_ceil(FOLD_ROW_SCALARS).max(1);
-    scalars.resize(rows * FOLD_ROW_SCALARS, 0.0);
-    let texels = encoded(&scalars, buffer.precision);
-    guarded(device, &buffer.name, || {
-        let texture = device.create_texture(&wgpu::TextureDescriptor {
-            label: Some(&label),
-            size: size(buffer.texture_rows()),
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format: texture_format(buffer.precision),
-            usage: wgpu::TextureUsages::STORAGE_BINDING
-                | wgpu::TextureUsages::TEXTURE_BINDING
-                | wgpu::TextureUsages::COPY_DST,
-            view_formats: &[],
-        });
-        queue.write_texture(
-            texture.as_image_copy(),
-            &texels,
-            wgpu::TexelCopyBufferLayout {
-                offset: 0,
-                bytes_per_row: Some(side(buffer.texture_row_bytes())),
-                rows_per_image: None,
-            },
-            size(rows as u64),
-        );
-        texture.create_view(&wgpu::TextureViewDescriptor::default())
-    })
+    }
 }
 
 /// Encodes numbers in their storage precision, in the machine's byte order.
@@ -185,46 +367,6 @@ pub(super) const fn texture_format(precision: Precision) -> wgpu::TextureFormat 
 /// A side of a texture, which the planner has checked against the device's limit.
 pub(super) fn side(size: u64) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
-}
-
-fn create_buffer(
-    device: &wgpu::Device,
-    buffer: &Allocation,
-    packed: &[f32],
-) -> Result<wgpu::Buffer, Error> {
-    let label = label(&buffer.name);
-    let create = |usage, mapped_at_creation| {
-        guarded(device, &buffer.name, || {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some(&label),
-                size: buffer.bytes,
-                usage: wgpu::BufferUsages::STORAGE | usage,
-                mapped_at_creation,
-            })
-        })
-    };
-    match &buffer.content {
-        // An input may itself be an output of the graph.
-        Content::Input => create(
-            wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-            false,
-        ),
-        Content::Activations => create(wgpu::BufferUsages::COPY_SRC, false),
-        Content::Parameters(_) => {
-            // The host may choose another class between runs.
-            let created = create(wgpu::BufferUsages::COPY_DST, true)?;
-            let mut mapped = created
-                .get_mapped_range_mut(..)
-                .map_err(|error| Error::Gpu {
-                    what: buffer.name.clone(),
-                    reason: error.to_string(),
-                })?;
-            mapped.copy_from_slice(&encoded(packed, buffer.precision));
-            drop(mapped);
-            created.unmap();
-            Ok(created)
-        }
-    }
 }
 
 /// A buffer that a kernel reads, filled at once.

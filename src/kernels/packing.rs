@@ -14,8 +14,12 @@ use crate::tensor::{LANES, Tensor};
 pub struct Packing {
     storage: Storage,
     len: usize,
-    pack: Arc<dyn Fn() -> Vec<f32> + Send + Sync>,
+    count: usize,
+    pieces: Arc<dyn Fn() -> Pieces + Send + Sync>,
 }
+
+/// The scalars of a packing, piece by piece.
+type Pieces = Box<dyn Iterator<Item = Vec<f32>>>;
 
 impl Packing {
     /// Parameters of `len` scalars, which `pack` returns.
@@ -24,10 +28,22 @@ impl Packing {
         len: usize,
         pack: impl Fn() -> Vec<f32> + Send + Sync + 'static,
     ) -> Self {
+        Self::in_pieces(storage, len, 1, move || Box::new(std::iter::once(pack())))
+    }
+
+    /// Parameters that would be large in one piece: `pieces` returns `count` of them, of multiples of four
+    /// scalars.
+    pub(super) fn in_pieces(
+        storage: Storage,
+        len: usize,
+        count: usize,
+        pieces: impl Fn() -> Pieces + Send + Sync + 'static,
+    ) -> Self {
         Self {
             storage,
             len,
-            pack: Arc::new(pack),
+            count,
+            pieces: Arc::new(pieces),
         }
     }
 
@@ -55,9 +71,14 @@ impl Packing {
         self.len
     }
 
-    /// The scalars.
-    pub fn pack(&self) -> Vec<f32> {
-        (self.pack)()
+    /// The scalars, in pieces, each of which is computed when it is asked for.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Vec<f32>> {
+        (self.pieces)()
+    }
+
+    /// About how many scalars a piece has.
+    pub(crate) const fn piece_len(&self) -> usize {
+        self.len / self.count
     }
 }
 

@@ -2,6 +2,8 @@
 //! dispatches. Tiles of the image are transformed, multiplied component by component by
 //! [`conv2d_tiled`] or [`conv2d_texture`], and transformed back.
 
+use std::borrow::Cow;
+
 use super::conv2d::{self, Geometry, Residual};
 use super::textures::conv2d_texture;
 use super::{Launch, Packing, Storage, conv2d_tiled};
@@ -121,8 +123,8 @@ pub(crate) fn texels_packing(
     let (weight, bias) = (weight.clone(), bias.cloned());
     let (tile_co, [out_c, in_c, _]) = (tile.co as usize, conv2d::out_in_taps(&weight));
     let len = out_tile.components() * conv2d_texture::packed_len([out_c, in_c, 1], tile_co);
-    Packing::new(Storage::Texture, len, move || {
-        pack(&weight, bias.as_ref(), tile_co, out_tile)
+    Packing::in_pieces(Storage::Texture, len, out_tile.components(), move || {
+        Box::new(pack(&weight, bias.clone(), tile_co, out_tile))
     })
 }
 
@@ -132,11 +134,9 @@ pub(crate) fn tiles_packing(weight: &Tensor, tile: conv2d::Tile, out_tile: OutTi
     let weight = weight.clone();
     let [out_c, in_c, _] = conv2d::out_in_taps(&weight);
     let len = out_tile.components() * conv2d::tiles_len([out_c, in_c, 1], tile);
-    Packing::new(Storage::Buffer, len, move || {
-        let taps = weight.scalars();
-        let matrices = components(weight.dims(), &taps, out_tile);
-        let packed = matrices.map(|(_, matrix)| conv2d::pack_tiles(&matrix, tile));
-        packed.flatten().collect()
+    Packing::in_pieces(Storage::Buffer, len, out_tile.components(), move || {
+        let matrices = components(&weight, out_tile);
+        Box::new(matrices.map(move |(_, matrix)| conv2d::pack_tiles(&matrix, tile)))
     })
 }
 
@@ -144,27 +144,36 @@ pub(crate) fn tiles_packing(weight: &Tensor, tile: conv2d::Tile, out_tile: OutTi
 ///
 /// The biases are added to the component of point 1 in both directions, whose polynomial is
 /// constant, so that all outputs of a tile get them.
-fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize, out_tile: OutTile) -> Vec<f32> {
-    let taps = weight.scalars();
-    let packed = components(weight.dims(), &taps, out_tile).map(|(point, matrix)| {
-        let bias = bias.filter(|_| point == [1, 1]);
+fn pack(
+    weight: &Tensor,
+    bias: Option<Tensor>,
+    tile_co: usize,
+    out_tile: OutTile,
+) -> impl Iterator<Item = Vec<f32>> + use<> {
+    components(weight, out_tile).map(move |(point, matrix)| {
+        let bias = bias.as_ref().filter(|_| point == [1, 1]);
         conv2d_texture::pack(&matrix, bias, tile_co)
-    });
-    packed.flatten().collect()
+    })
 }
 
 /// The weight matrix of each component, as 1×1 kernels, with its points along rows and columns.
 pub(crate) fn components(
-    dims: &[usize],
-    taps: &[f32],
+    weight: &Tensor,
     out_tile: OutTile,
-) -> impl Iterator<Item = ([usize; 2], Tensor)> {
-    let &[out_c, in_c, 3, 3] = dims else {
+) -> impl Iterator<Item = ([usize; 2], Tensor)> + use<> {
+    let &[out_c, in_c, 3, 3] = weight.dims() else {
         unreachable!("the planner chooses Winograd for kernels of 3×3 only");
+    };
+    let weight = weight.clone();
+    // Scalars that have to be computed are computed once, for as long as this goes on.
+    let computed = match weight.scalars() {
+        Cow::Owned(scalars) => Some(scalars),
+        Cow::Borrowed(_) => None,
     };
     let rows = out_tile.kernel_rows();
     let points = (0..rows.len()).flat_map(|u| (0..rows.len()).map(move |v| [u, v]));
     points.map(move |[u, v]| {
+        let taps = computed.as_deref().unwrap_or_else(|| weight.data());
         let matrix = Tensor::from_fn(&[out_c, in_c, 1, 1], |i| {
             transformed(&taps[i * 9..][..9], &rows[u], &rows[v])
         });
@@ -205,7 +214,8 @@ mod tests {
                 &[0.0, -1.0 / 6.0, 1.0 / 6.0, 1.0 / 12.0, -1.0 / 12.0, 0.0],
             ),
         ] {
-            let packed = pack(&weight, Some(&bias), 8, out_tile);
+            let packed = pack(&weight, Some(bias.clone()), 8, out_tile);
+            let packed: Vec<f32> = packed.flatten().collect();
             let tile = conv2d_texture::Tile {
                 co: 8,
                 px_groups: 1,

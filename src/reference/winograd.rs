@@ -82,8 +82,7 @@ pub fn winograd_largest(
         };
         (0..side).map(|i| row(u)[i] * line(i)).sum()
     };
-    let taps = weight.scalars();
-    let components: Vec<_> = components(weight.dims(), &taps, out_tile).collect();
+    let components: Vec<_> = components(weight, out_tile).collect();
     let largest = components.par_iter().map(|(point, matrix)| {
         let mut largest = matrix.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
         for image in 0..padded.n {

@@ -21,6 +21,9 @@ use crate::warnings;
 /// Images that run together on a GPU, unless the user says it.
 const BATCH: usize = 8;
 
+/// The threads that a network may have.
+const MOST_THREADS: usize = 1024;
+
 /// A network on a device.
 #[pyclass(frozen, module = "resnet_wgpu._native")]
 pub(crate) struct Network {
@@ -261,6 +264,9 @@ fn open(path: PathBuf, options: Options) -> PyResult<Network> {
     };
     if options.batch == Some(0) || options.threads == Some(0) {
         return Err(value("batch= and threads= must be at least 1".to_owned()));
+    }
+    if options.threads.is_some_and(|count| count > MOST_THREADS) {
+        return Err(value(format!("threads= must be at most {MOST_THREADS}")));
     }
     let named = NetworkOptions {
         arch: None,

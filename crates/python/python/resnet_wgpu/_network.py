@@ -145,7 +145,7 @@ class Network:
             backend: The API, or "cpu" for no GPU at all.
             precision: What feature maps and weights are stored in; "f16" needs an adapter.
             batch: Images that run together: 8 on a GPU, and one elsewhere, where more gain nothing.
-            threads: Threads that decode, and compute with backend="cpu"; all cores if left out.
+            threads: Threads that decode, and compute with backend="cpu", at most 1,024; all cores if left out.
             size: Rows and columns of the image; as the network was trained if left out.
             preprocess: The preparation of images, by name or as a JSON file; as the weights have it if
                 left out.
@@ -188,7 +188,7 @@ class Network:
 
     @classmethod
     def lesson(cls, **options: Any) -> Network:
-        """Opens the small network of the repository, which tells twelve solids apart.
+        """Opens the small network of the repository, which tells twelve solids apart, or says "nothing".
 
         It is looked for beside this package, and under `models/shapes` in the working directory and
         the folders above it. The options are those of `open`.
