@@ -208,7 +208,8 @@ pub(crate) fn launches() -> Vec<Launch> {
     }
     launches.extend([
         heat_map::launch([30, 20]),
-        resample_rows::launch([30, 20]),
+        resample_rows::launch([30, 20], false),
+        resample_rows::launch([30, 20], true),
         resample_columns::launch([30, 20]),
         similarity::launch(1000, 512),
     ]);
