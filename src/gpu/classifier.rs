@@ -250,8 +250,8 @@ impl Classifier {
 
     /// Does what [`Self::record`] does with textures that are described: a batch, a part of one, light
     /// without bound, or the luma and chroma of a video, which [`Executor::texture_input`] shows. They are
-    /// remembered as long as the descriptions stay the same. For a part that moves, and for what is no
-    /// texture, see [`Self::record_input`].
+    /// remembered as long as the descriptions stay the same. Video has one pipeline of its own, which its
+    /// first run makes. For a part that moves, and for what is no texture, see [`Self::record_input`].
     ///
     /// # Errors
     /// As [`Self::record`].

@@ -75,11 +75,11 @@ impl Cam {
             runner,
             class,
             rules,
-            colors: Colors::Rainbow,
+            colors: Colors::Ember,
         })
     }
 
-    /// The same with other colours than [`Colors::Rainbow`]. Opaque ones are laid over by half.
+    /// The same with other colours than [`Colors::Ember`]. Opaque ones are laid over by half.
     #[must_use]
     pub fn colors(mut self, colors: Colors) -> Self {
         self.colors = colors;
