@@ -1,14 +1,14 @@
 // similarity
 //
-//   y[r] = Σ_k x[r,k]·q[k] / (√Σ_k x[r,k]² · √Σ_k q[k]²)
+//   y[r] = Σ_k x[r,k]·q[k],   for vectors of length 1 the cosine of the angle between them
 //
 // Layout      x: rows of WIDTH vec4<f32>, one after another   q: one such row   y: one f32 for each row
 // Workgroup   ROWS rows
 // Thread      every LANES-th vector of a row, then a tree over the LANES
 // Grid        [ceil(rows / ROWS), 1, 1]
-// Memory      partial ROWS·LANES·16 B of workgroup memory
+// Memory      partial ROWS·LANES·4 B of workgroup memory
 // Barriers    one per level of the tree; no invocation returns before the last one
-// Edges       rows past the last one are not read; a row of zeros is similar to nothing: 0
+// Edges       rows past the last one are not read; what rounding adds to a cosine beyond ±1 is cut off
 // Host        src/kernels/similarity.rs     Reference  tests/similarity.rs
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
@@ -21,8 +21,8 @@ const ROWS: u32 = 4u;
 const LANES: u32 = 16u;
 const THREADS: u32 = 64u;
 
-/// The three sums, for each thread.
-var<workgroup> partial: array<vec4<f32>, THREADS>;
+/// The sum of each thread.
+var<workgroup> partial: array<f32, THREADS>;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -32,15 +32,13 @@ fn main(
     let row = workgroup.x * ROWS + thread / LANES;
     let lane = thread % LANES;
     let inside = row < arrayLength(&output);
-    var sums = vec4<f32>();
+    var sum = 0.0;
     if (inside) {
         for (var k = lane; k < WIDTH; k += LANES) {
-            let x = input[row * WIDTH + k];
-            let q = query[k];
-            sums += vec4(dot(x, q), dot(x, x), dot(q, q), 0.0);
+            sum += dot(input[row * WIDTH + k], query[k]);
         }
     }
-    partial[thread] = sums;
+    partial[thread] = sum;
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if (lane < half) {
@@ -48,8 +46,6 @@ fn main(
         }
     }
     if (inside && lane == 0u) {
-        let total = partial[thread];
-        let lengths = sqrt(total.y) * sqrt(total.z);
-        output[row] = select(0.0, total.x / lengths, lengths > 0.0);
+        output[row] = clamp(partial[thread], -1.0, 1.0);
     }
 }

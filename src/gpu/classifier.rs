@@ -51,8 +51,8 @@ pub struct Classifier {
     readback: Readback,
     heat_map: Option<wgpu::Texture>,
     labels: Option<Labels>,
-    /// Whole textures that were read before, the latest one last.
-    known: Vec<(wgpu::TextureView, Input)>,
+    /// Textures that were read before, the latest ones last.
+    known: Vec<(Vec<(wgpu::TextureView, TextureRead)>, Input)>,
 }
 
 /// What is asked for.
@@ -206,7 +206,7 @@ impl Classifier {
     /// # Errors
     /// As [`Executor::texture_input`] and [`Executor::prewarm`].
     pub fn prewarm(&mut self, texture: &wgpu::TextureView) -> Result<Prewarm, Error> {
-        let input = self.input_of(texture)?;
+        let input = self.input_of(&[(texture, TextureRead::default())])?;
         self.executor.prewarm(&input, &self.output)
     }
 
@@ -235,8 +235,8 @@ impl Classifier {
     /// if three answers are on their way, in which case this run gets none.
     ///
     /// The first run on a texture makes a bind group, and the first on one of another size the tables to
-    /// resize it; the latest four textures are remembered. For a part of a texture, a batch, or
-    /// anything but a texture, see [`Self::record_input`].
+    /// resize it; the latest four textures are remembered. For anything but one whole texture of colours,
+    /// see [`Self::record_views`].
     ///
     /// # Errors
     /// As [`Executor::texture_input`] and [`Executor::record`].
@@ -245,12 +245,27 @@ impl Classifier {
         encoder: &mut wgpu::CommandEncoder,
         texture: &wgpu::TextureView,
     ) -> Result<Option<u64>, Error> {
-        let input = self.input_of(texture)?;
+        self.record_views(encoder, &[(texture, TextureRead::default())])
+    }
+
+    /// Does what [`Self::record`] does with textures that are described: a batch, a part of one, light
+    /// without bound, or the luma and chroma of a video, which [`Executor::texture_input`] shows. They are
+    /// remembered as long as the descriptions stay the same. Video has one pipeline of its own, which its
+    /// first run makes. For a part that moves, and for what is no texture, see [`Self::record_input`].
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn record_views(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        views: &[(&wgpu::TextureView, TextureRead)],
+    ) -> Result<Option<u64>, Error> {
+        let input = self.input_of(views)?;
         self.record_input(encoder, &input)
     }
 
-    /// Records a run on an input that was made for [the executor](Self::executor); otherwise as
-    /// [`Self::record`].
+    /// Records a run on an input that was made for [the executor](Self::executor), such as one whose
+    /// [rectangle moves](Input::set_rect); otherwise as [`Self::record`].
     ///
     /// # Errors
     /// As [`Executor::record`].
@@ -293,25 +308,34 @@ impl Classifier {
         Ok(())
     }
 
-    fn input_of(&mut self, texture: &wgpu::TextureView) -> Result<Input, Error> {
+    fn input_of(&mut self, views: &[(&wgpu::TextureView, TextureRead)]) -> Result<Input, Error> {
         let device = &self.context.device;
-        let known = if let Some(at) = self.known.iter().position(|(view, _)| view == texture) {
+        let is_known = |known: &[(wgpu::TextureView, TextureRead)]| {
+            let mut pairs = known.iter().zip(views);
+            known.len() == views.len()
+                && pairs.all(|((known, how), (view, read))| known == *view && how == read)
+        };
+        let known = if let Some(at) = self.known.iter().position(|(known, _)| is_known(known)) {
             self.known.remove(at)
         } else {
-            let like = self.known.last().and_then(|(_, input)| {
-                let input = input.with_views(device, &self.executor, &[texture]);
-                input.ok()
+            let like = self.known.last().filter(|(known, _)| {
+                let reads = known.iter().map(|(_, read)| read);
+                reads.eq(views.iter().map(|(_, read)| read))
+            });
+            let like = like.and_then(|(_, input)| {
+                let views: Vec<_> = views.iter().map(|(view, _)| *view).collect();
+                input.with_views(device, &self.executor, &views).ok()
             });
             let input = match like {
                 Some(input) => input,
                 None => {
                     // Those of another size will hardly come again.
                     self.known.clear();
-                    let whole = (texture, TextureRead::default());
-                    self.executor.texture_input(device, &[whole])?
+                    self.executor.texture_input(device, views)?
                 }
             };
-            (texture.clone(), input)
+            let views = views.iter().map(|(view, read)| ((*view).clone(), *read));
+            (views.collect(), input)
         };
         if self.known.len() == KNOWN_VIEWS {
             self.known.remove(0);

@@ -13,7 +13,8 @@ type Pipeline = (wgpu::ComputePipeline, wgpu::BindGroupLayout);
 /// One pipeline per helper, created when first needed.
 #[derive(Debug, Default)]
 pub(super) struct Helpers {
-    pub(super) resample_rows: Helper,
+    /// Of colours, and of the luma and chroma of a video.
+    pub(super) resample_rows: [Helper; 2],
     pub(super) resample_columns: Helper,
     pub(super) heat_map: Helper,
 }

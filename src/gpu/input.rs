@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Executor;
 use super::dispatch::Dispatch;
 use super::resources::{create_scratch, create_table};
-use super::texture::{TextureRead, TextureRect};
+use super::texture::{TextureRead, TextureRect, refuse};
 use crate::error::Error;
 use crate::kernels::resample::{self, Passes, Source};
 use crate::kernels::{Launch, resample_columns, resample_rows};
@@ -38,9 +38,8 @@ struct HostCopy {
 /// What is needed to read the same part of another texture.
 #[derive(Clone, Debug)]
 struct Image {
-    read: TextureRead,
-    format: wgpu::TextureFormat,
-    size: [u32; 2],
+    /// One, or the luma and chroma of a video.
+    planes: Vec<Plane>,
     rules: Preprocess,
     first_pixel: usize,
     launch: Launch,
@@ -49,14 +48,32 @@ struct Image {
     between: wgpu::Buffer,
 }
 
+/// A view that is read, and what another in its place must match.
+#[derive(Clone, Debug)]
+struct Plane {
+    read: TextureRead,
+    format: wgpu::TextureFormat,
+    size: [u32; 2],
+}
+
+impl Plane {
+    fn of(view: &wgpu::TextureView, read: TextureRead) -> Self {
+        Self {
+            read,
+            format: view.texture().format(),
+            size: read.size(view),
+        }
+    }
+}
+
 impl Input {
     /// Reads what was written to [`Executor::input`] beforehand, in any way.
     pub fn uploaded() -> Self {
         Self::default()
     }
 
-    /// Reads the same parts of other textures: one view per image of the batch, of textures of the
-    /// same size and format as before. It creates a view and a bind group per image and nothing else.
+    /// Reads the same parts of other textures: one view per image of the batch, two of video, of textures
+    /// of the same size and format as before. It creates views and a bind group per image and nothing else.
     ///
     /// # Errors
     /// [`Error::Texture`] if the views do not match; [`Error::Recording`] if the input does not
@@ -68,7 +85,7 @@ impl Input {
         views: &[&wgpu::TextureView],
     ) -> Result<Self, Error> {
         let made = match &self.0 {
-            Some(made) if made.owner == executor.id && made.images.len() == views.len() => made,
+            Some(made) if made.owner == executor.id && made.views() == views.len() => made,
             _ => {
                 return Err(Error::Recording {
                     reason: format!(
@@ -80,19 +97,22 @@ impl Input {
             }
         };
         let mut dispatches = made.dispatches.clone();
-        for (index, (view, image)) in views.iter().zip(&made.images).enumerate() {
-            image.read.check(view)?;
-            let (size, format) = (image.read.size(view), view.texture().format());
-            if size != image.size || format != image.format {
-                return Err(Error::Texture {
-                    reason: format!(
+        let mut views = views;
+        for (index, image) in made.images.iter().enumerate() {
+            let (of_image, others) = views.split_at(image.planes.len());
+            views = others;
+            image.check(of_image)?;
+            for (view, plane) in of_image.iter().zip(&image.planes) {
+                let (size, format) = (plane.read.size(view), view.texture().format());
+                if size != plane.size || format != plane.format {
+                    return Err(refuse(format!(
                         "image {index}: {size:?} rows and columns of {format:?} cannot replace {:?} \
                          of {:?}; make another input",
-                        image.size, image.format
-                    ),
-                });
+                        plane.size, plane.format
+                    )));
+                }
             }
-            dispatches[2 * index] = image.dispatch(device, executor, view)?;
+            dispatches[2 * index] = image.dispatch(device, executor, of_image)?;
         }
         Ok(Self(Some(Arc::new(Made {
             owner: made.owner,
@@ -126,7 +146,8 @@ impl Input {
                 ),
             });
         };
-        let (source, size) = image.read.at(rect).source(image.size, image.format)?;
+        let plane = &image.planes[0];
+        let (source, size) = plane.read.at(rect).source(plane.size, plane.format)?;
         let Passes { rows, columns } = passes(source, size, &image.rules, image.first_pixel)?;
         for (buffer, table) in image.tables.iter().zip([rows, columns]) {
             let bytes: &[u8] = bytemuck::cast_slice(&table);
@@ -155,39 +176,78 @@ impl Input {
     }
 }
 
+impl Made {
+    /// The number of views that it reads.
+    fn views(&self) -> usize {
+        self.images.iter().map(|image| image.planes.len()).sum()
+    }
+}
+
 impl Image {
-    /// The horizontal pass over a view.
+    /// Checks views in the place of those that it was made of.
+    fn check(&self, views: &[&wgpu::TextureView]) -> Result<(), Error> {
+        let luma = (&self.planes[0].read, views[0]);
+        luma.0.check(luma.1)?;
+        let chroma = self.planes.get(1).zip(views.get(1));
+        chroma.map_or(Ok(()), |(plane, view)| plane.read.check_chroma(view, luma))
+    }
+
+    /// The horizontal pass over its views.
     fn dispatch(
         &self,
         device: &wgpu::Device,
         executor: &Executor,
-        view: &wgpu::TextureView,
+        views: &[&wgpu::TextureView],
     ) -> Result<Dispatch, Error> {
-        let read = self.read.view(device, view)?;
+        let planes = self.planes.iter().zip(views);
+        let planes = planes.map(|(plane, view)| plane.read.view(device, view));
+        let planes = planes.collect::<Result<Vec<_>, _>>()?;
+        let [colors, video] = &executor.helpers.resample_rows;
+        let helper = if planes.len() == 2 { video } else { colors };
         let dispatch = Dispatch::new(
             device,
             "resample rows",
             &self.launch,
-            executor.helpers.resample_rows.get(device, &self.launch)?,
+            helper.get(device, &self.launch)?,
             [
-                wgpu::BindingResource::TextureView(&read),
+                wgpu::BindingResource::TextureView(&planes[0]),
+                // Of colours the kernel reads no second one.
+                wgpu::BindingResource::TextureView(planes.get(1).unwrap_or(&planes[0])),
                 self.tables[0].as_entire_binding(),
                 self.between.as_entire_binding(),
             ],
         );
         dispatch.map_err(|error| match error {
             // wgpu does not tell the dimension of a view.
-            Error::Gpu { reason, .. } if view.texture().depth_or_array_layers() > 1 => {
-                Error::Texture {
-                    reason: format!(
-                        "a view must be of one layer or face, with `dimension: D2`, \
-                         `base_array_layer` and `array_layer_count: 1` ({reason})"
-                    ),
-                }
-            }
+            Error::Gpu { reason, .. } if views.iter().any(has_layers) => refuse(format!(
+                "a view must be of one layer or face, with `dimension: D2`, \
+                 `base_array_layer` and `array_layer_count: 1` ({reason})"
+            )),
             error => error,
         })
     }
+}
+
+fn has_layers(view: &&wgpu::TextureView) -> bool {
+    view.texture().depth_or_array_layers() > 1
+}
+
+/// The views of each image: one, or two of video.
+fn by_image<'a, 'v>(
+    mut views: &'a [(&'v wgpu::TextureView, TextureRead)],
+) -> Result<Vec<&'a [(&'v wgpu::TextureView, TextureRead)]>, Error> {
+    let mut images = Vec::with_capacity(views.len());
+    while let Some((_, read)) = views.first() {
+        let Some((image, others)) = views.split_at_checked(read.planes()) else {
+            return Err(refuse(format!(
+                "{:?} needs two views, luma and after it chroma; the last one has no chroma",
+                read.encoding
+            )));
+        };
+        images.push(image);
+        views = others;
+    }
+    Ok(images)
 }
 
 /// The tables for a part of a texture, given its rows and columns.
@@ -238,9 +298,28 @@ impl Executor {
     /// resizes and crops them by the plan's rules, all on the GPU; the pixels equal those of
     /// `picture::Batch::prepare`. The plan must be made for [`InputFormat::Rgba8`].
     ///
+    /// An image of [video](super::Encoding) takes two views, luma and chroma; the chroma's format and mip
+    /// level are what is said with it, and everything else is what is said with the luma:
+    ///
+    /// ```
+    /// use resnet_wgpu::gpu::{Encoding, Executor, Input, TextureRead};
+    /// # use resnet_wgpu::{Error, wgpu};
+    ///
+    /// fn frame(
+    ///     executor: &Executor,
+    ///     device: &wgpu::Device,
+    ///     [luma, chroma]: [&wgpu::TextureView; 2],
+    /// ) -> Result<Input, Error> {
+    ///     let mut read = TextureRead::default();
+    ///     read.encoding = Encoding::Bt709;
+    ///     executor.texture_input(device, &[(luma, read), (chroma, read)])
+    /// }
+    /// ```
+    ///
     /// The textures are read anew in each run. [`Input::with_views`] reads other textures of the
     /// same size.
     ///
+    /// # Errors
     /// [`Error::Input`] if the plan does not take pixels of the rules' size, or if the batch size
     /// differs; [`Error::Texture`] if a view cannot be read; [`Error::Preprocess`] if an image
     /// would have to be padded; [`Error::Gpu`] and [`Error::OutOfMemory`] from the device.
@@ -258,16 +337,18 @@ impl Executor {
             });
         }
         let shape = self.input_shape();
-        if views.len() != shape.n || rules.size != [shape.h, shape.w] {
+        let of_images = by_image(views)?;
+        if of_images.len() != shape.n || rules.size != [shape.h, shape.w] {
             let [h, w] = rules.size;
-            return Err(self.input_error(format!("{} textures for {h}x{w}", views.len())));
+            return Err(self.input_error(format!("{} textures for {h}x{w}", of_images.len())));
         }
-        let mut images = Vec::with_capacity(views.len());
-        let mut dispatches = Vec::with_capacity(views.len() * 2);
-        for (index, (view, read)) in views.iter().enumerate() {
+        let mut images = Vec::with_capacity(shape.n);
+        let mut dispatches = Vec::with_capacity(shape.n * 2);
+        for (index, planes) in of_images.into_iter().enumerate() {
             let first_pixel = index * shape.h * shape.w;
-            let (image, columns) = self.image(device, view, *read, &rules, first_pixel)?;
-            dispatches.extend([image.dispatch(device, self, view)?, columns]);
+            let (image, columns) = self.image(device, planes, &rules, first_pixel)?;
+            let views: Vec<_> = planes.iter().map(|(view, _)| *view).collect();
+            dispatches.extend([image.dispatch(device, self, &views)?, columns]);
             images.push(image);
         }
         Ok(Input(Some(Arc::new(Made {
@@ -278,18 +359,21 @@ impl Executor {
         }))))
     }
 
-    /// Creates the resources for both passes over any part of a view, and the second pass.
+    /// Creates the resources for both passes over any part of an image, and the second pass.
     fn image(
         &self,
         device: &wgpu::Device,
-        view: &wgpu::TextureView,
-        read: TextureRead,
+        views: &[(&wgpu::TextureView, TextureRead)],
         rules: &Preprocess,
         first_pixel: usize,
     ) -> Result<(Image, Dispatch), Error> {
+        let (view, read) = views[0];
         read.check(view)?;
-        let (size, format) = (read.size(view), view.texture().format());
-        let (source, part) = read.source(size, format)?;
+        if let Some((chroma, chroma_read)) = views.get(1) {
+            chroma_read.check_chroma(chroma, (&read, view))?;
+        }
+        let size = read.size(view);
+        let (source, part) = read.source(size, view.texture().format())?;
         let passes = passes(source, part, rules, first_pixel)?;
         let [height, width] = size.map(|side| side as usize);
         let [rows_room, columns_room] = resample::room([height, width], rules);
@@ -299,14 +383,13 @@ impl Executor {
         };
         let bytes = (height * rules.size[1]) as u64 * 4;
         let none = wgpu::BufferUsages::empty();
+        let planes = views.iter().map(|(view, read)| Plane::of(view, *read));
         let image = Image {
-            read,
-            format,
-            size,
+            planes: planes.collect(),
             rules: *rules,
             first_pixel,
             // As many rows as any part may need: those that the table leaves out end at once.
-            launch: resample_rows::launch([height, rules.size[1]]),
+            launch: resample_rows::launch([height, rules.size[1]], views.len() == 2),
             tables: [
                 table("resample rows table", passes.rows, rows_room)?,
                 table("resample columns table", passes.columns, columns_room)?,

@@ -2,7 +2,7 @@
 
 use super::guarded;
 use crate::error::Error;
-use crate::kernels::resample::{Channels, Source};
+use crate::kernels::resample::{Channels, Source, Video};
 use crate::picture::ChannelOrder;
 
 /// Whether an image is stored top or bottom row first.
@@ -17,6 +17,13 @@ pub enum Origin {
 }
 
 /// How the numbers in a texture encode colours. Networks expect colours as in image files.
+///
+/// The last four are for video in two textures, as decoders write NV12 and P010: luma in a texture of one
+/// channel, and Cb and Cr in one of two channels and half the size, rounded up. An image takes two views then,
+/// the chroma's after the luma's. Between samples chroma is interpolated linearly; it lies at the even
+/// columns of the luma, and halfway between an even row and the next one, as in H.264 and H.265 by default
+/// ("left"). The result is taken as encoded for a screen, as players do. A stream says which one it is; if
+/// it does not, heights from 720 on are mostly [`Encoding::Bt709`], lower ones [`Encoding::Bt601`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Encoding {
@@ -27,6 +34,29 @@ pub enum Encoding {
     Encoded,
     /// Proportional to light, as in HDR render targets: the sRGB transfer function is applied.
     Linear,
+    /// Luma and chroma by ITU-R BT.601, in limited range: black is 16, and white 235 of 255.
+    Bt601,
+    /// Luma and chroma by ITU-R BT.601, from 0 to 255, as in JPEG.
+    Bt601Full,
+    /// Luma and chroma by ITU-R BT.709, in limited range.
+    Bt709,
+    /// Luma and chroma by ITU-R BT.709, from 0 to 255.
+    Bt709Full,
+}
+
+impl Encoding {
+    /// What red and blue contribute to luma, and whether it has the full range; `None` for colours.
+    const fn video(self) -> Option<([f64; 2], bool)> {
+        const BT601: [f64; 2] = [0.299, 0.114];
+        const BT709: [f64; 2] = [0.2126, 0.0722];
+        match self {
+            Self::ByFormat | Self::Encoded | Self::Linear => None,
+            Self::Bt601 => Some((BT601, false)),
+            Self::Bt601Full => Some((BT601, true)),
+            Self::Bt709 => Some((BT709, false)),
+            Self::Bt709Full => Some((BT709, true)),
+        }
+    }
 }
 
 /// A rectangle of texels.
@@ -84,6 +114,12 @@ const FORMATS: [wgpu::TextureFormat; 14] = {
     ]
 };
 
+/// The formats of luma and chroma that can be read.
+const VIDEO_FORMATS: [[wgpu::TextureFormat; 2]; 2] = {
+    use wgpu::TextureFormat as F;
+    [[F::R8Unorm, F::Rg8Unorm], [F::R16Unorm, F::Rg16Unorm]]
+};
+
 /// How a view of a texture is read.
 ///
 /// The view is two-dimensional and has one layer, in a format of three or four channels of 8 or 10 bits
@@ -113,7 +149,8 @@ pub struct TextureRead {
     /// Which way up it is.
     pub origin: Origin,
     /// The order of the channels as sampled. By default red comes first, also for BGRA formats; blue
-    /// first is for textures filled in the opposite order to their format.
+    /// first is for textures filled in the opposite order to their format. Of video it says that Cr
+    /// precedes Cb, as in NV21.
     pub channels: ChannelOrder,
     /// The meaning of the numbers.
     pub encoding: Encoding,
@@ -164,12 +201,65 @@ impl TextureRead {
         self.format.unwrap_or_else(|| view.texture().format())
     }
 
-    /// Checks what wgpu would only report to the host's error handler, or not at all.
+    /// The views of an image: of a video luma and chroma.
+    pub(super) const fn planes(&self) -> usize {
+        match self.encoding.video() {
+            Some(_) => 2,
+            None => 1,
+        }
+    }
+
+    /// Checks the view of a picture, or of a video's luma.
     pub(super) fn check(&self, view: &wgpu::TextureView) -> Result<(), Error> {
+        if self.planes() == 1 {
+            self.check_as(view, &FORMATS)?;
+        } else {
+            self.check_as(view, &VIDEO_FORMATS.map(|[luma, _]| luma))?;
+        }
+        match self.exposure {
+            Some(exposure) if !(exposure.is_finite() && exposure > 0.0) => Err(refuse(format!(
+                "{exposure} is not an exposure; use 1 if in doubt"
+            ))),
+            Some(_) if self.planes() == 2 => Err(refuse(format!(
+                "an exposure is for light, and {:?} is not; leave it out",
+                self.encoding
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the view of the chroma that belongs to a video's luma.
+    pub(super) fn check_chroma(
+        &self,
+        chroma: &wgpu::TextureView,
+        (luma_read, luma): (&Self, &wgpu::TextureView),
+    ) -> Result<(), Error> {
+        let luma_format = luma_read.format_of(luma);
+        let mut pairs = VIDEO_FORMATS.iter();
+        let pair = pairs.find(|[format, _]| *format == luma_format);
+        self.check_as(chroma, &pair.map_or([luma_format], |[_, format]| [*format]))?;
+        let [height, width] = luma_read.size(luma);
+        let want = [height.div_ceil(2), width.div_ceil(2)];
+        let got = self.size(chroma);
+        if got == want {
+            return Ok(());
+        }
+        Err(refuse(format!(
+            "chroma of {got:?} rows and columns does not belong to luma of {height} and {width}; \
+             it must have half of them, {want:?}"
+        )))
+    }
+
+    /// Checks what wgpu would only report to the host's error handler, or not at all.
+    fn check_as(
+        &self,
+        view: &wgpu::TextureView,
+        formats: &[wgpu::TextureFormat],
+    ) -> Result<(), Error> {
         let texture = view.texture();
         let format = self.format_of(view);
-        let reason = if !FORMATS.contains(&format) {
-            format!("the format {format:?} is none of {FORMATS:?}; render or copy to one of them")
+        let reason = if !formats.contains(&format) {
+            format!("the format {format:?} is none of {formats:?}; render or copy to one of them")
         } else if format.remove_srgb_suffix() != texture.format().remove_srgb_suffix() {
             let own = texture.format();
             format!("a view of {own:?} cannot have the format {format:?}")
@@ -188,12 +278,7 @@ impl TextureRead {
                 texture.mip_level_count()
             )
         } else {
-            return match self.exposure {
-                Some(exposure) if !(exposure.is_finite() && exposure > 0.0) => Err(refuse(
-                    format!("{exposure} is not an exposure; use 1 if in doubt"),
-                )),
-                _ => Ok(()),
-            };
+            return Ok(());
         };
         Err(refuse(reason))
     }
@@ -213,20 +298,32 @@ impl TextureRead {
             linear: match self.encoding {
                 _ if self.exposure.is_some() => true,
                 Encoding::ByFormat => format.is_srgb(),
-                Encoding::Encoded => false,
                 Encoding::Linear => true,
+                _ => false,
             },
             channels: match self.channels {
-                _ if format.components() == 1 => Channels::First,
+                _ if format.components() == 1 && self.planes() == 1 => Channels::First,
                 ChannelOrder::Bgr => Channels::Bgr,
                 ChannelOrder::Rgb | ChannelOrder::Grey | ChannelOrder::Planes(_) => Channels::Rgb,
             },
             exposure: self.exposure,
+            video: self
+                .encoding
+                .video()
+                .map(|(red_and_blue, full_range)| Video {
+                    red_and_blue,
+                    full_range,
+                    bits: if format == wgpu::TextureFormat::R16Unorm {
+                        10
+                    } else {
+                        8
+                    },
+                }),
         };
         Ok((source, [rect.height as usize, rect.width as usize]))
     }
 }
 
-fn refuse(reason: String) -> Error {
+pub(super) fn refuse(reason: String) -> Error {
     Error::Texture { reason }
 }

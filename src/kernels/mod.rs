@@ -59,6 +59,8 @@ pub mod similarity;
 pub mod softmax;
 mod specialise;
 pub mod textures;
+pub mod top_k;
+pub mod unit_vector;
 pub mod widen;
 pub mod winograd;
 pub mod winograd_input;
@@ -111,6 +113,8 @@ pub const ALL: &[&Kernel] = &[
     &softmax::KERNEL,
     &textures::tensor_to_texture::KERNEL,
     &textures::texture_to_tensor::KERNEL,
+    &top_k::KERNEL,
+    &unit_vector::KERNEL,
     &widen::KERNEL,
     &winograd_input::KERNEL,
     &textures::winograd_input_texture::KERNEL,

@@ -22,6 +22,57 @@ pub struct Source {
     pub channels: Channels,
     /// The factor for linear light before it is tone mapped; it is only clamped if `None`.
     pub exposure: Option<f32>,
+    /// What the texels are if they are not colours: luma, with chroma in another texture.
+    pub video: Option<Video>,
+}
+
+/// Luma and chroma of a video, as ITU-T H.273 defines them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Video {
+    /// What red and blue contribute to luma.
+    pub red_and_blue: [f64; 2],
+    /// Whether luma and chroma use all codes, not only those from 16 on and to 235 or 240 of 255.
+    pub full_range: bool,
+    /// The bits of a code: 8, or 10 in the upper bits of 16.
+    pub bits: u32,
+}
+
+impl Video {
+    /// The numbers of the shader's `Conversion`, as bits.
+    fn conversion(&self) -> [i32; 7] {
+        let [red, blue] = self.red_and_blue;
+        let green = 1.0 - red - blue;
+        let all = f64::from((1u32 << self.bits) - 1);
+        let step = f64::from(1u32 << (self.bits - 8));
+        // The code that a sample of 1 stands for.
+        let sampled = if self.bits == 8 {
+            255.0
+        } else {
+            65535.0 / f64::from(1u32 << (16 - self.bits))
+        };
+        let (black, luma_codes, chroma_codes) = if self.full_range {
+            (0.0, all, all)
+        } else {
+            (16.0 * step, 219.0 * step, 224.0 * step)
+        };
+        let chroma_scale = 2.0 * sampled / chroma_codes;
+        [
+            black / sampled,
+            sampled / luma_codes,
+            128.0 * step / sampled,
+            chroma_scale * (1.0 - red),
+            -chroma_scale * (1.0 - blue) * blue / green,
+            -chroma_scale * (1.0 - red) * red / green,
+            chroma_scale * (1.0 - blue),
+        ]
+        .map(bits)
+    }
+}
+
+/// A number in 32 bits as a table entry.
+#[expect(clippy::cast_possible_truncation, reason = "the shader has 32 bits")]
+fn bits(number: f64) -> i32 {
+    (number as f32).to_bits().cast_signed()
 }
 
 /// The channels of a texel that are its colour.
@@ -63,25 +114,23 @@ pub(crate) fn passes(
     } else {
         [int(source.top + first), 1]
     };
+    let rows_header = [
+        int(columns.count),
+        int(end - first),
+        int(source.left),
+        top,
+        step,
+        source.linear.into(),
+        source.channels as i32,
+        // As bits; no factor is a factor of zero, which would make no picture.
+        source.exposure.unwrap_or(0.0).to_bits().cast_signed(),
+    ];
+    let conversion = source.video.map_or([0; 7], |video| video.conversion());
+    let rows_header = [&rows_header[..], &conversion].concat();
+    let columns_header = [int(columns.count), int(rows.count), int(first_pixel)];
     Passes {
-        rows: table::<ROWS_HEADER>(
-            [
-                int(columns.count),
-                int(end - first),
-                int(source.left),
-                top,
-                step,
-                source.linear.into(),
-                source.channels as i32,
-                // As bits; no factor is a factor of zero, which would make no picture.
-                source.exposure.unwrap_or(0.0).to_bits().cast_signed(),
-            ],
-            &columns.taps(filter),
-        ),
-        columns: table::<COLUMNS_HEADER>(
-            [int(columns.count), int(rows.count), int(first_pixel)],
-            &row_taps,
-        ),
+        rows: table(&rows_header, &columns.taps(filter)),
+        columns: table(&columns_header, &row_taps),
     }
 }
 
@@ -96,13 +145,13 @@ pub(crate) fn room(size: [usize; 2], rules: &Preprocess) -> [usize; 2] {
 }
 
 /// Integers before the taps, as in the shaders.
-const ROWS_HEADER: usize = 8;
+const ROWS_HEADER: usize = 15;
 const COLUMNS_HEADER: usize = 3;
 
 /// A header, then the range and the position of the weights for each tap, then the weights.
-fn table<const HEADER: usize>(header: [i32; HEADER], taps: &[Tap]) -> Vec<i32> {
+fn table(header: &[i32], taps: &[Tap]) -> Vec<i32> {
     let mut table = header.to_vec();
-    let mut weights = HEADER + taps.len() * 3;
+    let mut weights = header.len() + taps.len() * 3;
     for tap in taps {
         table.extend([int(tap.first), int(tap.weights.len()), int(weights)]);
         weights += tap.weights.len();
@@ -127,6 +176,7 @@ mod tests {
         linear: false,
         channels: Channels::Bgr,
         exposure: None,
+        video: None,
     };
 
     fn axis(from: usize, to: usize, first: usize, count: usize) -> Axis {
@@ -148,7 +198,8 @@ mod tests {
             [
                 2, 2, 5, 9, 1, 0, 1,
                 0, // header: the first row read is row 2 of the rectangle
-                0, 2, 14, 2, 2, 16, // two taps of two
+                0, 0, 0, 0, 0, 0, 0, // no video
+                0, 2, 21, 2, 2, 23, // two taps of two
                 half, half, half, half,
             ],
             "rows"

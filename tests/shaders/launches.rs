@@ -8,7 +8,9 @@ use resnet_wgpu::internals::graph::{
     Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::{Launch, Precision};
-use resnet_wgpu::internals::kernels::{heat_map, resample_columns, resample_rows, similarity};
+use resnet_wgpu::internals::kernels::{
+    heat_map, resample_columns, resample_rows, similarity, top_k, unit_vector,
+};
 use resnet_wgpu::internals::plan::{Candidate, ConvShape, candidates};
 use resnet_wgpu::picture::{ChannelOrder, Preprocess};
 use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
@@ -208,9 +210,12 @@ pub(crate) fn launches() -> Vec<Launch> {
     }
     launches.extend([
         heat_map::launch([30, 20]),
-        resample_rows::launch([30, 20]),
+        resample_rows::launch([30, 20], false),
+        resample_rows::launch([30, 20], true),
         resample_columns::launch([30, 20]),
         similarity::launch(1000, 512),
+        top_k::launch(10),
+        unit_vector::launch(512),
     ]);
     let with_matrices = PlanOptions::new(capabilities(|c| {
         c.cooperative_matrix = true;

@@ -21,13 +21,19 @@ pub(crate) fn man(args: &ManArgs) -> Result<(), Failure> {
     let mut program = Cli::command();
     program.build();
     write(&program, &args.folder)?;
-    for command in program.get_subcommands() {
+    for command in pages_of(&program) {
         write(command, &args.folder)?;
-        for below in command.get_subcommands() {
+        for below in pages_of(command) {
             write(below, &args.folder)?;
         }
     }
     Ok(())
+}
+
+/// The commands below one, without that which repeats what their pages say.
+fn pages_of(command: &clap::Command) -> impl Iterator<Item = &clap::Command> {
+    let commands = command.get_subcommands();
+    commands.filter(|command| command.get_name() != "help")
 }
 
 /// Writes the page of one command, under its full name with hyphens.

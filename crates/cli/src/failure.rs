@@ -115,6 +115,7 @@ pub(crate) fn complain(message: impl std::fmt::Display) {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error.kind() {
+            _ if matches!(error, Error::Setting { .. }) => USAGE,
             Kind::Weights => WEIGHTS,
             Kind::Adapter => ADAPTER,
             _ => RUNTIME,
@@ -149,7 +150,11 @@ impl From<Refused> for Failure {
             Refused::File { path, reason } => {
                 Self::runtime(format!("cannot read '{path}': {reason}"))
             }
-            Refused::Labels { given, error } => Self::runtime(format!("--labels {given}: {error}")),
+            Refused::Labels { given, error } => Self::usage(format!("--labels {given}: {error}")),
+            Refused::Size {
+                size: [height, width],
+                error,
+            } => Self::usage(format!("--size {height}x{width} is too small: {error}")),
             Refused::Class { text, reason } => Self::usage(format!("--class '{text}': {reason}")),
             Refused::AdapterOnCpu => Self::usage(
                 "--device names an adapter, which --backend cpu does without; give one of them",

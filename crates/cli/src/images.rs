@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use resnet_run::{Ahead, Stages};
 use resnet_wgpu::Error;
 use resnet_wgpu::internals::files::{read_all, read_at_most};
-use resnet_wgpu::picture::{Batch, Preprocess, Reader};
+use resnet_wgpu::picture::{Batch, Picture, Preprocess, Reader};
 use serde::Serialize;
 
 use crate::args::ImagesArgs;
@@ -94,21 +94,54 @@ impl Images {
     /// Finds the images that the arguments stand for: files, the images in folders, and the matches
     /// of patterns.
     pub(crate) fn find(args: &ImagesArgs, quiet: bool) -> Self {
+        let mut images = Self::among(&args.images, args.recursive, args.read.reader(), quiet);
+        // Padding costs time, so a batch is no larger than the number of images.
+        images.batch = args.batch.count.min(images.paths.len()).max(1);
+        images
+    }
+
+    /// Finds the images that some arguments stand for, to be run one by one.
+    pub(crate) fn among(
+        arguments: &[PathBuf],
+        recursive: bool,
+        reader: Reader,
+        quiet: bool,
+    ) -> Self {
         let mut images = Self {
             paths: Vec::new(),
             batch: 1,
             decoding: Duration::ZERO,
-            reader: args.read.reader(),
-            recursive: args.recursive,
+            reader,
+            recursive,
             errors: Vec::new(),
             bars: Bars::new(quiet),
         };
-        for argument in &args.images {
+        for argument in arguments {
             images.add(argument);
         }
-        // Padding costs time, so a batch is no larger than the number of images.
-        images.batch = args.batch.count.min(images.paths.len()).max(1);
         images
+    }
+
+    /// The images that were found.
+    pub(crate) fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    /// Decodes one image in its own size; one that cannot be read is reported.
+    pub(crate) fn decode(&mut self, path: &Path) -> Option<Picture> {
+        let reader = self.reader;
+        let decode = || read(path).and_then(|bytes| reader.decode(path, &bytes));
+        match catch_unwind(AssertUnwindSafe(decode)) {
+            Ok(Ok(picture)) => return Some(picture),
+            Ok(Err(error)) => self.refuse(path, &advised(&error)),
+            Err(_) => self.refuse(path, "decoding it failed"),
+        }
+        None
+    }
+
+    /// Shows how many images are done.
+    pub(crate) fn progress(&mut self, done: usize, total: usize) {
+        self.bars.images(done, total);
     }
 
     /// Images per batch.
@@ -227,7 +260,7 @@ impl Images {
         match found {
             Ok(found) if found.is_empty() => {
                 let endings = ENDINGS.join(", ");
-                let reason = format!("no image in it: no name ends with {endings}");
+                let reason = format!("no image in this folder: no name ends with {endings}");
                 self.refuse(path, &reason);
                 found
             }
@@ -240,13 +273,13 @@ impl Images {
     }
 
     /// Reports that the network cannot run an image in a size of its own; the rest continue.
-    fn refuse_size(&mut self, image: &Path, failure: Failure) {
+    pub(crate) fn refuse_size(&mut self, image: &Path, failure: Failure) {
         if let Some(message) = failure.into_message() {
             self.refuse(image, &message);
         }
     }
 
-    fn refuse(&mut self, image: &Path, error: &str) {
+    pub(crate) fn refuse(&mut self, image: &Path, error: &str) {
         // The library replaces bytes that are not UTF-8.
         let lossy = image.to_string_lossy();
         let image = shown(image);

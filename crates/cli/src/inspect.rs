@@ -57,6 +57,8 @@ impl std::fmt::Display for PlanInfo {
 
 #[derive(Serialize)]
 struct PlanReport {
+    /// Which device it is for.
+    device: &'static str,
     #[serde(flatten)]
     info: PlanInfo,
     steps: Vec<Step>,
@@ -81,6 +83,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
         schema_version: SCHEMA_VERSION,
         inspection: network.inspection(labels.as_ref())?,
         plan: plan.as_ref().map(|plan| PlanReport {
+            device: PLANNED_FOR,
             info: PlanInfo::new(plan),
             steps: plan.steps().iter().map(step).collect(),
         }),
@@ -91,13 +94,20 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     } else {
         print(&report.inspection, &mut out)?;
         if let Some(plan) = plan {
-            out.line(format_args!("\nplan, fusion {}", network.fusion))?;
+            out.line(format_args!(
+                "\nplan, fusion {}, for {PLANNED_FOR}",
+                network.fusion
+            ))?;
             out.line(plan.to_string().trim_end())?;
             out.line(PlanInfo::new(&plan))?;
         }
     }
     out.flush()
 }
+
+/// The device of the plan, which no adapter is asked about.
+const PLANNED_FOR: &str = "a device with WebGPU's default features and buffers of any size, not for an adapter of \
+                           this machine, whose kernels and tiles may be others";
 
 /// The plan that `classify` would use on a device with large enough buffers.
 fn plan_of(network: &Network) -> Result<Plan, Failure> {

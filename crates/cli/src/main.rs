@@ -8,6 +8,7 @@ mod args;
 mod bench;
 mod bundled;
 mod cam;
+mod caption;
 mod classify;
 mod compare;
 mod convert;

@@ -49,11 +49,11 @@ pub(crate) fn run(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
             embedder.width
         )));
     }
-    let mut vectors = Vectors::new(&embedder.answering.state().device, &index)?;
+    let mut vectors = Vectors::new(&embedder.answering.state().device, &index, args.top)?;
     let mut out = Out::new();
     embedder.embed(&mut images, |paths, rows| {
         for (path, row) in paths.iter().zip(rows) {
-            let nearest = vectors.nearest(&row, args.top);
+            let nearest = vectors.nearest(&row);
             let nearest = nearest.into_iter().map(|(row, similarity)| Neighbour {
                 image: index.name(row),
                 row,
@@ -92,20 +92,22 @@ fn print(out: &mut Out, line: &Line, format: Format) -> Result<(), Failure> {
 /// The vectors of the index, and the GPU that compares them if there is one.
 struct Vectors<'a> {
     index: &'a Index,
+    top: usize,
     on_gpu: Option<(Similarity, Context)>,
 }
 
 impl<'a> Vectors<'a> {
-    fn new(device: &Device, index: &'a Index) -> Result<Self, Failure> {
+    fn new(device: &Device, index: &'a Index, top: usize) -> Result<Self, Failure> {
         let mut vectors = Self {
             index,
+            top,
             on_gpu: None,
         };
         if let Device::Gpu(gpu) = device
             && !gpu.is_lost()
         {
             let context = gpu.context.clone();
-            match Similarity::new(&context.device, index.width, &index.vectors) {
+            match Similarity::new(&context.device, index.width, &index.vectors, top) {
                 Ok(collection) => vectors.on_gpu = Some((collection, context)),
                 Err(error) if error.kind() == Kind::Gpu => vectors.leave(&error),
                 Err(error) => return Err(error.into()),
@@ -120,15 +122,15 @@ impl<'a> Vectors<'a> {
     }
 
     /// The most similar rows and their cosines, the most similar first.
-    fn nearest(&mut self, query: &[f32], top: usize) -> Vec<(usize, f32)> {
-        match self.on_gpu.as_ref().map(|gpu| on_gpu(gpu, query, top)) {
+    fn nearest(&mut self, query: &[f32]) -> Vec<(usize, f32)> {
+        match self.on_gpu.as_ref().map(|gpu| on_gpu(gpu, query)) {
             Some(Ok(found)) => return found,
             Some(Err(error)) => self.leave(&error),
             None => {}
         }
         let rows = self.index.vectors.chunks_exact(self.index.width);
         let scores: Vec<f32> = rows.map(|row| cosine(row, query)).collect();
-        let best = top_k(&scores, top).into_iter();
+        let best = top_k(&scores, self.top).into_iter();
         best.map(|row| (row, scores[row])).collect()
     }
 }
@@ -136,7 +138,6 @@ impl<'a> Vectors<'a> {
 fn on_gpu(
     (collection, context): &(Similarity, Context),
     query: &[f32],
-    top: usize,
 ) -> Result<Vec<(usize, f32)>, Error> {
     let Context { device, queue, .. } = context;
     let bytes: Vec<u8> = query.iter().flat_map(|x| x.to_ne_bytes()).collect();
@@ -157,7 +158,7 @@ fn on_gpu(
     waited.map_err(|error| failed(error.to_string()))?;
     let start = Instant::now();
     while start.elapsed() < SOON {
-        if let Some(found) = collection.poll(top)? {
+        if let Some(found) = collection.poll()? {
             return Ok(found);
         }
         // The thread that is told of it may be one that waits for the network.
@@ -175,7 +176,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let lengths = (dot(a, a) * dot(b, b)).sqrt();
     #[expect(clippy::cast_possible_truncation, reason = "rounding is what is meant")]
     let cosine = if lengths > 0.0 {
-        (dot(a, b) / lengths) as f32
+        (dot(a, b) / lengths).clamp(-1.0, 1.0) as f32
     } else {
         0.0
     };

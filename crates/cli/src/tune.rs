@@ -159,6 +159,14 @@ impl Batch {
     /// The outcome in words.
     fn verdict(&self) -> String {
         let mut text = match &self.network {
+            None if self.layers.is_empty() => "nothing was measured, nothing changes".to_owned(),
+            None if self
+                .layers
+                .iter()
+                .all(|layer| layer.candidates + layer.wrong < 2) =>
+            {
+                "there was nothing to try: each layer has one kernel here".to_owned()
+            }
             None => "every default won: nothing to change".to_owned(),
             Some(times) => format!(
                 "the network takes {:.3} ms with the choices, {:.3} ms without: {}",

@@ -1,11 +1,13 @@
 //! Parsers for the values of flags, and their error messages.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::str::FromStr;
 
-use crate::output::Format;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
+use resnet_wgpu::gpu::Colors;
+
+use crate::output::Format;
 
 /// Maximum image side and batch size: keeps a typing error from filling the memory.
 const MAX_SIDE: usize = 8192;
@@ -73,8 +75,36 @@ pub(crate) fn svg() -> impl TypedValueParser<Value = PathBuf> {
     ending_in("svg", "the chart is an SVG: give a name that ends in .svg")
 }
 
-pub(crate) fn png() -> impl TypedValueParser<Value = PathBuf> {
-    ending_in("png", "the picture is a PNG: give a name that ends in .png")
+/// Parses the name of a PNG, or of a folder.
+pub(crate) fn png_or_folder() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        let says_folder = path
+            .as_os_str()
+            .to_string_lossy()
+            .ends_with(['/', MAIN_SEPARATOR]);
+        if says_folder || path.extension().is_none() || path.is_dir() || is_png(&path) {
+            Ok(path)
+        } else {
+            Err("the picture is a PNG: give a name that ends in .png, or a folder that ends in /")
+        }
+    })
+}
+
+/// Whether a file is named as a PNG is.
+pub(crate) fn is_png(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("png"))
+}
+
+/// Parses the name of a colour scale.
+pub(crate) fn scale() -> impl TypedValueParser<Value = Colors> {
+    PossibleValuesParser::new(["ember", "viridis", "spotlight", "rainbow"]).map(|name| match &*name
+    {
+        "viridis" => Colors::Viridis,
+        "spotlight" => Colors::Spotlight,
+        "rainbow" => Colors::Rainbow,
+        _ => Colors::Ember,
+    })
 }
 
 pub(crate) fn npy() -> impl TypedValueParser<Value = PathBuf> {

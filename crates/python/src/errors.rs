@@ -130,6 +130,10 @@ pub(crate) fn refused(refused: Refused) -> PyErr {
         Refused::Labels { given, error } => {
             ResnetError::new_err(format!("labels='{given}': {error}"))
         }
+        Refused::Size {
+            size: [height, width],
+            error,
+        } => ResnetError::new_err(format!("size=({height}, {width}) is too small: {error}")),
         Refused::Class { text, reason } => {
             PyValueError::new_err(format!("label='{text}': {reason}"))
         }

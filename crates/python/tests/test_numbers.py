@@ -39,7 +39,7 @@ def test_embeddings_are_those_of_the_program(network: Network, backend: str, nor
 
 def test_heat_maps_are_those_of_the_program(network: Network, backend: str, tmp_path: pathlib.Path) -> None:
     for label in (None, "torus", 3):
-        flags = [] if label is None else ["--class", label]
+        flags = ["--no-caption", *([] if label is None else ["--class", label])]
         target = tmp_path / "map.png"
         want = resnet_json("cam", "--backend", backend, *flags, PICTURES[0], "-o", target)
         got = network.heat_map(PICTURES[0], label)

@@ -22,6 +22,7 @@ pub struct Cam {
     runner: Runner,
     class: Option<usize>,
     rules: Preprocess,
+    colors: Colors,
 }
 
 /// What speaks for a class in a picture.
@@ -74,7 +75,15 @@ impl Cam {
             runner,
             class,
             rules,
+            colors: Colors::Ember,
         })
+    }
+
+    /// The same with other colours than [`Colors::Ember`]. Opaque ones are laid over by half.
+    #[must_use]
+    pub fn colors(mut self, colors: Colors) -> Self {
+        self.colors = colors;
+        self
     }
 
     /// The map of a picture.
@@ -100,7 +109,7 @@ impl Cam {
             probability: probabilities[class],
             size: [shape.h, shape.w],
             values: stretched(map.data()),
-            overlay: overlay(picture, seen, map, &sites)?,
+            overlay: overlay(picture, seen, map, &sites, &self.colors)?,
         })
     }
 }
@@ -120,8 +129,8 @@ fn stretched(map: &[f32]) -> Vec<f32> {
     map.iter().map(|value| (value - low) / span).collect()
 }
 
-/// Memory for a pixel of the map: its value, its colours, and the PNG that is made of them.
-const PIXEL_BYTES: u64 = 4 + 3 + 3;
+/// Memory for a pixel of the map: its value, its colours, those with a caption, and the PNG that is made of them.
+const PIXEL_BYTES: u64 = 4 + 3 + 3 + 3;
 
 /// Lays the map over the part of the picture that the network saw.
 fn overlay(
@@ -129,9 +138,10 @@ fn overlay(
     [rows, columns]: [std::ops::Range<usize>; 2],
     map: &Tensor,
     sites: &Sites,
+    colors: &Colors,
 ) -> Result<Picture, Error> {
     let painted = heat_map(map, sites, [rows.len(), columns.len()], true)?;
-    let colors = Colors::Rainbow.table();
+    let colors = see_through(colors);
     let [height, width] = picture.size();
     let pixels = height as u64 * width as u64;
     host_memory::check(
@@ -142,14 +152,33 @@ fn overlay(
     for (y, values) in rows.zip(painted.data().chunks_exact(columns.len())) {
         for (x, &value) in columns.clone().zip(values) {
             let pixel = &mut rgb[(y * width + x) * 3..][..3];
-            let color = colors[index(value)];
-            for (byte, over) in pixel.iter_mut().zip(color) {
-                // The mean of both, rounded up.
-                *byte = byte.midpoint(over);
+            let [over @ .., alpha] = colors[index(value)];
+            for (byte, over) in pixel.iter_mut().zip(over) {
+                *byte = blended(*byte, over, alpha);
             }
         }
     }
     Picture::new(height, width, rgb).ok_or_else(|| refuse("the picture is empty"))
+}
+
+/// The 256 colours, of which none hides what it lies on.
+#[must_use]
+pub fn see_through(colors: &Colors) -> [[u8; 4]; 256] {
+    let mut table = colors.table();
+    if table.iter().all(|color| color[3] == 255) {
+        for color in &mut table {
+            color[3] = 128;
+        }
+    }
+    table
+}
+
+/// A colour over another.
+#[must_use]
+pub fn blended(below: u8, over: u8, alpha: u8) -> u8 {
+    let [below, over, alpha] = [below, over, alpha].map(u32::from);
+    let sum = below * (255 - alpha) + over * alpha;
+    u8::try_from((sum + 127) / 255).unwrap_or(u8::MAX)
 }
 
 /// Which of the 256 colours stands for a value from 0 to 1.

@@ -1,5 +1,6 @@
 //! Where the network runs: an adapter, or the CPU.
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -246,7 +247,15 @@ impl Gpu {
             (None, Some(caches)) => caches.believe(&self.context, &options, &mut check)?,
             (None, None) => {}
         }
-        let (left, result) = (check.left(), check.run(&self.context));
+        let left = check.left();
+        // One of those that are known to be right is checked each time, which nobody notices.
+        if left > 1 && io::stderr().is_terminal() {
+            log::info!(
+                "the adapter, its driver or a kernel is new: {left} kinds of layers are checked \
+                 against the CPU"
+            );
+        }
+        let result = check.run(&self.context);
         let ms = start.elapsed().as_secs_f64() * 1e3;
         log::debug!("{left} kinds of layers were checked in {ms:.0} ms");
         let known = before.as_ref().map_or(&[][..], Check::wrong);

@@ -24,7 +24,7 @@ mod trial;
 pub use adapters::Row;
 pub use ahead::{Ahead, Stages};
 pub use caches::Caches;
-pub use cam::{Cam, HeatMap};
+pub use cam::{Cam, HeatMap, blended, see_through};
 pub use device::{AdapterInfo, Backend, Device, DeviceOptions, Gpu};
 pub use halves::LARGEST_HALF;
 pub use inspection::{InspectedLayer, Inspection, ModelInfo};

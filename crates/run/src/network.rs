@@ -107,7 +107,10 @@ impl Network {
         let network = open(&options)?;
         let model = network.model(&options);
         let mut model = match options.size {
-            Some(_) => model.map_err(in_file)?,
+            Some(size) => model.map_err(|error| match error {
+                Error::Geometry { .. } if asked.size.is_some() => Refused::Size { size, error },
+                error => in_file(error),
+            })?,
             // Of its own size it can always be built, or the file is wrong.
             None => model.map_err(Refused::Weights)?,
         };

@@ -37,6 +37,13 @@ pub enum Refused {
         /// What is wrong.
         error: Error,
     },
+    /// The network cannot have an image of this size.
+    Size {
+        /// Height and width.
+        size: [usize; 2],
+        /// What is wrong.
+        error: Error,
+    },
     /// No class or several have this name or number.
     Class {
         /// What was asked for.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use resnet_formats::WeightsAs;
+use resnet_wgpu::gpu::Colors;
 use resnet_wgpu::passes::Fusion;
 
 use super::groups::{
@@ -12,7 +13,8 @@ use super::groups::{
 };
 use crate::output::Format;
 use crate::values::{
-    count, formats, named, npy, png, safetensors, seconds, svg, threshold, tolerance,
+    count, formats, named, npy, png_or_folder, safetensors, scale, seconds, svg, threshold,
+    tolerance,
 };
 
 #[derive(Args, Debug)]
@@ -92,28 +94,43 @@ pub(crate) struct SearchArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct CamArgs {
-    /// Image (JPEG, PNG, WebP, GIF, BMP, TIFF, TGA, PNM), or `-` for stdin
-    #[arg(value_name = "IMAGE")]
-    pub(crate) image: PathBuf,
+    /// Images (JPEG, PNG, WebP, GIF, BMP, TIFF, TGA, PNM), `-` for stdin, folders of images, and patterns
+    /// such as 'photos/**/*.jpg'
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+
+    /// Take the images in the folders within folders, too
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
 
     #[command(flatten)]
     pub(crate) read: ReadArgs,
 
-    /// File for the image with the map over it
-    #[arg(short, long, value_name = "FILE.png", value_parser = png())]
+    /// File for the image with the map over it, or a folder for those of several images: each gets the
+    /// name of its image
+    #[arg(short, long, value_name = "FILE.png|FOLDER", value_parser = png_or_folder())]
     pub(crate) output: PathBuf,
+
+    /// Colours, from what says least to what says most. ember: clear, red, yellow; viridis: violet, green,
+    /// yellow, for the colour-blind and for print; spotlight: dark, clear; rainbow: blue, green, red
+    #[arg(long, value_name = "SCALE", default_value = "ember", value_parser = scale())]
+    pub(crate) colors: Colors,
+
+    /// Leave out what stands below the image: the class, its probability, and the colour scale
+    #[arg(long)]
+    pub(crate) no_caption: bool,
 
     /// Class to look for [default: the most likely one]
     #[arg(long, value_name = "N|LABEL")]
     pub(crate) class: Option<String>,
 
-    /// Value to make the map of, by its name in `resnet inspect --plan` [default: the last block,
+    /// Layer to make the map of, by its name in `resnet inspect --plan` [default: the last block,
     /// or an earlier one where that is too coarse]
     #[arg(long, value_name = "NAME")]
     pub(crate) at: Option<String>,
 
-    /// Format of the results
-    #[arg(long, default_value = "text", value_parser = formats(&["text", "json"]))]
+    /// Format of the results: one JSON document for one image, or one a line (jsonl)
+    #[arg(long, default_value = "text", value_parser = formats(&["text", "json", "jsonl"]))]
     pub(crate) format: Format,
 
     #[command(flatten)]

@@ -87,16 +87,19 @@ pub(crate) enum Command {
         the vectors: the number is its cosine, 1 for the same direction.")]
     Search(SearchArgs),
 
-    /// Show what the network looks at, as a heat map over the image
+    /// Show what the network looks at, as colours over the image
     #[command(after_help = "Examples:\n  resnet cam cat.jpg -o map.png\n  \
+        resnet cam photos/*.jpg -o maps/\n  \
         resnet cam --weights resnet50.safetensors --class 'tabby' cat.jpg -o map.png\n  \
-        resnet cam --at layer3.5.relu3 cat.jpg -o map.png\n\n\
-        Red marks what speaks most for the class, blue what speaks least for it, or against it. \
-        The part of the image that the network does not see is left as it is.\n\
-        The map is the class activation map of the last feature map, if that has at least 7x7 \
-        pixels; else that of the first block of the last stage of at least 4x4, where the \
-        classifier's weights give way to the gradient of the class, of which the positive part \
-        counts (Layer-CAM).")]
+        resnet cam --at layer3.5.relu3 --colors viridis cat.jpg -o map.png\n\n\
+        The colours show which places made the network decide for the class: those called \"most\" below \
+        the image did so most, those called \"least\" did nothing for it, or spoke against it. What the \
+        network does not see of the image, such as margins that are cropped, is left as it is.\n\
+        An image that cannot be read is one line on stderr; the others get their maps, and the exit \
+        code is 1.\n\n\
+        In detail: this is the class activation map of the last feature map, if that has at least 7x7 \
+        pixels. Otherwise it is that of the first block of the last stage with at least 4x4, by the \
+        gradient of the class, of which the positive part counts (Layer-CAM).")]
     Cam(CamArgs),
 
     /// Show the network that a weight file holds, and how it would be run

@@ -285,7 +285,8 @@ fn cam_paints_what_the_network_sees_and_leaves_the_rest() {
     let image = folder.path().join("b.PNG");
     let out = tempfile::tempdir().unwrap();
     let file = out.path().join("map.png");
-    let cam = ["cam", path(&image), "-o", path(&file)];
+    let flags = ["--no-caption", "--colors", "rainbow"];
+    let cam = [&["cam", path(&image), "-o", path(&file)], &flags[..]].concat();
     let json = ["--format", "json"];
     let run = Run::new(&[&cam, &TINY, &ON_CPU, &json]).ends_with(0);
     let json = run.json();
@@ -342,6 +343,83 @@ fn cam_paints_what_the_network_sees_and_leaves_the_rest() {
     Run::new(&[&cam, &TINY, &ON_CPU])
         .ends_with(1)
         .complains_of("cannot write");
+}
+
+#[test]
+fn cam_maps_several_images_into_a_folder() {
+    let folder = pictures();
+    let bad = file(&folder, "bad.jpg", "no image");
+    let out = tempfile::tempdir().unwrap();
+    let maps = format!("{}/new/maps/", path(out.path()));
+    let cam = ["cam", path(folder.path()), "-o", &maps];
+    let run = Run::new(&[&cam, &TINY, &ON_CPU, &["--format", "jsonl"]])
+        .ends_with(1)
+        .complains_of(path(&bad));
+    let lines: Vec<Value> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let expected = ["a.png", "b.png", "c.png"].map(|name| format!("{maps}{name}"));
+    let written: Vec<&str> = lines
+        .iter()
+        .map(|l| l["output"].as_str().unwrap())
+        .collect();
+    assert_eq!(written, expected, "one for each image that can be read");
+    // The last one is a JPEG, which these tests cannot read.
+    for (line, map) in lines.iter().zip(&expected[..2]) {
+        let image = image::open(line["image"].as_str().unwrap()).unwrap();
+        let map = image::open(map).unwrap();
+        assert_eq!(map.width(), image.width().max(160), "room for the caption");
+        assert!(map.height() > image.height(), "a caption below it");
+    }
+    assert!(run.stderr.contains("bad.jpg"), "{}", run.stderr);
+
+    // Maps beside their images replace none of them.
+    std::fs::remove_file(&bad).unwrap();
+    let before = std::fs::read(folder.path().join("a.png")).unwrap();
+    let cam = ["cam", path(folder.path()), "-o", path(folder.path())];
+    let run = Run::new(&[&cam, &TINY, &ON_CPU]).ends_with(0);
+    let names: Vec<&str> = run
+        .stdout
+        .lines()
+        .map(|line| line.split(':').next().unwrap().rsplit('/').next().unwrap())
+        .collect();
+    assert_eq!(names, ["a-2.png", "b-2.png", "c.png"], "{}", run.stdout);
+    let after = std::fs::read(folder.path().join("a.png")).unwrap();
+    assert!(before == after, "the image is as it was");
+}
+
+#[test]
+fn cam_has_colours_and_says_what_it_cannot_write() {
+    let folder = pictures();
+    let image = folder.path().join("b.PNG");
+    let map = |colors: &str| {
+        let file = folder.path().join("map.png");
+        let cam = ["cam", path(&image), "-o", path(&file), "--colors", colors];
+        Run::new(&[&cam, &TINY, &ON_CPU]).ends_with(0);
+        std::fs::read(file).unwrap()
+    };
+    let maps = ["ember", "viridis", "spotlight", "rainbow"].map(map);
+    for (i, map) in maps.iter().enumerate() {
+        assert!(maps[i + 1..].iter().all(|other| other != map), "scale {i}");
+    }
+    let several = path(folder.path());
+    for (images, output, format, says) in [
+        (path(&image), "map.jpg", "text", "ends in .png"),
+        (several, "map.png", "text", "--output maps/"),
+        (several, "maps/", "json", "--format jsonl"),
+    ] {
+        let output = folder.path().join(output);
+        let output = path(&output);
+        let run = Run::new(&[
+            &["cam", images, "-o", output, "--format", format],
+            &TINY,
+            &ON_CPU,
+        ]);
+        let run = run.ends_with(2);
+        assert!(run.stderr.contains(says), "{says}: {}", run.stderr);
+    }
 }
 
 /// Weights whose max pool has no padding, for images that keep their size.

@@ -34,6 +34,12 @@ fn shells_and_manuals_know_every_command() {
         let text = std::fs::read_to_string(pages.join(format!("{page}.1"))).expect(page);
         assert!(text.contains(".TH") && text.contains("OPTIONS"), "{page}");
     }
+    let mut pages = std::fs::read_dir(&pages).unwrap();
+    let repeats = |name: std::ffi::OsString| name.to_string_lossy().contains("help");
+    assert!(
+        !pages.any(|page| repeats(page.unwrap().file_name())),
+        "no page repeats others"
+    );
 }
 
 #[test]

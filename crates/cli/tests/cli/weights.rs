@@ -126,8 +126,17 @@ fn labels_must_be_as_many_as_the_classes() {
         "6",
     ];
     Run::new(&[&classify, &ON_CPU, &["--labels", path(&two)]])
-        .ends_with(1)
+        .ends_with(2)
         .complains_of("6 classes");
+    Run::new(&[&classify, &ON_CPU, &["--labels", "nowhere.txt"]])
+        .ends_with(2)
+        .complains_of("nowhere.txt");
+    Run::new(&[&["inspect", "--size", "7"]])
+        .ends_with(2)
+        .complains_of("--size 7x7 is too small");
+    Run::new(&[&["inspect", "--set", "colour=blue"]])
+        .ends_with(2)
+        .complains_of("'colour'");
     let run = Run::new(&[&classify, &ON_CPU, &["--labels", path(&six)]]).ends_with(0);
     assert!(run.stdout.contains("three"), "{}", run.stdout);
     let run = Run::new(&[&classify, &ON_CPU]).ends_with(0);

@@ -49,9 +49,9 @@ fn a_device_that_is_lost_leaves_the_search_to_the_cpu() {
     let Device::Gpu(gpu) = &device else {
         panic!("an adapter is needed");
     };
-    let mut vectors = Vectors::new(&device, &index).expect("vectors");
+    let mut vectors = Vectors::new(&device, &index, 2).expect("vectors");
     let mut nearest = || {
-        let found = vectors.nearest(&[2.0, 1.0, 0.0, 0.0], 2);
+        let found = vectors.nearest(&[2.0, 1.0, 0.0, 0.0]);
         let near = |(row, cosine): (usize, f32)| (row, (cosine * 1e4).round());
         (
             found.into_iter().map(near).collect::<Vec<_>>(),

@@ -80,8 +80,11 @@ pub(crate) fn read(weights: &mut Weights, options: &ModelOptions) -> Result<Netw
         )));
     }
     if let Some(name) = options.settings.keys().next() {
-        let reason = format!("its layers are listed; leave the setting '{name}' out");
-        return Err(refuse(reason));
+        return Err(Error::Setting {
+            name: name.clone(),
+            reason: "the file lists its layers, and nothing is left to say; leave it out"
+                .to_owned(),
+        });
     }
     let preprocess = match text("preprocess") {
         Some(text) => Preprocess::from_json(text)?,
