@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use common::{Numbers, finish, gpu};
 use resnet_wgpu::gpu::{
-    Context, Cursor, Executor, HeatMap, Input, Output, Prewarm, Readback, Slice, TextureRead,
-    TextureRect,
+    Context, Cursor, Executor, HeatMap, Input, Output, Pipelines, Prewarm, Readback, Slice,
+    TextureRead, TextureRect,
 };
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::graph::{Conv2d, GlobalAvgPool, Op};
@@ -23,8 +23,9 @@ use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions
 use resnet_wgpu::tensor::Shape;
 use resnet_wgpu::wgpu;
 
-/// Heap memory in use, in bytes.
+/// Heap memory in use, in bytes, and the most that was.
 static HEAP: AtomicI64 = AtomicI64::new(0);
+static PEAK: AtomicI64 = AtomicI64::new(0);
 
 struct Counting;
 
@@ -49,7 +50,8 @@ static ALLOCATOR: Counting = Counting;
 
 fn count(layout: Layout, sign: i64) {
     let bytes = i64::try_from(layout.size()).unwrap_or(i64::MAX);
-    HEAP.fetch_add(sign * bytes, Ordering::Relaxed);
+    let before = HEAP.fetch_add(sign * bytes, Ordering::Relaxed);
+    PEAK.fetch_max(before + sign * bytes, Ordering::Relaxed);
 }
 
 /// The tests in this file measure the whole process, so they run one at a time.
@@ -179,6 +181,42 @@ fn device_memory(gpu: &Context) -> Vec<(String, u64)> {
     let mut list: Vec<(String, u64)> = allocations.map(|a| (a.name, a.size)).collect();
     list.sort();
     list
+}
+
+#[test]
+fn packed_weights_do_not_pile_up_on_the_host() {
+    let _alone = alone();
+    let gpu = gpu();
+    let options = ModelOptions::default();
+    let network = Arch::ResNet50.random(1, &options).unwrap();
+    let graph = optimize(&network.model(&options).unwrap().graph, Fusion::Full).unwrap();
+    let plan = Plan::new(&graph, &PlanOptions::new(Capabilities::of(&gpu.device))).unwrap();
+    let weights = plan.weight_bytes();
+    let pipelines = Pipelines::new(&gpu.device, None);
+
+    let before = HEAP.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let mut most_staged = 0;
+    let mut watch = |_| {
+        let staging = |(name, _): &&(String, u64)| name.to_lowercase().contains("staging");
+        let staged = device_memory(&gpu)
+            .iter()
+            .filter(staging)
+            .map(|(_, bytes)| bytes)
+            .sum();
+        most_staged = most_staged.max(staged);
+    };
+    let executor =
+        Executor::with_pipelines(&gpu.device, &gpu.queue, &plan, &pipelines, &mut watch).unwrap();
+    let packed = u64::try_from(PEAK.load(Ordering::Relaxed) - before).unwrap();
+    drop(executor);
+    let mebibytes = [packed, most_staged, weights].map(|bytes| bytes >> 20);
+    eprintln!("packed at a time, staged, all: {mebibytes:?} MiB");
+    assert!(packed < weights / 3, "packed at a time: {mebibytes:?} MiB");
+    assert!(
+        0 < most_staged && most_staged < weights / 2,
+        "staged: {mebibytes:?} MiB"
+    );
 }
 
 #[test]

@@ -101,7 +101,9 @@ impl Adapters {
             let matches = |info: &wgpu::AdapterInfo| info.name.to_lowercase().contains(&wanted);
             infos.iter().position(matches)
         };
+        // A number of one or two digits is never a part of a name, in which there may be a version.
         let by_number = || wanted.parse().ok().filter(|&i: &usize| i < infos.len());
+        let is_number = wanted.len() < 3 && wanted.parse::<u8>().is_ok();
         let index = match wanted.strip_prefix("pci:").map(pci_address) {
             Some(None) => {
                 let reason = format!("'{wanted}' has no PCI address, such as pci:0000:01:00.0");
@@ -111,6 +113,7 @@ impl Adapters {
                 let is_there = |i: &wgpu::AdapterInfo| pci_address(&i.device_pci_bus_id) == address;
                 infos.iter().position(is_there)
             }
+            None if is_number || wanted.is_empty() => by_number(),
             None => by_number().or_else(by_name),
         };
         let Some(index) = index else {

@@ -144,7 +144,7 @@ struct Upload<'a> {
 }
 
 /// Bytes of weights that may wait in wgpu's staging memory for a submission.
-const STAGED: u64 = 8 << 20;
+const STAGED: u64 = 4 << 20;
 
 /// Rows of a texture that are written at once: 4 MiB of single precision.
 const ROWS: usize = 256;
@@ -294,7 +294,7 @@ impl Upload<'_> {
 }
 
 /// Bytes of packed weights that all threads may hold together.
-const HELD: usize = 16 << 20;
+const HELD: usize = 8 << 20;
 
 /// Lets threads wait until others hold less. One that needs more than there is waits until nobody holds any.
 #[derive(Debug, Default)]

@@ -25,9 +25,9 @@ mod _native {
     use crate::network::Network;
 
     #[pymodule_init]
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::warnings::start();
-        Ok(())
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 
     /// The adapters of this machine, as `resnet devices --format json` has them.

@@ -21,8 +21,9 @@ use crate::warnings;
 /// Images that run together on a GPU, unless the user says it.
 const BATCH: usize = 8;
 
-/// The threads that a network may have.
-const MOST_THREADS: usize = 1024;
+/// The threads that a network may have, and the images that may run together.
+const MOST_THREADS: usize = 256;
+const MOST_IMAGES: usize = 1 << 16;
 
 /// A network on a device.
 #[pyclass(frozen, module = "resnet_wgpu._native")]
@@ -97,6 +98,10 @@ impl Network {
     ) -> PyResult<Outcome<'py>> {
         let (mut bad, mut all) = (Vec::new(), Vec::new());
         let engine = &self.engine;
+        if let Some(name) = &tap {
+            let found = py.detach(|| engine.network().model.graph.find(name).map(drop));
+            found.map_err(|error| library(&error))?;
+        }
         // An iterator goes on where it was, and a list of one image is read once.
         let iterator = images.bind(py).try_iter()?.unbind();
         let mut numbers = 0..;
@@ -151,14 +156,22 @@ impl Network {
         py: Python<'py>,
         tensor: PyReadonlyArray4<'py, f32>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let dims = tensor.shape().to_vec();
-        let data = tensor.as_slice()?;
-        let all = py.detach(|| {
-            let input = Input::Tensor(Tensor::new(&dims, data)?);
-            self.engine.run(&input, None)
-        });
+        let &[_, c, h, w] = tensor.shape() else {
+            unreachable!("the type has four dimensions");
+        };
+        let image = (c * h * w).max(1);
+        let batches = tensor.as_slice()?.chunks(self.engine.batch * image);
+        let mut all = Vec::new();
+        for data in batches {
+            let values = py.detach(|| {
+                let tensor = Tensor::new(&[data.len() / image, c, h, w], data)?;
+                self.engine.run(&Input::Tensor(tensor), None)
+            });
+            append(&mut all, values.map_err(refused)?).map_err(refused)?;
+            py.check_signals()?;
+        }
         warnings::pass_on(py)?;
-        arrays(py, all.map_err(refused)?)
+        arrays(py, all)
     }
 
     /// Class, probability, map and overlay of an image, for a class by number or label, or for the
@@ -267,6 +280,9 @@ fn open(path: PathBuf, options: Options) -> PyResult<Network> {
     }
     if options.threads.is_some_and(|count| count > MOST_THREADS) {
         return Err(value(format!("threads= must be at most {MOST_THREADS}")));
+    }
+    if options.batch.is_some_and(|count| count > MOST_IMAGES) {
+        return Err(value(format!("batch= must be at most {MOST_IMAGES}")));
     }
     let named = NetworkOptions {
         arch: None,

@@ -27,7 +27,7 @@ ASSUMED = FAMILIES / "torchvision-basic" / "model.pth"
         ({"precision": "f8"}, ValueError, "f8"),
         ({"batch": 0}, ValueError, "at least 1"),
         ({"threads": 0}, ValueError, "at least 1"),
-        ({"threads": 10**6}, ValueError, "at most 1024"),
+        ({"threads": 10**6}, ValueError, "at most 256"),
         ({"preprocess": "unheard-of"}, ValueError, "preprocess='unheard-of'.*torchvision"),
         ({"preprocess": "missing.json"}, ResnetError, "missing.json"),
         ({"labels": "missing.txt"}, ResnetError, "labels='missing.txt'"),

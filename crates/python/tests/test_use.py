@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from conftest import LESSON, PICTURES, quietly
 
-from resnet_wgpu import Network
+from resnet_wgpu import AdapterError, Network
 
 
 def test_threads_share_a_network(network: Network) -> None:
@@ -86,6 +86,64 @@ except KeyboardInterrupt:
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert (output, process.returncode) == ("interrupted\n", 0)
+
+
+def test_an_interrupt_ends_a_run_after_the_batch_at_hand() -> None:
+    script = f"""
+import threading, numpy, resnet_wgpu
+network = resnet_wgpu.Network.open({str(LESSON)!r}, backend="cpu")
+# Hours of images, all in the same memory.
+tensor = numpy.lib.stride_tricks.as_strided(
+    numpy.zeros((1, 3, 64, 64), numpy.float32), (2000, 3, 64, 64), (0, 16384, 256, 4))
+tensor = numpy.ascontiguousarray(tensor)
+threading.Timer(0.5, lambda: print("running", flush=True)).start()
+try:
+    network.run(tensor)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert (output, process.returncode) == ("interrupted\n", 0)
+
+
+def _in_a_fork(network: Network, answers: Any) -> None:
+    fresh = quietly(LESSON, backend="cpu")
+    answers.put((network.logits(PICTURES), fresh.logits(PICTURES)))
+
+
+def test_a_fork_opens_its_networks_again() -> None:
+    network = quietly(LESSON, backend="cpu")
+    want = network.logits(PICTURES)
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=_in_a_fork, args=(network, answers))
+    child.start()
+    inherited, fresh = answers.get(timeout=120)
+    child.join(120)
+    np.testing.assert_array_equal(inherited, want)
+    np.testing.assert_array_equal(fresh, want)
+    assert child.exitcode == 0
+
+
+def _refused_in_a_fork(answers: Any) -> None:
+    try:
+        Network.open(LESSON)
+    except AdapterError as error:
+        answers.put(str(error))
+
+
+def test_a_fork_is_told_that_drivers_do_not_survive_it() -> None:
+    quietly(LESSON, backend="cpu")
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=_refused_in_a_fork, args=(answers,))
+    child.start()
+    assert "spawn" in answers.get(timeout=120)
+    child.join(120)
 
 
 def test_a_network_runs_on_as_many_threads_as_it_is_given() -> None:

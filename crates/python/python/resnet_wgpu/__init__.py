@@ -8,7 +8,15 @@
 """
 
 from ._images import Image, Images
-from ._native import AdapterError, AnswerError, DeviceError, ImageError, ResnetError, WeightsError
+from ._native import (
+    AdapterError,
+    AnswerError,
+    DeviceError,
+    ImageError,
+    ResnetError,
+    WeightsError,
+    __version__,
+)
 from ._network import Answers, AssumedWarning, Guess, HeatMap, Network, adapters, cuda_adapter
 
 __all__ = [
@@ -25,6 +33,7 @@ __all__ = [
     "Network",
     "ResnetError",
     "WeightsError",
+    "__version__",
     "adapters",
     "cuda_adapter",
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import Any, Protocol, Union, runtime_checkable
+from collections.abc import Iterable, Mapping
+from typing import Any, BinaryIO, Protocol, Union, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +27,8 @@ class Array(Protocol):
     def __dlpack__(self, *, stream: Any = ...) -> Any: ...
 
 
-Image = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, _HasArray, Array]
-"""A path, an image file in memory, a `PIL.Image`, or uint8 pixels: rows, columns and channels."""
+Image = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryIO, _HasArray, Array]
+"""A path, an image file in memory or open for reading, a `PIL.Image`, or uint8 pixels: rows, columns and channels."""
 
 Images = Union[Image, Iterable[Image]]
 """An image, an array of several (rows, columns and channels behind their number; or objects, such as bytes, and
@@ -47,9 +47,11 @@ def one_or_many(images: Images) -> tuple[Iterable[object], bool]:
         if array.ndim == 1 and array.dtype.kind in "OUT":
             return map(_native, array.tolist()), False
         return [_native(array)], True
-    if not isinstance(images, Iterable):
+    if hasattr(images, "read"):
+        return [_native(images)], True
+    if not isinstance(images, Iterable) or isinstance(images, Mapping):
         raise TypeError(
-            f"expected an image (a path, bytes, a PIL.Image, a uint8 array) or several, not "
+            f"expected an image (a path, an open file, bytes, a PIL.Image, a uint8 array) or several, not "
             f"{type(images).__name__}"
         )
     return map(_native, images), False
@@ -63,6 +65,13 @@ def _native(image: Any) -> object:
         return image
     if isinstance(image, memoryview):
         return bytes(image)
+    if hasattr(image, "read"):
+        content = image.read()
+        if isinstance(content, bytes):
+            return content
+        return ImageError("an open file gave text instead of bytes: open it with 'rb'")
+    if image is None:
+        return ImageError("None is no image")
     if _is_pillow(image):
         try:
             return np.asarray(image.convert("RGB"))
@@ -70,7 +79,7 @@ def _native(image: Any) -> object:
             return ImageError(f"the PIL.Image cannot be decoded: {error}")
     if not isinstance(image, (_HasArray, Array)):
         return TypeError(
-            f"expected a path, bytes, a PIL.Image or a uint8 array as an image, not "
+            f"expected a path, an open file, bytes, a PIL.Image or a uint8 array as an image, not "
             f"{type(image).__name__}"
         )
     array = _array(image)

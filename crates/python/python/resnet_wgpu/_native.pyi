@@ -14,8 +14,11 @@ __all__ = [
     "Network",
     "ResnetError",
     "WeightsError",
+    "__version__",
     "adapters",
 ]
+
+__version__: str
 
 class ResnetError(Exception): ...
 class WeightsError(ResnetError): ...
@@ -24,7 +27,7 @@ class DeviceError(ResnetError): ...
 class AnswerError(ResnetError): ...
 
 class ImageError(ResnetError):
-    index: int
+    index: int | None
 
 class _Options(TypedDict):
     device: str | None
@@ -41,6 +44,7 @@ class _Options(TypedDict):
     settings: dict[str, str]
     strict: bool
     allow_truncated: bool
+    fast_decode: bool
 
 @final
 class Network:

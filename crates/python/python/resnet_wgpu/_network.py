@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
-from ._images import Array, Image, Images, one_or_many
+from ._images import Array, Image, Images, _array, _HasArray, one_or_many
 from ._native import AdapterError, ImageError, WeightsError
 
 Floats = npt.NDArray[np.float32]
@@ -22,6 +23,26 @@ Errors = Literal["raise", "return"]
 
 _LESSON = "shapes.int8.safetensors"
 _GPUS = "/proc/driver/nvidia/gpus"
+
+
+# What an exception has until it is about one of several images.
+ImageError.index = None
+
+# Whether a network was opened here, and whether that was in a process of which this is a fork: there the
+# threads are gone that a network uses, and drivers do not know that they are in another process.
+_opened = False
+_forked = False
+# Networks of other processes: to end them would wait for threads that are not here.
+_left: list[_native.Network] = []
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = _opened
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class AssumedWarning(UserWarning):
@@ -40,7 +61,7 @@ class Guess:
     logit: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answers:
     """What a network says about images, with a row for each of them.
 
@@ -56,22 +77,32 @@ class Answers:
     """[images, features]"""
     errors: list[ImageError | None]
     """Why an image could not be read."""
-    label: Callable[[int], str]
-    """The name of a class."""
+    labels: list[str] | None
+    """The names of the classes, where something names them."""
+
+    def __len__(self) -> int:
+        return len(self.errors)
+
+    def label(self, index: int) -> str:
+        """The name of a class, or its number in words."""
+        return f"class {index}" if self.labels is None else self.labels[index]
 
     def top(self, count: int = 5) -> list[list[Guess] | ImageError]:
         """The most likely classes of each image, best first, or why it could not be read."""
+        count = operator.index(count)
+        if count < 0:
+            raise ValueError(f"{count} guesses: expected 0 or more")
         if self.logits is None or self.probabilities is None:
             raise ValueError("the network has no classifier")
         rows: list[list[Guess] | ImageError] = []
         for logits, probabilities, error in zip(self.logits, self.probabilities, self.errors, strict=True):
-            best = np.argsort(-logits, kind="stable")[: max(count, 0)].tolist()
+            best = np.argsort(-logits, kind="stable")[:count].tolist()
             guesses = [Guess(i, self.label(i), float(probabilities[i]), float(logits[i])) for i in best]
             rows.append(guesses if error is None else error)
         return rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeatMap:
     """What in an image speaks for a class."""
 
@@ -89,7 +120,10 @@ class HeatMap:
 class Network:
     """A network that is ready to run; threads may share it, and a pickle of it opens the file again.
 
-    Images are paths, image files as bytes, `PIL.Image`s, and uint8 pixels in rows, columns and 1, 3 or 4
+    So does a process that was forked from this one, such as a worker of PyTorch's `DataLoader`, on the CPU;
+    processes that use a GPU must be started by "spawn" or "forkserver".
+
+    Images are paths, image files as bytes or open for reading, `PIL.Image`s, and uint8 pixels in rows, columns and 1, 3 or 4
     channels: arrays of numpy, or of whatever has `__array_interface__` or DLPack on the CPU, which are
     read where they lie if they have no gaps. A list or a generator of these, an array of objects or texts,
     and one of pixels with the number of the image in front, are several images. Files are turned upright as
@@ -98,22 +132,34 @@ class Network:
     generator at most three batches (on the CPU two) and an image for each thread are held.
 
     An image that cannot be read raises `ImageError`, or is returned in its place with errors="return".
-    Every method also raises `DeviceError` if the device fails, and `AnswerError` if what it computed is no
-    answer.
+    Every method also raises `DeviceError` if the device fails, and what takes images `AnswerError` if what it
+    computed is no answer. An interrupt ends a call after the batch at hand.
     """
 
     def __init__(self, path: str, options: dict[str, Any], said: bool = False) -> None:
         """Use `Network.open`."""
+        if "device" not in options:
+            raise TypeError("open networks by Network.open(path, ...)")
         self._path, self._options = path, options
-        self._native = _native.Network(path, options)  # type: ignore[arg-type]
+        self._own, self._process = _open(path, options), os.getpid()
+        self._on_cpu = self.device["backend"] == "cpu"
         if said:
             return
         chosen = options["device"] or options["backend"]
         if not chosen and self.device["backend"] == "cpu":
             message = "no usable GPU adapter: running on the CPU, which is slower"
             warnings.warn(message, RuntimeWarning, stacklevel=3)
-        for assumption in self._native.assumed:
+        for assumption in self._network.assumed:
             warnings.warn(assumption, AssumedWarning, stacklevel=3)
+
+    @property
+    def _network(self) -> _native.Network:
+        """The network, which is opened again in a fork of the process that opened it."""
+        if self._process != os.getpid():
+            _left.append(self._own)
+            backend = "cpu" if self._on_cpu else self._options["backend"]
+            self._own, self._process = _open(self._path, {**self._options, "backend": backend}), os.getpid()
+        return self._own
 
     @classmethod
     def open(
@@ -131,7 +177,7 @@ class Network:
         entry: str | None = None,
         variant: str | None = None,
         activation: Literal["softmax", "log-softmax", "sigmoid"] | None = None,
-        settings: Mapping[str, str] | None = None,
+        settings: Mapping[str, str | int | bool] | None = None,
         strict: bool = False,
         allow_truncated: bool = False,
         fast_decode: bool = False,
@@ -144,8 +190,8 @@ class Network:
                 address; the best one if left out, or what WGPU_ADAPTER_NAME names.
             backend: The API, or "cpu" for no GPU at all.
             precision: What feature maps and weights are stored in; "f16" needs an adapter.
-            batch: Images that run together: 8 on a GPU, and one elsewhere, where more gain nothing.
-            threads: Threads that decode, and compute with backend="cpu", at most 1,024; all cores if left out.
+            batch: Images that run together, at most 65,536: 8 on a GPU, and one elsewhere, where more gain nothing.
+            threads: Threads that decode, and compute with backend="cpu", at most 256; all cores if left out.
             size: Rows and columns of the image; as the network was trained if left out.
             preprocess: The preparation of images, by name or as a JSON file; as the weights have it if
                 left out.
@@ -163,26 +209,47 @@ class Network:
             WeightsError: The weights are unreadable, unsupported, ambiguous, or not to be had.
             AdapterError: There is no adapter of the kind that was asked for.
             DeviceError: The device cannot run the network.
+            ResnetError: The network cannot have this size or these labels.
+            TypeError: An argument is of another type.
             ValueError: An argument makes no sense.
         """
         if isinstance(size, int):
             size = (size, size)
+        if size is not None:
+            rows, columns = size
+            size = (_count("size", rows), _count("size", columns))
+        if isinstance(device, int):
+            # The program takes larger numbers for parts of names.
+            if isinstance(device, bool) or not 0 <= device < 100:
+                raise AdapterError(f"there is no adapter {device}; `adapters()` numbers them")
+            device = str(device)
+        for name, text in (
+            ("device", device),
+            ("backend", backend),
+            ("entry", entry),
+            ("variant", variant),
+            ("activation", activation),
+        ):
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"{name}= must be a text, not {type(text).__name__}")
+        if not isinstance(precision, str):
+            raise TypeError(f"precision= must be a text, not {type(precision).__name__}")
         options = {
-            "device": None if device is None else str(device),
+            "device": device,
             "backend": backend,
             "precision": precision,
-            "batch": batch,
-            "threads": threads,
+            "batch": None if batch is None else _count("batch", batch),
+            "threads": None if threads is None else _count("threads", threads),
             "size": size,
             "preprocess": None if preprocess is None else os.fspath(preprocess),
             "labels": None if labels is None else os.fspath(labels),
             "entry": entry,
             "variant": variant,
             "activation": activation,
-            "settings": dict(settings or {}),
-            "strict": strict,
-            "allow_truncated": allow_truncated,
-            "fast_decode": fast_decode,
+            "settings": {name: _setting(value) for name, value in dict(settings or {}).items()},
+            "strict": bool(strict),
+            "allow_truncated": bool(allow_truncated),
+            "fast_decode": bool(fast_decode),
         }
         return cls(os.fspath(path), options)
 
@@ -209,25 +276,25 @@ class Network:
     @property
     def labels(self) -> list[str] | None:
         """The names of the classes, or None where nothing names them."""
-        return self._native.labels
+        return self._network.labels
 
     @property
     def device(self) -> dict[str, str]:
         """The adapter: name, backend, driver, driver_info, type."""
-        device: dict[str, str] = json.loads(self._native.device)
+        device: dict[str, str] = json.loads(self._network.device)
         return device
 
     @property
     def batch(self) -> int:
         """Images that run together."""
-        return self._native.batch
+        return self._network.batch
 
     def inspect(self) -> dict[str, Any]:
         """The network, every decision about it with evidence and confidence, and its layers.
 
         The same as `resnet inspect --format json` prints, without its `schema_version`.
         """
-        inspection: dict[str, Any] = json.loads(self._native.inspection)
+        inspection: dict[str, Any] = json.loads(self._network.inspection)
         return inspection
 
     # An array is one image or several. A text is a path, not the sequence of its characters.
@@ -300,6 +367,8 @@ class Network:
         Raises:
             ResnetError: No value has this name.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"a value inside the network has a name, not {type(name).__name__}")
         arrays, failures, single = self._infer(images, errors, name)
         taps = arrays.get("tap")
         return _rows(None if taps is None else _spread(taps, failures), failures, single, errors)
@@ -308,20 +377,30 @@ class Network:
         """Runs images that are prepared already: float32 [images, channels, rows, columns].
 
         Returns `logits` and `probabilities` [images, classes] of a classifier, and `features`
-        [images, features]. The tensor may be whatever has `__array_interface__` or DLPack on the CPU.
+        [images, features]. The tensor may be whatever has `__array_interface__` or DLPack on the CPU. Numbers
+        that are none (NaN) give answers that are none.
 
         Raises:
+            TypeError: It is no tensor.
             ValueError: The shape is not that of the network's input, or the numbers are not float32.
         """
-        array = np.asarray(tensor) if hasattr(tensor, "__array_interface__") else np.from_dlpack(tensor)
+        if not isinstance(tensor, (_HasArray, Array)):
+            raise TypeError(f"expected an array or a tensor of float32, not {type(tensor).__name__}")
+        array = _array(tensor)
         if array.dtype != np.float32 or array.ndim != 4:
             raise ValueError(
                 f"expected float32 [images, channels, rows, columns], got {array.dtype} {list(array.shape)}"
             )
-        return self._native.run(np.ascontiguousarray(array))
+        if len(array) == 0:
+            classes, features = self._network.widths
+            scores = [] if classes is None else [("logits", classes), ("probabilities", classes)]
+            return {name: np.zeros((0, width), np.float32) for name, width in [*scores, ("features", features)]}
+        return self._network.run(np.require(array, requirements=["C", "A"]))
 
     def heat_map(self, image: Image, label: str | int | None = None) -> HeatMap:
-        """What in an image speaks for a class, by its label or number, or for the most likely one.
+        """What in an image speaks for a class, or for the most likely one.
+
+        The class is given by its number, its label, or a part of a label, in letters of either case.
 
         Raises:
             WeightsError: The network has no classifier.
@@ -331,8 +410,8 @@ class Network:
         if not single:
             raise ValueError("a heat map is of one image")
         asked = None if label is None else str(label)
-        index, probability, values, overlay = self._native.heat_map(next(iter(found)), asked)
-        return HeatMap(index, self._native.label(index), probability, values, overlay)
+        index, probability, values, overlay = self._network.heat_map(next(iter(found)), asked)
+        return HeatMap(index, self._network.label(index), probability, values, overlay)
 
     def _infer(
         self, images: Images, errors: Errors, tap: str | None = None
@@ -341,7 +420,7 @@ class Network:
         if errors not in ("raise", "return"):
             raise ValueError(f"errors='{errors}': expected 'raise' or 'return'")
         found, single = one_or_many(images)
-        arrays, bad = self._native.infer(found, tap, errors == "raise")
+        arrays, bad = self._network.infer(found, tap, errors == "raise")
         read = len(next(iter(arrays.values()))) if arrays else 0
         failures: list[ImageError | None] = [None] * (read + len(bad))
         for index, error in bad:
@@ -349,9 +428,9 @@ class Network:
         return arrays, failures, single
 
     def _answers(self, images: Images, errors: Errors, scores: bool = False) -> tuple[Answers, bool]:
-        classes, features = self._native.widths
+        classes, features = self._network.widths
         if scores:
-            classes = self._native.classes()
+            classes = self._network.classes()
         arrays, failures, single = self._infer(images, errors)
 
         def rows(name: str, width: int | None) -> Floats | None:
@@ -360,7 +439,7 @@ class Network:
 
         embeddings = _spread(arrays.get("features", np.zeros((0, features), np.float32)), failures)
         answers = Answers(
-            rows("logits", classes), rows("probabilities", classes), embeddings, failures, self._native.label
+            rows("logits", classes), rows("probabilities", classes), embeddings, failures, self.labels
         )
         return answers, single
 
@@ -371,6 +450,36 @@ class Network:
     def __repr__(self) -> str:
         name, device = self.inspect()["model"]["name"], self.device["name"]
         return f"<resnet_wgpu.Network {name} on {device}>"
+
+
+def _open(path: str, options: dict[str, Any]) -> _native.Network:
+    """Opens a network in this process, which may be a fork."""
+    global _opened
+    if _forked:
+        if options["backend"] != "cpu":
+            raise AdapterError(
+                "this process was forked from one that had opened a network, and drivers of GPUs do not survive "
+                'that: start it by "spawn" or "forkserver", or open the network with backend="cpu"'
+            )
+        # The threads that all networks share are those of the other process.
+        options = {**options, "threads": options["threads"] or os.cpu_count()}
+    _opened = True
+    return _native.Network(path, options)  # type: ignore[arg-type]
+
+
+def _count(name: str, value: Any) -> int:
+    """A whole number of things."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name}= must be a whole number, not {type(value).__name__}")
+    count = operator.index(value)
+    if not 1 <= count < 1 << 63:
+        raise ValueError(f"{name}={count} must be at least 1, and no more than there can be")
+    return count
+
+
+def _setting(value: str | int | bool) -> str:
+    """A setting as the program has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _spread(rows: Floats, failures: list[ImageError | None]) -> Floats:
