@@ -1,6 +1,8 @@
 """All forms of images give the same numbers, and bad ones their errors."""
 
+import io
 import pathlib
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -152,10 +154,39 @@ def test_prepared_tensors_run_as_they_are() -> None:
     assert sorted(got) == ["features", "logits", "probabilities"]
     np.testing.assert_allclose(got["logits"], [network.logits(tile)] * 3, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(network.run(DLPack(tensor.copy()))["logits"][0], got["logits"][2])
-    assert network.run(tensor[:0]) == {}
+    none = network.run(tensor[:0])
+    assert {name: rows.shape for name, rows in none.items()} == {
+        name: (0, rows.shape[1]) for name, rows in got.items()
+    }
+    with pytest.raises(TypeError, match="not list"):
+        network.run([[1.0]])
     wrong: Any
     for wrong in (tensor[0], tensor.astype(np.float64)):
         with pytest.raises(ValueError, match="float32"):
             network.run(wrong)
     with pytest.raises(ValueError, match="expected shape"):
         network.run(tensor[:, :, :32])
+
+
+def test_open_files_are_images_and_what_is_none_is_told(on_cpu: Network) -> None:
+    want = on_cpu.logits(PICTURES[0])
+    content = pathlib.Path(PICTURES[0]).read_bytes()
+    with open(PICTURES[0], "rb") as file:
+        np.testing.assert_array_equal(on_cpu.logits(file), want)
+    np.testing.assert_array_equal(on_cpu.logits([io.BytesIO(content)])[0], want)
+    mixed: list[Any] = [None, io.StringIO("text"), content]
+    rows = on_cpu.logits(mixed, errors="return")
+    assert [type(row) for row in rows] == [ImageError, ImageError, np.ndarray]
+    with pytest.raises(ImageError, match="None is no image"):
+        on_cpu.classify(mixed)
+    with pytest.raises(TypeError, match="not dict"):
+        on_cpu.classify({"bytes": content})
+
+
+def test_answers_are_values(on_cpu: Network) -> None:
+    answers = on_cpu.predict(PICTURES[:2])
+    again = pickle.loads(pickle.dumps(answers))
+    assert len(again) == 2
+    assert again.top(1) == answers.top(1)
+    with pytest.raises(ValueError, match="-1 guesses"):
+        answers.top(-1)
