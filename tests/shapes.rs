@@ -20,7 +20,7 @@ use resnet_wgpu::plan::KernelPath;
 use resnet_wgpu::tensor::Tensor;
 use resnet_wgpu::wgpu;
 
-use scene::{CLASSES, Camera, FORMAT, Pictures, Renderer, Scene, Shape, Studio};
+use scene::{CLASSES, Camera, FORMAT, Pictures, Renderer, Scene, Shape, Studio, source};
 
 /// The first `count` pictures of a seed.
 fn render(studio: &mut Studio<'_>, seed: u32, count: u32) -> Pictures {
@@ -43,11 +43,13 @@ fn pixels(pictures: &Pictures) -> impl Iterator<Item = &[[u8; 3]]> {
 
 #[test]
 fn a_scene_in_the_shader_is_laid_out_as_on_the_host() {
-    let source = include_str!("../examples/shapes/scene/scene.wgsl");
-    let module = naga::front::wgsl::parse_str(source).unwrap();
-    Validator::new(ValidationFlags::all(), Capabilities::empty())
-        .validate(&module)
-        .unwrap();
+    let [module, _] = [true, false].map(|nothing| {
+        let module = naga::front::wgsl::parse_str(&source(nothing)).unwrap();
+        Validator::new(ValidationFlags::all(), Capabilities::empty())
+            .validate(&module)
+            .unwrap();
+        module
+    });
     let (_, scene) = module
         .types
         .iter()
@@ -69,7 +71,7 @@ fn a_scene_in_the_shader_is_laid_out_as_on_the_host() {
         proportion_y frame_z seed light shadow tile solid_a solid_b ground_a ground_b sky_top
         sky_bottom light_colour board_colour solid_pattern ground_pattern solid_scale
         ground_scale ground_height sky_clouds specular shininess ambient noise
-        board_direction board_inner board_outer board_length exposure
+        board_direction board_inner board_outer board_length exposure drawing
     };
     assert_eq!(offsets, expected, "fields");
 }
@@ -95,13 +97,17 @@ fn every_solid_is_in_its_picture_and_none_fills_it() {
     let mut studio = Studio::new(&context, SIZE, 2);
     let pictures = render(&mut studio, 9, 10 * CLASSES);
     assert_eq!(
-        pictures.labels[..12],
+        pictures.labels[..CLASSES as usize],
         Shape::ALL,
         "labels follow the classes"
     );
     for (i, mask) in pictures.masks.chunks(PIXELS).enumerate() {
         let shape = pictures.labels[i];
         let covered = mask.iter().filter(|&&m| m > 127).count() as f32 / PIXELS as f32;
+        if shape == Shape::Nothing {
+            assert_eq!(covered, 0.0, "{i}: there is no solid");
+            continue;
+        }
         assert!(
             (0.015..0.8).contains(&covered),
             "{i}: {shape:?} covers {covered}"
@@ -143,9 +149,8 @@ fn the_bundled_network_names_what_it_never_saw_the_same_on_gpu_and_cpu() {
         .iter()
         .zip(&pictures.labels)
         .filter(|&(&class, &shape)| class == shape as usize);
-    // It is right on 97.6 % of thousands; 113 of 120 is two and a half standard deviations below
-    // that.
-    assert!(right.count() >= 113, "less than 94 %: {gpu:?}");
+    // It is right on 96.8 % of thousands; 122 of 130 is two standard deviations below that.
+    assert!(right.count() >= 122, "less than 94 %: {gpu:?}");
 }
 
 /// In how many of twelve frames the network may be wrong (it is in one of twenty), and in how many its map
@@ -186,7 +191,8 @@ fn a_scene_is_classified_in_its_own_frame_and_the_map_points_at_the_solid() {
     let mut classifier = builder.build(&gpu).unwrap();
 
     let (mut wrong, mut beside) = (Vec::new(), Vec::new());
-    for (turn, shape) in (0u8..).zip(Shape::ALL) {
+    let solids = Shape::ALL.into_iter().filter(|&s| s != Shape::Nothing);
+    for (turn, shape) in (0u8..).zip(solids) {
         let mut scene = Scene::display(shape, 1 + u64::from(turn), 2 * SIZE);
         scene.set_camera(Camera {
             yaw: 0.5 + 0.7 * f32::from(turn),

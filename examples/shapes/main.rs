@@ -4,7 +4,7 @@
 //!     cargo run --release --example shapes -- --count 12 --size 384 --png target/shapes/pictures
 //!     cargo run --release --example shapes -- --count 96 --sheet target/shapes/sheet.png
 //!
-//! Picture `i` has class `i % 12` and depends only on the seed and `i`. A data set is a folder:
+//! Picture `i` has class `i % 13` and depends only on the seed and `i`. A data set is a folder:
 //! `images.npy` (u8, N×S×S×3, encoded sRGB), `labels.npy` (u8, N), `masks.npy` (u8, N×S×S: how much
 //! of the pixel the solid covers, 255 for all of it) and `classes.txt` (one name per line).
 
@@ -19,7 +19,7 @@ use clap::Parser;
 use image::{Rgb, RgbImage};
 use resnet_wgpu::gpu::Context;
 
-use scene::{CLASSES, Pictures, Shape, Studio};
+use scene::{CLASSES, Pictures, Shape, Sides, Studio};
 
 /// Render solids on random backgrounds, with labels and masks.
 #[derive(Debug, Parser)]
@@ -40,6 +40,15 @@ struct Arguments {
     #[arg(long, default_value = "3", value_parser = clap::value_parser!(u32).range(1..=8))]
     rays: u32,
 
+    /// The sides from which solids are shown: those from which they are easily told apart, any, or clear ones
+    /// and three times in ten any
+    #[arg(long, value_enum, default_value = "clear")]
+    sides: Sides,
+
+    /// Show one class alone, such as "nothing"; picture i has class i % 13 otherwise
+    #[arg(long, value_name = "CLASS", value_parser = shape_of)]
+    only: Option<Shape>,
+
     /// Folder for the data set: images.npy, labels.npy, masks.npy, classes.txt
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -57,6 +66,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let context = pollster::block_on(Context::from_env())?;
     let mut studio = Studio::new(&context, arguments.size, arguments.rays);
+    studio.set_sides(arguments.sides);
+    if let Some(shape) = arguments.only {
+        studio.set_only(shape);
+    }
     let mut pictures = Pictures::default();
     let mut first = 0;
     while first < arguments.count {
@@ -76,6 +89,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         sheet(&pictures, arguments.size).save(file)?;
     }
     Ok(())
+}
+
+fn shape_of(name: &str) -> Result<Shape, String> {
+    let named = |shape: &Shape| shape.name() == name;
+    let names = Shape::ALL.map(Shape::name).join(", ");
+    Shape::ALL
+        .into_iter()
+        .find(named)
+        .ok_or(format!("the classes are {names}"))
 }
 
 /// One picture, `size` pixels square.

@@ -9,7 +9,8 @@ TRAIN, VALIDATE and TEST are folders that `cargo run --release --example shapes`
 the ResNet-50 of the classic notebook: 64x64 RGB pixels divided by 255, the stride on the first 1x1 of
 a block, biases in the convolutions, batch normalisation with Keras' epsilon, a max pool without padding,
 and a 2x2 average pool before the classifier. It is written under Keras' names in half precision; what is
-written is the moving average of the weights over the last steps.
+written is the moving average of the weights over the last steps, whose classifier is divided by the temperature
+that fits the validation pictures best (Guo et al. 2017, "On calibration of modern neural networks").
 
 The learning rate follows the processor's time, not the number of steps: the training ends on time on any
 machine, and loses nothing while others use it or it sleeps. One thread is the default, because threads that wait for each other on a shared
@@ -36,8 +37,8 @@ SMALL = 48
 SMALL_SHARE = 0.35
 BATCH = 64
 WARM_UP = 0.05
-# The average takes this share of the weights every so many steps: the last 2,000 steps or so count.
-AVERAGE_SHARE, AVERAGE_STEPS = 0.01, 10
+# What is written is a moving average over the last part of the training, which takes this share of each step.
+AVERAGE_FROM, AVERAGE_SHARE = 0.7, 0.02
 STAGES = [(3, 64, 1), (4, 128, 2), (6, 256, 2), (3, 512, 2)]
 
 
@@ -92,6 +93,13 @@ class Network(nn.Module):
     def forward(self, x):
         x = F.max_pool2d(F.relu(self.stem(x)), 3, 2)
         return self.fc(F.avg_pool2d(self.blocks(x), 2).flatten(1))
+
+    def freeze(self, stages):
+        """Keeps the stem and so many of the four stages as they are; returns what is kept."""
+        kept = [self.stem, *self.blocks[: sum(count for count, _, _ in STAGES[:stages])]] if stages else []
+        for module in kept:
+            module.requires_grad_(False)
+        return kept
 
     def keras_tensors(self):
         """Views of the parameters by their Keras names: HWIO kernels, [in, out] for the classifier."""
@@ -161,9 +169,34 @@ def cycle(progress):
 
 def parameters(network):
     """Applies weight decay to kernels, but not to biases and batch normalisations."""
-    kernels = [p for p in network.parameters() if p.dim() > 1]
-    others = [p for p in network.parameters() if p.dim() <= 1]
+    trained = [p for p in network.parameters() if p.requires_grad]
+    kernels = [p for p in trained if p.dim() > 1]
+    others = [p for p in trained if p.dim() <= 1]
     return [{"params": kernels, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
+
+
+def batches(labels, classes, part):
+    """The pictures of each step of an epoch: each once, or so large a part of them of the last class."""
+    if part is None:
+        for chosen in torch.randperm(len(labels)).split(BATCH):
+            if len(chosen) == BATCH:
+                yield chosen
+        return
+    last = labels == classes - 1
+    for _ in range(len(labels) // BATCH):
+        count = round(part * BATCH)
+        drawn = [(last, count), (~last, BATCH - count)]
+        yield torch.cat([of[torch.randint(len(of), (n,))] for of, n in ((m.nonzero().flatten(), n) for m, n in drawn)])
+
+
+def frequencies(classes, part):
+    """What is added to the logits in training, since the last class is drawn more often than the others (Menon et
+    al. 2021, "Long-tail learning via logit adjustment"): half of it, for it is also more varied."""
+    if part is None:
+        return torch.zeros(classes)
+    shares = torch.full((classes,), (1 - part) / (classes - 1))
+    shares[-1] = part
+    return 0.5 * torch.log(shares * classes)
 
 
 @torch.no_grad()
@@ -182,9 +215,11 @@ def train(args):
     held_images, held_labels, _ = load(args.validate)
     network = read(args.start, len(classes)) if args.start else Network(len(classes))
     network = network.to(memory_format=torch.channels_last)
+    frozen = network.freeze(args.freeze)
     average = copy.deepcopy(network).requires_grad_(False)
     # Gradient descent with momentum still guessed after the 140 steps that took this to 17 %.
     optimizer = torch.optim.AdamW(parameters(network), betas=(0.9, 0.99), fused=True)
+    prior = frequencies(len(classes), args.last_class)
     epoch, steps, elapsed = 0, 0, 0.0
     if os.path.exists(args.checkpoint):
         state = torch.load(args.checkpoint)
@@ -196,10 +231,10 @@ def train(args):
     budget = 60 * args.minutes
     while elapsed < budget:
         network.train()
+        for module in frozen:
+            module.eval()
         total, seen, start, before = 0.0, 0, time.process_time(), elapsed
-        for chosen in torch.randperm(len(images)).split(BATCH):
-            if len(chosen) < BATCH:
-                break
+        for chosen in batches(labels, len(classes), args.last_class):
             elapsed = before + (time.process_time() - start) / args.threads
             progress = elapsed / budget
             if progress >= 1:
@@ -208,28 +243,52 @@ def train(args):
                 group["lr"] = args.rate * cycle(progress)
             size = SMALL if progress < SMALL_SHARE else SIZE
             x = augment(images[chosen], size, min(1.0, 4 * (1 - progress)))
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=args.bfloat16):
                 y = network(x)
-            loss = F.cross_entropy(y.float(), labels[chosen], label_smoothing=0.05)
+            loss = F.cross_entropy(y.float() + prior, labels[chosen], label_smoothing=args.smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             total, seen, steps = total + float(loss.detach()), seen + BATCH, steps + 1
-            if steps % AVERAGE_STEPS == 0:
-                # At first there is little to average, and it is bad.
-                move(average, network, max(AVERAGE_SHARE, AVERAGE_STEPS / steps))
+            move(average, network, AVERAGE_SHARE if progress > AVERAGE_FROM else 1.0)
             if steps % 50 == 0:
                 rate = seen / (elapsed - before)
                 print(f"  step {steps} {100 * progress:.1f} % loss {total * BATCH / seen:.3f} {rate:.0f} pictures/s", flush=True)
         epoch += 1
-        right = (logits(average, held_images, True).argmax(1) == held_labels).float().mean()
+        right = (logits(average, held_images, args.bfloat16).argmax(1) == held_labels).float().mean()
         print(f"epoch {epoch} at {elapsed / 60:.1f} min: loss {total * BATCH / max(seen, 1):.3f} accuracy {right:.4f}", flush=True)
         state = {"network": network.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
         state.update(epoch=epoch, steps=steps, elapsed=elapsed)
         torch.save(state, args.checkpoint + ".part")
         os.replace(args.checkpoint + ".part", args.checkpoint)
     print(f"{steps} steps of {BATCH} pictures")
+    cool(average, held_images, held_labels)
     write(average, classes, args.out)
+
+
+def cool(network, images, labels):
+    """Divides the classifier by the temperature at which the cross entropy is smallest."""
+    all_logits = logits(network, images, False)
+    temperatures = torch.logspace(-1, 1, 401)
+    losses = torch.stack([F.cross_entropy(all_logits / t, labels) for t in temperatures])
+    temperature = float(temperatures[losses.argmin()])
+    print(f"temperature {temperature:.3f}")
+    with torch.no_grad():
+        network.fc.weight /= temperature
+        network.fc.bias /= temperature
+
+
+def calibration_error(probabilities, labels, bins=15):
+    """The expected calibration error: confidence against accuracy in bins of equal width, weighted by their size."""
+    confidence, predicted = probabilities.max(1)
+    right = (predicted == labels).float()
+    error = 0.0
+    for at in range(bins):
+        inside = (confidence > at / bins) & (confidence <= (at + 1) / bins)
+        if inside.any():
+            gap = right[inside].mean() - confidence[inside].mean()
+            error += float(inside.float().mean() * gap.abs())
+    return error
 
 
 def write(network, classes, path):
@@ -246,15 +305,24 @@ def write(network, classes, path):
 
 
 def read(path, classes):
-    """Reads a network that `write` wrote, or what `resnet convert` made of it, in single precision."""
-    network = Network(classes)
+    """Reads a network that `write` wrote, or what `resnet convert` made of it, in single precision. It may have
+    fewer classes; the last ones then begin without an opinion."""
     tensors = load_file(path)
+    known = next(len(tensors[name]) for name in tensors if name.startswith("fc") and name.endswith("bias"))
+    network = Network(known)
     for name, target in network.keras_tensors().items():
         if name in tensors:
             target.copy_(tensors.pop(name).float())
         else:
             target.copy_(converted(tensors, name, target.dim()))
     assert not tensors, f"{path} has more: {sorted(tensors)[:3]}"
+    if known < classes:
+        fc = nn.Linear(network.fc.in_features, classes)
+        with torch.no_grad():
+            nn.init.zeros_(fc.weight)
+            nn.init.zeros_(fc.bias)
+            fc.weight[:known], fc.bias[:known] = network.fc.weight, network.fc.bias
+        network.fc = fc
     return network
 
 
@@ -279,9 +347,11 @@ def converted(tensors, name, dimensions):
 
 def evaluate(args):
     images, labels, classes = load(args.test)
-    predicted = logits(read(args.weights, len(classes)), images, False).argmax(1)
+    found = logits(read(args.weights, len(classes)), images, False)
+    predicted = found.argmax(1)
     right = int((predicted == labels).sum())
-    print(f"{right} of {len(labels)} right: {100 * right / len(labels):.2f} %\n")
+    print(f"{right} of {len(labels)} right: {100 * right / len(labels):.2f} %")
+    print(f"expected calibration error {calibration_error(found.softmax(1), labels):.4f}\n")
     table = torch.zeros(len(classes), len(classes), dtype=torch.int64)
     table.index_put_((labels, predicted), torch.ones_like(labels), accumulate=True)
     print("| shown | right | taken for |\n|---|---|---|")
@@ -305,6 +375,10 @@ def main():
     command.add_argument("--checkpoint", required=True)
     command.add_argument("--out", required=True)
     command.add_argument("--minutes", type=float, default=60, help="processor time of each thread")
+    command.add_argument("--freeze", type=int, default=0, help="stages that stay as in --start, with the stem")
+    command.add_argument("--last-class", type=float, metavar="PART", help="part of each batch that is of the last class")
+    command.add_argument("--smoothing", type=float, default=0.05, help="of the labels")
+    command.add_argument("--bfloat16", action="store_true", help="for processors that multiply in it")
     command.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=train)

@@ -1,4 +1,4 @@
-//! The network that is part of the program, for users without weights at hand: twelve solids, see
+//! The network that is part of the program, for users without weights at hand: twelve solids, or none, see
 //! `models/shapes/README.md`. Every program built from the repository contains it; the published
 //! package would be too large with it.
 
@@ -19,8 +19,8 @@ static BYTES: &[u8] = include_bytes!("../../../models/shapes/shapes.int8.safeten
 #[cfg(bundled_network)]
 pub(crate) fn open(options: &ModelOptions) -> Result<Network, Failure> {
     log::info!(
-        "no --weights: the bundled network, which knows twelve solids and nothing else; --arch \
-         gives others with random weights"
+        "no --weights: the bundled network, which knows twelve solids, and when there is none of them; \
+         --arch gives others with random weights"
     );
     Ok(Weights::from_static(NAME, BYTES)?.network(options)?)
 }

@@ -2,7 +2,7 @@
 //!
 //! A [`Scene`] describes one picture in numbers; [`Scene::random`] makes one from a shape and a
 //! seed, always the same for the same seed. [`Renderer`] draws many scenes of one shape per
-//! dispatch into a texture, through `scene.wgsl`; [`Studio`] brings them back to the host. Shared
+//! dispatch into a texture, through `scene.wgsl` and `nothing.wgsl`; [`Studio`] brings them back to the host. Shared
 //! by the examples `shapes` (which writes data sets) and `viewer` (which shows one scene, live),
 //! and by tests.
 
@@ -25,7 +25,10 @@ pub(crate) use shape::{CLASSES, Shape};
     unused_imports,
     reason = "each program uses its own part of this module"
 )]
-pub(crate) use studio::{Pictures, Studio};
+pub(crate) use {
+    renderer::source,
+    studio::{Pictures, Studio},
+};
 
 /// The pattern on a surface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,34 @@ enum Pattern {
     Checker,
     Stripes,
     Noise,
+}
+
+/// What is drawn in place of a scene, in the order of the shader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+enum Drawing {
+    /// The scene is shown.
+    None,
+    Flat,
+    Gradient,
+    Noise,
+    Pattern,
+    Text,
+    Leaves,
+    Scribble,
+    Blot,
+}
+
+/// The sides from which solids are seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Sides {
+    /// Those from which they are easily told apart.
+    #[default]
+    Clear,
+    /// All.
+    Any,
+    /// Clear ones, and three times in ten any.
+    Mixed,
 }
 
 /// One picture, in the layout of the shader; `scene.wgsl` explains each field.
@@ -81,7 +112,8 @@ pub(crate) struct Scene {
     pub(crate) board_outer: f32,
     pub(crate) board_length: f32,
     pub(crate) exposure: f32,
-    padding: [u32; 6],
+    pub(crate) drawing: u32,
+    padding: [u32; 5],
 }
 
 /// A camera on a sphere around the solid.
@@ -101,14 +133,14 @@ pub(crate) struct Camera {
 
 impl Scene {
     /// A picture of a shape with everything else chosen at random, `size` pixels square.
-    pub(crate) fn random(shape: Shape, seed: u64, size: u32) -> Self {
+    pub(crate) fn random(shape: Shape, sides: Sides, seed: u64, size: u32) -> Self {
         let mut dice = Dice::new(seed);
         let standing = dice.chance(0.6);
         let proportions = shape
             .proportions()
             .map(|[low, high]| dice.between(low, high));
         let proportions = Vec2::from(proportions);
-        let (camera, frame) = pose(shape, standing, &mut dice);
+        let (camera, frame) = pose(shape, sides, standing, &mut dice);
         let with_ground = standing || dice.chance(0.5);
         let ground_height = if !with_ground {
             NO_GROUND
@@ -169,12 +201,32 @@ impl Scene {
         if dice.chance(0.35) {
             scene.set_board(camera.share, &mut dice);
         }
+        if shape == Shape::Nothing {
+            scene.empty(&mut dice);
+        }
         scene
+    }
+
+    /// Leaves out the solid: the ground and the sky alone, another thing, or a drawing.
+    fn empty(&mut self, dice: &mut Dice) {
+        use Drawing::{Blot, Flat, Gradient, Leaves, Noise, None, Pattern, Scribble, Text};
+        // Each as often as it stands here.
+        let drawings = [
+            Flat, Gradient, Gradient, Noise, Noise, Pattern, Pattern, Text, Text, Leaves, Leaves,
+            Leaves, Scribble, Blot,
+        ];
+        let chosen = drawings[dice.bits() as usize % drawings.len()];
+        match dice.unit() {
+            ..0.18 => self.proportion_x = 0.0,
+            ..0.48 => self.proportion_x = self.proportion_x.floor(),
+            _ => self.drawing = chosen as u32,
+        }
+        debug_assert_ne!(chosen, None, "the scene is no drawing");
     }
 
     /// A well-lit picture for people: the shape is upright, without noise, board or tilt.
     pub(crate) fn display(shape: Shape, seed: u64, size: u32) -> Self {
-        let mut scene = Self::random(shape, seed, size);
+        let mut scene = Self::random(shape, Sides::Clear, seed, size);
         let proportions = shape.proportions().map(|[low, high]| 0.5 * (low + high));
         let proportions = Vec2::from(proportions);
         scene.set_frame(Mat3::IDENTITY, proportions);
@@ -182,6 +234,9 @@ impl Scene {
         scene.light = vec3(0.45, 0.75, 0.5).normalize();
         (scene.centre_x, scene.centre_y) = (0.0, 0.0);
         (scene.board_length, scene.noise) = (0.0, 0.0);
+        if shape == Shape::Nothing {
+            (scene.proportion_x, scene.drawing) = (0.0, Drawing::None as u32);
+        }
         scene
     }
 
@@ -228,8 +283,13 @@ impl Camera {
 /// Below this height, the shader draws no ground.
 const NO_GROUND: f32 = -1000.0;
 
-/// A camera and a rotation of the solid such that the shape can be recognised.
-fn pose(shape: Shape, standing: bool, dice: &mut Dice) -> (Camera, Mat3) {
+/// A camera and a rotation of the solid.
+fn pose(shape: Shape, sides: Sides, standing: bool, dice: &mut Dice) -> (Camera, Mat3) {
+    let any = match sides {
+        Sides::Clear => false,
+        Sides::Any => true,
+        Sides::Mixed => dice.chance(0.3),
+    };
     loop {
         let camera = Camera {
             yaw: dice.between(0.0, TAU),
@@ -251,7 +311,7 @@ fn pose(shape: Shape, standing: bool, dice: &mut Dice) -> (Camera, Mat3) {
             Quat::from_euler(EulerRot::YXZ, first, middle, last)
         };
         let frame = Mat3::from_quat(turn);
-        if shape.shows_from(frame.transpose() * camera.direction()) {
+        if any || shape.shows_from(frame.transpose() * camera.direction()) {
             return (camera, frame);
         }
     }

@@ -4,6 +4,17 @@ use resnet_wgpu::wgpu;
 
 use super::shape::Shape;
 
+/// The shader of the solids, or that of pictures without one.
+pub(crate) fn source(nothing: bool) -> String {
+    let rest = if nothing {
+        include_str!("nothing.wgsl")
+    } else {
+        "fn other_thing(p: vec3<f32>, kind: u32, vary: f32) -> f32 { return 4.0; }
+         fn drawing(at: vec2<f32>, s: ptr<function, Scene>) -> vec3<f32> { return vec3(0.0); }"
+    };
+    format!("{}\n{rest}", include_str!("scene.wgsl"))
+}
+
 /// Renders scenes into textures, on any device.
 #[derive(Debug)]
 pub(crate) struct Renderer {
@@ -21,7 +32,12 @@ const TILE: u32 = 8;
 impl Renderer {
     /// Creates a renderer that averages `rays` × `rays` rays per pixel.
     pub(crate) fn new(device: &wgpu::Device, rays: u32) -> Self {
-        let module = device.create_shader_module(wgpu::include_wgsl!("scene.wgsl"));
+        let [solids, nothing] = [false, true].map(|nothing| {
+            device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some("scene"),
+                source: wgpu::ShaderSource::Wgsl(source(nothing).into()),
+            })
+        });
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some("scene"),
             entries: &[
@@ -52,7 +68,11 @@ impl Renderer {
             device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(shape.name()),
                 layout: Some(&pipeline_layout),
-                module: &module,
+                module: if shape == Shape::Nothing {
+                    &nothing
+                } else {
+                    &solids
+                },
                 entry_point: Some("main"),
                 compilation_options: wgpu::PipelineCompilationOptions {
                     constants: &[("SHAPE", f64::from(shape as u8)), ("RAYS", f64::from(rays))],

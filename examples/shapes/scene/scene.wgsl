@@ -1,12 +1,13 @@
 // scene
 //
-//   One solid of SHAPE per picture, ray-marched through its signed distance field, over a ground and
+//   One solid of SHAPE per picture (or another thing, nothing, a drawing), ray-marched through its signed distance field, over a ground and
 //   under a sky, lit by one light; rgb is encoded sRGB, a the share of the pixel that the solid covers
 //   (the board in front of it counts as covering nothing).
 //
 // Workgroup   8 × 8 pixels of one picture
 // Grid        [ceil(size / 8), ceil(size / 8), pictures]
-// Host        examples/shapes/scene/renderer.rs
+// Host        examples/shapes/scene/renderer.rs, which appends `other_thing` and `drawing`: those of
+//             nothing.wgsl for NOTHING, and none for a solid, whose pipeline would take as long to compile
 //
 // The field is given in the solid's own frame, in which it lies within the unit sphere, and never
 // exceeds the distance to the surface. The ground and the sky are computed, not marched.
@@ -55,7 +56,8 @@ struct Scene {
     board_inner: f32,        // its edges, in the units of centre_x, from the centre of the solid
     board_outer: f32,
     board_length: f32,       // half of it; 0: no board
-    @size(28) exposure: f32, // and padding to 256 bytes, at which a binding may start
+    exposure: f32,
+    @size(24) drawing: u32,  // 0: none; and padding to 256 bytes, at which a binding may start
 }
 
 @group(0) @binding(0) var<storage, read> scenes: array<Scene>;
@@ -69,6 +71,9 @@ const TOUCHING: f32 = 0.001;
 const PATTERN_CHECKER: u32 = 1u;
 const PATTERN_STRIPES: u32 = 2u;
 const PATTERN_NOISE: u32 = 3u;
+
+// The class without a solid.
+const NOTHING: u32 = 12u;
 
 const PI: f32 = 3.14159265;
 
@@ -159,7 +164,8 @@ fn solid(p: vec3<f32>, proportions: vec2<f32>) -> f32 {
         case 8u: { return hexagonal_prism(p, proportions.x, proportions.y); }
         case 9u: { return star(p, proportions.x, proportions.y); }
         case 10u: { return cross(p, proportions.x, proportions.y); }
-        default: { return arch(p, proportions.x, proportions.y); }
+        case 11u: { return arch(p, proportions.x, proportions.y); }
+        default: { return other_thing(p, u32(proportions.x), proportions.y); }
     }
 }
 
@@ -220,7 +226,11 @@ fn light_at(origin: vec3<f32>, direction: vec3<f32>, proportions: vec2<f32>) -> 
 // ---- Surfaces ----
 
 fn decoded(colour: u32) -> vec3<f32> {
-    let c = unpack4x8unorm(colour).rgb;
+    return linear(unpack4x8unorm(colour).rgb);
+}
+
+fn linear(encoded: vec3<f32>) -> vec3<f32> {
+    let c = clamp(encoded, vec3(0.0), vec3(1.0));
     return select(pow((c + 0.055) / 1.055, vec3(2.4)), c / 12.92, c <= vec3(0.04045));
 }
 
@@ -330,6 +340,9 @@ fn ground_colour(t: f32, ray: vec3<f32>, s: ptr<function, Scene>) -> vec3<f32> {
 
 // Colour and coverage of one ray; `at` is in the units of centre_x.
 fn trace(at: vec2<f32>, s: ptr<function, Scene>) -> vec4<f32> {
+    if (*s).drawing > 0u {
+        return vec4(linear(drawing(at, s)), 0.0);
+    }
     let from_solid = at - vec2((*s).centre_x, (*s).centre_y);
     let across = dot(from_solid, (*s).board_direction);
     let along = dot(from_solid, vec2(-(*s).board_direction.y, (*s).board_direction.x));
@@ -342,7 +355,7 @@ fn trace(at: vec2<f32>, s: ptr<function, Scene>) -> vec4<f32> {
     let proportions = vec2((*s).proportion_x, (*s).proportion_y);
     let t = march(in_frame((*s).eye, s), in_frame(ray, s), proportions);
     if t > 0.0 {
-        return vec4(solid_colour(t, ray, s), 1.0);
+        return vec4(solid_colour(t, ray, s), f32(SHAPE < NOTHING));
     }
     let to_ground = ((*s).ground_height - (*s).eye.y) / ray.y;
     if (*s).ground_height > -100.0 && to_ground > 0.0 {

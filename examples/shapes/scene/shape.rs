@@ -2,8 +2,11 @@
 
 use glam::{Vec2, Vec3};
 
-/// The number of solids.
-pub(crate) const CLASSES: u32 = 12;
+/// The number of classes: the solids, and nothing of the kind.
+pub(crate) const CLASSES: u32 = 13;
+
+/// The things that the shader's `other_thing` knows.
+pub(crate) const OTHER_THINGS: f32 = 13.0;
 
 /// The solid in a picture, which is its class. The order is that of the classes, and of `SHAPE` in
 /// the shader.
@@ -22,6 +25,8 @@ pub(crate) enum Shape {
     Star,
     Cross,
     Arch,
+    /// None of them: an empty scene, another thing, a drawing.
+    Nothing,
 }
 
 impl Shape {
@@ -39,6 +44,7 @@ impl Shape {
         Self::Star,
         Self::Cross,
         Self::Arch,
+        Self::Nothing,
     ];
 
     /// The label.
@@ -56,6 +62,7 @@ impl Shape {
             Self::Star => "star",
             Self::Cross => "cross",
             Self::Arch => "arch",
+            Self::Nothing => "nothing",
         }
     }
 
@@ -73,6 +80,8 @@ impl Shape {
             Self::Star => [[0.36, 0.46], [0.12, 0.25]],
             Self::Cross => [[0.2, 0.3], [0.15, 0.3]],
             Self::Arch => [[0.12, 0.17], [0.15, 0.25]],
+            // Which thing it is, in whole numbers, and what varies it.
+            Self::Nothing => [[1.0, OTHER_THINGS + 1.0], [0.0, 1.0]],
         }
     }
 
@@ -88,19 +97,20 @@ impl Shape {
             Self::Star => 0.761,
             Self::Cross => 0.88,
             Self::Arch => 0.6,
+            Self::Nothing => 0.9,
         }
     }
 
-    /// Whether the shape can be recognised from this side. `view` points towards the camera, in the
+    /// Whether the shape can easily be recognised from this side. `view` points towards the camera, in the
     /// solid's own frame.
     ///
     /// From some sides two shapes look the same: a cone from its tip is a disc, a pyramid from
-    /// below is the face of a cube, a torus from its edge is a capsule. Such pictures would be
-    /// noise in the labels.
+    /// below is the face of a cube, a torus from its edge has the outline of a capsule. Light and shadow tell
+    /// some of them apart, and nothing tells others.
     pub(crate) fn shows_from(self, view: Vec3) -> bool {
         let side = view.abs();
         match self {
-            Self::Sphere => true,
+            Self::Sphere | Self::Nothing => true,
             // At least two faces must show.
             Self::Cube => side.max_element() < 0.93,
             // The top and the side must show.

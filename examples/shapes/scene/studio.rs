@@ -4,7 +4,7 @@ use resnet_wgpu::Error;
 use resnet_wgpu::gpu::Context;
 use resnet_wgpu::wgpu;
 
-use super::{CLASSES, FORMAT, Renderer, Scene, Shape};
+use super::{CLASSES, FORMAT, Renderer, Scene, Shape, Sides};
 
 /// Rendered pictures, in order.
 #[derive(Debug, Default)]
@@ -27,6 +27,9 @@ pub(crate) struct Studio<'c> {
     context: &'c Context,
     renderer: Renderer,
     size: u32,
+    sides: Sides,
+    /// What is shown, in turns.
+    shapes: Vec<Shape>,
     /// The number of pictures of each shape.
     depth: u32,
     /// Number of pictures in a row of the texture.
@@ -90,6 +93,8 @@ impl<'c> Studio<'c> {
             context,
             renderer,
             size,
+            sides: Sides::Clear,
+            shapes: Shape::ALL.into(),
             depth,
             columns,
             scenes,
@@ -99,9 +104,24 @@ impl<'c> Studio<'c> {
         }
     }
 
+    /// Shows one shape alone in what is rendered from now on.
+    pub(crate) fn set_only(&mut self, shape: Shape) {
+        self.shapes = vec![shape];
+    }
+
     /// Maximum number of pictures that are rendered at once.
-    pub(crate) const fn capacity(&self) -> u32 {
-        self.depth * CLASSES
+    pub(crate) fn capacity(&self) -> u32 {
+        self.shapes.iter().map(|_| self.depth).sum()
+    }
+
+    /// What a picture shows.
+    fn shape(&self, picture: u32) -> Shape {
+        self.shapes[picture as usize % self.shapes.len()]
+    }
+
+    /// Shows solids from these sides in what is rendered from now on.
+    pub(crate) const fn set_sides(&mut self, sides: Sides) {
+        self.sides = sides;
     }
 
     /// Renders some pictures and appends them to `pictures`.
@@ -118,10 +138,10 @@ impl<'c> Studio<'c> {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for (class, shape) in (0..).zip(Shape::ALL) {
                 let of_class: Vec<Scene> = (0..count)
-                    .filter(|i| (first + i) % CLASSES == class)
+                    .filter(|i| self.shape(first + i) == shape)
                     .map(|i| Scene {
                         tile: self.tile(i),
-                        ..Scene::random(shape, picture_seed(seed, first + i), self.size)
+                        ..Scene::random(shape, self.sides, picture_seed(seed, first + i), self.size)
                     })
                     .collect();
                 let offset = u64::from(class * self.depth) * size_of::<Scene>() as u64;
@@ -159,9 +179,7 @@ impl<'c> Studio<'c> {
                 .map_err(|error| failed(error.to_string()))?;
             for i in 0..count {
                 self.append(&bytes, i, pictures);
-                pictures
-                    .labels
-                    .push(Shape::ALL[((first + i) % CLASSES) as usize]);
+                pictures.labels.push(self.shape(first + i));
             }
         }
         self.readback.unmap();

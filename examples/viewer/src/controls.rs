@@ -44,7 +44,7 @@ impl Controls {
         scene
     }
 
-    /// Moves `by` shapes ahead in the list, which wraps around.
+    /// Moves `by` shapes ahead in the list, which ends with an empty scene and wraps around.
     pub(crate) fn change_shape(&mut self, by: isize) {
         let count = Shape::ALL.len();
         let next = (self.shape as usize)

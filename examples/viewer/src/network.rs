@@ -89,7 +89,7 @@ impl Network {
             return Ok(());
         };
         let mut how = HeatMap::default();
-        how.colors = scale.table();
+        how.colors = scale.colors();
         // As egui blends.
         how.premultiplied = true;
         mapped.paint(&self.map, &how)

@@ -171,9 +171,10 @@ fn legend(ui: &mut Ui, heat: &Heat, subject: Option<&str>) {
     const STEPS: u16 = 64;
     let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), 12.0), Sense::hover());
     let mut mesh = Mesh::default();
+    let colors = heat.scale.colors().table();
     for step in 0..=STEPS {
         let part = f32::from(step) / f32::from(STEPS);
-        let [r, g, b, a] = heat.scale.color(part);
+        let [r, g, b, a] = colors[usize::from(step) * (colors.len() - 1) / usize::from(STEPS)];
         let color = Color32::from_rgba_unmultiplied(r, g, b, a).gamma_multiply(heat.opacity);
         let x = rect.left() + part * rect.width();
         let first = u32::from(step) * 2;
