@@ -69,7 +69,7 @@ def test_assumptions_are_warnings_or_refused() -> None:
 
 
 def test_classes_and_values_that_do_not_exist_are_refused(on_cpu: Network) -> None:
-    for label in ("unheard-of", 12, "c"):
+    for label in ("unheard-of", 13, "c"):
         with pytest.raises(ValueError, match=f"label='{label}'"):
             on_cpu.heat_map(PICTURES[0], label)
     with pytest.raises(ResnetError, match="layer9"):

@@ -56,7 +56,7 @@ class DLPack:
 )
 def test_every_form_of_an_image_gives_the_same_numbers(on_cpu: Network, image: Any) -> None:
     want = on_cpu.probabilities(PICTURE)
-    assert want.shape == (12,)
+    assert want.shape == (13,)
     np.testing.assert_array_equal(on_cpu.probabilities(image), want)
     np.testing.assert_array_equal(on_cpu.probabilities([image, image]), [want, want])
     assert on_cpu.heat_map(image).overlay.shape == PIXELS.shape
@@ -71,7 +71,7 @@ def test_grey_pixels_are_those_of_a_grey_picture(on_cpu: Network) -> None:
 
 def test_lists_generators_and_arrays_of_images_are_several(on_cpu: Network) -> None:
     want = on_cpu.logits(PICTURES)
-    assert want.shape == (len(PICTURES), 12)
+    assert want.shape == (len(PICTURES), 13)
 
     def one_by_one() -> Iterator[pathlib.Path]:
         yield from PICTURES
@@ -84,7 +84,7 @@ def test_lists_generators_and_arrays_of_images_are_several(on_cpu: Network) -> N
     for column in (np.array(list(map(str, PICTURES))), np.array([path.read_bytes() for path in PICTURES], object)):
         np.testing.assert_array_equal(on_cpu.logits(column), want)
     assert on_cpu.classify([]) == []
-    assert on_cpu.logits([]).shape == (0, 12)
+    assert on_cpu.logits([]).shape == (0, 13)
     assert on_cpu.embed(iter(())).shape == (0, 2048)
 
 
@@ -119,10 +119,10 @@ def test_an_image_that_cannot_be_read_raises_or_comes_back_in_its_place(on_cpu: 
     for call in (on_cpu.logits, on_cpu.probabilities, on_cpu.embed):
         rows = call(images, errors="return")
         assert [isinstance(row, ImageError) for row in rows] == [isinstance(row, ImageError) for row in results]
-    assert isinstance(on_cpu.tap(images, "fc12", errors="return")[3], ImageError)
+    assert isinstance(on_cpu.tap(images, "fc13", errors="return")[3], ImageError)
     assert isinstance(on_cpu.classify(broken, errors="return"), ImageError)
     none = on_cpu.predict([broken], errors="return")
-    assert none.embeddings.shape == (1, 2048) and none.logits is not None and none.logits.shape == (1, 12)
+    assert none.embeddings.shape == (1, 2048) and none.logits is not None and none.logits.shape == (1, 13)
 
 
 def test_what_is_no_image_is_a_mistake_of_the_caller(on_cpu: Network) -> None:

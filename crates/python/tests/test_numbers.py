@@ -99,7 +99,7 @@ def test_fixtures_give_the_numbers_of_the_libraries_that_wrote_them(on: Any, nam
 def test_taps_are_the_values_of_the_network(network: Network) -> None:
     pixels = np.full((64, 64, 3), 128, np.uint8)
     names = [layer["name"] for layer in network.inspect()["layers"]]
-    np.testing.assert_array_equal(network.tap(pixels, "fc12").ravel(), network.logits(pixels))
+    np.testing.assert_array_equal(network.tap(pixels, "fc13").ravel(), network.logits(pixels))
     several = network.tap([pixels, pixels], names[3])
     assert several.ndim == 4 and several.shape[0] == 2
     np.testing.assert_array_equal(several[0], several[1])
