@@ -401,6 +401,7 @@ class Network:
         """What in an image speaks for a class, or for the most likely one.
 
         The class is given by its number, its label, or a part of a label, in letters of either case.
+        What the latest four classes need is kept, which takes up to twice the weights' memory for each.
 
         Raises:
             WeightsError: The network has no classifier.
