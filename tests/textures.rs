@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Numbers, gpu, paths, reference};
+use common::{Numbers, bytes_after, gpu, paths, reference};
 use half::f16;
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::{
@@ -178,24 +178,6 @@ fn uploaded(gpu: &Context, picture: &Picture, format: F) -> wgpu::TextureView {
     texture.create_view(&wgpu::TextureViewDescriptor::default())
 }
 
-/// The contents of a buffer after some commands.
-fn read(gpu: &Context, mut encoder: wgpu::CommandEncoder, buffer: &wgpu::Buffer) -> Vec<u8> {
-    let visible = gpu.device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("visible"),
-        size: buffer.size(),
-        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    });
-    encoder.copy_buffer_to_buffer(buffer, 0, &visible, 0, buffer.size());
-    gpu.queue.submit([encoder.finish()]);
-    visible.map_async(wgpu::MapMode::Read, .., |_| ());
-    gpu.device
-        .poll(wgpu::PollType::wait_indefinitely())
-        .unwrap();
-    let mapped = visible.get_mapped_range(..).unwrap();
-    mapped.to_vec()
-}
-
 fn encoder(gpu: &Context) -> wgpu::CommandEncoder {
     gpu.device
         .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
@@ -207,7 +189,7 @@ fn pixels_of(gpu: &Context, executor: &Executor, input: &Input) -> Vec<u8> {
     executor
         .record(&mut encoder, input, &Output::kept())
         .unwrap();
-    read(gpu, encoder, executor.input())
+    bytes_after(gpu, encoder, executor.input())
 }
 
 #[track_caller]
@@ -756,7 +738,7 @@ fn a_map_is_painted_into_the_part_of_the_hosts_texture() {
                 },
                 extent([40, 64]),
             );
-            let bytes = read(&gpu, encoder, &buffer);
+            let bytes = bytes_after(&gpu, encoder, &buffer);
             move |y: usize, x: usize| -> [u8; 4] {
                 bytes[(y * 64 + x) * 4..][..4].try_into().unwrap()
             }

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Instant;
 
-use common::{Numbers, finish, gpu};
+use common::{Numbers, bytes_after, finish, gpu};
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::{
     Classifier, Context, Encoding, Executor, Input, Origin, Output, TextureRead, TextureRect,
@@ -224,19 +224,7 @@ fn pixels_of(gpu: &Context, executor: &Executor, input: &Input) -> Vec<u8> {
     executor
         .record(&mut encoder, input, &Output::kept())
         .unwrap();
-    let buffer = executor.input();
-    let visible = gpu.device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("visible"),
-        size: buffer.size(),
-        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    });
-    encoder.copy_buffer_to_buffer(buffer, 0, &visible, 0, buffer.size());
-    gpu.queue.submit([encoder.finish()]);
-    visible.map_async(wgpu::MapMode::Read, .., |_| ());
-    let waited = gpu.device.poll(wgpu::PollType::wait_indefinitely());
-    waited.unwrap();
-    visible.get_mapped_range(..).unwrap().to_vec()
+    bytes_after(gpu, encoder, executor.input())
 }
 
 /// The same pixels, except where 32 bits round a colour between two bytes to the other one.

@@ -182,11 +182,12 @@ def batches(labels, classes, part):
             if len(chosen) == BATCH:
                 yield chosen
         return
-    last = labels == classes - 1
+    is_last = labels == classes - 1
+    last, others = is_last.nonzero().flatten(), (~is_last).nonzero().flatten()
+    count = round(part * BATCH)
     for _ in range(len(labels) // BATCH):
-        count = round(part * BATCH)
-        drawn = [(last, count), (~last, BATCH - count)]
-        yield torch.cat([of[torch.randint(len(of), (n,))] for of, n in ((m.nonzero().flatten(), n) for m, n in drawn)])
+        drawn = last[torch.randint(len(last), (count,))], others[torch.randint(len(others), (BATCH - count,))]
+        yield torch.cat(drawn)
 
 
 def frequencies(classes, part):

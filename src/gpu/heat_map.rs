@@ -101,13 +101,13 @@ impl Colors {
 
     fn color(&self, value: f32) -> [u8; 4] {
         let tent = |center: f32| byte(1.5 - (4.0 * value - center).abs());
-        if let Some(stops) = self.stops() {
-            return between(stops, value);
-        }
         match self {
             Self::Gray => [byte(value), byte(value), byte(value), 255],
             Self::Rainbow => [tent(3.0), tent(2.0), tent(1.0), 255],
-            _ => [
+            Self::Ember => between(&EMBER, value),
+            Self::Viridis => between(&VIRIDIS, value),
+            Self::Spotlight => between(&SPOTLIGHT, value),
+            Self::Heat | Self::Table(_) => [
                 255,
                 byte(2.0 * value - 0.6),
                 byte(4.0 * value - 3.0),
@@ -117,36 +117,30 @@ impl Colors {
     }
 }
 
-/// A value, and its colour: red, green, blue and alpha, up to 255.
+/// A value, and its colour: red, green, blue and alpha, up to 255. Lines are straight in between.
 type Stop = (f32, [f32; 4]);
 
-impl Colors {
-    /// The colours of some values, with straight lines in between.
-    const fn stops(&self) -> Option<&'static [Stop]> {
-        match self {
-            Self::Ember => Some(&[
-                (0.0, [200.0, 20.0, 30.0, 0.0]),
-                (0.35, [225.0, 30.0, 20.0, 58.0]),
-                (0.7, [255.0, 120.0, 10.0, 116.0]),
-                (1.0, [255.0, 205.0, 40.0, 165.0]),
-            ]),
-            Self::Viridis => Some(&[
-                (0.0, [68.0, 1.0, 84.0, 165.0]),
-                (0.25, [59.0, 82.0, 139.0, 165.0]),
-                (0.5, [33.0, 145.0, 140.0, 165.0]),
-                (0.75, [94.0, 201.0, 98.0, 165.0]),
-                (1.0, [253.0, 231.0, 37.0, 165.0]),
-            ]),
-            Self::Spotlight => Some(&[
-                (0.0, [8.0, 9.0, 12.0, 235.0]),
-                (0.4, [8.0, 9.0, 12.0, 190.0]),
-                (0.8, [8.0, 9.0, 12.0, 0.0]),
-                (1.0, [8.0, 9.0, 12.0, 0.0]),
-            ]),
-            _ => None,
-        }
-    }
-}
+const EMBER: [Stop; 4] = [
+    (0.0, [200.0, 20.0, 30.0, 0.0]),
+    (0.35, [225.0, 30.0, 20.0, 58.0]),
+    (0.7, [255.0, 120.0, 10.0, 116.0]),
+    (1.0, [255.0, 205.0, 40.0, 165.0]),
+];
+
+const VIRIDIS: [Stop; 5] = [
+    (0.0, [68.0, 1.0, 84.0, 165.0]),
+    (0.25, [59.0, 82.0, 139.0, 165.0]),
+    (0.5, [33.0, 145.0, 140.0, 165.0]),
+    (0.75, [94.0, 201.0, 98.0, 165.0]),
+    (1.0, [253.0, 231.0, 37.0, 165.0]),
+];
+
+const SPOTLIGHT: [Stop; 4] = [
+    (0.0, [8.0, 9.0, 12.0, 235.0]),
+    (0.4, [8.0, 9.0, 12.0, 190.0]),
+    (0.8, [8.0, 9.0, 12.0, 0.0]),
+    (1.0, [8.0, 9.0, 12.0, 0.0]),
+];
 
 /// The colour of a value from 0 to 1 between those of its neighbours.
 fn between(stops: &[Stop], value: f32) -> [u8; 4] {
@@ -349,9 +343,12 @@ mod tests {
             heat.windows(2).all(|w| w[0][3] <= w[1][3]),
             "alpha never falls"
         );
-        for colors in [Colors::Ember, Colors::Viridis, Colors::Spotlight] {
+        for (colors, stops) in [
+            (Colors::Ember, &EMBER[..]),
+            (Colors::Viridis, &VIRIDIS),
+            (Colors::Spotlight, &SPOTLIGHT),
+        ] {
             let table = colors.table();
-            let stops = colors.stops().unwrap();
             let ends = [table[0], table[255]].map(|color| color.map(f32::from));
             assert_eq!(ends, [stops[0].1, stops[stops.len() - 1].1], "{colors:?}");
             let step = |pair: &[[u8; 4]]| (0..4).map(|i| pair[0][i].abs_diff(pair[1][i])).max();

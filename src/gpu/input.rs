@@ -101,9 +101,14 @@ impl Input {
         for (index, image) in made.images.iter().enumerate() {
             let (of_image, others) = views.split_at(image.planes.len());
             views = others;
-            image.check(of_image)?;
-            for (view, plane) in of_image.iter().zip(&image.planes) {
-                let (size, format) = (plane.read.size(view), view.texture().format());
+            let planes = of_image.iter().zip(&image.planes);
+            let reads: Vec<_> = planes
+                .clone()
+                .map(|(view, plane)| (*view, plane.read))
+                .collect();
+            check(&reads)?;
+            for (view, plane) in planes {
+                let Plane { size, format, .. } = Plane::of(view, plane.read);
                 if size != plane.size || format != plane.format {
                     return Err(refuse(format!(
                         "image {index}: {size:?} rows and columns of {format:?} cannot replace {:?} \
@@ -184,14 +189,6 @@ impl Made {
 }
 
 impl Image {
-    /// Checks views in the place of those that it was made of.
-    fn check(&self, views: &[&wgpu::TextureView]) -> Result<(), Error> {
-        let luma = (&self.planes[0].read, views[0]);
-        luma.0.check(luma.1)?;
-        let chroma = self.planes.get(1).zip(views.get(1));
-        chroma.map_or(Ok(()), |(plane, view)| plane.read.check_chroma(view, luma))
-    }
-
     /// The horizontal pass over its views.
     fn dispatch(
         &self,
@@ -230,6 +227,16 @@ impl Image {
 
 fn has_layers(view: &&wgpu::TextureView) -> bool {
     view.texture().depth_or_array_layers() > 1
+}
+
+/// Checks the views of an image.
+fn check(views: &[(&wgpu::TextureView, TextureRead)]) -> Result<(), Error> {
+    let (view, read) = &views[0];
+    read.check(view)?;
+    match views.get(1) {
+        Some((chroma, chroma_read)) => chroma_read.check_chroma(chroma, (read, view)),
+        None => Ok(()),
+    }
 }
 
 /// The views of each image: one, or two of video.
@@ -367,11 +374,8 @@ impl Executor {
         rules: &Preprocess,
         first_pixel: usize,
     ) -> Result<(Image, Dispatch), Error> {
+        check(views)?;
         let (view, read) = views[0];
-        read.check(view)?;
-        if let Some((chroma, chroma_read)) = views.get(1) {
-            chroma_read.check_chroma(chroma, (&read, view))?;
-        }
         let size = read.size(view);
         let (source, part) = read.source(size, view.texture().format())?;
         let passes = passes(source, part, rules, first_pixel)?;

@@ -299,7 +299,11 @@ impl TextureRead {
                 _ if self.exposure.is_some() => true,
                 Encoding::ByFormat => format.is_srgb(),
                 Encoding::Linear => true,
-                _ => false,
+                Encoding::Encoded
+                | Encoding::Bt601
+                | Encoding::Bt601Full
+                | Encoding::Bt709
+                | Encoding::Bt709Full => false,
             },
             channels: match self.channels {
                 _ if format.components() == 1 && self.planes() == 1 => Channels::First,

@@ -119,6 +119,28 @@ pub fn read(device: &wgpu::Device, readback: &Readback) -> Vec<Tensor> {
     }
 }
 
+/// The contents of a buffer after some commands.
+pub fn bytes_after(
+    gpu: &Context,
+    mut encoder: wgpu::CommandEncoder,
+    buffer: &wgpu::Buffer,
+) -> Vec<u8> {
+    let visible = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("visible"),
+        size: buffer.size(),
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    encoder.copy_buffer_to_buffer(buffer, 0, &visible, 0, buffer.size());
+    gpu.queue.submit([encoder.finish()]);
+    visible.map_async(wgpu::MapMode::Read, .., |_| ());
+    gpu.device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .unwrap();
+    let mapped = visible.get_mapped_range(..).unwrap();
+    mapped.to_vec()
+}
+
 /// The texels of a texture of four bytes each, whose rows are multiples of 64 texels. Waits for them.
 pub fn texels(gpu: &Context, texture: &wgpu::Texture) -> Vec<[u8; 4]> {
     let row = 4 * texture.width();

@@ -1,5 +1,6 @@
 //! `resnet cam`: heat maps of what the network looks at, laid over images.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -63,7 +64,8 @@ pub(crate) fn run(args: &CamArgs, quiet: bool) -> Result<(), Failure> {
         let map = painter.map(&picture)?;
         let file = target.file_of(path);
         let label = label(painter.labels.as_ref(), map.class);
-        write_png(&painter.finished(&map, &label)?, &file)?;
+        let finished = painter.finished(&map, &label)?;
+        write_png(&finished, &file)?;
         images.while_hidden(|| painter.print(&mut out, [path, &file], &map, label))?;
     }
     if images.into_errors().is_empty() {
@@ -133,18 +135,15 @@ impl<'a> Painter<'a> {
     }
 
     /// The picture with its map and, unless it is left out, its caption.
-    fn finished(&self, map: &HeatMap, label: &str) -> Result<Picture, Failure> {
+    fn finished<'m>(&self, map: &'m HeatMap, name: &str) -> Result<Cow<'m, Picture>, Failure> {
         if self.args.no_caption {
-            return Ok(map.overlay.clone());
+            return Ok(Cow::Borrowed(&map.overlay));
         }
-        let number = || format!("class {}", map.class);
-        let label = if is_printable(label) {
-            label.to_owned()
-        } else {
-            number()
-        };
+        let number = label(None, map.class);
+        let name = if is_printable(name) { name } else { &number };
         let percent = map.probability * 100.0;
-        captioned(&map.overlay, &label, percent, &self.args.colors)
+        captioned(&map.overlay, name, percent, &self.args.colors)
+            .map(Cow::Owned)
             .ok_or_else(|| Failure::runtime("the picture is too large for a caption"))
     }
 

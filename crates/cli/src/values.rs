@@ -92,8 +92,12 @@ pub(crate) fn png_or_folder() -> impl TypedValueParser<Value = PathBuf> {
 
 /// Whether a file is named as a PNG is.
 pub(crate) fn is_png(path: &Path) -> bool {
-    let extension = path.extension();
-    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("png"))
+    ends_in(path, "png")
+}
+
+fn ends_in(path: &Path, extension: &str) -> bool {
+    path.extension()
+        .is_some_and(|own| own.eq_ignore_ascii_case(extension))
 }
 
 /// Parses the name of a colour scale.
@@ -119,12 +123,8 @@ fn ending_in(
     extension: &'static str,
     otherwise: &'static str,
 ) -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(move |path| {
-        let fits = path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case(extension));
-        fits.then_some(path).ok_or(otherwise)
-    })
+    PathBufValueParser::new()
+        .try_map(move |path| ends_in(&path, extension).then_some(path).ok_or(otherwise))
 }
 
 pub(crate) fn safetensors() -> impl TypedValueParser<Value = PathBuf> {

@@ -21,10 +21,6 @@ use crate::warnings;
 /// Images that run together on a GPU, unless the user says it.
 const BATCH: usize = 8;
 
-/// The threads that a network may have, and the images that may run together.
-const MOST_THREADS: usize = 256;
-const MOST_IMAGES: usize = 1 << 16;
-
 /// A network on a device.
 #[pyclass(frozen, module = "resnet_wgpu._native")]
 pub(crate) struct Network {
@@ -275,15 +271,6 @@ fn open(path: PathBuf, options: Options) -> PyResult<Network> {
             .map_err(|error: String| value(error))?,
         ..DeviceOptions::default()
     };
-    if options.batch == Some(0) || options.threads == Some(0) {
-        return Err(value("batch= and threads= must be at least 1".to_owned()));
-    }
-    if options.threads.is_some_and(|count| count > MOST_THREADS) {
-        return Err(value(format!("threads= must be at most {MOST_THREADS}")));
-    }
-    if options.batch.is_some_and(|count| count > MOST_IMAGES) {
-        return Err(value(format!("batch= must be at most {MOST_IMAGES}")));
-    }
     let named = NetworkOptions {
         arch: None,
         size: options.size,

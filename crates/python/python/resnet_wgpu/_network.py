@@ -6,6 +6,7 @@ import json
 import operator
 import os
 import pathlib
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ Errors = Literal["raise", "return"]
 
 _LESSON = "shapes.int8.safetensors"
 _GPUS = "/proc/driver/nvidia/gpus"
+
+# The most threads of a network, and images that run together. Which sizes there are, the library says.
+_MOST_THREADS = 256
+_MOST_IMAGES = 1 << 16
 
 
 # What an exception has until it is about one of several images.
@@ -217,7 +222,7 @@ class Network:
             size = (size, size)
         if size is not None:
             rows, columns = size
-            size = (_count("size", rows), _count("size", columns))
+            size = (_count("size", rows, sys.maxsize), _count("size", columns, sys.maxsize))
         if isinstance(device, int):
             # The program takes larger numbers for parts of names.
             if isinstance(device, bool) or not 0 <= device < 100:
@@ -238,8 +243,8 @@ class Network:
             "device": device,
             "backend": backend,
             "precision": precision,
-            "batch": None if batch is None else _count("batch", batch),
-            "threads": None if threads is None else _count("threads", threads),
+            "batch": None if batch is None else _count("batch", batch, _MOST_IMAGES),
+            "threads": None if threads is None else _count("threads", threads, _MOST_THREADS),
             "size": size,
             "preprocess": None if preprocess is None else os.fspath(preprocess),
             "labels": None if labels is None else os.fspath(labels),
@@ -468,13 +473,13 @@ def _open(path: str, options: dict[str, Any]) -> _native.Network:
     return _native.Network(path, options)  # type: ignore[arg-type]
 
 
-def _count(name: str, value: Any) -> int:
-    """A whole number of things."""
+def _count(name: str, value: Any, most: int) -> int:
+    """A whole number of things, of which there are so many at most."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name}= must be a whole number, not {type(value).__name__}")
     count = operator.index(value)
-    if not 1 <= count < 1 << 63:
-        raise ValueError(f"{name}={count} must be at least 1, and no more than there can be")
+    if not 1 <= count <= most:
+        raise ValueError(f"{name}={count} must be at least 1 and at most {most}")
     return count
 
 
