@@ -5,7 +5,7 @@
 mod common;
 
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Numbers, assert_close, finish, gpu, read, reference, texels};
 use resnet_wgpu::Error;
@@ -660,4 +660,36 @@ fn a_run_in_parts_has_the_same_answer() {
 
     let none = classifier.record_part(&mut encoder(&gpu), &scenes[0], 0);
     assert!(matches!(none, Err(Error::Recording { .. })), "{none:?}");
+}
+
+/// Prints what recording a run costs the host's thread.
+#[test]
+#[ignore = "for measurements"]
+fn time_of_recording() {
+    let gpu = gpu();
+    let options = ModelOptions::default();
+    let network = Arch::ResNet50.random(7, &options).unwrap();
+    let mut classifier = Classifier::builder(&network).build(&gpu).unwrap();
+    let (view, _) = scene(&gpu, 1);
+    let mut times = Vec::new();
+    for _ in 0..12 {
+        let mut encoder = encoder(&gpu);
+        let start = Instant::now();
+        classifier.record(&mut encoder, &view).unwrap();
+        let recorded = start.elapsed();
+        let commands = encoder.finish();
+        let finished = start.elapsed();
+        gpu.queue.submit([commands]);
+        times.push([recorded, finished, start.elapsed()]);
+        gpu.device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .unwrap();
+        classifier.poll().unwrap();
+    }
+    times.sort();
+    let dispatches = classifier.executor().dispatch_count();
+    eprintln!(
+        "{dispatches} dispatches: record, finish, submit: {:?}",
+        times[6]
+    );
 }

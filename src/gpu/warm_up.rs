@@ -16,8 +16,6 @@ use super::resources::{Resource, side, texture_format};
 use super::{Context, ready_now};
 use crate::error::Error;
 use crate::kernels::{Access, Binding, Launch, Precision, Storage};
-#[cfg(not(target_family = "wasm"))]
-use crate::plan::Plan;
 use crate::tensor::FOLD_WIDTH;
 
 /// Height of a stand-in texture: not a power of two. llvmpipe recompiles a pipeline if the sides of
@@ -67,19 +65,18 @@ pub struct CompiledAhead(Option<thread::JoinHandle<()>>);
 
 #[cfg(not(target_family = "wasm"))]
 impl CompiledAhead {
-    /// Starts to compile, the last pipeline first, while the device of the context does something else.
+    /// Starts to compile the pipelines of some launches, in their order, while the device of the context does
+    /// something else.
     ///
     /// llvmpipe compiles on one thread for each device, and keeps what it compiles where other devices find it.
     /// With any other driver, or one core, nothing happens.
-    pub fn start(context: &Context, plan: &Plan) -> Self {
+    pub fn start(context: &Context, launches: Vec<Launch>) -> Self {
         let is_software = context.info.device_type == wgpu::DeviceType::Cpu;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let Some(adapter) = context.adapter().filter(|_| is_software && cores > 1) else {
             return Self(None);
         };
         let adapter = adapter.clone();
-        let launches = plan.steps().iter().rev().map(|step| step.launch.clone());
-        let launches: Vec<Launch> = launches.collect();
         let compile = move || {
             let features = wgpu::Features::empty();
             let Some(context) = ready_now(Context::new(&adapter, features)) else {
