@@ -142,7 +142,7 @@ struct Upload<'a> {
 }
 
 /// Bytes of weights that may wait in wgpu's staging memory for a submission.
-const STAGED: u64 = 4 << 20;
+const STAGED: u64 = 2 << 20;
 
 impl Upload<'_> {
     /// An input, or activations: a texture of those begins with a row of zeros.
