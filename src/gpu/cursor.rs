@@ -38,7 +38,7 @@ pub enum Slice<'a> {
 /// // Every frame:
 /// let run = match cursor {
 ///     Some(run) => run,
-///     none => none.insert(executor.start(input, output)?),
+///     None => cursor.insert(executor.start(input, output)?),
 /// };
 /// if run.record(encoder, Slice::Part(4))? {
 ///     *cursor = None;
