@@ -4,10 +4,12 @@
 //! Drivers compile shaders wrongly now and then, and nothing says so: the answer is merely another one. A
 //! [`Check`] goes through the kinds of layers of a graph (`cases`), case by case, so that a host can spread
 //! it over frames. Where a kernel is wrong it names it ([`WrongKernel`]) and plans with the next one, which
-//! is then checked in turn. `cache` keeps what was found.
+//! is then checked in turn. `whole` compares the network instead, `cache` keeps what was found.
 
 pub(crate) mod cache;
 pub(crate) mod cases;
+#[cfg(feature = "cpu")]
+mod whole;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -311,6 +313,20 @@ impl Check {
         self.believe(other.right(), &other.wrong, 0)
     }
 
+    /// Adds what another check has found on the same device, but not what is right by a check that has not found
+    /// every fault that this one has.
+    pub fn join(&mut self, other: &Self) {
+        let names = |kernels: &[WrongKernel]| -> BTreeSet<String> {
+            kernels.iter().map(|kernel| kernel.name.clone()).collect()
+        };
+        let (own, others) = (names(&self.wrong), names(&other.wrong));
+        if own.is_subset(&others) {
+            self.right.extend(other.right());
+        }
+        let new = |kernel: &&WrongKernel| !own.contains(&kernel.name);
+        self.wrong.extend(other.wrong.iter().filter(new).cloned());
+    }
+
     /// The kinds of layers that are right.
     pub fn right(&self) -> BTreeSet<String> {
         self.right.union(&self.claimed).cloned().collect()
@@ -319,6 +335,12 @@ impl Check {
     /// The number of cases that have not run yet.
     pub fn left(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Whether some case is of a kind about which nothing is known.
+    pub fn has_news(&self) -> bool {
+        let is_new = |case: &Case| !self.claimed.contains(&case.kind);
+        self.waiting.iter().any(is_new)
     }
 
     /// Checks everything and waits for it.

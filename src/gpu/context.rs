@@ -221,6 +221,10 @@ pub struct Context {
     pub info: wgpu::AdapterInfo,
     /// The pipelines of all sessions on this device.
     pub pipelines: Pipelines,
+    /// Of a device that is not the host's.
+    adapter: Option<wgpu::Adapter>,
+    /// Its features beyond the optional ones.
+    more: wgpu::Features,
     /// The first error that no error scope caught; for the device of a host, such errors go to the
     /// host instead.
     failure: Arc<Mutex<Option<Error>>>,
@@ -246,8 +250,17 @@ impl Context {
             info: device.adapter_info(),
             device,
             queue,
+            adapter: None,
+            more: wgpu::Features::empty(),
             failure: Arc::default(),
         }
+    }
+
+    /// Another device of the same adapter, with the same features; `None` if the device is the host's.
+    #[cfg(not(target_family = "wasm"))]
+    pub(super) async fn another(&self) -> Option<Result<Self, Error>> {
+        let adapter = self.adapter.as_ref()?;
+        Some(Self::new(adapter, self.more).await)
     }
 
     /// Creates a device. `more` are features beyond the optional ones, and may be experimental.
@@ -267,7 +280,11 @@ impl Context {
                 })?;
 
         // wgpu's default handler panics; an error here must reach the caller of the next run.
-        let context = Self::of(device, queue);
+        let context = Self {
+            adapter: Some(adapter.clone()),
+            more,
+            ..Self::of(device, queue)
+        };
         let report = |failure: &Mutex<Option<Error>>, error: Error| {
             log::error!("{error}");
             if let Ok(mut first) = failure.lock() {

@@ -8,7 +8,7 @@
 
 use crate::error::Error;
 use crate::host_memory;
-use crate::plan::{Capabilities, DeviceClass, DeviceKind, Plan, Vendor};
+use crate::plan::{Capabilities, DeviceClass, DeviceKind, Plan, Vendor, units};
 
 #[doc = include_str!("contract.md")]
 pub mod contract {}
@@ -103,12 +103,19 @@ pub fn device_descriptor(adapter: &wgpu::Adapter) -> wgpu::DeviceDescriptor<'sta
     }
 }
 
+/// The cores of this machine, for a device that is its CPU; not fewer than those that the defaults are for.
+fn cores() -> Option<u32> {
+    let cores = std::thread::available_parallelism().ok()?;
+    u32::try_from(cores.get().max(4)).ok()
+}
+
 impl Capabilities {
     /// Reads the limits and features of a device.
     pub fn of(device: &wgpu::Device) -> Self {
         let limits = device.limits();
         let features = device.features();
         let info = device.adapter_info();
+        let vendor = Vendor::new(info.vendor, &info.name);
         Self {
             storage_binding_bytes: limits.max_storage_buffer_binding_size,
             buffer_bytes: limits.max_buffer_size,
@@ -130,7 +137,11 @@ impl Capabilities {
                     wgpu::DeviceType::DiscreteGpu => DeviceClass::Discrete,
                     wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => DeviceClass::Unknown,
                 },
-                vendor: Vendor::new(info.vendor, &info.name),
+                vendor,
+            },
+            compute_units: match info.device_type {
+                wgpu::DeviceType::Cpu => cores(),
+                _ => units::by_name(vendor, &info.name),
             },
         }
     }

@@ -209,12 +209,9 @@ impl Session {
         check_room(device, plan)?;
         let launches = plan.steps().iter().map(|step| &step.launch);
         pipelines.make(launches.clone(), progress)?;
-        if context.info.device_type == wgpu::DeviceType::Cpu {
-            // llvmpipe goes on compiling while parameters are packed; GPU drivers have already
-            // finished.
-            queue.submit([warm_up::commands(pipelines, launches)?]);
-        }
-        let executor = Executor::build(queue, plan, pipelines, None, progress)?;
+        let executor = warm_up::compile_during(context, launches, || {
+            Executor::build(queue, plan, pipelines, None, progress)
+        })?;
         let step_timer = match StepClock::of(device) {
             StepClock::Device => StepTimer::new(device, queue, executor.dispatch_count())?,
             StepClock::Host => None,

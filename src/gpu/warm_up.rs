@@ -5,11 +5,22 @@
 //! two. Compilation thus happens on its own thread while parameters are packed and uploaded.
 
 use std::collections::HashSet;
+#[cfg(not(target_family = "wasm"))]
+use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(not(target_family = "wasm"))]
+use std::thread;
+#[cfg(not(target_family = "wasm"))]
+use std::time::Duration;
 
+use super::Context;
 use super::dispatch::{Dispatch, label};
 use super::guarded;
 use super::pipelines::Pipelines;
+#[cfg(not(target_family = "wasm"))]
+use super::ready_now;
 use super::resources::{Resource, side, texture_format};
+#[cfg(not(target_family = "wasm"))]
+use crate::clock::Instant;
 use crate::error::Error;
 use crate::kernels::{Access, Binding, Launch, Precision, Storage};
 use crate::tensor::FOLD_WIDTH;
@@ -18,18 +29,98 @@ use crate::tensor::FOLD_WIDTH;
 /// its textures become powers of two, or cease to be; few networks have such heights.
 const STAND_IN_ROWS: u32 = 3;
 
-/// Commands that dispatch each pipeline without workgroups.
-pub(super) fn commands<'l>(
-    pipelines: &Pipelines,
-    launches: impl IntoIterator<Item = &'l Launch>,
-) -> Result<wgpu::CommandBuffer, Error> {
-    let device = pipelines.device();
+/// llvmpipe takes at least this long to compile a pipeline, and much less to load it from its cache.
+#[cfg(not(target_family = "wasm"))]
+const COMPILING: Duration = Duration::from_millis(20);
+
+/// More devices would be as many more threads of the driver's.
+#[cfg(not(target_family = "wasm"))]
+const MOST_DEVICES: usize = 8;
+
+/// The first launch of each pipeline.
+fn distinct<'l>(launches: impl IntoIterator<Item = &'l Launch>) -> Vec<&'l Launch> {
     let mut seen = HashSet::new();
-    let mut dispatches = Vec::new();
-    for launch in launches {
-        if !seen.insert(launch.pipeline_key()) {
-            continue;
+    let new = |launch: &&Launch| seen.insert(launch.pipeline_key());
+    launches.into_iter().filter(new).collect()
+}
+
+/// Has a software adapter compile pipelines during `work`; GPU drivers have compiled them when they were made.
+///
+/// llvmpipe compiles on one thread for each device, and keeps what it compiles in a cache on disk, where other
+/// devices find it. Where the first pipeline is not there yet, each core compiles on a device of its own.
+pub(super) fn compile_during<'l, T>(
+    context: &Context,
+    launches: impl IntoIterator<Item = &'l Launch>,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    if context.info.device_type != wgpu::DeviceType::Cpu {
+        return work();
+    }
+    let launches = distinct(launches);
+    #[cfg(not(target_family = "wasm"))]
+    if context.info.driver == "llvmpipe" {
+        return compile_on_devices(context, &launches, work);
+    }
+    context
+        .queue
+        .submit([commands(&context.pipelines, &launches)?]);
+    work()
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn compile_on_devices<T>(
+    context: &Context,
+    launches: &[&Launch],
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let next = AtomicUsize::new(0);
+    let compile_next = |context: &Context| -> Result<bool, Error> {
+        let Some(&launch) = launches.get(next.fetch_add(1, Ordering::Relaxed)) else {
+            return Ok(false);
+        };
+        context
+            .queue
+            .submit([commands(&context.pipelines, &[launch])?]);
+        context.wait(None)?;
+        Ok(true)
+    };
+    let elsewhere = || -> Result<(), Error> {
+        if let Some(Some(other)) = ready_now(context.another()) {
+            let other = other?;
+            while compile_next(&other)? {}
         }
+        Ok(())
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let here = scope.spawn(|| -> Result<(), Error> {
+            let start = Instant::now();
+            compile_next(context)?;
+            if start.elapsed() >= COMPILING {
+                for _ in 1..cores.min(MOST_DEVICES).min(launches.len()) {
+                    scope.spawn(|| {
+                        if let Err(error) = elsewhere() {
+                            log::debug!("compiling on another device: {error}");
+                        }
+                    });
+                }
+            }
+            while compile_next(context)? {}
+            Ok(())
+        });
+        let done = work();
+        match here.join() {
+            Ok(compiled) => compiled.and(done),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// Commands that dispatch pipelines without workgroups.
+fn commands(pipelines: &Pipelines, launches: &[&Launch]) -> Result<wgpu::CommandBuffer, Error> {
+    let device = pipelines.device();
+    let mut dispatches = Vec::new();
+    for &launch in launches {
         let bindings = launch.kernel.bindings.iter();
         let resources = bindings
             .map(|binding| stand_in(device, binding, launch.precision))

@@ -29,6 +29,9 @@ pub struct Capabilities {
     pub subgroup_lanes: Option<[u32; 2]>,
     /// The kind of device.
     pub device: DeviceKind,
+    /// How many workgroups it computes side by side at least: AMD's compute units, NVIDIA's multiprocessors, Intel's
+    /// Xe cores, Apple's cores, or those of a CPU. `None` counts as those of a mid-range device of its kind.
+    pub compute_units: Option<u32>,
 }
 
 impl Default for Capabilities {
@@ -44,6 +47,7 @@ impl Default for Capabilities {
             cooperative_matrix: false,
             subgroup_lanes: None,
             device: DeviceKind::default(),
+            compute_units: None,
         }
     }
 }

@@ -28,6 +28,7 @@ mod options;
 mod planner;
 pub(crate) mod step;
 pub(crate) mod textures;
+pub(crate) mod units;
 
 pub use crate::kernels::Precision;
 pub(crate) use allocation::{Allocation, AllocationId, Content};

@@ -59,6 +59,27 @@ impl Place {
         })
     }
 
+    /// The same with a check, and with another plan where something is wrong.
+    fn on_checked_gpu(
+        gpu: &Arc<Gpu>,
+        graph: &Graph,
+        input: InputFormat,
+        progress: &mut dyn FnMut(BuildProgress),
+    ) -> Result<Self, Error> {
+        let (plan, check) = gpu.plan_first(graph, input)?;
+        let place = Self::on_gpu(gpu, plan, progress)?;
+        let (Some(check), Self::Gpu { session, plan, .. }) = (check, &place) else {
+            return Ok(place);
+        };
+        let Some((check, difference)) = gpu.compare(check, session, plan)? else {
+            return Ok(place);
+        };
+        match gpu.plan_without_wrong(graph, plan, check, difference)? {
+            Some(other) => Self::on_gpu(gpu, other, progress),
+            None => Ok(place),
+        }
+    }
+
     fn on_cpu(graph: &Graph) -> Result<Self, Error> {
         Ok(Self::Cpu(Box::new(CpuExecutor::new(graph)?)))
     }
@@ -108,7 +129,7 @@ impl Runner {
     ) -> Result<Self, Error> {
         let start = Instant::now();
         let place = match device {
-            Device::Gpu(gpu) => Place::on_gpu(gpu, gpu.plan(graph, input)?, progress)?,
+            Device::Gpu(gpu) => Place::on_checked_gpu(gpu, graph, input, progress)?,
             Device::Cpu => Place::on_cpu(graph)?,
         };
         let pipelines_ms = start.elapsed().as_secs_f64() * 1e3;

@@ -45,7 +45,7 @@ impl Buffers<'_> {
             // Tiles would mostly multiply zeros: a group of ResNeXt-50 has 4 to 32 channels.
             return OnBuffers::Grouped;
         }
-        let row = Defaults::of(self.options.capabilities.device);
+        let row = Defaults::of(&self.options.capabilities);
         if let Some(out_tile) = row.winograd_for(geometry, self.options) {
             let product = winograd::product(geometry, out_tile);
             // The transforms have already lost precision, so the products are in single precision.
@@ -108,8 +108,8 @@ impl Defaults {
     fn tile_for(&self, tiles: &[Tile], geometry: &Geometry, problems: usize) -> Tile {
         let workgroups = |tile: &Tile| tile.workgroups(geometry).iter().product::<u64>();
         let mut sizes = tiles.iter();
-        let enough =
-            sizes.find(|tile| workgroups(tile) * problems as u64 >= self.workgroups_wanted as u64);
+        let enough = sizes
+            .find(|tile| workgroups(tile) * problems as u64 >= self.workgroups_wanted() as u64);
         *enough.unwrap_or(&tiles[tiles.len() - 1])
     }
 
@@ -119,13 +119,13 @@ impl Defaults {
     fn slices(&self, geometry: &Geometry, tile: Tile) -> usize {
         let [x, y] = tile.workgroups(geometry);
         let workgroups = usize::try_from(x * y).unwrap_or(usize::MAX);
-        if workgroups.saturating_mul(2) > self.workgroups_wanted {
+        if workgroups.saturating_mul(2) > self.workgroups_wanted() {
             return 1;
         }
         let mut possible = SLICES.into_iter().filter(|&s| may_split(geometry, tile, s));
         let enough = possible
             .clone()
-            .find(|s| workgroups * s >= self.workgroups_wanted);
+            .find(|s| workgroups * s >= self.workgroups_wanted());
         enough.or(possible.next_back()).unwrap_or(1)
     }
 
@@ -135,7 +135,7 @@ impl Defaults {
         if options.winograd != Winograd::Auto {
             return possible.next();
         }
-        let peak = self.peak?;
+        let peak = self.peak()?;
         let scalar = options.precision.bytes();
         let bytes = |shape: Shape| (shape.packed_len() * scalar) as u64;
         let weights = (geometry.input.c * geometry.output.c * scalar) as u64;
@@ -163,7 +163,7 @@ impl Defaults {
 
 #[cfg(test)]
 mod tests {
-    use super::super::devices::{DEFAULTS, T32X64_4X4, T64X64, T64X64_8X4, T128X64};
+    use super::super::devices::{DEFAULTS, T32X64, T32X64_4X4, T64X64, T64X64_8X4, T128X64};
     use super::*;
     use crate::graph::Padding;
     use crate::kernels::conv2d::Residual;
@@ -184,8 +184,15 @@ mod tests {
         }
     }
 
+    fn defaults(device: DeviceKind) -> Defaults {
+        Defaults::of(&Capabilities {
+            device,
+            ..Capabilities::default()
+        })
+    }
+
     fn chosen(device: DeviceKind, n: usize, c: usize, side: usize) -> Tile {
-        let row = Defaults::of(device);
+        let row = defaults(device);
         row.tile_for(row.tiles, &geometry(n, c, side, 1), 1)
     }
 
@@ -218,7 +225,7 @@ mod tests {
     #[test]
     fn long_reductions_of_small_outputs_are_split_until_there_are_enough_workgroups() {
         let slices = |class, c, side, kernel| {
-            let row = Defaults::of(DeviceKind {
+            let row = defaults(DeviceKind {
                 class,
                 ..DeviceKind::default()
             });
@@ -237,6 +244,28 @@ mod tests {
         assert_eq!(slices(Software, 512, 7, 3), 1, "few cores");
     }
 
+    #[test]
+    fn more_compute_units_want_more_workgroups_and_smaller_tiles() {
+        let device = DeviceKind {
+            class: DeviceClass::Discrete,
+            vendor: Vendor::Nvidia,
+        };
+        let with = |compute_units| {
+            let row = Defaults::of(&Capabilities {
+                device,
+                compute_units,
+                ..Capabilities::default()
+            });
+            let (wide, deep) = (geometry(1, 256, 56, 1), geometry(1, 512, 7, 3));
+            let tile = row.tile_for(row.tiles, &wide, 1);
+            (tile, row.slices(&deep, T32X64_4X4))
+        };
+        assert_eq!(with(Some(14)), (T128X64, 1), "28: of 100, and nearly of 16");
+        assert_eq!(with(None), (T64X64, 8), "as with 64 of them");
+        assert_eq!(with(Some(64)), with(None), "64 of them");
+        assert_eq!(with(Some(170)).0, T32X64, "340 of 392");
+    }
+
     fn wanted(winograd: Winograd) -> PlanOptions {
         PlanOptions::new(Capabilities::default()).winograd(winograd)
     }
@@ -244,7 +273,7 @@ mod tests {
     #[test]
     fn winograd_pays_where_arithmetic_is_dear() {
         let chosen = |class, vendor, n, c, side| {
-            let row = Defaults::of(DeviceKind { class, vendor });
+            let row = defaults(DeviceKind { class, vendor });
             row.winograd_for(&geometry(n, c, side, 3), &wanted(Winograd::Auto))
         };
         let uhd = |c, side| chosen(DeviceClass::Integrated, Vendor::Intel, 1, c, side);
@@ -267,7 +296,7 @@ mod tests {
             stride: [2, 2],
             ..geometry(1, 64, 56, 3)
         };
-        let row = Defaults::of(DeviceKind::default());
+        let row = defaults(DeviceKind::default());
         assert_eq!(
             row.winograd_for(&stride_2, &wanted(Winograd::Four)),
             None,

@@ -6,7 +6,7 @@
 
 use crate::kernels::Precision;
 use crate::kernels::conv2d::Tile;
-use crate::plan::capabilities::{DeviceClass, DeviceKind, Vendor};
+use crate::plan::capabilities::{Capabilities, DeviceClass, DeviceKind, Vendor};
 
 const fn tile(px: u32, co: u32, k: u32, per_thread_px: u32, per_thread_co: u32) -> Tile {
     Tile {
@@ -54,6 +54,7 @@ pub(super) const HALF_TILES: [Tile; 3] = [half_tile(128), half_tile(64), half_ti
 pub(super) const TILES: [Tile; 6] = [T128X64, T64X64, T64X64_8X4, T64X64_4X4, T32X64, T32X64_4X4];
 
 /// The defaults of the kernels on buffers for a kind of device.
+#[derive(Clone, Copy)]
 pub(super) struct Defaults {
     pub(super) class: DeviceClass,
     /// The vendor; `None` matches all.
@@ -62,17 +63,18 @@ pub(super) struct Defaults {
     pub(super) tiles: &'static [Tile],
     /// Whether half-precision arithmetic is faster, where values are stored that way.
     pub(super) fast_halves: bool,
-    /// The desired number of workgroups in a dispatch: about two per compute unit. wgpu does not
-    /// report how many of these there are.
-    pub(super) workgroups_wanted: usize,
+    /// The compute units of a mid-range device, where those of the device are not known.
+    units: u32,
     /// Peak rates of a typical device, which determine whether Winograd's algorithm pays off;
     /// `None` means never.
-    pub(super) peak: Option<Peak>,
+    peak: Option<Peak>,
 }
 
 /// The peak rates of a device's arithmetic and memory, from its data sheet.
 #[derive(Clone, Copy)]
 pub(super) struct Peak {
+    /// The compute units of that device.
+    units: u64,
     /// Single precision, in 10⁹ operations per second.
     gflops: u64,
     /// In 10⁹ bytes per second.
@@ -80,6 +82,16 @@ pub(super) struct Peak {
 }
 
 impl Peak {
+    /// Those of a device of the same kind with more or fewer units, which has about as many times the memory.
+    fn with_units(self, units: u64) -> Self {
+        let scaled = |rate: u64| (rate * units / self.units).max(1);
+        Self {
+            units,
+            gflops: scaled(self.gflops),
+            gbytes: scaled(self.gbytes),
+        }
+    }
+
     /// The time of a dispatch that is limited by one of them, in picoseconds.
     pub(super) const fn picoseconds(self, operations: u64, bytes: u64) -> u64 {
         let (arithmetic, memory) = (operations * 1000 / self.gflops, bytes * 1000 / self.gbytes);
@@ -109,8 +121,8 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         DeviceClass::Discrete,
         Some(Vendor::Amd),
         LARGE,
-        80,
-        Some([20_700, 512]),
+        40,
+        Some([72, 20_700, 512]),
     ),
     // 255 registers; RTX 3060 to 4090 have 28 to 128 multiprocessors. ggml's Vulkan backend takes
     // the largest tile that makes two workgroups for each of them. RTX 4070: 29.1 TFLOP/s, 504
@@ -119,8 +131,8 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         DeviceClass::Discrete,
         Some(Vendor::Nvidia),
         LARGE,
-        128,
-        Some([29_100, 504]),
+        64,
+        Some([46, 29_100, 504]),
     ),
     // 128 registers of 32 bytes per hardware thread: 64 sums would spill at 16 lanes. Arc A380 to
     // A770 have 8 to 32 cores. A770: 17.2 TFLOP/s, 560 GB/s.
@@ -128,8 +140,8 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         DeviceClass::Discrete,
         Some(Vendor::Intel),
         MEDIUM,
-        48,
-        Some([17_200, 560]),
+        24,
+        Some([32, 17_200, 560]),
     ),
     // As above; UHD 770 to Iris Xe have 2 to 6 slices of 16 execution units. UHD 770: 0.79 TFLOP/s,
     // 77 GB/s.
@@ -137,8 +149,8 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         DeviceClass::Integrated,
         Some(Vendor::Intel),
         MEDIUM,
-        12,
-        Some([790, 77]),
+        6,
+        Some([2, 790, 77]),
     ),
     // More than 104 16-bit registers per thread reduce the number of threads per core (D. Johnson's
     // description of the M1's GPU); M1 to M2 Max have 7 to 38 cores. M2: 3.6 TFLOP/s, 100 GB/s.
@@ -146,16 +158,16 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         DeviceClass::Integrated,
         Some(Vendor::Apple),
         MEDIUM,
-        32,
-        Some([3_600, 100]),
+        16,
+        Some([10, 3_600, 100]),
     ),
     // The same compute units as on cards, 2 to 16 of them. Radeon 680M: 3.4 TFLOP/s, 102 GB/s.
     row(
         DeviceClass::Integrated,
         Some(Vendor::Amd),
         LARGE,
-        16,
-        Some([3_400, 102]),
+        8,
+        Some([12, 3_400, 102]),
     ),
     // Few registers: ncnn keeps 16 sums per thread everywhere. Mali and Adreno have 2 to 16 cores.
     // Adreno 730: 2.1 TFLOP/s, 51 GB/s.
@@ -163,22 +175,22 @@ pub(super) const DEFAULTS: &[Defaults] = &[
         DeviceClass::Integrated,
         Some(Vendor::Mobile),
         SMALL,
-        16,
-        Some([2_100, 51]),
+        8,
+        Some([8, 2_100, 51]),
     ),
     // Each workgroup runs on one CPU core, of which there are few. Winograd was not measured.
-    row(DeviceClass::Software, None, LARGE, 8, None),
+    row(DeviceClass::Software, None, LARGE, 4, None),
     // Two for each of the 40 compute units of a mid-range card, and more than an integrated GPU
     // needs. With an unknown peak, three dispatches instead of one are not worth the risk.
-    row(DeviceClass::Unknown, None, LARGE, 80, None),
+    row(DeviceClass::Unknown, None, LARGE, 40, None),
 ];
 
 const fn row(
     class: DeviceClass,
     vendor: Option<Vendor>,
     tiles: &'static [Tile],
-    workgroups_wanted: usize,
-    peak: Option<[u64; 2]>,
+    units: u32,
+    peak: Option<[u64; 3]>,
 ) -> Defaults {
     Defaults {
         class,
@@ -187,17 +199,44 @@ const fn row(
         // Twice as fast there according to vendor documents, but not on GeForce. On Mali and
         // Adreno, a half-precision tile needs too many registers.
         fast_halves: matches!(vendor, Some(Vendor::Amd | Vendor::Apple | Vendor::Intel)),
-        workgroups_wanted,
+        units,
         peak: match peak {
-            Some([gflops, gbytes]) => Some(Peak { gflops, gbytes }),
+            Some([units, gflops, gbytes]) => Some(Peak {
+                units,
+                gflops,
+                gbytes,
+            }),
             None => None,
         },
     }
 }
 
 impl Defaults {
+    /// The defaults for a device: the row of its kind, for as many compute units as it has.
+    pub(super) fn of(device: &Capabilities) -> Self {
+        let row = *Self::row(device.device);
+        let Some(units) = device.compute_units else {
+            return row;
+        };
+        Self {
+            units,
+            peak: row.peak.map(|peak| peak.with_units(units.into())),
+            ..row
+        }
+    }
+
+    /// The desired number of workgroups in a dispatch: two per compute unit.
+    pub(super) const fn workgroups_wanted(&self) -> usize {
+        2 * self.units as usize
+    }
+
+    /// The peak rates; `None` if Winograd's algorithm never pays off.
+    pub(super) const fn peak(&self) -> Option<Peak> {
+        self.peak
+    }
+
     /// The row for a kind of device.
-    pub(super) fn of(device: DeviceKind) -> &'static Self {
+    fn row(device: DeviceKind) -> &'static Self {
         let fits = |row: &&Self| {
             row.class == device.class && row.vendor.is_none_or(|vendor| vendor == device.vendor)
         };

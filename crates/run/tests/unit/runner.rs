@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 
-use resnet_wgpu::internals::graph::{Conv2d, Op};
+use resnet_wgpu::internals::graph::{Conv2d, GlobalAvgPool, Linear, Op};
 use resnet_wgpu::internals::noise::Noise;
 use resnet_wgpu::tensor::Shape;
 use tempfile::TempDir;
@@ -133,6 +133,95 @@ fn what_does_not_fit_goes_on_with_the_cpu_and_the_rest_stays() {
     assert_near(&runner.go(|| x.clone(), full).unwrap(), &want);
     assert!(runner.gpu().is_none(), "it goes on with the CPU");
     assert!(made(&device, &graph).gpu().is_some(), "others do not");
+}
+
+/// A convolution, an average and a linear layer, on an image wider than those on which single kernels are
+/// checked.
+fn several() -> (Graph, Tensor) {
+    let mut graph = Graph::new();
+    let mut noise = Noise::new(3);
+    let shape = Shape::new(1, 8, 11, 21);
+    let x = graph.input("image", shape).unwrap();
+    let weight = graph.param("conv.weight", noise.tensor(&[12, 8, 3, 3]));
+    let conv = Op::Conv2d(Conv2d::new(weight).stride(2).padding(1));
+    let x = graph.add("conv", conv, &[x]).unwrap();
+    let average = Op::GlobalAvgPool(GlobalAvgPool);
+    let x = graph.add("average", average, &[x]).unwrap();
+    let weight = graph.param("fc.weight", noise.tensor(&[5, 12]));
+    let linear = Op::Linear(Linear { weight, bias: None });
+    let x = graph.add("fc", linear, &[x]).unwrap();
+    graph.mark_output(x).unwrap();
+    (graph, noise.tensor(&shape.dims()))
+}
+
+/// Makes the convolution wrong for images of some widths.
+fn spoil(device: &Device, graph: &Graph, widths: &str) {
+    let gpu = gpu_of(device);
+    let plan = Plan::new(graph, &gpu.default_options(InputFormat::Tensor)).unwrap();
+    let conv = plan.steps().iter().find(|step| step.node == "conv");
+    let kernel = conv.unwrap().launch.kernel.name;
+    let (old, width) = match kernel {
+        "conv2d_tiled" => ("    var y = sum + bias[co_group];", "i32(IN_W)"),
+        "conv2d_texture" => (
+            "            var y = vec4<f32>(sums[c][0][p], sums[c][1][p], sums[c][2][p], sums[c][3][p]);",
+            "geometry.in_w",
+        ),
+        other => panic!("no fault is known for {other}"),
+    };
+    let new = format!("{old} if ({width} {widths}) {{ y *= 1.5; }}");
+    gpu.context.pipelines.spoil(kernel, old, new.leak());
+}
+
+fn on_the_cpu(graph: &Graph, x: &Tensor) -> Vec<Tensor> {
+    made(&Device::Cpu, graph).run(x).unwrap()
+}
+
+#[test]
+fn on_a_new_adapter_the_network_is_checked_as_a_whole() {
+    let (device, folder) = opened(Precision::F32, Winograd::Auto);
+    let gpu = gpu_of(&device);
+    let (graph, x) = several();
+    let (plan, check) = gpu.plan_first(&graph, InputFormat::Tensor).unwrap();
+    assert!(check.is_some(), "its kernels are not, one by one");
+    let runner = made(&device, &graph);
+    let keys = plan.steps().iter().map(|step| step.launch.pipeline_key());
+    let needed = keys.collect::<std::collections::HashSet<_>>().len();
+    let compiled = gpu.context.pipelines.count();
+    assert_eq!(compiled, needed, "nothing but what the network needs");
+    assert!(runner.gpu().is_some(), "right");
+    assert_near(&runner.run(&x).unwrap(), &on_the_cpu(&graph, &x));
+    // The next start knows.
+    let again = Device::open(DeviceOptions {
+        cache_dir: Some(folder.path().to_owned()),
+        ..DeviceOptions::default()
+    });
+    let later = gpu_of(again.as_ref().unwrap()).plan_first(&graph, InputFormat::Tensor);
+    assert!(later.unwrap().1.is_none(), "but for a sample");
+}
+
+#[test]
+fn a_kernel_that_spoils_the_network_is_named_and_replaced() {
+    let (device, _folder) = opened(Precision::F32, Winograd::Auto);
+    let (graph, x) = several();
+    spoil(&device, &graph, "% 2 == 1");
+    let runner = made(&device, &graph);
+    assert!(runner.gpu().is_some(), "another kernel does it");
+    assert_eq!(gpu_of(&device).wrong()[0].layer, "conv");
+    assert_near(&runner.run(&x).unwrap(), &on_the_cpu(&graph, &x));
+}
+
+#[test]
+fn a_network_that_is_wrong_though_each_kernel_is_right_runs_on_the_cpu() {
+    let (device, _folder) = opened(Precision::F32, Winograd::Auto);
+    let (graph, x) = several();
+    spoil(&device, &graph, "== 21");
+    let runner = made(&device, &graph);
+    assert!(runner.gpu().is_none(), "nothing else is right");
+    assert_near(&runner.run(&x).unwrap(), &on_the_cpu(&graph, &x));
+    assert_eq!(device.info().backend, "cpu", "which results name");
+    let strict = Runner::on(&device, &graph, InputFormat::Tensor, &mut |_| ());
+    let error = strict.map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::WrongKernel { .. }), "{error}");
 }
 
 /// Bright everywhere: what the transforms add up is four times as large.
