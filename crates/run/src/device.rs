@@ -1,28 +1,22 @@
 //! Where the network runs: an adapter, or the CPU.
 
-use std::io::{self, IsTerminal};
+mod checked;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use resnet_wgpu::Error;
 use resnet_wgpu::check::{Check, WrongKernel};
-use resnet_wgpu::gpu::{Context, Session};
+use resnet_wgpu::gpu::Context;
 use resnet_wgpu::graph::Graph;
-use resnet_wgpu::internals::gpu::{PipelineCacheFile, check_room};
+use resnet_wgpu::internals::gpu::PipelineCacheFile;
 use resnet_wgpu::internals::kernels::Precision;
-use resnet_wgpu::plan::{
-    Capabilities, Choices, InputFormat, KernelPath, Plan, PlanOptions, Winograd,
-};
+use resnet_wgpu::plan::{Capabilities, Choices, InputFormat, KernelPath, PlanOptions, Winograd};
 use resnet_wgpu::wgpu;
 use serde::Serialize;
 
 use crate::{Caches, Refused, Request};
-
-/// How far rounding alone may take a network from what the CPU computes, relative to the largest number, if each
-/// of its kernels is right: 1.4e-4 is the most that was seen, in an SK-ResNet-50 with random weights.
-const ROUNDING: f32 = 0.02;
 
 /// What the user says about where to run.
 #[derive(Clone, Debug, Default)]
@@ -132,13 +126,6 @@ struct Left {
     lost: bool,
 }
 
-/// Says, where somebody waits, why it takes longer this time.
-fn say_what_is_new(checked: &str) {
-    if io::stderr().is_terminal() {
-        log::info!("the adapter, its driver or a kernel is new: {checked} checked against the CPU");
-    }
-}
-
 impl Gpu {
     pub(crate) fn new(mut context: Context, wanted: DeviceOptions) -> Self {
         let caches = Caches::new(wanted.cache_dir.clone());
@@ -214,177 +201,6 @@ impl Gpu {
     /// Where Winograd's algorithm is to be used.
     pub const fn winograd(&self) -> Winograd {
         self.wanted.winograd
-    }
-
-    /// The options for planning a graph: the choices stored for it, and without the kernels that are wrong on
-    /// this adapter, which are looked for when something is new about it.
-    ///
-    /// # Errors
-    /// Those of plans and of the device, and [`Error::WrongKernel`] where no right kernel is left.
-    pub fn options(&self, graph: &Graph, input: InputFormat) -> Result<PlanOptions, Error> {
-        Ok(self.plan_by(graph, self.unchecked_options(graph, input))?.0)
-    }
-
-    /// The plan by these options, but without Winograd's algorithm.
-    ///
-    /// # Errors
-    /// As [`Self::options`].
-    pub fn plan_without_winograd(&self, graph: &Graph, input: InputFormat) -> Result<Plan, Error> {
-        let options = self.unchecked_options(graph, input).winograd(Winograd::Off);
-        Ok(self.plan_by(graph, options)?.1)
-    }
-
-    /// The plan by these options, and a check of the whole network that is to follow where that is faster.
-    pub(crate) fn plan_first(
-        &self,
-        graph: &Graph,
-        input: InputFormat,
-    ) -> Result<(Plan, Option<Check>), Error> {
-        let options = self.unchecked_options(graph, input);
-        let plan = Plan::new(graph, &options)?;
-        if self.wanted.no_self_check {
-            return Ok((plan, None));
-        }
-        let check = self.check_of(graph, &options, &plan)?;
-        let is_software = self.context.info.device_type == wgpu::DeviceType::Cpu;
-        // What is known to be wrong has changed the options.
-        if *check.options() == options {
-            if check.has_news() && check.suits_whole() {
-                return Ok((plan, Some(check)));
-            }
-            // A CPU would compile one of those known to be right for longer than all else takes.
-            if is_software && !check.has_news() {
-                return Ok((plan, None));
-            }
-        }
-        Ok((
-            self.checked_plan(graph, &options, plan, check, 0.0)?.1,
-            None,
-        ))
-    }
-
-    /// Compares the network with the CPU; returns the check and the difference if that is too large.
-    pub(crate) fn compare(
-        &self,
-        mut check: Check,
-        session: &Session,
-        plan: &Plan,
-    ) -> Result<Option<(Check, f32)>, Error> {
-        say_what_is_new("the network is");
-        let start = Instant::now();
-        let difference = check.of_whole(session, plan)?;
-        let ms = start.elapsed().as_secs_f64() * 1e3;
-        log::debug!("compared with the CPU in {ms:.0} ms: a difference of {difference:?}");
-        if check.left() > 0 {
-            return Ok(Some((check, difference.unwrap_or_default())));
-        }
-        let options = check.options().clone();
-        self.keep(check, Some(&options));
-        Ok(None)
-    }
-
-    /// Looks for the kernels that make a network wrong; `None` if rounding can have done it.
-    pub(crate) fn plan_without_wrong(
-        &self,
-        graph: &Graph,
-        plan: &Plan,
-        check: Check,
-        difference: f32,
-    ) -> Result<Option<Plan>, Error> {
-        let before = check.options().clone();
-        let (right, plan) = self.checked_plan(graph, &before, plan.clone(), check, difference)?;
-        Ok((right != before).then_some(plan))
-    }
-
-    /// Remembers what a check has found: if there are news about plans by these options, for the next start, too.
-    fn keep(&self, mut check: Check, news: Option<&PlanOptions>) {
-        if let (Some(caches), Some(options)) = (&self.caches, news) {
-            caches.store_check(&self.context, options, &check);
-        }
-        let mut checked = self.checked();
-        if let Some(before) = checked.take() {
-            check.join(&before);
-        }
-        *checked = Some(check);
-    }
-
-    /// The check of a plan, which believes what earlier ones have found.
-    fn check_of(&self, graph: &Graph, options: &PlanOptions, plan: &Plan) -> Result<Check, Error> {
-        check_room(&self.context.device, plan)?;
-        let mut check = Check::of(graph, options, plan)?;
-        match (&*self.checked(), &self.caches) {
-            (Some(before), _) => check.follow(before)?,
-            (None, Some(caches)) => caches.believe(&self.context, options, &mut check)?,
-            (None, None) => {}
-        }
-        Ok(check)
-    }
-
-    /// The plan of a graph by options less the kernels that are wrong, and what is left of the options.
-    fn plan_by(&self, graph: &Graph, options: PlanOptions) -> Result<(PlanOptions, Plan), Error> {
-        let plan = Plan::new(graph, &options)?;
-        if self.wanted.no_self_check {
-            return Ok((options, plan));
-        }
-        let check = self.check_of(graph, &options, &plan)?;
-        self.checked_plan(graph, &options, plan, check, 0.0)
-    }
-
-    /// What is left of a plan and its options after a check, of which a network is said to be this far from what
-    /// the CPU computes.
-    fn checked_plan(
-        &self,
-        graph: &Graph,
-        options: &PlanOptions,
-        plan: Plan,
-        mut check: Check,
-        difference: f32,
-    ) -> Result<(PlanOptions, Plan), Error> {
-        let start = Instant::now();
-        let left = check.left();
-        // One of those that are known to be right is checked each time, which nobody notices.
-        if left > 1 {
-            say_what_is_new(&format!("{left} kinds of layers are"));
-        }
-        let known = self.wrong();
-        let result = check.run(&self.context);
-        let ms = start.elapsed().as_secs_f64() * 1e3;
-        log::debug!("{left} kinds of layers were checked in {ms:.0} ms");
-        for kernel in check.wrong() {
-            if !known.contains(kernel) {
-                log::warn!("{kernel}: it is not used");
-            }
-        }
-        if result.is_ok() && check.wrong().is_empty() && difference > ROUNDING {
-            // Nothing of that is to be believed later.
-            let last = graph.nodes().last();
-            return Err(Error::WrongKernel {
-                node: last.map_or_else(String::new, |node| node.name.clone()),
-                kernel: "unknown, right on small images".to_owned(),
-            });
-        }
-        let right = check.options().clone();
-        // What leaves no kernel for a layer is found anew each time.
-        let news = left > 0 && result.is_ok();
-        self.keep(check, news.then_some(options));
-        result?;
-        let plan = if right == *options {
-            plan
-        } else {
-            Plan::new(graph, &right)?
-        };
-        Ok((right, plan))
-    }
-
-    fn checked(&self) -> MutexGuard<'_, Option<Check>> {
-        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The kernels that were found to be wrong.
-    pub fn wrong(&self) -> Vec<WrongKernel> {
-        self.checked()
-            .as_ref()
-            .map_or_else(Vec::new, |check| check.wrong().to_vec())
     }
 
     /// The options for planning a graph, including the choices stored for it.
