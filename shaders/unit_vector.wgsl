@@ -1,11 +1,11 @@
 // unit_vector
 //
-//   y[k] = x[k] / √Σ_k x[k]²
+//   y[n,k] = x[n,k] / √Σ_k x[n,k]²
 //
-// Layout      x, y: WIDTH vec4<f32>
-// Workgroup   the vector
+// Layout      x: channel-packed, WIDTH vec4<f32> of each of COUNT images   y: the same, image after image
+// Workgroup   the vector of an image
 // Thread      every THREADS-th part of it, then a tree over the threads
-// Grid        [1, 1, 1]
+// Grid        [COUNT, 1, 1]
 // Memory      largest, partial 2·THREADS·4 B of workgroup memory
 // Barriers    one per level of each tree, and one between them; no invocation returns before the last one
 // Edges       zeros, and a vector with a number that is not finite, have no direction: zeros
@@ -15,6 +15,7 @@
 @group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
 
 override WIDTH: u32;
+override COUNT: u32;
 
 const THREADS: u32 = 64u;
 
@@ -29,11 +30,15 @@ var<workgroup> largest: array<u32, THREADS>;
 var<workgroup> partial: array<f32, THREADS>;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(local_invocation_index) thread: u32) {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let image = workgroup.x;
     // 1. The largest magnitude
     var most = vec4<u32>();
     for (var k = thread; k < WIDTH; k += THREADS) {
-        most = max(most, bitcast<vec4<u32>>(input[k]) & vec4(MAGNITUDE));
+        most = max(most, bitcast<vec4<u32>>(input[k * COUNT + image]) & vec4(MAGNITUDE));
     }
     largest[thread] = max(max(most.x, most.y), max(most.z, most.w));
     for (var half = THREADS / 2u; half > 0u; half /= 2u) {
@@ -50,7 +55,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
     // 2. The length, of numbers up to 1: no square overflows
     var sum = 0.0;
     for (var k = thread; k < WIDTH; k += THREADS) {
-        let x = input[k] / scale;
+        let x = input[k * COUNT + image] / scale;
         sum += dot(x, x);
     }
     partial[thread] = sum;
@@ -67,8 +72,8 @@ fn main(@builtin(local_invocation_index) thread: u32) {
     for (var k = thread; k < WIDTH; k += THREADS) {
         var y = vec4<f32>();
         if (directed) {
-            y = input[k] / scale / length;
+            y = input[k * COUNT + image] / scale / length;
         }
-        output[k] = y;
+        output[image * WIDTH + k] = y;
     }
 }

@@ -17,6 +17,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use half::f16;
@@ -55,16 +56,18 @@ enum Recipe {
 }
 
 impl Recipe {
-    fn compute(&self) -> Vec<f32> {
+    /// The scalars of some slices along the first dimension, of `len` scalars each.
+    fn compute(&self, slices: Range<usize>, len: usize) -> Vec<f32> {
         match self {
-            Self::Halves(halves) => halves.to_f32_vec(),
+            Self::Halves(halves) => halves[slices.start * len..slices.end * len].to_f32_vec(),
             Self::Scaled(tensor, factors) => {
-                let scalars = tensor.scalars();
-                let slices = scalars.chunks((scalars.len() / factors.len()).max(1));
-                let scaled = slices.zip(factors).flat_map(|(slice, &factor)| {
-                    slice.iter().map(move |&x| rounded(f64::from(x) * factor))
-                });
-                scaled.collect()
+                let mut scalars = tensor.slices(slices.clone()).into_owned();
+                for (slice, factor) in scalars.chunks_mut(len.max(1)).zip(&factors[slices]) {
+                    for x in slice {
+                        *x = rounded(f64::from(*x) * factor);
+                    }
+                }
+                scalars
             }
         }
     }
@@ -107,9 +110,10 @@ impl Tensor {
     pub fn data(&self) -> &[f32] {
         match &self.data {
             Data::Scalars(scalars) => scalars,
-            Data::Computed(data) => data
-                .scalars
-                .get_or_init(|| data.recipe.compute().into_boxed_slice()),
+            Data::Computed(data) => data.scalars.get_or_init(|| {
+                let (all, len) = self.first_dimension();
+                data.recipe.compute(0..all, len).into_boxed_slice()
+            }),
         }
     }
 
@@ -139,6 +143,27 @@ impl Tensor {
     /// products are computed when they are needed, and not kept.
     pub(crate) fn scaled(&self, factors: Vec<f64>) -> Self {
         Self::computed(&self.dims, Recipe::Scaled(self.clone(), factors.into()))
+    }
+
+    /// The scalars of some slices along the first dimension, as [`Self::scalars`] has those of all.
+    pub(crate) fn slices(&self, slices: Range<usize>) -> Cow<'_, [f32]> {
+        let (_, len) = self.first_dimension();
+        let known = match &self.data {
+            Data::Scalars(scalars) => scalars,
+            Data::Computed(data) => match data.scalars.get() {
+                Some(scalars) => &**scalars,
+                None => return Cow::Owned(data.recipe.compute(slices, len)),
+            },
+        };
+        Cow::Borrowed(&known[slices.start * len..slices.end * len])
+    }
+
+    /// The slices along the first dimension, and the scalars of each.
+    fn first_dimension(&self) -> (usize, usize) {
+        match self.dims.split_first() {
+            Some((&slices, others)) => (slices, others.iter().product()),
+            None => (1, 1),
+        }
     }
 
     fn computed(dims: &[usize], recipe: Recipe) -> Self {
@@ -171,13 +196,7 @@ impl Tensor {
 
     /// The scalars as [`Self::data`] has them, for whoever reads them once: computed ones are not kept.
     pub fn scalars(&self) -> Cow<'_, [f32]> {
-        match &self.data {
-            Data::Scalars(scalars) => Cow::Borrowed(scalars),
-            Data::Computed(data) => match data.scalars.get() {
-                Some(scalars) => Cow::Borrowed(scalars),
-                None => Cow::Owned(data.recipe.compute()),
-            },
-        }
+        self.slices(0..self.first_dimension().0)
     }
 
     /// A tensor whose scalars are computed from their flat, row-major indices.
@@ -275,6 +294,26 @@ mod tests {
         // Group 1: channel 4 and three zero lanes.
         assert_eq!(packed[16..20], [8.0, 0.0, 0.0, 0.0], "channel tail is zero");
         assert_eq!(unpack(shape, &packed), data, "round trip");
+    }
+
+    #[test]
+    fn slices_of_computed_scalars_are_those_of_all() {
+        let halves = (0u8..30).map(|i| f16::from_f32(f32::from(i))).collect();
+        let tensor = Tensor::halves(&[5, 2, 3], halves).unwrap();
+        let scaled = tensor.scaled(vec![1.0, 0.1, -2.0, 1e9, 0.0]);
+        for tensor in [&tensor, &scaled] {
+            for (first, last) in [(0, 5), (0, 1), (2, 4), (4, 5), (3, 3)] {
+                let slices = tensor.slices(first..last).into_owned();
+                assert_eq!(
+                    slices,
+                    tensor.scalars()[first * 6..last * 6],
+                    "{first}..{last}"
+                );
+            }
+        }
+        let kept = scaled.data().to_vec();
+        assert_eq!(*scaled.slices(1..3), kept[6..18], "once they are kept");
+        assert_eq!(kept[18], 18.0 * 1e9);
     }
 
     #[test]

@@ -210,12 +210,18 @@ fn packed_weights_do_not_pile_up_on_the_host() {
         Executor::with_pipelines(&gpu.device, &gpu.queue, &plan, &pipelines, &mut watch).unwrap();
     let packed = u64::try_from(PEAK.load(Ordering::Relaxed) - before).unwrap();
     drop(executor);
-    let mebibytes = [packed, most_staged, weights].map(|bytes| bytes >> 20);
-    eprintln!("packed at a time, staged, all: {mebibytes:?} MiB");
-    assert!(packed < weights / 3, "packed at a time: {mebibytes:?} MiB");
+    let stored = network
+        .tensors()
+        .values()
+        .map(|tensor| tensor.len() as u64 * 4);
+    let stored: u64 = stored.sum();
+    let mebibytes = [packed, most_staged, weights, stored].map(|bytes| bytes >> 20);
+    eprintln!("packed at a time, staged, packed weights, stored weights: {mebibytes:?} MiB");
+    assert!(0 < most_staged, "staged");
+    // As many as the file has are there in any case.
     assert!(
-        0 < most_staged && most_staged < weights / 2,
-        "staged: {mebibytes:?} MiB"
+        (packed + most_staged) * 10 < stored * 3,
+        "{mebibytes:?} MiB"
     );
 }
 
@@ -322,6 +328,45 @@ fn executors_of_one_network_share_their_weights() {
         .poll(wgpu::PollType::wait_indefinitely())
         .unwrap();
     assert_eq!(bytes(&gpu), none, "nothing is kept for the next");
+}
+
+/// Prints what one, two and three executors of ResNet-50 take on the device.
+#[test]
+#[ignore = "takes memory; for measurements"]
+fn memory_of_executors() {
+    let _alone = alone();
+    let gpu = gpu();
+    let network = Arch::ResNet50.random(1, &ModelOptions::default()).unwrap();
+    let mut executors = Vec::new();
+    for (batch, side) in [(1, 224), (1, 160), (4, 224)] {
+        let mut options = ModelOptions::default();
+        (options.batch, options.size) = (batch, Some([side, side]));
+        let graph = optimize(&network.model(&options).unwrap().graph, Fusion::Full).unwrap();
+        let plan = Plan::new(&graph, &PlanOptions::new(Capabilities::of(&gpu.device))).unwrap();
+        let Context {
+            device,
+            queue,
+            pipelines,
+            ..
+        } = &gpu;
+        let executor =
+            Executor::with_pipelines(device, queue, &plan, pipelines, &mut |_| ()).unwrap();
+        executors.push(executor);
+        gpu.queue.submit([]);
+        gpu.device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .unwrap();
+        let memory = device_memory(&gpu);
+        let of = |kind: &str| -> u64 {
+            let named = memory.iter().filter(|(name, _)| name.contains(kind));
+            named.map(|(_, bytes)| bytes).sum::<u64>() >> 20
+        };
+        let (weights, activations, all) = (of("weight"), of("activations"), of(""));
+        eprintln!(
+            "{} executors: {weights} MiB of weights, {activations} of activations, {all} in all",
+            executors.len()
+        );
+    }
 }
 
 #[test]

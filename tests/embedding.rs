@@ -4,7 +4,8 @@
 
 mod common;
 
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use common::{Numbers, assert_close, finish, gpu, read, reference, texels};
 use resnet_wgpu::Error;
@@ -603,4 +604,92 @@ fn pipelines_of_another_device_are_an_error() {
     let built = Executor::with_pipelines(device, queue, &plan, &strangers, &mut |_| ());
     let error = built.unwrap_err();
     assert!(error.to_string().contains("another device"), "{error}");
+}
+
+/// In one frame, or over as many as there are parts; and what ends a run that was begun.
+#[test]
+fn a_run_in_parts_has_the_same_answer() {
+    let gpu = gpu();
+    let mut options = ModelOptions::default();
+    options.size = Some([32, 32]);
+    let network = Arch::ResNet18.random(7, &options).unwrap();
+    let builder = Classifier::builder(&network).model(options).features();
+    let mut classifier = builder.build(&gpu).unwrap();
+    let scenes = [1, 2].map(|seed| scene(&gpu, seed).0);
+    let want = scenes
+        .each_ref()
+        .map(|view| look(&gpu, &mut classifier, view));
+    let frame = |classifier: &mut Classifier, view: &wgpu::TextureView, parts: u32| {
+        let mut encoder = encoder(&gpu);
+        let run = classifier.record_part(&mut encoder, view, parts).unwrap();
+        finish(&gpu, encoder);
+        run
+    };
+    for parts in [1, 2, 3, 7, 1000] {
+        let mut frames = 1;
+        let run = loop {
+            // What it looks at later makes no difference.
+            let view = &scenes[usize::from(frames > 1)];
+            match frame(&mut classifier, view, parts) {
+                Poll::Ready(run) => break run,
+                Poll::Pending => frames += 1,
+            }
+        };
+        assert!(frames <= parts, "{frames} frames for {parts} parts");
+        assert!(
+            parts > 3 || frames == parts,
+            "{frames} frames for {parts} parts"
+        );
+        let answer = classifier.poll().unwrap().unwrap();
+        assert_eq!(Some(answer.run), run, "{parts} parts");
+        assert_eq!(answer.guesses, want[0].guesses, "{parts} parts");
+        assert_eq!(answer.features, want[0].features, "{parts} parts");
+    }
+
+    // Another run in between ends it.
+    assert!(frame(&mut classifier, &scenes[0], 2).is_pending());
+    let answer = look(&gpu, &mut classifier, &scenes[1]);
+    assert_eq!(answer.features, want[1].features, "the whole run");
+    assert!(
+        frame(&mut classifier, &scenes[1], 2).is_pending(),
+        "from the start"
+    );
+    assert!(frame(&mut classifier, &scenes[1], 2).is_ready());
+    let answer = classifier.poll().unwrap().unwrap();
+    assert_eq!(answer.features, want[1].features);
+
+    let none = classifier.record_part(&mut encoder(&gpu), &scenes[0], 0);
+    assert!(matches!(none, Err(Error::Recording { .. })), "{none:?}");
+}
+
+/// Prints what recording a run costs the host's thread.
+#[test]
+#[ignore = "for measurements"]
+fn time_of_recording() {
+    let gpu = gpu();
+    let options = ModelOptions::default();
+    let network = Arch::ResNet50.random(7, &options).unwrap();
+    let mut classifier = Classifier::builder(&network).build(&gpu).unwrap();
+    let (view, _) = scene(&gpu, 1);
+    let mut times = Vec::new();
+    for _ in 0..12 {
+        let mut encoder = encoder(&gpu);
+        let start = Instant::now();
+        classifier.record(&mut encoder, &view).unwrap();
+        let recorded = start.elapsed();
+        let commands = encoder.finish();
+        let finished = start.elapsed();
+        gpu.queue.submit([commands]);
+        times.push([recorded, finished, start.elapsed()]);
+        gpu.device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .unwrap();
+        classifier.poll().unwrap();
+    }
+    times.sort();
+    let dispatches = classifier.executor().dispatch_count();
+    eprintln!(
+        "{dispatches} dispatches: record, finish, submit: {:?}",
+        times[6]
+    );
 }

@@ -6,10 +6,14 @@ mod common;
 
 use std::time::Instant;
 
-use common::{Numbers, finish, gpu};
+use common::{Numbers, bytes_after, finish, gpu, reference};
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{Context, Similarity};
+use resnet_wgpu::gpu::{Context, Executor, Input, Output, Similarity};
+use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::gpu::Adapters;
+use resnet_wgpu::internals::graph::{GlobalAvgPool, Op};
+use resnet_wgpu::plan::{Capabilities, Plan, PlanOptions};
+use resnet_wgpu::tensor::{Shape, Tensor};
 use resnet_wgpu::wgpu;
 
 /// Waits for a search as a host does not.
@@ -180,6 +184,69 @@ fn a_collection_is_whole_vectors() {
     for (width, len) in [(3, 4), (3, 0), (0, 0), (0, 3), (5, 3)] {
         let error = Similarity::new(&gpu.device, width, &vec![1.0; len], 3).unwrap_err();
         assert!(matches!(error, Error::TensorLength { .. }), "{error:?}");
+    }
+}
+
+/// Vectors of a batch that no multiple of four fills, of which one has no direction.
+#[test]
+fn features_divided_by_their_lengths_are_rows_in_a_buffer_of_the_host() {
+    let gpu = gpu();
+    let (images, channels, width) = (3, 10, 12);
+    let mut graph = Graph::new();
+    let shape = Shape::new(images, channels, 2, 3);
+    let input = graph.input("image", shape).unwrap();
+    let pool = Op::GlobalAvgPool(GlobalAvgPool);
+    let features = graph.add("pool", pool, &[input]).unwrap();
+    graph.mark_output(features).unwrap();
+    let mut image = Numbers::new(8).tensor(&shape.dims()).data().to_vec();
+    image[channels * 6..2 * channels * 6].fill(0.0);
+    let image = Tensor::new(&shape.dims(), image).unwrap();
+    let want = &reference(&graph, &image)[0];
+
+    let options = PlanOptions::new(Capabilities::of(&gpu.device));
+    let plan = Plan::new(&graph, &options).unwrap();
+    let executor = Executor::new(&gpu.device, &gpu.queue, &plan).unwrap();
+    executor.write_tensor(&gpu.queue, &image).unwrap();
+    let offset = u64::from(gpu.device.limits().min_storage_buffer_offset_alignment);
+    let bytes = (images * width * 4) as u64;
+    let buffer = |size, usage| {
+        gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size,
+            usage: usage | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        })
+    };
+    let host = buffer(offset + bytes, wgpu::BufferUsages::STORAGE);
+    let unit_vectors = |buffer: &wgpu::Buffer, offset| {
+        Output::builder(&executor).unit_vectors(&gpu.device, "pool", buffer, offset)
+    };
+    let output = unit_vectors(&host, offset).unwrap().build();
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    executor
+        .record(&mut encoder, &Input::uploaded(), &output)
+        .unwrap();
+    let got: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes_after(&gpu, encoder, &host));
+    let got = &got[usize::try_from(offset).unwrap() / 4..];
+    assert_eq!(got.len(), images * width);
+    for (image, got) in got.chunks(width).enumerate() {
+        let want = &want.data()[image * channels..][..channels];
+        let length = want.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let length = if image == 1 { 1.0 } else { length };
+        for (want, got) in want.iter().chain(&[0.0; 2]).zip(got) {
+            assert!((want / length - got).abs() < 1e-6, "{image}: {got}");
+        }
+    }
+
+    let small = buffer(offset + bytes - 4, wgpu::BufferUsages::STORAGE);
+    let of_another_usage = buffer(offset + bytes, wgpu::BufferUsages::COPY_DST);
+    for (buffer, offset, want) in [
+        (&small, offset, "the buffer has 140"),
+        (&of_another_usage, offset, "lacks the usage STORAGE"),
+        (&host, offset / 2, "is not a multiple of"),
+    ] {
+        let error = unit_vectors(buffer, offset).unwrap_err().to_string();
+        assert!(error.contains(want), "{error}");
     }
 }
 

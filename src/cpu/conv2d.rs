@@ -20,6 +20,10 @@ const MAX_ROW_CHANNELS: usize = 4;
 /// they should fit the 512 KiB to 2 MiB of each core's own L2 cache.
 const ITEM_BYTES: usize = 256 << 10;
 
+/// Tiles of pixels that are computed for one tile of channels after the other: where their inputs start is
+/// computed once, and stays in the L1 cache with the weights.
+const TILES_AT_ONCE: usize = 32;
+
 /// What a convolution computes, apart from its weights.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Geometry {
@@ -235,8 +239,9 @@ impl PackedConv {
         }
     }
 
-    /// Index of the first scalar for each tap of each pixel, `[taps][pixels]`, in the first block.
-    fn write_starts(&self, pixels: Range<usize>, starts: &mut Vec<usize>) {
+    /// Adds the index of the first scalar for each tap of each pixel of a tile, `[taps][pixels]`, in the first
+    /// block.
+    fn add_starts(&self, pixels: Range<usize>, starts: &mut Vec<usize>) {
         let Geometry {
             x,
             out,
@@ -257,7 +262,6 @@ impl PackedConv {
             let (row, ox) = (pixel / out.w, pixel % out.w);
             *corner = [row / out.h, row % out.h * stride[0], ox * stride[1]];
         }
-        starts.clear();
         for ky in (0..kernel[0]).map(|tap| tap * dilation[0]) {
             if self.rows {
                 let starting = corners
@@ -315,38 +319,47 @@ impl WithSimd for ItemRun<'_, '_> {
         } = self;
         let plane = Layout::new(conv.geometry.out).plane();
         let in_plane = Layout::new(conv.geometry.x).plane();
+        let tiles_of = |pixels: Range<usize>| {
+            let firsts = pixels.clone().step_by(MAX_PIXELS);
+            firsts.map(move |first| first..(first + MAX_PIXELS).min(pixels.end))
+        };
         let mut starts = Vec::new();
-        let mut out = &mut item.out[..];
-        for tile in &conv.tiles[item.tiles.clone()] {
-            let reduction = conv.reduction(tile);
-            debug_assert_eq!(
-                tile.weights.len(),
-                reduction.len() * tile.blocks,
-                "weights fill the reduction"
-            );
-            let x = &x[tile.in_c.start / LANES * in_plane * LANES..];
-            let (tile_out, rest) = out.split_at_mut(tile.blocks);
-            out = rest;
-            let epilogue = Epilogue {
-                bias: &conv.bias[tile.first_block..],
-                residual: residual.map(|lines| (&lines[tile.first_block * plane..], plane)),
-                relu: conv.geometry.relu,
-            };
-            for pixel in item.pixels.clone().step_by(MAX_PIXELS) {
-                let end = (pixel + MAX_PIXELS).min(item.pixels.end);
-                conv.write_starts(pixel..end, &mut starts);
-                Tile {
-                    x,
-                    starts: &starts,
-                    reduction,
-                    weights: bytemuck::cast_slice(&tile.weights),
-                    epilogue,
-                    out: tile_out,
-                    out_pixel: pixel - item.pixels.start,
-                    pixel,
-                    pixels: end - pixel,
+        for first in item.pixels.clone().step_by(TILES_AT_ONCE * MAX_PIXELS) {
+            let pixels = first..(first + TILES_AT_ONCE * MAX_PIXELS).min(item.pixels.end);
+            starts.clear();
+            tiles_of(pixels.clone()).for_each(|tile| conv.add_starts(tile, &mut starts));
+            let starts_per_tile = starts.len() / pixels.len() * MAX_PIXELS;
+            let mut out = &mut item.out[..];
+            for tile in &conv.tiles[item.tiles.clone()] {
+                let reduction = conv.reduction(tile);
+                debug_assert_eq!(
+                    tile.weights.len(),
+                    reduction.len() * tile.blocks,
+                    "weights fill the reduction"
+                );
+                let x = &x[tile.in_c.start / LANES * in_plane * LANES..];
+                let (tile_out, rest) = out.split_at_mut(tile.blocks);
+                out = rest;
+                let epilogue = Epilogue {
+                    bias: &conv.bias[tile.first_block..],
+                    residual: residual.map(|lines| (&lines[tile.first_block * plane..], plane)),
+                    relu: conv.geometry.relu,
+                };
+                for (pixels, starts) in tiles_of(pixels.clone()).zip(starts.chunks(starts_per_tile))
+                {
+                    Tile {
+                        x,
+                        starts,
+                        reduction,
+                        weights: bytemuck::cast_slice(&tile.weights),
+                        epilogue,
+                        out: tile_out,
+                        out_pixel: pixels.start - item.pixels.start,
+                        pixel: pixels.start,
+                        pixels: pixels.len(),
+                    }
+                    .run(simd);
                 }
-                .run(simd);
             }
         }
     }

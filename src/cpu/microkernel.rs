@@ -108,26 +108,62 @@ impl Tile<'_, '_> {
 
     #[inline(always)]
     fn vectorised<S: Simd, const VECTORS: usize, const PIXELS: usize>(self, simd: S) {
-        simd.vectorize(FixedTile::<'_, '_, VECTORS, PIXELS>(self));
+        // Whole blocks are the common case, and have a function of their own, since in one that also has parts of
+        // blocks the sums do not stay in registers.
+        if [self.reduction.run, self.reduction.last_run] == [LANES; 2] {
+            simd.vectorize(FixedTile::<'_, '_, VECTORS, PIXELS, true>(self));
+        } else {
+            simd.vectorize(FixedTile::<'_, '_, VECTORS, PIXELS, false>(self));
+        }
     }
 }
 
 /// A tile whose dimensions are known at compile time, so that its sums stay in registers.
-struct FixedTile<'a, 'out, const VECTORS: usize, const PIXELS: usize>(Tile<'a, 'out>);
+struct FixedTile<'a, 'out, const VECTORS: usize, const PIXELS: usize, const WHOLE: bool>(
+    Tile<'a, 'out>,
+);
 
-impl<const VECTORS: usize, const PIXELS: usize> WithSimd for FixedTile<'_, '_, VECTORS, PIXELS> {
+impl<const VECTORS: usize, const PIXELS: usize, const WHOLE: bool> WithSimd
+    for FixedTile<'_, '_, VECTORS, PIXELS, WHOLE>
+{
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let tile = self.0;
-        let sums = accumulate::<S, VECTORS, PIXELS>(simd, &tile);
+        let sums = if WHOLE {
+            accumulate_blocks::<S, VECTORS, PIXELS>(simd, &tile)
+        } else {
+            accumulate_runs::<S, VECTORS, PIXELS>(simd, &tile)
+        };
         store(simd, tile, sums);
     }
 }
 
+/// The sums of a reduction of whole blocks.
 #[inline(always)]
-fn accumulate<S: Simd, const VECTORS: usize, const PIXELS: usize>(
+fn accumulate_blocks<S: Simd, const VECTORS: usize, const PIXELS: usize>(
+    simd: S,
+    tile: &Tile<'_, '_>,
+) -> [[S::f32s; VECTORS]; PIXELS] {
+    let reduction = tile.reduction;
+    let (mut weights, _) = S::as_simd_f32s(tile.weights).0.as_chunks::<VECTORS>();
+    let (starts, _) = tile.starts.as_chunks::<PIXELS>();
+    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; PIXELS];
+    for block in 0..reduction.blocks {
+        let x = &tile.x[block * reduction.block_step..];
+        for starts in starts {
+            let (now, later) = weights.split_first_chunk::<LANES>().expect("a block");
+            weights = later;
+            add_lanes(simd, x, starts, now, &mut sums);
+        }
+    }
+    sums
+}
+
+/// The sums of any reduction.
+#[inline(always)]
+fn accumulate_runs<S: Simd, const VECTORS: usize, const PIXELS: usize>(
     simd: S,
     tile: &Tile<'_, '_>,
 ) -> [[S::f32s; VECTORS]; PIXELS] {
@@ -145,26 +181,43 @@ fn accumulate<S: Simd, const VECTORS: usize, const PIXELS: usize>(
         for starts in starts {
             let (now, later) = weights.split_at(run);
             weights = later;
-            // Whole blocks, the common case, are arrays: no bounds checks, a known trip count.
-            if let Some(now) = now.first_chunk::<LANES>()
-                && run == LANES
-            {
-                let x: [&[f32; LANES]; PIXELS] = starts.map(|start| {
-                    let (lanes, _) = x[start..].split_first_chunk().expect("whole blocks");
-                    lanes
-                });
-                for lane in 0..LANES {
-                    add_products(simd, x.map(|x| x[lane]), &now[lane], &mut sums);
-                }
-            } else {
-                let x: [&[f32]; PIXELS] = starts.map(|start| &x[start..][..run]);
-                for lane in 0..run {
-                    add_products(simd, x.map(|x| x[lane]), &now[lane], &mut sums);
-                }
+            // A row of seven taps of three channels is 16 + 4 + 1.
+            let (lines, now) = now.as_chunks::<LANES>();
+            let (fours, ones) = now.as_chunks::<4>();
+            let mut x = x;
+            for line in lines {
+                x = add_lanes(simd, x, starts, line, &mut sums);
+            }
+            for four in fours {
+                x = add_lanes(simd, x, starts, four, &mut sums);
+            }
+            for one in ones {
+                x = add_lanes(simd, x, starts, &[*one], &mut sums);
             }
         }
     }
     sums
+}
+
+/// Adds the products of the next lanes, and returns the input from behind them on. Their number is known: there
+/// are no bounds checks between products.
+#[inline(always)]
+fn add_lanes<'x, S: Simd, const VECTORS: usize, const PIXELS: usize, const COUNT: usize>(
+    simd: S,
+    x: &'x [f32],
+    starts: &[usize; PIXELS],
+    weights: &[[S::f32s; VECTORS]; COUNT],
+    sums: &mut [[S::f32s; VECTORS]; PIXELS],
+) -> &'x [f32] {
+    // A loop, because compilers do not always inline `map`, and a call moves all sums to memory.
+    let mut lanes = [&[0.0; COUNT]; PIXELS];
+    for (lanes, &start) in lanes.iter_mut().zip(starts) {
+        *lanes = x[start..].first_chunk().expect("lanes of a pixel");
+    }
+    for lane in 0..COUNT {
+        add_products(simd, lanes.map(|x| x[lane]), &weights[lane], sums);
+    }
+    &x[COUNT..]
 }
 
 #[inline(always)]

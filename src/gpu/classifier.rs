@@ -1,6 +1,11 @@
 //! The whole way from a network to labels, for a host that wants nothing special.
 
-use super::{Context, Executor, HeatMap, Input, Output, Prewarm, Readback, TextureRead, guarded};
+use std::task::Poll;
+
+use super::{
+    Context, Cursor, Executor, HeatMap, Input, Output, Prewarm, Readback, Slice, TextureRead,
+    guarded,
+};
 use crate::error::Error;
 use crate::explain::{ClassMap, add_class_map};
 use crate::graph::Role;
@@ -53,6 +58,8 @@ pub struct Classifier {
     labels: Option<Labels>,
     /// Textures that were read before, the latest ones last.
     known: Vec<(Vec<(wgpu::TextureView, TextureRead)>, Input)>,
+    /// A run of which some parts are recorded.
+    begun: Option<Cursor>,
 }
 
 /// What is asked for.
@@ -197,6 +204,7 @@ impl Classifier {
             heat_map,
             labels: model.labels,
             known: Vec::new(),
+            begun: None,
         })
     }
 
@@ -228,6 +236,7 @@ impl Classifier {
         self.output = output(device, &self.executor, &self.wanted, painted)?;
         self.settings.heat_map = Some(how.clone());
         self.heat_map = Some(texture.clone());
+        self.begun = None;
         Ok(())
     }
 
@@ -261,7 +270,38 @@ impl Classifier {
         views: &[(&wgpu::TextureView, TextureRead)],
     ) -> Result<Option<u64>, Error> {
         let input = self.input_of(views)?;
+        self.begun = None;
         self.record_input(encoder, &input)
+    }
+
+    /// Records the next part of a run that is spread over as many frames, so that none of them takes longer than
+    /// its share: the first part of a run on this texture, or the next one of the run that was begun.
+    /// [`Poll::Ready`] has with the last part what [`Self::record`] returns.
+    ///
+    /// The texture must stay as it is until the first part has run. Recording a whole run, or to
+    /// [paint](Self::paint) elsewhere, ends the one that was begun, without an answer.
+    ///
+    /// # Errors
+    /// As [`Self::record`]; [`Error::Recording`] if there are no parts.
+    pub fn record_part(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        texture: &wgpu::TextureView,
+        parts: u32,
+    ) -> Result<Poll<Option<u64>>, Error> {
+        let mut run = match self.begun.take() {
+            Some(run) => run,
+            None => {
+                let input = self.input_of(&[(texture, TextureRead::default())])?;
+                self.executor.start(&input, &self.output)?
+            }
+        };
+        if run.record(encoder, Slice::Part(parts))? {
+            self.readback.record(encoder).map(Poll::Ready)
+        } else {
+            self.begun = Some(run);
+            Ok(Poll::Pending)
+        }
     }
 
     /// Records a run on an input that was made for [the executor](Self::executor), such as one whose

@@ -14,6 +14,9 @@ use crate::error::Error;
 pub enum Slice<'a> {
     /// This many kernels; zero is an error.
     Steps(usize),
+    /// The next of so many parts of about equal work, as the arithmetic of the kernels and what they read and
+    /// write let expect; zero is an error.
+    Part(u32),
     /// As many kernels as should fit into this time, but at least one.
     Time {
         /// Milliseconds.
@@ -34,10 +37,12 @@ pub enum Slice<'a> {
 /// # encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
 /// // Every frame:
 /// let run = match cursor {
-///     Some(run) if !run.is_done() => run,
-///     finished => finished.insert(executor.start(input, output)?),
+///     Some(run) => run,
+///     none => none.insert(executor.start(input, output)?),
 /// };
-/// run.record(encoder, Slice::Steps(8))?;
+/// if run.record(encoder, Slice::Part(4))? {
+///     *cursor = None;
+/// }
 /// # Ok(())
 /// # }
 /// ```
@@ -91,11 +96,6 @@ impl Executor {
 }
 
 impl Cursor {
-    /// Whether everything has been recorded.
-    pub fn is_done(&self) -> bool {
-        self.done
-    }
-
     /// The number of kernels recorded so far, and that of the whole run.
     pub fn progress(&self) -> (usize, usize) {
         (self.next, self.sequence.len())
@@ -160,6 +160,10 @@ impl Cursor {
                 reason: "a slice of no steps never completes the run".to_owned(),
             }),
             Slice::Steps(steps) => Ok(steps.min(left)),
+            Slice::Part(0) => Err(Error::Recording {
+                reason: "a run has one part at least".to_owned(),
+            }),
+            Slice::Part(parts) => Ok(next_part(self.sequence.work(), self.next, parts)),
             Slice::Time {
                 milliseconds,
                 times,
@@ -182,6 +186,23 @@ impl Cursor {
             }
         }
     }
+}
+
+/// The number of kernels from `next` on that make up the next of so many parts: those that begin before its end,
+/// and those without work behind the last one.
+fn next_part(work: impl Iterator<Item = f64>, next: usize, parts: u32) -> usize {
+    let work: Vec<f64> = work.collect();
+    let part = work.iter().sum::<f64>() / f64::from(parts);
+    let mut done: f64 = work[..next].iter().sum();
+    // Rounding must not leave a part without its last kernel.
+    let almost = part * 1e-9;
+    let end = ((done + almost) / part).floor() * part + part - almost;
+    let inside = work[next..].iter().take_while(|&&work| {
+        let begins = done;
+        done += work;
+        begins < end || work == 0.0
+    });
+    inside.count().max(1).min(work.len() - next)
 }
 
 /// Dispatches of one workgroup, one for each pipeline of a run.
@@ -222,9 +243,53 @@ impl Prewarm {
 }
 
 #[doc(hidden)]
+impl Cursor {
+    /// Whether everything has been recorded.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+#[doc(hidden)]
 impl Prewarm {
     /// Whether every pipeline has been recorded.
     pub fn is_done(&self) -> bool {
         self.next == self.dispatches.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(work: &[f64], parts: u32) -> Vec<usize> {
+        let mut counts = Vec::new();
+        let mut next = 0;
+        while next < work.len() {
+            let count = next_part(work.iter().copied(), next, parts);
+            counts.push(count);
+            next += count;
+        }
+        counts
+    }
+
+    #[test]
+    fn parts_have_equal_work_and_never_become_more() {
+        let even = [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0];
+        assert_eq!(parts(&even, 1), [9]);
+        assert_eq!(parts(&even, 2), [5, 4]);
+        assert_eq!(parts(&even, 3), [4, 2, 3]);
+        assert_eq!(parts(&even, 6), [3, 1, 1, 1, 1, 2]);
+        // More parts than kernels: one after the other.
+        assert_eq!(parts(&even, 60).len(), 6);
+        assert_eq!(parts(&[0.1, 8.0, 0.1, 0.1, 0.7], 3), [2, 3], "one is large");
+        assert_eq!(parts(&[0.0; 3], 2).iter().sum::<usize>(), 3, "no work");
+        let thirds = [1.0 / 3.0; 300];
+        for count in [7, 10, 13, 100] {
+            let got = parts(&thirds, count);
+            assert_eq!(got.len(), count as usize, "{got:?}");
+            let (least, most) = (got.iter().min(), got.iter().max());
+            assert!(most <= least.map(|least| least + 1).as_ref(), "{got:?}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use twox_hash::xxhash3_128;
 
 use super::dispatch::Dispatch;
 use super::helpers::Helpers;
+use super::pace::estimates;
 use super::pipelines::{BuildProgress, Pipelines};
 use super::resources::{Resource, Wanted, create_all};
 use super::runs::Runs;
@@ -15,7 +16,8 @@ use super::{alive, check_room};
 use crate::error::Error;
 use crate::graph::{ClassGradient, Role};
 use crate::plan::{
-    AllocationId, Content, InputFormat, OutputKey, Plan, PlannedOutput, Step, Writable,
+    AllocationId, Capabilities, Content, InputFormat, OutputKey, Plan, PlannedOutput, Step,
+    Writable,
 };
 use crate::tensor::{Shape, Tensor, pack};
 
@@ -30,6 +32,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub struct Executor {
     pub(super) id: u64,
     pub(super) dispatches: Arc<[Dispatch]>,
+    /// The work of each dispatch, compared to the others.
+    pub(super) work: Arc<[f64]>,
     /// What was recorded: a split run must be the latest one.
     pub(super) runs: Arc<Runs>,
     pub(super) helpers: Arc<Helpers>,
@@ -145,6 +149,7 @@ impl Executor {
             complete_after: complete_after.collect(),
             writables: plan.writables().to_vec(),
             dispatches: dispatches.into(),
+            work: estimates(plan, Capabilities::of(device).device.class).collect(),
             runs: match like {
                 Some(like) => Arc::clone(&like.runs),
                 None => Arc::new(Runs::new(device)?),

@@ -1,14 +1,17 @@
 //! The destinations of results: they stay in the executor's buffers, are copied to the host's, or
 //! are painted into the host's textures.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::Executor;
 use super::dispatch::Dispatch;
 use super::heat_map::{HeatMap, Painted};
+use super::pipelines::Pipelines;
 use super::record::TextureCopy;
 use crate::error::Error;
-use crate::plan::OutputKey;
+use crate::kernels::unit_vector;
+use crate::plan::{OutputKey, PlannedOutput};
 
 /// The destination of the results of a run of an [`Executor`]. It is created once and recorded as
 /// often as needed; clones share it.
@@ -130,30 +133,59 @@ impl OutputBuilder<'_> {
         let key = key.into();
         let mut builder = self.keep(key.clone())?;
         let (output, from) = builder.executor.output(key)?;
-        let name = &output.name;
-        let bytes = output.shape.packed_len() as u64 * 4;
-        let refuse = |reason: String| Err(Error::Recording { reason });
-        if !buffer.usage().contains(wgpu::BufferUsages::COPY_DST) {
-            return refuse(format!("the buffer for '{name}' lacks the usage COPY_DST"));
-        }
-        if !offset.is_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT) {
-            return refuse(format!("the offset {offset} is not a multiple of 4"));
-        }
-        if offset
-            .checked_add(bytes)
-            .is_none_or(|end| end > buffer.size())
-        {
-            return refuse(format!(
-                "'{name}' needs {bytes} bytes, the buffer has {} from {offset} on",
-                buffer.size().saturating_sub(offset)
-            ));
-        }
+        let usage = wgpu::BufferUsages::COPY_DST;
+        let bytes = fits(output, buffer, usage, offset, wgpu::COPY_BUFFER_ALIGNMENT)?;
         builder.wanted.copies.push(BufferCopy {
             from: from.clone(),
             to: buffer.clone(),
             offset,
             bytes,
         });
+        Ok(builder)
+    }
+
+    /// Writes the vectors of an output that has one pixel, such as [`Role::Features`](crate::graph::Role),
+    /// divided by their lengths, to a buffer of the host that has the usage `STORAGE`: row-major, image after
+    /// image, each filled up with zeros to a multiple of four numbers. A vector of zeros, or with a number that
+    /// is not finite, becomes zeros. Of two such vectors the sum of products is their cosine.
+    ///
+    /// # Errors
+    /// As [`Self::keep`]; also [`Error::Recording`] if the value has more than one pixel, if the buffer is
+    /// too small or lacks the usage, or if the offset is not a multiple of the device's
+    /// `min_storage_buffer_offset_alignment`; [`Error::Gpu`] from the device.
+    pub fn unit_vectors<'a>(
+        self,
+        device: &wgpu::Device,
+        key: impl Into<OutputKey<'a>>,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+    ) -> Result<Self, Error> {
+        let key = key.into();
+        let mut builder = self.keep(key.clone())?;
+        let (output, from) = builder.executor.output(key)?;
+        let (name, shape) = (&output.name, output.shape);
+        if shape.h * shape.w != 1 {
+            return Err(Error::Recording {
+                reason: format!(
+                    "'{name}' has {}×{} pixels, not one vector",
+                    shape.h, shape.w
+                ),
+            });
+        }
+        let usage = wgpu::BufferUsages::STORAGE;
+        let alignment = device.limits().min_storage_buffer_offset_alignment;
+        let bytes = fits(output, buffer, usage, offset, alignment.into())?;
+        let launch = unit_vector::launch(shape.channel_groups(), shape.n);
+        let size = NonZeroU64::new(bytes);
+        let to = wgpu::BufferBinding {
+            buffer,
+            offset,
+            size,
+        };
+        let bound = [from.as_entire_binding(), wgpu::BindingResource::Buffer(to)];
+        let pipeline = Pipelines::new(device, None).get(&launch)?;
+        let dispatch = Dispatch::new(device, "unit vectors", &launch, pipeline, bound)?;
+        builder.wanted.dispatches.push(dispatch);
         Ok(builder)
     }
 
@@ -179,4 +211,35 @@ impl OutputBuilder<'_> {
     pub fn build(self) -> Output {
         Output(Some(Arc::new(self.wanted)))
     }
+}
+
+/// The bytes of an output, if a buffer of the host can take it.
+fn fits(
+    output: &PlannedOutput,
+    buffer: &wgpu::Buffer,
+    usage: wgpu::BufferUsages,
+    offset: u64,
+    alignment: u64,
+) -> Result<u64, Error> {
+    let (name, bytes) = (&output.name, output.shape.packed_len() as u64 * 4);
+    let refuse = |reason: String| Err(Error::Recording { reason });
+    if !buffer.usage().contains(usage) {
+        let usage = usage.iter_names().map(|(name, _)| name).collect::<String>();
+        return refuse(format!("the buffer for '{name}' lacks the usage {usage}"));
+    }
+    if !offset.is_multiple_of(alignment) {
+        return refuse(format!(
+            "the offset {offset} is not a multiple of {alignment}"
+        ));
+    }
+    if offset
+        .checked_add(bytes)
+        .is_none_or(|end| end > buffer.size())
+    {
+        return refuse(format!(
+            "'{name}' needs {bytes} bytes, the buffer has {} from {offset} on",
+            buffer.size().saturating_sub(offset)
+        ));
+    }
+    Ok(bytes)
 }

@@ -28,6 +28,13 @@ const fn speed(class: DeviceClass) -> [f64; 2] {
     }
 }
 
+/// The milliseconds that each dispatch of a plan may take on a slow device of a class.
+pub(super) fn estimates(plan: &Plan, class: DeviceClass) -> impl Iterator<Item = f64> {
+    let [macs, bytes] = speed(class);
+    let steps = plan.steps().iter();
+    steps.map(move |step| (step.macs as f64 / macs).max(step.bytes as f64 / bytes))
+}
+
 /// The estimates of a plan's dispatches.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -49,11 +56,8 @@ struct State {
 
 impl Pace {
     pub(super) fn new(plan: &Plan, class: DeviceClass) -> Self {
-        let [macs, bytes] = speed(class);
-        let steps = plan.steps().iter();
-        let estimates = steps.map(|step| (step.macs as f64 / macs).max(step.bytes as f64 / bytes));
         Self {
-            estimates: estimates.collect(),
+            estimates: estimates(plan, class).collect(),
             state: Mutex::new(State {
                 budget: BUDGET_MS,
                 factor: None,
@@ -138,7 +142,7 @@ mod tests {
     fn milliseconds(slice: Slice<'_>) -> f64 {
         match slice {
             Slice::Time { milliseconds, .. } => milliseconds,
-            Slice::Steps(_) | Slice::Rest => panic!("a slice of time"),
+            Slice::Steps(_) | Slice::Part(_) | Slice::Rest => panic!("a slice of time"),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::error::Error;
 pub(super) struct Sequence {
     input: Input,
     network: Arc<[Dispatch]>,
+    work: Arc<[f64]>,
     /// The number of dispatches of the network that the output needs.
     network_steps: usize,
     output: Output,
@@ -30,6 +31,7 @@ impl Sequence {
         Ok(Self {
             input: input.clone(),
             network: Arc::clone(&executor.dispatches),
+            work: Arc::clone(&executor.work),
             network_steps: output.network_steps().unwrap_or(executor.dispatches.len()),
             output: output.clone(),
         })
@@ -53,6 +55,15 @@ impl Sequence {
             .iter()
             .chain(&self.network[..self.network_steps])
             .chain(self.output.dispatches())
+    }
+
+    /// The work of each dispatch, compared to the others; that of the input and of the output is little.
+    pub(super) fn work(&self) -> impl Iterator<Item = f64> {
+        let none = |dispatches: &[Dispatch]| std::iter::repeat_n(0.0, dispatches.len());
+        let network = self.work[..self.network_steps].iter().copied();
+        none(self.input.dispatches())
+            .chain(network)
+            .chain(none(self.output.dispatches()))
     }
 
     /// Records what precedes the first dispatch.

@@ -13,9 +13,9 @@ use twox_hash::xxhash3_128::Hasher;
 use super::dispatch::label;
 use super::{guarded, parallel};
 use crate::error::Error;
-use crate::kernels::{Packing, Precision, Storage};
+use crate::kernels::{Packing, Piece, Precision, Storage};
 use crate::plan::{Allocation, Content};
-use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH};
+use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES};
 
 /// An allocation of the plan, on the device.
 #[derive(Debug)]
@@ -108,9 +108,7 @@ pub(super) fn create_all(
         if !writable && known.contains(&kind) {
             let _held = upload.held.take(packing);
             let mut hasher = Hasher::new();
-            for piece in packing.pieces() {
-                hasher.write(bytemuck::cast_slice(&piece));
-            }
+            packing.pieces().for_each(|piece| hash(&mut hasher, &piece));
             if let Some(resource) = shared.get(&(hasher.finish_128(), kind)) {
                 return Ok(resource);
             }
@@ -144,10 +142,7 @@ struct Upload<'a> {
 }
 
 /// Bytes of weights that may wait in wgpu's staging memory for a submission.
-const STAGED: u64 = 4 << 20;
-
-/// Rows of a texture that are written at once: 4 MiB of single precision.
-const ROWS: usize = 256;
+const STAGED: u64 = 2 << 20;
 
 impl Upload<'_> {
     /// An input, or activations: a texture of those begins with a row of zeros.
@@ -163,7 +158,7 @@ impl Upload<'_> {
                 .map(Resource::Buffer),
             (Storage::Texture, _) => {
                 let texture = self.texture(allocation)?;
-                self.write_rows(&texture, allocation, 0, &[0.0; FOLD_ROW_SCALARS])?;
+                self.write_texels(&texture, allocation, 0, &[0.0; FOLD_ROW_SCALARS])?;
                 Ok(view(&texture))
             }
         }
@@ -177,46 +172,25 @@ impl Upload<'_> {
     ) -> Result<(Resource, u128), Error> {
         let _held = self.held.take(packing);
         let mut hasher = Hasher::new();
-        let pieces = packing.pieces().inspect(|piece| {
-            hasher.write(bytemuck::cast_slice(piece));
-        });
+        let pieces = packing.pieces().inspect(|piece| hash(&mut hasher, piece));
         let resource = match allocation.storage {
             Storage::Buffer => {
                 // The host may choose another class between runs.
                 let buffer = self.buffer(allocation, wgpu::BufferUsages::COPY_DST)?;
-                let mut offset = 0;
-                for piece in pieces {
-                    let bytes = encoded(&piece, allocation.precision);
+                for Piece { at, scalars } in pieces {
+                    let bytes = encoded(&scalars, allocation.precision);
+                    let offset = (at * allocation.precision.bytes()) as u64;
                     guarded(self.device, &allocation.name, || {
                         self.queue.write_buffer(&buffer, offset, &bytes);
                     })?;
-                    offset += bytes.len() as u64;
                     self.staged(bytes.len());
                 }
                 Resource::Buffer(buffer)
             }
             Storage::Texture => {
                 let texture = self.texture(allocation)?;
-                let (mut waiting, mut row) = (Vec::new(), 0);
-                for piece in pieces {
-                    if waiting.is_empty() {
-                        waiting = piece;
-                    } else {
-                        waiting.extend(piece);
-                    }
-                    let rows = waiting.len() / FOLD_ROW_SCALARS;
-                    if rows >= ROWS {
-                        let whole = rows * FOLD_ROW_SCALARS;
-                        self.write_rows(&texture, allocation, row, &waiting[..whole])?;
-                        waiting.drain(..whole);
-                        row += rows;
-                    }
-                }
-                if !waiting.is_empty() {
-                    let whole = waiting.len().next_multiple_of(FOLD_ROW_SCALARS);
-                    waiting.reserve_exact(whole - waiting.len());
-                    waiting.resize(whole, 0.0);
-                    self.write_rows(&texture, allocation, row, &waiting)?;
+                for Piece { at, scalars } in pieces {
+                    self.write_texels(&texture, allocation, at, &scalars)?;
                 }
                 view(&texture)
             }
@@ -238,7 +212,11 @@ impl Upload<'_> {
         guarded(self.device, &allocation.name, || {
             self.device.create_texture(&wgpu::TextureDescriptor {
                 label: Some(&label),
-                size: rows_of_texels(allocation.texture_rows()),
+                size: wgpu::Extent3d {
+                    width: side(FOLD_WIDTH as u64),
+                    height: side(allocation.texture_rows()),
+                    depth_or_array_layers: 1,
+                },
                 mip_level_count: 1,
                 sample_count: 1,
                 dimension: wgpu::TextureDimension::D2,
@@ -251,35 +229,49 @@ impl Upload<'_> {
         })
     }
 
-    /// Writes whole rows, from a row on.
-    fn write_rows(
+    /// Writes scalars from a texel on: the rest of its row, then whole rows, then the start of a row.
+    fn write_texels(
         &self,
         texture: &wgpu::Texture,
         allocation: &Allocation,
-        row: usize,
-        scalars: &[f32],
+        mut at: usize,
+        mut scalars: &[f32],
     ) -> Result<(), Error> {
-        let texels = encoded(scalars, allocation.precision);
-        guarded(self.device, &allocation.name, || {
-            self.queue.write_texture(
-                wgpu::TexelCopyTextureInfo {
-                    origin: wgpu::Origin3d {
-                        x: 0,
-                        y: side(row as u64),
-                        z: 0,
+        while !scalars.is_empty() {
+            let in_row = at % FOLD_ROW_SCALARS;
+            let len = if in_row == 0 && scalars.len() >= FOLD_ROW_SCALARS {
+                scalars.len() / FOLD_ROW_SCALARS * FOLD_ROW_SCALARS
+            } else {
+                scalars.len().min(FOLD_ROW_SCALARS - in_row)
+            };
+            let (first, rest) = scalars.split_at(len);
+            let texels = encoded(first, allocation.precision);
+            guarded(self.device, &allocation.name, || {
+                self.queue.write_texture(
+                    wgpu::TexelCopyTextureInfo {
+                        origin: wgpu::Origin3d {
+                            x: side((in_row / LANES) as u64),
+                            y: side((at / FOLD_ROW_SCALARS) as u64),
+                            z: 0,
+                        },
+                        ..texture.as_image_copy()
                     },
-                    ..texture.as_image_copy()
-                },
-                &texels,
-                wgpu::TexelCopyBufferLayout {
-                    offset: 0,
-                    bytes_per_row: Some(side(allocation.texture_row_bytes())),
-                    rows_per_image: None,
-                },
-                rows_of_texels((scalars.len() / FOLD_ROW_SCALARS) as u64),
-            );
-        })?;
-        self.staged(texels.len());
+                    &texels,
+                    wgpu::TexelCopyBufferLayout {
+                        offset: 0,
+                        bytes_per_row: Some(side(allocation.texture_row_bytes())),
+                        rows_per_image: None,
+                    },
+                    wgpu::Extent3d {
+                        width: side((len / LANES).min(FOLD_WIDTH) as u64),
+                        height: side(len.div_ceil(FOLD_ROW_SCALARS) as u64),
+                        depth_or_array_layers: 1,
+                    },
+                );
+            })?;
+            self.staged(texels.len());
+            (at, scalars) = (at + len, rest);
+        }
         Ok(())
     }
 
@@ -293,7 +285,7 @@ impl Upload<'_> {
     }
 }
 
-/// Bytes of packed weights that all threads may hold together.
+/// Bytes of weights that all threads may hold together while they pack them.
 const HELD: usize = 8 << 20;
 
 /// Lets threads wait until others hold less. One that needs more than there is waits until nobody holds any.
@@ -309,9 +301,9 @@ struct Held<'a> {
 }
 
 impl Budget {
-    /// Room for a piece of a packing, and for what it is made of.
+    /// Room for packing.
     fn take(&self, packing: &Packing) -> Held<'_> {
-        let bytes = 2 * size_of::<f32>() * packing.piece_len();
+        let bytes = size_of::<f32>() * packing.held();
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |held: &mut usize| *held > 0 && *held + bytes > HELD;
         let held = self.less.wait_while(held, full);
@@ -335,13 +327,10 @@ fn view(texture: &wgpu::Texture) -> Resource {
     Resource::Texture(texture.create_view(&wgpu::TextureViewDescriptor::default()))
 }
 
-/// The size of so many rows of a folded texture.
-fn rows_of_texels(rows: u64) -> wgpu::Extent3d {
-    wgpu::Extent3d {
-        width: side(FOLD_WIDTH as u64),
-        height: side(rows),
-        depth_or_array_layers: 1,
-    }
+/// Adds what a piece has, and where it lies.
+fn hash(hasher: &mut Hasher, piece: &Piece) {
+    hasher.write(&(piece.at as u64).to_ne_bytes());
+    hasher.write(bytemuck::cast_slice(&piece.scalars));
 }
 
 /// Encodes numbers in their storage precision, in the machine's byte order.

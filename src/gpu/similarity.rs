@@ -24,7 +24,8 @@ const PAIR: u64 = 8;
 /// cosine of the angle between the two.
 ///
 /// Write the query to [`Similarity::query`], or copy it there on the GPU, such as the buffer of
-/// [`Role::Features`](crate::graph::Role::Features) of one image; record, submit, and poll as for a
+/// [`Role::Features`](crate::graph::Role::Features) of one image, or what
+/// [`OutputBuilder::unit_vectors`](super::OutputBuilder::unit_vectors) makes of it; record, submit, and poll as for a
 /// [`Readback`](super::Readback). Everything happens on the GPU: the query is divided by its length and
 /// multiplied with all vectors, the best are found, and nothing but these comes back.
 ///
@@ -88,7 +89,7 @@ impl Similarity {
             let part = dispatch("similarity", &helper, &launch, &bound)?;
             parts.push((part, scores));
         }
-        let launch = unit_vector::launch(padded / LANES);
+        let launch = unit_vector::launch(padded / LANES, 1);
         let bound = [&query, &unit];
         let unit_query = dispatch("unit vector", &Helper::default(), &launch, &bound)?;
         let bound = [&all, &best];

@@ -33,14 +33,13 @@ pub fn launch(logits: Shape, output: Shape) -> Launch {
 
 /// Packs `[class, c, h, w]`: each class is a channel-packed image.
 pub(crate) fn packing(weight: &Tensor) -> Packing {
-    let weight = weight.clone();
     let &[classes, c, h, w] = weight.dims() else {
         unreachable!("the graph has checked that the weight is [class, c, h, w]");
     };
     let row = Shape::new(1, c, h, w);
-    Packing::new(Storage::Buffer, classes * row.packed_len(), move || {
-        let scalars = weight.scalars();
-        let rows = scalars.chunks_exact(row.len());
+    let len = classes * row.packed_len();
+    Packing::in_blocks(Storage::Buffer, len, weight, 1, move |_, weight| {
+        let rows = weight.chunks_exact(row.len());
         rows.flat_map(|values| pack(row, values)).collect()
     })
 }

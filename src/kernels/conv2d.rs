@@ -184,9 +184,15 @@ pub(super) fn tiles_len([out_c, in_c, taps]: [usize; 3], tile: Tile) -> usize {
 
 /// The weights of the tiled kernel, see [`pack_tiles`].
 pub(crate) fn tiles(weight: &Tensor, tile: Tile) -> Packing {
-    let weight = weight.clone();
-    let len = tiles_len(out_in_taps(&weight), tile);
-    Packing::new(Storage::Buffer, len, move || pack_tiles(&weight, tile))
+    let [out_c, in_c, taps] = out_in_taps(weight);
+    let len = tiles_len([out_c, in_c, taps], tile);
+    Packing::in_blocks(
+        Storage::Buffer,
+        len,
+        weight,
+        tile.co as usize,
+        move |_, weight| pack_tiles(weight, [in_c, taps], tile),
+    )
 }
 
 /// Output channels, input channels and taps of OIHW or `[out, in]` weights.
@@ -197,15 +203,15 @@ pub(super) fn out_in_taps(weight: &Tensor) -> [usize; 3] {
     [*out_c, *in_c, window.iter().product()]
 }
 
-/// Reorders OIHW weights to `[co block][(ky, kx, ci)][TILE_CO]`: each step of each workgroup reads
-/// one contiguous run, and the shader needs no edge tests.
-pub(super) fn pack_tiles(weight: &Tensor, tile: Tile) -> Vec<f32> {
-    let [out_c, in_c, taps] = out_in_taps(weight);
+/// Reorders OIHW weights of some outputs to `[co block][(ky, kx, ci)][TILE_CO]`: each step of each
+/// workgroup reads one contiguous run, and the shader needs no edge tests.
+pub(super) fn pack_tiles(weight: &[f32], [in_c, taps]: [usize; 2], tile: Tile) -> Vec<f32> {
     let tile_co = tile.co as usize;
     let k_len = packed_k(in_c, taps, tile);
     let in_c_padded = in_c.next_multiple_of(LANES);
-    let mut packed = vec![0.0; tiles_len([out_c, in_c, taps], tile)];
-    for (co, row) in weight.scalars().chunks_exact(in_c * taps).enumerate() {
+    let rows = weight.chunks_exact(in_c * taps);
+    let mut packed = vec![0.0; tiles_len([rows.len(), in_c, taps], tile)];
+    for (co, row) in rows.enumerate() {
         let first = (co / tile_co) * k_len * tile_co + co % tile_co;
         for (ci, channel) in row.chunks_exact(taps).enumerate() {
             for (tap, &value) in channel.iter().enumerate() {
@@ -219,6 +225,22 @@ pub(super) fn pack_tiles(weight: &Tensor, tile: Tile) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_are_the_packed_weights() {
+        let tile = Tile {
+            px: 8,
+            co: 16,
+            k: 8,
+            per_thread_px: 4,
+            per_thread_co: 4,
+            arithmetic: Precision::F32,
+        };
+        let weight = Tensor::from_fn(&[70, 2311, 1, 3], |i| (i % 1013) as f32 - 500.0);
+        let packing = tiles(&weight, tile);
+        assert!(packing.pieces().count() > 1, "pieces");
+        assert!(packing.scalars() == pack_tiles(weight.data(), [2311, 3], tile));
+    }
 
     #[test]
     fn tiles_put_the_output_channels_of_one_tap_and_input_channel_side_by_side() {
@@ -235,7 +257,7 @@ mod tests {
             let (co, ci, kx) = (i / 4, i / 2 % 2, i % 2);
             f32::from(u16::try_from(100 * co + 10 * ci + kx).unwrap())
         });
-        let packed = pack_tiles(&weight, tile);
+        let packed = pack_tiles(weight.data(), [2, 2], tile);
         assert_eq!(
             packed.len(),
             2 * 8 * 4,

@@ -35,12 +35,12 @@ pub fn launch(geometry: &Geometry) -> Launch {
 
 /// Reorders OIHW weights to `[co / 4][(ky, kx)][i][co % 4]`.
 pub(crate) fn packing(weight: &Tensor) -> Packing {
-    let weight = weight.clone();
-    let [out_c, group_in, taps] = out_in_taps(&weight);
+    let [out_c, group_in, taps] = out_in_taps(weight);
     let len = out_c.next_multiple_of(LANES) * group_in * taps;
-    Packing::new(Storage::Buffer, len, move || {
-        let mut packed = vec![0.0; len];
-        for (co, row) in weight.scalars().chunks_exact(group_in * taps).enumerate() {
+    Packing::in_blocks(Storage::Buffer, len, weight, LANES, move |_, weight| {
+        let rows = weight.chunks_exact(group_in * taps);
+        let mut packed = vec![0.0; rows.len().next_multiple_of(LANES) * group_in * taps];
+        for (co, row) in rows.enumerate() {
             for (i, channel) in row.chunks_exact(taps).enumerate() {
                 for (tap, &value) in channel.iter().enumerate() {
                     let vector = ((co / LANES) * taps + tap) * group_in + i;

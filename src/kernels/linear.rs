@@ -30,13 +30,13 @@ pub fn launch(input: Shape, output: Shape) -> Launch {
 
 /// `[out, in]` weights to `[out / 4][in / 4][out % 4][in % 4]`, zero-padded.
 pub(crate) fn packing(weight: &Tensor) -> Packing {
-    let weight = weight.clone();
-    let [out, inputs, _] = out_in_taps(&weight);
+    let [out, inputs, _] = out_in_taps(weight);
     let in_groups = inputs.div_ceil(LANES);
     let len = out.next_multiple_of(LANES) * in_groups * LANES;
-    Packing::new(Storage::Buffer, len, move || {
-        let mut packed = vec![0.0; len];
-        for (o, row) in weight.scalars().chunks_exact(inputs).enumerate() {
+    Packing::in_blocks(Storage::Buffer, len, weight, LANES, move |_, weight| {
+        let rows = weight.chunks_exact(inputs);
+        let mut packed = vec![0.0; rows.len().next_multiple_of(LANES) * in_groups * LANES];
+        for (o, row) in rows.enumerate() {
             for (i_group, four) in row.chunks(LANES).enumerate() {
                 let vector = ((o / LANES) * in_groups + i_group) * LANES + o % LANES;
                 packed[vector * LANES..][..four.len()].copy_from_slice(four);

@@ -16,6 +16,7 @@ use std::fmt;
 use twox_hash::xxhash3_128;
 
 pub use self::packing::Packing;
+pub(crate) use self::packing::Piece;
 pub use self::precision::Precision;
 pub use self::specialise::specialise;
 use crate::error::Error;

@@ -1,10 +1,14 @@
 //! Parameters in the layout in which kernels read them.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Storage;
 use crate::tensor::{LANES, Tensor};
+
+/// About how many scalars a piece of a packing has, and what it is made of: 1 MiB.
+pub(super) const PIECE: usize = 256 << 10;
 
 /// Parameters laid out for a kernel. Their number is known at once; their values are computed on
 /// upload.
@@ -14,12 +18,20 @@ use crate::tensor::{LANES, Tensor};
 pub struct Packing {
     storage: Storage,
     len: usize,
-    count: usize,
+    held: usize,
     pieces: Arc<dyn Fn() -> Pieces + Send + Sync>,
 }
 
+/// Some of the scalars of a packing.
+pub(crate) struct Piece {
+    /// The number of its first one: a multiple of four.
+    pub(crate) at: usize,
+    /// A multiple of four of them, but for the last piece.
+    pub(crate) scalars: Vec<f32>,
+}
+
 /// The scalars of a packing, piece by piece.
-type Pieces = Box<dyn Iterator<Item = Vec<f32>>>;
+type Pieces = Box<dyn Iterator<Item = Piece>>;
 
 impl Packing {
     /// Parameters of `len` scalars, which `pack` returns.
@@ -28,23 +40,49 @@ impl Packing {
         len: usize,
         pack: impl Fn() -> Vec<f32> + Send + Sync + 'static,
     ) -> Self {
-        Self::in_pieces(storage, len, 1, move || Box::new(std::iter::once(pack())))
+        Self::in_pieces(storage, len, 2 * len, move || {
+            let scalars = pack();
+            Box::new(std::iter::once(Piece { at: 0, scalars }))
+        })
     }
 
-    /// Parameters that would be large in one piece: `pieces` returns `count` of them, of multiples of four
-    /// scalars.
+    /// Parameters that would be large in one piece: `pieces` returns each scalar once. To make a piece of it
+    /// takes `held` scalars.
     pub(super) fn in_pieces(
         storage: Storage,
         len: usize,
-        count: usize,
+        held: usize,
         pieces: impl Fn() -> Pieces + Send + Sync + 'static,
     ) -> Self {
         Self {
             storage,
             len,
-            count,
+            held,
             pieces: Arc::new(pieces),
         }
+    }
+
+    /// Weights in blocks of `block` outputs, one block after another: `pack` makes those of outputs from a
+    /// multiple of `block` on of their scalars in `weight`, whose first dimension is the outputs.
+    pub(super) fn in_blocks(
+        storage: Storage,
+        len: usize,
+        weight: &Tensor,
+        block: usize,
+        pack: impl Fn(usize, &[f32]) -> Vec<f32> + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let outputs = weight.dims()[0];
+        let block_len = len / outputs.div_ceil(block).max(1);
+        let at_once = (PIECE / block_len.max(1)).max(1) * block;
+        let held = 2 * len.min(at_once / block * block_len);
+        let weight = weight.clone();
+        Self::in_pieces(storage, len, held, move || {
+            let (weight, pack) = (weight.clone(), pack.clone());
+            Box::new(parts(outputs, at_once).map(move |part| Piece {
+                at: part.start / block * block_len,
+                scalars: pack(part.start, &weight.slices(part)),
+            }))
+        })
     }
 
     /// A vector of `len` scalars, padded with zeros to a multiple of four; all zeros without a
@@ -72,14 +110,32 @@ impl Packing {
     }
 
     /// The scalars, in pieces, each of which is computed when it is asked for.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = Vec<f32>> {
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> {
         (self.pieces)()
     }
 
-    /// About how many scalars a piece has.
-    pub(crate) const fn piece_len(&self) -> usize {
-        self.len / self.count
+    /// The scalars, put together.
+    #[cfg(test)]
+    pub(super) fn scalars(&self) -> Vec<f32> {
+        // What no piece brings is not a number.
+        let mut all = vec![f32::NAN; self.len];
+        for Piece { at, scalars } in self.pieces() {
+            all[at..][..scalars.len()].copy_from_slice(&scalars);
+        }
+        all
     }
+
+    /// About how many scalars are in memory while pieces are made: those of one, and what it is made of.
+    pub(crate) const fn held(&self) -> usize {
+        self.held
+    }
+}
+
+/// Ranges of `len` of the first `count` numbers.
+pub(super) fn parts(count: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..count)
+        .step_by(len)
+        .map(move |start| start..(start + len).min(count))
 }
 
 impl fmt::Debug for Packing {

@@ -1,4 +1,4 @@
-//! A vector divided by its length.
+//! Vectors divided by their lengths.
 
 use super::{Kernel, Launch, grid, number, read_single, write_single};
 
@@ -10,10 +10,10 @@ pub static KERNEL: Kernel = Kernel {
     bindings: &[read_single("input"), write_single("output")],
 };
 
-/// One launch over a vector of `width` vectors of four.
-pub fn launch(width: usize) -> Launch {
+/// One launch: a workgroup for each of `count` images, which has `width` vectors of four numbers.
+pub fn launch(width: usize, count: usize) -> Launch {
     Launch {
-        overrides: vec![("WIDTH", number(width))],
-        ..Launch::new(&KERNEL, grid(1, 1))
+        overrides: vec![("WIDTH", number(width)), ("COUNT", number(count))],
+        ..Launch::new(&KERNEL, grid(count, 1))
     }
 }

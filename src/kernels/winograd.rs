@@ -2,9 +2,8 @@
 //! dispatches. Tiles of the image are transformed, multiplied component by component by
 //! [`conv2d_tiled`] or [`conv2d_texture`], and transformed back.
 
-use std::borrow::Cow;
-
 use super::conv2d::{self, Geometry, Residual};
+use super::packing::{PIECE, Piece, parts};
 use super::textures::conv2d_texture;
 use super::{Launch, Packing, Storage, conv2d_tiled};
 use crate::graph::Padding;
@@ -120,65 +119,85 @@ pub(crate) fn texels_packing(
     tile: conv2d_texture::Tile,
     out_tile: OutTile,
 ) -> Packing {
-    let (weight, bias) = (weight.clone(), bias.cloned());
-    let (tile_co, [out_c, in_c, _]) = (tile.co as usize, conv2d::out_in_taps(&weight));
-    let len = out_tile.components() * conv2d_texture::packed_len([out_c, in_c, 1], tile_co);
-    Packing::in_pieces(Storage::Texture, len, out_tile.components(), move || {
-        Box::new(pack(&weight, bias.clone(), tile_co, out_tile))
-    })
+    let (bias, tile_co) = (bias.cloned(), tile.co as usize);
+    let [out_c, in_c, _] = conv2d::out_in_taps(weight);
+    let len = conv2d_texture::packed_len([out_c, in_c, 1], tile_co);
+    packing(
+        Storage::Texture,
+        len,
+        weight,
+        out_tile,
+        tile_co,
+        move |first, point, matrix| {
+            // The component of point 1 in both directions has the biases, since its polynomial is constant: all
+            // outputs of a tile get them.
+            let bias = bias.as_ref().filter(|_| point == [1, 1]);
+            let bias = bias.map(|bias| &bias.data()[first..]);
+            conv2d_texture::pack(matrix, [in_c, 1], bias, tile_co)
+        },
+    )
 }
 
 /// The weights of the multiplication on buffers: one matrix per component, in the layout of
 /// [`conv2d_tiled`].
 pub(crate) fn tiles_packing(weight: &Tensor, tile: conv2d::Tile, out_tile: OutTile) -> Packing {
+    let [out_c, in_c, _] = conv2d::out_in_taps(weight);
+    let len = conv2d::tiles_len([out_c, in_c, 1], tile);
+    let block = tile.co as usize;
+    packing(
+        Storage::Buffer,
+        len,
+        weight,
+        out_tile,
+        block,
+        move |_, _, matrix| conv2d::pack_tiles(matrix, [in_c, 1], tile),
+    )
+}
+
+/// 3×3 OIHW weights as a matrix for each component, of `len` scalars in blocks of `block` outputs: `pack` makes
+/// the blocks of a component from an output on, given its points and the matrix of these outputs.
+fn packing(
+    storage: Storage,
+    len: usize,
+    weight: &Tensor,
+    out_tile: OutTile,
+    block: usize,
+    pack: impl Fn(usize, [usize; 2], &[f32]) -> Vec<f32> + Clone + Send + Sync + 'static,
+) -> Packing {
+    let [out_c, in_c, taps] = conv2d::out_in_taps(weight);
+    let block_len = len / out_c.div_ceil(block).max(1);
+    // The scalars of some outputs may have to be computed: that is done once, for all components.
+    let at_once = (PIECE / (block * in_c * taps).max(1)).max(1) * block;
+    let held = at_once.min(out_c) * in_c * taps + 2 * len.min(at_once / block * block_len);
     let weight = weight.clone();
-    let [out_c, in_c, _] = conv2d::out_in_taps(&weight);
-    let len = out_tile.components() * conv2d::tiles_len([out_c, in_c, 1], tile);
-    Packing::in_pieces(Storage::Buffer, len, out_tile.components(), move || {
-        let matrices = components(&weight, out_tile);
-        Box::new(matrices.map(move |(_, matrix)| conv2d::pack_tiles(&matrix, tile)))
+    Packing::in_pieces(storage, out_tile.components() * len, held, move || {
+        let (weight, pack) = (weight.clone(), pack.clone());
+        Box::new(parts(out_c, at_once).flat_map(move |part| {
+            let taps = weight.slices(part.clone()).into_owned();
+            let pack = pack.clone();
+            points(out_tile)
+                .enumerate()
+                .map(move |(index, point)| Piece {
+                    at: index * len + part.start / block * block_len,
+                    scalars: pack(part.start, point, &component(&taps, out_tile, point)),
+                })
+        }))
     })
 }
 
-/// Transforms 3×3 OIHW weights into one matrix per component, in the layout of [`conv2d_texture`].
-///
-/// The biases are added to the component of point 1 in both directions, whose polynomial is
-/// constant, so that all outputs of a tile get them.
-fn pack(
-    weight: &Tensor,
-    bias: Option<Tensor>,
-    tile_co: usize,
-    out_tile: OutTile,
-) -> impl Iterator<Item = Vec<f32>> + use<> {
-    components(weight, out_tile).map(move |(point, matrix)| {
-        let bias = bias.as_ref().filter(|_| point == [1, 1]);
-        conv2d_texture::pack(&matrix, bias, tile_co)
-    })
+/// The points of each component along rows and columns.
+pub(crate) fn points(out_tile: OutTile) -> impl Iterator<Item = [usize; 2]> {
+    let count = out_tile.kernel_rows().len();
+    (0..count).flat_map(move |u| (0..count).map(move |v| [u, v]))
 }
 
-/// The weight matrix of each component, as 1×1 kernels, with its points along rows and columns.
-pub(crate) fn components(
-    weight: &Tensor,
-    out_tile: OutTile,
-) -> impl Iterator<Item = ([usize; 2], Tensor)> + use<> {
-    let &[out_c, in_c, 3, 3] = weight.dims() else {
-        unreachable!("the planner chooses Winograd for kernels of 3×3 only");
-    };
-    let weight = weight.clone();
-    // Scalars that have to be computed are computed once, for as long as this goes on.
-    let computed = match weight.scalars() {
-        Cow::Owned(scalars) => Some(scalars),
-        Cow::Borrowed(_) => None,
-    };
+/// One component of kernels of 3×3 taps, one after another.
+pub(crate) fn component(taps: &[f32], out_tile: OutTile, [u, v]: [usize; 2]) -> Vec<f32> {
     let rows = out_tile.kernel_rows();
-    let points = (0..rows.len()).flat_map(|u| (0..rows.len()).map(move |v| [u, v]));
-    points.map(move |[u, v]| {
-        let taps = computed.as_deref().unwrap_or_else(|| weight.data());
-        let matrix = Tensor::from_fn(&[out_c, in_c, 1, 1], |i| {
-            transformed(&taps[i * 9..][..9], &rows[u], &rows[v])
-        });
-        ([u, v], matrix)
-    })
+    let kernels = taps.chunks_exact(9);
+    kernels
+        .map(|taps| transformed(taps, &rows[u], &rows[v]))
+        .collect()
 }
 
 /// Σ_{i,j} row[i] · taps[i,j] · column[j].
@@ -201,6 +220,36 @@ fn transformed(taps: &[f32], row: &[f64; 3], column: &[f64; 3]) -> f32 {
 mod tests {
     use super::*;
 
+    const TILE: conv2d_texture::Tile = conv2d_texture::Tile {
+        co: 8,
+        px_groups: 1,
+        lanes: 8,
+    };
+
+    #[test]
+    fn pieces_are_the_matrices_of_all_components() {
+        // Three pieces for each component, the last one of 19 outputs.
+        let (out_c, in_c) = (147, 450);
+        let weight = Tensor::from_fn(&[out_c, in_c, 3, 3], |i| (i % 1013) as f32 - 500.0);
+        let bias = Tensor::from_fn(&[out_c], |i| i as f32);
+        for out_tile in [OutTile::Two, OutTile::Four] {
+            let packing = texels_packing(&weight, Some(&bias), TILE, out_tile);
+            assert!(
+                packing.pieces().count() > 2 * out_tile.components(),
+                "pieces"
+            );
+            let want = points(out_tile).flat_map(|point| {
+                let bias = (point == [1, 1]).then_some(bias.data());
+                let matrix = component(weight.data(), out_tile, point);
+                conv2d_texture::pack(&matrix, [in_c, 1], bias, TILE.co as usize)
+            });
+            assert!(
+                packing.scalars() == want.collect::<Vec<_>>(),
+                "{out_tile:?}"
+            );
+        }
+    }
+
     #[test]
     fn a_kernel_that_copies_the_pixel_in_the_middle_is_what_its_points_say() {
         // The polynomial of the row [0, 1, 0] is x: its value at the points, over the norms of the
@@ -214,15 +263,7 @@ mod tests {
                 &[0.0, -1.0 / 6.0, 1.0 / 6.0, 1.0 / 12.0, -1.0 / 12.0, 0.0],
             ),
         ] {
-            let packed = pack(&weight, Some(bias.clone()), 8, out_tile);
-            let packed: Vec<f32> = packed.flatten().collect();
-            let tile = conv2d_texture::Tile {
-                co: 8,
-                px_groups: 1,
-                lanes: 8,
-            };
-            let known = texels_packing(&weight, Some(&bias), tile, out_tile).len();
-            assert_eq!(packed.len(), known, "length");
+            let packed = texels_packing(&weight, Some(&bias), TILE, out_tile).scalars();
             let component = packed.len() / out_tile.components();
             let side = row.len();
             for (index, matrix) in packed.chunks_exact(component).enumerate() {

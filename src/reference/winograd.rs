@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::conv2d::zero_padded;
 use crate::error::Error;
 use crate::graph::Conv2d;
-use crate::kernels::winograd::{OutTile, components};
+use crate::kernels::winograd::{OutTile, component, points};
 use crate::tensor::Tensor;
 
 const INPUT_2: [[f32; 4]; 4] = [
@@ -82,14 +82,16 @@ pub fn winograd_largest(
         };
         (0..side).map(|i| row(u)[i] * line(i)).sum()
     };
-    let components: Vec<_> = components(weight, out_tile).collect();
-    let largest = components.par_iter().map(|(point, matrix)| {
-        let mut largest = matrix.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
+    let taps = weight.scalars();
+    let points: Vec<_> = points(out_tile).collect();
+    let largest = points.par_iter().map(|&point| {
+        let matrix = component(&taps, out_tile, point);
+        let mut largest = matrix.iter().fold(0.0f32, |a, b| a.max(b.abs()));
         for image in 0..padded.n {
             for tile in 0..rows * columns {
                 let planes = image * padded.c..(image + 1) * padded.c;
-                let column: Vec<f32> = planes.map(|p| transformed(p, tile, *point)).collect();
-                let products = matrix.data().chunks(column.len().max(1));
+                let column: Vec<f32> = planes.map(|p| transformed(p, tile, point)).collect();
+                let products = matrix.chunks(column.len().max(1));
                 let products = products
                     .map(|row| -> f32 { row.iter().zip(&column).map(|(w, x)| w * x).sum() });
                 largest = column

@@ -215,7 +215,8 @@ pub(crate) fn launches() -> Vec<Launch> {
         resample_columns::launch([30, 20]),
         similarity::launch(1000, 512),
         top_k::launch(10),
-        unit_vector::launch(512),
+        unit_vector::launch(512, 1),
+        unit_vector::launch(512, 8),
     ]);
     let with_matrices = PlanOptions::new(capabilities(|c| {
         c.cooperative_matrix = true;

@@ -18,6 +18,8 @@ pub struct Classify {
     pub source: Source,
     /// It looks once in so many frames: in each if 1, and not at all if 0.
     pub every: u32,
+    /// The frames over which the work of a run is spread, if each of them has little time to spare.
+    pub over: u32,
     /// The image into which the heat map is painted, as [`Classify::map_image`] makes one.
     pub heat_map: Option<Handle<Image>>,
     /// How it is painted. Bevy blends with straight alpha, which is the default.
@@ -56,6 +58,7 @@ impl Classify {
             network,
             source: source.into(),
             every: 1,
+            over: 1,
             heat_map: None,
             heat: HeatMap::default(),
             features: false,
@@ -66,6 +69,14 @@ impl Classify {
     #[must_use]
     pub const fn every(mut self, frames: u32) -> Self {
         self.every = frames;
+        self
+    }
+
+    /// Spreads each run over so many frames, which bounds what it takes of one: a frame has about as much of the
+    /// work as any other. The next run begins after the last part.
+    #[must_use]
+    pub const fn over(mut self, frames: u32) -> Self {
+        self.over = frames;
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::task::Poll;
 
 use bevy::core_pipeline::schedule::camera_driver;
 use bevy::prelude::*;
@@ -80,6 +81,7 @@ struct Look {
     network: Arc<Network>,
     source: Seen,
     every: u32,
+    over: u32,
     heat_map: Option<(AssetId<Image>, HeatMap)>,
     features: bool,
 }
@@ -119,6 +121,7 @@ fn extract(
             network: Arc::clone(network),
             source,
             every: classify.every,
+            over: classify.over,
             heat_map: map.map(|image| (image.id(), classify.heat.clone())),
             features: classify.features,
         });
@@ -150,6 +153,8 @@ struct Job {
     painted: Option<(wgpu::Texture, HeatMap)>,
     /// Frames since it looked last.
     since: u32,
+    /// The frame that the run has seen of which some parts are recorded.
+    begun: Option<u64>,
     /// The runs under way, and the frame that each has seen.
     seen: VecDeque<(u64, u64)>,
 }
@@ -188,6 +193,7 @@ impl Job {
             state: State::Building(AsyncComputeTaskPool::get().spawn(build)),
             painted: None,
             since: u32::MAX,
+            begun: None,
             seen: VecDeque::new(),
         }
     }
@@ -213,6 +219,7 @@ impl Job {
         let same = |painted: &(wgpu::Texture, HeatMap)| (&painted.0, &painted.1) == (texture, how);
         if !self.painted.as_ref().is_some_and(same) {
             classifier.paint(texture, how)?;
+            self.begun = None;
             self.painted = Some((texture.clone(), how.clone()));
         }
         Ok(())
@@ -223,7 +230,8 @@ impl Job {
         &mut self,
         encoder: &mut wgpu::CommandEncoder,
         view: &wgpu::TextureView,
-        [frame, every]: [u64; 2],
+        frame: u64,
+        look: &Look,
     ) -> Result<(), Error> {
         if let State::Warming(classifier, warming) = &mut self.state {
             let warming = match warming {
@@ -239,13 +247,18 @@ impl Job {
             return Ok(());
         }
         self.since = self.since.saturating_add(1);
-        if every == 0 || u64::from(self.since) < every {
+        let is_due = look.every > 0 && self.since >= look.every;
+        if !is_due && self.begun.is_none() {
             return Ok(());
         }
         if let State::Ready(classifier) = &mut self.state {
-            self.since = 0;
-            if let Some(run) = classifier.record(encoder, view)? {
-                self.seen.push_back((run, frame));
+            if self.begun.is_none() {
+                self.since = 0;
+            }
+            let seen = *self.begun.get_or_insert(frame);
+            if let Poll::Ready(run) = classifier.record_part(encoder, view, look.over.max(1))? {
+                self.begun = None;
+                self.seen.extend(run.map(|run| (run, seen)));
             }
         }
         Ok(())
@@ -302,8 +315,7 @@ fn record(
         let Some((view, job)) = view.zip(jobs.by_entity.get_mut(&look.entity)) else {
             continue;
         };
-        let when = [wanted.frame, u64::from(look.every)];
-        let done = job.record(render.command_encoder(), view, when);
+        let done = job.record(render.command_encoder(), view, wanted.frame, look);
         fail_on(done, job, look.entity, &outbox);
     }
 }

@@ -126,7 +126,20 @@ fn an_image_is_named_and_its_heat_map_painted_in_thirty_frames() {
         "from {least:?} to {most:?}"
     );
 
-    // Seen less often, then not at all.
+    // Each run in parts, over four frames.
+    app.world_mut().get_mut::<Classify>(looks).unwrap().over = 4;
+    app.world_mut().resource_mut::<Seen>().answers = 0;
+    for _ in 0..FRAMES {
+        app.update();
+        sleep(Duration::from_millis(30));
+        let classified = app.world().get::<Classified>(looks).unwrap();
+        assert_eq!(classified.guesses[0].label, "torus", "in parts");
+    }
+    let answers = app.world().resource::<Seen>().answers;
+    let most = FRAMES / 4 + 3;
+    assert!((FRAMES / 8..=most).contains(&answers), "{answers} answers");
+
+    // Not at all.
     app.world_mut().get_mut::<Classify>(looks).unwrap().every = 0;
     for _ in 0..10 {
         app.update();

@@ -139,24 +139,37 @@ pub(in crate::kernels) fn packed_len([out_c, in_c, taps]: [usize; 3], tile_co: u
 
 /// Weights and biases in a texture, see [`pack`].
 pub(crate) fn packing(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize) -> Packing {
-    let (weight, bias) = (weight.clone(), bias.cloned());
-    let len = packed_len(out_in_taps(&weight), tile_co);
-    Packing::new(Storage::Texture, len, move || {
-        pack(&weight, bias.as_ref(), tile_co)
-    })
+    let [out_c, in_c, taps] = out_in_taps(weight);
+    let len = packed_len([out_c, in_c, taps], tile_co);
+    let bias = bias.cloned();
+    Packing::in_blocks(
+        Storage::Texture,
+        len,
+        weight,
+        tile_co,
+        move |first, weight| {
+            let bias = bias.as_ref().map(|bias| &bias.data()[first..]);
+            pack(weight, [in_c, taps], bias, tile_co)
+        },
+    )
 }
 
-/// Reorders OIHW weights (or `[out, in]`) to `[co block][1 + (ky, kx, ci / 4)][co % TILE_CO][ci %
-/// 4]`, where row 0 of a block holds its biases, four to a texel.
-pub(in crate::kernels) fn pack(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize) -> Vec<f32> {
-    let [out_c, in_c, taps] = out_in_taps(weight);
+/// Reorders OIHW weights (or `[out, in]`) of some outputs to `[co block][1 + (ky, kx, ci / 4)][co %
+/// TILE_CO][ci % 4]`, where row 0 of a block holds its biases, four to a texel.
+pub(in crate::kernels) fn pack(
+    weight: &[f32],
+    [in_c, taps]: [usize; 2],
+    bias: Option<&[f32]>,
+    tile_co: usize,
+) -> Vec<f32> {
     let block = block_texels(in_c, taps, tile_co) * LANES;
     let in_groups = in_c.div_ceil(LANES);
-    let mut packed = vec![0.0; packed_len([out_c, in_c, taps], tile_co)];
-    for (co, row) in weight.scalars().chunks_exact(in_c * taps).enumerate() {
+    let rows = weight.chunks_exact(in_c * taps);
+    let mut packed = vec![0.0; packed_len([rows.len(), in_c, taps], tile_co)];
+    for (co, row) in rows.enumerate() {
         let first = (co / tile_co) * block;
         if let Some(bias) = bias {
-            packed[first + co % tile_co] = bias.data()[co];
+            packed[first + co % tile_co] = bias[co];
         }
         for (ci, channel) in row.chunks_exact(taps).enumerate() {
             for (tap, &value) in channel.iter().enumerate() {
@@ -178,7 +191,7 @@ mod tests {
         let code = |co: usize, ci: usize, kx: usize| (100 * co + 10 * ci + kx) as f32;
         let weight = Tensor::from_fn(&[9, 5, 1, 2], |i| code(i / 10, i / 2 % 5, i % 2));
         let bias = Tensor::from_fn(&[9], |co| co as f32 + 0.5);
-        let packed = pack(&weight, Some(&bias), 8);
+        let packed = pack(weight.data(), [5, 2], Some(bias.data()), 8);
         let block = (1 + 2 * 2) * 8 * 4;
         assert_eq!(packed.len(), 2 * block, "two blocks");
         assert_eq!(packed.len(), packed_len([9, 5, 2], 8), "known in advance");
