@@ -13,7 +13,7 @@ use resnet_wgpu::engine::CpuExecutor;
 use resnet_wgpu::engine::{Engine, Oracle};
 use resnet_wgpu::gpu::{
     Answer, Classifier, Context, Executor, HeatMap, Input, Output, Pipelines, Readback, Session,
-    answered, cooperative_matrix_works,
+    TextureRead, answered, cooperative_matrix_works,
 };
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::internals::compare::Tolerance;
@@ -657,6 +657,24 @@ fn a_run_in_parts_has_the_same_answer() {
     assert!(frame(&mut classifier, &scenes[1], 2).is_ready());
     let answer = classifier.poll().unwrap().unwrap();
     assert_eq!(answer.features, want[1].features);
+
+    // Also one on an input of the host's.
+    assert!(frame(&mut classifier, &scenes[0], 2).is_pending());
+    let views = [(&scenes[1], TextureRead::default())];
+    let input = classifier.executor().texture_input(&gpu.device, &views);
+    let mut encoder_of_whole = encoder(&gpu);
+    let whole = classifier.record_input(&mut encoder_of_whole, &input.unwrap());
+    finish(&gpu, encoder_of_whole);
+    let answer = classifier.poll().unwrap().unwrap();
+    assert_eq!(Some(answer.run), whole.unwrap());
+    assert_eq!(answer.features, want[1].features, "the host's input");
+    assert!(
+        frame(&mut classifier, &scenes[0], 2).is_pending(),
+        "from the start"
+    );
+    assert!(frame(&mut classifier, &scenes[0], 2).is_ready());
+    let answer = classifier.poll().unwrap().unwrap();
+    assert_eq!(answer.features, want[0].features);
 
     let none = classifier.record_part(&mut encoder(&gpu), &scenes[0], 0);
     assert!(matches!(none, Err(Error::Recording { .. })), "{none:?}");

@@ -263,8 +263,20 @@ def train(args):
         torch.save(state, args.checkpoint + ".part")
         os.replace(args.checkpoint + ".part", args.checkpoint)
     print(f"{steps} steps of {BATCH} pictures")
+    if args.find:
+        find(average, held_images[held_labels == len(classes) - 1], args.find)
     cool(average, held_images, held_labels)
     write(average, classes, args.out)
+
+
+def find(network, images, part):
+    """Raises the bias of the last class until so large a part of its pictures is called by its name."""
+    *others, last = logits(network, images, False).unbind(1)
+    missing = (torch.stack(others).amax(0) - last).sort().values
+    bias = float(missing[math.ceil(part * len(missing)) - 1].clamp(min=0)) + 1e-3
+    print(f"bias of the last class {bias:+.3f}")
+    with torch.no_grad():
+        network.fc.bias[-1] += bias
 
 
 def cool(network, images, labels):
@@ -378,6 +390,7 @@ def main():
     command.add_argument("--minutes", type=float, default=60, help="processor time of each thread")
     command.add_argument("--freeze", type=int, default=0, help="stages that stay as in --start, with the stem")
     command.add_argument("--last-class", type=float, metavar="PART", help="part of each batch that is of the last class")
+    command.add_argument("--find", type=float, metavar="PART", help="of the last class's validation pictures at least")
     command.add_argument("--smoothing", type=float, default=0.05, help="of the labels")
     command.add_argument("--bfloat16", action="store_true", help="for processors that multiply in it")
     command.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::gpu::{Context, Executor, Input, Output, Pipelines, Readback};
 use crate::graph::Graph;
 use crate::internals::noise::Noise;
-use crate::kernels::{Launch, Precision};
+use crate::kernels::Precision;
 use crate::plan::{InputFormat, Plan, PlanOptions};
 use crate::reference;
 use crate::tensor::Tensor;
@@ -314,19 +314,6 @@ impl Check {
     /// The kinds of layers that are right.
     pub fn right(&self) -> BTreeSet<String> {
         self.right.union(&self.claimed).cloned().collect()
-    }
-
-    /// What the cases will run that have not run yet, the last ones first.
-    ///
-    /// # Errors
-    /// As [`Plan::new`].
-    pub fn launches_from_the_last(&self) -> Result<Vec<Launch>, Error> {
-        let mut launches = Vec::new();
-        for case in &self.waiting {
-            let plan = Plan::new(&case.graph, &case.options(&self.options))?;
-            launches.extend(plan.steps().iter().map(|step| step.launch.clone()));
-        }
-        Ok(launches)
     }
 
     /// The number of cases that have not run yet.

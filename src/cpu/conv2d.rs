@@ -290,6 +290,12 @@ fn split(len: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
     (0..parts).map(move |part| len * part / parts..len * (part + 1) / parts)
 }
 
+/// Cuts a range into parts of this length; the last one may be shorter.
+fn chunks(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
+    let firsts = range.clone().step_by(len);
+    firsts.map(move |first| first..(first + len).min(range.end))
+}
+
 /// A rectangle of the output: a range of channel tiles by a range of pixels.
 struct Item<'out> {
     tiles: Range<usize>,
@@ -319,15 +325,11 @@ impl WithSimd for ItemRun<'_, '_> {
         } = self;
         let plane = Layout::new(conv.geometry.out).plane();
         let in_plane = Layout::new(conv.geometry.x).plane();
-        let tiles_of = |pixels: Range<usize>| {
-            let firsts = pixels.clone().step_by(MAX_PIXELS);
-            firsts.map(move |first| first..(first + MAX_PIXELS).min(pixels.end))
-        };
         let mut starts = Vec::new();
-        for first in item.pixels.clone().step_by(TILES_AT_ONCE * MAX_PIXELS) {
-            let pixels = first..(first + TILES_AT_ONCE * MAX_PIXELS).min(item.pixels.end);
+        for pixels in chunks(item.pixels.clone(), TILES_AT_ONCE * MAX_PIXELS) {
             starts.clear();
-            tiles_of(pixels.clone()).for_each(|tile| conv.add_starts(tile, &mut starts));
+            let tiles = chunks(pixels.clone(), MAX_PIXELS);
+            tiles.for_each(|tile| conv.add_starts(tile, &mut starts));
             let starts_per_tile = starts.len() / pixels.len() * MAX_PIXELS;
             let mut out = &mut item.out[..];
             for tile in &conv.tiles[item.tiles.clone()] {
@@ -345,8 +347,8 @@ impl WithSimd for ItemRun<'_, '_> {
                     residual: residual.map(|lines| (&lines[tile.first_block * plane..], plane)),
                     relu: conv.geometry.relu,
                 };
-                for (pixels, starts) in tiles_of(pixels.clone()).zip(starts.chunks(starts_per_tile))
-                {
+                let pixel_tiles = chunks(pixels.clone(), MAX_PIXELS);
+                for (pixels, starts) in pixel_tiles.zip(starts.chunks(starts_per_tile)) {
                     Tile {
                         x,
                         starts,

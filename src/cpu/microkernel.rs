@@ -131,39 +131,14 @@ impl<const VECTORS: usize, const PIXELS: usize, const WHOLE: bool> WithSimd
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let tile = self.0;
-        let sums = if WHOLE {
-            accumulate_blocks::<S, VECTORS, PIXELS>(simd, &tile)
-        } else {
-            accumulate_runs::<S, VECTORS, PIXELS>(simd, &tile)
-        };
+        let sums = accumulate::<S, VECTORS, PIXELS, WHOLE>(simd, &tile);
         store(simd, tile, sums);
     }
 }
 
-/// The sums of a reduction of whole blocks.
+/// The sums of a reduction, of `WHOLE` blocks or of any.
 #[inline(always)]
-fn accumulate_blocks<S: Simd, const VECTORS: usize, const PIXELS: usize>(
-    simd: S,
-    tile: &Tile<'_, '_>,
-) -> [[S::f32s; VECTORS]; PIXELS] {
-    let reduction = tile.reduction;
-    let (mut weights, _) = S::as_simd_f32s(tile.weights).0.as_chunks::<VECTORS>();
-    let (starts, _) = tile.starts.as_chunks::<PIXELS>();
-    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; PIXELS];
-    for block in 0..reduction.blocks {
-        let x = &tile.x[block * reduction.block_step..];
-        for starts in starts {
-            let (now, later) = weights.split_first_chunk::<LANES>().expect("a block");
-            weights = later;
-            add_lanes(simd, x, starts, now, &mut sums);
-        }
-    }
-    sums
-}
-
-/// The sums of any reduction.
-#[inline(always)]
-fn accumulate_runs<S: Simd, const VECTORS: usize, const PIXELS: usize>(
+fn accumulate<S: Simd, const VECTORS: usize, const PIXELS: usize, const WHOLE: bool>(
     simd: S,
     tile: &Tile<'_, '_>,
 ) -> [[S::f32s; VECTORS]; PIXELS] {
@@ -179,6 +154,12 @@ fn accumulate_runs<S: Simd, const VECTORS: usize, const PIXELS: usize>(
             reduction.run
         };
         for starts in starts {
+            if WHOLE {
+                let (now, later) = weights.split_first_chunk::<LANES>().expect("a block");
+                weights = later;
+                add_lanes(simd, x, starts, now, &mut sums);
+                continue;
+            }
             let (now, later) = weights.split_at(run);
             weights = later;
             // A row of seven taps of three channels is 16 + 4 + 1.

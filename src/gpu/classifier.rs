@@ -270,7 +270,6 @@ impl Classifier {
         views: &[(&wgpu::TextureView, TextureRead)],
     ) -> Result<Option<u64>, Error> {
         let input = self.input_of(views)?;
-        self.begun = None;
         self.record_input(encoder, &input)
     }
 
@@ -289,7 +288,7 @@ impl Classifier {
         texture: &wgpu::TextureView,
         parts: u32,
     ) -> Result<Poll<Option<u64>>, Error> {
-        let mut run = match self.begun.take() {
+        let mut run = match self.begun.take().filter(Cursor::is_latest) {
             Some(run) => run,
             None => {
                 let input = self.input_of(&[(texture, TextureRead::default())])?;

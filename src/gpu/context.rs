@@ -224,8 +224,6 @@ pub struct Context {
     /// The first error that no error scope caught; for the device of a host, such errors go to the
     /// host instead.
     failure: Arc<Mutex<Option<Error>>>,
-    /// Of a device that is not the host's.
-    adapter: Option<wgpu::Adapter>,
 }
 
 impl Context {
@@ -249,18 +247,11 @@ impl Context {
             device,
             queue,
             failure: Arc::default(),
-            adapter: None,
         }
     }
 
-    /// The adapter, unless the device is the host's.
-    #[cfg(not(target_family = "wasm"))]
-    pub(super) fn adapter(&self) -> Option<&wgpu::Adapter> {
-        self.adapter.as_ref()
-    }
-
     /// Creates a device. `more` are features beyond the optional ones, and may be experimental.
-    pub(super) async fn new(adapter: &wgpu::Adapter, more: wgpu::Features) -> Result<Self, Error> {
+    async fn new(adapter: &wgpu::Adapter, more: wgpu::Features) -> Result<Self, Error> {
         let mut descriptor = super::device_descriptor(adapter);
         descriptor.required_features |= more;
         if !more.is_empty() {
@@ -276,8 +267,7 @@ impl Context {
                 })?;
 
         // wgpu's default handler panics; an error here must reach the caller of the next run.
-        let mut context = Self::of(device, queue);
-        context.adapter = Some(adapter.clone());
+        let context = Self::of(device, queue);
         let report = |failure: &Mutex<Option<Error>>, error: Error| {
             log::error!("{error}");
             if let Ok(mut first) = failure.lock() {

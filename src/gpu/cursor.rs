@@ -38,7 +38,7 @@ pub enum Slice<'a> {
 /// // Every frame:
 /// let run = match cursor {
 ///     Some(run) => run,
-///     none => none.insert(executor.start(input, output)?),
+///     None => cursor.insert(executor.start(input, output)?),
 /// };
 /// if run.record(encoder, Slice::Part(4))? {
 ///     *cursor = None;
@@ -137,10 +137,15 @@ impl Cursor {
         Ok(self.done)
     }
 
+    /// Whether no other run of the executor was started since.
+    pub(super) fn is_latest(&self) -> bool {
+        self.runs.latest().run == self.run
+    }
+
     fn check(&self) -> Result<(), Error> {
         let reason = if self.done {
             "the run is complete; start another one"
-        } else if self.runs.latest().run != self.run {
+        } else if !self.is_latest() {
             "another run of the executor was started, which overwrites this one's values; start again"
         } else {
             return Ok(());

@@ -37,7 +37,7 @@ mod session;
 mod similarity;
 mod texture;
 pub(crate) mod timing;
-pub(crate) mod warm_up;
+mod warm_up;
 
 pub use classifier::{Answer, Classifier, ClassifierBuilder, Guess};
 pub use context::Context;

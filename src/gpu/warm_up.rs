@@ -5,15 +5,11 @@
 //! two. Compilation thus happens on its own thread while parameters are packed and uploaded.
 
 use std::collections::HashSet;
-#[cfg(not(target_family = "wasm"))]
-use std::thread;
 
 use super::dispatch::{Dispatch, label};
 use super::guarded;
 use super::pipelines::Pipelines;
 use super::resources::{Resource, side, texture_format};
-#[cfg(not(target_family = "wasm"))]
-use super::{Context, ready_now};
 use crate::error::Error;
 use crate::kernels::{Access, Binding, Launch, Precision, Storage};
 use crate::tensor::FOLD_WIDTH;
@@ -56,51 +52,6 @@ pub(super) fn commands<'l>(
         }
     }
     Ok(encoder.finish())
-}
-
-/// The compilation of a plan's pipelines on a device of its own, which ends before this is dropped.
-#[cfg(not(target_family = "wasm"))]
-#[derive(Debug)]
-pub struct CompiledAhead(Option<thread::JoinHandle<()>>);
-
-#[cfg(not(target_family = "wasm"))]
-impl CompiledAhead {
-    /// Starts to compile the pipelines of some launches, in their order, while the device of the context does
-    /// something else.
-    ///
-    /// llvmpipe compiles on one thread for each device, and keeps what it compiles where other devices find it.
-    /// With any other driver, or one core, nothing happens.
-    pub fn start(context: &Context, launches: Vec<Launch>) -> Self {
-        let is_software = context.info.device_type == wgpu::DeviceType::Cpu;
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let Some(adapter) = context.adapter().filter(|_| is_software && cores > 1) else {
-            return Self(None);
-        };
-        let adapter = adapter.clone();
-        let compile = move || {
-            let features = wgpu::Features::empty();
-            let Some(context) = ready_now(Context::new(&adapter, features)) else {
-                return Ok(());
-            };
-            let context = context?;
-            let commands = commands(&context.pipelines, &launches)?;
-            context.queue.submit([commands]);
-            context.wait(None)
-        };
-        Self(Some(thread::spawn(move || {
-            if let Err(error) = compile() {
-                log::debug!("compiling ahead: {error}");
-            }
-        })))
-    }
-}
-
-#[cfg(not(target_family = "wasm"))]
-impl Drop for CompiledAhead {
-    fn drop(&mut self) {
-        // A panic there has changed nothing here.
-        self.0.take().map(thread::JoinHandle::join);
-    }
 }
 
 /// Creates a minimal resource that fits a binding.

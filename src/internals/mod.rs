@@ -69,8 +69,6 @@ pub mod gpu {
     pub use crate::gpu::pipeline_cache::PipelineCacheFile;
     pub use crate::gpu::pipelines::BuildProgress;
     pub use crate::gpu::timing::{StepClock, StepSpan, StepTimer};
-    #[cfg(not(target_family = "wasm"))]
-    pub use crate::gpu::warm_up::CompiledAhead;
 }
 
 /// The normalisation of pixels.

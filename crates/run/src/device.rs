@@ -10,7 +10,7 @@ use resnet_wgpu::Error;
 use resnet_wgpu::check::{Check, WrongKernel};
 use resnet_wgpu::gpu::Context;
 use resnet_wgpu::graph::Graph;
-use resnet_wgpu::internals::gpu::{CompiledAhead, PipelineCacheFile, check_room};
+use resnet_wgpu::internals::gpu::{PipelineCacheFile, check_room};
 use resnet_wgpu::internals::kernels::Precision;
 use resnet_wgpu::plan::{
     Capabilities, Choices, InputFormat, KernelPath, Plan, PlanOptions, Winograd,
@@ -255,16 +255,7 @@ impl Gpu {
                  against the CPU"
             );
         }
-        let ahead = if left > 1 {
-            // The network's pipelines first, then those of the cases that come last.
-            let launches = plan.steps().iter().map(|step| step.launch.clone());
-            let launches = launches.chain(check.launches_from_the_last()?).collect();
-            Some(CompiledAhead::start(&self.context, launches))
-        } else {
-            None
-        };
         let result = check.run(&self.context);
-        drop(ahead);
         let ms = start.elapsed().as_secs_f64() * 1e3;
         log::debug!("{left} kinds of layers were checked in {ms:.0} ms");
         let known = before.as_ref().map_or(&[][..], Check::wrong);
