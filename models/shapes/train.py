@@ -34,7 +34,6 @@ EPSILON = 1e-3
 SIZE = 64
 # Side of the pictures in the first part of the training, which is faster for it.
 SMALL = 48
-SMALL_SHARE = 0.35
 BATCH = 64
 WARM_UP = 0.05
 # What is written is a moving average over the last part of the training, which takes this share of each step.
@@ -242,7 +241,7 @@ def train(args):
                 break
             for group in optimizer.param_groups:
                 group["lr"] = args.rate * cycle(progress)
-            size = SMALL if progress < SMALL_SHARE else SIZE
+            size = SMALL if progress < args.small else SIZE
             x = augment(images[chosen], size, min(1.0, 4 * (1 - progress)))
             with torch.autocast("cpu", torch.bfloat16, enabled=args.bfloat16):
                 y = network(x)
@@ -392,6 +391,7 @@ def main():
     command.add_argument("--last-class", type=float, metavar="PART", help="part of each batch that is of the last class")
     command.add_argument("--find", type=float, metavar="PART", help="of the last class's validation pictures at least")
     command.add_argument("--smoothing", type=float, default=0.05, help="of the labels")
+    command.add_argument("--small", type=float, default=0.35, metavar="PART", help="of the training on smaller pictures")
     command.add_argument("--bfloat16", action="store_true", help="for processors that multiply in it")
     command.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
     command.add_argument("--seed", type=int, default=0)

@@ -286,7 +286,7 @@ impl PackedConv {
 }
 
 /// Cuts a range into parts of nearly equal length.
-fn split(len: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn split(len: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
     (0..parts).map(move |part| len * part / parts..len * (part + 1) / parts)
 }
 
@@ -332,7 +332,8 @@ impl WithSimd for ItemRun<'_, '_> {
             tiles.for_each(|tile| conv.add_starts(tile, &mut starts));
             let starts_per_tile = starts.len() / pixels.len() * MAX_PIXELS;
             let mut out = &mut item.out[..];
-            for tile in &conv.tiles[item.tiles.clone()] {
+            for index in item.tiles.clone() {
+                let tile = &conv.tiles[index];
                 let reduction = conv.reduction(tile);
                 debug_assert_eq!(
                     tile.weights.len(),
@@ -347,13 +348,20 @@ impl WithSimd for ItemRun<'_, '_> {
                     residual: residual.map(|lines| (&lines[tile.first_block * plane..], plane)),
                     relu: conv.geometry.relu,
                 };
+                // Later pixels find the weights in a cache.
+                let first_time = pixels.start == item.pixels.start;
+                let next = conv.tiles.get(index + 1).filter(|_| first_time);
+                let next = next.map_or(&[][..], |next| &next.weights[..]);
+                let parts = split(next.len(), pixels.len().div_ceil(MAX_PIXELS));
                 let pixel_tiles = chunks(pixels.clone(), MAX_PIXELS);
-                for (pixels, starts) in pixel_tiles.zip(starts.chunks(starts_per_tile)) {
+                let starts = starts.chunks(starts_per_tile);
+                for ((pixels, starts), part) in pixel_tiles.zip(starts).zip(parts) {
                     Tile {
                         x,
                         starts,
                         reduction,
                         weights: bytemuck::cast_slice(&tile.weights),
+                        ahead: &next[part],
                         epilogue,
                         out: tile_out,
                         out_pixel: pixels.start - item.pixels.start,

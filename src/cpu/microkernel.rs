@@ -57,6 +57,9 @@ pub(super) struct Tile<'a, 'out> {
     pub(super) reduction: Reduction,
     /// `[blocks][taps][run][channels of the tile]`.
     pub(super) weights: &'a [f32],
+    /// What is read soon after this tile, and asked for during it. Weights are read once, in order, and from main
+    /// memory, which answers too late for the loops that read them.
+    pub(super) ahead: &'a [Line],
     pub(super) epilogue: Epilogue<'a>,
     /// One slice of lines per block, all starting at the same pixel.
     pub(super) out: &'a mut [&'out mut [Line]],
@@ -146,6 +149,8 @@ fn accumulate<S: Simd, const VECTORS: usize, const PIXELS: usize, const WHOLE: b
     let (mut weights, _) = S::as_simd_f32s(tile.weights).0.as_chunks::<VECTORS>();
     let (starts, _) = tile.starts.as_chunks::<PIXELS>();
     let mut sums = [[simd.splat_f32s(0.0); VECTORS]; PIXELS];
+    let steps = reduction.blocks * reduction.taps;
+    let mut ahead = tile.ahead.chunks(tile.ahead.len().div_ceil(steps).max(1));
     for block in 0..reduction.blocks {
         let x = &tile.x[block * reduction.block_step..];
         let run = if block + 1 == reduction.blocks {
@@ -155,6 +160,7 @@ fn accumulate<S: Simd, const VECTORS: usize, const PIXELS: usize, const WHOLE: b
         };
         for starts in starts {
             if WHOLE {
+                ahead.next().unwrap_or(&[]).iter().for_each(prefetch);
                 let (now, later) = weights.split_first_chunk::<LANES>().expect("a block");
                 weights = later;
                 add_lanes(simd, x, starts, now, &mut sums);
@@ -199,6 +205,23 @@ fn add_lanes<'x, S: Simd, const VECTORS: usize, const PIXELS: usize, const COUNT
         add_products(simd, lanes.map(|x| x[lane]), &weights[lane], sums);
     }
     &x[COUNT..]
+}
+
+/// Has the processor bring a line to its caches, without waiting for it.
+#[inline(always)]
+fn prefetch(line: &Line) {
+    #[cfg(target_arch = "x86_64")]
+    #[allow(
+        unsafe_code,
+        reason = "Rust has no safe function for this instruction yet"
+    )]
+    // SAFETY: all processors of this architecture have the instruction, and it changes no value.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(line).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }
 
 #[inline(always)]

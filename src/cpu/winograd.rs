@@ -16,7 +16,7 @@ use std::fmt;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::conv2d::Geometry;
+use super::conv2d::{Geometry, split};
 use super::layout::{LANES, Layout, Line};
 use super::microkernel::{Epilogue, MAX_BLOCKS, MAX_PIXELS, Reduction, Tile, TileBlocks};
 use super::pack::{self, CoTile, WeightShape};
@@ -204,10 +204,12 @@ impl Winograd {
     /// The 36 pointwise convolutions.
     fn multiply(&self, squares: usize, patches: &[Line], sums: &mut [Line]) {
         let tiles = self.weights[0].len();
+        let tile = |i: usize| self.weights.get(i / tiles)?.get(i % tiles);
         let mut items: Vec<_> = (0..POSITIONS * tiles)
             .map(|i| Product {
                 position: i / tiles,
                 tile: &self.weights[i / tiles][i % tiles],
+                next: tile(i + 1),
                 out: Vec::with_capacity(MAX_BLOCKS),
             })
             .collect();
@@ -236,6 +238,8 @@ impl Winograd {
 struct Product<'a, 'out> {
     position: usize,
     tile: &'a CoTile,
+    /// The tile of the product after it.
+    next: Option<&'a CoTile>,
     /// One slice per block of the tile.
     out: Vec<&'out mut [Line]>,
 }
@@ -266,9 +270,12 @@ impl WithSimd for ProductRun<'_, '_, '_> {
         let Product {
             position,
             tile,
+            next,
             out,
         } = self.product;
-        for first in (0..self.squares).step_by(MAX_PIXELS) {
+        let next = next.map_or(&[][..], |next| &next.weights[..]);
+        let parts = split(next.len(), self.squares.div_ceil(MAX_PIXELS));
+        for (first, part) in (0..self.squares).step_by(MAX_PIXELS).zip(parts) {
             let pixels = MAX_PIXELS.min(self.squares - first);
             let starts: [usize; MAX_PIXELS] = std::array::from_fn(|i| (first + i) * LANES);
             Tile {
@@ -276,6 +283,7 @@ impl WithSimd for ProductRun<'_, '_, '_> {
                 starts: &starts[..pixels],
                 reduction,
                 weights: bytemuck::cast_slice(&tile.weights),
+                ahead: &next[part],
                 epilogue: Epilogue {
                     bias: &[Line::ZERO; MAX_BLOCKS],
                     residual: None,
