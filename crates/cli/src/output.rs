@@ -2,9 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, TryLockError};
-use std::thread;
-use std::time::Duration;
+use std::sync::Mutex;
 
 use serde::Serialize;
 
@@ -45,19 +43,7 @@ pub(crate) fn print(
 const BLOCK: usize = 1 << 16;
 
 /// Held while lines are written: whoever ends the process waits for the line to be complete.
-static WRITING: Mutex<()> = Mutex::new(());
-
-/// Waits until no line is half written, but gives up if the reader has stalled.
-pub(crate) fn await_end_of_line() -> Option<MutexGuard<'static, ()>> {
-    for _ in 0..100 {
-        match WRITING.try_lock() {
-            Ok(guard) => return Some(guard),
-            Err(TryLockError::Poisoned(_)) => return None,
-            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
-        }
-    }
-    None
-}
+pub(crate) static WRITING: Mutex<()> = Mutex::new(());
 
 /// Buffered stdout that returns errors as values: `println!` panics when the reader goes away. Only
 /// whole lines are written out.

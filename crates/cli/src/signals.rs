@@ -1,6 +1,8 @@
 //! Ends the program on Ctrl-C, `kill` or a closed terminal without leaving half-written files or lines.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 use resnet_wgpu::internals::files;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -8,7 +10,7 @@ use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use crate::output;
+use crate::output::WRITING;
 
 /// Cleans up on a signal, then ends the process as that signal normally would.
 ///
@@ -23,13 +25,25 @@ pub(crate) fn clean_up() {
     let Ok(mut signals) = signals.inspect_err(|error| log::debug!("no signals: {error}")) else {
         return;
     };
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             files::remove_unfinished();
-            let _line = output::await_end_of_line();
+            let _line = await_end_of_line();
             let _ = emulate_default_handler(signal);
         }
     });
+}
+
+/// Waits until no line is half written, but gives up if the reader has stalled.
+fn await_end_of_line() -> Option<MutexGuard<'static, ()>> {
+    for _ in 0..100 {
+        match WRITING.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(_)) => return None,
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    None
 }
 
 /// Whether the program ends with its terminal: not where `nohup` has it go on, and by its own rule where
