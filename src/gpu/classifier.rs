@@ -138,8 +138,12 @@ impl ClassifierBuilder<'_> {
         self
     }
 
-    /// Builds it. Classifiers of clones of a context share pipelines and weights. The network is no
-    /// longer needed afterwards, except to [rebuild](Classifier::rebuild).
+    /// Builds it. The network is no longer needed afterwards, except to [rebuild](Classifier::rebuild).
+    ///
+    /// Classifiers of clones of a context share pipelines and weights: one of another size, batch or output takes
+    /// the kernels that read what is there, of which [`PlanOptions::sharing`] tells the price. One with
+    /// [`Pipelines`](super::Pipelines) of its own, in `context.pipelines`, shares nothing and takes the kernels
+    /// that are fastest for it.
     ///
     /// # Errors
     /// As [`Network::model`], [`Plan::new`] and [`Executor::new`]; [`Error::Model`] for a heat map of a
@@ -179,7 +183,9 @@ impl Classifier {
         if settings.heat_map.is_some() {
             graph = add_class_map(&graph, &ClassMap::default())?;
         }
-        let options = PlanOptions::new(Capabilities::of(device)).precision(settings.precision);
+        let options = PlanOptions::new(Capabilities::of(device))
+            .precision(settings.precision)
+            .sharing(&context.pipelines);
         let options = options.input(if settings.tensors {
             InputFormat::Tensor
         } else {
