@@ -214,13 +214,17 @@ impl Classifier {
         })
     }
 
-    /// Prepares every pipeline of a run on a texture, for a host that records a few in each frame before
-    /// it records its first run.
+    /// Prepares every pipeline of a run on textures as [`Self::record_views`] takes them, for a host that records
+    /// a few in each frame before it records its first run: colours, and video of two or of three planes, have one
+    /// of their own each. The textures may be any others that are described alike.
     ///
     /// # Errors
     /// As [`Executor::texture_input`] and [`Executor::prewarm`].
-    pub fn prewarm(&mut self, texture: &wgpu::TextureView) -> Result<Prewarm, Error> {
-        let input = self.input_of(&[(texture, TextureRead::default())])?;
+    pub fn prewarm(
+        &mut self,
+        views: &[(&wgpu::TextureView, TextureRead)],
+    ) -> Result<Prewarm, Error> {
+        let input = self.input_of(views)?;
         self.executor.prewarm(&input, &self.output)
     }
 
@@ -264,9 +268,9 @@ impl Classifier {
     }
 
     /// Does what [`Self::record`] does with textures that are described: a batch, a part of one, light
-    /// without bound, or the luma and chroma of a video, which [`Executor::texture_input`] shows. They are
-    /// remembered as long as the descriptions stay the same. Video has one pipeline of its own, which its
-    /// first run makes. For a part that moves, and for what is no texture, see [`Self::record_input`].
+    /// without bound, or a video, which [`Executor::texture_input`] shows. They are remembered as long as the
+    /// descriptions stay the same. Video has a pipeline of its own, which [`Self::prewarm`] or its first run
+    /// makes. For a part that moves, and for what is no texture, see [`Self::record_input`].
     ///
     /// # Errors
     /// As [`Self::record`].
