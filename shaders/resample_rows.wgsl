@@ -2,8 +2,9 @@
 //
 //   y[r,ox] = byte(Σ_k w[ox,k] · x[row(r), first[ox] + k]),   x = 255 · the encoded colour, rounded
 //
-// Layout      image: a view of the host's, any float format; with VIDEO its red channel is luma   y: RGBA8, one u32 each,
-//             red in the lowest byte   chroma: a view of half the size, rounded up, Cb and Cr; read with VIDEO alone
+// Layout      image: a view of the host's, any float format; of several PLANES its red channel is luma   y: RGBA8, one
+//             u32 each, red in the lowest byte   chroma: a view of half the size, rounded up, Cb and Cr; of three PLANES
+//             Cb alone, and cr the other; not read otherwise
 //             table: TABLE_HEADER integers (see below), then three integers for each column of y: the first column of
 //             the rectangle that it reads, how many, and where in the table their weights lie, in units of 2^−PRECISION_BITS
 // Workgroup   8 × 8 pixels of y
@@ -17,10 +18,12 @@
 
 @group(0) @binding(0) var image: texture_2d<f32>;
 @group(0) @binding(1) var chroma: texture_2d<f32>;
-@group(0) @binding(2) var<storage, read> table: array<i32>;
-@group(0) @binding(3) var<storage, read_write> output: array<u32>;
+@group(0) @binding(2) var cr: texture_2d<f32>;
+@group(0) @binding(3) var<storage, read> table: array<i32>;
+@group(0) @binding(4) var<storage, read_write> output: array<u32>;
 
-override VIDEO: bool;
+// 1: colours, 2 and 3: video.
+override PLANES: u32;
 
 const SIDE: u32 = 8u;
 const PRECISION_BITS: u32 = 22u;
@@ -75,6 +78,14 @@ fn tone_mapped(light: vec3<f32>) -> vec3<f32> {
     return x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14);
 }
 
+fn chroma_sample(at: vec2<i32>) -> vec2<f32> {
+    var sample = textureLoad(chroma, at, 0).rg;
+    if (PLANES == 3u) {
+        sample.y = textureLoad(cr, at, 0).r;
+    }
+    return sample;
+}
+
 /// Chroma lies at the even columns of the luma, and halfway between an even row and the next one.
 fn chroma_at(column: i32, row: i32) -> vec2<f32> {
     let last = vec2<i32>(textureDimensions(chroma)) - 1;
@@ -82,8 +93,8 @@ fn chroma_at(column: i32, row: i32) -> vec2<f32> {
     // Of an even column the neighbour is itself.
     let odd = vec2(column, row) % 2;
     let next = clamp(near + vec2(odd.x, 2 * odd.y - 1), vec2<i32>(), last);
-    let near_row = textureLoad(chroma, near, 0).rg + textureLoad(chroma, vec2(next.x, near.y), 0).rg;
-    let next_row = textureLoad(chroma, vec2(near.x, next.y), 0).rg + textureLoad(chroma, next, 0).rg;
+    let near_row = chroma_sample(near) + chroma_sample(vec2(next.x, near.y));
+    let next_row = chroma_sample(vec2(near.x, next.y)) + chroma_sample(next);
     return 0.375 * near_row + 0.125 * next_row;
 }
 
@@ -133,7 +144,7 @@ fn main(@builtin(global_invocation_id) global: vec3<u32>) {
     let count = table[tap + 1u];
     let weights = table[tap + 2u];
     var sum = vec3<i32>(1 << (PRECISION_BITS - 1u));
-    if (VIDEO) {
+    if (PLANES > 1u) {
         let by = Conversion(number(0u), number(1u), number(2u), number(3u), number(4u), number(5u), number(6u));
         for (var k = 0; k < count; k++) {
             sum += table[weights + k] * bytes_of_video(first + k, row, by);

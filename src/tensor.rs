@@ -22,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use twox_hash::xxhash3_128::Hasher;
 
 use crate::error::Error;
 
@@ -33,6 +34,8 @@ pub(crate) use crate::shape::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES, folded_rows};
 pub struct Tensor {
     dims: Vec<usize>,
     data: Data,
+    /// The fingerprint, once somebody has asked for it.
+    fingerprint: Arc<OnceLock<u128>>,
 }
 
 /// Scalars, or what they are computed from: a large network should lie in memory once, as its file
@@ -95,10 +98,7 @@ impl Tensor {
                 got: data.len(),
             });
         }
-        Ok(Self {
-            dims: dims.to_vec(),
-            data: Data::Scalars(data),
-        })
+        Ok(Self::of(dims, Data::Scalars(data)))
     }
 
     /// The dimensions, outermost first.
@@ -121,6 +121,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::TensorRank`] unless there are exactly four dimensions.
+    #[doc(hidden)]
     pub fn shape(&self) -> Result<Shape, Error> {
         match self.dims[..] {
             [n, c, h, w] => Ok(Shape::new(n, c, h, w)),
@@ -167,13 +168,49 @@ impl Tensor {
     }
 
     fn computed(dims: &[usize], recipe: Recipe) -> Self {
+        let computed = Computed {
+            recipe,
+            scalars: OnceLock::new(),
+        };
+        Self::of(dims, Data::Computed(Arc::new(computed)))
+    }
+
+    fn of(dims: &[usize], data: Data) -> Self {
         Self {
             dims: dims.to_vec(),
-            data: Data::Computed(Arc::new(Computed {
-                recipe,
-                scalars: OnceLock::new(),
-            })),
+            data,
+            fingerprint: Arc::default(),
         }
+    }
+
+    /// A hash of the dimensions and of the scalars, or of what they are computed from: tensors with the same
+    /// one are equal. It is computed once for a tensor and its clones.
+    pub(crate) fn fingerprint(&self) -> u128 {
+        *self.fingerprint.get_or_init(|| {
+            let mut hasher = Hasher::new();
+            for &dim in &self.dims {
+                hasher.write(&(dim as u64).to_ne_bytes());
+            }
+            // The kinds of data begin differently, so that none passes for another.
+            match &self.data {
+                Data::Scalars(scalars) => {
+                    hasher.write(b"scalars");
+                    hasher.write(bytemuck::cast_slice(scalars));
+                }
+                Data::Computed(computed) => match &computed.recipe {
+                    Recipe::Halves(halves) => {
+                        hasher.write(b"halves");
+                        hasher.write(bytemuck::cast_slice(halves.reinterpret_cast()));
+                    }
+                    Recipe::Scaled(tensor, factors) => {
+                        hasher.write(b"scaled");
+                        hasher.write(&tensor.fingerprint().to_ne_bytes());
+                        hasher.write(bytemuck::cast_slice(factors));
+                    }
+                },
+            }
+            hasher.finish_128()
+        })
     }
 }
 
@@ -202,10 +239,7 @@ impl Tensor {
     /// A tensor whose scalars are computed from their flat, row-major indices.
     pub fn from_fn(dims: &[usize], f: impl FnMut(usize) -> f32) -> Self {
         let len = dims.iter().product();
-        Self {
-            dims: dims.to_vec(),
-            data: Data::Scalars((0..len).map(f).collect()),
-        }
+        Self::of(dims, Data::Scalars((0..len).map(f).collect()))
     }
 
     /// The number of scalars.
@@ -314,6 +348,37 @@ mod tests {
         let kept = scaled.data().to_vec();
         assert_eq!(*scaled.slices(1..3), kept[6..18], "once they are kept");
         assert_eq!(kept[18], 18.0 * 1e9);
+    }
+
+    #[test]
+    fn tensors_with_the_same_fingerprint_are_equal() {
+        let numbers = |len: usize, factor: f32| Tensor::from_fn(&[len], |i| i as f32 * factor);
+        let halves = |first: f32| {
+            let halves = [first, 2.0, 3.0, 4.0].map(f16::from_f32).to_vec();
+            Tensor::halves(&[2, 2], halves).unwrap()
+        };
+        let tensors = || {
+            [
+                numbers(4, 1.0),
+                numbers(4, 2.0),
+                numbers(5, 1.0),
+                Tensor::from_fn(&[2, 2], |i| i as f32),
+                halves(1.0),
+                halves(0.0),
+                halves(1.0).scaled(vec![1.0, 1.0]),
+                halves(1.0).scaled(vec![1.0, 0.5]),
+                halves(0.0).scaled(vec![1.0, 0.5]),
+                halves(1.0).scaled(vec![1.0, 0.5]).scaled(vec![1.0, 0.5]),
+            ]
+        };
+        let fingerprints = || tensors().map(|tensor| tensor.fingerprint());
+        assert_eq!(fingerprints(), fingerprints(), "made again");
+        let different: std::collections::HashSet<u128> = fingerprints().into();
+        assert_eq!(different.len(), tensors().len(), "all differ");
+        let computed = halves(1.0);
+        let before = computed.fingerprint();
+        computed.data();
+        assert_eq!(computed.clone().fingerprint(), before, "once computed");
     }
 
     #[test]

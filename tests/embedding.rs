@@ -414,7 +414,8 @@ fn a_classifier_is_warmed_and_paints_where_and_as_it_is_told() {
     let want = look(&gpu, &mut cold, &view);
 
     let mut classifier = build(Some(HeatMap::default()));
-    let mut warming = classifier.prewarm(&view).unwrap();
+    let views = [(&view, TextureRead::default())];
+    let mut warming = classifier.prewarm(&views).unwrap();
     let (_, pipelines) = warming.progress();
     assert!(pipelines > 5, "{pipelines} pipelines");
     let mut frames = 0;

@@ -149,6 +149,27 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// The planes as three textures of 8 bits.
+    fn upload_apart(&self, gpu: &Context) -> [wgpu::TextureView; 3] {
+        let bytes = |codes: &mut dyn Iterator<Item = u16>| -> Vec<u8> {
+            codes.map(|code| u8::try_from(code).unwrap()).collect()
+        };
+        let half = self.size.map(|side| side.div_ceil(2));
+        let chroma = |index: usize| bytes(&mut self.chroma.iter().map(|pair| pair[index]));
+        [
+            upload(
+                gpu,
+                self.size,
+                F::R8Unorm,
+                &bytes(&mut self.luma.iter().copied()),
+            ),
+            upload(gpu, half, F::R8Unorm, &chroma(0)),
+            upload(gpu, half, F::R8Unorm, &chroma(1)),
+        ]
+    }
+}
+
 fn texture(gpu: &Context, [height, width]: [usize; 2], format: F) -> wgpu::Texture {
     gpu.device.create_texture(&wgpu::TextureDescriptor {
         label: Some("plane"),
@@ -404,6 +425,159 @@ fn cr_may_precede_cb() {
     assert_pixels("NV21", want.rgba(), &got);
 }
 
+/// I420, and with the planes in the other order YV12; a picture follows it in the batch.
+#[test]
+fn chroma_may_be_in_two_textures() {
+    let gpu = gpu();
+    let still = Frame::noise([20, 31], 8, 2).picture(Encoding::Bt601);
+    let still_view = &uploaded(&gpu, &still);
+    for (size, of) in [([33, 40], [33, 40]), ([32, 32], [83, 67])] {
+        let rules = rules(size, Resize::Squash);
+        let executor = executor(&gpu, 2, &rules);
+        let frames = [3, 4].map(|seed| Frame::noise(of, 8, seed));
+        for encoding in ENCODINGS {
+            let read = read_as(encoding);
+            let mut swapped = read;
+            swapped.channels = ChannelOrder::Bgr;
+            let [first, second] = frames.each_ref().map(|frame| frame.upload_apart(&gpu));
+            let plain = TextureRead::default();
+            let views = |[luma, cb, cr]: &[wgpu::TextureView; 3]| {
+                [luma, cb, cr, still_view].map(wgpu::TextureView::clone)
+            };
+            let [luma, cb, cr, still_view] = &views(&first);
+            let in_order = [(luma, read), (cb, plain), (cr, plain), (still_view, plain)];
+            let input = executor.texture_input(&gpu.device, &in_order).unwrap();
+            let in_order = views(&second);
+            let in_order = in_order.each_ref();
+            let next = input.with_views(&gpu.device, &executor, &in_order).unwrap();
+            let other = [
+                (luma, swapped),
+                (cr, plain),
+                (cb, plain),
+                (still_view, plain),
+            ];
+            let other = executor.texture_input(&gpu.device, &other).unwrap();
+            for (what, frame, input) in [
+                ("I420", &frames[0], &input),
+                ("the next frame", &frames[1], &next),
+                ("YV12", &frames[0], &other),
+            ] {
+                let pictures = [frame.picture(encoding), still.clone()];
+                let want = Batch::prepare(&pictures, &rules).unwrap();
+                let got = pixels_of(&gpu, &executor, input);
+                assert_pixels(&format!("{what} {encoding:?} {of:?}"), want.rgba(), &got);
+            }
+        }
+    }
+}
+
+/// Where the adapter has such textures. wgpu cannot fill them, only a decoder can: what is tested is that both planes
+/// are bound, and that whatever does not fit is an error.
+#[test]
+fn both_planes_of_one_texture_are_read() {
+    let name = gpu().info.name;
+    let adapters = pollster::block_on(Adapters::enumerate(wgpu::Backends::from_env()));
+    let mut adapters = adapters.all().iter();
+    let adapter = adapters.find(|a| a.get_info().name == name).unwrap();
+    for (format, feature) in [
+        (F::NV12, wgpu::Features::TEXTURE_FORMAT_NV12),
+        (F::P010, wgpu::Features::TEXTURE_FORMAT_P010),
+    ] {
+        if !adapter.features().contains(feature) {
+            eprintln!("{name} has no textures of the format {format:?}");
+            continue;
+        }
+        for sixteen_bits in [
+            wgpu::Features::TEXTURE_FORMAT_16BIT_NORM,
+            wgpu::Features::empty(),
+        ] {
+            let device = adapter.request_device(&wgpu::DeviceDescriptor {
+                required_features: feature | (sixteen_bits & adapter.features()),
+                ..Default::default()
+            });
+            let (device, queue) = pollster::block_on(device).unwrap();
+            let gpu = Context::of(device, queue);
+            let executor = executor(&gpu, 1, &rules([32, 32], Resize::Squash));
+            let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
+                label: Some("planes"),
+                size: wgpu::Extent3d {
+                    width: 40,
+                    height: 34,
+                    depth_or_array_layers: 1,
+                },
+                mip_level_count: 1,
+                sample_count: 1,
+                dimension: wgpu::TextureDimension::D2,
+                format,
+                usage: U::TEXTURE_BINDING,
+                view_formats: &[],
+            });
+            let view = &texture.create_view(&wgpu::TextureViewDescriptor {
+                aspect: wgpu::TextureAspect::Plane0,
+                ..Default::default()
+            });
+            let refused = |read| {
+                let error = executor
+                    .texture_input(&gpu.device, &[(view, read)])
+                    .unwrap_err();
+                assert!(matches!(error, Error::Texture { .. }), "{error:?}");
+                error.to_string()
+            };
+            assert!(refused(TextureRead::default()).contains("Encoding::Bt709"));
+            let mut read = read_as(Encoding::Bt709);
+            if format == F::P010 && !gpu.device.features().contains(sixteen_bits) {
+                assert!(refused(read).contains("TEXTURE_FORMAT_16BIT_NORM"));
+                continue;
+            }
+            let input = executor
+                .texture_input(&gpu.device, &[(view, read)])
+                .unwrap();
+            input.with_views(&gpu.device, &executor, &[view]).unwrap();
+            assert_eq!(pixels_of(&gpu, &executor, &input).len(), 32 * 32 * 4);
+            read.mip_level = 1;
+            assert!(refused(read).contains("no mip level 1"));
+        }
+    }
+}
+
+/// A host that has not asked for the feature has a texture that is none.
+#[test]
+fn planes_that_the_device_does_not_have_are_refused() {
+    let gpu = gpu();
+    let executor = executor(&gpu, 1, &rules([32, 32], Resize::Squash));
+    for (format, feature) in [
+        (F::NV12, "TEXTURE_FORMAT_NV12"),
+        (F::P010, "TEXTURE_FORMAT_P010"),
+    ] {
+        let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
+            label: Some("planes"),
+            size: wgpu::Extent3d {
+                width: 40,
+                height: 34,
+                depth_or_array_layers: 1,
+            },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format,
+            usage: U::TEXTURE_BINDING,
+            view_formats: &[],
+        });
+        let view = &texture.create_view(&wgpu::TextureViewDescriptor::default());
+        assert!(pollster::block_on(scope.pop()).is_some(), "not asked for");
+        for (read, says) in [
+            (TextureRead::default(), "Encoding::Bt709"),
+            (read_as(Encoding::Bt709), feature),
+        ] {
+            let error = executor.texture_input(&gpu.device, &[(view, read)]);
+            let error = error.unwrap_err();
+            assert!(matches!(error, Error::Texture { .. }), "{error:?}");
+            assert!(error.to_string().contains(says), "{error} lacks {says}");
+        }
+    }
+}
+
 #[test]
 fn pairs_that_do_not_belong_together_are_errors() {
     let gpu = gpu();
@@ -414,6 +588,7 @@ fn pairs_that_do_not_belong_together_are_errors() {
     };
     let luma = &view([9, 12], F::R8Unorm);
     let chroma = &view([5, 6], F::Rg8Unorm);
+    let cb = &view([5, 6], F::R8Unorm);
     let read = read_as(Encoding::Bt709);
     let mut bright = read;
     bright.exposure = Some(1.0);
@@ -424,7 +599,13 @@ fn pairs_that_do_not_belong_together_are_errors() {
             &[(rgba, read), (chroma, read)],
             "none of [R8Unorm, R16Unorm]",
         ),
-        (&[(luma, read), (luma, read)], "none of [Rg8Unorm]"),
+        (&[(luma, read), (luma, read)], "needs 3 views"),
+        (&[(luma, read), (rgba, read)], "none of [Rg8Unorm]"),
+        (
+            &[(luma, read), (cb, read), (chroma, read)],
+            "none of [R8Unorm]",
+        ),
+        (&[(luma, read), (cb, read), (luma, read)], "[5, 6]"),
         (
             &[(luma, read), (&view([9, 12], F::Rg8Unorm), read)],
             "[5, 6]",
@@ -466,7 +647,21 @@ fn a_classifier_takes_video_as_it_takes_pictures() {
     let network = Arch::ResNet18.random(3, &options).unwrap();
     let builder = Classifier::builder(&network).model(options);
     let mut classifier = builder.build(&gpu).unwrap();
+    let picture = &uploaded(&gpu, &Frame::noise([50, 40], 8, 1).picture(Encoding::Bt709));
+    let colors = classifier.prewarm(&[(picture, TextureRead::default())]);
+    let (_, pipelines) = colors.unwrap().progress();
     let mut look = |views: &[(&wgpu::TextureView, TextureRead)]| {
+        // The pipelines of a run on such views, in a frame before it.
+        let descriptor = wgpu::CommandEncoderDescriptor::default();
+        let mut encoder = gpu.device.create_command_encoder(&descriptor);
+        let mut warming = classifier.prewarm(views).unwrap();
+        assert_eq!(
+            warming.progress(),
+            (0, pipelines),
+            "one for each kind of input"
+        );
+        assert!(warming.record(&mut encoder, usize::MAX), "all");
+        gpu.queue.submit([encoder.finish()]);
         let descriptor = wgpu::CommandEncoderDescriptor::default();
         let mut encoder = gpu.device.create_command_encoder(&descriptor);
         classifier.record_views(&mut encoder, views).unwrap();
@@ -480,6 +675,9 @@ fn a_classifier_takes_video_as_it_takes_pictures() {
         for ([luma, chroma], frame) in frames.iter().chain(&frames[2..]) {
             let read = read_as(encoding);
             let got = look(&[(luma, read), (chroma, read)]);
+            let [luma, cb, cr] = &frame.upload_apart(&gpu);
+            let apart = look(&[(luma, read), (cb, read), (cr, read)]);
+            assert_eq!(apart, got, "in three planes");
             let picture = uploaded(&gpu, &frame.picture(encoding));
             let want = look(&[(&picture, TextureRead::default())]);
             assert_eq!(got[0].class, want[0].class, "{encoding:?}");

@@ -138,8 +138,12 @@ impl ClassifierBuilder<'_> {
         self
     }
 
-    /// Builds it. Classifiers of clones of a context share pipelines and weights. The network is no
-    /// longer needed afterwards, except to [rebuild](Classifier::rebuild).
+    /// Builds it. The network is no longer needed afterwards, except to [rebuild](Classifier::rebuild).
+    ///
+    /// Classifiers of clones of a context share pipelines and weights: one of another size, batch or output takes
+    /// the kernels that read what is there, of which [`PlanOptions::sharing`] tells the price. One with
+    /// [`Pipelines`](super::Pipelines) of its own, in `context.pipelines`, shares nothing and takes the kernels
+    /// that are fastest for it.
     ///
     /// # Errors
     /// As [`Network::model`], [`Plan::new`] and [`Executor::new`]; [`Error::Model`] for a heat map of a
@@ -179,7 +183,9 @@ impl Classifier {
         if settings.heat_map.is_some() {
             graph = add_class_map(&graph, &ClassMap::default())?;
         }
-        let options = PlanOptions::new(Capabilities::of(device)).precision(settings.precision);
+        let options = PlanOptions::new(Capabilities::of(device))
+            .precision(settings.precision)
+            .sharing(&context.pipelines);
         let options = options.input(if settings.tensors {
             InputFormat::Tensor
         } else {
@@ -208,13 +214,17 @@ impl Classifier {
         })
     }
 
-    /// Prepares every pipeline of a run on a texture, for a host that records a few in each frame before
-    /// it records its first run.
+    /// Prepares every pipeline of a run on textures as [`Self::record_views`] takes them, for a host that records
+    /// a few in each frame before it records its first run: colours, and video of two or of three planes, have one
+    /// of their own each. The textures may be any others that are described alike.
     ///
     /// # Errors
     /// As [`Executor::texture_input`] and [`Executor::prewarm`].
-    pub fn prewarm(&mut self, texture: &wgpu::TextureView) -> Result<Prewarm, Error> {
-        let input = self.input_of(&[(texture, TextureRead::default())])?;
+    pub fn prewarm(
+        &mut self,
+        views: &[(&wgpu::TextureView, TextureRead)],
+    ) -> Result<Prewarm, Error> {
+        let input = self.input_of(views)?;
         self.executor.prewarm(&input, &self.output)
     }
 
@@ -258,9 +268,9 @@ impl Classifier {
     }
 
     /// Does what [`Self::record`] does with textures that are described: a batch, a part of one, light
-    /// without bound, or the luma and chroma of a video, which [`Executor::texture_input`] shows. They are
-    /// remembered as long as the descriptions stay the same. Video has one pipeline of its own, which its
-    /// first run makes. For a part that moves, and for what is no texture, see [`Self::record_input`].
+    /// without bound, or a video, which [`Executor::texture_input`] shows. They are remembered as long as the
+    /// descriptions stay the same. Video has a pipeline of its own, which [`Self::prewarm`] or its first run
+    /// makes. For a part that moves, and for what is no texture, see [`Self::record_input`].
     ///
     /// # Errors
     /// As [`Self::record`].

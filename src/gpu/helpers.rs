@@ -13,8 +13,8 @@ type Pipeline = (wgpu::ComputePipeline, wgpu::BindGroupLayout);
 /// One pipeline per helper, created when first needed.
 #[derive(Debug, Default)]
 pub(super) struct Helpers {
-    /// Of colours, and of the luma and chroma of a video.
-    pub(super) resample_rows: [Helper; 2],
+    /// Of one plane, which is colours, and of the two or three of a video.
+    pub(super) resample_rows: [Helper; 3],
     pub(super) resample_columns: Helper,
     pub(super) heat_map: Helper,
 }

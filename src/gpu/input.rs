@@ -38,8 +38,8 @@ struct HostCopy {
 /// What is needed to read the same part of another texture.
 #[derive(Clone, Debug)]
 struct Image {
-    /// One, or the luma and chroma of a video.
-    planes: Vec<Plane>,
+    /// One, or those of the planes of a video.
+    views: Vec<HostView>,
     rules: Preprocess,
     first_pixel: usize,
     launch: Launch,
@@ -50,13 +50,13 @@ struct Image {
 
 /// A view that is read, and what another in its place must match.
 #[derive(Clone, Debug)]
-struct Plane {
+struct HostView {
     read: TextureRead,
     format: wgpu::TextureFormat,
     size: [u32; 2],
 }
 
-impl Plane {
+impl HostView {
     fn of(view: &wgpu::TextureView, read: TextureRead) -> Self {
         Self {
             read,
@@ -72,7 +72,7 @@ impl Input {
         Self::default()
     }
 
-    /// Reads the same parts of other textures: one view per image of the batch, two of video, of textures
+    /// Reads the same parts of other textures: as many views per image of the batch, of textures
     /// of the same size and format as before. It creates views and a bind group per image and nothing else.
     ///
     /// # Errors
@@ -99,21 +99,21 @@ impl Input {
         let mut dispatches = made.dispatches.clone();
         let mut views = views;
         for (index, image) in made.images.iter().enumerate() {
-            let (of_image, others) = views.split_at(image.planes.len());
+            let (of_image, others) = views.split_at(image.views.len());
             views = others;
-            let planes = of_image.iter().zip(&image.planes);
-            let reads: Vec<_> = planes
+            let pairs = of_image.iter().zip(&image.views);
+            let reads: Vec<_> = pairs
                 .clone()
-                .map(|(view, plane)| (*view, plane.read))
+                .map(|(view, known)| (*view, known.read))
                 .collect();
             check(&reads)?;
-            for (view, plane) in planes {
-                let Plane { size, format, .. } = Plane::of(view, plane.read);
-                if size != plane.size || format != plane.format {
+            for (view, known) in pairs {
+                let HostView { size, format, .. } = HostView::of(view, known.read);
+                if size != known.size || format != known.format {
                     return Err(refuse(format!(
                         "image {index}: {size:?} rows and columns of {format:?} cannot replace {:?} \
                          of {:?}; make another input",
-                        plane.size, plane.format
+                        known.size, known.format
                     )));
                 }
             }
@@ -151,8 +151,8 @@ impl Input {
                 ),
             });
         };
-        let plane = &image.planes[0];
-        let (source, size) = plane.read.at(rect).source(plane.size, plane.format)?;
+        let view = &image.views[0];
+        let (source, size) = view.read.at(rect).source(view.size, view.format)?;
         let Passes { rows, columns } = passes(source, size, &image.rules, image.first_pixel)?;
         for (buffer, table) in image.tables.iter().zip([rows, columns]) {
             let bytes: &[u8] = bytemuck::cast_slice(&table);
@@ -184,7 +184,7 @@ impl Input {
 impl Made {
     /// The number of views that it reads.
     fn views(&self) -> usize {
-        self.images.iter().map(|image| image.planes.len()).sum()
+        self.images.iter().map(|image| image.views.len()).sum()
     }
 }
 
@@ -196,20 +196,22 @@ impl Image {
         executor: &Executor,
         views: &[&wgpu::TextureView],
     ) -> Result<Dispatch, Error> {
-        let planes = self.planes.iter().zip(views);
-        let planes = planes.map(|(plane, view)| plane.read.view(device, view));
-        let planes = planes.collect::<Result<Vec<_>, _>>()?;
-        let [colors, video] = &executor.helpers.resample_rows;
-        let helper = if planes.len() == 2 { video } else { colors };
+        let mut planes = Vec::new();
+        for (known, view) in self.views.iter().zip(views) {
+            planes.extend(known.read.views(device, view)?);
+        }
+        let helper = &executor.helpers.resample_rows[planes.len() - 1];
+        // What the kernel does not read is bound, too.
+        let plane = |index: usize| planes.get(index).unwrap_or(&planes[0]);
         let dispatch = Dispatch::new(
             device,
             "resample rows",
             &self.launch,
             helper.get(device, &self.launch)?,
             [
-                wgpu::BindingResource::TextureView(&planes[0]),
-                // Of colours the kernel reads no second one.
-                wgpu::BindingResource::TextureView(planes.get(1).unwrap_or(&planes[0])),
+                wgpu::BindingResource::TextureView(plane(0)),
+                wgpu::BindingResource::TextureView(plane(1)),
+                wgpu::BindingResource::TextureView(plane(2)),
                 self.tables[0].as_entire_binding(),
                 self.between.as_entire_binding(),
             ],
@@ -233,21 +235,22 @@ fn has_layers(view: &&wgpu::TextureView) -> bool {
 fn check(views: &[(&wgpu::TextureView, TextureRead)]) -> Result<(), Error> {
     let (view, read) = &views[0];
     read.check(view)?;
-    match views.get(1) {
-        Some((chroma, chroma_read)) => chroma_read.check_chroma(chroma, (read, view)),
-        None => Ok(()),
-    }
+    let mut chroma = views[1..].iter();
+    chroma.try_for_each(|(chroma, chroma_read)| {
+        chroma_read.check_chroma(chroma, (read, view), views.len() == 3)
+    })
 }
 
-/// The views of each image: one, or two of video.
+/// The views of each image.
 fn by_image<'a, 'v>(
     mut views: &'a [(&'v wgpu::TextureView, TextureRead)],
 ) -> Result<Vec<&'a [(&'v wgpu::TextureView, TextureRead)]>, Error> {
     let mut images = Vec::with_capacity(views.len());
     while let Some((_, read)) = views.first() {
-        let Some((image, others)) = views.split_at_checked(read.planes()) else {
+        let (count, _) = read.views_and_planes(views);
+        let Some((image, others)) = views.split_at_checked(count) else {
             return Err(refuse(format!(
-                "{:?} needs two views, luma and after it chroma; the last one has no chroma",
+                "{:?} needs {count} views, luma and after it chroma; the last one has no chroma or not all",
                 read.encoding
             )));
         };
@@ -305,8 +308,9 @@ impl Executor {
     /// resizes and crops them by the plan's rules, all on the GPU; the pixels equal those of
     /// `picture::Batch::prepare`. The plan must be made for [`InputFormat::Rgba8`].
     ///
-    /// An image of [video](super::Encoding) takes two views, luma and chroma; the chroma's format and mip
-    /// level are what is said with it, and everything else is what is said with the luma:
+    /// An image of [video](super::Encoding) takes one view of both planes, or those of luma and chroma, two or
+    /// three; the chroma's format and mip level are what is said with it, and everything else is what is said
+    /// with the luma:
     ///
     /// ```
     /// use resnet_wgpu::gpu::{Encoding, Executor, Input, TextureRead};
@@ -387,13 +391,14 @@ impl Executor {
         };
         let bytes = (height * rules.size[1]) as u64 * 4;
         let none = wgpu::BufferUsages::empty();
-        let planes = views.iter().map(|(view, read)| Plane::of(view, *read));
+        let (_, planes) = read.views_and_planes(views);
+        let views = views.iter().map(|(view, read)| HostView::of(view, *read));
         let image = Image {
-            planes: planes.collect(),
+            views: views.collect(),
             rules: *rules,
             first_pixel,
             // As many rows as any part may need: those that the table leaves out end at once.
-            launch: resample_rows::launch([height, rules.size[1]], views.len() == 2),
+            launch: resample_rows::launch([height, rules.size[1]], planes),
             tables: [
                 table("resample rows table", passes.rows, rows_room)?,
                 table("resample columns table", passes.columns, columns_room)?,

@@ -8,6 +8,7 @@ use super::resources::{SharedParameters, side, texture_format};
 use super::{guarded, parallel};
 use crate::error::Error;
 use crate::kernels::{Access, Binding, Kernel, Launch, ModuleKey, PipelineKey, Precision, Storage};
+use crate::plan::PlanOptions;
 
 /// The progress of building an [`Executor`](super::Executor).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,18 @@ const fn storage_texture(
     }
 }
 
+impl PlanOptions {
+    /// Prefers kernels that read the weights which executors with these pipelines have on the device in the
+    /// order in which they lie there: of another size or batch a layer may else have a faster one, which reads
+    /// a copy of them in an order of its own. What is not there yet is planned as without.
+    ///
+    /// The plan is made for what is there now. Executors that were built in the same order have the same plans.
+    #[must_use]
+    pub fn sharing(self, pipelines: &Pipelines) -> Self {
+        self.share(pipelines.parameters().keys())
+    }
+}
+
 /// Identifies a bind group layout: the kernel, and the format of its textures.
 type LayoutKey = (&'static str, Precision);
 
@@ -88,7 +101,8 @@ type LayoutKey = (&'static str, Precision);
 ///
 /// A pipeline is a pure function of a launch: executors of equal layers share it. Parameters are known
 /// by their numbers: executors of one network for other sizes, batches or outputs share those that
-/// their kernels read in the same order, without a copy or an upload. They are freed with the last
+/// their kernels read in the same order, without a copy or an upload, and with
+/// [`PlanOptions::sharing`] kernels are chosen so that these are all. They are freed with the last
 /// executor that uses them. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Pipelines {

@@ -8,13 +8,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use twox_hash::xxhash3_128::Hasher;
 
 use super::dispatch::label;
 use super::{guarded, parallel};
 use crate::error::Error;
 use crate::kernels::{Packing, Piece, Precision, Storage};
-use crate::plan::{Allocation, Content};
+use crate::plan::{Allocation, Content, ParametersKey};
 use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES};
 
 /// An allocation of the plan, on the device.
@@ -33,26 +32,20 @@ impl Resource {
     }
 }
 
-/// Parameters on a device, by their numbers: whoever packs the same ones gets those that are there.
+/// Parameters on a device: whoever needs the same ones in the same layout gets those that are there.
 #[derive(Debug, Default)]
 pub(super) struct SharedParameters(Mutex<HashMap<ParametersKey, Weak<Resource>>>);
-
-/// The hash of the numbers, and how they are stored.
-type ParametersKey = (u128, ParametersKind);
-
-/// Bytes on the device, and how they are stored.
-type ParametersKind = (u64, Storage, Precision);
 
 impl SharedParameters {
     fn get(&self, key: &ParametersKey) -> Option<Arc<Resource>> {
         self.lock().get(key)?.upgrade()
     }
 
-    /// The sizes of those that are there, and how they are stored.
-    fn kinds(&self) -> HashSet<ParametersKind> {
+    /// Those that are there.
+    pub(super) fn keys(&self) -> HashSet<ParametersKey> {
         let known = self.lock();
         let alive = known.iter().filter(|(_, weak)| weak.strong_count() > 0);
-        alive.map(|((_, kind), _)| *kind).collect()
+        alive.map(|(key, _)| *key).collect()
     }
 
     fn add(&self, key: ParametersKey, resource: &Arc<Resource>) {
@@ -85,13 +78,7 @@ pub(super) fn create_all(
     shared: &SharedParameters,
     mut uploaded: impl FnMut(u64),
 ) -> Result<Vec<Arc<Resource>>, Error> {
-    let upload = Upload {
-        device,
-        queue,
-        staged: AtomicU64::new(0),
-        held: Budget::default(),
-    };
-    let known = shared.kinds();
+    let upload = Upload::new(device, queue);
     let create = |wanted: &Wanted<'_>| {
         let Wanted {
             allocation,
@@ -104,19 +91,13 @@ pub(super) fn create_all(
         let Content::Parameters(packing) = &allocation.content else {
             return upload.activations(allocation).map(Arc::new);
         };
-        let kind = (allocation.bytes, allocation.storage, allocation.precision);
-        if !writable && known.contains(&kind) {
-            let _held = upload.held.take(packing);
-            let mut hasher = Hasher::new();
-            packing.pieces().for_each(|piece| hash(&mut hasher, &piece));
-            if let Some(resource) = shared.get(&(hasher.finish_128(), kind)) {
-                return Ok(resource);
-            }
+        let key = allocation.parameters_key().filter(|_| !writable);
+        if let Some(resource) = key.and_then(|key| shared.get(&key)) {
+            return Ok(resource);
         }
-        let (resource, hash) = upload.parameters(allocation, packing)?;
-        let resource = Arc::new(resource);
-        if !writable {
-            shared.add((hash, kind), &resource);
+        let resource = Arc::new(upload.parameters(allocation, packing)?);
+        if let Some(key) = key {
+            shared.add(key, &resource);
         }
         Ok(resource)
     };
@@ -144,7 +125,16 @@ struct Upload<'a> {
 /// Bytes of weights that may wait in wgpu's staging memory for a submission.
 const STAGED: u64 = 2 << 20;
 
-impl Upload<'_> {
+impl<'a> Upload<'a> {
+    fn new(device: &'a wgpu::Device, queue: &'a wgpu::Queue) -> Self {
+        Self {
+            device,
+            queue,
+            staged: AtomicU64::new(0),
+            held: Budget::default(),
+        }
+    }
+
     /// An input, or activations: a texture of those begins with a row of zeros.
     fn activations(&self, allocation: &Allocation) -> Result<Resource, Error> {
         match (allocation.storage, &allocation.content) {
@@ -164,15 +154,9 @@ impl Upload<'_> {
         }
     }
 
-    /// Parameters, and the hash of their numbers.
-    fn parameters(
-        &self,
-        allocation: &Allocation,
-        packing: &Packing,
-    ) -> Result<(Resource, u128), Error> {
+    fn parameters(&self, allocation: &Allocation, packing: &Packing) -> Result<Resource, Error> {
         let _held = self.held.take(packing);
-        let mut hasher = Hasher::new();
-        let pieces = packing.pieces().inspect(|piece| hash(&mut hasher, piece));
+        let pieces = packing.pieces();
         let resource = match allocation.storage {
             Storage::Buffer => {
                 // The host may choose another class between runs.
@@ -195,7 +179,7 @@ impl Upload<'_> {
                 view(&texture)
             }
         };
-        Ok((resource, hasher.finish_128()))
+        Ok(resource)
     }
 
     fn buffer(
@@ -325,12 +309,6 @@ impl Drop for Held<'_> {
 
 fn view(texture: &wgpu::Texture) -> Resource {
     Resource::Texture(texture.create_view(&wgpu::TextureViewDescriptor::default()))
-}
-
-/// Adds what a piece has, and where it lies.
-fn hash(hasher: &mut Hasher, piece: &Piece) {
-    hasher.write(&(piece.at as u64).to_ne_bytes());
-    hasher.write(bytemuck::cast_slice(&piece.scalars));
 }
 
 /// Encodes numbers in their storage precision, in the machine's byte order.

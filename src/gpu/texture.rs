@@ -18,9 +18,10 @@ pub enum Origin {
 
 /// How the numbers in a texture encode colours. Networks expect colours as in image files.
 ///
-/// The last four are for video in two textures, as decoders write NV12 and P010: luma in a texture of one
-/// channel, and Cb and Cr in one of two channels and half the size, rounded up. An image takes two views then,
-/// the chroma's after the luma's. Between samples chroma is interpolated linearly; it lies at the even
+/// The last four are for video. An image takes one view of a texture of the format `NV12` or `P010`, of which both
+/// planes are read. Or it takes two, as decoders write the same: luma in a texture of one channel, and after it Cb and
+/// Cr in one of two channels and half the size, rounded up. Or it takes three, all of `r8unorm`: luma, Cb and
+/// Cr (I420). Between samples chroma is interpolated linearly; it lies at the even
 /// columns of the luma, and halfway between an even row and the next one, as in H.264 and H.265 by default
 /// ("left"). The result is taken as encoded for a screen, as players do. A stream says which one it is; if
 /// it does not, heights from 720 on are mostly [`Encoding::Bt709`], lower ones [`Encoding::Bt601`].
@@ -114,11 +115,15 @@ const FORMATS: [wgpu::TextureFormat; 14] = {
     ]
 };
 
-/// The formats of luma and chroma that can be read.
+/// The formats of luma and chroma that can be read, in two textures.
 const VIDEO_FORMATS: [[wgpu::TextureFormat; 2]; 2] = {
     use wgpu::TextureFormat as F;
     [[F::R8Unorm, F::Rg8Unorm], [F::R16Unorm, F::Rg16Unorm]]
 };
+
+/// The formats that have both in one texture.
+const PLANAR_FORMATS: [wgpu::TextureFormat; 2] =
+    [wgpu::TextureFormat::NV12, wgpu::TextureFormat::P010];
 
 /// How a view of a texture is read.
 ///
@@ -150,7 +155,7 @@ pub struct TextureRead {
     pub origin: Origin,
     /// The order of the channels as sampled. By default red comes first, also for BGRA formats; blue
     /// first is for textures filled in the opposite order to their format. Of video it says that Cr
-    /// precedes Cb, as in NV21.
+    /// precedes Cb, as in NV21 and YV12.
     pub channels: ChannelOrder,
     /// The meaning of the numbers.
     pub encoding: Encoding,
@@ -175,21 +180,64 @@ impl TextureRead {
         [size.height, size.width].map(at_level)
     }
 
-    /// A view of the level and in the format that are stated. wgpu does not tell which ones the host's has;
-    /// of several layers it does not tell which one either, so that theirs is used as it is.
-    pub(super) fn view(
+    /// A view of the level and in the format that are stated, or of each plane of a format that has several. wgpu
+    /// does not tell which ones the host's has; of several layers it does not tell which one either, so that
+    /// theirs is used as it is.
+    pub(super) fn views(
         &self,
         device: &wgpu::Device,
         view: &wgpu::TextureView,
-    ) -> Result<wgpu::TextureView, Error> {
+    ) -> Result<Vec<wgpu::TextureView>, Error> {
         let texture = view.texture();
-        if texture.depth_or_array_layers() > 1 {
-            return Ok(view.clone());
+        if self.is_planar(view) {
+            return self.planes(device, texture);
         }
+        if texture.depth_or_array_layers() > 1 {
+            return Ok(vec![view.clone()]);
+        }
+        let format = Some(self.format_of(view));
+        let view = self.view(device, texture, format, wgpu::TextureAspect::All)?;
+        Ok(vec![view])
+    }
+
+    /// A view of each plane.
+    fn planes(
+        &self,
+        device: &wgpu::Device,
+        texture: &wgpu::Texture,
+    ) -> Result<Vec<wgpu::TextureView>, Error> {
+        let format = texture.format();
+        let aspects = [wgpu::TextureAspect::Plane0, wgpu::TextureAspect::Plane1];
+        let formats = aspects.map(|aspect| format.aspect_specific_format(aspect));
+        let needed = formats.into_iter().flatten().chain([format]);
+        let needed = needed.fold(wgpu::Features::empty(), |needed, format| {
+            needed | format.required_features()
+        });
+        let missing = needed - device.features();
+        if !missing.is_empty() {
+            return Err(refuse(format!(
+                "the planes of {format:?} are read on a device with {missing}; request that, or copy them to \
+                 textures of their own"
+            )));
+        }
+        let views = aspects.into_iter();
+        views
+            .map(|aspect| self.view(device, texture, None, aspect))
+            .collect()
+    }
+
+    fn view(
+        &self,
+        device: &wgpu::Device,
+        texture: &wgpu::Texture,
+        format: Option<wgpu::TextureFormat>,
+        aspect: wgpu::TextureAspect,
+    ) -> Result<wgpu::TextureView, Error> {
         guarded(device, "view of a texture", || {
             texture.create_view(&wgpu::TextureViewDescriptor {
                 label: Some("resnet-wgpu texture input"),
-                format: Some(self.format_of(view)),
+                format,
+                aspect,
                 base_mip_level: self.mip_level,
                 mip_level_count: Some(1),
                 ..Default::default()
@@ -201,26 +249,50 @@ impl TextureRead {
         self.format.unwrap_or_else(|| view.texture().format())
     }
 
-    /// The views of an image: of a video luma and chroma.
-    pub(super) const fn planes(&self) -> usize {
-        match self.encoding.video() {
-            Some(_) => 2,
-            None => 1,
+    const fn is_video(&self) -> bool {
+        self.encoding.video().is_some()
+    }
+
+    /// Whether the view is of luma and chroma.
+    fn is_planar(&self, view: &wgpu::TextureView) -> bool {
+        PLANAR_FORMATS.contains(&self.format_of(view))
+    }
+
+    /// The number of views that an image takes, of those that begin with this one, and the number of its planes.
+    pub(super) fn views_and_planes(&self, views: &[(&wgpu::TextureView, Self)]) -> (usize, usize) {
+        if !self.is_video() {
+            return (1, 1);
+        }
+        match views {
+            [(view, _), ..] if self.is_planar(view) => (1, 2),
+            [_, (cb, read), ..] if read.format_of(cb).components() == 1 => (3, 3),
+            _ => (2, 2),
         }
     }
 
-    /// Checks the view of a picture, or of a video's luma.
+    /// Checks the view of a picture, of a video or of its luma.
     pub(super) fn check(&self, view: &wgpu::TextureView) -> Result<(), Error> {
-        if self.planes() == 1 {
-            self.check_as(view, &FORMATS)?;
-        } else {
-            self.check_as(view, &VIDEO_FORMATS.map(|[luma, _]| luma))?;
+        match (self.is_video(), self.is_planar(view)) {
+            (true, true) => {
+                self.check_as(view, &PLANAR_FORMATS)?;
+                if view.texture().depth_or_array_layers() > 1 {
+                    return Err(refuse("a texture of planes has one layer".to_owned()));
+                }
+            }
+            (true, false) => self.check_as(view, &VIDEO_FORMATS.map(|[luma, _]| luma))?,
+            (false, true) => {
+                let format = self.format_of(view);
+                return Err(refuse(format!(
+                    "{format:?} is video; say how it is encoded, such as by `Encoding::Bt709`"
+                )));
+            }
+            (false, false) => self.check_as(view, &FORMATS)?,
         }
         match self.exposure {
             Some(exposure) if !(exposure.is_finite() && exposure > 0.0) => Err(refuse(format!(
                 "{exposure} is not an exposure; use 1 if in doubt"
             ))),
-            Some(_) if self.planes() == 2 => Err(refuse(format!(
+            Some(_) if self.is_video() => Err(refuse(format!(
                 "an exposure is for light, and {:?} is not; leave it out",
                 self.encoding
             ))),
@@ -228,16 +300,24 @@ impl TextureRead {
         }
     }
 
-    /// Checks the view of the chroma that belongs to a video's luma.
+    /// Checks a view of the chroma that belongs to a video's luma; Cb and Cr may be `apart`.
     pub(super) fn check_chroma(
         &self,
         chroma: &wgpu::TextureView,
         (luma_read, luma): (&Self, &wgpu::TextureView),
+        apart: bool,
     ) -> Result<(), Error> {
         let luma_format = luma_read.format_of(luma);
         let mut pairs = VIDEO_FORMATS.iter();
         let pair = pairs.find(|[format, _]| *format == luma_format);
-        self.check_as(chroma, &pair.map_or([luma_format], |[_, format]| [*format]))?;
+        if apart {
+            // What has more bits in three planes has them in the lower ones.
+            let eight_bits = [wgpu::TextureFormat::R8Unorm];
+            luma_read.check_as(luma, &eight_bits)?;
+            self.check_as(chroma, &eight_bits)?;
+        } else {
+            self.check_as(chroma, &pair.map_or([luma_format], |[_, format]| [*format]))?;
+        }
         let [height, width] = luma_read.size(luma);
         let want = [height.div_ceil(2), width.div_ceil(2)];
         let got = self.size(chroma);
@@ -306,7 +386,7 @@ impl TextureRead {
                 | Encoding::Bt709Full => false,
             },
             channels: match self.channels {
-                _ if format.components() == 1 && self.planes() == 1 => Channels::First,
+                _ if format.components() == 1 && !self.is_video() => Channels::First,
                 ChannelOrder::Bgr => Channels::Bgr,
                 ChannelOrder::Rgb | ChannelOrder::Grey | ChannelOrder::Planes(_) => Channels::Rgb,
             },
@@ -317,10 +397,9 @@ impl TextureRead {
                 .map(|(red_and_blue, full_range)| Video {
                     red_and_blue,
                     full_range,
-                    bits: if format == wgpu::TextureFormat::R16Unorm {
-                        10
-                    } else {
-                        8
+                    bits: match format {
+                        wgpu::TextureFormat::R16Unorm | wgpu::TextureFormat::P010 => 10,
+                        _ => 8,
                     },
                 }),
         };

@@ -1,5 +1,6 @@
 //! Sums of the pixels of an image, weighed by how well they answer queries.
 
+use super::packing::Source;
 use super::{Kernel, Launch, Packing, Storage, grid, number, read_single, write_single};
 use crate::tensor::{LANES, Shape, Tensor};
 
@@ -34,7 +35,8 @@ pub(crate) fn packing(positions: &Tensor) -> Packing {
     let &[tokens, c] = positions.dims() else {
         unreachable!("the graph has checked that positions are [token, c]");
     };
-    Packing::new(Storage::Buffer, tokens * c, move || {
+    let source = Source::new("tokens of channel groups", [&positions]);
+    Packing::new(source, Storage::Buffer, tokens * c, move || {
         let data = positions.data();
         let packed = (0..tokens * c).map(|i| {
             let (group, token, lane) = (i / (LANES * tokens), i / LANES % tokens, i % LANES);

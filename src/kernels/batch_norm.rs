@@ -1,5 +1,6 @@
 //! Batch normalisation with running statistics, and ReLU.
 
+use super::packing::Source;
 use super::{Kernel, Launch, Packing, Storage, flag, number, read, read_single, write};
 use crate::tensor::{LANES, Shape, Tensor};
 
@@ -46,7 +47,9 @@ fn rounded(values: impl Iterator<Item = f64>) -> Vec<f32> {
 /// The factor, one per channel.
 pub(crate) fn scale_packing([gamma, variance]: [Tensor; 2], epsilon: f32) -> Packing {
     let len = gamma.data().len().next_multiple_of(LANES);
-    Packing::new(Storage::Buffer, len, move || {
+    let order = format!("scale, epsilon {:x}", epsilon.to_bits());
+    let source = Source::new(order, [&gamma, &variance]);
+    Packing::new(source, Storage::Buffer, len, move || {
         rounded(scale(&gamma, &variance, epsilon))
     })
 }
@@ -54,7 +57,9 @@ pub(crate) fn scale_packing([gamma, variance]: [Tensor; 2], epsilon: f32) -> Pac
 /// The summand, one per channel: β − μ · scale.
 pub(crate) fn shift_packing([gamma, beta, mean, variance]: [Tensor; 4], epsilon: f32) -> Packing {
     let len = gamma.data().len().next_multiple_of(LANES);
-    Packing::new(Storage::Buffer, len, move || {
+    let order = format!("shift, epsilon {:x}", epsilon.to_bits());
+    let source = Source::new(order, [&gamma, &beta, &mean, &variance]);
+    Packing::new(source, Storage::Buffer, len, move || {
         let shifts = beta.data().iter().zip(mean.data());
         let scaled = scale(&gamma, &variance, epsilon).zip(shifts);
         rounded(scaled.map(|(s, (&b, &m))| f64::from(b) - f64::from(m) * s))

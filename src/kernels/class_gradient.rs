@@ -1,5 +1,6 @@
 //! The gradient of one logit with respect to the classifier's input: a row of its weights.
 
+use super::packing::Source;
 use super::{Kernel, Launch, Packing, Storage, grid, number, read_single, write_single};
 use crate::tensor::{Shape, Tensor, pack};
 
@@ -38,7 +39,8 @@ pub(crate) fn packing(weight: &Tensor) -> Packing {
     };
     let row = Shape::new(1, c, h, w);
     let len = classes * row.packed_len();
-    Packing::in_blocks(Storage::Buffer, len, weight, 1, move |_, weight| {
+    let source = Source::new("classes", [weight]);
+    Packing::in_blocks(source, Storage::Buffer, len, 1, move |_, weight| {
         let rows = weight.chunks_exact(row.len());
         rows.flat_map(|values| pack(row, values)).collect()
     })

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::packing::Source;
 use super::{Binding, Packing, Precision, Storage, flag, number, read, read_single, write};
 use crate::graph::Padding;
 use crate::tensor::{LANES, Shape, Tensor};
@@ -186,10 +187,12 @@ pub(super) fn tiles_len([out_c, in_c, taps]: [usize; 3], tile: Tile) -> usize {
 pub(crate) fn tiles(weight: &Tensor, tile: Tile) -> Packing {
     let [out_c, in_c, taps] = out_in_taps(weight);
     let len = tiles_len([out_c, in_c, taps], tile);
+    // The length tells how far the reduction is padded.
+    let source = Source::new(format!("tiles of {} outputs", tile.co), [weight]);
     Packing::in_blocks(
+        source,
         Storage::Buffer,
         len,
-        weight,
         tile.co as usize,
         move |_, weight| pack_tiles(weight, [in_c, taps], tile),
     )

@@ -1,6 +1,7 @@
 //! Convolution with independent channel groups, including depthwise convolution.
 
 use super::conv2d::{BINDINGS, Geometry, out_in_taps};
+use super::packing::Source;
 use super::{Kernel, Launch, Packing, Storage, number};
 use crate::tensor::{LANES, Tensor};
 
@@ -37,7 +38,8 @@ pub fn launch(geometry: &Geometry) -> Launch {
 pub(crate) fn packing(weight: &Tensor) -> Packing {
     let [out_c, group_in, taps] = out_in_taps(weight);
     let len = out_c.next_multiple_of(LANES) * group_in * taps;
-    Packing::in_blocks(Storage::Buffer, len, weight, LANES, move |_, weight| {
+    let source = Source::new("grouped", [weight]);
+    Packing::in_blocks(source, Storage::Buffer, len, LANES, move |_, weight| {
         let rows = weight.chunks_exact(group_in * taps);
         let mut packed = vec![0.0; rows.len().next_multiple_of(LANES) * group_in * taps];
         for (co, row) in rows.enumerate() {

@@ -1,6 +1,7 @@
 //! `y = W·x + b`; each workgroup streams the weights of four outputs.
 
 use super::conv2d::out_in_taps;
+use super::packing::Source;
 use super::{Kernel, Launch, Packing, Storage, grid, number, read, read_single, write_single};
 use crate::tensor::{LANES, Shape, Tensor};
 
@@ -33,7 +34,8 @@ pub(crate) fn packing(weight: &Tensor) -> Packing {
     let [out, inputs, _] = out_in_taps(weight);
     let in_groups = inputs.div_ceil(LANES);
     let len = out.next_multiple_of(LANES) * in_groups * LANES;
-    Packing::in_blocks(Storage::Buffer, len, weight, LANES, move |_, weight| {
+    let source = Source::new("four outputs", [weight]);
+    Packing::in_blocks(source, Storage::Buffer, len, LANES, move |_, weight| {
         let rows = weight.chunks_exact(inputs);
         let mut packed = vec![0.0; rows.len().next_multiple_of(LANES) * in_groups * LANES];
         for (o, row) in rows.enumerate() {

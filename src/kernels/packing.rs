@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use twox_hash::xxhash3_128::Hasher;
+
 use super::Storage;
 use crate::tensor::{LANES, Tensor};
 
@@ -16,10 +18,35 @@ pub(super) const PIECE: usize = 256 << 10;
 /// It is made by the module of the kernel that reads them, from tensors shared with the graph.
 #[derive(Clone)]
 pub struct Packing {
+    source: Source,
     storage: Storage,
     len: usize,
     held: usize,
     pieces: Arc<dyn Fn() -> Pieces + Send + Sync>,
+}
+
+/// What a packing is made of: those of the same source, storage and length have the same scalars.
+#[derive(Clone)]
+pub(super) struct Source {
+    /// The order of the scalars, and whatever else decides what is made of the tensors.
+    order: String,
+    tensors: Vec<Tensor>,
+}
+
+impl Source {
+    pub(super) fn new<'t>(
+        order: impl Into<String>,
+        tensors: impl IntoIterator<Item = &'t Tensor>,
+    ) -> Self {
+        Self {
+            order: order.into(),
+            tensors: tensors.into_iter().cloned().collect(),
+        }
+    }
+
+    pub(super) fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
 }
 
 /// Some of the scalars of a packing.
@@ -36,11 +63,12 @@ type Pieces = Box<dyn Iterator<Item = Piece>>;
 impl Packing {
     /// Parameters of `len` scalars, which `pack` returns.
     pub(super) fn new(
+        source: Source,
         storage: Storage,
         len: usize,
         pack: impl Fn() -> Vec<f32> + Send + Sync + 'static,
     ) -> Self {
-        Self::in_pieces(storage, len, 2 * len, move || {
+        Self::in_pieces(source, storage, len, 2 * len, move || {
             let scalars = pack();
             Box::new(std::iter::once(Piece { at: 0, scalars }))
         })
@@ -49,12 +77,14 @@ impl Packing {
     /// Parameters that would be large in one piece: `pieces` returns each scalar once. To make a piece of it
     /// takes `held` scalars.
     pub(super) fn in_pieces(
+        source: Source,
         storage: Storage,
         len: usize,
         held: usize,
         pieces: impl Fn() -> Pieces + Send + Sync + 'static,
     ) -> Self {
         Self {
+            source,
             storage,
             len,
             held,
@@ -63,20 +93,20 @@ impl Packing {
     }
 
     /// Weights in blocks of `block` outputs, one block after another: `pack` makes those of outputs from a
-    /// multiple of `block` on of their scalars in `weight`, whose first dimension is the outputs.
+    /// multiple of `block` on of their scalars in the first tensor, whose first dimension is the outputs.
     pub(super) fn in_blocks(
+        source: Source,
         storage: Storage,
         len: usize,
-        weight: &Tensor,
         block: usize,
         pack: impl Fn(usize, &[f32]) -> Vec<f32> + Clone + Send + Sync + 'static,
     ) -> Self {
+        let weight = source.tensors[0].clone();
         let outputs = weight.dims()[0];
         let block_len = len / outputs.div_ceil(block).max(1);
         let at_once = (PIECE / block_len.max(1)).max(1) * block;
         let held = 2 * len.min(at_once / block * block_len);
-        let weight = weight.clone();
-        Self::in_pieces(storage, len, held, move || {
+        Self::in_pieces(source, storage, len, held, move || {
             let (weight, pack) = (weight.clone(), pack.clone());
             Box::new(parts(outputs, at_once).map(move |part| Piece {
                 at: part.start / block * block_len,
@@ -89,7 +119,8 @@ impl Packing {
     /// tensor.
     pub(crate) fn vector(tensor: Option<&Tensor>, len: usize) -> Self {
         let (tensor, len) = (tensor.cloned(), len.next_multiple_of(LANES));
-        Self::new(Storage::Buffer, len, move || {
+        let source = Source::new("vector", tensor.as_ref());
+        Self::new(source, Storage::Buffer, len, move || {
             let mut packed = tensor
                 .as_ref()
                 .map_or_else(Vec::new, |t| t.scalars().into_owned());
@@ -109,6 +140,21 @@ impl Packing {
         self.len
     }
 
+    /// Identifies the scalars: packings with the same number have the same ones.
+    pub(crate) fn identity(&self) -> u128 {
+        let Source { order, tensors } = &self.source;
+        let mut hasher = Hasher::new();
+        let storage = match self.storage {
+            Storage::Buffer => "buffer",
+            Storage::Texture => "texture",
+        };
+        hasher.write(format!("{storage} of {}, {order}:", self.len).as_bytes());
+        for tensor in tensors {
+            hasher.write(&tensor.fingerprint().to_ne_bytes());
+        }
+        hasher.finish_128()
+    }
+
     /// The scalars, in pieces, each of which is computed when it is asked for.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> {
         (self.pieces)()
@@ -116,7 +162,7 @@ impl Packing {
 
     /// The scalars, put together.
     #[cfg(test)]
-    pub(super) fn scalars(&self) -> Vec<f32> {
+    pub(crate) fn scalars(&self) -> Vec<f32> {
         // What no piece brings is not a number.
         let mut all = vec![f32::NAN; self.len];
         for Piece { at, scalars } in self.pieces() {

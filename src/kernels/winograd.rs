@@ -3,7 +3,7 @@
 //! [`conv2d_tiled`] or [`conv2d_texture`], and transformed back.
 
 use super::conv2d::{self, Geometry, Residual};
-use super::packing::{PIECE, Piece, parts};
+use super::packing::{PIECE, Piece, Source, parts};
 use super::textures::conv2d_texture;
 use super::{Launch, Packing, Storage, conv2d_tiled};
 use crate::graph::Padding;
@@ -122,10 +122,11 @@ pub(crate) fn texels_packing(
     let (bias, tile_co) = (bias.cloned(), tile.co as usize);
     let [out_c, in_c, _] = conv2d::out_in_taps(weight);
     let len = conv2d_texture::packed_len([out_c, in_c, 1], tile_co);
+    let order = format!("texels of {tile_co} outputs of {out_tile:?}");
     packing(
+        Source::new(order, std::iter::once(weight).chain(bias.as_ref())),
         Storage::Texture,
         len,
-        weight,
         out_tile,
         tile_co,
         move |first, point, matrix| {
@@ -144,33 +145,36 @@ pub(crate) fn tiles_packing(weight: &Tensor, tile: conv2d::Tile, out_tile: OutTi
     let [out_c, in_c, _] = conv2d::out_in_taps(weight);
     let len = conv2d::tiles_len([out_c, in_c, 1], tile);
     let block = tile.co as usize;
+    let order = format!("tiles of {block} outputs of {out_tile:?}");
     packing(
+        Source::new(order, [weight]),
         Storage::Buffer,
         len,
-        weight,
         out_tile,
         block,
         move |_, _, matrix| conv2d::pack_tiles(matrix, [in_c, 1], tile),
     )
 }
 
-/// 3×3 OIHW weights as a matrix for each component, of `len` scalars in blocks of `block` outputs: `pack` makes
-/// the blocks of a component from an output on, given its points and the matrix of these outputs.
+/// 3×3 OIHW weights, the first tensor, as a matrix for each component, of `len` scalars in blocks of `block`
+/// outputs: `pack` makes the blocks of a component from an output on, given its points and the matrix of these
+/// outputs.
 fn packing(
+    source: Source,
     storage: Storage,
     len: usize,
-    weight: &Tensor,
     out_tile: OutTile,
     block: usize,
     pack: impl Fn(usize, [usize; 2], &[f32]) -> Vec<f32> + Clone + Send + Sync + 'static,
 ) -> Packing {
-    let [out_c, in_c, taps] = conv2d::out_in_taps(weight);
+    let weight = source.tensors()[0].clone();
+    let [out_c, in_c, taps] = conv2d::out_in_taps(&weight);
     let block_len = len / out_c.div_ceil(block).max(1);
     // The scalars of some outputs may have to be computed: that is done once, for all components.
     let at_once = (PIECE / (block * in_c * taps).max(1)).max(1) * block;
     let held = at_once.min(out_c) * in_c * taps + 2 * len.min(at_once / block * block_len);
-    let weight = weight.clone();
-    Packing::in_pieces(storage, out_tile.components() * len, held, move || {
+    let scalars = out_tile.components() * len;
+    Packing::in_pieces(source, storage, scalars, held, move || {
         let (weight, pack) = (weight.clone(), pack.clone());
         Box::new(parts(out_c, at_once).flat_map(move |part| {
             let taps = weight.slices(part.clone()).into_owned();

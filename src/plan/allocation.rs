@@ -9,6 +9,23 @@ use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES, folded_rows};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AllocationId(pub(crate) usize);
 
+/// Identifies parameters on a device: allocations with the same key have the same content, in the same layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ParametersKey {
+    packing: u128,
+    precision: Precision,
+}
+
+impl ParametersKey {
+    /// The key of a packing that is stored in this precision.
+    pub(super) fn new(packing: &Packing, precision: Precision) -> Self {
+        Self {
+            packing: packing.identity(),
+            precision,
+        }
+    }
+}
+
 /// The content of an allocation.
 #[derive(Clone, Debug)]
 pub enum Content {
@@ -81,6 +98,14 @@ impl Allocation {
             storage,
             precision,
             content: Content::Parameters(packing),
+        }
+    }
+
+    /// Identifies its parameters; `None` if its content is something else.
+    pub(crate) fn parameters_key(&self) -> Option<ParametersKey> {
+        match &self.content {
+            Content::Parameters(packing) => Some(ParametersKey::new(packing, self.precision)),
+            Content::Input | Content::Activations => None,
         }
     }
 

@@ -11,7 +11,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::buffers::OnBuffers;
-use super::lower::back_end;
+use super::lower::{Lowered, back_end};
 use super::options::{PlanOptions, Winograd};
 use super::textures::OnTextures;
 use crate::error::Error;
@@ -156,6 +156,33 @@ pub(super) fn out_tiles(
     wanted.iter().copied().filter(move |_| applies)
 }
 
+/// The lowered form of a convolution: by the algorithm that was chosen for it, if that is possible, otherwise by the
+/// default, or the first one of those possible that may be used.
+///
+/// If the weights are on the device for other algorithms, but not for this one, it is one of these: the first one
+/// of `kinds`, which are the defaults for each order of the weights, or else of those possible.
+pub(super) fn choose<A: Copy + PartialEq + fmt::Display>(
+    options: &PlanOptions,
+    chosen: Option<A>,
+    (possible, kinds): (Vec<A>, impl FnOnce() -> Vec<A>),
+    lower: impl Fn(A) -> Lowered,
+) -> Lowered {
+    let trusted = |algorithm: &A| options.trusts(algorithm);
+    let default = possible[0];
+    let wanted = match chosen {
+        Some(choice) if trusted(&choice) && possible.contains(&choice) => choice,
+        _ => *possible.iter().find(|a| trusted(a)).unwrap_or(&default),
+    };
+    let lowered = lower(wanted);
+    if !options.has_shared() || lowered.is_shared(options) {
+        return lowered;
+    }
+    let kinds = kinds().into_iter().filter(|kind| possible.contains(kind));
+    let others = kinds.chain(possible.iter().copied()).filter(trusted);
+    let shared = others.map(lower).find(|other| other.is_shared(options));
+    shared.unwrap_or(lowered)
+}
+
 /// The default and the other candidates, each once.
 pub(super) fn distinct<A: PartialEq>(default: A, others: impl IntoIterator<Item = A>) -> Vec<A> {
     let mut distinct = vec![default];
@@ -198,5 +225,142 @@ impl Choices {
 impl FromIterator<(ConvShape, Candidate)> for Choices {
     fn from_iter<I: IntoIterator<Item = (ConvShape, Candidate)>>(choices: I) -> Self {
         Self(choices.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use super::*;
+    use crate::plan::{
+        Capabilities, Content, DeviceClass, DeviceKind, KernelPath, ParametersKey, Plan, Vendor,
+    };
+    use crate::tensor::{Shape, Tensor};
+
+    /// A layer for which every algorithm is possible, with a residual behind it.
+    fn graph(side: usize) -> Graph {
+        let mut graph = Graph::new();
+        let x = graph.input("x", Shape::new(1, 24, side, side)).unwrap();
+        let weight = Tensor::from_fn(&[40, 24, 3, 3], |i| (i % 251) as f32 - 125.0);
+        let weight = graph.param("weight", weight.scaled(vec![0.5; 40]));
+        let bias = graph.param("bias", Tensor::from_fn(&[40], |i| i as f32));
+        let mut conv = Conv2d::new(weight).padding(1);
+        conv.bias = Some(bias);
+        let y = graph.add("y", Op::Conv2d(conv), &[x]).unwrap();
+        graph.mark_output(y).unwrap();
+        graph
+    }
+
+    fn devices() -> Vec<PlanOptions> {
+        let mut software = Capabilities {
+            immediate_bytes: 64,
+            read_write_textures: true,
+            subgroup_lanes: Some([8, 8]),
+            device: DeviceKind::SOFTWARE,
+            ..Capabilities::default()
+        };
+        let eight = PlanOptions::new(software);
+        software.subgroup_lanes = Some([4, 4]);
+        let integrated = PlanOptions::new(Capabilities {
+            half_arithmetic: true,
+            device: DeviceKind {
+                class: DeviceClass::Integrated,
+                vendor: Vendor::Intel,
+            },
+            ..Capabilities::default()
+        });
+        vec![
+            eight,
+            PlanOptions::new(software),
+            PlanOptions::new(software).path(KernelPath::Buffers),
+            integrated.clone(),
+            integrated.precision(Precision::F16),
+        ]
+    }
+
+    fn shape_of(graph: &Graph) -> ConvShape {
+        ConvShape::of(graph, &graph.nodes()[0]).unwrap()
+    }
+
+    fn keys(plan: &Plan) -> HashSet<ParametersKey> {
+        let allocations = plan.allocations().iter();
+        allocations.filter_map(|a| a.parameters_key()).collect()
+    }
+
+    /// The plan with one of the candidates.
+    fn plan_by(graph: &Graph, options: &PlanOptions, candidate: Candidate) -> Plan {
+        let choices = [(shape_of(graph), candidate)].into_iter().collect();
+        let plan = Plan::new(graph, &options.clone().choices(choices)).unwrap();
+        assert!(plan.steps().iter().any(|s| s.choice == Some(candidate)));
+        plan
+    }
+
+    #[test]
+    fn parameters_with_the_same_key_are_the_same() {
+        let graph = graph(12);
+        for options in devices() {
+            let mut known: HashMap<ParametersKey, (u64, Vec<f32>)> = HashMap::new();
+            let mut orders = 0;
+            for candidate in candidates(&shape_of(&graph), &options).unwrap() {
+                let plan = plan_by(&graph, &options, candidate);
+                for allocation in plan.allocations() {
+                    let Content::Parameters(packing) = &allocation.content else {
+                        continue;
+                    };
+                    let got = (allocation.bytes, packing.scalars());
+                    let key = allocation.parameters_key().unwrap();
+                    let first = known.entry(key).or_insert_with(|| {
+                        orders += 1;
+                        got.clone()
+                    });
+                    assert!(*first == got, "{candidate}: {}", allocation.name);
+                }
+            }
+            assert!(orders >= 2, "{orders} orders of the weights");
+        }
+    }
+
+    #[test]
+    fn whatever_order_the_weights_are_in_another_size_reads_them() {
+        let (first, second) = (graph(12), graph(7));
+        for options in devices() {
+            let fresh = Plan::new(&second, &options).unwrap().to_string();
+            for candidate in candidates(&shape_of(&first), &options).unwrap() {
+                let there = keys(&plan_by(&first, &options, candidate));
+                let sharing = options.clone().share(there.clone());
+                let plan = Plan::new(&second, &sharing).unwrap();
+                assert!(keys(&plan).is_subset(&there), "{candidate}: {plan}");
+                // What was measured for a layer has the last word if it reads what is there.
+                let same = plan_by(&first, &sharing, candidate);
+                assert!(keys(&same).is_subset(&there), "{candidate}");
+            }
+            // Nothing of this network is there.
+            let mut other = Graph::new();
+            let x = other.input("x", Shape::new(1, 24, 9, 9)).unwrap();
+            let weight = Tensor::from_fn(&[40, 24, 3, 3], |i| i as f32);
+            let weight = other.param("weight", weight);
+            let conv = Op::Conv2d(Conv2d::new(weight));
+            let y = other.add("y", conv, &[x]).unwrap();
+            other.mark_output(y).unwrap();
+            let there = keys(&Plan::new(&other, &options).unwrap());
+            let plan = Plan::new(&second, &options.share(there)).unwrap();
+            assert_eq!(plan.to_string(), fresh, "as without");
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_not_preferred_where_it_needs_more_than_the_device_has() {
+        let options = &devices()[3];
+        let (first, second) = (graph(12), graph(40));
+        let of_the_algorithm = |winograd| options.clone().winograd(winograd);
+        let four = Plan::new(&first, &of_the_algorithm(Winograd::Four)).unwrap();
+        let mut little = options.clone().share(keys(&four));
+        let names_winograd = |plan: &Plan| plan.to_string().contains("winograd4");
+        assert!(names_winograd(&Plan::new(&second, &little).unwrap()));
+        // Room for the output, not for the components.
+        little.capabilities.storage_binding_bytes = 40 * 40 * 40 * 4;
+        let plan = Plan::new(&second, &little).unwrap();
+        assert!(!names_winograd(&plan), "{plan}");
     }
 }

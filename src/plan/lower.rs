@@ -4,6 +4,7 @@
 //! A back end is chosen once for a plan. Each is a folder with a table of the operations, which the
 //! compiler keeps complete, and its own candidates, defaults and dispatches for convolutions.
 
+use super::allocation::ParametersKey;
 use super::buffers::Buffers;
 use super::candidate::{Candidate, ConvShape};
 use super::capabilities::DeviceClass;
@@ -120,12 +121,20 @@ impl Bound {
         }
     }
 
-    /// The precision that the kernel expects for a parameter, by its first binding; a later binding
-    /// may be a placeholder that is not read.
-    pub(super) fn precision_of(&self, index: usize) -> Precision {
+    /// The keys of its parameters if data is stored in this precision.
+    fn parameters_keys(&self, stored: Precision) -> impl Iterator<Item = ParametersKey> {
+        let parameters = self.parameters.iter().enumerate();
+        parameters.map(move |(index, (_, packing))| {
+            ParametersKey::new(packing, self.precision_of(index, stored))
+        })
+    }
+
+    /// The precision that the kernel expects for a parameter if data is stored in this one, by its first
+    /// binding; a later binding may be a placeholder that is not read.
+    pub(super) fn precision_of(&self, index: usize, stored: Precision) -> Precision {
         let mut bound = self.launch.kernel.bindings.iter().zip(&self.operands);
         match bound.find(|(_, operand)| **operand == Operand::Parameters(index)) {
-            Some((binding, _)) if binding.stored => self.launch.precision,
+            Some((binding, _)) if binding.stored => stored,
             _ => Precision::F32,
         }
     }
@@ -200,6 +209,15 @@ pub(super) struct Lowered {
 }
 
 impl Lowered {
+    /// Whether all parameters that it reads are on the device, in its layout.
+    pub(super) fn is_shared(&self, options: &PlanOptions) -> bool {
+        let mut bound = self.dispatches.iter().map(|dispatch| &dispatch.bound);
+        bound.all(|bound| {
+            let mut keys = bound.parameters_keys(self.precision);
+            keys.all(|key| options.is_shared(key))
+        })
+    }
+
     /// A node that takes one dispatch.
     pub(super) fn single(from_to: [Representation; 2], precision: Precision, bound: Bound) -> Self {
         Self {

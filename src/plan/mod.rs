@@ -31,7 +31,7 @@ pub(crate) mod textures;
 pub(crate) mod units;
 
 pub use crate::kernels::Precision;
-pub(crate) use allocation::{Allocation, AllocationId, Content};
+pub(crate) use allocation::{Allocation, AllocationId, Content, ParametersKey};
 pub use candidate::Choices;
 pub(crate) use candidate::{Candidate, ConvShape, candidates};
 pub use capabilities::Capabilities;
@@ -114,7 +114,13 @@ impl Plan {
                 reason: "nothing is marked as an output".to_owned(),
             });
         }
-        planner::plan(graph, input, options)
+        match planner::plan(graph, input, options) {
+            // Kernels that read what is there may need larger activations than the defaults.
+            Err(Error::LimitExceeded { .. }) if options.has_shared() => {
+                planner::plan(graph, input, &options.clone().share(HashSet::new()))
+            }
+            planned => planned,
+        }
     }
 
     /// Total size of activations in bytes.

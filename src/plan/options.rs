@@ -1,8 +1,10 @@
 //! The options for planning a graph: what the device allows, and what the caller wants.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
+use super::allocation::ParametersKey;
 use super::candidate::Choices;
 use super::capabilities::Capabilities;
 use crate::kernels::Precision;
@@ -77,6 +79,8 @@ pub struct PlanOptions {
     pub(crate) choices: Choices,
     /// Kernels, and ways to compute a convolution, that are wrong on the device.
     wrong: BTreeSet<String>,
+    /// Parameters that are on the device.
+    shared: Arc<HashSet<ParametersKey>>,
 }
 
 impl PlanOptions {
@@ -91,6 +95,7 @@ impl PlanOptions {
             cooperative_matrix: false,
             choices: Choices::default(),
             wrong: BTreeSet::new(),
+            shared: Arc::default(),
         }
     }
 
@@ -142,6 +147,24 @@ impl PlanOptions {
     pub(crate) fn without(mut self, names: impl IntoIterator<Item = String>) -> Self {
         self.wrong.extend(names);
         self
+    }
+
+    /// Prefers kernels that read parameters in the layout in which these are on the device.
+    pub(crate) fn share(self, shared: HashSet<ParametersKey>) -> Self {
+        Self {
+            shared: Arc::new(shared),
+            ..self
+        }
+    }
+
+    /// Whether any parameters are known to be on the device.
+    pub(super) fn has_shared(&self) -> bool {
+        !self.shared.is_empty()
+    }
+
+    /// Whether these parameters are on the device.
+    pub(super) fn is_shared(&self, key: ParametersKey) -> bool {
+        self.shared.contains(&key)
     }
 
     /// Whether something may be used.

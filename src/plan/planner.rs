@@ -376,7 +376,7 @@ impl Planner<'_> {
         let mut parameters = Vec::with_capacity(bound.parameters.len());
         for (index, (role, packing)) in bound.parameters.iter().enumerate() {
             let name = format!("{}.{role}", draft.node);
-            let precision = bound.precision_of(index);
+            let precision = bound.precision_of(index, bound.launch.precision);
             let allocation = Allocation::parameters(name, packing.clone(), precision);
             let id = AllocationId(self.allocations.len());
             parameters.push(id);

@@ -210,8 +210,9 @@ pub(crate) fn launches() -> Vec<Launch> {
     }
     launches.extend([
         heat_map::launch([30, 20]),
-        resample_rows::launch([30, 20], false),
-        resample_rows::launch([30, 20], true),
+        resample_rows::launch([30, 20], 1),
+        resample_rows::launch([30, 20], 2),
+        resample_rows::launch([30, 20], 3),
         resample_columns::launch([30, 20]),
         similarity::launch(1000, 512),
         top_k::launch(10),

@@ -15,7 +15,7 @@ use bevy::render::texture::GpuImage;
 use bevy::render::view::ViewTarget;
 use bevy::render::{Extract, ExtractSchedule, GpuResourceAppExt, Render, RenderApp, RenderSystems};
 use bevy::tasks::{AsyncComputeTaskPool, Task, futures::check_ready};
-use resnet_wgpu::gpu::{Classifier, Context, HeatMap, Prewarm, optional_features};
+use resnet_wgpu::gpu::{Classifier, Context, HeatMap, Prewarm, TextureRead, optional_features};
 use resnet_wgpu::network::Network;
 use resnet_wgpu::{Error, wgpu};
 
@@ -236,7 +236,7 @@ impl Job {
         if let State::Warming(classifier, warming) = &mut self.state {
             let warming = match warming {
                 Some(warming) => warming,
-                none => none.insert(classifier.prewarm(view)?),
+                none => none.insert(classifier.prewarm(&[(view, TextureRead::default())])?),
             };
             if warming.record(encoder, WARM) {
                 let state = std::mem::replace(&mut self.state, State::Failed);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use resnet_wgpu::Error;
-use resnet_wgpu::gpu::{Answer, Classifier, Context, HeatMap, Prewarm};
+use resnet_wgpu::gpu::{Answer, Classifier, Context, HeatMap, Prewarm, TextureRead};
 use resnet_wgpu::network::ModelOptions;
 use resnet_wgpu::picture::Preprocess;
 use resnet_wgpu::wgpu;
@@ -76,9 +76,10 @@ impl Network {
         scale: Scale,
     ) -> Result<(), Error> {
         self.paint(scale)?;
-        self.warming = vec![self.labels.prewarm(picture)?];
+        let views = [(picture, TextureRead::default())];
+        self.warming = vec![self.labels.prewarm(&views)?];
         if let Some(mapped) = &mut self.mapped {
-            self.warming.push(mapped.prewarm(picture)?);
+            self.warming.push(mapped.prewarm(&views)?);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::conv2d_quad;
 use crate::kernels::conv2d::{Geometry, out_in_taps};
+use crate::kernels::packing::Source;
 use crate::kernels::{Kernel, Launch, Packing, Storage, flag, immediate, load, update};
 use crate::tensor::{LANES, Tensor};
 
@@ -142,10 +143,12 @@ pub(crate) fn packing(weight: &Tensor, bias: Option<&Tensor>, tile_co: usize) ->
     let [out_c, in_c, taps] = out_in_taps(weight);
     let len = packed_len([out_c, in_c, taps], tile_co);
     let bias = bias.cloned();
+    let order = format!("texels of {tile_co} outputs");
+    let source = Source::new(order, std::iter::once(weight).chain(bias.as_ref()));
     Packing::in_blocks(
+        source,
         Storage::Texture,
         len,
-        weight,
         tile_co,
         move |first, weight| {
             let bias = bias.as_ref().map(|bias| &bias.data()[first..]);

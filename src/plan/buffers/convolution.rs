@@ -11,7 +11,7 @@ use crate::kernels::{
     Launch, Packing, conv2d_cooperative, conv2d_grouped, conv2d_reduce, conv2d_tiled, winograd,
     winograd_input, winograd_output,
 };
-use crate::plan::candidate::{Candidate, ConvShape};
+use crate::plan::candidate::{Candidate, ConvShape, choose};
 use crate::plan::lower::{Bound, Dispatch, Lowered, Operand, residual_or};
 
 /// An algorithm for convolutions on buffers.
@@ -45,33 +45,27 @@ impl fmt::Display for OnBuffers {
 }
 
 impl Buffers<'_> {
-    /// The algorithm chosen for a layer, if it is possible, otherwise the default, or the next one that may
-    /// be used.
-    fn algorithm(&self, shape: &ConvShape) -> OnBuffers {
-        let geometry = shape.geometry();
-        let trusted = |algorithm: &OnBuffers| self.options.trusts(algorithm);
-        let possible = || self.algorithms(geometry).into_iter();
-        match self.options.choices.get(shape) {
-            Some(Candidate::Buffers(choice))
-                if trusted(&choice) && possible().any(|other| other == choice) =>
-            {
-                choice
-            }
-            _ => {
-                let default = self.default_algorithm(geometry);
-                let other = || possible().find(trusted);
-                Some(default)
-                    .filter(trusted)
-                    .or_else(other)
-                    .unwrap_or(default)
-            }
-        }
-    }
-
+    /// A convolution by the algorithm that suits it.
     pub(super) fn convolution(&self, graph: &Graph, node: &Node, conv: &Conv2d) -> Lowered {
         let shape = ConvShape::of_conv(graph, node, conv);
         let geometry = shape.geometry();
-        let algorithm = self.algorithm(&shape);
+        let chosen = match self.options.choices.get(&shape) {
+            Some(Candidate::Buffers(choice)) => Some(choice),
+            _ => None,
+        };
+        let algorithms = (self.algorithms(geometry), || self.kinds(geometry));
+        choose(self.options, chosen, algorithms, |algorithm| {
+            self.lower_by(algorithm, geometry, graph, conv)
+        })
+    }
+
+    fn lower_by(
+        &self,
+        algorithm: OnBuffers,
+        geometry: &Geometry,
+        graph: &Graph,
+        conv: &Conv2d,
+    ) -> Lowered {
         let weight = graph.tensor(conv.weight);
         let convolution = Convolution {
             geometry,

@@ -47,10 +47,7 @@ impl Buffers<'_> {
         }
         let row = Defaults::of(&self.options.capabilities);
         if let Some(out_tile) = row.winograd_for(geometry, self.options) {
-            let product = winograd::product(geometry, out_tile);
-            // The transforms have already lost precision, so the products are in single precision.
-            let tile = row.tile_for(row.tiles, &product, out_tile.components());
-            return OnBuffers::Winograd(out_tile, tile);
+            return row.winograd(geometry, out_tile);
         }
         if self.may_cooperate(geometry) {
             // The caller asked for it. Matrix units are several times as fast as other arithmetic.
@@ -61,11 +58,21 @@ impl Buffers<'_> {
         } else {
             row.tiles
         };
-        let tile = row.tile_for(tiles, geometry, 1);
-        match row.slices(geometry, tile) {
-            1 => OnBuffers::Tiled(tile),
-            slices => OnBuffers::Split(tile, slices),
+        row.direct(tiles, geometry)
+    }
+
+    /// The best algorithm for each order of the weights.
+    pub(super) fn kinds(&self, geometry: &Geometry) -> Vec<OnBuffers> {
+        if geometry.groups > 1 {
+            return vec![OnBuffers::Grouped];
         }
+        let row = Defaults::of(self.options.capabilities.device);
+        let halves = self.multiplies_halves().then_some(&HALF_TILES[..]);
+        let direct = halves.into_iter().chain([row.tiles]);
+        let direct = direct.map(|tiles| row.direct(tiles, geometry));
+        let out_tiles = out_tiles(self.options, geometry);
+        let winograd = out_tiles.map(|out_tile| row.winograd(geometry, out_tile));
+        direct.chain(winograd).collect()
     }
 
     /// Whether kernels may multiply in half precision, which is only done to values stored that
@@ -103,6 +110,23 @@ fn may_split(geometry: &Geometry, tile: Tile, slices: usize) -> bool {
 }
 
 impl Defaults {
+    /// The direct convolution with the best of some tiles.
+    fn direct(&self, tiles: &[Tile], geometry: &Geometry) -> OnBuffers {
+        let tile = self.tile_for(tiles, geometry, 1);
+        match self.slices(geometry, tile) {
+            1 => OnBuffers::Tiled(tile),
+            slices => OnBuffers::Split(tile, slices),
+        }
+    }
+
+    /// Winograd's algorithm with the best tile for its products. The transforms have already lost precision, so
+    /// the products are in single precision.
+    fn winograd(&self, geometry: &Geometry, out_tile: OutTile) -> OnBuffers {
+        let product = winograd::product(geometry, out_tile);
+        let tile = self.tile_for(self.tiles, &product, out_tile.components());
+        OnBuffers::Winograd(out_tile, tile)
+    }
+
     /// The largest tile with enough workgroups for `problems` equal problems, otherwise the
     /// smallest.
     fn tile_for(&self, tiles: &[Tile], geometry: &Geometry, problems: usize) -> Tile {

@@ -4,10 +4,11 @@ use std::fmt;
 
 use super::Textures;
 use crate::graph::{Conv2d, Graph, Node};
+use crate::kernels::conv2d::Geometry;
 use crate::kernels::textures::conv2d_texture::{self, Tile};
 use crate::kernels::textures::{winograd_input_texture, winograd_output_texture};
 use crate::kernels::winograd::{self, OutTile};
-use crate::plan::candidate::{Candidate, ConvShape};
+use crate::plan::candidate::{Candidate, ConvShape, choose};
 use crate::plan::lower::{Bound, Dispatch, Lowered, Operand, Representation, residual_or};
 
 /// An algorithm for convolutions on textures.
@@ -31,33 +32,27 @@ impl fmt::Display for OnTextures {
 }
 
 impl Textures<'_> {
-    /// The algorithm chosen for a layer, if it is possible, otherwise the default, or the next one that may
-    /// be used.
-    fn algorithm(&self, shape: &ConvShape) -> OnTextures {
-        let geometry = shape.geometry();
-        let trusted = |algorithm: &OnTextures| self.options.trusts(algorithm);
-        let possible = || self.algorithms(geometry).into_iter();
-        match self.options.choices.get(shape) {
-            Some(Candidate::Textures(choice))
-                if trusted(&choice) && possible().any(|other| other == choice) =>
-            {
-                choice
-            }
-            _ => {
-                let default = self.default_algorithm(geometry);
-                let other = || possible().find(trusted);
-                Some(default)
-                    .filter(trusted)
-                    .or_else(other)
-                    .unwrap_or(default)
-            }
-        }
-    }
-
+    /// A convolution by the algorithm that suits it.
     pub(super) fn convolution(&self, graph: &Graph, node: &Node, conv: &Conv2d) -> Lowered {
         let shape = ConvShape::of_conv(graph, node, conv);
         let geometry = shape.geometry();
-        let algorithm = self.algorithm(&shape);
+        let chosen = match self.options.choices.get(&shape) {
+            Some(Candidate::Textures(choice)) => Some(choice),
+            _ => None,
+        };
+        let algorithms = (self.algorithms(geometry), || self.kinds(geometry));
+        choose(self.options, chosen, algorithms, |algorithm| {
+            self.lower_by(algorithm, geometry, graph, conv)
+        })
+    }
+
+    fn lower_by(
+        &self,
+        algorithm: OnTextures,
+        geometry: &Geometry,
+        graph: &Graph,
+        conv: &Conv2d,
+    ) -> Lowered {
         let weight = graph.tensor(conv.weight);
         let bias = conv.bias.map(|bias| graph.tensor(bias));
         let dispatches = match algorithm {

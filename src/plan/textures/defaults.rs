@@ -35,12 +35,21 @@ impl Textures<'_> {
         // A gain of less than a tenth is within the error of the estimate.
         let asked_for = self.options.winograd != Winograd::Auto;
         match best.filter(|(_, time)| asked_for || time * 10 < direct * 9) {
-            Some((out_tile, _)) => {
-                let (tile, _) = self.tiles.fastest(&winograd::product(geometry, out_tile));
-                OnTextures::Winograd(out_tile, tile)
-            }
+            Some((out_tile, _)) => self.tiles.winograd(geometry, out_tile),
             None => OnTextures::Tiled(tile),
         }
+    }
+
+    /// The best algorithm for each order of the weights, the fastest first.
+    pub(super) fn kinds(&self, geometry: &Geometry) -> Vec<OnTextures> {
+        let (tile, direct) = self.tiles.fastest(geometry);
+        let timed = out_tiles(self.options, geometry).map(|out_tile| {
+            let time = self.tiles.winograd_time(geometry, out_tile);
+            (self.tiles.winograd(geometry, out_tile), time)
+        });
+        let mut kinds: Vec<_> = timed.chain([(OnTextures::Tiled(tile), direct)]).collect();
+        kinds.sort_by_key(|&(_, time)| time);
+        kinds.into_iter().map(|(kind, _)| kind).collect()
     }
 }
 
@@ -109,6 +118,12 @@ impl Tiles {
             .filter_map(|tile| Some((tile.tile, tile.picoseconds(geometry)?)));
         let best = timed.min_by_key(|&(_, time)| time);
         best.unwrap_or((self.0[0].tile, 0))
+    }
+
+    /// Winograd's algorithm with the tile that should be fastest for its products.
+    fn winograd(&self, geometry: &Geometry, out_tile: OutTile) -> OnTextures {
+        let (tile, _) = self.fastest(&winograd::product(geometry, out_tile));
+        OnTextures::Winograd(out_tile, tile)
     }
 
     /// The time of the three dispatches on one core, in picoseconds: 12 ns for each texel that a
