@@ -66,7 +66,7 @@ impl Buffers<'_> {
         if geometry.groups > 1 {
             return vec![OnBuffers::Grouped];
         }
-        let row = Defaults::of(self.options.capabilities.device);
+        let row = Defaults::of(&self.options.capabilities);
         let halves = self.multiplies_halves().then_some(&HALF_TILES[..]);
         let direct = halves.into_iter().chain([row.tiles]);
         let direct = direct.map(|tiles| row.direct(tiles, geometry));
