@@ -1,6 +1,8 @@
 //! Finds the five best classes of an image, given a weight file, with the library alone.
 //!
-//!     cargo run --release --example classify -- resnet50.safetensors photo.jpg
+//! ```sh
+//! cargo run --release --example classify -- resnet50.safetensors photo.jpg
+//! ```
 
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 

@@ -1,6 +1,8 @@
 //! The viewer is the example for egui, too.
 //!
-//!     cargo run --release --example egui -- [FILES]
+//! ```sh
+//! cargo run --release --example egui -- [FILES]
+//! ```
 
 #[path = "viewer.rs"]
 mod viewer;

@@ -1,7 +1,9 @@
 //! A host whose texture goes in and gets a label and a heat map, in its own encoder. `parts` does the same
 //! without the facade.
 //!
-//!     cargo run --release --example embed [WEIGHTS]
+//! ```sh
+//! cargo run --release --example embed [WEIGHTS]
+//! ```
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use resnet_wgpu::gpu::{Classifier, Context, HeatMap};

@@ -1,7 +1,9 @@
 //! What AMD's compiler makes of the convolution kernels, without any AMD hardware: registers,
 //! spills, occupancy, and the share of multiply-adds in the hottest block, as a Markdown table.
 //!
-//!     cargo run --release --example isa [-- FAMILY…]
+//! ```sh
+//! cargo run --release --example isa [-- FAMILY…]
+//! ```
 //!
 //! Mesa's RADV driver compiles for the chip that `RADV_FORCE_FAMILY` names even if there is none
 //! (Debian: `mesa-vulkan-drivers`). Every distinct convolution in plans of ResNet-50 for all kinds

@@ -1,7 +1,9 @@
 //! What `gpu::Classifier` is made of: model, graph, plan, executor, input, output and readback, for a host
 //! that wants one of them otherwise.
 //!
-//!     cargo run --release --example parts [WEIGHTS]
+//! ```sh
+//! cargo run --release --example parts [WEIGHTS]
+//! ```
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use resnet_wgpu::explain::{ClassMap, add_class_map};

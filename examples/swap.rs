@@ -1,6 +1,8 @@
 //! Weights that are loaded while frames go on, and used from the next frame on.
 //!
-//!     cargo run --release --example swap [WEIGHTS NEWER-WEIGHTS]
+//! ```sh
+//! cargo run --release --example swap [WEIGHTS NEWER-WEIGHTS]
+//! ```
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::sync::{Arc, mpsc};

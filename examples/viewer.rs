@@ -1,8 +1,10 @@
 //! Starts the viewer, an egui program with a manifest of its own: a test run of the library does not compile
 //! a toolkit for windows. What it does is in `examples/viewer`.
 //!
-//!     cargo run --release --example viewer -- [FILES]
-//!     cargo run --release --example viewer -- --headless --out FOLDER
+//! ```sh
+//! cargo run --release --example viewer -- [FILES]
+//! cargo run --release --example viewer -- --headless --out FOLDER
+//! ```
 
 use std::process::{Command, ExitCode};
 

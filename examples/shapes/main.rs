@@ -1,8 +1,10 @@
 //! Renders pictures of solids for training and testing, on any adapter.
 //!
-//!     cargo run --release --example shapes -- --count 24000 --seed 1 --out target/shapes/train
-//!     cargo run --release --example shapes -- --count 12 --size 384 --png target/shapes/pictures
-//!     cargo run --release --example shapes -- --count 96 --sheet target/shapes/sheet.png
+//! ```sh
+//! cargo run --release --example shapes -- --count 24000 --seed 1 --out target/shapes/train
+//! cargo run --release --example shapes -- --count 12 --size 384 --png target/shapes/pictures
+//! cargo run --release --example shapes -- --count 96 --sheet target/shapes/sheet.png
+//! ```
 //!
 //! Picture `i` has class `i % 13` and depends only on the seed and `i`. A data set is a folder:
 //! `images.npy` (u8, N×S×S×3, encoded sRGB), `labels.npy` (u8, N), `masks.npy` (u8, N×S×S: how much

@@ -1,7 +1,7 @@
 //! The native half of the Python package `resnet_wgpu`; the other half, in Python, is what users see.
 //!
-//! [`images`] turns what Python hands over into prepared batches, [`engine`] runs them without the
-//! interpreter, [`network`] is the class between the two, and [`errors`] words what is refused.
+//! `images` turns what Python hands over into prepared batches, `engine` runs them without the
+//! interpreter, `network` is the class between the two, and `errors` words what is refused.
 
 mod engine;
 mod errors;
