@@ -43,10 +43,40 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     }
 }
 
+/// Another device of the adapter, with these limits.
+fn limited(limits: wgpu::Limits) -> Context {
+    let name = gpu().info.name;
+    let adapters = pollster::block_on(Adapters::enumerate(wgpu::Backends::from_env()));
+    let mut adapters = adapters.all().iter();
+    let adapter = adapters.find(|a| a.get_info().name == name).unwrap();
+    let device = adapter.request_device(&wgpu::DeviceDescriptor {
+        required_limits: limits,
+        ..Default::default()
+    });
+    let (device, queue) = pollster::block_on(device).unwrap();
+    Context::of(device, queue)
+}
+
+/// The adapter's device, on which the vectors of a software adapter lie in textures, and one whose textures are too
+/// small for them, so that they lie in buffers as everywhere else.
+fn devices() -> [Context; 2] {
+    let small = wgpu::Limits {
+        max_texture_dimension_2d: 512,
+        ..wgpu::Limits::default()
+    };
+    [gpu(), limited(small)]
+}
+
 #[test]
 fn the_nearest_vectors_are_those_with_the_largest_cosine() {
-    let gpu = gpu();
-    for (rows, width) in [(1, 1), (3, 5), (9, 64), (130, 67), (1000, 512)] {
+    for gpu in devices() {
+        the_nearest_are_found(&gpu);
+    }
+}
+
+fn the_nearest_are_found(gpu: &Context) {
+    // The longest ones need more than one row of texels.
+    for (rows, width) in [(1, 1), (3, 5), (9, 64), (130, 67), (1000, 512), (70, 4101)] {
         let mut numbers = Numbers::new(1);
         let mut vectors = numbers.tensor(&[rows, width]).data().to_vec();
         if rows > 4 {
@@ -56,9 +86,10 @@ fn the_nearest_vectors_are_those_with_the_largest_cosine() {
                 vectors[2 * width + i] = vectors[3 * width + i] * 1e12;
             }
         }
-        let collection = Similarity::new(&gpu.device, width, &vectors, rows + 1).unwrap();
+        let collection =
+            Similarity::new(&gpu.device, &gpu.queue, width, &vectors, rows + 1).unwrap();
         let query = numbers.tensor(&[width]);
-        let got = search(&gpu, &collection, query.data());
+        let got = search(gpu, &collection, query.data());
         assert_eq!(got.len(), rows, "all of them");
         assert!(got.windows(2).all(|w| w[0].1 >= w[1].1), "in order");
         for &(row, score) in &got {
@@ -70,7 +101,7 @@ fn the_nearest_vectors_are_those_with_the_largest_cosine() {
             );
         }
         let same = &vectors[(rows - 1) * width..];
-        let (nearest, score) = search(&gpu, &collection, same)[0];
+        let (nearest, score) = search(gpu, &collection, same)[0];
         assert_eq!(nearest, rows - 1, "itself");
         assert!((1.0 - 1e-5..=1.0).contains(&score), "{score}");
     }
@@ -109,7 +140,7 @@ fn the_best_are_found_among_many_and_equal_ones() {
         let score = |row: &usize| cosine(&directions[kinds[*row]], &query);
         want.sort_by(|a, b| score(b).total_cmp(&score(a)).then(a.cmp(b)));
         for k in [0, 1, 2, 10, 255, 256, 257, 60_000, rows] {
-            let collection = Similarity::new(&gpu.device, 2, &vectors, k).unwrap();
+            let collection = Similarity::new(&gpu.device, &gpu.queue, 2, &vectors, k).unwrap();
             let got = search(&gpu, &collection, &query);
             let got: Vec<usize> = got.iter().map(|&(row, _)| row).collect();
             assert!(got == want[..k.min(rows)], "{k} of {rows}");
@@ -119,7 +150,12 @@ fn the_best_are_found_among_many_and_equal_ones() {
 
 #[test]
 fn a_cosine_is_never_beyond_1_and_vectors_without_a_direction_have_none() {
-    let gpu = gpu();
+    for gpu in devices() {
+        cosines_are_at_most_1(&gpu);
+    }
+}
+
+fn cosines_are_at_most_1(gpu: &Context) {
     let width = 2048;
     let mut numbers = Numbers::new(5);
     let mut vectors = numbers.tensor(&[40, width]).data().to_vec();
@@ -132,10 +168,10 @@ fn a_cosine_is_never_beyond_1_and_vectors_without_a_direction_have_none() {
     vectors[row(3)][7] = f32::NAN;
     vectors[row(4)][8] = f32::INFINITY;
     vectors[row(5)].fill(1e-42);
-    let collection = Similarity::new(&gpu.device, width, &vectors, 40).unwrap();
+    let collection = Similarity::new(&gpu.device, &gpu.queue, width, &vectors, 40).unwrap();
     for query in 0..40 {
         let query_vector = &vectors[row(query)];
-        let got = search(&gpu, &collection, query_vector);
+        let got = search(gpu, &collection, query_vector);
         assert!(got.iter().all(|(_, score)| score.abs() <= 1.0), "{got:?}");
         if (2..6).contains(&query) {
             let want: Vec<(usize, f32)> = (0..40).map(|row| (row, 0.0)).collect();
@@ -150,29 +186,30 @@ fn a_cosine_is_never_beyond_1_and_vectors_without_a_direction_have_none() {
     }
 }
 
-/// Larger than a binding may be: in parts, of which the best of all are found.
+/// Larger than a binding or a texture may be: in parts, of which the best of all are found.
 #[test]
 fn a_collection_in_parts_is_searched_as_a_whole() {
-    let name = gpu().info.name;
-    let adapters = pollster::block_on(Adapters::enumerate(wgpu::Backends::from_env()));
-    let mut adapters = adapters.all().iter();
-    let adapter = adapters.find(|a| a.get_info().name == name).unwrap();
-    let device = adapter.request_device(&wgpu::DeviceDescriptor {
-        required_limits: wgpu::Limits {
-            max_storage_buffer_binding_size: 1 << 16,
-            ..wgpu::Limits::default()
-        },
-        ..Default::default()
-    });
-    let (device, queue) = pollster::block_on(device).unwrap();
-    let gpu = Context::of(device, queue);
     // 255 of these rows fit into a binding.
-    let (rows, width) = (900, 64);
+    let in_buffers = limited(wgpu::Limits {
+        max_storage_buffer_binding_size: 1 << 16,
+        max_texture_dimension_2d: 512,
+        ..wgpu::Limits::default()
+    });
+    parts_are_a_whole(&in_buffers, [900, 64]);
+    // 512 of these rows fit into a texture, in eight blocks.
+    let in_textures = limited(wgpu::Limits {
+        max_texture_dimension_2d: 1024,
+        ..wgpu::Limits::default()
+    });
+    parts_are_a_whole(&in_textures, [900, 8000]);
+}
+
+fn parts_are_a_whole(gpu: &Context, [rows, width]: [usize; 2]) {
     let some = Numbers::new(6).tensor(&[100, width]);
     let vectors = some.data().repeat(rows / 100);
-    let collection = Similarity::new(&gpu.device, width, &vectors, 50).unwrap();
+    let collection = Similarity::new(&gpu.device, &gpu.queue, width, &vectors, 50).unwrap();
     let query = &vectors[17 * width..18 * width];
-    let got = search(&gpu, &collection, query);
+    let got = search(gpu, &collection, query);
     let equal: Vec<usize> = got[..9].iter().map(|&(row, _)| row).collect();
     let want: Vec<usize> = (0..9).map(|repeat| repeat * 100 + 17).collect();
     assert_eq!(equal, want, "one of each repetition, in order");
@@ -182,7 +219,8 @@ fn a_collection_in_parts_is_searched_as_a_whole() {
 fn a_collection_is_whole_vectors() {
     let gpu = gpu();
     for (width, len) in [(3, 4), (3, 0), (0, 0), (0, 3), (5, 3)] {
-        let error = Similarity::new(&gpu.device, width, &vec![1.0; len], 3).unwrap_err();
+        let error =
+            Similarity::new(&gpu.device, &gpu.queue, width, &vec![1.0; len], 3).unwrap_err();
         assert!(matches!(error, Error::TensorLength { .. }), "{error:?}");
     }
 }
@@ -266,7 +304,7 @@ fn time_of(gpu: &Context, rows: usize, width: usize) {
         .tensor(&[1000, width])
         .data()
         .repeat(rows / 1000);
-    let collection = Similarity::new(&gpu.device, width, &vectors, 10).unwrap();
+    let collection = Similarity::new(&gpu.device, &gpu.queue, width, &vectors, 10).unwrap();
     let query = vectors[..width].to_vec();
     let times: Vec<f64> = (0..5)
         .map(|_| {

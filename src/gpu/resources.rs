@@ -14,7 +14,7 @@ use super::{guarded, parallel};
 use crate::error::Error;
 use crate::kernels::{Packing, Piece, Precision, Storage};
 use crate::plan::{Allocation, Content, ParametersKey};
-use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES};
+use crate::tensor::{FOLD_ROW_SCALARS, FOLD_WIDTH, LANES, folded_rows};
 
 /// An allocation of the plan, on the device.
 #[derive(Debug)]
@@ -334,6 +334,29 @@ pub(super) const fn texture_format(precision: Precision) -> wgpu::TextureFormat 
 /// A side of a texture, which the planner has checked against the device's limit.
 pub(super) fn side(size: u64) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+/// A folded texture of so many texels, which the queue fills with the pieces.
+pub(super) fn create_folded(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    name: &str,
+    texels: usize,
+    pieces: impl IntoIterator<Item = Piece>,
+) -> Result<wgpu::TextureView, Error> {
+    let upload = Upload::new(device, queue);
+    let allocation = Allocation {
+        name: name.to_owned(),
+        bytes: (folded_rows(texels) * FOLD_ROW_SCALARS * size_of::<f32>()) as u64,
+        storage: Storage::Texture,
+        precision: Precision::F32,
+        content: Content::Input,
+    };
+    let texture = upload.texture(&allocation)?;
+    for Piece { at, scalars } in pieces {
+        upload.write_texels(&texture, &allocation, at, &scalars)?;
+    }
+    Ok(texture.create_view(&wgpu::TextureViewDescriptor::default()))
 }
 
 /// A buffer that a kernel reads, filled at once.

@@ -111,6 +111,7 @@ pub const ALL: &[&Kernel] = &[
     &resize::KERNEL,
     &sigmoid::KERNEL,
     &similarity::KERNEL,
+    &textures::similarity_texture::KERNEL,
     &softmax::KERNEL,
     &textures::tensor_to_texture::KERNEL,
     &textures::texture_to_tensor::KERNEL,

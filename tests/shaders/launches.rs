@@ -7,6 +7,7 @@ use resnet_wgpu::internals::graph::{
     Interpolation, Linear, MaxPool, Op, PadValue, Padding, Relu, ReluGradient, Resize, Sigmoid,
     Softmax, Statistics, Window,
 };
+use resnet_wgpu::internals::kernels::textures::similarity_texture;
 use resnet_wgpu::internals::kernels::{Launch, Precision};
 use resnet_wgpu::internals::kernels::{
     heat_map, resample_columns, resample_rows, similarity, top_k, unit_vector,
@@ -215,6 +216,9 @@ pub(crate) fn launches() -> Vec<Launch> {
         resample_rows::launch([30, 20], 3),
         resample_columns::launch([30, 20]),
         similarity::launch(1000, 512),
+        similarity_texture::launch(1000, 512, 4),
+        similarity_texture::launch(1000, 512, 8),
+        similarity_texture::launch(1000, 512, 16),
         top_k::launch(10),
         unit_vector::launch(512, 1),
         unit_vector::launch(512, 8),

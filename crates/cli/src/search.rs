@@ -107,7 +107,8 @@ impl<'a> Vectors<'a> {
             && !gpu.is_lost()
         {
             let context = gpu.context.clone();
-            match Similarity::new(&context.device, index.width, &index.vectors, top) {
+            let Context { device, queue, .. } = &context;
+            match Similarity::new(device, queue, index.width, &index.vectors, top) {
                 Ok(collection) => vectors.on_gpu = Some((collection, context)),
                 Err(error) if error.kind() == Kind::Gpu => vectors.leave(&error),
                 Err(error) => return Err(error.into()),

@@ -14,6 +14,7 @@ pub mod linear_texture;
 pub mod max_pool_texture;
 pub mod relu_gradient_texture;
 pub mod residual_add_texture;
+pub mod similarity_texture;
 pub mod tensor_to_texture;
 pub mod texture_to_tensor;
 pub mod winograd_input_texture;
