@@ -380,12 +380,26 @@ fn executors_of_any_size_and_batch_read_one_copy_of_the_weights() {
         let mut executors = vec![build(&graphs[0], &sharing())];
         let one = weights(&gpu) - none;
         assert!(one >= 11_000_000 * 4, "{one} bytes");
+        let mut plans = vec![fresh.to_string()];
         for graph in &graphs[1..] {
+            plans.push(Plan::new(graph, &sharing()).unwrap().to_string());
             executors.push(build(graph, &sharing()));
-            let again = Plan::new(graph, &sharing()).unwrap().to_string();
-            assert_eq!(again, Plan::new(graph, &sharing()).unwrap().to_string());
         }
         assert_eq!(weights(&gpu) - none, one, "three executors, one copy");
+
+        // In the same order elsewhere the plans are the same.
+        let elsewhere = Pipelines::new(&gpu.device, None);
+        let mut kept = Vec::new();
+        for (graph, plan) in graphs.iter().zip(&plans) {
+            let again = Plan::new(graph, &options.clone().sharing(&elsewhere)).unwrap();
+            assert_eq!(again.to_string(), *plan);
+            let (device, queue) = (&gpu.device, &gpu.queue);
+            let built =
+                Executor::with_pipelines(device, queue, &again, &elsewhere, &mut |_| ()).unwrap();
+            kept.push(built);
+        }
+        drop(kept);
+        settle(&gpu);
 
         // The second one is right.
         let image = Numbers::new(4).tensor(&[1, 3, 64, 64]);
@@ -410,12 +424,16 @@ fn executors_of_any_size_and_batch_read_one_copy_of_the_weights() {
         let others: Vec<Executor> = others.collect();
         assert!(weights(&gpu) - none > one, "else nothing was preferred");
         drop((executors, others));
-        gpu.queue.submit([]);
-        gpu.device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .unwrap();
+        settle(&gpu);
         assert_eq!(weights(&gpu), none, "nothing is kept");
     }
+}
+
+/// Waits until what was dropped is freed.
+fn settle(gpu: &Context) {
+    gpu.queue.submit([]);
+    let waited = gpu.device.poll(wgpu::PollType::wait_indefinitely());
+    waited.unwrap();
 }
 
 /// Prints what one, two and three executors of ResNet-50 take on the device.

@@ -2,7 +2,8 @@
 //! plan, beside those of tuning.
 //!
 //! A file is evidence, never an instruction. It has a checksum and the key of what it is about; what it says
-//! is wrong is not used, and what it says is right is checked by samples at every start.
+//! is wrong is not used, and what it says is right is checked by samples: of kinds at every start, of networks at
+//! some, by chance.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +20,7 @@ use crate::plan::PlanOptions;
 use crate::tune::cache::CacheKey;
 
 /// The version of the file format.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 /// The largest accepted file: a network has some dozens of kinds of layers.
 const MAX_BYTES: u64 = 1 << 20;
@@ -34,6 +35,8 @@ struct Record {
     key: CacheKey,
     /// Kinds of layers.
     right: BTreeSet<String>,
+    /// Plans of whole networks.
+    networks: BTreeSet<String>,
     wrong: Vec<WrongKernel>,
     /// Of everything else.
     checksum: String,
@@ -45,11 +48,13 @@ impl Record {
             schema_version,
             key,
             right,
+            networks,
             wrong,
             checksum: _,
         } = self;
         // Strings and finite numbers have a JSON form.
-        let text = serde_json::to_vec(&(schema_version, key, right, wrong)).unwrap_or_default();
+        let text =
+            serde_json::to_vec(&(schema_version, key, right, networks, wrong)).unwrap_or_default();
         format!("{:032x}", XxHash3_128::oneshot(&text))
     }
 
@@ -90,7 +95,10 @@ impl CheckCache {
     /// Otherwise as [`Check::new`].
     pub fn load(&self, check: &mut Check) -> Result<(), Error> {
         match self.read()? {
-            Some(record) => check.believe(record.right, &record.wrong, SAMPLES),
+            Some(record) => {
+                check.believe_networks(record.networks);
+                check.believe(record.right, &record.wrong, SAMPLES)
+            }
             None => Ok(()),
         }
     }
@@ -101,22 +109,24 @@ impl CheckCache {
     /// [`Error::Cache`] if the folder or the file cannot be written.
     pub fn store(&self, check: &Check) -> Result<(), Error> {
         let _lock = lock_beside(&self.file);
-        let mut right = check.right();
+        let (mut right, mut networks) = (check.right(), check.networks().clone());
         let mut wrong = check.wrong().to_vec();
         // An unreadable file is not worth keeping, nor is one that another fault has refuted.
         if let Ok(Some(before)) = self.read()
             && before.wrong == wrong
         {
-            if right.is_subset(&before.right) {
+            if right.is_subset(&before.right) && networks.is_subset(&before.networks) {
                 return Ok(());
             }
             right.extend(before.right);
+            networks.extend(before.networks);
         }
         wrong.sort_by(|a, b| a.name.cmp(&b.name));
         let mut record = Record {
             schema_version: SCHEMA_VERSION,
             key: self.key.clone(),
             right,
+            networks,
             wrong,
             checksum: String::new(),
         };

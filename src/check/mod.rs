@@ -8,7 +8,6 @@
 
 pub(crate) mod cache;
 pub(crate) mod cases;
-#[cfg(feature = "cpu")]
 mod whole;
 
 use std::collections::{BTreeSet, HashSet};
@@ -83,6 +82,9 @@ pub struct Check {
     /// Kinds that are among the cases.
     known: HashSet<String>,
     right: BTreeSet<String>,
+    /// The plan, and the plans of networks that agree with the CPU as a whole.
+    network: String,
+    networks: BTreeSet<String>,
     /// Kinds that were found right earlier.
     claimed: BTreeSet<String>,
     /// Kernels that some case has shown to be right.
@@ -131,6 +133,8 @@ impl Check {
             running: None,
             known: HashSet::new(),
             right: BTreeSet::new(),
+            network: whole::identity(plan),
+            networks: BTreeSet::new(),
             claimed: BTreeSet::new(),
             right_kernels: HashSet::new(),
             failed: Vec::new(),
@@ -213,8 +217,7 @@ impl Check {
         }
         if self.claimed.contains(&case.kind) {
             // Whoever said that it was right does not know the others, either.
-            self.claimed.clear();
-            self.waiting.append(&mut self.believed);
+            self.doubt();
         }
         self.failed.push(Failed {
             case,
@@ -310,18 +313,32 @@ impl Check {
     /// # Errors
     /// As [`Self::new`].
     pub fn follow(&mut self, other: &Self) -> Result<(), Error> {
+        self.networks.extend(other.networks.iter().cloned());
         self.believe(other.right(), &other.wrong, 0)
     }
 
-    /// Adds what another check has found on the same device, but not what is right by a check that has not found
-    /// every fault that this one has.
+    /// Checks what it has believed so far.
+    pub fn doubt(&mut self) {
+        self.claimed.clear();
+        self.networks.clear();
+        self.waiting.append(&mut self.believed);
+    }
+
+    /// Adds what another check has found on the same device. What is right by one that has not found every fault of
+    /// the other is forgotten.
     pub fn join(&mut self, other: &Self) {
         let names = |kernels: &[WrongKernel]| -> BTreeSet<String> {
             kernels.iter().map(|kernel| kernel.name.clone()).collect()
         };
         let (own, others) = (names(&self.wrong), names(&other.wrong));
+        if !others.is_subset(&own) {
+            self.right.clear();
+            self.claimed.clear();
+            self.networks.clear();
+        }
         if own.is_subset(&others) {
             self.right.extend(other.right());
+            self.networks.extend(other.networks.iter().cloned());
         }
         let new = |kernel: &&WrongKernel| !own.contains(&kernel.name);
         self.wrong.extend(other.wrong.iter().filter(new).cloned());
@@ -335,12 +352,6 @@ impl Check {
     /// The number of cases that have not run yet.
     pub fn left(&self) -> usize {
         self.waiting.len()
-    }
-
-    /// Whether some case is of a kind about which nothing is known.
-    pub fn has_news(&self) -> bool {
-        let is_new = |case: &Case| !self.claimed.contains(&case.kind);
-        self.waiting.iter().any(is_new)
     }
 
     /// Checks everything and waits for it.

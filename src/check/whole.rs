@@ -1,4 +1,11 @@
 //! The whole network at once, where its kernels one by one take longer.
+//!
+//! A network that agrees with the CPU says that its plan is right, with its sizes and its batch, and nothing about
+//! kinds of layers: those of another network are checked on small images, or with that.
+
+use std::collections::BTreeSet;
+
+use twox_hash::XxHash3_128;
 
 use super::cases::pixels;
 use super::{Check, allowed, difference};
@@ -12,7 +19,7 @@ use crate::plan::{InputFormat, Plan};
 use crate::reference;
 use crate::tensor::Tensor;
 
-/// The most products of a run on the CPU: half a second of one core.
+/// The most products of a run on the CPU: a second of one core.
 const MOST_PRODUCTS: u64 = 20_000_000_000;
 
 #[doc(hidden)]
@@ -26,9 +33,24 @@ impl Check {
         options.precision == Precision::F32 && all.fold(0, u64::saturating_add) <= MOST_PRODUCTS
     }
 
+    /// Whether the plan is one of those that agreed with the CPU.
+    pub fn is_known(&self) -> bool {
+        self.networks.contains(&self.network)
+    }
+
+    /// The plans that agreed with the CPU.
+    pub(super) fn networks(&self) -> &BTreeSet<String> {
+        &self.networks
+    }
+
+    /// Believes that these plans agreed.
+    pub(super) fn believe_networks(&mut self, networks: BTreeSet<String>) {
+        self.networks.extend(networks);
+    }
+
     /// Runs the network by its plan, and on the CPU, on noise, and returns the largest difference of an output,
-    /// relative to its largest number; `None` if the CPU's outputs say nothing. Where they agree, every case that
-    /// is left counts as right.
+    /// relative to its largest number; `None` if the CPU's outputs say nothing. Where they agree, the plan is known
+    /// from now on; where they do not, nothing is.
     ///
     /// # Errors
     /// Those of the device.
@@ -46,18 +68,28 @@ impl Check {
             let got = session.run(&x)?;
             (x, got)
         };
-        let want = cpu.run_inputs(&[x])?;
-        if want.len() != got.len() || !want.iter().all(says_something) {
+        let Ok(want) = cpu.run_inputs(&[x]) else {
+            return Ok(None);
+        };
+        if !want.iter().all(says_something) {
             return Ok(None);
         }
         let pairs = want.iter().zip(&got);
         let worst = pairs.fold(0.0, |worst, (want, got)| difference(want, got).max(worst));
         if worst <= allowed(self.options.precision) {
-            self.right
-                .extend(self.waiting.drain(..).map(|case| case.kind));
+            self.networks.insert(self.network.clone());
+        } else {
+            self.doubt();
         }
         Ok(Some(worst))
     }
+}
+
+/// What distinguishes plans: kernels, tiles and sizes, but no parameters.
+pub(super) fn identity(plan: &Plan) -> String {
+    let keys = plan.steps().iter().map(|step| step.launch.pipeline_key());
+    let text = format!("{plan}{:?}", keys.collect::<Vec<_>>());
+    format!("{:032x}", XxHash3_128::oneshot(text.as_bytes()))
 }
 
 /// Zeros would come of most mistakes, too, and what overflows differs anyway.

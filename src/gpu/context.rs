@@ -222,8 +222,10 @@ pub struct Context {
     /// The pipelines of all sessions on this device.
     pub pipelines: Pipelines,
     /// Of a device that is not the host's.
+    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "browsers compile"))]
     adapter: Option<wgpu::Adapter>,
     /// Its features beyond the optional ones.
+    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "browsers compile"))]
     more: wgpu::Features,
     /// The first error that no error scope caught; for the device of a host, such errors go to the
     /// host instead.

@@ -103,10 +103,10 @@ pub fn device_descriptor(adapter: &wgpu::Adapter) -> wgpu::DeviceDescriptor<'sta
     }
 }
 
-/// The cores of this machine, for a device that is its CPU; not fewer than those that the defaults are for.
+/// The cores of this machine, for a device that is its CPU.
 fn cores() -> Option<u32> {
     let cores = std::thread::available_parallelism().ok()?;
-    u32::try_from(cores.get().max(4)).ok()
+    u32::try_from(cores.get()).ok()
 }
 
 impl Capabilities {

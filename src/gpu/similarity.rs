@@ -236,17 +236,13 @@ impl<'a> Vectors<'a> {
         parts.map(move |numbers| Self { numbers, ..self })
     }
 
-    /// All of them in textures of at most so many rows, and the texture of the query.
+    /// All of them in textures of at most so many rows, for so many lanes, and the texture of the query.
     fn in_textures(
         self,
         device: &wgpu::Device,
         queue: &wgpu::Queue,
-        at_once: usize,
+        (at_once, lanes): (usize, u32),
     ) -> Result<(Vec<Part>, wgpu::TextureView), Error> {
-        let lanes = match Capabilities::of(device).subgroup_lanes {
-            Some([least, most]) if least == most && [4, 16].contains(&least) => least,
-            _ => 8,
-        };
         let helper = Helper::default();
         let query = create_folded(device, queue, "query of length 1", self.texels, [])?;
         let parts = self.parts(at_once).map(|part| {
@@ -281,10 +277,11 @@ impl<'a> Vectors<'a> {
         parts.collect()
     }
 
-    /// The rows that one texture holds, if textures are the better choice: software adapters read a texel at a
-    /// tenth of the price of a vector in a buffer.
-    fn rows_of_a_texture(&self, allowed: &Capabilities) -> Option<usize> {
+    /// The rows that one texture holds, and the lanes of a subgroup, if textures are the better choice: llvmpipe reads
+    /// a texel at a tenth of the price of a vector in a buffer.
+    fn rows_of_a_texture(&self, allowed: &Capabilities) -> Option<(usize, u32)> {
         let (width, side) = (FOLD_WIDTH as u64, allowed.texture_side);
+        let lanes = allowed.texture_lanes()?;
         if allowed.device.class != DeviceClass::Software || side < width {
             return None;
         }
@@ -293,7 +290,8 @@ impl<'a> Vectors<'a> {
         let block = (self.texels * similarity_texture::ROWS) as u64;
         let blocks = (texels / block).min(allowed.workgroups_per_dimension);
         let blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
-        (blocks > 0).then(|| blocks.saturating_mul(similarity_texture::ROWS))
+        let rows = blocks.saturating_mul(similarity_texture::ROWS);
+        (blocks > 0).then_some((rows, lanes))
     }
 
     /// The rows that one buffer holds and one dispatch covers.

@@ -33,7 +33,7 @@ const STAND_IN_ROWS: u32 = 3;
 #[cfg(not(target_family = "wasm"))]
 const COMPILING: Duration = Duration::from_millis(20);
 
-/// More devices would be as many more threads of the driver's.
+/// Each device starts threads of the driver.
 #[cfg(not(target_family = "wasm"))]
 const MOST_DEVICES: usize = 8;
 
@@ -109,6 +109,10 @@ fn compile_on_devices<T>(
             Ok(())
         });
         let done = work();
+        if done.is_err() {
+            // Nobody needs the others.
+            next.store(launches.len(), Ordering::Relaxed);
+        }
         match here.join() {
             Ok(compiled) => compiled.and(done),
             Err(panic) => std::panic::resume_unwind(panic),

@@ -29,8 +29,9 @@ pub struct Capabilities {
     pub subgroup_lanes: Option<[u32; 2]>,
     /// The kind of device.
     pub device: DeviceKind,
-    /// How many workgroups it computes side by side at least: AMD's compute units, NVIDIA's multiprocessors, Intel's
-    /// Xe cores, Apple's cores, or those of a CPU. `None` counts as those of a mid-range device of its kind.
+    /// The number of compute units, each of which computes workgroups of its own: AMD's compute units, NVIDIA's
+    /// multiprocessors, Intel's Xe cores, Apple's cores, the cores of a CPU. `None` counts as the number of a
+    /// mid-range device of its kind.
     pub compute_units: Option<u32>,
 }
 
@@ -61,6 +62,13 @@ impl Capabilities {
             device: DeviceKind::in_browser(vendor, architecture),
             ..self
         }
+    }
+}
+
+impl Capabilities {
+    /// The lanes of a subgroup, where the kernels on textures can run.
+    pub(crate) fn texture_lanes(&self) -> Option<u32> {
+        textures::lanes(self).ok()
     }
 }
 

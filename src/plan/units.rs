@@ -1,4 +1,5 @@
-//! How many compute units a device has. No API reports it; names do, with the makers' data sheets.
+//! How many compute units a device has. No API reports it; the name tells it, with the
+//! makers' data sheets.
 
 use super::capabilities::Vendor;
 
@@ -38,7 +39,7 @@ const AMD: &[(&str, u32)] = &[
     ("RX 6500", 16), ("RX 6400", 12),
     ("RX 5700 XT", 40), ("RX 5700", 36), ("RX 5600", 36), ("RX 5500", 22),
     ("RX 590", 36), ("RX 580", 36), ("RX 570", 32), ("RX 560", 16), ("Vega 64", 64), ("Vega 56", 56),
-    ("Radeon VII", 60), ("MI300X", 304), ("MI250", 208), ("MI210", 104), ("MI100", 120),
+    ("Radeon VII", 60), ("MI300X", 304), ("MI250X", 110), ("MI250", 104), ("MI210", 104), ("MI100", 120),
     ("8060S", 40), ("8050S", 32), ("890M", 16), ("880M", 12), ("860M", 8), ("780M", 12), ("760M", 8), ("740M", 4),
     ("680M", 12), ("660M", 6), ("VANGOGH", 8), ("Custom GPU 0405", 8), ("Vega 11", 11), ("Vega 8", 8),
 ];

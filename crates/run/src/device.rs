@@ -114,6 +114,7 @@ pub struct Gpu {
     pipelines: Option<PipelineCacheFile>,
     /// What was found about the kernels.
     checked: Mutex<Option<Check>>,
+    turn: Mutex<()>,
     left: Mutex<Left>,
 }
 
@@ -142,6 +143,7 @@ impl Gpu {
             caches,
             pipelines,
             checked: Mutex::default(),
+            turn: Mutex::default(),
             left: Mutex::default(),
         }
     }

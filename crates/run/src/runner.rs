@@ -66,17 +66,32 @@ impl Place {
         input: InputFormat,
         progress: &mut dyn FnMut(BuildProgress),
     ) -> Result<Self, Error> {
-        let (plan, check) = gpu.plan_first(graph, input)?;
-        let place = Self::on_gpu(gpu, plan, progress)?;
-        let (Some(check), Self::Gpu { session, plan, .. }) = (check, &place) else {
-            return Ok(place);
-        };
-        let Some((check, difference)) = gpu.compare(check, session, plan)? else {
-            return Ok(place);
-        };
-        match gpu.plan_without_wrong(graph, plan, check, difference)? {
-            Some(other) => Self::on_gpu(gpu, other, progress),
-            None => Ok(place),
+        let turn = gpu.turn();
+        let (mut plan, mut check) = gpu.plan_first(graph, input)?;
+        if check.is_none() {
+            drop(turn);
+            return Self::on_gpu(gpu, plan, progress);
+        }
+        loop {
+            let place = Self::on_gpu(gpu, plan, progress)?;
+            let (
+                Some(of_plan),
+                Self::Gpu {
+                    session,
+                    plan: made,
+                    ..
+                },
+            ) = (check, &place)
+            else {
+                return Ok(place);
+            };
+            let Some((of_plan, difference)) = gpu.compare(of_plan, session, made)? else {
+                return Ok(place);
+            };
+            match gpu.plan_without_wrong(graph, made, of_plan, difference)? {
+                Some(other) => (plan, check) = (other.0, Some(other.1)),
+                None => return Ok(place),
+            }
         }
     }
 

@@ -218,6 +218,13 @@ impl Defaults {
         let Some(units) = device.compute_units else {
             return row;
         };
+        // Some more workgroups than cores even out what each of them takes.
+        let least = if row.class == DeviceClass::Software {
+            row.units
+        } else {
+            1
+        };
+        let units = units.max(least);
         Self {
             units,
             peak: row.peak.map(|peak| peak.with_units(units.into())),

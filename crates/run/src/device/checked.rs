@@ -1,5 +1,6 @@
 //! Plans without the kernels that are wrong on an adapter.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IsTerminal};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
@@ -10,7 +11,6 @@ use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::Graph;
 use resnet_wgpu::internals::gpu::check_room;
 use resnet_wgpu::plan::{InputFormat, Plan, PlanOptions, Winograd};
-use resnet_wgpu::wgpu;
 
 use super::Gpu;
 
@@ -23,6 +23,11 @@ fn say_what_is_new(checked: &str) {
     if io::stderr().is_terminal() {
         log::info!("the adapter, its driver or a kernel is new: {checked} checked against the CPU");
     }
+}
+
+/// True once in a while: whoever says that something is right is not believed for ever.
+fn by_chance() -> bool {
+    RandomState::new().hash_one(0).is_multiple_of(16)
 }
 
 impl Gpu {
@@ -56,21 +61,13 @@ impl Gpu {
             return Ok((plan, None));
         }
         let check = self.check_of(graph, &options, &plan)?;
-        let is_software = self.context.info.device_type == wgpu::DeviceType::Cpu;
         // What is known to be wrong has changed the options.
-        if *check.options() == options {
-            if check.has_news() && check.suits_whole() {
-                return Ok((plan, Some(check)));
-            }
-            // A CPU would compile one of those known to be right for longer than all else takes.
-            if is_software && !check.has_news() {
-                return Ok((plan, None));
-            }
+        if *check.options() == options && check.suits_whole() {
+            let believed = check.is_known() && !by_chance();
+            return Ok((plan, (!believed).then_some(check)));
         }
-        Ok((
-            self.checked_plan(graph, &options, plan, check, 0.0)?.1,
-            None,
-        ))
+        let (_, plan) = self.checked_plan(graph, &options, plan, check, 0.0)?;
+        Ok((plan, None))
     }
 
     /// Compares the network with the CPU; returns the check and the difference if that is too large.
@@ -80,12 +77,14 @@ impl Gpu {
         session: &Session,
         plan: &Plan,
     ) -> Result<Option<(Check, f32)>, Error> {
-        say_what_is_new("the network is");
+        if !check.is_known() {
+            say_what_is_new("the network is");
+        }
         let start = Instant::now();
         let difference = check.of_whole(session, plan)?;
         let ms = start.elapsed().as_secs_f64() * 1e3;
         log::debug!("compared with the CPU in {ms:.0} ms: a difference of {difference:?}");
-        if check.left() > 0 {
+        if difference.is_none() || !check.is_known() {
             return Ok(Some((check, difference.unwrap_or_default())));
         }
         let options = check.options().clone();
@@ -93,17 +92,22 @@ impl Gpu {
         Ok(None)
     }
 
-    /// Looks for the kernels that make a network wrong; `None` if rounding can have done it.
+    /// Another plan without the kernels that make a network wrong, and its check; `None` if rounding can have done
+    /// it.
     pub(crate) fn plan_without_wrong(
         &self,
         graph: &Graph,
         plan: &Plan,
         check: Check,
         difference: f32,
-    ) -> Result<Option<Plan>, Error> {
+    ) -> Result<Option<(Plan, Check)>, Error> {
         let before = check.options().clone();
         let (right, plan) = self.checked_plan(graph, &before, plan.clone(), check, difference)?;
-        Ok((right != before).then_some(plan))
+        if right == before {
+            return Ok(None);
+        }
+        let check = Check::of(graph, &right, &plan)?;
+        Ok(Some((plan, check)))
     }
 
     /// Remembers what a check has found: if there are news about plans by these options, for the next start, too.
@@ -132,6 +136,7 @@ impl Gpu {
 
     /// The plan of a graph by options less the kernels that are wrong, and what is left of the options.
     fn plan_by(&self, graph: &Graph, options: PlanOptions) -> Result<(PlanOptions, Plan), Error> {
+        let _turn = self.turn();
         let plan = Plan::new(graph, &options)?;
         if self.wanted.no_self_check {
             return Ok((options, plan));
@@ -165,15 +170,15 @@ impl Gpu {
                 log::warn!("{kernel}: it is not used");
             }
         }
-        if result.is_ok() && check.wrong().is_empty() && difference > ROUNDING {
+        let right = check.options().clone();
+        if result.is_ok() && right == *options && difference > ROUNDING {
             // Nothing of that is to be believed later.
             let last = graph.nodes().last();
             return Err(Error::WrongKernel {
                 node: last.map_or_else(String::new, |node| node.name.clone()),
-                kernel: "unknown, right on small images".to_owned(),
+                kernel: "one that is right on small images".to_owned(),
             });
         }
-        let right = check.options().clone();
         // What leaves no kernel for a layer is found anew each time.
         let news = left > 0 && result.is_ok();
         self.keep(check, news.then_some(options));
@@ -184,6 +189,11 @@ impl Gpu {
             Plan::new(graph, &right)?
         };
         Ok((right, plan))
+    }
+
+    /// Held while something is checked: threads that want the same wait, and believe it.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn checked(&self) -> MutexGuard<'_, Option<Check>> {
