@@ -498,20 +498,7 @@ fn both_planes_of_one_texture_are_read() {
             let (device, queue) = pollster::block_on(device).unwrap();
             let gpu = Context::of(device, queue);
             let executor = executor(&gpu, 1, &rules([32, 32], Resize::Squash));
-            let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
-                label: Some("planes"),
-                size: wgpu::Extent3d {
-                    width: 40,
-                    height: 34,
-                    depth_or_array_layers: 1,
-                },
-                mip_level_count: 1,
-                sample_count: 1,
-                dimension: wgpu::TextureDimension::D2,
-                format,
-                usage: U::TEXTURE_BINDING,
-                view_formats: &[],
-            });
+            let texture = two_planes(&gpu, format);
             let view = &texture.create_view(&wgpu::TextureViewDescriptor {
                 aspect: wgpu::TextureAspect::Plane0,
                 ..Default::default()
@@ -540,6 +527,24 @@ fn both_planes_of_one_texture_are_read() {
     }
 }
 
+/// 40×34 pixels whose brightness and colours are planes of one texture.
+fn two_planes(gpu: &Context, format: wgpu::TextureFormat) -> wgpu::Texture {
+    gpu.device.create_texture(&wgpu::TextureDescriptor {
+        label: Some("planes"),
+        size: wgpu::Extent3d {
+            width: 40,
+            height: 34,
+            depth_or_array_layers: 1,
+        },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format,
+        usage: U::TEXTURE_BINDING,
+        view_formats: &[],
+    })
+}
+
 /// A host that has not asked for the feature has a texture that is none.
 #[test]
 fn planes_that_the_device_does_not_have_are_refused() {
@@ -550,20 +555,7 @@ fn planes_that_the_device_does_not_have_are_refused() {
         (F::P010, "TEXTURE_FORMAT_P010"),
     ] {
         let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
-            label: Some("planes"),
-            size: wgpu::Extent3d {
-                width: 40,
-                height: 34,
-                depth_or_array_layers: 1,
-            },
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format,
-            usage: U::TEXTURE_BINDING,
-            view_formats: &[],
-        });
+        let texture = two_planes(&gpu, format);
         let view = &texture.create_view(&wgpu::TextureViewDescriptor::default());
         assert!(pollster::block_on(scope.pop()).is_some(), "not asked for");
         for (read, says) in [

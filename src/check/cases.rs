@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::Error;
+use crate::gpu::Session;
 use crate::graph::{Conv2d, GlobalAvgPool, Graph, Linear, Node, Op, Relu, ValueId, Window};
 use crate::internals::noise::Noise;
 use crate::kernels::textures::{image_to_tensor_texture, tensor_to_texture, texture_to_tensor};
@@ -68,12 +69,28 @@ impl Case {
 }
 
 /// Bytes without any pattern that would survive a wrong order.
-pub fn pixels(shape: Shape) -> Vec<u8> {
+pub(super) fn pixels(shape: Shape) -> Vec<u8> {
     let bytes = (0u32..).map(|i| {
         let [byte, ..] = i.wrapping_mul(0x9E37_79B1).to_be_bytes();
         byte
     });
     bytes.take(shape.pixels() * 4).collect()
+}
+
+/// Runs a plan on what it takes, pixels or noise; returns that as a tensor, and the results.
+///
+/// # Errors
+/// Those of the device.
+pub fn run_on_noise(session: &Session, plan: &Plan) -> Result<(Tensor, Vec<Tensor>), Error> {
+    let shape = plan.input_shape();
+    if let InputFormat::Rgba8(rules) = plan.input_format() {
+        let rgba = pixels(shape);
+        let x = reference::image_to_tensor(&rgba, shape, &rules.normalization())?;
+        return Ok((x, session.run_pixels(&rgba)?));
+    }
+    let x = Noise::new(1).tensor(&shape.dims());
+    let got = session.run(&x)?;
+    Ok((x, got))
 }
 
 /// Whether a kernel only brings data into the form that another one takes.

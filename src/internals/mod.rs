@@ -34,7 +34,7 @@ pub mod memory {
 #[cfg(feature = "cpu")]
 pub mod check {
     pub use crate::check::cache::CheckCache;
-    pub use crate::check::cases::{Case, Channels, cases, pixels};
+    pub use crate::check::cases::{Case, Channels, cases, run_on_noise};
 }
 
 /// The oracle.

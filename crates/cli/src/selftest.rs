@@ -7,11 +7,9 @@ use std::collections::BTreeSet;
 
 use resnet_run::{AdapterInfo, Device, Gpu, ModelInfo};
 use resnet_wgpu::gpu::Session;
-use resnet_wgpu::internals::check::{self, Case, Channels, pixels};
+use resnet_wgpu::internals::check::{self, Case, Channels, run_on_noise};
 use resnet_wgpu::internals::compare::{Difference, Tolerance};
-use resnet_wgpu::internals::noise::Noise;
 use resnet_wgpu::internals::plan::Candidate;
-use resnet_wgpu::internals::reference;
 use resnet_wgpu::plan::{InputFormat, Plan};
 use serde::Serialize;
 
@@ -95,15 +93,7 @@ fn run_case(case: &Case, gpu: &Gpu) -> Result<Outcome, Failure> {
     let plan = Plan::new(&case.graph, &options)?;
     let session = Session::new(&gpu.context, &plan)?;
     let shape = plan.input_shape();
-    let (x, got) = if let InputFormat::Rgba8(rules) = case.format {
-        let rgba = pixels(shape);
-        let x = reference::image_to_tensor(&rgba, shape, &rules.normalization())?;
-        (x, session.run_pixels(&rgba)?)
-    } else {
-        let x = Noise::new(1).tensor(&shape.dims());
-        let got = session.run(&x)?;
-        (x, got)
-    };
+    let (x, got) = run_on_noise(&session, &plan)?;
     let [got] = &got[..] else {
         return Err(Failure::runtime("a case does not have exactly one result"));
     };

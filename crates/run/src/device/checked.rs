@@ -66,7 +66,7 @@ impl Gpu {
             let believed = check.is_known() && !by_chance();
             return Ok((plan, (!believed).then_some(check)));
         }
-        let (_, plan) = self.checked_plan(graph, &options, plan, check, 0.0)?;
+        let (_, plan) = self.checked_plan(graph, &options, plan, check, None)?;
         Ok((plan, None))
     }
 
@@ -102,7 +102,8 @@ impl Gpu {
         difference: f32,
     ) -> Result<Option<(Plan, Check)>, Error> {
         let before = check.options().clone();
-        let (right, plan) = self.checked_plan(graph, &before, plan.clone(), check, difference)?;
+        let (right, plan) =
+            self.checked_plan(graph, &before, plan.clone(), check, Some(difference))?;
         if right == before {
             return Ok(None);
         }
@@ -142,18 +143,18 @@ impl Gpu {
             return Ok((options, plan));
         }
         let check = self.check_of(graph, &options, &plan)?;
-        self.checked_plan(graph, &options, plan, check, 0.0)
+        self.checked_plan(graph, &options, plan, check, None)
     }
 
-    /// What is left of a plan and its options after a check, of which a network is said to be this far from what
-    /// the CPU computes.
+    /// What is left of a plan and its options after a check; if the network was compared, with its difference from
+    /// what the CPU computes.
     fn checked_plan(
         &self,
         graph: &Graph,
         options: &PlanOptions,
         plan: Plan,
         mut check: Check,
-        difference: f32,
+        difference: Option<f32>,
     ) -> Result<(PlanOptions, Plan), Error> {
         let start = Instant::now();
         let left = check.left();
@@ -171,16 +172,21 @@ impl Gpu {
             }
         }
         let right = check.options().clone();
-        if result.is_ok() && right == *options && difference > ROUNDING {
-            // Nothing of that is to be believed later.
-            let last = graph.nodes().last();
-            return Err(Error::WrongKernel {
-                node: last.map_or_else(String::new, |node| node.name.clone()),
-                kernel: "one that is right on small images".to_owned(),
-            });
+        if let (Ok(()), Some(difference)) = (&result, difference)
+            && right == *options
+        {
+            if difference > ROUNDING {
+                // Nothing of that is to be believed later.
+                let last = graph.nodes().last();
+                return Err(Error::WrongKernel {
+                    node: last.map_or_else(String::new, |node| node.name.clone()),
+                    kernel: "one that is right on small images".to_owned(),
+                });
+            }
+            check.know();
         }
         // What leaves no kernel for a layer is found anew each time.
-        let news = left > 0 && result.is_ok();
+        let news = (left > 0 || difference.is_some()) && result.is_ok();
         self.keep(check, news.then_some(options));
         result?;
         let plan = if right == *options {

@@ -204,6 +204,21 @@ fn on_a_new_adapter_the_network_is_checked_as_a_whole() {
 }
 
 #[test]
+fn a_network_of_which_the_cpu_says_nothing_is_checked_once() {
+    let (device, _folder) = opened(Precision::F32, Winograd::Auto);
+    let graph = network(Tensor::from_fn(&[8, 8, 3, 3], |_| 0.0));
+    let gpu = gpu_of(&device);
+    let (_, check) = gpu.plan_first(&graph, InputFormat::Tensor).unwrap();
+    assert!(!check.unwrap().is_known(), "before");
+    assert!(
+        made(&device, &graph).gpu().is_some(),
+        "its kernels are right"
+    );
+    let (_, check) = gpu.plan_first(&graph, InputFormat::Tensor).unwrap();
+    assert!(check.is_none_or(|check| check.is_known()), "after");
+}
+
+#[test]
 fn a_kernel_that_spoils_the_network_is_named_and_replaced() {
     let (device, _folder) = opened(Precision::F32, Winograd::Auto);
     let (graph, x) = several(21);
