@@ -3,6 +3,9 @@
 //   y[n,co,oy,ox] = act( bias[co] + Σ_{ky,kx,ci} w[co,ci,ky,kx] · x[n,ci, oy·STRIDE_H+ky·DILATION_H-PAD_TOP, ox·STRIDE_W+kx·DILATION_W-PAD_LEFT]
 //                        + residual[n,co,oy,ox] )
 //
+//   With RESIDUAL 3 the residual is Σ_ci v[co,ci] · residual[n,ci, oy·PROJECTED_STRIDE_H, ox·PROJECTED_STRIDE_W]: the 1×1 convolution of
+//   another value, whose weights v follow w in each block, and whose bias is part of this one.
+//
 // Layout      x, residual, y: channel-packed vectors   w: [co block][(ky,kx,ci)][TILE_CO], zero-padded   bias: [co], zero-padded
 // Workgroup   TILE_CO output channels × TILE_PX output pixels of the whole batch
 // Thread      PER_THREAD_CO × PER_THREAD_PX outputs, in registers; pixels THREADS_PX apart
@@ -31,7 +34,7 @@ fn narrowed(value: vec4<f32>) -> Stored {
 @group(0) @binding(3) var<storage, read> residual: array<Stored>;
 @group(0) @binding(4) var<storage, read_write> output: array<Stored>;
 
-// Channel groups of four; IN_PIXELS and OUT_PIXELS count the whole batch.
+// Channel groups of four; pixels are those of the whole batch.
 override IN_GROUPS: u32;
 override IN_H: u32;
 override IN_W: u32;
@@ -49,8 +52,14 @@ override PAD_LEFT: u32;
 override SLICES: u32;
 override FINISH: bool;
 override RELU: bool;
-// 0: none, 1: read from `residual`, 2: in place, read from `output`.
+// 0: none, 1: read from `residual`, 2: in place, read from `output`, 3: `residual` is the input of a projection.
 override RESIDUAL: u32;
+override PROJECTED_GROUPS: u32;
+override PROJECTED_PIXELS: u32;
+override PROJECTED_H: u32;
+override PROJECTED_W: u32;
+override PROJECTED_STRIDE_H: u32;
+override PROJECTED_STRIDE_W: u32;
 
 // Pixels from one tap to the next.
 const DILATION_H: u32 = 1u;
@@ -99,7 +108,23 @@ fn window_of(px: u32) -> Window {
     return Window(select(iy, -0x40000000, px >= OUT_PIXELS), ix, pixel);
 }
 
-fn input_at(problem: u32, k_group: u32, window: Window) -> vec4<f32> {
+// The index of the pixel that a projection reads for an output pixel.
+fn projected_pixel(px: u32) -> u32 {
+    let ox = px % OUT_W;
+    let row = px / OUT_W;
+    let oy = row % OUT_H;
+    let n = row / OUT_H;
+    return (n * PROJECTED_H + oy * PROJECTED_STRIDE_H) * PROJECTED_W + ox * PROJECTED_STRIDE_W;
+}
+
+fn input_at(problem: u32, k_group: u32, window: Window, projected: u32) -> vec4<f32> {
+    if (RESIDUAL == 3u && k_group >= IN_GROUPS) {
+        let ci_group = k_group - IN_GROUPS;
+        if (window.iy < 0 || ci_group >= PROJECTED_GROUPS) {
+            return vec4<f32>();
+        }
+        return widened(residual[ci_group * PROJECTED_PIXELS + projected]);
+    }
     let tap = k_group / IN_GROUPS;
     let ci_group = problem * IN_GROUPS + k_group % IN_GROUPS;
     let ky = i32(tap / KERNEL_W * DILATION_H);
@@ -132,7 +157,8 @@ fn main(
 ) {
     let tile_px = workgroup.x * TILE_PX;
     let problem = workgroup.z / SLICES;
-    let k_steps = (KERNEL_H * KERNEL_W * IN_GROUPS + TILE_K_GROUPS - 1u) / TILE_K_GROUPS;
+    let k_groups = KERNEL_H * KERNEL_W * IN_GROUPS + PROJECTED_GROUPS;
+    let k_steps = (k_groups + TILE_K_GROUPS - 1u) / TILE_K_GROUPS;
     let slice_steps = (k_steps + SLICES - 1u) / SLICES;
     let first_step = workgroup.z % SLICES * slice_steps;
     let end_step = min(first_step + slice_steps, k_steps);
@@ -141,6 +167,7 @@ fn main(
     let load_px = thread % TILE_PX;
     let load_k = thread / TILE_PX;
     let window = window_of(tile_px + load_px);
+    let projected = projected_pixel(tile_px + load_px);
 
     var sums: array<array<vec4<f32>, PER_THREAD_PX>, PER_THREAD_CO_GROUPS>;
     // Outside the loop, which would set it to zero each time: naga writes such zeros once for this type and once for that
@@ -154,7 +181,7 @@ fn main(
         }
         for (var k = 0u; k < TILE_K_GROUPS; k += INPUT_ROWS) {
             let k_group = step * TILE_K_GROUPS + k + load_k;
-            input_tile[k * TILE_PX + thread] = input_at(problem, k_group, window);
+            input_tile[k * TILE_PX + thread] = input_at(problem, k_group, window, projected);
         }
         for (var i = 0u; i < WEIGHT_LOADS; i++) {
             weight_tile[i * THREADS + thread] = widened(weights[i]);

@@ -1008,6 +1008,89 @@ fn convolutions_of_each_kind() -> (Graph, Tensor) {
     (graph, x)
 }
 
+/// A block of two 1×1 convolutions whose shortcut is a projection: channels of its input, between the two, and of
+/// its result.
+fn projected(
+    graph: &mut Graph,
+    x: ValueId,
+    [in_c, middle_c, out_c]: [usize; 3],
+    stride: [usize; 2],
+    numbers: &mut Numbers,
+) -> ValueId {
+    let mut conv = |graph: &mut Graph, dims: [usize; 2]| {
+        // Results stay near one.
+        let scale = 1.0 / (dims[1] as f32).sqrt();
+        let weight = numbers.tensor(&[dims[0], dims[1], 1, 1]);
+        let weight = Tensor::from_fn(weight.dims(), |i| weight.data()[i] * scale);
+        let weight = graph.param("weight", weight);
+        let bias = graph.param("bias", numbers.tensor(&dims[..1]));
+        Conv2d::new(weight).bias(Some(bias))
+    };
+    let reduce = Conv2d {
+        stride,
+        relu: true,
+        ..conv(graph, [middle_c, in_c])
+    };
+    let projection = Conv2d {
+        stride,
+        ..conv(graph, [out_c, in_c])
+    };
+    let expand = Conv2d {
+        relu: true,
+        ..conv(graph, [out_c, middle_c])
+    };
+    let name = |layer: &str| format!("{layer} {out_c} of {in_c}");
+    let shortcut = graph
+        .add(&name("projection"), Op::Conv2d(projection), &[x])
+        .unwrap();
+    let y = graph
+        .add(&name("reduce"), Op::Conv2d(reduce), &[x])
+        .unwrap();
+    let expand = Op::Conv2d(expand);
+    graph.add(&name("expand"), expand, &[y, shortcut]).unwrap()
+}
+
+#[test]
+fn a_projection_is_computed_along_with_every_tile_in_both_precisions() {
+    let gpu = gpu();
+    let mut numbers = Numbers::new(5);
+    let mut graph = Graph::new();
+    let shape = Shape::new(3, 61, 5, 7);
+    let input = graph.input("input", shape).unwrap();
+    let y = projected(&mut graph, input, [61, 202, 66], [2, 1], &mut numbers);
+    graph.mark_output(y).unwrap();
+    let x = numbers.tensor(&shape.dims());
+    let want = reference(&graph, &x);
+    let last = graph.nodes().last().unwrap();
+    let shape = ConvShape::of(&graph, last).unwrap();
+    let single = (Precision::F32, Tolerance::for_sum_of(263));
+    for (precision, tolerance) in [single, (Precision::F16, halves(263))] {
+        let options = PlanOptions::new(Capabilities::of(&gpu.device));
+        let options = options.path(KernelPath::Buffers).precision(precision);
+        let folds = |candidate: &Candidate| match candidate {
+            Candidate::Buffers(OnBuffers::Folded(_)) => true,
+            Candidate::Buffers(OnBuffers::FoldedSplit(tile, 2)) => tile.px == 32,
+            _ => false,
+        };
+        let possible = candidates(&shape, &options).unwrap().into_iter();
+        let possible: Vec<Candidate> = possible.filter(folds).collect();
+        assert!(possible.len() >= 8, "{possible:?}");
+        for candidate in possible {
+            let choices = [(shape, candidate)].into_iter().collect();
+            let options = options.clone().choices(choices);
+            let plan = Plan::new(&graph, &options).unwrap();
+            let mut steps = plan.steps().iter();
+            assert!(
+                steps.all(|step| !step.node.starts_with("projection")),
+                "{plan}"
+            );
+            let got = run_with(&gpu, &options, &graph, &x);
+            let what = format!("{candidate} in {precision}");
+            assert_close(&what, &want[0], &got[0], tolerance);
+        }
+    }
+}
+
 #[test]
 fn every_candidate_of_a_convolution_agrees_with_the_oracle() {
     let gpu = gpu();

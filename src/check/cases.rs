@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::gpu::Session;
 use crate::graph::{Conv2d, GlobalAvgPool, Graph, Linear, Node, Op, Relu, ValueId, Window};
 use crate::internals::noise::Noise;
+use crate::kernels::conv2d::Projection;
 use crate::kernels::textures::{image_to_tensor_texture, tensor_to_texture, texture_to_tensor};
 use crate::kernels::{image_to_tensor, narrow, widen};
 use crate::plan::{Candidate, ConvShape, InputFormat, Plan, PlanOptions, Step};
@@ -147,9 +148,10 @@ pub fn cases(
             }
         };
         let few = (channels == Channels::Few).then(|| few_channels(node, graph));
-        let few = few
-            .flatten()
-            .map(|op| small_graph(graph, node, SMALL, Some(op)));
+        let few = few.flatten().map(|op| match projection(graph, node) {
+            Some(projection) => projected_graph(graph, projection, node, Some(op)),
+            None => small_graph(graph, node, SMALL, Some(op)),
+        });
         let few = few.transpose()?.map(&case);
         // Some ways to compute a convolution are for many channels only.
         let same = |few: &Case| {
@@ -158,13 +160,14 @@ pub fn cases(
         };
         cases.push(match few.filter(same) {
             Some(few) => few,
-            None => case(
-                small_graph(graph, node, SMALL, None)
+            None => case(match projection(graph, node) {
+                Some(projection) => projected_graph(graph, projection, node, None)?,
+                None => small_graph(graph, node, SMALL, None)
                     // Some layers have a size of their own.
                     .or_else(|_| {
                         small_graph(graph, node, graph.get(node.inputs[0])?.shape, None)
                     })?,
-            ),
+            }),
         });
     }
     Ok(cases)
@@ -173,7 +176,10 @@ pub fn cases(
 /// What distinguishes kinds of layers: kernels and settings, but neither parameters nor sizes.
 fn kind(graph: &Graph, node: &Node, last: &Step, is_first: bool) -> Result<String, Error> {
     let first = if is_first { "first " } else { "" };
-    let residual = node.inputs.len() > 1;
+    let residual = match projection(graph, node) {
+        Some((projection, _)) => format!("projected {:?}", projection.stride),
+        None => (node.inputs.len() > 1).to_string(),
+    };
     let kind = match node.op {
         Op::Conv2d(conv) => {
             let Conv2d {
@@ -242,9 +248,7 @@ impl Few {
     fn add_to(&self, small: &mut Graph) -> Op {
         let mut noise = Noise::new(2);
         let mut param = |small: &mut Graph, name: &str, dims: &[usize]| {
-            let terms: usize = dims[1..].iter().product();
-            let scale = 1.0 / (terms as f32).sqrt();
-            small.param(name, Tensor::from_fn(dims, |_| noise.scalar() * scale))
+            small.param(name, made_up(&mut noise, dims))
         };
         match self {
             Self::Conv2d { conv, dims } => {
@@ -265,8 +269,15 @@ impl Few {
     }
 }
 
-/// A graph of the layer alone, on a small image. A second input is the layer without it, or the
-/// first input again.
+/// A parameter of these dimensions, scaled so that results are near one.
+fn made_up(noise: &mut Noise, dims: &[usize]) -> Tensor {
+    let terms: usize = dims[1..].iter().product();
+    let scale = 1.0 / (terms as f32).sqrt();
+    Tensor::from_fn(dims, |_| noise.scalar() * scale)
+}
+
+/// A graph of the layer alone, on a small image. A second input is a layer like it, the first input again, or the
+/// projection, whose input is that of a layer before this one, too.
 fn small_graph(graph: &Graph, node: &Node, most: Shape, few: Option<Few>) -> Result<Graph, Error> {
     let mut small = Graph::new();
     let shape = graph.get(node.inputs[0])?.shape;
@@ -293,6 +304,66 @@ fn small_graph(graph: &Graph, node: &Node, most: Shape, few: Option<Few>) -> Res
     Ok(small)
 }
 
+/// A convolution's projection, and the node that computes it.
+fn projection<'g>(graph: &'g Graph, node: &Node) -> Option<(Projection, &'g Node)> {
+    let projection = ConvShape::of(graph, node)?.geometry().projection?;
+    let mut nodes = graph.nodes().iter();
+    let producer = nodes.find(|producer| producer.output == node.inputs[1])?;
+    Some((projection, producer))
+}
+
+/// A graph of a convolution and its projection on a small image, behind a layer that makes the convolution's own
+/// input of the projection's.
+fn projected_graph(
+    graph: &Graph,
+    (projection, producer): (Projection, &Node),
+    node: &Node,
+    few: Option<Few>,
+) -> Result<Graph, Error> {
+    let mut small = Graph::new();
+    let mut noise = Noise::new(3);
+    let [own_c, out_c] = match &few {
+        Some(Few::Conv2d { dims, .. }) => [dims[1], dims[0]],
+        _ => [node.inputs[0], node.output].map(|value| graph.shape(value).c),
+    };
+    let Projection { input, stride } = projection;
+    let shape = Shape {
+        n: SMALL.n,
+        c: match few {
+            Some(_) => input.c.min(FEW[0]),
+            None => input.c,
+        },
+        h: input.h.min(SMALL.h),
+        w: input.w.min(SMALL.w),
+    };
+    let input = small.input("input", shape)?;
+    let mut made_up = |small: &mut Graph, name: &str, dims: &[usize]| {
+        small.param(name, made_up(&mut noise, dims))
+    };
+    let before = Conv2d {
+        stride,
+        relu: true,
+        ..Conv2d::new(made_up(&mut small, "weight", &[own_c, shape.c, 1, 1]))
+    };
+    let before = small.add("before", Op::Conv2d(before), &[input])?;
+    let projected = match &few {
+        Some(_) => Op::Conv2d(Conv2d {
+            stride,
+            ..Conv2d::new(made_up(&mut small, "weight", &[out_c, shape.c, 1, 1]))
+                .bias(Some(made_up(&mut small, "bias", &[out_c])))
+        }),
+        None => small.adopt(graph, &producer.op)?,
+    };
+    let projected = small.add("projection", projected, &[input])?;
+    let op = match few {
+        Some(few) => few.add_to(&mut small),
+        None => small.adopt(graph, &node.op)?,
+    };
+    let output = small.add(&node.name, op, &[before, projected])?;
+    small.mark_output(output)?;
+    Ok(small)
+}
+
 fn second_input(
     small: &mut Graph,
     op: &Op,
@@ -301,11 +372,9 @@ fn second_input(
 ) -> Result<ValueId, Error> {
     match *op {
         Op::Conv2d(conv) => {
-            let plain = Conv2d {
-                relu: false,
-                ..conv
-            };
-            small.add("residual", Op::Conv2d(plain), &[input])
+            // With a ReLU it is no projection.
+            let other = Conv2d { relu: true, ..conv };
+            small.add("residual", Op::Conv2d(other), &[input])
         }
         _ if is_vector => small.add("vector", Op::GlobalAvgPool(GlobalAvgPool), &[input]),
         _ => small.add("residual", Op::Relu(Relu), &[input]),

@@ -25,6 +25,8 @@ pub enum Residual {
     Buffer,
     /// In the buffer of the output, which replaces it element by element.
     InPlace,
+    /// Nowhere: the reduction goes on over the projection whose result it would be.
+    Folded,
 }
 
 impl Residual {
@@ -34,8 +36,19 @@ impl Residual {
             Self::None => 0.0,
             Self::Buffer => 1.0,
             Self::InPlace => 2.0,
+            Self::Folded => 3.0,
         }
     }
+}
+
+/// A 1×1 convolution of another value, whose result is the residual of a convolution: the shortcut of a block that
+/// changes the shape (He et al. 2016, "Deep residual learning for image recognition", equation 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Projection {
+    /// The shape of its input.
+    pub input: Shape,
+    /// Vertical and horizontal stride.
+    pub stride: [usize; 2],
 }
 
 /// The geometry of one convolution.
@@ -59,9 +72,33 @@ pub struct Geometry {
     pub relu: bool,
     /// Where the epilogue reads the residual.
     pub residual: Residual,
+    /// The projection whose result is the residual, if both are 1×1 convolutions that may be one.
+    pub projection: Option<Projection>,
 }
 
 impl Geometry {
+    /// The geometry of both as one 1×1 convolution, with the channels of one input behind those of the other; `None`
+    /// if there is no projection.
+    pub fn folded(&self) -> Option<Self> {
+        self.projection.map(|_| Self {
+            residual: Residual::Folded,
+            ..*self
+        })
+    }
+
+    /// The projection that is computed along.
+    pub(super) fn along(&self) -> Option<Projection> {
+        self.projection
+            .filter(|_| self.residual == Residual::Folded)
+    }
+
+    /// The length of the reduction of a kernel on buffers: channels padded to whole vectors, times taps.
+    fn products(&self) -> usize {
+        let taps = self.kernel[0] * self.kernel[1];
+        let along = self.along().map_or(0, |along| padded(along.input.c));
+        taps * padded(self.input.c) + along
+    }
+
     /// Whether each output pixel reads exactly one input pixel, and no padding.
     pub fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.padding == Padding::all(0) && self.groups == 1
@@ -81,6 +118,23 @@ impl Geometry {
             ("STRIDE_W", number(self.stride[1])),
             ("RELU", flag(self.relu)),
             ("RESIDUAL", self.residual.constant()),
+        ]
+    }
+
+    /// The values of the overrides that describe a projection that is computed along.
+    pub(super) fn projection_overrides(&self) -> [(&'static str, f64); 6] {
+        let none = Projection {
+            input: Shape::new(0, 0, 0, 0),
+            stride: [0; 2],
+        };
+        let Projection { input, stride } = self.along().unwrap_or(none);
+        [
+            ("PROJECTED_GROUPS", number(input.channel_groups())),
+            ("PROJECTED_PIXELS", number(input.pixels())),
+            ("PROJECTED_H", number(input.h)),
+            ("PROJECTED_W", number(input.w)),
+            ("PROJECTED_STRIDE_H", number(stride[0])),
+            ("PROJECTED_STRIDE_W", number(stride[1])),
         ]
     }
 
@@ -138,8 +192,7 @@ impl Tile {
 
     /// The number of steps of the reduction.
     pub fn k_steps(&self, geometry: &Geometry) -> usize {
-        let taps = geometry.kernel[0] * geometry.kernel[1];
-        packed_k(geometry.input.c, taps, *self) / self.k as usize
+        geometry.products().div_ceil(self.k as usize)
     }
 
     pub(super) fn constants(&self) -> Vec<(&'static str, u32)> {
@@ -172,15 +225,20 @@ impl fmt::Display for Tile {
     }
 }
 
-/// The length of the reduction in the tiled kernel: taps × input channels, padded to whole vectors
-/// and to `TILE_K`.
-pub(super) fn packed_k(in_c: usize, taps: usize, tile: Tile) -> usize {
-    (taps * in_c.next_multiple_of(LANES)).next_multiple_of(tile.k as usize)
+/// Channels in whole vectors.
+const fn padded(channels: usize) -> usize {
+    channels.next_multiple_of(LANES)
 }
 
-/// The number of scalars in a packed weight matrix of the tiled kernel.
+/// The number of scalars in a packed weight matrix of the tiled kernel: outputs in whole tiles, times taps × input
+/// channels, padded to whole vectors and to `TILE_K`.
 pub(super) fn tiles_len([out_c, in_c, taps]: [usize; 3], tile: Tile) -> usize {
-    packed_k(in_c, taps, tile) * out_c.next_multiple_of(tile.co as usize)
+    len_of_rows(out_c, taps * padded(in_c), tile)
+}
+
+/// The same for a reduction of some length.
+const fn len_of_rows(out_c: usize, products: usize, tile: Tile) -> usize {
+    products.next_multiple_of(tile.k as usize) * out_c.next_multiple_of(tile.co as usize)
 }
 
 /// The weights of the tiled kernel, see [`pack_tiles`].
@@ -198,6 +256,32 @@ pub(crate) fn tiles(weight: &Tensor, tile: Tile) -> Packing {
     )
 }
 
+/// The weights of a 1×1 convolution and, behind them, those of the projection that is computed along.
+pub(crate) fn tiles_of_both([weight, projection]: [&Tensor; 2], tile: Tile) -> Packing {
+    let [[out_c, in_c, _], [_, other_c, _]] = [weight, projection].map(out_in_taps);
+    let len = len_of_rows(out_c, padded(in_c) + padded(other_c), tile);
+    let order = format!("tiles of {} outputs, {in_c} inputs first", tile.co);
+    let source = Source::new(order, [weight, projection]);
+    let projection = projection.clone();
+    let co = tile.co as usize;
+    Packing::in_blocks(source, Storage::Buffer, len, co, move |first, weight| {
+        let outputs = weight.len() / in_c;
+        let projection = projection.slices(first..first + outputs);
+        let products = padded(in_c) + padded(other_c);
+        let mut packed = vec![0.0; len_of_rows(outputs, products, tile)];
+        put_tiles(&mut packed, weight, [in_c, 1], [0, products], tile);
+        let from = padded(in_c);
+        put_tiles(
+            &mut packed,
+            &projection,
+            [other_c, 1],
+            [from, products],
+            tile,
+        );
+        packed
+    })
+}
+
 /// Output channels, input channels and taps of OIHW or `[out, in]` weights.
 pub(super) fn out_in_taps(weight: &Tensor) -> [usize; 3] {
     let [out_c, in_c, window @ ..] = weight.dims() else {
@@ -209,20 +293,36 @@ pub(super) fn out_in_taps(weight: &Tensor) -> [usize; 3] {
 /// Reorders OIHW weights of some outputs to `[co block][(ky, kx, ci)][TILE_CO]`: each step of each
 /// workgroup reads one contiguous run, and the shader needs no edge tests.
 pub(super) fn pack_tiles(weight: &[f32], [in_c, taps]: [usize; 2], tile: Tile) -> Vec<f32> {
+    let outputs = weight.len() / (in_c * taps);
+    let mut packed = vec![0.0; tiles_len([outputs, in_c, taps], tile)];
+    put_tiles(
+        &mut packed,
+        weight,
+        [in_c, taps],
+        [0, taps * padded(in_c)],
+        tile,
+    );
+    packed
+}
+
+/// Puts the weights in their places in the tiles of reductions of some length, from a row of them on.
+fn put_tiles(
+    packed: &mut [f32],
+    weight: &[f32],
+    [in_c, taps]: [usize; 2],
+    [from, products]: [usize; 2],
+    tile: Tile,
+) {
     let tile_co = tile.co as usize;
-    let k_len = packed_k(in_c, taps, tile);
-    let in_c_padded = in_c.next_multiple_of(LANES);
-    let rows = weight.chunks_exact(in_c * taps);
-    let mut packed = vec![0.0; tiles_len([rows.len(), in_c, taps], tile)];
-    for (co, row) in rows.enumerate() {
-        let first = (co / tile_co) * k_len * tile_co + co % tile_co;
+    let k_len = products.next_multiple_of(tile.k as usize);
+    for (co, row) in weight.chunks_exact(in_c * taps).enumerate() {
+        let first = (co / tile_co * k_len + from) * tile_co + co % tile_co;
         for (ci, channel) in row.chunks_exact(taps).enumerate() {
             for (tap, &value) in channel.iter().enumerate() {
-                packed[first + (tap * in_c_padded + ci) * tile_co] = value;
+                packed[first + (tap * padded(in_c) + ci) * tile_co] = value;
             }
         }
     }
-    packed
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub fn launch(geometry: &Geometry, tile: Tile, part: Part) -> Launch {
     let [x, y] = tile.workgroups(geometry);
     let mut overrides = geometry.overrides();
     overrides.extend(geometry.window_overrides());
+    overrides.extend(geometry.projection_overrides());
     overrides.extend([
         ("IN_GROUPS", number(geometry.input.channel_groups())),
         ("SLICES", number(slices)),

@@ -129,6 +129,22 @@ impl Packing {
         })
     }
 
+    /// The sum of two vectors of `len` scalars, padded with zeros to a multiple of four.
+    pub(crate) fn sum_of_vectors(tensors: [Option<&Tensor>; 2], len: usize) -> Self {
+        let terms: Vec<Tensor> = tensors.into_iter().flatten().cloned().collect();
+        let len = len.next_multiple_of(LANES);
+        let source = Source::new("sum of vectors", &terms);
+        Self::new(source, Storage::Buffer, len, move || {
+            let mut packed = vec![0.0; len];
+            for tensor in &terms {
+                for (sum, &value) in packed.iter_mut().zip(&*tensor.scalars()) {
+                    *sum += value;
+                }
+            }
+            packed
+        })
+    }
+
     /// Whether a buffer or a texture holds the scalars.
     pub const fn storage(&self) -> Storage {
         self.storage

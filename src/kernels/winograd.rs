@@ -90,6 +90,7 @@ pub fn product(geometry: &Geometry, out_tile: OutTile) -> Geometry {
         padding: Padding::all(0),
         relu: false,
         residual: Residual::None,
+        projection: None,
         ..*geometry
     }
 }

@@ -13,11 +13,12 @@ use serde::{Serialize, Serializer};
 use super::buffers::OnBuffers;
 use super::lower::{Lowered, back_end};
 use super::options::{PlanOptions, Winograd};
+use super::projection::projection_of;
 use super::textures::OnTextures;
 use crate::error::Error;
 use crate::graph::{Conv2d, Graph, Node, Op};
 use crate::kernels::Precision;
-use crate::kernels::conv2d::{Geometry, Residual};
+use crate::kernels::conv2d::{Geometry, Projection, Residual};
 use crate::kernels::winograd::{self, OutTile};
 
 /// A convolution without its weights: layers with equal shapes are equally fast.
@@ -30,7 +31,7 @@ impl ConvShape {
         Self(Geometry {
             residual: match geometry.residual {
                 Residual::None => Residual::None,
-                Residual::Buffer | Residual::InPlace => Residual::Buffer,
+                Residual::Buffer | Residual::InPlace | Residual::Folded => Residual::Buffer,
             },
             ..geometry
         })
@@ -61,6 +62,10 @@ impl ConvShape {
             } else {
                 Residual::None
             },
+            projection: projection_of(graph, node).map(|(projection, conv)| Projection {
+                input: graph.shape(projection.inputs[0]),
+                stride: conv.stride,
+            }),
         })
     }
 
@@ -82,6 +87,7 @@ impl fmt::Display for ConvShape {
             groups,
             relu,
             residual,
+            projection,
         } = &self.0;
         let [n, c, h, w] = input.dims();
         write!(f, "{n}x{c}x{h}x{w}-{}x{}x{}", output.c, output.h, output.w)?;
@@ -97,8 +103,13 @@ impl fmt::Display for ConvShape {
         if *groups > 1 {
             write!(f, "-g{groups}")?;
         }
-        if *residual != Residual::None {
-            f.write_str("-add")?;
+        match projection {
+            Some(Projection { input, stride }) => {
+                let ([_, c, h, w], [down, across]) = (input.dims(), stride);
+                write!(f, "-project{c}x{h}x{w}-s{down}x{across}")?;
+            }
+            None if *residual != Residual::None => f.write_str("-add")?,
+            None => {}
         }
         if *relu {
             f.write_str("-relu")?;

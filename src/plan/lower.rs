@@ -129,6 +129,15 @@ impl Bound {
         })
     }
 
+    /// How many of the inputs it reads: those up to the last one that is bound.
+    pub(super) fn inputs_read(&self) -> usize {
+        let inputs = self.operands.iter().map(|operand| match operand {
+            Operand::Input(index) => index + 1,
+            Operand::Parameters(_) | Operand::Output => 0,
+        });
+        inputs.max().unwrap_or(0)
+    }
+
     /// The precision that the kernel expects for a parameter if data is stored in this one, by its first
     /// binding; a later binding may be a placeholder that is not read.
     pub(super) fn precision_of(&self, index: usize, stored: Precision) -> Precision {
@@ -166,7 +175,7 @@ impl Dispatch {
         };
         Self {
             bound: bind(geometry),
-            in_place: (geometry.residual != Residual::None).then(|| bind(&in_place)),
+            in_place: (geometry.residual == Residual::Buffer).then(|| bind(&in_place)),
             leaves: None,
             multiplies,
         }
@@ -191,7 +200,7 @@ impl Dispatch {
 /// binding.
 pub(super) fn residual_or(other: Operand, geometry: &Geometry) -> Operand {
     match geometry.residual {
-        Residual::Buffer => Operand::Input(1),
+        Residual::Buffer | Residual::Folded => Operand::Input(1),
         Residual::None | Residual::InPlace => other,
     }
 }
@@ -206,6 +215,8 @@ pub(super) struct Lowered {
     pub(super) candidate: Option<Candidate>,
     /// The dispatches in order; the last one completes the value.
     pub(super) dispatches: Vec<Dispatch>,
+    /// Whether they also compute the projection that is its residual, and read the input of that one instead.
+    pub(super) is_folded: bool,
 }
 
 impl Lowered {
@@ -230,6 +241,7 @@ impl Lowered {
                 leaves: None,
                 multiplies: true,
             }],
+            is_folded: false,
         }
     }
 }

@@ -26,6 +26,7 @@ mod lower;
 pub(crate) mod memory;
 mod options;
 mod planner;
+mod projection;
 pub(crate) mod step;
 pub(crate) mod textures;
 pub(crate) mod units;

@@ -5,6 +5,7 @@ use super::allocation::{Allocation, AllocationId};
 use super::candidate::Candidate;
 use super::lower::{BackEnd, Bound, Dispatch, Lowered, Operand, Representation, back_end};
 use super::options::{InputFormat, PlanOptions};
+use super::projection::projection_of;
 use super::{Plan, PlannedOutput, Step, Writable, memory};
 use crate::error::Error;
 use crate::explain::Sites;
@@ -80,6 +81,35 @@ struct DraftStep<'a> {
     traffic: u64,
 }
 
+/// A node whose dispatches are known.
+struct DraftNode<'a> {
+    node: &'a Node,
+    inputs: Vec<ValueId>,
+    macs: u64,
+    lowered: Lowered,
+    /// The result of the projection that its dispatches compute along, which no other node computes then.
+    folded: Option<ValueId>,
+}
+
+impl<'a> DraftNode<'a> {
+    fn new(graph: &'a Graph, node: &'a Node, lowered: Lowered) -> Result<Self, Error> {
+        let mut draft = Self {
+            node,
+            inputs: node.inputs.clone(),
+            macs: graph.macs(node)?,
+            lowered,
+            folded: None,
+        };
+        let projection = projection_of(graph, node).filter(|_| draft.lowered.is_folded);
+        if let Some((projection, _)) = projection {
+            draft.inputs = vec![node.inputs[0], projection.inputs[0]];
+            draft.macs += graph.macs(projection)?;
+            draft.folded = Some(projection.output);
+        }
+        Ok(draft)
+    }
+}
+
 /// The dispatches so far, and the places they have filled.
 struct Drafts<'a> {
     graph: &'a Graph,
@@ -117,24 +147,24 @@ impl<'a> Drafts<'a> {
                 drafts.new_place(representation, value.shape, 1);
             }
         }
-        let mut nodes: Vec<(&Node, Lowered)> = Vec::new();
+        let mut nodes: Vec<DraftNode<'_>> = Vec::new();
         for node in graph.nodes() {
             if is_alias(graph, node) {
                 drafts.alias[node.output.0] = drafts.alias[node.inputs[0].0];
             } else {
-                nodes.push((node, back_end.lower(graph, node)));
+                nodes.push(DraftNode::new(graph, node, back_end.lower(graph, node))?);
             }
         }
+        let folded: Vec<ValueId> = nodes.iter().filter_map(|draft| draft.folded).collect();
+        nodes.retain(|draft| !folded.contains(&draft.node.output));
         match options.input {
             InputFormat::Tensor => {
                 let place = drafts.place(input, Representation::Plain);
                 drafts.exists[place.0] = true;
             }
             InputFormat::Rgba8(rules) => {
-                let mut readers = nodes
-                    .iter()
-                    .filter(|(node, _)| node.inputs.contains(&input));
-                let to = if readers.any(|(_, lowered)| lowered.from_to[0] == Representation::Native)
+                let mut readers = nodes.iter().filter(|draft| draft.inputs.contains(&input));
+                let to = if readers.any(|draft| draft.lowered.from_to[0] == Representation::Native)
                 {
                     Representation::Native
                 } else {
@@ -143,8 +173,8 @@ impl<'a> Drafts<'a> {
                 drafts.add_pixels(input, &rules.normalization(), upload.bytes, to);
             }
         }
-        for (node, lowered) in nodes {
-            drafts.add_node(node, lowered)?;
+        for draft in nodes {
+            drafts.add_node(draft);
         }
         // The caller may ask for its own input, or for a value in a native representation.
         for &output in graph.outputs() {
@@ -222,27 +252,34 @@ impl<'a> Drafts<'a> {
     }
 
     /// Adds the dispatches of a node.
-    fn add_node(&mut self, node: &'a Node, lowered: Lowered) -> Result<(), Error> {
+    fn add_node(&mut self, draft: DraftNode<'a>) {
+        let DraftNode {
+            node,
+            inputs,
+            macs,
+            lowered,
+            folded: _,
+        } = draft;
         let Lowered {
             from_to: [from, to],
             precision,
             candidate,
             dispatches,
+            is_folded: _,
         } = lowered;
-        for &input in &node.inputs {
+        for &input in &inputs {
             self.provide(input, from);
         }
-        let mut reads: Vec<PlaceId> = node.inputs.iter().map(|&v| self.place(v, from)).collect();
+        let mut reads: Vec<PlaceId> = inputs.iter().map(|&v| self.place(v, from)).collect();
         let replaced = node.op.as_operation().in_place_input();
-        let macs = self.graph.macs(node)?;
         let writable = node.op.as_operation().writable();
         let writable = writable.map(|(role, parameter)| ClassChoice {
             role,
             parameter,
             choices: self.graph.shape(node.inputs[0]).c,
         });
-        let inputs = node.inputs.iter().map(|&v| self.bytes(v, from));
-        let traffic = inputs.sum::<u64>() + self.bytes(node.output, to);
+        let read = inputs.iter().map(|&v| self.bytes(v, from));
+        let traffic = read.sum::<u64>() + self.bytes(node.output, to);
         for dispatch in dispatches {
             let Dispatch {
                 bound,
@@ -254,6 +291,7 @@ impl<'a> Drafts<'a> {
                 Some((shape, count)) => self.new_place(to, shape, count),
                 None => self.place(node.output, to),
             };
+            let inputs_read = bound.inputs_read();
             self.list.push(DraftStep {
                 node: &node.name,
                 value: node.output,
@@ -262,10 +300,7 @@ impl<'a> Drafts<'a> {
                 in_place: replaced
                     .zip(in_place)
                     .map(|(input, bound)| (reads[input], bound.storing(precision))),
-                reads: match leaves {
-                    Some(_) => vec![reads[0]],
-                    None => reads.clone(),
-                },
+                reads: reads[..inputs_read].to_vec(),
                 write,
                 macs: if multiplies { macs } else { 0 },
                 writable,
@@ -274,7 +309,6 @@ impl<'a> Drafts<'a> {
             reads[0] = write;
         }
         self.complete(node.output, to);
-        Ok(())
     }
 
     /// Records that a value exists, and converts it for the caller at once, so that the native one

@@ -8,8 +8,8 @@ use crate::clock::Instant;
 use crate::error::Error;
 use crate::gpu::{Context, Session, StepClock};
 use crate::graph::{Conv2d, Graph, Op};
-use crate::kernels::conv2d::Residual;
-use crate::plan::{Candidate, ConvShape, Plan, PlanOptions, candidates};
+use crate::kernels::conv2d::{Projection, Residual};
+use crate::plan::{Candidate, ConvShape, Plan, PlanOptions, Step, candidates};
 use crate::tensor::Tensor;
 
 /// Minimum and maximum number of samples per candidate.
@@ -32,6 +32,8 @@ const LEAST_WALL_MS: f64 = 2.0;
 
 /// The name of the measured node in its graph.
 const NODE: &str = "layer";
+/// The name of its projection, which is measured with it: the two may be one.
+const PROJECTION: &str = "projection";
 
 /// The outcome for a layer.
 pub(super) struct Measured {
@@ -100,30 +102,47 @@ impl Contestant {
     }
 }
 
-/// A graph with a convolution of this shape; its residual is the same convolution without one.
+/// A graph with a convolution of this shape. Its residual is another one of the same shape, or the projection, and is
+/// computed in every case.
 fn graph_of(shape: &ConvShape) -> Result<Graph, Error> {
     let geometry = shape.geometry();
-    let [kernel_h, kernel_w] = geometry.kernel;
-    let group_in = geometry.input.c / geometry.groups;
-    let terms = group_in * kernel_h * kernel_w;
     let mut graph = Graph::new();
-    let input = graph.input("input", geometry.input)?;
-    let dims = [geometry.output.c, group_in, kernel_h, kernel_w];
-    let weight = graph.param("weight", noise(&dims, 1.0 / (terms as f32).sqrt()));
-    let bias = graph.param("bias", noise(&dims[..1], 1.0));
-    let conv = Conv2d {
+    let conv = |graph: &mut Graph, in_c: usize, out_c: usize, kernel: [usize; 2]| {
+        let terms = in_c * kernel[0] * kernel[1];
+        let dims = [out_c, in_c, kernel[0], kernel[1]];
+        let weight = graph.param("weight", noise(&dims, 1.0 / (terms as f32).sqrt()));
+        let bias = graph.param("bias", noise(&dims[..1], 1.0));
+        Conv2d::new(weight).bias(Some(bias))
+    };
+    let [in_c, out_c] = [geometry.input.c, geometry.output.c];
+    let layer = Conv2d {
         stride: geometry.stride,
         padding: geometry.padding,
         dilation: geometry.dilation,
         groups: geometry.groups,
-        ..Conv2d::new(weight).bias(Some(bias))
+        ..conv(&mut graph, in_c / geometry.groups, out_c, geometry.kernel)
     };
-    let mut inputs = vec![input];
-    if geometry.residual != Residual::None {
-        inputs.push(graph.add("residual", Op::Conv2d(conv), &inputs)?);
-    }
+    // Whatever has a ReLU is no projection.
+    let before = |conv: Conv2d| Op::Conv2d(Conv2d { relu: true, ..conv });
+    let inputs = match geometry.projection {
+        Some(Projection { input, stride }) => {
+            let x = graph.input("input", input)?;
+            let strided = |conv: Conv2d| Conv2d { stride, ..conv };
+            let first = strided(conv(&mut graph, input.c, in_c, [1, 1]));
+            let projection = strided(conv(&mut graph, input.c, out_c, [1, 1]));
+            let first = graph.add("first", before(first), &[x])?;
+            vec![first, graph.add(PROJECTION, Op::Conv2d(projection), &[x])?]
+        }
+        None => {
+            let x = graph.input("input", geometry.input)?;
+            match geometry.residual {
+                Residual::None => vec![x],
+                _ => vec![x, graph.add("residual", before(layer), &[x])?],
+            }
+        }
+    };
     let relu = geometry.relu;
-    let output = graph.add(NODE, Op::Conv2d(Conv2d { relu, ..conv }), &inputs)?;
+    let output = graph.add(NODE, Op::Conv2d(Conv2d { relu, ..layer }), &inputs)?;
     graph.mark_output(output)?;
     Ok(graph)
 }
@@ -137,7 +156,7 @@ pub(super) fn measure(
     deadline: Instant,
 ) -> Result<Option<Measured>, Error> {
     let graph = graph_of(shape)?;
-    let input = noise(&shape.geometry().input.dims(), 1.0);
+    let input = noise(&graph.shape(graph.inputs()[0]).dims(), 1.0);
     let mut contestants: Vec<Contestant> = Vec::new();
     let mut want: Option<Vec<Tensor>> = None;
     let mut wrong = 0;
@@ -177,6 +196,11 @@ pub(super) fn measure(
     }))
 }
 
+/// Whether a dispatch is measured.
+fn is_own(step: &Step) -> bool {
+    step.node == NODE || step.node == PROJECTION
+}
+
 /// Prepares a candidate on the device; `None` if the device cannot hold it.
 fn contestant(
     context: &Context,
@@ -201,7 +225,7 @@ fn contestant(
     Ok(Some(Contestant {
         candidate,
         session,
-        own: plan.steps().iter().map(|step| step.node == NODE).collect(),
+        own: plan.steps().iter().map(is_own).collect(),
         runs: 0,
         samples: Samples::default(),
     }))

@@ -18,15 +18,25 @@ impl Buffers<'_> {
         }
         let halves = HALF_TILES.into_iter().filter(|_| self.multiplies_halves());
         let tiles: Vec<Tile> = TILES.into_iter().chain(halves).collect();
+        let folded = geometry.folded();
         let mut others: Vec<OnBuffers> = Vec::new();
         others.extend(tiles.iter().copied().map(OnBuffers::Tiled));
+        if folded.is_some() {
+            others.extend(tiles.iter().copied().map(OnBuffers::Folded));
+        }
         if self.may_cooperate(geometry) {
             others.push(OnBuffers::Cooperative);
         }
         for slices in SLICES {
-            let tiles = tiles.iter().copied();
-            let tiles = tiles.filter(|&tile| may_split(geometry, tile, slices));
-            others.extend(tiles.map(|tile| OnBuffers::Split(tile, slices)));
+            let split = |geometry: &Geometry| {
+                let tiles = tiles.iter().copied();
+                let tiles = tiles.filter(|&tile| may_split(geometry, tile, slices));
+                tiles.collect::<Vec<_>>()
+            };
+            let separate = split(geometry).into_iter();
+            others.extend(separate.map(|tile| OnBuffers::Split(tile, slices)));
+            let folded = folded.as_ref().map_or_else(Vec::new, split).into_iter();
+            others.extend(folded.map(|tile| OnBuffers::FoldedSplit(tile, slices)));
         }
         for out_tile in out_tiles(self.options, geometry) {
             let tiles = PRODUCT_TILES.into_iter();
@@ -58,7 +68,10 @@ impl Buffers<'_> {
         } else {
             row.tiles
         };
-        row.direct(tiles, geometry)
+        match geometry.folded() {
+            Some(folded) if row.should_fold(tiles, &folded) => row.folded(tiles, &folded),
+            _ => row.direct(tiles, geometry),
+        }
     }
 
     /// The best algorithm for each order of the weights.
@@ -69,7 +82,11 @@ impl Buffers<'_> {
         let row = Defaults::of(&self.options.capabilities);
         let halves = self.multiplies_halves().then_some(&HALF_TILES[..]);
         let direct = halves.into_iter().chain([row.tiles]);
-        let direct = direct.map(|tiles| row.direct(tiles, geometry));
+        let folded = geometry.folded();
+        let direct = direct.flat_map(|tiles| {
+            let folded = folded.as_ref().map(|folded| row.folded(tiles, folded));
+            std::iter::once(row.direct(tiles, geometry)).chain(folded)
+        });
         let out_tiles = out_tiles(self.options, geometry);
         let winograd = out_tiles.map(|out_tile| row.winograd(geometry, out_tile));
         direct.chain(winograd).collect()
@@ -117,6 +134,23 @@ impl Defaults {
             1 => OnBuffers::Tiled(tile),
             slices => OnBuffers::Split(tile, slices),
         }
+    }
+
+    /// A convolution together with its projection, with the best of some tiles.
+    fn folded(&self, tiles: &[Tile], geometry: &Geometry) -> OnBuffers {
+        match self.direct(tiles, geometry) {
+            OnBuffers::Tiled(tile) => OnBuffers::Folded(tile),
+            OnBuffers::Split(tile, slices) => OnBuffers::FoldedSplit(tile, slices),
+            other => other,
+        }
+    }
+
+    /// Whether to compute a projection with the convolution that its result is added to. As one they are a dispatch
+    /// less, and that result is neither written nor read. By itself a projection can run beside the layers before
+    /// that convolution, which is worth more where these leave compute units idle.
+    fn should_fold(&self, tiles: &[Tile], geometry: &Geometry) -> bool {
+        let [x, y] = self.tile_for(tiles, geometry, 1).workgroups(geometry);
+        x * y >= self.workgroups_wanted() as u64
     }
 
     /// Winograd's algorithm with the best tile for its products. The transforms have already lost precision, so
@@ -205,6 +239,7 @@ mod tests {
             groups: 1,
             relu: false,
             residual: Residual::None,
+            projection: None,
         }
     }
 

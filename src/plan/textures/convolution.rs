@@ -103,6 +103,7 @@ impl Textures<'_> {
             precision: self.options.precision,
             candidate: Some(Candidate::Textures(algorithm)),
             dispatches,
+            is_folded: false,
         }
     }
 }

@@ -197,6 +197,7 @@ mod tests {
             groups: 1,
             relu: false,
             residual: Residual::None,
+            projection: None,
         }
     }
 }
