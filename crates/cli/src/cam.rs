@@ -90,8 +90,8 @@ struct Painter<'a> {
 
 impl<'a> Painter<'a> {
     fn new(args: &'a CamArgs, quiet: bool) -> Result<Self, Failure> {
-        let device = Device::open(&args.run.device)?;
-        let network = network::load(&args.run.network, 1)?;
+        let load = || network::load(&args.run.network, 1);
+        let (device, _, network) = network::load_beside(&args.run.device, load)?;
         let classes = network.classes()?;
         network.refuse_arrays()?;
         network::note_assumptions(&network);

@@ -1,9 +1,8 @@
 //! `resnet classify`: the most likely classes of images.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
-use resnet_run::{AdapterInfo, Device, ModelInfo, label};
+use resnet_run::{AdapterInfo, ModelInfo, label};
 use resnet_wgpu::network::Activation;
 use resnet_wgpu::picture::{Labels, Preprocess, top_k};
 use resnet_wgpu::tensor::Tensor;
@@ -46,6 +45,7 @@ struct Guess {
 /// Where the time went.
 #[derive(Default, Serialize)]
 struct Timings {
+    /// While the weights are read.
     adapter_ms: f64,
     weights_ms: f64,
     pipelines_ms: f64,
@@ -87,11 +87,9 @@ struct Job<'a> {
 
 impl<'a> Job<'a> {
     fn new(args: &'a ClassifyArgs, quiet: bool, images: &mut Images) -> Result<Self, Failure> {
-        let start = Instant::now();
-        let device = Device::open(&args.run.device)?;
-        let adapter_ms = milliseconds(start.elapsed());
         let asked = args.output.of(&args.run.network);
-        let mut network = network::load(&asked, images.batch())?;
+        let load = || network::load(&asked, images.batch());
+        let (device, opening, mut network) = network::load_beside(&args.run.device, load)?;
         if network.is_free() {
             images.one_by_one();
             network.set_batch(1)?;
@@ -102,7 +100,7 @@ impl<'a> Job<'a> {
             classes: network.classes()?,
             labels: network.labels(args.labels.labels.as_deref())?,
             timings: Timings {
-                adapter_ms,
+                adapter_ms: milliseconds(opening),
                 weights_ms: network.weights_ms,
                 ..Timings::default()
             },

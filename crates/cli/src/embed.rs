@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use resnet_run::{Device, Network};
+use resnet_run::Network;
 use resnet_wgpu::graph::{Graph, Role};
 use resnet_wgpu::passes::optimize;
 use resnet_wgpu::picture::{Batch, Preprocess};
@@ -55,8 +55,8 @@ pub(crate) struct Embedder {
 
 impl Embedder {
     pub(crate) fn new(args: &RunArgs, images: &mut Images, quiet: bool) -> Result<Self, Failure> {
-        let device = Device::open(&args.device)?;
-        let mut network = network::load(&args.network, images.batch())?;
+        let load = || network::load(&args.network, images.batch());
+        let (device, _, mut network) = network::load_beside(&args.device, load)?;
         if network.is_free() {
             images.one_by_one();
             network.set_batch(1)?;

@@ -1,13 +1,17 @@
 //! The network that the flags ask for.
 
-use resnet_run::{Network, resolve};
+use std::panic::resume_unwind;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use resnet_run::{Device, Network, resolve};
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::noise::Noise;
 use resnet_wgpu::network::{self, Arch, ModelOptions};
 use resnet_wgpu::tensor::Tensor;
 use twox_hash::xxhash3_128;
 
-use crate::args::NetworkArgs;
+use crate::args::{DeviceArgs, NetworkArgs};
 use crate::bundled;
 use crate::failure::{Failure, guess};
 use crate::progress::Bars;
@@ -34,6 +38,24 @@ pub(crate) fn load(args: &NetworkArgs, batch: usize) -> Result<Network, Failure>
             (None, Some(arch)) => random(arch, options),
             (None, None) => bundled::open(options),
         }
+    })
+}
+
+/// Opens the device on another thread while the network is loaded: neither needs the other, and each takes its time.
+/// Returns how long the device took, too.
+pub(crate) fn load_beside<T>(
+    device: &DeviceArgs,
+    load: impl FnOnce() -> Result<T, Failure>,
+) -> Result<(Device, Duration, T), Failure> {
+    thread::scope(|scope| {
+        let opening = scope.spawn(|| {
+            let start = Instant::now();
+            Device::open(device).map(|device| (device, start.elapsed()))
+        });
+        let loaded = load();
+        let opened = opening.join();
+        let (device, elapsed) = opened.unwrap_or_else(|panic| resume_unwind(panic))?;
+        Ok((device, elapsed, loaded?))
     })
 }
 

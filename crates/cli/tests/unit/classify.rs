@@ -1,6 +1,7 @@
 //! Tests of `classify.rs` that need its private parts. They need an adapter.
 
 use clap::Parser;
+use resnet_run::Device;
 use resnet_wgpu::picture::Reader;
 
 use super::*;
