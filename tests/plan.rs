@@ -9,7 +9,7 @@ use std::path::Path as FilePath;
 use proptest::prelude::*;
 use resnet_wgpu::Error;
 use resnet_wgpu::graph::Graph;
-use resnet_wgpu::internals::graph::{Conv2d, Op};
+use resnet_wgpu::internals::graph::{Conv2d, Op, Relu};
 use resnet_wgpu::internals::kernels::{Precision, Storage};
 use resnet_wgpu::internals::memory::{Footprint, StepUse, assign};
 use resnet_wgpu::internals::plan::{
@@ -170,8 +170,74 @@ fn a_projection_that_somebody_else_reads_is_computed_by_itself() {
         steps.map(|step| step.node.clone()).collect::<Vec<_>>()
     };
     assert_eq!(names(&graph), ["first", "last"]);
-    graph.mark_output(shortcut).unwrap();
-    assert_eq!(names(&graph), ["first", "projection", "last"], "a tap");
+    let mut tapped = graph.clone();
+    tapped.mark_output(shortcut).unwrap();
+    assert_eq!(names(&tapped), ["first", "projection", "last"], "a tap");
+    let again = graph.add("relu", Op::Relu(Relu), &[shortcut]).unwrap();
+    graph.mark_output(again).unwrap();
+    let all = ["first", "projection", "last", "relu"];
+    assert_eq!(names(&graph), all, "a second reader");
+}
+
+#[test]
+fn only_a_plain_1x1_convolution_is_computed_with_the_one_it_is_added_to() {
+    let few = changed(Capabilities::default(), |c| c.compute_units = Some(1));
+    let options = PlanOptions::new(few);
+    // What the projection and the last convolution are, and whether one step computes both.
+    let folds =
+        |projection: &dyn Fn(Conv2d) -> Conv2d, last: &dyn Fn(Conv2d) -> Conv2d, kernel: usize| {
+            let mut graph = Graph::new();
+            let x = graph.input("x", Shape::new(1, 8, 6, 6)).unwrap();
+            let mut conv = |kernel: usize| {
+                let dims = [8, 8, kernel, kernel];
+                let weight = graph.param("weight", Tensor::from_fn(&dims, |i| i as f32));
+                Conv2d::new(weight).padding(kernel / 2)
+            };
+            let [projected, last] = [projection(conv(kernel)), last(conv(1))];
+            let projected = graph
+                .add("projection", Op::Conv2d(projected), &[x])
+                .unwrap();
+            // Both inputs may be the same value.
+            let y = graph
+                .add("last", Op::Conv2d(last), &[x, projected])
+                .unwrap();
+            graph.mark_output(y).unwrap();
+            Plan::new(&graph, &options).unwrap().steps().len() == 1
+        };
+    let plain = |conv| conv;
+    assert!(folds(&plain, &plain, 1), "both are plain");
+    assert!(!folds(&plain, &plain, 3), "3×3");
+    let clamped = |conv| Conv2d { relu: true, ..conv };
+    assert!(!folds(&clamped, &plain, 1), "a ReLU before the addition");
+    assert!(folds(&plain, &clamped, 1), "a ReLU after it");
+}
+
+#[test]
+fn a_projection_whose_weights_do_not_fit_with_the_others_is_computed_by_itself() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", Shape::new(1, 64, 8, 8)).unwrap();
+    let mut conv = |relu| {
+        let weight = graph.param("weight", Tensor::from_fn(&[64, 64, 1, 1], |i| i as f32));
+        Op::Conv2d(Conv2d {
+            relu,
+            ..Conv2d::new(weight)
+        })
+    };
+    let [projection, last] = [conv(false), conv(true)];
+    let shortcut = graph.add("projection", projection, &[x]).unwrap();
+    let last = graph.add("last", last, &[x, shortcut]).unwrap();
+    graph.mark_output(last).unwrap();
+    let steps = |bytes: u64| {
+        let device = changed(Capabilities::default(), |c| {
+            c.compute_units = Some(1);
+            c.storage_binding_bytes = bytes;
+        });
+        let plan = Plan::new(&graph, &PlanOptions::new(device)).unwrap();
+        plan.steps().len()
+    };
+    // 64·64 numbers each.
+    assert_eq!(steps(64 * 64 * 4 * 2), 1);
+    assert_eq!(steps(64 * 64 * 4 * 2 - 1), 2);
 }
 
 #[test]

@@ -9,10 +9,9 @@ use crate::error::Error;
 use crate::gpu::Session;
 use crate::graph::{Conv2d, GlobalAvgPool, Graph, Linear, Node, Op, Relu, ValueId, Window};
 use crate::internals::noise::Noise;
-use crate::kernels::conv2d::Projection;
 use crate::kernels::textures::{image_to_tensor_texture, tensor_to_texture, texture_to_tensor};
 use crate::kernels::{image_to_tensor, narrow, widen};
-use crate::plan::{Candidate, ConvShape, InputFormat, Plan, PlanOptions, Step};
+use crate::plan::{Candidate, ConvShape, InputFormat, Plan, PlanOptions, Step, projection_of};
 use crate::reference;
 use crate::tensor::{Shape, Tensor};
 
@@ -139,7 +138,8 @@ pub fn cases(
                 kind: kind.clone(),
                 layer: node.name.clone(),
                 choice: shape.zip(candidate),
-                format: if is_first {
+                // In front of a folded projection is another layer.
+                format: if is_first && !candidate.is_some_and(|c| c.folds()) {
                     plan.input_format()
                 } else {
                     InputFormat::Tensor
@@ -148,7 +148,8 @@ pub fn cases(
             }
         };
         let few = (channels == Channels::Few).then(|| few_channels(node, graph));
-        let few = few.flatten().map(|op| match projection(graph, node) {
+        let folded = projection_of(graph, node).filter(|_| candidate.is_some_and(|c| c.folds()));
+        let few = few.flatten().map(|op| match folded {
             Some(projection) => projected_graph(graph, projection, node, Some(op)),
             None => small_graph(graph, node, SMALL, Some(op)),
         });
@@ -160,7 +161,7 @@ pub fn cases(
         };
         cases.push(match few.filter(same) {
             Some(few) => few,
-            None => case(match projection(graph, node) {
+            None => case(match folded {
                 Some(projection) => projected_graph(graph, projection, node, None)?,
                 None => small_graph(graph, node, SMALL, None)
                     // Some layers have a size of their own.
@@ -176,8 +177,9 @@ pub fn cases(
 /// What distinguishes kinds of layers: kernels and settings, but neither parameters nor sizes.
 fn kind(graph: &Graph, node: &Node, last: &Step, is_first: bool) -> Result<String, Error> {
     let first = if is_first { "first " } else { "" };
-    let residual = match projection(graph, node) {
-        Some((projection, _)) => format!("projected {:?}", projection.stride),
+    let folded = last.choice.is_some_and(|choice| choice.folds());
+    let residual = match projection_of(graph, node).filter(|_| folded) {
+        Some((_, projection)) => format!("projected {:?}", projection.stride),
         None => (node.inputs.len() > 1).to_string(),
     };
     let kind = match node.op {
@@ -276,8 +278,7 @@ fn made_up(noise: &mut Noise, dims: &[usize]) -> Tensor {
     Tensor::from_fn(dims, |_| noise.scalar() * scale)
 }
 
-/// A graph of the layer alone, on a small image. A second input is a layer like it, the first input again, or the
-/// projection, whose input is that of a layer before this one, too.
+/// A graph of the layer alone, on a small image. A second input is a layer like it, or the first input again.
 fn small_graph(graph: &Graph, node: &Node, most: Shape, few: Option<Few>) -> Result<Graph, Error> {
     let mut small = Graph::new();
     let shape = graph.get(node.inputs[0])?.shape;
@@ -304,19 +305,11 @@ fn small_graph(graph: &Graph, node: &Node, most: Shape, few: Option<Few>) -> Res
     Ok(small)
 }
 
-/// A convolution's projection, and the node that computes it.
-fn projection<'g>(graph: &'g Graph, node: &Node) -> Option<(Projection, &'g Node)> {
-    let projection = ConvShape::of(graph, node)?.geometry().projection?;
-    let mut nodes = graph.nodes().iter();
-    let producer = nodes.find(|producer| producer.output == node.inputs[1])?;
-    Some((projection, producer))
-}
-
 /// A graph of a convolution and its projection on a small image, behind a layer that makes the convolution's own
 /// input of the projection's.
 fn projected_graph(
     graph: &Graph,
-    (projection, producer): (Projection, &Node),
+    (producer, projection): (&Node, &Conv2d),
     node: &Node,
     few: Option<Few>,
 ) -> Result<Graph, Error> {
@@ -326,7 +319,7 @@ fn projected_graph(
         Some(Few::Conv2d { dims, .. }) => [dims[1], dims[0]],
         _ => [node.inputs[0], node.output].map(|value| graph.shape(value).c),
     };
-    let Projection { input, stride } = projection;
+    let (input, stride) = (graph.shape(producer.inputs[0]), projection.stride);
     let shape = Shape {
         n: SMALL.n,
         c: match few {

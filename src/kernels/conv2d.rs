@@ -16,7 +16,7 @@ pub const BINDINGS: &[Binding] = &[
     write("output"),
 ];
 
-/// Where the epilogue reads the residual.
+/// Where the residual is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Residual {
     /// There is none.
@@ -25,7 +25,7 @@ pub enum Residual {
     Buffer,
     /// In the buffer of the output, which replaces it element by element.
     InPlace,
-    /// Nowhere: the reduction goes on over the projection whose result it would be.
+    /// It is in no buffer: it is a projection, which the reduction includes.
     Folded,
 }
 
@@ -86,8 +86,8 @@ impl Geometry {
         })
     }
 
-    /// The projection that is computed along.
-    pub(super) fn along(&self) -> Option<Projection> {
+    /// The projection that the reduction includes.
+    fn included(&self) -> Option<Projection> {
         self.projection
             .filter(|_| self.residual == Residual::Folded)
     }
@@ -95,8 +95,10 @@ impl Geometry {
     /// The length of the reduction of a kernel on buffers: channels padded to whole vectors, times taps.
     fn products(&self) -> usize {
         let taps = self.kernel[0] * self.kernel[1];
-        let along = self.along().map_or(0, |along| padded(along.input.c));
-        taps * padded(self.input.c) + along
+        let included = self
+            .included()
+            .map_or(0, |projection| padded(projection.input.c));
+        taps * padded(self.input.c) + included
     }
 
     /// Whether each output pixel reads exactly one input pixel, and no padding.
@@ -121,13 +123,13 @@ impl Geometry {
         ]
     }
 
-    /// The values of the overrides that describe a projection that is computed along.
+    /// The values of the overrides that describe a projection that the reduction includes.
     pub(super) fn projection_overrides(&self) -> [(&'static str, f64); 6] {
         let none = Projection {
             input: Shape::new(0, 0, 0, 0),
             stride: [0; 2],
         };
-        let Projection { input, stride } = self.along().unwrap_or(none);
+        let Projection { input, stride } = self.included().unwrap_or(none);
         [
             ("PROJECTED_GROUPS", number(input.channel_groups())),
             ("PROJECTED_PIXELS", number(input.pixels())),
@@ -188,6 +190,11 @@ impl Tile {
             // y: tiles of output channels
             geometry.output.c.div_ceil(self.co as usize) as u64,
         ]
+    }
+
+    /// The number of scalars in the packed weights.
+    pub fn weights_len(&self, geometry: &Geometry) -> usize {
+        len_of_rows(geometry.output.c, geometry.products(), *self)
     }
 
     /// The number of steps of the reduction.
@@ -256,7 +263,7 @@ pub(crate) fn tiles(weight: &Tensor, tile: Tile) -> Packing {
     )
 }
 
-/// The weights of a 1×1 convolution and, behind them, those of the projection that is computed along.
+/// The weights of a 1×1 convolution and, behind them, those of the projection that its reduction includes.
 pub(crate) fn tiles_of_both([weight, projection]: [&Tensor; 2], tile: Tile) -> Packing {
     let [[out_c, in_c, _], [_, other_c, _]] = [weight, projection].map(out_in_taps);
     let len = len_of_rows(out_c, padded(in_c) + padded(other_c), tile);
@@ -343,6 +350,22 @@ mod tests {
         let packing = tiles(&weight, tile);
         assert!(packing.pieces().count() > 1, "pieces");
         assert!(packing.scalars() == pack_tiles(weight.data(), [2311, 3], tile));
+        // One behind the other, each padded to whole vectors.
+        let matrix = |in_c: usize, seed: usize| {
+            Tensor::from_fn(&[70, in_c, 1, 1], |i| ((i + seed) % 1013) as f32 - 500.0)
+        };
+        let [first, second] = [matrix(3001, 0), matrix(2002, 7)];
+        let packing = tiles_of_both([&first, &second], tile);
+        assert!(packing.pieces().count() > 1, "pieces");
+        let both = Tensor::from_fn(&[70, 3004 + 2002, 1, 1], |i| {
+            let (co, ci) = (i / 5006, i % 5006);
+            match ci {
+                0..3001 => first.data()[co * 3001 + ci],
+                3001..3004 => 0.0,
+                _ => second.data()[co * 2002 + ci - 3004],
+            }
+        });
+        assert!(packing.scalars() == pack_tiles(both.data(), [5006, 1], tile));
     }
 
     #[test]

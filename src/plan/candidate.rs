@@ -127,6 +127,16 @@ pub enum Candidate {
     Textures(OnTextures),
 }
 
+impl Candidate {
+    /// Whether it computes the projection that is the residual, too.
+    pub const fn folds(&self) -> bool {
+        match self {
+            Self::Buffers(algorithm) => algorithm.folds(),
+            Self::Textures(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -263,6 +273,27 @@ mod tests {
         graph
     }
 
+    /// A layer with a projection, which the second layer of the graph is.
+    fn projected(side: usize) -> Graph {
+        let mut graph = Graph::new();
+        let x = graph.input("x", Shape::new(1, 24, side, side)).unwrap();
+        let mut conv = |graph: &mut Graph, out_c: usize, in_c: usize, relu| {
+            let weight = Tensor::from_fn(&[out_c, in_c, 1, 1], |i| (i % 251) as f32 - 125.0);
+            let weight = graph.param("weight", weight);
+            let bias = graph.param("bias", Tensor::from_fn(&[out_c], |i| i as f32));
+            let conv = Conv2d::new(weight).bias(Some(bias));
+            Op::Conv2d(Conv2d { relu, ..conv })
+        };
+        let first = conv(&mut graph, 130, 24, true);
+        let first = graph.add("first", first, &[x]).unwrap();
+        let projection = conv(&mut graph, 40, 24, false);
+        let projection = graph.add("projection", projection, &[x]).unwrap();
+        let last = conv(&mut graph, 40, 130, true);
+        let last = graph.add("last", last, &[first, projection]).unwrap();
+        graph.mark_output(last).unwrap();
+        graph
+    }
+
     fn devices() -> Vec<PlanOptions> {
         let mut software = Capabilities {
             immediate_bytes: 64,
@@ -291,7 +322,7 @@ mod tests {
     }
 
     fn shape_of(graph: &Graph) -> ConvShape {
-        ConvShape::of(graph, &graph.nodes()[0]).unwrap()
+        ConvShape::of(graph, graph.nodes().last().unwrap()).unwrap()
     }
 
     fn keys(plan: &Plan) -> HashSet<ParametersKey> {
@@ -309,12 +340,14 @@ mod tests {
 
     #[test]
     fn parameters_with_the_same_key_are_the_same() {
-        let graph = graph(12);
-        for options in devices() {
+        let pairs = [graph(12), projected(12)];
+        let on_devices = devices().into_iter();
+        let each = on_devices.flat_map(|options| pairs.iter().map(move |g| (options.clone(), g)));
+        for (options, graph) in each {
             let mut known: HashMap<ParametersKey, (u64, Vec<f32>)> = HashMap::new();
             let mut orders = 0;
-            for candidate in candidates(&shape_of(&graph), &options).unwrap() {
-                let plan = plan_by(&graph, &options, candidate);
+            for candidate in candidates(&shape_of(graph), &options).unwrap() {
+                let plan = plan_by(graph, &options, candidate);
                 for allocation in plan.allocations() {
                     let Content::Parameters(packing) = &allocation.content else {
                         continue;
@@ -334,16 +367,18 @@ mod tests {
 
     #[test]
     fn whatever_order_the_weights_are_in_another_size_reads_them() {
-        let (first, second) = (graph(12), graph(7));
-        for options in devices() {
-            let fresh = Plan::new(&second, &options).unwrap().to_string();
-            for candidate in candidates(&shape_of(&first), &options).unwrap() {
-                let there = keys(&plan_by(&first, &options, candidate));
+        let pairs = [(graph(12), graph(7)), (projected(12), projected(7))];
+        let on_devices = devices().into_iter();
+        let each = on_devices.flat_map(|options| pairs.iter().map(move |p| (options.clone(), p)));
+        for (options, (first, second)) in each {
+            let fresh = Plan::new(second, &options).unwrap().to_string();
+            for candidate in candidates(&shape_of(first), &options).unwrap() {
+                let there = keys(&plan_by(first, &options, candidate));
                 let sharing = options.clone().share(there.clone());
-                let plan = Plan::new(&second, &sharing).unwrap();
+                let plan = Plan::new(second, &sharing).unwrap();
                 assert!(keys(&plan).is_subset(&there), "{candidate}: {plan}");
                 // What was measured for a layer has the last word if it reads what is there.
-                let same = plan_by(&first, &sharing, candidate);
+                let same = plan_by(first, &sharing, candidate);
                 assert!(keys(&same).is_subset(&there), "{candidate}");
             }
             // Nothing of this network is there.
@@ -355,7 +390,7 @@ mod tests {
             let y = other.add("y", conv, &[x]).unwrap();
             other.mark_output(y).unwrap();
             let there = keys(&Plan::new(&other, &options).unwrap());
-            let plan = Plan::new(&second, &options.share(there)).unwrap();
+            let plan = Plan::new(second, &options.share(there)).unwrap();
             assert_eq!(plan.to_string(), fresh, "as without");
         }
     }

@@ -87,7 +87,7 @@ struct DraftNode<'a> {
     inputs: Vec<ValueId>,
     macs: u64,
     lowered: Lowered,
-    /// The result of the projection that its dispatches compute along, which no other node computes then.
+    /// The result of the projection that its dispatches include, which is not computed by itself then.
     folded: Option<ValueId>,
 }
 

@@ -4,7 +4,7 @@ use crate::graph::{Conv2d, Graph, Node, Op, Padding};
 
 /// The projection whose result is the residual of a convolution, if the two may be one: both are 1×1 convolutions
 /// without padding, the second one without a stride, and nothing else reads the result of the first.
-pub(super) fn projection_of<'g>(graph: &'g Graph, node: &Node) -> Option<(&'g Node, &'g Conv2d)> {
+pub(crate) fn projection_of<'g>(graph: &'g Graph, node: &Node) -> Option<(&'g Node, &'g Conv2d)> {
     let &[_, residual] = &node.inputs[..] else {
         return None;
     };

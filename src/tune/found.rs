@@ -16,11 +16,11 @@ pub struct TunedLayer {
     pub wrong: usize,
     /// The default candidate.
     pub default: Candidate,
-    /// The time of the default in milliseconds.
+    /// The time of the default in milliseconds; with that of the projection, if another candidate computes both at once.
     pub default_ms: f64,
     /// The winner.
     pub choice: Candidate,
-    /// The time of the winner in milliseconds.
+    /// The time of the winner in milliseconds, likewise.
     pub choice_ms: f64,
 }
 

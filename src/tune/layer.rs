@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::gpu::{Context, Session, StepClock};
 use crate::graph::{Conv2d, Graph, Op};
 use crate::kernels::conv2d::{Projection, Residual};
-use crate::plan::{Candidate, ConvShape, Plan, PlanOptions, Step, candidates};
+use crate::plan::{Candidate, ConvShape, Plan, PlanOptions, candidates};
 use crate::tensor::Tensor;
 
 /// Minimum and maximum number of samples per candidate.
@@ -32,7 +32,7 @@ const LEAST_WALL_MS: f64 = 2.0;
 
 /// The name of the measured node in its graph.
 const NODE: &str = "layer";
-/// The name of its projection, which is measured with it: the two may be one.
+/// The name of its projection, which is measured with it where the two may be one.
 const PROJECTION: &str = "projection";
 
 /// The outcome for a layer.
@@ -160,11 +160,14 @@ pub(super) fn measure(
     let mut contestants: Vec<Contestant> = Vec::new();
     let mut want: Option<Vec<Tensor>> = None;
     let mut wrong = 0;
-    for candidate in candidates(shape, options)? {
+    let possible = candidates(shape, options)?;
+    let may_fold = possible.iter().any(Candidate::folds);
+    for candidate in possible {
         if Instant::now() >= deadline {
             return Ok(None);
         }
-        let Some(contestant) = contestant(context, &graph, shape, candidate, options)? else {
+        let Some(contestant) = contestant(context, &graph, (shape, candidate, may_fold), options)?
+        else {
             continue;
         };
         // The first run also warms up: some drivers compile only then.
@@ -196,17 +199,11 @@ pub(super) fn measure(
     }))
 }
 
-/// Whether a dispatch is measured.
-fn is_own(step: &Step) -> bool {
-    step.node == NODE || step.node == PROJECTION
-}
-
 /// Prepares a candidate on the device; `None` if the device cannot hold it.
 fn contestant(
     context: &Context,
     graph: &Graph,
-    shape: &ConvShape,
-    candidate: Candidate,
+    (shape, candidate, may_fold): (&ConvShape, Candidate, bool),
     options: &PlanOptions,
 ) -> Result<Option<Contestant>, Error> {
     let options = options
@@ -222,10 +219,13 @@ fn contestant(
         Err(Error::OutOfMemory { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
+    let steps = plan.steps().iter();
     Ok(Some(Contestant {
         candidate,
         session,
-        own: plan.steps().iter().map(is_own).collect(),
+        own: steps
+            .map(|step| step.node == NODE || (may_fold && step.node == PROJECTION))
+            .collect(),
         runs: 0,
         samples: Samples::default(),
     }))

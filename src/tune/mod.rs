@@ -166,10 +166,17 @@ fn by_time(
             continue;
         };
         let steps = plan.steps().iter().zip(&times);
-        let own = steps.filter(|(step, _)| step.node == node.name);
+        let own: Vec<f64> = steps
+            .filter(|(step, _)| step.node == node.name)
+            .map(|(_, time)| *time)
+            .collect();
+        if own.is_empty() {
+            // It is computed with another layer.
+            continue;
+        }
         let layer = layers.entry(shape).or_default();
         layer.0 += 1;
-        layer.1 += own.map(|(_, time)| time).sum::<f64>();
+        layer.1 += own.iter().sum::<f64>();
     }
     let mut layers: Vec<_> = layers.into_iter().collect();
     layers.sort_by(|(_, (_, a)), (_, (_, b))| b.total_cmp(a));

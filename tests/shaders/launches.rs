@@ -71,6 +71,13 @@ pub(crate) fn launches() -> Vec<Launch> {
     let y = graph.add("avg", pool, &[y]).unwrap();
     let pointwise = conv(&mut graph, &[256, 64, 1, 1]);
     let a = graph.add("pointwise", Op::Conv2d(pointwise), &[y]).unwrap();
+    let clamped = |conv: Conv2d| Op::Conv2d(Conv2d { relu: true, ..conv });
+    let inner = clamped(conv(&mut graph, &[40, 64, 1, 1]));
+    let inner = graph.add("inner", inner, &[y]).unwrap();
+    let projection = Op::Conv2d(conv(&mut graph, &[72, 64, 1, 1]));
+    let projection = graph.add("projection", projection, &[y]).unwrap();
+    let expand = clamped(conv(&mut graph, &[72, 40, 1, 1]));
+    let projected = graph.add("expand", expand, &[inner, projection]).unwrap();
     let reduce = conv(&mut graph, &[256, 256, 1, 1]);
     let b = graph
         .add(
@@ -174,7 +181,10 @@ pub(crate) fn launches() -> Vec<Launch> {
     });
     let apart = graph.add("apart", op, &[map]).unwrap();
     let maps = [blurred, resized, nearest, gated, apart, far];
-    for output in maps.into_iter().chain([p, g, by_groups, attended]) {
+    for output in maps
+        .into_iter()
+        .chain([p, g, by_groups, attended, projected])
+    {
         graph.mark_output(output).unwrap();
     }
     let mut rules = Preprocess::TORCHVISION;
@@ -245,13 +255,22 @@ pub(crate) fn launches_of_all_candidates(graph: &Graph, options: &PlanOptions) -
     for round in 0..most {
         let choose =
             |(shape, list): &(ConvShape, Vec<Candidate>)| Some((*shape, *list.get(round)?));
-        let options = options
-            .clone()
-            .choices(possible.iter().filter_map(choose).collect());
-        let plan = Plan::new(graph, &options).unwrap();
-        for step in plan.steps() {
-            if !launches.contains(&step.launch) {
-                launches.push(step.launch.clone());
+        // A projection that another layer includes has launches of its own where that layer keeps to itself.
+        let alone = |(shape, list): &(ConvShape, Vec<Candidate>)| match shape.geometry().projection
+        {
+            Some(_) => Some((*shape, *list.iter().find(|candidate| !candidate.folds())?)),
+            None => Some((*shape, *list.get(round)?)),
+        };
+        let rounds = [
+            possible.iter().filter_map(choose).collect(),
+            possible.iter().filter_map(alone).collect(),
+        ];
+        for choices in rounds {
+            let plan = Plan::new(graph, &options.clone().choices(choices)).unwrap();
+            for step in plan.steps() {
+                if !launches.contains(&step.launch) {
+                    launches.push(step.launch.clone());
+                }
             }
         }
     }

@@ -90,8 +90,7 @@ struct Painter<'a> {
 
 impl<'a> Painter<'a> {
     fn new(args: &'a CamArgs, quiet: bool) -> Result<Self, Failure> {
-        let load = || network::load(&args.run.network, 1);
-        let (device, _, network) = network::load_beside(&args.run.device, load)?;
+        let (device, _, network) = network::load_beside(&args.run.device, &args.run.network, 1)?;
         let classes = network.classes()?;
         network.refuse_arrays()?;
         network::note_assumptions(&network);

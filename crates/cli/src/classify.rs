@@ -45,7 +45,7 @@ struct Guess {
 /// Where the time went.
 #[derive(Default, Serialize)]
 struct Timings {
-    /// While the weights are read.
+    /// Until there is a device; the weights are read meanwhile.
     adapter_ms: f64,
     weights_ms: f64,
     pipelines_ms: f64,
@@ -88,8 +88,8 @@ struct Job<'a> {
 impl<'a> Job<'a> {
     fn new(args: &'a ClassifyArgs, quiet: bool, images: &mut Images) -> Result<Self, Failure> {
         let asked = args.output.of(&args.run.network);
-        let load = || network::load(&asked, images.batch());
-        let (device, opening, mut network) = network::load_beside(&args.run.device, load)?;
+        let batch = images.batch();
+        let (device, opening, mut network) = network::load_beside(&args.run.device, &asked, batch)?;
         if network.is_free() {
             images.one_by_one();
             network.set_batch(1)?;

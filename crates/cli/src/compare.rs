@@ -1,6 +1,6 @@
 //! `resnet compare`: the output of every layer against its expected values.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use resnet_run::{AdapterInfo, Device, ModelInfo, Network, Runner};
 use resnet_wgpu::engine::CpuExecutor;
@@ -163,10 +163,12 @@ fn compute(
     let runner = runner::prepare(device, &graph, input.format(), quiet)?;
     let logits = input.run(&runner)?.into_iter().next();
     let logits = logits.ok_or_else(|| Failure::runtime("the network has no logits"))?;
+    let steps = runner.gpu().map_or(&[][..], |(_, plan)| plan.steps());
+    let computed: HashSet<String> = steps.iter().map(|step| step.value.clone()).collect();
     drop(runner);
     let layers = match device {
         Device::Cpu => cpu_layers(&graph, &input.tensor())?,
-        Device::Gpu(_) => gpu_layers(graph, device, input, quiet)?,
+        Device::Gpu(_) => gpu_layers(graph, &computed, device, input, quiet)?,
     };
     Ok(Computed { layers, logits })
 }
@@ -186,14 +188,18 @@ fn cpu_layers(graph: &Graph, input: &Tensor) -> Result<Vec<ComputedLayer>, Failu
 }
 
 /// Outputs are marked after fusion: a value marked before would not be fused away, and the
-/// comparison must cover the graph that usually runs.
+/// comparison must cover the graph that usually runs. For the same reason values are left out that it does not
+/// compute, because a layer is computed with another one.
 fn gpu_layers(
     mut graph: Graph,
+    computed: &HashSet<String>,
     device: &Device,
     input: &Input,
     quiet: bool,
 ) -> Result<Vec<ComputedLayer>, Failure> {
-    let values: Vec<_> = graph.values().map(|(id, _)| id).collect();
+    let values = graph.values();
+    let values = values.filter(|(_, value)| computed.contains(&value.name));
+    let values: Vec<_> = values.map(|(id, _)| id).collect();
     for value in values {
         graph.mark_output(value)?;
     }

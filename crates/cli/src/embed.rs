@@ -55,8 +55,8 @@ pub(crate) struct Embedder {
 
 impl Embedder {
     pub(crate) fn new(args: &RunArgs, images: &mut Images, quiet: bool) -> Result<Self, Failure> {
-        let load = || network::load(&args.network, images.batch());
-        let (device, _, mut network) = network::load_beside(&args.device, load)?;
+        let (device, _, mut network) =
+            network::load_beside(&args.device, &args.network, images.batch())?;
         if network.is_free() {
             images.one_by_one();
             network.set_batch(1)?;

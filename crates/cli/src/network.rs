@@ -4,7 +4,7 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use resnet_run::{Device, Network, resolve};
+use resnet_run::{Device, Network, repository, resolve};
 use resnet_wgpu::graph::Role;
 use resnet_wgpu::internals::noise::Noise;
 use resnet_wgpu::network::{self, Arch, ModelOptions};
@@ -41,18 +41,24 @@ pub(crate) fn load(args: &NetworkArgs, batch: usize) -> Result<Network, Failure>
     })
 }
 
-/// Opens the device on another thread while the network is loaded: neither needs the other, and each takes its time.
-/// Returns how long the device took, too.
-pub(crate) fn load_beside<T>(
+/// Loads the network while another thread opens the device: neither needs the other. Returns how long the device
+/// took, too. What may have to be downloaded waits for the device, which the flags may have got wrong.
+pub(crate) fn load_beside(
     device: &DeviceArgs,
-    load: impl FnOnce() -> Result<T, Failure>,
-) -> Result<(Device, Duration, T), Failure> {
+    args: &NetworkArgs,
+    batch: usize,
+) -> Result<(Device, Duration, Network), Failure> {
+    let open = || {
+        let start = Instant::now();
+        Device::open(device).map(|device| (device, start.elapsed()))
+    };
+    if args.weights.as_deref().and_then(repository).is_some() {
+        let (device, elapsed) = open()?;
+        return Ok((device, elapsed, load(args, batch)?));
+    }
     thread::scope(|scope| {
-        let opening = scope.spawn(|| {
-            let start = Instant::now();
-            Device::open(device).map(|device| (device, start.elapsed()))
-        });
-        let loaded = load();
+        let opening = scope.spawn(open);
+        let loaded = load(args, batch);
         let opened = opening.join();
         let (device, elapsed) = opened.unwrap_or_else(|panic| resume_unwind(panic))?;
         Ok((device, elapsed, loaded?))

@@ -29,7 +29,7 @@ pub use device::{AdapterInfo, Backend, Device, DeviceOptions, Gpu};
 pub use halves::LARGEST_HALF;
 pub use inspection::{InspectedLayer, Inspection, ModelInfo};
 pub use labels::{class_of, label};
-pub use network::{Network, NetworkOptions, resolve};
+pub use network::{Network, NetworkOptions, repository, resolve};
 pub use refused::Refused;
 pub use request::{Request, Tried};
 pub use runner::{Fitted, Runner};

@@ -29,13 +29,15 @@ const REPOSITORY: &str = "hf:";
 /// # Errors
 /// [`Error::Fetch`].
 pub fn resolve(weights: &Path, progress: &mut dyn FnMut(&hub::Progress)) -> Result<PathBuf, Error> {
-    match weights
-        .to_str()
-        .and_then(|text| text.strip_prefix(REPOSITORY))
-    {
+    match repository(weights) {
         Some(name) => hub::cached_or_fetched(&Hub::from_env(), name, progress),
         None => Ok(weights.to_owned()),
     }
+}
+
+/// The name of the repository that weights refer to, which may have to be downloaded; `None` for a path.
+pub fn repository(weights: &Path) -> Option<&str> {
+    weights.to_str()?.strip_prefix(REPOSITORY)
 }
 
 /// What the user says about a network.

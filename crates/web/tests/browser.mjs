@@ -9,16 +9,21 @@ const { SITE, NODE_MODULES } = process.env;
 const { chromium } = createRequire(path.join(NODE_MODULES, "/"))("playwright-core");
 const ROOT = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), "../../..");
 
-const TYPES = { html: "text/html", js: "text/javascript", css: "text/css", wasm: "application/wasm", png: "image/png" };
+const TYPES = {
+  html: "text/html", js: "text/javascript", mjs: "text/javascript", css: "text/css", wasm: "application/wasm",
+  png: "image/png",
+};
 
-/** Serves the page, under `/repository/` the files of the repository, and under `/made/` those of `made`. */
-export function serve(made) {
+/** Serves the page, and under `/NAME/` the files of each of `folders`: a folder, or an object of files by name. */
+export function serve(folders) {
   const server = createServer((request, response) => {
     const asked = decodeURIComponent(new URL(request.url, "http://x").pathname);
-    const [, first, rest] = asked.match(/^\/(repository|made)(\/.*)$/) ?? [];
-    const folder = { repository: ROOT, made }[first] ?? SITE;
-    const file = path.join(folder, (rest ?? asked).replace(/\/$/, "/index.html"));
-    const found = file.startsWith(folder) && statSync(file, { throwIfNoEntry: false });
+    const [, name, rest] = asked.match(/^\/([^/]+)(\/.*)$/) ?? [];
+    const place = (Object.hasOwn(folders, name ?? "") && folders[name]) || SITE;
+    const inside = (place === SITE ? asked : rest).replace(/\/$/, "/index.html");
+    const file = typeof place === "string" ? path.join(place, inside) : (place[inside.slice(1)] ?? "");
+    const allowed = typeof place !== "string" || file.startsWith(place);
+    const found = allowed && statSync(file, { throwIfNoEntry: false });
     if (!found || !found.isFile()) return response.writeHead(404).end();
     const type = TYPES[path.extname(file).slice(1)] ?? "application/octet-stream";
     response.writeHead(200, { "content-type": type, "content-length": found.size });

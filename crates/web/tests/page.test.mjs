@@ -26,7 +26,7 @@ let server, browser, base, page;
 before(async () => {
   mkdirSync(SHOTS, { recursive: true });
   [SMALL, OTHER].forEach((name, index) => writeFileSync(local(name), tiny(index + 1)));
-  server = await serve(MADE);
+  server = await serve({ repository: ROOT, made: MADE });
   base = `http://127.0.0.1:${server.address().port}/`;
   browser = await start();
   // Most tests share a page: the software GPU compiles the kernels of each anew.

@@ -1,36 +1,21 @@
 // Times a network in a browser: here, or in onnxruntime-web. For scripts/peers; the answer is JSON on the last line.
 //
-//     node peers.mjs '{"engine": "resnet", "backend": "webgpu", "model": FILE.onnx, "batch": 1, "size": [H, W], "runs": 10, …}'
+//     node peers.mjs '{"engine": "resnet", "backend": "webgpu", "model": "FILE.onnx", "image": "FILE", "size": [H, W],
+//                      "runs": 10, "warmup": 3, "seconds": 3}'
 //
-// The backends are `webgpu`, on the browser's software GPU, and `wasm`, with one thread.
-import { createReadStream, statSync } from "node:fs";
-import { createServer } from "node:http";
+// The backends are `webgpu`, on the browser's software GPU, and `wasm`, with one thread. The image, 1×3×H×W numbers of
+// 32 bits, is onnxruntime-web's; this project's package takes pictures, and gets one of the same size.
 import path from "node:path";
-import { start } from "./browser.mjs";
+import { serve, start } from "./browser.mjs";
 
 const { NODE_MODULES, SITE } = process.env;
-const TYPES = { html: "text/html", js: "text/javascript", mjs: "text/javascript", wasm: "application/wasm" };
-
-/** Serves an empty page, and beside it what is measured and the network. */
-function serve(model) {
-  const places = { pkg: path.join(SITE, "pkg"), ort: path.join(NODE_MODULES, "onnxruntime-web/dist") };
-  const server = createServer((request, response) => {
-    const [, place, name = ""] = new URL(request.url, "http://x").pathname.split("/");
-    if (!name && place !== "model") return response.writeHead(200, { "content-type": TYPES.html }).end("<!doctype html>");
-    const file = place === "model" ? model : path.join(places[place] ?? SITE, path.basename(name));
-    const size = statSync(file, { throwIfNoEntry: false })?.size;
-    if (size === undefined) return response.writeHead(404).end();
-    const type = TYPES[path.extname(file).slice(1)] ?? "application/octet-stream";
-    response.writeHead(200, { "content-type": type, "content-length": size });
-    createReadStream(file).pipe(response);
-  });
-  return new Promise((done) => server.listen(0, "127.0.0.1", () => done(server)));
-}
 
 /** In the page: the milliseconds of each run, after some that are not counted. */
 async function measure({ engine, backend, size: [height, width], runs, warmup, seconds }) {
-  const bytes = new Uint8Array(await (await fetch("/model")).arrayBuffer());
-  let run, used, version, result;
+  const fetched = async (name) => (await fetch(`/peers/${name}`)).arrayBuffer();
+  const bytes = new Uint8Array(await fetched("model"));
+  let used = "one thread";
+  let run, version, result;
   if (engine === "resnet") {
     const { Network, load, version: ours } = await import("/pkg/index.js");
     await load();
@@ -42,21 +27,19 @@ async function measure({ engine, backend, size: [height, width], runs, warmup, s
       result = answer.probabilities;
       return answer.times.network;
     };
-    used = network.plan?.device ?? "one thread";
     version = ours();
   } else {
     const ort = await import(backend === "webgpu" ? "/ort/ort.webgpu.min.mjs" : "/ort/ort.wasm.min.mjs");
     ort.env.wasm.numThreads = 1;
     ort.env.wasm.wasmPaths = "/ort/";
     const session = await ort.InferenceSession.create(bytes, { executionProviders: [backend] });
-    const data = Float32Array.from({ length: 3 * height * width }, (_, index) => ((index * 73) % 256) / 128 - 1);
-    const feeds = { [session.inputNames[0]]: new ort.Tensor("float32", data, [1, 3, height, width]) };
+    const image = new ort.Tensor("float32", new Float32Array(await fetched("image")), [1, 3, height, width]);
+    const feeds = { [session.inputNames[0]]: image };
     run = async () => {
       const begin = performance.now();
       result = await (await session.run(feeds))[session.outputNames[0]].getData();
       return performance.now() - begin;
     };
-    used = "one thread";
     version = ort.env.versions.web;
   }
   if (backend === "webgpu") {
@@ -73,20 +56,30 @@ async function measure({ engine, backend, size: [height, width], runs, warmup, s
     samples.push(await run());
     if (performance.now() - begin >= seconds * 1e3) break;
   }
-  return { samples_ms: samples, used, version };
+  // Those of another picture are not comparable.
+  const probabilities = engine === "resnet" ? undefined : [...result];
+  return { samples_ms: samples, used, version, probabilities };
 }
 
 const options = JSON.parse(process.argv[2]);
-const server = await serve(options.model);
+const server = await serve({
+  peers: { model: options.model, image: options.image },
+  pkg: path.join(SITE, "pkg"),
+  ort: path.join(NODE_MODULES, "onnxruntime-web/dist"),
+});
 const browser = await start();
 try {
   const page = await browser.context.newPage();
   page.setDefaultTimeout(0);
-  await page.goto(`http://127.0.0.1:${server.address().port}/`);
+  // Any document of the server that runs nothing itself.
+  await page.goto(`http://127.0.0.1:${server.address().port}/samples/torus.png`);
   const answer = await page.evaluate(measure, options);
   answer.used += `, Chromium ${browser.context.browser()?.version() ?? ""}`.trimEnd();
   console.log(JSON.stringify(answer));
+} catch (error) {
+  console.error(error.message.split("\n")[0]);
+  process.exitCode = 1;
 } finally {
-  await browser.close();
+  await browser.close().catch(() => {});
   server.close();
 }

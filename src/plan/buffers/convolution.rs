@@ -53,7 +53,7 @@ impl fmt::Display for OnBuffers {
 
 impl OnBuffers {
     /// Whether it computes the projection that is the residual, too.
-    const fn folds(self) -> bool {
+    pub(in crate::plan) const fn folds(self) -> bool {
         matches!(self, Self::Folded(_) | Self::FoldedSplit(..))
     }
 }
@@ -76,7 +76,6 @@ impl Buffers<'_> {
     }
 
     /// A convolution, and perhaps the projection that is its residual, by an algorithm.
-
     fn lower_by(
         &self,
         algorithm: OnBuffers,

@@ -18,7 +18,7 @@ impl Buffers<'_> {
         }
         let halves = HALF_TILES.into_iter().filter(|_| self.multiplies_halves());
         let tiles: Vec<Tile> = TILES.into_iter().chain(halves).collect();
-        let folded = geometry.folded();
+        let folded = self.folded(geometry);
         let mut others: Vec<OnBuffers> = Vec::new();
         others.extend(tiles.iter().copied().map(OnBuffers::Tiled));
         if folded.is_some() {
@@ -68,7 +68,7 @@ impl Buffers<'_> {
         } else {
             row.tiles
         };
-        match geometry.folded() {
+        match self.folded(geometry) {
             Some(folded) if row.should_fold(tiles, &folded) => row.folded(tiles, &folded),
             _ => row.direct(tiles, geometry),
         }
@@ -82,7 +82,7 @@ impl Buffers<'_> {
         let row = Defaults::of(&self.options.capabilities);
         let halves = self.multiplies_halves().then_some(&HALF_TILES[..]);
         let direct = halves.into_iter().chain([row.tiles]);
-        let folded = geometry.folded();
+        let folded = self.folded(geometry);
         let direct = direct.flat_map(|tiles| {
             let folded = folded.as_ref().map(|folded| row.folded(tiles, folded));
             std::iter::once(row.direct(tiles, geometry)).chain(folded)
@@ -90,6 +90,18 @@ impl Buffers<'_> {
         let out_tiles = out_tiles(self.options, geometry);
         let winograd = out_tiles.map(|out_tile| row.winograd(geometry, out_tile));
         direct.chain(winograd).collect()
+    }
+
+    /// A convolution and its projection as one, if the device can bind the weights of both as one buffer.
+    fn folded(&self, geometry: &Geometry) -> Option<Geometry> {
+        let device = &self.options.capabilities;
+        let fits = |tile: &Tile, folded: &Geometry| {
+            let bytes = tile.weights_len(folded) * self.precision.bytes();
+            bytes as u64 <= device.storage_binding_bytes
+        };
+        let folded = geometry.folded()?;
+        let mut tiles = TILES.iter().chain(&HALF_TILES);
+        tiles.all(|tile| fits(tile, &folded)).then_some(folded)
     }
 
     /// Whether kernels may multiply in half precision, which is only done to values stored that
@@ -138,10 +150,10 @@ impl Defaults {
 
     /// A convolution together with its projection, with the best of some tiles.
     fn folded(&self, tiles: &[Tile], geometry: &Geometry) -> OnBuffers {
-        match self.direct(tiles, geometry) {
-            OnBuffers::Tiled(tile) => OnBuffers::Folded(tile),
-            OnBuffers::Split(tile, slices) => OnBuffers::FoldedSplit(tile, slices),
-            other => other,
+        let tile = self.tile_for(tiles, geometry, 1);
+        match self.slices(geometry, tile) {
+            1 => OnBuffers::Folded(tile),
+            slices => OnBuffers::FoldedSplit(tile, slices),
         }
     }
 
