@@ -277,7 +277,7 @@ mod tests {
     fn projected(side: usize) -> Graph {
         let mut graph = Graph::new();
         let x = graph.input("x", Shape::new(1, 24, side, side)).unwrap();
-        let mut conv = |graph: &mut Graph, out_c: usize, in_c: usize, relu| {
+        let conv = |graph: &mut Graph, out_c: usize, in_c: usize, relu| {
             let weight = Tensor::from_fn(&[out_c, in_c, 1, 1], |i| (i % 251) as f32 - 125.0);
             let weight = graph.param("weight", weight);
             let bias = graph.param("bias", Tensor::from_fn(&[out_c], |i| i as f32));
