@@ -39,6 +39,7 @@ pub use capabilities::Capabilities;
 pub(crate) use capabilities::{DeviceClass, DeviceKind, Vendor};
 pub use key::OutputKey;
 pub use options::{InputFormat, KernelPath, PlanOptions, Winograd};
+#[cfg(feature = "cpu")]
 pub(crate) use projection::projection_of;
 pub(crate) use step::{Step, Writable};
 
