@@ -7,6 +7,7 @@ mod common;
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context as Waiting, Poll, Waker};
 use std::thread;
 
@@ -270,7 +271,36 @@ fn a_lost_device_is_an_error_everywhere() {
     let executor = Executor::new(&gpu.device, &gpu.queue, &plan).unwrap();
     let input = Numbers::new(1).tensor(&SHAPE.dims());
     session.run(&input).unwrap();
+    // A run that is on its way, and another that is recorded only then.
+    let readback = Readback::new(&gpu.device, &executor).unwrap();
+    let record = || {
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        let (input, output) = (Input::uploaded(), Output::kept());
+        executor.record(&mut encoder, &input, &output).unwrap();
+        readback.record(&mut encoder).unwrap().unwrap();
+        gpu.queue.submit([encoder.finish()]);
+    };
+    record();
     gpu.device.destroy();
+    gpu.device
+        .on_uncaptured_error(Arc::new(|error| panic!("the host gets {error}")));
+    // It may take a while until the device gives up.
+    let mut under_way = None;
+    for _ in 0..1000 {
+        let _ = gpu.device.poll(wgpu::PollType::Poll);
+        match readback.try_read() {
+            Ok(None) => thread::yield_now(),
+            Ok(Some(_)) => break,
+            Err(error) => {
+                under_way = Some(error);
+                break;
+            }
+        }
+    }
+    gpu.device.on_uncaptured_error(Arc::new(|_| {}));
+    record();
+    let _ = gpu.device.poll(wgpu::PollType::Poll);
+    let later = readback.try_read().err();
     let lost = |what: &str, error: Option<Error>| match error {
         Some(Error::DeviceLost { .. }) => {}
         other => panic!("{what}: {other:?}"),
@@ -279,6 +309,8 @@ fn a_lost_device_is_an_error_everywhere() {
         "executor",
         Executor::new(&gpu.device, &gpu.queue, &plan).err(),
     );
+    lost("what was on its way", under_way);
+    lost("what was recorded later", later);
     lost("readback", Readback::new(&gpu.device, &executor).err());
     lost("session", Session::new(&gpu, &plan).err());
     lost("run", session.run(&input).err());

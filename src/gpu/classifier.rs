@@ -348,7 +348,8 @@ impl Classifier {
     }
 
     /// Builds it anew, on another device if this one was lost, with weights that the host has kept or
-    /// read again. Answers that were on their way do not arrive.
+    /// read again. Answers that were on their way do not arrive. Textures and their views must
+    /// be made anew, too: where the device is of another instance, wgpu panics at old ones, or takes them for others.
     ///
     /// # Errors
     /// As [`ClassifierBuilder::build`].

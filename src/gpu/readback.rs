@@ -26,6 +26,7 @@ const IN_FLIGHT: usize = 3;
 /// did not compute is an error.
 #[derive(Debug)]
 pub struct Readback {
+    device: wgpu::Device,
     runs: Arc<Runs>,
     parts: Vec<Part>,
     /// Where the stamp of the run lies: behind the outputs.
@@ -105,6 +106,7 @@ impl Readback {
             }
         });
         Ok(Self {
+            device: device.clone(),
             parts: parts.collect(),
             runs: Arc::clone(&executor.runs),
             stamp_at: end,
@@ -147,7 +149,7 @@ impl Readback {
     ///
     /// # Errors
     /// [`Error::Recording`] if nothing is in flight, and if the device did not run the commands of the
-    /// run; [`Error::Gpu`] if it was lost; [`Error::NoAnswer`] for numbers that are no answer.
+    /// run; [`Error::DeviceLost`] if it was lost; [`Error::NoAnswer`] for numbers that are no answer.
     pub async fn read(&self) -> Result<(u64, Vec<Tensor>), Error> {
         let results = poll_fn(|context| self.poll(Some(context))).await?;
         results.ok_or_else(|| Error::Recording {
@@ -176,7 +178,21 @@ impl Readback {
     fn poll(&self, context: Option<&mut Context<'_>>) -> Poll<Result<Option<Results>, Error>> {
         let read = |run: Latest, bytes: &[u8]| Ok((run.run, self.results(run, bytes)?));
         let arrived = self.copies.poll(context, read);
-        arrived.map(|results| results.map(Result::flatten).transpose())
+        arrived.map(|results| {
+            let results = results.map(Result::flatten).transpose();
+            results.map_err(|error| self.named(error))
+        })
+    }
+
+    /// Whatever goes wrong on a lost device, it is lost.
+    fn named(&self, error: Error) -> Error {
+        match error {
+            Error::Gpu { .. } | Error::Recording { .. } => match alive(&self.device) {
+                Err(lost @ Error::DeviceLost { .. }) => lost,
+                _ => error,
+            },
+            other => other,
+        }
     }
 
     fn results(&self, run: Latest, bytes: &[u8]) -> Result<Vec<Tensor>, Error> {

@@ -116,12 +116,14 @@ impl<T: Copy> Ring<T> {
             // The buffer is lost with the device.
             return Poll::Ready(Some(Err(fail(error.to_string()))));
         }
-        let result = arrived.buffer.get_mapped_range(..);
-        let result = result
-            .map(|bytes| read(arrived.note, &bytes))
-            .map_err(|error| fail(error.to_string()));
-        buffers.give_back(arrived.buffer);
-        Poll::Ready(Some(result))
+        let InFlight { buffer, note, .. } = arrived;
+        let result = match buffer.get_mapped_range(..) {
+            Ok(bytes) => read(note, &bytes),
+            // So is it here, if the device was lost after it had arrived.
+            Err(error) => return Poll::Ready(Some(Err(fail(error.to_string())))),
+        };
+        buffers.give_back(buffer);
+        Poll::Ready(Some(Ok(result)))
     }
 
     /// Makes room by forgetting what arrived first and was never read.
