@@ -146,18 +146,21 @@ fn where_compute_units_are_few_projections_are_computed_along() {
     );
 }
 
+/// A 1×1 convolution with as many outputs as inputs.
+fn pointwise(graph: &mut Graph, channels: usize, relu: bool) -> Op {
+    let weight = Tensor::from_fn(&[channels, channels, 1, 1], |i| i as f32);
+    let weight = graph.param("weight", weight);
+    Op::Conv2d(Conv2d {
+        relu,
+        ..Conv2d::new(weight)
+    })
+}
+
 #[test]
 fn a_projection_that_somebody_else_reads_is_computed_by_itself() {
     let mut graph = Graph::new();
     let x = graph.input("x", Shape::new(1, 8, 6, 6)).unwrap();
-    let mut conv = |relu| {
-        let weight = graph.param("weight", Tensor::from_fn(&[8, 8, 1, 1], |i| i as f32));
-        Op::Conv2d(Conv2d {
-            relu,
-            ..Conv2d::new(weight)
-        })
-    };
-    let [first, projection, last] = [conv(true), conv(false), conv(true)];
+    let [first, projection, last] = [true, false, true].map(|relu| pointwise(&mut graph, 8, relu));
     let first = graph.add("first", first, &[x]).unwrap();
     let shortcut = graph.add("projection", projection, &[x]).unwrap();
     let last = graph.add("last", last, &[first, shortcut]).unwrap();
@@ -216,14 +219,7 @@ fn only_a_plain_1x1_convolution_is_computed_with_the_one_it_is_added_to() {
 fn a_projection_whose_weights_do_not_fit_with_the_others_is_computed_by_itself() {
     let mut graph = Graph::new();
     let x = graph.input("x", Shape::new(1, 64, 8, 8)).unwrap();
-    let mut conv = |relu| {
-        let weight = graph.param("weight", Tensor::from_fn(&[64, 64, 1, 1], |i| i as f32));
-        Op::Conv2d(Conv2d {
-            relu,
-            ..Conv2d::new(weight)
-        })
-    };
-    let [projection, last] = [conv(false), conv(true)];
+    let [projection, last] = [false, true].map(|relu| pointwise(&mut graph, 64, relu));
     let shortcut = graph.add("projection", projection, &[x]).unwrap();
     let last = graph.add("last", last, &[x, shortcut]).unwrap();
     graph.mark_output(last).unwrap();

@@ -54,7 +54,7 @@ pub(crate) use pipelines::BuildProgress;
 pub use pipelines::Pipelines;
 pub use readback::Readback;
 pub use scopes::answered;
-use scopes::{alive, gpu_error, guarded, ready_now};
+use scopes::{alive, gpu_error, guarded, named, ready_now};
 pub use session::Session;
 pub use similarity::Similarity;
 pub use texture::{Encoding, Origin, TextureRead, TextureRect};

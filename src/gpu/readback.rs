@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use super::ring::Ring;
 use super::runs::{Latest, Runs, STAMP_BYTES};
-use super::{Executor, alive};
+use super::{Executor, alive, named};
 use crate::answer;
 use crate::error::Error;
 use crate::plan::{OutputKey, PlannedOutput};
@@ -180,19 +180,8 @@ impl Readback {
         let arrived = self.copies.poll(context, read);
         arrived.map(|results| {
             let results = results.map(Result::flatten).transpose();
-            results.map_err(|error| self.named(error))
+            results.map_err(|error| named(&self.device, error))
         })
-    }
-
-    /// Whatever goes wrong on a lost device, it is lost.
-    fn named(&self, error: Error) -> Error {
-        match error {
-            Error::Gpu { .. } | Error::Recording { .. } => match alive(&self.device) {
-                Err(lost @ Error::DeviceLost { .. }) => lost,
-                _ => error,
-            },
-            other => other,
-        }
     }
 
     fn results(&self, run: Latest, bytes: &[u8]) -> Result<Vec<Tensor>, Error> {

@@ -122,6 +122,17 @@ pub(super) fn alive(device: &wgpu::Device) -> Result<(), Error> {
     })
 }
 
+/// Whatever goes wrong on a lost device, it is lost.
+pub(super) fn named(device: &wgpu::Device, error: Error) -> Error {
+    match error {
+        Error::Gpu { .. } | Error::Recording { .. } => match alive(device) {
+            Err(lost @ Error::DeviceLost { .. }) => lost,
+            _ => error,
+        },
+        other => other,
+    }
+}
+
 pub(super) fn gpu_error(what: &str, error: &wgpu::Error) -> Error {
     match error {
         wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{
     BuildProgress, Capabilities, Context, Executor, Input, Output, Readback, Slice, StepClock,
-    StepSpan, StepTimer, alive, check_room, pace::Pace, ready_now, warm_up,
+    StepSpan, StepTimer, alive, check_room, named, pace::Pace, ready_now, warm_up,
 };
 use crate::clock::Instant;
 use crate::error::Error;
@@ -104,15 +104,7 @@ impl Session {
 
     fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<(), Error> {
         let done = self.context.wait(Some(submission));
-        done.map_err(|error| self.named(error))
-    }
-
-    /// Whatever a lost device says, it is lost.
-    fn named(&self, error: Error) -> Error {
-        match (error, alive(&self.context.device)) {
-            (Error::Gpu { .. }, Err(lost)) => lost,
-            (error, _) => error,
-        }
+        done.map_err(|error| named(&self.context.device, error))
     }
 
     /// Records a run on the last upload, in as many submissions as it takes to let none be too long, and
@@ -162,14 +154,19 @@ impl Session {
         let start = Instant::now();
         loop {
             if let Some(result) = ready_now(mapped.as_mut()) {
-                return result.map_err(|error| self.named(error));
+                return result.map_err(|error| named(&self.context.device, error));
             }
-            self.context.wait(None).map_err(|error| self.named(error))?;
+            self.context
+                .wait(None)
+                .map_err(|error| named(&self.context.device, error))?;
             if start.elapsed() > SOON {
-                return Err(self.named(Error::Gpu {
-                    what: "readback".to_owned(),
-                    reason: "the device did not finish".to_owned(),
-                }));
+                return Err(named(
+                    &self.context.device,
+                    Error::Gpu {
+                        what: "readback".to_owned(),
+                        reason: "the device did not finish".to_owned(),
+                    },
+                ));
             }
             // The thread that is told of it may be another one that waits.
             thread::yield_now();

@@ -325,6 +325,10 @@ fn kernels_that_do_the_same_say_it_in_the_same_words() {
         assert!(window_of(half).is_some(), "{half}");
         assert_eq!(window_of("conv2d_tiled"), window_of(half), "{half}");
     }
+    let projected_pixel = |name| function(kernel(name), "projected_pixel");
+    assert!(projected_pixel("conv2d_tiled").is_some(), "there is one");
+    let [single, half] = ["conv2d_tiled", "conv2d_tiled_f16"].map(projected_pixel);
+    assert_eq!(single, half, "the pixel that a projection reads");
 }
 
 #[test]
