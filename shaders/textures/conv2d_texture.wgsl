@@ -10,6 +10,7 @@
 // Thread      TILE_CO × PX_GROUPS outputs, in registers; pixels LANES apart
 // Grid        [ceil(N·OUT_H·OUT_W / (PX_GROUPS·LANES)), ceil(OUT_C / TILE_CO), problems]; those along z lie one after the other
 //             in every texture and are POINTWISE: the components of a Winograd convolution
+// Loops       over constants are written out before compiling (src/kernels/unroll.rs), so that the sums are in registers
 // Memory      none; each lane fetches the weights of its own output channels and the subgroup passes them around
 // Barriers    none
 // Edges       taps outside the image and pixels past the end read texel 0, which is zero; stores past the end are skipped
@@ -48,6 +49,8 @@ override RESIDUAL: u32;
 
 const TILE_CO: u32 = 32u;
 const PX_GROUPS: u32 = 4u;
+// Output channels whose weights are in registers together: 1, 2 or 4. Four of them take sixteen vectors.
+const CO_AT_ONCE: u32 = 1u;
 // Channels of a texel that are not always zero.
 const TAP_CHANNELS: u32 = 4u;
 // Pixels from one tap to the next.
@@ -56,6 +59,7 @@ const DILATION_W: u32 = 1u;
 
 const LANES: u32 = 8u;
 const CO_GROUPS: u32 = TILE_CO / 4u;
+const ROUNDS: u32 = 4u / CO_AT_ONCE;
 const WEIGHTS_PER_LANE: u32 = (TILE_CO + LANES - 1u) / LANES;
 
 // A texture is FOLD_WIDTH texels wide; the first row of an activation is zero.
@@ -117,11 +121,13 @@ fn main(
         }
     }
     let biases = textureLoad(weight, folded(weight_ix));
-    var sums: array<array<array<f32, PX_GROUPS>, 4>, CO_GROUPS>;
+    var sums: array<array<array<array<f32, PX_GROUPS>, CO_AT_ONCE>, ROUNDS>, CO_GROUPS>;
     for (var c = 0u; c < CO_GROUPS; c++) {
-        for (var i = 0u; i < 4u; i++) {
-            for (var p = 0u; p < PX_GROUPS; p++) {
-                sums[c][i][p] = subgroupShuffle(biases[i], c);
+        for (var r = 0u; r < ROUNDS; r++) {
+            for (var i = 0u; i < CO_AT_ONCE; i++) {
+                for (var p = 0u; p < PX_GROUPS; p++) {
+                    sums[c][r][i][p] = subgroupShuffle(biases[r * CO_AT_ONCE + i], c);
+                }
             }
         }
     }
@@ -147,14 +153,16 @@ fn main(
             w[i] = textureLoad(weight, folded(weight_ix + i32(i * LANES)));
         }
         for (var c = 0u; c < CO_GROUPS; c++) {
-            var weight_of_co: array<vec4<f32>, 4>;
-            for (var i = 0u; i < 4u; i++) {
-                let co = c * 4u + i;
-                weight_of_co[i] = subgroupShuffle(w[co / LANES], co % LANES);
-            }
-            for (var p = 0u; p < PX_GROUPS; p++) {
-                for (var i = 0u; i < 4u; i++) {
-                    sums[c][i][p] += products(weight_of_co[i], x[p]);
+            for (var r = 0u; r < ROUNDS; r++) {
+                var weight_of_co: array<vec4<f32>, CO_AT_ONCE>;
+                for (var i = 0u; i < CO_AT_ONCE; i++) {
+                    let co = c * 4u + r * CO_AT_ONCE + i;
+                    weight_of_co[i] = subgroupShuffle(w[co / LANES], co % LANES);
+                }
+                for (var p = 0u; p < PX_GROUPS; p++) {
+                    for (var i = 0u; i < CO_AT_ONCE; i++) {
+                        sums[c][r][i][p] += products(weight_of_co[i], x[p]);
+                    }
                 }
             }
         }
@@ -181,7 +189,12 @@ fn main(
         for (var p = 0u; p < PX_GROUPS; p++) {
             let px = first_px + i32(p * LANES);
             let texel = folded(FOLD_WIDTH + (problem * geometry.out_groups + co_group) * geometry.out_pixels + px);
-            var y = vec4<f32>(sums[c][0][p], sums[c][1][p], sums[c][2][p], sums[c][3][p]);
+            var y: vec4<f32>;
+            for (var r = 0u; r < ROUNDS; r++) {
+                for (var i = 0u; i < CO_AT_ONCE; i++) {
+                    y[r * CO_AT_ONCE + i] = sums[c][r][i][p];
+                }
+            }
             if (co_group < geometry.out_groups && px < geometry.out_pixels) {
                 if (RESIDUAL == 1u) {
                     y += textureLoad(residual, texel);

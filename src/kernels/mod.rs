@@ -19,6 +19,7 @@ pub use self::packing::Packing;
 pub(crate) use self::packing::Piece;
 pub use self::precision::Precision;
 pub use self::specialise::specialise;
+use self::unroll::unroll;
 use crate::error::Error;
 
 pub mod attention_pool;
@@ -62,6 +63,7 @@ mod specialise;
 pub mod textures;
 pub mod top_k;
 pub mod unit_vector;
+mod unroll;
 pub mod widen;
 pub mod winograd;
 pub mod winograd_input;
@@ -228,6 +230,14 @@ impl Kernel {
     pub fn is_half(&self) -> bool {
         self.source.contains("\nenable f16;\n")
     }
+
+    /// Whether it reads or writes activations in storage textures, as kernels for CPU adapters do.
+    fn keeps_textures(&self) -> bool {
+        let stored = |binding: &Binding| {
+            binding.storage == Storage::Texture && binding.access != Access::Sample
+        };
+        self.bindings.iter().any(stored)
+    }
 }
 
 impl fmt::Debug for Kernel {
@@ -334,14 +344,20 @@ impl Launch {
         }
     }
 
-    /// The WGSL text with this launch's tile geometry and precision.
+    /// The WGSL text with this launch's tile geometry and precision, with the loops over constants
+    /// written out if it keeps activations in textures.
     ///
     /// # Errors
     /// [`Error::Specialise`] if a tile constant is unknown or declared twice, or if the kernel does
     /// not say what it stores.
     pub fn source(&self) -> Result<Cow<'static, str>, Error> {
         let source = specialise(self.kernel, &self.tile)?;
-        precision::fit(self.kernel, source, self.precision)
+        let source = precision::fit(self.kernel, source, self.precision)?;
+        Ok(if self.kernel.keeps_textures() {
+            unroll(source)
+        } else {
+            source
+        })
     }
 }
 

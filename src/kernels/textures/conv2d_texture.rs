@@ -40,6 +40,12 @@ pub struct Tile {
 }
 
 impl Tile {
+    /// The number of output channels whose weights are in registers together: AVX-512, which has
+    /// sixteen lanes, has registers for those of four.
+    const fn outputs_at_once(&self) -> u32 {
+        if self.lanes < 16 { 1 } else { 4 }
+    }
+
     /// The number of workgroups along x and y.
     pub fn workgroups(&self, geometry: &Geometry) -> [u64; 2] {
         let px = u64::from(self.px_groups * self.lanes);
@@ -69,6 +75,7 @@ pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
             ("TILE_CO", tile.co),
             ("PX_GROUPS", tile.px_groups),
             ("LANES", tile.lanes),
+            ("CO_AT_ONCE", tile.outputs_at_once()),
         ];
         (&KERNEL, [&tile[..], &[taps]].concat())
     };
