@@ -10,7 +10,6 @@
 // Thread      TILE_CO × PX_GROUPS outputs, in registers; pixels LANES apart
 // Grid        [ceil(N·OUT_H·OUT_W / (PX_GROUPS·LANES)), ceil(OUT_C / TILE_CO), problems]; those along z lie one after the other
 //             in every texture and are POINTWISE: the components of a Winograd convolution
-// Loops       over constants are written out before compiling (src/kernels/unroll.rs), so that the sums are in registers
 // Memory      none; each lane fetches the weights of its own output channels and the subgroup passes them around
 // Barriers    none
 // Edges       taps outside the image and pixels past the end read texel 0, which is zero; stores past the end are skipped
@@ -152,7 +151,7 @@ fn main(
         for (var i = 0u; i < WEIGHTS_PER_LANE; i++) {
             w[i] = textureLoad(weight, folded(weight_ix + i32(i * LANES)));
         }
-        for (var c = 0u; c < CO_GROUPS; c++) {
+        for (var c = 0u; c < CO_GROUPS; c++) { // unroll
             for (var r = 0u; r < ROUNDS; r++) {
                 var weight_of_co: array<vec4<f32>, CO_AT_ONCE>;
                 for (var i = 0u; i < CO_AT_ONCE; i++) {

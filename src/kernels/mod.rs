@@ -230,14 +230,6 @@ impl Kernel {
     pub fn is_half(&self) -> bool {
         self.source.contains("\nenable f16;\n")
     }
-
-    /// Whether it reads or writes activations in storage textures, as kernels for CPU adapters do.
-    fn keeps_textures(&self) -> bool {
-        let stored = |binding: &Binding| {
-            binding.storage == Storage::Texture && binding.access != Access::Sample
-        };
-        self.bindings.iter().any(stored)
-    }
 }
 
 impl fmt::Debug for Kernel {
@@ -344,20 +336,16 @@ impl Launch {
         }
     }
 
-    /// The WGSL text with this launch's tile geometry and precision, with the loops over constants
-    /// written out if it keeps activations in textures.
+    /// The WGSL text with this launch's tile geometry and precision, with its marked loops
+    /// written out.
     ///
     /// # Errors
-    /// [`Error::Specialise`] if a tile constant is unknown or declared twice, or if the kernel does
-    /// not say what it stores.
+    /// [`Error::Specialise`] if a tile constant is unknown or declared twice, if a loop cannot be written
+    /// out, or if the kernel does not say what it stores.
     pub fn source(&self) -> Result<Cow<'static, str>, Error> {
         let source = specialise(self.kernel, &self.tile)?;
-        let source = precision::fit(self.kernel, source, self.precision)?;
-        Ok(if self.kernel.keeps_textures() {
-            unroll(source)
-        } else {
-            source
-        })
+        let source = unroll(self.kernel, source)?;
+        precision::fit(self.kernel, source, self.precision)
     }
 }
 

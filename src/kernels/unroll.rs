@@ -1,98 +1,70 @@
-//! Writes out the loops of a shader whose bounds are constants.
+//! Writes out the loops of a shader that are marked with `// unroll`.
 //!
 //! Sums in an array are in registers only where every index is a constant, and drivers differ in the
 //! loops that they unroll: Mesa 25 leaves loops over more than about 64 sums alone, and reads and
-//! writes every sum lane by lane. Written out, such a kernel is as fast on one driver as on another.
+//! writes every sum lane by lane. With the outermost of the loops written out it unrolls those inside
+//! by itself. A text with all of them written out takes all drivers longer to translate.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
-/// Writes out all loops of the form `for (var NAME = 0u; NAME < BOUND; NAME++) { … }`, where `BOUND`
-/// is a literal or a `const` of the module. Other loops stay, as do those with a `break` or
-/// `continue`.
-pub(super) fn unroll(source: Cow<'static, str>) -> Cow<'static, str> {
-    let constants = Constants(&source);
-    if find_loop(&source, &constants).is_none() {
-        return source;
+use super::Kernel;
+use crate::error::Error;
+
+/// What follows the brace of a loop that is to be written out.
+const MARK: &str = "{ // unroll\n";
+
+/// Writes out the marked loops of a kernel's text. Their form is `for (var NAME = 0u; NAME < BOUND;
+/// NAME++) {`, where `BOUND` is a literal or a `const` of the module, and their body has neither a
+/// `break` or `continue` nor braces in comments.
+///
+/// # Errors
+/// [`Error::Specialise`] if a marked loop has another form.
+pub(super) fn unroll(
+    kernel: &'static Kernel,
+    mut source: Cow<'static, str>,
+) -> Result<Cow<'static, str>, Error> {
+    while let Some(mark) = source.rfind(MARK) {
+        let error = || Error::Specialise {
+            kernel: kernel.name,
+            reason: "a loop is marked `// unroll`, but it is not over constants".to_owned(),
+        };
+        source = Cow::Owned(written_out(&source, mark).ok_or_else(error)?);
     }
-    Cow::Owned(unrolled(&source, &constants))
+    Ok(source)
 }
 
-/// The text with its loops written out, the outer ones first.
-fn unrolled(text: &str, constants: &Constants<'_>) -> String {
-    let Some(found) = find_loop(text, constants) else {
-        return text.to_owned();
-    };
-    let body = &text[found.body.clone()];
-    let copies: String = (0..found.count)
-        .map(|value| format!("{{{}}}", replaced(body, found.variable, value)))
-        .collect();
-    let before = &text[..found.start];
-    let after = &text[found.body.end + 1..];
-    [
-        before,
-        &unrolled(&copies, constants),
-        &unrolled(after, constants),
-    ]
-    .concat()
-}
-
-/// A loop over `0..count`.
-struct Loop<'t> {
-    variable: &'t str,
-    count: u32,
-    /// Where `for` is.
-    start: usize,
-    /// What is between its braces.
-    body: Range<usize>,
-}
-
-/// The first loop with a constant bound.
-fn find_loop<'t>(text: &'t str, constants: &Constants<'_>) -> Option<Loop<'t>> {
-    let starts = text.match_indices("for (var ").map(|(at, _)| at);
-    starts.filter_map(|at| loop_at(text, at, constants)).next()
-}
-
-fn loop_at<'t>(text: &'t str, start: usize, constants: &Constants<'_>) -> Option<Loop<'t>> {
-    let (variable, rest) = text[start..]
+/// The text with the loop that has its mark there written out.
+fn written_out(text: &str, mark: usize) -> Option<String> {
+    let start = text[..mark].rfind("for (var ")?;
+    let (variable, rest) = text[start..mark]
         .strip_prefix("for (var ")?
         .split_once(" = 0u; ")?;
     let (bound, rest) = rest
         .strip_prefix(variable)?
         .strip_prefix(" < ")?
         .split_once("; ")?;
-    let inside = rest.strip_prefix(variable)?.strip_prefix("++) {")?;
-    let count = constants.value(bound)?;
-    let body = text.len() - inside.len();
-    let length = closing_brace(inside)?;
-    let jumps = words(&inside[..length]).any(|word| matches!(word, "break" | "continue"));
-    (!jumps).then_some(Loop {
-        variable,
-        count,
-        start,
-        body: body..body + length,
-    })
+    if rest.strip_prefix(variable)? != "++) " {
+        return None;
+    }
+    let count = Constants(text).value(bound)?;
+    let inside = &text[mark + MARK.len()..];
+    let (body, after) = inside.split_at(closing_brace(inside)?);
+    let copies = (0..count).map(|value| format!("{{\n{}}}", replaced(body, variable, value)));
+    let copies: String = copies.collect();
+    Some([&text[..start], &copies, &after[1..]].concat())
 }
 
-/// Where the brace is that closes a block of which this is the inside. Those in comments do not count.
+/// Where the brace is that closes a block of which this is the inside.
 fn closing_brace(text: &str) -> Option<usize> {
     let mut depth = 1;
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let code = line.split("//").next().unwrap_or_default();
-        for (column, byte) in code.bytes().enumerate() {
-            match byte {
-                b'{' => depth += 1,
-                b'}' => depth -= 1,
-                _ => {}
-            }
-            if depth == 0 {
-                return Some(at + column);
-            }
+    text.bytes().position(|byte| {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            _ => {}
         }
-        at += line.len();
-    }
-    None
+        depth == 0
+    })
 }
 
 /// The text with a variable's value in its place. A field of the same name is not the variable.
@@ -202,6 +174,7 @@ impl Expression<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::textures::conv2d_texture;
     use super::*;
 
     const CONSTANTS: &str = "
@@ -210,67 +183,62 @@ const GROUPS: u32 = (TILE + 4u - 1u) / 4u * 1u;
 override COUNT: u32;
 ";
 
-    fn written_out(body: &'static str) -> String {
-        let source = format!("{CONSTANTS}{body}");
-        let text = unroll(Cow::Owned(source)).into_owned();
-        text.replace('\n', " ")
-            .split_once("COUNT: u32; ")
-            .unwrap()
-            .1
-            .trim_end()
-            .to_owned()
+    fn unrolled(body: &str) -> Result<String, Error> {
+        let source = Cow::Owned(format!("{CONSTANTS}{body}"));
+        let text = unroll(&conv2d_texture::KERNEL, source)?;
+        Ok(text[CONSTANTS.len()..].to_owned())
     }
 
     #[test]
-    fn loops_over_constants_are_written_out() {
+    fn marked_loops_are_written_out() {
         for (body, expected) in [
-            ("for (var i = 0u; i < 2u; i++) {a[i];}", "{a[0u];}{a[1u];}"),
             (
-                "for (var i = 0u; i < GROUPS; i++) {f(i);} g();",
-                "{f(0u);}{f(1u);} g();",
+                "for (var i = 0u; i < 2u; i++) { // unroll\na[i];}",
+                "{\na[0u];}{\na[1u];}",
             ),
             (
-                "for (var i = 0u; i < 2u; i++) {for (var j = 0u; j < GROUPS; j++) {a[i][j];}}",
-                "{{a[0u][0u];}{a[0u][1u];}}{{a[1u][0u];}{a[1u][1u];}}",
+                "for (var i = 0u; i < GROUPS; i++) { // unroll\n{f(i);}} g();",
+                "{\n{f(0u);}}{\n{f(1u);}} g();",
+            ),
+            (
+                "for (var i = 0u; i < 2u; i++) { // unroll\nfor (var j = 0u; j < 1u; j++) { // unroll\na[i][j];}}",
+                "{\n{\na[0u][0u];}}{\n{\na[1u][0u];}}",
             ),
             // Neither a field, nor a part of a word, nor the suffix of a number is the variable.
             (
-                "for (var u = 0u; u < 1u; u++) {x.u + u * 4u + under; // u }\n}",
-                "{x.u + 0u * 4u + under; // 0u } }",
+                "for (var u = 0u; u < 1u; u++) { // unroll\nx.u + u * 4u + under;}",
+                "{\nx.u + 0u * 4u + under;}",
+            ),
+            (
+                "for (var i = 0u; i < 2u; i++) {a[i];}",
+                "for (var i = 0u; i < 2u; i++) {a[i];}",
             ),
         ] {
-            assert_eq!(written_out(body), expected, "{body}");
+            assert_eq!(unrolled(body).unwrap(), expected, "{body}");
         }
     }
 
     #[test]
-    fn other_loops_stay() {
-        for body in [
-            "for (var i = 0u; i < COUNT; i++) {a[i];}",
-            "for (var i = 0u; i < geometry.steps; i++) {a[i];}",
-            "for (var i = 1u; i < 2u; i++) {a[i];}",
-            "for (var i = first; i < 2u; i += 2u) {a[i];}",
-            "for (var i = 0u; i < 2u; i++) {if (b) {break;}}",
+    fn a_marked_loop_that_is_not_over_constants_is_an_error() {
+        for head in [
+            "for (var i = 0u; i < COUNT; i++)",
+            "for (var i = 0u; i < geometry.steps; i++)",
+            "for (var i = 1u; i < 2u; i++)",
+            "for (var i = 0u; i < 2u; i += 2u)",
+            "if (i < 2u)",
         ] {
-            assert_eq!(written_out(body), body, "{body}");
+            let result = unrolled(&format!("{head} {{ // unroll\na[i];}}"));
+            assert!(matches!(result, Err(Error::Specialise { .. })), "{head}");
         }
-    }
-
-    #[test]
-    fn a_loop_in_one_that_stays_is_written_out() {
-        let body = "for (var i = 0; i < n; i++) {for (var j = 0u; j < 2u; j++) {a[j];}}";
-        let expected = "for (var i = 0; i < n; i++) {{a[0u];}{a[1u];}}";
-        assert_eq!(written_out(body), expected, "the inner one");
+        let open = unrolled("for (var i = 0u; i < 2u; i++) { // unroll\na[i];");
+        assert!(open.is_err(), "the loop has no end");
     }
 
     #[test]
     fn constants_are_computed() {
         let constants = Constants(CONSTANTS);
-        assert_eq!(
-            constants.value("GROUPS"),
-            Some(2),
-            "in the order of precedence"
-        );
+        let groups = constants.value("GROUPS");
+        assert_eq!(groups, Some(2), "in the order of precedence");
         assert_eq!(constants.value("TILE - 3u * 2u"), Some(2));
         for unknown in ["COUNT", "TILE - 9u", "TILE / 0u", "TILE %", "4", ""] {
             assert_eq!(constants.value(unknown), None, "{unknown}");
