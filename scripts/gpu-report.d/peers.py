@@ -53,7 +53,6 @@ def best_match(names, wanted):
 def pytorch(wanted):
     import torch
     import torchvision
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     if not torch.cuda.is_available():
         leave(f"PyTorch {torch.__version__} finds no GPU")
@@ -62,17 +61,6 @@ def pytorch(wanted):
     torch.cuda.set_device(index)
     runtime = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"ROCm {torch.version.hip}"
     print_about(f"PyTorch {torch.__version__}, {runtime}, cuDNN {torch.backends.cudnn.version()}, {names[index]}")
-
-    def folded(network):
-        """Every engine for inference folds batch norm."""
-        pairs = [("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")]
-        for module in list(network.modules()):
-            parts = module._modules
-            for conv, norm in pairs:
-                if isinstance(parts.get(norm), torch.nn.BatchNorm2d):
-                    parts[conv] = fuse_conv_bn_eval(parts[conv], parts[norm])
-                    parts[norm] = torch.nn.Identity()
-        return network
 
     def times(run):
         found, end = [], time.monotonic() + 3
@@ -114,6 +102,21 @@ def pytorch(wanted):
                 print_times(f"PyTorch {name}", batch, "GPU", times(lambda: network(images)))
                 graph = graph_of(lambda: network(images))
                 print_times(f"PyTorch {name} with CUDA graphs", batch, "GPU", times(graph.replay))
+
+
+def folded(network):
+    """Its batch norms folded into the convolutions before them, as every engine for inference does."""
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    pairs = [("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")]
+    for module in network.modules():
+        parts = module._modules
+        for conv, norm in pairs:
+            if isinstance(parts.get(norm), nn.BatchNorm2d):
+                parts[conv] = fuse_conv_bn_eval(parts[conv], parts[norm])
+                parts[norm] = nn.Identity()
+    return network
 
 
 def ncnn(wanted):
