@@ -41,6 +41,10 @@ class Steps:
     def seconds(self):
         return time.monotonic() - self.begin
 
+    def left(self):
+        """The seconds that the part has left."""
+        return self.part_end - self.seconds()
+
     def enter(self, part, share):
         """Begins a part, which may take this share of the whole time."""
         self.part, self.part_end = part, min(self.total, self.seconds() + share * self.total)
@@ -48,8 +52,7 @@ class Steps:
     def run(self, name, command, limit, shown, environment, folder, absent=None):
         """Runs a command, which the report shows as `shown`; `absent` is the exit code of what is not installed."""
         step = self.add(name, shown)
-        began = self.seconds()
-        left = self.part_end - began
+        began, left = self.seconds(), self.left()
         if left < 2:
             done = Done(step, "").replaced("left out", "no time was left for it")
             self.changed()

@@ -106,7 +106,6 @@ fn the_report_understands_the_program_and_the_program_the_report() {
         "bench f32 batch 1",
         "layers",
         "tune batch 1",
-        "tune batch 32",
         "bench f32 tuned batch 1",
     ]);
     assert_eq!(json!(good), expected, "{said}");
