@@ -20,9 +20,9 @@ const MAX_ROW_CHANNELS: usize = 4;
 /// they should fit the 512 KiB to 2 MiB of each core's own L2 cache.
 const ITEM_BYTES: usize = 256 << 10;
 
-/// Tiles of pixels that are computed for one tile of channels after the other: where their inputs start is
+/// Pixels that are computed for one tile of channels after the other: where their inputs start is
 /// computed once, and stays in the L1 cache with the weights.
-const TILES_AT_ONCE: usize = 32;
+const PIXELS_AT_ONCE: usize = 192;
 
 /// What a convolution computes, apart from its weights.
 #[derive(Clone, Copy, Debug)]
@@ -326,7 +326,7 @@ impl WithSimd for ItemRun<'_, '_> {
         let plane = Layout::new(conv.geometry.out).plane();
         let in_plane = Layout::new(conv.geometry.x).plane();
         let mut starts = Vec::new();
-        for pixels in chunks(item.pixels.clone(), TILES_AT_ONCE * MAX_PIXELS) {
+        for pixels in chunks(item.pixels.clone(), PIXELS_AT_ONCE) {
             starts.clear();
             let tiles = chunks(pixels.clone(), MAX_PIXELS);
             tiles.for_each(|tile| conv.add_starts(tile, &mut starts));

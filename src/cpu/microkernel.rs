@@ -11,8 +11,9 @@ use pulp::{Scalar128b, Simd, WithSimd};
 use super::layout::{LANES, Line};
 
 /// Pixels per tile. Six pixels by four vectors take 24 of the 32 registers of AVX-512 and NEON; by
-/// two vectors, 12 of the 16 of AVX2.
-pub(super) const MAX_PIXELS: usize = 6;
+/// two vectors, 12 of the 16 of AVX2. In WebAssembly there are four vectors, and on most machines 16
+/// registers: two pixels take eight, their weights four.
+pub(super) const MAX_PIXELS: usize = if cfg!(target_family = "wasm") { 2 } else { 6 };
 
 /// Maximum number of blocks of 16 output channels per tile: four vectors of AVX-512.
 pub(super) const MAX_BLOCKS: usize = 4;
@@ -99,7 +100,8 @@ impl Tile<'_, '_> {
 
     #[inline(always)]
     fn run_pixels<S: Simd, const VECTORS: usize>(self, simd: S) {
-        match self.pixels {
+        // So that compilers leave out what no tile has.
+        match self.pixels.min(MAX_PIXELS) {
             6 => self.vectorised::<S, VECTORS, 6>(simd),
             5 => self.vectorised::<S, VECTORS, 5>(simd),
             4 => self.vectorised::<S, VECTORS, 4>(simd),

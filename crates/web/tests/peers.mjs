@@ -1,17 +1,17 @@
 // Times a network in a browser: here, or in onnxruntime-web. For scripts/peers; the answer is JSON on the last line.
 //
-//     node peers.mjs '{"engine": "resnet", "backend": "webgpu", "model": "FILE.onnx", "image": "FILE", "size": [H, W],
-//                      "runs": 10, "warmup": 3, "seconds": 3}'
+//     node peers.mjs '{"engine": "resnet", "backend": "webgpu", "model": "FILE.onnx", "image": "FILE", "batch": 1,
+//                      "size": [H, W], "runs": 10, "warmup": 3, "seconds": 3}'
 //
-// The backends are `webgpu`, on the browser's software GPU, and `wasm`, with one thread. The image, 1×3×H×W numbers of
-// 32 bits, is onnxruntime-web's; this project's package takes pictures, and gets one of the same size.
+// The backends are `webgpu`, on the browser's software GPU, and `wasm`, with one thread. The image, N×3×H×W numbers of
+// 32 bits, is onnxruntime-web's; this project's package takes pictures one by one, and gets as many of the same size.
 import path from "node:path";
 import { serve, start } from "./browser.mjs";
 
 const { NODE_MODULES, SITE } = process.env;
 
 /** In the page: the milliseconds of each run, after some that are not counted. */
-async function measure({ engine, backend, size: [height, width], runs, warmup, seconds }) {
+async function measure({ engine, backend, batch, size: [height, width], runs, warmup, seconds }) {
   const fetched = async (name) => (await fetch(`/peers/${name}`)).arrayBuffer();
   const bytes = new Uint8Array(await fetched("model"));
   let used = "one thread";
@@ -23,17 +23,23 @@ async function measure({ engine, backend, size: [height, width], runs, warmup, s
     const picture = new ImageData(width, height);
     picture.data.forEach((_, index, data) => (data[index] = (index * 73) % 256));
     run = async () => {
-      const answer = await network.classify(picture);
-      result = answer.probabilities;
-      return answer.times.network;
+      let sum = 0;
+      result = [];
+      for (let index = 0; index < batch; index++) {
+        const answer = await network.classify(picture);
+        result.push(...answer.probabilities);
+        sum += answer.times.network;
+      }
+      return sum;
     };
     version = ours();
+    if (batch > 1) used += ", picture by picture";
   } else {
     const ort = await import(backend === "webgpu" ? "/ort/ort.webgpu.min.mjs" : "/ort/ort.wasm.min.mjs");
     ort.env.wasm.numThreads = 1;
     ort.env.wasm.wasmPaths = "/ort/";
     const session = await ort.InferenceSession.create(bytes, { executionProviders: [backend] });
-    const image = new ort.Tensor("float32", new Float32Array(await fetched("image")), [1, 3, height, width]);
+    const image = new ort.Tensor("float32", new Float32Array(await fetched("image")), [batch, 3, height, width]);
     const feeds = { [session.inputNames[0]]: image };
     run = async () => {
       const begin = performance.now();
@@ -44,13 +50,13 @@ async function measure({ engine, backend, size: [height, width], runs, warmup, s
   }
   if (backend === "webgpu") {
     const { vendor, architecture } = (await navigator.gpu.requestAdapter()).info;
-    used = `WebGPU, ${vendor} ${architecture}`;
+    used = used.replace("one thread", `WebGPU, ${vendor} ${architecture}`);
   }
   // Shaders are compiled in the first run.
   for (let count = 0, begin = performance.now(); count === 0 || (count < warmup && performance.now() - begin < seconds * 1e3); count++)
     await run();
   const sum = result.reduce((sum, value) => sum + value, 0);
-  if (!(Math.abs(sum - 1) < 1e-3)) throw new Error(`these are no probabilities: their sum is ${sum}`);
+  if (!(Math.abs(sum - batch) < 1e-3 * batch)) throw new Error(`these are no probabilities: their sum is ${sum}`);
   const samples = [];
   for (const begin = performance.now(); samples.length < runs; ) {
     samples.push(await run());
