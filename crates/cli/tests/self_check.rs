@@ -63,7 +63,7 @@ fn spoil(gpu: &Context, plan: &Plan, node: &str) -> String {
     let (old, width) = match launch.kernel.name {
         "conv2d_tiled" => ("    var y = sum + bias[co_group];", "i32(IN_W)"),
         "conv2d_texture" => (
-            "            var y = vec4<f32>(sums[c][0][p], sums[c][1][p], sums[c][2][p], sums[c][3][p]);",
+            "            if (co_group < geometry.out_groups && px < geometry.out_pixels) {",
             "geometry.in_w",
         ),
         other => panic!("no fault is known for {other}"),
