@@ -53,6 +53,7 @@ def last_line(text):
 
 
 def adapter_of(found):
+    """The adapter that the program has chosen, if it has."""
     rows = (found["devices"] or {}).get("adapters", [])
     return next((row for row in rows if row["chosen"]), None)
 

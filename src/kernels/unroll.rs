@@ -114,6 +114,9 @@ impl Constants<'_> {
     }
 }
 
+/// A sign, and what it does.
+type Operator = (&'static str, fn(u32, u32) -> Option<u32>);
+
 /// What is left to read of an expression.
 struct Expression<'c, 'e> {
     constants: &'c Constants<'c>,
@@ -127,29 +130,26 @@ impl Expression<'_, '_> {
     }
 
     fn sum(&mut self) -> Option<u32> {
-        let mut value = self.product()?;
-        loop {
-            if self.skip(" + ") {
-                value = value.checked_add(self.product()?)?;
-            } else if self.skip(" - ") {
-                value = value.checked_sub(self.product()?)?;
-            } else {
-                return Some(value);
-            }
-        }
+        let signs: [Operator; 2] = [(" + ", u32::checked_add), (" - ", u32::checked_sub)];
+        self.left_to_right(signs, Self::product)
     }
 
     fn product(&mut self) -> Option<u32> {
-        let mut value = self.term()?;
-        loop {
-            if self.skip(" * ") {
-                value = value.checked_mul(self.term()?)?;
-            } else if self.skip(" / ") {
-                value = value.checked_div(self.term()?)?;
-            } else {
-                return Some(value);
-            }
+        let signs: [Operator; 2] = [(" * ", u32::checked_mul), (" / ", u32::checked_div)];
+        self.left_to_right(signs, Self::term)
+    }
+
+    /// Operands with operators of one precedence between them.
+    fn left_to_right(
+        &mut self,
+        operators: [Operator; 2],
+        operand: fn(&mut Self) -> Option<u32>,
+    ) -> Option<u32> {
+        let mut value = operand(self)?;
+        while let Some((_, apply)) = operators.into_iter().find(|(sign, _)| self.skip(sign)) {
+            value = apply(value, operand(self)?)?;
         }
+        Some(value)
     }
 
     fn term(&mut self) -> Option<u32> {

@@ -1,11 +1,11 @@
 //! Times ResNet-50 in an inference engine that is a Rust crate. `scripts/peers --rust` runs it for each of its turns:
 //!
 //! ```sh
-//! resnet-peers '{"engine": "rten", "model": "FOLDER/model.onnx", "batch": 1, "size": [224, 224], "threads": 2,
-//!                "warmup": 3, "runs": 10, "seconds": 3}'
+//! resnet-peers '{"engine": "rten", "model": "model.onnx", "image": "model.image", "batch": 1, "size": [224, 224],
+//!                "threads": 2, "warmup": 3, "runs": 10, "seconds": 3}'
 //! ```
 //!
-//! Beside the model lies its picture, `model.image`. The answer is JSON on the last line.
+//! The image has the 32-bit floats of a batch. The answer is JSON on the last line.
 
 mod on_rten;
 
@@ -21,6 +21,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 struct Options {
     engine: String,
     model: PathBuf,
+    image: PathBuf,
     batch: usize,
     size: [usize; 2],
     threads: usize,
@@ -51,7 +52,7 @@ struct Opened {
 fn main() -> Result<()> {
     let text = std::env::args().nth(1).ok_or("no options")?;
     let options: Options = serde_json::from_str(&text)?;
-    let image = floats(&std::fs::read(options.model.with_extension("image"))?);
+    let image = floats(&std::fs::read(&options.image)?);
     let opened = match &options.engine[..] {
         "rten" => on_rten::open(&options),
         other => Err(format!("there is no engine '{other}'").into()),
