@@ -14,10 +14,12 @@ use resnet_wgpu::internals::graph::{
     Resize, Sigmoid, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::{Precision, Storage};
-use resnet_wgpu::internals::plan::{Candidate, ConvShape, OnBuffers, candidates};
+use resnet_wgpu::internals::plan::{Candidate, ConvShape, OnBuffers, OnTextures, Step, candidates};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::picture::{ChannelOrder, Preprocess};
-use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions, Winograd};
+use resnet_wgpu::plan::{
+    Capabilities, Choices, InputFormat, KernelPath, Plan, PlanOptions, Winograd,
+};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// Builds a graph around one op, runs it on every path of the GPU and compares with the oracle.
@@ -1127,6 +1129,43 @@ fn every_candidate_of_a_convolution_agrees_with_the_oracle() {
             let got = session.run(&x).unwrap();
             assert_close(&chosen.join(" "), want, &got[0], tolerance);
         }
+    }
+}
+
+#[test]
+fn fused_sums_agree_with_the_oracle() {
+    let gpu = gpu();
+    let mut device = Capabilities::of(&gpu.device);
+    if device.subgroup_lanes != Some([8, 8]) || !paths(&gpu).contains(&KernelPath::Textures) {
+        return;
+    }
+    // As in a version that fuses, whichever this is.
+    device.llvmpipe = Some(26);
+    let options = PlanOptions::new(device).path(KernelPath::Textures);
+    let (graph, x) = convolutions_of_each_kind();
+    let want = &reference(&graph, &x)[0];
+    let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
+    let tolerance = Tolerance {
+        atol: scale * 2e-5,
+        rtol: 2e-5,
+    };
+    let nodes = graph.nodes().iter();
+    let shapes: Vec<ConvShape> = nodes.filter_map(|n| ConvShape::of(&graph, n)).collect();
+    let of_number = |i: usize| {
+        let choices = shapes.iter().filter_map(|shape| {
+            let possible = candidates(shape, &options).unwrap().into_iter();
+            let direct = |c: &Candidate| matches!(c, Candidate::Textures(OnTextures::Tiled(_)));
+            Some((*shape, possible.filter(direct).nth(i)?))
+        });
+        choices.collect::<Choices>()
+    };
+    for i in 0..5 {
+        let options = options.clone().choices(of_number(i));
+        let plan = Plan::new(&graph, &options).unwrap();
+        let fused = |step: &Step| step.launch.overrides.contains(&("FUSED", 1.0));
+        assert!(plan.steps().iter().any(fused), "{plan}");
+        let got = run_with(&gpu, &options, &graph, &x);
+        assert_close(&format!("tile {i}"), want, &got[0], tolerance);
     }
 }
 

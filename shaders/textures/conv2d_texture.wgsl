@@ -45,6 +45,9 @@ var<immediate> immediates: Geometry;
 override POINTWISE: bool;
 // 0: none, 1: read from `residual`, 2: in place, read from `output`.
 override RESIDUAL: u32;
+// Whether a multiplication and an addition are one instruction. Then each output channel is a branch of its own: across a
+// branch, llvmpipe's compiler does not mix the sums, of which it has no registers for more than a few.
+override FUSED: bool;
 
 const TILE_CO: u32 = 32u;
 const PX_GROUPS: u32 = 4u;
@@ -74,13 +77,20 @@ fn narrowed(value: vec4<f32>) -> vec4<f32> {
     return value;
 }
 
-// Σ_k w[k] · x[k] as a tree: shorter than a chain, and one sum to add to the accumulator.
-fn products(w: vec4<f32>, x: vec4<f32>) -> f32 {
+// sum + Σ_k w[k] · x[k]: fused, a chain; otherwise a tree, which is shorter and has one sum to add.
+fn sum_with_products(sum: f32, w: vec4<f32>, x: vec4<f32>) -> f32 {
+    if (FUSED) {
+        let first = fma(w[2], x[2], fma(w[1], x[1], fma(w[0], x[0], sum)));
+        if (TAP_CHANNELS == 3u) {
+            return first;
+        }
+        return fma(w[3], x[3], first);
+    }
     let first = w[0] * x[0] + w[1] * x[1];
     if (TAP_CHANNELS == 3u) {
-        return first + w[2] * x[2];
+        return sum + (first + w[2] * x[2]);
     }
-    return first + (w[2] * x[2] + w[3] * x[3]);
+    return sum + (first + (w[2] * x[2] + w[3] * x[3]));
 }
 
 @compute @workgroup_size(LANES)
@@ -131,6 +141,10 @@ fn main(
         }
     }
 
+    // True, which no compiler knows. Of two neighbouring branches with the same condition it would make one.
+    let even = geometry.steps > 0;
+    let odd = geometry.in_groups > 0;
+
     // 2. Multiply, taps outside, channel groups inside
     var ci_group = 0;
     var ky = 0;
@@ -153,14 +167,17 @@ fn main(
         }
         for (var c = 0u; c < CO_GROUPS; c++) { // unroll
             for (var r = 0u; r < ROUNDS; r++) {
-                var weight_of_co: array<vec4<f32>, CO_AT_ONCE>;
-                for (var i = 0u; i < CO_AT_ONCE; i++) {
-                    let co = c * 4u + r * CO_AT_ONCE + i;
-                    weight_of_co[i] = subgroupShuffle(w[co / LANES], co % LANES);
-                }
-                for (var p = 0u; p < PX_GROUPS; p++) {
+                if (!FUSED | select(even, odd, r % 2u == 1u)) {
+                    var weight_of_co: array<vec4<f32>, CO_AT_ONCE>;
                     for (var i = 0u; i < CO_AT_ONCE; i++) {
-                        sums[c][r][i][p] += products(weight_of_co[i], x[p]);
+                        let co = c * 4u + r * CO_AT_ONCE + i;
+                        weight_of_co[i] = subgroupShuffle(w[co / LANES], co % LANES);
+                    }
+                    for (var p = 0u; p < PX_GROUPS; p++) {
+                        for (var i = 0u; i < CO_AT_ONCE; i++) {
+                            let sum = sums[c][r][i][p];
+                            sums[c][r][i][p] = sum_with_products(sum, weight_of_co[i], x[p]);
+                        }
                     }
                 }
             }

@@ -109,6 +109,12 @@ fn cores() -> Option<u32> {
     u32::try_from(cores.get()).ok()
 }
 
+/// The major version of Mesa, from what its drivers say of themselves: "Mesa 22.3.6 (LLVM 15.0.6)".
+fn mesa(driver_info: &str) -> Option<u32> {
+    let (major, _) = driver_info.strip_prefix("Mesa ")?.split_once('.')?;
+    major.parse().ok()
+}
+
 impl Capabilities {
     /// Reads the limits and features of a device.
     pub fn of(device: &wgpu::Device) -> Self {
@@ -143,6 +149,9 @@ impl Capabilities {
                 wgpu::DeviceType::Cpu => cores(),
                 _ => units::by_name(vendor, &info.name),
             },
+            llvmpipe: (info.driver == "llvmpipe")
+                .then(|| mesa(&info.driver_info))
+                .flatten(),
         }
     }
 }

@@ -229,6 +229,7 @@ mod tests {
         co: 8,
         px_groups: 1,
         lanes: 8,
+        fused: false,
     };
 
     #[test]

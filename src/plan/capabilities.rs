@@ -33,6 +33,8 @@ pub struct Capabilities {
     /// multiprocessors, Intel's Xe cores, Apple's cores, the cores of a CPU. `None` counts as the number of a
     /// mid-range device of its kind.
     pub compute_units: Option<u32>,
+    /// The major version of Mesa, where the device is its llvmpipe: versions compile the same text differently.
+    pub llvmpipe: Option<u32>,
 }
 
 impl Default for Capabilities {
@@ -49,6 +51,7 @@ impl Default for Capabilities {
             subgroup_lanes: None,
             device: DeviceKind::default(),
             compute_units: None,
+            llvmpipe: None,
         }
     }
 }

@@ -144,12 +144,14 @@ fn devices() -> Vec<(String, PlanOptions, bool)> {
             (KernelPath::Buffers, device)
         })
     });
-    let on_textures = [4, 8, 16].map(|lanes| {
+    let lanes = [(4, None), (8, None), (8, Some(26)), (16, None)];
+    let on_textures = lanes.map(|(lanes, llvmpipe)| {
         let device = capabilities(|c| {
             c.device = DeviceKind::SOFTWARE;
             c.immediate_bytes = 64;
             c.read_write_textures = true;
             c.subgroup_lanes = Some([lanes, lanes]);
+            c.llvmpipe = llvmpipe;
         });
         (KernelPath::Textures, device)
     });

@@ -26,4 +26,5 @@ pub const TILE: Tile = Tile {
     co: 16,
     px_groups: 4,
     lanes: LANES,
+    fused: false,
 };

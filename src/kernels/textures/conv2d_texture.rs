@@ -37,6 +37,8 @@ pub struct Tile {
     pub px_groups: u32,
     /// Lanes per subgroup, and threads per workgroup: one of [`SUBGROUPS`].
     pub lanes: u32,
+    /// Whether products are added by `fma`: only where the device has that as one instruction.
+    pub fused: bool,
 }
 
 impl Tile {
@@ -59,7 +61,7 @@ impl Tile {
 }
 
 impl fmt::Display for Tile {
-    /// Writes output channels × groups of pixels; the device determines the lanes.
+    /// Writes output channels × groups of pixels; the device determines all else.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.co, self.px_groups)
     }
@@ -68,9 +70,14 @@ impl fmt::Display for Tile {
 /// One launch: `[ceil(N·OUT_H·OUT_W / (PX_GROUPS·LANES)), ceil(OUT_C / TILE_CO), 1]` workgroups.
 pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
     let taps = ("TAP_CHANNELS", tap_channels(geometry.input.c));
+    let mut overrides = vec![
+        ("POINTWISE", flag(reads_its_own_pixels(geometry))),
+        ("RESIDUAL", geometry.residual.constant()),
+    ];
     let (kernel, mut constants) = if tile == conv2d_quad::TILE {
         (&conv2d_quad::KERNEL, vec![taps])
     } else {
+        overrides.push(("FUSED", flag(tile.fused)));
         let tile = [
             ("TILE_CO", tile.co),
             ("PX_GROUPS", tile.px_groups),
@@ -82,10 +89,7 @@ pub fn launch(geometry: &Geometry, tile: Tile) -> Launch {
     constants.extend(geometry.constants());
     let [x, y] = tile.workgroups(geometry);
     Launch {
-        overrides: vec![
-            ("POINTWISE", flag(reads_its_own_pixels(geometry))),
-            ("RESIDUAL", geometry.residual.constant()),
-        ],
+        overrides,
         tile: constants,
         immediates: immediates(geometry),
         threads: tile.lanes as usize,

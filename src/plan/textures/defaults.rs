@@ -68,9 +68,17 @@ const fn texture(lanes: u32, co: u32, px_groups: u32, speed: Option<u64>) -> Rat
             co,
             px_groups,
             lanes,
+            fused: false,
         },
         speed,
     }
+}
+
+/// A tile for eight lanes that adds products by `fma`.
+const fn fused(co: u32, px_groups: u32, speed: Option<u64>) -> Rated {
+    let mut rated = texture(8, co, px_groups, speed);
+    rated.tile.fused = true;
+    rated
 }
 
 /// SwiftShader: 32×4, 16×8 and 8×8 were within the noise of 16×4.
@@ -90,6 +98,25 @@ const EIGHT_LANE_TILES: &[Rated] = &[
     texture(8, 32, 7, None),
 ];
 
+/// llvmpipe since Mesa 24, which calls a function for each texel fetch (25.0, LLVM 19, on a Zen 3): loops have to be shorter.
+const CALLING_TILES: &[Rated] = &[
+    texture(8, 32, 4, Some(62)),
+    texture(8, 24, 5, Some(60)),
+    texture(8, 16, 7, Some(60)),
+    texture(8, 32, 2, Some(46)),
+    texture(8, 32, 5, None),
+];
+
+/// llvmpipe since Mesa 26, which has `fma` (26.2, LLVM 22, on a Zen 3).
+const FUSED_TILES: &[Rated] = &[
+    fused(32, 4, Some(63)),
+    fused(24, 5, Some(63)),
+    fused(16, 5, Some(57)),
+    fused(16, 7, Some(57)),
+    fused(32, 2, Some(48)),
+    fused(32, 5, None),
+];
+
 /// llvmpipe with `LP_NATIVE_VECTOR_WIDTH=512`: small layers are filled by half as many groups.
 const SIXTEEN_LANE_TILES: &[Rated] = &[
     texture(16, 32, 7, Some(102)),
@@ -101,11 +128,13 @@ const SIXTEEN_LANE_TILES: &[Rated] = &[
 pub(super) struct Tiles(&'static [Rated]);
 
 impl Tiles {
-    /// The tiles for subgroups of this many lanes.
-    pub(super) const fn of(lanes: u32) -> Self {
-        Self(match lanes {
-            conv2d_quad::LANES => QUAD_TILES,
-            16 => SIXTEEN_LANE_TILES,
+    /// The tiles for subgroups of this many lanes, and for llvmpipe in this version of Mesa.
+    pub(super) const fn of(lanes: u32, llvmpipe: Option<u32>) -> Self {
+        Self(match (lanes, llvmpipe) {
+            (conv2d_quad::LANES, _) => QUAD_TILES,
+            (16, _) => SIXTEEN_LANE_TILES,
+            (_, Some(26..)) => FUSED_TILES,
+            (_, Some(24..)) => CALLING_TILES,
             _ => EIGHT_LANE_TILES,
         })
     }
@@ -179,6 +208,8 @@ mod tests {
         assert_eq!(chosen(EIGHT_LANE_TILES, 14), "32x5", "196 of 200 pixels");
         assert_eq!(chosen(EIGHT_LANE_TILES, 7), "16x7", "49 of 56 pixels");
         assert_eq!(chosen(EIGHT_LANE_TILES, 4), "32x2", "16 of 16 pixels");
+        assert_eq!(chosen(CALLING_TILES, 56), "32x4", "98 tiles fit");
+        assert_eq!(chosen(FUSED_TILES, 14), "24x5", "196 of 200 pixels");
         assert_eq!(chosen(SIXTEEN_LANE_TILES, 56), "32x7", "28 tiles fit");
         assert_eq!(chosen(SIXTEEN_LANE_TILES, 7), "32x4", "49 of 64 pixels");
         assert_eq!(chosen(QUAD_TILES, 7), "16x4", "the only one");

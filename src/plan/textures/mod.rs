@@ -51,7 +51,7 @@ impl<'a> Textures<'a> {
         }
         Ok(Self {
             options,
-            tiles: defaults::Tiles::of(lanes),
+            tiles: defaults::Tiles::of(lanes, options.capabilities.llvmpipe),
             buffers: Buffers::new(options, Precision::F32),
         })
     }
