@@ -1,12 +1,16 @@
-//! Times ResNet-50 in an inference engine that is a Rust crate. `scripts/peers --rust` runs it for each of its turns:
+//! Times ResNet-50 in an inference engine that is a Rust crate: in rten, or in burn, which is a feature. `scripts/peers`
+//! with `--rust` or `--burn` runs it for each of their turns:
 //!
 //! ```sh
 //! resnet-peers '{"engine": "rten", "model": "model.onnx", "image": "model.image", "batch": 1, "size": [224, 224],
-//!                "threads": 2, "warmup": 3, "runs": 10, "seconds": 3}'
+//!                "threads": 2, "gpu": "", "warmup": 3, "runs": 10, "seconds": 3}'
 //! ```
 //!
-//! The image has the 32-bit floats of a batch. The answer is JSON on the last line.
+//! The image has the 32-bit floats of a batch. burn gets its weights from `model.safetensors`, beside the model. The
+//! answer is JSON on the last line.
 
+#[cfg(feature = "burn")]
+mod on_burn;
 mod on_rten;
 
 use std::error::Error;
@@ -25,6 +29,9 @@ struct Options {
     batch: usize,
     size: [usize; 2],
     threads: usize,
+    /// Part of the name of the adapter.
+    #[cfg(feature = "burn")]
+    gpu: String,
     warmup: usize,
     runs: usize,
     seconds: f64,
@@ -54,10 +61,14 @@ fn main() -> Result<()> {
     let options: Options = serde_json::from_str(&text)?;
     let image = floats(&std::fs::read(&options.image)?);
     let opened = match &options.engine[..] {
+        #[cfg(feature = "burn")]
+        "burn" => on_burn::open(&options),
         "rten" => on_rten::open(&options),
         other => Err(format!("there is no engine '{other}'").into()),
     }?;
+    let start = Instant::now();
     let probabilities = (opened.run)(&image)?;
+    let first = start.elapsed().as_secs_f64();
     for picture in probabilities.chunks(probabilities.len() / options.batch) {
         let sum: f32 = picture.iter().sum();
         if (sum - 1.0).abs() > 1e-3 {
@@ -68,7 +79,7 @@ fn main() -> Result<()> {
     timed(run, options.warmup, options.seconds)?;
     let answer = Answer {
         samples_ms: timed(run, options.runs, options.seconds)?,
-        used: opened.used,
+        used: format!("{}, first run {first:.1} s", opened.used),
         version: opened.version,
         probabilities,
     };
