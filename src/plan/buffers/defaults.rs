@@ -174,13 +174,19 @@ impl Defaults {
     }
 
     /// The largest tile with enough workgroups for `problems` equal problems, otherwise the
-    /// smallest.
+    /// smallest. Where a smaller one has no more workgroups, the rest of the larger is padding.
     fn tile_for(&self, tiles: &[Tile], geometry: &Geometry, problems: usize) -> Tile {
         let workgroups = |tile: &Tile| tile.workgroups(geometry).iter().product::<u64>();
         let mut sizes = tiles.iter();
         let enough = sizes
             .find(|tile| workgroups(tile) * problems as u64 >= self.workgroups_wanted() as u64);
-        *enough.unwrap_or(&tiles[tiles.len() - 1])
+        let largest = enough.unwrap_or(&tiles[tiles.len() - 1]);
+        let as_many = tiles
+            .iter()
+            .filter(|tile| workgroups(tile) == workgroups(largest));
+        *as_many
+            .min_by_key(|tile| tile.px * tile.co)
+            .unwrap_or(largest)
     }
 
     /// The number of slices: as few as give enough workgroups, otherwise as many as allowed. If
@@ -274,6 +280,18 @@ mod tests {
         assert_eq!(px(1, 128, 56), 64, "49 × 2 tiles of 64 pixels");
         assert_eq!(px(1, 512, 7), 32, "49 pixels");
         assert_eq!(px(32, 512, 7), 128, "a batch of 32 of them");
+    }
+
+    #[test]
+    fn a_tile_is_no_larger_than_its_workgroups_need() {
+        let chosen = |c, side| chosen(DeviceKind::SOFTWARE, 1, c, side);
+        assert_eq!(chosen(512, 14), T128X64, "196 of 256 pixels");
+        assert_eq!(
+            chosen(512, 7),
+            T64X64,
+            "49 pixels, in one tile of either size"
+        );
+        assert_eq!(chosen(2048, 2), T32X64, "four pixels");
     }
 
     #[test]
