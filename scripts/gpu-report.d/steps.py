@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from text import last_line
+from text import reason_of
 
 
 class Done:
@@ -70,7 +70,7 @@ class Steps:
         finally:
             step["seconds"] = round(self.seconds() - began, 1)
         if step["outcome"] not in ("ok", "not here"):
-            print(f"         {step['outcome']}: {last_line(step['error'])}", file=sys.stderr, flush=True)
+            print(f"         {step['outcome']}: {reason_of(step['error'])}", file=sys.stderr, flush=True)
         self.changed()
         return Done(step, out)
 

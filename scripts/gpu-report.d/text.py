@@ -48,8 +48,10 @@ def fixed(value, digits):
     return None if value is None else f"{value:.{digits}f}"
 
 
-def last_line(text):
-    return (text or "").strip().split("\n")[-1]
+def reason_of(text):
+    """What went wrong: where a program says that in a line that begins with "error: ", that one."""
+    lines = (text or "").strip().split("\n")
+    return next((line for line in lines if line.startswith("error: ")), lines[-1])
 
 
 def adapter_of(found):
@@ -79,7 +81,7 @@ def failures(found):
     steps, alike = found["steps"], {}
     for step in steps:
         if step["outcome"] not in ("ok", "running"):
-            alike.setdefault((step["outcome"], last_line(step["error"])), []).append(step["name"])
+            alike.setdefault((step["outcome"], reason_of(step["error"])), []).append(step["name"])
     bad = [f"* {', '.join(names)}: {outcome}; {error}" for (outcome, error), names in alike.items()]
     good = sum(step["outcome"] == "ok" for step in steps)
     lines = [f"{good} of {len(steps)} commands ended well." if bad else f"Nothing: all {good} commands ended well."]
@@ -322,7 +324,7 @@ def peers(found):
         if peer["about"]:
             lines.append(f"* {peer['about']}")
         if step["outcome"] != "ok":
-            lines.append(f"* {name}: {step['outcome']}; {last_line(step['error'])}")
+            lines.append(f"* {name}: {step['outcome']}; {reason_of(step['error'])}")
         rows += [
             (
                 row["engine"],
@@ -371,7 +373,7 @@ def steps(found):
             fixed(step["seconds"], 1),
             step["outcome"],
             step["exit"],
-            last_line(step["error"]),
+            reason_of(step["error"]),
         )
         for step in found["steps"]
     ]

@@ -22,9 +22,9 @@ use crate::progress::Bars;
 use crate::runner::Fit;
 
 /// Extensions of the image files that are taken from a folder.
-const ENDINGS: [&str; 14] = [
-    "jpg", "jpeg", "jfif", "mpo", "png", "webp", "gif", "bmp", "tif", "tiff", "tga", "ppm", "pgm",
-    "pbm",
+const ENDINGS: [&str; 15] = [
+    "jpg", "jpeg", "jfif", "mpo", "png", "webp", "gif", "bmp", "tif", "tiff", "tga", "pnm", "ppm",
+    "pgm", "pbm",
 ];
 
 /// The extension of arrays, for networks of other channels than colours.
@@ -348,7 +348,8 @@ fn images_of(
         let ending = ending.map(str::to_lowercase).unwrap_or_default();
         if recursive && path.is_dir() && !path.is_symlink() {
             images.extend(images_of(&path, true, is_image)?);
-        } else if is_image(&ending) && path.is_file() {
+        } else if is_image(&ending) && (path.is_file() || !path.exists()) {
+            // A link to nothing, too: that it cannot be read is said when it is its turn.
             images.push(path);
         }
     }

@@ -2,7 +2,8 @@
 
 use resnet_run::{Inspection, Network};
 use resnet_wgpu::internals;
-use resnet_wgpu::plan::{Capabilities, InputFormat, Plan, PlanOptions};
+use resnet_wgpu::internals::plan::Candidate;
+use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
 use serde::Serialize;
 
 use crate::args::InspectArgs;
@@ -22,6 +23,8 @@ struct Report {
 /// The figures of a plan, which `bench` shows too.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PlanInfo {
+    /// Where its convolutions keep their feature maps.
+    path: String,
     dispatches: usize,
     pipelines: usize,
     activation_bytes: u64,
@@ -31,7 +34,14 @@ pub(crate) struct PlanInfo {
 
 impl PlanInfo {
     pub(crate) fn new(plan: &Plan) -> Self {
+        let mut choices = plan.steps().iter().map(|step| step.choice);
+        let path = if choices.any(|choice| matches!(choice, Some(Candidate::Textures(_)))) {
+            KernelPath::Textures
+        } else {
+            KernelPath::Buffers
+        };
         Self {
+            path: path.to_string(),
             dispatches: plan.steps().len(),
             pipelines: plan.distinct_pipelines(),
             activation_bytes: plan.activation_bytes(),

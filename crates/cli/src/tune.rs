@@ -172,7 +172,11 @@ impl Batch {
                 "the network takes {:.3} ms with the choices, {:.3} ms without: {}",
                 times.tuned_ms,
                 times.default_ms,
-                if times.faster { "kept" } else { "discarded" }
+                if times.faster {
+                    "kept"
+                } else {
+                    "no more than noise, so the defaults stay"
+                }
             ),
         };
         if self.unmeasured > 0 {

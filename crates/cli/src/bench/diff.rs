@@ -29,7 +29,13 @@ struct Record {
     kernel_set_hash: Option<String>,
     weights_hash: Option<String>,
     threads: Option<usize>,
+    plan: Option<Plan>,
     runs: Vec<Run>,
+}
+
+#[derive(Deserialize)]
+struct Plan {
+    path: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -105,7 +111,7 @@ impl Record {
     }
 
     /// Everything else that must agree for times to be comparable, by name.
-    fn circumstances(&self) -> [(&'static str, Option<String>); 10] {
+    fn circumstances(&self) -> [(&'static str, Option<String>); 11] {
         let text = |text: &str| Some(text.to_owned());
         [
             ("adapter", text(&self.adapter.name)),
@@ -117,6 +123,10 @@ impl Record {
             ("kernel set", self.kernel_set_hash.clone()),
             ("fusion", self.model.fusion.clone()),
             ("precision", self.precision.clone()),
+            (
+                "path of the kernels",
+                self.plan.as_ref().and_then(|plan| plan.path.clone()),
+            ),
             ("threads", self.threads.map(|threads| threads.to_string())),
         ]
     }

@@ -89,6 +89,16 @@ fn folders_within_folders_are_searched_if_that_is_asked_for() {
     assert_eq!(found, all, "and what is below it");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_to_nothing_in_a_folder_is_an_image_that_cannot_be_read() {
+    let folder = pictures();
+    std::os::unix::fs::symlink("nowhere.png", folder.path().join("link.png")).unwrap();
+    let run = Run::new(&[&["classify", path(folder.path())], &TINY, &ON_CPU]).ends_with(1);
+    assert!(run.stderr.contains("link.png"), "{}", run.stderr);
+    assert!(run.stdout.contains("a.png"), "{}", run.stdout);
+}
+
 #[test]
 fn an_image_that_is_cut_off_is_taken_only_if_that_is_asked_for() {
     let folder = pictures();
