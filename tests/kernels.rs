@@ -14,12 +14,10 @@ use resnet_wgpu::internals::graph::{
     Resize, Sigmoid, Softmax, Statistics, Window,
 };
 use resnet_wgpu::internals::kernels::{Precision, Storage};
-use resnet_wgpu::internals::plan::{Candidate, ConvShape, OnBuffers, OnTextures, Step, candidates};
+use resnet_wgpu::internals::plan::{Candidate, ConvShape, OnBuffers, OnTextures, candidates};
 use resnet_wgpu::passes::Fusion;
 use resnet_wgpu::picture::{ChannelOrder, Preprocess};
-use resnet_wgpu::plan::{
-    Capabilities, Choices, InputFormat, KernelPath, Plan, PlanOptions, Winograd,
-};
+use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions, Winograd};
 use resnet_wgpu::tensor::{Shape, Tensor};
 
 /// Builds a graph around one op, runs it on every path of the GPU and compares with the oracle.
@@ -1096,39 +1094,9 @@ fn a_projection_is_computed_along_with_every_tile_in_both_precisions() {
 #[test]
 fn every_candidate_of_a_convolution_agrees_with_the_oracle() {
     let gpu = gpu();
-    let (graph, x) = convolutions_of_each_kind();
-    let want = &reference(&graph, &x)[0];
-    let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
     for path in paths(&gpu) {
         let options = PlanOptions::new(Capabilities::of(&gpu.device)).path(path);
-        let shapes = graph
-            .nodes()
-            .iter()
-            .filter_map(|n| ConvShape::of(&graph, n));
-        let possible: Vec<(ConvShape, Vec<Candidate>)> = shapes
-            .map(|shape| (shape, candidates(&shape, &options).unwrap()))
-            .collect();
-        let most = possible.iter().map(|(_, list)| list.len()).max().unwrap();
-        for round in 0..most {
-            let choices = possible
-                .iter()
-                .filter_map(|(s, c)| Some((*s, *c.get(round)?)));
-            let options = options.clone().choices(choices.collect());
-            let plan = Plan::new(&graph, &options).unwrap();
-            let chosen: Vec<String> = plan
-                .steps()
-                .iter()
-                .filter_map(|s| s.choice.map(|c| c.to_string()))
-                .collect();
-            let session = Session::new(&gpu, &plan).unwrap();
-            // Winograd's transforms lose up to four bits.
-            let tolerance = Tolerance {
-                atol: scale * 2e-5,
-                rtol: 2e-5,
-            };
-            let got = session.run(&x).unwrap();
-            assert_close(&chosen.join(" "), want, &got[0], tolerance);
-        }
+        each_candidate_agrees(&gpu, &options, |_| true);
     }
 }
 
@@ -1142,30 +1110,52 @@ fn fused_sums_agree_with_the_oracle() {
     // As in a version that fuses, whichever this is.
     device.llvmpipe = Some(26);
     let options = PlanOptions::new(device).path(KernelPath::Textures);
+    each_candidate_agrees(&gpu, &options, |candidate| match candidate {
+        Candidate::Textures(OnTextures::Tiled(tile) | OnTextures::Winograd(_, tile)) => tile.fused,
+        Candidate::Buffers(_) => false,
+    });
+}
+
+/// Runs convolutions of each kind by all candidates, one after the other, of which each is as expected.
+#[track_caller]
+fn each_candidate_agrees(
+    gpu: &Context,
+    options: &PlanOptions,
+    is_expected: impl Fn(&Candidate) -> bool,
+) {
     let (graph, x) = convolutions_of_each_kind();
     let want = &reference(&graph, &x)[0];
     let scale = want.data().iter().fold(0.0f32, |a, b| a.max(b.abs()));
-    let tolerance = Tolerance {
-        atol: scale * 2e-5,
-        rtol: 2e-5,
-    };
-    let nodes = graph.nodes().iter();
-    let shapes: Vec<ConvShape> = nodes.filter_map(|n| ConvShape::of(&graph, n)).collect();
-    let of_number = |i: usize| {
-        let choices = shapes.iter().filter_map(|shape| {
-            let possible = candidates(shape, &options).unwrap().into_iter();
-            let direct = |c: &Candidate| matches!(c, Candidate::Textures(OnTextures::Tiled(_)));
-            Some((*shape, possible.filter(direct).nth(i)?))
-        });
-        choices.collect::<Choices>()
-    };
-    for i in 0..5 {
-        let options = options.clone().choices(of_number(i));
+    let shapes = graph
+        .nodes()
+        .iter()
+        .filter_map(|n| ConvShape::of(&graph, n));
+    let possible: Vec<(ConvShape, Vec<Candidate>)> = shapes
+        .map(|shape| (shape, candidates(&shape, options).unwrap()))
+        .collect();
+    for candidate in possible.iter().flat_map(|(_, list)| list) {
+        assert!(is_expected(candidate), "{candidate:?}");
+    }
+    let most = possible.iter().map(|(_, list)| list.len()).max().unwrap();
+    for round in 0..most {
+        let choices = possible
+            .iter()
+            .filter_map(|(s, c)| Some((*s, *c.get(round)?)));
+        let options = options.clone().choices(choices.collect());
         let plan = Plan::new(&graph, &options).unwrap();
-        let fused = |step: &Step| step.launch.overrides.contains(&("FUSED", 1.0));
-        assert!(plan.steps().iter().any(fused), "{plan}");
-        let got = run_with(&gpu, &options, &graph, &x);
-        assert_close(&format!("tile {i}"), want, &got[0], tolerance);
+        let chosen: Vec<String> = plan
+            .steps()
+            .iter()
+            .filter_map(|s| s.choice.map(|c| c.to_string()))
+            .collect();
+        let session = Session::new(gpu, &plan).unwrap();
+        // Winograd's transforms lose up to four bits.
+        let tolerance = Tolerance {
+            atol: scale * 2e-5,
+            rtol: 2e-5,
+        };
+        let got = session.run(&x).unwrap();
+        assert_close(&chosen.join(" "), want, &got[0], tolerance);
     }
 }
 

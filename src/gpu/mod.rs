@@ -176,3 +176,21 @@ pub fn check_room(device: &wgpu::Device, plan: &Plan) -> Result<(), Error> {
 
 /// What a driver that compiles for the CPU takes meanwhile.
 const COMPILER_BYTES: u64 = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::mesa;
+
+    #[test]
+    fn drivers_say_which_mesa_they_are() {
+        for (driver_info, major) in [
+            ("Mesa 22.3.6 (LLVM 15.0.6)", Some(22)),
+            ("Mesa 25.0.7-2+deb13u1 (LLVM 19.1.7)", Some(25)),
+            ("Mesa 26.3.0-devel (git-0123456789)", Some(26)),
+            ("driver", None),
+            ("", None),
+        ] {
+            assert_eq!(mesa(driver_info), major, "{driver_info}");
+        }
+    }
+}
