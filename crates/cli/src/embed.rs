@@ -136,19 +136,15 @@ fn scaled(row: &[f32], normalize: bool) -> Vec<f32> {
 enum Target {
     /// Lines on stdout.
     Lines(Out),
-    /// A NumPy file; stdout lists the images of its rows.
-    Npy { file: Npy, out: Out },
+    /// A NumPy file; stdout lists the images of its rows, once it is there.
+    Npy(Npy),
 }
 
 impl Target {
     fn open(args: &EmbedArgs, width: usize) -> Result<Self, Failure> {
-        let out = Out::new();
         Ok(match &args.output {
-            Some(path) => Self::Npy {
-                file: Npy::create(path, width)?,
-                out,
-            },
-            None => Self::Lines(out),
+            Some(path) => Self::Npy(Npy::create(path, width)?),
+            None => Self::Lines(Out::new()),
         })
     }
 
@@ -159,23 +155,28 @@ impl Target {
                 image: shown(image),
                 embedding,
             }),
-            Self::Npy { file, out } => {
-                file.row(&shown(image), embedding)?;
-                out.line(printable(&shown(image)))
-            }
+            Self::Npy(file) => file.row(&shown(image), embedding),
         }
     }
 
     /// A reader at the other end of a pipe gets each batch as soon as it is finished.
     fn flush(&mut self) -> Result<(), Failure> {
-        let (Self::Lines(out) | Self::Npy { out, .. }) = self;
-        out.flush()
+        match self {
+            Self::Lines(out) => out.flush(),
+            Self::Npy(_) => Ok(()),
+        }
     }
 
     fn finish(self) -> Result<(), Failure> {
         match self {
             Self::Lines(_) => Ok(()),
-            Self::Npy { file, .. } => file.finish(),
+            Self::Npy(file) => {
+                let mut out = Out::new();
+                for name in file.finish()? {
+                    out.line(printable(&name))?;
+                }
+                out.flush()
+            }
         }
     }
 }

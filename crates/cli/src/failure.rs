@@ -163,14 +163,18 @@ impl From<Refused> for Failure {
                 "WGPU_BACKEND is '{list}', which names no back end; they are vulkan, metal, dx12, \
                  gl"
             )),
-            Refused::NothingAskedFor => Self::adapter(
-                "nothing that was asked for is there; `resnet devices` lists what is, \
-                 `--backend cpu` needs no adapter",
-            ),
+            Refused::NothingAskedFor(asked) => Self::adapter(format!(
+                "there is no adapter for {asked} here; `resnet devices` lists those that there are, \
+                 `--backend cpu` needs none"
+            )),
             Refused::HalvesOnCpu => Self::usage(
                 "--precision f16 needs an adapter, the CPU stores f32; leave it out, or see \
                  `resnet devices`",
             ),
+            Refused::KernelsOnCpu(option) => Self::usage(format!(
+                "--{option} chooses between kernels of adapters, and the CPU has none; leave it out, or \
+                 see `resnet devices`"
+            )),
             Refused::Overflow { value, largest } => Self::runtime(format!(
                 "'{value}' reaches {largest:.0}, and half precision ends at {LARGEST_HALF}; leave out \
                  --precision f16, or go on with --allow-overflow"

@@ -5,6 +5,7 @@ use resnet_wgpu::internals;
 use resnet_wgpu::internals::plan::Candidate;
 use resnet_wgpu::plan::{Capabilities, InputFormat, KernelPath, Plan, PlanOptions};
 use serde::Serialize;
+use twox_hash::xxhash3_128;
 
 use crate::args::InspectArgs;
 use crate::failure::Failure;
@@ -25,6 +26,8 @@ struct Report {
 pub(crate) struct PlanInfo {
     /// Where its convolutions keep their feature maps.
     path: String,
+    /// XXH3-128 of the way in which each step is computed: kernel, tile, splits.
+    choices_hash: String,
     dispatches: usize,
     pipelines: usize,
     activation_bytes: u64,
@@ -42,6 +45,7 @@ impl PlanInfo {
         };
         Self {
             path: path.to_string(),
+            choices_hash: format!("{:032x}", choices_hash(plan)),
             dispatches: plan.steps().len(),
             pipelines: plan.distinct_pipelines(),
             activation_bytes: plan.activation_bytes(),
@@ -49,6 +53,23 @@ impl PlanInfo {
             weight_bytes: plan.weight_bytes(),
         }
     }
+}
+
+/// Changes with the kernels and tiles of any step, as `tune` and the flags choose them.
+fn choices_hash(plan: &Plan) -> u128 {
+    let mut hasher = xxhash3_128::Hasher::new();
+    for step in plan.steps() {
+        let choice = step.choice.map(|choice| choice.to_string());
+        let [kernel, choice] = [
+            step.launch.kernel.name,
+            choice.as_deref().unwrap_or_default(),
+        ];
+        for text in [&step.node, kernel, choice] {
+            hasher.write(text.as_bytes());
+            hasher.write(&[0]);
+        }
+    }
+    hasher.finish_128()
 }
 
 impl std::fmt::Display for PlanInfo {

@@ -44,14 +44,16 @@ impl Npy {
         Ok(self.file.write(&bytes)?)
     }
 
-    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+    /// Completes the file, and returns what its rows are of.
+    pub(crate) fn finish(mut self) -> Result<Vec<String>, Failure> {
         let names = serde_json::to_vec(&self.names).map_err(io::Error::from)?;
         self.file
             .write(&header("|u1", &format!("({},)", names.len())))?;
         self.file.write(&names)?;
         let shape = format!("({}, {})", self.names.len(), self.width);
         self.file.rewrite_start(&header("<f4", &shape))?;
-        Ok(self.file.finish()?)
+        self.file.finish()?;
+        Ok(self.names)
     }
 }
 

@@ -3,7 +3,7 @@
 use resnet_run::{AdapterInfo, Device, ModelInfo};
 use resnet_wgpu::Error;
 use resnet_wgpu::gpu::Session;
-use resnet_wgpu::internals::files::write_atomically;
+use resnet_wgpu::internals::files::NewFile;
 use resnet_wgpu::internals::gpu::{StepClock, StepSpan};
 use resnet_wgpu::internals::plan::{Candidate, Step};
 use resnet_wgpu::plan::{InputFormat, Plan};
@@ -82,6 +82,7 @@ struct Details<'a> {
 }
 
 pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<(), Failure> {
+    let mut file = NewFile::create(&args.output)?;
     let device = Device::open(&args.run.device)?;
     let network = network::load(&args.run.network, args.batch.count)?;
     let runner = runner::prepare(&device, &network.optimized()?, InputFormat::Tensor, quiet)?;
@@ -103,12 +104,13 @@ pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<(), Failure> {
             clock: session.step_clock(),
         },
     };
-    let file = args.output.display();
+    let path = args.output.display();
     let json = serde_json::to_vec(&trace)
-        .map_err(|error| Failure::runtime(format!("cannot write '{file}': {error}")))?;
-    write_atomically(&args.output, &json)?;
+        .map_err(|error| Failure::runtime(format!("cannot write '{path}': {error}")))?;
+    file.write(&json)?;
+    file.finish()?;
     log::info!(
-        "{} kernels of {} runs are in {file}; ui.perfetto.dev and chrome://tracing show them",
+        "{} kernels of {} runs are in {path}; ui.perfetto.dev and chrome://tracing show them",
         plan.steps().len(),
         runs.len()
     );

@@ -32,6 +32,15 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
     up_to(MAX_COUNT, text)
 }
 
+pub(crate) fn count_or_none(text: &str) -> Result<usize, String> {
+    match text.trim() {
+        "0" => Ok(0),
+        text => {
+            up_to(MAX_COUNT, text).map_err(|_| format!("expected a number from 0 to {MAX_COUNT}"))
+        }
+    }
+}
+
 pub(crate) fn batch(text: &str) -> Result<usize, String> {
     up_to(MAX_BATCH, text)
 }

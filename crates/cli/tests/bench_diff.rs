@@ -41,7 +41,7 @@ fn record(runs: &[Value]) -> Value {
         "kernel_set_hash": "00",
         "weights_hash": "11",
         "threads": 2,
-        "plan": { "path": "textures", "dispatches": 84 },
+        "plan": { "path": "textures", "choices_hash": "13", "dispatches": 84 },
         "runs": runs,
     })
 }
@@ -164,6 +164,7 @@ fn other_circumstances_are_warned_of() {
     after["adapter"]["driver_info"] = json!("2.0\u{1b}[31m");
     after["weights_hash"] = json!("12");
     after["plan"]["path"] = json!("buffers");
+    after["plan"]["choices_hash"] = json!("14");
     after.as_object_mut().unwrap().remove("kernel_set_hash");
     let output = Pair::new(&before, &after).diff(&[]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -173,11 +174,12 @@ fn other_circumstances_are_warned_of() {
         r#"warning: driver version differs: "1.0" and "2.0\u{1b}[31m""#,
         r#"warning: weights hash differs: "11" and "12""#,
         r#"warning: path of the kernels differs: "textures" and "buffers""#,
+        r#"warning: choice of kernels differs: "13" and "14""#,
         r#"warning: kernel set differs: "00" and not recorded"#,
     ] {
         assert!(notes.contains(note), "{note} in {notes}");
     }
-    assert_eq!(notes.lines().count(), 5, "{notes}");
+    assert_eq!(notes.lines().count(), 6, "{notes}");
 }
 
 #[test]

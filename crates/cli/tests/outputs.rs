@@ -6,11 +6,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 const PICTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/torus.png");
@@ -211,14 +212,23 @@ fn a_signal_leaves_no_file_and_no_half_line() {
     let hang_up = cfg!(target_os = "linux").then_some(("HUP", &hang_up[..]));
     let kinds = [("TERM", &[program][..]), ("INT", &[program])];
     for (signal, start) in kinds.into_iter().chain(hang_up) {
-        let mut child = Command::new(start[0])
-            .args(&start[1..])
-            .args(["embed", "--backend", "cpu", "-o", "x.npy"])
-            .args(vec![PICTURE; 20_000])
-            .current_dir(path)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let embed = |flags: &[&str]| {
+            Command::new(start[0])
+                .args(&start[1..])
+                .args(["embed", "--backend", "cpu"])
+                .args(flags)
+                .args(vec![PICTURE; 20_000])
+                .current_dir(path)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let send = |child: &Child| {
+            let id = child.id().to_string();
+            let sent = Command::new("kill").args(["-s", signal, &id]).status();
+            assert!(sent.unwrap().success(), "sent");
+        };
+        let mut child = embed(&["-o", "x.npy"]);
         let files = || -> Vec<PathBuf> {
             let entries = fs::read_dir(path).unwrap();
             entries.map(|entry| entry.unwrap().path()).collect()
@@ -227,15 +237,20 @@ fn a_signal_leaves_no_file_and_no_half_line() {
             assert!(child.try_wait().unwrap().is_none(), "still running");
             std::thread::yield_now();
         }
-        let id = child.id().to_string();
-        let sent = Command::new("kill").args(["-s", signal, &id]).status();
-        assert!(sent.unwrap().success(), "sent");
+        send(&child);
         let output = child.wait_with_output().unwrap();
         assert!(output.status.signal().is_some(), "{:?}", output.status);
         assert_eq!(files(), Vec::<PathBuf>::new(), "{signal}");
-        assert!(
-            output.stdout.is_empty() || output.stdout.ends_with(b"\n"),
-            "{signal}"
-        );
+        assert_eq!(output.stdout, b"", "names of a file that there is not");
+
+        let mut child = embed(&[]);
+        let mut stdout = child.stdout.take().unwrap();
+        let mut lines = vec![0];
+        stdout.read_exact(&mut lines).unwrap();
+        send(&child);
+        stdout.read_to_end(&mut lines).unwrap();
+        let status = child.wait().unwrap();
+        assert!(status.signal().is_some(), "{status:?}");
+        assert!(lines.ends_with(b"\n"), "{signal}");
     }
 }

@@ -211,7 +211,14 @@ fn the_selftest_runs_every_kernel_of_the_network() {
 #[test]
 fn a_profile_has_a_row_for_each_run_and_a_span_for_each_kernel() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("new").join("trace.json");
+    let nowhere = folder.path().join("new").join("trace.json");
+    let (_, stderr) = resnet(
+        &["profile", "-o", nowhere.to_str().unwrap()],
+        folder.path(),
+        1,
+    );
+    assert!(stderr.contains("new/trace.json"), "{stderr}");
+    let file = folder.path().join("trace.json");
     let name = file.to_str().unwrap();
     resnet(
         &["profile", "--iterations", "2", "-o", name],

@@ -73,6 +73,16 @@ pub fn from_bytes(
     Weights::in_memory(name, source, options)?.network(options)
 }
 
+/// Refuses a requested entry if the file holds one network.
+pub(crate) fn refuse_entry(options: &ModelOptions, file: &str) -> Result<(), Error> {
+    options.entry.as_ref().map_or(Ok(()), |entry| {
+        Err(Error::Model {
+            model: format!("entry '{entry}'"),
+            reason: format!("{file} holds one network; leave the entry out"),
+        })
+    })
+}
+
 /// Refuses a requested architecture if the file lists its own layers.
 #[cfg(any(feature = "onnx", feature = "keras"))]
 fn refuse_arch(options: &ModelOptions, file: &str) -> Result<(), Error> {

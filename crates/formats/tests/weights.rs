@@ -605,6 +605,28 @@ fn spoilt_files_are_results_not_panics() {
 }
 
 #[test]
+fn an_entry_is_refused_where_there_is_one_network() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let described = folder.path().join("described.safetensors");
+    let plan = tiny_resnet();
+    let plain = torchvision_file(&plan);
+    let network = plain
+        .open()
+        .and_then(|mut weights| weights.network(&small(&plan)));
+    let network = network.expect("built");
+    resnet_formats::save(&network, &described, WeightsAs::F32).expect("saved");
+    let mut options = small(&plan);
+    options.entry = Some("encoder_q".to_owned());
+    let of_description = resnet_formats::open(&described, &options);
+    let of_names = resnet_formats::from_bytes("plain", plain.bytes(), &options);
+    let of_nothing = Arch::ResNet18.random(0, &options);
+    for refused in [of_description, of_names, of_nothing] {
+        let message = refused.expect_err("refused").to_string();
+        assert!(message.contains("'encoder_q'"), "{message}");
+    }
+}
+
+#[test]
 fn other_formats_and_paths_say_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let open = |path: &Path| Weights::open(path).expect_err("refused").to_string();

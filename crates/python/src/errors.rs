@@ -143,13 +143,17 @@ pub(crate) fn refused(refused: Refused) -> PyErr {
         Refused::UnknownBackends(list) => PyValueError::new_err(format!(
             "WGPU_BACKEND is '{list}', which names no back end; they are vulkan, metal, dx12, gl"
         )),
-        Refused::NothingAskedFor => AdapterError::new_err(
-            "nothing that was asked for is there; `adapters()` lists what is, backend='cpu' needs no \
-             adapter",
-        ),
+        Refused::NothingAskedFor(asked) => AdapterError::new_err(format!(
+            "there is no adapter for {asked} here; `adapters()` lists those that there are, \
+             backend='cpu' needs none"
+        )),
         Refused::HalvesOnCpu => PyValueError::new_err(
             "precision='f16' needs an adapter, the CPU stores f32; leave it out, or see `adapters()`",
         ),
+        Refused::KernelsOnCpu(option) => PyValueError::new_err(format!(
+            "{option}= chooses between kernels of adapters, and the CPU has none; leave it out, or see \
+             `adapters()`"
+        )),
         Refused::Overflow { value, largest } => PyValueError::new_err(format!(
             "'{value}' reaches {largest:.0}, and half precision ends at {LARGEST_HALF}; leave out \
              precision=\"f16\""

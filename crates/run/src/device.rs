@@ -267,6 +267,16 @@ impl AdapterInfo {
     }
 }
 
+/// Says what stands in for a GPU's own driver, where nobody asked for it.
+fn note_makeshift(info: &wgpu::AdapterInfo) {
+    let name = &info.name;
+    if info.device_type == wgpu::DeviceType::Cpu {
+        log::info!("{name} is a GPU in software; the back end `cpu` is several times faster");
+    } else if info.backend == wgpu::Backend::Gl {
+        log::info!("{name} is used through OpenGL, since no driver for Vulkan was found");
+    }
+}
+
 impl Device {
     /// Opens the adapter that the options and the environment ask for, otherwise the best one,
     /// otherwise the CPU.
@@ -288,6 +298,9 @@ impl Device {
             Ok(gpu) => {
                 let wgpu::AdapterInfo { name, backend, .. } = &gpu.context.info;
                 log::debug!("running on {name} ({backend})");
+                if !request.is_explicit() {
+                    note_makeshift(&gpu.context.info);
+                }
                 Ok(Self::Gpu(gpu))
             }
             Err(_) if !request.is_explicit() => {
@@ -300,10 +313,16 @@ impl Device {
 
     /// Falls back to the CPU, if the options allow it.
     fn cpu(options: &DeviceOptions) -> Result<Self, Refused> {
-        if options.precision == Precision::F32 {
-            return Ok(Self::Cpu);
+        if options.precision != Precision::F32 {
+            return Err(Refused::HalvesOnCpu);
         }
-        Err(Refused::HalvesOnCpu)
+        if options.path != KernelPath::Auto {
+            return Err(Refused::KernelsOnCpu("path"));
+        }
+        if options.winograd != Winograd::Auto {
+            return Err(Refused::KernelsOnCpu("winograd"));
+        }
+        Ok(Self::Cpu)
     }
 
     /// The precision of stored feature maps and weights.

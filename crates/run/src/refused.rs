@@ -55,10 +55,12 @@ pub enum Refused {
     AdapterOnCpu,
     /// The environment names no back end.
     UnknownBackends(String),
-    /// There is no adapter of those that were asked for.
-    NothingAskedFor,
+    /// There is no adapter on the back ends that were asked for, named here.
+    NothingAskedFor(String),
     /// The CPU does not store halves.
     HalvesOnCpu,
+    /// This option, named here, chooses between kernels of adapters, and the CPU computes.
+    KernelsOnCpu(&'static str),
     /// Halves cannot hold a number of the network.
     Overflow {
         /// The parameter or layer that reaches it.

@@ -60,6 +60,17 @@ impl Request {
         self.backends.is_some() || self.name.is_some()
     }
 
+    /// What was asked for, in words.
+    fn asked(&self) -> String {
+        let backends = self.backends.map(|backends| {
+            let names = backends.iter_names().map(|(name, _)| name.to_lowercase());
+            names.collect::<Vec<_>>().join(" or ")
+        });
+        let name = self.name.as_ref().map(|name| format!("'{name}'"));
+        let parts: Vec<String> = name.into_iter().chain(backends).collect();
+        parts.join(" with ")
+    }
+
     /// The adapters to choose from.
     pub fn adapters(&self) -> Adapters {
         block_on(Adapters::enumerate(self.backends))
@@ -105,7 +116,7 @@ impl Request {
     pub fn choose(&self, adapters: &Adapters) -> Result<usize, Refused> {
         match adapters.choose(self.name.as_deref()) {
             Err(Error::NoAdapter { .. }) if adapters.all().is_empty() && self.is_explicit() => {
-                Err(Refused::NothingAskedFor)
+                Err(Refused::NothingAskedFor(self.asked()))
             }
             chosen => Ok(chosen?),
         }

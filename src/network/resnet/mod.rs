@@ -117,6 +117,12 @@ pub fn open(
 /// # Errors
 /// As [`open`].
 pub fn random(plan: &Plan, seed: u64, options: &ModelOptions) -> Result<Network, Error> {
+    if let Some(entry) = &options.entry {
+        return Err(Error::Model {
+            model: plan.name(),
+            reason: format!("random weights have no entry '{entry}'; leave it out"),
+        });
+    }
     let mut plan = plan.clone();
     let name = Decision::certain("architecture", plan.name(), "asked for");
     let stated = Stated::default();

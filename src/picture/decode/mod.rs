@@ -237,7 +237,10 @@ fn other(error: impl std::fmt::Display) -> Refused {
     if at_end.iter().any(|end| reason.contains(end)) {
         return Refused::Other("the file is cut off".to_owned());
     }
-    Refused::Other(reason)
+    Refused::Other(format!(
+        "cannot be decoded: {}",
+        reason.trim_end_matches('.')
+    ))
 }
 
 /// Checks the size of a picture that must be held in memory, and waits for permission to decode it.

@@ -74,6 +74,11 @@ fn refused(error: DecodingError) -> Refused {
         DecodingError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
             Refused::CutOff
         }
+        DecodingError::LimitsExceeded => {
+            let mebibytes = MAX_ANCILLARY >> 20;
+            let reason = format!("needs more than {mebibytes} MiB beside its pixels");
+            Refused::Other(reason)
+        }
         error => other(error),
     }
 }

@@ -13,8 +13,8 @@ use super::groups::{
 };
 use crate::output::Format;
 use crate::values::{
-    count, formats, named, npy, png_or_folder, safetensors, scale, seconds, svg, threshold,
-    tolerance,
+    count, count_or_none, formats, named, npy, png_or_folder, safetensors, scale, seconds, svg,
+    threshold, tolerance,
 };
 
 #[derive(Args, Debug)]
@@ -288,7 +288,7 @@ pub(crate) struct BenchArgs {
     pub(crate) iterations: usize,
 
     /// Runs of each path before the timed ones
-    #[arg(long, value_name = "N", default_value = "3")]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = count_or_none)]
     pub(crate) warmup: usize,
 
     /// Stop timing a path after S seconds
@@ -363,7 +363,7 @@ pub(crate) struct ProfileArgs {
     pub(crate) iterations: usize,
 
     /// Runs before the recorded ones
-    #[arg(long, value_name = "N", default_value = "2")]
+    #[arg(long, value_name = "N", default_value = "2", value_parser = count_or_none)]
     pub(crate) warmup: usize,
 
     #[command(flatten)]

@@ -130,8 +130,8 @@ pub(crate) struct ChoiceArgs {
     #[arg(long, value_name = "HxW|N", value_parser = size)]
     pub(crate) size: Option<[usize; 2]>,
 
-    /// Preprocessing: torchvision, torchvision-v2, timm, hf, notebook, div255, keras-caffe, keras-tf
-    /// or a JSON file: with the fields that `inspect --format json` shows as `preprocess`, Hugging Face's
+    /// Preprocessing: torchvision, torchvision-v2, timm, hf, notebook, div255, keras-caffe, keras-tf,
+    /// cifar or a JSON file: with the fields that `inspect --format json` shows as `preprocess`, Hugging Face's
     /// preprocessor_config.json, or torchvision's steps, such as [{"Resize": 256}, {"CenterCrop": 224},
     /// "ToTensor", {"Normalize": {"mean": […], "std": […]}}] [default: as the weights have it]
     #[expect(clippy::doc_markdown, reason = "it is read in a terminal")]

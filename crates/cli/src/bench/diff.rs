@@ -36,6 +36,7 @@ struct Record {
 #[derive(Deserialize)]
 struct Plan {
     path: Option<String>,
+    choices_hash: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -111,8 +112,9 @@ impl Record {
     }
 
     /// Everything else that must agree for times to be comparable, by name.
-    fn circumstances(&self) -> [(&'static str, Option<String>); 11] {
+    fn circumstances(&self) -> [(&'static str, Option<String>); 12] {
         let text = |text: &str| Some(text.to_owned());
+        let plan = self.plan.as_ref();
         [
             ("adapter", text(&self.adapter.name)),
             ("backend", text(&self.adapter.backend)),
@@ -125,7 +127,11 @@ impl Record {
             ("precision", self.precision.clone()),
             (
                 "path of the kernels",
-                self.plan.as_ref().and_then(|plan| plan.path.clone()),
+                plan.and_then(|plan| plan.path.clone()),
+            ),
+            (
+                "choice of kernels",
+                plan.and_then(|plan| plan.choices_hash.clone()),
             ),
             ("threads", self.threads.map(|threads| threads.to_string())),
         ]

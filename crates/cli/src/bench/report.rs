@@ -137,6 +137,9 @@ impl Report {
             self.precision,
         ))?;
         out.table(&self.runs_table(), Format::Text)?;
+        if self.runs.iter().any(|run| run.gpu_ms.is_some()) {
+            out.line("GPU ms: by the timestamps of the device, in runs of their own")?;
+        }
         out.line("")?;
         let batches = self.runs.iter().filter(|run| run.path == "gpu");
         for (run, plan) in batches.zip(&self.plans) {

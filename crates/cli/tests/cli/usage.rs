@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use resnet_wgpu::picture::Preprocess;
+
 use super::*;
 
 #[test]
@@ -60,10 +62,13 @@ fn senseless_command_lines_are_usage_errors() {
         "classify",
         "classify x.png --batch 0",
         "classify x.png --backend cpu --device 0",
+        "classify x.png --backend cpu --path textures",
+        "classify x.png --backend cpu --winograd f4",
         "compare --tolerance -1",
         "compare --golden x --image y",
         "bench --batch 1,,2",
         "bench --seconds soon",
+        "bench --warmup 100001",
     ] {
         let words: Vec<&str> = line.split_whitespace().collect();
         let run = Run::new(&[&words]).ends_with(2);
@@ -73,6 +78,26 @@ fn senseless_command_lines_are_usage_errors() {
         .env("WGPU_BACKEND", "glide")
         .output();
     Run::of(run.unwrap()).ends_with(2).complains_of("glide");
+}
+
+#[test]
+fn help_lists_every_preprocessing() {
+    let run = Run::new(&[&["classify", "--help"]]).ends_with(0);
+    for name in Preprocess::NAMES {
+        assert!(run.stdout.contains(name), "{name}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn a_back_end_without_adapters_is_named() {
+    let elsewhere = if cfg!(target_vendor = "apple") {
+        "dx12"
+    } else {
+        "metal"
+    };
+    Run::new(&[&["classify", "x.png", "--backend", elsewhere], &TINY])
+        .ends_with(4)
+        .complains_of(&format!("no adapter for {elsewhere}"));
 }
 
 #[test]

@@ -105,12 +105,7 @@ fn read(
     options: &ModelOptions,
 ) -> Result<Described, Error> {
     crate::refuse_arch(options, "a Keras file")?;
-    if let Some(entry) = &options.entry {
-        return Err(Error::Model {
-            model: format!("entry '{entry}'"),
-            reason: "a Keras file holds one network; leave the entry out".to_owned(),
-        });
-    }
+    crate::refuse_entry(options, "a Keras file")?;
     let archive = archive.map_err(|Fault(reason)| unreadable(reason));
     let model = archive.and_then(|archive| build(path, &archive, options));
     model.map_err(|error| in_file(error, path))

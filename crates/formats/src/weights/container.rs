@@ -79,6 +79,16 @@ const MAGICS: &[Magic] = &[
         "a network of ncnn; use the file that it was converted from",
         false,
     ),
+    magic(b"\x89PNG", PICTURE, false),
+    magic(b"\xff\xd8\xff", PICTURE, false),
+    magic(b"GIF8", PICTURE, false),
+    Magic {
+        offset: 8,
+        bytes: b"WEBP",
+        kind: PICTURE,
+        convert: false,
+    },
+    magic(b"%PDF", "a document", false),
     magic(b"!<arch>", "a static library", false),
     magic(b"\x7fELF", "a program", false),
     Magic {
@@ -99,6 +109,7 @@ const PYTORCH: &[(&[u8], &str)] = &[
     (b"\x80\x04", PICKLE),
     (b"\x80\x05", PICKLE),
 ];
+const PICTURE: &str = "a picture, no weights";
 const ZIP: &str = "a zip archive, as PyTorch (.pth, .pt), Keras 3 (.keras) and NumPy (.npz) write";
 const PICKLE: &str = "a Python pickle, as PyTorch (.pth) wrote before 1.6";
 
@@ -240,6 +251,9 @@ mod tests {
             ),
             (b"<!DOCTYPE html><html>", "web page"),
             (&tar, "tar"),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "a picture"),
+            (b"\xff\xd8\xff\xe0\0\x10JFIF", "a picture"),
+            (b"RIFF\x24\0\0\0WEBPVP8 ", "a picture"),
         ] {
             match recognise(bytes) {
                 Container::Foreign(reason) => {

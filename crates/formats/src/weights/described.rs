@@ -66,6 +66,7 @@ pub fn save(network: &Network, path: impl AsRef<Path>, weights: WeightsAs) -> Re
 
 /// Reads the network that a file describes.
 pub(crate) fn read(weights: &mut Weights, options: &ModelOptions) -> Result<Network, Error> {
+    crate::refuse_entry(options, "a file that lists its layers")?;
     let text = |key: &str| weights.metadata(key);
     let blueprint = Blueprint::from_json(text(DESCRIPTION).unwrap_or_default())?;
     let name = text("architecture").unwrap_or("network").to_owned();
