@@ -1,6 +1,7 @@
 //! How the program ends when it fails: one line on stderr and an exit code.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use resnet_run::{LARGEST_HALF, Refused};
@@ -89,6 +90,18 @@ impl Failure {
             _ => WEIGHTS,
         };
         Self::new(code, advised(error))
+    }
+
+    /// The same for a file, which is named where the error does not name it.
+    pub(crate) fn weights_in(path: &Path, error: &Error) -> Self {
+        let mut failure = Self::weights(error);
+        let path = path.display().to_string();
+        if let Some(message) = &mut failure.message
+            && !message.contains(&path)
+        {
+            *message = format!("'{path}': {message}");
+        }
+        failure
     }
 
     /// What is to be said of it; nothing if everything has already been reported.

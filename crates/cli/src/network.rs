@@ -32,8 +32,8 @@ pub(crate) fn load(args: &NetworkArgs, batch: usize) -> Result<Network, Failure>
                 let mut bars = Bars::new(false);
                 let path = resolve(path, &mut |progress| bars.download(progress))?;
                 drop(bars);
-                let opened = resnet_formats::open(path, options);
-                opened.map_err(|error| Failure::weights(&error))
+                let opened = resnet_formats::open(&path, options);
+                opened.map_err(|error| Failure::weights_in(&path, &error))
             }
             (None, Some(arch)) => random(arch, options),
             (None, None) => bundled::open(options),

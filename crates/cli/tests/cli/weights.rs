@@ -9,7 +9,12 @@ fn weights_that_cannot_be_used_are_their_own_exit_code() {
     let folder = pictures();
     let junk = file(&folder, "junk.safetensors", "junk");
     let missing = folder.path().join("missing.safetensors");
-    for weights in [&junk, &missing] {
+    // Tensors, but of no network.
+    let header = r#"{"foo":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    let length = (header.len() as u64).to_le_bytes();
+    let foreign = folder.path().join("foreign.safetensors");
+    std::fs::write(&foreign, [&length, header.as_bytes(), &[0; 4]].concat()).unwrap();
+    for weights in [&junk, &missing, &foreign] {
         Run::new(&[&["inspect", path(weights)]])
             .ends_with(3)
             .complains_of(path(weights));
