@@ -98,7 +98,7 @@ const EIGHT_LANE_TILES: &[Rated] = &[
     texture(8, 32, 7, None),
 ];
 
-/// llvmpipe since Mesa 24, which calls a function for each texel fetch (25.0, LLVM 19, on a Zen 3): loops have to be shorter.
+/// llvmpipe since Mesa 23.2, which calls a function for each texel fetch (25.0, LLVM 19, on a Zen 3): loops have to be shorter.
 const CALLING_TILES: &[Rated] = &[
     texture(8, 32, 4, Some(62)),
     texture(8, 24, 5, Some(60)),
@@ -134,7 +134,7 @@ impl Tiles {
             (conv2d_quad::LANES, _) => QUAD_TILES,
             (16, _) => SIXTEEN_LANE_TILES,
             (_, Some(26..)) => FUSED_TILES,
-            (_, Some(24..)) => CALLING_TILES,
+            (_, Some(23..)) => CALLING_TILES,
             _ => EIGHT_LANE_TILES,
         })
     }
