@@ -273,7 +273,7 @@ fn note_makeshift(info: &wgpu::AdapterInfo) {
     if info.device_type == wgpu::DeviceType::Cpu {
         log::info!("{name} is a GPU in software; the back end `cpu` is several times faster");
     } else if info.backend == wgpu::Backend::Gl {
-        log::info!("{name} is used through OpenGL, since no driver for Vulkan was found");
+        log::info!("{name} is used through OpenGL, since there is no other driver");
     }
 }
 
