@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::images::Images;
 use crate::network;
 use crate::output::{Format, Out, SCHEMA_VERSION};
+use crate::overwrite;
 use crate::progress::Bars;
 use crate::values::is_png;
 
@@ -204,6 +205,7 @@ impl Target {
                     "{number} images cannot be one file; give a folder, such as --output maps/"
                 )));
             }
+            overwrite::refuse(output, images.iter().map(PathBuf::as_path))?;
             return Ok(Self::File(output.to_owned()));
         }
         let made = std::fs::create_dir_all(output).and_then(|()| output.canonicalize());

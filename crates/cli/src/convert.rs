@@ -8,6 +8,7 @@ use crate::escape::shown;
 use crate::failure::Failure;
 use crate::network;
 use crate::output::{Format, Out, SCHEMA_VERSION, bytes};
+use crate::overwrite;
 
 #[derive(Serialize)]
 struct Report {
@@ -20,11 +21,7 @@ struct Report {
 }
 
 pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
-    if same_file(args) {
-        return Err(Failure::usage(
-            "the output is the input; give the new file another name",
-        ));
-    }
+    overwrite::refuse(&args.output, [args.input.as_path()])?;
     let network_args = args.network();
     let mut network = network::load(&network_args, 1)?;
     network.network.facts.labels = network.labels(args.labels.labels.as_deref())?;
@@ -55,10 +52,4 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
         ))?;
     }
     out.flush()
-}
-
-/// Whether input and output are the same file.
-fn same_file(args: &ConvertArgs) -> bool {
-    let input = std::fs::canonicalize(&args.input);
-    input.is_ok_and(|input| std::fs::canonicalize(&args.output).is_ok_and(|output| output == input))
 }

@@ -15,6 +15,7 @@ use crate::images::Images;
 use crate::network;
 use crate::npy::Npy;
 use crate::output::{Out, SCHEMA_VERSION};
+use crate::overwrite;
 use crate::runner::{Answering, Fit};
 
 /// A line of the `jsonl` format.
@@ -27,6 +28,10 @@ struct Line<'a> {
 
 pub(crate) fn run(args: &EmbedArgs, quiet: bool) -> Result<(), Failure> {
     let mut images = Images::find(&args.images, quiet);
+    if let Some(output) = &args.output {
+        let read = images.paths().iter().chain(&args.run.network.weights);
+        overwrite::refuse(output, read.map(PathBuf::as_path))?;
+    }
     let embedder = Embedder::new(&args.run, &mut images, quiet)?;
     let mut target = Target::open(args, embedder.width)?;
     embedder.embed(&mut images, |paths, rows| {
@@ -172,7 +177,8 @@ impl Target {
             Self::Lines(_) => Ok(()),
             Self::Npy(file) => {
                 let mut out = Out::new();
-                for name in file.finish()? {
+                // Where there are no rows an older file stays.
+                for name in file.finish()?.unwrap_or_default() {
                     out.line(printable(&name))?;
                 }
                 out.flush()

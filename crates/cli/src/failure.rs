@@ -167,7 +167,9 @@ impl From<Refused> for Failure {
             Refused::Size {
                 size: [height, width],
                 error,
-            } => Self::usage(format!("--size {height}x{width} is too small: {error}")),
+            } => Self::usage(format!(
+                "--size {height}x{width} does not suit the network: {error}"
+            )),
             Refused::Class { text, reason } => Self::usage(format!("--class '{text}': {reason}")),
             Refused::AdapterOnCpu => Self::usage(
                 "--device names an adapter, which --backend cpu does without; give one of them",

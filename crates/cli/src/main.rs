@@ -26,6 +26,7 @@ mod manifests;
 mod network;
 mod npy;
 mod output;
+mod overwrite;
 mod patterns;
 mod profile;
 mod progress;

@@ -21,6 +21,11 @@ const SEED: u64 = 0;
 
 /// Reads or generates the weights and builds the network for a batch.
 pub(crate) fn load(args: &NetworkArgs, batch: usize) -> Result<Network, Failure> {
+    if args.weights.is_none() && args.choices.entry.is_some() {
+        return Err(Failure::usage(
+            "--entry and --output choose from what a file has; give one with --weights",
+        ));
+    }
     let weights = match (&args.weights, args.arch) {
         (Some(path), _) => Some(path.display().to_string()),
         (None, Some(_)) => None,

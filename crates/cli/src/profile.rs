@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::args::ProfileArgs;
 use crate::failure::Failure;
 use crate::output::SCHEMA_VERSION;
-use crate::{network, runner};
+use crate::{network, overwrite, runner};
 
 /// A trace in Google's Trace Event Format, the JSON object form.
 #[derive(Serialize)]
@@ -82,6 +82,7 @@ struct Details<'a> {
 }
 
 pub(crate) fn run(args: &ProfileArgs, quiet: bool) -> Result<(), Failure> {
+    overwrite::refuse(&args.output, args.run.network.weights.as_deref())?;
     let mut file = NewFile::create(&args.output)?;
     let device = Device::open(&args.run.device)?;
     let network = network::load(&args.run.network, args.batch.count)?;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::args::SearchArgs;
 use crate::embed::Embedder;
-use crate::escape::shown;
+use crate::escape::{printable, shown};
 use crate::failure::Failure;
 use crate::images::Images;
 use crate::npy::Index;
@@ -79,12 +79,12 @@ fn print(out: &mut Out, line: &Line, format: Format) -> Result<(), Failure> {
     if format == Format::Jsonl {
         return out.jsonl(line);
     }
-    out.line(&line.image)?;
+    out.line(printable(&line.image))?;
     for Neighbour {
         image, similarity, ..
     } in &line.nearest
     {
-        out.line(format!("  {similarity:.4}  {image}"))?;
+        out.line(format!("  {similarity:.4}  {}", printable(image)))?;
     }
     Ok(())
 }

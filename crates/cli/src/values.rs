@@ -84,6 +84,10 @@ pub(crate) fn svg() -> impl TypedValueParser<Value = PathBuf> {
     ending_in("svg", "the chart is an SVG: give a name that ends in .svg")
 }
 
+pub(crate) fn json() -> impl TypedValueParser<Value = PathBuf> {
+    ending_in("json", "the trace is JSON: give a name that ends in .json")
+}
+
 /// Parses the name of a PNG, or of a folder.
 pub(crate) fn png_or_folder() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| {

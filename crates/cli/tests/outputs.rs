@@ -203,6 +203,44 @@ fn a_limit_for_the_size_of_files_is_an_error_and_no_signal() {
 }
 
 #[test]
+fn an_output_takes_the_place_of_no_input_and_an_empty_index_of_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::copy(PICTURE, path.join("a.png")).unwrap();
+    symlink("a.png", path.join("b.png")).unwrap();
+    fs::write(path.join("w.json"), "weights").unwrap();
+    fine(path, &["embed", "--backend", "cpu", "-o", "x.npy", "a.png"]);
+    let files = || ["a.png", "w.json", "x.npy"].map(|name| fs::read(path.join(name)).unwrap());
+    let before = files();
+    for (line, code) in [
+        ("embed --backend cpu -o x.npy missing.png", 1),
+        ("embed --backend cpu -o x.npy x.npy", 2),
+        ("cam --backend cpu a.png -o b.png", 2),
+        ("profile -o w.json --weights w.json", 2),
+    ] {
+        let words: Vec<&OsStr> = line.split(' ').map(OsStr::new).collect();
+        let output = resnet(path, &words);
+        assert_eq!(output.status.code(), Some(code), "{line}: {output:?}");
+        assert!(files() == before, "{line}");
+    }
+}
+
+#[test]
+fn a_name_in_an_index_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::copy(PICTURE, path.join("a\n  1.0000  b.png")).unwrap();
+    fine(path, &["embed", "--backend", "cpu", "-o", "x.npy", "."]);
+    let search = ["search", "--backend", "cpu", "x.npy", PICTURE];
+    let found = fine(path, &search);
+    assert_eq!(
+        found.lines().count(),
+        2,
+        "the query and its neighbour: {found}"
+    );
+}
+
+#[test]
 fn a_signal_leaves_no_file_and_no_half_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();

@@ -133,7 +133,9 @@ pub(crate) fn refused(refused: Refused) -> PyErr {
         Refused::Size {
             size: [height, width],
             error,
-        } => ResnetError::new_err(format!("size=({height}, {width}) is too small: {error}")),
+        } => ResnetError::new_err(format!(
+            "size=({height}, {width}) does not suit the network: {error}"
+        )),
         Refused::Class { text, reason } => {
             PyValueError::new_err(format!("label='{text}': {reason}"))
         }

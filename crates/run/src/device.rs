@@ -322,6 +322,9 @@ impl Device {
         if options.winograd != Winograd::Auto {
             return Err(Refused::KernelsOnCpu("winograd"));
         }
+        if options.cooperative_matrix {
+            return Err(Refused::KernelsOnCpu("cooperative-matrix"));
+        }
         Ok(Self::Cpu)
     }
 

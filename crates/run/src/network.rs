@@ -110,7 +110,9 @@ impl Network {
         let model = network.model(&options);
         let mut model = match options.size {
             Some(size) => model.map_err(|error| match error {
-                Error::Geometry { .. } if asked.size.is_some() => Refused::Size { size, error },
+                Error::Geometry { .. } | Error::ParameterShape { .. } if asked.size.is_some() => {
+                    Refused::Size { size, error }
+                }
                 error => in_file(error),
             })?,
             // Of its own size it can always be built, or the file is wrong.

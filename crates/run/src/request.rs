@@ -37,10 +37,15 @@ impl Request {
         let backends = match (options.backend, variable("WGPU_BACKEND")) {
             (Some(backend), _) => Some(backend.wgpu()),
             (None, Some(list)) => {
-                let backends = wgpu::Backends::from_comma_list(&list);
-                if backends.is_empty() {
+                let named = list.split(',').filter(|name| !name.trim().is_empty());
+                let named = named.map(wgpu::Backends::from_comma_list);
+                // One that wgpu does not know is none to it.
+                let Some(backends) = named
+                    .map(|backends| (!backends.is_empty()).then_some(backends))
+                    .collect::<Option<wgpu::Backends>>()
+                else {
                     return Err(Refused::UnknownBackends(list));
-                }
+                };
                 Some(backends)
             }
             (None, None) => None,

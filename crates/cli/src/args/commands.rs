@@ -13,8 +13,8 @@ use super::groups::{
 };
 use crate::output::Format;
 use crate::values::{
-    count, count_or_none, formats, named, npy, png_or_folder, safetensors, scale, seconds, svg,
-    threshold, tolerance,
+    count, count_or_none, formats, json, named, npy, png_or_folder, safetensors, scale, seconds,
+    svg, threshold, tolerance,
 };
 
 #[derive(Args, Debug)]
@@ -352,7 +352,7 @@ pub(crate) struct TuneArgs {
 #[derive(Args, Debug)]
 pub(crate) struct ProfileArgs {
     /// File to write
-    #[arg(short, long, value_name = "FILE.json")]
+    #[arg(short, long, value_name = "FILE.json", value_parser = json())]
     pub(crate) output: PathBuf,
 
     #[command(flatten)]

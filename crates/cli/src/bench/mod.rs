@@ -14,6 +14,7 @@ use resnet_run::{Device, Network};
 use resnet_wgpu::engine::{CpuExecutor, Engine, Oracle};
 use resnet_wgpu::gpu::Session;
 use resnet_wgpu::graph::Graph;
+use resnet_wgpu::internals::files::NewFile;
 use resnet_wgpu::internals::kernels::{self, Precision};
 use resnet_wgpu::plan::InputFormat;
 use resnet_wgpu::tensor::Tensor;
@@ -36,6 +37,7 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
         return diff::run(args);
     }
     let begin = Instant::now();
+    let chart = args.plot.as_deref().map(NewFile::create).transpose()?;
     let device = Device::open(&args.run.device)?;
     if args.start_only {
         return start(args, quiet, &device, begin);
@@ -86,8 +88,8 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
         report.startup.starts = Some(Starts::measure()?);
     }
     report.print(args)?;
-    match &args.plot {
-        Some(path) => plot::write(&report, path),
+    match chart {
+        Some(file) => plot::write(&report, file),
         None => Ok(()),
     }
 }

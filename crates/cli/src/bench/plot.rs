@@ -1,7 +1,6 @@
 //! `--plot`: the layers under the roofline, and their times in network order, as an SVG.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use super::layers::LayerTime;
 use super::peak::Peak;
@@ -24,7 +23,7 @@ const MIN_WIDTH: f64 = 1100.0;
 const BAR: f64 = 17.0;
 
 /// Draws the chart for the first batch size.
-pub(super) fn write(report: &Report, path: &Path) -> Result<(), Failure> {
+pub(super) fn write(report: &Report, mut file: NewFile) -> Result<(), Failure> {
     let Some(layers) = report.layers.chunk_by(|a, b| a.batch == b.batch).next() else {
         return Err(Failure::runtime(
             "--plot: there are no times of layers, so there is nothing to draw",
@@ -49,7 +48,6 @@ pub(super) fn write(report: &Report, path: &Path) -> Result<(), Failure> {
         model.fusion
     );
     let svg = chart(&title, &report.adapter_line(), layers, peak);
-    let mut file = NewFile::create(path)?;
     file.write(svg.as_bytes())?;
     Ok(file.finish()?)
 }

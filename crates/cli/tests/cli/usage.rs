@@ -64,6 +64,10 @@ fn senseless_command_lines_are_usage_errors() {
         "classify x.png --backend cpu --device 0",
         "classify x.png --backend cpu --path textures",
         "classify x.png --backend cpu --winograd f4",
+        "classify x.png --backend cpu --cooperative-matrix",
+        "classify x.png --entry encoder_q",
+        "inspect --arch resnet18 --output fc",
+        "profile -o trace.txt",
         "compare --tolerance -1",
         "compare --golden x --image y",
         "bench --batch 1,,2",
@@ -74,10 +78,10 @@ fn senseless_command_lines_are_usage_errors() {
         let run = Run::new(&[&words]).ends_with(2);
         assert!(run.stdout.is_empty(), "'{line}' prints {}", run.stdout);
     }
-    let run = command(&[&["devices"]])
-        .env("WGPU_BACKEND", "glide")
-        .output();
-    Run::of(run.unwrap()).ends_with(2).complains_of("glide");
+    for list in ["glide", "vulkan,glide"] {
+        let run = command(&[&["devices"]]).env("WGPU_BACKEND", list).output();
+        Run::of(run.unwrap()).ends_with(2).complains_of("glide");
+    }
 }
 
 #[test]

@@ -136,9 +136,11 @@ fn labels_must_be_as_many_as_the_classes() {
     Run::new(&[&classify, &ON_CPU, &["--labels", "nowhere.txt"]])
         .ends_with(2)
         .complains_of("nowhere.txt");
-    Run::new(&[&["inspect", "--size", "7"]])
-        .ends_with(2)
-        .complains_of("--size 7x7 is too small");
+    for size in ["7", "512"] {
+        Run::new(&[&["inspect", "--size", size]])
+            .ends_with(2)
+            .complains_of(&format!("--size {size}x{size} does not suit"));
+    }
     Run::new(&[&["inspect", "--set", "colour=blue"]])
         .ends_with(2)
         .complains_of("'colour'");
