@@ -177,8 +177,7 @@ impl Target {
             Self::Lines(_) => Ok(()),
             Self::Npy(file) => {
                 let mut out = Out::new();
-                // Where there are no rows an older file stays.
-                for name in file.finish()?.unwrap_or_default() {
+                for name in file.finish()? {
                     out.line(printable(&name))?;
                 }
                 out.flush()

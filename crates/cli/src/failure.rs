@@ -175,8 +175,7 @@ impl From<Refused> for Failure {
                 "--device names an adapter, which --backend cpu does without; give one of them",
             ),
             Refused::UnknownBackends(list) => Self::usage(format!(
-                "WGPU_BACKEND is '{list}', which names no back end; they are vulkan, metal, dx12, \
-                 gl"
+                "WGPU_BACKEND is '{list}', not a list of back ends; they are vulkan, metal, dx12, gl"
             )),
             Refused::NothingAskedFor(asked) => Self::adapter(format!(
                 "there is no adapter for {asked} here; `resnet devices` lists those that there are, \

@@ -10,7 +10,7 @@ use twox_hash::xxhash3_128;
 use crate::args::InspectArgs;
 use crate::failure::Failure;
 use crate::network;
-use crate::output::{Format, Out, SCHEMA_VERSION, Table, bytes, grouped, sizes};
+use crate::output::{Format, Out, SCHEMA_VERSION, Table, bytes, grouped, hex, sizes};
 
 #[derive(Serialize)]
 struct Report {
@@ -45,7 +45,7 @@ impl PlanInfo {
         };
         Self {
             path: path.to_string(),
-            choices_hash: format!("{:032x}", choices_hash(plan)),
+            choices_hash: hex(choices_hash(plan)),
             dispatches: plan.steps().len(),
             pipelines: plan.distinct_pipelines(),
             activation_bytes: plan.activation_bytes(),
@@ -59,12 +59,10 @@ impl PlanInfo {
 fn choices_hash(plan: &Plan) -> u128 {
     let mut hasher = xxhash3_128::Hasher::new();
     for step in plan.steps() {
-        let choice = step.choice.map(|choice| choice.to_string());
-        let [kernel, choice] = [
-            step.launch.kernel.name,
-            choice.as_deref().unwrap_or_default(),
-        ];
-        for text in [&step.node, kernel, choice] {
+        let choice = step
+            .choice
+            .map_or_else(String::new, |choice| choice.to_string());
+        for text in [&step.node, step.launch.kernel.name, &choice] {
             hasher.write(text.as_bytes());
             hasher.write(&[0]);
         }

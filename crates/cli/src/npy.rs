@@ -44,10 +44,10 @@ impl Npy {
         Ok(self.file.write(&bytes)?)
     }
 
-    /// Completes the file, and returns what its rows are of; `None` without rows, of which there is no file.
-    pub(crate) fn finish(mut self) -> Result<Option<Vec<String>>, Failure> {
+    /// Completes the file, and returns what its rows are of. Without rows there is none, and an older one stays.
+    pub(crate) fn finish(mut self) -> Result<Vec<String>, Failure> {
         if self.names.is_empty() {
-            return Ok(None);
+            return Ok(self.names);
         }
         let names = serde_json::to_vec(&self.names).map_err(io::Error::from)?;
         self.file
@@ -56,7 +56,7 @@ impl Npy {
         let shape = format!("({}, {})", self.names.len(), self.width);
         self.file.rewrite_start(&header("<f4", &shape))?;
         self.file.finish()?;
-        Ok(Some(self.names))
+        Ok(self.names)
     }
 }
 

@@ -204,6 +204,11 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// Formats a hash as `xxhsum -H2` does.
+pub(crate) fn hex(hash: u128) -> String {
+    format!("{hash:032x}")
+}
+
 /// Dimensions joined by ×.
 pub(crate) fn sizes(dims: &[usize]) -> String {
     let sides: Vec<String> = dims.iter().map(usize::to_string).collect();

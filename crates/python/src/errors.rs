@@ -143,7 +143,7 @@ pub(crate) fn refused(refused: Refused) -> PyErr {
             "device= names an adapter, which backend='cpu' does without; give one of them",
         ),
         Refused::UnknownBackends(list) => PyValueError::new_err(format!(
-            "WGPU_BACKEND is '{list}', which names no back end; they are vulkan, metal, dx12, gl"
+            "WGPU_BACKEND is '{list}', not a list of back ends; they are vulkan, metal, dx12, gl"
         )),
         Refused::NothingAskedFor(asked) => AdapterError::new_err(format!(
             "there is no adapter for {asked} here; `adapters()` lists those that there are, \

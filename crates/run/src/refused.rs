@@ -53,7 +53,7 @@ pub enum Refused {
     },
     /// An adapter is named, and none is to be used.
     AdapterOnCpu,
-    /// The environment names no back end.
+    /// The environment names no back end, or one that there is not.
     UnknownBackends(String),
     /// There is no adapter on the back ends that were asked for, named here.
     NothingAskedFor(String),

@@ -37,16 +37,13 @@ impl Request {
         let backends = match (options.backend, variable("WGPU_BACKEND")) {
             (Some(backend), _) => Some(backend.wgpu()),
             (None, Some(list)) => {
-                let named = list.split(',').filter(|name| !name.trim().is_empty());
-                let named = named.map(wgpu::Backends::from_comma_list);
-                // One that wgpu does not know is none to it.
-                let Some(backends) = named
-                    .map(|backends| (!backends.is_empty()).then_some(backends))
-                    .collect::<Option<wgpu::Backends>>()
-                else {
+                let backends = wgpu::Backends::from_comma_list;
+                // wgpu passes over names that it does not know.
+                let is_known = |name: &str| name.trim().is_empty() || !backends(name).is_empty();
+                if backends(&list).is_empty() || !list.split(',').all(is_known) {
                     return Err(Refused::UnknownBackends(list));
-                };
-                Some(backends)
+                }
+                Some(backends(&list))
             }
             (None, None) => None,
         };

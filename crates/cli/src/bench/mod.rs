@@ -23,7 +23,7 @@ use crate::args::{BenchArgs, BenchCommand};
 use crate::compare::{difference, relative};
 use crate::failure::Failure;
 use crate::inspect::PlanInfo;
-use crate::output::{Out, SCHEMA_VERSION};
+use crate::output::{Out, SCHEMA_VERSION, hex};
 use crate::stats::milliseconds;
 use crate::tolerances::Tolerances;
 use crate::versions::Versions;
@@ -37,12 +37,12 @@ pub(crate) fn run(args: &BenchArgs, quiet: bool) -> Result<(), Failure> {
         return diff::run(args);
     }
     let begin = Instant::now();
-    let chart = args.plot.as_deref().map(NewFile::create).transpose()?;
     let device = Device::open(&args.run.device)?;
     if args.start_only {
         return start(args, quiet, &device, begin);
     }
     let adapter_ms = milliseconds(begin.elapsed());
+    let chart = args.plot.as_deref().map(NewFile::create).transpose()?;
     let Some(&first) = args.batches.counts.first() else {
         return Err(Failure::usage("--batch needs at least one number"));
     };
@@ -104,11 +104,6 @@ fn start(args: &BenchArgs, quiet: bool, device: &Device, begin: Instant) -> Resu
     let mut out = Out::new();
     out.line(milliseconds(begin.elapsed()))?;
     out.flush()
-}
-
-/// Formats a hash as `xxhsum -H2` does.
-fn hex(hash: u128) -> String {
-    format!("{hash:032x}")
 }
 
 struct Bench<'a> {
